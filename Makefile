@@ -1,0 +1,98 @@
+# orbitnode: `make run` sets everything up and flies one orbit. Needs python3 >= 3.11 with venv and headers, a C
+# compiler, make. PYTHON=python3.12 chooses another interpreter, ARGS="..." is passed on.
+
+PYTHON ?= python3
+CC ?= cc
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOG := $(VENV)/setup.log
+PIP_RETRIES ?= 3
+export PIP_RETRIES
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+KERNELS := $(filter-out flight/kernels/_kernels.c,$(wildcard flight/kernels/*.c flight/kernels/*.h)) flight/kernels/build.py
+KERNEL_SOURCES := $(filter %.c,$(KERNELS))
+SANITIZED := build/sanitize/kernels_test
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check lint types sanitize layout bench wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: $(VENV)/.assets ## create .venv, install the project, build the kernels, fetch model and scene
+
+run: setup ## one orbit of the whole system in virtual time; ARGS="--seed 12 --orbits 2"
+	@$(BIN)/orbitnode run --orbits 1 $(ARGS)
+
+test: setup $(VENV)/.dev ## all tests; ARGS="-k kernels -x"
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types sanitize layout ## ruff, mypy, kernels under ASan and UBSan, who may import whom
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	@$(BIN)/mypy
+
+sanitize: $(SANITIZED) ## the C kernels over edge and random input under ASan and UBSan
+	@ASAN_OPTIONS=detect_leaks=0 ./$(SANITIZED)
+
+layout: $(VENV)/.dev ## the import layers and the one timeline
+	@$(BIN)/python -m pytest -q tests/unit/test_layout.py
+
+bench: setup $(VENV)/.dev ## our kernels and codecs beside those of others; ARGS="--json crc16"
+	@$(BIN)/orbitnode bench $(ARGS)
+
+wheel: $(VENV)/.installed ## dist/orbitnode-*-abi3-*.whl
+	@$(PIP) wheel --quiet --no-deps --wheel-dir dist . >>$(LOG) 2>&1 || { $(call pip_failed); }
+	@ls dist/*.whl
+
+clean: ## remove all that make makes in this folder
+	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -f flight/kernels/*.so flight/kernels/_kernels.c flight/kernels/*.o
+	find flight hal payloads ground sim_hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "kept for the next set-up: model and scene in $${ORBITNODE_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/orbitnode}"
+
+# --- set-up, stamp by stamp: what is there is not done again, so a second run needs no network ---
+
+# One line that says what is wrong and what to do; pip's own words are in the log.
+define pip_failed
+if grep -qE 'Retrying \(|[Cc]onnection (broken|error)|Max retries exceeded|Temporary failure in name|ProxyError|timed out' $(LOG); \
+then echo "set-up: the package registry cannot be reached; run the same command again once the network is back (what was fetched is kept), or name a mirror with PIP_INDEX_URL or a proxy with HTTPS_PROXY; details: $(LOG)" >&2; \
+else echo "set-up: pip failed: $$(grep -E '^ *(ERROR|error|fatal)' $(LOG) | tail -n 1); details: $(LOG)" >&2; fi; exit 1
+endef
+
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: no $(PYTHON) on this machine; install Python 3.11 or newer, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "set-up: $(PYTHON) is $$($(PYTHON) -V 2>&1), 3.11 or newer is needed; say make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "set-up: this Python has no venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' || { echo "set-up: this Python has no headers (Python.h); install them (Debian: apt-get install python3-dev)" >&2; exit 1; }
+	@command -v $(firstword $(CC)) >/dev/null || { echo "set-up: no C compiler ($(CC)); install one (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
+	@echo "set-up: creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "set-up: $(PYTHON) -m venv $(VENV) failed; make clean and try again" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml setup.py constraints.txt $(KERNELS)
+	@echo "set-up: installing the project and its dependencies, building the kernels"
+	@$(PIP) install -c constraints.txt -e '.[ground,sim,payload]' --config-settings editable_mode=compat >$(LOG) 2>&1 || { $(call pip_failed); }
+	@touch $@
+
+$(VENV)/.assets: $(VENV)/.installed payloads/assets.py
+	@echo "set-up: fetching model and scene (146 MB, once)"
+	@$(BIN)/python -m payloads.assets fetch
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@echo "set-up: installing what tests, checks and benchmarks need"
+	@$(PIP) install -c constraints.txt 'orbitnode[dev]' >$(LOG) 2>&1 || { $(call pip_failed); }
+	@touch $@
+
+$(SANITIZED): tests/sanitize/kernels_test.c $(KERNELS)
+	@mkdir -p $(@D)
+	@$(CC) -std=c11 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
+		-Iflight/kernels tests/sanitize/kernels_test.c $(KERNEL_SOURCES) -o $@

@@ -1,0 +1,192 @@
+"""The command `orbitnode`: finds its subcommands by entry point, runs one, turns every end into an exit code.
+
+A command is a module named in the entry-point group `orbitnode.commands`, also of another distribution. It offers
+`HELP` (one line, a plain string), `add_arguments(parser)` and `execute(args) -> int`. Only the chosen command is
+imported: help texts are read from the sources, so that the list is quick and complete on a board without extras.
+
+Exit codes: 0 fine, 1 failed, 2 wrong use, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points, requires
+from importlib.util import find_spec
+from typing import Protocol, cast
+
+from flight import __version__
+from flight.core.errors import OrbitnodeError, SetupError
+from hal.base import HalError
+
+GROUP = "orbitnode.commands"
+FAILED, INTERRUPTED = 1, 130
+
+# Where the name one imports is not the name one installs.
+_DISTRIBUTIONS = {"PIL": "pillow", "serial": "pyserial", "yaml": "pyyaml"}
+
+
+class CommandModule(Protocol):
+    """What the module of a command offers."""
+
+    HELP: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def execute(self, args: argparse.Namespace) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One installed subcommand, not imported yet."""
+
+    entry: EntryPoint
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    def help_text(self) -> str:
+        """The module's HELP, read from its source without running it; empty where it cannot be found."""
+        try:
+            spec = find_spec(self.entry.module)
+            if spec is None or spec.origin is None:
+                return ""
+            with open(spec.origin, encoding="utf-8") as source:
+                tree = ast.parse(source.read())
+        except (ImportError, OSError, SyntaxError, ValueError):
+            return ""
+        return next((text for node in tree.body if (text := _help_constant(node)) is not None), "")
+
+    def load(self) -> CommandModule:
+        """Import the module. A missing package raises SetupError that names the extra to install."""
+        try:
+            return cast("CommandModule", self.entry.load())
+        except ModuleNotFoundError as missing:
+            raise SetupError(f"{self.name}: {self._remedy(missing.name or str(missing))}") from missing
+
+    def _remedy(self, module: str) -> str:
+        distribution = self.entry.dist.name if self.entry.dist is not None else "orbitnode"
+        top = module.partition(".")[0]
+        needed = _DISTRIBUTIONS.get(top, top)
+        extras = extras_with(needed, requires(distribution) or [])
+        if not extras:
+            return f"the module {module!r} is not installed"
+        # Several extras may bring the package: the one named after the command's own folder fits best.
+        own = self.entry.module.partition(".")[0].partition("_")[0].rstrip("s")
+        extra = own if own in extras else extras[0]
+        return f"{needed} is not installed; run: pip install '{distribution}[{extra}]'"
+
+
+def _help_constant(node: ast.stmt) -> str | None:
+    if isinstance(node, ast.Assign):
+        targets: Sequence[ast.expr] = node.targets
+    elif isinstance(node, ast.AnnAssign):
+        targets = (node.target,)
+    else:
+        return None
+    if any(isinstance(target, ast.Name) and target.id == "HELP" for target in targets):
+        value = node.value
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return value.value
+    return None
+
+
+def extras_with(distribution: str, requirements: Sequence[str]) -> list[str]:
+    """The extras, in order of their names, whose requirements name `distribution`."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    found = set()
+    for requirement in requirements:
+        name, _, marker = requirement.partition(";")
+        project = re.match(r"\s*([A-Za-z0-9._-]+)", name)
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        if project and extra and plain(project[1]) == plain(distribution):
+            found.add(extra[1])
+    return sorted(found)
+
+
+def installed_commands() -> dict[str, Command]:
+    """Every command by name, sorted; of two with one name the first found stays."""
+    commands: dict[str, Command] = {}
+    for entry in entry_points(group=GROUP):
+        commands.setdefault(entry.name, Command(entry))
+    return dict(sorted(commands.items()))
+
+
+def _front_parser(commands: dict[str, Command], with_help: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="orbitnode", description="Flight software for a compute node in orbit.")
+    parser.add_argument("--version", action="version", version=f"orbitnode {__version__}")
+    parser.set_defaults(command="")
+    names = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command in commands.values():
+        names.add_parser(command.name, help=command.help_text() if with_help else None, add_help=False)
+    return parser
+
+
+def _execute(argv: Sequence[str]) -> int:
+    commands = installed_commands()
+    chosen = commands.get(argv[0]) if argv else None
+    if chosen is None:
+        parser = _front_parser(commands, with_help=True)
+        parser.parse_args(argv)
+        # Only an empty command line comes back from there: everything else was help, the version, or wrong use.
+        parser.print_usage(sys.stderr)
+        sys.stderr.write("orbitnode: error: which command? `orbitnode --help` lists them\n")
+        return 2
+    module = chosen.load()
+    parser = argparse.ArgumentParser(prog=f"orbitnode {chosen.name}", description=module.HELP)
+    module.add_arguments(parser)
+    return module.execute(parser.parse_args(argv[1:]))
+
+
+def _report_crash(error: Exception) -> None:
+    """One line for the person, the whole traceback in a file for whoever mends it."""
+    summary = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="orbitnode-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"orbitnode {__version__}, Python {sys.version}\n{sys.argv}\n")
+            traceback.print_exception(error, file=file)
+        where = f"the traceback is in {file.name}"
+    except OSError as refused:
+        where = f"the traceback could not be written ({refused})"
+    sys.stderr.write(f"orbitnode: error: {summary}; {where}\n")
+
+
+def _quiet_stdout() -> None:
+    # The reader of a pipe (`| head`) went away: nothing may be written at exit either.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, by default the process's own; return its exit code."""
+    try:
+        code = _execute(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except (OrbitnodeError, HalError) as error:
+        sys.stderr.write(f"orbitnode: error: {error}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _quiet_stdout()
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of defence of a command-line program
+        _report_crash(error)
+        return FAILED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The executive: scheduler, futures, bus, journal, errors, log."""

@@ -1,0 +1,19 @@
+"""Errors that cross a boundary: to the ground, to the operator, to the person at the terminal."""
+
+from __future__ import annotations
+
+
+class OrbitnodeError(Exception):
+    """A failure whose message is meant for a person: what was wrong, where, what would be right."""
+
+
+class DecodeError(OrbitnodeError, ValueError):
+    """Octets from outside that do not form the thing asked for. Never raised for our own mistakes."""
+
+
+class StorageError(OrbitnodeError):
+    """Stored data could not be read or written."""
+
+
+class SetupError(OrbitnodeError):
+    """Something the program needs (model, scene, device, port, extra) is missing or not what it should be."""

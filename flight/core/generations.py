@@ -1,0 +1,60 @@
+"""A small record that survives power loss at any instant: two generations, each with version and CRC.
+
+The newer valid generation is the truth; a write goes over the older one, so whatever a power cut does to it, the
+other stands.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from flight.core.future import Future
+from flight.kernels import crc16
+from flight.platform import Storage
+
+_HEAD = struct.Struct(">IHH")  # version, length, CRC of version, length and content
+_CONTENT_MAX = 0xFFFF
+
+
+class Generations:
+    """One record called `name`, stored as `name.a` and `name.b`."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage = storage
+        self._names = (f"{name}.a", f"{name}.b")
+        self._version = 0
+        self.damaged = 0
+
+    def load(self) -> bytes | None:
+        """The newest valid content, None where there is none. Damaged generations are counted."""
+        newest: bytes | None = None
+        for name in self._names:
+            raw = self._storage.read(name)
+            if raw is None:
+                continue
+            read = _parse(raw)
+            if read is None:
+                self.damaged += 1
+            elif newest is None or read[0] > self._version:
+                self._version, newest = read
+        return newest
+
+    def save(self, content: bytes) -> Future[None]:
+        """Write the next generation; the future is done when it is durable."""
+        assert len(content) <= _CONTENT_MAX, len(content)
+        self._version += 1
+        self._storage.replace(self._names[self._version % 2], _build(self._version, content))
+        return self._storage.sync()
+
+
+def _build(version: int, content: bytes) -> bytes:
+    crc = crc16(_HEAD.pack(version, len(content), 0) + content)
+    return _HEAD.pack(version, len(content), crc) + content
+
+
+def _parse(raw: bytes) -> tuple[int, bytes] | None:
+    if len(raw) < _HEAD.size:
+        return None
+    version, _, _ = _HEAD.unpack_from(raw)
+    content = raw[_HEAD.size :]
+    return (version, content) if len(content) <= _CONTENT_MAX and _build(version, content) == raw else None

@@ -1,0 +1,65 @@
+"""The log of one node: structlog without global set-up, every line stamped by the node's own clock."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from flight.core.errors import OrbitnodeError
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+FORMS = ("console", "json")
+
+_EPOCH = datetime(1958, 1, 1, tzinfo=UTC)
+_TAI_UTC_S = 37  # since 2017-01-01, IERS Bulletin C 52
+
+
+def node_log(
+    name: str, tai_ns: Callable[[], int], stream: TextIO | None = None, *, form: str = "console", level: str = "info"
+) -> FilteringBoundLogger:
+    """A logger bound to node `name`, writing lines to `stream` (None: stderr).
+
+    tai_ns: the node's clock, nanoseconds of TAI since 1958 (`Platform.tai_ns`); lines show it as UTC.
+    form: "console" for people, "json" one object a line. Raises OrbitnodeError for an unknown form or level.
+    """
+    if form not in FORMS:
+        raise OrbitnodeError(f"log form {form!r}, should be one of {', '.join(FORMS)}")
+    if level not in LEVELS:
+        raise OrbitnodeError(f"log level {level!r}, should be one of {', '.join(LEVELS)}")
+    stream = stream or sys.stderr
+
+    def stamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["time"] = utc_text(tai_ns())
+        return event
+
+    rendering: list[Processor]
+    if form == "json":
+        rendering = [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str, sort_keys=True),
+        ]
+    else:
+        plain = structlog.dev.plain_traceback
+        rendering = [
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time", exception_formatter=plain)
+        ]
+    made = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=[structlog.processors.add_log_level, stamp, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        context_class=dict,
+    )
+    return cast("FilteringBoundLogger", made.bind(node=name))
+
+
+def utc_text(tai_ns: int) -> str:
+    """TAI since 1958 as UTC with milliseconds: 2026-03-20T09:35:00.000Z."""
+    seconds, rest = divmod(tai_ns, 1_000_000_000)
+    when = _EPOCH + timedelta(seconds=seconds - _TAI_UTC_S)
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

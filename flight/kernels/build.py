@@ -1,0 +1,35 @@
+"""Builds `flight.kernels._kernels` from the C sources beside this file (cffi API mode, limited API)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+# setuptools runs this file from the project's root and wants sources relative to it.
+FOLDER = Path("flight/kernels")
+HEADER = FOLDER / "orbitnode_kernels.h"
+FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"]
+
+
+def declarations(header: str) -> str:
+    """The header as cffi parses it: no comments, guard, includes; constants are asked of the compiler."""
+    text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    lines = [line for line in text.splitlines() if not re.match(r"#(include|ifndef|endif|define \w+$)", line)]
+    return "\n".join(re.sub(r"^(#define \w+) .*", r"\1 ...", line) for line in lines)
+
+
+ffibuilder = FFI()
+ffibuilder.cdef(declarations(HEADER.read_text(encoding="utf-8")))
+ffibuilder.set_source(
+    "flight.kernels._kernels",
+    f'#include "{HEADER.name}"',
+    sources=[str(source) for source in sorted(FOLDER.glob("*.c")) if source.name != "_kernels.c"],
+    depends=[str(HEADER)],
+    include_dirs=[str(FOLDER)],
+    extra_compile_args=FLAGS,
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

@@ -1,0 +1,54 @@
+/* Kernels of the space link: pure C11, no allocation, every buffer is the caller's.
+ *
+ * Conventions. A size goes in beside every pointer. A function returns a value or a count (>= 0), or one of
+ * the negative OB_E_* codes, and then has written nothing. A pointer may be null where its size is 0.
+ * No function keeps state: the constant tables are computed by the compiler, so calls may run in parallel.
+ */
+#ifndef ORBITNODE_KERNELS_H
+#define ORBITNODE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define OB_E_INIT (-1)      /* start value outside 0..65535 */
+#define OB_E_SPACE (-2)     /* output buffer too small */
+#define OB_E_ALIGNMENT (-3) /* output buffer not aligned to 8 octets */
+
+#define OB_STOP_END 0       /* the stream ended with a packet */
+#define OB_STOP_TRUNCATED 1 /* the stream ended inside a packet */
+#define OB_STOP_VERSION 2   /* a packet version number other than 0 */
+
+#define OB_COLUMN_OCTETS 17 /* octets of columns a packet: 8 + 4 + 2 + 2 + 1 */
+
+/* CRC-16 of CCSDS 132.0-B-3, 4.1.6 and 133.0-B-2 users: x^16 + x^12 + x^5 + 1, not reflected, no final xor.
+ * `init` is 0xFFFF at the start, or the value so far. Returns 0..65535, or OB_E_INIT. */
+int32_t ob_crc16(const uint8_t *data, size_t octets, int64_t init);
+
+/* The same, always on the portable path: what ob_crc16 must equal on every processor. */
+int32_t ob_crc16_portable(const uint8_t *data, size_t octets, int64_t init);
+
+/* XOR with the sequence of x^8 + x^7 + x^5 + x^3 + 1, all ones first (CCSDS 131.0-B-5, 10.4, 255 bit).
+ * The sequence starts anew at each call. In place where `out` is `data`. Returns the octets written, or OB_E_SPACE. */
+int64_t ob_randomize_tm(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets);
+
+/* The same with x^17 + x^14 + 1, seed 11000111000111000 (CCSDS 131.0-B-5, 10.4, 131071 bit). */
+int64_t ob_randomize_tm_long(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets);
+
+/* Count the space packets (CCSDS 133.0-B-2, 4.1.3) that lie whole and one after the other in `data`. */
+int64_t ob_count_packets(const uint8_t *data, size_t octets);
+
+typedef struct {
+    uint64_t consumed; /* octets of whole packets: where the next one starts */
+    int32_t stop;      /* OB_STOP_*; OB_STOP_END also where `packets_max` ended the walk */
+} ob_split;
+
+/* Walk the packets of `data`, at most `packets_max`, and write their primary headers as columns.
+ *
+ * `columns` holds, for n = packets_max, one after the other: n uint64 offsets of the packet in `data`; n uint32
+ * packet lengths in octets (7..65542, header included); n uint16 APIDs; n uint16 sequence counts; n uint8 flags
+ * (bit 3 telecommand, bit 2 secondary header, bits 1-0 sequence flags). Native byte order.
+ * Returns the number of packets, OB_E_SPACE where `columns_octets` < n * OB_COLUMN_OCTETS, or OB_E_ALIGNMENT. */
+int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, size_t columns_octets,
+                         size_t packets_max, ob_split *result);
+
+#endif

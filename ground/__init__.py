@@ -1,0 +1,1 @@
+"""The ground segment: session, commanding, archive, dictionary export."""

@@ -1,0 +1,1 @@
+"""Drivers: small Protocols, one lazy registry, one file a driver."""

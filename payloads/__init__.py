@@ -1,0 +1,1 @@
+"""The inference payload: job manager, worker pool, products, apps."""

@@ -1,0 +1,1 @@
+"""The simulator: world, boards, virtual time, whole-system runs."""

@@ -1,0 +1,130 @@
+"""The C kernels beside the fastest Python packages for the same work, and beside a plain copy."""
+
+from __future__ import annotations
+
+import io
+from random import Random
+
+from flight.kernels import crc16, randomize_tm, randomize_tm_long, split_packets
+from sim_hw.bench import Bench, Race
+
+FRAMES, FRAME_OCTETS = 1000, 1115
+PACKETS, DATA_OCTETS = 20_000, 64
+
+
+def frames() -> list[bytes]:
+    source = Random(1)
+    return [source.randbytes(FRAME_OCTETS) for _ in range(FRAMES)]
+
+
+def stream() -> bytes:
+    """Packets of 70 octets: the size of one housekeeping report."""
+    source = Random(2)
+    head = (0x0801, DATA_OCTETS - 1)
+    return b"".join(
+        head[0].to_bytes(2, "big")
+        + (0xC000 | seq & 0x3FFF).to_bytes(2, "big")
+        + head[1].to_bytes(2, "big")
+        + source.randbytes(DATA_OCTETS)
+        for seq in range(PACKETS)
+    )
+
+
+def crc_beside_anycrc() -> Race:
+    import anycrc
+
+    data = frames()
+    peer = anycrc.Model("CRC16-IBM-3740").calc
+    assert peer(data[0]) == crc16(data[0])
+    return Race(lambda: [crc16(f) for f in data], lambda: [peer(f) for f in data], FRAMES * FRAME_OCTETS / 1e6)
+
+
+def crc_beside_crcmod() -> Race:
+    import crcmod
+
+    data = frames()
+    peer = crcmod.mkCrcFun(0x11021, initCrc=0xFFFF, rev=False, xorOut=0)
+    assert peer(data[0]) == crc16(data[0])
+    return Race(lambda: [crc16(f) for f in data], lambda: [peer(f) for f in data], FRAMES * FRAME_OCTETS / 1e6)
+
+
+def split_beside_ccsdspy() -> Race:
+    from ccsdspy.utils import split_packet_bytes
+
+    data = stream()
+    assert len(split_packet_bytes(io.BytesIO(data))) == len(split_packets(data)) == PACKETS
+    return Race(lambda: split_packets(data), lambda: split_packet_bytes(io.BytesIO(data)), PACKETS / 1e6)
+
+
+def split_beside_spacepackets() -> Race:
+    from spacepackets.ccsds.spacepacket import SpacePacketHeader
+
+    data = stream()
+
+    def walk() -> int:
+        at = count = 0
+        while at < len(data):
+            header = SpacePacketHeader.unpack(data[at : at + 6])
+            at += header.packet_len
+            count += 1
+        return count
+
+    assert walk() == PACKETS
+    return Race(lambda: split_packets(data), walk, PACKETS / 1e6)
+
+
+def split_beside_struct() -> Race:
+    """What one would write by hand: one struct, five lists."""
+    import struct
+
+    data = stream()
+    unpack = struct.Struct(">HHH").unpack_from
+
+    def walk() -> tuple[list[int], ...]:
+        columns: tuple[list[int], ...] = ([], [], [], [], [])
+        offset, length, apid, seq, flags = columns
+        at, end = 0, len(data)
+        while at + 6 <= end:
+            word, control, field = unpack(data, at)
+            if word >> 13 or at + 7 + field > end:
+                break
+            offset.append(at)
+            length.append(field + 7)
+            apid.append(word & 0x7FF)
+            seq.append(control & 0x3FFF)
+            flags.append(word >> 11 << 2 | control >> 14)
+            at += 7 + field
+        return columns
+
+    assert walk()[0] == split_packets(data).offset.tolist()
+    return Race(lambda: split_packets(data), walk, PACKETS / 1e6)
+
+
+def randomize_beside_copy() -> Race:
+    """`bytearray(frame)` and back is the copy that no randomizer can be faster than."""
+    data = frames()
+    return Race(
+        lambda: [randomize_tm(f) for f in data],
+        lambda: [bytes(bytearray(f)) for f in data],
+        FRAMES * FRAME_OCTETS / 1e6,
+    )
+
+
+def randomize_long_beside_copy() -> Race:
+    data = frames()
+    return Race(
+        lambda: [randomize_tm_long(f) for f in data],
+        lambda: [bytes(bytearray(f)) for f in data],
+        FRAMES * FRAME_OCTETS / 1e6,
+    )
+
+
+BENCHES = (
+    Bench("crc16-frames", "anycrc", "MB/s", 1.05, crc_beside_anycrc),
+    Bench("crc16-frames-crcmod", "crcmod-plus", "MB/s", 3.5, crc_beside_crcmod),
+    Bench("split-packets", "ccsdspy", "Mpackets/s", 100.0, split_beside_ccsdspy),
+    Bench("split-packets-unpack", "spacepackets", "Mpackets/s", 500.0, split_beside_spacepackets),
+    Bench("split-packets-struct", "struct in Python", "Mpackets/s", 50.0, split_beside_struct),
+    Bench("randomize-tm", "copy of the frame", "MB/s", 0.22, randomize_beside_copy),
+    Bench("randomize-tm-long", "copy of the frame", "MB/s", 0.22, randomize_long_beside_copy),
+)

@@ -1,0 +1,186 @@
+"""The command line: what it lists, what it says when something is missing or wrong, and its exit codes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from flight import __version__, cli
+from flight.core.errors import SetupError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of modules that are commands, found in place of the installed ones. The file's name is the command's."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def installed() -> dict[str, cli.Command]:
+        names = sorted(path.stem for path in tmp_path.glob("*.py"))
+        return {n.removeprefix("x_"): cli.Command(EntryPoint(n.removeprefix("x_"), n, cli.GROUP)) for n in names}
+
+    monkeypatch.setattr(cli, "installed_commands", installed)
+    return tmp_path
+
+
+def write(folder: Path, name: str, body: str, head: str = "") -> None:
+    source = f"""{head}
+HELP = "does {name}"
+
+def add_arguments(parser):
+    parser.add_argument("--level", type=int, default=0)
+
+def execute(args):
+{textwrap.indent(textwrap.dedent(body), "    ")}
+"""
+    (folder / f"x_{name}.py").write_text(source, encoding="utf-8")
+    sys.modules.pop(f"x_{name}", None)
+
+
+def test_runs_the_command_and_returns_its_code(commands: Path) -> None:
+    write(commands, "one", "return args.level")
+    assert cli.main(["one", "--level", "7"]) == 7
+
+
+def test_help_lists_all_and_imports_none(commands: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(commands, "lacking", "return 0", head="import a_package_that_is_not_there")
+    write(commands, "loud", "return 0", head="raise SystemError('imported')")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "does lacking" in shown
+    assert "does loud" in shown
+
+
+def test_missing_extra_says_what_to_install(
+    commands: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = ["numpy>=2; extra == 'ground'", 'Zarr-Pack>=2; extra == "sim"', "cffi"]
+    monkeypatch.setattr(cli, "requires", lambda _: needs)
+    write(commands, "orbits", "return 0", head="import zarr_pack.core")
+    assert cli.main(["orbits"]) == 1
+    error = capsys.readouterr().err
+    assert error == "orbitnode: error: orbits: zarr_pack is not installed; run: pip install 'orbitnode[sim]'\n"
+
+
+def test_missing_module_that_no_extra_brings(commands: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(commands, "orbits", "return 0", head="import a_package_that_is_not_there")
+    assert cli.main(["orbits"]) == 1
+    assert "orbits: the module 'a_package_that_is_not_there' is not installed" in capsys.readouterr().err
+
+
+def test_the_extra_of_the_commands_own_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = [f"numpy>=2; extra == '{extra}'" for extra in ("ground", "payload", "sim")]
+    monkeypatch.setattr(cli, "requires", lambda _: needs)
+    monkeypatch.setattr(EntryPoint, "load", lambda _: (_ for _ in ()).throw(ModuleNotFoundError(name="numpy.linalg")))
+    for module, extra in (
+        ("sim_hw.run", "sim"),
+        ("ground.command", "ground"),
+        ("payloads.x", "payload"),
+        ("a.b", "ground"),
+    ):
+        with pytest.raises(SetupError, match=rf"orbitnode\[{extra}\]"):
+            cli.Command(EntryPoint("x", module, cli.GROUP)).load()
+
+
+@pytest.mark.parametrize(
+    ("head", "raised"),
+    [
+        ("from flight.core.errors import OrbitnodeError", "OrbitnodeError('the port 10015 is taken')"),
+        ("from flight.core.errors import DecodeError", "DecodeError('the port 10015 is taken')"),
+        ("from hal.base import HalError", "HalError('the port 10015 is taken')"),
+    ],
+)
+def test_known_errors_are_one_line(commands: Path, capsys: pytest.CaptureFixture[str], head: str, raised: str) -> None:
+    write(commands, "bad", f"raise {raised}", head=head)
+    assert cli.main(["bad"]) == 1
+    assert capsys.readouterr().err == "orbitnode: error: the port 10015 is taken\n"
+
+
+def test_interrupt_is_quiet(commands: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(commands, "long", "raise KeyboardInterrupt")
+    assert cli.main(["long"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_crash_is_one_line_and_a_file(
+    commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "crash"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    write(commands, "broken", "return {}['key']")
+    assert cli.main(["broken"]) == 1
+    error = capsys.readouterr().err
+    said = re.fullmatch(r"orbitnode: error: unexpected KeyError: 'key'; the traceback is in (\S+)\n", error)
+    assert said
+    assert "return {}['key']" in Path(said[1]).read_text(encoding="utf-8")
+
+
+def test_a_crash_with_nowhere_to_write(
+    commands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    write(commands, "broken", "return 1 // 0")
+    assert cli.main(["broken"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "could not be written" in error
+
+
+@pytest.mark.parametrize("argv", [[], ["unheard-of"], ["--unheard-of"], ["one", "--level", "high"], ["one", "extra"]])
+def test_wrong_use_is_2(commands: Path, capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    write(commands, "one", "return 0")
+    try:
+        code: object = cli.main(argv)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    assert "usage: orbitnode" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"orbitnode {__version__}\n"
+
+
+def test_help_of_an_unreadable_module_is_empty(commands: Path) -> None:
+    (commands / "x_torn.py").write_text("HELP = ", encoding="utf-8")
+    (commands / "x_computed.py").write_text("HELP: str = 'a' + str(1)", encoding="utf-8")
+    (commands / "x_typed.py").write_text("OTHER = 1\nHELP: str = 'typed'", encoding="utf-8")
+    shown = {name: command.help_text() for name, command in cli.installed_commands().items()}
+    assert shown == {"torn": "", "computed": "", "typed": "typed"}
+    assert cli.Command(EntryPoint("gone", "no.such.module", cli.GROUP)).help_text() == ""
+
+
+def test_every_installed_command_offers_the_three_things() -> None:
+    commands = cli.installed_commands()
+    assert "bench" in commands
+    for command in commands.values():
+        module = command.load()
+        assert command.help_text() == module.HELP
+        assert callable(module.add_arguments)
+        assert callable(module.execute)
+
+
+def test_as_a_process() -> None:
+    run = [sys.executable, "-m", "flight.cli"]
+    listed = subprocess.run([*run, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert listed.returncode == 0
+    assert "bench" in listed.stdout
+    closed = subprocess.run(
+        f"{sys.executable} -m flight.cli bench --help | true", shell=True, cwd=ROOT, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert closed.stderr == ""

@@ -1,0 +1,162 @@
+"""Journal and two-generation records on the simulated disk: round trips, damage, power cuts at any operation."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flight.core.errors import StorageError
+from flight.core.generations import Generations
+from flight.core.journal import Journal
+from flight.core.scheduler import ns
+from sim_hw.disk import Disk, PowerCut
+from sim_hw.loop import VirtualLoop
+
+
+def test_records_come_back_in_order_over_segments() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j", segment_octets=100)
+    records = [bytes([i]) * (10 + i) for i in range(20)]
+    assert all(journal.append(r) for r in records[:15])
+    journal.sync()
+    loop.run_until(ns(1))
+    again = Journal(disk.boot(loop), "j", segment_octets=100)
+    assert again.recover() == records[:15]
+    assert all(again.append(r) for r in records[15:])
+    again.sync()
+    loop.run_until(ns(2))
+    assert Journal(disk.boot(loop), "j").recover() == records
+
+
+def test_unsynced_records_may_be_lost_but_never_half_there() -> None:
+    for seed in range(40):
+        loop, disk = VirtualLoop(), Disk(Random(seed))
+        journal = Journal(disk.boot(loop), "j", segment_octets=200)
+        records = [bytes([i]) * 30 for i in range(12)]
+        for record in records[:4]:
+            journal.append(record)
+        journal.sync()
+        loop.run_until(ns(1))
+        for record in records[4:]:
+            journal.append(record)
+        disk.cut()
+        found = Journal(disk.boot(loop), "j").recover()
+        assert found == records[: len(found)]
+        assert len(found) >= 4
+
+
+def test_a_flipped_bit_costs_the_rest_of_one_segment_only() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j", segment_octets=100)
+    records = [bytes([i]) * 20 for i in range(9)]  # three a segment
+    for record in records:
+        journal.append(record)
+    journal.sync()
+    loop.run_until(ns(1))
+    damaged = bytearray(disk.durable["j.00000001"])
+    damaged[40] ^= 4  # in the second record of the second segment
+    disk.durable["j.00000001"] = bytes(damaged)
+    again = Journal(disk.boot(loop), "j")
+    assert again.recover() == records[:4] + records[6:]
+    assert again.stats.damaged == 1
+
+
+def test_a_bounded_journal_refuses_and_a_circular_one_drops_its_oldest_segment() -> None:
+    loop = VirtualLoop()
+    bounded = Journal(Disk(Random(1)).boot(loop), "j", segment_octets=100, segments_max=2)
+    assert [bounded.append(b"x" * 80) for _ in range(3)] == [True, True, False]
+    assert bounded.stats.refused == 1
+    disk = Disk(Random(1))
+    circular = Journal(disk.boot(loop), "j", segment_octets=100, segments_max=2, circular=True)
+    assert all(circular.append(bytes([i]) * 80) for i in range(5))
+    circular.sync()
+    loop.run_until(ns(1))
+    assert Journal(disk.boot(loop), "j").recover() == [bytes([3]) * 80, bytes([4]) * 80]
+
+
+def test_clear_survives_reboot() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j")
+    journal.append(b"old")
+    journal.clear()
+    journal.append(b"new")
+    journal.sync()
+    loop.run_until(ns(1))
+    assert Journal(disk.boot(loop), "j").recover() == [b"new"]
+
+
+@given(st.binary(max_size=300))
+def test_any_segment_content_is_read_or_counted_as_damaged(raw: bytes) -> None:
+    disk = Disk(Random(1))
+    disk.durable["j.00000000"] = raw
+    journal = Journal(disk.boot(VirtualLoop()), "j")
+    octets = sum(len(record) + 8 for record in journal.recover())
+    assert octets <= len(raw)
+    assert journal.stats.damaged == (octets < len(raw))
+
+
+def test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_generation() -> None:
+    """`acknowledged` is what a completed save covered: never anything older comes back."""
+    for cut_at in range(1, 40):
+        loop, disk = VirtualLoop(), Disk(Random(cut_at), cut_at_operation=cut_at)
+        record = Generations(disk.boot(loop), "p")
+        acknowledged, written = -1, -1
+        try:
+            for i in range(20):
+                written = i
+                done = record.save(bytes([i]) * 3)
+                loop.run_until(loop.now_ns() + ns(1))
+                if done.done:
+                    acknowledged = i
+        except PowerCut:
+            pass
+        disk.cut_at_operation = None
+        found = Generations(disk.boot(loop), "p").load()
+        value = found[0] if found else -1
+        assert acknowledged <= value <= written
+
+
+def test_damaged_generation_is_counted_and_the_other_one_stands() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    record = Generations(disk.boot(loop), "p")
+    record.save(b"one")
+    record.save(b"two")
+    loop.run_until(ns(1))
+    newest = max(disk.durable, key=lambda name: disk.durable[name][:4])
+    disk.durable[newest] = disk.durable[newest][:-1] + b"X"
+    again = Generations(disk.boot(loop), "p")
+    assert again.load() == b"one"
+    assert again.damaged == 1
+
+
+@given(st.binary(max_size=64))
+def test_any_stored_generation_is_read_or_counted(raw: bytes) -> None:
+    disk = Disk(Random(1))
+    disk.durable["p.a"] = raw
+    record = Generations(disk.boot(VirtualLoop()), "p")
+    assert (record.load() is None) == (record.damaged == 1)
+
+
+def test_a_full_disk_says_so() -> None:
+    session = Disk(Random(1), capacity_octets=100).boot(VirtualLoop())
+    session.append("a", bytes(90))
+    with pytest.raises(StorageError, match="disk full"):
+        session.append("a", bytes(11))
+    session.replace("a", bytes(100))  # what it replaces counts no more
+
+
+def test_nothing_of_a_cut_session_reaches_the_disk_any_more() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    session = disk.boot(loop)
+    session.append("a", b"x")
+    done = session.sync()
+    disk.cut()
+    before = dict(disk.durable)
+    loop.run_until(ns(1))
+    with pytest.raises(PowerCut):
+        session.append("a", b"y")
+    assert disk.durable == before
+    assert not done.done

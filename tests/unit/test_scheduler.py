@@ -1,0 +1,247 @@
+"""The scheduler on virtual time: order, ticks, lateness, waiting, cancelling, restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flight.core.future import Event, Future, Queue
+from flight.core.scheduler import Scheduler, Task, ns
+from sim_hw.loop import VirtualLoop
+
+
+class SteppingHost(VirtualLoop):
+    """Virtual time that a task can spend, as a busy processor would."""
+
+    def spend(self, duration_s: float) -> None:
+        self._now_ns += ns(duration_s)
+
+    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+        raise AssertionError
+
+    def unwatch(self, fileno: int) -> None:
+        raise AssertionError
+
+
+def make(**options: int) -> tuple[SteppingHost, Scheduler, list[tuple[str, Exception]]]:
+    host = SteppingHost()
+    faults: list[tuple[str, Exception]] = []
+    scheduler = Scheduler(host, host.now_ns, lambda task, error: faults.append((task.name, error)), **options)
+    return host, scheduler, faults
+
+
+def test_ready_tasks_run_earliest_deadline_first() -> None:
+    host, scheduler, _ = make()
+    order: list[str] = []
+
+    def body(name: str) -> Callable[[Task], object]:
+        async def run(task: Task) -> None:
+            order.append(name)
+
+        return run  # type: ignore[return-value]
+
+    for name, deadline_s in (("slow", 3.0), ("fast", 0.1), ("middle", 1.0)):
+        scheduler.spawn(name, body(name), deadline_s=deadline_s)  # type: ignore[arg-type]
+    host.run_until(0)
+    assert order == ["fast", "middle", "slow"]
+
+
+def test_ticks_stand_on_absolute_times_however_long_the_work_takes() -> None:
+    host, scheduler, _ = make()
+    dues: list[int] = []
+
+    async def run(task: Task) -> None:
+        async for tick in task.every(1.0, phase_s=0.25, deadline_s=0.2):
+            dues.append(tick.due_ns)
+            host.spend(0.1)
+
+    task = scheduler.spawn("t", run)
+    host.run_until(ns(5))
+    assert dues == [ns(0.25 + i) for i in range(5)]
+    assert (task.stats.ticks, task.stats.late, task.stats.skipped) == (5, 0, 0)
+
+
+def test_a_late_task_replays_a_few_ticks_and_skips_the_rest() -> None:
+    host, scheduler, _ = make(catch_up_max=2)
+    seen: list[tuple[int, int]] = []
+
+    async def run(task: Task) -> None:
+        async for tick in task.every(1.0, deadline_s=0.5):
+            seen.append((tick.index, tick.skipped))
+            if tick.index == 1:
+                host.spend(7.5)
+
+    task = scheduler.spawn("t", run)
+    host.run_until(ns(10))
+    # At 8.5 s the ticks 2 .. 8 are due: tick 8 and two before it are done, 2 .. 5 are given up.
+    assert seen == [(0, 0), (1, 0), (6, 4), (7, 0), (8, 0), (9, 0), (10, 0)]
+    assert task.stats.skipped == 4
+    assert task.stats.late == 3  # 1, whose work took too long, and the replayed 6 and 7
+
+
+def test_overrun_and_worst_step_are_counted() -> None:
+    host, scheduler, _ = make()
+
+    async def run(task: Task) -> None:
+        async for tick in task.every(1.0):
+            host.spend(0.3 if tick.index == 2 else 0.01)
+
+    task = scheduler.spawn("t", run, budget_s=0.1)
+    host.run_until(ns(4))
+    assert task.stats.overruns == 1
+    assert task.stats.worst_ns == ns(0.3)
+    assert sum(task.stats.latency) == task.stats.steps
+
+
+def test_latency_of_a_task_that_had_to_wait_its_turn() -> None:
+    host, scheduler, _ = make()
+
+    async def hog(task: Task) -> None:
+        host.spend(0.004)
+
+    async def other(task: Task) -> None:
+        pass
+
+    scheduler.spawn("hog", hog, deadline_s=0.1)
+    waited = scheduler.spawn("other", other, deadline_s=1.0)
+    host.run_until(0)
+    assert waited.stats.worst_latency_ns == ns(0.004)
+    assert waited.stats.latency[(4000).bit_length()] == 1
+
+
+def test_wait_ends_with_the_future_or_with_its_time() -> None:
+    host, scheduler, _ = make()
+    results: list[tuple[bool, int]] = []
+    early, never = Event(), Event()
+
+    async def run(task: Task) -> None:
+        results.append((await task.wait(early.wait(), 5.0), host.now_ns()))
+        results.append((await task.wait(never.wait(), 2.0), host.now_ns()))
+
+    scheduler.spawn("t", run)
+    host.call_at(ns(1), early.set)
+    host.run_until(ns(10))
+    assert results == [(True, ns(1)), (False, ns(3))]
+
+
+def test_cancel_runs_clean_up_and_leaves_nothing_waiting() -> None:
+    host, scheduler, _ = make()
+    event = Event()
+    trail: list[str] = []
+
+    async def run(task: Task) -> None:
+        try:
+            await event.wait()
+            trail.append("woken")
+        finally:
+            trail.append("cleaned")
+
+    task = scheduler.spawn("t", run)
+    host.run_until(ns(1))
+    task.cancel()
+    host.run_until(ns(2))
+    event.set()
+    host.run_until(ns(3))
+    assert trail == ["cleaned"]
+    assert task.finished.done
+
+
+def test_a_failing_task_is_reported_and_restarted_up_to_its_limit() -> None:
+    host, scheduler, faults = make(restarts_max=2)
+
+    async def run(task: Task) -> None:
+        await task.sleep(1.0)
+        raise RuntimeError("broken")
+
+    task = scheduler.spawn("t", run)
+    host.run_until(ns(20))
+    assert [(name, str(error)) for name, error in faults] == [("t", "broken")] * 3
+    assert (task.stats.failures, task.stats.restarts, task.finished.done) == (3, 2, True)
+
+
+def test_one_task_waits_for_another_and_for_a_queue() -> None:
+    host, scheduler, _ = make()
+    queue: Queue[int] = Queue(2)
+    got: list[int] = []
+
+    async def producer(task: Task) -> None:
+        async for tick in task.every(1.0):
+            queue.put(tick.index)
+            if tick.index == 3:
+                return
+
+    async def consumer(task: Task) -> None:
+        while True:
+            got.append(await queue.get())
+
+    made = scheduler.spawn("producer", producer)
+
+    async def last(task: Task) -> None:
+        await made.finished
+        got.append(-1)
+
+    scheduler.spawn("consumer", consumer)
+    scheduler.spawn("last", last)
+    host.run_until(ns(9))
+    assert sorted(got[:4]) == [0, 1, 2, 3]
+    assert -1 in got
+
+
+def test_a_full_queue_refuses_and_counts() -> None:
+    queue: Queue[int] = Queue(2)
+    assert [queue.put(i) for i in range(4)] == [True, True, False, False]
+    assert (queue.refused, queue.take(), len(queue)) == (2, 0, 1)
+
+
+def test_future_keeps_its_first_outcome() -> None:
+    future: Future[int] = Future()
+    future.set_result(1)
+    future.set_result(2)
+    future.set_error(RuntimeError())
+    assert future.result() == 1
+
+
+def test_close_ends_every_task_where_it_stands() -> None:
+    host, scheduler, _ = make()
+    trail: list[str] = []
+
+    async def run(task: Task) -> None:
+        try:
+            await task.sleep(100)
+        finally:
+            trail.append("closed")
+
+    scheduler.spawn("t", run)
+    host.run_until(ns(1))
+    scheduler.close()
+    host.run_until(ns(200))
+    assert trail == ["closed"]
+
+
+def test_a_new_period_takes_effect_at_the_next_tick() -> None:
+    host, scheduler, _ = make()
+    period = [1.0]
+    dues: list[float] = []
+
+    async def run(task: Task) -> None:
+        async for tick in task.every(lambda: period[0]):
+            dues.append(tick.due_ns / 1e9)
+            if tick.index == 2:
+                period[0] = 5.0
+
+    scheduler.spawn("t", run)
+    host.run_until(ns(13))
+    assert dues == [0.0, 1.0, 2.0, 3.0, 8.0, 13.0]
+
+
+def test_the_host_gets_a_turn_between_many_ready_tasks() -> None:
+    host, scheduler, _ = make()
+    seen: list[str] = []
+
+    async def run(task: Task) -> None:
+        seen.append(task.name)
+
+    for i in range(200):
+        scheduler.spawn(f"t{i}", run)
+    host.call_at(0, lambda: seen.append("host"))
+    host.run_until(0)
+    assert seen.index("host") == 64
