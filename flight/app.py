@@ -1,0 +1,128 @@
+"""What the node offers a payload app, and what it asks of one.
+
+mission.toml names the app (`app = "payloads.manager:InferenceManager"`); the node imports the class, reads its
+section with the app's own config dataclass, and hands it an AppContext. The app touches nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from flight.core.scheduler import Scheduler
+from flight.dictionary import Declarations
+from flight.fields import Value
+from flight.platform import Platform
+from flight.swarm.protocol import Swarm
+from hal.base import Imager
+
+
+class CommandRefused(Exception):
+    """A command handler's no: `code` is a failure code of the dictionary, the message its detail."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+Handler = Callable[..., Awaitable[None] | None]
+
+
+class EventSink(Protocol):
+    def emit(self, name: str, *values: Value) -> None:
+        """Report the app's event `name`; values in the order of its fields."""
+
+
+class CommandTable(Protocol):
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
+        """Serve the command `name`: both are called with one value an argument.
+
+        `check` runs before acceptance, `execute` after the start report; either may raise CommandRefused.
+        An `execute` that returns an awaitable is completed when it is.
+        """
+
+
+class HousekeepingTable(Protocol):
+    def provide(self, structure: str, sample: Callable[[], Sequence[Value]]) -> None:
+        """Call `sample` whenever a report of `structure` is due; one value a field."""
+
+
+class ReportSink(Protocol):
+    def send(self, name: str, *values: Value) -> None:
+        """Send the app's report `name` (Declarations.reports)."""
+
+
+class FileOutbox(Protocol):
+    """Products on their way to the ground: CFDP class 1 on VC2."""
+
+    @property
+    def backlog_octets(self) -> int:
+        """File octets waiting or in transfer."""
+
+    @property
+    def room_octets(self) -> int: ...
+
+    def put(self, name: str, octets: bytes) -> bool:
+        """Queue a file for downlink; False where the outbox is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerMode:
+    """One row of mission.toml's mode table: what the node may draw for the payload, and how fast it is then.
+
+    `tile_s` is the tabled duration of one inference, `payload_w` what the payload draws meanwhile.
+    """
+
+    name: str
+    payload_w: float
+    tile_s: float
+    admits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What an admission decision may look at, sampled by the node's own services."""
+
+    soc_frac: float
+    board_c: float
+    radiator_c: float
+    mode: PowerMode
+    payload_on: bool
+    in_contact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AppContext:
+    """Everything an app gets. `state()` is the newest NodeState, None before the first sample."""
+
+    platform: Platform
+    scheduler: Scheduler
+    config: Any
+    events: EventSink
+    commands: CommandTable
+    housekeeping: HousekeepingTable
+    reports: ReportSink
+    outbox: FileOutbox
+    swarm: Swarm
+    imager: Imager | None
+    state: Callable[[], NodeState | None]
+    set_load: Callable[[bool], None]
+    """Tell the power service that the payload is working (draws its mode's `payload_w`) or idle."""
+
+
+class App(Protocol):
+    """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare(apid) -> Declarations`."""
+
+    CONFIG: type[Any]
+
+    @staticmethod
+    def declare(apid: int) -> Declarations: ...
+
+    def __init__(self, context: AppContext) -> None: ...
+
+    def start(self) -> None:
+        """Spawn tasks. Called once, after every service is in place."""
+
+    def close(self) -> None:
+        """Give back processes and shared memory; the node is going down."""

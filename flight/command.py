@@ -1,0 +1,45 @@
+"""`orbitnode flight`: one node on this board, in real time, until SIGINT or SIGTERM. Edge code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from flight.core.errors import SetupError
+from flight.mission import MISSIONS, load
+from flight.node import build
+from flight.platform_linux import LinuxPlatform
+
+HELP = "fly a node on this board"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+                        help="mission file (default: the bench mission, which flies against `orbitnode sim`)")  # fmt: skip
+    parser.add_argument("--storage", type=Path, metavar="DIR",
+                        help="folder of what the node keeps (default: out/flight/NAME of the node)")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="seed of the node's randomness (default: from the system)")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Raises OrbitnodeError or HalError, whose message is one line, for whatever keeps the node from flying."""
+    mission = load(args.mission)
+    name = mission.node.name
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise SetupError(f"mission {args.mission}: node.name {name!r} should be letters, digits, - and _")
+    storage = args.storage if args.storage is not None else Path("out", "flight", name)
+    platform = LinuxPlatform(storage, name, args.seed)
+    try:
+        node = build(mission, platform)
+        try:
+            links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
+            print(f"{name}: boot {node.boot_count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
+                  "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
+            platform.run()
+        finally:
+            node.close()
+    finally:
+        platform.close()
+    print(f"{name}: stopped, storage is safe", file=sys.stderr)
+    return 0

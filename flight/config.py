@@ -1,0 +1,130 @@
+"""TOML tables into frozen dataclasses, every fault found before anything is said.
+
+Each owner declares its section beside its code:
+
+    @dataclass(frozen=True, slots=True)
+    class PayloadConfig:
+        queue_tiles: int = key(24, minimum=1, maximum=500, text="raw tiles held at most")
+
+Supported types: int, float, str, bool, tuples of these, nested dataclasses (tables) and tuples of nested
+dataclasses (arrays of tables), and dict[str, str]. A class may add
+`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right) for contradictions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+C = TypeVar("C")
+
+
+def key(
+    default: Any = MISSING,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    text: str = "",
+) -> Any:
+    """A dataclass field with its bounds. Without `default` the key must be in the file."""
+    metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "text": text}
+    if isinstance(default, dict | list):
+        made = default
+        return dataclasses.field(default_factory=lambda: MappingProxyType(made), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a table. `path` leads to it: ("link", 0, "rate_bps")."""
+
+    path: tuple[str | int, ...]
+    text: str
+
+
+def read_table(kind: type[C], table: object, path: tuple[str | int, ...], faults: list[Fault]) -> C | None:
+    """An instance of the dataclass `kind` from a TOML table; None, with `faults` extended, where it is not one."""
+    if not isinstance(table, Mapping):
+        faults.append(Fault(path, f"is {_show(table)}, should be a table"))
+        return None
+    before = len(faults)
+    hints = typing.get_type_hints(kind)
+    known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.init}
+    for name in table:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
+            faults.append(Fault((*path, name), f"unknown key, {hint}"))
+    values: dict[str, Any] = {}
+    for name, one in known.items():
+        if name in table:
+            values[name] = _read_value(hints[name], table[name], one.metadata, (*path, name), faults)
+        elif one.default is MISSING and one.default_factory is MISSING:
+            faults.append(Fault((*path, name), f"is missing{': ' * bool(_text(one))}{_text(one)}"))
+    if len(faults) > before:
+        return None
+    made = kind(**values)
+    contradictions = getattr(made, "faults", None)
+    if contradictions is not None:
+        faults.extend(Fault((*path, name), text) for name, text in contradictions())
+    return made
+
+
+def _text(one: dataclasses.Field[Any]) -> str:
+    return str(one.metadata.get("text", ""))
+
+
+def _read_value(hint: Any, value: object, bounds: Mapping[str, Any], path: tuple[str | int, ...],
+                faults: list[Fault]) -> Any:  # fmt: skip
+    """`value` as `hint` asks, or a fault."""
+    if dataclasses.is_dataclass(hint):
+        return read_table(typing.cast("type[Any]", hint), value, path, faults)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            faults.append(Fault(path, f"is {_show(value)}, should be an array"))
+            return None
+        return tuple(_read_value(arguments[0], one, bounds, (*path, i), faults) for i, one in enumerate(value))
+    if origin in (dict, Mapping) or (origin is not None and issubclass(origin, Mapping)):
+        if not isinstance(value, Mapping):
+            faults.append(Fault(path, f"is {_show(value)}, should be a table"))
+            return None
+        made = {k: _read_value(arguments[1], v, bounds, (*path, k), faults) for k, v in value.items()}
+        return MappingProxyType(made)
+    return _read_scalar(hint, value, bounds, path, faults)
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _read_scalar(hint: Any, value: object, bounds: Mapping[str, Any], path: tuple[str | int, ...],
+                 faults: list[Fault]) -> Any:  # fmt: skip
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        faults.append(Fault(path, f"is {_show(value)}, should be {_NAMES[hint]}"))
+        return None
+    low, high, choices = bounds.get("minimum"), bounds.get("maximum"), bounds.get("choices") or ()
+    if hint in (int, float) and isinstance(value, int | float):
+        wrong = (low is not None and value < low) or (high is not None and value > high) or math.isnan(value)
+        if wrong:
+            bound = " .. ".join(f"{b:g}" if b is not None else "" for b in (low, high))
+            faults.append(Fault(path, f"is {value:g}, should be in {bound}"))
+    if choices and value not in choices:
+        faults.append(Fault(path, f"is {_show(value)}, should be one of {', '.join(choices)}"))
+    return value
+
+
+def _show(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    return repr(value) if not isinstance(value, bool) else str(value).lower()

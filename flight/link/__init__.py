@@ -1,0 +1,1 @@
+"""The space link, sans-IO: packets, frames, COP-1, CFDP."""

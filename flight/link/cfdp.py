@@ -1,0 +1,390 @@
+"""CFDP class 1, unacknowledged: files into PDUs, PDUs in any order into files (CCSDS 727.0-B-5, 4.6.1).
+
+Sender: METADATA -> FILE DATA, one segment a call -> EOF -> done.
+
+A transaction at the receiver:
+
+    none   --any PDU--> OPEN (where the table is full, the one longest without a PDU is ended incomplete)
+    OPEN   --EOF known, metadata known, no octet missing--> received, or incomplete: checksum
+    OPEN   --EOF known and nothing missing, but no metadata, and `late_s` without a PDU--> received without name
+    OPEN   --EOF known, octets missing, and `late_s` without a PDU--> incomplete: octets missing
+    OPEN   --no EOF, `inactivity_s` without a PDU--> incomplete: no EOF
+    OPEN   --EOF with a condition--> incomplete: cancelled
+    ended  --any PDU--> counted as late, ignored
+
+The end of a file in class 1 is its EOF; that one lost, only silence tells. `inactivity_s` must therefore be longer
+than the time between two passes, over which a file may be spread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+
+from flight.config import key
+from flight.core.errors import DecodeError
+from flight.link.cfdp_pdu import (
+    CHECKSUM_CRC32,
+    CHECKSUMS,
+    FILE_OCTETS_MAX,
+    NO_ERROR,
+    OFFSET_OCTETS,
+    EndOfFile,
+    FileData,
+    Metadata,
+    TransactionId,
+    checksum_crc32,
+    decode_pdu,
+    encode_pdu,
+)
+
+_SECOND_NS = 1_000_000_000
+_ENDED_MAX = 1024
+
+
+class CfdpSender:
+    """One file, one transaction: PDUs one at a time, made when asked for.
+
+    data: the whole file, up to 2^32 - 1 octets. `segment` octets of it go into one PDU.
+    """
+
+    def __init__(self, source: int, destination: int, number: int, name: str, data: bytes, segment: int) -> None:
+        assert 0 <= source < 1 << 16, source
+        assert 0 <= destination < 1 << 16, destination
+        assert 0 <= number < 1 << 32, number
+        assert 1 <= segment <= 65535 - OFFSET_OCTETS, segment
+        assert len(data) <= FILE_OCTETS_MAX, len(data)
+        self.transaction = TransactionId(source, number)
+        self._destination = destination
+        self._name = name
+        self._data = data
+        self._segment = segment
+        self._offset = -1  # before the metadata
+        self._ended = False
+
+    @property
+    def done(self) -> bool:
+        """True once the EOF was given out."""
+        return self._ended
+
+    @property
+    def pdus(self) -> int:
+        """How many PDUs the whole transaction has."""
+        return 2 + -(-len(self._data) // self._segment)
+
+    @property
+    def remaining_octets(self) -> int:
+        """Octets of the file that were not given out yet."""
+        return len(self._data) - max(self._offset, 0)
+
+    def next_pdu(self) -> bytes | None:
+        """The next PDU, None after the EOF."""
+        octets = len(self._data)
+        if self._ended:
+            return None
+        if self._offset < 0:
+            self._offset = 0
+            name = self._name
+            metadata = Metadata(self.transaction, self._destination, octets, CHECKSUM_CRC32, name, name)
+            return encode_pdu(metadata)
+        if self._offset < octets:
+            segment = self._data[self._offset : self._offset + self._segment]
+            pdu = FileData(self.transaction, self._destination, self._offset, segment)
+            self._offset += len(segment)
+            return encode_pdu(pdu)
+        self._ended = True
+        checksum = checksum_crc32(self._data)
+        return encode_pdu(EndOfFile(self.transaction, self._destination, NO_ERROR, checksum, octets))
+
+    def cancel(self, condition: int = 15) -> bytes:
+        """Give up: the EOF with this condition (15: cancel requested) and the checksum of what was sent."""
+        assert 1 <= condition <= 15, condition
+        self._ended = True
+        sent = self._data[: max(self._offset, 0)]
+        eof = EndOfFile(self.transaction, self._destination, condition, checksum_crc32(sent), len(sent))
+        return encode_pdu(eof)
+
+
+@dataclass(frozen=True, slots=True)
+class CfdpConfig:
+    """Limits of the receiver."""
+
+    entity: int = key(1, minimum=0, maximum=65535, text="own entity id; PDUs for others are refused")
+    transactions: int = key(16, minimum=1, maximum=1024, text="transactions open at a time")
+    file_octets: int = key(8388608, minimum=1, maximum=1 << 31, text="octets of one file at most")
+    total_octets: int = key(67108864, minimum=1, maximum=1 << 33, text="octets held in open transactions at most")
+    ranges: int = key(4096, minimum=1, maximum=1 << 20, text="stretches of one file that do not touch, at most")
+    late_s: float = key(5.0, minimum=0.0, maximum=3600.0, text="how long after an EOF late PDUs are waited for")
+    inactivity_s: float = key(12000.0, minimum=1.0, maximum=1e6, text="silence that ends a file without EOF")
+
+
+@dataclass(frozen=True, slots=True)
+class FileReceived:
+    """A whole file whose checksum fits. `name` is made of the transaction's number where the metadata was lost."""
+
+    transaction: TransactionId
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileIncomplete:
+    """What arrived of a file, zeros elsewhere. `missing` are the stretches [start, end) that did not."""
+
+    transaction: TransactionId
+    name: str
+    data: bytes
+    missing: tuple[tuple[int, int], ...]
+    reason: str
+
+
+FileAction = FileReceived | FileIncomplete
+
+
+@dataclass(slots=True)
+class CfdpCounters:
+    """Since the receiver was made. `refused` is by reason."""
+
+    pdus: int = 0
+    octets: int = 0
+    files_received: int = 0
+    files_incomplete: int = 0
+    octets_missing: int = 0
+    repeated: int = 0
+    late: int = 0
+    refused: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("malformed", "entity", "offset", "memory", "ranges", "conflict"), 0)
+    )
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """`starts` and `ends` are the stretches received: sorted, apart from each other."""
+
+    last_ns: int
+    metadata: Metadata | None = None
+    eof: EndOfFile | None = None
+    data: bytearray = field(default_factory=bytearray)
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+    def size(self) -> int | None:
+        """The file's size where a PDU has told it."""
+        if self.eof is not None:
+            return self.eof.octets
+        return None if self.metadata is None else self.metadata.octets
+
+    def add(self, start: int, end: int) -> None:
+        """Note that [start, end) is here, `end` > `start`."""
+        starts, ends = self.starts, self.ends
+        if ends and start == ends[-1]:
+            ends[-1] = end
+            return
+        low = bisect_left(ends, start)
+        high = bisect_right(starts, end)
+        if low < high:
+            start, end = min(start, starts[low]), max(end, ends[high - 1])
+        starts[low:high], ends[low:high] = [start], [end]
+
+    def has(self, start: int, end: int) -> bool:
+        at = bisect_right(self.starts, start) - 1
+        return at >= 0 and self.ends[at] >= end
+
+    def missing(self, size: int) -> tuple[tuple[int, int], ...]:
+        """What of [0, size) is not here."""
+        gaps = []
+        at = 0
+        for start, end in zip(self.starts, self.ends, strict=True):
+            if at < start and at < size:
+                gaps.append((at, min(start, size)))
+            at = end
+        if at < size:
+            gaps.append((at, size))
+        return tuple(gaps)
+
+    def whole(self) -> bool:
+        if self.eof is None:
+            return False
+        size = self.eof.octets
+        return not size or (self.starts == [0] and self.ends[0] >= size)
+
+
+class CfdpReceiver:
+    """All transactions toward one entity. Memory is at most `total_octets` and a bounded table."""
+
+    def __init__(self, config: CfdpConfig) -> None:
+        self.config = config
+        self.counters = CfdpCounters()
+        self._open: dict[TransactionId, _Transaction] = {}
+        self._ended: deque[TransactionId] = deque(maxlen=_ENDED_MAX)
+        self._ended_set: set[TransactionId] = set()
+        self._octets = 0
+
+    @property
+    def open(self) -> int:
+        """Transactions that have begun and not ended."""
+        return len(self._open)
+
+    @property
+    def next_time_ns(self) -> int | None:
+        """When `on_time` wants to be called, None where nothing is open."""
+        return min((self._deadline_ns(one) for one in self._open.values()), default=None)
+
+    def on_pdu(self, raw: bytes, now_ns: int) -> list[FileAction]:
+        """Take one PDU; what is not a PDU for us is counted by reason and otherwise ignored."""
+        refused = self.counters.refused
+        try:
+            pdu = decode_pdu(raw)
+        except DecodeError:
+            refused["malformed"] += 1
+            return []
+        if pdu.destination != self.config.entity:
+            refused["entity"] += 1
+            return []
+        self.counters.pdus += 1
+        if pdu.transaction in self._ended_set:
+            self.counters.late += 1
+            return []
+        actions: list[FileAction] = []
+        one = self._open.get(pdu.transaction)
+        if one is None:
+            one = self._open_transaction(pdu.transaction, now_ns, actions)
+        one.last_ns = now_ns
+        match pdu:
+            case FileData():
+                self._on_file_data(one, pdu)
+            case Metadata():
+                self._on_metadata(one, pdu)
+            case EndOfFile():
+                self._on_eof(one, pdu)
+        if one.eof is not None and one.eof.condition != NO_ERROR:
+            self._end(pdu.transaction, f"cancelled by the sender, condition {one.eof.condition}", actions)
+        elif one.metadata is not None and one.whole():
+            self._end(pdu.transaction, None, actions)
+        return actions
+
+    def on_time(self, now_ns: int) -> list[FileAction]:
+        """End the transactions for which nothing came for too long."""
+        actions: list[FileAction] = []
+        for transaction, one in list(self._open.items()):
+            if now_ns >= self._deadline_ns(one):
+                self._end(transaction, self._verdict(one), actions)
+        return actions
+
+    def end_all(self) -> list[FileAction]:
+        """End every open transaction: the ground closes down."""
+        actions: list[FileAction] = []
+        for transaction, one in list(self._open.items()):
+            self._end(transaction, self._verdict(one), actions)
+        return actions
+
+    def _verdict(self, one: _Transaction) -> str | None:
+        """Why the transaction, ended now, is incomplete; None where it is whole."""
+        if one.whole():
+            return None
+        return "octets missing" if one.eof is not None else "no EOF"
+
+    def _deadline_ns(self, one: _Transaction) -> int:
+        wait_s = self.config.inactivity_s if one.eof is None else self.config.late_s
+        return one.last_ns + int(wait_s * _SECOND_NS)
+
+    def _open_transaction(self, transaction: TransactionId, now_ns: int, actions: list[FileAction]) -> _Transaction:
+        if len(self._open) >= self.config.transactions:
+            idlest = min(self._open, key=lambda name: self._open[name].last_ns)
+            self._end(idlest, self._verdict(self._open[idlest]), actions)
+        one = self._open[transaction] = _Transaction(now_ns)
+        return one
+
+    def _on_file_data(self, one: _Transaction, pdu: FileData) -> None:
+        config, refused = self.config, self.counters.refused
+        end = pdu.offset + len(pdu.data)
+        size = one.size()
+        if end > config.file_octets or (size is not None and end > size):
+            refused["offset"] += 1
+            return
+        if not pdu.data:
+            return
+        if one.has(pdu.offset, end):
+            # What came first stays: a repeated PDU says the same, a forged one must not replace it.
+            self.counters.repeated += 1
+            return
+        grown = max(0, end - len(one.data))
+        if self._octets + grown > config.total_octets:
+            refused["memory"] += 1
+            return
+        if len(one.starts) >= config.ranges and (not one.ends or pdu.offset != one.ends[-1]):
+            refused["ranges"] += 1
+            return
+        if pdu.offset == len(one.data):
+            one.data += pdu.data
+        else:
+            one.data.extend(bytes(grown))
+            one.data[pdu.offset : end] = pdu.data
+        self._octets += grown
+        self.counters.octets += len(pdu.data)
+        one.add(pdu.offset, end)
+
+    def _on_metadata(self, one: _Transaction, pdu: Metadata) -> None:
+        refused = self.counters.refused
+        if one.metadata is not None:
+            if one.metadata == pdu:
+                self.counters.repeated += 1
+            else:
+                refused["conflict"] += 1
+        elif pdu.octets > self.config.file_octets:
+            refused["offset"] += 1
+        elif one.eof is not None and one.eof.condition == NO_ERROR and one.eof.octets != pdu.octets:
+            refused["conflict"] += 1
+        else:
+            one.metadata = pdu
+
+    def _on_eof(self, one: _Transaction, pdu: EndOfFile) -> None:
+        refused = self.counters.refused
+        if one.eof is not None:
+            if one.eof == pdu:
+                self.counters.repeated += 1
+            else:
+                refused["conflict"] += 1
+        elif pdu.octets > self.config.file_octets:
+            refused["offset"] += 1
+        elif pdu.condition == NO_ERROR and one.metadata is not None and one.metadata.octets != pdu.octets:
+            refused["conflict"] += 1
+        else:
+            one.eof = pdu
+
+    def _end(self, transaction: TransactionId, reason: str | None, actions: list[FileAction]) -> None:
+        """Deliver as whole (`reason` None, the checksum decides) or as incomplete, and forget but the number."""
+        one = self._open.pop(transaction)
+        self._octets -= len(one.data)
+        if len(self._ended) == _ENDED_MAX:
+            self._ended_set.discard(self._ended[0])
+        self._ended.append(transaction)
+        self._ended_set.add(transaction)
+        name = f"transaction-{transaction.source}-{transaction.number}"
+        if one.metadata is not None and one.metadata.name:
+            name = one.metadata.name
+        size = one.size()
+        if size is None:
+            size = len(one.data)
+        data = bytes(one.data[:size])
+        if reason is None:
+            reason = self._check(one, data)
+        if reason is None:
+            self.counters.files_received += 1
+            actions.append(FileReceived(transaction, name, data))
+            return
+        missing = one.missing(size)
+        self.counters.files_incomplete += 1
+        self.counters.octets_missing += sum(end - start for start, end in missing)
+        actions.append(FileIncomplete(transaction, name, data.ljust(size, b"\0"), missing, reason))
+
+    def _check(self, one: _Transaction, data: bytes) -> str | None:
+        """What is wrong with a file of which no octet is missing; None where its checksum fits."""
+        assert one.eof is not None
+        # Without metadata the type is not known; ours is CRC-32.
+        kind = CHECKSUM_CRC32 if one.metadata is None else one.metadata.checksum_type
+        checksum = CHECKSUMS.get(kind)
+        if checksum is None:
+            return f"checksum type {kind} is not known, {', '.join(map(str, CHECKSUMS))} are"
+        return None if checksum(data) == one.eof.checksum else "checksum does not fit"

@@ -1,0 +1,178 @@
+"""PUS-C telemetry and telecommand packets: secondary headers and packet error control (ECSS-E-ST-70-41C, 7.4)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from flight.core.errors import DecodeError
+from flight.kernels import crc16
+from flight.link.space_packet import HEADER_OCTETS, PACKET_OCTETS_MAX
+from flight.link.time_code import decode_cuc, encode_cuc
+
+PUS_VERSION = 2
+TM_SECONDARY_OCTETS = 13
+TC_SECONDARY_OCTETS = 5
+TM_DATA_OFFSET = HEADER_OCTETS + TM_SECONDARY_OCTETS
+TC_DATA_OFFSET = HEADER_OCTETS + TC_SECONDARY_OCTETS
+CRC_OCTETS = 2
+TM_DATA_OCTETS_MAX = PACKET_OCTETS_MAX - TM_DATA_OFFSET - CRC_OCTETS
+TC_DATA_OCTETS_MAX = PACKET_OCTETS_MAX - TC_DATA_OFFSET - CRC_OCTETS
+
+# The acknowledgement flags of a telecommand (7.4.4.1): reports of success that the sender asks for.
+ACK_ACCEPTANCE, ACK_START, ACK_PROGRESS, ACK_COMPLETION = 0b1000, 0b0100, 0b0010, 0b0001
+
+
+def _open(raw: bytes | memoryview, name: str, is_command: bool, shortest: int) -> None:
+    """Check what telemetry and telecommands have in common; raises DecodeError."""
+    if len(raw) < shortest:
+        raise DecodeError(f"{name} packet of {len(raw)} octets, shortest is {shortest}")
+    word = raw[0] << 8 | raw[1]
+    if word >> 13:
+        raise DecodeError(f"{name} packet version {word >> 13}, only 0 is defined")
+    if bool(word >> 12 & 1) != is_command:
+        raise DecodeError(f"{name} packet expected, its type bit is {word >> 12 & 1}")
+    if not word >> 11 & 1:
+        raise DecodeError(f"{name} packet of APID {word & 0x7FF} without secondary header")
+    if raw[2] >> 6 != 0b11:
+        raise DecodeError(f"{name} packet with sequence flags {raw[2] >> 6}, only 3 (unsegmented) is used")
+    length = (raw[4] << 8 | raw[5]) + 7
+    if len(raw) != length:
+        raise DecodeError(f"{name} packet: length field says {length} octets, got {len(raw)}")
+    if crc16(raw):
+        raise DecodeError(f"{name} packet of APID {word & 0x7FF}: packet error control does not fit")
+    if raw[6] >> 4 != PUS_VERSION:
+        raise DecodeError(f"{name} packet of PUS version {raw[6] >> 4}, only {PUS_VERSION} (PUS-C) is used")
+
+
+@dataclass(frozen=True, slots=True)
+class PusTm:
+    """A telemetry packet (7.4.3). `time_ns` is TAI since 1958; `counter` the message type counter.
+
+    `time_status` is the time reference status, 0..15.
+    """
+
+    apid: int
+    seq: int
+    service: int
+    subtype: int
+    data: bytes
+    time_ns: int
+    counter: int = 0
+    destination: int = 0
+    time_status: int = 0
+    _HEADER: ClassVar[struct.Struct] = struct.Struct(">HHHBBBHH")
+
+    def encode(self) -> bytes:
+        """The packet's octets, CRC-16 at the end."""
+        assert 0 <= self.apid < 0x800, self.apid
+        assert 0 <= self.seq < 0x4000, self.seq
+        assert 0 <= self.time_status < 16, self.time_status
+        assert len(self.data) <= TM_DATA_OCTETS_MAX, len(self.data)
+        body = b"".join(
+            (
+                self._HEADER.pack(
+                    0x0800 | self.apid,
+                    0xC000 | self.seq,
+                    TM_SECONDARY_OCTETS + len(self.data) + CRC_OCTETS - 1,
+                    PUS_VERSION << 4 | self.time_status,
+                    self.service,
+                    self.subtype,
+                    self.counter,
+                    self.destination,
+                ),
+                encode_cuc(self.time_ns),
+                self.data,
+            )
+        )
+        return body + crc16(body).to_bytes(2, "big")
+
+    @classmethod
+    def decode(cls, raw: bytes | memoryview) -> Self:
+        """The telemetry packet that is exactly `raw`; raises DecodeError."""
+        _open(raw, "telemetry", False, TM_DATA_OFFSET + CRC_OCTETS)
+        word, control, _, status, service, subtype, counter, destination = cls._HEADER.unpack_from(raw)
+        return cls(
+            word & 0x7FF,
+            control & 0x3FFF,
+            service,
+            subtype,
+            bytes(raw[TM_DATA_OFFSET:-CRC_OCTETS]),
+            decode_cuc(raw[13:19]),
+            counter,
+            destination,
+            status & 0xF,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PusTc:
+    """A telecommand packet (7.4.4). `ack` asks for reports: 8 acceptance, 4 start, 2 progress, 1 completion."""
+
+    apid: int
+    seq: int
+    service: int
+    subtype: int
+    data: bytes
+    ack: int = ACK_ACCEPTANCE | ACK_COMPLETION
+    source: int = 0
+    _HEADER: ClassVar[struct.Struct] = struct.Struct(">HHHBBBH")
+
+    def encode(self) -> bytes:
+        """The packet's octets, CRC-16 at the end."""
+        assert 0 <= self.apid < 0x800, self.apid
+        assert 0 <= self.seq < 0x4000, self.seq
+        assert 0 <= self.ack < 16, self.ack
+        assert len(self.data) <= TC_DATA_OCTETS_MAX, len(self.data)
+        header = self._HEADER.pack(
+            0x1800 | self.apid,
+            0xC000 | self.seq,
+            TC_SECONDARY_OCTETS + len(self.data) + CRC_OCTETS - 1,
+            PUS_VERSION << 4 | self.ack,
+            self.service,
+            self.subtype,
+            self.source,
+        )
+        body = header + self.data
+        return body + crc16(body).to_bytes(2, "big")
+
+    @classmethod
+    def decode(cls, raw: bytes | memoryview) -> Self:
+        """The telecommand packet that is exactly `raw`; raises DecodeError."""
+        _open(raw, "telecommand", True, TC_DATA_OFFSET + CRC_OCTETS)
+        word, control, _, status, service, subtype, source = cls._HEADER.unpack_from(raw)
+        data = bytes(raw[TC_DATA_OFFSET:-CRC_OCTETS])
+        return cls(word & 0x7FF, control & 0x3FFF, service, subtype, data, status & 0xF, source)
+
+    @property
+    def request_id(self) -> RequestId:
+        """By what the verification reports name this telecommand."""
+        return RequestId(self.apid, self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestId:
+    """Names a telecommand in ST[01] reports: its first four octets (8.1.2.1)."""
+
+    apid: int
+    seq: int
+
+    def encode(self) -> bytes:
+        """Packet identification and sequence control as they stood in the telecommand."""
+        return (0x1800 | self.apid).to_bytes(2, "big") + (0xC000 | self.seq).to_bytes(2, "big")
+
+    @classmethod
+    def decode(cls, raw: bytes | memoryview) -> Self:
+        """From the first four octets of a telecommand, or of a report's data; raises DecodeError."""
+        if len(raw) < 4:
+            raise DecodeError(f"request id of {len(raw)} octets, it takes 4")
+        word, control = raw[0] << 8 | raw[1], raw[2] << 8 | raw[3]
+        if word >> 11 != 0b00011 or control >> 14 != 0b11:
+            raise DecodeError(f"request id {word:04x} {control:04x} names no unsegmented telecommand")
+        return cls(word & 0x7FF, control & 0x3FFF)
+
+
+def packet_apid(packet: bytes | memoryview) -> int:
+    """The APID of a packet of at least two octets."""
+    return (packet[0] & 0x07) << 8 | packet[1]

@@ -1,0 +1,60 @@
+"""Space packets: the unit in which telemetry and telecommands travel (CCSDS 133.0-B-2, 4.1)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from flight.core.errors import DecodeError
+
+HEADER_OCTETS = 6
+PACKET_OCTETS_MIN = 7
+PACKET_OCTETS_MAX = 65542
+IDLE_APID = 2047
+
+
+@dataclass(frozen=True, slots=True)
+class SpacePacket:
+    """One unsegmented packet (133.0-B-2, 4.1.2 to 4.1.4). `data` is 1..65536 octets, secondary header included."""
+
+    apid: int
+    seq: int
+    data: bytes
+    is_command: bool = False
+    has_secondary: bool = False
+    _HEADER: ClassVar[struct.Struct] = struct.Struct(">HHH")
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.apid < 0x800, self.apid
+        assert 0 <= self.seq < 0x4000, self.seq
+        assert 1 <= len(self.data) <= 0x10000, len(self.data)
+
+    def encode(self) -> bytes:
+        """The packet's octets, 7..65542."""
+        word = self.is_command << 12 | self.has_secondary << 11 | self.apid
+        return self._HEADER.pack(word, 0xC000 | self.seq, len(self.data) - 1) + self.data
+
+    @classmethod
+    def decode(cls, raw: bytes | memoryview) -> Self:
+        """The packet that is exactly `raw`; raises DecodeError."""
+        if len(raw) < PACKET_OCTETS_MIN:
+            raise DecodeError(f"space packet of {len(raw)} octets, shortest is {PACKET_OCTETS_MIN}")
+        word, control, length = cls._HEADER.unpack_from(raw)
+        if word >> 13:
+            raise DecodeError(f"space packet version {word >> 13}, only 0 is defined")
+        if control >> 14 != 0b11:
+            raise DecodeError(f"space packet with sequence flags {control >> 14}, only 3 (unsegmented) is used")
+        if len(raw) != PACKET_OCTETS_MIN + length:
+            raise DecodeError(f"space packet: length field says {PACKET_OCTETS_MIN + length} octets, got {len(raw)}")
+        return cls(word & 0x7FF, control & 0x3FFF, bytes(raw[6:]), bool(word >> 12 & 1), bool(word >> 11 & 1))
+
+
+_IDLE_FILL = b"\x55" * (PACKET_OCTETS_MAX - HEADER_OCTETS)
+
+
+def idle_packet(octets: int) -> bytes:
+    """An idle packet of `octets` in all, 7..65542 (133.0-B-2, 4.1.3.3.4.4: APID 2047, no secondary header)."""
+    assert PACKET_OCTETS_MIN <= octets <= PACKET_OCTETS_MAX, octets
+    header = SpacePacket._HEADER.pack(IDLE_APID, 0xC000, octets - PACKET_OCTETS_MIN)
+    return header + _IDLE_FILL[: octets - HEADER_OCTETS]

@@ -1,0 +1,196 @@
+"""The node's end of the space link: packets in, frames out; CLTUs in, telecommand packets out.
+
+Down: bounded queues -> TmMultiplexer -> frame with the CLCW of FARM-1 -> bare, or marker and randomizer.
+Up: CltuReceiver -> TcFrame -> FARM-1 -> whole packets. What is refused is counted by reason, never raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flight.config import key
+from flight.core.errors import DecodeError
+from flight.link.cadu import encode_cadu
+from flight.link.cltu import INFORMATION_OCTETS, CltuReceiver
+from flight.link.downlink import TmMultiplexer
+from flight.link.farm import Farm, FarmCounters
+from flight.link.space_packet import PACKET_OCTETS_MIN
+from flight.link.tc_frame import FRAME_OCTETS_MIN, TcFrame
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    """What both ends of one link agree on, and each end's limits."""
+
+    spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF, text="spacecraft id in every frame")
+    frame_octets: int = key(1115, minimum=64, maximum=2048, text="length of a telemetry frame")
+    coding: str = key("frame", choices=("frame", "cadu"), text="frame: bare frames; cadu: marker and randomizer")
+    vc_realtime: int = key(0, minimum=0, maximum=7, text="channel of housekeeping, reports and events")
+    vc_playback: int = key(1, minimum=0, maximum=7, text="channel of the recorder")
+    vc_products: int = key(2, minimum=0, maximum=7, text="channel of payload products")
+    vc_idle: int = key(7, minimum=0, maximum=7, text="channel of idle frames")
+    tc_vcid: int = key(0, minimum=0, maximum=63, text="virtual channel of telecommands")
+    queue_packets: int = key(512, minimum=1, maximum=65536, text="packets held for each channel at most")
+    queue_octets: int = key(262144, minimum=65542, maximum=1 << 28, text="octets held for each channel at most")
+    farm_window: int = key(20, minimum=2, maximum=254, text="FARM-1 window W, even")
+    fop_window: int = key(10, minimum=1, maximum=127, text="FOP-1 window K, at most W / 2")
+    t1_s: float = key(3.0, minimum=0.01, maximum=3600.0, text="FOP-1 timer T1 beyond light and sending time")
+    transmission_limit: int = key(3, minimum=1, maximum=255, text="FOP-1 transmissions of one frame at most")
+    light_time_s: float = key(0.0, minimum=0.0, maximum=3600.0, text="one-way light time; T1 waits for it twice")
+    uplink_bit_s: float = key(16000.0, minimum=1.0, maximum=1e9, text="uplink rate; T1 waits for the sending")
+    command_queue: int = key(256, minimum=1, maximum=65536, text="telecommands waiting on the ground at most")
+    recoveries: int = key(5, minimum=0, maximum=1000, text="restarts of the AD service after alerts, in a row")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """(key, what is wrong and what would be right) for values that contradict each other."""
+        out = []
+        if self.farm_window % 2:
+            out.append(("farm_window", f"is {self.farm_window}, should be even"))
+        if self.fop_window > self.farm_window // 2:
+            out.append(("fop_window", f"is {self.fop_window}, should be at most farm_window / 2"))
+        channels = {
+            "vc_realtime": self.vc_realtime,
+            "vc_playback": self.vc_playback,
+            "vc_products": self.vc_products,
+            "vc_idle": self.vc_idle,
+        }
+        seen: dict[int, str] = {}
+        for name, vcid in channels.items():
+            if vcid in seen:
+                out.append((name, f"is {vcid} like {seen[vcid]}, each channel should have its own"))
+            seen.setdefault(vcid, name)
+        return out
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """Since boot. Frames and packets down; units, frames and packets up; `uplink_rejected` is by reason."""
+
+    units_sent: int = 0
+    idle_frames: int = 0
+    packets_queued: int = 0
+    packets_refused: int = 0
+    cltus: int = 0
+    cltu_corrected: int = 0
+    tc_frames: int = 0
+    tc_packets: int = 0
+    farm: FarmCounters = field(default_factory=FarmCounters)
+    uplink_rejected: dict[str, int] = field(
+        default_factory=lambda: {"cltu": 0, "frame": 0, "spacecraft": 0, "vcid": 0, "packet": 0}
+    )
+
+
+class FlightLink:
+    """One link of the node. `has_packets()` tells whether `next_unit()` would carry more than idle data."""
+
+    def __init__(self, config: LinkConfig) -> None:
+        self.config = config
+        self._down = TmMultiplexer(
+            config.spacecraft_id,
+            config.frame_octets,
+            (config.vc_realtime, config.vc_playback, config.vc_products),
+            config.vc_idle,
+            config.queue_packets,
+            config.queue_octets,
+        )
+        self._cltus = CltuReceiver()
+        self._farm = Farm(config.tc_vcid, config.farm_window)
+        self._held = False
+        self._no_rf = self._no_bit_lock = True
+        self._encode = encode_cadu if config.coding == "cadu" else None
+        self._counters = LinkCounters(farm=self._farm.counters)
+        self.last_uplink_ns: int | None = None
+
+    # Down
+
+    def queue(self, vcid: int, packet: bytes) -> bool:
+        """Take one whole packet for a channel; False, counted, where its queue is full."""
+        return self._down.queue(vcid, packet)
+
+    def backlog_octets(self, vcid: int) -> int:
+        """Octets of packets on this channel that have not left yet."""
+        return self._down.queues[vcid].octets
+
+    def has_packets(self) -> bool:
+        """True where the next unit carries packets of any channel."""
+        return self._down.has_packets()
+
+    def next_unit(self) -> bytes:
+        """One bare frame, or one CADU, with the CLCW of this moment; an idle frame where nothing is queued."""
+        frame = self._down.next_frame(self._farm.clcw(self._no_rf, self._no_bit_lock).encode())
+        return frame if self._encode is None else self._encode(frame)
+
+    # Up
+
+    def acquired(self) -> None:
+        """The receiver hears the ground: the CLCW says so."""
+        self._no_rf = self._no_bit_lock = False
+
+    def carrier_lost(self) -> None:
+        """The receiver hears nothing: a CLTU that has begun is forgotten, FARM-1 and all counts stay."""
+        self._no_rf = self._no_bit_lock = True
+        self._cltus.reset()
+
+    def hold(self, held: bool) -> None:
+        """While held, FARM-1 has no buffer: it asks the ground to wait instead of taking AD frames."""
+        self._held = held
+        if not held:
+            self._farm.release_buffer()
+
+    def on_uplink(self, octets: bytes, now_ns: int) -> list[bytes]:
+        """The telecommand packets that these octets of CLTUs completed, in order. Any split of octets will do."""
+        if not octets:
+            return []
+        self.acquired()
+        self.last_uplink_ns = now_ns
+        packets: list[bytes] = []
+        for unit in self._cltus.feed(octets):
+            self._on_unit(unit, packets)
+        return packets
+
+    def _on_unit(self, unit: bytes, packets: list[bytes]) -> None:
+        """The frames of one CLTU: one as a rule; what is shorter than a codeblock at the end is fill."""
+        rejected = self._counters.uplink_rejected
+        while len(unit) >= FRAME_OCTETS_MIN:
+            try:
+                frame = TcFrame.decode(unit)
+            except DecodeError:
+                rejected["frame"] += 1
+                return
+            unit = unit[frame.octets :]
+            if frame.spacecraft_id != self.config.spacecraft_id:
+                rejected["spacecraft"] += 1
+            elif frame.vcid != self.config.tc_vcid:
+                rejected["vcid"] += 1
+            else:
+                self._counters.tc_frames += 1
+                data = self._farm.on_frame(frame, not self._held)
+                if data is not None:
+                    self._split(data, packets)
+        if len(unit) >= INFORMATION_OCTETS:
+            rejected["frame"] += 1
+
+    def _split(self, data: bytes, packets: list[bytes]) -> None:
+        """Whole packets one after the other (232.0-B-4, 4.3.2: the packets of a frame without segment header)."""
+        at = 0
+        while at < len(data):
+            end = at + (data[at + 4] << 8 | data[at + 5]) + 7 if len(data) - at >= PACKET_OCTETS_MIN else len(data) + 1
+            if end > len(data) or data[at] >> 5:
+                self._counters.uplink_rejected["packet"] += 1
+                return
+            self._counters.tc_packets += 1
+            packets.append(data[at:end])
+            at = end
+
+    @property
+    def counters(self) -> LinkCounters:
+        """The counters as of now; one object, brought up to date at each reading."""
+        counters, down = self._counters, self._down
+        counters.units_sent = down.frames
+        counters.idle_frames = down.idle_frames
+        counters.packets_queued = sum(queue.accepted for queue in down.queues.values())
+        counters.packets_refused = sum(queue.refused for queue in down.queues.values())
+        counters.cltus = self._cltus.units
+        counters.cltu_corrected = self._cltus.corrected
+        counters.uplink_rejected["cltu"] = self._cltus.aborted
+        return counters

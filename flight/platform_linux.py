@@ -1,0 +1,297 @@
+"""The Platform of a Linux board: timerfd and epoll loop, group-committed files, real clocks. Edge code.
+
+One thread runs the loop. Calls wait in a heap of (t_ns, order given, call); one timerfd stands at the earliest
+of them; descriptors are watched by the same epoll, so that the loop sleeps in exactly one place. A round makes
+a bounded number of due calls and then looks at the descriptors, so that neither starves the other.
+
+SIGINT and SIGTERM end the loop after the calls that are due. A second SIGINT raises KeyboardInterrupt, for the
+case of a loop that is stuck.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any, TypeVar
+
+from flight.core.errors import OrbitnodeError
+from flight.core.future import Future
+from flight.platform import External
+from flight.storage_linux import LinuxStorage
+from flight.timerfd import TimerFd
+from hal.base import HalError
+
+T = TypeVar("T")
+
+# 1958-01-01 to 1970-01-01 is 4,383 days; TAI - UTC has been 37 s since 2017-01-01 (IERS Bulletin C 52).
+# CLOCK_TAI is not used: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset.
+TAI_OFFSET_NS = (4_383 * 86_400 + 37) * 1_000_000_000
+CALLS_PER_ROUND = 64
+READY_PER_ROUND = 64
+CANCELLED_KEPT = 256
+
+
+@dataclass(slots=True)
+class LoopCounters:
+    """What the loop did. `expiries` are timer expiries read, `late_max_ns` the latest call after its time."""
+
+    rounds: int = 0
+    calls: int = 0
+    ready: int = 0
+    expiries: int = 0
+    late_max_ns: int = 0
+
+
+class _Call:
+    """One entry of the heap; a cancelled one stays there, without its call, until its time."""
+
+    __slots__ = ("_on_cancel", "call")
+
+    def __init__(self, call: Callable[[], None], on_cancel: Callable[[], None]) -> None:
+        self.call: Callable[[], None] | None = call
+        self._on_cancel = on_cancel
+
+    def cancel(self) -> None:
+        if self.call is not None:
+            self.call = None
+            self._on_cancel()
+
+
+class LinuxPlatform:
+    """This computer. `storage_dir` is made where it is missing; `name` is the node's, for messages.
+
+    seed: None takes the system's entropy. Raises StorageError where the folder cannot be used.
+    """
+
+    def __init__(self, storage_dir: str | Path, name: str, seed: int | None = None) -> None:
+        self.name = name
+        self.counters = LoopCounters()
+        self._random = Random(seed)
+        self._heap: list[tuple[int, int, _Call]] = []
+        self._order = 0
+        self._cancelled = 0
+        self._armed_ns: int | None = None
+        self._stopping = False
+        self._closed = False
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._works: dict[int, list[Callable[[], None]]] = {}
+        self._timer = TimerFd()
+        self._epoll = select.epoll()
+        try:
+            self.watch(self._timer.fileno, self._on_timer)
+            self._storage = LinuxStorage(storage_dir, self)
+        except OrbitnodeError:
+            self._epoll.close()
+            self._timer.close()
+            raise
+
+    # time
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def tai_ns(self) -> int:
+        return time.time_ns() + TAI_OFFSET_NS
+
+    def cpu_ns(self) -> int:
+        """Wall time, not processor time: a task that blocks keeps the others waiting just as one that computes."""
+        return time.perf_counter_ns()
+
+    def call_at(self, t_ns: int, call: Callable[[], None]) -> _Call:
+        entry = _Call(call, self._on_cancel)
+        self._order += 1
+        heapq.heappush(self._heap, (t_ns, self._order, entry))
+        return entry
+
+    def _on_cancel(self) -> None:
+        # Time-outs that are cancelled a hundred times a second would pile up until their time: sweep them out.
+        self._cancelled += 1
+        if self._cancelled > CANCELLED_KEPT and 2 * self._cancelled > len(self._heap):
+            self._heap[:] = [item for item in self._heap if item[2].call is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    # descriptors
+
+    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+        """Call `on_ready` whenever the descriptor is readable, hung up or in error; the last watcher counts."""
+        try:
+            self._epoll.register(fileno, select.EPOLLIN)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise HalError(f"descriptor {fileno} cannot be watched: {error.strerror}") from None
+        self._watched[fileno] = on_ready
+
+    def unwatch(self, fileno: int) -> None:
+        """Forget the descriptor; harmless where it is not watched or already closed."""
+        if self._watched.pop(fileno, None) is None or self._closed:
+            return
+        try:
+            self._epoll.unregister(fileno)
+        except OSError:
+            pass  # closed before: the kernel has forgotten it
+
+    # everything else of the Platform
+
+    @property
+    def storage(self) -> LinuxStorage:
+        return self._storage
+
+    @property
+    def random(self) -> Random:
+        return self._random
+
+    def complete(self, work: External[T], duration_s: float) -> Future[T]:
+        """Resolves as soon as the reply is there; `duration_s` is for virtual time and is not looked at."""
+        future: Future[T] = Future()
+        filenos = tuple(work.filenos())
+
+        def look() -> None:
+            try:
+                reply = work.poll()
+            except OrbitnodeError as error:
+                future.set_error(error)
+            else:
+                if reply is None:
+                    return
+                future.set_result(reply)
+            first.cancel()
+            for fileno in filenos:
+                self._forget_work(fileno, look)
+
+        for fileno in filenos:
+            # Several works may share a descriptor (one worker's pipe): each of them looks.
+            waiting = self._works.setdefault(fileno, [])
+            waiting.append(look)
+            self.watch(fileno, partial(self._on_work, fileno))
+        first = self.call_at(self.now_ns(), look)  # the reply may have been read before this call
+        return future
+
+    def _on_work(self, fileno: int) -> None:
+        for look in tuple(self._works.get(fileno, ())):
+            if look in self._works.get(fileno, ()):
+                look()
+
+    def _forget_work(self, fileno: int, look: Callable[[], None]) -> None:
+        waiting = self._works.get(fileno)
+        if waiting is None or look not in waiting:
+            return
+        waiting.remove(look)
+        if not waiting:
+            del self._works[fileno]
+            self.unwatch(fileno)
+
+    def note(self, channel: str, octets: bytes) -> None:
+        """Real time keeps no record of decisions."""
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    # the loop
+
+    def run(self) -> None:
+        """Run until `stop` or a signal; may be called again. Signals are taken only in the main thread."""
+        self._stopping = False
+        restore = self._take_signals() if threading.current_thread() is threading.main_thread() else None
+        try:
+            while not self._stopping:
+                self._round()
+            self._make_due_calls()
+        finally:
+            if restore is not None:
+                restore()
+
+    def _round(self) -> None:
+        self.counters.rounds += 1
+        self._make_due_calls()
+        heap = self._heap
+        while heap and heap[0][2].call is None:
+            heapq.heappop(heap)
+            self._cancelled -= 1
+        if heap and heap[0][0] != self._armed_ns:
+            self._armed_ns = heap[0][0]
+            self._timer.set(self._armed_ns)
+        if self._stopping:
+            return
+        for fileno, _ in self._epoll.poll(-1, READY_PER_ROUND):
+            on_ready = self._watched.get(fileno)  # an earlier one of this round may have unwatched it
+            if on_ready is not None:
+                self.counters.ready += 1
+                on_ready()
+
+    def _make_due_calls(self) -> None:
+        heap, counters, now = self._heap, self.counters, time.monotonic_ns()
+        for _ in range(CALLS_PER_ROUND):
+            if not heap or heap[0][0] > now:
+                return
+            t_ns, _, entry = heapq.heappop(heap)
+            call, entry.call = entry.call, None
+            if call is None:
+                self._cancelled -= 1
+            else:
+                counters.calls += 1
+                counters.late_max_ns = max(counters.late_max_ns, now - t_ns)
+                call()
+
+    def _on_timer(self) -> None:
+        # The count must be read or the descriptor stays ready; the timer is one-shot, so that it is 1.
+        # Ticks that were missed are counted by the scheduler, from absolute indices.
+        self.counters.expiries += self._timer.read()
+        self._armed_ns = None
+
+    def _take_signals(self) -> Callable[[], None]:
+        """Let SIGINT and SIGTERM end the loop; returns what puts the earlier handlers back."""
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        seen = 0
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            # The byte in the pipe wakes the loop. Only a loop that does not come back is cut short.
+            nonlocal seen
+            seen += 1
+            if seen > 1 and number == signal.SIGINT:
+                raise KeyboardInterrupt
+
+        def on_wake() -> None:
+            os.read(reader, 64)
+            self.stop()
+
+        earlier: dict[signal.Signals, Any] = {}
+        earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            earlier[number] = signal.signal(number, on_signal)
+        self.watch(reader, on_wake)
+
+        def restore() -> None:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(earlier_fd)
+            self.unwatch(reader)
+            os.close(reader)
+            os.close(writer)
+
+        return restore
+
+    def close(self) -> None:
+        """Make what was written durable, forget calls and descriptors. Raises StorageError where that fails."""
+        if self._closed:
+            return
+        try:
+            self._storage.close()
+        finally:
+            self._closed = True
+            self._heap.clear()
+            self._watched.clear()
+            self._works.clear()
+            self._epoll.close()
+            self._timer.close()

@@ -1,0 +1,1 @@
+"""On-board services, one file a PUS service or duty."""

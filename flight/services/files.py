@@ -1,0 +1,112 @@
+"""Products on their way to the ground: a bounded outbox, sent file by file as CFDP class 1 (727.0-B-5)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from flight.app import EventSink
+from flight.config import key
+from flight.dictionary import Declarations, EventDefinition
+from flight.fields import Field
+from flight.link.cfdp import CfdpSender
+from flight.link.space_packet import SpacePacket
+from flight.services.telemetry import SEQUENCE_MODULUS
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxConfig:
+    capacity_octets: int = key(8_000_000, minimum=100_000, maximum=10_000_000_000, text="files held at most")
+    files: int = key(256, minimum=1, maximum=65536, text="number of files held at most")
+    entity: int = key(1, minimum=0, maximum=65535, text="CFDP entity of the node")
+    ground_entity: int = key(2, minimum=0, maximum=65535, text="CFDP entity of the ground")
+
+    def faults(self) -> list[tuple[str, str]]:
+        if self.entity == self.ground_entity:
+            return [("ground_entity", f"is {self.ground_entity} like entity, the two ends should differ")]
+        return []
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        events=(
+            EventDefinition(
+                apid, 50, "outbox_full", "low", "{name} of {octets} octets refused, {waiting} wait",
+                (Field("name", "str"), Field("octets", "u32", "octet"), Field("waiting", "u32", "octet")),
+            ),
+        )
+    )  # fmt: skip
+
+
+class Outbox:
+    """Files in order of arrival. Octets count until their last PDU was handed to the link.
+
+    segment_octets: file octets in one PDU. boot_count goes into the transaction numbers: those of another boot
+    must not look like these to the receiver.
+    """
+
+    def __init__(
+        self, config: OutboxConfig, apid: int, segment_octets: int, boot_count: int, events: EventSink
+    ) -> None:
+        self.sent = 0
+        self.sent_octets = 0
+        self.refused = 0
+        self._config = config
+        self._apid = apid
+        self._events = events
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting_octets = 0
+        self._sender: CfdpSender | None = None
+        self._segment_octets = segment_octets
+        self._transaction = (boot_count & 0xFFFF) << 16
+        self._sequence = 0
+
+    @property
+    def backlog_octets(self) -> int:
+        return self._waiting_octets + (self._sender.remaining_octets if self._sender else 0)
+
+    @property
+    def room_octets(self) -> int:
+        if len(self._waiting) >= self._config.files:
+            return 0
+        return max(0, self._config.capacity_octets - self.backlog_octets)
+
+    def put(self, name: str, octets: bytes) -> bool:
+        """Queue a file. A full outbox refuses, with an event."""
+        if len(octets) > self.room_octets:
+            self.refused += 1
+            self._events.emit("outbox_full", name, len(octets), self.backlog_octets)
+            return False
+        self._waiting.append((name, octets))
+        self._waiting_octets += len(octets)
+        return True
+
+    def take(self) -> bytes | None:
+        """The next packet for the products channel, None where nothing waits."""
+        pdu = self._sender.next_pdu() if self._sender else None
+        if pdu is None:
+            if not self._start():
+                return None
+            assert self._sender is not None
+            pdu = self._sender.next_pdu()
+            assert pdu is not None, "a transfer begins with its metadata"
+        if self._sender is not None and self._sender.done:
+            self.sent += 1
+            self._sender = None
+        packet = SpacePacket(self._apid, self._sequence, pdu).encode()
+        self._sequence = (self._sequence + 1) % SEQUENCE_MODULUS
+        return packet
+
+    def _start(self) -> bool:
+        """Open a transaction for the file that waits longest."""
+        if not self._waiting:
+            return False
+        name, octets = self._waiting.popleft()
+        self._waiting_octets -= len(octets)
+        self.sent_octets += len(octets)
+        self._transaction += 1
+        config = self._config
+        self._sender = CfdpSender(
+            config.entity, config.ground_entity, self._transaction, name, octets, self._segment_octets
+        )
+        return True

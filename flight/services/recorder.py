@@ -1,0 +1,72 @@
+"""The packet recorder: keeps telemetry while nobody listens, gives it back in order when somebody does.
+
+Packets stand in memory, bounded in octets, and in a circular journal, synced every few seconds, from which they
+come back after a power loss. When the last one has been played back the journal is cleared.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from flight.config import key
+from flight.core.journal import Journal
+from flight.core.scheduler import Task
+
+_SYNC_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderConfig:
+    capacity_octets: int = key(2_000_000, minimum=10_000, maximum=1_000_000_000, text="packets held at most")
+
+
+class Recorder:
+    """First in, first out; when full the oldest packet gives way, counted in `overwritten`."""
+
+    def __init__(self, config: RecorderConfig, journal: Journal) -> None:
+        self.overwritten = 0
+        self.recorded = 0
+        self.played_back = 0
+        self.octets = 0
+        self._capacity_octets = config.capacity_octets
+        self._journal = journal
+        self._packets: deque[bytes] = deque()
+        self._unsynced = False
+        for packet in journal.recover():
+            self._hold(packet)
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    def store(self, packet: bytes) -> None:
+        self.recorded += 1
+        self._hold(packet)
+        self._journal.append(packet)
+        self._unsynced = True
+
+    def take(self) -> bytes | None:
+        """The oldest packet, given up for playback; None where nothing is recorded."""
+        if not self._packets:
+            return None
+        packet = self._packets.popleft()
+        self.octets -= len(packet)
+        self.played_back += 1
+        if not self._packets:
+            self._journal.clear()
+            self._unsynced = True
+        return packet
+
+    async def run(self, task: Task) -> None:
+        """Make what was recorded durable, every few seconds."""
+        async for _ in task.every(_SYNC_PERIOD_S):
+            if self._unsynced:
+                self._unsynced = False
+                await self._journal.sync()
+
+    def _hold(self, packet: bytes) -> None:
+        self._packets.append(packet)
+        self.octets += len(packet)
+        while self.octets > self._capacity_octets:
+            self.octets -= len(self._packets.popleft())
+            self.overwritten += 1

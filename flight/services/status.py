@@ -1,0 +1,87 @@
+"""Node duty: who we are and how the executive fares, as one housekeeping structure; the boot count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flight.core.generations import Generations
+from flight.core.scheduler import NS, Scheduler
+from flight.dictionary import Declarations, Structure
+from flight.fields import Field, Value
+
+_COUNT_OCTETS = 4
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        structures=(
+            Structure(
+                apid, 1, "node", 10.0,
+                (
+                    Field("boot_count", "u32", "", "boots of this node's storage"),
+                    Field("uptime_s", "u32", "s", "since boot"),
+                    Field("steps", "u32", "", "scheduler: steps of all tasks"),
+                    Field("ticks", "u32", "", "scheduler: ticks of periodic tasks"),
+                    Field("skipped", "u32", "", "scheduler: ticks given up"),
+                    Field("late", "u32", "", "scheduler: ticks finished after their deadline"),
+                    Field("overruns", "u32", "", "scheduler: steps over their budget"),
+                    Field("task_failures", "u32", "", "scheduler: exceptions that left a task"),
+                    Field("commands_accepted", "u32"),
+                    Field("commands_completed", "u32"),
+                    Field("commands_failed", "u32", "", "refused, or failed in execution"),
+                    Field("telemetry_packets", "u32", "", "made since boot"),
+                ),
+            ),
+        )
+    )  # fmt: skip
+
+
+def count_boot(record: Generations) -> int:
+    """Read the stored count, add this boot, and write it back; it is durable with the storage's next sync."""
+    before = record.load()
+    count = int.from_bytes(before, "big") + 1 if before is not None and len(before) == _COUNT_OCTETS else 1
+    count &= 0xFFFFFFFF
+    record.save(count.to_bytes(_COUNT_OCTETS, "big"))
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerTotals:
+    """Sums over all tasks of one scheduler."""
+
+    steps: int
+    ticks: int
+    skipped: int
+    late: int
+    overruns: int
+    failures: int
+
+    @classmethod
+    def of(cls, scheduler: Scheduler) -> SchedulerTotals:
+        stats = [task.stats for task in scheduler.tasks]
+        return cls(
+            sum(s.steps for s in stats),
+            sum(s.ticks for s in stats),
+            sum(s.skipped for s in stats),
+            sum(s.late for s in stats),
+            sum(s.overruns for s in stats),
+            sum(s.failures for s in stats),
+        )
+
+
+class Status:
+    """Samples the "node" structure. `counts` gives commands accepted, completed, failed, and telemetry packets."""
+
+    def __init__(self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, int, int, int]]) -> None:
+        self._boot_count = boot_count
+        self._boot_ns = scheduler.now_ns()
+        self._scheduler = scheduler
+        self._counts = counts
+
+    def sample(self) -> tuple[Value, ...]:
+        totals = SchedulerTotals.of(self._scheduler)
+        uptime_s = (self._scheduler.now_ns() - self._boot_ns) // NS
+        values = (self._boot_count, uptime_s, totals.steps, totals.ticks, totals.skipped, totals.late,
+                  totals.overruns, totals.failures, *self._counts())  # fmt: skip
+        return tuple(value & 0xFFFFFFFF for value in values)

@@ -1,0 +1,53 @@
+"""Telemetry packets on their way: made here, sent at once in contact, recorded otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from flight.link.pus import PusTm
+
+SEQUENCE_MODULUS = 1 << 14
+COUNTER_MODULUS = 1 << 16
+
+
+class Downlink(Protocol):
+    """The real-time channel of a link that may be in contact."""
+
+    def send_realtime(self, packet: bytes) -> bool:
+        """False where there is no contact, or the queue is full."""
+
+
+class Store(Protocol):
+    def store(self, packet: bytes) -> None: ...
+
+
+class Telemetry:
+    """Numbers packets per APID (133.0-B-2, 4.1.3.4) and per message type (ECSS-E-ST-70-41C, 7.4.3.1), stamps them,
+    and gives each to the first link in contact, or to the recorder."""
+
+    def __init__(self, tai_ns: Callable[[], int], links: list[Downlink], recorder: Store) -> None:
+        self.sent = 0
+        self._tai_ns = tai_ns
+        self._links = links
+        self._recorder = recorder
+        self._sequences: Counter[int] = Counter()
+        self._counters: Counter[tuple[int, int, int]] = Counter()
+
+    def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
+        kind = (apid, service, subtype)
+        packet = PusTm(
+            apid,
+            self._sequences[apid] % SEQUENCE_MODULUS,
+            service,
+            subtype,
+            data,
+            time_ns=self._tai_ns(),
+            counter=self._counters[kind] % COUNTER_MODULUS,
+        ).encode()
+        self._sequences[apid] += 1
+        self._counters[kind] += 1
+        self.sent += 1
+        if not any(link.send_realtime(packet) for link in self._links):
+            self._recorder.store(packet)

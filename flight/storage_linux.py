@@ -1,0 +1,451 @@
+"""Storage on a Linux file system: one file a name, changes committed in groups by a helper thread. Edge code.
+
+Appends go straight into the page cache. A replaced content is written to a temporary file, read from there at
+once, and takes its name only in a commit. A commit is: fdatasync of every file written since the last one, the
+renames and deletions in the order they were asked for, fsync of the folder. So a rename never becomes durable
+before data that was written ahead of it.
+
+States of a commit: none wanted -> wanted (`sync` was called; starts in the loop's next round, so that all syncs
+of this round share it) -> running in the helper thread (further syncs wait for the next) -> done, or failed. A
+failed commit is final: the kernel may have dropped the pages it could not write (fsync(2)), so every later
+write and sync fails with the same reason until the node starts again on what is really there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from flight.core.errors import StorageError
+from flight.core.future import Future
+from hal.base import Host
+
+NAME = re.compile(r"[a-z0-9_.-]{1,100}")
+LOCK_NAME = "LOCK"  # upper case and "~": outside the names that may be stored
+TEMPORARY = re.compile(r"~[0-9]+")
+CHANGES_MAX = 256  # each holds a descriptor, of which a process has 1,024 by default
+OPEN_FILES_MAX = 64
+
+
+@dataclass(slots=True)
+class StorageCounters:
+    """Syncs asked for, commits made for them (fewer: shared), what they wrote, the slowest, and failures."""
+
+    syncs: int = 0
+    commits: int = 0
+    octets: int = 0
+    commit_max_ns: int = 0
+    failures: int = 0
+
+
+class _File:
+    """A visible name: where its content is now, how long it is, and its descriptor while that is open."""
+
+    __slots__ = ("fileno", "octets", "path")
+
+    def __init__(self, path: str, fileno: int | None, octets: int) -> None:
+        self.path, self.fileno, self.octets = path, fileno, octets
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """What one commit does, in this order."""
+
+    dirty: tuple[int, ...]
+    changes: tuple[tuple[str, str | None], ...]  # (path, new path), None deletes
+    folder: bool  # names were added, renamed or deleted
+    retired: tuple[int, ...]  # descriptors to close afterwards
+    waiting: tuple[Future[None], ...]
+
+
+class LinuxStorage:
+    """The Storage of one node in the folder `directory`, held by a lock for this process alone.
+
+    Raises StorageError, with path and reason, where the folder cannot be made, written or locked.
+    """
+
+    def __init__(self, directory: str | Path, host: Host) -> None:
+        self.directory = str(directory)
+        self.counters = StorageCounters()
+        self._host = host
+        self._failed: str | None = None
+        self._files: dict[str, _File] = {}
+        self._temporary = 0
+        self._dirty: dict[int, None] = {}
+        self._changes: list[tuple[str, str | None]] = []
+        self._folder_changed = False
+        self._retired: list[int] = []
+        self._waiting: list[Future[None]] = []
+        self._running: _Commit | None = None
+        self._wanted = False
+        self._closed = False
+        self._open_folder()
+        self._work: SimpleQueue[_Commit | None] = SimpleQueue()
+        self._done: SimpleQueue[tuple[_Commit, StorageError | None, int]] = SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        host.watch(self._wake, self._on_wake)
+        self._helper = threading.Thread(target=self._help, name="storage-commit", daemon=True)
+        self._helper.start()
+
+    # opening
+
+    def _open_folder(self) -> None:
+        try:
+            if not os.path.isdir(self.directory):
+                os.makedirs(self.directory, exist_ok=True)
+                _sync_folder(os.path.dirname(os.path.abspath(self.directory)))
+            self._folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            reason = "is not a folder" if isinstance(error, NotADirectoryError | FileExistsError) else _reason(error)
+            raise StorageError(f"storage folder {self.directory}: {reason}") from None
+        try:
+            self._lock = self._take_lock()
+        except StorageError:
+            os.close(self._folder)
+            raise
+        try:
+            with os.scandir(self.directory) as entries:
+                for entry in entries:
+                    if TEMPORARY.fullmatch(entry.name):
+                        os.unlink(entry.path)  # a replace that was never committed
+                    elif NAME.fullmatch(entry.name):
+                        if not entry.is_file(follow_symlinks=False):
+                            raise StorageError(f"storage folder {self.directory}: {entry.name} is no file, remove it")
+                        self._files[entry.name] = _File(entry.path, None, entry.stat().st_size)
+        except (OSError, StorageError) as error:
+            os.close(self._folder)
+            os.close(self._lock)
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"storage folder {self.directory}: {_reason(error)}") from None
+
+    def _take_lock(self) -> int:
+        path = self._path(LOCK_NAME)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StorageError(f"storage folder {self.directory}: {_reason(error)}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+            os.write(lock, b"%d\n" % os.getpid())
+        except OSError as error:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            os.close(lock)
+            if isinstance(error, BlockingIOError):
+                reason = f"held by another process ({holder or 'unknown'}): end it, or choose another folder"
+            else:
+                reason = _reason(error)
+            raise StorageError(f"storage folder {self.directory}: {reason}") from None
+        return lock
+
+    # the Storage Protocol
+
+    def names(self) -> list[str]:
+        return sorted(self._files)
+
+    def read(self, name: str) -> bytes | None:
+        file = self._files.get(_checked(name))
+        if file is None:
+            return None
+        parts: list[bytes] = []
+        try:
+            fileno, at = self._descriptor(file), 0
+            while part := os.pread(fileno, 1 << 20, at):
+                parts.append(part)
+                at += len(part)
+        except OSError as error:
+            raise StorageError(f"cannot read {self._path(name)}: {_reason(error)}") from None
+        return b"".join(parts)
+
+    def append(self, name: str, octets: bytes) -> None:
+        """Add to the end of `name`, all of it or nothing; makes the name where it is unknown."""
+        self._refuse_if_failed(name)
+        try:
+            file = self._files.get(_checked(name)) or self._create(name)
+            fileno = self._descriptor(file)
+            _write_all(fileno, octets, file.octets)
+        except OSError as error:
+            raise StorageError(f"cannot append to {self._path(name)}: {_reason(error)}") from None
+        file.octets += len(octets)
+        self._dirty[fileno] = None
+        self.counters.octets += len(octets)
+
+    def replace(self, name: str, octets: bytes) -> None:
+        self._refuse_if_failed(name)
+        try:
+            file = self._open_temporary(_checked(name))
+            assert file.fileno is not None
+            try:
+                _write_all(file.fileno, octets, 0)
+            except OSError:
+                os.close(file.fileno)
+                os.unlink(file.path)
+                raise
+        except OSError as error:
+            raise StorageError(f"cannot replace {self._path(name)}: {_reason(error)}") from None
+        file.octets = len(octets)
+        self._enter_temporary(name, file)
+        self.counters.octets += len(octets)
+
+    def delete(self, name: str) -> None:
+        file = self._files.get(_checked(name))
+        if file is None:
+            return
+        self._refuse_if_failed(name)
+        del self._files[name]
+        self._retire(file)
+        self._change(self._path(name), None)
+
+    def sync(self) -> Future[None]:
+        """A future that fails with StorageError where the commit did."""
+        future: Future[None] = Future()
+        self.counters.syncs += 1
+        if self._failed is not None:
+            future.set_error(StorageError(self._failed))
+        elif not (self._uncommitted or self._running):
+            future.set_result(None)
+        else:
+            self._waiting.append(future)
+            self._want_commit()
+        return future
+
+    def close(self) -> None:
+        """Commit what is left, give back the folder. Raises StorageError where that fails. Loop's thread only."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._running is not None:
+            self._finish(*self._done.get())
+        last = self._take_commit()
+        if self._failed is not None:  # what was asked for after the failure must not overwrite what is sound
+            last = _Commit((), (), False, last.retired, last.waiting)
+        self._work.put(last)
+        self._finish(*self._done.get())
+        self._work.put(None)
+        self._helper.join()
+        self._host.unwatch(self._wake)
+        for file in self._files.values():
+            if file.fileno is not None:
+                os.close(file.fileno)
+        for fileno in (self._wake, self._folder, self._lock):
+            os.close(fileno)
+        if self._failed is not None:
+            raise StorageError(self._failed)
+
+    # changes that wait for a commit
+
+    @property
+    def _uncommitted(self) -> bool:
+        return bool(self._dirty or self._changes or self._folder_changed)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.directory, name)
+
+    def _refuse_if_failed(self, name: str) -> None:
+        assert not self._closed, "storage used after close"
+        if self._failed is not None:
+            raise StorageError(self._failed)
+        if len(self._changes) >= CHANGES_MAX:
+            # Only a caller that never syncs, or a disk that hangs, comes here.
+            self._want_commit()
+            raise StorageError(f"cannot change {self._path(name)}: {CHANGES_MAX} changes wait for the disk")
+
+    def _descriptor(self, file: _File) -> int:
+        """The open descriptor of `file`; the least lately opened clean one is closed where there are too many."""
+        if file.fileno is None:
+            file.fileno = os.open(file.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            self._limit_open(file)
+        return file.fileno
+
+    def _limit_open(self, keep: _File) -> None:
+        if self._failed is not None:
+            return  # a content may be under either of its names now: keep what is open
+        running = self._running.dirty if self._running is not None else ()
+        opened = [f for f in self._files.values() if f.fileno is not None and f is not keep]
+        for file in opened[: max(0, len(opened) + 1 - OPEN_FILES_MAX)]:
+            fileno = file.fileno
+            if fileno is not None and fileno not in self._dirty and fileno not in running:
+                os.close(fileno)
+                file.fileno = None
+
+    def _create(self, name: str) -> _File:
+        """An empty file for an unknown name; under a temporary one while a deletion of that name waits."""
+        path = self._path(name)
+        waiting = self._changes if self._running is None else [*self._running.changes, *self._changes]
+        if any(path in change for change in waiting):
+            file = self._open_temporary(name)
+            self._enter_temporary(name, file)
+            return file
+        fileno = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._folder_changed = True
+        file = self._files[name] = _File(path, fileno, 0)
+        self._limit_open(file)
+        return file
+
+    def _open_temporary(self, name: str) -> _File:
+        self._temporary += 1
+        path = self._path(f"~{self._temporary}")
+        return _File(path, os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), 0)
+
+    def _enter_temporary(self, name: str, file: _File) -> None:
+        """Make `file` the content of `name`, at once for readers and in the next commit for the disk."""
+        assert file.fileno is not None
+        earlier = self._files.get(name)
+        if earlier is not None:
+            self._retire(earlier)
+        self._files[name] = file
+        self._dirty[file.fileno] = None
+        self._limit_open(file)
+        self._change(file.path, self._path(name))
+
+    def _retire(self, file: _File) -> None:
+        """Close the descriptor of a content that nobody can reach any more, once no commit uses it."""
+        if file.fileno is not None:
+            self._dirty.pop(file.fileno, None)
+            self._retired.append(file.fileno)
+            file.fileno = None
+
+    def _change(self, path: str, new_path: str | None) -> None:
+        """Enter a rename or deletion. A replaced content that was itself never committed is dropped."""
+        target = new_path or path
+        for earlier, earlier_target in tuple(self._changes):
+            if earlier_target == target:
+                with contextlib.suppress(OSError):  # one that stays is removed at the next start
+                    os.unlink(earlier)
+                self._changes.remove((earlier, earlier_target))
+        if new_path is None and (path, None) in self._changes:
+            self._changes.remove((path, None))
+        self._changes.append((path, new_path))
+
+    # commits
+
+    def _want_commit(self) -> None:
+        if not self._wanted and self._running is None:
+            self._wanted = True
+            self._host.call_at(self._host.now_ns(), self._start_commit)
+
+    def _start_commit(self) -> None:
+        self._wanted = False
+        if self._running is None and not self._closed and self._failed is None:
+            self._running = self._take_commit()
+            self._work.put(self._running)
+
+    def _take_commit(self) -> _Commit:
+        made = _Commit(
+            tuple(self._dirty), tuple(self._changes), self._folder_changed or bool(self._changes),
+            tuple(self._retired), tuple(self._waiting),
+        )  # fmt: skip
+        # From here on a file whose rename is on its way is reachable under both names; the open descriptor is used.
+        self._dirty, self._changes, self._retired, self._waiting = {}, [], [], []
+        self._folder_changed = False
+        return made
+
+    def _on_wake(self) -> None:
+        os.eventfd_read(self._wake)
+        if self._running is None:
+            return
+        self._finish(*self._done.get())
+        if self._waiting:
+            self._want_commit()
+
+    def _finish(self, commit: _Commit, error: StorageError | None, duration_ns: int) -> None:
+        self._running = None
+        self.counters.commits += 1
+        self.counters.commit_max_ns = max(self.counters.commit_max_ns, duration_ns)
+        renamed = {path: new_path for path, new_path in commit.changes if new_path is not None}
+        if error is None:
+            for file in self._files.values():
+                file.path = renamed.get(file.path, file.path)
+        else:
+            self.counters.failures += 1
+            self._failed = str(error)
+        waiting = commit.waiting
+        if self._failed is not None:
+            waiting, self._waiting = (*waiting, *self._waiting), []
+        for future in waiting:
+            if self._failed is None:
+                future.set_result(None)
+            else:
+                future.set_error(StorageError(self._failed))
+
+    # the helper thread: knows its commit and the folder, nothing else
+
+    def _help(self) -> None:
+        while (commit := self._work.get()) is not None:
+            start_ns = self._host.now_ns()
+            error = self._perform(commit)
+            for fileno in commit.retired:
+                os.close(fileno)
+            self._done.put((commit, error, self._host.now_ns() - start_ns))
+            os.eventfd_write(self._wake, 1)
+
+    def _perform(self, commit: _Commit) -> StorageError | None:
+        try:
+            for fileno in commit.dirty:
+                os.fdatasync(fileno)
+            for path, new_path in commit.changes:
+                _apply_change(path, new_path)
+            if commit.folder:
+                os.fsync(self._folder)
+        except OSError as error:
+            return StorageError(f"storage folder {self.directory} failed, restart the node: {_reason(error)}")
+        return None
+
+
+def _apply_change(path: str, new_path: str | None) -> None:
+    if new_path is not None:
+        os.rename(path, new_path)
+        return
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # the name was made and deleted between two commits
+
+
+def _sync_folder(path: str) -> None:
+    fileno = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fileno)
+    finally:
+        os.close(fileno)
+
+
+def _write_all(fileno: int, octets: bytes, before: int) -> None:
+    """Write all of `octets` after the `before` octets there are; a partial write is taken back."""
+    view = memoryview(octets)
+    try:
+        while view:
+            view = view[os.write(fileno, view) :]
+    except OSError:
+        os.ftruncate(fileno, before)
+        raise
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name) or name in (".", ".."):
+        raise StorageError(f"storage name {name!r}, must be 1 to 100 of a-z 0-9 _ . -")
+    return name
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+
+
+_REASONS: dict[int, str] = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "no permission to write",
+    errno.EPERM: "no permission to write",
+    errno.ENOTDIR: "is not a folder",
+    errno.EIO: "the disk reports an input/output error",
+}

@@ -1,0 +1,1 @@
+"""Work sharing between nodes: the Protocol and its local default."""

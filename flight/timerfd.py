@@ -1,0 +1,54 @@
+"""The kernel's absolute timer as a descriptor: timerfd on CLOCK_MONOTONIC, nanosecond deadlines.
+
+Python offers timerfd from 3.13 on; this goes through libc so that 3.11 and 3.12 have it as well.
+A timerfd is used rather than the timeout of epoll because that one counts whole milliseconds and adds the
+process' timer slack (50 us by default).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+_CLOCK_MONOTONIC = 1
+_TFD_TIMER_ABSTIME = 1
+_NANO = 1_000_000_000
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
+
+
+class TimerFd:
+    """One timer. `set` arms it for an absolute time, `read` takes its expiry count."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.fileno = int(self._libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+        if self.fileno < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        self._spec = _Itimerspec()
+        self._pointer = ctypes.byref(self._spec)
+
+    def set(self, t_ns: int | None) -> None:
+        """Expire once at `t_ns` (CLOCK_MONOTONIC), at once where that is past; None disarms."""
+        # A value of zero would disarm, so that the past is 1 ns.
+        seconds, rest = divmod(max(t_ns, 1), _NANO) if t_ns is not None else (0, 0)
+        self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = seconds, rest
+        if self._libc.timerfd_settime(self.fileno, _TFD_TIMER_ABSTIME, self._pointer, None) < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+
+    def read(self) -> int:
+        """Expiries since the last read or `set`; 0 where there was none."""
+        try:
+            return int.from_bytes(os.read(self.fileno, 8), sys.byteorder)
+        except BlockingIOError:
+            return 0
+
+    def close(self) -> None:
+        os.close(self.fileno)

@@ -1,0 +1,229 @@
+"""The serial protocol of the power and temperature board: frames, messages, and nothing that reads or writes.
+
+A frame is COBS (Cheshire and Baker, IEEE/ACM ToN 7(2), 1999) between 0x00 octets, so that a receiver is in
+step again after the next 0x00 whatever came before. Inside, big-endian:
+
+    type (1), sequence (1), body (0..200), CRC-16/CCITT-FALSE over all before (2)
+
+The host asks, the board answers with type + 0x80 and the same sequence. A board names what it has (DESCRIBE);
+switches and heaters are then addressed by their place in that list.
+
+    0x01 DESCRIBE  -                    0x81  three lists (sensors, switches, heaters): count, then length + ASCII
+    0x02 STATUS    -                    0x82  soc_frac, solar_w, load_w, battery_w, bus_v (f32 each), switches (u16
+                                              bit field), heaters (u16), then one f32 in degrees C for each sensor
+    0x03 SWITCH    index, 0 or 1        0x83  0 done, 1 no such switch, 2 refused
+    0x04 HEATER    index, 0 or 1        0x84  0 done, 1 no such heater, 2 refused
+    0x05 LIMIT     W for the payload    0x85  0 done, 2 refused
+                   processor (f32)
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from binascii import crc_hqx
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import ClassVar, Self
+
+from hal.base import PowerReading
+
+BODY_MAX = 200
+FRAME_MAX = 4 + BODY_MAX + 2  # with the COBS code octet; without the 0x00
+NAMES_MAX = 16
+NAME_OCTETS_MAX = 16
+
+
+class WireError(ValueError):
+    """Octets from the line that are not a frame or message of this protocol."""
+
+
+class Kind(IntEnum):
+    DESCRIBE = 1
+    STATUS = 2
+    SWITCH = 3
+    HEATER = 4
+    LIMIT = 5
+
+
+class Outcome(IntEnum):
+    DONE = 0
+    UNKNOWN = 1
+    REFUSED = 2
+
+
+def cobs_encode(data: bytes) -> bytes:
+    """`data` without any 0x00; one octet longer, and one more for each 254 octets."""
+    blocks: list[bytes] = []
+    for block in data.split(b"\0"):
+        while len(block) >= 254:
+            blocks.append(b"\xff" + block[:254])
+            block = block[254:]
+        blocks.append(bytes((len(block) + 1,)) + block)
+    return b"".join(blocks)
+
+
+def cobs_decode(data: bytes) -> bytes:
+    """The inverse of `cobs_encode`; raises WireError."""
+    parts: list[bytes] = []
+    at = 0
+    while at < len(data):
+        code = data[at]
+        block = data[at + 1 : at + code]
+        if code == 0 or len(block) != code - 1 or b"\0" in block:
+            raise WireError(f"COBS code {code} at octet {at} of {len(data)}")
+        at += code
+        parts.append(block)
+        if code < 255 and at < len(data):
+            parts.append(b"\0")
+    return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardFrame:
+    """One request or answer. `kind` is the type octet without its answer bit."""
+
+    kind: Kind
+    seq: int
+    body: bytes = b""
+    is_answer: bool = False
+
+    def encode(self) -> bytes:
+        """With the 0x00 before it, which ends any garbage on the line, and the one after it."""
+        assert 0 <= self.seq < 256, self.seq
+        assert len(self.body) <= BODY_MAX, len(self.body)
+        raw = bytes((self.kind | self.is_answer << 7, self.seq)) + self.body
+        return b"\0" + cobs_encode(raw + crc_hqx(raw, 0xFFFF).to_bytes(2, "big")) + b"\0"
+
+    @classmethod
+    def decode(cls, octets: bytes) -> Self:
+        """From what stood between two 0x00 octets; raises WireError."""
+        raw = cobs_decode(octets)
+        if not 4 <= len(raw) <= BODY_MAX + 4:
+            raise WireError(f"frame of {len(raw)} octets, should be 4 to {BODY_MAX + 4}")
+        if crc_hqx(raw[:-2], 0xFFFF) != int.from_bytes(raw[-2:], "big"):
+            raise WireError("frame with a wrong CRC")
+        try:
+            kind = Kind(raw[0] & 0x7F)
+        except ValueError:
+            raise WireError(f"frame of unknown type {raw[0]:#04x}") from None
+        return cls(kind, raw[1], raw[2:-2], raw[0] >= 0x80)
+
+
+@dataclass(slots=True)
+class BoardReceiver:
+    """Octets as they come into frames. What is no frame is counted, never kept: at most one frame is buffered."""
+
+    garbage: int = 0
+    _buffer: bytearray = field(default_factory=bytearray)
+    _skipping: bool = False
+
+    def feed(self, octets: bytes) -> list[BoardFrame]:
+        frames: list[BoardFrame] = []
+        *ended, rest = octets.split(b"\0")
+        for part in ended:
+            self._buffer += part
+            raw, skipped = bytes(self._buffer), self._skipping
+            self._buffer.clear()
+            self._skipping = False
+            if not raw and not skipped:
+                continue
+            try:
+                if skipped or len(raw) > FRAME_MAX:
+                    raise WireError("longer than any frame")
+                frames.append(BoardFrame.decode(raw))
+            except WireError:
+                self.garbage += 1
+        self._buffer += rest
+        if len(self._buffer) > FRAME_MAX:
+            self._buffer.clear()
+            self._skipping = True
+        return frames
+
+
+@dataclass(frozen=True, slots=True)
+class BoardDescription:
+    """What a board has, by name; at most 16 of each, names of at most 16 ASCII characters."""
+
+    sensors: tuple[str, ...]
+    switches: tuple[str, ...]
+    heaters: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for names in (self.sensors, self.switches, self.heaters):
+            if len(names) > NAMES_MAX or len(set(names)) != len(names):
+                raise WireError(f"at most {NAMES_MAX} names, all different: {names}")
+            for name in names:
+                if not (name.isascii() and name.isprintable() and 0 < len(name) <= NAME_OCTETS_MAX):
+                    raise WireError(f"name {name!r}, should be 1 to {NAME_OCTETS_MAX} printable ASCII characters")
+        if len(self.encode()) > BODY_MAX:
+            raise WireError(f"names take {len(self.encode())} octets together, at most {BODY_MAX} fit")
+
+    def encode(self) -> bytes:
+        lists = (self.sensors, self.switches, self.heaters)
+        return b"".join(
+            bytes((len(names),)) + b"".join(bytes((len(n),)) + n.encode("ascii") for n in names) for names in lists
+        )
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        at = 0
+
+        def take(octets: int) -> bytes:
+            nonlocal at
+            part = body[at : at + octets]
+            if len(part) != octets:
+                raise WireError(f"description ends at octet {len(body)}, inside a list")
+            at += octets
+            return part
+
+        try:
+            lists = [tuple(take(take(1)[0]).decode("ascii") for _ in range(take(1)[0])) for _ in range(3)]
+        except UnicodeDecodeError:
+            raise WireError("description with a name that is not ASCII") from None
+        if at != len(body):
+            raise WireError(f"description has {len(body) - at} octets too many")
+        return cls(lists[0], lists[1], lists[2])
+
+
+@dataclass(frozen=True, slots=True)
+class BoardStatus:
+    """One sample of everything. Bit i of `switches` and `heaters` is the i-th name of the description."""
+
+    power: PowerReading
+    switches: int
+    heaters: int
+    temperatures_c: tuple[float, ...]
+
+    _HEADER: ClassVar[struct.Struct] = struct.Struct(">5f2H")
+
+    def encode(self) -> bytes:
+        p = self.power
+        head = self._HEADER.pack(p.soc_frac, p.solar_w, p.load_w, p.battery_w, p.bus_v, self.switches, self.heaters)
+        return head + struct.pack(f">{len(self.temperatures_c)}f", *self.temperatures_c)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Raises WireError, also where a value is not finite."""
+        octets = len(body) - cls._HEADER.size
+        if octets < 0 or octets % 4 or octets > 4 * NAMES_MAX:
+            raise WireError(f"status of {len(body)} octets, should be {cls._HEADER.size} and 4 a sensor")
+        *power, switches, heaters = cls._HEADER.unpack_from(body)
+        temperatures = struct.unpack_from(f">{octets // 4}f", body, cls._HEADER.size)
+        if not all(map(math.isfinite, (*power, *temperatures))):
+            raise WireError("status with a value that is not a number")
+        return cls(PowerReading(*power), switches, heaters, temperatures)
+
+
+def encode_limit(power_w: float) -> bytes:
+    return struct.pack(">f", power_w)
+
+
+def decode_limit(body: bytes) -> float:
+    """Raises WireError unless it is one finite power of 0 or more."""
+    if len(body) != 4:
+        raise WireError(f"limit of {len(body)} octets, should be 4")
+    (power_w,) = struct.unpack(">f", body)
+    if not 0.0 <= power_w < math.inf:
+        raise WireError(f"limit of {power_w} W, should be 0 or more and finite")
+    return float(power_w)

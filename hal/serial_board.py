@@ -1,0 +1,403 @@
+"""Driver of the power and temperature board on a serial line; the protocol is hal/board_wire.py.
+
+One SerialBoard serves every device on a port. It asks for a status five times a second on its own and keeps the
+newest, so that reads return at once. Orders (switches, heaters, the payload's limit) go out before the next
+status; only the newest order for one target is kept, and it is repeated until the board confirms it.
+
+States of the line:
+    OPEN    requests go out, one at a time; one that is not answered in 0.5 s is counted and given up
+    CLOSED  the device is gone; opening it is tried once a second
+
+Missing at boot is an error of the configuration and raises. Silent, garbled or unplugged later is a fault that
+ends: `read` raises HalError while the newest sample is older than 3 s, and no longer when the board is back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
+
+import serial
+
+from hal.base import Eps, Governor, HalError, Heater, Host, PowerReading, Thermometer
+from hal.board_wire import (
+    BoardDescription,
+    BoardFrame,
+    BoardReceiver,
+    BoardStatus,
+    Kind,
+    Outcome,
+    WireError,
+    encode_limit,
+)
+
+BAUD = 115_200
+POLL_NS = 200_000_000
+ANSWER_NS = 500_000_000
+REOPEN_NS = 1_000_000_000
+STALE_NS = 3_000_000_000
+TRIES_MAX = 3
+_READ_OCTETS = 4_096
+
+Target = tuple[Kind, str]
+
+
+@dataclass(slots=True)
+class BoardCounters:
+    """What went wrong on the line, and how much went right. `garbage` counts stretches that were no frame."""
+
+    answers: int = 0
+    timeouts: int = 0
+    unexpected: int = 0
+    refused: int = 0
+    lost: int = 0
+    reopened: int = 0
+    overruns: int = 0
+
+
+@dataclass(slots=True)
+class _Order:
+    body: bytes
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class _Request:
+    """The one request that waits for its answer; `target` where it is an order."""
+
+    kind: Kind
+    seq: int
+    sent_ns: int
+    target: Target | None = None
+    order: _Order | None = None
+
+
+@dataclass(slots=True)
+class _Line:
+    port: serial.Serial | None = None
+    fileno: int = -1
+    receiver: BoardReceiver = field(default_factory=BoardReceiver)
+
+
+class SerialBoard:
+    """One board on one port. Raises HalError where the device cannot be opened."""
+
+    def __init__(self, path: str, baud: int, host: Host) -> None:
+        self.path, self.baud = path, baud
+        self.counters = BoardCounters()
+        self.description: BoardDescription | None = None
+        self._host = host
+        self._line = _Line()
+        self._status: BoardStatus | None = None
+        self._status_ns = 0
+        self._seq = 0
+        self._request: _Request | None = None
+        self._orders: dict[Target, _Order] = {}
+        self._faults: dict[Target, str] = {}
+        self._reopen_ns = 0
+        self._closed = False
+        self._open_port()
+        self._greet()
+        self._next_ns = host.now_ns() + POLL_NS
+        self._timer = host.call_at(self._next_ns, self._tick)
+
+    @property
+    def garbage(self) -> int:
+        """Stretches of the line that were no frame."""
+        return self._line.receiver.garbage
+
+    def status(self) -> BoardStatus:
+        """The newest sample; raises HalError where it is older than 3 s or there was none."""
+        age_ns = self._host.now_ns() - self._status_ns
+        if self._status is not None and age_ns <= STALE_NS:
+            return self._status
+        if self._line.port is None:
+            raise HalError(f"board {self.path}: the device is gone")
+        said = f"{self.garbage} pieces of garbage" if self.garbage else "is it powered, and the baud rate right?"
+        if self._status is None:
+            raise HalError(f"board {self.path}: no answer yet ({said})")
+        raise HalError(f"board {self.path}: no answer for {age_ns / 1e9:.1f} s ({said})")
+
+    def order(self, kind: Kind, name: str, value: bytes) -> None:
+        """Have `value` set on the target; raises HalError for an unknown target, and while the board is away."""
+        self.status()
+        index = b"" if kind is Kind.LIMIT else bytes((self.index_of(kind, name),))
+        self._orders[kind, name] = _Order(index + value)
+        if self._request is None:
+            self._send_next()
+
+    def index_of(self, kind: Kind, name: str) -> int:
+        """The place of `name` in the board's list; raises HalError naming what there is."""
+        description = self.description
+        if description is None:
+            raise HalError(f"board {self.path}: no answer yet, what it has is not known")
+        lists = {Kind.SWITCH: description.switches, Kind.HEATER: description.heaters, Kind.STATUS: description.sensors}
+        names = lists[kind]
+        if name not in names:
+            what = {Kind.SWITCH: "switch", Kind.HEATER: "heater", Kind.STATUS: "sensor"}[kind]
+            raise HalError(f"board {self.path}: no {what} {name!r}, has {', '.join(names) or 'none'}")
+        return names.index(name)
+
+    def raise_fault(self, kind: Kind) -> None:
+        """Raise HalError, once, where an order of this kind was refused or never confirmed."""
+        for target in tuple(self._faults):
+            if target[0] is kind:
+                raise HalError(self._faults.pop(target))
+
+    def close(self) -> None:
+        """Leave the port. What is open on this board raises from now on."""
+        self._closed = True
+        self._timer.cancel()
+        self._close_port()
+
+    # the line
+
+    def _open_port(self) -> None:
+        try:
+            port = serial.Serial(self.path, self.baud, timeout=0, exclusive=True)
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise HalError(f"board {self.path}: {_reason(self.path, error)}") from None
+        garbage = self._line.receiver.garbage
+        self._line = _Line(port, port.fileno(), BoardReceiver(garbage))
+        self._host.watch(self._line.fileno, self._on_ready)
+
+    def _close_port(self) -> None:
+        line, self._request = self._line, None
+        if line.port is not None:
+            self._host.unwatch(line.fileno)
+            line.port.close()
+            line.port = None
+
+    def _lose_port(self) -> None:
+        self.counters.lost += 1
+        self._close_port()
+        self.description = None  # another board may come back
+        self._reopen_ns = self._host.now_ns() + REOPEN_NS
+
+    def _greet(self) -> None:
+        """At boot, wait up to a second for the first sample, so that a healthy board is never reported as silent."""
+        for _ in range(20):
+            if self._request is None:
+                self._send_next()
+            if self._line.port is None:
+                return
+            if select.select((self._line.fileno,), (), (), 0.05)[0]:
+                self._on_ready()
+            if self._status is not None:
+                return
+
+    def _tick(self) -> None:
+        if self._closed:
+            return
+        now = self._host.now_ns()
+        self._next_ns = max(self._next_ns + POLL_NS, now)
+        self._timer = self._host.call_at(self._next_ns, self._tick)
+        if self._line.port is None:
+            if now < self._reopen_ns:
+                return
+            self._reopen_ns = now + REOPEN_NS
+            try:
+                self._open_port()
+            except HalError:
+                return
+            self.counters.reopened += 1
+        request = self._request
+        if request is not None:
+            if now - request.sent_ns < ANSWER_NS:
+                return
+            self.counters.timeouts += 1
+            self._request = None
+            if request.order is not None and request.order.tries >= TRIES_MAX:
+                self._give_up(request, f"not confirmed after {TRIES_MAX} tries")
+        self._send_next()
+
+    def _send_next(self) -> None:
+        """Send the oldest order, else ask for the description where it is not known, else for a status."""
+        if self._line.port is None:
+            return
+        self._seq = (self._seq + 1) & 0xFF
+        now = self._host.now_ns()
+        if self.description is None:
+            self._request, body = _Request(Kind.DESCRIBE, self._seq, now), b""
+        elif self._orders:
+            target, order = next(iter(self._orders.items()))
+            order.tries += 1
+            self._request, body = _Request(target[0], self._seq, now, target, order), order.body
+        else:
+            self._request, body = _Request(Kind.STATUS, self._seq, now), b""
+        octets = BoardFrame(self._request.kind, self._seq, body).encode()
+        try:
+            if os.write(self._line.fileno, octets) != len(octets):
+                self.counters.overruns += 1  # no answer will come: the request times out and is repeated
+        except BlockingIOError:
+            self.counters.overruns += 1
+        except OSError:
+            self._lose_port()
+
+    def _on_ready(self) -> None:
+        try:
+            octets = os.read(self._line.fileno, _READ_OCTETS)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        if not octets:  # ready without octets: the device was unplugged
+            self._lose_port()
+            return
+        for frame in self._line.receiver.feed(octets):
+            self._on_frame(frame)
+
+    def _on_frame(self, frame: BoardFrame) -> None:
+        request = self._request
+        if request is None or not frame.is_answer or (frame.kind, frame.seq) != (request.kind, request.seq):
+            self.counters.unexpected += 1  # late, or an echo
+            return
+        self._request = None
+        try:
+            self._take_answer(request, frame.body)
+        except WireError:
+            self.counters.unexpected += 1
+            return
+        self.counters.answers += 1
+        if self._orders or request.kind is not Kind.STATUS:
+            self._send_next()
+
+    def _take_answer(self, request: _Request, body: bytes) -> None:
+        if request.kind is Kind.DESCRIBE:
+            self.description = BoardDescription.decode(body)
+        elif request.kind is Kind.STATUS:
+            status = BoardStatus.decode(body)
+            if self.description is None or len(status.temperatures_c) != len(self.description.sensors):
+                raise WireError(f"status with {len(status.temperatures_c)} temperatures")
+            self._status, self._status_ns = status, self._host.now_ns()
+        elif body == bytes((Outcome.DONE,)):
+            self._forget(request)
+        elif len(body) == 1 and body[0] in (Outcome.UNKNOWN, Outcome.REFUSED):
+            self.counters.refused += 1
+            self._give_up(request, "refused by the board")
+        else:
+            raise WireError(f"outcome {body.hex() or 'missing'}")
+
+    def _give_up(self, request: _Request, reason: str) -> None:
+        assert request.target is not None
+        kind, name = request.target
+        self._faults[request.target] = f"board {self.path}: {kind.name.lower()} {name}: {reason}"
+        self._forget(request)
+
+    def _forget(self, request: _Request) -> None:
+        """Drop the order of `request`, unless a newer one has taken its place."""
+        target = request.target
+        if target is not None and self._orders.get(target) is request.order:
+            del self._orders[target]
+
+
+@dataclass(frozen=True, slots=True)
+class SerialEps:
+    board: SerialBoard
+
+    def read(self) -> PowerReading:
+        self.board.raise_fault(Kind.SWITCH)
+        return self.board.status().power
+
+    def set_switch(self, name: str, on: bool) -> None:
+        self.board.order(Kind.SWITCH, name, bytes((on,)))
+
+
+@dataclass(frozen=True, slots=True)
+class SerialThermometer:
+    board: SerialBoard
+    name: str
+
+    def read_c(self) -> float:
+        status = self.board.status()
+        return status.temperatures_c[self.board.index_of(Kind.STATUS, self.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class SerialHeater:
+    board: SerialBoard
+    name: str
+
+    def set_on(self, on: bool) -> None:
+        self.board.order(Kind.HEATER, self.name, bytes((on,)))
+        self.board.raise_fault(Kind.HEATER)
+
+
+@dataclass(frozen=True, slots=True)
+class SerialGovernor:
+    board: SerialBoard
+
+    def set_limit_w(self, power_w: float) -> None:
+        self.board.order(Kind.LIMIT, "payload", encode_limit(power_w))
+        self.board.raise_fault(Kind.LIMIT)
+
+
+def open_eps(address: str, host: Host) -> Eps:
+    """`serial:PATH[?baud=N]`"""
+    return SerialEps(_board(address, host))
+
+
+def open_thermometer(address: str, host: Host) -> Thermometer:
+    """`serial:PATH:SENSOR[?baud=N]`"""
+    board, name = _named(address, host, Kind.STATUS)
+    return SerialThermometer(board, name)
+
+
+def open_heater(address: str, host: Host) -> Heater:
+    """`serial:PATH:HEATER[?baud=N]`"""
+    board, name = _named(address, host, Kind.HEATER)
+    return SerialHeater(board, name)
+
+
+def open_governor(address: str, host: Host) -> Governor:
+    """`serial:PATH[?baud=N]`"""
+    return SerialGovernor(_board(address, host))
+
+
+# One board a port and host, for as long as a device on it is in use: the devices share the line.
+_BOARDS: WeakValueDictionary[tuple[int, str], SerialBoard] = WeakValueDictionary()
+
+
+def _board(address: str, host: Host) -> SerialBoard:
+    path, _, query = address.partition("?")
+    options = parse_qs(query, keep_blank_values=True)
+    text = options.pop("baud", [str(BAUD)])[-1]
+    if options or not text.isdecimal() or not path:
+        raise HalError(f"serial address {address!r}, should be PATH or PATH?baud={BAUD}")
+    known = _BOARDS.get((id(host), path))
+    if known is None or known._closed:
+        known = _BOARDS[id(host), path] = SerialBoard(path, int(text), host)
+    if known.baud != int(text):
+        raise HalError(f"board {path}: opened with {known.baud} and {text} baud, one line has one rate")
+    return known
+
+
+def _named(address: str, host: Host, kind: Kind) -> tuple[SerialBoard, str]:
+    """The board and the device's name; a name the board is known not to have raises HalError."""
+    place, question, query = address.partition("?")
+    path, _, name = place.rpartition(":")
+    if not path or not name:
+        raise HalError(f"serial address {address!r}, should be PATH:NAME, such as /dev/ttyS0:radiator")
+    board = _board(path + question + query, host)
+    if board.description is not None:
+        board.index_of(kind, name)
+    return board, name
+
+
+def _reason(path: str, error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.ENOENT:
+        return "no such device; is it plugged in, or `orbitnode sim` running?"
+    if number == errno.EACCES:
+        return f"no permission; add this user to the group that owns {path}"
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return "another program uses it; end that one first"
+    if number in (errno.ENXIO, errno.EIO, errno.ENODEV):
+        return "the device file is there, but nothing is behind it"
+    if isinstance(error, ValueError):
+        return str(error)
+    return os.strerror(number) if number else f"not a serial line ({error})"
