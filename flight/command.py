@@ -16,7 +16,7 @@ HELP = "fly a node on this board"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
-                        help="mission file (default: the bench mission, which flies against `orbitnode sim`)")  # fmt: skip
+                        help="mission file (default: the bench mission, flown against `orbitnode sim`)")  # fmt: skip
     parser.add_argument("--storage", type=Path, metavar="DIR",
                         help="folder of what the node keeps (default: out/flight/NAME of the node)")  # fmt: skip
     parser.add_argument("--seed", type=int, help="seed of the node's randomness (default: from the system)")

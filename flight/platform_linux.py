@@ -201,14 +201,17 @@ class LinuxPlatform:
     # the loop
 
     def run(self) -> None:
-        """Run until `stop` or a signal; may be called again. Signals are taken only in the main thread."""
-        self._stopping = False
+        """Run until `stop` or a signal; may be called again. Signals are taken only in the main thread.
+
+        A `stop` from before this call ends it at once, after the calls that are due.
+        """
         restore = self._take_signals() if threading.current_thread() is threading.main_thread() else None
         try:
             while not self._stopping:
                 self._round()
             self._make_due_calls()
         finally:
+            self._stopping = False
             if restore is not None:
                 restore()
 

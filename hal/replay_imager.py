@@ -59,7 +59,7 @@ def read_tile(path: Path, number: int, size: int = SIZE) -> Image:
         raise HalError(f"tile {path}: {error.strerror or error}") from None
     if refl.dtype.kind == "f" and bool(np.isnan(refl).any()):
         raise HalError(f"tile {path}: refl has NaN, should be uint16, reflectance x 10,000")
-    if refl.dtype != np.uint16:
+    if refl.dtype.kind != "u" or refl.dtype.itemsize != 2:  # either byte order
         raise HalError(f"tile {path}: refl is {refl.dtype}, should be uint16, reflectance x 10,000")
     if refl.ndim != 3 or refl.shape[:2] != (size, size) or refl.shape[2] < BANDS:
         shape = " x ".join(map(str, refl.shape))

@@ -41,6 +41,7 @@ ANSWER_NS = 500_000_000
 REOPEN_NS = 1_000_000_000
 STALE_NS = 3_000_000_000
 TRIES_MAX = 3
+GREETING_S = 1.0
 _READ_OCTETS = 4_096
 
 Target = tuple[Kind, str]
@@ -180,12 +181,12 @@ class SerialBoard:
 
     def _greet(self) -> None:
         """At boot, wait up to a second for the first sample, so that a healthy board is never reported as silent."""
-        for _ in range(20):
+        for _ in range(20):  # ready or not: a board that babbles must not hold the boot either
             if self._request is None:
                 self._send_next()
             if self._line.port is None:
                 return
-            if select.select((self._line.fileno,), (), (), 0.05)[0]:
+            if select.select((self._line.fileno,), (), (), GREETING_S / 20)[0]:
                 self._on_ready()
             if self._status is not None:
                 return

@@ -1,6 +1,6 @@
 """Driver of a radio that is a pair of UDP ports: one unit a datagram down, CLTUs up.
 
-Units leave at the link's rate, from a transmit buffer of a few. UDP knows no carrier; what stands for it is
+Units leave at the link's rate, from a transmit buffer of one. UDP knows no carrier; what stands for it is
 whether the ground's port takes datagrams:
 
     UP    units go out; a refusal (ICMP port unreachable, no route) puts the unit back and leads to DOWN
@@ -23,8 +23,8 @@ from urllib.parse import parse_qs
 
 from hal.base import HalError, Host, Radio, Timer
 
-# Two, so that a report waits behind one idle frame and not behind a row of them.
-TRANSMIT_UNITS = 2
+# One, so that a report waits behind one idle frame and not behind a row of them.
+TRANSMIT_UNITS = 1
 RECEIVE_UNITS = 64
 UNIT_OCTETS_MAX = 4_096
 READS_PER_EVENT = 16

@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+from hal.base import HalError
+
 
 class Call:
     """A pending call. A cancelled one stays in the heap until its time and is passed over."""
@@ -36,6 +38,12 @@ class VirtualLoop:
         self._order += 1
         heapq.heappush(self._heap, (max(t_ns, self._now_ns), self._order, pending))
         return pending
+
+    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+        raise HalError(f"descriptor {fileno}: virtual time has no descriptors, only simulated devices")
+
+    def unwatch(self, fileno: int) -> None:
+        raise HalError(f"descriptor {fileno}: virtual time has no descriptors, only simulated devices")
 
     def stop(self) -> None:
         self._stopped = True

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from flight.core.future import Cancelled, Future
+from flight.core.future import Cancelled, Event, Future
 from hal.base import Host
 
 NS = 1_000_000_000
@@ -79,17 +79,20 @@ class Task:
         self._cancelling = False
 
     async def every(
-        self, period_s: float | Callable[[], float], *, phase_s: float = 0.0, deadline_s: float | None = None
+        self, period_s: float, *, phase_s: float = 0.0, deadline_s: float | None = None, stop: Event | None = None
     ) -> AsyncIterator[Tick]:
-        """Tick at absolute multiples of the period. A callable period is asked anew before each tick."""
+        """Tick at absolute multiples of the period, until `stop` is set."""
         host, stats = self._scheduler.host, self.stats
         deadline_ns = self._deadline_ns if deadline_s is None else ns(deadline_s)
-        period = period_s if callable(period_s) else partial(float, period_s)
+        period_ns = ns(period_s)
+        assert period_ns > 0, period_s
         due_ns, index = host.now_ns() + ns(phase_s), 0
         while True:
             self._due_deadline_ns = due_ns + deadline_ns
-            await self._scheduler.at(due_ns)
-            period_ns = max(1, ns(period()))
+            if stop is None:
+                await self._scheduler.at(due_ns)
+            elif await self._wait_until(stop.wait(), due_ns):
+                return
             now_ns = host.now_ns()
             missed = (now_ns - due_ns) // period_ns
             skipped = max(0, missed - self._scheduler.catch_up_max)
@@ -106,6 +109,9 @@ class Task:
 
     async def wait(self, future: Future[Any], timeout_s: float) -> bool:
         """True when `future` is done, False when `timeout_s` passed first. Leaves nothing behind."""
+        return await self._wait_until(future, self._scheduler.host.now_ns() + ns(timeout_s))
+
+    async def _wait_until(self, future: Future[Any], t_ns: int) -> bool:
         if future.done:
             return True
         woken: Future[bool] = Future()
@@ -113,8 +119,7 @@ class Task:
         def arrived(_: Future[Any]) -> None:
             woken.set_result(True)
 
-        host = self._scheduler.host
-        timer = host.call_at(host.now_ns() + ns(timeout_s), partial(woken.set_result, False))
+        timer = self._scheduler.host.call_at(t_ns, partial(woken.set_result, False))
         future.add_callback(arrived)
         try:
             return await woken

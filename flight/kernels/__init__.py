@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from flight.kernels._kernels import ffi, lib
-
-if TYPE_CHECKING:
-    from flight.kernels._kernels import _Pointer
 
 ReadBuffer = bytes | bytearray | memoryview
 
@@ -80,24 +76,14 @@ class PacketColumns:
         return len(self.flags)
 
 
-def _source(data: ReadBuffer) -> tuple[bytes | _Pointer, int]:
-    if type(data) is bytes:
-        return data, len(data)
-    view = _from_buffer(_OCTETS, data)
-    return view, len(view)
-
-
 def crc16(data: ReadBuffer, init: int = 0xFFFF) -> int:
     """CRC-16 of the frame error control field and of packet error control (CCSDS 132.0-B-3, 4.1.6), 0..65535.
 
     Polynomial 0x1021, not reflected, no final xor. `init` continues from an earlier value; one outside 0..65535
     raises KernelError. Data followed by its own CRC gives 0.
     """
-    if type(data) is bytes:
-        value = _crc16(data, len(data), init)
-    else:
-        view = _from_buffer(_OCTETS, data)
-        value = _crc16(view, len(view), init)
+    source = data if type(data) is bytes else _from_buffer(_OCTETS, data)
+    value = _crc16(source, len(source), init)
     if value < 0:
         raise KernelError("crc16", value)
     return value
@@ -105,7 +91,8 @@ def crc16(data: ReadBuffer, init: int = 0xFFFF) -> int:
 
 def randomize_tm(data: ReadBuffer) -> bytes:
     """`data` XOR the sequence of x^8 + x^7 + x^5 + x^3 + 1 from its start (CCSDS 131.0-B-5, 10.4); its own inverse."""
-    source, octets = _source(data)
+    source = data if type(data) is bytes else _from_buffer(_OCTETS, data)
+    octets = len(source)
     out = bytearray(octets)
     written = _randomize_tm(source, octets, _from_buffer(_OCTETS, out), octets)
     if written < 0:
@@ -115,7 +102,8 @@ def randomize_tm(data: ReadBuffer) -> bytes:
 
 def randomize_tm_long(data: ReadBuffer) -> bytes:
     """`data` XOR the sequence of x^17 + x^14 + 1 from its start (CCSDS 131.0-B-5, 10.4); its own inverse."""
-    source, octets = _source(data)
+    source = data if type(data) is bytes else _from_buffer(_OCTETS, data)
+    octets = len(source)
     out = bytearray(octets)
     written = _randomize_tm_long(source, octets, _from_buffer(_OCTETS, out), octets)
     if written < 0:
@@ -129,7 +117,8 @@ def split_packets(data: ReadBuffer) -> PacketColumns:
     Any octets are taken: the walk ends before the first packet that is not whole (`Stop.TRUNCATED`) or whose
     version number is not 0 (`Stop.VERSION`), and `consumed` says where. The columns take 17 octets a packet.
     """
-    source, octets = _source(data)
+    source = data if type(data) is bytes else _from_buffer(_OCTETS, data)
+    octets = len(source)
     count = _count_packets(source, octets)
     block = bytearray(count * _COLUMN_OCTETS)
     result = ffi.new("ob_split *")

@@ -24,9 +24,10 @@ all frames left on it go out again, A[x] = alert x, purge, ->S6):
     E103 E11 at the transmission limit          ->S3          ->S3          -
     E13  N(R) outside NN(R)..V(S)               A[NN(R)]      A[NN(R)]      A[NN(R)]      A[NN(R)]    -
     E14  Lockout                                A[LOCKOUT]    A[LOCKOUT]    A[LOCKOUT]    A[LOCKOUT]  -
-    E16  T1 ran out, below the limit            resend        resend        -             A[T1]       resend BC
+    E16  T1 ran out, below the limit            resend        resend        - (*)         A[T1]       resend BC
     E17  T1 ran out at the limit                A[T1]         A[T1]         A[T1]         A[T1]       A[T1]
 
+(*) our addition: T1 runs again, and the limit of such waits gives A[T1] as well.
 In S6 every CLCW is ignored (E15, an invalid CLCW, never reaches this machine: it does not decode).
 E19/E20 send in S1..S3: taken on the Wait_Queue of one, refused where it is taken; refused in S4..S6.
 E23 to E28 initiate from S6: without check ->S1, with CLCW check ->S4, with Unlock or Set V(R) ->S5.
@@ -121,6 +122,7 @@ class Fop:
     _sent: deque[Transmit] = field(default_factory=deque)
     _waiting: deque[tuple[bytes, object]] = field(default_factory=deque)
     _directive: TcFrame | None = None
+    _waits: int = 0
 
     def __post_init__(self) -> None:
         assert 1 <= self.window <= 127, self.window
@@ -223,6 +225,8 @@ class Fop:
         if self.transmission_limit == 1:
             return out + self._alert("LIMIT")
         if clcw.wait:
+            if self.state is not FopState.RETRANSMIT_WAIT:
+                self._waits = 0
             self.state = FopState.RETRANSMIT_WAIT
             return out
         # E10 is ignored in S2: the frames are on their way again, and the receiver has not seen them yet.
@@ -243,8 +247,11 @@ class Fop:
             self._start_timer(now_ns)
             return [Transmit(self._directive)]
         if self.state is FopState.RETRANSMIT_WAIT:
-            # E16 is ignored in S3; the timer runs again, so that a wait that never ends is noticed by E17.
-            self.transmissions += 1
+            # E16 sends nothing in S3. The standard leaves it at that; here the timer runs again, so that a wait
+            # that never ends is noticed.
+            self._waits += 1
+            if self._waits >= self.transmission_limit:
+                return self._alert("T1")
             self._start_timer(now_ns)
             return []
         return self._resend(now_ns) + self._look_for_frame(now_ns)

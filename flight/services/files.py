@@ -18,8 +18,8 @@ from flight.services.telemetry import SEQUENCE_MODULUS
 class OutboxConfig:
     capacity_octets: int = key(8_000_000, minimum=100_000, maximum=10_000_000_000, text="files held at most")
     files: int = key(256, minimum=1, maximum=65536, text="number of files held at most")
-    entity: int = key(1, minimum=0, maximum=65535, text="CFDP entity of the node")
-    ground_entity: int = key(2, minimum=0, maximum=65535, text="CFDP entity of the ground")
+    entity: int = key(2, minimum=0, maximum=65535, text="CFDP entity of the node")
+    ground_entity: int = key(1, minimum=0, maximum=65535, text="CFDP entity of the ground")
 
     def faults(self) -> list[tuple[str, str]]:
         if self.entity == self.ground_entity:

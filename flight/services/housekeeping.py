@@ -17,6 +17,7 @@ from flight.services.verification import BAD_VALUE
 PERIOD_MIN_S = 0.1
 PERIOD_MAX_S = 3600.0
 _SID_OCTETS = 2
+_FIRST_REPORT_S = 1.0  # after boot: the duties have read their sensors by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Housekeeping:
             if collector.period_s <= 0:
                 await collector.changed.wait()
                 continue
-            async for _ in task.every(collector.period_s):
+            async for _ in task.every(
+                collector.period_s, phase_s=min(_FIRST_REPORT_S, collector.period_s), stop=collector.changed
+            ):
                 self.report(collector.structure.sid)
-                if collector.changed.is_set:
-                    break

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "flight": ("hal.base", "hal.registry"),
     "payloads": ("flight", "hal.base"),
     "ground": (
+        "flight.config",  # how a section of mission.toml is declared
         "flight.core.errors",
         "flight.core.log",
         "flight.dictionary",
@@ -31,6 +32,7 @@ MAY_IMPORT = {
         "flight.kernels",
         "flight.link",
         "flight.mission",
+        "flight.node",  # dictionary_of and link_config: what a mission says to both ends
         "hal.base",
         "hal.registry",
         "payloads.product",
@@ -40,6 +42,8 @@ MAY_IMPORT = {
 
 # Parts that do no I/O at all, wherever they stand: protocol machines and codecs.
 SANS_IO = ("flight/link/", "flight/fields.py", "flight/dictionary.py", "ground/session.py", "payloads/product.py")
+# Where no file may be reached either; the ground writes products and the simulator reads scenes.
+FILE_FREE = ("flight/", "payloads/", *SANS_IO)
 # These would let a protocol machine log, or reach a machine that it must not know.
 SANS_IO_BANNED = (
     "logging",
@@ -52,7 +56,7 @@ SANS_IO_BANNED = (
 )
 
 # Calls that reach the machine without one of the banned modules.
-BANNED_CALLS = {"open", "input", "exec", "eval", "__import__", "breakpoint"}
+BANNED_CALLS = {"input", "exec", "eval", "__import__", "breakpoint"}
 SEEDED = {"Random", "default_rng", "Generator", "PCG64"}
 FILE_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir", "iterdir", "rglob", "glob"}
 
@@ -106,7 +110,7 @@ def timeline_faults(file: str, tree: ast.Module) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             fault = call_fault(node)
-            if fault:
+            if fault and (file.startswith(FILE_FREE) or "reaches a file" not in fault):
                 faults.append(f"{file}:{node.lineno}: {fault}")
     return faults
 
@@ -116,7 +120,7 @@ def call_fault(call: ast.Call) -> str | None:
     last = name.rpartition(".")[2]
     if name in BANNED_CALLS:
         return f"calls {name}"
-    if "." in name and last in FILE_METHODS:
+    if name == "open" or ("." in name and last in FILE_METHODS):
         return f"calls {name}, which reaches a file"
     if last in SEEDED and not (call.args or call.keywords):
         return f"{name} without a seed"
@@ -155,9 +159,9 @@ def test_edge_files_are_the_few() -> None:
         "flight/storage_linux.py",
         "flight/timerfd.py",
         "ground/archive.py",
+        "ground/client.py",
         "ground/command.py",
         "ground/server.py",
-        "ground/xtce_command.py",
         "payloads/assets.py",
         "payloads/pool.py",
         "payloads/worker.py",

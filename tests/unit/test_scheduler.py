@@ -217,20 +217,20 @@ def test_close_ends_every_task_where_it_stands() -> None:
     assert trail == ["closed"]
 
 
-def test_a_new_period_takes_effect_at_the_next_tick() -> None:
+def test_ticks_end_when_they_are_stopped() -> None:
     host, scheduler, _ = make()
-    period = [1.0]
-    dues: list[float] = []
+    stop = Event()
+    trail: list[float] = []
 
     async def run(task: Task) -> None:
-        async for tick in task.every(lambda: period[0]):
-            dues.append(tick.due_ns / 1e9)
-            if tick.index == 2:
-                period[0] = 5.0
+        async for tick in task.every(1.0, stop=stop):
+            trail.append(tick.due_ns / 1e9)
+        trail.append(host.now_ns() / 1e9)
 
     scheduler.spawn("t", run)
-    host.run_until(ns(13))
-    assert dues == [0.0, 1.0, 2.0, 3.0, 8.0, 13.0]
+    host.call_at(ns(2.5), stop.set)
+    host.run_until(ns(9))
+    assert trail == [0.0, 1.0, 2.0, 2.5]
 
 
 def test_the_host_gets_a_turn_between_many_ready_tasks() -> None:

@@ -1,0 +1,70 @@
+"""What cmd, tm and events share: a connection to the ground process and its JSON lines. Edge code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from flight.core.errors import OrbitnodeError
+from ground.config import API_PORT
+
+CONNECT_S = 5.0
+
+
+def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--port` and `--json`, the same for every command that asks the ground process."""
+    parser.add_argument(
+        "--port", type=int, default=API_PORT, metavar="N", help=f"API port of the ground process (default {API_PORT})"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+
+
+class GroundClient:
+    """One connection. Raises OrbitnodeError where no ground process answers, or it refuses a request."""
+
+    def __init__(self, port: int) -> None:
+        if not 1 <= port <= 65535:
+            raise OrbitnodeError(f"port {port}, should be in 1 .. 65535")
+        self._port = port
+        try:
+            self._socket = socket.create_connection(("127.0.0.1", port), CONNECT_S)
+        except OSError:
+            raise OrbitnodeError(
+                f"no ground process on 127.0.0.1:{port}; start one with `orbitnode ground`, or name its --port"
+            ) from None
+        self._socket.settimeout(None)
+        self._file = self._socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """The one answer to a request."""
+        return list(self.lines(**request))[-1]
+
+    def lines(self, **request: Any) -> Iterator[dict[str, Any]]:
+        """Every line of an answer as it comes, the one with "done" last."""
+        try:
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            for line in self._file:
+                made = json.loads(line)
+                if not isinstance(made, dict):
+                    raise ValueError
+                if "error" in made:
+                    raise OrbitnodeError(str(made["error"]))
+                yield made
+                if "done" in made:
+                    return
+        except OSError:
+            pass
+        except ValueError:
+            raise OrbitnodeError(f"what answers on 127.0.0.1:{self._port} is no ground process") from None
+        raise OrbitnodeError("the ground process ended")

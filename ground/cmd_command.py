@@ -1,0 +1,72 @@
+"""`orbitnode cmd`: send one command and wait for its completion."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from ground.client import GroundClient, add_connection_arguments
+from ground.operator import COMPLETED
+
+HELP = "send a command to the node and wait for its completion"
+
+_COLOURS = {"completed": "green", "failed": "red", "lost": "red", "rejected": "yellow", "timed out": "red"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="command, for example ping")
+    parser.add_argument("arguments", nargs="*", metavar="key=value", help="its arguments")
+    parser.add_argument("--list", action="store_true", help="show every command with its arguments")
+    parser.add_argument("--raw", action="store_true", help="skip the ground's range checks")
+    parser.add_argument("--timeout", type=float, metavar="S", help="how long to wait for the final report")
+    add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0 where the command completed, 1 where it did not."""
+    if args.list:
+        return _list(args)
+    if args.name is None:
+        args.parser.error("which command? `orbitnode cmd --list` shows them")
+    if args.timeout is not None and not 0 < args.timeout <= 86400:
+        args.parser.error(f"--timeout {args.timeout:g}, should be in 0 .. 86400")
+    console = Console(highlight=False)
+    request: dict[str, Any] = {"do": "command", "name": args.name, "texts": args.arguments, "raw": args.raw}
+    if args.timeout is not None:
+        request["timeout_s"] = args.timeout
+    last: dict[str, Any] = {}
+    with GroundClient(args.port) as client:
+        for last in client.lines(**request):
+            if args.json:
+                print(json.dumps(last), flush=True)
+            elif "stage" in last:
+                colour = _COLOURS.get(last["stage"], "cyan")
+                console.print(f"{last['ms']:9.1f} ms  [{colour}]{last['stage']}[/]")
+    if not args.json:
+        trip = "" if last["round_trip_ms"] is None else f" in {last['round_trip_ms']:.1f} ms"
+        reason = f": {escape(last['reason'])}" if last["reason"] else ""
+        colour = _COLOURS.get(last["outcome"], "red")
+        console.print(f"[{colour}]{escape(last['name'])} {last['outcome']}{trip}[/]{reason}", soft_wrap=True)
+    return 0 if last["outcome"] == COMPLETED else 1
+
+
+def _list(args: argparse.Namespace) -> int:
+    with GroundClient(args.port) as client:
+        commands = client.ask(do="commands")["commands"]
+    if args.json:
+        print(json.dumps(commands))
+        return 0
+    console = Console(highlight=False)
+    for one in commands:
+        console.print(f"[bold]{escape(one['name'])}[/]  {escape(one['text'])}", soft_wrap=True)
+        for argument in one["arguments"]:
+            default = "" if argument["default"] is None else f", default {argument['default']}"
+            text = f"  ({argument['text']})" if argument["text"] else ""
+            line = f"    {argument['name']}: {argument['is']}{default}{text}"
+            console.print(escape(line), soft_wrap=True)
+    return 0

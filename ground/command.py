@@ -1,0 +1,56 @@
+"""`orbitnode ground`: the ground process; telemetry in, commands out, archive, and the API of cmd, tm and events."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from flight.core.errors import SetupError
+from flight.link.cfdp import CfdpConfig
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of, link_config
+from ground.archive import Archive
+from ground.config import GroundConfig, udp_link
+from ground.dictionary_command import read_dictionary
+from ground.products import ProductStore
+from ground.server import GroundServer, epoch_tai_ns
+from ground.session import GroundSession
+from ground.station import GroundStation
+
+HELP = "run the ground: receive telemetry, send commands, keep the archive"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+                        help="mission file (default: the bench mission)")  # fmt: skip
+    parser.add_argument("--link", default="", metavar="NAME", help="which [[link]] (default: the first)")
+    parser.add_argument("--dictionary", type=Path, metavar="FILE",
+                        help="decode by this document (from `orbitnode dictionary --json`)")  # fmt: skip
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="archive and products (default: from the mission)")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Runs until Ctrl-C; raises OrbitnodeError for whatever keeps it from running."""
+    mission = load(args.mission, extra={"ground": GroundConfig})
+    config: GroundConfig = mission.sections["ground"]
+    section = next((one for one in mission.links if args.link in ("", one.name)), None)
+    if section is None:
+        raise SetupError(f"no link {args.link!r} in {args.mission}, have {', '.join(o.name for o in mission.links)}")
+    link = udp_link(section, config.node_host)
+    dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
+    folder = Path(config.folder) if args.folder is None else args.folder
+    with Archive(folder / "archive.db", dictionary) as archive:
+        station = GroundStation(
+            dictionary,
+            GroundSession(link_config(mission, section)),
+            epoch_tai_ns=epoch_tai_ns(),
+            archive=archive,
+            products=ProductStore(folder / "products", CfdpConfig(entity=mission.outbox.ground_entity)),
+            command_timeout_s=config.command_timeout_s,
+            silence_s=config.silence_s,
+        )
+        asyncio.run(GroundServer(station, archive, config, link).run())
+    print("ground: stopped, the archive is safe", file=sys.stderr)
+    return 0

@@ -1,0 +1,90 @@
+"""The Operator Protocol: what a script, a procedure or a bench scenario may ask, in any kind of time.
+
+One coroutine written against it runs in the simulator's virtual time, on the bench and in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flight.fields import Value
+
+COMPLETED, FAILED, REJECTED, LOST = "completed", "failed", "rejected", "lost"
+
+# The stages a command goes through, in their order. The last four end it.
+SENT, ACKNOWLEDGED, ACCEPTED, STARTED = "sent", "acknowledged", "accepted", "started"
+TIMED_OUT = "timed out"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a command's verification. `now_ns` is on the ground's timeline."""
+
+    name: str
+    now_ns: int
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class CommandRecord:
+    """One command from the moment it was given.
+
+    `outcome` is "" while it is open, then "completed", "failed" (the node started it and could not finish, or would
+    not start), "rejected" (refused by the node at acceptance, or by the ground before it went up), or "lost" (no final
+    report in time; one that comes later still overrules it). `code` is the node's failure code.
+    """
+
+    number: int
+    name: str
+    arguments: Mapping[str, Value]
+    apid: int
+    seq: int
+    stages: list[Stage] = field(default_factory=list)
+    outcome: str = ""
+    reason: str = ""
+    code: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return not self.outcome
+
+    def stage_ns(self, name: str) -> int | None:
+        """When the stage `name` was reached, None where it was not."""
+        return next((s.now_ns for s in self.stages if s.name == name), None)
+
+    @property
+    def round_trip_ns(self) -> int | None:
+        """From sending to the node's final report."""
+        sent = self.stage_ns(SENT)
+        final = next((s.now_ns for s in self.stages if s.name in (COMPLETED, FAILED, REJECTED)), None)
+        return None if sent is None or final is None else final - sent
+
+
+class Operator(Protocol):
+    """A person's hands and eyes on one node. No call waits for ever."""
+
+    def now_s(self) -> float:
+        """Seconds on the operator's timeline."""
+
+    async def send(self, command: str, **arguments: Value) -> CommandRecord:
+        """Send and return when the final report came, or when it is rejected or lost.
+
+        An argument that the dictionary does not admit raises OrbitnodeError before anything is sent.
+        """
+
+    async def send_raw(self, command: str, **arguments: Value) -> CommandRecord:
+        """As `send`, without the ground's range checks: to see the node refuse."""
+
+    async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Value] | None:
+        """The values of the next packet called `what` (structure, event or report); None where none came in time.
+
+        Packets that came since the last command was given and were not returned yet count: the reports that a
+        command brings arrive before it is completed.
+        """
+
+    async def wait_contact(self, timeout_s: float) -> bool:
+        """True as soon as the node is heard, False where that did not happen in time."""
+
+    async def sleep(self, s: float) -> None: ...

@@ -1,0 +1,363 @@
+"""The ground in real time: telemetry over UDP, CLTUs back, and an API of JSON lines for cmd, tm and events. Edge code.
+
+API, one JSON object a line on 127.0.0.1; `do` says what is asked, every answer ends with a line that has "done" or
+"error":
+
+    {"do": "status"}                              -> counters and contact
+    {"do": "commands"}                            -> the commands of the dictionary
+    {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "timeout_s": 30}
+                                                  -> a line a stage, then the outcome
+    {"do": "latest", "name": "power"}             -> newest values whose name begins so
+    {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
+    {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the connection ends
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.log import utc_text
+from flight.dictionary import Dictionary
+from flight.fields import Value
+from ground.archive import Archive
+from ground.commanding import describe_field, find_command, parse_arguments
+from ground.config import GroundConfig, UdpLink
+from ground.decoder import EVENT, DecodedPacket
+from ground.operator import CommandRecord
+from ground.station import Change, GroundStation, Packet
+from ground.times import tai_from_unix
+
+LINE_OCTETS_MAX = 1 << 16
+BACKLOG_OCTETS_MAX = 1 << 20
+_TIMER_S = 0.05
+_COMMIT_S = 1.0
+_QUIET_STATUS_S = 10.0
+_NAMES = {"do", "name", "texts", "arguments", "raw", "timeout_s", "limit", "severity", "what"}
+
+
+def epoch_tai_ns() -> int:
+    """TAI at the zero of the monotonic clock, by the machine's idea of UTC."""
+    return tai_from_unix(time.time_ns()) - time.monotonic_ns()
+
+
+class _Telemetry(asyncio.DatagramProtocol):
+    """The UDP port that frames come to."""
+
+    def __init__(self, receive: Callable[[bytes], None]) -> None:
+        self._receive = receive
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self._receive(data)
+
+
+class _Uplink(asyncio.DatagramProtocol):
+    """The UDP socket that CLTUs leave by; a node that is not there shows as refusals."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def error_received(self, exc: Exception) -> None:
+        self.refused += 1
+
+
+class GroundServer:
+    """Runs one GroundStation until stopped."""
+
+    def __init__(self, station: GroundStation, archive: Archive, config: GroundConfig, link: UdpLink) -> None:
+        self.station = station
+        self._archive = archive
+        self._config = config
+        self._link = link
+        self._uplink: asyncio.DatagramTransport | None = None
+        self._stop: asyncio.Event | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+        self._dropped_lines = 0
+
+    async def run(self) -> None:
+        """Serve until SIGINT, SIGTERM or `stop`. Raises SetupError for a port that cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        telemetry, _ = await _bound(
+            loop.create_datagram_endpoint(
+                lambda: _Telemetry(self._receive), local_addr=(self._link.listen_host, self._link.listen_port)
+            ),
+            "UDP", self._link.listen_port, "is another ground running? end it, or change the link's driver",
+        )  # fmt: skip
+        try:
+            self._uplink, _ = await _bound(
+                loop.create_datagram_endpoint(_Uplink, remote_addr=(self._link.node_host, self._link.node_port)),
+                "UDP", self._link.node_port, "check ground.node_host",
+            )  # fmt: skip
+            api = await _bound(
+                asyncio.start_server(self._connected, "127.0.0.1", self._config.api_port, limit=LINE_OCTETS_MAX),
+                "TCP", self._config.api_port, "is another ground running? end it, or set ground.api_port",
+            )  # fmt: skip
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, self._stop.set)
+            async with api:
+                print(self._welcome(), file=sys.stderr, flush=True)
+                await self._until_stopped()
+                api.close()
+                for one in list(self._clients):
+                    one.cancel()
+                await asyncio.gather(*self._clients, return_exceptions=True)
+        finally:
+            telemetry.close()
+            if self._uplink is not None:
+                self._uplink.close()
+        self.station.close(time.monotonic_ns())
+
+    def stop(self) -> None:
+        if self._stop is not None:
+            self._stop.set()
+
+    def _welcome(self) -> str:
+        link, dictionary = self._link, self.station.dictionary
+        return (
+            f"ground of {dictionary.mission}: TM on UDP {link.listen_port}, "
+            f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port}, "
+            f"archive {self._archive.path}; Ctrl-C ends it"
+        )
+
+    async def _until_stopped(self) -> None:
+        """Timers, commits and the status line."""
+        assert self._stop is not None
+        commit_s = status_s = time.monotonic()
+        live = sys.stderr.isatty()
+        while not self._stop.is_set():
+            self._send(self.station.on_time(time.monotonic_ns()))
+            now_s = time.monotonic()
+            if now_s >= commit_s:
+                commit_s = now_s + _COMMIT_S
+                self._archive.commit()
+            if now_s >= status_s:
+                status_s = now_s + (_COMMIT_S if live else _QUIET_STATUS_S)
+                end, start = ("", "\r\x1b[2K") if live else ("\n", "")
+                print(start + self._status_line(), end=end, file=sys.stderr, flush=True)
+            try:
+                await asyncio.wait_for(self._stop.wait(), _TIMER_S)
+            except TimeoutError:
+                continue
+        if live:
+            print(file=sys.stderr)
+
+    def _status_line(self) -> str:
+        station = self.station
+        counters, commands = station.session.counters, station.tracker.counters
+        contact = "contact" if station.in_contact else "no contact"
+        rejected = sum(counters.frames_rejected.values())
+        return (
+            f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
+            f"missed {counters.frames_missed}, rejected {rejected} | packets {counters.packets:,} | "
+            f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
+        )
+
+    def _receive(self, octets: bytes) -> None:
+        self._send(self.station.on_downlink(octets, time.monotonic_ns()))
+
+    def _send(self, cltus: list[bytes]) -> None:
+        for one in cltus:
+            if self._uplink is not None:
+                self._uplink.sendto(one)
+
+    # The API
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            if len(self._clients) >= self._config.clients:
+                _put(writer, {"error": f"{len(self._clients)} clients are connected, ground.clients admits no more"})
+                return
+            self._clients.add(task)
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # the client is gone, or the ground ends: either way there is nobody to tell
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:
+                _put(writer, {"error": f"a request is one line of at most {LINE_OCTETS_MAX} octets"})
+                return
+            if not line:
+                return
+            try:
+                await self._answer(_request(line), reader, writer)
+            except OrbitnodeError as error:
+                _put(writer, {"error": str(error)})
+            await writer.drain()
+
+    async def _answer(
+        self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        match request.get("do"):
+            case "status":
+                state = {"contact": self.station.in_contact, "dropped_lines": self._dropped_lines}
+                _put(writer, {"done": True, **state, "counters": self.station.counters()})
+            case "commands":
+                _put(writer, {"done": True, "commands": command_list(self.station.dictionary)})
+            case "latest":
+                _put(writer, {"done": True, "values": self._latest(request.get("name", ""))})
+            case "events":
+                rows = [_event(e.time_ns, e.name, e.severity, e.text) for e in self.station.events]
+                wanted = request.get("severity", "")
+                chosen = [row for row in rows if wanted in ("", row["severity"])]
+                _put(writer, {"done": True, "events": chosen[-request.get("limit", 50) :]})
+            case "command":
+                await self._command(request, writer)
+            case "follow":
+                await self._follow(request, reader, writer)
+            case other:
+                raise OrbitnodeError(f"request {other!r} is not known")
+
+    def _latest(self, name: str) -> dict[str, dict[str, Value]]:
+        """Newest values of the parameters called `name`, of the structure `name`, or of all."""
+        now_ns = self.station.tai_ns(time.monotonic_ns())
+        return {
+            key: {"value": _jsonable(one.value), "raw": _jsonable(one.raw), "unit": one.unit, "state": one.state,
+                  "time": utc_text(one.time_ns), "age_s": round((now_ns - one.time_ns) / 1e9, 3)}
+            for key, one in sorted(self.station.latest.items())
+            if not name or key == name or key.startswith(f"{name}.")
+        }  # fmt: skip
+
+    async def _command(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        """Send a command; a line for each stage as it comes, then the outcome."""
+        name = request.get("name", "")
+        arguments = dict(request.get("arguments", {}))
+        arguments |= parse_arguments(find_command(self.station.dictionary, name), request.get("texts", []))
+        changed = asyncio.Event()
+        record: CommandRecord | None = None
+
+        def on_change(change: Change, what: object) -> None:
+            if change is Change.COMMAND:
+                changed.set()
+
+        self.station.listen(on_change)
+        try:
+            record, cltus = self.station.send(
+                name, arguments, time.monotonic_ns(), raw=request.get("raw", False), timeout_s=request.get("timeout_s")
+            )
+            self._send(cltus)
+            shown = 0
+            while True:
+                changed.clear()
+                for stage in record.stages[shown:]:
+                    ms = (stage.now_ns - record.stages[0].now_ns) / 1e6
+                    _put(writer, {"stage": stage.name, "ms": round(ms, 3), "detail": stage.detail})
+                shown = len(record.stages)
+                if not record.is_open:
+                    break
+                await writer.drain()
+                await changed.wait()
+        finally:
+            self.station.unlisten(on_change)
+        trip_ns = record.round_trip_ns
+        _put(
+            writer,
+            {"done": True, "number": record.number, "name": record.name, "arguments": dict(record.arguments),
+             "outcome": record.outcome, "reason": record.reason, "code": record.code,
+             "round_trip_ms": None if trip_ns is None else round(trip_ns / 1e6, 3)},
+        )  # fmt: skip
+
+    async def _follow(
+        self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Packets or events as they come, until the client goes. One that does not read loses lines, counted."""
+        name, events_only = request.get("name", ""), request.get("what") == "events"
+
+        def on_change(change: Change, what: object) -> None:
+            if change is not Change.PACKET or not isinstance(what, Packet) or what.decoded is None:
+                return
+            packet = what.decoded
+            if (events_only and packet.kind != EVENT) or (name and packet.name != name.partition(".")[0]):
+                return
+            if writer.transport.get_write_buffer_size() > BACKLOG_OCTETS_MAX:
+                self._dropped_lines += 1
+                return
+            _put(writer, self._packet(packet))
+
+        self.station.listen(on_change)
+        try:
+            await reader.read(1)  # anything, or the end
+        finally:
+            self.station.unlisten(on_change)
+        _put(writer, {"done": True})
+
+    def _packet(self, packet: DecodedPacket) -> dict[str, Any]:
+        time_ns = packet.time_ns or 0
+        if packet.kind == EVENT:
+            return _event(time_ns, packet.name, packet.severity, packet.text)
+        latest = self.station.latest
+        states = {n: latest[key].state for n in packet.values if (key := f"{packet.name}.{n}") in latest}
+        values = {n: _jsonable(v) for n, v in packet.values.items()}
+        kind, when = packet.kind, utc_text(time_ns)
+        return {"packet": packet.name, "kind": kind, "time": when, "values": values, "states": states}
+
+
+async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
+    """Open a port, or say in one line why not and what to do."""
+    try:
+        return await opening
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+        raise SetupError(f"{kind} port {port}: {reason}; {remedy}") from None
+
+
+def _request(line: bytes) -> dict[str, Any]:
+    """One request with the types it should have; raises OrbitnodeError."""
+    try:
+        made = json.loads(line)
+    except (ValueError, RecursionError):
+        raise OrbitnodeError("a request is one JSON object a line") from None
+    if not isinstance(made, dict) or not made.keys() <= _NAMES:
+        raise OrbitnodeError(f"a request is a JSON object with some of {', '.join(sorted(_NAMES))}")
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "do": str, "name": str, "texts": list, "arguments": dict, "raw": bool, "timeout_s": (int, float),
+        "limit": int, "severity": str, "what": str,
+    }  # fmt: skip
+    for name, value in made.items():
+        if not isinstance(value, kinds[name]):
+            raise OrbitnodeError(f"request: {name} is of the wrong type")
+    if not all(isinstance(text, str) for text in made.get("texts", [])):
+        raise OrbitnodeError("request: texts are texts")
+    if not 0 < made.get("timeout_s", 1) <= 86400 or made.get("limit", 1) < 1:
+        raise OrbitnodeError("request: timeout_s is in 0 .. 86400, limit at least 1")
+    return made
+
+
+def _event(time_ns: int, name: str, severity: str, text: str) -> dict[str, Any]:
+    return {"time": utc_text(time_ns), "event": name, "severity": severity, "text": text}
+
+
+def _jsonable(value: Value) -> Value:
+    """JSON has no NaN and no infinity."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _put(writer: asyncio.StreamWriter, line: dict[str, Any]) -> None:
+    if not writer.is_closing():
+        writer.write(json.dumps(line).encode() + b"\n")
+
+
+def command_list(dictionary: Dictionary) -> list[dict[str, Any]]:
+    """Every command with its arguments, for people to choose from."""
+    return [
+        {"name": c.name, "text": c.text,
+         "arguments": [{"name": f.name, "is": describe_field(f), "text": f.text, "default": f.default}
+                       for f in c.arguments]}
+        for c in dictionary.commands
+    ]  # fmt: skip

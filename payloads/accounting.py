@@ -1,0 +1,132 @@
+"""Counters of the payload manager: tiles, reasons, octets, joules, and the summary made of them.
+
+For tiles, at any moment: captured = screened + dropped + pending. For jobs asked for by command:
+requested = requested_done + requested_dropped + open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from payloads.jobs import DELAYS, DROPS, Reason
+
+_TIMES_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProductInfo:
+    """One finished tile, for those who watch (`InferenceManager.on_product`)."""
+
+    job: int
+    tile: int
+    priority: int
+    name: str
+    octets: int
+    cloud_frac: float
+    cloudy: bool
+    energy_j: float
+    attempts: int
+    t_ns: int
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since boot."""
+
+    captured: int = 0
+    screened: int = 0
+    cloudy: int = 0
+    delayed: Counter[Reason] = field(default_factory=Counter)
+    dropped: Counter[Reason] = field(default_factory=Counter)
+    requested: int = 0
+    requested_done: int = 0
+    requested_dropped: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    retried: int = 0
+    interrupted: int = 0
+    capture_faults: int = 0
+    octets_captured: int = 0
+    octets_raw: int = 0
+    octets_product: int = 0
+    energy_j: float = 0.0
+    energy_lost_j: float = 0.0
+    # Wall time of inference and of packing: for the summary alone, no decision and no telemetry sees them.
+    infer_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_MAX))
+    pack_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A summary. delayed, dropped: by reason label; failures: by what a worker did. Times are wall time."""
+
+    captured: int
+    screened: int
+    cloudy: int
+    dropped_total: int
+    pending: int
+    waiting: int
+    delayed: Mapping[str, int]
+    dropped: Mapping[str, int]
+    requested: int
+    requested_done: int
+    requested_dropped: int
+    failures: Mapping[str, int]
+    retried: int
+    interrupted: int
+    worker_restarts: int
+    hang_limit_fired: int
+    capture_faults: int
+    octets_captured: int
+    octets_raw: int
+    octets_product: int
+    energy_j: float
+    energy_lost_j: float
+    tile_energy_j: float
+    infer_median_ms: float
+    infer_p99_ms: float
+    pack_median_ms: float
+
+
+def summarise(
+    counters: Counters, *, pending: int, waiting: int, worker_restarts: int, hang_limit_fired: int
+) -> Statistics:
+    """The summary of `counters` and of what only their owner knows."""
+    c = counters
+    return Statistics(
+        captured=c.captured,
+        screened=c.screened,
+        cloudy=c.cloudy,
+        dropped_total=c.dropped.total(),
+        pending=pending,
+        waiting=waiting,
+        delayed=MappingProxyType({r.label: c.delayed[r] for r in DELAYS}),
+        dropped=MappingProxyType({r.label: c.dropped[r] for r in DROPS}),
+        requested=c.requested,
+        requested_done=c.requested_done,
+        requested_dropped=c.requested_dropped,
+        failures=MappingProxyType(dict(sorted(c.failures.items()))),
+        retried=c.retried,
+        interrupted=c.interrupted,
+        worker_restarts=worker_restarts,
+        hang_limit_fired=hang_limit_fired,
+        capture_faults=c.capture_faults,
+        octets_captured=c.octets_captured,
+        octets_raw=c.octets_raw,
+        octets_product=c.octets_product,
+        energy_j=c.energy_j,
+        energy_lost_j=c.energy_lost_j,
+        tile_energy_j=(c.energy_j - c.energy_lost_j) / c.screened if c.screened else 0.0,
+        infer_median_ms=1e3 * quantile(c.infer_s, 0.5),
+        infer_p99_ms=1e3 * quantile(c.infer_s, 0.99),
+        pack_median_ms=1e3 * quantile(c.pack_s, 0.5),
+    )
+
+
+def quantile(values: deque[float], share: float) -> float:
+    """The smallest value that at least `share` of all do not exceed; 0 where there are none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0

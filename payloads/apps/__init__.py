@@ -1,0 +1,1 @@
+"""Payload apps: what a worker process runs."""

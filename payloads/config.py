@@ -1,0 +1,94 @@
+"""The `[payload]` section of mission.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flight.config import key
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficClass:
+    """One kind of tile that the node takes of its own accord: how urgent, and how long it may wait."""
+
+    name: str = key(text="the class's name")
+    priority: int = key(minimum=0, maximum=255, text="0 is the most urgent")
+    deadline_s: float = key(minimum=1, maximum=1_000_000, text="from capture to result")
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyRule:
+    """Jobs of this priority number and below: none starts under `stop_soc_frac`, until `resume_soc_frac` is back."""
+
+    priority: int = key(minimum=0, maximum=255, text="highest priority number the rule is for")
+    stop_soc_frac: float = key(minimum=0, maximum=1, text="state of charge below which no such job starts")
+    resume_soc_frac: float = key(minimum=0, maximum=1, text="state of charge from which they start again")
+
+
+_TRAFFIC = (
+    TrafficClass("routine", 3, 2400.0),
+    TrafficClass("tasked", 2, 1200.0),
+    TrafficClass("alert", 0, 300.0),
+)
+_PATTERN = ("routine", "routine", "tasked", "routine", "routine", "routine", "alert", "routine", "tasked", "routine")
+_ENERGY = (EnergyRule(0, 0.62, 0.65), EnergyRule(2, 0.72, 0.75), EnergyRule(255, 0.78, 0.82))
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadConfig:
+    """Everything about the payload manager and its workers."""
+
+    model: str = key("ukis-csmask", text="the pinned model, or an .onnx file with its statistics beside it as .json")
+    worker_app: str = key("payloads.apps.screen:Screen", text='what the workers run, "module:Class"')
+    workers: int = key(1, minimum=1, maximum=16, text="worker processes")
+    threads: int = key(1, minimum=1, maximum=64, text="threads each worker computes with")
+    nice: int = key(5, minimum=0, maximum=19, text="how far workers stand back behind the flight loop")
+    memory_mib: int = key(0, minimum=0, maximum=1_000_000, text="address space of a worker, 0 for no limit")
+    restarts_max: int = key(8, minimum=0, maximum=1000, text="restarts of a worker without a result in between")
+    hang_s: float = key(60.0, minimum=1, maximum=3600, text="a job without an answer for so long has failed")
+    wall_limit_s: float = key(60.0, minimum=1, maximum=3600, text="virtual time only: wall time granted to a worker")
+
+    bands: int = key(4, minimum=1, maximum=16, text="shape of a tile")
+    height: int = key(256, minimum=1, maximum=2048, text="shape of a tile")
+    width: int = key(256, minimum=1, maximum=2048, text="shape of a tile")
+    capture_period_s: float = key(10.0, minimum=0.01, maximum=86400, text="one tile is taken so often")
+    queue_tiles: int = key(24, minimum=1, maximum=500, text="raw tiles held at most, those in work included")
+    jobs_max: int = key(64, minimum=32, maximum=1000, text="jobs asked for by command and not ended, at most")
+    traffic: tuple[TrafficClass, ...] = key(_TRAFFIC, text="classes of tiles, [[payload.traffic]]")
+    pattern: tuple[str, ...] = key(_PATTERN, text="class of one tile after the other, repeated")
+
+    energy: tuple[EnergyRule, ...] = key(_ENERGY, text="[[payload.energy]], by ascending priority number")
+    heat_stop_c: float = key(55.0, minimum=-100, maximum=150, text="board temperature above which no job starts")
+    heat_resume_c: float = key(50.0, minimum=-100, maximum=150, text="board temperature from which they start again")
+    reserve_octets: int = key(300_000, minimum=0, maximum=100_000_000, text="outbox room that a job needs to start")
+    cloudy_frac: float = key(0.7, minimum=0, maximum=1, text="cloud above which only mask and statistics are sent")
+    decide_period_s: float = key(1.0, minimum=0.01, maximum=60, text="waiting jobs are looked at so often")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Contradictions between keys."""
+        found = []
+        names = [one.name for one in self.traffic]
+        if len(set(names)) < len(names):
+            found.append(("traffic", f"names are {', '.join(names)}, should all differ"))
+        unknown = sorted({one for one in self.pattern if one not in names})
+        if unknown:
+            found.append(("pattern", f"names {', '.join(unknown)}, should be of the classes {', '.join(names)}"))
+        if not self.pattern:
+            found.append(("pattern", "is empty, at least one class is needed"))
+        if self.heat_resume_c >= self.heat_stop_c:
+            found.append(
+                ("heat_resume_c", f"is {self.heat_resume_c:g}, should be below heat_stop_c {self.heat_stop_c:g}")
+            )
+        found.extend(self._energy_faults())
+        return found
+
+    def _energy_faults(self) -> list[tuple[str, str]]:
+        found = []
+        priorities = [rule.priority for rule in self.energy]
+        if priorities != sorted(set(priorities)):
+            found.append(("energy", f"priorities are {priorities}, should ascend"))
+        for rule in self.energy:
+            if rule.resume_soc_frac <= rule.stop_soc_frac:
+                text = f"resume_soc_frac {rule.resume_soc_frac:g} should be above stop_soc_frac {rule.stop_soc_frac:g}"
+                found.append(("energy", f"priority {rule.priority}: {text}"))
+        return found

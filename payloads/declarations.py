@@ -1,0 +1,131 @@
+"""What the payload manager brings to the dictionary: commands, reports, events, housekeeping, failure codes."""
+
+from __future__ import annotations
+
+from flight.dictionary import Command, Declarations, EventDefinition, Report, Structure
+from flight.fields import Field
+from payloads.jobs import DELAYS, DROPS, REASON_LABELS, STATE_LABELS
+
+UNKNOWN_JOB, JOB_TABLE_FULL, JOB_RUNNING, JOB_REFUSED = 100, 101, 102, 103
+FAILURES = {
+    UNKNOWN_JOB: "no such open job",
+    JOB_TABLE_FULL: "too many open jobs",
+    JOB_RUNNING: "the job is running",
+    JOB_REFUSED: "the job was refused",
+}
+
+TILES_MAX = 32
+REPORTS_MAX = 32
+FAILURE_LABELS = ("died", "hung", "bad output", "app error")
+
+_JOB = Field("job", "u32", "", "job number")
+_TILE = Field("tile", "u32", "", "tile number, 0 before its picture is taken")
+_REASON = Field("reason", "u8", "", "why it waits or was dropped", labels=REASON_LABELS)
+_SOC = Field("soc_frac", "f32", "", "state of charge")
+_BOARD = Field("board_c", "f32", "deg C", "board temperature")
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        structures=_structures(apid),
+        events=_events(apid),
+        reports=(
+            Report(
+                apid, 128, 6, "job_status",
+                (
+                    _JOB,
+                    Field("state", "u8", labels=STATE_LABELS),
+                    Field("priority", "u8", "", "0 is the most urgent"),
+                    _REASON,
+                    _TILE,
+                    Field("attempts", "u8", "", "times it was given to a worker"),
+                    Field("left_s", "i32", "s", "until its deadline"),
+                    Field("energy_j", "f32", "J", "spent on it"),
+                    Field("octets_product", "u32", "octet"),
+                ),
+            ),
+        ),
+        commands=(
+            Command(
+                "submit_job", apid, 128, 1, "take that many tiles and screen them, one job each",
+                (
+                    Field("tiles", "u8", "", "number of tiles", minimum=1, maximum=TILES_MAX),
+                    Field("priority", "u8", "", "0 is the most urgent", default=1),
+                    Field("deadline_s", "u32", "s", "from now to the result", minimum=1, maximum=31_536_000),
+                ),
+            ),
+            Command("cancel_job", apid, 128, 3, "drop a job that has not started", (_JOB,)),
+            Command("list_jobs", apid, 128, 5, f"report open jobs, then those ended last, {REPORTS_MAX} at most"),
+        ),
+        failures=FAILURES,
+    )  # fmt: skip
+
+
+def _structures(apid: int) -> tuple[Structure, ...]:
+    return (
+        Structure(
+            apid, 20, "payload", 10.0,
+            (
+                Field("captured", "u32", "", "tiles taken: screened + dropped + pending"),
+                Field("screened", "u32", "", "tiles with a product"),
+                Field("dropped", "u32", "", "tiles without"),
+                Field("pending", "u16", "", "tiles waiting or in work"),
+                Field("cloudy", "u32", "", "screened tiles of which only mask and statistics were sent"),
+                Field("running", "u8", "", "jobs in work"),
+                Field("waiting", "u16", "", "jobs that wait for their picture"),
+                *(Field(f"delayed_{r.label}", "u32", "", "jobs that ever waited for it") for r in DELAYS),
+                *(Field(f"dropped_{r.label}", "u32", "", "tiles dropped for it") for r in DROPS),
+                Field("worker_restarts", "u16"),
+                Field("worker_failures", "u16", "", "jobs that came back without a result"),
+                Field("capture_faults", "u16", "", "imager faults"),
+            ),
+        ),
+        Structure(
+            apid, 21, "payload_energy", 30.0,
+            (
+                Field("energy_j", "f64", "J", "spent on inference"),
+                Field("energy_lost_j", "f64", "J", "of it without a result"),
+                Field("tile_energy_j", "f32", "J", "mean of the screened tiles"),
+                Field("octets_raw", "u64", "octet", "samples of the screened tiles"),
+                Field("octets_product", "u64", "octet", "their products"),
+                Field("product_frac", "f32", "", "products in proportion to samples"),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _events(apid: int) -> tuple[EventDefinition, ...]:
+    failure = Field("failure", "u8", labels=FAILURE_LABELS)
+    return (
+        EventDefinition(
+            apid, 1, "jobs_submitted", "info", "jobs {first} .. {last} of priority {priority}",
+            (Field("first", "u32"), Field("last", "u32"), Field("priority", "u8")),
+        ),
+        EventDefinition(
+            apid, 2, "jobs_restored", "info", "{jobs} jobs restored after a loss of power", (Field("jobs", "u16"),)
+        ),
+        EventDefinition(
+            apid, 3, "gate_shut", "info", "no job over priority {above} starts: {reason}, charge {soc_frac:.3f}, "
+            "board {board_c:.1f} C", (_REASON, Field("above", "i16"), _SOC, _BOARD),
+        ),
+        EventDefinition(
+            apid, 4, "gate_open", "info", "jobs over priority {above} start again: {reason}, charge {soc_frac:.3f}, "
+            "board {board_c:.1f} C", (_REASON, Field("above", "i16"), _SOC, _BOARD),
+        ),
+        EventDefinition(
+            apid, 10, "job_dropped", "low", "job {job}, tile {tile}: dropped, {reason}", (_JOB, _TILE, _REASON)
+        ),
+        EventDefinition(
+            apid, 11, "worker_failed", "medium", "job {job}: worker {failure} in attempt {attempt}: {detail}",
+            (_JOB, failure, Field("attempt", "u8"), Field("detail", "str")),
+        ),
+        EventDefinition(
+            apid, 12, "workers_given_up", "high", "no worker is left after {restarts} restarts; switch the payload off "
+            "and on to try again", (Field("restarts", "u16"),),
+        ),
+        EventDefinition(apid, 13, "capture_failed", "medium", "imager: {detail}", (Field("detail", "str"),)),
+        EventDefinition(
+            apid, 14, "ledger_failed", "medium", "requests are not safe from a loss of power: {detail}",
+            (Field("detail", "str"),),
+        ),
+    )  # fmt: skip

@@ -1,0 +1,19 @@
+"""The `[sim]` section of mission.toml: everything about a run that is not the node's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flight.config import key
+from sim_hw.world import WorldConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SimConfig:
+    """A run: its length, the quality of the air, the operator's script, and the world."""
+
+    orbit_min: float = key(95.0, minimum=1, maximum=1000, text="minutes that count as one orbit")
+    bit_error_rate: float = key(1e-7, minimum=0, maximum=0.5, text="share of bits that arrive inverted, each way")
+    acquisition_s: float = key(2.0, minimum=0, maximum=600, text="from rise above the mask to lock")
+    script: str = key("ground.procedures.first_orbit:first_orbit", text='operator script as "module:function"')
+    world: WorldConfig = key(WorldConfig(), text="orbit, stations, power, thermal")  # noqa: RUF009 - frozen

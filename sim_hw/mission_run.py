@@ -1,0 +1,215 @@
+"""A whole run in virtual time: world, spacecraft, air, ground, operator, joined on one loop and one digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from random import Random
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.core.errors import SetupError
+from flight.core.log import node_log
+from flight.core.scheduler import ns
+from flight.link.cfdp import CfdpConfig
+from flight.mission import Mission
+from flight.node import Node, dictionary_of, link_config
+from flight.services.status import SchedulerTotals
+from ground.archive import Archive
+from ground.products import ProductStore
+from ground.session import FrameReceived, GroundSession
+from ground.station import Change, GroundStation, Packet
+from payloads.accounting import ProductInfo, Statistics
+from payloads.manager import InferenceManager
+from sim_hw.air import Air
+from sim_hw.boards import SimImager
+from sim_hw.channel import ChannelConfig
+from sim_hw.config import SimConfig
+from sim_hw.digest import Digest
+from sim_hw.faults import FaultPlan
+from sim_hw.ground_segment import GroundSegment, Script
+from sim_hw.loop import VirtualLoop
+from sim_hw.outputs import PRODUCTS, OutputFolder
+from sim_hw.report import Tile as ReportTile
+from sim_hw.report import quicklook_png
+from sim_hw.scenes import Tile, TileSource
+from sim_hw.spacecraft import Spacecraft
+from sim_hw.world import World
+
+_CLOUD = 1
+_REPORT_TILES = 24
+
+
+@dataclass(slots=True)
+class Life:
+    """What one boot of the node had counted when it ended. `pending`: tiles that went down with it."""
+
+    payload: Statistics | None
+    scheduler: SchedulerTotals
+    events: dict[str, int]
+    frames_sent: int
+    recorded: int
+    played_back: int
+    overwritten: int
+    files_sent: int
+    files_waiting_octets: int
+
+
+@dataclass(slots=True)
+class Screening:
+    """Accuracy of every screened tile against its truth, and a sample of tiles for the report."""
+
+    accuracy: dict[str, float] = field(default_factory=dict)
+    clouds: int = 0
+    tiles: list[ReportTile] = field(default_factory=list)
+
+
+class MissionRun:
+    """One run. Build it, `advance` it to its end, `finish` it; the rest is for the summary and the report."""
+
+    def __init__(
+        self,
+        mission: Mission,
+        source: TileSource,
+        out: OutputFolder,
+        *,
+        seed: int,
+        duration_s: float,
+        faults: FaultPlan,
+    ) -> None:
+        """Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong."""
+        config: SimConfig = mission.sections["sim"]
+        self.mission = mission
+        self.config = config
+        self.seed = seed
+        self.end_ns = ns(duration_s)
+        self.out = out
+        self.loop = VirtualLoop()
+        self.world = World(config.world)
+        self.digest = Digest()
+        self.lives: list[Life] = []
+        self.screening = Screening()
+        self.dictionary = dictionary_of(mission)
+        self.passes = self.world.passes(0, self.end_ns)
+        self.eclipses = self.world.eclipses(0, self.end_ns)
+        random = Random(seed)
+        link = mission.links[0]
+        rates = (link.rate_bps, link.uplink_rate_bps)
+        down, up = (ChannelConfig(rate, config.bit_error_rate, config.acquisition_s) for rate in rates)
+        self.air = Air(self.loop, self.world, down, up, random, self.digest)
+        self.air.schedule(self.passes)
+        self.imager = SimImager(source, self.world)
+        self.spacecraft = Spacecraft(
+            mission,
+            self.loop,
+            self.world,
+            random,
+            radios={link.driver.partition(":")[2]: self.air.modem},
+            imager=self.imager,
+            faults=faults,
+            digest=self.digest,
+            log=node_log(mission.node.name, self._tai_ns, out.log, level="info"),
+            on_boot=self._booted,
+            on_down=self._went_down,
+        )
+        self.archive = Archive(out.path("archive.db"), self.dictionary)
+        self.session = GroundSession(link_config(mission, link))
+        self.station = GroundStation(
+            self.dictionary,
+            self.session,
+            epoch_tai_ns=self.world.start_tai_ns,
+            archive=self.archive,
+            products=ProductStore(out.path(PRODUCTS), CfdpConfig(entity=mission.outbox.ground_entity)),
+            command_timeout_s=60.0,
+        )
+        self.station.listen(self._heard)
+        self.ground = GroundSegment(self.station, self.air, self.loop)
+        self.ground.on_cltu = lambda cltu: cast("None", out.cltus.write(cltu))
+        self._script = load_script(config.script)
+
+    def start(self) -> None:
+        self.spacecraft.boot()
+        self.ground.run_script(self._script)
+
+    def advance(self, t_ns: int) -> None:
+        self.spacecraft.run_until(min(t_ns, self.end_ns))
+
+    def finish(self) -> None:
+        """End the node and the ground in good order. Harmless when called twice."""
+        self.spacecraft.shut_down()
+        self.world.advance(self.loop.now_ns())
+        self.ground.close()
+        self.archive.commit()
+        self.out.close()
+
+    def _tai_ns(self) -> int:
+        return self.world.start_tai_ns + self.loop.now_ns()
+
+    def _heard(self, change: Change, thing: object) -> None:
+        """The ground's streams, in order of reception."""
+        if change is Change.FRAME and isinstance(thing, FrameReceived):
+            self.out.frames.write(thing.raw)
+        elif change is Change.PACKET and isinstance(thing, Packet):
+            self.out.packets.write(thing.octets)
+
+    def _booted(self, node: Node) -> None:
+        if isinstance(node.app, InferenceManager):
+            node.app.on_product = self._screened
+
+    def _went_down(self, node: Node) -> None:
+        manager = node.app if isinstance(node.app, InferenceManager) else None
+        self.lives.append(
+            Life(
+                payload=manager.statistics() if manager else None,
+                scheduler=SchedulerTotals.of(node.scheduler),
+                events=node.event_counts(),
+                frames_sent=sum(link.link.counters.units_sent for link in node.links),
+                recorded=node.recorder.recorded,
+                played_back=node.recorder.played_back,
+                overwritten=node.recorder.overwritten,
+                files_sent=node.outbox.sent,
+                files_waiting_octets=node.outbox.backlog_octets,
+            )
+        )
+
+    def _screened(self, info: ProductInfo, octets: bytes) -> None:
+        """Compare a mask with the truth, if the tile has one, and keep some for the report."""
+        tile = self.imager.tile(info.tile)
+        if tile is None:
+            return
+        mask = np.frombuffer(octets, np.uint8).reshape(tile.refl.shape[1:])
+        accuracy = cloud_accuracy(mask, tile)
+        if accuracy is not None:
+            self.screening.accuracy[tile.name] = accuracy
+        every = max(1, self.mission_tiles // _REPORT_TILES)
+        if info.tile % every == 0 and len(self.screening.tiles) < _REPORT_TILES:
+            shown = ReportTile(
+                f"tile {info.tile}", mask, info.cloud_frac, accuracy, quicklook_png(tile.refl), f"{info.energy_j:.0f} J"
+            )
+            self.screening.tiles.append(shown)
+
+    @property
+    def mission_tiles(self) -> int:
+        """About how many tiles the run will screen, to spread the report's sample over it."""
+        period_s = getattr(self.mission.payload, "capture_period_s", 10.0)
+        return round(0.6 * self.end_ns / 1e9 / period_s)
+
+
+def cloud_accuracy(mask: NDArray[np.uint8], tile: Tile) -> float | None:
+    """Share of pixels on which mask and truth agree about cloud or no cloud; None without a truth."""
+    if tile.truth is None:
+        return None
+    return float(np.mean((mask == _CLOUD) == (tile.truth == _CLOUD)))
+
+
+def load_script(name: str) -> Script:
+    """The operator script `module:function`; raises SetupError."""
+    module, _, function = name.partition(":")
+    try:
+        script: Callable[..., Any] = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SetupError(f"operator script {name!r} cannot be loaded: {error}") from None
+    return script

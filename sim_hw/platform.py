@@ -1,0 +1,88 @@
+"""The simulated Platform: one node's computer in virtual time, its devices in a simulated world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Protocol, TypeVar
+
+from flight.core.future import Future
+from flight.platform import External
+from hal.base import Imager, Radio
+from sim_hw.disk import Disk, DiskSession
+from sim_hw.faults import FaultPlan
+from sim_hw.loop import Call, VirtualLoop
+from sim_hw.world import World
+
+T = TypeVar("T")
+
+
+class Record(Protocol):
+    """Where decisions go (sim_hw.digest.Digest)."""
+
+    def enter(self, t_ns: int, channel: str, octets: bytes) -> None: ...
+
+
+class SimPlatform:
+    """flight.platform.Platform for one boot of one node. The world, the disk and the radio outlive it."""
+
+    def __init__(
+        self,
+        name: str,
+        loop: VirtualLoop,
+        world: World,
+        disk: Disk,
+        random: Random,
+        *,
+        radios: dict[str, Radio] | None = None,
+        imager: Imager | None = None,
+        faults: FaultPlan | None = None,
+        record: Record | None = None,
+    ) -> None:
+        self.name = name
+        self.loop = loop
+        self.world = world
+        self.storage: DiskSession = disk.boot(loop)
+        self.random = random
+        self.radios = radios or {}
+        self.imager = imager
+        self.faults = faults or FaultPlan()
+        self._record = record
+
+    def now_ns(self) -> int:
+        return self.loop.now_ns()
+
+    def call_at(self, t_ns: int, call: Callable[[], None]) -> Call:
+        """As the loop does, but a node without power makes no calls any more."""
+        storage = self.storage
+        return self.loop.call_at(t_ns, lambda: call() if storage.alive else None)
+
+    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+        self.loop.watch(fileno, on_ready)
+
+    def unwatch(self, fileno: int) -> None:
+        self.loop.unwatch(fileno)
+
+    def tai_ns(self) -> int:
+        return self.world.start_tai_ns + self.loop.now_ns()
+
+    def cpu_ns(self) -> int:
+        return self.loop.now_ns()
+
+    def note(self, channel: str, octets: bytes) -> None:
+        if self._record is not None:
+            self._record.enter(self.loop.now_ns(), f"{self.name}.{channel}", octets)
+
+    def stop(self) -> None:
+        self.loop.stop()
+
+    def complete(self, work: External[T], duration_s: float) -> Future[T]:
+        """The reply at now + `duration_s`. A planned kill strikes the real process before it can answer."""
+        done: Future[T] = Future()
+        now_ns = self.loop.now_ns()
+        if self.faults.take("worker-hang", now_ns):
+            return done
+        if self.faults.take("worker-kill", now_ns):
+            work.kill()
+        self.call_at(now_ns + round(duration_s * 1e9), lambda: done.set_result(work.wait()))
+        return done

@@ -1,0 +1,114 @@
+"""One simulated spacecraft over all its boots: the world around it, its disk, its camera, and the node in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from structlog.typing import FilteringBoundLogger
+
+from flight import node as flight_node
+from flight.mission import Mission
+from flight.node import Node
+from hal.base import Radio
+from sim_hw.boards import SimImager
+from sim_hw.digest import Digest
+from sim_hw.disk import Disk, PowerCut
+from sim_hw.faults import REBOOT_S, FaultPlan
+from sim_hw.loop import VirtualLoop
+from sim_hw.platform import SimPlatform
+from sim_hw.world import World
+
+
+class Spacecraft:
+    """Boots the node, cuts its power where the fault plan or the disk says so, and boots it again.
+
+    `on_boot(node)` and `on_down(node)` are called around each life of a node; after `on_down` it is gone.
+    """
+
+    def __init__(
+        self,
+        mission: Mission,
+        loop: VirtualLoop,
+        world: World,
+        random: Random,
+        *,
+        radios: dict[str, Radio] | None = None,
+        imager: SimImager | None = None,
+        faults: FaultPlan | None = None,
+        digest: Digest | None = None,
+        log: FilteringBoundLogger | None = None,
+        on_boot: Callable[[Node], None] = lambda _: None,
+        on_down: Callable[[Node], None] = lambda _: None,
+    ) -> None:
+        self.mission = mission
+        self.loop = loop
+        self.world = world
+        self.boots = 0
+        self.node: Node | None = None
+        self._random = random
+        self._radios = radios or {}
+        self._imager = imager
+        self._faults = faults or FaultPlan()
+        self._digest = digest
+        self._log = log
+        self._on_boot = on_boot
+        self._on_down = on_down
+        self.disk = Disk(Random(random.getrandbits(64)), note=self._committed)
+        for t_ns in self._faults.times_ns("power-cut"):
+            loop.call_at(t_ns, self.cut_power)
+
+    def boot(self) -> Node:
+        """Build a node on what the disk holds. Raises what flight.node.build raises."""
+        assert self.node is None, "already running"
+        platform = SimPlatform(
+            self.mission.node.name,
+            self.loop,
+            self.world,
+            self.disk,
+            Random(self._random.getrandbits(64)),
+            radios=self._radios,
+            imager=self._imager,
+            faults=self._faults,
+            record=self._digest,
+        )
+        self.boots += 1
+        self.node = flight_node.build(self.mission, platform, log=self._log)
+        self._on_boot(self.node)
+        return self.node
+
+    def cut_power(self) -> None:
+        """Power off now, and on again ten seconds later. A spacecraft that is off stays so."""
+        if self.node is not None:
+            self.disk.cut()
+            self._down()
+
+    def run_until(self, end_ns: int) -> None:
+        """The loop up to `end_ns`, over power cuts that the disk makes at a chosen operation."""
+        while self.loop.now_ns() < end_ns:
+            try:
+                self.loop.run_until(end_ns)
+            except PowerCut:
+                self._down()
+
+    def shut_down(self) -> None:
+        """The run is over: give back processes."""
+        if self.node is not None:
+            node, self.node = self.node, None
+            self._on_down(node)
+            node.close()
+
+    def _down(self) -> None:
+        self.shut_down()
+        self.world.advance(self.loop.now_ns())
+        for load in ("payload", "radio", "heater"):
+            self.world.set_switch(load, False)
+        self.loop.call_at(self.loop.now_ns() + round(REBOOT_S * 1e9), self._reboot)
+
+    def _reboot(self) -> None:
+        if self.node is None:
+            self.boot()
+
+    def _committed(self, octets: bytes) -> None:
+        if self._digest is not None:
+            self._digest.enter(self.loop.now_ns(), f"{self.mission.node.name}.storage", octets)

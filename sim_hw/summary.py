@@ -1,0 +1,218 @@
+"""summary.json: what a run did, in numbers that add up (docs/summary.md has the schema)."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import flight
+from ground.operator import COMPLETED, FAILED, LOST, REJECTED
+from payloads.accounting import Statistics
+from sim_hw.mission_run import Life, MissionRun
+
+FORMAT = "orbitnode-summary/1"
+_JOULES_A_WH = 3600.0
+_LOST_WITH_POWER = "power lost"
+
+
+def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any]:
+    """The document, JSON-ready. Everything but `wall_s`, `inference` and `machine` is the same for one seed."""
+    payloads = [life.payload for life in run.lives if life.payload is not None]
+    reading = run.world.read_power()
+    return {
+        "format": FORMAT,
+        "version": flight.__version__,
+        "mission": run.mission.node.name,
+        "seed": run.seed,
+        "orbits": orbits,
+        "mission_s": run.end_ns / 1e9,
+        "wall_s": round(wall_s, 3),
+        "boots": run.spacecraft.boots,
+        "tiles": _tiles(payloads),
+        "cloud_accuracy": _accuracy(run),
+        "bytes": _bytes(run, payloads),
+        "energy": _energy(run, payloads),
+        "inference": _inference(payloads),
+        "soc": {"min": round(run.world.power.lowest_soc_frac, 4), "end": round(reading.soc_frac, 4)},
+        "temperature_c": {
+            "board_max": round(run.world.thermal.highest_c("board"), 2),
+            "board_end": round(run.world.temperature_c("board"), 2),
+            "radiator_end": round(run.world.temperature_c("radiator"), 2),
+        },
+        "link": _link(run),
+        "commands": _commands(run),
+        "files": _files(run),
+        "recorder": {
+            "recorded": sum(life.recorded for life in run.lives),
+            "played_back": sum(life.played_back for life in run.lives),
+            "overwritten": sum(life.overwritten for life in run.lives),
+        },
+        "scheduler": _scheduler(run.lives),
+        "events": _add(life.events for life in run.lives),
+        "worker": _worker(payloads),
+        "script_failures": list(run.ground.script_failures),
+        "digest": run.digest.hexdigest(),
+        "digest_entries": run.digest.entries,
+        "dictionary_sha256": run.dictionary.document()["sha256"],
+        "machine": machine(),
+    }
+
+
+def _tiles(payloads: list[Statistics]) -> dict[str, Any]:
+    """A tile that was pending when the node lost its power is dropped; only the last life's are still pending."""
+    dropped = Counter(_add(dict(one.dropped) for one in payloads))
+    lost = sum(one.pending for one in payloads[:-1])
+    if lost:
+        dropped[_LOST_WITH_POWER] = lost
+    return {
+        "captured": sum(one.captured for one in payloads),
+        "screened": sum(one.screened for one in payloads),
+        "cloudy": sum(one.cloudy for one in payloads),
+        "dropped": dropped.total(),
+        "pending": payloads[-1].pending if payloads else 0,
+        "delayed_by_reason": _add(dict(one.delayed) for one in payloads),
+        "dropped_by_reason": dict(dropped),
+        "requested_by_command": sum(one.requested for one in payloads),
+    }
+
+
+def _accuracy(run: MissionRun) -> dict[str, Any]:
+    """Share of pixels on which product and truth agree about cloud; of distinct tiles with a truth."""
+    values = list(run.screening.accuracy.values())
+    if not values:
+        return {"tiles": 0, "mean": None, "worst": None}
+    return {"tiles": len(values), "mean": round(sum(values) / len(values), 4), "worst": round(min(values), 4)}
+
+
+def _bytes(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
+    raw = sum(one.octets_raw for one in payloads)
+    product = sum(one.octets_product for one in payloads)
+    return {
+        "captured": sum(one.octets_captured for one in payloads),
+        "raw": raw,
+        "product": product,
+        "downlinked": sum(row.octets for row in run.archive.products()),
+        "product_per_raw": round(product / raw, 4) if raw else None,
+    }
+
+
+def _energy(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
+    used_j = sum(one.energy_j for one in payloads)
+    lost_j = sum(one.energy_lost_j for one in payloads)
+    screened = sum(one.screened for one in payloads)
+    power = run.world.power.counters
+    return {
+        "energy_wh": {
+            "generated": round(power.generated_wh, 4),
+            "curtailed": round(power.curtailed_wh, 4),
+            "consumed": round(power.total_consumed_wh, 4),
+            "consumed_by_load": {name: round(value, 4) for name, value in power.consumed_wh.items()},
+            "battery_loss": round(power.lost_wh, 4),
+            "unserved": round(power.unserved_wh, 4),
+        },
+        "inference_j": round(used_j, 1),
+        "inference_lost_j": round(lost_j, 1),
+        "tile_j": round((used_j - lost_j) / screened, 2) if screened else None,
+    }
+
+
+def _inference(payloads: list[Statistics]) -> dict[str, Any]:
+    """Wall time on this machine; the last life's, since medians do not add."""
+    if not payloads:
+        return {"count": 0, "median_ms": None, "p99_ms": None, "pack_median_ms": None}
+    last = payloads[-1]
+    return {
+        "count": sum(one.screened for one in payloads),
+        "median_ms": round(last.infer_median_ms, 2),
+        "p99_ms": round(last.infer_p99_ms, 2),
+        "pack_median_ms": round(last.pack_median_ms, 2),
+    }
+
+
+def _link(run: MissionRun) -> dict[str, Any]:
+    """Frames that left the transmitter, those that were good on ground, and the rest."""
+    channel, session = run.air.down.channel.counters, run.session.counters
+    return {
+        "frames_sent": channel.sent,
+        "frames_received": session.frames,
+        "frames_lost": channel.sent - session.frames,
+        "frames_lost_without_signal": channel.lost,
+        "frames_with_bit_errors": channel.with_errors,
+        "frames_missed_by_count": session.frames_missed,
+        "frames_rejected": dict(session.frames_rejected),
+        "idle_frames": session.idle_frames,
+        "packets_received": session.packets,
+        "octets_by_vc": {str(vc): n for vc, n in sorted(run.station.station_counters.octets_by_vc.items())},
+        "passes": [
+            {"station": one.station.name, "start_s": one.start_ns / 1e9, "end_s": one.end_ns / 1e9}
+            for one in run.passes
+        ],
+    }
+
+
+def _commands(run: MissionRun) -> dict[str, Any]:
+    rows = run.archive.commands(limit=1_000_000)
+    outcomes = Counter(row.outcome or "open" for row in rows)
+    accepted = sum(any(stage[0] == "accepted" for stage in row.stages) for row in rows)
+    return {
+        "sent": len(rows),
+        "accepted": accepted,
+        "completed": outcomes[COMPLETED],
+        "failed": outcomes[FAILED],
+        "rejected": outcomes[REJECTED],
+        "lost": outcomes[LOST],
+        "open": outcomes["open"],
+        "retransmitted": run.session.counters.retransmissions,
+    }
+
+
+def _files(run: MissionRun) -> dict[str, Any]:
+    assert run.station.products is not None
+    counters = run.station.products.counters
+    return {
+        "sent": sum(life.files_sent for life in run.lives),
+        "received": counters.complete,
+        "incomplete": counters.incomplete,
+        "undecodable": counters.undecodable,
+        "waiting_octets": run.lives[-1].files_waiting_octets if run.lives else 0,
+    }
+
+
+def _scheduler(lives: list[Life]) -> dict[str, int]:
+    return {
+        name: sum(getattr(life.scheduler, name) for life in lives)
+        for name in ("steps", "ticks", "skipped", "late", "overruns", "failures")
+    }
+
+
+def _worker(payloads: list[Statistics]) -> dict[str, Any]:
+    """`hang_limit_fired`: a wall-clock limit ended a job, so the digest is not reproducible."""
+    return {
+        "failures": _add(dict(one.failures) for one in payloads),
+        "retried": sum(one.retried for one in payloads),
+        "restarts": sum(one.worker_restarts for one in payloads),
+        "hang_limit_fired": sum(one.hang_limit_fired for one in payloads),
+    }
+
+
+def _add(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Sums by key, in order of first appearance."""
+    total: Counter[str] = Counter()
+    for one in counts:
+        for name, value in one.items():
+            total[name] += value
+    return dict(total)
+
+
+def machine() -> dict[str, str]:
+    """What the digest and the wall times depend on."""
+    out = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    for name in ("onnxruntime", "numpy", "sgp4"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            out[name] = "absent"
+    return out

@@ -1,0 +1,78 @@
+"""Any octets give a packet or DecodeError; what the dictionary describes comes back as it was."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flight.core.errors import DecodeError, OrbitnodeError
+from flight.fields import Field
+from flight.kernels import crc16
+from flight.link.pus import PusTc, PusTm
+from ground.commanding import CommandEncoder
+from ground.decoder import Decoder
+from tests.ground_dictionary import make
+
+DICTIONARY = make()
+
+
+def value(one: Field):
+    if one.type == "str":
+        return st.text(max_size=60)
+    if one.labels:
+        return st.integers(0, len(one.labels) - 1)
+    if one.type[0] == "f":
+        return st.floats(width=int(one.type[1:]), allow_nan=False)
+    bits = int(one.type[1:])
+    return st.integers(0, 2**bits - 1) if one.type[0] == "u" else st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+@given(st.data())
+def test_housekeeping_round_trip(data):
+    structure = data.draw(st.sampled_from(DICTIONARY.structures))
+    row = [data.draw(value(f)) for f in structure.fields]
+    octets = PusTm(1, 0, 3, 25, structure.sid.to_bytes(2, "big") + structure.layout.encode(row), 10**18).encode()
+    packet = Decoder(DICTIONARY).decode(octets)
+    assert packet.name == structure.name and list(packet.raw.values()) == row
+
+
+@given(st.binary(max_size=60))
+def test_any_octets(octets):
+    try:
+        Decoder(DICTIONARY).decode(octets)
+    except DecodeError:
+        pass
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([1, 2, 3, 9]), st.sampled_from([1, 3, 5, 17, 20, 128]), st.integers(0, 30), st.binary(max_size=40)
+)
+def test_any_packet_of_a_known_service(apid, service, subtype, data):
+    body = PusTm(apid, 0, service, subtype, data, 10**18).encode()[:-2]
+    try:
+        packet = Decoder(DICTIONARY).decode(body + crc16(body).to_bytes(2, "big"))
+    except DecodeError:
+        return
+    assert packet.kind in ("housekeeping", "event", "report", "unknown")
+
+
+@given(
+    st.sampled_from([c.name for c in DICTIONARY.commands]),
+    st.dictionaries(
+        st.sampled_from(["parameter", "value", "mode", "on", "tiles", "job", "text", "structure", "period_s"]),
+        st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8)),
+        max_size=3,
+    ),
+    st.booleans(),
+)
+def test_any_arguments_give_a_telecommand_or_one_clear_error(name, arguments, raw):
+    try:
+        made = CommandEncoder(DICTIONARY).encode(name, arguments, raw=raw)
+    except OrbitnodeError as error:
+        text = str(error)
+        made = None
+    if made is None:
+        assert "\n" not in text
+    else:
+        assert PusTc.decode(made.packet).request_id == made.request

@@ -1,0 +1,306 @@
+"""Every codec of the link: what is encoded decodes to itself, and any octets give a value or a DecodeError."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flight.core.errors import DecodeError
+from flight.link.cadu import CaduReceiver, encode_cadu
+from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
+from flight.link.clcw import Clcw
+from flight.link.cltu import CltuReceiver, decode_cltu, encode_cltu
+from flight.link.downlink import TmMultiplexer
+from flight.link.extract import PacketExtractor
+from flight.link.pus import PusTc, PusTm, RequestId
+from flight.link.space_packet import SpacePacket, idle_packet
+from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tc_frame import TcFrame
+from flight.link.time_code import decode_cuc, encode_cuc
+from flight.link.tm_frame import TmFrame
+from ground.session import GroundSession, SendCltu
+
+U2, U8, U16, U32 = st.integers(0, 3), st.integers(0, 255), st.integers(0, 65535), st.integers(0, 2**32 - 1)
+APID, SEQ = st.integers(0, 0x7FF), st.integers(0, 0x3FFF)
+CUC_TICKS = st.integers(0, 2**48 - 1)
+
+packets = st.builds(
+    SpacePacket,
+    apid=APID,
+    seq=SEQ,
+    data=st.binary(min_size=1, max_size=300),
+    is_command=st.booleans(),
+    has_secondary=st.booleans(),
+)
+pus_tm = st.builds(
+    PusTm,
+    apid=APID,
+    seq=SEQ,
+    service=U8,
+    subtype=U8,
+    data=st.binary(max_size=300),
+    time_ns=CUC_TICKS.map(lambda ticks: decode_cuc(ticks.to_bytes(6, "big"))),
+    counter=U16,
+    destination=U16,
+    time_status=st.integers(0, 15),
+)
+pus_tc = st.builds(
+    PusTc,
+    apid=APID,
+    seq=SEQ,
+    service=U8,
+    subtype=U8,
+    data=st.binary(max_size=300),
+    ack=st.integers(0, 15),
+    source=U16,
+)
+request_ids = st.builds(RequestId, apid=APID, seq=SEQ)
+tm_frames = st.builds(
+    TmFrame,
+    spacecraft_id=st.sampled_from([0x1AB, 0, 1023]),
+    vcid=st.integers(0, 7),
+    master_count=U8,
+    vc_count=U8,
+    first_header_pointer=st.one_of(st.integers(0, 51), st.sampled_from([0x7FE, 0x7FF])),
+    data=st.binary(min_size=52, max_size=52),
+    ocf=st.binary(min_size=4, max_size=4),
+)
+tc_frames = st.builds(
+    TcFrame,
+    spacecraft_id=st.sampled_from([0x1AB, 0, 1023]),
+    vcid=st.sampled_from([0, 63]),
+    seq=U8,
+    data=st.binary(min_size=1, max_size=1017),
+    bypass=st.just(True),
+    control=st.booleans(),
+)
+clcws = st.builds(
+    Clcw,
+    vcid=st.integers(0, 63),
+    report_value=U8,
+    lockout=st.booleans(),
+    wait=st.booleans(),
+    retransmit=st.booleans(),
+    no_rf=st.booleans(),
+    no_bit_lock=st.booleans(),
+    farm_b_counter=U2,
+    status=st.integers(0, 7),
+)
+transactions = st.builds(TransactionId, source=U16, number=U32)
+names = st.text(max_size=40)
+pdus = st.one_of(
+    st.builds(
+        Metadata,
+        transaction=transactions,
+        destination=U16,
+        octets=U32,
+        checksum_type=st.integers(0, 15),
+        source_name=names,
+        name=names,
+    ),
+    st.builds(FileData, transaction=transactions, destination=U16, offset=U32, data=st.binary(max_size=200)),
+    st.builds(
+        EndOfFile,
+        transaction=transactions,
+        destination=U16,
+        condition=st.integers(0, 15),
+        checksum=U32,
+        octets=U32,
+    ),
+)
+
+ROUND_TRIPS = {
+    "space packet": (packets, SpacePacket.encode, SpacePacket.decode),
+    "PUS telemetry": (pus_tm, PusTm.encode, PusTm.decode),
+    "PUS telecommand": (pus_tc, PusTc.encode, PusTc.decode),
+    "request id": (request_ids, RequestId.encode, RequestId.decode),
+    "TM frame": (tm_frames, lambda frame: frame.encode(64), lambda raw: TmFrame.decode(raw, 64)),
+    "TC frame": (tc_frames, TcFrame.encode, TcFrame.decode),
+    "CLCW": (clcws, Clcw.encode, Clcw.decode),
+    "CFDP PDU": (pdus, encode_pdu, decode_pdu),
+}
+DECODERS = {
+    **{name: decode for name, (_, _, decode) in ROUND_TRIPS.items()},
+    "CUC": decode_cuc,
+    "CLTU": decode_cltu,
+}
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_round_trip(name, data):
+    values, encode, decode = ROUND_TRIPS[name]
+    value = data.draw(values)
+    assert decode(encode(value)) == value
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@settings(max_examples=40)
+@given(raw=st.binary(max_size=80))
+def test_any_octets_give_a_value_or_a_decode_error(name, raw):
+    with contextlib.suppress(DecodeError):
+        DECODERS[name](raw)
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_changed_octets_give_a_value_or_a_decode_error(name, data):
+    values, encode, decode = ROUND_TRIPS[name]
+    raw = bytearray(encode(data.draw(values)))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.integers(0, len(raw)))
+    for octets in (bytes(raw), bytes(raw[:cut])):
+        with contextlib.suppress(DecodeError):
+            decode(octets)
+
+
+@given(CUC_TICKS)
+def test_time_code_round_trip(ticks):
+    raw = ticks.to_bytes(6, "big")
+    assert encode_cuc(decode_cuc(raw)) == raw
+
+
+@given(st.integers(0, (2**32 - 1) * 10**9))
+def test_time_code_loses_less_than_its_resolution(tai_ns):
+    assert 0 <= tai_ns - decode_cuc(encode_cuc(tai_ns)) <= 15259
+
+
+@given(st.integers(7, 3000))
+def test_idle_packet_has_the_length_asked_for(octets):
+    packet = SpacePacket.decode(idle_packet(octets))
+    assert (len(packet.encode()), packet.apid) == (octets, 2047)
+
+
+def cut(octets: bytes, draw, pieces: int) -> list[bytes]:
+    at = sorted(draw(st.lists(st.integers(0, len(octets)), max_size=pieces)))
+    return [octets[a:b] for a, b in zip([0, *at], [*at, len(octets)], strict=True)]
+
+
+@settings(max_examples=40)
+@given(frames=st.lists(st.binary(min_size=1, max_size=60), max_size=4), data=st.data())
+def test_cltu_receiver_takes_any_split_one_wrong_bit_a_codeblock_and_idle_between(frames, data):
+    stream = b""
+    for frame in frames:
+        cltu = bytearray(encode_cltu(frame))
+        assert decode_cltu(bytes(cltu))[: len(frame)] == frame
+        for block in range(2, len(cltu) - 8, 8):
+            bit = data.draw(st.one_of(st.none(), st.integers(0, 62)))
+            if bit is not None:
+                cltu[block + bit // 8] ^= 0x80 >> bit % 8
+        stream += b"\x55" * data.draw(st.integers(0, 20)) + bytes(cltu)
+    receiver = CltuReceiver()
+    got = [unit for piece in cut(stream, data.draw, 6) for unit in receiver.feed(piece)]
+    assert [unit[: len(frame)] for unit, frame in zip(got, frames, strict=True)] == frames
+
+
+@settings(max_examples=40)
+@given(st.lists(st.binary(max_size=60), max_size=6))
+def test_cltu_receiver_survives_anything_and_takes_the_next_cltu_after_its_idle_time(pieces):
+    receiver = CltuReceiver()
+    for piece in pieces:
+        receiver.feed(piece)
+    receiver.reset()
+    assert receiver.feed(encode_cltu(b"telecommand")) == [b"telecommand" + b"\x55" * 3]
+
+
+@settings(max_examples=40)
+@given(frames=st.lists(st.binary(min_size=32, max_size=32), max_size=5), noise=st.binary(max_size=50), data=st.data())
+def test_cadu_receiver_takes_any_split(frames, noise, data):
+    stream = noise.replace(b"\x1a", b"") + b"".join(map(encode_cadu, frames))
+    receiver = CaduReceiver(32)
+    assert [one for piece in cut(stream, data.draw, 6) for one in receiver.feed(piece)] == frames
+    if frames:
+        assert receiver.skipped == len(stream) - 36 * len(frames)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.binary(max_size=80), max_size=6))
+def test_cadu_receiver_survives_anything(pieces):
+    receiver = CaduReceiver(32)
+    for piece in pieces:
+        for frame in receiver.feed(piece):
+            assert len(frame) == 32
+
+
+def sized(seq: int, octets: int) -> bytes:
+    """A packet of exactly `octets` whose content names it."""
+    return SpacePacket(5, seq, (seq.to_bytes(2, "big") * octets)[: octets - 6]).encode()
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 2), st.integers(7, 200)), max_size=40),
+    early=st.integers(0, 60),
+    lost=st.sets(st.integers(0, 80), max_size=20),
+)
+def test_what_is_not_lost_arrives_in_order_and_losses_are_counted(sizes, early, lost):
+    down = TmMultiplexer(0x1AB, 64, (0, 1, 2), 7, 1000, 1 << 20)
+    frames: list[bytes] = []
+    want: dict[int, list[bytes]] = {0: [], 1: [], 2: []}
+    for seq, (vcid, octets) in enumerate(sizes):
+        packet = sized(seq, octets)
+        assert down.queue(vcid, packet)
+        want[vcid].append(packet)
+        if len(frames) < early:
+            frames.append(down.next_frame(bytes(4)))
+    while down.has_packets():
+        frames.append(down.next_frame(bytes(4)))
+    frames.append(down.next_frame(bytes(4)))
+    assert all(queue.octets == 0 for queue in down.queues.values())
+
+    extractor = PacketExtractor()
+    got: dict[int, list[bytes]] = {0: [], 1: [], 2: []}
+    touched: dict[int, int] = {}
+    for index, raw in enumerate(frames):
+        frame = TmFrame.decode(raw, 64)
+        if index in lost:
+            touched[frame.vcid] = touched.get(frame.vcid, 0) + 1
+            continue
+        _, packets = extractor.take(frame)
+        if frame.vcid != 7:
+            got[frame.vcid] += packets
+        else:
+            assert not packets
+    for vcid, packets in want.items():
+        if vcid not in touched:
+            assert got[vcid] == packets
+            continue
+        # A subsequence: nothing made up, nothing twice, order kept.
+        rest = iter(packets)
+        assert all(packet in rest for packet in got[vcid])
+        # A frame of 52 octets of data touches at most 8 + 1 packets.
+        assert len(packets) - len(got[vcid]) <= 9 * touched[vcid]
+    assert all(one.inconsistent == 0 for one in extractor.channels.values())
+
+
+@settings(max_examples=80)
+@given(st.lists(tm_frames, max_size=8))
+def test_extractor_survives_any_frames(frames):
+    extractor = PacketExtractor()
+    for frame in frames:
+        for packet in extractor.take(frame)[1]:
+            assert len(packet) == (packet[4] << 8 | packet[5]) + 7
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=130), max_size=6), st.sampled_from(["frame", "cadu"]), st.data())
+def test_both_ends_survive_any_octets(pieces, coding, data):
+    config = LinkConfig(frame_octets=64, coding=coding)
+    ground, flight = GroundSession(config), FlightLink(config)
+    ground.initiate(0)
+    for now_ns, piece in enumerate(pieces):
+        # Noise, and units whose error control fits but whose content is anything.
+        frame = data.draw(tm_frames).encode(64)
+        for octets in (piece, frame if coding == "frame" else encode_cadu(frame)):
+            for action in ground.on_downlink(octets, now_ns):
+                if isinstance(action, SendCltu):
+                    flight.on_uplink(action.octets, now_ns)
+        for octets in (piece, encode_cltu(data.draw(tc_frames).encode())):
+            for packet in flight.on_uplink(octets, now_ns):
+                assert len(packet) >= 7
+        ground.on_time(now_ns * 10**10)

@@ -1,0 +1,155 @@
+"""A small rig: one spacecraft on the air with a ground session, in virtual time, without payload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from flight.core.errors import DecodeError
+from flight.core.scheduler import ns
+from flight.dictionary import Dictionary
+from flight.link.pus import PusTc, PusTm
+from flight.link.stack import LinkConfig
+from flight.mission import MISSIONS, Mission, load
+from flight.node import Node, dictionary_of, link_config
+from ground.session import GroundSession, PacketReceived, SendCltu
+from sim_hw.air import Air
+from sim_hw.channel import ChannelConfig
+from sim_hw.digest import Digest
+from sim_hw.faults import FaultPlan, PlannedFault
+from sim_hw.loop import VirtualLoop
+from sim_hw.spacecraft import Spacecraft
+from sim_hw.orbit import OrbitConfig
+from sim_hw.world import World, WorldConfig
+
+# The run starts a minute and a half before a pass over Svalbard (docs: default orbit).
+START = "2026-03-20T09:49:00Z"
+PASS_START_S = 90.0
+PASS_END_S = 630.0
+
+
+@dataclass
+class Rig:
+    """`packets` are telemetry packets as they came down, decoded; `send` puts a telecommand through COP-1."""
+
+    mission: Mission
+    loop: VirtualLoop
+    world: World
+    air: Air
+    craft: Spacecraft
+    session: GroundSession
+    dictionary: Dictionary
+    digest: Digest
+    packets: list[PusTm] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    acts: list[Any] = field(default_factory=list)
+    sequence: int = 0
+    timer_ns: int | None = None
+
+    @property
+    def node(self) -> Node:
+        assert self.craft.node is not None
+        return self.craft.node
+
+    def until(self, t_s: float) -> None:
+        self.craft.run_until(ns(t_s))
+
+    def act(self, actions: list[Any]) -> None:
+        self.acts.extend(actions)
+        for one in actions:
+            match one:
+                case SendCltu(octets):
+                    self.air.uplink(octets)
+                case PacketReceived(_, packet):
+                    self.raw.append(packet)
+                    try:
+                        self.packets.append(PusTm.decode(packet))
+                    except DecodeError:
+                        assert packet[1] == 3, "only file packets are without a PUS header"
+        next_ns = self.session.next_time_ns
+        if next_ns is not None and (self.timer_ns is None or next_ns < self.timer_ns):
+            self.timer_ns = max(next_ns, self.loop.now_ns() + 1)
+            self.loop.call_at(self.timer_ns, self.on_time)
+
+    def on_time(self) -> None:
+        self.timer_ns = None
+        self.act(self.session.on_time(self.loop.now_ns()))
+
+    def send_packet(self, packet: bytes) -> None:
+        self.act(self.session.send(packet, self.loop.now_ns(), len(self.acts)))
+
+    def send(self, name: str, *values: float | str) -> PusTc:
+        """The command `name` of the dictionary, its arguments as they stand."""
+        command = self.dictionary.command(name)
+        data = command.layout.encode(values)
+        if command.function is not None:
+            data = command.function.to_bytes(2, "big") + data
+        request = PusTc(command.apid, self.sequence, command.service, command.subtype, data, ack=0b1011)
+        self.sequence += 1
+        self.send_packet(request.encode())
+        return request
+
+    def reports(self, service: int, subtype: int) -> list[PusTm]:
+        return [p for p in self.packets if (p.service, p.subtype) == (service, subtype)]
+
+    def stages(self, request: PusTc) -> list[int]:
+        """Subtypes of the ST[01] reports for `request`, in order."""
+        return [
+            p.subtype
+            for p in self.packets
+            if p.service == 1 and int.from_bytes(p.data[2:4], "big") & 0x3FFF == request.seq
+        ]
+
+
+MissionText = Callable[[str], Path]
+
+
+@pytest.fixture
+def bare_mission(tmp_path: Path) -> MissionText:
+    """Writes a mission without payload and returns its path; the argument is more TOML."""
+
+    def write(more: str = "") -> Path:
+        path = tmp_path / "bare.toml"
+        base = (MISSIONS / "orbit.toml").as_posix()
+        path.write_text(f'extends = "{base}"\n[node]\napp = ""\n{more}')
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_rig(bare_mission: MissionText) -> Any:
+    rigs: list[Rig] = []
+
+    def make(*, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "") -> Rig:
+        mission = load(bare_mission(more))
+        loop, digest = VirtualLoop(), Digest()
+        world = World(WorldConfig(orbit=OrbitConfig(start=START)))
+        random = Random(seed)
+        down = ChannelConfig(bit_error_rate=bit_error_rate)
+        up = ChannelConfig(rate_bps=16_000, bit_error_rate=bit_error_rate)
+        air = Air(loop, world, down, up, random, digest)
+        air.schedule(world.passes(0, ns(PASS_END_S + 10)))
+        plan = FaultPlan([PlannedFault.parse(one) for one in faults.split()])
+        craft = Spacecraft(mission, loop, world, random, radios={"s-band": air.modem}, faults=plan, digest=digest)
+        config: LinkConfig = link_config(mission, mission.links[0])
+        rig = Rig(mission, loop, world, air, craft, GroundSession(config), dictionary_of(mission), digest)
+        air.on_downlink = lambda octets: rig.act(rig.session.on_downlink(octets, loop.now_ns()))
+
+        def contact(station: str | None) -> None:
+            now_ns = loop.now_ns()
+            rig.act(rig.session.initiate(now_ns) if station else rig.session.reset(now_ns))
+
+        air.on_contact = contact
+        craft.boot()
+        rigs.append(rig)
+        return rig
+
+    yield make
+    for rig in rigs:
+        rig.craft.shut_down()

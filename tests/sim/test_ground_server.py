@@ -1,0 +1,233 @@
+"""The ground process in real time: UDP frames in, CLTUs out, cmd, tm and events over its API."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flight.core.errors import OrbitnodeError
+from ground import cmd_command, events_command, tm_command
+from ground.archive import Archive
+from ground.client import GroundClient
+from tests.ground_dictionary import make
+from tests.ground_node import LittleNode
+
+ROOT = Path(__file__).parents[2]
+GROUND = """
+import asyncio, sys
+from pathlib import Path
+from ground.archive import Archive
+from ground.config import GroundConfig, UdpLink
+from ground.products import ProductStore
+from ground.server import GroundServer, epoch_tai_ns
+from ground.session import GroundSession
+from ground.station import GroundStation
+from flight.core.errors import OrbitnodeError
+from flight.link.stack import LinkConfig
+from tests.ground_dictionary import make
+folder, tm, tc, api = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+config = GroundConfig(api_port=api)
+try:
+    with Archive(folder / "archive.db", make()) as archive:
+        station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=epoch_tai_ns(), archive=archive,
+                                products=ProductStore(folder / "products"), command_timeout_s=5.0, silence_s=0.5)
+        asyncio.run(GroundServer(station, archive, config, UdpLink("127.0.0.1", tm, "127.0.0.1", tc)).run())
+except OrbitnodeError as error:
+    sys.exit(f"orbitnode: error: {error}")
+"""
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Ground:
+    """The ground as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tm, self.tc, self.api = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM), free_port()
+        self.process = self.start()
+        assert self.process.stderr is not None
+        self.welcome = self.process.stderr.readline().decode()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        ports = [str(p) for p in (self.tm, self.tc, self.api)]
+        return subprocess.Popen(
+            [sys.executable, "-c", GROUND, str(self.folder), *ports], stderr=subprocess.PIPE, cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=10)
+        return self.process.returncode
+
+
+class Wall:
+    """Real time for the little node; its frames are sent by the thread below."""
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def call_at(self, t_ns: int, call: object) -> None:
+        pass
+
+
+class UdpNode(threading.Thread):
+    """The little node at the other end of the two UDP ports: a frame every 10 ms."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(daemon=True)
+        self.node = LittleNode(Wall(), [(0.0, 1e12)])
+        self.halt = threading.Event()
+        self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._in.bind(("127.0.0.1", ground.tc))
+        self._in.settimeout(0.01)
+        self._to = ("127.0.0.1", ground.tm)
+
+    def run(self) -> None:
+        while not self.halt.is_set():
+            try:
+                self.node._uplink(self._in.recv(4096))
+            except TimeoutError:
+                pass
+            self._out.sendto(self.node.link.next_unit(), self._to)
+        self._in.close()
+        self._out.close()
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    made = Ground(tmp_path_factory.mktemp("ground"))
+    yield made
+    if made.process.poll() is None:
+        made.process.kill()
+        made.process.communicate()
+
+
+@pytest.fixture
+def node(ground):
+    made = UdpNode(ground)
+    made.start()
+    yield made.node
+    made.halt.set()
+    made.join(2)
+
+
+def run(module, ground: Ground, *argv: str) -> int:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return module.execute(parser.parse_args([*argv, "--port", str(ground.api)]))
+
+
+@pytest.mark.parametrize(
+    ("argv", "match"),
+    [
+        (["pong"], "unknown command 'pong', did you mean 'ping'"),
+        (["submit_job", "tiles=99"], "tiles: 99 is outside 1 .. 50"),
+        (["submit_job", "tiles"], "not key=value"),
+    ],
+)
+def test_wrong_commands_are_one_line(ground, argv, match):
+    with pytest.raises(OrbitnodeError, match=match) as caught:
+        run(cmd_command, ground, *argv)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_node_is_said_and_the_command_is_never_sent_later(ground, capsys):
+    assert run(cmd_command, ground, "ping", "--timeout", "0.3") == 1
+    assert "never sent: no node was heard in time" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_no_ground_process():
+    parser = argparse.ArgumentParser()
+    cmd_command.add_arguments(parser)
+    match = r"no ground process on 127\.0\.0\.1:\d+; start one with `orbitnode ground`"
+    with pytest.raises(OrbitnodeError, match=match):
+        cmd_command.execute(parser.parse_args(["ping", "--port", str(free_port())]))
+
+
+def test_busy_ports_are_named(ground):
+    second = ground.start()
+    _, text = second.communicate(timeout=10)
+    assert second.returncode == 1
+    assert text.decode().splitlines()[-1].startswith(f"orbitnode: error: UDP port {ground.tm}: is in use; is another")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"not json",
+        b"[]",
+        b'{"do": "fly"}',
+        b'{"do": 5}',
+        b'{"x": 1}',
+        b'{"do":"latest","name":[]}',
+        b'{"do":"command","name":"ping","texts":[1]}',
+        b'{"do":"events","limit":0}',
+    ],
+)
+def test_bad_requests_get_an_error_and_the_ground_goes_on(ground, line):
+    with socket.create_connection(("127.0.0.1", ground.api)) as one:
+        one.sendall(line + b"\n")
+        assert "error" in json.loads(one.makefile().readline())
+    with GroundClient(ground.api) as client:
+        assert client.ask(do="status")["contact"] is False
+
+
+def test_foreign_datagrams_are_counted(ground):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        for octets in (b"x", bytes(1115), bytes(3000)):
+            one.sendto(octets, ("127.0.0.1", ground.tm))
+    deadline = time.monotonic() + 5
+    with GroundClient(ground.api) as client:
+        while time.monotonic() < deadline:
+            counters = client.ask(do="status")["counters"]
+            if counters["link.frames_rejected.length"] == 2 and counters["link.frames_rejected.crc"] == 1:
+                return
+            time.sleep(0.05)
+    raise AssertionError(counters)
+
+
+def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
+    assert "Ctrl-C ends it" in ground.welcome
+    assert run(cmd_command, ground, "ping", "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [x["stage"] for x in lines[:-1]] == ["sent", "acknowledged", "accepted", "started", "completed"]
+    assert lines[-1]["outcome"] == "completed" and 0 < lines[-1]["round_trip_ms"] < 2000
+
+    assert run(cmd_command, ground, "set_parameter", "parameter=soc_min", "value=5", "--raw") == 1
+    assert "acceptance failed: argument out of range" in capsys.readouterr().out
+
+    node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.3, 8.0, 1, -5]))
+    node.tm(1, 5, 2, b"\x00\x02\x00")
+    deadline = time.monotonic() + 5
+    while run(tm_command, ground, "power", "--json") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    values = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert values["power.soc"]["state"] == "yellow" and values["power.mode"]["value"] == "idle"
+    assert run(tm_command, ground) == 0 and "power.battery" in capsys.readouterr().out
+    while not run(events_command, ground, "--json") and not capsys.readouterr().out:
+        time.sleep(0.05)
+    assert run(events_command, ground) == 0 and "mode safe" in capsys.readouterr().out
+    assert (
+        run(cmd_command, ground, "--list") == 0 and "deadline_s: f32 1 ..  s, default 600.0" in capsys.readouterr().out
+    )
+
+    assert ground.stop() == 0
+    with Archive(ground.folder / "archive.db", read_only=True) as archive:
+        assert [c.outcome for c in archive.commands()][-2:] == ["completed", "rejected"]

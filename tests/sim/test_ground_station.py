@@ -1,0 +1,187 @@
+"""The ground against a small node on the real link code, in virtual time: contacts, script, products, archive."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flight.core.errors import OrbitnodeError
+from flight.link.cfdp import CfdpConfig
+from flight.link.stack import LinkConfig
+from ground.archive import Archive
+from ground.operator import COMPLETED, LOST, REJECTED, Operator
+from ground.procedures.first_orbit import ScriptLog, first_orbit
+from ground.products import ProductStore
+from ground.session import GroundSession
+from ground.station import Change, GroundStation
+from payloads.product import decode_product, encode_product
+from sim_hw.ground_segment import GroundSegment
+from sim_hw.loop import VirtualLoop
+from tests.ground_dictionary import make
+from tests.ground_node import EPOCH_NS, LittleNode, S
+
+
+class Rig:
+    def __init__(self, tmp_path, passes, timeout_s=30.0):
+        self.loop = VirtualLoop()
+        self.node = LittleNode(self.loop, passes)
+        self.archive = Archive(tmp_path / "archive.db", make())
+        self.products = ProductStore(tmp_path / "products", CfdpConfig(entity=2, inactivity_s=100.0))
+        self.station = GroundStation(
+            make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=self.archive, products=self.products,
+            command_timeout_s=timeout_s,
+        )  # fmt: skip
+        self.air = LittleAir(self.node)
+        self.node.operator = self.air
+        self.ground = GroundSegment(self.station, self.air, self.loop)
+
+    def run(self, script: Callable[[Operator], Awaitable[Any]], until_s: float) -> list[Any]:
+        results: list[Any] = []
+
+        async def body(operator: Operator) -> None:
+            results.append(await script(operator))
+
+        self.ground.run_script(body)
+        self.loop.run_until(round(until_s * S))
+        assert self.ground.script_failures == []
+        return results
+
+    def close(self):
+        self.ground.close()
+        self.archive.close()
+
+
+def test_whole_script_over_two_contacts(tmp_path):
+    rig = Rig(tmp_path, [(60.0, 400.0), (1000.0, 1300.0)])
+    # The dictionary of this test calls the parameter and the structure by its own names.
+    log = ScriptLog()
+    assert rig.run(lambda operator: first_orbit(_Renamed(operator), log), 2000.0) == []
+    assert (log.contacts, log.surprises, log.lost, log.given_up) == (2, [], 0, 0)
+    assert rig.node.jobs == [1]
+    outcomes = [(r.name, r.outcome) for r in rig.station.tracker.records()]
+    assert [o for o in outcomes if o[1] != COMPLETED] == [("set_parameter", REJECTED)]
+    assert set(rig.node.done) == {c.name for c in make().commands} - {"say"}
+    refused = next(r for r in rig.station.tracker.records() if r.outcome == REJECTED)
+    assert refused.reason == "acceptance failed: argument out of range" and refused.code == 2
+    assert [s.name for s in rig.station.tracker.records()[0].stages] == [
+        "sent", "acknowledged", "accepted", "started", "completed",
+    ]  # fmt: skip
+    rig.close()
+    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+        assert [(c.name, c.outcome) for c in archive.commands()] == outcomes
+        assert archive.latest()["parameter.soc_min"].value == 0.55
+        assert archive.counters("station.contacts")[-1][1] == 2
+
+
+class LittleAir:
+    """What GroundSegment needs of the air: the uplink, and where downlink and contacts go."""
+
+    def __init__(self, node: LittleNode) -> None:
+        self._node = node
+        self.on_downlink = self.on_contact = None
+
+    def uplink(self, cltu: bytes) -> bool:
+        self._node.transmit(cltu)
+        return True
+
+    def receive(self, octets: bytes) -> None:
+        self.on_downlink(octets)
+
+
+class _Renamed:
+    """The script's names for the parameter it uses, as this test's dictionary has them."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.now_s, self.wait_for, self.wait_contact, self.sleep = (
+            operator.now_s, operator.wait_for, operator.wait_contact, operator.sleep,
+        )  # fmt: skip
+        self._operator = operator
+
+    async def send(self, command, **arguments):
+        return await self._operator.send(command, **self._names(arguments))
+
+    async def send_raw(self, command, **arguments):
+        return await self._operator.send_raw(command, **self._names(arguments))
+
+    def _names(self, arguments):
+        names = {"soc_safe_frac": "soc_min", "eco": "idle"}
+        return {k: names.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()}
+
+
+def test_contact_that_ends_early_goes_on_at_the_next(tmp_path):
+    rig = Rig(tmp_path, [(10.0, 14.0), (300.0, 302.0), (600.0, 900.0)])
+    log = ScriptLog()
+    rig.run(lambda operator: first_orbit(_Renamed(operator), log), 1200.0)
+    assert log.contacts >= 2 and log.surprises == []
+    assert {"ping", "list_jobs", "payload_power", "set_power_mode"} <= set(rig.node.done)
+    rig.close()
+
+
+def test_command_without_any_node_is_never_sent_later(tmp_path):
+    rig = Rig(tmp_path, [(100.0, 200.0)], timeout_s=20.0)
+    (record,) = rig.run(lambda operator: operator.send("ping"), 150.0)
+    assert (record.outcome, record.reason) == (REJECTED, "never sent: no node was heard in time")
+    assert rig.node.done == []
+    rig.close()
+
+
+def test_silent_command_is_lost_with_what_is_known(tmp_path):
+    rig = Rig(tmp_path, [(0.0, 500.0)], timeout_s=20.0)
+    rig.node.mute.add("ping")
+    (record,) = rig.run(lambda operator: operator.send("ping"), 100.0)
+    assert (record.outcome, record.reason) == (LOST, "received by the node's link, but no report in time")
+    rig.close()
+
+
+def test_bad_arguments_are_refused_before_anything_is_sent(tmp_path):
+    rig = Rig(tmp_path, [])
+    with pytest.raises(OrbitnodeError, match=r"outside 1 \.\. 50"):
+        rig.station.send("submit_job", {"tiles": 99}, 0)
+    assert rig.station.tracker.counters.sent == 0
+    rig.close()
+
+
+def test_products_events_alarms_and_listeners(tmp_path):
+    rig = Rig(tmp_path, [(0.0, 300.0)])
+    seen: list[tuple[Change, object]] = []
+    rig.station.listen(lambda change, what: seen.append((change, what)))
+    rng = np.random.default_rng(4)
+    samples = rng.integers(0, 5000, (4, 32, 32)).astype(np.uint16)
+    mask = rng.integers(0, 3, (32, 32)).astype(np.uint8)
+    product = encode_product(samples, mask, tile=7, job=3, time_ns=EPOCH_NS)
+    rig.node.file("tile-7.bin", product)
+    rig.node.file("../../evil/tile-8.bin", product, drop=2)
+    rig.node.file(".hidden.txt", b"just text")
+    layout = make().structures[0].layout
+    rig.node.tm(1, 3, 25, b"\x00\x01" + layout.encode([0.2, 8.0, 1, -5]))
+    rig.node.tm(1, 5, 4, b"\x00\x03\x3e\x4c\xcc\xcd")
+    rig.node.link.queue(0, b"\x08\x01\xc0\x00\x00\x0e" + bytes(15))
+    rig.loop.run_until(200 * S)
+    rig.close()
+    folder = tmp_path / "products"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "hidden.txt", "tile-7-mask.png", "tile-7.bin", "tile-8.bin.part", "tile-8.bin.part.missing",
+    ]  # fmt: skip
+    assert np.array_equal(decode_product((folder / "tile-7.bin").read_bytes()).mask, mask)
+    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+        rows = {r.name: r for r in archive.products()}
+        assert rows["tile-7.bin"].facts["tile"] == 7 and rows["tile-7.bin"].complete
+        assert rows["tile-8.bin.part"].missing == ((500, 1000),)
+        assert archive.alarms()[0].state == "red" and archive.events()[0].name == "battery_low"
+    assert rig.station.latest["power.mode"].value == "idle" and rig.station.latest["power.soc"].state == "red"
+    kinds = {change for change, _ in seen}
+    assert {Change.FRAME, Change.PACKET, Change.ALARM, Change.PRODUCT, Change.CONTACT, Change.NOTE} <= kinds
+    assert rig.station.counters()["packets.malformed"] == 1
+
+
+def test_late_comer_sees_the_latest_values(tmp_path):
+    rig = Rig(tmp_path, [(0.0, 30.0)])
+    rig.node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.5, 8.0, 1, -5]))
+    rig.loop.run_until(10 * S)
+    rig.close()
+    with Archive(tmp_path / "archive.db", make()) as archive:
+        later = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive)
+        assert later.latest["power.soc"].raw == 0.5 and later.latest["power.mode"].value == "idle"

@@ -1,0 +1,293 @@
+"""The node over the simulated radio: commands and their reports, recorder, parameters, faults, reboots."""
+
+from __future__ import annotations
+
+import gc
+from random import Random
+from typing import Any
+
+import pytest
+from spacepackets.ccsds.spacepacket import PacketId, PacketSeqCtrl, PacketType, SequenceFlags
+from spacepackets.ecss.tc import PusTc as PeerTc
+from spacepackets.ecss.tm import PusTm as PeerTm
+
+from flight.core.scheduler import ns
+from flight.dictionary import Dictionary
+from flight.mission import load
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+from sim_hw.platform import SimPlatform
+from sim_hw.spacecraft import Spacecraft
+from sim_hw.world import World, WorldConfig
+from tests.sim.conftest import PASS_END_S, PASS_START_S
+
+IN_PASS_S = PASS_START_S + 60
+
+
+def detail(rig: Any, subtype: int) -> str:
+    """The text of the newest failure report of that subtype."""
+    report = next(r for r in rig.dictionary.reports if (r.service, r.subtype) == (1, subtype))
+    return str(report.layout.decode(rig.reports(1, subtype)[-1].data)[3])
+
+
+def test_ping_is_accepted_started_completed_and_answered(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(IN_PASS_S)
+    request = rig.send("ping")
+    rig.until(IN_PASS_S + 5)
+    assert rig.stages(request) == [1, 3, 7]
+    assert len(rig.reports(17, 2)) == 1
+
+
+def test_a_ping_built_by_spacepackets_is_executed_and_its_reports_are_read_by_spacepackets(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(IN_PASS_S)
+    rig.send_packet(PeerTc(apid=1, service=17, message_subtype=1, seq_count=77, ack_flags=0b1011).pack())
+    rig.until(IN_PASS_S + 5)
+    peers = [PeerTm.unpack(raw, timestamp_len=6) for raw in rig.raw if raw[1] in (1, 2)]
+    verified = [p for p in peers if p.service == 1]
+    assert [p.message_subtype for p in verified] == [1, 3, 7]
+    for report in verified:
+        assert PacketId.from_raw(int.from_bytes(report.source_data[:2], "big")) == PacketId(PacketType.TC, True, 1)
+        sequence = PacketSeqCtrl.from_raw(int.from_bytes(report.source_data[2:4], "big"))
+        assert sequence == PacketSeqCtrl(SequenceFlags.UNSEGMENTED, 77)
+    assert [p.message_subtype for p in peers if p.service == 17] == [2]
+
+
+@pytest.mark.parametrize(
+    ("service", "subtype", "data", "reason"),
+    [
+        (17, 9, b"", "TC[17,9]"),
+        (20, 3, b"\0\1", "2 octets of data"),
+        (20, 3, b"\0\1" + bytes([0x40, 0x59] + [0] * 6), "soc_safe_frac: 100 is outside 0 .. 0.95"),
+        (20, 3, b"\0\1" + bytes([0x7F, 0xF8] + [0] * 6), "outside"),
+        (20, 1, b"\x7f\xff", "no parameter 32767"),
+        (8, 1, b"\0\1\x63", "mode: 99 is outside 0 .. 3"),
+        (8, 1, b"\0\x63", "TC[8,1] function 99"),
+        (3, 31, b"\x0f\xff\x40\0\0\0", "no structure 4095"),
+    ],
+)
+def test_a_bad_command_is_refused_with_its_reason(make_rig: Any, service: int, subtype: int, data: bytes,
+                                                  reason: str) -> None:  # fmt: skip
+    rig = make_rig()
+    rig.until(IN_PASS_S)
+    rig.send_packet(PeerTc(apid=1, service=service, message_subtype=subtype, app_data=data, ack_flags=0b1011).pack())
+    rig.until(IN_PASS_S + 5)
+    assert [p.subtype for p in rig.packets if p.service == 1] == [2]
+    assert reason in detail(rig, 2)
+
+
+def test_a_command_to_nobody_and_one_with_a_broken_checksum(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(IN_PASS_S)
+    rig.send_packet(PeerTc(apid=99, service=17, message_subtype=1).pack())
+    broken = bytearray(PeerTc(apid=1, service=17, message_subtype=1).pack())
+    broken[-1] ^= 1
+    rig.send_packet(bytes(broken))
+    rig.until(IN_PASS_S + 5)
+    assert detail(rig, 2) == "APID 99"
+    assert rig.node.commands.unreadable == 1
+    assert rig.reports(17, 2) == []
+
+
+def test_a_full_command_queue_refuses_the_rest(make_rig: Any) -> None:
+    rig = make_rig(more="command_queue = 4")
+    rig.until(IN_PASS_S)
+    raw = PeerTc(apid=1, service=17, message_subtype=1, ack_flags=0b1011).pack()
+    for _ in range(10):
+        rig.node.commands.on_packet(bytes(raw))
+    rig.until(IN_PASS_S + 5)
+    assert len(rig.reports(17, 2)) == 4
+    assert len(rig.reports(1, 2)) == 6
+    assert "4 commands waiting" in detail(rig, 2)
+
+
+def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(PASS_START_S - 10)
+    recorded = len(rig.node.recorder)
+    assert recorded > 25
+    rig.until(PASS_START_S + 120)
+    assert len(rig.node.recorder) == 0
+    power = [p.time_ns for p in rig.reports(3, 25) if p.data[:2] == b"\0\2"]
+    assert len(power) >= 15
+    early = [t for t in power if t < rig.world.start_tai_ns + ns(PASS_START_S)]
+    assert early == sorted(early)
+    assert max(b - a for a, b in zip(early, early[1:], strict=False)) == ns(10)
+
+
+def test_the_recorder_survives_a_power_cut(make_rig: Any) -> None:
+    rig = make_rig(faults="power-cut@50")
+    rig.until(49)
+    before = len(rig.node.recorder)
+    rig.until(70)
+    assert rig.craft.boots == 2
+    assert len(rig.node.recorder) >= before - 10  # what the last sync did not cover yet may be gone
+    rig.until(IN_PASS_S + 60)
+    boots = [p for p in rig.reports(5, 1) if p.data[:2] == b"\0\1"]
+    assert [int.from_bytes(p.data[2:4], "big") for p in boots] == [1, 2]
+
+
+def test_a_set_parameter_outlives_the_power(make_rig: Any) -> None:
+    rig = make_rig(faults="power-cut@300")
+    rig.until(IN_PASS_S)
+    request = rig.send("set_parameter", 10, 5.5)
+    rig.until(IN_PASS_S + 5)
+    assert rig.stages(request) == [1, 3, 7]
+    rig.until(350)
+    assert rig.craft.boots == 2
+    assert rig.node.parameters.get("heater_on_c") == 5.5
+
+
+def test_housekeeping_period_is_set_from_ground(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(IN_PASS_S)
+    rig.send("set_hk_period", 2, 0.5)
+    rig.until(IN_PASS_S + 20)
+    fast = [
+        p for p in rig.reports(3, 25) if p.data[:2] == b"\0\2" and p.time_ns > rig.world.start_tai_ns + ns(IN_PASS_S)
+    ]
+    assert 36 <= len(fast) <= 42
+    rig.send("set_hk_period", 2, 0.0)
+    rig.until(IN_PASS_S + 25)
+    count = len(rig.packets)
+    rig.until(IN_PASS_S + 40)
+    assert not [p for p in rig.packets[count:] if p.service == 3 and p.data[:2] == b"\0\2"]
+
+
+def test_a_mute_eps_is_one_fault_and_one_recovery(make_rig: Any) -> None:
+    rig = make_rig(faults="eps-mute@200")
+    rig.until(PASS_END_S)
+    names = [e.name for e in events_of(rig)]
+    assert names.count("device_fault") == 1
+    assert names.count("device_recovered") == 1
+
+
+def events_of(rig: Any) -> list[Any]:
+    numbers = {e.number: e for e in rig.dictionary.events if e.apid == 1}
+    return [numbers[int.from_bytes(p.data[:2], "big")] for p in rig.packets if p.service == 5]
+
+
+def test_low_battery_means_safe_mode_until_it_has_recovered(make_rig: Any) -> None:
+    rig = make_rig(more="[power]\nsoc_safe_frac = 0.905\nsoc_resume_frac = 0.95\n")
+    rig.until(20)
+    assert rig.node.power.mode.name == "safe"
+    rig.until(500)
+    assert rig.node.power.mode.name == "nominal"
+
+
+def test_foreign_duplicated_and_damaged_uplink_is_counted_and_the_node_goes_on(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(IN_PASS_S)
+    noise = Random(5)
+    for _ in range(20):
+        rig.air.uplink(noise.randbytes(100))
+    rig.until(IN_PASS_S + 20)
+    request = rig.send("ping")
+    cltu = next(a.octets for a in reversed(rig.acts) if hasattr(a, "octets"))
+    rig.air.uplink(cltu)
+    rig.air.uplink(cltu)
+    rig.until(IN_PASS_S + 30)
+    assert rig.stages(request) == [1, 3, 7]
+    assert len(rig.reports(17, 2)) == 1
+
+
+def test_commands_get_through_a_noisy_link(make_rig: Any) -> None:
+    rig = make_rig(bit_error_rate=1e-5)
+    rig.until(IN_PASS_S)
+    requests = [rig.send("ping") for _ in range(40)]
+    rig.until(IN_PASS_S + 120)
+    executed = rig.node.verification.counts["completion_success"]
+    assert executed == len(requests)
+
+
+def test_two_nodes_in_one_virtual_time(bare_mission: Any, tmp_path: Any) -> None:
+    loop = VirtualLoop()
+    crafts = []
+    for name in ("alpha", "beta"):
+        path = bare_mission(f'name = "{name}"')
+        mission = load(path)
+        loop_world = World(WorldConfig())
+        silent = SilentRadio()
+        crafts.append(Spacecraft(mission, loop, loop_world, Random(1), radios={"s-band": silent}))
+    for craft in crafts:
+        craft.boot()
+    loop.run_until(ns(60))
+    crafts[0].cut_power()
+    loop.run_until(ns(120))
+    alpha, beta = (craft.node for craft in crafts)
+    assert alpha is not None
+    assert beta is not None
+    assert (alpha.boot_count, beta.boot_count) == (2, 1)
+    assert {alpha.dictionary.mission, beta.dictionary.mission} == {"alpha", "beta"}
+    for craft in crafts:
+        craft.shut_down()
+
+
+class SilentRadio:
+    """A modem that hears nobody."""
+
+    def carrier(self) -> bool:
+        return False
+
+    def send(self, unit: bytes) -> bool:
+        return False
+
+    def receive(self) -> bytes | None:
+        return None
+
+    def on_event(self, call: Any) -> None:
+        pass
+
+
+def test_same_seed_same_digest_other_seed_another(make_rig: Any) -> None:
+    digests = []
+    for seed in (3, 3, 4):
+        rig = make_rig(seed=seed, bit_error_rate=1e-6, faults="power-cut@200")
+        rig.until(IN_PASS_S)
+        rig.send("ping")
+        rig.until(PASS_END_S)
+        digests.append(rig.digest.hexdigest())
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_power_cut_at_every_early_storage_operation_leaves_a_node_that_boots_and_counts(bare_mission: Any) -> None:
+    mission = load(bare_mission())
+    for cut_at in range(1, 60):
+        loop = VirtualLoop()
+        world = World(WorldConfig())
+        craft = Spacecraft(mission, loop, world, Random(cut_at), radios={"s-band": SilentRadio()})
+        craft.disk.cut_at_operation = cut_at
+        boot_or_cut(craft)
+        craft.run_until(ns(130))
+        assert craft.boots == 2, cut_at
+        assert craft.node is not None
+        assert craft.node.boot_count in (1, 2)
+        craft.shut_down()
+    gc.collect()
+
+
+def boot_or_cut(craft: Spacecraft) -> None:
+    from sim_hw.disk import PowerCut
+
+    try:
+        craft.boot()
+    except PowerCut:
+        craft.node = None
+        craft.loop.call_at(ns(1), lambda: craft.boot() and None)
+
+
+def test_a_dictionary_document_survives_its_own_round_trip(make_rig: Any) -> None:
+    dictionary = make_rig().dictionary
+    assert Dictionary.from_document(dictionary.document()).document() == dictionary.document()
+
+
+def test_the_platform_makes_no_calls_without_power() -> None:
+    loop, world, disk = VirtualLoop(), World(WorldConfig()), Disk(Random(1))
+    platform = SimPlatform("n", loop, world, disk, Random(1))
+    called: list[int] = []
+    platform.call_at(ns(5), lambda: called.append(1))
+    loop.run_until(ns(1))
+    disk.cut()
+    loop.run_until(ns(10))
+    assert called == []

@@ -1,0 +1,637 @@
+"""The payload manager on the virtual timeline, with real workers and a tiny model: what it decides, what it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from flight.app import AppContext, CommandRefused, NodeState, PowerMode
+from flight.core.errors import StorageError
+from flight.core.scheduler import Scheduler, Task
+from flight.dictionary import Declarations, collect
+from flight.swarm.protocol import JobRequest, LocalSwarm
+from hal.base import HalError, Image
+from payloads import declarations
+from payloads.config import EnergyRule, PayloadConfig, TrafficClass
+from payloads.manager import InferenceManager, pool_config
+from payloads.pool import WorkerPool
+from payloads.product import decode_product
+from sim_hw.disk import Disk, PowerCut
+from sim_hw.faults import FaultPlan, PlannedFault
+from sim_hw.loop import VirtualLoop
+from sim_hw.platform import SimPlatform
+from sim_hw.world import World, WorldConfig
+
+SIDE = 16
+FULL = PowerMode("full", 15.0, 4.0, admits=True)
+SAFE = PowerMode("safe", 1.0, 20.0, admits=False)
+GOOD = NodeState(soc_frac=0.9, board_c=20.0, radiator_c=0.0, mode=FULL, payload_on=True, in_contact=False)
+WORLD = World(WorldConfig())
+DICTIONARY = collect(
+    [InferenceManager.declare(2)], mission="t", spacecraft_id=1, version="0", apids={"app": 2}
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bright blue is cloud; a pixel of 65535 in the near infrared makes the logits infinite."""
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    weights = np.zeros((3, 4, 1, 1), dtype=np.float32)
+    weights[1, 0] = 1.0
+    weights[2, 3] = 3e38
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])], "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4, SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor("w", TensorProto.FLOAT, weights.shape, weights.ravel())],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    statistics = {"img": [[0.25] * 4, [0.25] * 4], "band_names": ["blue", "green", "red", "nir"]}
+    path.with_suffix(".json").write_text(json.dumps({"data": {"dataset_statistics": statistics}}))
+    return path
+
+
+def picture(number: int, *, cloud_rows: int = 4, broken: bool = False, side: int = SIDE) -> Image:
+    samples = np.full((4, side, side), 2000, dtype=np.uint16)
+    samples[0, :cloud_rows] = 9000
+    if broken:
+        samples[3] = 65535
+    return Image(number, 4, side, side, samples.tobytes())
+
+
+@dataclass
+class Camera:
+    """Numbered pictures. Numbers in `broken` give no finite result."""
+
+    light: bool = True
+    fault: bool = False
+    number: int = 0
+    side: int = SIDE
+    cloud_rows: int = 4
+    broken: set[int] = field(default_factory=set)
+
+    def ready(self) -> bool:
+        return self.light
+
+    def capture(self) -> Image:
+        if self.fault:
+            raise HalError("shutter stuck")
+        self.number += 1
+        return picture(self.number, cloud_rows=self.cloud_rows, broken=self.number in self.broken, side=self.side)
+
+
+@dataclass
+class Box:
+    """An outbox of `capacity` octets."""
+
+    capacity: int = 1_000_000
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def backlog_octets(self) -> int:
+        return sum(map(len, self.files.values()))
+
+    @property
+    def room_octets(self) -> int:
+        return max(0, self.capacity - self.backlog_octets)
+
+    def put(self, name: str, octets: bytes) -> bool:
+        if len(octets) > self.room_octets:
+            return False
+        self.files[name] = octets
+        return True
+
+
+class Ground:
+    """Everything the manager says: events, reports and housekeeping, each through its declared layout."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.reports: list[dict[str, Any]] = []
+        self.handlers: dict[str, tuple[Any, Any]] = {}
+        self.samplers: dict[str, Callable[[], Sequence[Any]]] = {}
+        self.loads: list[bool] = []
+
+    def emit(self, name: str, *values: Any) -> None:
+        one = next(e for e in DICTIONARY.events if e.name == name)
+        decoded = one.layout.decode(one.layout.encode(values))
+        self.events.append((name, {f.name: f.label(v) for f, v in zip(one.fields, decoded, strict=True)}))
+
+    def send(self, name: str, *values: Any) -> None:
+        one = next(r for r in DICTIONARY.reports if r.name == name)
+        decoded = one.layout.decode(one.layout.encode(values))
+        self.reports.append({f.name: f.label(v) for f, v in zip(one.fields, decoded, strict=True)})
+
+    def handle(self, name: str, check: Any, execute: Any) -> None:
+        self.handlers[name] = check, execute
+
+    def provide(self, structure: str, sample: Callable[[], Sequence[Any]]) -> None:
+        self.samplers[structure] = sample
+
+    def housekeeping(self, name: str) -> dict[str, Any]:
+        one = next(s for s in DICTIONARY.structures if s.name == name)
+        decoded = one.layout.decode(one.layout.encode(tuple(self.samplers[name]())))
+        return dict(zip((f.name for f in one.fields), decoded, strict=True))
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        return [values for one, values in self.events if one == name]
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, str, bytes]] = []
+
+    def enter(self, t_ns: int, channel: str, octets: bytes) -> None:
+        self.entries.append((t_ns, channel, octets))
+
+
+class Bench:
+    """One manager on one virtual node."""
+
+    def __init__(self, config: PayloadConfig, *, faults: FaultPlan | None = None, disk: Disk | None = None,
+                 loop: VirtualLoop | None = None, pool: WorkerPool | None = None) -> None:  # fmt: skip
+        self.config, self.loop = config, loop or VirtualLoop()
+        self.disk = disk or Disk(Random(1))
+        self.camera, self.box, self.ground, self.notes = Camera(), Box(), Ground(), Notes()
+        self.state: NodeState | None = GOOD
+        self.platform = SimPlatform("t", self.loop, WORLD, self.disk, Random(1), faults=faults, record=self.notes)
+        self.task_faults: list[Exception] = []
+        self.scheduler = Scheduler(self.platform, self.platform.cpu_ns, self._failed)
+        self.swarm = LocalSwarm()
+        ground = self.ground
+        self.manager = InferenceManager(
+            AppContext(
+                self.platform,
+                self.scheduler,
+                config,
+                ground,
+                ground,
+                ground,
+                ground,
+                self.box,
+                self.swarm,
+                self.camera,
+                lambda: self.state,
+                ground.loads.append,
+            ),
+            pool,
+        )
+        self.masks: dict[int, bytes] = {}
+        self.manager.on_product = lambda info, mask: self.masks.__setitem__(info.tile, mask)
+        self.own_pool = pool is None
+        self.manager.start()
+
+    def _failed(self, task: Task, error: Exception) -> None:
+        self.task_faults.append(error)
+
+    def run(self, s: float) -> None:
+        self.loop.run_until(self.loop.now_ns() + round(s * 1e9))
+        self.check()
+
+    def check(self) -> None:
+        """Every tile, every commanded job and every held place is accounted for."""
+        c = self.manager.statistics()
+        assert c.captured == c.screened + c.dropped_total + c.pending
+        assert c.requested == c.requested_done + c.requested_dropped + len(self.manager._requests())
+        assert c.pending <= self.config.queue_tiles
+        assert self.task_faults == []
+
+    def command(self, name: str, *values: int) -> str:
+        """Completed, or the reason why not; as the node's dispatcher does it."""
+        check, execute = self.ground.handlers[name]
+        outcome: list[str] = []
+
+        async def body(task: Task) -> None:
+            try:
+                pending = execute(*values)
+                if pending is not None:
+                    await pending
+                outcome.append("completed")
+            except (CommandRefused, StorageError) as refusal:
+                outcome.append(str(refusal))
+
+        try:
+            if check is not None:
+                check(*values)
+        except CommandRefused as refusal:
+            return f"not accepted: {refusal}"
+        self.scheduler.spawn("command", body)
+        self.run(0.1)
+        return outcome[0]
+
+    def close(self) -> None:
+        self.scheduler.close()
+        if self.own_pool:
+            self.manager.close()
+        else:  # what is in work comes back, so that the pool is free for the next one
+            self.loop.run_until(self.loop.now_ns() + 100_000_000_000)
+
+
+def config_of(model: Path, **changes: Any) -> PayloadConfig:
+    base = PayloadConfig(
+        model=str(model), height=SIDE, width=SIDE, capture_period_s=5.0, queue_tiles=6, reserve_octets=3000,
+        traffic=(TrafficClass("routine", 3, 600.0), TrafficClass("alert", 0, 60.0)),
+        pattern=("routine", "routine", "routine", "alert"),
+        energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(255, 0.7, 0.8)), heat_stop_c=50.0, heat_resume_c=45.0,
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+@pytest.fixture(scope="module")
+def shared_pool(model: Path) -> Iterator[WorkerPool]:
+    """One pool for all examples: processes are slow to start, and hold nothing between tiles."""
+    pool = WorkerPool(pool_config(config_of(model)))
+    pool.start()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def bench(model: Path, shared_pool: WorkerPool) -> Iterator[Callable[..., Bench]]:
+    """Makes benches; with a pool of their own where `own_pool` is asked for."""
+    made: list[Bench] = []
+
+    def make(own_pool: bool = False, **options: Any) -> Bench:
+        parts = {name: options.pop(name) for name in ("faults", "disk", "loop") if name in options}
+        made.append(Bench(config_of(model, **options), pool=None if own_pool else shared_pool, **parts))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_nominal(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.run(99.5)
+    c = b.manager.statistics()
+    assert (c.captured, c.screened, c.dropped_total, c.pending) == (20, 20, 0, 0)
+    assert c.energy_j == pytest.approx(20 * 15.0 * 4.0)
+    assert c.tile_energy_j == pytest.approx(60.0)
+    assert c.octets_raw == c.octets_captured == 20 * 2048
+    assert c.octets_product == b.box.backlog_octets
+    assert c.infer_median_ms > 0
+    product = decode_product(b.box.files["screen-00000003-00000003.obsp"])
+    assert (product.header.tile, product.header.cloud_frac) == (3, 0.25)
+    assert product.header.time_ns == WORLD.start_tai_ns + 10_000_000_000
+    assert b.masks[3] == product.mask.tobytes()
+    assert b.ground.loads[:2] == [True, False]
+    hk = b.ground.housekeeping("payload")
+    assert (hk["captured"], hk["screened"], hk["pending"]) == (20, 20, 0)
+    assert b.ground.housekeeping("payload_energy")["tile_energy_j"] == 60.0
+
+
+def test_same_run_twice_gives_the_same_decisions(bench: Callable[..., Bench]) -> None:
+    runs = []
+    for _ in range(2):
+        b = bench(
+            own_pool=True,
+            faults=FaultPlan([PlannedFault("worker-kill", 20.0), PlannedFault("worker-hang", 40.0)]),
+            workers=2,
+        )
+        b.run(150)
+        runs.append((b.notes.entries, b.ground.events))
+    assert runs[0] == runs[1]
+
+
+def test_before_the_first_state_nothing_starts(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.state = None
+    b.run(20)
+    assert b.manager.statistics().pending == 5
+    b.state = GOOD
+    b.run(30)
+    assert b.manager.statistics().screened > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"soc_frac": 0.4}, "energy"),
+        ({"board_c": 51.0}, "heat"),
+        ({"mode": SAFE}, "mode"),
+        ({"payload_on": False}, "power_off"),
+    ],
+)
+def test_delays_are_counted_once_a_job(bench: Callable[..., Bench], change: dict[str, Any], reason: str) -> None:
+    b = bench(queue_tiles=50)
+    b.state = replace(GOOD, **change)
+    b.run(29)
+    c = b.manager.statistics()
+    assert c.screened == 0
+    assert c.delayed == {"energy": 0, "heat": 0, "downlink": 0, "mode": 0, "power_off": 0, reason: 6}
+    b.state = GOOD
+    b.camera.light = False
+    b.run(60)
+    assert b.manager.statistics().screened == 6
+    assert b.ground.housekeeping("payload")[f"delayed_{reason}"] == 6
+
+
+def test_charge_has_hysteresis_and_spares_the_urgent(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.state = replace(GOOD, soc_frac=0.65)  # below the routine threshold, above that of alerts
+    b.run(59)
+    c = b.manager.statistics()
+    assert c.screened == 3, "the three alerts of twelve tiles"
+    assert b.ground.named("gate_shut")[0] | {"board_c": 0} == {
+        "reason": "energy", "above": 0, "soc_frac": pytest.approx(0.65), "board_c": 0,
+    }  # fmt: skip
+    b.state = replace(GOOD, soc_frac=0.75)  # over the lower threshold, not yet over the upper one
+    b.run(20)
+    assert b.manager.statistics().screened == 4
+    b.state = replace(GOOD, soc_frac=0.81)
+    b.run(20)
+    assert b.manager.statistics().screened > 6
+    assert len(b.ground.named("gate_shut")) == len(b.ground.named("gate_open")) == 1
+
+
+def test_full_outbox_delays(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.box.capacity = 3500  # products of this size take some 200 octets, a job needs 3000 to start
+    b.run(60)
+    c = b.manager.statistics()
+    assert 0 < c.screened < c.captured
+    assert c.delayed["downlink"] > 0
+    b.box.files.clear()
+    b.run(10)
+    assert b.manager.statistics().screened > c.screened
+
+
+def test_room_taken_by_others_meanwhile_drops(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.run(1)
+    b.box.capacity = 0
+    b.run(5)
+    assert b.manager.statistics().dropped["downlink"] == 1
+
+
+def test_full_queue_gives_up_the_tile_of_lowest_rank(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.state = replace(GOOD, payload_on=False)
+    b.run(49)  # ten tiles for six places: two are alerts
+    dropped = b.ground.named("job_dropped")
+    assert [one["job"] for one in dropped] == [7, 6, 9, 10]
+    assert {one["reason"] for one in dropped} == {"queue"}
+    assert b.manager.statistics().dropped["queue"] == 4
+
+
+def test_deadline_passes(bench: Callable[..., Bench]) -> None:
+    b = bench(traffic=(TrafficClass("routine", 3, 12.0), TrafficClass("alert", 0, 8.0)))
+    b.state = replace(GOOD, mode=SAFE)
+    b.run(60)
+    c = b.manager.statistics()
+    assert c.dropped["deadline"] == c.captured - c.pending > 8
+
+
+def test_cloudy_tiles_send_no_pixels(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.camera.cloud_rows = 14
+    b.run(9)
+    c = b.manager.statistics()
+    assert c.screened == c.cloudy == 2 - c.pending
+    assert decode_product(next(iter(b.box.files.values()))).clear is None
+
+
+def test_killed_worker_costs_one_attempt(bench: Callable[..., Bench]) -> None:
+    b = bench(own_pool=True, faults=FaultPlan([PlannedFault("worker-kill", 9.0)]))
+    b.run(60)
+    c = b.manager.statistics()
+    assert c.failures == {"died": 1}
+    assert (c.retried, c.worker_restarts, c.dropped_total) == (1, 1, 0)
+    assert b.ground.named("worker_failed") == [{"job": 3, "failure": "died", "attempt": 1, "detail": "killed"}]
+    assert c.energy_lost_j == pytest.approx(60.0)
+
+
+def test_hung_worker_is_killed_on_the_timeline(bench: Callable[..., Bench]) -> None:
+    b = bench(own_pool=True, faults=FaultPlan([PlannedFault("worker-hang", 9.0)]), hang_s=20.0)
+    b.run(120)
+    c = b.manager.statistics()
+    assert c.failures == {"hung": 1}
+    assert c.hang_limit_fired == 0
+    assert b.ground.named("worker_failed")[0]["detail"] == "no answer in 20 s"
+    assert c.energy_lost_j == pytest.approx(15.0 * 20.0)
+    assert c.screened > 10
+
+
+def test_output_that_is_not_finite_fails_after_two_attempts(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.camera.broken = {2}
+    b.run(60)
+    c = b.manager.statistics()
+    assert c.failures == {"bad output": 2}
+    assert c.dropped["failed"] == 1
+    assert [e["attempt"] for e in b.ground.named("worker_failed")] == [1, 2]
+    assert c.screened > 8
+
+
+def test_workers_given_up_until_the_payload_is_switched(bench: Callable[..., Bench]) -> None:
+    b = bench(own_pool=True, restarts_max=1)
+    b.camera.broken = {1}
+    b.run(30)
+    assert len(b.ground.named("workers_given_up")) == 1
+    assert b.manager.statistics().screened == 0
+    b.state = replace(GOOD, payload_on=False)
+    b.run(3)
+    b.state = GOOD
+    b.run(30)
+    assert b.manager.statistics().screened > 0
+
+
+def test_switched_off_in_mid_job(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.camera.light = True
+    b.run(2)
+    b.camera.light = False
+    b.state = replace(GOOD, payload_on=False)
+    b.run(10)
+    c = b.manager.statistics()
+    assert (c.screened, c.interrupted, c.pending) == (0, 1, 1)
+    b.state = GOOD
+    b.run(10)
+    assert b.manager.statistics().screened == 1
+
+
+def test_imager_fault_and_wrong_shape(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.camera.fault = True
+    b.run(9)
+    assert b.manager.statistics().capture_faults == 2
+    assert b.ground.named("capture_failed")[0] == {"detail": "shutter stuck"}
+    b.camera.fault, b.camera.side = False, 8
+    b.run(10)
+    c = b.manager.statistics()
+    assert c.captured == c.dropped["shape"] == 2
+
+
+def test_submit_list_cancel(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.camera.light = False
+    assert b.command("submit_job", 3, 1, 500) == "completed"
+    assert b.ground.named("jobs_submitted") == [{"first": 1, "last": 3, "priority": 1}]
+    assert b.command("list_jobs") == "completed"
+    assert [(r["job"], r["state"], r["tile"], r["left_s"]) for r in b.ground.reports] == [
+        (1, "waiting", 0, 499), (2, "waiting", 0, 499), (3, "waiting", 0, 499),
+    ]  # fmt: skip
+    assert b.command("cancel_job", 2) == "completed"
+    assert b.command("cancel_job", 2) == "not accepted: job 2"
+    b.camera.light = True
+    b.run(15)
+    assert b.manager.statistics().requested_done == 2
+    b.camera.light = False
+    b.run(20)
+    b.ground.reports.clear()
+    assert b.command("list_jobs") == "completed"
+    states = {r["job"]: (r["state"], r["reason"]) for r in b.ground.reports}
+    assert states[2] == ("dropped", "cancelled")
+    assert states[1] == ("done", "none")
+    assert b.command("cancel_job", 1) == "not accepted: job 1"
+
+
+def test_running_job_is_not_cancelled_and_the_table_is_bounded(bench: Callable[..., Bench]) -> None:
+    b = bench(jobs_max=32)
+    b.run(1)
+    assert b.command("cancel_job", 1) == "not accepted: job 1"
+    b.camera.light = False
+    assert b.command("submit_job", 32, 1, 500) == "completed"
+    assert b.command("submit_job", 1, 1, 500) == "not accepted: 32 open, 1 asked for, 32 at most"
+    b.run(500)
+    c = b.manager.statistics()
+    assert c.requested_dropped == 32, "no light before the deadline"
+    assert c.dropped["deadline"] == 0, "they never had a tile"
+
+
+def test_requests_survive_a_loss_of_power(bench: Callable[..., Bench]) -> None:
+    before = bench(own_pool=True)
+    before.camera.light = False
+    assert before.command("submit_job", 2, 1, 500) == "completed"
+    before.run(5)
+    before.disk.cut()
+    before.close()
+    after = bench(own_pool=True, disk=before.disk, loop=before.loop)
+    assert after.ground.named("jobs_restored") == [{"jobs": 2}]
+    after.run(30)
+    c = after.manager.statistics()
+    assert c.requested_done == 2
+    jobs = {int(name[16:24]) for name in after.box.files}
+    assert {1, 2} <= jobs
+    assert min(jobs - {1, 2}) > 1000, "numbers of the boot before do not come again"
+    after.disk.cut()
+    after.close()
+    assert bench(own_pool=True, disk=after.disk, loop=after.loop).ground.named("jobs_restored") == []
+
+
+def test_power_lost_at_every_write_of_a_submission(model: Path, bench: Callable[..., Bench]) -> None:
+    """What was completed is there after boot; what was not completed is there wholly or not at all."""
+    for cut in range(1, 8):
+        disk = Disk(Random(cut))
+        b = bench(disk=disk)
+        b.camera.light = False
+        b.run(1)
+        disk.cut_at_operation = disk.operations + cut
+        completed = False
+        with contextlib.suppress(PowerCut, IndexError):  # IndexError: the command has no outcome any more
+            completed = b.command("submit_job", 2, 1, 500) == "completed"
+            b.run(1)
+        b.close()
+        disk.cut_at_operation = None
+        disk.cut()
+        after = bench(disk=disk, loop=b.loop)
+        restored = after.ground.named("jobs_restored")
+        assert restored in ([], [{"jobs": 2}])
+        assert restored or not completed
+
+
+def test_damaged_ledger_is_said(bench: Callable[..., Bench]) -> None:
+    disk = Disk(Random(1))
+    disk.durable["payload-jobs.a"] = b"rubbish"
+    b = bench(disk=disk)
+    assert b.ground.named("ledger_failed") == [{"detail": "one generation was unreadable"}]
+
+
+def test_full_disk_fails_the_command_and_nothing_stays(bench: Callable[..., Bench]) -> None:
+    b = bench(disk=Disk(Random(1), capacity_octets=40))
+    b.camera.light = False
+    assert "disk full" in b.command("submit_job", 3, 1, 500)
+    assert b.manager.statistics().waiting == 0
+
+
+def test_foreign_job_with_its_own_picture(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.camera.light = False
+    b.run(1)
+    admission = b.swarm.submit(JobRequest("screen", 0, b.loop.now_ns() + 60_000_000_000, picture(77)))
+    assert admission.job is not None
+    b.run(6)
+    assert 77 in b.masks
+
+
+def test_declarations_are_whole() -> None:
+    assert min(declarations.FAILURES) >= 100
+    document = DICTIONARY.document()
+    assert isinstance(InferenceManager.declare(2), Declarations)
+    assert {c["name"] for c in document["commands"]} == {"submit_job", "cancel_job", "list_jobs"}
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["soc", "heat", "mode", "switch", "light", "room", "submit", "cancel", "fault", "empty"]),
+            st.integers(0, 9),
+            st.floats(0.5, 20),
+        ),
+        max_size=12,
+    )
+)
+def test_the_sum_holds_whatever_happens(
+    model: Path, shared_pool: WorkerPool, steps: list[tuple[str, int, float]]
+) -> None:
+    b = Bench(config_of(model), pool=shared_pool)
+    try:
+        for what, number, run_s in steps:
+            assert b.state is not None
+            if what == "soc":
+                b.state = replace(b.state, soc_frac=number / 10)
+            elif what == "heat":
+                b.state = replace(b.state, board_c=number * 8.0)
+            elif what == "mode":
+                b.state = replace(b.state, mode=(FULL, SAFE)[number % 2])
+            elif what == "switch":
+                b.state = replace(b.state, payload_on=bool(number % 2))
+            elif what == "light":
+                b.camera.light = bool(number % 2)
+            elif what == "room":
+                b.box.capacity = number * 2000
+            elif what == "empty":
+                b.box.files.clear()
+            elif what == "submit":
+                b.command("submit_job", number + 1, number % 3, 10 + number * 20)
+            elif what == "cancel":
+                b.command("cancel_job", number)
+            else:
+                b.camera.fault = bool(number % 2)
+            for _ in range(4):
+                b.run(run_s / 4)
+    finally:
+        b.close()
+
+
+def test_a_ledger_page_is_what_it_was() -> None:
+    from payloads.ledger import Page, Request
+
+    page = Page(7, (Request(1, 2, 3), Request(4, 5, 2**63)))
+    assert Page.decode(page.encode()) == page
+    assert struct.calcsize(">BIH") + 2 * struct.calcsize(">IBQ") == len(page.encode())

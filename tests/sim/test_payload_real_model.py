@@ -1,0 +1,70 @@
+"""The real model in a real worker over the eight expert tiles: as good as it was shipped, and the same every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flight.core.errors import SetupError
+from hal.base import Image
+from payloads import assets
+from payloads.pool import PoolConfig, Screened, WorkerPool
+from payloads.product import CLOUD, decode_product
+
+ACCURACY_MIN = 0.94
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    try:
+        return assets.model_path()
+    except SetupError as error:
+        pytest.skip(f"the screening model is not here: {error}")
+
+
+@pytest.fixture(scope="module")
+def tiles(shared: Path) -> list[tuple[Image, np.ndarray]]:
+    paths = sorted((shared / "imagery").glob("*.npz"))
+    if len(paths) != 8:
+        pytest.skip("the expert tiles (../shared/imagery) are not on this machine")
+    found = []
+    for number, path in enumerate(paths):
+        with np.load(path) as arrays:
+            samples = np.ascontiguousarray(arrays["refl"][:, :, :4].transpose(2, 0, 1))
+            found.append((Image(number, *samples.shape, samples.tobytes()), arrays["label"]))
+    return found
+
+
+def test_expert_tiles(model: Path, tiles: list[tuple[Image, np.ndarray]]) -> None:
+    pool = WorkerPool(PoolConfig(model))
+    pool.start()
+    right, masks = [], []
+    try:
+        for image, label in tiles:
+            work = pool.submit(image, job=image.number)
+            assert work is not None
+            reply = work.wait()
+            assert isinstance(reply, Screened), reply
+            mask = np.frombuffer(reply.mask, dtype=np.uint8).reshape(label.shape)
+            right.append(float(((mask == CLOUD) == (label == CLOUD)).mean()))
+            product = decode_product(reply.product)
+            samples = np.frombuffer(image.samples, dtype=np.uint16).reshape(4, *label.shape)
+            assert product.clear is not None
+            assert np.array_equal(product.clear, samples[:, mask == 0])
+            masks.append(reply.mask)
+    finally:
+        pool.close()
+    assert float(np.mean(right)) >= ACCURACY_MIN, right
+
+    two = WorkerPool(PoolConfig(model, threads=2))
+    two.start()
+    try:
+        work = two.submit(tiles[0][0])
+        assert work is not None
+        reply = work.wait()
+        assert isinstance(reply, Screened)
+        assert reply.mask == masks[0], "another process with two threads gives the same mask"
+    finally:
+        two.close()

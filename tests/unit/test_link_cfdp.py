@@ -1,0 +1,189 @@
+"""CFDP class 1: whole files, lost, repeated and reordered PDUs, and senders that lie."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from flight.link.cfdp import CfdpConfig, CfdpReceiver, CfdpSender, FileIncomplete, FileReceived
+from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, checksum_modular, encode_pdu
+
+SECOND_NS = 1_000_000_000
+DATA = bytes(range(256)) * 4
+ID = TransactionId(0x1AB, 7)
+
+
+def pdus_of(data: bytes = DATA, number: int = 7, segment: int = 100) -> list[bytes]:
+    sender = CfdpSender(0x1AB, 1, number, "mask.bin", data, segment)
+    assert not sender.done
+    pdus = list(iter(sender.next_pdu, None))
+    assert sender.done
+    assert sender.remaining_octets == 0
+    assert len(pdus) == sender.pdus
+    return pdus
+
+
+def feed(receiver: CfdpReceiver, pdus: list[bytes], now_ns: int = 0) -> list[object]:
+    return [action for pdu in pdus for action in receiver.on_pdu(pdu, now_ns)]
+
+
+WHOLE = FileReceived(ID, "mask.bin", DATA)
+
+
+def test_whole_file():
+    receiver = CfdpReceiver(CfdpConfig())
+    assert feed(receiver, pdus_of()) == [WHOLE]
+    assert (receiver.open, receiver.next_time_ns) == (0, None)
+    assert receiver.counters.files_received == 1
+
+
+def test_empty_file():
+    assert feed(CfdpReceiver(CfdpConfig()), pdus_of(b"")) == [FileReceived(ID, "mask.bin", b"")]
+
+
+def test_every_order_of_a_short_transaction():
+    for pdus in itertools.permutations(pdus_of(DATA[:250])):
+        assert feed(CfdpReceiver(CfdpConfig()), list(pdus)) == [FileReceived(ID, "mask.bin", DATA[:250])]
+
+
+def test_everything_twice():
+    receiver = CfdpReceiver(CfdpConfig())
+    pdus = [pdu for pdu in pdus_of() for _ in range(2)]
+    assert feed(receiver, pdus) == [WHOLE]
+    # The second EOF finds the transaction ended.
+    assert (receiver.counters.repeated, receiver.counters.late) == (12, 1)
+    assert feed(receiver, pdus_of()) == []
+
+
+def test_lost_segments_are_listed():
+    receiver = CfdpReceiver(CfdpConfig(late_s=5.0))
+    pdus = pdus_of()
+    assert feed(receiver, pdus[:3] + pdus[4:6] + pdus[8:]) == []
+    assert receiver.next_time_ns == 5 * SECOND_NS
+    assert receiver.on_time(5 * SECOND_NS - 1) == []
+    (file,) = receiver.on_time(5 * SECOND_NS)
+    assert isinstance(file, FileIncomplete)
+    assert (file.missing, file.reason, file.name) == (((200, 300), (500, 700)), "octets missing", "mask.bin")
+    want = bytearray(DATA)
+    want[200:300], want[500:700] = bytes(100), bytes(200)
+    assert file.data == want
+    assert (receiver.counters.files_incomplete, receiver.counters.octets_missing) == (1, 300)
+
+
+def test_late_segment_completes_the_file():
+    receiver = CfdpReceiver(CfdpConfig())
+    pdus = pdus_of()
+    assert feed(receiver, pdus[:3] + pdus[4:]) == []
+    assert feed(receiver, [pdus[3]], SECOND_NS) == [WHOLE]
+
+
+def test_lost_end_of_the_file_is_missing_too():
+    receiver = CfdpReceiver(CfdpConfig())
+    pdus = pdus_of()
+    feed(receiver, pdus[:5] + pdus[-1:])
+    (file,) = receiver.on_time(10 * SECOND_NS)
+    assert file.missing == ((400, 1024),)
+    assert len(file.data) == 1024
+
+
+def test_lost_metadata_gives_the_file_under_its_number():
+    receiver = CfdpReceiver(CfdpConfig())
+    assert feed(receiver, pdus_of()[1:]) == []
+    assert receiver.on_time(10 * SECOND_NS) == [FileReceived(ID, "transaction-427-7", DATA)]
+
+
+def test_lost_eof_ends_by_inactivity():
+    receiver = CfdpReceiver(CfdpConfig(inactivity_s=100.0))
+    assert feed(receiver, pdus_of()[:-1]) == []
+    assert receiver.on_time(99 * SECOND_NS) == []
+    (file,) = receiver.on_time(100 * SECOND_NS)
+    assert (file.reason, file.missing, file.data) == ("no EOF", (), DATA)
+
+
+def test_end_all():
+    receiver = CfdpReceiver(CfdpConfig())
+    feed(receiver, pdus_of()[:2])
+    assert [file.reason for file in receiver.end_all()] == ["no EOF"]
+    assert receiver.open == 0
+
+
+def test_cancelled_by_the_sender():
+    sender = CfdpSender(0x1AB, 1, 7, "mask.bin", DATA, 100)
+    receiver = CfdpReceiver(CfdpConfig())
+    pdus = [sender.next_pdu() or b"" for _ in range(3)]
+    (file,) = feed(receiver, [*pdus, sender.cancel()])
+    assert file.reason == "cancelled by the sender, condition 15"
+    assert file.data == DATA[:200]
+    assert sender.next_pdu() is None
+
+
+def test_wrong_checksum_and_unknown_checksum_type():
+    def transfer(kind: int, checksum: int):
+        pdus = [Metadata(ID, 1, 4, kind, "a", "b"), FileData(ID, 1, 0, b"data"), EndOfFile(ID, 1, 0, checksum, 4)]
+        return feed(CfdpReceiver(CfdpConfig()), [encode_pdu(pdu) for pdu in pdus])
+
+    assert transfer(3, 1)[0].reason == "checksum does not fit"
+    assert transfer(2, 1)[0].reason.startswith("checksum type 2 is not known")
+    assert transfer(0, checksum_modular(b"data")) == [FileReceived(ID, "b", b"data")]
+    assert transfer(15, 0) == [FileReceived(ID, "b", b"data")]
+
+
+@pytest.mark.parametrize(
+    ("pdu", "reason"),
+    [
+        (FileData(ID, 1, 0xFFFFFFFF, b"x"), "offset"),
+        (FileData(ID, 1, 1000, bytes(100)), "offset"),
+        (FileData(ID, 2, 0, b"x"), "entity"),
+        (Metadata(ID, 1, 4, 3, "", "other"), "conflict"),
+        (EndOfFile(ID, 1, 0, 0, 5), "conflict"),
+    ],
+)
+def test_hostile_pdus_are_refused_and_the_file_still_arrives(pdu, reason):
+    receiver = CfdpReceiver(CfdpConfig())
+    pdus = pdus_of()
+    assert feed(receiver, [*pdus[:4], encode_pdu(pdu), *pdus[4:]]) == [WHOLE]
+    assert receiver.counters.refused[reason] == 1
+
+
+def test_sizes_beyond_the_limit_are_refused():
+    receiver = CfdpReceiver(CfdpConfig(file_octets=1000))
+    for pdu in (Metadata(ID, 1, 1001, 3, "", ""), EndOfFile(ID, 1, 0, 0, 1001), FileData(ID, 1, 999, b"xy")):
+        assert receiver.on_pdu(encode_pdu(pdu), 0) == []
+    assert receiver.counters.refused["offset"] == 3
+
+
+def test_file_that_ends_before_data_already_here():
+    receiver = CfdpReceiver(CfdpConfig())
+    pdus = [FileData(ID, 1, 0, b"data"), FileData(ID, 1, 100, b"stray"), EndOfFile(ID, 1, 0, 0, 50)]
+    assert feed(receiver, [encode_pdu(pdu) for pdu in pdus]) == []
+    (file,) = receiver.on_time(10 * SECOND_NS)
+    assert (file.missing, len(file.data)) == (((4, 50),), 50)
+
+
+def test_memory_and_ranges_are_bounded():
+    receiver = CfdpReceiver(CfdpConfig(total_octets=2000, ranges=3))
+    for number in range(3):
+        receiver.on_pdu(encode_pdu(FileData(TransactionId(1, number), 1, 900, bytes(50))), 0)
+    assert receiver.counters.refused["memory"] == 1
+    for offset in (10, 20, 30):
+        receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 0), 1, offset, b"x")), 0)
+    assert receiver.counters.refused["ranges"] == 1
+
+
+def test_full_table_ends_the_transaction_that_is_idle_longest():
+    receiver = CfdpReceiver(CfdpConfig(transactions=2))
+    for number in range(2):
+        assert feed(receiver, pdus_of(number=number)[:2], number) == []
+    feed(receiver, pdus_of(number=0)[2:3], 5)
+    (file,) = feed(receiver, pdus_of(number=2)[:1], 6)
+    assert (file.transaction.number, file.reason) == (1, "no EOF")
+    assert receiver.open == 2
+
+
+def test_junk_is_counted():
+    receiver = CfdpReceiver(CfdpConfig())
+    for raw in (b"", b"\x24", bytes(40), pdus_of()[0][:-1]):
+        assert receiver.on_pdu(raw, 0) == []
+    assert receiver.counters.refused["malformed"] == 4
+    assert receiver.open == 0

@@ -1,0 +1,318 @@
+"""Telemetry frames from queue to packet, bad frames by reason, CLTUs that are damaged."""
+
+from __future__ import annotations
+
+import pytest
+
+from flight.core.errors import DecodeError
+from flight.kernels import crc16
+from flight.link.cadu import CaduReceiver, encode_cadu
+from flight.link.cfdp_pdu import segment_octets
+from flight.link.clcw import Clcw
+from flight.link.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
+from flight.link.extract import PacketExtractor
+from flight.link.pus import PusTc, PusTm
+from flight.link.space_packet import SpacePacket
+from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tc_frame import TcFrame
+from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
+
+CONFIG = LinkConfig(frame_octets=64)  # 52 octets of data
+CLCW = Clcw(0, 0, no_rf=True, no_bit_lock=True)
+
+
+def packet(octets: int, seq: int = 0) -> bytes:
+    return SpacePacket(5, seq, bytes((seq & 0xFF,)) * (octets - 6)).encode()
+
+
+def frames_of(link: FlightLink, count: int) -> list[TmFrame]:
+    return [TmFrame.decode(link.next_unit(), 64) for _ in range(count)]
+
+
+def test_one_packet_then_idle():
+    link = FlightLink(CONFIG)
+    assert link.queue(0, packet(20))
+    assert link.backlog_octets(0) == 20
+    first, idle = frames_of(link, 2)
+    assert link.backlog_octets(0) == 0
+    assert (first.vcid, first.first_header_pointer, first.data[:20]) == (0, 0, packet(20))
+    assert SpacePacket.decode(first.data[20:]).apid == 2047
+    assert (idle.vcid, idle.first_header_pointer) == (7, IDLE_DATA)
+    assert (first.master_count, idle.master_count, idle.vc_count) == (0, 1, 0)
+    assert Clcw.decode(first.ocf or b"") == CLCW
+
+
+def test_packet_over_three_frames_and_its_pointers():
+    link = FlightLink(CONFIG)
+    link.queue(2, packet(120))
+    link.queue(2, packet(30, seq=1))
+    frames = frames_of(link, 3)
+    assert [frame.first_header_pointer for frame in frames] == [0, NO_PACKET_START, 16]
+    assert [frame.vc_count for frame in frames] == [0, 1, 2]
+    extractor = PacketExtractor()
+    assert [one for frame in frames for one in extractor.take(frame)[1]] == [packet(120), packet(30, seq=1)]
+
+
+def test_packet_that_ends_with_the_frame_has_the_next_start_at_zero():
+    link = FlightLink(CONFIG)
+    for octets in (104, 52):
+        link.queue(2, packet(octets))
+    assert [frame.first_header_pointer for frame in frames_of(link, 3)] == [0, NO_PACKET_START, 0]
+
+
+@pytest.mark.parametrize("left", range(1, 7))
+def test_remainder_shorter_than_an_idle_packet_runs_into_the_next_frame(left):
+    link = FlightLink(CONFIG)
+    link.queue(0, packet(52 - left))
+    assert link.has_packets()
+    first = frames_of(link, 1)[0]
+    assert not link.has_packets()
+    assert frames_of(link, 1)[0].vcid == 7
+    link.queue(0, packet(30, seq=1))
+    second = frames_of(link, 1)[0]
+    assert second.first_header_pointer == 7 - left
+    extractor = PacketExtractor()
+    assert extractor.take(first)[1] == [packet(52 - left)]
+    assert extractor.take(second)[1] == [packet(30, seq=1)]
+    assert extractor.channels[0].idle_packets == 2
+
+
+def test_priority_is_strict_and_queues_are_bounded():
+    link = FlightLink(LinkConfig(frame_octets=64, queue_packets=3, queue_octets=65542))
+    for vcid in (2, 1, 0):
+        assert all(link.queue(vcid, packet(52, seq)) for seq in range(3))
+        assert not link.queue(vcid, packet(52))
+    assert [frame.vcid for frame in frames_of(link, 10)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 7]
+    assert link.counters.packets_refused == 3
+    assert link.counters.packets_queued == 9
+    assert (link.counters.units_sent, link.counters.idle_frames) == (10, 1)
+    assert link.queue(0, packet(65542))
+    assert not link.queue(0, packet(7))
+
+
+def test_a_higher_channel_cuts_in_between_two_pieces_of_a_packet():
+    link = FlightLink(CONFIG)
+    link.queue(2, packet(100))
+    extractor = PacketExtractor()
+    assert extractor.take(frames_of(link, 1)[0]) == (0, [])
+    link.queue(0, packet(40, seq=9))
+    assert extractor.take(frames_of(link, 1)[0]) == (0, [packet(40, seq=9)])
+    assert extractor.take(frames_of(link, 1)[0]) == (0, [packet(100)])
+
+
+def test_lost_frame_costs_only_the_packets_it_touched():
+    link = FlightLink(CONFIG)
+    for seq in range(6):
+        link.queue(1, packet(40, seq))
+    frames = frames_of(link, 5)
+    extractor = PacketExtractor()
+    results = [extractor.take(frame) for index, frame in enumerate(frames) if index != 1]
+    got = [one[6] for _, packets in results for one in packets]
+    # Octets 52..103 are gone: packets 1 (40..79) and 2 (80..119).
+    assert got == [0, 3, 4, 5]
+    assert [missed for missed, _ in results] == [0, 1, 0, 0]
+    assert extractor.master_missed == 1
+    assert extractor.channels[1].broken == 1
+
+
+def test_counts_go_on_over_a_pass():
+    link = FlightLink(CONFIG)
+    link.acquired()
+    frames_of(link, 3)
+    link.carrier_lost()
+    assert frames_of(link, 1)[0].master_count == 3
+
+
+def test_cfdp_segment_fills_a_frame():
+    assert segment_octets(1115) == 1103 - 6 - 16
+
+
+def frame(**changes) -> TmFrame:
+    values = dict(
+        spacecraft_id=1, vcid=0, master_count=0, vc_count=0, first_header_pointer=0, data=packet(52), ocf=bytes(4)
+    )
+    return TmFrame(**{**values, **changes})
+
+
+def sealed(body: bytes) -> bytes:
+    return body + crc16(body).to_bytes(2, "big")
+
+
+def test_bad_frames_by_reason():
+    good = frame().encode(64)
+    assert TmFrame.decode(good, 64) == frame()
+    bad = {
+        "length": good[:-1],
+        "crc": good[:30] + bytes((good[30] ^ 1,)) + good[31:],
+        "version": sealed(bytes((good[0] | 0x40,)) + good[1:-2]),
+        "status": sealed(good[:4] + bytes((good[4] | 0x80,)) + good[5:-2]),
+        "pointer": sealed(good[:4] + (0x1800 | 52).to_bytes(2, "big") + good[6:-2]),
+    }
+    for reason, raw in bad.items():
+        with pytest.raises(FrameError) as caught:
+            TmFrame.decode(raw, 64)
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        # the packet in hand should have ended before the pointer
+        [frame(data=packet(100)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))],
+        # it runs over the pointer
+        [frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))],
+        # it ends, and yet no packet is said to start
+        [frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=NO_PACKET_START, data=bytes(52))],
+        # a packet header of another version
+        [frame(data=b"\xff" * 52)],
+    ],
+)
+def test_frames_that_contradict_themselves_are_counted(frames):
+    extractor = PacketExtractor()
+    got = [one for each in frames for one in extractor.take(each)[1]]
+    assert got in ([], [packet(32)])
+    assert extractor.channels[0].inconsistent == 1
+
+
+def test_header_over_the_frame_border():
+    whole = packet(49) + packet(40, 1)
+    first = frame(data=whole[:52])
+    second = frame(vc_count=1, first_header_pointer=37, data=whole[52:] + packet(15, 2))
+    extractor = PacketExtractor()
+    assert extractor.take(first)[1] == [packet(49)]
+    assert extractor.take(second)[1] == [packet(40, 1), packet(15, 2)]
+
+
+# Uplink
+
+
+def ping(seq: int = 0) -> bytes:
+    return PusTc(1, seq, 17, 1, b"").encode()
+
+
+def cltu(seq: int, data: bytes, spacecraft_id: int = 0x1AB, vcid: int = 0) -> bytes:
+    return encode_cltu(TcFrame(spacecraft_id, vcid, seq, data).encode())
+
+
+def test_uplink_delivers_in_order_whatever_the_split():
+    link = FlightLink(CONFIG)
+    stream = cltu(0, ping(0) + ping(1)) + b"\x55" * 9 + cltu(1, ping(2))
+    got = [one for octet in stream for one in link.on_uplink(bytes((octet,)), 5)]
+    assert got == [ping(0), ping(1), ping(2)]
+    assert link.last_uplink_ns == 5
+    assert (link.counters.cltus, link.counters.tc_frames, link.counters.tc_packets) == (2, 2, 3)
+
+
+def test_two_frames_in_one_cltu():
+    link = FlightLink(CONFIG)
+    both = TcFrame(0x1AB, 0, 0, ping(0)).encode() + TcFrame(0x1AB, 0, 1, ping(1)).encode()
+    assert link.on_uplink(encode_cltu(both), 0) == [ping(0), ping(1)]
+
+
+def test_uplink_refuses_by_reason():
+    link = FlightLink(CONFIG)
+    bad_frame = bytearray(TcFrame(0x1AB, 0, 0, ping()).encode())
+    bad_frame[9] ^= 1
+    for octets in (
+        cltu(0, ping(), spacecraft_id=0x1AC),
+        cltu(0, ping(), vcid=1),
+        encode_cltu(bytes(bad_frame)),
+        b"\xeb\x90" + b"\xc5" * 8,
+        cltu(0, b"\x18\x01\xc0\x00\x00\x09"),
+        cltu(1, b"\xff" * 8),
+    ):
+        assert link.on_uplink(octets, 0) == []
+    assert link.counters.uplink_rejected == {"cltu": 1, "frame": 1, "spacecraft": 1, "vcid": 1, "packet": 2}
+    assert link.on_uplink(cltu(2, ping()), 0) == [ping()]
+
+
+def test_carrier_lost_forgets_half_a_cltu_and_says_so_in_the_clcw():
+    link = FlightLink(CONFIG)
+    whole = cltu(0, ping())
+    link.on_uplink(whole[:-20], 0)
+    assert not Clcw.decode(frames_of(link, 1)[0].ocf or b"").no_rf
+    link.carrier_lost()
+    report = Clcw.decode(frames_of(link, 1)[0].ocf or b"")
+    assert (report.no_rf, report.no_bit_lock) == (True, True)
+    assert link.on_uplink(whole[-20:], 0) == []
+    assert link.on_uplink(whole, 0) == [ping()]
+
+
+def test_hold_makes_the_farm_wait():
+    link = FlightLink(CONFIG)
+    link.hold(True)
+    assert link.on_uplink(cltu(0, ping()), 0) == []
+    report = Clcw.decode(frames_of(link, 1)[0].ocf or b"")
+    assert (report.wait, report.retransmit, report.report_value) == (True, True, 0)
+    link.hold(False)
+    assert link.on_uplink(cltu(0, ping()), 0) == [ping()]
+
+
+def test_cltu_without_end_is_bounded():
+    receiver = CltuReceiver()
+    block = encode_cltu(bytes(7))[2:10]
+    receiver.feed(b"\xeb\x90" + block * (CODEBLOCKS_MAX + 5))
+    assert (receiver.aborted, receiver.open) == (1, False)
+    assert receiver.feed(encode_cltu(b"1234567")) == [b"1234567"]
+
+
+def test_start_sequence_with_one_wrong_bit():
+    damaged = bytearray(encode_cltu(b"1234567"))
+    damaged[1] ^= 0x10
+    assert CltuReceiver().feed(bytes(damaged)) == [b"1234567"]
+    assert decode_cltu(bytes(damaged)) == b"1234567"
+
+
+def test_two_wrong_bits_in_a_codeblock_are_noticed():
+    damaged = bytearray(encode_cltu(b"1234567"))
+    damaged[3] ^= 0x11
+    with pytest.raises(DecodeError, match="more than one error"):
+        decode_cltu(bytes(damaged))
+
+
+def test_lost_tail_costs_no_more_than_its_neighbour():
+    receiver = CltuReceiver()
+    got = receiver.feed(encode_cltu(b"1234567")[:-8] + b"".join(encode_cltu(b"abcdefg") for _ in range(3)))
+    assert got[-2:] == [b"abcdefg"] * 2
+
+
+def test_cadu_link_and_marker_with_wrong_bits():
+    link = FlightLink(LinkConfig(frame_octets=64, coding="cadu"))
+    units = [bytearray(link.next_unit()) for _ in range(3)]
+    units[1][0] ^= 0x81
+    receiver = CaduReceiver(64)
+    frames = receiver.feed(b"".join(map(bytes, units)))
+    assert [TmFrame.decode(raw, 64).master_count for raw in frames] == [0, 1, 2]
+    # Not locked, the marker must be exact.
+    receiver.reset()
+    assert receiver.feed(bytes(units[1]) + bytes(units[2])) == frames[2:]
+    assert (receiver.locks, receiver.skipped) == (2, 68)
+
+
+def test_cadu_finds_the_marker_again_after_lost_octets():
+    units = [encode_cadu(bytes((number,)) * 64) for number in range(3)]
+    receiver = CaduReceiver(64)
+    frames = receiver.feed(units[0] + units[1][:40] + units[2] + units[0])
+    # Frame 1 swallows the marker of frame 2; frame 0 is found again.
+    assert [frame[0] for frame in (frames[0], frames[-1])] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (PusTm(1, 0, 3, 25, b"1234", 0).encode()[:-1], "length field"),
+        (PusTc(1, 0, 17, 1, bytes(20)).encode(), "telemetry packet expected"),
+        (SpacePacket(1, 0, bytes(20)).encode(), "without secondary header"),
+        (sealed(SpacePacket(1, 0, bytes(20), has_secondary=True).encode()[:-2]), "PUS version 0"),
+        (PusTm(1, 0, 3, 25, b"", 0).encode()[:-1] + b"\0", "error control"),
+    ],
+)
+def test_bad_telemetry_packets(raw, text):
+    with pytest.raises(DecodeError, match=text):
+        PusTm.decode(raw)
+
+
+def test_contradictory_configuration():
+    faults = dict(LinkConfig(farm_window=11, fop_window=6, vc_playback=0).faults())
+    assert set(faults) == {"farm_window", "fop_window", "vc_playback"}
+    assert LinkConfig().faults() == []

@@ -1,0 +1,362 @@
+"""The ground session against the node's stack: commanding, passes, bad frames, light time."""
+
+from __future__ import annotations
+
+from flight.link.clcw import Clcw
+from flight.link.cltu import decode_cltu, encode_cltu
+from flight.link.pus import PusTc
+from flight.link.space_packet import SpacePacket
+from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tc_frame import UNLOCK, TcFrame
+from flight.link.tm_frame import IDLE_DATA, TmFrame
+from ground.session import (
+    Acknowledged,
+    Alert,
+    FrameGap,
+    FrameReceived,
+    FrameRejected,
+    GroundSession,
+    PacketReceived,
+    Rejected,
+    SendCltu,
+    Service,
+)
+
+SECOND_NS = 1_000_000_000
+CONFIG = LinkConfig(frame_octets=64)
+
+
+def ping(seq: int) -> bytes:
+    return PusTc(1, seq, 17, 1, b"").encode()
+
+
+class Bench:
+    """Both ends, with what went up and what was acknowledged."""
+
+    def __init__(self, config: LinkConfig = CONFIG) -> None:
+        self.ground = GroundSession(config)
+        self.flight = FlightLink(config)
+        self.now_ns = 0
+        self.up: list[bytes] = []
+        self.seen: list[object] = []
+        self.executed: list[bytes] = []
+
+    def do(self, actions: list) -> None:
+        self.up += [action.octets for action in actions if isinstance(action, SendCltu)]
+        self.seen += [action for action in actions if not isinstance(action, SendCltu | FrameReceived)]
+
+    def send(self, *numbers: int) -> None:
+        for number in numbers:
+            self.do(self.ground.send(ping(number), self.now_ns, number))
+
+    def deliver(self, lose: tuple[int, ...] = ()) -> None:
+        """What is on its way up arrives but for the places in `lose`."""
+        up, self.up = self.up, []
+        for place, octets in enumerate(up):
+            if place not in lose:
+                self.executed += self.flight.on_uplink(octets, self.now_ns)
+
+    def frame(self) -> None:
+        self.now_ns += SECOND_NS // 30
+        self.do(self.ground.on_downlink(self.flight.next_unit(), self.now_ns))
+
+    def up_and_running(self) -> Bench:
+        self.do(self.ground.initiate(self.now_ns))
+        self.frame()
+        assert self.ground.service is Service.UP
+        return self
+
+    def frames_up(self) -> list[TcFrame]:
+        return [TcFrame.decode(decode_cltu(octets)) for octets in self.up]
+
+    @property
+    def acknowledged(self) -> list[object]:
+        return [action.tag for action in self.seen if isinstance(action, Acknowledged)]
+
+
+def test_commands_wait_for_the_first_clcw_and_are_acknowledged_by_the_second():
+    bench = Bench()
+    bench.do(bench.ground.initiate(0))
+    bench.send(0, 1)
+    assert (bench.up, bench.ground.waiting) == ([], 2)
+    bench.frame()
+    assert [frame.seq for frame in bench.frames_up()] == [0, 1]
+    bench.frame()
+    assert bench.acknowledged == []
+    bench.deliver()
+    assert bench.executed == [ping(0), ping(1)]
+    assert bench.acknowledged == []
+    bench.frame()
+    assert bench.acknowledged == [0, 1]
+    assert bench.ground.waiting == 0
+
+
+def test_without_initiate_nothing_is_sent():
+    bench = Bench()
+    bench.send(0)
+    bench.frame()
+    assert bench.up == []
+    bench.do(bench.ground.drop_waiting("end of the shift"))
+    assert bench.seen == [Rejected(0, "end of the shift")]
+
+
+def test_window_and_bounded_queue():
+    bench = Bench(LinkConfig(frame_octets=64, command_queue=12)).up_and_running()
+    bench.send(*range(13))
+    assert len(bench.up) == 10
+    assert [action.tag for action in bench.seen if isinstance(action, Rejected)] == [12]
+    bench.deliver()
+    bench.frame()
+    assert bench.acknowledged == list(range(10))
+    bench.deliver()
+    bench.frame()
+    assert bench.acknowledged == list(range(12))
+    assert bench.executed == [ping(number) for number in range(12)]
+
+
+def test_too_long_a_packet_is_rejected():
+    bench = Bench().up_and_running()
+    bench.do(bench.ground.send(SpacePacket(1, 0, bytes(1020), is_command=True).encode(), 0, "long"))
+    bench.do(bench.ground.send_bypass(b"", 0, "empty"))
+    assert [action.tag for action in bench.seen if isinstance(action, Rejected)] == ["long", "empty"]
+
+
+def test_lost_cltu_is_sent_again_on_the_clcw_or_on_the_timer():
+    bench = Bench().up_and_running()
+    bench.send(0, 1, 2)
+    bench.deliver(lose=(0,))
+    bench.frame()
+    assert [frame.seq for frame in bench.frames_up()] == [0, 1, 2]
+    bench.deliver(lose=(0, 1, 2))
+    due_ns = bench.ground.next_time_ns
+    assert due_ns is not None
+    bench.now_ns = due_ns
+    bench.do(bench.ground.on_time(due_ns))
+    bench.deliver()
+    bench.frame()
+    assert bench.acknowledged == [0, 1, 2]
+    assert bench.executed == [ping(0), ping(1), ping(2)]
+    assert bench.ground.counters.retransmissions == 6
+    assert bench.ground.next_time_ns is None
+
+
+def test_timer_waits_for_light_and_for_sending():
+    bench = Bench(LinkConfig(frame_octets=64, light_time_s=10.0, uplink_bit_s=100.0)).up_and_running()
+    bench.send(0)
+    sending_ns = len(bench.up[0]) * 8 * SECOND_NS // 100
+    assert bench.ground.next_time_ns == bench.now_ns + sending_ns + 23 * SECOND_NS
+    bench.send(1)
+    assert bench.ground.next_time_ns == bench.now_ns + 2 * sending_ns + 23 * SECOND_NS
+
+
+def test_repeated_and_reordered_frames_and_cltus_change_nothing():
+    bench = Bench().up_and_running()
+    bench.send(0, 1)
+    old = bench.flight.next_unit()
+    bench.up = [bench.up[0], bench.up[0], bench.up[1], bench.up[0]]
+    bench.deliver()
+    bench.frame()
+    assert bench.executed == [ping(0), ping(1)]
+    assert bench.acknowledged == [0, 1]
+    assert FrameGap(7, 1) in bench.seen
+    last = len(bench.seen)
+    bench.do(bench.ground.on_downlink(old, bench.now_ns))
+    bench.do(bench.ground.on_downlink(old, bench.now_ns))
+    assert bench.seen[last:] == [FrameRejected("repeated")] * 2
+    assert bench.ground.service is Service.UP
+
+
+def test_bypass_and_unlock_need_no_clcw():
+    bench = Bench()
+    bench.do(bench.ground.send_bypass(ping(5), 0))
+    bench.do(bench.ground.send_unlock(0))
+    assert [(frame.bypass, frame.control, frame.data) for frame in bench.frames_up()] == [
+        (True, False, ping(5)),
+        (True, True, UNLOCK),
+    ]
+    bench.deliver()
+    assert bench.executed == [ping(5)]
+    assert bench.flight.counters.farm.control == 1
+
+
+def lock_out(bench: Bench) -> None:
+    stray = GroundSession(CONFIG)
+    stray._fop.set_vs(100)
+    stray._fop.initiate()
+    for action in stray._fop.send(ping(99), None, 0):
+        bench.flight.on_uplink(encode_cltu(action.frame.encode()), 0)
+
+
+def test_lockout_is_unlocked_and_the_commands_go_on():
+    bench = Bench().up_and_running()
+    bench.send(0)
+    lock_out(bench)
+    bench.deliver()
+    bench.frame()
+    assert bench.seen[-1] == Alert("FOP-1 alert LOCKOUT; AD service restarts with the next CLCW")
+    bench.frame()
+    assert [frame.data for frame in bench.frames_up()] == [UNLOCK]
+    bench.deliver()
+    bench.frame()
+    assert [frame.seq for frame in bench.frames_up()] == [0]
+    bench.deliver()
+    bench.frame()
+    assert (bench.acknowledged, bench.executed) == ([0], [ping(0)])
+
+
+def test_frames_that_arrive_after_the_unlock_count_and_are_not_repeated():
+    bench = Bench().up_and_running()
+    bench.send(0, 1, 2)
+    slow, bench.up = bench.up, []
+    lock_out(bench)
+    bench.frame()
+    bench.frame()
+    bench.deliver()
+    for octets in slow[:2]:
+        bench.executed += bench.flight.on_uplink(octets, bench.now_ns)
+    bench.frame()
+    assert bench.acknowledged == [0, 1]
+    assert [frame.seq for frame in bench.frames_up()] == [2]
+    bench.deliver()
+    bench.frame()
+    assert bench.executed == [ping(0), ping(1), ping(2)]
+    assert bench.acknowledged == [0, 1, 2]
+
+
+def test_ground_restarted_takes_the_number_of_the_node():
+    bench = Bench().up_and_running()
+    bench.send(0, 1, 2)
+    bench.deliver()
+    bench.ground = GroundSession(CONFIG)
+    bench.up_and_running()
+    bench.send(3)
+    assert [frame.seq for frame in bench.frames_up()] == [3]
+
+
+def test_set_vr_through_a_lockout():
+    bench = Bench()
+    lock_out(bench)
+    bench.do(bench.ground.initiate(0, set_vr=77))
+    for _ in range(4):
+        bench.frame()
+        bench.deliver()
+    assert bench.ground.service is Service.UP
+    bench.send(0)
+    assert [frame.seq for frame in bench.frames_up()] == [77]
+
+
+def test_pass_ends_and_the_next_goes_on_without_loss_or_repetition():
+    bench = Bench().up_and_running()
+    bench.send(*range(12))
+    # Commands 0 to 4 arrive, their CLCW does not: loss of signal.
+    bench.up = bench.up[:5]
+    bench.deliver()
+    bench.do(bench.ground.reset(bench.now_ns))
+    assert bench.ground.next_time_ns is None
+    assert bench.ground.waiting == 12
+    bench.frame()
+    assert bench.acknowledged == []
+    bench.now_ns += 3000 * SECOND_NS
+    bench.do(bench.ground.resume(bench.now_ns))
+    assert bench.up == []
+    bench.frame()
+    assert bench.acknowledged == [0, 1, 2, 3, 4]
+    bench.deliver()
+    bench.frame()
+    bench.deliver()
+    bench.frame()
+    assert bench.acknowledged == list(range(12))
+    assert bench.executed == [ping(number) for number in range(12)]
+
+
+def test_node_restarted_means_that_nobody_knows():
+    bench = Bench()
+    bench.flight._farm.vr = 50
+    bench.up_and_running()
+    bench.send(0, 1)
+    bench.deliver()
+    bench.flight = FlightLink(CONFIG)
+    bench.frame()
+    bench.now_ns += 20 * SECOND_NS
+    bench.frame()
+    bench.frame()
+    rejected = [action for action in bench.seen if isinstance(action, Rejected)]
+    assert [action.tag for action in rejected] == [0, 1]
+    assert "nobody knows" in rejected[0].reason
+    bench.send(2)
+    bench.deliver()
+    bench.frame()
+    assert bench.acknowledged == [2]
+
+
+def test_recoveries_are_bounded_and_initiate_begins_anew():
+    bench = Bench(LinkConfig(frame_octets=64, recoveries=1, transmission_limit=1)).up_and_running()
+    bench.send(0)
+    for _ in range(2):
+        bench.up.clear()
+        due_ns = bench.ground.next_time_ns
+        assert due_ns is not None
+        bench.now_ns = due_ns
+        bench.do(bench.ground.on_time(due_ns))
+        bench.frame()
+    assert bench.ground.service is Service.IDLE
+    assert "given up after 1 restarts; 1 telecommands wait" in bench.seen[-1].reason
+    bench.up_and_running()
+    bench.deliver()
+    bench.frame()
+    assert bench.acknowledged == [0]
+
+
+def test_bad_frames_are_counted_by_reason():
+    ground = GroundSession(CONFIG)
+
+    def frame(spacecraft_id: int, vcid: int, count: int) -> bytes:
+        return TmFrame(spacecraft_id, vcid, count, 0, IDLE_DATA, bytes(52), bytes(4)).encode(64)
+
+    good = frame(0x1AB, 7, 0)
+    for octets in (
+        good[:-1],
+        good[:20] + b"\xff" + good[21:],
+        frame(0x1AC, 7, 0),
+        frame(0x1AB, 5, 0),
+        good,
+        good,
+    ):
+        ground.on_downlink(octets, 0)
+    assert ground.on_downlink(b"", 0) == []
+    assert ground.counters.frames == 1
+    # A control field of zeros: no COP in effect.
+    assert ground.counters.clcws_invalid == 1
+    assert ground.counters.frames_rejected == {
+        "length": 1,
+        "crc": 1,
+        "version": 0,
+        "status": 0,
+        "pointer": 0,
+        "spacecraft": 1,
+        "vcid": 1,
+        "repeated": 1,
+    }
+
+
+def test_clcw_of_another_channel_is_not_ours():
+    ground = GroundSession(CONFIG)
+    ground.initiate(0)
+    ground.on_downlink(TmFrame(0x1AB, 7, 0, 0, IDLE_DATA, bytes(52), Clcw(3, 9).encode()).encode(64), 0)
+    assert (ground.clcw, ground.service) == (None, Service.AWAIT_CLCW)
+
+
+def test_packets_and_gaps_over_cadus_in_any_split():
+    config = LinkConfig(frame_octets=64, coding="cadu")
+    ground, flight = GroundSession(config), FlightLink(config)
+    packets = [SpacePacket(3, seq, bytes(60)).encode() for seq in range(4)]
+    for packet in packets:
+        flight.queue(2, packet)
+    units = [flight.next_unit() for _ in range(6)]
+    units[1] = units[1][:30] + b"\0\0" + units[1][32:]
+    stream = b"".join(units)
+    actions = [action for at in range(0, len(stream), 50) for action in ground.on_downlink(stream[at : at + 50], 0)]
+    assert [action.packet for action in actions if isinstance(action, PacketReceived)] == packets[2:]
+    assert [action for action in actions if isinstance(action, FrameGap)] == [FrameGap(2, 1)]
+    assert FrameRejected("crc") in actions
+    assert ground.counters.frames == 5

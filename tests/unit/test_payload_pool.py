@@ -1,0 +1,341 @@
+"""Workers as they are: real processes that finish, die, hang, talk nonsense, and leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from flight.core.errors import SetupError
+from hal.base import Image
+from payloads.pool import PoolConfig, Screened, WorkerFailure, WorkerPool
+from payloads.product import decode_product
+
+SIDE = 16
+APPS = """
+    import os, time
+    import numpy as np
+
+    class Base:
+        def __init__(self, settings): pass
+        @staticmethod
+        def check(settings): pass
+
+    class Sleeps(Base):
+        def run(self, samples): time.sleep(3600)
+
+    class Raises(Base):
+        def run(self, samples): raise RuntimeError("no can do")
+
+    class Leaves(Base):
+        def run(self, samples):
+            print("going", flush=True)
+            os._exit(7)
+
+    class Picky(Base):
+        def run(self, samples):
+            if samples[0, 0, 0] == 1: os._exit(7)
+            if samples[0, 0, 0] == 2: raise RuntimeError("two")
+            if samples[0, 0, 0] == 3: time.sleep(3600)
+            return np.full(samples.shape[1:], 1, dtype=np.uint8)
+
+    class Wrong(Base):
+        def run(self, samples): return np.full(samples.shape[1:], 9, dtype=np.uint8)
+
+    class Unstartable(Base):
+        def __init__(self, settings): raise RuntimeError("no licence")
+        def run(self, samples): pass
+"""
+
+
+def save_model(path: Path, kind: str) -> Path:
+    """A model of the screening model's signature: 1x1 convolution, NaN by Log, or too few classes."""
+    classes = 2 if kind == "two classes" else 3
+    rows = np.zeros((classes, 4, 1, 1), dtype=np.float32)
+    rows[1, 0, 0, 0] = 1.0  # bright blue is cloud
+    if classes == 3:
+        rows[2, 3, 0, 0] = -1.0  # dark infrared is shadow
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"])]
+    nodes.append(helper.make_node("Log" if kind == "nan" else "Identity", ["c"], ["y"]))
+    graph = helper.make_graph(
+        nodes, "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4, SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes, SIDE, SIDE])],
+        [helper.make_tensor("w", TensorProto.FLOAT, rows.shape, rows.ravel())],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, path)
+    statistics = {"img": [[0.25] * 4, [0.25] * 4], "band_names": ["blue", "green", "red", "nir"]}
+    path.with_suffix(".json").write_text(json.dumps({"data": {"dataset_statistics": statistics}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models")
+    for kind in ("good", "nan", "two classes"):
+        save_model(made / f"{kind}.onnx", kind)
+    (made / "strange_apps.py").write_text(textwrap.dedent(APPS))
+    return made
+
+
+@contextlib.contextmanager
+def pool_of(folder: Path, app: str = "", kind: str = "good", **options: Any) -> Iterator[WorkerPool]:
+    name = f"strange_apps:{app}" if app else "payloads.apps.screen:Screen"
+    sys.path.insert(0, str(folder))
+    try:
+        pool = WorkerPool(PoolConfig(folder / f"{kind}.onnx", name, height=SIDE, width=SIDE, **options))
+        pool.start()
+        yield pool
+        pool.close()
+    finally:
+        sys.path.remove(str(folder))
+
+
+def tile(number: int = 5, value: int = 1000, side: int = SIDE, bands: int = 4) -> Image:
+    samples = np.full((bands, side, side), value, dtype=np.uint16)
+    return Image(number, bands, side, side, samples.tobytes())
+
+
+def two_halves() -> Image:
+    samples = np.full((4, SIDE, SIDE), 2500, dtype=np.uint16)
+    samples[0, :, : SIDE // 2] = 9000
+    return Image(9, 4, SIDE, SIDE, samples.tobytes())
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(condition: Any, limit_s: float = 5.0) -> None:
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end_s, "did not happen in time"
+        time.sleep(0.01)
+
+
+def test_two_workers_screen_and_leave_nothing(folder: Path) -> None:
+    before = descriptors()
+    with pool_of(folder, workers=2, cloudy_frac=0.9) as pool:
+        begun_s = time.monotonic()
+        first = pool.submit(two_halves(), job=3, time_ns=77)
+        second = pool.submit(tile(6))
+        assert time.monotonic() - begun_s < 0.2, "submitting must not wait for the start"
+        assert first is not None
+        assert second is not None
+        assert pool.submit(tile(7)) is None, "both workers are taken"
+        one, two = first.wait(), second.wait()
+        assert isinstance(one, Screened), one
+        assert isinstance(two, Screened), two
+        assert one.pid != two.pid
+        product = decode_product(one.product)
+        assert (product.header.tile, product.header.job, product.header.time_ns) == (9, 3, 77)
+        assert product.header.cloud_frac == one.cloud_frac == 0.5
+        assert one.mask == product.mask.tobytes()
+        assert np.array_equal(product.samples()[:, :, SIDE // 2 :], np.full((4, SIDE, SIDE // 2), 2500))
+        again = pool.submit(two_halves(), job=3, time_ns=77)
+        assert again is not None
+        reply = again.wait()
+        assert isinstance(reply, Screened)
+        assert reply.product == one.product
+        pids = pool.pids
+    assert all(gone(pid) for pid in pids)
+    assert descriptors() == before
+    assert pool.stats.done == 3
+    pool.close()
+
+
+def test_poll_and_filenos_as_a_loop_uses_them(folder: Path) -> None:
+    with pool_of(folder) as pool:
+        work = pool.submit(tile())
+        assert work is not None
+        assert work.poll() is None
+        poller = select.poll()
+        for descriptor in work.filenos():
+            poller.register(descriptor, select.POLLIN)
+        while work.poll() is None:
+            assert poller.poll(10_000), "no descriptor became readable"
+        assert isinstance(work.poll(), Screened)
+
+
+def test_killed_from_outside_is_restarted_at_once(folder: Path) -> None:
+    with pool_of(folder, "Picky") as pool:
+        work = pool.submit(tile(value=3))
+        assert work is not None
+        pid = pool.pids[0]
+        poller = select.poll()
+        for descriptor in work.filenos():
+            poller.register(descriptor, select.POLLIN)
+        os.kill(pid, signal.SIGKILL)
+        while (reply := work.poll()) is None:
+            assert poller.poll(10_000), "neither socket nor pidfd told of the death"
+        assert reply == WorkerFailure("died", "ended by signal 9", "")
+        assert work.poll() is reply
+        assert pool.pids[0] != pid
+        following = pool.submit(tile(value=0))
+        assert following is not None
+        assert isinstance(following.wait(), Screened)
+        # Found dead between two jobs: replaced before the next one is handed over.
+        os.kill(pool.pids[0], signal.SIGKILL)
+        wait_until(lambda: gone(pool.pids[0]))
+        following = pool.submit(tile(value=0))
+        assert following is not None
+        assert isinstance(following.wait(), Screened)
+        assert (pool.stats.died, pool.stats.restarts, pool.stats.done) == (2, 2, 2)
+
+
+def test_kill_wins_over_a_reply_that_lies_there_unread(folder: Path) -> None:
+    with pool_of(folder, "Picky") as pool:
+        work = pool.submit(tile(value=0))
+        assert work is not None
+        descriptor = work.filenos()[0]
+        select.select([descriptor], [], [], 10)
+        time.sleep(0.05)
+        work.kill()
+        assert work.poll() == work.wait() == WorkerFailure("died", "killed", "")
+        work.kill()
+        assert pool.stats.died == 1
+        assert os.fstat(descriptor), "stays open until the loop had time to forget it"
+
+
+def test_hang_limit(folder: Path) -> None:
+    with pool_of(folder, "Sleeps", hang_s=0.3) as pool:
+        work = pool.submit(tile())
+        pid = pool.pids[0]
+        assert work is not None
+        reply = work.wait()
+        assert isinstance(reply, WorkerFailure)
+        assert reply.reason == "hung"
+        assert pool.stats.hang_limit_fired == 1
+        wait_until(lambda: gone(pid))
+
+
+@pytest.mark.parametrize(
+    ("app", "kind", "reason", "text"),
+    [
+        ("Leaves", "good", "died", "exit status 7"),
+        ("Raises", "good", "app error", "RuntimeError: no can do"),
+        ("Wrong", "good", "bad output", "class 9"),
+        ("Unstartable", "good", "app error", "start: RuntimeError: no licence"),
+        ("", "nan", "bad output", "are not finite"),
+        ("", "two classes", "bad output", "1 x 2 x 16 x 16, should be 1 x 3 x 16 x 16"),
+    ],
+)
+def test_failures_have_a_reason(folder: Path, app: str, kind: str, reason: str, text: str) -> None:
+    with pool_of(folder, app, kind) as pool:
+        work = pool.submit(tile(value=0))
+        assert work is not None
+        reply = work.wait()
+        assert isinstance(reply, WorkerFailure), reply
+        assert reply.reason == reason
+        assert text in reply.detail
+        assert reply.log == ("going" if app == "Leaves" else "")
+
+
+def test_tile_of_the_wrong_shape(folder: Path) -> None:
+    with pool_of(folder) as pool:
+        for image, text in (
+            (tile(side=8), "tile of 4 x 8 x 8 samples, the model takes 4 x 16 x 16"),
+            (tile(bands=3), "tile of 3 x 16 x 16 samples"),
+            (tile(side=SIDE * 2), "tile of 4 x 32 x 32, the slot takes 4 x 16 x 16"),
+        ):
+            work = pool.submit(image)
+            assert work is not None
+            reply = work.wait()
+            assert isinstance(reply, WorkerFailure)
+            assert reply.reason == "app error"
+            assert text in reply.detail
+        assert pool.stats.restarts == 0
+
+
+def test_gives_up_and_tries_again_after_reset(folder: Path) -> None:
+    with pool_of(folder, "Picky", restarts_max=2) as pool:
+        for _ in range(3):
+            work = pool.submit(tile(value=1))
+            assert work is not None
+            assert isinstance(work.wait(), WorkerFailure)
+        assert pool.given_up
+        assert pool.submit(tile(value=0)) is None
+        pool.reset()
+        work = pool.submit(tile(value=0))
+        assert work is not None
+        assert isinstance(work.wait(), Screened)
+        assert (pool.stats.died, pool.stats.given_up) == (3, 1)
+
+
+def test_unknown_app_and_missing_model(folder: Path) -> None:
+    for config, text in (
+        (PoolConfig(folder / "good.onnx", "payloads.apps.absent:Screen"), "No module named"),
+        (PoolConfig(folder / "good.onnx", "payloads.apps.screen:Absent"), "no attribute 'Absent'"),
+        (PoolConfig(folder / "good.onnx", "payloads.wire:Status"), "no check or run"),
+        (PoolConfig(folder / "good.onnx", ""), "should be like"),
+        (PoolConfig(folder / "absent.onnx"), "run `make setup`"),
+    ):
+        with pytest.raises(SetupError, match=text):
+            WorkerPool(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("{", "should be JSON"),
+        ("{}", "KeyError"),
+        ('{"data": {"dataset_statistics": {"img": [[1], [0]], "band_names": ["blue"]}}}', "one mean and deviation"),
+    ],
+)
+def test_bad_statistics(tmp_path: Path, content: str, text: str) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"")
+    (tmp_path / "m.json").write_text(content)
+    with pytest.raises(SetupError, match=text):
+        WorkerPool(PoolConfig(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_no_orphan_when_the_parent_goes(folder: Path, end: signal.Signals) -> None:
+    """Parent killed outright, or Ctrl-C at the terminal, with a worker that would compute for an hour."""
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(folder)!r})
+        from pathlib import Path
+        from hal.base import Image
+        from payloads.pool import PoolConfig, WorkerPool
+        pool = WorkerPool(PoolConfig(Path({str(folder / "good.onnx")!r}), "strange_apps:Picky", height=16, width=16))
+        pool.start()
+        assert pool.submit(Image(1, 4, 16, 16, bytes(2048))).wait().product
+        work = pool.submit(Image(1, 4, 16, 16, b"\\3\\0" * 1024))
+        print(pool.pids[0], flush=True)
+        work.wait()
+    """
+    named_before = set(os.listdir("/dev/shm"))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        assert not gone(worker)
+        parent.send_signal(end)
+        parent.wait(5)
+    wait_until(lambda: gone(worker))
+    assert set(os.listdir("/dev/shm")) <= named_before
