@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from flight.core.errors import SetupError
+from flight.core.log import FORMS, LEVELS, node_log
 from flight.mission import MISSIONS, load
 from flight.node import build
 from flight.platform_linux import LinuxPlatform
@@ -20,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", type=Path, metavar="DIR",
                         help="folder of what the node keeps (default: out/flight/NAME of the node)")  # fmt: skip
     parser.add_argument("--seed", type=int, help="seed of the node's randomness (default: from the system)")
+    parser.add_argument("--log", choices=FORMS, default="console", help="form of the log (default %(default)s)")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="least level shown (default %(default)s)")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -31,7 +34,7 @@ def execute(args: argparse.Namespace) -> int:
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
     platform = LinuxPlatform(storage, name, args.seed)
     try:
-        node = build(mission, platform)
+        node = build(mission, platform, log=node_log(name, platform.tai_ns, form=args.log, level=args.log_level))
         try:
             links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
             print(f"{name}: boot {node.boot_count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "

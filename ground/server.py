@@ -213,7 +213,10 @@ class GroundServer:
             case "latest":
                 _put(writer, {"done": True, "values": self._latest(request.get("name", ""))})
             case "events":
-                rows = [_event(e.time_ns, e.name, e.severity, e.text) for e in self.station.events]
+                rows = [
+                    _event(e.time_ns, e.name, e.severity, e.text)
+                    for e in sorted(self.station.events, key=lambda e: e.time_ns)
+                ]
                 wanted = request.get("severity", "")
                 chosen = [row for row in rows if wanted in ("", row["severity"])]
                 _put(writer, {"done": True, "events": chosen[-request.get("limit", 50) :]})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.scheduler import ns
+from flight.link.cadu import MARKER
 from flight.link.cfdp import CfdpConfig
 from flight.mission import Mission
 from flight.node import Node, dictionary_of, link_config
@@ -41,6 +42,7 @@ from sim_hw.world import World
 
 _CLOUD = 1
 _REPORT_TILES = 24
+_MODEM_UNITS = 4
 
 
 @dataclass(slots=True)
@@ -97,8 +99,10 @@ class MissionRun:
         self.eclipses = self.world.eclipses(0, self.end_ns)
         random = Random(seed)
         link = mission.links[0]
-        rates = (link.rate_bps, link.uplink_rate_bps)
-        down, up = (ChannelConfig(rate, config.bit_error_rate, config.acquisition_s) for rate in rates)
+        # A shallow modem buffer keeps the way from a report to the ground short.
+        buffer_octets = _MODEM_UNITS * (mission.node.frame_octets + len(MARKER))
+        down = ChannelConfig(link.rate_bps, config.bit_error_rate, config.acquisition_s, buffer_octets)
+        up = ChannelConfig(link.uplink_rate_bps, config.bit_error_rate, config.acquisition_s)
         self.air = Air(self.loop, self.world, down, up, random, self.digest)
         self.air.schedule(self.passes)
         self.imager = SimImager(source, self.world)

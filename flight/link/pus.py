@@ -21,7 +21,7 @@ TM_DATA_OCTETS_MAX = PACKET_OCTETS_MAX - TM_DATA_OFFSET - CRC_OCTETS
 TC_DATA_OCTETS_MAX = PACKET_OCTETS_MAX - TC_DATA_OFFSET - CRC_OCTETS
 
 # The acknowledgement flags of a telecommand (7.4.4.1): reports of success that the sender asks for.
-ACK_ACCEPTANCE, ACK_START, ACK_PROGRESS, ACK_COMPLETION = 0b1000, 0b0100, 0b0010, 0b0001
+ACK_ACCEPTANCE, ACK_START, ACK_PROGRESS, ACK_COMPLETION = 0b0001, 0b0010, 0b0100, 0b1000
 
 
 def _open(raw: bytes | memoryview, name: str, is_command: bool, shortest: int) -> None:
@@ -108,7 +108,7 @@ class PusTm:
 
 @dataclass(frozen=True, slots=True)
 class PusTc:
-    """A telecommand packet (7.4.4). `ack` asks for reports: 8 acceptance, 4 start, 2 progress, 1 completion."""
+    """A telecommand packet (7.4.4). `ack` asks for reports: 1 acceptance, 2 start, 4 progress, 8 completion."""
 
     apid: int
     seq: int

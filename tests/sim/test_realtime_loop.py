@@ -9,7 +9,7 @@ from statistics import median
 from flight.core.scheduler import Scheduler, Task
 from flight.platform_linux import LinuxPlatform
 
-HZ, TICKS = 100, 150
+HZ, TICKS = 100, 100
 PERIOD_NS = 1_000_000_000 // HZ
 
 
@@ -25,11 +25,11 @@ def plain_loop() -> list[int]:
 def test_lateness_at_100_hz_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     platform = LinuxPlatform(tmp_path, "loop")
     scheduler = Scheduler(platform, platform.cpu_ns, lambda task, error: platform.stop())
-    ticks: list[tuple[int, int]] = []
+    ticks: list[int] = []
 
     async def body(task: Task) -> None:
         async for _ in task.every(period_s=1 / HZ, deadline_s=0.005):
-            ticks.append((platform.now_ns(), 0))
+            ticks.append(platform.now_ns())
             if len(ticks) == TICKS:
                 platform.stop()
 
@@ -38,8 +38,8 @@ def test_lateness_at_100_hz_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     scheduler.close()
     platform.close()
     assert len(ticks) == TICKS
-    start = min(t - i * PERIOD_NS for i, (t, _) in enumerate(ticks))
-    late = [t - i * PERIOD_NS - start for i, (t, _) in enumerate(ticks)]
+    start = min(t - i * PERIOD_NS for i, t in enumerate(ticks))
+    late = [t - i * PERIOD_NS - start for i, t in enumerate(ticks)]
     # Gated on the median alone: the tail belongs to whoever else uses the machine.
     assert median(late) < 3 * median(plain_loop()) + 1_000_000
     assert max(late) < 1_000_000_000

@@ -1,0 +1,73 @@
+"""Every Radio: units whole and in order, a bounded buffer, what it hears, and a carrier that comes and goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_units_arrive_whole_and_in_order(radio: Any) -> None:
+    units = [bytes((i,)) * (500 + i) for i in range(20)]
+    waiting = list(units)
+
+    def fill() -> None:
+        while waiting and radio.radio.send(waiting[0]):
+            del waiting[0]
+
+    radio.radio.on_event(fill)
+    fill()
+    assert waiting, "the buffer takes everything: it is not bounded"
+    assert radio.bench.until(lambda: sum(map(len, radio.far.received)) >= sum(map(len, units)), 5.0)
+    assert b"".join(radio.far.received) == b"".join(units)
+
+
+def test_sending_takes_the_time_that_the_rate_says(radio: Any) -> None:
+    unit, count = bytes(1000), 40
+    platform, sent = radio.bench.platform, 0
+
+    def fill() -> None:
+        nonlocal sent
+        while sent < count and radio.radio.send(unit):
+            sent += 1
+
+    radio.radio.on_event(fill)
+    start_ns = platform.now_ns()
+    fill()
+    assert radio.bench.until(lambda: sum(map(len, radio.far.received)) >= 1000 * count, 10.0)
+    took_s = (platform.now_ns() - start_ns) / 1e9
+    due_s = 8000 * (count - 1) / radio.rate_bps
+    assert due_s - 0.06 < took_s < 3 * due_s + 0.2
+
+
+def test_it_hears_what_is_sent_to_it(radio: Any) -> None:
+    events: list[int] = []
+    radio.radio.on_event(lambda: events.append(1))
+    assert radio.radio.receive() is None
+    for octets in (b"first cltu", b"second"):
+        radio.far.send(octets)
+    heard: list[bytes] = []
+
+    def all_heard() -> bool:
+        while (octets := radio.radio.receive()) is not None:
+            heard.append(octets)
+        return b"".join(heard) == b"first cltusecond"
+
+    assert radio.bench.until(all_heard, 2.0)
+    assert events
+
+
+def test_the_carrier_goes_and_comes_back(radio: Any) -> None:
+    events: list[int] = []
+    radio.radio.on_event(lambda: events.append(1))
+    assert radio.radio.carrier()
+    radio.far.leave()
+
+    def lost() -> bool:
+        radio.radio.send(b"is there anybody")
+        return not radio.radio.carrier()
+
+    assert radio.bench.until(lost, 2.0)
+    assert events
+    count = len(events)
+    radio.far.come_back()
+    assert radio.bench.until(radio.radio.carrier, 3.0)
+    assert len(events) > count

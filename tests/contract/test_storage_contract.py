@@ -1,0 +1,123 @@
+"""Every Storage: what is read after what was written, in this process and after a reboot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flight.core.errors import StorageError
+
+
+def commit(bench: Any) -> None:
+    future = bench.platform.storage.sync()
+    assert bench.until(lambda: future.done, 5.0)
+    future.result()
+
+
+def test_reads_see_writes_at_once(bench: Any) -> None:
+    storage = bench.platform.storage
+    assert storage.names() == []
+    assert storage.read("log") is None
+    storage.append("log", b"one ")
+    storage.append("log", b"two")
+    storage.replace("state", b"first")
+    assert storage.read("log") == b"one two" and storage.read("state") == b"first"
+    storage.replace("state", b"")
+    storage.append("state", b"tail")
+    assert storage.read("state") == b"tail"
+    storage.replace("log", b"new")
+    storage.append("log", b"!")
+    assert storage.read("log") == b"new!" and storage.names() == ["log", "state"]
+    storage.delete("log")
+    storage.delete("never-there")
+    assert storage.read("log") is None and storage.names() == ["state"]
+    storage.append("log", b"again")
+    assert storage.read("log") == b"again"
+
+
+def test_what_was_synced_is_there_after_a_reboot(bench: Any) -> None:
+    storage = bench.platform.storage
+    storage.append("log", bytes(range(256)))
+    storage.replace("state", b"first")
+    commit(bench)
+    storage.replace("state", b"second")
+    storage.append("log", b"tail")
+    storage.append("gone", b"x")
+    storage.delete("gone")
+    commit(bench)
+    bench.reboot()
+    storage = bench.platform.storage
+    assert storage.names() == ["log", "state"]
+    assert storage.read("log") == bytes(range(256)) + b"tail" and storage.read("state") == b"second"
+    storage.append("log", b"after")
+    assert storage.read("log") == bytes(range(256)) + b"tailafter"
+
+
+def test_writes_during_a_commit_belong_to_the_next(bench: Any) -> None:
+    storage = bench.platform.storage
+    storage.replace("state", b"1")
+    first = storage.sync()
+    bench.until(lambda: False, 0.0)  # the commit has begun
+    storage.replace("state", b"2")
+    storage.append("state", b"3")
+    storage.delete("other")
+    second = storage.sync()
+    assert bench.until(lambda: first.done and second.done, 5.0)
+    first.result(), second.result()
+    assert storage.read("state") == b"23"
+    bench.reboot()
+    assert bench.platform.storage.read("state") == b"23"
+
+
+def test_sync_with_nothing_to_do_is_done_soon(bench: Any) -> None:
+    future = bench.platform.storage.sync()
+    assert bench.until(lambda: future.done, 1.0)
+    assert future.result() is None
+
+
+def test_a_bad_name_is_refused(bench: Any) -> None:
+    for name in ("", "a/b", "../up", "Upper", "sp ace"):
+        with pytest.raises(StorageError):
+            bench.platform.storage.append(name, b"x")
+
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["append", "replace", "delete", "sync", "wait", "reboot"]),
+        st.sampled_from(["a", "b", "log.0"]),
+        st.binary(max_size=20),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations)
+def test_any_sequence_equals_a_dictionary(bench: Any, steps: list[tuple[str, str, bytes]]) -> None:
+    for name in bench.platform.storage.names():
+        bench.platform.storage.delete(name)
+    model: dict[str, bytes] = {}
+    for act, name, octets in steps:
+        storage = bench.platform.storage
+        if act == "append":
+            storage.append(name, octets)
+            model[name] = model.get(name, b"") + octets
+        elif act == "replace":
+            storage.replace(name, octets)
+            model[name] = octets
+        elif act == "delete":
+            storage.delete(name)
+            model.pop(name, None)
+        elif act == "sync":
+            storage.sync()
+            bench.until(lambda: False, 0.0)
+        else:
+            commit(bench)
+            if act == "reboot":
+                bench.reboot()
+        storage = bench.platform.storage
+        assert storage.names() == sorted(model)
+        assert {n: storage.read(n) for n in model} == model

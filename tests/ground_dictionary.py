@@ -1,0 +1,91 @@
+"""A small dictionary for the ground's tests: every kind of packet, command and field once."""
+
+from __future__ import annotations
+
+from flight.dictionary import (
+    Command,
+    Declarations,
+    Dictionary,
+    EventDefinition,
+    Report,
+    Setting,
+    Structure,
+    collect,
+)
+from flight.fields import Field, Limits
+
+_REQUEST = (Field("request_apid_word", "u16"), Field("request_seq_word", "u16"))
+_FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))
+MODES = ("safe", "idle", "nominal")
+
+NODE = Declarations(
+    structures=(
+        Structure(1, 1, "power", 5.0, (
+            Field("soc", "f32", "frac", limits=Limits((0.4, 1.0), (0.25, 1.0))),
+            Field("bus", "f64", "V"),
+            Field("mode", "u8", labels=MODES),
+            Field("battery", "i16", "mA"),
+        )),
+        Structure(1, 2, "health", 10.0, (
+            Field("uptime", "u64", "s"), Field("name", "str"), Field("late", "u32"), Field("offset", "i64", "ns"),
+            Field("board", "f32", "degC", limits=Limits(yellow=(-10.0, 60.0))),
+        )),
+        Structure(1, 3, "empty", 0.0, ()),
+    ),
+    events=(
+        EventDefinition(1, 1, "booted", "info", "node {name} booted", (Field("name", "str"),)),
+        EventDefinition(1, 2, "mode_changed", "low", "mode {mode}", (Field("mode", "u8", labels=MODES),)),
+        EventDefinition(1, 3, "battery_low", "high", "charge {soc:.0%}", (Field("soc", "f32"),)),
+    ),
+    reports=(
+        Report(1, 1, 1, "accepted", _REQUEST),
+        Report(1, 1, 2, "acceptance_failed", _FAILURE),
+        Report(1, 1, 3, "started", _REQUEST),
+        Report(1, 1, 4, "start_failed", _FAILURE),
+        Report(1, 1, 7, "completed", _REQUEST),
+        Report(1, 1, 8, "completion_failed", _FAILURE),
+        Report(1, 17, 2, "pong"),
+        Report(1, 20, 2, "parameter_value", (Field("parameter", "u16"), Field("value", "f64"))),
+    ),
+    commands=(
+        Command("ping", 1, 17, 1, "are you there"),
+        Command("set_hk_period", 1, 3, 31, "how often", (
+            Field("structure", "u16"), Field("period_s", "f32", "s", minimum=0.0, maximum=3600.0),
+        )),
+        Command("report_parameter", 1, 20, 1, "read a parameter", (Field("parameter", "u16"),)),
+        Command("set_parameter", 1, 20, 3, "write a parameter", (Field("parameter", "u16"), Field("value", "f64"))),
+        Command("set_power_mode", 1, 8, 1, "power mode", (Field("mode", "u8", labels=MODES),), function=1),
+        Command("payload_power", 1, 8, 1, "on or off", (Field("state", "u8", labels=("off", "on")),), function=2),
+        Command("say", 1, 8, 1, "a text", (Field("text", "str"), Field("times", "u8", default=1)), function=3),
+    ),
+    settings=(Setting(7, "soc_min", "frac", 0.3, 0.1, 0.9, "least charge for work"),),
+    failures={1: "unknown command", 2: "argument out of range", 3: "not now"},
+)  # fmt: skip
+PAYLOAD = Declarations(
+    reports=(
+        Report(2, 1, 1, "payload_accepted", _REQUEST),
+        Report(2, 1, 2, "payload_acceptance_failed", _FAILURE),
+        Report(2, 1, 7, "payload_completed", _REQUEST),
+        Report(2, 128, 6, "job_status", (
+            Field("job", "u32"), Field("state", "u8", labels=("queued", "running")), Field("why", "str"),
+        )),
+    ),
+    commands=(
+        Command("submit_job", 2, 128, 1, "screen tiles", (
+            Field("tiles", "u16", minimum=1, maximum=50), Field("priority", "u8", maximum=7, default=3),
+            Field("deadline_s", "f32", "s", minimum=1, default=600.0),
+        )),
+        Command("cancel_job", 2, 128, 3, "forget a job", (Field("job", "u32"),)),
+        Command("list_jobs", 2, 128, 5, "every job"),
+    ),
+)  # fmt: skip
+
+
+def make() -> Dictionary:
+    return collect(
+        [NODE, PAYLOAD],
+        mission="test",
+        spacecraft_id=0x1AB,
+        version="0.1.0",
+        apids={"node": 1, "app": 2, "files": 3},
+    )

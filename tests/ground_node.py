@@ -1,0 +1,109 @@
+"""A small node for the ground's tests: the real link end, and telecommands served by the test dictionary."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from flight.link.cfdp import CfdpSender
+from flight.link.pus import ACK_START, PusTc, PusTm
+from flight.link.space_packet import SpacePacket
+from flight.link.stack import FlightLink, LinkConfig
+from tests.ground_dictionary import make
+
+S = 10**9
+EPOCH_NS = 2_152_000_000 * S
+LIGHT_NS = 5_000_000
+FRAME_NS = S // 4
+
+
+class Clock(Protocol):
+    def now_ns(self) -> int: ...
+    def call_at(self, t_ns: int, call: Callable[[], None]) -> object: ...
+
+
+class Antenna(Protocol):
+    def receive(self, octets: bytes) -> None: ...
+
+
+class LittleNode:
+    """Heard during `passes` (seconds). Commands in `mute` are received and never answered."""
+
+    def __init__(self, loop: Clock, passes: list[tuple[float, float]]) -> None:
+        self.loop, self.passes = loop, passes
+        self.link = FlightLink(LinkConfig())
+        self.dictionary = make()
+        self.operator: Antenna | None = None
+        self.jobs: list[int] = []
+        self.value = 0.3
+        self.done: list[str] = []
+        self.mute: set[str] = set()
+        self.seq = 0
+        loop.call_at(0, self._frame)
+
+    @property
+    def heard(self) -> bool:
+        return any(a <= self.loop.now_ns() / S < b for a, b in self.passes)
+
+    def _frame(self) -> None:
+        if self.heard and self.operator is not None:
+            unit, operator = self.link.next_unit(), self.operator
+            self.loop.call_at(self.loop.now_ns() + LIGHT_NS, lambda: operator.receive(unit))
+        self.loop.call_at(self.loop.now_ns() + FRAME_NS, self._frame)
+
+    def transmit(self, cltu: bytes) -> None:
+        if self.heard:
+            self.loop.call_at(self.loop.now_ns() + LIGHT_NS, lambda: self._uplink(cltu))
+
+    def _uplink(self, cltu: bytes) -> None:
+        for packet in self.link.on_uplink(cltu, self.loop.now_ns()):
+            self._command(PusTc.decode(packet))
+
+    def tm(self, apid: int, service: int, subtype: int, data: bytes = b"", vcid: int = 0) -> None:
+        self.seq = (self.seq + 1) % 16384
+        octets = PusTm(apid, self.seq, service, subtype, data, EPOCH_NS + self.loop.now_ns()).encode()
+        assert self.link.queue(vcid, octets)
+
+    def file(self, name: str, data: bytes, drop: int = -1) -> None:
+        sender = CfdpSender(1, 2, len(name), name, data, 500)
+        for index in range(sender.pdus):
+            pdu = sender.next_pdu()
+            assert pdu is not None
+            if index != drop:
+                assert self.link.queue(2, SpacePacket(3, index, pdu).encode())
+
+    def _command(self, tc: PusTc) -> None:
+        kind = (tc.apid, tc.service, tc.subtype)
+        served = [c for c in self.dictionary.commands if (c.apid, c.service, c.subtype) == kind]
+        if tc.service == 8:
+            served = [c for c in served if c.function == int.from_bytes(tc.data[:2], "big")]
+        command = served[0]
+        values = command.layout.decode(tc.data[2:] if tc.service == 8 else tc.data)
+        if command.name in self.mute:
+            return
+        request = tc.request_id.encode()
+        if command.name == "set_parameter" and not 0.1 <= float(values[1]) <= 0.9:
+            self.tm(tc.apid, 1, 2, request + b"\x00\x02\x00")
+            return
+        self.tm(tc.apid, 1, 1, request)
+        if tc.ack & ACK_START and tc.apid == 1:
+            self.tm(tc.apid, 1, 3, request)
+        self.done.append(command.name)
+        self._effect(command.name, values)
+        self.tm(tc.apid, 1, 7, request)
+
+    def _effect(self, name: str, values: tuple[Any, ...]) -> None:
+        if name == "ping":
+            self.tm(1, 17, 2)
+        elif name == "set_parameter":
+            self.value = values[1]
+        elif name == "report_parameter":
+            self.tm(1, 20, 2, struct.pack(">Hd", values[0], self.value))
+        elif name == "submit_job":
+            self.jobs.append(len(self.jobs) + 1)
+        elif name == "cancel_job":
+            self.jobs.remove(values[0])
+        elif name == "list_jobs":
+            for job in self.jobs:
+                self.tm(2, 128, 6, job.to_bytes(4, "big") + b"\x00\x00")

@@ -1,0 +1,257 @@
+"""The serial board driver against a line that is missing, silent, garbled, unplugged, taken, or says no."""
+
+from __future__ import annotations
+
+import os
+import time
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flight.platform_linux import LinuxPlatform
+from hal.base import HalError
+from hal.board_wire import BoardFrame, BoardReceiver, Kind
+from hal.serial_board import STALE_NS, SerialBoard, open_eps, open_governor, open_heater, open_thermometer
+from sim_hw.board_server import BoardServer, WorldBoard
+from sim_hw.world import World, WorldConfig
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LinuxPlatform]:
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    yield platform
+    platform.close()
+
+
+class Line:
+    """The far end of a pseudo-terminal, served from the node's own loop so that no thread is needed."""
+
+    def __init__(self, host: LinuxPlatform, link: Path) -> None:
+        self._host, self.link = host, link
+        self.server = BoardServer(WorldBoard(World(WorldConfig())))
+        self.answer: Callable[[bytes], bytes] = self.server.feed
+        self.seen: list[bytes] = []
+        self.plug()
+
+    def plug(self) -> None:
+        self.fileno, self._far = os.openpty()
+        tty.setraw(self._far)
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(os.ttyname(self._far))
+        self._host.watch(self.fileno, self._on_octets)
+
+    def _on_octets(self) -> None:
+        octets = os.read(self.fileno, 4096)
+        self.seen.append(octets)
+        answer = self.answer(octets)
+        if answer:
+            os.write(self.fileno, answer)
+
+    def unplug(self) -> None:
+        self._host.unwatch(self.fileno)
+        os.close(self.fileno)
+        os.close(self._far)
+
+
+@pytest.fixture
+def line(host: LinuxPlatform, tmp_path: Path) -> Iterator[Line]:
+    made = Line(host, tmp_path / "board")
+    yield made
+    made.unplug()
+
+
+def until(host: LinuxPlatform, done: Callable[[], bool], timeout_s: float = 3.0) -> bool:
+    end = time.monotonic() + timeout_s
+
+    def look() -> None:
+        if done() or time.monotonic() > end:
+            host.stop()
+        else:
+            host.call_at(host.now_ns() + 5 * MS, look)
+
+    look()
+    host.run()
+    return done()
+
+
+def reads(eps) -> bool:
+    try:
+        eps.read()
+    except HalError:
+        return False
+    return True
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's waits, shortened: the logic is the same."""
+    monkeypatch.setattr("hal.serial_board.STALE_NS", 300 * MS)
+    monkeypatch.setattr("hal.serial_board.REOPEN_NS", 50 * MS)
+    monkeypatch.setattr("hal.serial_board.ANSWER_NS", 60 * MS)
+    monkeypatch.setattr("hal.serial_board.POLL_NS", 20 * MS)
+    monkeypatch.setattr("hal.serial_board.GREETING_S", 0.02)
+
+
+def test_stale_is_three_seconds() -> None:
+    assert STALE_NS == 3_000 * MS
+
+
+def test_missing_and_foreign_devices(host: LinuxPlatform, tmp_path: Path) -> None:
+    with pytest.raises(HalError, match=r"nowhere: no such device; is it plugged in"):
+        open_eps(str(tmp_path / "nowhere"), host)
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    with pytest.raises(HalError, match=r"plain: "):
+        open_eps(str(plain), host)
+
+
+@pytest.mark.parametrize("address", ["", "/dev/x?speed=3", "/dev/x?baud=fast"])
+def test_bad_addresses(host: LinuxPlatform, address: str) -> None:
+    with pytest.raises(HalError, match="should be PATH"):
+        open_eps(address, host)
+    with pytest.raises(HalError, match="should be PATH"):
+        open_thermometer(address, host)
+
+
+def test_devices_of_one_path_share_a_line_and_names_are_checked(eager, host: LinuxPlatform, line: Line) -> None:
+    path = str(line.link)
+    eps = open_eps(path, host)
+    assert until(host, lambda: reads(eps))
+    assert open_thermometer(path + ":radiator", host).board is eps.board is open_governor(path, host).board
+    with pytest.raises(HalError, match="no sensor 'attic', has board, radiator"):
+        open_thermometer(path + ":attic", host)
+    with pytest.raises(HalError, match="no heater 'attic', has heater"):
+        open_heater(path + ":attic", host)
+    with pytest.raises(HalError, match="no switch 'warp', has payload, radio"):
+        eps.set_switch("warp", True)
+    with pytest.raises(HalError, match="opened with 115200 and 9600 baud"):
+        open_eps(path + "?baud=9600", host)
+
+
+def test_a_port_in_use_is_refused(eager, host: LinuxPlatform, line: Line, tmp_path: Path) -> None:
+    open_eps(str(line.link), host)
+    other = LinuxPlatform(tmp_path / "other", "other")
+    with pytest.raises(HalError, match="another program uses it"):
+        open_eps(str(line.link), other)
+    other.close()
+
+
+def test_a_silent_board_is_no_error_at_boot_but_at_reading(eager, host: LinuxPlatform, line: Line) -> None:
+    line.answer = lambda octets: b""
+    eps = open_eps(str(line.link), host)
+    with pytest.raises(HalError, match=r"no answer yet \(is it powered, and the baud rate right\?\)"):
+        eps.read()
+    with pytest.raises(HalError, match="no answer yet"):
+        eps.set_switch("payload", True)
+    assert until(host, lambda: eps.board.counters.timeouts > 2)
+    line.answer = line.server.feed
+    assert until(host, lambda: reads(eps))
+
+
+def test_garbage_and_recovery(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    assert until(host, lambda: reads(eps))
+    line.answer = lambda octets: bytes(range(256)) + octets + b"\0garbled\0"  # also an echo of the request
+    assert until(host, lambda: not reads(eps))
+    with pytest.raises(HalError, match=r"no answer for [0-9.]+ s \(\d+ pieces of garbage\)"):
+        eps.read()
+    assert eps.board.garbage > 0 and eps.board.counters.unexpected > 0
+    line.answer = line.server.feed
+    assert until(host, lambda: reads(eps))
+
+
+def test_unplugged_and_plugged_in_again(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    sensor = open_thermometer(f"{line.link}:board", host)
+    assert until(host, lambda: reads(eps))
+    line.unplug()
+    assert until(host, lambda: not reads(eps))
+    with pytest.raises(HalError, match="the device is gone"):
+        sensor.read_c()
+    line.plug()
+    assert until(host, lambda: reads(eps))
+    assert sensor.read_c() > -50
+    assert eps.board.counters.lost == eps.board.counters.reopened == 1
+
+
+def lossy(line: Line, kind: Kind, lose: int) -> Callable[[bytes], bytes]:
+    """Answers, but for the first `lose` requests of `kind`."""
+    receiver, lost = BoardReceiver(), [0]
+
+    def answer(octets: bytes) -> bytes:
+        for frame in receiver.feed(octets):
+            if frame.kind is kind and lost[0] < lose:
+                lost[0] += 1
+                return b""
+        return line.server.feed(octets)
+
+    return answer
+
+
+def test_an_order_is_repeated_until_confirmed(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    assert until(host, lambda: reads(eps))
+    line.answer = lossy(line, Kind.SWITCH, 2)
+    eps.set_switch("payload", True)
+    assert until(host, lambda: line.server.model.switched_on("payload"))
+    assert until(host, lambda: not eps.board._orders)
+    assert reads(eps)
+
+
+def test_an_order_never_confirmed_is_said_once(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    assert until(host, lambda: reads(eps))
+    line.answer = lossy(line, Kind.SWITCH, 99)
+    eps.set_switch("payload", True)
+    assert until(host, lambda: bool(eps.board._faults))
+    with pytest.raises(HalError, match="switch payload: not confirmed after 3 tries"):
+        eps.read()
+    assert reads(eps)
+
+
+def test_an_order_the_board_refuses(eager, host: LinuxPlatform, line: Line) -> None:
+    def answer(octets: bytes) -> bytes:
+        frames = BoardReceiver().feed(octets)
+        if frames and frames[0].kind in (Kind.HEATER, Kind.LIMIT):
+            return BoardFrame(frames[0].kind, frames[0].seq, b"\2", is_answer=True).encode()
+        return line.server.feed(octets)
+
+    line.answer = answer
+    heater, governor = open_heater(f"{line.link}:heater", host), open_governor(str(line.link), host)
+    board: SerialBoard = heater.board
+    assert until(host, lambda: board._status is not None)
+    heater.set_on(True)
+    governor.set_limit_w(3.0)
+    assert until(host, lambda: board.counters.refused == 2)
+    with pytest.raises(HalError, match="heater heater: refused by the board"):
+        heater.set_on(True)
+    with pytest.raises(HalError, match="limit payload: refused by the board"):
+        governor.set_limit_w(3.0)
+
+
+def test_orders_for_one_target_do_not_pile_up(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    assert until(host, lambda: reads(eps))
+    for i in range(1000):
+        eps.set_switch("payload", i % 2 == 0)
+    assert len(eps.board._orders) == 1
+    assert until(host, lambda: not eps.board._orders)
+    assert not line.server.model.switched_on("payload")
+
+
+def test_the_server_ignores_what_is_no_request() -> None:
+    server = BoardServer(WorldBoard(World(WorldConfig())))
+    for frame in (
+        BoardFrame(Kind.STATUS, 1, b"", is_answer=True),
+        BoardFrame(Kind.SWITCH, 1, b""),
+        BoardFrame(Kind.SWITCH, 1, b"\0\7"),
+        BoardFrame(Kind.LIMIT, 1, b"\xff\xff\xff\xff"),
+    ):
+        assert server.feed(frame.encode()) == b""
+    assert server.ignored == 4
+    [unknown] = BoardReceiver().feed(server.feed(BoardFrame(Kind.SWITCH, 9, b"\x09\x01").encode()))
+    assert unknown == BoardFrame(Kind.SWITCH, 9, b"\1", is_answer=True)

@@ -1,0 +1,135 @@
+"""The UDP radio: addresses, taken ports, an absent ground, floods and datagrams that are too long."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flight.platform_linux import LinuxPlatform
+from hal.base import HalError
+from hal.udp_radio import RECEIVE_UNITS, TRANSMIT_UNITS, UNIT_OCTETS_MAX, open_radio
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LinuxPlatform]:
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    yield platform
+    platform.close()
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[socket.socket, int, int]]:
+    """The ground's socket, its port, and a port that is free for the node."""
+    ground, node = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    ground.bind(("127.0.0.1", 0))
+    node.bind(("127.0.0.1", 0))
+    up = node.getsockname()[1]
+    node.close()
+    yield ground, ground.getsockname()[1], up
+    ground.close()
+
+
+def until(host: LinuxPlatform, done: Callable[[], bool], timeout_s: float = 3.0) -> bool:
+    end = time.monotonic() + timeout_s
+
+    def look() -> None:
+        if done() or time.monotonic() > end:
+            host.stop()
+        else:
+            host.call_at(host.now_ns() + 2 * MS, look)
+
+    look()
+    host.run()
+    return done()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "127.0.0.1", "127.0.0.1:1", "127.0.0.1:0:2", "127.0.0.1:1:70000", ":1:2", "h:1:x", "127.0.0.1:1:2?rate_bps=0",
+     "127.0.0.1:1:2?speed=3"],
+)  # fmt: skip
+def test_bad_addresses(host: LinuxPlatform, address: str) -> None:
+    with pytest.raises(HalError, match="should be HOST:TMPORT:TCPORT"):
+        open_radio(address, host, 1000)
+
+
+def test_an_unknown_host(host: LinuxPlatform) -> None:
+    with pytest.raises(HalError, match=r"host 'no\.such\.host\.invalid' is not known"):
+        open_radio("no.such.host.invalid:1:2", host, 1000)
+
+
+def test_a_taken_port_is_named_with_the_remedy(host: LinuxPlatform, ports) -> None:
+    _, down, up = ports
+    first = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    with pytest.raises(HalError, match=rf"UDP port {up} on 127.0.0.1: another program listens there; end it .*{up}"):
+        open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    first.close()
+    open_radio(f"127.0.0.1:{down}:{up}", host, 1000).close()
+
+
+def test_nothing_is_lost_on_an_absent_ground(host: LinuxPlatform, ports, monkeypatch) -> None:
+    monkeypatch.setattr("hal.udp_radio.RETRY_NS", 150 * MS)
+    ground, down, up = ports
+    ground.close()
+    radio = open_radio(f"127.0.0.1:{down}:{up}?rate_bps=10000000", host, 1000)
+    assert radio.carrier()
+    sent = 0
+
+    def fill() -> None:
+        nonlocal sent
+        while sent < 10 and radio.send(b"%d" % sent):
+            sent += 1
+
+    radio.on_event(fill)
+    fill()
+    assert until(host, lambda: not radio.carrier())
+    assert sent <= TRANSMIT_UNITS + 1 and radio.counters.sent == 0
+    states: list[bool] = []
+    until(host, lambda: states.append(radio.carrier()) or False, 0.2)  # a probe goes out meanwhile, and is refused
+    assert not any(states)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+        back.bind(("127.0.0.1", down))
+        back.setblocking(False)
+        assert until(host, lambda: sent == 10 and radio.counters.sent == 10)
+        assert [back.recv(99) for _ in range(10)] == [b"%d" % i for i in range(10)]
+    assert radio.counters.carrier_lost == 1
+    radio.close()
+
+
+def test_being_heard_brings_the_carrier_back_at_once(host: LinuxPlatform, ports) -> None:
+    ground, down, up = ports
+    ground.close()
+    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 10_000_000)
+    radio.send(b"x")
+    assert until(host, lambda: not radio.carrier())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+        back.bind(("127.0.0.1", down))
+        start = time.monotonic()
+        back.sendto(b"hello", ("127.0.0.1", up))
+        assert until(host, radio.carrier)
+        assert time.monotonic() - start < 0.5
+        back.settimeout(1)
+        assert until(host, lambda: radio.counters.sent == 1) and back.recv(9) == b"x"
+    radio.close()
+
+
+def test_floods_and_long_datagrams_are_bounded_and_counted(host: LinuxPlatform, ports) -> None:
+    ground, down, up = ports
+    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    for octets in (b"", bytes(UNIT_OCTETS_MAX + 1), bytes(UNIT_OCTETS_MAX), *[b"x"] * (RECEIVE_UNITS + 9)):
+        ground.sendto(octets, ("127.0.0.1", up))
+    assert until(host, lambda: radio.counters.overflow == 10)
+    assert radio.counters.oversize == 1 and radio.counters.received == RECEIVE_UNITS
+    assert len(radio.receive()) == UNIT_OCTETS_MAX
+    for unit in (b"", bytes(UNIT_OCTETS_MAX + 1)):
+        with pytest.raises(HalError, match="a datagram carries 1 to"):
+            radio.send(unit)
+    accepted = sum(radio.send(b"x" * 100) for _ in range(50))
+    assert accepted == TRANSMIT_UNITS and radio.counters.no_room == 50 - TRANSMIT_UNITS
+    radio.close()

@@ -1,0 +1,97 @@
+"""The XTCE document: valid by the schema, and read by other people's code to the same values."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from flight.fields import Value
+from flight.link.pus import PusTm
+from flight.link.space_packet import SpacePacket, idle_packet
+from ground.decoder import Decoder
+from ground.xtce import ROOT_CONTAINER, TIME_PARAMETER, parameter_name, xtce_document
+from tests.ground_dictionary import make
+
+SCHEMA = Path(__file__).parents[2] / "../shared/vectors/space_packet_parser/SpaceSystem.xsd"
+T0_NS = 2_152_000_000_500_000_000
+
+
+@pytest.fixture(scope="module")
+def definition(tmp_path_factory):
+    parser = pytest.importorskip("space_packet_parser")
+    path = tmp_path_factory.mktemp("xtce") / "dictionary.xml"
+    path.write_text(xtce_document(make()))
+    return parser.load_xtce(path)
+
+
+def read(definition, octets):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return definition.parse_bytes(octets, root_container_name=ROOT_CONTAINER)
+
+
+def test_validates_against_the_schema():
+    if not SCHEMA.exists():
+        pytest.skip("the XTCE schema is not on this machine (../shared/vectors)")
+    xmlschema = pytest.importorskip("xmlschema")
+    xmlschema.XMLSchema(str(SCHEMA), allow="local").validate(xtce_document(make()))
+
+
+def values(container: str, fields, seed: int) -> dict[str, Value]:
+    made: dict[str, Value] = {}
+    for index, one in enumerate(fields):
+        if one.type == "str":
+            made[one.name] = ["", "abc", "µ-Grad"][seed % 3]
+        elif one.labels:
+            made[one.name] = seed % len(one.labels)
+        elif one.type[0] == "f":
+            made[one.name] = 0.25 * seed - index
+        else:
+            made[one.name] = seed + index if one.type[0] == "u" else -seed - index
+    return made
+
+
+def packets():
+    dictionary = make()
+    for seq in range(4):
+        seed = seq
+        for s in dictionary.structures:
+            v = values(s.name, s.fields, seed)
+            yield s, v, PusTm(s.apid, seq, 3, 25, s.sid.to_bytes(2, "big") + s.layout.encode([*v.values()]), T0_NS)
+        for e in dictionary.events:
+            v = values(e.name, e.fields, seed)
+            data = e.number.to_bytes(2, "big") + e.layout.encode([*v.values()])
+            yield e, v, PusTm(e.apid, seq, 5, e.subtype, data, T0_NS)
+        for r in dictionary.reports:
+            v = values(r.name, r.fields, seed)
+            yield r, v, PusTm(r.apid, seq, r.service, r.subtype, r.layout.encode([*v.values()]), T0_NS)
+
+
+def test_space_packet_parser_reads_what_our_decoder_reads(definition):
+    decoder = Decoder(make())
+    for declared, _, packet in packets():
+        octets = packet.encode()
+        ours, theirs = decoder.decode(octets), read(definition, octets)
+        assert ours.name == declared.name
+        for one in declared.fields:
+            got = theirs[parameter_name(declared.name, one.name)]
+            assert got == ours.values[one.name]
+            assert type(ours.values[one.name])(got) == ours.values[one.name]
+        assert int(theirs[TIME_PARAMETER].raw_value) == ours.time_ns * 65536 // 10**9
+        assert ours.time_ns == T0_NS
+
+
+def test_idle_and_cfdp_packets_are_read_to_their_end(definition):
+    assert bytes(read(definition, idle_packet(40))["IDLE_DATA"]) == idle_packet(40)[6:]
+    assert bytes(read(definition, SpacePacket(3, 1, b"pdu").encode())["CFDP_PDU"]) == b"pdu"
+
+
+def test_pong_is_no_verification(definition):
+    octets = PusTm(1, 0, 17, 2, b"", T0_NS).encode()
+    assert "VERIFICATION_SUBTYPE" not in read(definition, octets)
+
+
+def test_same_dictionary_same_text():
+    assert xtce_document(make()) == xtce_document(make())

@@ -1,0 +1,316 @@
+"""The Linux platform: loop, signals, replies of other processes, and what its storage refuses."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from flight.core.errors import StorageError
+from flight.core.future import Future
+from flight.platform_linux import CALLS_PER_ROUND, CANCELLED_KEPT, TAI_OFFSET_NS, LinuxPlatform
+from flight.storage_linux import CHANGES_MAX, OPEN_FILES_MAX
+from flight.timerfd import TimerFd
+from hal.base import HalError
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[LinuxPlatform]:
+    made = LinuxPlatform(tmp_path / "store", "unit", seed=1)
+    yield made
+    made.close()
+
+
+def run_for(platform: LinuxPlatform, ms: float) -> None:
+    platform.call_at(platform.now_ns() + int(ms * MS), platform.stop)
+    platform.run()
+
+
+def run_until_done(platform: LinuxPlatform, future: Future[None]) -> None:
+    future.add_callback(lambda _: platform.stop())
+    guard = platform.call_at(platform.now_ns() + 5_000 * MS, platform.stop)
+    if not future.done:
+        platform.run()
+    guard.cancel()
+    assert future.done, "not within 5 s"
+    future.result()
+
+
+# the loop
+
+
+def test_timerfd_counts_expiries_and_disarms() -> None:
+    timer = TimerFd()
+    assert timer.read() == 0
+    timer.set(time.monotonic_ns() - 1)
+    assert timer.read() == 1
+    timer.set(0)  # the distant past, not "disarm"
+    assert timer.read() == 1
+    timer.set(time.monotonic_ns() + 1_000 * MS)
+    timer.set(None)
+    assert timer.read() == 0
+    timer.close()
+
+
+def test_a_flood_of_due_calls_does_not_starve_a_descriptor(platform: LinuxPlatform) -> None:
+    reader, writer = os.pipe()
+    made = 0
+
+    def again() -> None:
+        nonlocal made
+        made += 1
+        platform.call_at(0, again)
+
+    platform.watch(reader, platform.stop)
+    os.write(writer, b"x")
+    platform.call_at(0, again)
+    platform.run()
+    assert made <= 3 * CALLS_PER_ROUND
+    platform.unwatch(reader)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_cancelled_calls_do_not_pile_up(platform: LinuxPlatform) -> None:
+    for _ in range(50 * CANCELLED_KEPT):
+        platform.call_at(platform.now_ns() + 10**12, platform.stop).cancel()
+    assert len(platform._heap) <= 2 * CANCELLED_KEPT
+
+
+def test_cancel_after_the_call_is_harmless(platform: LinuxPlatform) -> None:
+    timer = platform.call_at(0, lambda: None)
+    run_for(platform, 1)
+    timer.cancel()
+    run_for(platform, 1)
+
+
+def test_watching_what_cannot_be_watched(platform: LinuxPlatform, tmp_path: Path) -> None:
+    with (tmp_path / "plain").open("wb") as file, pytest.raises(HalError, match="cannot be watched"):
+        platform.watch(file.fileno(), platform.stop)
+    platform.unwatch(12345)
+
+
+def test_clocks(platform: LinuxPlatform) -> None:
+    # 2026-03-20T09:35:00Z is 1,773,999,300 s after 1970 and 2,152,690,537 s of TAI after 1958.
+    assert 1_773_999_300 * 10**9 + TAI_OFFSET_NS == 2_152_690_537 * 10**9
+    assert abs(platform.tai_ns() - TAI_OFFSET_NS - time.time_ns()) < 1_000 * MS
+    assert platform.now_ns() <= platform.now_ns()
+
+
+def test_seed_decides_randomness(tmp_path: Path) -> None:
+    draws = []
+    for seed in (7, 7, 8):
+        platform = LinuxPlatform(tmp_path / "s", "seeded", seed)
+        draws.append([platform.random.random() for _ in range(3)])
+        platform.close()
+    assert draws[0] == draws[1] != draws[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_loop_and_the_handlers_come_back(platform: LinuxPlatform, number: signal.Signals) -> None:
+    earlier = signal.getsignal(number)
+    due: list[str] = []
+    threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
+    platform.call_at(platform.now_ns() + 1 * MS, lambda: due.append("call"))
+    start = time.monotonic()
+    platform.run()
+    assert time.monotonic() - start < 2 and due == ["call"]
+    assert signal.getsignal(number) is earlier
+
+
+def test_a_second_sigint_cuts_a_stuck_call_short(platform: LinuxPlatform) -> None:
+    def stuck() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    platform.call_at(0, stuck)
+    with pytest.raises(KeyboardInterrupt):
+        platform.run()
+
+
+# replies of other processes
+
+
+class Job:
+    """One job of a real process: its pipe and its sentinel are what the loop waits on."""
+
+    def __init__(self, work: Callable[[Connection], None]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=work, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def filenos(self) -> Sequence[int]:
+        return (self._ours.fileno(), self._process.sentinel)
+
+    def poll(self) -> str | None:
+        try:
+            if self._ours.poll():
+                return str(self._ours.recv())
+        except EOFError:
+            return "died"
+        return None if self._process.is_alive() else "died"
+
+    def wait(self) -> str:
+        return str(self._ours.recv())
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def answer(pipe: Connection) -> None:
+    pipe.recv() if pipe.poll(0.2) else None
+    pipe.send("answer")
+
+
+def test_complete_gives_the_reply_and_sees_a_death(platform: LinuxPlatform) -> None:
+    replies: dict[str, str] = {}
+    jobs = {"lives": Job(answer), "dies": Job(answer)}
+    for name, job in jobs.items():
+        platform.complete(job, 1.0).add_callback(
+            lambda f, name=name: (replies.__setitem__(name, f.result()), len(replies) == 2 and platform.stop())
+        )
+    jobs["dies"].kill()
+    guard = platform.call_at(platform.now_ns() + 10_000 * MS, platform.stop)
+    platform.run()
+    guard.cancel()
+    assert replies == {"lives": "answer", "dies": "died"}
+    assert not platform._works
+
+
+# storage
+
+
+def test_refusals_name_path_and_reason(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    with pytest.raises(StorageError, match=r"plain: is not a folder"):
+        LinuxPlatform(plain, "unit")
+    with pytest.raises(StorageError, match=r"plain/below: is not a folder"):
+        LinuxPlatform(plain / "below", "unit")
+    with pytest.raises(StorageError, match=r"/proc/1/orbitnode: "):
+        LinuxPlatform("/proc/1/orbitnode", "unit")
+    (tmp_path / "folder" / "taken").mkdir(parents=True)
+    with pytest.raises(StorageError, match="taken is no file"):
+        LinuxPlatform(tmp_path / "folder", "unit")
+
+
+def test_a_folder_has_one_holder(tmp_path: Path) -> None:
+    first = LinuxPlatform(tmp_path, "first")
+    with pytest.raises(StorageError, match=rf"held by another process \({os.getpid()}\)"):
+        LinuxPlatform(tmp_path, "second")
+    first.close()
+    LinuxPlatform(tmp_path, "second").close()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "A", "~1", "LOCK", "x" * 101, "a\n"])
+def test_bad_names(platform: LinuxPlatform, name: str) -> None:
+    storage = platform.storage
+    for act in (storage.read, storage.delete, lambda n: storage.append(n, b""), lambda n: storage.replace(n, b"")):
+        with pytest.raises(StorageError, match="storage name"):
+            act(name)
+
+
+def test_a_full_disk_takes_a_partial_append_back(platform: LinuxPlatform) -> None:
+    storage = platform.storage
+    storage.append("log", b"a" * 3000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"cannot append to .*log: the file would be larger"):
+            storage.append("log", b"b" * 3000)
+        with pytest.raises(StorageError, match=r"cannot replace .*new: "):
+            storage.replace("new", b"b" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert storage.read("log") == b"a" * 3000 and storage.names() == ["log"]
+    storage.append("log", b"c")
+    run_until_done(platform, storage.sync())
+    assert storage.read("log") == b"a" * 3000 + b"c"
+
+
+def test_an_uncommitted_replace_is_the_old_content_after_a_kill(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from flight.platform_linux import LinuxPlatform as P\n"
+        "p = P(sys.argv[1], 'victim'); s = p.storage\n"
+        "s.replace('state', b'old'); s.append('log', b'1')\n"
+        "s.sync().add_callback(lambda f: p.stop()); p.run()\n"
+        "s.replace('state', b'new'); s.append('log', b'2'); assert s.read('state') == b'new'\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=False, env={**os.environ, "PYTHONPATH": "."}
+    )
+    assert ended.returncode == -signal.SIGKILL
+    platform = LinuxPlatform(tmp_path, "after")
+    assert platform.storage.read("state") == b"old"
+    assert platform.storage.read("log") in (b"1", b"12")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["LOCK", "log", "state"]
+    platform.close()
+
+
+def test_close_commits_and_many_syncs_share_a_commit(tmp_path: Path) -> None:
+    platform = LinuxPlatform(tmp_path, "unit")
+    storage = platform.storage
+    futures = []
+    for i in range(50):
+        storage.append("log", b"%02d" % i)
+        futures.append(storage.sync())
+    run_until_done(platform, futures[-1])
+    assert all(f.done for f in futures) and storage.counters.commits == 1 and storage.counters.syncs == 50
+    storage.replace("state", b"last")
+    platform.close()
+    platform = LinuxPlatform(tmp_path, "unit")
+    assert platform.storage.read("state") == b"last" and len(platform.storage.read("log") or b"") == 100
+    platform.close()
+
+
+def test_a_failed_commit_is_final(tmp_path: Path) -> None:
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    storage = platform.storage
+    storage.replace("state", b"1")
+    (tmp_path / "store" / "state").mkdir()  # the rename of the commit will fail
+    first, second = storage.sync(), storage.sync()
+    with pytest.raises(StorageError, match="failed, restart the node"):
+        run_until_done(platform, first)
+    assert second.done and storage.counters.failures == 1
+    for act in (lambda: storage.append("x", b""), lambda: storage.replace("x", b""), lambda: storage.sync().result()):
+        with pytest.raises(StorageError, match="failed, restart the node"):
+            act()
+    assert storage.read("state") == b"1"
+    with pytest.raises(StorageError, match="failed"):
+        platform.close()
+
+
+def test_changes_and_descriptors_are_bounded(platform: LinuxPlatform) -> None:
+    storage = platform.storage
+    for i in range(CHANGES_MAX + 9):
+        storage.replace("one", b"%d" % i)  # each takes the place of the last: no pile
+        storage.delete("other")
+        storage.append("other", b"x")
+    assert len(storage._changes) <= 4
+    for i in range(2 * OPEN_FILES_MAX):
+        storage.append(f"file-{i}", b"x")
+        if i % 20 == 19:
+            run_until_done(platform, storage.sync())
+    run_until_done(platform, storage.sync())
+    assert storage.read("file-0") == b"x"
+    assert sum(f.fileno is not None for f in storage._files.values()) <= OPEN_FILES_MAX + 21
+    for i in range(CHANGES_MAX - len(storage._changes)):
+        storage.replace(f"many-{i}", b"")
+    with pytest.raises(StorageError, match=f"{CHANGES_MAX} changes wait"):
+        storage.replace("one-more", b"")

@@ -1,0 +1,120 @@
+"""Set-up that cannot succeed ends in one line that says what to do, and a later try goes on from there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# A port of this machine on which nothing listens.
+NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": "/dev/null", "PIP_RETRIES": "1"}
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What set-up looks at, without sources: it never gets as far as to need them."""
+    for name in ("Makefile", "pyproject.toml", "setup.py", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    kernels = tmp_path / "flight" / "kernels"
+    kernels.mkdir(parents=True)
+    (kernels / "build.py").touch()
+    return tmp_path
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def make(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, list[str]]:
+    """Exit code of make, and what it said on stderr without its own closing line."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env=kept | (environment or {}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("make")]
+
+
+def test_an_unreachable_registry(checkout: Path) -> None:
+    created = checkout / ".venv" / ".created"
+    script(checkout / ".venv" / "bin" / "python", f'exec {sys.executable} "$@"')
+    created.touch()
+    code, lines = make(checkout, "setup", environment=NOWHERE)
+    assert code != 0
+    assert len(lines) == 1
+    for word in ("registry cannot be reached", "run the same command again", "is kept", "PIP_INDEX_URL", "HTTPS_PROXY"):
+        assert word in lines[0]
+    assert created.exists(), "what was done before is kept"
+    assert not (checkout / ".venv" / ".installed").exists()
+
+
+def test_another_fault_of_pip_is_quoted(checkout: Path) -> None:
+    said = "echo 'ERROR: something else is wrong' >&2; exit 1"
+    script(checkout / ".venv" / "bin" / "python", said)
+    (checkout / ".venv" / ".created").touch()
+    code, lines = make(checkout, "setup")
+    assert code != 0
+    assert lines == ["set-up: pip failed: ERROR: something else is wrong; details: .venv/setup.log"]
+
+
+@pytest.mark.parametrize(
+    ("refuses", "text"),
+    [
+        ("version_info", "3.11 or newer is needed"),
+        ("ensurepip", "no venv module; install it"),
+        ("Python.h", "no headers (Python.h); install them"),
+        ("venv .venv", "-m venv .venv failed"),
+    ],
+)
+def test_a_python_that_will_not_do(checkout: Path, refuses: str, text: str) -> None:
+    python = script(checkout / "python", f'case "$*" in *"{refuses}"*) exit 1;; esac; exec {sys.executable} "$@"')
+    code, lines = make(checkout, "setup", f"PYTHON={python}")
+    assert code != 0
+    assert len(lines) == 1
+    assert text in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("PYTHON=no-such-python", "no no-such-python on this machine"), ("CC=no-such-cc", "no C compiler")],
+)
+def test_a_missing_program(checkout: Path, variable: str, text: str) -> None:
+    code, lines = make(checkout, "setup", f"PYTHON={sys.executable}", variable)
+    assert code != 0
+    assert len(lines) == 1
+    assert text in lines[0]
+
+
+def test_help_lists_the_targets(checkout: Path) -> None:
+    done = subprocess.run(["make", "help"], cwd=checkout, capture_output=True, text=True, timeout=60, check=True)
+    for target in ("setup", "run", "test", "check", "bench", "wheel", "clean"):
+        assert f"make {target} " in done.stdout
+
+
+def test_clean_leaves_the_sources(checkout: Path) -> None:
+    for made in (".venv/bin/x", "build/x", "dist/x.whl", "out/summary.json", "flight/kernels/_kernels.abi3.so"):
+        path = checkout / made
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for folder in ("hal", "payloads", "ground", "sim_hw", "tests/__pycache__"):
+        (checkout / folder).mkdir(parents=True)
+    code, lines = make(checkout, "clean")
+    assert (code, lines) == (0, [])
+    left = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
+    assert left == {"Makefile", "pyproject.toml", "setup.py", "constraints.txt", "flight/kernels/build.py"}
