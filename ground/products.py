@@ -127,7 +127,7 @@ class ProductStore:
         header = product.header
         mask_path = path.with_name(path.stem + "-mask.png")
         try:
-            mask_picture(product.mask).save(mask_path, optimize=True)
+            mask_picture(product.mask).save(mask_path)
         except OSError as error:
             raise OrbitnodeError(f"{mask_path} cannot be written: {error.strerror or error}") from None
         if self._on_product is not None:

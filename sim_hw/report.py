@@ -59,7 +59,7 @@ class Tile:
 class ReportData:
     """Everything the page shows. Times are seconds since the start of the run, `start_tai_ns` is TAI then.
 
-    power in W, charge as fractions 0..1, temperatures in degC, rates in kbit/s (all with the same times).
+    power in W, charge as fractions 0..1, temperatures in degC, rates in kbit/s, backlog in MB.
     `charge_guides` and `temperature_guides` are limits to draw: (value, text). `tables` are further facts by heading.
     `events` and `commands` come from the archive. `footer` says where things come from: seed, digest, versions.
     """
@@ -167,7 +167,7 @@ def _orbit(data: ReportData, axis: TimeAxis) -> str:
 def _link(data: ReportData, axis: TimeAxis) -> str:
     charts = area_chart(axis, data.rates, "Downlink by virtual channel", "kbit/s", last=not data.backlog)
     if data.backlog:
-        charts += line_chart(axis, data.backlog, "Waiting on board", "kB", low=0.0, height=130, last=True)
+        charts += line_chart(axis, data.backlog, "Waiting on board", "MB", low=0.0, height=130, last=True)
     return _facts(data.link) + charts
 
 
@@ -184,12 +184,11 @@ def _tiles(data: ReportData) -> str:
         look = '<div class="none">not sent</div>'
         if one.quicklook:
             look = _image(one.quicklook, f"{one.title} in true colour")
-        note = f'<div class="note">{escape(one.note)}</div>' if one.note else ""
         cards.append(
             f'<div class="tile"><div class="pair">{look}{_image(_png(_thumb(one.mask)), f"{one.title}: mask")}</div>'
             f'<div class="row"><b>{escape(one.title)}</b><span>{accuracy}</span></div>'
             f'<div class="bar"><i style="width:{100 * one.cloud_frac:.1f}%"></i></div>'
-            f'<div class="row small"><span>cloud {one.cloud_frac:.0%}</span></div>{note}</div>'
+            f'<div class="row small"><span>cloud {one.cloud_frac:.0%}</span><span>{escape(one.note)}</span></div></div>'
         )
     key = (
         '<div class="keys"><span class="key"><i class="m0"></i>clear</span><span class="key"><i class="m1"></i>cloud'

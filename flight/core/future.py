@@ -75,36 +75,30 @@ class Future(Generic[T]):
 
 
 class Event:
-    """A flag that tasks wait for. `set` wakes all that wait; it stays set until `clear`."""
+    """A flag that tasks wait for. `set` wakes all that wait; it stays set until `clear`.
 
-    __slots__ = ("_flag", "_waiters")
+    All who wait share one future, so waits that are given up leave nothing behind.
+    """
+
+    __slots__ = ("_raised",)
 
     def __init__(self) -> None:
-        self._flag = False
-        self._waiters: list[Future[None]] = []
+        self._raised: Future[None] = Future()
 
     @property
     def is_set(self) -> bool:
-        return self._flag
+        return self._raised.done
 
     def set(self) -> None:
-        self._flag = True
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.set_result(None)
+        self._raised.set_result(None)
 
     def clear(self) -> None:
-        self._flag = False
+        if self._raised.done:
+            self._raised = Future()
 
     def wait(self) -> Future[None]:
         """A future that is done when the flag is set."""
-        future: Future[None] = Future()
-        if self._flag:
-            future.set_result(None)
-        else:
-            self._waiters = [w for w in self._waiters if not w.done]
-            self._waiters.append(future)
-        return future
+        return self._raised
 
 
 class Queue(Generic[T]):

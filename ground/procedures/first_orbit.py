@@ -18,6 +18,7 @@ TRIES_MAX = 4
 POLL_S = 5.0
 REPORT_WAIT_S = 20.0
 LINES_MAX = 100
+_CANCELLABLE = ("waiting", "queued")
 
 
 @dataclass(slots=True)
@@ -94,19 +95,21 @@ def _command(expected: str, name: str, *, raw: bool = False, **arguments: float 
 
 
 async def _list_and_cancel(operator: Operator, log: ScriptLog) -> bool:
-    """Cancel the job that is listed last: it is the furthest from being run."""
+    """Cancel the waiting job that is listed last: it is the furthest from being run."""
     listed = await operator.send("list_jobs")
     if listed.outcome != COMPLETED:
         log.lost += listed.outcome == LOST
         return listed.outcome != LOST
     job: int | float | str | None = None
-    for _ in range(64):
-        status = await operator.wait_for("job_status", REPORT_WAIT_S if job is None else 1.0)
+    for reports in range(64):
+        status = await operator.wait_for("job_status", REPORT_WAIT_S if not reports else 1.0)
         if status is None:
             break
-        job = status.get("job", job)
+        # The list also has jobs that are running or ended lately.
+        if status.get("state") in _CANCELLABLE:
+            job = status.get("job", job)
     if job is None:
-        log.surprise("list_jobs: no job is listed")
+        log.surprise("list_jobs: no job that waits is listed")
         return True
     cancelled = await operator.send("cancel_job", job=job)
     # The job may have been run in the meantime: that is a failure with a reason, and no surprise.

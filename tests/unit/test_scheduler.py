@@ -123,6 +123,25 @@ def test_wait_ends_with_the_future_or_with_its_time() -> None:
     assert results == [(True, ns(1)), (False, ns(3))]
 
 
+def test_waits_that_are_given_up_leave_nothing_behind() -> None:
+    host, scheduler, _ = make()
+    event = Event()
+    woken: list[int] = []
+
+    async def run(task: Task) -> None:
+        for _ in range(100):
+            await task.wait(event.wait(), 1.0)
+        await event.wait()
+        woken.append(host.now_ns())
+
+    scheduler.spawn("t", run)
+    host.run_until(ns(100.5))
+    assert len(event.wait()._callbacks) == 1
+    host.call_at(ns(101), event.set)
+    host.run_until(ns(102))
+    assert woken == [ns(101)]
+
+
 def test_cancel_runs_clean_up_and_leaves_nothing_waiting() -> None:
     host, scheduler, _ = make()
     event = Event()

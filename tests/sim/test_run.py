@@ -1,0 +1,258 @@
+"""`orbitnode run` as a process: reproducible, its numbers add up, its files are read by other people's code.
+
+A short run (four minutes, a pass from 90 s on) with tiles made here and a one-layer model, real workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ccsdspy.utils
+import numpy as np
+import onnx
+import pytest
+import space_packet_parser as spp
+import xmlschema
+from onnx import TensorProto, helper
+from spacepackets.ccsds.tm_frame import TmTransferFrame
+from spacepackets.ecss.tm import PusTm as PeerTm
+
+from flight.dictionary import Dictionary
+from flight.link.pus import PusTm
+from flight.link.tm_frame import TmFrame
+from flight.mission import MISSIONS
+from ground.archive import Archive
+from ground.decoder import HOUSEKEEPING, Decoder
+from ground.xtce import ROOT_CONTAINER, parameter_name
+from tests.sim.conftest import START
+
+ORBITS = 4.0 / 95.0
+FRAME_OCTETS = 1115
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a mission, a model and tiles."""
+    folder = tmp_path_factory.mktemp("stage")
+    weights = np.zeros((3, 4, 1, 1), dtype=np.float32)
+    weights[1, 0] = 1.0
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])], "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 256, 256])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 256, 256])],
+        [helper.make_tensor("w", TensorProto.FLOAT, weights.shape, weights.ravel())],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "m.onnx")
+    statistics = {"img": [[0.25] * 4, [0.25] * 4], "band_names": ["blue", "green", "red", "nir"]}
+    (folder / "m.json").write_text(json.dumps({"data": {"dataset_statistics": statistics}}))
+    (folder / "tiles").mkdir()
+    generator = np.random.default_rng(1)
+    for i in range(3):
+        refl = generator.integers(500, 2400, (256, 256, 6), dtype=np.uint16)
+        label = np.zeros((256, 256), dtype=np.uint8)
+        refl[: 40 * (i + 1)] = 6000
+        label[: 40 * (i + 1)] = 1
+        np.savez_compressed(folder / "tiles" / f"t{i}.npz", refl=refl, label=label)
+    (folder / "mission.toml").write_text(
+        f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n'
+        f'[payload]\nmodel = "{folder / "m.onnx"}"\nthreads = 1\ncapture_period_s = 3.0\n'
+        f'[power]\nsoc_safe_frac = 0.5\n[sim.world.orbit]\nstart = "{START}"\n'
+        "[sim.world.power]\nsoc_start_frac = 0.95\n"
+    )
+    return folder
+
+
+def command(stage: Path, out: Path, *more: str, seed: int = 11) -> list[str]:
+    return [
+        sys.executable, "-m", "flight.cli", "run", "--json", "--mission", str(stage / "mission.toml"), "--scenes",
+        str(stage / "tiles"), "--orbits", str(ORBITS), "--seed", str(seed), "--out", str(out), *more,
+    ]  # fmt: skip
+
+
+def fly(stage: Path, out: Path, *more: str, seed: int = 11, hash_seed: str = "0") -> dict[str, Any]:
+    done = subprocess.run(
+        command(stage, out, *more, seed=seed),
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout)
+    assert summary == json.loads((out / "summary.json").read_text())
+    return summary
+
+
+@pytest.fixture(scope="session")
+def flown(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("out")
+    return out, fly(stage, out)
+
+
+@pytest.fixture(scope="session")
+def dictionary(flown: tuple[Path, Any]) -> Dictionary:
+    return Dictionary.from_document(json.loads((flown[0] / "dictionary.json").read_text()))
+
+
+def assert_adds_up(summary: dict[str, Any]) -> None:
+    tiles, link = summary["tiles"], summary["link"]
+    assert tiles["captured"] == tiles["screened"] + tiles["dropped"] + tiles["pending"]
+    assert tiles["dropped"] == sum(tiles["dropped_by_reason"].values())
+    assert link["frames_sent"] == link["frames_received"] + link["frames_lost"]
+    assert link["frames_lost"] >= 0
+    assert tiles["captured"] > 60
+    assert link["frames_received"] > 3000
+    assert summary["script_failures"] == []
+
+
+def test_the_numbers_add_up(flown: tuple[Path, dict[str, Any]]) -> None:
+    _, summary = flown
+    assert_adds_up(summary)
+    assert summary["cloud_accuracy"] == {"tiles": 3, "mean": 1.0, "worst": 1.0}
+    assert summary["commands"]["completed"] >= 10
+    assert summary["commands"]["rejected"] >= 1  # the deliberately invalid one
+    assert summary["files"]["received"] > 10
+    assert summary["bytes"]["downlinked"] > 1_000_000
+    assert summary["worker"] == {"failures": {}, "retried": 0, "restarts": 0, "hang_limit_fired": 0}
+
+
+def test_one_seed_one_digest_another_seed_another(
+    stage: Path, flown: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    _, first = flown
+    again = fly(stage, tmp_path / "again", hash_seed="12345")
+    differing = {key for key in first if first[key] != again[key]}
+    assert differing <= {"wall_s", "inference"}
+    assert fly(stage, tmp_path / "other", seed=12)["digest"] != first["digest"]
+
+
+def test_other_people_split_the_packets_without_a_leftover_octet(flown: tuple[Path, dict[str, Any]]) -> None:
+    out, summary = flown
+    path = out / "packets.bin"
+    counted, missing = ccsdspy.utils.count_packets(str(path), return_missing_bytes=True)
+    assert (counted, missing) == (summary["link"]["packets_received"], 0)
+    with path.open("rb") as stream:
+        packets = list(spp.ccsds_generator(stream))
+    assert len(packets) == counted
+    assert sum(len(packet) for packet in packets) == path.stat().st_size
+
+
+def test_space_packet_parser_reads_housekeeping_through_our_xtce_to_the_values_in_our_archive(
+    flown: tuple[Path, dict[str, Any]], dictionary: Dictionary
+) -> None:
+    out, _ = flown
+    definition = spp.load_xtce(out / "dictionary.xml")
+    decoder = Decoder(dictionary)
+    with Archive(out / "archive.db", read_only=True) as archive:
+        stored = {
+            f"{s.name}.{f.name}": dict(archive.series(f"{s.name}.{f.name}"))
+            for s in dictionary.structures
+            for f in s.fields
+        }
+    read = 0
+    with (out / "packets.bin").open("rb") as stream:
+        for raw in spp.ccsds_generator(stream):
+            ours = decoder.decode(bytes(raw))
+            theirs = definition.parse_bytes(bytes(raw), root_container_name=ROOT_CONTAINER)
+            if ours.kind != HOUSEKEEPING:
+                continue
+            read += 1
+            assert ours.time_ns is not None
+            for name, value in ours.raw.items():
+                seen = theirs[parameter_name(ours.name, name)].raw_value
+                assert seen == pytest.approx(value, rel=0, abs=0, nan_ok=True), (ours.name, name)
+                kept = stored[f"{ours.name}.{name}"][ours.time_ns]
+                shown = ours.values[name]
+                assert kept in (value, shown), (ours.name, name)
+    assert read > 100
+
+
+def test_the_xtce_is_valid(flown: tuple[Path, Any], shared: Path) -> None:
+    schema = xmlschema.XMLSchema(str(shared / "vectors/space_packet_parser/SpaceSystem.xsd"), allow="local")
+    schema.validate(str(flown[0] / "dictionary.xml"))
+
+
+def test_spacepackets_reads_every_frame_and_every_pus_packet(flown: tuple[Path, dict[str, Any]]) -> None:
+    out, summary = flown
+    octets = (out / "downlink.tm").read_bytes()
+    frames = [octets[at : at + FRAME_OCTETS] for at in range(0, len(octets), FRAME_OCTETS)]
+    assert len(frames) == summary["link"]["frames_received"]
+    for raw in frames:
+        theirs, ours = TmTransferFrame.unpack(raw, FRAME_OCTETS, True), TmFrame.decode(raw, FRAME_OCTETS)
+        header = theirs.primary_header
+        assert (header.master_channel_id.spacecraft_id, header.vc_id) == (0x1AB, ours.vcid)
+        assert (header.master_ch_frame_count, header.vc_frame_count) == (ours.master_count, ours.vc_count)
+        assert bytes(theirs.data_field) == ours.data
+        assert theirs.op_ctrl_field == ours.ocf
+    with (out / "packets.bin").open("rb") as stream:
+        for packet in spp.ccsds_generator(stream):
+            raw = bytes(packet)
+            if raw[1] not in (1, 2):
+                continue
+            peer, mine = PeerTm.unpack(raw, timestamp_len=6), PusTm.decode(raw)
+            assert (peer.service, peer.message_subtype, peer.source_data) == (mine.service, mine.subtype, mine.data)
+
+
+def test_a_planned_worker_kill_is_survived_reported_and_reproducible(stage: Path, tmp_path: Path) -> None:
+    first = fly(stage, tmp_path / "a", "--fault", "worker-kill@60")
+    again = fly(stage, tmp_path / "b", "--fault", "worker-kill@60")
+    assert_adds_up(first)
+    assert first["worker"]["failures"] == {"died": 1}
+    assert (first["worker"]["retried"], first["worker"]["restarts"]) == (1, 1)
+    assert first["digest"] == again["digest"]
+    with Archive(tmp_path / "a" / "archive.db", read_only=True) as archive:
+        assert any(event.name == "worker_failed" for event in archive.events())
+
+
+def test_power_lost_and_back(stage: Path, tmp_path: Path) -> None:
+    summary = fly(stage, tmp_path / "a", "--fault", "power-cut@130", "--fault", "worker-hang@30")
+    assert_adds_up(summary)
+    assert summary["boots"] == 2
+    assert summary["worker"]["failures"] == {"hung": 1}
+
+
+def workers_of(pid: int) -> Iterator[int]:
+    """Processes of the payload pool below `pid`."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+            line = (stat.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and b"payloads.worker" in line:
+            yield int(stat.parent.name)
+
+
+def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_summary_that_says_so(
+    stage: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(stage, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    killed = False
+    while not killed and process.poll() is None and time.monotonic() < deadline:
+        # Once the second log line stands there the worker is at its jobs.
+        for pid in workers_of(process.pid):
+            if (out / "node.log").exists():
+                time.sleep(0.8)
+                os.kill(pid, signal.SIGKILL)
+                killed = True
+        time.sleep(0.01)
+    stdout, stderr = process.communicate(timeout=120)
+    assert killed
+    assert process.returncode == 0, stderr
+    summary = json.loads(stdout)
+    assert_adds_up(summary)
+    assert summary["worker"]["failures"] == {"died": 1}
+    assert summary["worker"]["restarts"] == 1
+    with Archive(out / "archive.db", read_only=True) as archive:
+        assert any(event.name == "worker_failed" for event in archive.events())
