@@ -17,7 +17,7 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -35,7 +35,7 @@ def key(
 ) -> Any:
     """A dataclass field with its bounds. Without `default` the key must be in the file."""
     metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "text": text}
-    if isinstance(default, dict | list):
+    if isinstance(default, dict):
         made = default
         return dataclasses.field(default_factory=lambda: MappingProxyType(made), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -59,9 +59,7 @@ def read_table(kind: type[C], table: object, path: tuple[str | int, ...], faults
     known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.init}
     for name in table:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
-            faults.append(Fault((*path, name), f"unknown key, {hint}"))
+            faults.append(Fault((*path, name), f"unknown key, {suggestion(name, known)}"))
     values: dict[str, Any] = {}
     for name, one in known.items():
         if name in table:
@@ -75,6 +73,13 @@ def read_table(kind: type[C], table: object, path: tuple[str | int, ...], faults
     if contradictions is not None:
         faults.extend(Fault((*path, name), text) for name, text in contradictions())
     return made
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What to write in place of the unknown `name`."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
 
 
 def _text(one: dataclasses.Field[Any]) -> str:
@@ -106,6 +111,9 @@ _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 def _read_scalar(hint: Any, value: object, bounds: Mapping[str, Any], path: tuple[str | int, ...],
                  faults: list[Fault]) -> Any:  # fmt: skip
+    if isinstance(value, int) and abs(value) >= 2**63:  # TOML knows no larger ones; float() and %g fail on some
+        faults.append(Fault(path, "is a number of more than 64 bits, should be smaller"))
+        return None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):

@@ -164,8 +164,7 @@ class Dictionary:
             ],
             "failures": {str(code): text for code, text in sorted(self.failures.items())},
         }  # fmt: skip
-        canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-        return body | {"sha256": hashlib.sha256(canonical).hexdigest()}
+        return body | {"sha256": _sha256(body)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -173,6 +172,9 @@ class Dictionary:
         if not isinstance(document, Mapping) or document.get("format") != FORMAT:
             raise OrbitnodeError(f"not a dictionary document: its format is not {FORMAT!r}")
         try:
+            # Over the document itself: another version may have keys that this one does not know.
+            if _sha256({key: value for key, value in document.items() if key != "sha256"}) != document.get("sha256"):
+                raise OrbitnodeError("dictionary document does not match its sha256: it was altered or cut")
             made = cls(
                 mission=document["mission"],
                 spacecraft_id=document["spacecraft_id"],
@@ -199,11 +201,42 @@ class Dictionary:
                 failures={int(code): text for code, text in document["failures"].items()},
                 frame_octets=document["frame_octets"],
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            made._check()
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RecursionError) as error:
             raise OrbitnodeError(f"dictionary document is malformed: {type(error).__name__}: {error}") from None
-        if made.document()["sha256"] != document.get("sha256"):
-            raise OrbitnodeError("dictionary document does not match its sha256: it was altered or cut")
         return made
+
+    def _check(self) -> None:
+        """What decoding relies on; raises ValueError or TypeError."""
+        texts: list[object] = [self.mission, self.version, *self.apids, *self.failures.values()]
+        numbers: list[tuple[object, int]] = [(self.spacecraft_id, 0x3FF), (self.frame_octets, 0xFFFF)]
+        numbers += [(apid, 0x7FF) for apid in self.apids.values()] + [(code, 0xFFFF) for code in self.failures]
+        for structure in self.structures:
+            texts.append(structure.name)
+            numbers += [(structure.apid, 0x7FF), (structure.sid, 0xFFFF)]
+        for event in self.events:
+            texts += [event.name, event.text]
+            numbers += [(event.apid, 0x7FF), (event.number, 0xFFFF), (event.subtype, 0xFF)]
+        for one in (*self.reports, *self.commands):
+            texts.append(one.name)
+            numbers += [(one.apid, 0x7FF), (one.service, 0xFF), (one.subtype, 0xFF)]
+        for command in self.commands:
+            texts.append(command.text)
+            numbers += [] if command.function is None else [(command.function, 0xFFFF)]
+        reals: list[object] = [structure.period_s for structure in self.structures]
+        for setting in self.settings:
+            texts += [setting.name, setting.unit, setting.text]
+            numbers.append((setting.number, 0xFFFF))
+            reals += [setting.default, setting.minimum, setting.maximum]
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(f"{text!r} should be a text")
+        for number, most in numbers:
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= most:
+                raise ValueError(f"{number!r} should be a number in 0 .. {most}")
+        for real in reals:
+            if not isinstance(real, int | float) or isinstance(real, bool):
+                raise TypeError(f"{real!r} should be a number")
 
     def command(self, name: str) -> Command:
         """The command called `name`; raises OrbitnodeError naming those there are."""
@@ -244,7 +277,8 @@ def collect(
         frame_octets=frame_octets,
     )
     for keys in (
-        [(s.apid, s.sid) for s in made.structures],
+        [s.sid for s in made.structures],  # the commands of ST[03] name a structure by this alone
+        [s.name for s in made.structures],
         [(e.apid, e.number) for e in made.events],
         [(r.apid, r.service, r.subtype) for r in made.reports],
         [c.name for c in made.commands],
@@ -253,6 +287,11 @@ def collect(
     ):
         assert len(keys) == len(set(keys)), f"declared twice: {sorted(k for k in keys if keys.count(k) > 1)}"
     return made
+
+
+def _sha256(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(canonical).hexdigest()
 
 
 def _fields(fields: Iterable[Field]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -23,6 +24,7 @@ _CODES = {
 }  # fmt: skip
 TYPES = (*_CODES, "str")
 STRING_OCTETS_MAX = 255
+_FLOAT_MAX = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}
 
 
 class FieldError(ValueError):
@@ -61,7 +63,7 @@ class Field:
     def admit(self, value: object) -> Value:
         """`value` as this field carries it (labels become numbers); raises FieldError."""
         if self.type == "str":
-            if not isinstance(value, str) or len(value.encode()) > STRING_OCTETS_MAX:
+            if not isinstance(value, str) or not _fits(value):
                 raise FieldError(f"{self.name}: {value!r} is not a text of at most {STRING_OCTETS_MAX} octets")
             return value
         if self.labels and isinstance(value, str):
@@ -74,7 +76,8 @@ class Field:
             raise FieldError(f"{self.name}: {value!r} is not a whole number")
         low, high = self._bounds()
         if not low <= value <= high:
-            raise FieldError(f"{self.name}: {value:g} is outside {low:g} .. {high:g}{' ' * bool(self.unit)}{self.unit}")
+            shown = f"{value:g}" if abs(value) <= _FLOAT_MAX["f64"] or isinstance(value, float) else "a huge number"
+            raise FieldError(f"{self.name}: {shown} is outside {low:g} .. {high:g}{' ' * bool(self.unit)}{self.unit}")
         return float(value) if self.type[0] == "f" else int(value)
 
     def label(self, value: Value) -> Value:
@@ -87,7 +90,7 @@ class Field:
         if self.labels:
             return 0, len(self.labels) - 1
         if self.type[0] == "f":
-            low, high = -math.inf, math.inf
+            low, high = -_FLOAT_MAX[self.type], _FLOAT_MAX[self.type]
         else:
             bits = int(self.type[1:])
             low, high = (0, 2**bits - 1) if self.type[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
@@ -110,7 +113,14 @@ class Field:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """The inverse of `document`. Raises KeyError, TypeError, ValueError or AssertionError for anything else."""
         limits = document.get("limits")
+        for key, kinds in _DOCUMENTED.items():
+            value = document.get(key)
+            if key in document and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise TypeError(f"{key} of a field is {value!r}")
+        if not all(isinstance(label, str) for label in document.get("labels", ())):
+            raise TypeError(f"labels of a field are {document['labels']!r}")
         return cls(
             name=document["name"],
             type=document["type"],
@@ -120,8 +130,27 @@ class Field:
             minimum=document.get("minimum"),
             maximum=document.get("maximum"),
             default=document.get("default"),
-            limits=None if limits is None else Limits(**{k: tuple(v) for k, v in limits.items()}),
+            limits=None if limits is None else Limits(**{k: _interval(v) for k, v in limits.items()}),
         )
+
+
+# What the keys of a field's document may be.
+_DOCUMENTED: Mapping[str, tuple[type, ...]] = {
+    "name": (str,), "type": (str,), "unit": (str,), "text": (str,), "labels": (list, tuple),
+    "minimum": (int, float), "maximum": (int, float), "default": (int, float, str),
+}  # fmt: skip
+
+
+def _interval(value: Sequence[Any]) -> tuple[float, float]:
+    low, high = value
+    return float(low), float(high)
+
+
+def _fits(text: str) -> bool:
+    try:
+        return len(text.encode()) <= STRING_OCTETS_MAX
+    except UnicodeEncodeError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +184,8 @@ class Layout:
         out, at = [], 0
         for run in self._runs:
             if run is None:
-                text = str(values[at]).encode()[:STRING_OCTETS_MAX].decode(errors="ignore").encode()
+                # A lone surrogate (a file name that was no UTF-8, in an error's text) becomes a question mark.
+                text = str(values[at]).encode(errors="replace")[:STRING_OCTETS_MAX].decode(errors="ignore").encode()
                 out.append(bytes((len(text),)) + text)
                 at += 1
             else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flight.app import App
-from flight.config import Fault, key, read_table
+from flight.config import Fault, key, read_table, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.services.files import OutboxConfig
 from flight.services.housekeeping import HousekeepingConfig
@@ -108,6 +108,7 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 _REQUIRED = ("node", "drivers", "power")
 _FOREIGN = ("payload", "sim", "ground")
+_OPTIONAL_DRIVERS = ("heater", "governor", "imager")
 
 
 def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Mission:
@@ -122,16 +123,15 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
     kinds = _SECTIONS | dict(extra or {})
     for name in table:
         if name not in kinds and name not in (*_FOREIGN, "link"):
-            known = ", ".join(sorted({*kinds, *_FOREIGN, "link"}))
-            faults.append(Fault((name,), f"unknown section, known: {known}"))
+            faults.append(Fault((name,), f"unknown section, {suggestion(name, {*kinds, *_FOREIGN, 'link'})}"))
     for name, kind in kinds.items():
         if name in _REQUIRED and name not in table:
             faults.append(Fault((name,), f"section [{name}] is missing"))
         else:
             read[name] = read_table(kind, table.get(name, {}), (name,), faults)
     links = _read_links(table.get("link", []), faults)
-    app, payload = _read_app(read.get("node"), table.get("payload", {}), faults)
-    _check_drivers(read.get("drivers"), links, faults)
+    app, payload = _read_app(table.get("node"), table.get("payload", {}), faults)
+    _check_drivers(table.get("drivers"), table.get("link"), faults)
     if faults:
         raise MissionError(path, [_located(fault, sources) for fault in faults])
     return Mission(
@@ -155,23 +155,31 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
     tables: list[dict[str, Any]] = []
     sources: list[tuple[Path, TomlLines]] = []
     at: Path | None = path
+    named = ""  # where a file that is extended was asked for
     while at is not None:
-        if len(tables) == _EXTENDS_MAX:
-            raise MissionError(path, [f"{at}: extends more than {_EXTENDS_MAX - 1} deep; is there a circle?"])
         try:
             text = at.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                reason = error.strerror
+            else:
+                reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+            if named:
+                raise MissionError(path, [f"{named}: extends: {at} cannot be read: {reason}"]) from None
             raise OrbitnodeError(f"mission file {at} cannot be read: {reason}") from None
         try:
             table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
             raise MissionError(path, [f"{at}: not valid TOML: {error}"]) from None
         sources.append((at, TomlLines(text)))
         base = table.pop("extends", None)
+        named = f"{at}:{sources[-1][1].find(('extends',))}"
         if base is not None and not isinstance(base, str):
-            raise MissionError(path, [f"{at}:{sources[-1][1].find(('extends',))}: extends: should be a file name"])
+            raise MissionError(path, [f"{named}: extends: should be a file name"])
         tables.append(table)
+        if base is not None and len(tables) == _EXTENDS_MAX:
+            deep = f"{base!r} is more than {_EXTENDS_MAX - 1} files deep, is there a circle?"
+            raise MissionError(path, [f"{named}: extends: {deep}"])
         at = at.parent / base if base is not None else None
     merged: dict[str, Any] = {}
     for table in reversed(tables):
@@ -192,37 +200,38 @@ def _read_links(value: object, faults: list[Fault]) -> tuple[LinkSection, ...]:
         faults.append(Fault(("link",), "at least one [[link]] is needed, a list of tables"))
         return ()
     read = [read_table(LinkSection, one, ("link", i), faults) for i, one in enumerate(value)]
-    links = tuple(link for link in read if link is not None)
-    names = [link.name for link in links]
+    names = [one.get("name") if isinstance(one, dict) else None for one in value]
     for i, name in enumerate(names):
-        if name in names[:i]:
+        if isinstance(name, str) and name in names[:i]:
             faults.append(Fault(("link", i, "name"), f"is {name!r} again, every link needs a name of its own"))
-    return links
+    return tuple(link for link in read if link is not None)
 
 
-def _read_app(node: NodeConfig | None, table: object, faults: list[Fault]) -> tuple[type[App] | None, Any]:
+def _read_app(node: object, table: object, faults: list[Fault]) -> tuple[type[App] | None, Any]:
     """The app's class and its section. An app that cannot be loaded is a fault of node.app."""
-    if node is None or not node.app:
+    wanted = node.get("app") if isinstance(node, dict) else None
+    if not isinstance(wanted, str) or not wanted:
         return None, None
-    module, _, name = node.app.partition(":")
+    module, _, name = wanted.partition(":")
     try:
         app = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        missing = getattr(error, "name", None)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        missing = error.name if isinstance(error, ImportError) else None
         extra = (
             "" if missing in (None, module, module.partition(".")[0]) else "; is an extra such as [payload] missing?"
         )
-        faults.append(Fault(("node", "app"), f"{node.app!r} cannot be loaded: {error}{extra}"))
+        text = f"{wanted!r} cannot be loaded: {error}{extra}; should be module:class"
+        faults.append(Fault(("node", "app"), text))
         return None, None
     if not all(hasattr(app, part) for part in ("CONFIG", "declare", "start", "close")):
-        faults.append(Fault(("node", "app"), f"{node.app!r} is no app: it needs CONFIG, declare, start and close"))
+        faults.append(Fault(("node", "app"), f"{wanted!r} is no app: it needs CONFIG, declare, start and close"))
         return None, None
     return app, read_table(app.CONFIG, table, ("payload",), faults)
 
 
-def _check_drivers(drivers: DriverConfig | None, links: tuple[LinkSection, ...], faults: list[Fault]) -> None:
+def _check_drivers(drivers: object, links: object, faults: list[Fault]) -> None:
     """Every driver's scheme must be one the registry has; whether the device is there shows at boot."""
-    if drivers is not None:
+    if isinstance(drivers, dict):
         kinds = {
             "eps": "eps",
             "board_thermometer": "thermometer",
@@ -232,27 +241,36 @@ def _check_drivers(drivers: DriverConfig | None, links: tuple[LinkSection, ...],
             "imager": "imager",
         }
         for name, kind in kinds.items():
-            _check_scheme(kind, getattr(drivers, name), ("drivers", name), faults)
-    for i, link in enumerate(links):
-        _check_scheme("radio", link.driver, ("link", i, "driver"), faults)
+            _check_scheme(kind, drivers.get(name), ("drivers", name), faults)
+    for i, link in enumerate(links if isinstance(links, list) else ()):
+        if isinstance(link, dict):
+            _check_scheme("radio", link.get("driver"), ("link", i, "driver"), faults)
 
 
-def _check_scheme(kind: str, url: str, path: tuple[str | int, ...], faults: list[Fault]) -> None:
-    scheme = url.partition(":")[0]
-    known = registry.schemes(kind)
-    if url and scheme not in known:
-        faults.append(Fault(path, f"unknown {kind} driver {scheme!r} in {url!r}, have {', '.join(known)}"))
+def _check_scheme(kind: str, url: object, path: tuple[str | int, ...], faults: list[Fault]) -> None:
+    if not isinstance(url, str):
+        return  # missing or of the wrong type: that has been said
+    scheme, colon, _ = url.partition(":")
+    known = ", ".join(f"{name}:..." for name in registry.schemes(kind))
+    if not url:
+        if path[-1] not in _OPTIONAL_DRIVERS:
+            faults.append(Fault(path, f"is empty, should be one of {known}"))
+    elif not colon or scheme not in registry.schemes(kind):
+        faults.append(Fault(path, f"unknown {kind} driver {scheme!r} in {url!r}, have {known}"))
 
 
 def _located(fault: Fault, sources: list[tuple[Path, TomlLines]]) -> str:
     """`file:line: section.key: text`, in the file nearest to the mission that has the key."""
     where, line = sources[0][0], None
-    for path, lines in sources:
+    # An array replaces that of the file below as a whole: whoever has it has all that stands in it.
+    array = next((fault.path[:i] for i, part in enumerate(fault.path) if isinstance(part, int)), ())
+    owners = [(path, lines) for path, lines in sources if lines.has(array)][:1] or sources
+    for path, lines in owners:
         if lines.has(fault.path):
             where, line = path, lines.find(fault.path)
             break
     else:
-        for path, lines in sources:
+        for path, lines in owners:
             if (line := lines.find(fault.path)) is not None:
                 where = path
                 break

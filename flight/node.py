@@ -254,6 +254,7 @@ class Node:
             len(self.recorder),
             self.recorder.octets,
             self.recorder.overwritten,
+            self.recorder.storage_faults,
             self.outbox.backlog_octets,
             self.outbox.sent,
         )

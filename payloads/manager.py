@@ -298,7 +298,10 @@ class InferenceManager:
         assert job.image is not None, job.number
         self._running[worker] = job
         job.state = State.RUNNING
+        died = self._pool.stats.died
         work = self._pool.submit(job.image, job=job.number, time_ns=job.captured_tai_ns)
+        if self._pool.stats.died > died:
+            self._report_failure(job, WorkerFailure("died", "found dead before the job"))
         if work is None:
             self._put_back(worker, job)
             await task.sleep(self._config.decide_period_s)
@@ -334,17 +337,20 @@ class InferenceManager:
             self._running[worker] = None
             self._deliver(job, reply, energy_j)
         else:
-            self.counters.failures[reply.reason] += 1
             self.counters.energy_lost_j += energy_j
-            which = names.FAILURE_LABELS.index(reply.reason)
-            self._context.events.emit("worker_failed", job.number, which, job.attempts, reply.detail)
-            self._note(f"job {job.number} worker {reply.reason}")
+            self._report_failure(job, reply)
             if job.attempts < _ATTEMPTS_MAX:
                 self.counters.retried += 1
                 self._put_back(worker, job)
             else:
                 self._running[worker] = None
                 self._drop(job, Reason.FAILED)
+
+    def _report_failure(self, job: Job, failure: WorkerFailure) -> None:
+        self.counters.failures[failure.reason] += 1
+        which = names.FAILURE_LABELS.index(failure.reason)
+        self._context.events.emit("worker_failed", job.number, which, job.attempts, failure.detail)
+        self._note(f"job {job.number} worker {failure.reason}")
 
     def _put_back(self, worker: int, job: Job) -> None:
         """Back into the queue: its place there was kept."""

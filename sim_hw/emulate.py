@@ -20,11 +20,12 @@ from types import FrameType
 from typing import Self
 
 from flight.core.errors import SetupError
+from flight.mission import MISSIONS, Mission, load
 from sim_hw.board_server import BoardServer, WorldBoard
+from sim_hw.config import SimConfig
 from sim_hw.world import World, WorldConfig
 
 HELP = "emulate the spacecraft's board on a serial line (pseudo-terminal)"
-LINK = "/tmp/orbitnode/board"  # the place that flight/missions/bench.toml names
 ADVANCE_S = 0.1
 STATUS_S = 1.0
 STATUS_QUIET_S = 60.0
@@ -137,10 +138,23 @@ class Emulator:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--link", default=LINK, help="name under which the line is found (default %(default)s)")
+    parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+                        help="mission file, for the world and the link (default: the bench mission)")  # fmt: skip
+    parser.add_argument("--link", help="name under which the line is found (default: the path of the mission's EPS)")
     parser.add_argument("--speed", type=float, default=1.0, help="seconds of the world in a second (default 1)")
     parser.add_argument("--start", type=float, default=0.0, metavar="MIN", help="minutes into the orbit at the start")
     parser.add_argument("--charge", type=float, metavar="FRAC", help="state of charge at the start, 0 to 1")
+
+
+def board_path(mission: Mission) -> str:
+    """Where the mission looks for its board; raises SetupError where its EPS is not on a serial line."""
+    scheme, _, path = mission.drivers.eps.partition("?")[0].partition(":")
+    if scheme != "serial" or not path:
+        raise SetupError(
+            f"{mission.path}: drivers.eps is {mission.drivers.eps!r}, the emulator serves serial:PATH; "
+            "name another mission, or the line with --link"
+        )
+    return path
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -148,13 +162,14 @@ def execute(args: argparse.Namespace) -> int:
         raise SetupError(f"--speed {args.speed:g}, should be above 0 and at most 1000")
     if not 0.0 <= args.start <= 10_000.0:
         raise SetupError(f"--start {args.start:g}, should be 0 to 10000 minutes")
-    config = WorldConfig()
+    mission = load(args.mission, {"sim": SimConfig})
+    config: WorldConfig = mission.sections["sim"].world
     if args.charge is not None:
         if not 0.0 <= args.charge <= 1.0:
             raise SetupError(f"--charge {args.charge:g}, should be 0 to 1")
         config = replace(config, power=replace(config.power, soc_start_frac=args.charge))
     world = World(config)
-    with Wire(args.link) as wire:
+    with Wire(args.link or board_path(mission)) as wire:
         emulator = Emulator(wire, world, args.speed, args.start * 60.0)
 
         def stop(number: int, frame: FrameType | None) -> None:

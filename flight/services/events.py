@@ -20,7 +20,7 @@ def declare(apid: int) -> Declarations:
         events=(
             EventDefinition(
                 apid, 1, "boot", "info", "boot {count}, dictionary {dictionary}",
-                (Field("count", "u16"), Field("dictionary", "str", text="first octets of its sha256")),
+                (Field("count", "u32"), Field("dictionary", "str", text="first octets of its sha256")),
             ),
             EventDefinition(
                 apid, 2, "task_failed", "high", "task {task} failed: {error}",

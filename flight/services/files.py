@@ -16,7 +16,7 @@ from flight.services.telemetry import SEQUENCE_MODULUS
 
 @dataclass(frozen=True, slots=True)
 class OutboxConfig:
-    capacity_octets: int = key(8_000_000, minimum=100_000, maximum=10_000_000_000, text="files held at most")
+    capacity_octets: int = key(8_000_000, minimum=100_000, maximum=4_000_000_000, text="files held at most")
     files: int = key(256, minimum=1, maximum=65536, text="number of files held at most")
     entity: int = key(2, minimum=0, maximum=65535, text="CFDP entity of the node")
     ground_entity: int = key(1, minimum=0, maximum=65535, text="CFDP entity of the ground")
@@ -104,7 +104,7 @@ class Outbox:
         name, octets = self._waiting.popleft()
         self._waiting_octets -= len(octets)
         self.sent_octets += len(octets)
-        self._transaction += 1
+        self._transaction = (self._transaction + 1) & 0xFFFFFFFF
         config = self._config
         self._sender = CfdpSender(
             config.entity, config.ground_entity, self._transaction, name, octets, self._segment_octets

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flight.app import CommandRefused
 from flight.config import key
+from flight.core.errors import SetupError
 from flight.core.future import Event
 from flight.core.scheduler import Scheduler, Task
 from flight.dictionary import Command, Declarations, Structure
@@ -23,6 +24,14 @@ _FIRST_REPORT_S = 1.0  # after boot: the duties have read their sensors by then
 @dataclass(frozen=True, slots=True)
 class HousekeepingConfig:
     period_s: Mapping[str, float] = key({}, minimum=0, maximum=PERIOD_MAX_S, text="period by structure, 0 for off")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """The names are checked at boot: what structures there are depends on the app."""
+        return [
+            ("period_s", f"{name} is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
+            for name, period_s in self.period_s.items()
+            if 0 < period_s < PERIOD_MIN_S
+        ]
 
 
 def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
@@ -62,6 +71,10 @@ class Housekeeping:
     def __init__(self, structures: tuple[Structure, ...], config: HousekeepingConfig, telemetry: Telemetry,
                  scheduler: Scheduler) -> None:  # fmt: skip
         self._structures = {s.name: s for s in structures}
+        unknown = sorted(config.period_s.keys() - self._structures.keys())
+        if unknown:
+            have = ", ".join(sorted(self._structures))
+            raise SetupError(f"housekeeping.period_s: no structure {', '.join(unknown)}, have {have}")
         self._config = config
         self._telemetry = telemetry
         self._scheduler = scheduler

@@ -61,9 +61,11 @@ class Parameters:
 
     def set(self, number: int, value: float) -> Future[None]:
         """Take the value; the future is done when it would survive power loss."""
-        self._values[number] = value
-        changed = ((n, v) for n, v in sorted(self._values.items()) if v != self._settings[n].default)
-        return self._record.save(b"".join(_ENTRY.pack(n, v) for n, v in changed))
+        values = self._values | {number: value}
+        changed = ((n, v) for n, v in sorted(values.items()) if v != self._settings[n].default)
+        saved = self._record.save(b"".join(_ENTRY.pack(n, v) for n, v in changed))
+        self._values = values  # not where storage refused it
+        return saved
 
     def _load(self) -> None:
         """Overlay the stored values. One this software does not know, or would refuse, keeps its default."""

@@ -34,6 +34,7 @@ def declare(apid: int) -> Declarations:
                     Field("recorded_packets", u32, "", "packets that wait for playback"),
                     Field("recorded_octets", u32, "octet", "the same in octets"),
                     Field("overwritten_packets", u32, "", "recorded packets lost to newer ones"),
+                    Field("recorder_faults", u32, "", "times the recorder's storage failed; packets stay in memory"),
                     Field("outbox_octets", u32, "octet", "products that wait for the downlink"),
                     Field("files_sent", u32, "", "products sent"),
                 ),

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from flight.config import key
+from flight.core.errors import StorageError
 from flight.core.journal import Journal
 from flight.core.scheduler import Task
 
@@ -22,10 +23,14 @@ class RecorderConfig:
 
 
 class Recorder:
-    """First in, first out; when full the oldest packet gives way, counted in `overwritten`."""
+    """First in, first out; when full the oldest packet gives way, counted in `overwritten`.
+
+    Storage that fails costs durability, not the packets: they stay in memory, the failure in `storage_faults`.
+    """
 
     def __init__(self, config: RecorderConfig, journal: Journal) -> None:
         self.overwritten = 0
+        self.storage_faults = 0
         self.recorded = 0
         self.played_back = 0
         self.octets = 0
@@ -42,8 +47,11 @@ class Recorder:
     def store(self, packet: bytes) -> None:
         self.recorded += 1
         self._hold(packet)
-        self._journal.append(packet)
-        self._unsynced = True
+        try:
+            self._journal.append(packet)
+            self._unsynced = True
+        except StorageError:
+            self.storage_faults += 1
 
     def take(self) -> bytes | None:
         """The oldest packet, given up for playback; None where nothing is recorded."""
@@ -53,8 +61,7 @@ class Recorder:
         self.octets -= len(packet)
         self.played_back += 1
         if not self._packets:
-            self._journal.clear()
-            self._unsynced = True
+            self._clear()
         return packet
 
     async def run(self, task: Task) -> None:
@@ -62,7 +69,17 @@ class Recorder:
         async for _ in task.every(_SYNC_PERIOD_S):
             if self._unsynced:
                 self._unsynced = False
-                await self._journal.sync()
+                try:
+                    await self._journal.sync()
+                except StorageError:
+                    self.storage_faults += 1
+
+    def _clear(self) -> None:
+        try:
+            self._journal.clear()
+            self._unsynced = True
+        except StorageError:
+            self.storage_faults += 1
 
     def _hold(self, packet: bytes) -> None:
         self._packets.append(packet)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -413,6 +416,22 @@ def test_killed_worker_costs_one_attempt(bench: Callable[..., Bench]) -> None:
     assert (c.retried, c.worker_restarts, c.dropped_total) == (1, 1, 0)
     assert b.ground.named("worker_failed") == [{"job": 3, "failure": "died", "attempt": 1, "detail": "killed"}]
     assert c.energy_lost_j == pytest.approx(60.0)
+
+
+def test_a_worker_that_died_between_jobs_costs_no_attempt_but_is_reported(bench: Callable[..., Bench]) -> None:
+    b = bench(own_pool=True)
+    b.run(9.5)
+    before = b.manager.statistics()
+    assert b.manager.pending == 0
+    (pid,) = b.manager.pool.pids
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    b.run(20)
+    c = b.manager.statistics()
+    assert (c.failures, c.retried, c.worker_restarts, c.dropped_total) == ({"died": 1}, 0, 1, 0)
+    assert c.screened > before.screened
+    assert [e["detail"] for e in b.ground.named("worker_failed")] == ["found dead before the job"]
 
 
 def test_hung_worker_is_killed_on_the_timeline(bench: Callable[..., Bench]) -> None:

@@ -238,17 +238,15 @@ def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_sum
     out = tmp_path / "out"
     process = subprocess.Popen(command(stage, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
-    killed = False
-    while not killed and process.poll() is None and time.monotonic() < deadline:
-        # Once the second log line stands there the worker is at its jobs.
-        for pid in workers_of(process.pid):
-            if (out / "node.log").exists():
-                time.sleep(0.8)
-                os.kill(pid, signal.SIGKILL)
-                killed = True
+    while not (found := list(workers_of(process.pid))) and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert found, "no worker was started"
+    # Stopped, it holds up the run at its next job: then it dies in the middle of one.
+    time.sleep(1.0)
+    os.kill(found[0], signal.SIGSTOP)
+    time.sleep(0.7)
+    os.kill(found[0], signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=120)
-    assert killed
     assert process.returncode == 0, stderr
     summary = json.loads(stdout)
     assert_adds_up(summary)
