@@ -37,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
         node = build(mission, platform, log=node_log(name, platform.tai_ns, form=args.log, level=args.log_level))
         try:
             links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
-            print(f"{name}: boot {node.boot_count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
+            print(f"{name}: boot {node.boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
                   "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
             platform.run()
         finally:

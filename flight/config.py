@@ -57,9 +57,9 @@ def read_table(kind: type[C], table: object, path: tuple[str | int, ...], faults
     before = len(faults)
     hints = typing.get_type_hints(kind)
     known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.init}
-    for name in table:
-        if name not in known:
-            faults.append(Fault((*path, name), f"unknown key, {suggestion(name, known)}"))
+    faults.extend(
+        Fault((*path, name), f"unknown key, {suggestion(name, known)}") for name in table if name not in known
+    )
     values: dict[str, Any] = {}
     for name, one in known.items():
         if name in table:

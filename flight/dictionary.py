@@ -167,7 +167,7 @@ class Dictionary:
         return body | {"sha256": _sha256(body)}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
+    def from_document(cls, document: object) -> Self:
         """The inverse of `document`; raises OrbitnodeError where the document is not one of ours or was altered."""
         if not isinstance(document, Mapping) or document.get("format") != FORMAT:
             raise OrbitnodeError(f"not a dictionary document: its format is not {FORMAT!r}")
@@ -217,11 +217,12 @@ class Dictionary:
         for event in self.events:
             texts += [event.name, event.text]
             numbers += [(event.apid, 0x7FF), (event.number, 0xFFFF), (event.subtype, 0xFF)]
-        for one in (*self.reports, *self.commands):
-            texts.append(one.name)
-            numbers += [(one.apid, 0x7FF), (one.service, 0xFF), (one.subtype, 0xFF)]
+        for report in self.reports:
+            texts.append(report.name)
+            numbers += [(report.apid, 0x7FF), (report.service, 0xFF), (report.subtype, 0xFF)]
         for command in self.commands:
-            texts.append(command.text)
+            texts += [command.name, command.text]
+            numbers += [(command.apid, 0x7FF), (command.service, 0xFF), (command.subtype, 0xFF)]
             numbers += [] if command.function is None else [(command.function, 0xFFFF)]
         reals: list[object] = [structure.period_s for structure in self.structures]
         for setting in self.settings:
@@ -276,7 +277,7 @@ def collect(
         failures=failures,
         frame_octets=frame_octets,
     )
-    for keys in (
+    unique: tuple[list[Any], ...] = (
         [s.sid for s in made.structures],  # the commands of ST[03] name a structure by this alone
         [s.name for s in made.structures],
         [(e.apid, e.number) for e in made.events],
@@ -284,7 +285,8 @@ def collect(
         [c.name for c in made.commands],
         [s.number for s in made.settings],
         [s.name for s in made.settings],
-    ):
+    )
+    for keys in unique:
         assert len(keys) == len(set(keys)), f"declared twice: {sorted(k for k in keys if keys.count(k) > 1)}"
     return made
 

@@ -6,7 +6,6 @@ An enumerated field travels as its number and is shown by its label.
 
 from __future__ import annotations
 
-import math
 import struct
 import sys
 from collections.abc import Mapping, Sequence

@@ -121,9 +121,8 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
     faults: list[Fault] = []
     read: dict[str, Any] = {}
     kinds = _SECTIONS | dict(extra or {})
-    for name in table:
-        if name not in kinds and name not in (*_FOREIGN, "link"):
-            faults.append(Fault((name,), f"unknown section, {suggestion(name, {*kinds, *_FOREIGN, 'link'})}"))
+    known = {*kinds, *_FOREIGN, "link"}
+    faults.extend(Fault((name,), f"unknown section, {suggestion(name, known)}") for name in table if name not in known)
     for name, kind in kinds.items():
         if name in _REQUIRED and name not in table:
             faults.append(Fault((name,), f"section [{name}] is missing"))

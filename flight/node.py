@@ -86,7 +86,8 @@ class Node:
         self.mission = mission
         self.dictionary = dictionary_of(mission)
         self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
-        self.scheduler = Scheduler(platform, platform.cpu_ns, self._task_failed)
+        self.given_up = ""  # the critical task whose loss ended this node, for those who started it
+        self.scheduler = Scheduler(platform, platform.cpu_ns, self._task_failed, on_given_up=self._task_given_up)
         self.swarm = swarm or LocalSwarm()
         self._platform = platform
         apid = mission.node.node_apid
@@ -101,12 +102,12 @@ class Node:
         self.commands = commands.Commands(
             self.dictionary.commands, self.verification, self.events, mission.node.command_queue
         )
-        boots = Generations(storage, "boot")
-        self.boot_count = status.count_boot(boots)
+        generations = Generations(storage, "boot")
+        self.boot = status.BootRecord(generations, self._boot_kept_in_memory)
         sha256 = str(self.dictionary.document()["sha256"])
-        self.events.emit("boot", self.boot_count, sha256[:8])
-        if boots.damaged:
-            self.events.emit("record_damaged", "boot count", "the other generation stands")
+        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8])
+        if generations.damaged:
+            self.events.emit("record_damaged", "boot", "the other generation stands")
 
         self.housekeeping = housekeeping.Housekeeping(
             self.dictionary.structures, mission.housekeeping, self.telemetry, self.scheduler
@@ -118,7 +119,7 @@ class Node:
             mission.outbox,
             mission.node.file_apid,
             segment_octets(mission.node.frame_octets),
-            self.boot_count,
+            self.boot.count,
             self.events,
         )
         drivers = mission.drivers
@@ -127,6 +128,7 @@ class Node:
             registry.open_eps(drivers.eps, platform),
             registry.open_governor(drivers.governor, platform) if drivers.governor else None,
             self.parameters,
+            Generations(storage, "power"),
             self.events,
         )
         self.thermal = thermal.Thermal(
@@ -141,8 +143,12 @@ class Node:
             self.links.append(self._open_link(section))
         downlinks.extend(self.links)
         self.app = self._open_app()
-        self._serve()
-        self._spawn()
+        try:
+            self._serve()
+            self._spawn()
+        except BaseException:  # a boot that fails, or loses its power, leaves no process behind
+            self.close()
+            raise
 
     def _open_link(self, section: LinkSection) -> radio.RadioLink:
         return radio.RadioLink(
@@ -152,7 +158,7 @@ class Node:
             playback=self.recorder,
             products=self.outbox,
             on_command=self.commands.on_packet,
-            switch_transmitter=self.power.switch_transmitter,
+            on_contact=self._switch_transmitter,
             events=self.events,
             now_ns=self._platform.now_ns,
         )
@@ -193,7 +199,7 @@ class Node:
         table.handle("set_hk_period", hk.check_structure, hk.set_period)
         table.handle("report_hk", hk.check_structure, hk.report)
         hk.provide("link", self._sample_link)
-        hk.provide("node", status.Status(self.boot_count, self.scheduler, self._counts).sample)
+        hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts).sample)
 
     def _spawn(self) -> None:
         spawn = self.scheduler.spawn
@@ -237,6 +243,21 @@ class Node:
     def _task_failed(self, task: Task, error: Exception) -> None:
         self.log.error("task failed", task=task.name, exc_info=error)
         self.events.emit("task_failed", task.name, f"{type(error).__name__}: {error}")
+
+    def _task_given_up(self, task: Task) -> None:
+        """Without a critical task the node is no node: end it, so that whoever started it starts it anew."""
+        action = "the node ends to be started anew" if task.critical else "the node goes on without it"
+        self.events.emit("task_given_up", task.name, action)
+        if task.critical:
+            self.given_up = task.name
+            self.boot.end(f"failure of task {task.name}", self._platform.stop)
+
+    def _boot_kept_in_memory(self, fault: str) -> None:
+        self.events.emit("record_damaged", "boot", f"kept in memory: {fault}")
+
+    def _switch_transmitter(self) -> None:
+        """On while any link is in contact."""
+        self.power.switch_transmitter(any(link.in_contact for link in self.links))
 
     def _counts(self) -> tuple[int, int, int, int]:
         done = self.verification.counts
@@ -303,7 +324,8 @@ def assert_one_tree() -> None:
 
 
 def _recorder_journal(mission: Mission, platform: Platform) -> Journal:
-    """A circular journal a quarter larger than the recorder, so that it never loses what memory still holds."""
+    """A circular journal half as large again as the recorder, so that it never loses what memory still holds: the
+    shortest packet has 21 octets, a record 8 more, and the end of a segment stays free where a packet does not fit."""
     segment_octets = 65536
-    segments = mission.recorder.capacity_octets * 5 // 4 // segment_octets + 2
+    segments = mission.recorder.capacity_octets * 3 // 2 // segment_octets + 2
     return Journal(platform.storage, "recorder", segment_octets=segment_octets, segments_max=segments, circular=True)

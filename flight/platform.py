@@ -81,4 +81,5 @@ class Platform(Host, Protocol):
         """Enter a decision into the run's record (the simulator's digest); real platforms ignore it."""
 
     def stop(self) -> None:
-        """End the loop after the calls that are due."""
+        """End this node: the real loop returns, and a supervisor starts the process anew; the simulated computer
+        boots again."""

@@ -4,8 +4,8 @@ One thread runs the loop. Calls wait in a heap of (t_ns, order given, call); one
 of them; descriptors are watched by the same epoll, so that the loop sleeps in exactly one place. A round makes
 a bounded number of due calls and then looks at the descriptors, so that neither starves the other.
 
-SIGINT and SIGTERM end the loop after the calls that are due. A second SIGINT raises KeyboardInterrupt, for the
-case of a loop that is stuck.
+SIGINT and SIGTERM end the loop after the calls that are due, and `run` says which it was. A second signal cuts
+a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there, SIGTERM raises SystemExit.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class LinuxPlatform:
         self._cancelled = 0
         self._armed_ns: int | None = None
         self._stopping = False
+        self._signal: int | None = None
         self._closed = False
         self._watched: dict[int, Callable[[], None]] = {}
         self._works: dict[int, list[Callable[[], None]]] = {}
@@ -164,6 +165,10 @@ class LinuxPlatform:
                 future.set_error(error)
             else:
                 if reply is None:
+                    # It may name fewer by now, such as no socket that was closed at the other end: that one
+                    # would be ready for ever.
+                    for fileno in set(filenos).difference(work.filenos()):
+                        self._forget_work(fileno, look)
                     return
                 future.set_result(reply)
             first.cancel()
@@ -200,20 +205,23 @@ class LinuxPlatform:
 
     # the loop
 
-    def run(self) -> None:
-        """Run until `stop` or a signal; may be called again. Signals are taken only in the main thread.
+    def run(self) -> int | None:
+        """Run until `stop` or a signal, and return the signal's number, None where there was none.
 
-        A `stop` from before this call ends it at once, after the calls that are due.
+        May be called again. Signals are taken only in the main thread. A `stop` from before this call ends it at
+        once, after the calls that are due.
         """
+        self._signal = None
         restore = self._take_signals() if threading.current_thread() is threading.main_thread() else None
         try:
             while not self._stopping:
                 self._round()
             self._make_due_calls()
         finally:
-            self._stopping = False
             if restore is not None:
                 restore()
+            self._stopping = False
+        return self._signal  # read last: one that came after a `stop` counts as well
 
     def _round(self) -> None:
         self.counters.rounds += 1
@@ -256,18 +264,16 @@ class LinuxPlatform:
     def _take_signals(self) -> Callable[[], None]:
         """Let SIGINT and SIGTERM end the loop; returns what puts the earlier handlers back."""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        seen = 0
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             # The byte in the pipe wakes the loop. Only a loop that does not come back is cut short.
-            nonlocal seen
-            seen += 1
-            if seen > 1 and number == signal.SIGINT:
-                raise KeyboardInterrupt
+            if self._signal is not None:
+                raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+            self._signal = number
+            self.stop()
 
         def on_wake() -> None:
-            os.read(reader, 64)
-            self.stop()
+            os.read(reader, 64)  # written for every signal with a handler in Python, also those of others
 
         earlier: dict[signal.Signals, Any] = {}
         earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -77,6 +77,7 @@ class LinuxStorage:
         self._host = host
         self._failed: str | None = None
         self._files: dict[str, _File] = {}
+        self._opened: dict[int, _File] = {}  # files of `_files` by descriptor, the least lately opened first
         self._temporary = 0
         self._dirty: dict[int, None] = {}
         self._changes: list[tuple[str, str | None]] = []
@@ -232,10 +233,7 @@ class LinuxStorage:
         self._work.put(None)
         self._helper.join()
         self._host.unwatch(self._wake)
-        for file in self._files.values():
-            if file.fileno is not None:
-                os.close(file.fileno)
-        for fileno in (self._wake, self._folder, self._lock):
+        for fileno in (*self._opened, self._wake, self._folder, self._lock):
             os.close(fileno)
         if self._failed is not None:
             raise StorageError(self._failed)
@@ -262,19 +260,18 @@ class LinuxStorage:
         """The open descriptor of `file`; the least lately opened clean one is closed where there are too many."""
         if file.fileno is None:
             file.fileno = os.open(file.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-            self._limit_open(file)
+            self._enter_open(file, file.fileno)
         return file.fileno
 
-    def _limit_open(self, keep: _File) -> None:
+    def _enter_open(self, file: _File, fileno: int) -> None:
+        self._opened[fileno] = file
         if self._failed is not None:
             return  # a content may be under either of its names now: keep what is open
         running = self._running.dirty if self._running is not None else ()
-        opened = [f for f in self._files.values() if f.fileno is not None and f is not keep]
-        for file in opened[: max(0, len(opened) + 1 - OPEN_FILES_MAX)]:
-            fileno = file.fileno
-            if fileno is not None and fileno not in self._dirty and fileno not in running:
-                os.close(fileno)
-                file.fileno = None
+        clean = [one for one in self._opened if one != fileno and one not in self._dirty and one not in running]
+        for one in clean[: max(0, len(self._opened) - OPEN_FILES_MAX)]:
+            os.close(one)
+            self._opened.pop(one).fileno = None
 
     def _create(self, name: str) -> _File:
         """An empty file for an unknown name; under a temporary one while a deletion of that name waits."""
@@ -287,7 +284,7 @@ class LinuxStorage:
         fileno = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._folder_changed = True
         file = self._files[name] = _File(path, fileno, 0)
-        self._limit_open(file)
+        self._enter_open(file, fileno)
         return file
 
     def _open_temporary(self, name: str) -> _File:
@@ -303,13 +300,14 @@ class LinuxStorage:
             self._retire(earlier)
         self._files[name] = file
         self._dirty[file.fileno] = None
-        self._limit_open(file)
+        self._enter_open(file, file.fileno)
         self._change(file.path, self._path(name))
 
     def _retire(self, file: _File) -> None:
         """Close the descriptor of a content that nobody can reach any more, once no commit uses it."""
         if file.fileno is not None:
             self._dirty.pop(file.fileno, None)
+            del self._opened[file.fileno]
             self._retired.append(file.fileno)
             file.fileno = None
 

@@ -163,8 +163,12 @@ class SerialBoard:
         except (serial.SerialException, OSError, ValueError) as error:
             raise HalError(f"board {self.path}: {_reason(self.path, error)}") from None
         garbage = self._line.receiver.garbage
+        try:
+            self._host.watch(port.fileno(), self._on_ready)
+        except HalError:
+            port.close()  # a line that is open but not watched would never be heard, nor opened again
+            raise
         self._line = _Line(port, port.fileno(), BoardReceiver(garbage))
-        self._host.watch(self._line.fileno, self._on_ready)
 
     def _close_port(self) -> None:
         line, self._request = self._line, None

@@ -71,8 +71,12 @@ class UdpRadio:
         except HalError:
             self._up_socket.close()
             raise
-        host.watch(self._up_socket.fileno(), self._on_uplink)
-        host.watch(self._down_socket.fileno(), self._on_down_socket)
+        try:
+            host.watch(self._up_socket.fileno(), self._on_uplink)
+            host.watch(self._down_socket.fileno(), self._on_down_socket)
+        except HalError:
+            self.close()
+            raise
 
     # the Radio Protocol
 

@@ -43,6 +43,7 @@ class Counters:
     delayed: Counter[Reason] = field(default_factory=Counter)
     dropped: Counter[Reason] = field(default_factory=Counter)
     requested: int = 0
+    restored: int = 0
     requested_done: int = 0
     requested_dropped: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -72,6 +73,7 @@ class Statistics:
     delayed: Mapping[str, int]
     dropped: Mapping[str, int]
     requested: int
+    restored: int
     requested_done: int
     requested_dropped: int
     failures: Mapping[str, int]
@@ -106,6 +108,7 @@ def summarise(
         delayed=MappingProxyType({r.label: c.delayed[r] for r in DELAYS}),
         dropped=MappingProxyType({r.label: c.dropped[r] for r in DROPS}),
         requested=c.requested,
+        restored=c.restored,
         requested_done=c.requested_done,
         requested_dropped=c.requested_dropped,
         failures=MappingProxyType(dict(sorted(c.failures.items()))),

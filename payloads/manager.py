@@ -418,6 +418,7 @@ class InferenceManager:
         for request in requests[: self._config.jobs_max]:
             job = Job(request.job, request.priority, request.deadline_tai_ns - offset_ns, durable=True)
             self.counters.requested += 1
+            self.counters.restored += 1
             self._waiting.put(job)
         if requests:
             self._context.events.emit("jobs_restored", len(self._waiting))

@@ -88,10 +88,15 @@ Reply = Screened | WorkerFailure
 
 @dataclass(slots=True)
 class PoolStats:
-    """Counters since the pool was made. `hang_limit_fired`: wall time reached a decision, the run is no measure."""
+    """Counters since the pool was made.
+
+    `killed`: ended by the caller, who knows and counts why; `died` are deaths that nobody here asked for.
+    `hang_limit_fired`: wall time reached a decision, the run is no measure.
+    """
 
     done: int = 0
     died: int = 0
+    killed: int = 0
     hung: int = 0
     bad_output: int = 0
     app_error: int = 0
@@ -124,6 +129,7 @@ class _Process:
             child.close()  # else the end of the process would give no end of file
         self.pid_fd = os.pidfd_open(self.popen.pid)
         self.ready = False
+        self.silent = False  # it closed its end: nothing more will be said, and its exit is near
 
     def exited(self) -> str | None:
         """How the process ended, None while it lives."""
@@ -160,10 +166,15 @@ class _Work:
         self.reply: Reply | None = None
 
     def filenos(self) -> Sequence[int]:
-        """Open until the worker's next submission but one, so that a loop has time to forget them."""
-        if self._process is None or self._process.channel.fileno() < 0:
+        """Open until the worker's next submission but one, so that a loop has time to forget them.
+
+        A socket that was closed at the other end is not named any more: it would be ready until the process has
+        exited.
+        """
+        process = self._process
+        if process is None or process.channel.fileno() < 0:
             return ()
-        return (self._process.channel.fileno(), self._process.pid_fd)
+        return (process.pid_fd,) if process.silent else (process.channel.fileno(), process.pid_fd)
 
     def poll(self) -> Reply | None:
         if self.reply is None and self._process is not None:
@@ -174,21 +185,21 @@ class _Work:
         if self.reply is not None:
             return self.reply
         deadline_s = time.monotonic() + self._worker.hang_s
-        poller = select.poll()
-        for descriptor in self.filenos():
-            poller.register(descriptor, select.POLLIN)
         while (reply := self.poll()) is None:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0.0:
                 self.reply = reply = self._worker.hang_limit()
                 break
+            poller = select.poll()
+            for descriptor in self.filenos():
+                poller.register(descriptor, select.POLLIN)
             poller.poll(left_s * 1000.0)
         return reply
 
     def kill(self) -> None:
         """End the process. The reply is `died` from now on, also where another one lay unread already."""
         if self.reply is None:
-            self.reply = self._worker.fail("died", "killed")
+            self.reply = self._worker.kill()
 
 
 class _Worker:
@@ -268,7 +279,11 @@ class _Worker:
         return f"{self._shape.bands} x {self._shape.height} x {self._shape.width}"
 
     def receive(self, process: _Process, sequence: int) -> Reply | None:
-        """The reply to `sequence` where it is there, or a failure where it will never be; does not block."""
+        """The reply to `sequence` where it is there, or a failure where it will never be; does not block.
+
+        A process that only closed its socket is not dead yet: how it ends is known when it can be reaped, a moment
+        later. One that lingers is for the caller's limit.
+        """
         how = process.exited()  # asked first: what it said before it ended is still read below
         while True:
             try:
@@ -280,7 +295,8 @@ class _Worker:
             except OSError:
                 raw = b""
             if not raw:
-                return self.fail("died", self._how_it_ended(process))
+                process.silent = True
+                return None if how is None else self.fail("died", how)
             try:
                 answer = Answer.decode(raw)
             except DecodeError as error:
@@ -317,22 +333,22 @@ class _Worker:
             answer.pack_ns / 1e9, answer.pid,
         )  # fmt: skip
 
-    def _how_it_ended(self, process: _Process) -> str:
-        """The socket closes a moment before the process can be reaped."""
-        try:
-            process.popen.wait(0.2)
-        except subprocess.TimeoutExpired:
-            return "closed its socket"
-        return process.exited() or "closed its socket"
-
     def hang_limit(self) -> WorkerFailure:
         self._stats.hang_limit_fired += 1
         return self.fail("hung", f"no reply in {self.hang_s:g} s of wall time")
+
+    def kill(self) -> WorkerFailure:
+        """End the process on the caller's wish."""
+        self._stats.killed += 1
+        return self._replace("died", "killed")
 
     def fail(self, reason: FailureReason, detail: str) -> WorkerFailure:
         """Count, end the process and start the next one."""
         name = reason.replace(" ", "_")
         setattr(self._stats, name, getattr(self._stats, name) + 1)
+        return self._replace(reason, detail)
+
+    def _replace(self, reason: FailureReason, detail: str) -> WorkerFailure:
         log = "" if self._process is None else self._process.log()
         self._restart()
         return WorkerFailure(reason, detail, log)

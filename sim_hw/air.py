@@ -73,6 +73,7 @@ class Air:
         self._loop = loop
         self._world = world
         self._record = record
+        self._in_sight: list[Pass] = []  # the first one is served, the others wait until it sets
         # Each channel has its own errors: what goes up must not shift the errors of what comes down.
         self.down = _Direction(Channel(down, Random(random.getrandbits(64))), loop, self._downlinked, self._nudged)
         self.up = _Direction(Channel(up, Random(random.getrandbits(64))), loop, self._uplinked, self._nudged)
@@ -81,20 +82,33 @@ class Air:
         """Rise and set for each of `passes`."""
         for one in passes:
             self._loop.call_at(one.start_ns, lambda one=one: self._rise(one))  # type: ignore[misc]
-            self._loop.call_at(one.end_ns, self._set)
+            self._loop.call_at(one.end_ns, lambda one=one: self._set(one))  # type: ignore[misc]
 
     def uplink(self, octets: bytes) -> bool:
         """Give one CLTU to the station's transmitter; False where its buffer is full."""
         return self.up.offer(octets)
 
     def _rise(self, one: Pass) -> None:
+        self._in_sight.append(one)
+        if len(self._in_sight) == 1:
+            self._serve(one)
+
+    def _serve(self, one: Pass) -> None:
         delay = self._world.light_time(one.station)
         for direction in (self.down, self.up):
             direction.channel.on_rise(self._loop.now_ns(), delay)
             direction.edge()
         self.on_contact(one.station.name)
 
-    def _set(self) -> None:
+    def _set(self, one: Pass) -> None:
+        """The end of a pass; a station that rose meanwhile takes over."""
+        served = self._in_sight[0] is one
+        self._in_sight.remove(one)
+        if not served:
+            return
+        if self._in_sight:
+            self._serve(self._in_sight[0])
+            return
         for direction in (self.down, self.up):
             direction.channel.on_set(self._loop.now_ns())
             direction.edge()
@@ -119,12 +133,18 @@ class SimModem:
 
     def __init__(self, air: Air) -> None:
         self.overrun = 0
+        self._powered = True
         self._air = air
         self._received: deque[bytes] = deque()
         self._call: Callable[[], None] = lambda: None
 
+    def set_power(self, on: bool) -> None:
+        """Without power nothing is heard, and what was heard and not fetched is gone."""
+        self._powered = on
+        self._received.clear()
+
     def carrier(self) -> bool:
-        return self._air.up.channel.carrier(self._air._loop.now_ns())
+        return self._powered and self._air.up.channel.carrier(self._air._loop.now_ns())
 
     def send(self, unit: bytes) -> bool:
         return self._air.down.offer(unit)
@@ -137,6 +157,8 @@ class SimModem:
 
     def hear(self, octets: bytes) -> None:
         """From the air. A node that does not listen loses the newest, counted in `overrun`."""
+        if not self._powered:
+            return
         if len(self._received) >= _RECEIVED_MAX:
             self.overrun += 1
             return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from flight.core.errors import OrbitnodeError
 from hal.base import Eps, HalError, Heater, Host, Image, Imager, PowerReading, Radio, Thermometer
 from sim_hw.faults import EPS_MUTE_S
 from sim_hw.platform import SimPlatform
 from sim_hw.scenes import Tile, TileSource
 from sim_hw.world import World
 
-_TRUTHS_MAX = 4096
+_TRUTHS_MAX = 512  # of 0.6 MB each; more tiles than a node may hold
 
 
 class SimEps:
@@ -68,7 +69,7 @@ class SimGovernor:
 class SimImager:
     """A camera over a tile source, from the start again where that ends; it sees as long as the Sun does.
 
-    Keeps each tile it took, with its truth, until it is asked for.
+    Keeps the newest tiles it took, with their truth, until they are asked for.
     """
 
     def __init__(self, source: TileSource, world: World) -> None:
@@ -82,11 +83,16 @@ class SimImager:
 
     def capture(self) -> Image:
         count = self._source.count
-        tile = self._source.tile(self.taken if count is None else self.taken % count)
+        try:
+            tile = self._source.tile(self.taken if count is None else self.taken % count)
+        except OrbitnodeError as error:  # a file that was damaged behind its head
+            self.taken += 1
+            raise HalError(str(error)) from None
         bands, height, width = tile.refl.shape
         image = Image(self.taken, bands, height, width, tile.refl.tobytes())
-        if len(self._truths) < _TRUTHS_MAX:
-            self._truths[self.taken] = tile
+        if len(self._truths) >= _TRUTHS_MAX:
+            del self._truths[next(iter(self._truths))]
+        self._truths[self.taken] = tile
         self.taken += 1
         return image
 

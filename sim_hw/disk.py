@@ -6,6 +6,7 @@ delete, and the commit behind each sync) and can cut the power at a chosen one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Literal
@@ -19,6 +20,7 @@ class PowerCut(BaseException):
     """The node lost power in the middle of what it was doing. Not an Exception: nothing on board catches it."""
 
 
+_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 _Operation = tuple[Literal["append", "replace", "delete"], str, bytes]
 
 
@@ -111,6 +113,8 @@ class DiskSession:
         if not self.alive:
             return  # clean-up of a node without power
         kind, name, octets = operation
+        if not _NAME.fullmatch(name):
+            raise StorageError(f"storage name {name!r}, must be 1 to 100 of a-z 0-9 _ . -")
         before = len(self._view.get(name, b""))
         grown = {"append": len(octets), "replace": len(octets) - before, "delete": -before}[kind]
         if self._octets + grown > self._disk.capacity_octets:

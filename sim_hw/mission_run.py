@@ -50,13 +50,15 @@ class Life:
     """What one boot of the node had counted when it ended. `pending`: tiles that went down with it."""
 
     payload: Statistics | None
+    infer_s: tuple[float, ...]
     scheduler: SchedulerTotals
     events: dict[str, int]
-    frames_sent: int
     recorded: int
     played_back: int
     overwritten: int
+    files_begun: int
     files_sent: int
+    files_waiting: int
     files_waiting_octets: int
 
 
@@ -65,7 +67,6 @@ class Screening:
     """Accuracy of every screened tile against its truth, and a sample of tiles for the report."""
 
     accuracy: dict[str, float] = field(default_factory=dict)
-    clouds: int = 0
     tiles: list[ReportTile] = field(default_factory=list)
 
 
@@ -89,6 +90,7 @@ class MissionRun:
         self.seed = seed
         self.end_ns = ns(duration_s)
         self.out = out
+        self.ended_alive = True
         self.loop = VirtualLoop()
         self.world = World(config.world)
         self.digest = Digest()
@@ -143,6 +145,7 @@ class MissionRun:
 
     def finish(self) -> None:
         """End the node and the ground in good order. Harmless when called twice."""
+        self.ended_alive = self.spacecraft.node is not None
         self.spacecraft.shut_down()
         self.world.advance(self.loop.now_ns())
         self.ground.close()
@@ -168,13 +171,15 @@ class MissionRun:
         self.lives.append(
             Life(
                 payload=manager.statistics() if manager else None,
+                infer_s=tuple(manager.counters.infer_s) if manager else (),
                 scheduler=SchedulerTotals.of(node.scheduler),
                 events=node.event_counts(),
-                frames_sent=sum(link.link.counters.units_sent for link in node.links),
                 recorded=node.recorder.recorded,
                 played_back=node.recorder.played_back,
                 overwritten=node.recorder.overwritten,
+                files_begun=node.outbox.begun,
                 files_sent=node.outbox.sent,
+                files_waiting=node.outbox.waiting,
                 files_waiting_octets=node.outbox.backlog_octets,
             )
         )
@@ -214,6 +219,6 @@ def load_script(name: str) -> Script:
     module, _, function = name.partition(":")
     try:
         script: Callable[..., Any] = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SetupError(f"operator script {name!r} cannot be loaded: {error}") from None
     return script

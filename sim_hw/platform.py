@@ -38,6 +38,7 @@ class SimPlatform:
         imager: Imager | None = None,
         faults: FaultPlan | None = None,
         record: Record | None = None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.loop = loop
@@ -48,6 +49,7 @@ class SimPlatform:
         self.imager = imager
         self.faults = faults or FaultPlan()
         self._record = record
+        self._on_stop = on_stop or loop.stop
 
     def now_ns(self) -> int:
         return self.loop.now_ns()
@@ -74,7 +76,7 @@ class SimPlatform:
             self._record.enter(self.loop.now_ns(), f"{self.name}.{channel}", octets)
 
     def stop(self) -> None:
-        self.loop.stop()
+        self._on_stop()
 
     def complete(self, work: External[T], duration_s: float) -> Future[T]:
         """The reply at now + `duration_s`. A planned kill strikes the real process before it can answer."""

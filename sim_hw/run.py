@@ -16,7 +16,7 @@ from rich.table import Table
 from flight.mission import MISSIONS, load
 from ground.xtce import xtce_document
 from payloads.assets import scene_path
-from payloads.manager import InferenceManager
+from payloads.manager import InferenceManager, pool_config
 from sim_hw.config import SimConfig
 from sim_hw.faults import KINDS, FaultPlan, PlannedFault
 from sim_hw.mission_run import MissionRun
@@ -50,6 +50,8 @@ def execute(args: argparse.Namespace) -> int:
     mission = load(args.mission, {"sim": SimConfig})
     source: TileSource
     source = FolderSource(args.scenes) if args.scenes else SyntheticClouds(load_scene(scene_path()), args.seed)
+    if mission.app is InferenceManager:
+        pool_config(mission.payload)  # no model, no run: said before the results of the last one are replaced
     out = OutputFolder(args.out)
     duration_s = args.orbits * mission.sections["sim"].orbit_min * 60
     run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults)
@@ -87,7 +89,7 @@ def fly(run: MissionRun, console: Console) -> None:
             progress.update(task, completed=at_s, state=_state(run, at_s))
             if not console.is_terminal and at_s - told_s >= 600:
                 told_s = at_s
-                console.print(_state(run, at_s), highlight=False)
+                console.print(_state(run, at_s), highlight=False, soft_wrap=True)
 
 
 def _state(run: MissionRun, at_s: float) -> str:
@@ -162,14 +164,20 @@ def table(summary: Mapping[str, Any]) -> Table:
 
 
 def _orbits(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 < value <= _ORBITS_MAX:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0 .. {_ORBITS_MAX:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of orbits in 0 .. {_ORBITS_MAX:g}")
     return value
 
 
 def _seed(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
     if not 0 <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0 .. 2^63 - 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0 .. 2^63 - 1")
     return value

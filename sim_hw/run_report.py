@@ -71,7 +71,7 @@ def _figures(summary: Mapping[str, Any]) -> list[Figure]:
         Figure("Downlinked", f"{octets['downlinked'] / 1e6:.1f}", "MB", f"{summary['files']['received']} products"),
         Figure("Energy a tile", "-" if energy["tile_j"] is None else f"{energy['tile_j']:.1f}", "J"),
         Figure("Charge, lowest", f"{100 * soc['min']:.0f}", "%", f"{100 * soc['end']:.0f} % at end"),
-        Figure("Board, hottest", f"{summary['temperature_c']['board_max']:.1f}", "degC"),
+        Figure("Board, hottest", f"{summary['temperature_c']['board_max']:.1f}", "°C"),
         Figure("Frames lost", f"{link['frames_lost']}", f"of {link['frames_sent']:,}"),
         Figure("Commands completed", f"{commands['completed']}", f"of {commands['sent']}",
                f"{commands['rejected']} rejected, {commands['failed']} failed, {commands['lost']} lost"),

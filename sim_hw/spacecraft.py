@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,6 +21,12 @@ from sim_hw.platform import SimPlatform
 from sim_hw.world import World
 
 
+class SimRadio(Radio, Protocol):
+    """A modem that hears nothing while the spacecraft has no power."""
+
+    def set_power(self, on: bool) -> None: ...
+
+
 class Spacecraft:
     """Boots the node, cuts its power where the fault plan or the disk says so, and boots it again.
 
@@ -33,7 +40,7 @@ class Spacecraft:
         world: World,
         random: Random,
         *,
-        radios: dict[str, Radio] | None = None,
+        radios: dict[str, SimRadio] | None = None,
         imager: SimImager | None = None,
         faults: FaultPlan | None = None,
         digest: Digest | None = None,
@@ -67,12 +74,15 @@ class Spacecraft:
             self.world,
             self.disk,
             Random(self._random.getrandbits(64)),
-            radios=self._radios,
+            radios=dict(self._radios),
             imager=self._imager,
             faults=self._faults,
             record=self._digest,
+            on_stop=self._stop,
         )
         self.boots += 1
+        for radio in self._radios.values():
+            radio.set_power(True)
         self.node = flight_node.build(self.mission, platform, log=self._log)
         self._on_boot(self.node)
         return self.node
@@ -98,8 +108,14 @@ class Spacecraft:
             self._on_down(node)
             node.close()
 
+    def _stop(self) -> None:
+        """The node gave up: as a supervisor would, let its present step end and start it anew."""
+        self.loop.call_at(self.loop.now_ns(), self.cut_power)
+
     def _down(self) -> None:
         self.shut_down()
+        for radio in self._radios.values():
+            radio.set_power(False)
         self.world.advance(self.loop.now_ns())
         for load in ("payload", "radio", "heater"):
             self.world.set_switch(load, False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import flight
 from ground.operator import COMPLETED, FAILED, LOST, REJECTED
-from payloads.accounting import Statistics
+from payloads.accounting import Statistics, quantile
 from sim_hw.mission_run import Life, MissionRun
 
 FORMAT = "orbitnode-summary/1"
@@ -31,11 +31,11 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
         "mission_s": run.end_ns / 1e9,
         "wall_s": round(wall_s, 3),
         "boots": run.spacecraft.boots,
-        "tiles": _tiles(payloads),
+        "tiles": _tiles(run, payloads),
         "cloud_accuracy": _accuracy(run),
         "bytes": _bytes(run, payloads),
         "energy": _energy(run, payloads),
-        "inference": _inference(payloads),
+        "inference": _inference(run.lives),
         "soc": {"min": round(run.world.power.lowest_soc_frac, 4), "end": round(reading.soc_frac, 4)},
         "temperature_c": {
             "board_max": round(run.world.thermal.highest_c("board"), 2),
@@ -61,10 +61,12 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
     }
 
 
-def _tiles(payloads: list[Statistics]) -> dict[str, Any]:
-    """A tile that was pending when the node lost its power is dropped; only the last life's are still pending."""
+def _tiles(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
+    """A tile that was pending when the node lost its power is dropped; only those of a node still up are pending."""
     dropped = Counter(_add(dict(one.dropped) for one in payloads))
-    lost = sum(one.pending for one in payloads[:-1])
+    alive = payloads[-1:] if run.ended_alive else []
+    pending = sum(one.pending for one in alive)
+    lost = sum(one.pending for one in payloads) - pending
     if lost:
         dropped[_LOST_WITH_POWER] = lost
     return {
@@ -72,10 +74,10 @@ def _tiles(payloads: list[Statistics]) -> dict[str, Any]:
         "screened": sum(one.screened for one in payloads),
         "cloudy": sum(one.cloudy for one in payloads),
         "dropped": dropped.total(),
-        "pending": payloads[-1].pending if payloads else 0,
+        "pending": pending,
         "delayed_by_reason": _add(dict(one.delayed) for one in payloads),
         "dropped_by_reason": dict(dropped),
-        "requested_by_command": sum(one.requested for one in payloads),
+        "requested_by_command": sum(one.requested - one.restored for one in payloads),
     }
 
 
@@ -119,33 +121,36 @@ def _energy(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
     }
 
 
-def _inference(payloads: list[Statistics]) -> dict[str, Any]:
-    """Wall time on this machine; the last life's, since medians do not add."""
-    if not payloads:
-        return {"count": 0, "median_ms": None, "p99_ms": None, "pack_median_ms": None}
-    last = payloads[-1]
+def _inference(lives: list[Life]) -> dict[str, Any]:
+    """Wall time on this machine, of every screened tile."""
+    times = deque(sorted(t for life in lives for t in life.infer_s))
+    payloads = [life.payload for life in lives if life.payload is not None]
     return {
         "count": sum(one.screened for one in payloads),
-        "median_ms": round(last.infer_median_ms, 2),
-        "p99_ms": round(last.infer_p99_ms, 2),
-        "pack_median_ms": round(last.pack_median_ms, 2),
+        "median_ms": round(1e3 * quantile(times, 0.5), 2) if times else None,
+        "p99_ms": round(1e3 * quantile(times, 0.99), 2) if times else None,
     }
 
 
 def _link(run: MissionRun) -> dict[str, Any]:
-    """Frames that left the transmitter, those that were good on ground, and the rest."""
-    channel, session = run.air.down.channel.counters, run.session.counters
+    """Frames whose fate is known: all that were handed to the transmitter but those still on their way."""
+    channel, session = run.air.down.channel, run.session.counters
+    counters = channel.counters
+    damaged = counters.delivered - session.frames
     return {
-        "frames_sent": channel.sent,
+        "frames_sent": counters.accepted - channel.pending,
         "frames_received": session.frames,
-        "frames_lost": channel.sent - session.frames,
-        "frames_lost_without_signal": channel.lost,
-        "frames_with_bit_errors": channel.with_errors,
+        "frames_lost": counters.lost + damaged,
+        "frames_lost_without_signal": counters.lost,
+        "frames_lost_to_bit_errors": damaged,
+        "frames_with_bit_errors": counters.with_errors,
+        "frames_in_flight": channel.pending,
         "frames_missed_by_count": session.frames_missed,
         "frames_rejected": dict(session.frames_rejected),
         "idle_frames": session.idle_frames,
         "packets_received": session.packets,
         "octets_by_vc": {str(vc): n for vc, n in sorted(run.station.station_counters.octets_by_vc.items())},
+        "cltus_refused": run.ground.refused_cltus + run.air.modem.overrun,
         "passes": [
             {"station": one.station.name, "start_s": one.start_ns / 1e9, "end_s": one.end_ns / 1e9}
             for one in run.passes
@@ -170,14 +175,20 @@ def _commands(run: MissionRun) -> dict[str, Any]:
 
 
 def _files(run: MissionRun) -> dict[str, Any]:
+    """A file begun is received, incomplete, or was never heard of; those of a node that lost its power are gone."""
     assert run.station.products is not None
     counters = run.station.products.counters
+    alive = run.lives[-1:] if run.ended_alive else []
+    waiting = sum(life.files_waiting for life in alive)
     return {
+        "begun": sum(life.files_begun for life in run.lives),
         "sent": sum(life.files_sent for life in run.lives),
         "received": counters.complete,
         "incomplete": counters.incomplete,
         "undecodable": counters.undecodable,
-        "waiting_octets": run.lives[-1].files_waiting_octets if run.lives else 0,
+        "waiting": waiting,
+        "waiting_octets": sum(life.files_waiting_octets for life in alive),
+        "lost_with_power": sum(life.files_waiting for life in run.lives) - waiting,
     }
 
 

@@ -42,8 +42,9 @@ class Generations:
     def save(self, content: bytes) -> Future[None]:
         """Write the next generation; the future is done when it is durable."""
         assert len(content) <= _CONTENT_MAX, len(content)
-        self._version += 1
-        self._storage.replace(self._names[self._version % 2], _build(self._version, content))
+        version = self._version + 1
+        self._storage.replace(self._names[version % 2], _build(version, content))
+        self._version = version  # not before: after a refused write the next save must go over the older one still
         return self._storage.sync()
 
 

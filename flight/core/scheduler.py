@@ -21,6 +21,7 @@ from flight.core.future import Cancelled, Event, Future
 from hal.base import Host
 
 NS = 1_000_000_000
+_TASKS_MAX = 256
 LATENCY_BUCKETS = 20  # bucket i counts latencies in [2^(i-1), 2^i) us; the last one everything above
 
 
@@ -76,7 +77,10 @@ class Task:
         self._coroutine = body(self)
         self._waiting: Future[Any] | None = None
         self._due_deadline_ns: int | None = None
-        self._cancelling = False
+        self._cancelled = False
+        self._throwing = False
+        self._failures_in_a_row = 0
+        self._failed_ns = 0
 
     async def every(
         self, period_s: float, *, phase_s: float = 0.0, deadline_s: float | None = None, stop: Event | None = None
@@ -117,6 +121,7 @@ class Task:
         woken: Future[bool] = Future()
 
         def arrived(_: Future[Any]) -> None:
+            self._due_deadline_ns = None  # woken by this, not by the tick it may have been waiting for
             woken.set_result(True)
 
         timer = self._scheduler.host.call_at(t_ns, partial(woken.set_result, False))
@@ -128,10 +133,13 @@ class Task:
             future.remove_callback(arrived)
 
     def cancel(self) -> None:
-        """Throw Cancelled into the body at its next turn; `finished` is done after its clean-up ran."""
-        if self.finished.done or self._cancelling:
+        """Throw Cancelled into the body where it waits; `finished` is done after its clean-up ran.
+
+        A cancelled task is never restarted. Clean-up may await; a second cancel interrupts that too.
+        """
+        if self.finished.done:
             return
-        self._cancelling = True
+        self._cancelled = self._throwing = True
         if self._waiting is not None:
             self._waiting.remove_callback(self._wake)
             self._waiting = None
@@ -148,45 +156,62 @@ class Task:
 
     def _step(self) -> None:
         """Run the body until it waits, ends or fails. Only the scheduler calls this."""
+        throwing, self._throwing = self._throwing, False
         try:
-            if self._cancelling:
-                waiting = self._coroutine.throw(Cancelled())
-                self._cancelling = False  # the body awaits something while cleaning up: let it
-            else:
-                waiting = self._coroutine.send(None)
+            waiting = self._coroutine.throw(Cancelled()) if throwing else self._coroutine.send(None)
         except (StopIteration, Cancelled):
             self.finished.set_result(None)
-            return
         except Exception as error:  # noqa: BLE001 - the one place where a task's fault ends
             self._fail(error)
-            return
-        self._waiting = waiting
-        waiting.add_callback(self._wake)
+        else:
+            self._await(waiting)
+
+    def _await(self, waiting: object) -> None:
+        """Sleep until `waiting` is done. A body that cancelled itself does not get to sleep."""
+        if not isinstance(waiting, Future):
+            self._coroutine.close()
+            self._fail(TypeError(f"a task awaits only futures of this scheduler, not {type(waiting).__name__}"))
+        elif self._throwing:
+            self._scheduler._make_ready(self)
+        else:
+            self._waiting = waiting
+            waiting.add_callback(self._wake)
 
     def _fail(self, error: Exception) -> None:
-        """Report, and start the body anew while restarts are left."""
+        """Report, and start the body anew while restarts are left. A good stretch brings them all back."""
         self.stats.failures += 1
-        self._scheduler.on_fault(self, error)
-        if self.stats.restarts >= self._scheduler.restarts_max:
+        scheduler, now_ns = self._scheduler, self._scheduler.host.now_ns()
+        scheduler.on_fault(self, error)
+        if now_ns - self._failed_ns > scheduler.forgive_ns:
+            self._failures_in_a_row = 0
+        self._failed_ns = now_ns
+        self._failures_in_a_row += 1
+        if self._cancelled or self._failures_in_a_row > scheduler.restarts_max:
             self.finished.set_result(None)
+            if not self._cancelled:
+                scheduler.on_given_up(self)
             return
         self.stats.restarts += 1
         self._due_deadline_ns = None
         self._coroutine = self._body(self)
-        self._scheduler._make_ready(self)
+        scheduler._make_ready(self)
 
     def _close(self) -> None:
         if self._waiting is not None:
             self._waiting.remove_callback(self._wake)
             self._waiting = None
-        self._coroutine.close()
+        try:
+            self._coroutine.close()
+        except RuntimeError as error:  # it awaits in its clean-up: there is no time left for that
+            self._scheduler.on_fault(self, error)
         self.finished.set_result(None)
 
 
 class Scheduler:
     """Runs the tasks of one node on its host's timeline.
 
-    cpu_ns: a clock for the length of steps. on_fault: told of every exception that left a body.
+    cpu_ns: a clock for the length of steps. on_fault: told of every exception that left a body. on_given_up: told
+    of a task that failed more than `restarts_max` times with less than `forgive_s` between one and the next.
     """
 
     # I/O callbacks of the host get their turn after this many steps, however many tasks are ready.
@@ -198,11 +223,15 @@ class Scheduler:
         cpu_ns: Callable[[], int],
         on_fault: FaultHook,
         *,
+        on_given_up: Callable[[Task], None] = lambda _: None,
         catch_up_max: int = 3,
         restarts_max: int = 3,
+        forgive_s: float = 600.0,
     ) -> None:
         self.host = host
         self.on_fault = on_fault
+        self.on_given_up = on_given_up
+        self.forgive_ns = ns(forgive_s)
         self.catch_up_max = catch_up_max
         self.restarts_max = restarts_max
         self.tasks: list[Task] = []
@@ -217,6 +246,7 @@ class Scheduler:
     ) -> Task:
         """Start `body`; it has its first step at the loop's next turn."""
         assert not self._closed, "spawn on a closed scheduler"
+        assert len(self.tasks) < _TASKS_MAX, "tasks are started at boot, not one after the other"
         task = Task(self, name, body, ns(deadline_s), ns(budget_s), critical)
         self.tasks.append(task)
         self._make_ready(task)
@@ -226,9 +256,7 @@ class Scheduler:
         return self.host.now_ns()
 
     async def at(self, t_ns: int) -> None:
-        """Wait until `t_ns`; at once where that is past. The timer is dropped with the waiting task."""
-        if t_ns <= self.host.now_ns():
-            return
+        """Wait until `t_ns`. Where that is past, others that are ready still get their turn first."""
         due: Future[None] = Future()
         timer = self.host.call_at(t_ns, partial(due.set_result, None))
         try:

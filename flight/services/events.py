@@ -19,8 +19,9 @@ def declare(apid: int) -> Declarations:
     return Declarations(
         events=(
             EventDefinition(
-                apid, 1, "boot", "info", "boot {count}, dictionary {dictionary}",
-                (Field("count", "u32"), Field("dictionary", "str", text="first octets of its sha256")),
+                apid, 1, "boot", "info", "boot {count} after {cause}, dictionary {dictionary}",
+                (Field("count", "u32"), Field("cause", "str"),
+                 Field("dictionary", "str", text="first octets of its sha256")),
             ),
             EventDefinition(
                 apid, 2, "task_failed", "high", "task {task} failed: {error}",
@@ -31,6 +32,10 @@ def declare(apid: int) -> Declarations:
                 (Field("device", "str"), Field("fault", "str")),
             ),
             EventDefinition(apid, 4, "device_recovered", "info", "{device} answers again", (Field("device", "str"),)),
+            EventDefinition(
+                apid, 6, "task_given_up", "high", "task {task} fails again and again, {action}",
+                (Field("task", "str"), Field("action", "str")),
+            ),
             EventDefinition(
                 apid, 5, "record_damaged", "medium", "stored {record} was damaged, {action}",
                 (Field("record", "str"), Field("action", "str")),

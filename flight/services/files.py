@@ -62,6 +62,16 @@ class Outbox:
         self._sequence = 0
 
     @property
+    def waiting(self) -> int:
+        """Files not wholly handed to the link yet, the one in transfer included."""
+        return len(self._waiting) + (self._sender is not None)
+
+    @property
+    def begun(self) -> int:
+        """Files of which the link has at least the first PDU."""
+        return self.sent + (self._sender is not None)
+
+    @property
     def backlog_octets(self) -> int:
         return self._waiting_octets + (self._sender.remaining_octets if self._sender else 0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 
 from flight.app import CommandRefused
-from flight.core.future import Future
 from flight.core.generations import Generations
 from flight.dictionary import Command, Declarations, Report, Setting
 from flight.fields import Field
@@ -59,13 +58,12 @@ class Parameters:
     def report(self, number: int) -> None:
         self._telemetry.send(self._apid, 20, 2, _ENTRY.pack(number, self._values[number]))
 
-    def set(self, number: int, value: float) -> Future[None]:
-        """Take the value; the future is done when it would survive power loss."""
+    async def set(self, number: int, value: float) -> None:
+        """Store the value, then take it: in force is only what would survive power loss. Raises StorageError."""
         values = self._values | {number: value}
         changed = ((n, v) for n, v in sorted(values.items()) if v != self._settings[n].default)
-        saved = self._record.save(b"".join(_ENTRY.pack(n, v) for n, v in changed))
-        self._values = values  # not where storage refused it
-        return saved
+        await self._record.save(b"".join(_ENTRY.pack(n, v) for n, v in changed))
+        self._values = values
 
     def _load(self) -> None:
         """Overlay the stored values. One this software does not know, or would refuse, keeps its default."""

@@ -1,4 +1,7 @@
-"""Power duty: samples the EPS, holds the power mode, and falls back to safe mode when charge runs low."""
+"""Power duty: samples the EPS, holds the power mode, and falls back to safe mode when charge runs low.
+
+What ground commanded (mode, payload switch) is kept over a reboot: a payload that was switched off stays off.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 
 from flight.app import CommandRefused, CommandTable, EventSink, HousekeepingTable, PowerMode
 from flight.config import key
+from flight.core.future import Future
+from flight.core.generations import Generations
 from flight.core.scheduler import Task
 from flight.dictionary import Command, Declarations, EventDefinition, Setting, Structure
 from flight.fields import Field, Limits, Value
@@ -32,7 +37,7 @@ class PowerConfig:
     start_mode: str = key(text="mode after boot")
     payload_idle_w: float = key(1.0, minimum=0, maximum=1000, text="payload switched on, not computing")
     sample_period_s: float = key(1.0, minimum=0.1, maximum=60)
-    soc_safe_frac: float = key(0.6, minimum=0, maximum=1, text="state of charge below which safe mode is entered")
+    soc_safe_frac: float = key(0.6, minimum=0, maximum=0.95, text="state of charge below which safe mode is entered")
     soc_resume_frac: float = key(0.7, minimum=0, maximum=1, text="state of charge above which it is left again")
 
     def faults(self) -> list[tuple[str, str]]:
@@ -42,7 +47,7 @@ class PowerConfig:
             found.append(("mode", "is empty, at least one [[power.mode]] is needed"))
         if len(set(names)) < len(names):
             found.append(("mode", f"names are {', '.join(names)}, should all differ"))
-        if self.start_mode not in names:
+        if names and self.start_mode not in names:
             found.append(("start_mode", f"is {self.start_mode!r}, should be one of {', '.join(names)}"))
         if self.soc_resume_frac <= self.soc_safe_frac:
             found.append(
@@ -106,13 +111,14 @@ class Power:
     """The newest reading, the mode, and the payload switch. `reading` is None before the first good sample."""
 
     def __init__(self, config: PowerConfig, eps: Eps, governor: Governor | None, parameters: Parameters,
-                 events: EventSink) -> None:  # fmt: skip
+                 record: Generations, events: EventSink) -> None:  # fmt: skip
         self.reading: PowerReading | None = None
         self.payload_on = True
+        self._record = record
         self._config = config
         self._modes = tuple(PowerMode(m.name, m.payload_w, m.tile_s, m.admits) for m in config.mode)
         self._mode = next(i for i, m in enumerate(self._modes) if m.name == config.start_mode)
-        self._mode_before_safe = self._mode
+        self._commanded_mode = self._mode  # what is gone back to when a low battery has recovered
         self._protecting = False
         self._computing = False
         self._eps = eps
@@ -120,6 +126,12 @@ class Power:
         self._parameters = parameters
         self._events = events
         self._device = Device("eps", events)
+        # Faults of their own: one that switches badly may still be read.
+        self._switches = Device("eps switches", events)
+        self._limiter = Device("payload governor", events)
+        self._unswitched: dict[str, bool] = {}  # orders of our own that the EPS did not take yet
+        self._limited = False
+        self._load()
 
     @property
     def mode(self) -> PowerMode:
@@ -127,7 +139,7 @@ class Power:
 
     def serve(self, commands: CommandTable, housekeeping: HousekeepingTable) -> None:
         commands.handle("set_power_mode", self._check_mode, self._command_mode)
-        commands.handle("payload_power", None, lambda state: self.switch_payload(bool(state)))
+        commands.handle("payload_power", None, self._command_payload)
         housekeeping.provide("power", self._sample)
 
     def set_computing(self, computing: bool) -> None:
@@ -144,12 +156,15 @@ class Power:
         self._limit_payload()
 
     def switch_transmitter(self, on: bool) -> None:
-        self._device.ask(lambda: self._eps.set_switch("radio", on))
+        """What the EPS does not do now is tried again at each sample."""
+        self._unswitched["radio"] = on
+        self._retry()
 
     async def run(self, task: Task) -> None:
-        self._device.ask(lambda: self._eps.set_switch("payload", self.payload_on))
-        self._limit_payload()
+        self._unswitched["payload"] = self.payload_on
+        self._limited = False
         async for _ in task.every(self._config.sample_period_s, deadline_s=0.2):
+            self._retry()
             reading = self._device.ask(self._eps.read)
             if reading is not None:
                 self.reading = reading
@@ -158,20 +173,43 @@ class Power:
     def _protect(self, soc_frac: float) -> None:
         """Enter safe mode below one charge, go back to the mode before it above another."""
         if not self._protecting and soc_frac < self._parameters.get("soc_safe_frac"):
-            self._protecting, self._mode_before_safe = True, self._mode
+            self._protecting = True
             self._events.emit("battery_low", soc_frac)
             self._set_mode(0, "battery low")
-        elif self._protecting and soc_frac > self._parameters.get("soc_resume_frac"):
+        elif self._protecting and soc_frac > max(map(self._parameters.get, ("soc_resume_frac", "soc_safe_frac"))):
             self._protecting = False
-            self._set_mode(self._mode_before_safe, "battery recovered")
+            self._set_mode(self._commanded_mode, "battery recovered")
 
     def _check_mode(self, mode: int) -> None:
         if self._protecting and mode != 0:
             raise CommandRefused(REFUSED_IN_MODE, f"battery is low, only {self._modes[0].name} until it has recovered")
 
-    def _command_mode(self, mode: int) -> None:
+    def _command_mode(self, mode: int) -> Future[None]:
         self._check_mode(mode)
+        self._commanded_mode = mode  # while the battery is low that is the safe mode: it is not left by itself then
         self._set_mode(mode, "command")
+        return self._keep()
+
+    def _command_payload(self, state: int) -> Future[None]:
+        self.switch_payload(bool(state))
+        return self._keep()
+
+    def _keep(self) -> Future[None]:
+        """Store what was commanded; done when it would survive power loss."""
+        return self._record.save(bytes((self.payload_on,)) + self._modes[self._commanded_mode].name.encode())
+
+    def _load(self) -> None:
+        """What was commanded before this boot. A mode that this mission does not have gives way to its start mode."""
+        content = self._record.load()
+        if self._record.damaged:
+            self._events.emit("record_damaged", "power", "the other generation or the start mode stands")
+        if not content:
+            return
+        self.payload_on = bool(content[0])
+        name = content[1:].decode(errors="replace")
+        for mode, one in enumerate(self._modes):
+            if one.name == name:
+                self._mode = self._commanded_mode = mode
 
     def _set_mode(self, mode: int, cause: str) -> None:
         old, self._mode = self._mode, mode
@@ -184,13 +222,26 @@ class Power:
             working_w = self.mode.payload_w if self._computing else self._config.payload_idle_w
             limit_w = working_w if self.payload_on else 0.0
             governor = self._governor
-            self._device.ask(lambda: governor.set_limit_w(limit_w))
+            self._limited = self._limiter.order(lambda: governor.set_limit_w(limit_w))
+
+    def _retry(self) -> None:
+        """Orders of our own that a device did not take are given again."""
+        for name, on in list(self._unswitched.items()):
+            if self._order(name, on):
+                del self._unswitched[name]
+        if not self._limited:
+            self._limit_payload()
+
+    def _order(self, name: str, on: bool) -> bool:
+        return self._switches.order(lambda: self._eps.set_switch(name, on))
 
     def _switch(self, name: str, on: bool) -> None:
-        if self._device.ask(lambda: (self._eps.set_switch(name, on), True)) is None:
+        if not self._order(name, on):
             raise CommandRefused(DEVICE, f"the EPS did not switch {name}")
+        self._unswitched.pop(name, None)
 
     def _sample(self) -> tuple[Value, ...]:
         r = self.reading
         rails = (r.soc_frac, r.solar_w, r.load_w, r.battery_w, r.bus_v) if r else (float("nan"),) * 5
-        return (*rails, self._mode, int(self.payload_on), self._device.faults & 0xFFFF)
+        faults = self._device.faults + self._switches.faults
+        return (*rails, self._mode, int(self.payload_on), faults & 0xFFFF)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from flight.app import EventSink, HousekeepingTable
+from flight.app import EventSink
 from flight.core.future import Event
 from flight.core.scheduler import Task
 from flight.dictionary import Declarations, EventDefinition, Structure
-from flight.fields import Field, Value
+from flight.fields import Field
 from flight.link.stack import FlightLink
 from hal.base import Radio
 
@@ -65,7 +65,7 @@ class RadioLink:
         playback: Source,
         products: Source,
         on_command: Callable[[bytes], None],
-        switch_transmitter: Callable[[bool], None],
+        on_contact: Callable[[], None],
         events: EventSink,
         now_ns: Callable[[], int],
     ) -> None:
@@ -76,7 +76,7 @@ class RadioLink:
         self._playback = playback
         self._products = products
         self._on_command = on_command
-        self._switch_transmitter = switch_transmitter
+        self._on_contact = on_contact
         self._events = events
         self._now_ns = now_ns
         self._wake = Event()
@@ -100,14 +100,13 @@ class RadioLink:
         carrier = self._radio.carrier()
         if carrier == self.in_contact:
             return
-        self._switch_transmitter(carrier)
+        self.in_contact = carrier
+        self._on_contact()
         if carrier:
             self.link.acquired()
-            self.in_contact = True
             self._events.emit("contact", self.name)
         else:
             self.link.carrier_lost()
-            self.in_contact = False
             self._events.emit("contact_lost", self.name)
 
     def _receive(self) -> None:
@@ -136,7 +135,3 @@ class RadioLink:
             if packet is None:
                 return
             self.link.queue(vcid, packet)
-
-
-def serve(housekeeping: HousekeepingTable, sample: Callable[[], tuple[Value, ...]]) -> None:
-    housekeeping.provide("link", sample)

@@ -1,7 +1,8 @@
 """The packet recorder: keeps telemetry while nobody listens, gives it back in order when somebody does.
 
 Packets stand in memory, bounded in octets, and in a circular journal, synced every few seconds, from which they
-come back after a power loss. When the last one has been played back the journal is cleared.
+come back after a power loss. When the last one has been played back the journal is cleared; power lost in the
+middle of a playback means that its packets come down again, never that one is missing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from flight.config import key
 from flight.core.errors import StorageError
+from flight.core.future import Event
 from flight.core.journal import Journal
 from flight.core.scheduler import Task
 
@@ -38,6 +40,7 @@ class Recorder:
         self._journal = journal
         self._packets: deque[bytes] = deque()
         self._unsynced = False
+        self._emptied = Event()
         for packet in journal.recover():
             self._hold(packet)
 
@@ -65,8 +68,10 @@ class Recorder:
         return packet
 
     async def run(self, task: Task) -> None:
-        """Make what was recorded durable, every few seconds."""
-        async for _ in task.every(_SYNC_PERIOD_S):
+        """Make what was recorded durable, every few seconds, and at once that all was played back."""
+        while True:
+            await task.wait(self._emptied.wait(), _SYNC_PERIOD_S)
+            self._emptied.clear()
             if self._unsynced:
                 self._unsynced = False
                 try:
@@ -78,6 +83,7 @@ class Recorder:
         try:
             self._journal.clear()
             self._unsynced = True
+            self._emptied.set()
         except StorageError:
             self.storage_faults += 1
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from flight.core.errors import StorageError
+from flight.core.future import Future
 from flight.core.generations import Generations
 from flight.core.scheduler import NS, Scheduler
 from flight.dictionary import Declarations, Structure
 from flight.fields import Field, Value
 
 _COUNT_OCTETS = 4
+_CAUSE_OCTETS_MAX = 200
+FIRST_BOOT = "first boot"
+POWER_LOST = "loss of power or of the process"
 
 
 def declare(apid: int) -> Declarations:
@@ -37,13 +42,43 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-def count_boot(record: Generations) -> int:
-    """Read the stored count, add this boot, and write it back; it is durable with the storage's next sync."""
-    before = record.load()
-    count = int.from_bytes(before, "big") + 1 if before is not None and len(before) == _COUNT_OCTETS else 1
-    count &= 0xFFFFFFFF
-    record.save(count.to_bytes(_COUNT_OCTETS, "big"))
-    return count
+class BootRecord:
+    """How often this node's storage was booted, and why it boots now: `cause` was written by the boot before.
+
+    Storage that cannot be written keeps no node from flying: it goes on with the count in memory, and tells
+    `on_fault`.
+    """
+
+    def __init__(self, record: Generations, on_fault: Callable[[str], None]) -> None:
+        before = record.load()
+        known = before is not None and len(before) >= _COUNT_OCTETS
+        self.count = 1
+        self.cause = FIRST_BOOT
+        if known and before is not None:
+            self.count = int.from_bytes(before[:_COUNT_OCTETS], "big") + 1 & 0xFFFFFFFF
+            self.cause = before[_COUNT_OCTETS:].decode(errors="replace")
+        self._record = record
+        self._on_fault = on_fault
+        self._save(POWER_LOST, lambda: None)
+
+    def end(self, cause: str, then: Callable[[], None]) -> None:
+        """Keep why the node ends for the next boot to tell, then call `then`, whether that worked or not."""
+        self._save(cause, then)
+
+    def _save(self, cause: str, then: Callable[[], None]) -> None:
+        def saved(done: Future[None]) -> None:
+            try:
+                done.result()
+            except StorageError as error:
+                self._on_fault(str(error))
+            then()
+
+        content = self.count.to_bytes(_COUNT_OCTETS, "big") + cause.encode()[:_CAUSE_OCTETS_MAX]
+        try:
+            self._record.save(content).add_callback(saved)
+        except StorageError as error:
+            self._on_fault(str(error))
+            then()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ _SWITCHES = ("off", "on")
 @dataclass(frozen=True, slots=True)
 class ThermalConfig:
     sample_period_s: float = key(2.0, minimum=0.1, maximum=60)
-    heater_on_c: float = key(2.0, minimum=-60, maximum=60, text="board temperature below which the heater is on")
-    heater_off_c: float = key(6.0, minimum=-60, maximum=60, text="board temperature above which it is off")
+    heater_on_c: float = key(2.0, minimum=-40, maximum=40, text="board temperature below which the heater is on")
+    heater_off_c: float = key(6.0, minimum=-40, maximum=40, text="board temperature above which it is off")
     board_warm_c: float = key(55.0, minimum=0, maximum=120, text="yellow limit")
     board_hot_c: float = key(65.0, minimum=0, maximum=120, text="red limit")
 
@@ -77,6 +77,7 @@ class Thermal:
         self._radiator = radiator
         self._heater = heater
         self._heater_on = False
+        self._heater_known = False  # a heater outlives a restart of the node: it is told once what we take it to be
         self._hot = False
         self._parameters = parameters
         self._events = events
@@ -104,11 +105,13 @@ class Thermal:
         elif self.board_c > self._parameters.get("heater_off_c"):
             want = False
         heater = self._heater
-        if heater is None or want == self._heater_on:
+        if heater is None or (want == self._heater_on and self._heater_known):
             return
-        if self._devices["heater"].ask(lambda: (heater.set_on(want), True)) is not None:
-            self._heater_on = want
-            self._events.emit("heater_switched", int(want), self.board_c)
+        if self._devices["heater"].order(lambda: heater.set_on(want)):
+            self._heater_known = True
+            if want != self._heater_on:
+                self._heater_on = want
+                self._events.emit("heater_switched", int(want), self.board_c)
 
     def _watch_heat(self) -> None:
         limit_c = self._config.board_warm_c

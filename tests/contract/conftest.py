@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +22,17 @@ from flight.platform import Platform
 from flight.platform_linux import LinuxPlatform
 from hal import registry
 from hal.base import Eps, Governor, Heater, Imager, Radio, Thermometer
+from sim_hw.air import Air
+from sim_hw.boards import SimImager
+from sim_hw.channel import ChannelConfig
+from sim_hw.disk import Disk
 from sim_hw.emulate import Emulator, Wire
-from sim_hw.world import World, WorldConfig
+from sim_hw.loop import VirtualLoop
+from sim_hw.orbit import Pass
+from sim_hw.platform import SimPlatform
+from sim_hw.scenes import SyntheticClouds
+from sim_hw.world import SVALBARD, World, WorldConfig
+from tests.linux_loop import run_until
 
 MS = 1_000_000
 
@@ -30,7 +40,8 @@ MS = 1_000_000
 class Bench(Protocol):
     """A platform and the way to let time pass on it."""
 
-    platform: Platform
+    @property
+    def platform(self) -> Platform: ...
 
     def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Run the loop until `done()`; False where that took longer than `timeout_s` of the platform's time."""
@@ -45,17 +56,7 @@ class LinuxBench:
     platform: LinuxPlatform
 
     def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        end_ns = self.platform.now_ns() + round(timeout_s * 1e9)
-
-        def look() -> None:
-            if done() or self.platform.now_ns() > end_ns:
-                self.platform.stop()
-            else:
-                self.platform.call_at(self.platform.now_ns() + 2 * MS, look)
-
-        look()
-        self.platform.run()
-        return done()
+        return run_until(self.platform, done, timeout_s)
 
     def reboot(self) -> None:
         self.platform.close()
@@ -71,7 +72,32 @@ def linux(folder: Path) -> Iterator[Bench]:
         bench.platform.close()
 
 
-PLATFORMS: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {"linux": linux}
+@dataclass
+class SimBench:
+    """A simulated computer in virtual time."""
+
+    platform: SimPlatform
+    disk: Disk
+
+    def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        loop = self.platform.loop
+        end_ns = loop.now_ns() + round(timeout_s * 1e9)
+        while not done() and loop.now_ns() < end_ns:
+            loop.run_until(loop.now_ns() + MS // 10)
+        return done()
+
+    def reboot(self) -> None:
+        self.disk.cut()
+        self.platform = SimPlatform("contract", self.platform.loop, self.platform.world, self.disk, Random(1))
+
+
+@contextmanager
+def simulated(folder: Path) -> Iterator[SimBench]:
+    disk = Disk(Random(1))
+    yield SimBench(SimPlatform("contract", VirtualLoop(), World(WorldConfig()), disk, Random(1)), disk)
+
+
+PLATFORMS: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {"linux": linux, "sim": simulated}
 
 
 @dataclass
@@ -92,7 +118,7 @@ def emulated(folder: Path, speed: float = 1.0) -> Iterator[Emulator]:
     """The real emulator on a real pseudo-terminal, in a thread."""
     with Wire(folder / "board") as wire:
         emulator = Emulator(wire, World(WorldConfig()), speed, start_s=60.0)
-        thread = threading.Thread(target=emulator.run)
+        thread = threading.Thread(target=emulator.run, daemon=True)
         thread.start()
         try:
             yield emulator
@@ -116,7 +142,23 @@ def serial_board(folder: Path) -> Iterator[BoardBench]:
         )
 
 
-BOARDS: dict[str, Callable[[Path], AbstractContextManager[BoardBench]]] = {"serial": serial_board}
+@contextmanager
+def sim_board(folder: Path) -> Iterator[BoardBench]:
+    with simulated(folder) as bench:
+        host = bench.platform
+        host.loop.run_until(60_000 * MS)
+        yield BoardBench(
+            bench,
+            host.world,
+            registry.open_eps("sim:eps", host),
+            {name: registry.open_thermometer(f"sim:{name}", host) for name in ("board", "radiator")},
+            registry.open_heater("sim:heater", host),
+            registry.open_governor("sim:payload", host),
+            lambda name: registry.open_thermometer(f"sim:{name}", host),
+        )
+
+
+BOARDS: dict[str, Callable[[Path], AbstractContextManager[BoardBench]]] = {"serial": serial_board, "sim": sim_board}
 
 
 class FarSide(Protocol):
@@ -141,19 +183,24 @@ class RadioBench:
 
 
 class UdpGround:
-    """A ground station's two sockets, heard by a thread of its own."""
+    """A ground station's socket, heard by a thread of its own until `leave`. Its port is a free one."""
 
-    def __init__(self, port: int, node_port: int) -> None:
+    def __init__(self, node_port: int) -> None:
         self.received: list[bytes] = []
-        self._port, self._node_port = port, node_port
+        self.port, self._node_port = 0, node_port
         self.come_back()
 
     def come_back(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", self._port))
+        try:
+            self._socket.bind(("127.0.0.1", self.port))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port = int(self._socket.getsockname()[1])
         self._socket.settimeout(0.02)
         self._leaving = False
-        self._thread = threading.Thread(target=self._hear)
+        self._thread = threading.Thread(target=self._hear, name="udp-ground", daemon=True)
         self._thread.start()
 
     def _hear(self) -> None:
@@ -173,32 +220,66 @@ class UdpGround:
             self._socket.close()
 
 
-def free_ports(count: int) -> list[int]:
-    """UDP ports that nobody listens to at this moment."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for one in sockets:
+def free_port() -> int:
+    """A UDP port that nobody listens to at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+        return int(one.getsockname()[1])
 
 
 @contextmanager
 def udp_radio(folder: Path) -> Iterator[RadioBench]:
-    down, up = free_ports(2)
-    rate_bps = 2_000_000
-    far = UdpGround(down, up)
+    up, rate_bps = free_port(), 2_000_000
     with linux(folder) as bench:
-        radio = registry.open_radio(f"udp:127.0.0.1:{down}:{up}", bench.platform, rate_bps)
+        far = UdpGround(up)
         try:
-            yield RadioBench(bench, radio, far, rate_bps)
+            radio = registry.open_radio(f"udp:127.0.0.1:{far.port}:{up}", bench.platform, rate_bps)
+            try:
+                yield RadioBench(bench, radio, far, rate_bps)
+            finally:
+                radio.close()  # type: ignore[attr-defined]
         finally:
             far.leave()
-            radio.close()  # type: ignore[attr-defined]
 
 
-RADIOS: dict[str, Callable[[Path], AbstractContextManager[RadioBench]]] = {"udp": udp_radio}
+class SimGround:
+    """A station on the simulated air, overhead for as long as the suite wants."""
+
+    def __init__(self, air: Air, loop: VirtualLoop) -> None:
+        self.received: list[bytes] = []
+        self._air, self._loop = air, loop
+        air.on_downlink = self.received.append
+        self._pass: Pass | None = None
+        self.come_back()
+
+    def come_back(self) -> None:
+        now_ns = self._loop.now_ns()
+        self._pass = Pass(SVALBARD, now_ns, now_ns, now_ns, 90.0)
+        self._air._rise(self._pass)
+
+    def send(self, octets: bytes) -> None:
+        assert self._air.uplink(octets)
+
+    def leave(self) -> None:
+        if self._pass is not None:
+            self._air._set(self._pass)
+            self._pass = None
+
+
+@contextmanager
+def sim_radio(folder: Path) -> Iterator[RadioBench]:
+    with simulated(folder) as bench:
+        loop, rate_bps = bench.platform.loop, 2_000_000
+        channel = ChannelConfig(rate_bps, 0.0, 0.01, 4096)
+        air = Air(loop, bench.platform.world, channel, channel, Random(1))
+        bench.platform.radios["s-band"] = air.modem
+        far = SimGround(air, loop)
+        radio = registry.open_radio("sim:s-band", bench.platform, rate_bps)
+        assert bench.until(radio.carrier, 1.0)
+        yield RadioBench(bench, radio, far, rate_bps)
+
+
+RADIOS: dict[str, Callable[[Path], AbstractContextManager[RadioBench]]] = {"udp": udp_radio, "sim": sim_radio}
 
 
 @contextmanager
@@ -212,7 +293,15 @@ def replay_imager(folder: Path) -> Iterator[Imager]:
         yield registry.open_imager(f"replay:{tiles}", bench.platform)
 
 
-IMAGERS: dict[str, Callable[[Path], AbstractContextManager[Imager]]] = {"replay": replay_imager}
+@contextmanager
+def sim_imager(folder: Path) -> Iterator[Imager]:
+    with simulated(folder) as bench:
+        ground = np.random.default_rng(5).integers(133, 4933, (4, 300, 300))
+        bench.platform.imager = SimImager(SyntheticClouds(ground, 1), bench.platform.world)
+        yield registry.open_imager("sim:camera", bench.platform)
+
+
+IMAGERS: dict[str, Callable[[Path], AbstractContextManager[Imager]]] = {"replay": replay_imager, "sim": sim_imager}
 
 
 @pytest.fixture(params=sorted(PLATFORMS))

@@ -23,8 +23,8 @@ from sim_hw.channel import ChannelConfig
 from sim_hw.digest import Digest
 from sim_hw.faults import FaultPlan, PlannedFault
 from sim_hw.loop import VirtualLoop
-from sim_hw.spacecraft import Spacecraft
 from sim_hw.orbit import OrbitConfig
+from sim_hw.spacecraft import Spacecraft
 from sim_hw.world import World, WorldConfig
 
 # The run starts a minute and a half before a pass over Svalbard (docs: default orbit).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_
     assert len(power) >= 15
     early = [t for t in power if t < rig.world.start_tai_ns + ns(PASS_START_S)]
     assert early == sorted(early)
-    assert max(b - a for a, b in zip(early, early[1:], strict=False)) == ns(10)
+    assert max(b - a for a, b in pairwise(early)) == ns(10)
 
 
 def test_the_recorder_survives_a_power_cut(make_rig: Any) -> None:
@@ -125,7 +126,67 @@ def test_the_recorder_survives_a_power_cut(make_rig: Any) -> None:
     assert len(rig.node.recorder) >= before - 10  # what the last sync did not cover yet may be gone
     rig.until(IN_PASS_S + 60)
     boots = [p for p in rig.reports(5, 1) if p.data[:2] == b"\0\1"]
-    assert [int.from_bytes(p.data[2:4], "big") for p in boots] == [1, 2]
+    assert [int.from_bytes(p.data[2:6], "big") for p in boots] == [1, 2]
+
+
+def test_a_node_without_power_hears_nothing(make_rig: Any) -> None:
+    rig = make_rig(faults="power-cut@150")
+    rig.until(149)
+    assert rig.air.modem.carrier()
+    rig.until(151)
+    assert rig.craft.node is None
+    assert not rig.air.modem.carrier()
+    rig.air.uplink(bytes(100))
+    rig.until(159)
+    assert rig.air.modem.receive() is None
+    rig.until(161)
+    assert rig.air.modem.carrier()
+
+
+def test_what_was_commanded_is_kept_over_a_reboot(make_rig: Any) -> None:
+    rig = make_rig(faults="power-cut@200")
+    rig.until(IN_PASS_S)
+    requests = [rig.send("payload_power", 0), rig.send("set_power_mode", 1)]
+    rig.until(IN_PASS_S + 5)
+    assert [rig.stages(one) for one in requests] == [[1, 3, 7]] * 2
+    rig.until(220)
+    assert rig.craft.boots == 2
+    assert not rig.node.power.payload_on
+    assert rig.node.power.mode.name == "eco"
+    assert not rig.world.power.switched_on("payload")
+
+
+def test_a_critical_task_that_fails_for_good_starts_the_node_anew(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(IN_PASS_S)
+    broken = {"left": 4}
+
+    def fail() -> None:
+        if broken["left"]:
+            broken["left"] -= 1
+            raise RuntimeError("broken")
+
+    rig.node.power._retry = fail
+    rig.until(IN_PASS_S + 60)
+    assert rig.craft.boots == 2
+    assert rig.node.power.reading is not None
+    assert rig.node.boot.cause == "failure of task power"
+
+
+def test_a_disk_that_takes_nothing_keeps_no_node_from_flying(make_rig: Any) -> None:
+    rig = make_rig()
+    rig.until(50)
+    rig.craft.disk.capacity_octets = 0
+    rig.craft.cut_power()
+    rig.until(IN_PASS_S)
+    assert rig.node.boot.count == 2
+    ping = rig.send("ping")
+    refused = rig.send("set_parameter", 10, 5.5)
+    rig.until(IN_PASS_S + 10)
+    assert rig.stages(ping) == [1, 3, 7]
+    assert rig.stages(refused) == [1, 3, 8]
+    assert rig.node.parameters.get("heater_on_c") == 2.0
+    assert rig.node.recorder.storage_faults > 0
 
 
 def test_a_set_parameter_outlives_the_power(make_rig: Any) -> None:
@@ -218,7 +279,7 @@ def test_two_nodes_in_one_virtual_time(bare_mission: Any, tmp_path: Any) -> None
     alpha, beta = (craft.node for craft in crafts)
     assert alpha is not None
     assert beta is not None
-    assert (alpha.boot_count, beta.boot_count) == (2, 1)
+    assert (alpha.boot.count, beta.boot.count) == (2, 1)
     assert {alpha.dictionary.mission, beta.dictionary.mission} == {"alpha", "beta"}
     for craft in crafts:
         craft.shut_down()
@@ -226,6 +287,9 @@ def test_two_nodes_in_one_virtual_time(bare_mission: Any, tmp_path: Any) -> None
 
 class SilentRadio:
     """A modem that hears nobody."""
+
+    def set_power(self, on: bool) -> None:
+        pass
 
     def carrier(self) -> bool:
         return False
@@ -262,7 +326,7 @@ def test_power_cut_at_every_early_storage_operation_leaves_a_node_that_boots_and
         craft.run_until(ns(130))
         assert craft.boots == 2, cut_at
         assert craft.node is not None
-        assert craft.node.boot_count in (1, 2)
+        assert craft.node.boot.count in (1, 2)
         craft.shut_down()
     gc.collect()
 

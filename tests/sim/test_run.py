@@ -108,7 +108,10 @@ def assert_adds_up(summary: dict[str, Any]) -> None:
     assert tiles["captured"] == tiles["screened"] + tiles["dropped"] + tiles["pending"]
     assert tiles["dropped"] == sum(tiles["dropped_by_reason"].values())
     assert link["frames_sent"] == link["frames_received"] + link["frames_lost"]
-    assert link["frames_lost"] >= 0
+    # Whatever was hit by a bit error and only that is missing from what arrived; an error in the marker may do no harm.
+    assert 0 <= link["frames_lost_to_bit_errors"] <= link["frames_with_bit_errors"]
+    files = summary["files"]
+    assert files["received"] + files["incomplete"] <= files["begun"]
     assert tiles["captured"] > 60
     assert link["frames_received"] > 3000
     assert summary["script_failures"] == []

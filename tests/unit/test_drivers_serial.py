@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from hal.board_wire import BoardFrame, BoardReceiver, Kind
 from hal.serial_board import STALE_NS, SerialBoard, open_eps, open_governor, open_heater, open_thermometer
 from sim_hw.board_server import BoardServer, WorldBoard
 from sim_hw.world import World, WorldConfig
+from tests.linux_loop import run_until
 
 MS = 1_000_000
 
@@ -64,20 +64,6 @@ def line(host: LinuxPlatform, tmp_path: Path) -> Iterator[Line]:
     made.unplug()
 
 
-def until(host: LinuxPlatform, done: Callable[[], bool], timeout_s: float = 3.0) -> bool:
-    end = time.monotonic() + timeout_s
-
-    def look() -> None:
-        if done() or time.monotonic() > end:
-            host.stop()
-        else:
-            host.call_at(host.now_ns() + 5 * MS, look)
-
-    look()
-    host.run()
-    return done()
-
-
 def reads(eps) -> bool:
     try:
         eps.read()
@@ -120,7 +106,7 @@ def test_bad_addresses(host: LinuxPlatform, address: str) -> None:
 def test_devices_of_one_path_share_a_line_and_names_are_checked(eager, host: LinuxPlatform, line: Line) -> None:
     path = str(line.link)
     eps = open_eps(path, host)
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
     assert open_thermometer(path + ":radiator", host).board is eps.board is open_governor(path, host).board
     with pytest.raises(HalError, match="no sensor 'attic', has board, radiator"):
         open_thermometer(path + ":attic", host)
@@ -147,35 +133,76 @@ def test_a_silent_board_is_no_error_at_boot_but_at_reading(eager, host: LinuxPla
         eps.read()
     with pytest.raises(HalError, match="no answer yet"):
         eps.set_switch("payload", True)
-    assert until(host, lambda: eps.board.counters.timeouts > 2)
+    assert run_until(host, lambda: eps.board.counters.timeouts > 2)
     line.answer = line.server.feed
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
 
 
 def test_garbage_and_recovery(eager, host: LinuxPlatform, line: Line) -> None:
     eps = open_eps(str(line.link), host)
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
     line.answer = lambda octets: bytes(range(256)) + octets + b"\0garbled\0"  # also an echo of the request
-    assert until(host, lambda: not reads(eps))
+    assert run_until(host, lambda: not reads(eps))
     with pytest.raises(HalError, match=r"no answer for [0-9.]+ s \(\d+ pieces of garbage\)"):
         eps.read()
     assert eps.board.garbage > 0 and eps.board.counters.unexpected > 0
     line.answer = line.server.feed
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
 
 
 def test_unplugged_and_plugged_in_again(eager, host: LinuxPlatform, line: Line) -> None:
     eps = open_eps(str(line.link), host)
     sensor = open_thermometer(f"{line.link}:board", host)
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
     line.unplug()
-    assert until(host, lambda: not reads(eps))
+    assert run_until(host, lambda: not reads(eps))
     with pytest.raises(HalError, match="the device is gone"):
         sensor.read_c()
     line.plug()
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
     assert sensor.read_c() > -50
     assert eps.board.counters.lost == eps.board.counters.reopened == 1
+
+
+class Refuser(LinuxPlatform):
+    """A platform that refuses to watch as many times as it is told, as the kernel does where its limits are."""
+
+    refusals = 0
+
+    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise HalError(f"descriptor {fileno} cannot be watched: no space left")
+        super().watch(fileno, on_ready)
+
+
+def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(eager, tmp_path: Path) -> None:
+    host = Refuser(tmp_path / "store", "unit")
+    line = Line(host, tmp_path / "board")
+    host.refusals = 1
+    with pytest.raises(HalError, match="cannot be watched"):
+        open_eps(str(line.link), host)
+    eps = open_eps(str(line.link), host)  # the port is free again: it was opened for this process alone
+    assert run_until(host, lambda: reads(eps))
+    line.unplug()
+    assert run_until(host, lambda: eps.board.counters.lost == 1)
+    line.plug()
+    host.refusals = 2
+    assert run_until(host, lambda: reads(eps) and eps.board.counters.reopened == 1)
+    assert host.refusals == 0
+    line.unplug()
+    host.close()
+
+
+def test_calls_wait_for_no_answer(eager, host: LinuxPlatform, line: Line) -> None:
+    eps, heater = open_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
+    assert run_until(host, lambda: reads(eps) and not eps.board._orders)
+    answers = eps.board.counters.answers
+    for i in range(100):  # the far end is served by this loop, which stands still: there is no answer to wait for
+        assert eps.read().bus_v > 0
+        eps.set_switch("payload", i % 2 == 0)
+        heater.set_on(False)
+    assert eps.board.counters.answers == answers
 
 
 def lossy(line: Line, kind: Kind, lose: int) -> Callable[[bytes], bytes]:
@@ -194,20 +221,20 @@ def lossy(line: Line, kind: Kind, lose: int) -> Callable[[bytes], bytes]:
 
 def test_an_order_is_repeated_until_confirmed(eager, host: LinuxPlatform, line: Line) -> None:
     eps = open_eps(str(line.link), host)
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
     line.answer = lossy(line, Kind.SWITCH, 2)
     eps.set_switch("payload", True)
-    assert until(host, lambda: line.server.model.switched_on("payload"))
-    assert until(host, lambda: not eps.board._orders)
+    assert run_until(host, lambda: line.server.model.switched_on("payload"))
+    assert run_until(host, lambda: not eps.board._orders)
     assert reads(eps)
 
 
 def test_an_order_never_confirmed_is_said_once(eager, host: LinuxPlatform, line: Line) -> None:
     eps = open_eps(str(line.link), host)
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
     line.answer = lossy(line, Kind.SWITCH, 99)
     eps.set_switch("payload", True)
-    assert until(host, lambda: bool(eps.board._faults))
+    assert run_until(host, lambda: bool(eps.board._faults))
     with pytest.raises(HalError, match="switch payload: not confirmed after 3 tries"):
         eps.read()
     assert reads(eps)
@@ -223,10 +250,10 @@ def test_an_order_the_board_refuses(eager, host: LinuxPlatform, line: Line) -> N
     line.answer = answer
     heater, governor = open_heater(f"{line.link}:heater", host), open_governor(str(line.link), host)
     board: SerialBoard = heater.board
-    assert until(host, lambda: board._status is not None)
+    assert run_until(host, lambda: board._status is not None)
     heater.set_on(True)
     governor.set_limit_w(3.0)
-    assert until(host, lambda: board.counters.refused == 2)
+    assert run_until(host, lambda: board.counters.refused == 2)
     with pytest.raises(HalError, match="heater heater: refused by the board"):
         heater.set_on(True)
     with pytest.raises(HalError, match="limit payload: refused by the board"):
@@ -235,11 +262,11 @@ def test_an_order_the_board_refuses(eager, host: LinuxPlatform, line: Line) -> N
 
 def test_orders_for_one_target_do_not_pile_up(eager, host: LinuxPlatform, line: Line) -> None:
     eps = open_eps(str(line.link), host)
-    assert until(host, lambda: reads(eps))
+    assert run_until(host, lambda: reads(eps))
     for i in range(1000):
         eps.set_switch("payload", i % 2 == 0)
     assert len(eps.board._orders) == 1
-    assert until(host, lambda: not eps.board._orders)
+    assert run_until(host, lambda: not eps.board._orders)
     assert not line.server.model.switched_on("payload")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from flight.core.future import Event, Future, Queue
 from flight.core.scheduler import Scheduler, Task, ns
@@ -175,6 +175,145 @@ def test_a_failing_task_is_reported_and_restarted_up_to_its_limit() -> None:
     host.run_until(ns(20))
     assert [(name, str(error)) for name, error in faults] == [("t", "broken")] * 3
     assert (task.stats.failures, task.stats.restarts, task.finished.done) == (3, 2, True)
+
+
+def test_restarts_come_back_after_a_good_stretch_and_giving_up_is_told() -> None:
+    host = SteppingHost()
+    given_up: list[str] = []
+    scheduler = Scheduler(
+        host,
+        host.now_ns,
+        lambda *_: None,
+        restarts_max=2,
+        forgive_s=60.0,
+        on_given_up=lambda t: given_up.append(t.name),
+    )
+
+    async def seldom(task: Task) -> None:
+        await task.sleep(100.0)
+        raise RuntimeError
+
+    async def often(task: Task) -> None:
+        await task.sleep(10.0)
+        raise RuntimeError
+
+    lasting = scheduler.spawn("seldom", seldom)
+    scheduler.spawn("often", often)
+    host.run_until(ns(5000))
+    assert lasting.stats.failures == 50
+    assert not lasting.finished.done
+    assert given_up == ["often"]
+
+
+def test_a_task_that_is_always_late_does_not_keep_others_from_their_turn() -> None:
+    host, scheduler, _ = make()
+    seen: list[str] = []
+
+    async def hog(task: Task) -> None:
+        async for _ in task.every(0.010):
+            host.spend(0.012)
+
+    async def other(task: Task) -> None:
+        async for _ in task.every(0.1, deadline_s=0.05):
+            seen.append("other")
+
+    late = scheduler.spawn("hog", hog, deadline_s=0.010, budget_s=0.011)
+    scheduler.spawn("other", other)
+    host.call_at(ns(0.5), lambda: seen.append("host"))
+    host.run_until(ns(1.0))
+    assert seen.count("other") >= 9
+    assert "host" in seen
+    assert late.stats.overruns == late.stats.steps - 1 == late.stats.ticks
+
+
+def test_a_stopped_task_is_served_by_its_own_deadline_not_by_that_of_its_next_tick() -> None:
+    host, scheduler, _ = make()
+    stop = Event()
+    order: list[str] = []
+
+    async def slow(task: Task) -> None:
+        async for _ in task.every(3600.0, phase_s=3600.0, stop=stop):
+            pass
+        order.append("stopped")
+
+    async def plain(task: Task) -> None:
+        await stop.wait()
+        order.append("plain")
+
+    scheduler.spawn("slow", slow, deadline_s=0.1)
+    scheduler.spawn("plain", plain, deadline_s=5.0)
+    host.call_at(ns(1), stop.set)
+    host.run_until(ns(2))
+    assert order == ["stopped", "plain"]
+
+
+def test_awaiting_something_foreign_is_the_tasks_fault_not_the_loops() -> None:
+    host, scheduler, faults = make(restarts_max=0)
+
+    class Foreign:
+        def __await__(self) -> Generator[object, None, None]:
+            yield "something"
+
+    async def run(task: Task) -> None:
+        await Foreign()
+
+    task = scheduler.spawn("t", run)
+    host.run_until(ns(1))
+    assert task.finished.done
+    assert "not str" in str(faults[0][1])
+
+
+def test_cancel_holds_whatever_the_clean_up_does() -> None:
+    host, scheduler, faults = make()
+    starts: list[str] = []
+
+    async def awaits_and_fails(task: Task) -> None:
+        starts.append("a")
+        try:
+            await task.sleep(100)
+        finally:
+            await task.sleep(1)
+            raise RuntimeError("in clean-up")
+
+    async def cancels_itself(task: Task) -> None:
+        starts.append("b")
+        task.cancel()
+        await task.sleep(100)
+        starts.append("never")
+
+    first = scheduler.spawn("a", awaits_and_fails)
+    second = scheduler.spawn("b", cancels_itself)
+    host.run_until(ns(1))
+    first.cancel()
+    host.run_until(ns(10))
+    assert starts == ["a", "b"]
+    assert first.finished.done
+    assert second.finished.done
+    assert [str(error) for _, error in faults] == ["in clean-up"]
+
+
+def test_close_copes_with_a_body_that_awaits_in_its_clean_up() -> None:
+    host, scheduler, faults = make()
+    closed: list[int] = []
+
+    async def run(task: Task) -> None:
+        try:
+            await task.sleep(100)
+        finally:
+            await task.sleep(1)
+
+    async def good(task: Task) -> None:
+        try:
+            await task.sleep(100)
+        finally:
+            closed.append(1)
+
+    scheduler.spawn("t", run)
+    scheduler.spawn("good", good)
+    host.run_until(ns(1))
+    scheduler.close()
+    assert closed == [1]
+    assert len(faults) == 1
 
 
 def test_one_task_waits_for_another_and_for_a_queue() -> None:

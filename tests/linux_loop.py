@@ -1,0 +1,34 @@
+"""Let the loop of a Linux platform run until something has come true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flight.platform_linux import LinuxPlatform
+
+LOOK_NS = 2_000_000
+
+
+def run_until(platform: LinuxPlatform, done: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+    """False where `done` did not come true within `timeout_s`, or before somebody called `stop`.
+
+    The limit is for giving up, not for measuring: a test says nothing about how long things take. Raises
+    KeyboardInterrupt where a signal ended the loop, so that the whole test run ends and not just this wait.
+    """
+    end_ns = platform.now_ns() + round(timeout_s * 1e9)
+
+    def look() -> None:
+        nonlocal next_look
+        if done() or platform.now_ns() > end_ns:
+            platform.stop()
+        else:
+            next_look = platform.call_at(platform.now_ns() + LOOK_NS, look)
+
+    next_look = platform.call_at(platform.now_ns(), look)
+    try:
+        ended_by = platform.run()
+    finally:
+        next_look.cancel()  # else it would end the next wait
+    if ended_by is not None:
+        raise KeyboardInterrupt(f"signal {ended_by}")
+    return done()

@@ -1,0 +1,293 @@
+"""mission.toml: the missions we ship load; a bad one gives all its faults at once, each with file, line and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flight.config import key
+from flight.core.errors import OrbitnodeError
+from flight.mission import MISSIONS, MissionError, load
+from ground.config import GroundConfig
+from payloads.manager import InferenceManager
+from sim_hw.config import SimConfig
+
+GOOD = """\
+[node]
+name = "n"
+[[link]]
+name = "l"
+driver = "sim:l"
+[drivers]
+eps = "sim:eps"
+board_thermometer = "sim:board"
+radiator_thermometer = "sim:radiator"
+[power]
+start_mode = "safe"
+mode = [{name = "safe", payload_w = 1, tile_s = 60}]
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def one(text: str | bytes, name: str = "mission.toml") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return one
+
+
+def faults_of(path: Path, extra: dict[str, type[Any]] | None = None) -> list[str]:
+    """The faults, the folder of the file cut off."""
+    with pytest.raises(MissionError) as caught:
+        load(path, extra)
+    head, *lines = str(caught.value).split("\n  ")
+    assert head == f"mission {path}: {len(lines)} fault{'s' * (len(lines) != 1)}"
+    assert tuple(lines) == caught.value.faults
+    return [line.replace(f"{path.parent}/", "") for line in lines]
+
+
+def test_the_missions_we_ship() -> None:
+    sections = {"sim": SimConfig, "ground": GroundConfig}
+    orbit, bench = (load(MISSIONS / name, sections) for name in ("orbit.toml", "bench.toml"))
+    assert orbit.app is InferenceManager
+    assert orbit.payload.threads == 2
+    assert [mode.name for mode in orbit.power.mode] == ["safe", "eco", "nominal", "boost"]
+    assert orbit.sections["sim"].world.power.array_peak_w == 30.0
+    assert bench.node.name == "orbitnode-bench"
+    assert bench.node.spacecraft_id == orbit.node.spacecraft_id == 0x1AB
+    assert [link.driver for link in bench.links] == ["udp:127.0.0.1:10015:10018"]
+    assert bench.drivers.imager == ""
+    assert bench.power == orbit.power
+    assert bench.sections["ground"].folder == "out/ground"
+
+
+def test_a_small_mission_has_defaults_for_the_rest(write: Write) -> None:
+    mission = load(write(GOOD))
+    assert (mission.app, mission.payload, dict(mission.sections)) == (None, None, {})
+    assert mission.node.frame_octets == 1115
+    assert mission.links[0].rate_bps == 256_000
+
+
+# One edit of the good mission, and the faults that must be said.
+BAD: dict[str, tuple[str, str, list[str]]] = {
+    "unknown section": ('"n"\n', '"n"\n[powr]\nx = 1\n', [":3: powr: unknown section, did you mean power?"]),
+    "unknown key": ('"n"\n', '"n"\nspacecraftid = 1\n',
+                    ["mission.toml:3: node.spacecraftid: unknown key, did you mean spacecraft_id?"]),
+    "key without a section": ("[node]", "speed = 1\n[node]", ["mission.toml:1: speed: unknown section, "]),
+    "wrong type": ('name = "n"', "name = 5", ["mission.toml:2: node.name: is 5, should be a text"]),
+    "out of range": ('"n"\n', '"n"\nframe_octets = 99\n', [":3: node.frame_octets: is 99, should be in 128 .. 2048"]),
+    "missing key": ('eps = "sim:eps"\n', "", [':6: drivers.eps: is missing: electrical power system, such as "serial']),
+    "missing section": ('[node]\nname = "n"\n', "", ["mission.toml:1: node: section [node] is missing"]),
+    "section is no table": ('[node]\nname = "n"', "node = 3", [":1: node: is 3, should be a table"]),
+    "contradiction": ('start_mode = "safe"', 'start_mode = "fast"',
+                      [":11: power.start_mode: is 'fast', should be one of safe"]),
+    "apids alike": ('"n"\n', '"n"\napp_apid = 1\n', [":3: node.app_apid: node_apid, app_apid and file_apid are [1, 1"]),
+    "no power mode": ('mode = [{name = "safe", payload_w = 1, tile_s = 60}]', "mode = []",
+                      [":12: power.mode: is empty, at least one [[power.mode]] is needed"]),
+    "in an inline table": ("payload_w = 1", "payload_w = -1", [":12: power.mode[0].payload_w: is -1, should be in 0"]),
+    "unknown scheme": ('"sim:eps"', '"can:eps"',
+                       [":7: drivers.eps: unknown eps driver 'can' in 'can:eps', have serial:..., sim:..."]),
+    "scheme alone": ('"sim:eps"', '"sim"', [":7: drivers.eps: unknown eps driver 'sim' in 'sim', have serial:..., s"]),
+    "empty driver": ('"sim:eps"', '""', [":7: drivers.eps: is empty, should be one of serial:..., sim:..."]),
+    "unknown radio": ('"sim:l"', '"lora:1"', [":5: link[0].driver: unknown radio driver 'lora' in 'lora:1', have sim"]),
+    "link twice": ("[drivers]", '[[link]]\nname = "l"\ndriver = "sim:m"\n[drivers]',
+                   [":7: link[1].name: is 'l' again, every link needs a name of its own"]),
+    "no link": ('[[link]]\nname = "l"\ndriver = "sim:l"\n', "", [":1: link: at least one [[link]] is needed, a list"]),
+    "link is a table": ("[[link]]", "[link]", [":3: link: at least one [[link]] is needed, a list of tables"]),
+    "link is a number": ('[[link]]\nname = "l"\ndriver = "sim:l"\n', "",
+                         [":1: link: at least one [[link]] is needed"]),
+    "links of numbers": ('[node]\nname = "n"\n[[link]]\nname = "l"\ndriver = "sim:l"\n',
+                         'link = [\n1,\n2]\n[node]\nname = "n"\n',
+                         [":2: link[0]: is 1, should be a table", ":3: link[1]: is 2, should be a table"]),
+    "bad kind": ("[drivers]", 'kind = "laser"\n[drivers]',
+                 [":6: link[0].kind: is 'laser', should be one of radio, optical, inter-satellite"]),
+    "unknown module": ('"n"\n', '"n"\napp = "payloads.nothing:App"\n',
+                       [":3: node.app: 'payloads.nothing:App' cannot be loaded: No module named 'payloads.nothing'"]),
+    "unknown class": ('"n"\n', '"n"\napp = "payloads.manager:Nothing"\n',
+                      [":3: node.app: 'payloads.manager:Nothing' cannot be loaded: module 'payloads.manager' has no"]),
+    "no class": ('"n"\n', '"n"\napp = "payloads.manager"\n', [":3: node.app: 'payloads.manager' cannot be loaded"]),
+    "no module": ('"n"\n', '"n"\napp = ":App"\n', [":3: node.app: ':App' cannot be loaded"]),
+    "relative module": ('"n"\n', '"n"\napp = ".x:App"\n', [":3: node.app: '.x:App' cannot be loaded"]),
+    "no app": ('"n"\n', '"n"\napp = "pathlib:Path"\n',
+               [":3: node.app: 'pathlib:Path' is no app: it needs CONFIG, declare, start and close"]),
+    "app section": ('name = "n"\n', ('name = "n"\napp = "payloads.manager:InferenceManager"\n[payload]\nworkers = 0\n'
+                    'pattern = ["x"]\nmodl = 1\n[[payload.energy]]\npriority = 0\nstop_soc_frac = 2\n'),
+                    [":7: payload.modl: unknown key, did you mean model?", ":5: payload.workers: is 0, should be in 1",
+                     ":10: payload.energy[0].stop_soc_frac: is 2, should be in 0 .. 1",
+                     ":8: payload.energy[0].resume_soc_frac: is missing: state of charge from which"]),
+    "contradictions in the app": ('name = "n"\n', ('name = "n"\napp = "payloads.manager:InferenceManager"\n[payload]\n'
+                                  'pattern = ["x"]\nheat_resume_c = 99\n'),
+                                  [":5: payload.pattern: names x, should be of the classes routine, tasked, alert",
+                                   ":6: payload.heat_resume_c: is 99, should be below heat_stop_c 55"]),
+    "housekeeping too fast": ("[power]", "[housekeeping.period_s]\npower = 1e-12\n[power]",
+                              ["housekeeping.period_s: power is 1e-12, should be 0 for off, or 0.1 and more"]),
+    "number too large": ('"n"\n', f'"n"\nframe_octets = {"9" * 400}\n', [":3: node.frame_octets: is a number of more"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_fault_says_where_and_what_would_be_right(write: Write, name: str) -> None:
+    old, new, right = BAD[name]
+    assert old in GOOD
+    found = faults_of(write(GOOD.replace(old, new, 1)))
+    assert len(found) == len(right), found
+    for says, fault in zip(right, found, strict=True):
+        assert says in fault
+        assert fault.startswith("mission.toml:")
+
+
+def test_all_faults_of_all_sections_are_said_at_once(write: Write) -> None:
+    text = """\
+[node]
+nam = "n"
+app = "nothing:App"
+[[link]]
+driver = "lora:x"
+[[link]]
+name = "b"
+driver = "warp:1"
+[[link]]
+name = "b"
+driver = "sim:b"
+[drivers]
+epsilon = 1
+heater = "gpio:4"
+[thermal]
+heater_on_c = 9
+heater_off_c = 8
+board_warm_c = 80
+[recorder]
+capacity_octets = 1
+[outbox]
+entity = 4
+ground_entity = 4
+[rubbish]
+"""
+    found = faults_of(write(text))
+    expected = [
+        (24, "rubbish", "unknown section"),
+        (2, "node.nam", "did you mean name"),
+        (1, "node.name", "is missing"),
+        (12, "drivers.eps", "is missing"),
+        (13, "drivers.epsilon", "unknown key"),
+        (12, "drivers.board_thermometer", "is missing"),
+        (12, "drivers.radiator_thermometer", "is missing"),
+        (1, "power", "section [power] is missing"),
+        (17, "thermal.heater_off_c", "is 8, should be above heater_on_c 9"),
+        (15, "thermal.board_hot_c", "is 65, should be above board_warm_c 80"),
+        (20, "recorder.capacity_octets", "is 1, should be in 10000"),
+        (23, "outbox.ground_entity", "is 4 like entity"),
+        (4, "link[0].name", "is missing"),
+        (10, "link[2].name", "is 'b' again"),
+        (3, "node.app", "'nothing:App' cannot be loaded"),
+        (14, "drivers.heater", "unknown heater driver 'gpio'"),
+        (5, "link[0].driver", "unknown radio driver 'lora'"),
+        (8, "link[1].driver", "unknown radio driver 'warp'"),
+    ]
+    for line, name, says in expected:
+        matching = [fault for fault in found if fault.startswith(f"mission.toml:{line}: {name}: ")]
+        assert len(matching) == 1 and says in matching[0], (line, name, found)
+    assert len(found) == len(expected), found
+
+
+def test_sections_of_others_are_read_where_their_owner_asks(write: Write) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Sim:
+        speed: float = key(1.0, minimum=1)
+
+    path = write(GOOD + "[sim]\nspeed = 0\n[ground]\nfree = true\n")
+    assert load(path).sections == {}
+    assert faults_of(path, {"sim": Sim}) == ["mission.toml:14: sim.speed: is 0, should be in 1 .. "]
+    assert load(write(GOOD), {"sim": Sim}).sections == {"sim": Sim()}
+
+
+def test_a_base_mission_and_what_lies_over_it(write: Write) -> None:
+    write(GOOD, "base.toml")
+    path = write('extends = "base.toml"\n[node]\nspacecraft_id = 7\n[[link]]\nname = "other"\ndriver = "udp:h:1:2"\n')
+    mission = load(path)
+    assert (mission.node.name, mission.node.spacecraft_id) == ("n", 7)
+    assert [link.name for link in mission.links] == ["other"]
+
+
+def test_a_fault_is_placed_in_the_file_that_has_it(write: Write) -> None:
+    write(GOOD.replace('"sim:eps"', '"can:eps"'), "base.toml")
+    path = write('extends = "base.toml"\n[node]\nnam = 1\n[power]\nstart_mode = "none"\n')
+    assert faults_of(path) == [
+        "mission.toml:3: node.nam: unknown key, did you mean name?",
+        "mission.toml:5: power.start_mode: is 'none', should be one of safe",
+        "base.toml:7: drivers.eps: unknown eps driver 'can' in 'can:eps', have serial:..., sim:...",
+    ]
+
+
+def test_what_an_array_lacks_is_missing_where_the_array_stands_not_in_the_one_it_replaced(write: Write) -> None:
+    write(GOOD, "base.toml")
+    path = write('extends = "base.toml"\n\n[[link]]\nname = "other"\n')
+    assert faults_of(path) == ['mission.toml:3: link[0].driver: is missing: modem as "scheme:address"']
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[node\n", "mission.toml: not valid TOML: Expected ']' at the end of a table declaration (at line 1"),
+        ("a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value (at line 2"),
+        ("\ufeff[node]\n", "not valid TOML: Invalid statement (at line 1"),
+        ("a = " + "[" * 20_000, "not valid TOML"),
+        ("a = " + "9" * 5000, "not valid TOML"),
+        ("extends = 3\n", "mission.toml:1: extends: should be a file name"),
+        ('\nextends = "none.toml"\n', "mission.toml:2: extends: none.toml cannot be read: No such file or directory"),
+        ('extends = ""\n', "mission.toml:1: extends: "),
+        ('extends = "\\u0000"\n', "mission.toml:1: extends: "),
+        ('extends = "mission.toml"\n', "mission.toml:1: extends: 'mission.toml' is more than 3 files deep, is there"),
+    ],
+)  # fmt: skip
+def test_what_keeps_a_file_from_being_read_is_one_fault(write: Write, text: str, says: str) -> None:
+    found = faults_of(write(text))
+    assert len(found) == 1
+    assert says in found[0]
+
+
+def test_a_circle_of_two(write: Write) -> None:
+    write('extends = "mission.toml"\n', "other.toml")
+    assert "is there a circle?" in faults_of(write('extends = "other.toml"\n'))[0]
+
+
+def test_a_base_that_is_not_toml_is_named(write: Write) -> None:
+    write("[", "base.toml")
+    assert faults_of(write('extends = "base.toml"\n'))[0].startswith("base.toml: not valid TOML")
+
+
+def test_a_file_that_cannot_be_read_at_all(write: Write, tmp_path: Path) -> None:
+    for path, says in (
+        (tmp_path / "none.toml", "No such file or directory"),
+        (tmp_path, "Is a directory"),
+        (write(b"name = '\xff'"), "it is not UTF-8 text"),
+    ):
+        with pytest.raises(OrbitnodeError, match=says) as caught:
+            load(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_mission_with_any_line_gone_or_garbled_loads_or_says_why(write: Write, data: st.DataObject) -> None:
+    rows = (MISSIONS / "orbit.toml").read_text(encoding="utf-8").splitlines(keepends=True)
+    at = data.draw(st.integers(0, len(rows) - 1))
+    head, _, _ = rows[at].partition("=")
+    garbage = data.draw(st.sampled_from(["", f"{head}= -1\n", f"{head}= []\n", f"{head}= 'x'\n", f"{head}= {{}}\n",
+                                         "[node.name]\n", "[[power]]\n", "= 3\n"]))  # fmt: skip
+    path = write("".join([*rows[:at], garbage, *rows[at + 1 :]]))
+    try:
+        load(path, {"sim": SimConfig})
+    except MissionError as error:
+        assert all(str(path) in fault for fault in error.faults)  # noqa: PT017 - either may come

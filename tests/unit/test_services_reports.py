@@ -1,0 +1,314 @@
+"""Telemetry counts, events, verification flags, the command table, parameters over bad storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flight.app import CommandRefused
+from flight.core.errors import SetupError, StorageError
+from flight.core.generations import Generations
+from flight.core.scheduler import Scheduler
+from flight.dictionary import SEVERITIES, Command, Dictionary
+from flight.fields import Field, Value
+from flight.link.pus import PusTc, PusTm
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of
+from flight.services import verification as st01
+from flight.services.commands import Commands
+from flight.services.events import Events
+from flight.services.housekeeping import Housekeeping, HousekeepingConfig
+from flight.services.parameters import Parameters
+from flight.services.telemetry import Telemetry
+from flight.services.verification import ACCEPTED, COMPLETED, STARTED, Verification
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+
+ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
+
+
+class Log:
+    """What was logged, by level."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda text, **_: self.lines.append((level, text))
+
+
+class Air:
+    """Both ends of telemetry: a link that may be in contact, and the store behind it."""
+
+    def __init__(self, *contact: bool) -> None:
+        self.contact = list(contact) or [False]
+        self.stored: list[bytes] = []
+        self.sent: list[list[bytes]] = [[] for _ in self.contact]
+        self.time_ns = 2_000_000_000 * 10**9
+
+    def store(self, packet: bytes) -> None:
+        self.stored.append(packet)
+
+    def link(self, i: int) -> Any:
+        air = self
+
+        class Link:
+            def send_realtime(self, packet: bytes) -> bool:
+                if air.contact[i]:
+                    air.sent[i].append(packet)
+                return air.contact[i]
+
+        return Link()
+
+    def telemetry(self) -> Telemetry:
+        return Telemetry(lambda: self.time_ns, [self.link(i) for i in range(len(self.contact))], self)
+
+    def packets(self) -> list[PusTm]:
+        return [PusTm.decode(raw) for raw in self.stored]
+
+
+def test_each_packet_goes_to_the_first_link_in_contact_or_to_the_store() -> None:
+    air = Air(False, True, True)
+    telemetry = air.telemetry()
+    telemetry.send(1, 17, 2, b"")
+    assert [len(one) for one in air.sent] == [0, 1, 0]
+    air.contact = [False, False, False]
+    telemetry.send(1, 17, 2, b"")
+    assert (len(air.stored), telemetry.sent) == (1, 2)
+
+
+def test_counts_run_by_apid_and_by_kind_and_wrap() -> None:
+    air = Air()
+    telemetry = air.telemetry()
+    for _ in range(2):
+        for apid, service, subtype in ((1, 3, 25), (1, 5, 1), (2, 5, 1)):
+            telemetry.send(apid, service, subtype, b"x")
+    assert [(p.apid, p.seq, p.counter) for p in air.packets()] == [
+        (1, 0, 0), (1, 1, 0), (2, 0, 0), (1, 2, 1), (1, 3, 1), (2, 1, 1),
+    ]  # fmt: skip
+    telemetry._sequences[1] = 0x3FFF
+    telemetry._counters[1, 3, 25] = 0xFFFF
+    air.stored.clear()
+    for _ in range(2):
+        telemetry.send(1, 3, 25, b"x")
+    assert [(p.seq, p.counter) for p in air.packets()] == [(0x3FFF, 0xFFFF), (0, 0)]
+
+
+def events(air: Air, apid: int = 1) -> tuple[Events, Log]:
+    log: Any = Log()
+    return Events(apid, ORBIT.events, air.telemetry(), log), log
+
+
+def test_an_event_is_a_packet_of_its_severity_a_count_and_a_line() -> None:
+    air = Air()
+    sink, log = events(air)
+    sink.emit("boot", 2**32 - 1, "first boot", "abcd")  # as far as the boot count goes
+    sink.emit("outbox_full", "f", 1, 2)
+    sink.emit("board_hot", 66.25, 55.0)
+    sink.emit("battery_low", 0.5)
+    sink.emit("power_mode", 2, 0, 2)
+    assert [(p.service, p.subtype) for p in air.packets()] == [(5, 1), (5, 2), (5, 3), (5, 4), (5, 1)]
+    assert sink.by_severity() == {"info": 2, "low": 1, "medium": 1, "high": 1}
+    assert log.lines[0] == ("info", "boot 4294967295 after first boot, dictionary abcd")
+    assert log.lines[2] == ("error", "board at 66.2 degC, limit 55.0")
+    assert log.lines[4] == ("info", "power mode nominal to safe: battery low")
+    with pytest.raises(KeyError):
+        sink.emit("worker_failed")  # the app's, not ours
+
+
+@given(st.sampled_from(ORBIT.events), st.data())
+def test_every_event_takes_every_value_of_its_fields(event: Any, data: st.DataObject) -> None:
+    air = Air()
+    sink, _ = events(air, event.apid)
+    values: list[Value] = []
+    for one in event.fields:
+        if one.type == "str":
+            values.append(data.draw(st.text(st.characters(), max_size=300)))
+        elif one.type[0] == "f":
+            values.append(data.draw(st.floats(width=32)))
+        else:
+            bits = int(one.type[1:])
+            low = 0 if one.type[0] == "u" else -(2 ** (bits - 1))
+            values.append(data.draw(st.integers(low, low + 2**bits - 1)))
+    sink.emit(event.name, *values)
+    (packet,) = air.packets()
+    assert packet.subtype == 1 + SEVERITIES.index(event.severity)
+    assert int.from_bytes(packet.data[:2], "big") == event.number
+    event.layout.decode(packet.data[2:])
+
+
+@pytest.mark.parametrize("ack", range(16))
+def test_successes_are_reported_as_the_flags_ask_and_failures_always(ack: int) -> None:
+    air = Air()
+    verification = Verification(1, air.telemetry())
+    request = PusTc(1, 0x2345, 17, 1, b"", ack=ack)
+    for stage in (ACCEPTED, STARTED, COMPLETED):
+        verification.success(request, stage)
+    asked = [stage for stage, flag in ((1, 1), (3, 2), (7, 8)) if ack & flag]
+    assert [p.subtype for p in air.packets()] == asked
+    assert all(p.data == bytes((0x18, 0x01, 0xE3, 0x45)) for p in air.packets())
+    air.stored.clear()
+    for stage in (ACCEPTED, STARTED, COMPLETED):
+        verification.failure(request, stage, st01.DEVICE, "x" * 300)
+    assert [p.subtype for p in air.packets()] == [2, 4, 8]
+    report = next(r for r in ORBIT.reports if (r.service, r.subtype) == (1, 8))
+    assert report.layout.decode(air.packets()[2].data) == (0x1801, 0xE345, st01.DEVICE, "x" * 255)
+    assert verification.counts.total() == 6
+
+
+def test_every_code_of_a_failure_is_in_the_dictionary() -> None:
+    codes = {value for name, value in vars(st01).items() if name.isupper() and isinstance(value, int)} - {
+        ACCEPTED, STARTED, COMPLETED, st01.NONE,
+    }  # fmt: skip
+    assert codes | {1, 3, 7} >= set(st01.FAILURES)
+    assert set(st01.FAILURES) <= set(ORBIT.failures)
+
+
+COMMANDS = (
+    Command("one", 1, 17, 1, ""),
+    Command("two", 1, 8, 1, "", (Field("n", "u8", maximum=9),), function=2),
+)
+
+
+def table(air: Air, capacity: int = 4) -> Commands:
+    sink, _ = events(air)
+    return Commands(COMMANDS, Verification(1, air.telemetry()), sink, capacity)
+
+
+def test_a_gap_or_a_double_in_the_command_table_is_found_at_boot() -> None:
+    commands = table(Air())
+    commands.handle("one", None, lambda: None)
+    with pytest.raises(AssertionError, match=r"not served: \['two'\]"):
+        commands.assert_complete()
+    with pytest.raises(AssertionError, match="one is served twice"):
+        commands.handle("one", None, lambda: None)
+    with pytest.raises(KeyError):
+        commands.handle("three", None, lambda: None)
+    commands.handle("two", None, lambda n: None)
+    commands.assert_complete()
+
+
+@given(st.binary(max_size=60), st.sampled_from([(17, 1), (8, 1), (8, 2), (0, 0), (255, 255)]), st.integers(0, 3))
+def test_any_request_is_accepted_or_refused_once(data: bytes, kind: tuple[int, int], apid: int) -> None:
+    air = Air()
+    commands = table(air)
+    commands.handle("one", None, lambda: None)
+    commands.handle("two", None, lambda n: None)
+    commands.on_packet(PusTc(apid, 1, *kind, data, ack=0b1011).encode())
+    right = apid == 1 and ((kind == (17, 1) and not data)
+                           or (kind == (8, 1) and data[:2] == b"\0\2" and len(data) == 3 and data[2] <= 9))  # fmt: skip
+    assert [(p.service, p.subtype) for p in air.packets()] == [(1, 1 if right else 2)]
+
+
+@given(st.binary(max_size=40))
+def test_octets_that_are_no_telecommand_are_an_event(raw: bytes) -> None:
+    air = Air()
+    commands = table(air)
+    commands.on_packet(raw)
+    assert commands.unreadable == 1
+    assert [(p.service, p.subtype) for p in air.packets()] == [(5, 2)]
+
+
+def run_one(handler: Callable[[], Any]) -> tuple[list[int], list[Exception]]:
+    """Subtypes of the reports of one ping with that handler, and what reached the scheduler."""
+    air, loop, faults = Air(), VirtualLoop(), []
+    commands = table(air)
+    commands.handle("one", None, handler)
+    scheduler = Scheduler(loop, loop.now_ns, lambda _, error: faults.append(error))
+    scheduler.spawn("commands", commands.run)
+    commands.on_packet(PusTc(1, 1, 17, 1, b"", ack=0b1011).encode())
+    loop.run_until(10**9)
+    subtypes = [p.subtype for p in air.packets()]
+    commands.on_packet(PusTc(1, 2, 17, 1, b"", ack=0b1011).encode())
+    loop.run_until(2 * 10**9)
+    assert len(air.packets()) == 2 * len(subtypes), "the next command is not served"
+    scheduler.close()
+    return subtypes, faults
+
+
+def refuse() -> None:
+    raise CommandRefused(st01.DEVICE, "no")
+
+
+def full() -> None:
+    raise StorageError("disk full")
+
+
+def crash() -> None:
+    raise ZeroDivisionError("our own mistake")
+
+
+async def wait_and_crash() -> None:
+    crash()
+
+
+async def fine() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("handler", "stages", "faults"),
+    [(lambda: None, [1, 3, 7], 0), (fine, [1, 3, 7], 0), (refuse, [1, 3, 8], 0), (full, [1, 3, 8], 0),
+     (crash, [1, 3, 8], 2), (wait_and_crash, [1, 3, 8], 2)],
+)  # fmt: skip
+def test_the_sender_hears_how_it_ended_whatever_happens(handler: Any, stages: list[int], faults: int) -> None:
+    got, errors = run_one(handler)
+    assert got == stages
+    assert len(errors) == faults
+
+
+def parameters(disk: Disk, air: Air, loop: VirtualLoop) -> Parameters:
+    sink, _ = events(air)
+    return Parameters(1, ORBIT.settings, Generations(disk.boot(loop), "parameters"), air.telemetry(), sink)
+
+
+def test_a_parameter_that_storage_refuses_keeps_its_value() -> None:
+    disk = Disk(Random(1), capacity_octets=10)
+    made = parameters(disk, Air(), VirtualLoop())
+    before = made.get("heater_on_c")
+    with pytest.raises(StorageError, match="disk full"):
+        made.set(10, 9.0).send(None)
+    assert made.get("heater_on_c") == before
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\0\x0a" + bytes(9), "1 octets left over"),
+        (b"\x7f\xff" + bytes(8), "kept the default: no parameter 32767"),
+        (b"\0\x0a\x7f\xf8" + bytes(6), "kept the default: heater_on_c: nan is outside"),
+    ],
+)
+def test_stored_parameters_that_do_not_fit_this_software_are_reported(content: bytes, says: str) -> None:
+    disk, loop, air = Disk(Random(1)), VirtualLoop(), Air()
+    Generations(disk.boot(loop), "parameters").save(content)
+    loop.run_until(10**9)
+    made = parameters(disk, air, loop)
+    assert -40 <= made.get("heater_on_c") <= 40
+    assert says.encode() in air.stored[-1]
+
+
+def test_a_period_for_a_structure_that_is_not_there() -> None:
+    loop = VirtualLoop()
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None)
+    with pytest.raises(
+        SetupError, match=r"no structure powr, have link, node, payload, payload_energy, power, thermal"
+    ):
+        Housekeeping(ORBIT.structures, HousekeepingConfig({"powr": 1.0}), Air().telemetry(), scheduler)
+
+
+def test_long_housekeeping_leaves_nothing_behind() -> None:
+    loop, air = VirtualLoop(), Air()
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None)
+    made = Housekeeping(ORBIT.structures, HousekeepingConfig({"thermal": 0.1}), air.telemetry(), scheduler)
+    made.provide("thermal", lambda: (1.0, 2.0, 0, 0))
+    loop.run_until(300 * 10**9)
+    assert len(air.stored) == 3000
+    waited = made._collectors[3].changed.wait()
+    assert len(waited._callbacks) == 1  # the collector itself, not one a tick
+    scheduler.close()
