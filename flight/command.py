@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from flight.core.errors import SetupError
+from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import FORMS, LEVELS, node_log
 from flight.mission import MISSIONS, load
 from flight.node import build
@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Raises OrbitnodeError or HalError, whose message is one line, for whatever keeps the node from flying."""
+    """0 after SIGINT or SIGTERM. Raises OrbitnodeError or HalError, whose message is one line, for whatever keeps the
+    node from flying."""
     mission = load(args.mission)
     name = mission.node.name
     if not name.replace("-", "").replace("_", "").isalnum():
@@ -39,10 +40,12 @@ def execute(args: argparse.Namespace) -> int:
             links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
             print(f"{name}: boot {node.boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
                   "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
-            platform.run()
+            ended_by = platform.run()
         finally:
             node.close()
     finally:
         platform.close()
+    if ended_by is None:  # nobody asked for it: exit code 1, so that a supervisor starts the node anew
+        raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it anew")
     print(f"{name}: stopped, storage is safe", file=sys.stderr)
     return 0

@@ -1,7 +1,8 @@
 """mission.toml into frozen dataclasses; every fault in the file reported at once, with its line.
 
 A mission may start from another (`extends = "orbit.toml"`, beside it): tables are merged key by key, anything
-else is replaced. Sections of the app, the simulator and the ground are read with dataclasses their owners give.
+else is replaced; one that names another app starts with a `[payload]` of its own. Sections of the app, the
+simulator and the ground are read with dataclasses their owners give.
 """
 
 from __future__ import annotations
@@ -182,8 +183,15 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
         at = at.parent / base if base is not None else None
     merged: dict[str, Any] = {}
     for table in reversed(tables):
+        if _app(table) not in (None, _app(merged)):
+            merged.pop("payload", None)  # the section belonged to another app
         merged = _overlay(merged, table)
     return merged, sources
+
+
+def _app(table: Mapping[str, Any]) -> object:
+    node = table.get("node")
+    return node.get("app") if isinstance(node, Mapping) else None
 
 
 def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

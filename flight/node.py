@@ -7,6 +7,7 @@ same storage, and several nodes live in one process.
 from __future__ import annotations
 
 import importlib
+from contextlib import ExitStack
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -143,12 +144,11 @@ class Node:
             self.links.append(self._open_link(section))
         downlinks.extend(self.links)
         self.app = self._open_app()
-        try:
+        with ExitStack() as undo:  # a boot that fails, or loses its power, leaves no process behind
+            undo.callback(self.close)
             self._serve()
             self._spawn()
-        except BaseException:  # a boot that fails, or loses its power, leaves no process behind
-            self.close()
-            raise
+            undo.pop_all()
 
     def _open_link(self, section: LinkSection) -> radio.RadioLink:
         return radio.RadioLink(

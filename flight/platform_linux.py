@@ -275,11 +275,16 @@ class LinuxPlatform:
         def on_wake() -> None:
             os.read(reader, 64)  # written for every signal with a handler in Python, also those of others
 
+        try:
+            self.watch(reader, on_wake)
+        except HalError:
+            os.close(reader)
+            os.close(writer)
+            raise
         earlier: dict[signal.Signals, Any] = {}
         earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             earlier[number] = signal.signal(number, on_signal)
-        self.watch(reader, on_wake)
 
         def restore() -> None:
             for number, handler in earlier.items():

@@ -24,7 +24,7 @@ def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
         title=f"{run.mission.node.name}: {summary['orbits']:g} orbit{'s' * (summary['orbits'] != 1)}",
         subtitle=(
             f"{summary['mission_s'] / 60:.0f} minutes of virtual time, seed {run.seed}. Telemetry as received on "
-            "ground; eclipses and passes from the simulated world."
+            "ground, so its curves end with the last contact; eclipses and passes from the simulated world."
         ),
         start_tai_ns=run.world.start_tai_ns,
         duration_s=run.end_ns / 1e9,

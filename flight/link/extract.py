@@ -11,6 +11,14 @@ from dataclasses import dataclass, field
 from flight.link.space_packet import HEADER_OCTETS, PACKET_OCTETS_MIN
 from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, TmFrame
 
+# The counts of a restarted node are this small in the first frame that is heard of it; later, it is taken for a gap.
+RESTART_FRAMES_MAX = 16
+
+
+def counts_anew(frame: TmFrame) -> bool:
+    """True where this may be one of the first frames after boot: both counts begin at 0, the master's leads."""
+    return frame.vc_count <= frame.master_count < RESTART_FRAMES_MAX
+
 
 @dataclass(slots=True)
 class VcExtractor:
@@ -28,8 +36,7 @@ class VcExtractor:
 
     def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
         """How many frames of this channel were missed before `frame` (mod 256), and the packets it completed."""
-        expected = self._expected
-        missed = 0 if expected is None else (frame.vc_count - expected) & 0xFF
+        missed = self.gap(frame)
         self._expected = frame.vc_count + 1 & 0xFF
         self.frames += 1
         if missed:
@@ -52,6 +59,15 @@ class VcExtractor:
                 self._drop()
         self._split(data, pointer, packets)
         return missed, packets
+
+    def gap(self, frame: TmFrame) -> int:
+        """Frames of this channel missed before `frame` (mod 256)."""
+        return 0 if self._expected is None else (frame.vc_count - self._expected) & 0xFF
+
+    def restart(self) -> None:
+        """The node begins anew: its next frame is not missed, and a packet in hand never ends."""
+        self._expected = None
+        self._drop()
 
     def _drop(self) -> None:
         if self._partial:
@@ -108,11 +124,29 @@ class PacketExtractor:
     master_missed: int = 0
     _master_expected: int | None = None
 
+    def is_restart(self, frame: TmFrame) -> bool:
+        """True where both counts jump to near 0 in a way that lost frames hardly explain: the node was restarted.
+
+        Fewer lost frames than `RESTART_FRAMES_MAX` are a gap, but no channel loses more frames than all together.
+        """
+        channel = self.channels.get(frame.vcid)
+        if channel is None or not counts_anew(frame):
+            return False
+        missed = channel.gap(frame)
+        return missed > 0 and (missed > self._gap(frame) or self._gap(frame) >= RESTART_FRAMES_MAX)
+
+    def restart(self) -> None:
+        """Forget counts and beginnings of packets, keep the counters."""
+        self._master_expected = None
+        for channel in self.channels.values():
+            channel.restart()
+
+    def _gap(self, frame: TmFrame) -> int:
+        return 0 if self._master_expected is None else (frame.master_count - self._master_expected) & 0xFF
+
     def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
         """Frames of this virtual channel missed before `frame` (mod 256), and the packets it completed."""
-        expected = self._master_expected
-        if expected is not None:
-            self.master_missed += (frame.master_count - expected) & 0xFF
+        self.master_missed += self._gap(frame)
         self._master_expected = frame.master_count + 1 & 0xFF
         channel = self.channels.get(frame.vcid)
         if channel is None:

@@ -11,7 +11,7 @@ from flight.app import CommandRefused, CommandTable, EventSink, HousekeepingTabl
 from flight.config import key
 from flight.core.future import Future
 from flight.core.generations import Generations
-from flight.core.scheduler import Task
+from flight.core.scheduler import Task, ns
 from flight.dictionary import Command, Declarations, EventDefinition, Setting, Structure
 from flight.fields import Field, Limits, Value
 from flight.services.device import Device
@@ -21,6 +21,7 @@ from hal.base import Eps, Governor, PowerReading
 
 _CAUSES = ("boot", "command", "battery low", "battery recovered")
 _SWITCHES = ("off", "on")
+STALE_S = 10.0  # a reading older than this says nothing: no decision rests on it, housekeeping shows NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def declare(apid: int, config: PowerConfig) -> Declarations:
 
 
 class Power:
-    """The newest reading, the mode, and the payload switch. `reading` is None before the first good sample."""
+    """The newest reading, the mode, and the payload switch. `reading` is None without a good sample in `STALE_S`."""
 
     def __init__(self, config: PowerConfig, eps: Eps, governor: Governor | None, parameters: Parameters,
                  record: Generations, events: EventSink) -> None:  # fmt: skip
@@ -163,12 +164,16 @@ class Power:
     async def run(self, task: Task) -> None:
         self._unswitched["payload"] = self.payload_on
         self._limited = False
-        async for _ in task.every(self._config.sample_period_s, deadline_s=0.2):
+        read_ns = 0
+        async for tick in task.every(self._config.sample_period_s, deadline_s=0.2):
             self._retry()
             reading = self._device.ask(self._eps.read)
             if reading is not None:
+                read_ns = tick.due_ns
                 self.reading = reading
                 self._protect(reading.soc_frac)
+            elif tick.due_ns - read_ns > ns(STALE_S):
+                self.reading = None
 
     def _protect(self, soc_frac: float) -> None:
         """Enter safe mode below one charge, go back to the mode before it above another."""

@@ -14,7 +14,7 @@ from flight.link.stack import FlightLink
 from hal.base import Radio
 
 # Playback and files wait in their own stores; the link's queues only ever hold what the next frames need.
-_REFILL_OCTETS = 4 * 1115
+_REFILL_FRAMES = 4
 _RECEIVE_MAX = 64
 
 
@@ -94,7 +94,10 @@ class RadioLink:
             self._follow_carrier()
             self._receive()
             self._transmit()
-            await self._wake.wait()
+            if self._wake.is_set:
+                await task.sleep(0)  # there is more; others get their turn first
+            else:
+                await self._wake.wait()
 
     def _follow_carrier(self) -> None:
         carrier = self._radio.carrier()
@@ -116,7 +119,7 @@ class RadioLink:
                 return
             for packet in self.link.on_uplink(octets, self._now_ns()):
                 self._on_command(packet)
-        self._wake.set()  # more may wait; other tasks get their turn first
+        self._wake.set()  # more may wait
 
     def _transmit(self) -> None:
         """Fill the modem. A unit it refused is kept: its frame counts are spent."""
@@ -130,7 +133,7 @@ class RadioLink:
             self._held = None
 
     def _refill(self, vcid: int, source: Source) -> None:
-        while self.link.backlog_octets(vcid) < _REFILL_OCTETS:
+        while self.link.backlog_octets(vcid) < _REFILL_FRAMES * self.link.config.frame_octets:
             packet = source.take()
             if packet is None:
                 return

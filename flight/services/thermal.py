@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flight.app import EventSink, HousekeepingTable
 from flight.config import key
-from flight.core.scheduler import Task
+from flight.core.scheduler import Task, ns
 from flight.dictionary import Declarations, EventDefinition, Setting, Structure
 from flight.fields import Field, Limits, Value
 from flight.services.device import Device
@@ -14,6 +15,7 @@ from flight.services.parameters import Parameters
 from hal.base import Heater, Thermometer
 
 _SWITCHES = ("off", "on")
+STALE_S = 20.0  # a temperature older than this says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def declare(apid: int, config: ThermalConfig) -> Declarations:
 
 
 class Thermal:
-    """The newest temperatures, NaN before the first good sample; a thermostat with two thresholds."""
+    """The newest temperatures, NaN without a good sample in `STALE_S`; a thermostat with two thresholds."""
 
     def __init__(self, config: ThermalConfig, board: Thermometer, radiator: Thermometer, heater: Heater | None,
                  parameters: Parameters, events: EventSink) -> None:  # fmt: skip
@@ -79,6 +81,7 @@ class Thermal:
         self._heater_on = False
         self._heater_known = False  # a heater outlives a restart of the node: it is told once what we take it to be
         self._hot = False
+        self._read_ns: dict[str, int] = {}
         self._parameters = parameters
         self._events = events
         self._devices = {name: Device(name, events) for name in ("board thermometer", "radiator thermometer", "heater")}
@@ -87,15 +90,19 @@ class Thermal:
         housekeeping.provide("thermal", self._sample)
 
     async def run(self, task: Task) -> None:
-        async for _ in task.every(self._config.sample_period_s, deadline_s=0.5):
-            self.board_c = self._read("board thermometer", self._board, self.board_c)
-            self.radiator_c = self._read("radiator thermometer", self._radiator, self.radiator_c)
+        async for tick in task.every(self._config.sample_period_s, deadline_s=0.5):
+            self.board_c = self._read("board thermometer", self._board, self.board_c, tick.due_ns)
+            self.radiator_c = self._read("radiator thermometer", self._radiator, self.radiator_c, tick.due_ns)
             self._regulate()
             self._watch_heat()
 
-    def _read(self, name: str, sensor: Thermometer, before_c: float) -> float:
+    def _read(self, name: str, sensor: Thermometer, before_c: float, now_ns: int) -> float:
+        """The sensor's temperature; where it fails the one before, and NaN once that is stale."""
         read_c = self._devices[name].ask(sensor.read_c)
-        return before_c if read_c is None else read_c
+        if read_c is not None:
+            self._read_ns[name] = now_ns
+            return read_c
+        return before_c if now_ns - self._read_ns.get(name, 0) <= ns(STALE_S) else math.nan
 
     def _regulate(self) -> None:
         """Comparisons with NaN are false: without a reading the heater stays as it is."""

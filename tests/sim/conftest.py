@@ -49,6 +49,7 @@ class Rig:
     raw: list[bytes] = field(default_factory=list)
     acts: list[Any] = field(default_factory=list)
     sequence: int = 0
+    sent: int = 0
     timer_ns: int | None = None
 
     @property
@@ -81,7 +82,8 @@ class Rig:
         self.act(self.session.on_time(self.loop.now_ns()))
 
     def send_packet(self, packet: bytes) -> None:
-        self.act(self.session.send(packet, self.loop.now_ns(), len(self.acts)))
+        self.sent += 1
+        self.act(self.session.send(packet, self.loop.now_ns(), self.sent))
 
     def send(self, name: str, *values: float | str) -> PusTc:
         """The command `name` of the dictionary, its arguments as they stand."""

@@ -224,6 +224,16 @@ def test_a_mute_eps_is_one_fault_and_one_recovery(make_rig: Any) -> None:
     assert names.count("device_recovered") == 1
 
 
+def test_a_reading_that_is_stale_carries_no_decision(make_rig: Any) -> None:
+    rig = make_rig(faults="eps-mute@200")
+    rig.until(205)
+    assert rig.node.state() is not None
+    rig.until(215)
+    assert rig.node.state() is None
+    rig.until(270)
+    assert rig.node.state() is not None
+
+
 def events_of(rig: Any) -> list[Any]:
     numbers = {e.number: e for e in rig.dictionary.events if e.apid == 1}
     return [numbers[int.from_bytes(p.data[:2], "big")] for p in rig.packets if p.service == 5]

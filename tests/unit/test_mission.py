@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from flight.config import key
 from flight.core.errors import OrbitnodeError
+from flight.dictionary import Declarations
 from flight.mission import MISSIONS, MissionError, load
 from ground.config import GroundConfig
 from payloads.manager import InferenceManager
@@ -34,6 +35,25 @@ mode = [{name = "safe", payload_w = 1, tile_s = 60}]
 """
 
 Write = Callable[..., Path]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherConfig:
+    lines: int = key(1, minimum=1)
+
+
+class OtherApp:
+    """As much of an app as a mission file looks at."""
+
+    CONFIG = OtherConfig
+
+    @staticmethod
+    def declare(apid: int) -> Declarations:
+        return Declarations()
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @pytest.fixture
@@ -217,6 +237,15 @@ def test_a_base_mission_and_what_lies_over_it(write: Write) -> None:
     mission = load(path)
     assert (mission.node.name, mission.node.spacecraft_id) == ("n", 7)
     assert [link.name for link in mission.links] == ["other"]
+
+
+def test_another_app_does_not_inherit_the_payload_of_the_one_before(write: Write) -> None:
+    base = (MISSIONS / "orbit.toml").as_posix()
+    app = "tests.unit.test_mission:OtherApp"
+    mission = load(write(f'extends = "{base}"\n[node]\napp = "{app}"\n[payload]\nlines = 7\n'))
+    assert mission.payload == OtherConfig(7)
+    same = load(write(f'extends = "{base}"\n[node]\nname = "x"\n[payload]\nthreads = 3\n'))
+    assert (same.payload.threads, same.payload.queue_tiles) == (3, 24)
 
 
 def test_a_fault_is_placed_in_the_file_that_has_it(write: Write) -> None:
