@@ -146,7 +146,8 @@ def _execute(argv: Sequence[str]) -> int:
     module = chosen.load()
     parser = argparse.ArgumentParser(prog=f"orbitnode {chosen.name}", description=module.HELP)
     module.add_arguments(parser)
-    return module.execute(parser.parse_args(argv[1:]))
+    # Intermixed: an option may stand between the words of `cmd NAME --raw key=value`.
+    return module.execute(parser.parse_intermixed_args(argv[1:]))
 
 
 def _report_crash(error: Exception) -> None:

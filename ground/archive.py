@@ -180,21 +180,28 @@ class Archive:
         self.close()
 
     def close(self) -> None:
-        """Commit and close."""
+        """Commit and close; closed also where the commit raises."""
         try:
-            self._db.commit()
+            self.commit()
+        finally:
             self._db.close()
-        except sqlite3.Error as error:
-            raise self._fault(error) from None
 
     def commit(self) -> None:
-        """Make everything so far durable against a kill."""
-        if self._pending:
-            self._pending = 0
-            try:
-                self._db.commit()
-            except sqlite3.Error as error:
-                raise self._fault(error) from None
+        """Make everything so far durable against a kill. Where it raises the archive goes on with the next rows."""
+        try:
+            self._db.commit()
+        except sqlite3.Error as error:
+            raise self._write_fault(error) from None
+        self._pending = 0
+
+    def _write_fault(self, error: sqlite3.Error) -> OrbitnodeError:
+        """SQLite may have rolled back (a full disk): rows and names entered since the last commit are then gone."""
+        fault = self._fault(error)
+        if self._db.in_transaction or not self._pending:
+            return fault
+        lost, self._pending = self._pending, 0
+        self._parameter_ids.clear()
+        return OrbitnodeError(f"{fault}; the newest {lost} rows are lost")
 
     # What the station writes
 
@@ -202,7 +209,7 @@ class Archive:
         try:
             cursor = self._db.executemany(statement, rows)
         except sqlite3.Error as error:
-            raise self._fault(error) from None
+            raise self._write_fault(error) from None
         self._pending += max(cursor.rowcount, 0)
         if self._pending >= BATCH_ROWS:
             self.commit()
@@ -231,7 +238,7 @@ class Archive:
             number = self._parameter_ids.get(name)
             if number is None:
                 self._write("INSERT OR IGNORE INTO parameters (name, unit, labels) VALUES (?, '', '[]')", [(name,)])
-                number = int(self._db.execute("SELECT id FROM parameters WHERE name = ?", (name,)).fetchone()[0])
+                number = int(self._query("SELECT id FROM parameters WHERE name = ?", (name,))[0][0])
                 self._parameter_ids[name] = number
             rows.append((number, time_ns, _storable(value)))
         self._write("INSERT INTO samples VALUES (?, ?, ?)", rows)

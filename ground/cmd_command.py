@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from ground.client import GroundClient, add_connection_arguments
 from ground.operator import COMPLETED
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("arguments", nargs="*", metavar="key=value", help="its arguments")
     parser.add_argument("--list", action="store_true", help="show every command with its arguments")
     parser.add_argument("--raw", action="store_true", help="skip the ground's range checks")
+    parser.add_argument(
+        "--bypass", action="store_true", help="send once and at once, without COP-1's order and repetition (BD service)"
+    )
     parser.add_argument("--timeout", type=float, metavar="S", help="how long to wait for the final report")
     add_connection_arguments(parser)
     parser.set_defaults(parser=parser)
@@ -37,9 +41,12 @@ def execute(args: argparse.Namespace) -> int:
         args.parser.error(f"--timeout {args.timeout:g}, should be in 0 .. 86400")
     console = Console(highlight=False)
     request: dict[str, Any] = {"do": "command", "name": args.name, "texts": args.arguments, "raw": args.raw}
+    if args.bypass:
+        request["bypass"] = True
     if args.timeout is not None:
         request["timeout_s"] = args.timeout
     last: dict[str, Any] = {}
+    reports: dict[str, list[dict[str, Any]]] = {}
     with GroundClient(args.port) as client:
         for last in client.lines(**request):
             if args.json:
@@ -47,12 +54,26 @@ def execute(args: argparse.Namespace) -> int:
             elif "stage" in last:
                 colour = _COLOURS.get(last["stage"], "cyan")
                 console.print(f"{last['ms']:9.1f} ms  [{colour}]{last['stage']}[/]")
+            elif "report" in last:
+                reports.setdefault(last["report"], []).append(last["values"])
     if not args.json:
+        for name, rows in reports.items():
+            console.print(_report_table(name, rows))
         trip = "" if last["round_trip_ms"] is None else f" in {last['round_trip_ms']:.1f} ms"
         reason = f": {escape(last['reason'])}" if last["reason"] else ""
         colour = _COLOURS.get(last["outcome"], "red")
         console.print(f"[{colour}]{escape(last['name'])} {last['outcome']}{trip}[/]{reason}", soft_wrap=True)
     return 0 if last["outcome"] == COMPLETED else 1
+
+
+def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:
+    """What the node reported in answer, a row a packet."""
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*(f"{v:,.6g}" if isinstance(v, float) else str(v) for v in row.values()))
+    return table
 
 
 def _list(args: argparse.Namespace) -> int:

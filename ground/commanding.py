@@ -13,6 +13,7 @@ from flight.fields import Field, FieldError, Value
 from flight.link.pus import ACK_ACCEPTANCE, ACK_COMPLETION, ACK_START, PusTc, RequestId
 
 _SEQ_MODULUS = 1 << 14
+_DIGITS_MAX = 20  # of the largest u64
 _ACK = ACK_ACCEPTANCE | ACK_START | ACK_COMPLETION  # every stage is shown to the operator
 _SWITCH_TEXTS = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0}
 
@@ -74,12 +75,11 @@ class CommandEncoder:
 
     def _setting(self, command: Command, given: Mapping[str, Value]) -> Setting | None:
         """The on-board parameter that the command is about, where there is one and the dictionary has it."""
-        if "parameter" not in given or all(f.name != "parameter" for f in command.arguments):
+        one = next((f for f in command.arguments if f.name == "parameter"), None)
+        if one is None or "parameter" not in given:
             return None
-        named = given["parameter"]
-        if isinstance(named, str) and not named.isdecimal():
-            return self._named_setting(named)
-        return next((s for s in self.dictionary.settings if s.number == int(named)), None)
+        number = self._resolve(one, given["parameter"])
+        return next((s for s in self.dictionary.settings if s.number == number), None)
 
     def _named_setting(self, name: str) -> Setting:
         for one in self.dictionary.settings:
@@ -93,7 +93,7 @@ class CommandEncoder:
         """Names of parameters and structures into the numbers they travel as."""
         if not isinstance(value, str) or one.type == "str" or one.labels:
             return value
-        if value.isdecimal():
+        if value.isdecimal() and len(value) <= _DIGITS_MAX:
             return int(value)
         if one.name == "parameter":
             return self._named_setting(value).number

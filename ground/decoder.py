@@ -16,6 +16,8 @@ from flight.fields import Field, Layout, Value
 from flight.link.pus import PusTm
 from flight.link.space_packet import IDLE_APID, SpacePacket
 
+VERIFICATION = 1  # the service whose reports say how a command fares
+PARAMETER_REPORT = (20, 2)
 HOUSEKEEPING, EVENT, REPORT, PDU, IDLE, UNKNOWN = "housekeeping", "event", "report", "pdu", "idle", "unknown"
 
 _NUMBER = 2  # octets of the structure or event number that leads the source data of ST[03] and ST[05]

@@ -32,8 +32,9 @@ class CommandRecord:
     """One command from the moment it was given.
 
     `outcome` is "" while it is open, then "completed", "failed" (the node started it and could not finish, or would
-    not start), "rejected" (refused by the node at acceptance, or by the ground before it went up), or "lost" (no final
-    report in time; one that comes later still overrules it). `code` is the node's failure code.
+    not start), "rejected" (refused by the node at acceptance, or by the ground, and never executed), or "lost" (no
+    final report in time, or the link cannot tell whether it arrived; what comes later still overrules it). `code` is
+    the node's failure code.
     """
 
     number: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable
@@ -36,7 +37,8 @@ def mask_picture(mask: NDArray[np.uint8]) -> Picture.Image:
 
 @dataclass(slots=True)
 class ProductCounters:
-    """Files by what became of them. `refused_full` were not written: the folder holds its most."""
+    """Files by what became of them. `refused_full` were not written because the folder holds its most, `unwritten`
+    because writing failed; `octets` are those that came, of files that were written."""
 
     complete: int = 0
     incomplete: int = 0
@@ -44,6 +46,7 @@ class ProductCounters:
     octets: int = 0
     octets_missing: int = 0
     refused_full: int = 0
+    unwritten: int = 0
 
 
 class ProductStore:
@@ -71,49 +74,59 @@ class ProductStore:
     def next_time_ns(self) -> int | None:
         return self.receiver.next_time_ns
 
-    def on_pdu(self, pdu: bytes, now_ns: int, received_ns: int) -> list[ProductRow]:
-        """Take one PDU; rows of the files it ended. Raises OrbitnodeError where a file cannot be written."""
+    def on_pdu(self, pdu: bytes, now_ns: int, received_ns: int) -> list[ProductRow | OrbitnodeError]:
+        """Take one PDU; a row for each file it ended, or the fault where the file cannot be written."""
         return self._store(self.receiver.on_pdu(pdu, now_ns), received_ns)
 
-    def on_time(self, now_ns: int, received_ns: int) -> list[ProductRow]:
+    def on_time(self, now_ns: int, received_ns: int) -> list[ProductRow | OrbitnodeError]:
         """End transfers for which nothing came for too long."""
         return self._store(self.receiver.on_time(now_ns), received_ns)
 
-    def end_all(self, received_ns: int) -> list[ProductRow]:
+    def end_all(self, received_ns: int) -> list[ProductRow | OrbitnodeError]:
         """End every open transfer: the ground closes down."""
         return self._store(self.receiver.end_all(), received_ns)
 
-    def _store(self, actions: list[FileAction], received_ns: int) -> list[ProductRow]:
-        rows = []
+    def _store(self, actions: list[FileAction], received_ns: int) -> list[ProductRow | OrbitnodeError]:
+        rows: list[ProductRow | OrbitnodeError] = []
         for one in actions:
-            if self.counters.octets + len(one.data) > self._octets_max:
+            missing = sum(end - start for start, end in one.missing) if isinstance(one, FileIncomplete) else 0
+            if self.counters.octets + len(one.data) - missing > self._octets_max:
                 self.counters.refused_full += 1
                 continue
-            self.counters.octets += len(one.data)
-            if isinstance(one, FileIncomplete):
-                rows.append(self._incomplete(one, received_ns))
-            else:
-                rows.append(self._complete(one.name, one.data, received_ns))
+            try:
+                if isinstance(one, FileIncomplete):
+                    row = self._incomplete(one, len(one.data) - missing, received_ns)
+                else:
+                    row = self._complete(one.name, one.data, received_ns)
+            except OrbitnodeError as error:
+                self.counters.unwritten += 1
+                rows.append(error)
+                continue
+            self.counters.octets += row.octets
+            self.counters.octets_missing += missing
+            rows.append(row)
         return rows
 
     def _complete(self, sent_name: str, data: bytes, received_ns: int) -> ProductRow:
-        self.counters.complete += 1
         path = self._free_path(safe_name(sent_name), data)
         self._write(path, data)
+        self.counters.complete += 1
         return ProductRow(
             received_ns, path.name, len(data), True, hashlib.sha256(data).hexdigest(), (), self._facts(path, data)
         )
 
-    def _incomplete(self, one: FileIncomplete, received_ns: int) -> ProductRow:
-        """The octets that came, with a list beside them of those that did not."""
-        self.counters.incomplete += 1
-        self.counters.octets_missing += sum(end - start for start, end in one.missing)
+    def _incomplete(self, one: FileIncomplete, octets: int, received_ns: int) -> ProductRow:
+        """The `octets` that came, zeros elsewhere, with a list beside them of those that did not."""
         path = self._free_path(safe_name(one.name) + ".part", one.data)
         self._write(path, one.data)
-        lines = [f"# {one.reason}; octets [start, end) that never came", *(f"{a} {b}" for a, b in one.missing)]
-        self._write(path.with_name(path.name + ".missing"), ("\n".join(lines) + "\n").encode())
+        self.counters.incomplete += 1
         facts = {"reason": one.reason}
-        return ProductRow(received_ns, path.name, len(one.data), False, "", one.missing, facts)
+        lines = [f"# {one.reason}; octets [start, end) that never came", *(f"{a} {b}" for a, b in one.missing)]
+        try:
+            self._write(path.with_name(path.name + ".missing"), ("\n".join(lines) + "\n").encode())
+        except OrbitnodeError as error:
+            facts["fault"] = str(error)  # the row has the list as well
+        return ProductRow(received_ns, path.name, octets, False, "", one.missing, facts)
 
     def _facts(self, path: Path, data: bytes) -> dict[str, Any]:
         """What the product says of itself; its mask as PNG. A file that is no product is kept as it is."""
@@ -125,17 +138,18 @@ class ProductStore:
             self.counters.undecodable += 1
             return {"fault": str(error)}
         header = product.header
+        if self._on_product is not None:
+            self._on_product(path.name, product)
+        facts: dict[str, Any] = {
+            "tile": header.tile, "job": header.job, "time_ns": header.time_ns, "cloud_frac": header.cloud_frac,
+            "shadow_frac": header.shadow_frac, "clear_sent": product.clear is not None,
+        }  # fmt: skip
         mask_path = path.with_name(path.stem + "-mask.png")
         try:
             mask_picture(product.mask).save(mask_path)
         except OSError as error:
-            raise OrbitnodeError(f"{mask_path} cannot be written: {error.strerror or error}") from None
-        if self._on_product is not None:
-            self._on_product(path.name, product)
-        return {
-            "tile": header.tile, "job": header.job, "time_ns": header.time_ns, "cloud_frac": header.cloud_frac,
-            "shadow_frac": header.shadow_frac, "clear_sent": product.clear is not None, "mask": mask_path.name,
-        }  # fmt: skip
+            return facts | {"fault": f"{mask_path} cannot be written: {error.strerror or error}"}
+        return facts | {"mask": mask_path.name}
 
     def _free_path(self, name: str, data: bytes) -> Path:
         """`name` in the folder, with a number where another file already has it."""
@@ -157,6 +171,8 @@ class ProductStore:
             rough.write_bytes(data)
             rough.replace(path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                rough.unlink(missing_ok=True)
             raise OrbitnodeError(f"{path} cannot be written: {error.strerror}") from None
 
 

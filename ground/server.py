@@ -5,8 +5,8 @@ API, one JSON object a line on 127.0.0.1; `do` says what is asked, every answer 
 
     {"do": "status"}                              -> counters and contact
     {"do": "commands"}                            -> the commands of the dictionary
-    {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "timeout_s": 30}
-                                                  -> a line a stage, then the outcome
+    {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "bypass": false,
+     "timeout_s": 30}                             -> a line a stage, then the outcome
     {"do": "latest", "name": "power"}             -> newest values whose name begins so
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
     {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the connection ends
@@ -31,7 +31,7 @@ from flight.fields import Value
 from ground.archive import Archive
 from ground.commanding import describe_field, find_command, parse_arguments
 from ground.config import GroundConfig, UdpLink
-from ground.decoder import EVENT, DecodedPacket
+from ground.decoder import EVENT, PARAMETER_REPORT, REPORT, VERIFICATION, DecodedPacket
 from ground.operator import CommandRecord
 from ground.station import Change, GroundStation, Packet
 from ground.times import tai_from_unix
@@ -41,7 +41,9 @@ BACKLOG_OCTETS_MAX = 1 << 20
 _TIMER_S = 0.05
 _COMMIT_S = 1.0
 _QUIET_STATUS_S = 10.0
-_NAMES = {"do", "name", "texts", "arguments", "raw", "timeout_s", "limit", "severity", "what"}
+_NAMES = {"do", "name", "texts", "arguments", "raw", "bypass", "timeout_s", "limit", "severity", "what"}
+# What a value of a strange kind may raise where our own checks have a hole: it must not cost the connection.
+_REQUEST_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def epoch_tai_ns() -> int:
@@ -81,6 +83,7 @@ class GroundServer:
         self._stop: asyncio.Event | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._dropped_lines = 0
+        self._request_faults = 0
 
     async def run(self) -> None:
         """Serve until SIGINT, SIGTERM or `stop`. Raises SetupError for a port that cannot be had."""
@@ -138,7 +141,7 @@ class GroundServer:
             now_s = time.monotonic()
             if now_s >= commit_s:
                 commit_s = now_s + _COMMIT_S
-                self._archive.commit()
+                self.station.commit()
             if now_s >= status_s:
                 status_s = now_s + (_COMMIT_S if live else _QUIET_STATUS_S)
                 end, start = ("", "\r\x1b[2K") if live else ("\n", "")
@@ -155,10 +158,12 @@ class GroundServer:
         counters, commands = station.session.counters, station.tracker.counters
         contact = "contact" if station.in_contact else "no contact"
         rejected = sum(counters.frames_rejected.values())
+        faults = station.station_counters.storage_faults
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
             f"missed {counters.frames_missed}, rejected {rejected} | packets {counters.packets:,} | "
             f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
+            + (f" | storage faults {faults}" if faults else "")
         )
 
     def _receive(self, octets: bytes) -> None:
@@ -199,6 +204,9 @@ class GroundServer:
                 await self._answer(_request(line), reader, writer)
             except OrbitnodeError as error:
                 _put(writer, {"error": str(error)})
+            except _REQUEST_FAULTS as error:
+                self._request_faults += 1
+                _put(writer, {"error": f"the request cannot be served: {type(error).__name__}: {error}"})
             await writer.drain()
 
     async def _answer(
@@ -207,6 +215,7 @@ class GroundServer:
         match request.get("do"):
             case "status":
                 state = {"contact": self.station.in_contact, "dropped_lines": self._dropped_lines}
+                state["request_faults"] = self._request_faults
                 _put(writer, {"done": True, **state, "counters": self.station.counters()})
             case "commands":
                 _put(writer, {"done": True, "commands": command_list(self.station.dictionary)})
@@ -238,7 +247,7 @@ class GroundServer:
         }  # fmt: skip
 
     async def _command(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        """Send a command; a line for each stage as it comes, then the outcome."""
+        """Send a command; a line for each stage and each report of data as they come, then the outcome."""
         name = request.get("name", "")
         arguments = dict(request.get("arguments", {}))
         arguments |= parse_arguments(find_command(self.station.dictionary, name), request.get("texts", []))
@@ -248,12 +257,17 @@ class GroundServer:
         def on_change(change: Change, what: object) -> None:
             if change is Change.COMMAND:
                 changed.set()
+            elif change is Change.PACKET and isinstance(what, Packet) and what.decoded is not None:
+                packet = what.decoded
+                if record is not None and packet.kind == REPORT and packet.service != VERIFICATION and packet.values:
+                    _put(writer, {"report": packet.name, "values": _named(self.station.dictionary, packet)})
 
         self.station.listen(on_change)
         try:
             record, cltus = self.station.send(
-                name, arguments, time.monotonic_ns(), raw=request.get("raw", False), timeout_s=request.get("timeout_s")
-            )
+                name, arguments, time.monotonic_ns(), raw=request.get("raw", False),
+                bypass=request.get("bypass", False), timeout_s=request.get("timeout_s"),
+            )  # fmt: skip
             self._send(cltus)
             shown = 0
             while True:
@@ -311,6 +325,15 @@ class GroundServer:
         return {"packet": packet.name, "kind": kind, "time": when, "values": values, "states": states}
 
 
+def _named(dictionary: Dictionary, packet: DecodedPacket) -> dict[str, Value]:
+    """The values of a report; a parameter that it gives by number is shown by name."""
+    values = {name: _jsonable(value) for name, value in packet.values.items()}
+    names = {setting.number: setting.name for setting in dictionary.settings}
+    if (packet.service, packet.subtype) == PARAMETER_REPORT and packet.raw.get("parameter") in names:
+        values["parameter"] = names[int(packet.raw["parameter"])]
+    return values
+
+
 async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
     """Open a port, or say in one line why not and what to do."""
     try:
@@ -329,8 +352,8 @@ def _request(line: bytes) -> dict[str, Any]:
     if not isinstance(made, dict) or not made.keys() <= _NAMES:
         raise OrbitnodeError(f"a request is a JSON object with some of {', '.join(sorted(_NAMES))}")
     kinds: dict[str, type | tuple[type, ...]] = {
-        "do": str, "name": str, "texts": list, "arguments": dict, "raw": bool, "timeout_s": (int, float),
-        "limit": int, "severity": str, "what": str,
+        "do": str, "name": str, "texts": list, "arguments": dict, "raw": bool, "bypass": bool,
+        "timeout_s": (int, float), "limit": int, "severity": str, "what": str,
     }  # fmt: skip
     for name, value in made.items():
         if not isinstance(value, kinds[name]):

@@ -16,8 +16,12 @@ The AD service:
 
 Commands wait in a bounded queue until FOP-1 takes them. Those that were sent when the service ended are
 undecided: N(R) of the CLCW with which the service comes up again decides. What V(R) has passed is acknowledged,
-the rest goes out again under the same numbers, so that nothing can be executed twice; where V(R) is neither (the
-node was restarted), nobody can know, and the command is rejected with that reason.
+the rest goes out again under the same numbers, so that nothing can be executed twice; where V(R) is neither, or the
+node was restarted, nobody can know, and the command is lost.
+
+A command that its owner drops is rejected at once where it was never sent. Of one that was sent COP-1 knows no recall:
+it stays among its neighbours, and is left out when they go out again, their numbers closing up. Where a copy of it may
+still be on its way that would give its number to another, so it then goes out once more as well.
 """
 
 from __future__ import annotations
@@ -30,10 +34,10 @@ from flight.core.errors import DecodeError
 from flight.link.cadu import CaduReceiver
 from flight.link.clcw import Clcw
 from flight.link.cltu import encode_cltu
-from flight.link.extract import PacketExtractor
-from flight.link.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed, Unsent
+from flight.link.extract import PacketExtractor, counts_anew
+from flight.link.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed
 from flight.link.stack import LinkConfig
-from flight.link.tc_frame import DATA_OCTETS_MAX, UNLOCK, TcFrame
+from flight.link.tc_frame import DATA_OCTETS_MAX, TcFrame
 from flight.link.tm_frame import FrameError, TmFrame
 
 _SECOND_NS = 1_000_000_000
@@ -81,6 +85,11 @@ class FrameRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """The node counts its frames anew: it was restarted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledged:
     """V(R) of the node has passed this command's frame."""
 
@@ -89,7 +98,15 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The command will not be sent, or nobody can know whether it arrived; `reason` says which."""
+    """The command was not executed, and will not be."""
+
+    tag: object
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The command was sent, and the link can no longer tell whether it arrived."""
 
     tag: object
     reason: str
@@ -102,7 +119,10 @@ class Alert:
     reason: str
 
 
-Action = SendCltu | FrameReceived | PacketReceived | FrameGap | FrameRejected | Acknowledged | Rejected | Alert
+Action = (
+    SendCltu | FrameReceived | PacketReceived | FrameGap | FrameRejected | Restarted | Acknowledged | Rejected | Lost
+    | Alert
+)  # fmt: skip
 
 
 class Service(Enum):
@@ -121,6 +141,7 @@ class SessionCounters:
     frames: int = 0
     idle_frames: int = 0
     frames_missed: int = 0
+    restarts: int = 0
     packets: int = 0
     clcws: int = 0
     clcws_invalid: int = 0
@@ -130,6 +151,7 @@ class SessionCounters:
     commands: int = 0
     acknowledged: int = 0
     rejected: int = 0
+    lost: int = 0
     alerts: int = 0
     frames_rejected: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
@@ -138,10 +160,11 @@ class SessionCounters:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Command:
     packet: bytes
     tag: object
+    dropped: bool = False
 
 
 class GroundSession:
@@ -157,6 +180,8 @@ class GroundSession:
         self._cadus = CaduReceiver(config.frame_octets) if config.coding == "cadu" else None
         self._last_master: int | None = None
         self._last_frame_ns = 0
+        self._recent: deque[bytes] = deque(maxlen=LATE_FRAMES_MAX)
+        self._late: tuple[TmFrame, bytes] | None = None
         self._last_ocf = b""
         self._fop = Fop(
             config.spacecraft_id,
@@ -165,11 +190,14 @@ class GroundSession:
             int((config.t1_s + 2 * config.light_time_s) * _SECOND_NS),
             config.transmission_limit,
         )
-        self._waiting: deque[_Command] = deque()
+        # Every command that is neither acknowledged nor rejected nor lost, by its tag. Of these the first are with
+        # FOP-1 or undecided (with the number they went out under), the others wait.
+        self._commands: dict[object, _Command] = {}
         self._undecided: deque[tuple[int, _Command]] = deque()
-        self._set_vr: int | None = None
+        self._waiting: deque[_Command] = deque()
         self._recoveries = 0
         self._uplink_free_ns = 0
+        self._in_flight_ns = 0
 
     # Down
 
@@ -203,10 +231,18 @@ class GroundSession:
         if frame.vcid not in self._vcids:
             self._reject_frame("vcid", actions)
             return
+        late, self._late = self._late, None
         if self._is_late(frame.master_count, now_ns):
-            self._reject_frame("repeated", actions)
+            self._on_late(frame, raw, late, now_ns, actions)
             return
-        counters = self.counters
+        if self.extractor.is_restart(frame):
+            self._on_restart(now_ns, actions)
+        self._accept(frame, raw, now_ns, actions)
+
+    def _accept(self, frame: TmFrame, raw: bytes, now_ns: int, actions: list[Action]) -> None:
+        config, counters = self.config, self.counters
+        self._last_master, self._last_frame_ns = frame.master_count, now_ns
+        self._recent.append(raw)
         counters.frames += 1
         actions.append(FrameReceived(frame, raw))
         missed, packets = self.extractor.take(frame)
@@ -224,10 +260,34 @@ class GroundSession:
         """True for a frame that was received before, or that newer ones have overtaken: its CLCW is out of date."""
         last = self._last_master
         fresh = now_ns - self._last_frame_ns <= LATE_NS_MAX
-        if last is not None and fresh and (last - master_count) & 0xFF < LATE_FRAMES_MAX:
-            return True
-        self._last_master, self._last_frame_ns = master_count, now_ns
-        return False
+        return last is not None and fresh and (last - master_count) & 0xFF < LATE_FRAMES_MAX
+
+    def _on_late(
+        self, frame: TmFrame, raw: bytes, late: tuple[TmFrame, bytes] | None, now_ns: int, actions: list[Action]
+    ) -> None:
+        """Reject a late frame, unless it and the one before it (`late`) are the first of a restarted node."""
+        anew = raw not in self._recent and counts_anew(frame)
+        if anew and late is not None and frame.master_count == late[0].master_count + 1:
+            self.counters.frames_rejected["repeated"] -= 1  # it was not
+            self._on_restart(now_ns, actions)
+            self._accept(*late, now_ns, actions)
+            self._accept(frame, raw, now_ns, actions)
+            return
+        self._late = (frame, raw) if anew else None
+        self._reject_frame("repeated", actions)
+
+    def _on_restart(self, now_ns: int, actions: list[Action]) -> None:
+        """V(R) is lost with the node's memory: of what was sent before, nothing can be known any more."""
+        self.counters.restarts += 1
+        self.extractor.restart()
+        self._recent.clear()
+        actions.append(Restarted())
+        self._end_service(now_ns, actions)
+        for _, command in self._undecided:
+            self._lose(command.tag, "the node was restarted", actions)
+        self._undecided.clear()
+        if self.service is not Service.IDLE:
+            self.service = Service.AWAIT_CLCW
 
     def _reject_frame(self, reason: str, actions: list[Action]) -> None:
         self.counters.frames_rejected[reason] += 1
@@ -275,8 +335,8 @@ class GroundSession:
 
     @property
     def waiting(self) -> int:
-        """Commands that are neither acknowledged nor rejected."""
-        return len(self._waiting) + len(self._undecided) + self._fop.outstanding
+        """Commands that are neither acknowledged nor rejected nor lost."""
+        return len(self._commands)
 
     def on_time(self, now_ns: int) -> list[Action]:
         """Let T1 run out where it is due."""
@@ -286,7 +346,11 @@ class GroundSession:
         return actions
 
     def send(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
-        """Send by the AD service: in order, once. Waits where there is no CLCW yet or the window is full."""
+        """Send by the AD service: in order, once. Waits where there is no CLCW yet or the window is full.
+
+        `tag` stands for the command in what comes of it: hashable, another for each command.
+        """
+        assert tag not in self._commands, tag
         actions: list[Action] = []
         if self._refuse_size(packet, tag, actions):
             return actions
@@ -294,12 +358,30 @@ class GroundSession:
             self._reject(tag, f"{self.waiting} telecommands are waiting, the queue holds no more", actions)
             return actions
         self.counters.commands += 1
-        self._waiting.append(_Command(packet, tag))
+        command = self._commands[tag] = _Command(packet, tag)
+        self._waiting.append(command)
         self._pump(now_ns, actions)
         return actions
 
-    def send_bypass(self, packet: bytes, now_ns: int, tag: object = None) -> list[Action]:
-        """Send by the BD service: now, unnumbered, never acknowledged by the link."""
+    def drop(self, tag: object, reason: str) -> list[Action]:
+        """Give this one command up; see the head of the file.
+
+        Rejected at once, with `reason`, where it was never sent. What else may come of it is Rejected, where it turns
+        out that V(R) did not pass it, or Acknowledged, or Lost.
+        """
+        actions: list[Action] = []
+        command = self._commands.get(tag)
+        if command is None:
+            return actions
+        if command in self._waiting:
+            self._waiting.remove(command)
+            self._reject(tag, reason, actions)
+        else:
+            command.dropped = True
+        return actions
+
+    def send_bypass(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
+        """Send by the BD service: now, unnumbered, in whatever state; the link never tells whether it arrived."""
         actions: list[Action] = []
         if not self._refuse_size(packet, tag, actions):
             self.counters.commands += 1
@@ -307,24 +389,14 @@ class GroundSession:
             self._transmit(self._fop.bypass(packet).frame, now_ns, actions)
         return actions
 
-    def send_unlock(self, now_ns: int) -> list[Action]:
-        """Send the control command Unlock now, also without any CLCW; `initiate` does so by itself where needed."""
-        actions: list[Action] = []
-        frame = TcFrame(self.config.spacecraft_id, self.config.tc_vcid, 0, UNLOCK, bypass=True, control=True)
-        self._transmit(frame, now_ns, actions)
-        return actions
-
-    def initiate(self, now_ns: int, set_vr: int | None = None) -> list[Action]:
+    def initiate(self, now_ns: int) -> list[Action]:
         """Bring the AD service up with the next CLCW: Unlock as needed, V(S) from N(R).
 
-        `set_vr` instead has the node set V(R) to this number; frames still on their way may then be taken for
-        new ones. A service that is up is ended first; no command is lost.
+        A service that is up is ended first; no command is lost.
         """
-        assert set_vr is None or 0 <= set_vr < 256, set_vr
         actions: list[Action] = []
         self._end_service(now_ns, actions)
         self._recoveries = 0
-        self._set_vr = set_vr
         self.service = Service.AWAIT_CLCW
         return actions
 
@@ -341,26 +413,15 @@ class GroundSession:
         """Begin of a pass: the AD service comes up with the first CLCW and goes on where it stopped."""
         return self.initiate(now_ns)
 
-    def drop_waiting(self, reason: str) -> list[Action]:
-        """Reject every command that was never sent."""
-        actions: list[Action] = []
-        while self._waiting:
-            self._reject(self._waiting.popleft().tag, reason, actions)
-        return actions
-
     # The AD service
 
     def _has_moved(self, clcw: Clcw) -> bool:
         clean = not (clcw.lockout or clcw.retransmit or clcw.wait)
-        return clean and self._set_vr is None and clcw.report_value != self._fop.vs
+        return clean and clcw.report_value != self._fop.vs
 
     def _begin(self, clcw: Clcw, now_ns: int, actions: list[Action]) -> None:
         fop = self._fop
         self.service = Service.RECOVERING
-        if self._set_vr is not None and not clcw.lockout:
-            self._decide(clcw.report_value, actions)
-            self._do(fop.initiate_with_set_vr(self._set_vr, now_ns), now_ns, actions)
-            return
         fop.set_vs(clcw.report_value)
         if clcw.lockout or clcw.retransmit or clcw.wait:
             self._do(fop.initiate_with_unlock(now_ns), now_ns, actions)
@@ -378,35 +439,38 @@ class GroundSession:
             if not isinstance(one, FopAlert):
                 self._do([one], now_ns, actions)
 
-    def _decide(self, report_value: int, actions: list[Action]) -> None:
+    def _decide(self, report_value: int, now_ns: int, actions: list[Action]) -> None:
         """Settle the commands that were sent when the service ended, by the N(R) with which it comes up."""
         if not self._undecided:
             return
         first = self._undecided[0][0]
         passed = (report_value - first) % 256
         known = passed <= len(self._undecided)
+        in_flight = now_ns < self._in_flight_ns
         again: list[_Command] = []
         for index, (_, command) in enumerate(self._undecided):
             if not known:
                 text = f"V(R) is {report_value}, {first} to {(first + len(self._undecided)) % 256} was expected"
-                self._reject(command.tag, f"sent, but nobody knows whether it arrived: {text}", actions)
+                self._lose(command.tag, text, actions)
             elif index < passed:
                 self._acknowledge(command.tag, actions)
+            elif command.dropped and not in_flight:
+                self._reject(command.tag, "sent, but it never arrived, and was given up", actions)
             else:
                 again.append(command)
         self._undecided.clear()
         self._waiting.extendleft(reversed(again))
 
     def _pump(self, now_ns: int, actions: list[Action]) -> None:
-        """Give FOP-1 what it takes."""
+        """Give FOP-1 what it sends at once; what it would only keep can still be dropped here."""
         fop = self._fop
-        while self.service is Service.UP and self._waiting and fop.ready and fop.outstanding < fop.window:
+        sending = self.service is Service.UP and fop.state in (FopState.ACTIVE, FopState.RETRANSMIT)
+        while sending and self._waiting and fop.outstanding < fop.window:
             command = self._waiting.popleft()
             self._do(fop.send(command.packet, command, now_ns), now_ns, actions)
         self.counters.retransmissions = fop.retransmitted
 
     def _do(self, steps: list[FopAction], now_ns: int, actions: list[Action]) -> None:
-        unsent: list[_Command] = []
         for step in steps:
             match step:
                 case Transmit(frame):
@@ -418,26 +482,12 @@ class GroundSession:
                 case Unconfirmed(tag, seq):
                     assert isinstance(tag, _Command)
                     self._undecided.append((seq, tag))
-                case Unsent(tag):
-                    assert isinstance(tag, _Command)
-                    unsent.append(tag)
                 case Initiated():
-                    self._on_initiated(now_ns, actions)
+                    self._decide(self._fop.vs, now_ns, actions)
+                    self.service = Service.UP
                 case FopAlert(reason):
                     self._on_alert(reason, actions)
-        self._waiting.extendleft(reversed(unsent))
         self.counters.retransmissions = self._fop.retransmitted
-
-    def _on_initiated(self, now_ns: int, actions: list[Action]) -> None:
-        self._decide(self._fop.vs, actions)
-        wanted = self._set_vr
-        if wanted is not None and self._fop.vs != wanted:
-            # The receiver was locked out and ignores Set V(R): now that it is unlocked, ask again.
-            self._end_service(now_ns, actions)
-            self._do(self._fop.initiate_with_set_vr(wanted, now_ns), now_ns, actions)
-            return
-        self._set_vr = None
-        self.service = Service.UP
 
     def _on_alert(self, reason: str, actions: list[Action]) -> None:
         self.counters.alerts += 1
@@ -456,6 +506,9 @@ class GroundSession:
         sending_ns = int(len(octets) * 8 * _SECOND_NS / self.config.uplink_bit_s)
         self._uplink_free_ns = max(self._uplink_free_ns, now_ns) + sending_ns
         self._fop.hold_timer(self._uplink_free_ns)
+        if not frame.bypass:
+            # As long as T1 waits for it, it may still arrive after a CLCW that does not know of it.
+            self._in_flight_ns = self._uplink_free_ns + self._fop.t1_ns
         actions.append(SendCltu(octets))
 
     def _refuse_size(self, packet: bytes, tag: object, actions: list[Action]) -> bool:
@@ -465,9 +518,16 @@ class GroundSession:
         return True
 
     def _acknowledge(self, tag: object, actions: list[Action]) -> None:
+        del self._commands[tag]
         self.counters.acknowledged += 1
         actions.append(Acknowledged(tag))
 
     def _reject(self, tag: object, reason: str, actions: list[Action]) -> None:
+        self._commands.pop(tag, None)
         self.counters.rejected += 1
         actions.append(Rejected(tag, reason))
+
+    def _lose(self, tag: object, reason: str, actions: list[Action]) -> None:
+        del self._commands[tag]
+        self.counters.lost += 1
+        actions.append(Lost(tag, f"sent, and nobody knows whether it was executed: {reason}"))

@@ -18,9 +18,9 @@ from flight.dictionary import Dictionary
 from flight.fields import Field, Value
 from ground.archive import Archive, EventRow, ProductRow
 from ground.commanding import CommandEncoder
-from ground.decoder import EVENT, HOUSEKEEPING, PDU, REPORT, DecodedPacket, Decoder
+from ground.decoder import EVENT, HOUSEKEEPING, PARAMETER_REPORT, PDU, REPORT, DecodedPacket, Decoder
 from ground.limits import NORMAL, Alarm, LimitChecker
-from ground.operator import ACKNOWLEDGED, CommandRecord
+from ground.operator import CommandRecord
 from ground.products import ProductStore
 from ground.session import (
     Acknowledged,
@@ -28,8 +28,10 @@ from ground.session import (
     Alert,
     FrameReceived,
     GroundSession,
+    Lost,
     PacketReceived,
     Rejected,
+    Restarted,
     SendCltu,
     Service,
 )
@@ -154,14 +156,12 @@ class GroundStation:
         if self.in_contact and heard_ns is not None and now_ns - heard_ns >= self._silence_ns:
             cltus += self.end_contact(now_ns)
         for record in self.tracker.due(now_ns):
-            cltus += self._give_up_waiting(record, now_ns)
+            # A command that timed out must not go up later, when nobody expects it any more.
+            cltus += self._do(self.session.drop(record.number, f"never sent: {self._why_unsent()}"), now_ns)
         for record in self.tracker.on_time(now_ns):
             self._command_changed(record)
         if self.products is not None:
-            try:
-                self._keep_products(self.products.on_time(now_ns, self.tai_ns(now_ns)))
-            except OrbitnodeError as error:
-                self._storage_fault(error)
+            self._keep_products(self.products.on_time(now_ns, self.tai_ns(now_ns)))
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
             self._retry_at_ns = None
             if self.in_contact and self.session.service is Service.IDLE:
@@ -193,30 +193,36 @@ class GroundStation:
         """End open transfers, write the last counters and commit. The archive stays open: it is its owner's."""
         if self.products is not None:
             self._keep_products(self.products.end_all(self.tai_ns(now_ns)))
-        if self.archive is not None:
-            self.archive.add_counters(self.counters(), self.tai_ns(now_ns))
-            self.archive.commit()
+        self._archive(lambda a: a.add_counters(self.counters(), self.tai_ns(now_ns)))
+        self.commit()
+
+    def commit(self) -> None:
+        """Make what the archive has durable against a kill; call it about once a second."""
+        self._archive(lambda a: a.commit())
 
     # Commands
 
     def send(
         self, name: str, arguments: Mapping[str, Value], now_ns: int, *, raw: bool = False,
-        timeout_s: float | None = None,
+        bypass: bool = False, timeout_s: float | None = None,
     ) -> tuple[CommandRecord, list[bytes]]:  # fmt: skip
-        """Send a command; its record, which goes on changing, and CLTUs to send. Raises OrbitnodeError."""
+        """Send a command; its record, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
+
+        With `bypass` by the BD service of COP-1: at once and once, whether or not the node is heard.
+        """
         if not self.tracker.has_room:
             raise OrbitnodeError(f"{self.tracker.open_count} commands are open, wait until some of them have ended")
         encoded = self.encoder.encode(name, arguments, raw=raw)
         record = self.tracker.begin(encoded, now_ns, timeout_s)
         self._command_changed(record)
-        return record, self._do(self.session.send(encoded.packet, now_ns, record.number), now_ns)
+        send = self.session.send_bypass if bypass else self.session.send
+        return record, self._do(send(encoded.packet, now_ns, record.number), now_ns)
 
-    def _give_up_waiting(self, record: CommandRecord, now_ns: int) -> list[bytes]:
-        """A command that timed out must not go up later, when nobody expects it any more."""
-        if record.stage_ns(ACKNOWLEDGED) is not None or (self.in_contact and self.session.service is Service.UP):
-            return []
-        reason = "no node was heard in time" if not self.in_contact else "the command link did not come up in time"
-        return self._do(self.session.drop_waiting(f"never sent: {reason}"), now_ns)
+    def _why_unsent(self) -> str:
+        if not self.in_contact:
+            return "no node was heard in time"
+        up = self.session.service is Service.UP
+        return "its turn did not come in time" if up else "the command link did not come up in time"
 
     def _command_changed(self, record: CommandRecord) -> None:
         self._archive(lambda a: a.put_command(record, self._epoch_tai_ns))
@@ -240,6 +246,10 @@ class GroundStation:
                     self._on_tag(self.tracker.acknowledged(_number(tag), now_ns))
                 case Rejected(tag, reason):
                     self._on_tag(self.tracker.rejected(_number(tag), reason, now_ns))
+                case Lost(tag, reason):
+                    self._on_tag(self.tracker.lost(_number(tag), reason, now_ns))
+                case Restarted():
+                    self._tell(Change.NOTE, "the node was restarted: it counts its frames anew")
                 case Alert(reason):
                     if self.session.service is Service.IDLE:
                         self._retry_at_ns = now_ns + _RETRY_NS
@@ -280,10 +290,7 @@ class GroundStation:
         elif packet.kind == REPORT:
             self._on_report(packet, now_ns)
         elif packet.kind == PDU and self.products is not None:
-            try:
-                self._keep_products(self.products.on_pdu(packet.data, now_ns, received_ns))
-            except OrbitnodeError as error:
-                self._storage_fault(error)
+            self._keep_products(self.products.on_pdu(packet.data, now_ns, received_ns))
         self._tell(Change.PACKET, Packet(vcid, octets, packet))
 
     def _on_housekeeping(self, packet: DecodedPacket) -> None:
@@ -302,7 +309,7 @@ class GroundStation:
     def _on_report(self, packet: DecodedPacket, now_ns: int) -> None:
         """Verification reports go to their command, parameter values to the samples."""
         self._on_tag(self.tracker.on_report(packet, now_ns))
-        if (packet.service, packet.subtype) == (20, 2) and {"parameter", "value"} <= packet.raw.keys():
+        if (packet.service, packet.subtype) == PARAMETER_REPORT and {"parameter", "value"} <= packet.raw.keys():
             setting = self._settings.get(int(packet.raw["parameter"]))
             if setting is not None and packet.time_ns is not None:
                 time_ns, name, value = packet.time_ns, f"parameter.{setting.name}", packet.raw["value"]
@@ -314,8 +321,11 @@ class GroundStation:
         self._archive(lambda a: a.add_alarm(alarm))
         self._tell(Change.ALARM, alarm)
 
-    def _keep_products(self, rows: list[ProductRow]) -> None:
+    def _keep_products(self, rows: list[ProductRow | OrbitnodeError]) -> None:
         for row in rows:
+            if isinstance(row, OrbitnodeError):
+                self._storage_fault(row)
+                continue
             self._archive(lambda a, row=row: a.add_product(row))  # type: ignore[misc]
             self._tell(Change.PRODUCT, row)
 

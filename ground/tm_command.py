@@ -19,7 +19,9 @@ _COLOURS = {RED: "bold red", YELLOW: "yellow", NORMAL: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="structure or parameter, such as power.soc")
+    parser.add_argument(
+        "name", nargs="?", default="", metavar="NAME", help="structure or parameter, such as power.soc_frac"
+    )
     parser.add_argument("--follow", action="store_true", help="go on showing values as they come, until Ctrl-C")
     add_connection_arguments(parser)
 

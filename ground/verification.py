@@ -1,8 +1,9 @@
 """CommandTracker: follows each command from sending to its final report (ECSS-E-ST-70-41C, 6.1).
 
 States of one command:   open --[1,7]--> completed      open --[1,2] or refused by the session--> rejected
-                         open --[1,4] [1,8]--> failed   open --no final report in time--> lost
-A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome.
+                         open --[1,4] [1,8]--> failed   open --no final report in time, or the session says so--> lost
+A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome; so does the
+session, where it learns that the command never arrived.
 """
 
 from __future__ import annotations
@@ -105,10 +106,17 @@ class CommandTracker:
         return record
 
     def rejected(self, number: int, reason: str, now_ns: int) -> CommandRecord | None:
-        """The session could not take the command up."""
+        """The session says that the command was not executed, and will not be."""
         record = self._records.get(number)
-        if record is not None and record.is_open:
+        if record is not None:
             self._end(record, REJECTED, reason, now_ns)
+        return record
+
+    def lost(self, number: int, reason: str, now_ns: int) -> CommandRecord | None:
+        """The session says that nobody can know any more whether the command was executed."""
+        record = self._records.get(number)
+        if record is not None:
+            self._end(record, LOST, reason, now_ns)
         return record
 
     def on_report(self, packet: DecodedPacket, now_ns: int) -> CommandRecord | None:
@@ -183,7 +191,7 @@ def _no_answer(record: CommandRecord) -> str:
     if record.stage_ns(STARTED) is not None:
         return "started, but no completion report in time"
     if record.stage_ns(ACCEPTED) is not None:
-        return "accepted, but no start report in time"
+        return "accepted, but no start report in time; may still be executed"
     if record.stage_ns(ACKNOWLEDGED) is not None:
-        return "received by the node's link, but no report in time"
-    return "no answer from the node in time"
+        return "received by the node's link, but no report in time; may still be executed"
+    return "no answer from the node in time; may still be executed"

@@ -82,6 +82,8 @@ class InferenceManager:
         self._changed = Event()
         self._traffic = {one.name: one for one in self._config.traffic}
         self._own_tiles = 0
+        self._drawn_w = 0.0
+        self._accrued_ns = 0
         self._payload_on = True
         self._given_up = False
         context.swarm.serve(KIND, self._on_request)
@@ -296,7 +298,9 @@ class InferenceManager:
     async def _screen(self, task: Task, worker: int, job: Job, state: NodeState) -> None:
         """One attempt at one job, from the worker and back."""
         assert job.image is not None, job.number
+        self._accrue()
         self._running[worker] = job
+        self._drawn_w = state.mode.payload_w
         job.state = State.RUNNING
         died = self._pool.stats.died
         work = self._pool.submit(job.image, job=job.number, time_ns=job.captured_tai_ns)
@@ -309,7 +313,7 @@ class InferenceManager:
         job.attempts += 1
         self._note(f"job {job.number} tile {job.image.number} admit {state.mode.name}")
         self._context.set_load(True)
-        begun_ns = self._platform.now_ns()
+        before_j = job.energy_j
         future: Future[Reply] = self._platform.complete(work, state.mode.tile_s)
         limit_s = max(self._config.hang_s, 3.0 * state.mode.tile_s)
         reply: Reply
@@ -318,11 +322,20 @@ class InferenceManager:
         else:
             work.kill()
             reply = WorkerFailure("hung", f"no answer in {limit_s:g} s")
-        energy_j = state.mode.payload_w * (self._platform.now_ns() - begun_ns) / 1e9
-        job.energy_j += energy_j
-        self.counters.energy_j += energy_j
+        self._accrue()
         self._context.set_load(self._busy > 1)
-        self._settle(worker, job, reply, energy_j)
+        self._settle(worker, job, reply, job.energy_j - before_j)
+
+    def _accrue(self) -> None:
+        """Share what the payload drew since the last change among the jobs that ran meanwhile."""
+        now_ns = self._platform.now_ns()
+        running = [job for job in self._running if job is not None]
+        if running:
+            drawn_j = self._drawn_w * (now_ns - self._accrued_ns) / 1e9
+            self.counters.energy_j += drawn_j
+            for job in running:
+                job.energy_j += drawn_j / len(running)
+        self._accrued_ns = now_ns
 
     def _settle(self, worker: int, job: Job, reply: Reply, energy_j: float) -> None:
         """Take the reply: a product, another attempt, or the end."""
@@ -427,6 +440,8 @@ class InferenceManager:
     # Commands
 
     def _check_submit(self, tiles: int, priority: int, deadline_s: int) -> None:
+        if self._context.imager is None:
+            raise CommandRefused(names.JOB_REFUSED, "this node has no camera")
         open_jobs = len(self._requests())
         if open_jobs + tiles > self._config.jobs_max:
             detail = f"{open_jobs} open, {tiles} asked for, {self._config.jobs_max} at most"

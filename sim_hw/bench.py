@@ -18,7 +18,7 @@ from statistics import median
 
 from flight.core.errors import OrbitnodeError, SetupError
 
-HELP = "measure kernels and codecs beside those of others; fail where a floor is missed"
+HELP = "measure our kernels and loop beside those of others; fail where a floor is missed"
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "bench"
 TURNS = 11

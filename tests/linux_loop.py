@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flight.platform_linux import LinuxPlatform
+from hal.base import Timer
 
 LOOK_NS = 2_000_000
 
@@ -16,6 +17,7 @@ def run_until(platform: LinuxPlatform, done: Callable[[], bool], timeout_s: floa
     KeyboardInterrupt where a signal ended the loop, so that the whole test run ends and not just this wait.
     """
     end_ns = platform.now_ns() + round(timeout_s * 1e9)
+    next_look: Timer | None = None
 
     def look() -> None:
         nonlocal next_look

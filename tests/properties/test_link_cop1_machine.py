@@ -10,7 +10,7 @@ from flight.link.cltu import encode_cltu
 from flight.link.pus import PusTc
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame
-from ground.session import Acknowledged, Action, GroundSession, Rejected, SendCltu, Service
+from ground.session import Acknowledged, Action, GroundSession, Lost, Rejected, Restarted, SendCltu, Service
 
 SECOND_NS = 1_000_000_000
 # What becomes of a unit, by weight.
@@ -25,18 +25,20 @@ def command(number: int) -> bytes:
 
 
 class LossyLink(RuleBasedStateMachine):
-    """Commands are executed once, in order, and acknowledged only when they were."""
+    """Commands are executed once, in order, and acknowledged only when they were; those rejected never are."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ground = GroundSession(CONFIG)
         self.flight = FlightLink(CONFIG)
         self.now_ns = 0
-        self.up: list[bytes] = []
+        self.up: list[tuple[int, bytes]] = []
         self.down: list[tuple[int, bytes]] = []
         self.sent = 0
         self.executed: list[bytes] = []
-        self.acknowledged: list[object] = []
+        self.acknowledged: list[int] = []
+        self.dropped: set[int] = set()
+        self.rejected: set[int] = set()
 
     @initialize()
     def begin(self) -> None:
@@ -48,10 +50,13 @@ class LossyLink(RuleBasedStateMachine):
         for action in actions:
             match action:
                 case SendCltu(octets):
-                    self.up.append(octets)
-                case Acknowledged(tag):
+                    self.up.append((self.now_ns, octets))
+                case Acknowledged(int(tag)):
                     self.acknowledged.append(tag)
-                case Rejected():
+                case Rejected(int(tag)):
+                    assert tag in self.dropped and tag not in self.rejected, action
+                    self.rejected.add(tag)
+                case Lost() | Restarted():
                     raise AssertionError(action)
 
     def receive(self, octets: bytes) -> None:
@@ -73,18 +78,22 @@ class LossyLink(RuleBasedStateMachine):
             self.hop_down(down)
 
     def hop_up(self, fate: str) -> None:
+        if self.dropped:
+            # To give the number of a dropped command away, T1 must allow for the whole way there and back.
+            self.up = [one for one in self.up if self.now_ns - one[0] <= SECOND_NS]
         if not self.up:
             return
         cltu = self.up.pop(0)
         if fate in ("arrives", "repeated"):
-            self.receive(cltu)
+            self.receive(cltu[1])
         if fate in ("repeated", "delayed"):
             self.up.insert(min(2, len(self.up)), cltu)
 
     def hop_down(self, fate: str) -> None:
         self.down.append((self.now_ns, self.flight.next_unit()))
         # No frame is later than this: the link is shorter than that.
-        self.down = [one for one in self.down if self.now_ns - one[0] < 8 * SECOND_NS]
+        late_ns = (1 if self.dropped else 8) * SECOND_NS
+        self.down = [one for one in self.down if self.now_ns - one[0] <= late_ns]
         if fate == "delayed":
             return
         if fate == "swapped":
@@ -101,6 +110,13 @@ class LossyLink(RuleBasedStateMachine):
         due_ns = self.ground.next_time_ns
         if due_ns is not None and due_ns <= self.now_ns:
             self.act(self.ground.on_time(self.now_ns))
+
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        """Give up one of the commands: waiting, under way, or long executed."""
+        tag = data.draw(st.integers(max(0, self.sent - 12), self.sent - 1))
+        self.dropped.add(tag)
+        self.act(self.ground.drop(tag, "given up"))
 
     @rule()
     def lock_out(self) -> None:
@@ -122,12 +138,12 @@ class LossyLink(RuleBasedStateMachine):
 
     @invariant()
     def executed_once_and_in_order(self) -> None:
-        assert self.executed == [command(number) for number in range(len(self.executed))]
+        kept = [command(number) for number in range(self.sent) if number not in self.rejected]
+        assert self.executed == kept[: len(self.executed)]
 
     @invariant()
     def acknowledged_is_executed(self) -> None:
-        assert self.acknowledged == list(range(len(self.acknowledged)))
-        assert len(self.acknowledged) <= len(self.executed)
+        assert [command(number) for number in self.acknowledged] == self.executed[: len(self.acknowledged)]
 
     def teardown(self) -> None:
         """On a good link everything arrives in the end, lockout and all."""
@@ -135,7 +151,7 @@ class LossyLink(RuleBasedStateMachine):
         self.up.clear()
         self.down.clear()
         for _ in range(400):
-            if len(self.acknowledged) == self.sent:
+            if not self.ground.waiting:
                 break
             if self.ground.service is Service.IDLE:
                 self.act(self.ground.initiate(self.now_ns))
@@ -143,9 +159,9 @@ class LossyLink(RuleBasedStateMachine):
             self.act(self.ground.on_time(self.now_ns))
             self.act(self.ground.on_downlink(self.flight.next_unit(), self.now_ns))
             while self.up:
-                self.receive(self.up.pop(0))
-        assert self.acknowledged == list(range(self.sent))
-        assert len(self.executed) == self.sent
+                self.receive(self.up.pop(0)[1])
+        assert self.acknowledged == [number for number in range(self.sent) if number not in self.rejected]
+        assert len(self.executed) == len(self.acknowledged)
 
 
 LossyLink.TestCase.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)

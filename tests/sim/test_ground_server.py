@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +21,7 @@ from flight.core.errors import OrbitnodeError
 from ground import cmd_command, events_command, tm_command
 from ground.archive import Archive
 from ground.client import GroundClient
+from ground.server import GroundServer
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
 
@@ -179,14 +182,69 @@ def test_busy_ports_are_named(ground):
         b'{"do":"latest","name":[]}',
         b'{"do":"command","name":"ping","texts":[1]}',
         b'{"do":"events","limit":0}',
+        b'{"do":"command","name":"ping","bypass":1}',
+        b'{"do":"command","name":"set_parameter","arguments":{"parameter":NaN,"value":1}}',
+        b'{"do":"command","name":"set_parameter","arguments":{"parameter":[1],"value":1}}',
+        b'{"do":"command","name":"set_parameter","arguments":{"parameter":null,"value":1}}',
+        b'{"do":"command","name":"set_parameter","texts":["parameter=nan","value=1"]}',
+        b'{"do":"command","name":"say","arguments":{"text":"\\ud800"}}',
+        b'{"do":"command","name":"say","arguments":{"text":' + b"[" * 900 + b"]" * 900 + b"}}",
     ],
 )
 def test_bad_requests_get_an_error_and_the_ground_goes_on(ground, line):
-    with socket.create_connection(("127.0.0.1", ground.api)) as one:
-        one.sendall(line + b"\n")
-        assert "error" in json.loads(one.makefile().readline())
+    with socket.create_connection(("127.0.0.1", ground.api)) as one, one.makefile() as answers:
+        # The second shows that the connection lives on.
+        for _ in range(2):
+            one.sendall(line + b"\n")
+            assert "error" in json.loads(answers.readline())
     with GroundClient(ground.api) as client:
         assert client.ask(do="status")["contact"] is False
+
+
+def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch):
+    """What our own checks let through by mistake is answered, counted, and the next request served."""
+    server = GroundServer.__new__(GroundServer)
+    server._request_faults = 0
+
+    async def answer(request, reader, writer):
+        raise TypeError("of a strange kind")
+
+    monkeypatch.setattr(server, "_answer", answer)
+
+    async def serve() -> list[dict[str, str]]:
+        listener = await asyncio.start_server(server._serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        writer.write(b'{"do": "status"}\n' * 2)
+        lines = [json.loads(await reader.readline()) for _ in range(2)]
+        writer.close()
+        listener.close()
+        return lines
+
+    text = "the request cannot be served: TypeError: of a strange kind"
+    assert asyncio.run(serve()) == [{"error": text}] * 2 and server._request_faults == 2
+
+
+def test_a_full_disk_does_not_end_the_ground(tmp_path):
+    ground = Ground(tmp_path)
+    try:
+        # No file may grow: the archive's commits fail as on a full disk.
+        resource.prlimit(ground.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        with GroundClient(ground.api) as client:
+            client.ask(do="command", name="ping", timeout_s=0.1)
+            deadline = time.monotonic() + 10
+            while not client.ask(do="status")["counters"]["station.storage_faults"] and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert client.ask(do="status")["counters"]["station.storage_faults"]
+        resource.prlimit(ground.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        with GroundClient(ground.api) as client:
+            client.ask(do="command", name="ping", timeout_s=0.1)
+        assert ground.stop() == 0
+    finally:
+        if ground.process.poll() is None:
+            ground.process.kill()
+            ground.process.communicate()
+    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+        assert archive.commands()[-1].outcome == "rejected"
 
 
 def test_foreign_datagrams_are_counted(ground):
@@ -209,6 +267,17 @@ def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [x["stage"] for x in lines[:-1]] == ["sent", "acknowledged", "accepted", "started", "completed"]
     assert lines[-1]["outcome"] == "completed" and 0 < lines[-1]["round_trip_ms"] < 2000
+
+    assert run(cmd_command, ground, "ping", "--json", "--bypass") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["outcome"] == "completed"
+
+    assert run(cmd_command, ground, "report_parameter", "parameter=soc_min", "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (report,) = [x for x in lines if "report" in x]
+    assert report["report"] == "parameter_value" and report["values"]["parameter"] == "soc_min"
+    assert run(cmd_command, ground, "report_parameter", "parameter=soc_min") == 0
+    assert "parameter_value" in capsys.readouterr().out
 
     assert run(cmd_command, ground, "set_parameter", "parameter=soc_min", "value=5", "--raw") == 1
     assert "acceptance failed: argument out of range" in capsys.readouterr().out

@@ -10,12 +10,13 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp import CfdpConfig
-from flight.link.stack import LinkConfig
+from flight.link.pus import PusTc
+from flight.link.stack import FlightLink, LinkConfig
 from ground.archive import Archive
-from ground.operator import COMPLETED, LOST, REJECTED, Operator
+from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
 from ground.products import ProductStore
-from ground.session import GroundSession
+from ground.session import GroundSession, Service
 from ground.station import Change, GroundStation
 from payloads.product import decode_product, encode_product
 from sim_hw.ground_segment import GroundSegment
@@ -132,8 +133,90 @@ def test_silent_command_is_lost_with_what_is_known(tmp_path):
     rig = Rig(tmp_path, [(0.0, 500.0)], timeout_s=20.0)
     rig.node.mute.add("ping")
     (record,) = rig.run(lambda operator: operator.send("ping"), 100.0)
-    assert (record.outcome, record.reason) == (LOST, "received by the node's link, but no report in time")
+    text = "received by the node's link, but no report in time; may still be executed"
+    assert (record.outcome, record.reason) == (LOST, text)
     rig.close()
+
+
+def linked() -> tuple[GroundStation, FlightLink]:
+    """A station and a node's link, the AD service up."""
+    station, flight = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0), FlightLink(LinkConfig())
+    for _ in range(2):
+        station.on_downlink(flight.next_unit(), 0)
+    assert station.session.service is Service.UP
+    return station, flight
+
+
+def test_command_that_times_out_ends_alone():
+    station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0)
+    first, _ = station.send("ping", {}, 0, timeout_s=30)
+    second, _ = station.send("payload_power", {"state": "off"}, 0, timeout_s=7200)
+    station.on_time(31 * S)
+    assert (first.outcome, first.reason) == (REJECTED, "never sent: no node was heard in time")
+    assert second.is_open and station.session.waiting == 1
+
+
+def test_lost_command_is_not_sent_in_the_next_pass():
+    station, flight = linked()
+    lost, cltus = station.send("payload_power", {"state": "off"}, S, timeout_s=30)
+    kept, more = station.send("ping", {}, S, timeout_s=7200)
+    assert len(cltus + more) == 2  # and neither arrives
+    station.end_contact(2 * S)
+    station.on_time(40 * S)
+    assert (lost.outcome, lost.reason) == (LOST, "no answer from the node in time; may still be executed")
+    up = station.on_downlink(flight.next_unit(), 3000 * S) + station.on_downlink(flight.next_unit(), 3001 * S)
+    packets = [PusTc.decode(packet) for cltu in up for packet in flight.on_uplink(cltu, 0)]
+    assert [(packet.service, packet.seq) for packet in packets] == [(17, kept.seq)]
+    assert (lost.outcome, lost.reason) == (REJECTED, "sent, but it never arrived, and was given up")
+    station.on_downlink(flight.next_unit(), 3002 * S)
+    assert kept.stage_ns(ACKNOWLEDGED) == 3002 * S and lost.stage_ns(ACKNOWLEDGED) is None
+
+
+def test_command_behind_a_full_window_is_not_sent_after_its_time():
+    station, _ = linked()
+    records = [station.send("ping", {}, S, timeout_s=30 if n == 11 else 600)[0] for n in range(13)]
+    station.on_time(31 * S)
+    assert [r.number for r in records if not r.is_open] == [12]
+    assert records[11].outcome == REJECTED and records[11].reason.startswith("never sent")
+    assert station.session.waiting == 12
+
+
+def test_bypass_command_goes_up_without_any_contact():
+    station, flight = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0), FlightLink(LinkConfig())
+    record, (cltu,) = station.send("ping", {}, 0, bypass=True)
+    assert len(flight.on_uplink(cltu, 0)) == 1
+    station.on_time(31 * S)
+    assert (record.outcome, record.reason) == (LOST, "no answer from the node in time; may still be executed")
+
+
+def test_a_restart_of_the_node_is_told():
+    station, flight = linked()
+    notes: list[object] = []
+    station.listen(lambda change, what: notes.append(what) if change is Change.NOTE else None)
+    for count in range(60):
+        station.on_downlink(flight.next_unit(), count * S)
+    flight = FlightLink(LinkConfig())
+    for count in range(3):
+        station.on_downlink(flight.next_unit(), (90 + count) * S)
+    assert notes == ["the node was restarted: it counts its frames anew"]
+    assert station.counters()["link.restarts"] == 1 and station.counters()["link.frames_missed"] == 0
+
+
+def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path):
+    rig = Rig(tmp_path, [(0.0, 100.0)])
+
+    def full(*_: object) -> None:
+        raise OrbitnodeError("archive: database or disk is full")
+
+    rig.archive.commit = rig.archive.add_counters = rig.products._write = full  # type: ignore[method-assign]
+    rig.node.file("a.txt", b"just text")
+    rig.node.file("open.txt", bytes(900), drop=3)
+    rig.loop.run_until(50 * S)
+    rig.station.commit()
+    assert rig.products.counters.unwritten == 1
+    rig.ground.close()
+    assert rig.products.counters.unwritten == 2
+    assert rig.station.station_counters.storage_faults >= 5
 
 
 def test_bad_arguments_are_refused_before_anything_is_sent(tmp_path):

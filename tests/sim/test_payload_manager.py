@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import struct
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -418,15 +418,27 @@ def test_killed_worker_costs_one_attempt(bench: Callable[..., Bench]) -> None:
     assert c.energy_lost_j == pytest.approx(60.0)
 
 
+def test_energy_is_shared_by_jobs_that_run_at_once(bench: Callable[..., Bench]) -> None:
+    b = bench(own_pool=True, workers=2, capture_period_s=2.0)
+    b.run(60)
+    c = b.manager.statistics()
+    done = [job for job in b.manager._ended if job.state.name == "DONE"]
+    assert c.screened > 20
+    assert 59 * 15.0 * 0.9 <= c.energy_j <= 60 * 15.0  # one power limit, however many workers are at work
+    assert sum(job.energy_j for job in done) <= c.energy_j
+    assert min(job.energy_j for job in done[2:]) == pytest.approx(30.0, rel=0.3)
+
+
 def test_a_worker_that_died_between_jobs_costs_no_attempt_but_is_reported(bench: Callable[..., Bench]) -> None:
     b = bench(own_pool=True)
     b.run(9.5)
     before = b.manager.statistics()
     assert b.manager.pending == 0
     (pid,) = b.manager.pool.pids
+    pid_fd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-        time.sleep(0.01)
+    assert select.select([pid_fd], [], [], 30)[0], "all of its threads have ended"
+    os.close(pid_fd)
     b.run(20)
     c = b.manager.statistics()
     assert (c.failures, c.retried, c.worker_restarts, c.dropped_total) == ({"died": 1}, 0, 1, 0)
@@ -517,6 +529,12 @@ def test_submit_list_cancel(bench: Callable[..., Bench]) -> None:
     assert states[2] == ("dropped", "cancelled")
     assert states[1] == ("done", "none")
     assert b.command("cancel_job", 1) == "not accepted: job 1"
+
+
+def test_a_node_without_a_camera_refuses_to_take_pictures(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.manager._context = replace(b.manager._context, imager=None)
+    assert b.command("submit_job", 1, 1, 500) == "not accepted: this node has no camera"
 
 
 def test_running_job_is_not_cancelled_and_the_table_is_bounded(bench: Callable[..., Bench]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -184,3 +185,11 @@ def test_as_a_process() -> None:
         timeout=60, check=False,
     )  # fmt: skip
     assert closed.stderr == ""
+
+
+def test_an_option_may_stand_between_the_words_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    assert cli.main(["cmd", "set_parameter", "--raw", "parameter=x", "--port", port, "value=1"]) == 1
+    assert "no ground" in capsys.readouterr().err

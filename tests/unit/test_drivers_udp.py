@@ -88,9 +88,24 @@ def test_nothing_is_lost_on_an_absent_ground(host: LinuxPlatform, ports, monkeyp
     radio.close()
 
 
-def test_being_heard_brings_the_carrier_back(
-    host: LinuxPlatform, ports, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_that_cannot_be_watched_is_left(host: LinuxPlatform, ports, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, down, up = ports
+    watched: list[int] = []
+
+    def watch_one(fileno: int, on_ready: object) -> None:
+        if watched:
+            raise HalError(f"descriptor {fileno} cannot be watched: no space left")
+        watched.append(fileno)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "watch", watch_one)
+        with pytest.raises(HalError, match="cannot be watched") as error:
+            open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    open_radio(f"127.0.0.1:{down}:{up}", host, 1000).close()  # free again, though the failed call's frames live
+    assert error.tb is not None
+
+
+def test_being_heard_brings_the_carrier_back(host: LinuxPlatform, ports, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hal.udp_radio.RETRY_NS", 3_600_000 * MS)  # no probe: only what is heard can bring it back
     ground, down, up = ports
     ground.close()

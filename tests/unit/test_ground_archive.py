@@ -102,6 +102,43 @@ def test_what_was_committed_survives_a_kill(tmp_path):
         assert len(archive.series("power.soc")) == 50
 
 
+FULL = """
+import os, resource, sys
+from pathlib import Path
+sys.path.insert(0, ".")
+from tests.unit.test_ground_archive import Archive, make
+from flight.core.errors import OrbitnodeError
+path = Path(sys.argv[1])
+archive = Archive(path, make())
+archive.add_counters({"x": 1}, 1)
+archive.commit()
+size = os.path.getsize(f"{path}-wal")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+archive.add_counters({f"c{n}": n for n in range(50)}, 2)
+archive.add_samples({"unheard_of": 3}, 2)
+try:
+    archive.commit()
+except OrbitnodeError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+archive.add_samples({"unheard_of": 4}, 3)
+archive.commit()
+os._exit(0)
+"""
+
+
+def test_a_full_disk_is_a_fault_until_there_is_room_again(tmp_path):
+    path = tmp_path / "archive.db"
+    child = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, cwd=Path(__file__).parents[2],
+        check=False,
+    )  # fmt: skip
+    assert child.stderr == "" and child.returncode == 0
+    assert child.stdout == f"archive {path}: disk I/O error; the newest 52 rows are lost\n"
+    with Archive(path, read_only=True) as archive:
+        assert archive.counters("x") == [(1, 1)] and archive.series("unheard_of") == [(3, 4)]
+
+
 def test_foreign_files_and_places(tmp_path):
     text = tmp_path / "text.db"
     text.write_text("something else entirely, long enough to be looked at" * 20)

@@ -53,6 +53,14 @@ def test_commands_from_the_dictionary(name, arguments, apid, type_, data):
         ("set_hk_period", {"structure": "powr", "period_s": 1}, "did you mean 'power'"),
         ("set_hk_period", {"structure": 1, "period_s": "x"}, "'x' is not a number"),
         ("say", {"text": "x" * 300}, "at most 255 octets"),
+        ("set_parameter", {"parameter": float("nan"), "value": 1}, "nan is not a whole number"),
+        ("set_parameter", {"parameter": float("inf"), "value": 1}, "inf is not a whole number"),
+        ("set_parameter", {"parameter": [1], "value": 1}, r"parameter: \[1\] is not a number"),
+        ("set_parameter", {"parameter": {}, "value": 1}, "is not a number"),
+        ("set_parameter", {"parameter": None, "value": 1}, "'parameter' is missing"),
+        ("set_parameter", {"parameter": True, "value": 1}, "True is not a number"),
+        ("set_parameter", {"parameter": "9" * 5000, "value": 1}, "unknown parameter"),
+        ("submit_job", {"tiles": "9" * 5000}, "is not a number"),
     ],
 )
 def test_what_the_dictionary_does_not_admit(name, arguments, match):
@@ -122,7 +130,10 @@ def test_timeout_says_how_far_it_came_and_a_late_report_overrules_it():
     tracker.acknowledged(record.number, S)
     assert tracker.next_time_ns == 5 * S and tracker.on_time(5 * S - 1) == []
     assert tracker.on_time(5 * S) == [record]
-    assert (record.outcome, record.reason) == ("lost", "received by the node's link, but no report in time")
+    assert (record.outcome, record.reason) == (
+        "lost",
+        "received by the node's link, but no report in time; may still be executed",
+    )
     assert tracker.counters.lost == 1
     tracker.on_report(report(7, RequestId(record.apid, record.seq)), 9 * S)
     assert (record.outcome, record.round_trip_ns, tracker.counters.lost) == ("completed", 9 * S, 0)
@@ -139,6 +150,18 @@ def test_rejected_by_the_session_and_reports_of_nobody():
     strange = PusTm(1, 0, 1, 1, b"\0\0\0\0", 1).encode()
     assert tracker.on_report(Decoder(make()).decode(strange), S) is None
     assert tracker.counters.unmatched_reports == 2
+
+
+def test_the_session_decides_after_the_time_is_over():
+    tracker, encoder = CommandTracker({}, timeout_s=5), CommandEncoder(make())
+    never, unknown = begin(tracker, encoder), begin(tracker, encoder)
+    tracker.on_time(5 * S)
+    assert never.reason == "no answer from the node in time; may still be executed"
+    tracker.rejected(never.number, "it never arrived", 9 * S)
+    tracker.lost(unknown.number, "the node was restarted", 9 * S)
+    assert (never.outcome, never.reason) == ("rejected", "it never arrived")
+    assert (unknown.outcome, unknown.reason) == ("lost", "the node was restarted")
+    assert (tracker.counters.lost, tracker.counters.rejected) == (1, 1)
 
 
 def test_tracker_is_bounded():

@@ -132,6 +132,23 @@ def test_damaged_generation_is_counted_and_the_other_one_stands() -> None:
     assert again.damaged == 1
 
 
+def test_a_refused_write_leaves_the_next_one_to_the_older_generation() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1), capacity_octets=100)
+    record = Generations(disk.boot(loop), "p")
+    for content in (b"one", b"two"):
+        record.save(content)
+    loop.run_until(ns(1))
+    with pytest.raises(StorageError, match="disk full"):
+        record.save(bytes(200))
+    record.save(b"three")
+    loop.run_until(ns(2))
+    again = Generations(disk.boot(loop), "p")
+    assert again.load() == b"three"
+    newest = max(disk.durable, key=lambda name: disk.durable[name][:4])
+    del disk.durable[newest]
+    assert Generations(disk.boot(loop), "p").load() == b"two", "the newest good generation was written over"
+
+
 @given(st.binary(max_size=64))
 def test_any_stored_generation_is_read_or_counted(raw: bytes) -> None:
     disk = Disk(Random(1))

@@ -22,6 +22,7 @@ from flight.platform_linux import CALLS_PER_ROUND, CANCELLED_KEPT, TAI_OFFSET_NS
 from flight.storage_linux import CHANGES_MAX, OPEN_FILES_MAX
 from flight.timerfd import TimerFd
 from hal.base import HalError
+from tests.linux_loop import run_until
 
 MS = 1_000_000
 
@@ -39,12 +40,7 @@ def run_for(platform: LinuxPlatform, ms: float) -> None:
 
 
 def run_until_done(platform: LinuxPlatform, future: Future[None]) -> None:
-    future.add_callback(lambda _: platform.stop())
-    guard = platform.call_at(platform.now_ns() + 5_000 * MS, platform.stop)
-    if not future.done:
-        platform.run()
-    guard.cancel()
-    assert future.done, "not within 5 s"
+    assert run_until(platform, lambda: future.done, 60.0)
     future.result()
 
 
@@ -124,21 +120,54 @@ def test_a_signal_ends_the_loop_and_the_handlers_come_back(platform: LinuxPlatfo
     due: list[str] = []
     threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
     platform.call_at(platform.now_ns() + 1 * MS, lambda: due.append("call"))
-    start = time.monotonic()
-    platform.run()
-    assert time.monotonic() - start < 2 and due == ["call"]
+    assert platform.run() == number
+    assert due == ["call"]
+    assert signal.getsignal(number) is earlier
+    platform.call_at(platform.now_ns() + 1 * MS, platform.stop)
+    assert platform.run() is None, "the signal of an earlier run"
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["INT", "TERM"]
+)
+def test_a_second_signal_cuts_a_stuck_call_short(
+    platform: LinuxPlatform, number: signal.Signals, raised: type[BaseException]
+) -> None:
+    def stuck() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+        pytest.fail("the call went on after two signals")
+
+    earlier = signal.getsignal(number)
+    platform.call_at(0, stuck)
+    with pytest.raises(raised) as error:
+        platform.run()
+    assert getattr(error.value, "code", 143) == 128 + signal.SIGTERM
     assert signal.getsignal(number) is earlier
 
 
-def test_a_second_sigint_cuts_a_stuck_call_short(platform: LinuxPlatform) -> None:
-    def stuck() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
+def test_another_signal_with_a_handler_does_not_end_the_loop(platform: LinuxPlatform) -> None:
+    seen: list[int] = []
+    earlier = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    try:
+        platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        platform.call_at(platform.now_ns() + 20 * MS, lambda: (seen.append(0), platform.stop()))
+        assert platform.run() is None
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+    assert seen == [signal.SIGUSR1, 0]
 
-    platform.call_at(0, stuck)
-    with pytest.raises(KeyboardInterrupt):
-        platform.run()
+
+def test_a_wait_that_ended_early_leaves_nothing_behind(platform: LinuxPlatform) -> None:
+    platform.call_at(0, platform.stop)
+    assert not run_until(platform, lambda: False, 0.05)
+    platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt, match="signal 15"):
+        run_until(platform, lambda: False, 0.05)
+    made: list[str] = []
+    platform.call_at(platform.now_ns() + 150 * MS, lambda: made.append("call"))  # later than both would have looked
+    assert run_until(platform, lambda: made == ["call"])
 
 
 # replies of other processes
@@ -181,15 +210,48 @@ def test_complete_gives_the_reply_and_sees_a_death(platform: LinuxPlatform) -> N
     replies: dict[str, str] = {}
     jobs = {"lives": Job(answer), "dies": Job(answer)}
     for name, job in jobs.items():
-        platform.complete(job, 1.0).add_callback(
-            lambda f, name=name: (replies.__setitem__(name, f.result()), len(replies) == 2 and platform.stop())
-        )
+        platform.complete(job, 1.0).add_callback(lambda f, name=name: replies.__setitem__(name, f.result()))
     jobs["dies"].kill()
-    guard = platform.call_at(platform.now_ns() + 10_000 * MS, platform.stop)
-    platform.run()
-    guard.cancel()
+    assert run_until(platform, lambda: len(replies) == 2, 60.0)
     assert replies == {"lives": "answer", "dies": "died"}
     assert not platform._works
+
+
+class Lingering:
+    """Work whose one descriptor was closed at the other end, which is readable for ever, long before the reply."""
+
+    def __init__(self) -> None:
+        self.closed, far = os.pipe()
+        os.close(far)
+        self.done, self._end = os.pipe()
+        self.polls = 0
+        self.replied = False
+
+    def filenos(self) -> Sequence[int]:
+        return (self.done,) if self.polls else (self.closed, self.done)
+
+    def poll(self) -> str | None:
+        self.polls += 1
+        return "reply" if self.replied else None
+
+    def wait(self) -> str:
+        return "reply"
+
+    def kill(self) -> None:
+        self.replied = True
+        os.close(self._end)
+
+
+def test_a_work_that_names_fewer_descriptors_is_asked_no_more_for_the_others(platform: LinuxPlatform) -> None:
+    work = Lingering()
+    future = platform.complete(work, 1.0)
+    run_for(platform, 30)
+    assert work.polls == 1 and not future.done
+    work.kill()
+    assert run_until(platform, lambda: future.done)
+    assert future.result() == "reply" and not platform._works
+    os.close(work.closed)
+    os.close(work.done)
 
 
 # storage
@@ -310,7 +372,26 @@ def test_changes_and_descriptors_are_bounded(platform: LinuxPlatform) -> None:
     run_until_done(platform, storage.sync())
     assert storage.read("file-0") == b"x"
     assert sum(f.fileno is not None for f in storage._files.values()) <= OPEN_FILES_MAX + 21
+    assert storage._opened == {f.fileno: f for f in storage._files.values() if f.fileno is not None}
     for i in range(CHANGES_MAX - len(storage._changes)):
         storage.replace(f"many-{i}", b"")
     with pytest.raises(StorageError, match=f"{CHANGES_MAX} changes wait"):
         storage.replace("one-more", b"")
+
+
+def test_the_least_lately_opened_file_is_closed(platform: LinuxPlatform) -> None:
+    storage = platform.storage
+
+    def closed() -> list[str]:
+        return sorted(name for name, file in storage._files.items() if file.fileno is None)
+
+    names = [f"file-{i:02d}" for i in range(OPEN_FILES_MAX + 1)]
+    for name in names[:-1]:
+        storage.append(name, b"x")
+    run_until_done(platform, storage.sync())
+    storage.append(names[-1], b"x")
+    assert closed() == names[:1]
+    assert storage.read(names[0]) == b"x"
+    assert closed() == names[1:2]
+    assert storage.read(names[1]) == b"x"
+    assert closed() == names[2:3], "the first was opened later than this one"

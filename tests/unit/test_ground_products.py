@@ -1,0 +1,90 @@
+"""Products on disk: what is counted, and that one file's fault is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flight.core.errors import OrbitnodeError
+from flight.link.cfdp import CfdpConfig, CfdpSender
+from ground.archive import ProductRow
+from ground.products import ProductStore
+from payloads.product import encode_product
+
+
+def make_store(folder: Path, **options: int) -> ProductStore:
+    return ProductStore(folder, CfdpConfig(entity=2), **options)
+
+
+def feed(store: ProductStore, name: str, data: bytes, pdus: int | None = None) -> list[ProductRow | OrbitnodeError]:
+    """The first `pdus` of the transfer of one file, all of them where None."""
+    sender = CfdpSender(1, 2, sum(name.encode()), name, data, 1000)
+    rows: list[ProductRow | OrbitnodeError] = []
+    for _ in range(sender.pdus if pdus is None else pdus):
+        pdu = sender.next_pdu()
+        assert pdu is not None
+        rows += store.on_pdu(pdu, 0, 0)
+    return rows
+
+
+def failing(store: ProductStore, monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> None:
+    """Files whose name `fails` cannot be written."""
+    write = Path.write_bytes
+
+    def write_bytes(path: Path, data: bytes) -> int:
+        if fails(path.name.removesuffix(".tmp")):
+            write(path, data[: len(data) // 2])
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+
+
+def test_octets_are_those_that_came(tmp_path):
+    store = make_store(tmp_path)
+    feed(store, "x.bin", b"\7" * 100_000, pdus=3)
+    (row,) = store.end_all(0)
+    assert isinstance(row, ProductRow)
+    assert (row.octets, row.missing, row.complete) == (2000, ((2000, 100_000),), False)
+    assert (tmp_path / row.name).stat().st_size == 100_000
+    assert (store.counters.octets, store.counters.octets_missing) == (2000, 98_000)
+
+
+def test_the_limit_counts_octets_that_came(tmp_path):
+    store = make_store(tmp_path, octets_max=3000)
+    feed(store, "a.bin", bytes(100_000), pdus=3)
+    assert len(store.end_all(0)) == 1
+    assert len(feed(store, "b.bin", b"b" * 1000)) == 1
+    assert feed(store, "c.bin", b"c") == []
+    assert (store.counters.octets, store.counters.refused_full) == (3000, 1)
+
+
+def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path, monkeypatch):
+    store = make_store(tmp_path)
+    for name in ("a.bin", "b.bin", "c.bin"):
+        feed(store, name, name.encode() * 1000, pdus=2)
+    failing(store, monkeypatch, lambda name: name.startswith("b.bin"))
+    first, second, third = store.end_all(0)
+    assert isinstance(first, ProductRow) and isinstance(third, ProductRow)
+    assert (first.name, third.name) == ("a.bin.part", "c.bin.part")
+    assert str(second) == f"{tmp_path / 'b.bin.part'} cannot be written: No space left on device"
+    assert (store.counters.incomplete, store.counters.unwritten, store.counters.octets) == (2, 1, 2000)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("b")] == []
+
+
+def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path, monkeypatch):
+    samples = np.zeros((4, 32, 32), np.uint16)
+    product = encode_product(samples, np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0)
+    store = make_store(tmp_path)
+    (tmp_path / "tile-mask.png").mkdir()
+    (row,) = feed(store, "tile.obsp", product)
+    assert isinstance(row, ProductRow) and row.complete and "mask" not in row.facts and row.facts["tile"] == 7
+    assert "tile-mask.png cannot be written" in row.facts["fault"]
+    failing(store, monkeypatch, lambda name: name.endswith(".missing"))
+    feed(store, "y.bin", bytes(5000), pdus=2)
+    (part,) = store.end_all(0)
+    assert isinstance(part, ProductRow) and "y.bin.part.missing cannot be written" in part.facts["fault"]
+    assert (store.counters.complete, store.counters.incomplete, store.counters.unwritten) == (1, 1, 0)
