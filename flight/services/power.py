@@ -130,7 +130,8 @@ class Power:
         # Faults of their own: one that switches badly may still be read.
         self._switches = Device("eps switches", events)
         self._limiter = Device("payload governor", events)
-        self._unswitched: dict[str, bool] = {}  # orders of our own that the EPS did not take yet
+        # Orders of our own that the EPS did not take yet. A transmitter that the boot before left on is switched off.
+        self._unswitched: dict[str, bool] = {"radio": False}
         self._limited = False
         self._load()
 
