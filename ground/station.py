@@ -16,25 +16,24 @@ from enum import Enum, auto
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.dictionary import Dictionary
 from flight.fields import Field, Value
+from ground.actions import (
+    Acknowledged,
+    Action,
+    Alert,
+    FrameReceived,
+    Lost,
+    PacketReceived,
+    Rejected,
+    Restarted,
+    SendCltu,
+)
 from ground.archive import Archive, EventRow, ProductRow
 from ground.commanding import CommandEncoder
 from ground.decoder import EVENT, HOUSEKEEPING, PARAMETER_REPORT, PDU, REPORT, DecodedPacket, Decoder
 from ground.limits import NORMAL, Alarm, LimitChecker
 from ground.operator import CommandRecord
 from ground.products import ProductStore
-from ground.session import (
-    Acknowledged,
-    Action,
-    Alert,
-    FrameReceived,
-    GroundSession,
-    Lost,
-    PacketReceived,
-    Rejected,
-    Restarted,
-    SendCltu,
-    Service,
-)
+from ground.session import GroundSession, Service
 from ground.verification import CommandTracker
 
 SECOND_NS = 10**9

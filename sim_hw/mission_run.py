@@ -19,9 +19,10 @@ from flight.link.cfdp import CfdpConfig
 from flight.mission import Mission
 from flight.node import Node, dictionary_of, link_config
 from flight.services.status import SchedulerTotals
+from ground.actions import FrameReceived
 from ground.archive import Archive
 from ground.products import ProductStore
-from ground.session import FrameReceived, GroundSession
+from ground.session import GroundSession
 from ground.station import Change, GroundStation, Packet
 from payloads.accounting import ProductInfo, Statistics
 from payloads.manager import InferenceManager

@@ -21,7 +21,8 @@ from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame
 from flight.link.time_code import decode_cuc, encode_cuc
 from flight.link.tm_frame import TmFrame
-from ground.session import GroundSession, SendCltu
+from ground.actions import SendCltu
+from ground.session import GroundSession
 
 U2, U8, U16, U32 = st.integers(0, 3), st.integers(0, 255), st.integers(0, 65535), st.integers(0, 2**32 - 1)
 APID, SEQ = st.integers(0, 0x7FF), st.integers(0, 0x3FFF)

@@ -10,7 +10,8 @@ from flight.link.cltu import encode_cltu
 from flight.link.pus import PusTc
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame
-from ground.session import Acknowledged, Action, GroundSession, Lost, Rejected, Restarted, SendCltu, Service
+from ground.actions import Acknowledged, Action, Lost, Rejected, Restarted, SendCltu
+from ground.session import GroundSession, Service
 
 SECOND_NS = 1_000_000_000
 # What becomes of a unit, by weight.

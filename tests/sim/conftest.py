@@ -17,7 +17,8 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, dictionary_of, link_config
-from ground.session import GroundSession, PacketReceived, SendCltu
+from ground.actions import PacketReceived, SendCltu
+from ground.session import GroundSession
 from sim_hw.air import Air
 from sim_hw.channel import ChannelConfig
 from sim_hw.digest import Digest

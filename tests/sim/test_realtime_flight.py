@@ -21,7 +21,8 @@ from flight.core.scheduler import Task
 from flight.link.pus import PusTc, PusTm
 from flight.mission import MISSIONS, load
 from flight.node import Node, build, dictionary_of, link_config
-from ground.session import GroundSession, PacketReceived, SendCltu
+from ground.actions import PacketReceived, SendCltu
+from ground.session import GroundSession
 
 ROOT = Path(__file__).resolve().parents[2]
 

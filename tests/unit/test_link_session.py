@@ -9,20 +9,19 @@ from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import UNLOCK, TcFrame
 from flight.link.tm_frame import IDLE_DATA, TmFrame
-from ground.session import (
+from ground.actions import (
     Acknowledged,
     Alert,
     FrameGap,
     FrameReceived,
     FrameRejected,
-    GroundSession,
     Lost,
     PacketReceived,
     Rejected,
     Restarted,
     SendCltu,
-    Service,
 )
+from ground.session import GroundSession, Service
 
 SECOND_NS = 1_000_000_000
 CONFIG = LinkConfig(frame_octets=64)
