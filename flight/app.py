@@ -90,6 +90,8 @@ class NodeState:
     mode: PowerMode
     payload_on: bool
     in_contact: bool
+    payload_cycles: int = 0
+    """How often the payload was switched on since boot, so that off and on between two looks is seen."""
 
 
 @dataclass(frozen=True, slots=True)

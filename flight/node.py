@@ -225,6 +225,7 @@ class Node:
             mode=self.power.mode,
             payload_on=self.power.payload_on,
             in_contact=any(link.in_contact for link in self.links),
+            payload_cycles=self.power.payload_cycles,
         )
 
     def event_counts(self) -> dict[str, int]:

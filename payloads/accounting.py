@@ -87,6 +87,7 @@ class Statistics:
     octets_product: int
     energy_j: float
     energy_lost_j: float
+    energy_running_j: float
     tile_energy_j: float
     infer_median_ms: float
     infer_p99_ms: float
@@ -94,7 +95,13 @@ class Statistics:
 
 
 def summarise(
-    counters: Counters, *, pending: int, waiting: int, worker_restarts: int, hang_limit_fired: int
+    counters: Counters,
+    *,
+    pending: int,
+    waiting: int,
+    energy_running_j: float,
+    worker_restarts: int,
+    hang_limit_fired: int,
 ) -> Statistics:
     """The summary of `counters` and of what only their owner knows."""
     c = counters
@@ -122,7 +129,8 @@ def summarise(
         octets_product=c.octets_product,
         energy_j=c.energy_j,
         energy_lost_j=c.energy_lost_j,
-        tile_energy_j=(c.energy_j - c.energy_lost_j) / c.screened if c.screened else 0.0,
+        energy_running_j=energy_running_j,
+        tile_energy_j=(c.energy_j - c.energy_lost_j - energy_running_j) / c.screened if c.screened else 0.0,
         infer_median_ms=1e3 * quantile(c.infer_s, 0.5),
         infer_p99_ms=1e3 * quantile(c.infer_s, 0.99),
         pack_median_ms=1e3 * quantile(c.pack_s, 0.5),

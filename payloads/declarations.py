@@ -47,7 +47,8 @@ def declare(apid: int) -> Declarations:
         ),
         commands=(
             Command(
-                "submit_job", apid, 128, 1, "take that many tiles and screen them, one job each",
+                "submit_job", apid, 128, 1,
+                "take that many tiles and screen them, one job each, kept over reboots until its product is made",
                 (
                     Field("tiles", "u8", "", "number of tiles", minimum=1, maximum=TILES_MAX),
                     Field("priority", "u8", "", "0 is the most urgent", default=1),

@@ -83,8 +83,10 @@ class InferenceManager:
         self._traffic = {one.name: one for one in self._config.traffic}
         self._own_tiles = 0
         self._drawn_w = 0.0
+        self._begun_j = [0.0] * self._config.workers
         self._accrued_ns = 0
         self._payload_on = True
+        self._payload_cycles = 0
         self._given_up = False
         context.swarm.serve(KIND, self._on_request)
         context.commands.handle("submit_job", self._check_submit, self._submit)
@@ -118,11 +120,13 @@ class InferenceManager:
 
     def statistics(self) -> Statistics:
         """Everything counted since boot, for a summary."""
+        self._accrue()
         stats = self._pool.stats
         return summarise(
             self.counters,
             pending=self.pending,
             waiting=len(self._waiting),
+            energy_running_j=self._running_j,
             worker_restarts=stats.restarts,
             hang_limit_fired=stats.hang_limit_fired,
         )
@@ -130,6 +134,12 @@ class InferenceManager:
     @property
     def _busy(self) -> int:
         return sum(job is not None for job in self._running)
+
+    @property
+    def _running_j(self) -> float:
+        """What attempts that have not ended have taken so far."""
+        pairs = zip(self._running, self._begun_j, strict=True)
+        return sum(job.energy_j - begun_j for job, begun_j in pairs if job is not None)
 
     # Tiles and jobs coming in
 
@@ -233,7 +243,8 @@ class InferenceManager:
                 name = "gate_shut" if shut else "gate_open"
                 self._context.events.emit(name, reason, over, state.soc_frac, state.board_c)
                 self._note(f"{name} {reason.label} {over}")
-        if state.payload_on and not self._payload_on:
+        if (state.payload_on and not self._payload_on) or state.payload_cycles != self._payload_cycles:
+            self._payload_cycles = state.payload_cycles
             self._pool.reset()
             self._given_up = False
         self._payload_on = state.payload_on
@@ -300,7 +311,7 @@ class InferenceManager:
         assert job.image is not None, job.number
         self._accrue()
         self._running[worker] = job
-        self._drawn_w = state.mode.payload_w
+        self._begun_j[worker] = job.energy_j
         job.state = State.RUNNING
         died = self._pool.stats.died
         work = self._pool.submit(job.image, job=job.number, time_ns=job.captured_tai_ns)
@@ -313,18 +324,22 @@ class InferenceManager:
         job.attempts += 1
         self._note(f"job {job.number} tile {job.image.number} admit {state.mode.name}")
         self._context.set_load(True)
-        before_j = job.energy_j
         future: Future[Reply] = self._platform.complete(work, state.mode.tile_s)
         limit_s = max(self._config.hang_s, 3.0 * state.mode.tile_s)
+        end_ns = self._platform.now_ns() + ns(limit_s)
+        # In slices, so that a change of mode or switch meanwhile is in the account of energy.
+        while not future.done and (left_ns := end_ns - self._platform.now_ns()) > 0:
+            await task.wait(future, min(self._config.decide_period_s, left_ns / 1e9))
+            self._accrue()
         reply: Reply
-        if await task.wait(future, limit_s):
+        if future.done:
             reply = future.result()
         else:
             work.kill()
             reply = WorkerFailure("hung", f"no answer in {limit_s:g} s")
         self._accrue()
         self._context.set_load(self._busy > 1)
-        self._settle(worker, job, reply, job.energy_j - before_j)
+        self._settle(worker, job, reply, job.energy_j - self._begun_j[worker])
 
     def _accrue(self) -> None:
         """Share what the payload drew since the last change among the jobs that ran meanwhile."""
@@ -336,6 +351,9 @@ class InferenceManager:
             for job in running:
                 job.energy_j += drawn_j / len(running)
         self._accrued_ns = now_ns
+        state = self._context.state()
+        if state is not None:
+            self._drawn_w = state.mode.payload_w if state.payload_on else 0.0
 
     def _settle(self, worker: int, job: Job, reply: Reply, energy_j: float) -> None:
         """Take the reply: a product, another attempt, or the end."""
@@ -515,8 +533,9 @@ class InferenceManager:
         )  # fmt: skip
 
     def _sample_energy(self) -> Sequence[Value]:
+        self._accrue()
         c = self.counters
-        useful_j = c.energy_j - c.energy_lost_j
+        useful_j = c.energy_j - c.energy_lost_j - self._running_j
         return (
             c.energy_j, c.energy_lost_j, useful_j / c.screened if c.screened else 0.0, c.octets_raw, c.octets_product,
             c.octets_product / c.octets_raw if c.octets_raw else 0.0,

@@ -135,7 +135,8 @@ def _rates(run: MissionRun) -> list[Series]:
     start_ns = run.world.start_tai_ns
     channels = {0: "real time", 1: "playback", 2: "products", 7: "idle"}
     counts = {vc: dict(run.archive.counters(f"station.octets_by_vc.{vc}")) for vc in channels}
-    times = [t_ns for t_ns, _ in run.archive.counters("link.frames")]  # of every entry, also before the first contact
+    # Of every entry, also before the first contact; the last one may have come twice, at the close.
+    times = sorted({t_ns for t_ns, _ in run.archive.counters("link.frames")})
     made = []
     for vc, name in channels.items():
         points: list[tuple[float, float]] = []

@@ -103,7 +103,9 @@ def _bytes(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
 
 def _energy(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
     used_j = sum(one.energy_j for one in payloads)
-    lost_j = sum(one.energy_lost_j for one in payloads)
+    # What a node without power was computing is lost; what one still up computes is neither lost nor a tile yet.
+    running_j = payloads[-1].energy_running_j if payloads and run.ended_alive else 0.0
+    lost_j = sum(one.energy_lost_j + one.energy_running_j for one in payloads) - running_j
     screened = sum(one.screened for one in payloads)
     power = run.world.power.counters
     return {
@@ -117,7 +119,7 @@ def _energy(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
         },
         "inference_j": round(used_j, 1),
         "inference_lost_j": round(lost_j, 1),
-        "tile_j": round((used_j - lost_j) / screened, 2) if screened else None,
+        "tile_j": round((used_j - lost_j - running_j) / screened, 2) if screened else None,
     }
 
 

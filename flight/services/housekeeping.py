@@ -40,7 +40,8 @@ def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
     return Declarations(
         commands=(
             Command(
-                "set_hk_period", apid, 3, 31, "set the collection interval of a housekeeping structure, 0 for off",
+                "set_hk_period", apid, 3, 31,
+                "set the collection interval of a housekeeping structure until the next boot, 0 for off",
                 (
                     Field("structure", "u16", text=text),
                     Field("period_s", "f32", "s", minimum=0, maximum=PERIOD_MAX_S),

@@ -21,6 +21,7 @@ from hal.base import Eps, Governor, PowerReading
 
 _CAUSES = ("boot", "command", "battery low", "battery recovered")
 _SWITCHES = ("off", "on")
+REPEAT_TICKS = 30
 STALE_S = 10.0  # a reading older than this says nothing: no decision rests on it, housekeeping shows NaN
 
 
@@ -115,6 +116,7 @@ class Power:
                  record: Generations, events: EventSink) -> None:  # fmt: skip
         self.reading: PowerReading | None = None
         self.payload_on = True
+        self.payload_cycles = 0
         self._record = record
         self._config = config
         self._modes = tuple(PowerMode(m.name, m.payload_w, m.tile_s, m.admits) for m in config.mode)
@@ -130,8 +132,9 @@ class Power:
         # Faults of their own: one that switches badly may still be read.
         self._switches = Device("eps switches", events)
         self._limiter = Device("payload governor", events)
-        # Orders of our own that the EPS did not take yet. A transmitter that the boot before left on is switched off.
-        self._unswitched: dict[str, bool] = {"radio": False}
+        # What each switch should be. A transmitter that the boot before left on is switched off.
+        self._wanted: dict[str, bool] = {"radio": False}
+        self._unswitched: set[str] = {"radio"}  # those that the EPS has still to be told
         self._limited = False
         self._load()
 
@@ -154,19 +157,23 @@ class Power:
         self._switch("payload", on)
         if on != self.payload_on:
             self.payload_on = on
+            self.payload_cycles += on
             self._events.emit("payload_power", int(on))
         self._limit_payload()
 
     def switch_transmitter(self, on: bool) -> None:
         """What the EPS does not do now is tried again at each sample."""
-        self._unswitched["radio"] = on
+        self._want("radio", on)
         self._retry()
 
     async def run(self, task: Task) -> None:
-        self._unswitched["payload"] = self.payload_on
-        self._limited = False
+        self._want("payload", self.payload_on)
         read_ns = 0
         async for tick in task.every(self._config.sample_period_s, deadline_s=0.2):
+            if tick.index % REPEAT_TICKS == 0:
+                # A device may have missed an order, or have forgotten it when it restarted itself.
+                self._unswitched = set(self._wanted)
+                self._limited = False
             self._retry()
             reading = self._device.ask(self._eps.read)
             if reading is not None:
@@ -232,11 +239,15 @@ class Power:
 
     def _retry(self) -> None:
         """Orders of our own that a device did not take are given again."""
-        for name, on in list(self._unswitched.items()):
-            if self._order(name, on):
-                del self._unswitched[name]
+        for name in sorted(self._unswitched):
+            if self._order(name, self._wanted[name]):
+                self._unswitched.discard(name)
         if not self._limited:
             self._limit_payload()
+
+    def _want(self, name: str, on: bool) -> None:
+        self._wanted[name] = on
+        self._unswitched.add(name)
 
     def _order(self, name: str, on: bool) -> bool:
         return self._switches.order(lambda: self._eps.set_switch(name, on))
@@ -244,7 +255,8 @@ class Power:
     def _switch(self, name: str, on: bool) -> None:
         if not self._order(name, on):
             raise CommandRefused(DEVICE, f"the EPS did not switch {name}")
-        self._unswitched.pop(name, None)
+        self._wanted[name] = on
+        self._unswitched.discard(name)
 
     def _sample(self) -> tuple[Value, ...]:
         r = self.reading

@@ -53,6 +53,13 @@ class Source(Protocol):
     def take(self) -> bytes | None: ...
 
 
+class Playback(Source, Protocol):
+    """Packets that are kept until they have left."""
+
+    def played_out(self) -> None:
+        """None of the packets taken waits in the link any more."""
+
+
 class RadioLink:
     """One `[[link]]`. In contact it keeps the modem's buffer full, with idle frames where nothing else waits."""
 
@@ -62,7 +69,7 @@ class RadioLink:
         radio: Radio,
         link: FlightLink,
         *,
-        playback: Source,
+        playback: Playback,
         products: Source,
         on_command: Callable[[bytes], None],
         on_contact: Callable[[], None],
@@ -131,6 +138,8 @@ class RadioLink:
             if not self._radio.send(self._held):
                 return
             self._held = None
+            if not self.link.backlog_octets(self.link.config.vc_playback):
+                self._playback.played_out()
 
     def _refill(self, vcid: int, source: Source) -> None:
         while self.link.backlog_octets(vcid) < _REFILL_FRAMES * self.link.config.frame_octets:

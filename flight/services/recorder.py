@@ -1,8 +1,8 @@
 """The packet recorder: keeps telemetry while nobody listens, gives it back in order when somebody does.
 
 Packets stand in memory, bounded in octets, and in a circular journal, synced every few seconds, from which they
-come back after a power loss. When the last one has been played back the journal is cleared; power lost in the
-middle of a playback means that its packets come down again, never that one is missing.
+come back after a power loss. The journal is cleared when the last one has left the node; power lost in the middle of
+a playback means that its packets come down again, never that one is missing.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Recorder:
         self._packets: deque[bytes] = deque()
         self._unsynced = False
         self._emptied = Event()
+        self._playing = False
         for packet in journal.recover():
             self._hold(packet)
 
@@ -63,9 +64,14 @@ class Recorder:
         packet = self._packets.popleft()
         self.octets -= len(packet)
         self.played_back += 1
-        if not self._packets:
-            self._clear()
+        self._playing = True
         return packet
+
+    def played_out(self) -> None:
+        """Everything that was taken has left the node: an empty recorder may forget it for good."""
+        if self._playing and not self._packets:
+            self._playing = False
+            self._clear()
 
     async def run(self, task: Task) -> None:
         """Make what was recorded durable, every few seconds, and at once that all was played back."""

@@ -16,6 +16,7 @@ from hal.base import Heater, Thermometer
 
 _SWITCHES = ("off", "on")
 STALE_S = 20.0  # a temperature older than this says nothing
+REPEAT_TICKS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,9 @@ class Thermal:
         self._radiator = radiator
         self._heater = heater
         self._heater_on = False
-        self._heater_known = False  # a heater outlives a restart of the node: it is told once what we take it to be
+        # A heater outlives a restart of the node, and a board may miss an order or forget it when it restarts itself:
+        # the heater is told what we take it to be at boot, and again and again.
+        self._heater_known = False
         self._hot = False
         self._read_ns: dict[str, int] = {}
         self._parameters = parameters
@@ -93,6 +96,8 @@ class Thermal:
         async for tick in task.every(self._config.sample_period_s, deadline_s=0.5):
             self.board_c = self._read("board thermometer", self._board, self.board_c, tick.due_ns)
             self.radiator_c = self._read("radiator thermometer", self._radiator, self.radiator_c, tick.due_ns)
+            if tick.index % REPEAT_TICKS == 0:
+                self._heater_known = False
             self._regulate()
             self._watch_heat()
 

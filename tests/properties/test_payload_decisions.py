@@ -150,7 +150,7 @@ def test_contradictions_are_all_found() -> None:
 
 
 def test_summary_of_nothing() -> None:
-    nothing = summarise(Counters(), pending=0, waiting=0, worker_restarts=0, hang_limit_fired=0)
+    nothing = summarise(Counters(), pending=0, waiting=0, energy_running_j=0.0, worker_restarts=0, hang_limit_fired=0)
     assert (nothing.tile_energy_j, nothing.infer_median_ms, nothing.dropped_total) == (0.0, 0.0, 0)
     assert set(nothing.dropped) == {"deadline", "queue", "failed", "cancelled", "shape", "downlink"}
 

@@ -429,6 +429,29 @@ def test_energy_is_shared_by_jobs_that_run_at_once(bench: Callable[..., Bench]) 
     assert min(job.energy_j for job in done[2:]) == pytest.approx(30.0, rel=0.3)
 
 
+def test_energy_follows_the_mode_while_a_job_runs_and_what_runs_is_in_the_account(bench: Callable[..., Bench]) -> None:
+    b = bench()
+    b.run(1)
+    assert b.manager._busy == 1
+    b.state = replace(GOOD, mode=SAFE)
+    b.run(1)
+    c = b.manager.statistics()
+    assert 15.0 <= c.energy_j <= 32.0
+    b.run(1.5)
+    assert b.manager.statistics().energy_j == pytest.approx(c.energy_j + 1.5, abs=1.0)
+    assert b.manager.statistics().energy_running_j == b.manager.statistics().energy_j
+
+
+def test_off_and_on_between_two_looks_is_seen(bench: Callable[..., Bench]) -> None:
+    b = bench(own_pool=True)
+    b.run(8)
+    resets: list[int] = []
+    b.manager._pool.reset = lambda: resets.append(1)  # type: ignore[method-assign]
+    b.state = replace(GOOD, payload_cycles=1)
+    b.run(8)
+    assert resets == [1]
+
+
 def test_a_worker_that_died_between_jobs_costs_no_attempt_but_is_reported(bench: Callable[..., Bench]) -> None:
     b = bench(own_pool=True)
     b.run(9.5)

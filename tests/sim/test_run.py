@@ -205,6 +205,20 @@ def test_spacepackets_reads_every_frame_and_every_pus_packet(flown: tuple[Path, 
             assert (peer.service, peer.message_subtype, peer.source_data) == (mine.service, mine.subtype, mine.data)
 
 
+def test_a_run_that_ends_with_an_entry_of_the_counters_has_its_report(stage: Path, tmp_path: Path) -> None:
+    (tmp_path / "early.py").write_text("async def early(operator):\n    await operator.send('ping')\n")
+    mission = tmp_path / "early.toml"
+    text = (stage / "mission.toml").read_text()
+    mission.write_text(text + '[sim]\nscript = "early:early"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "flight.cli", "run", "--json", "--mission", str(mission), "--scenes",
+         str(stage / "tiles"), "--orbits", str(120 / 5700), "--out", str(tmp_path / "out")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.html").exists()
+
+
 def test_a_planned_worker_kill_is_survived_reported_and_reproducible(stage: Path, tmp_path: Path) -> None:
     first = fly(stage, tmp_path / "a", "--fault", "worker-kill@60")
     again = fly(stage, tmp_path / "b", "--fault", "worker-kill@60")

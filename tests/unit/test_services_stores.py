@@ -230,6 +230,10 @@ def test_what_was_played_back_does_not_come_again(make: Callable[..., Bench]) ->
     bench.run(6)
     everything(bench.recorder)
     bench.run(6)
+    assert len(bench.reboot()) == 5, "taken is not gone: the link may still hold it"
+    everything(bench.recorder)
+    bench.recorder.played_out()
+    bench.run(6)
     assert len(bench.reboot()) == 0
 
 
@@ -241,5 +245,6 @@ def test_a_full_disk_costs_durability_and_nothing_else(make: Callable[..., Bench
     bench.run(30)
     assert bench.recorder.storage_faults == 31  # nine records of 108 octets fit
     assert everything(bench.recorder) == packets
+    bench.recorder.played_out()
     bench.recorder.store(b"x" * 30)
     assert bench.recorder.storage_faults == 31  # playing back made room
