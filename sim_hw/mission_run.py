@@ -48,7 +48,7 @@ _MODEM_UNITS = 4
 
 @dataclass(slots=True)
 class Life:
-    """What one boot of the node had counted when it ended. `pending`: tiles that went down with it."""
+    """What one boot of the node had counted when it ended."""
 
     payload: Statistics | None
     infer_s: tuple[float, ...]
@@ -152,6 +152,11 @@ class MissionRun:
         self.ground.close()
         self.archive.commit()
         self.out.close()
+
+    @property
+    def still_up(self) -> list[Life]:
+        """The last life, where the node was still up at the end of the run: what it held is pending, not lost."""
+        return self.lives[-1:] if self.ended_alive else []
 
     def _tai_ns(self) -> int:
         return self.world.start_tai_ns + self.loop.now_ns()

@@ -64,8 +64,7 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
 def _tiles(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
     """A tile that was pending when the node lost its power is dropped; only those of a node still up are pending."""
     dropped = Counter(_add(dict(one.dropped) for one in payloads))
-    alive = payloads[-1:] if run.ended_alive else []
-    pending = sum(one.pending for one in alive)
+    pending = sum(life.payload.pending for life in run.still_up if life.payload is not None)
     lost = sum(one.pending for one in payloads) - pending
     if lost:
         dropped[_LOST_WITH_POWER] = lost
@@ -104,7 +103,7 @@ def _bytes(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
 def _energy(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
     used_j = sum(one.energy_j for one in payloads)
     # What a node without power was computing is lost; what one still up computes is neither lost nor a tile yet.
-    running_j = payloads[-1].energy_running_j if payloads and run.ended_alive else 0.0
+    running_j = sum(life.payload.energy_running_j for life in run.still_up if life.payload is not None)
     lost_j = sum(one.energy_lost_j + one.energy_running_j for one in payloads) - running_j
     screened = sum(one.screened for one in payloads)
     power = run.world.power.counters
@@ -180,8 +179,7 @@ def _files(run: MissionRun) -> dict[str, Any]:
     """A file begun is received, incomplete, or was never heard of; those of a node that lost its power are gone."""
     assert run.station.products is not None
     counters = run.station.products.counters
-    alive = run.lives[-1:] if run.ended_alive else []
-    waiting = sum(life.files_waiting for life in alive)
+    waiting = sum(life.files_waiting for life in run.still_up)
     return {
         "begun": sum(life.files_begun for life in run.lives),
         "sent": sum(life.files_sent for life in run.lives),
@@ -189,7 +187,7 @@ def _files(run: MissionRun) -> dict[str, Any]:
         "incomplete": counters.incomplete,
         "undecodable": counters.undecodable,
         "waiting": waiting,
-        "waiting_octets": sum(life.files_waiting_octets for life in alive),
+        "waiting_octets": sum(life.files_waiting_octets for life in run.still_up),
         "lost_with_power": sum(life.files_waiting for life in run.lives) - waiting,
     }
 

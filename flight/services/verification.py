@@ -6,7 +6,7 @@ from collections import Counter
 
 from flight.dictionary import Declarations, Report
 from flight.fields import Field
-from flight.link.pus import PusTc, RequestId
+from flight.link.pus import PusTc
 from flight.services.telemetry import Telemetry
 
 ACCEPTED, STARTED, COMPLETED = 1, 3, 7
@@ -55,10 +55,10 @@ class Verification:
     def success(self, request: PusTc, stage: int) -> None:
         self.counts[f"{_STAGES[stage]}_success"] += 1
         if request.ack & _FLAG[stage]:
-            self._telemetry.send(self._apid, 1, stage, RequestId(request.apid, request.seq).encode())
+            self._telemetry.send(self._apid, 1, stage, request.request_id.encode())
 
     def failure(self, request: PusTc, stage: int, code: int, detail: str) -> None:
         self.counts[f"{_STAGES[stage]}_failure"] += 1
-        raw = RequestId(request.apid, request.seq).encode()
+        raw = request.request_id.encode()
         words = (int.from_bytes(raw[:2], "big"), int.from_bytes(raw[2:], "big"))
         self._telemetry.send(self._apid, 1, stage + 1, self._failure.encode((*words, code, detail)))
