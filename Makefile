@@ -45,7 +45,7 @@ sanitize: $(SANITIZED) ## the C kernels over edge and random input under ASan an
 layout: $(VENV)/.dev ## the import layers and the one timeline
 	@$(BIN)/python -m pytest -q tests/unit/test_layout.py
 
-bench: setup $(VENV)/.dev ## our kernels and codecs beside those of others; ARGS="--json crc16"
+bench: setup $(VENV)/.dev ## our figures beside those of others, 10 min; ARGS="--brief", ARGS="--json crc16"
 	@$(BIN)/orbitnode bench $(ARGS)
 
 wheel: $(VENV)/.installed ## dist/orbitnode-*-abi3-*.whl

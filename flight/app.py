@@ -6,11 +6,12 @@ section with the app's own config dataclass, and hands it an AppContext. The app
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flight.core.scheduler import Scheduler
+from flight.core.vault import Vault
 from flight.dictionary import Declarations
 from flight.fields import Value
 from flight.platform import Platform
@@ -26,7 +27,18 @@ class CommandRefused(Exception):
         self.code = code
 
 
-Handler = Callable[..., Awaitable[None] | None]
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What the handler of a durable command leaves to be done: `changes` of the node's vault, stored in one
+    transaction with the command's own outcome, and `then`, called once that is durable and before it is reported.
+    Where it could not be stored `undo` is called instead: what is not kept must not be done."""
+
+    changes: Mapping[str, bytes | None] = field(default_factory=dict)
+    then: Callable[[], None] = lambda: None
+    undo: Callable[[], None] = lambda: None
+
+
+Handler = Callable[..., Awaitable[Durable | None] | Durable | None]
 
 
 class EventSink(Protocol):
@@ -38,8 +50,8 @@ class CommandTable(Protocol):
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
         """Serve the command `name`: both are called with one value an argument.
 
-        `check` runs before acceptance, `execute` after the start report; either may raise CommandRefused.
-        An `execute` that returns an awaitable is completed when it is.
+        `check` runs before acceptance, `execute` after; either may raise CommandRefused. An `execute` that returns
+        an awaitable is completed when it is; what a durable command wants kept it returns as Durable.
         """
 
 
@@ -100,6 +112,9 @@ class AppContext:
 
     platform: Platform
     scheduler: Scheduler
+    vault: Vault
+    tai_ns: Callable[[], int]
+    """On-board time, ns of TAI since 1958: the platform's, corrected by ground. It may be set back."""
     config: Any
     events: EventSink
     commands: CommandTable

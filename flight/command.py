@@ -11,6 +11,7 @@ from flight.core.log import FORMS, LEVELS, node_log
 from flight.mission import MISSIONS, load
 from flight.node import build
 from flight.platform_linux import LinuxPlatform
+from flight.realtime import apply
 
 HELP = "fly a node on this board"
 
@@ -37,6 +38,8 @@ def execute(args: argparse.Namespace) -> int:
     try:
         node = build(mission, platform, log=node_log(name, platform.tai_ns, form=args.log, level=args.log_level))
         try:
+            for missing in apply(mission.executive):
+                node.events.emit("realtime_degraded", missing)
             links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
             print(f"{name}: boot {node.boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
                   "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip

@@ -7,7 +7,7 @@ Each owner declares its section beside its code:
         queue_tiles: int = key(24, minimum=1, maximum=500, text="raw tiles held at most")
 
 Supported types: int, float, str, bool, tuples of these, nested dataclasses (tables) and tuples of nested
-dataclasses (arrays of tables), and dict[str, str]. A class may add
+dataclasses (arrays of tables), dict[str, str], and dict[str, object] for values that others check. A class may add
 `faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right) for contradictions.
 """
 
@@ -106,7 +106,8 @@ def _read_value(hint: Any, value: object, bounds: Mapping[str, Any], path: tuple
     return _read_scalar(hint, value, bounds, path, faults)
 
 
-_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false",
+          object: "a number, a text or an array"}  # fmt: skip
 
 
 def _read_scalar(hint: Any, value: object, bounds: Mapping[str, Any], path: tuple[str | int, ...],

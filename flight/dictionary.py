@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from flight.core.errors import OrbitnodeError
@@ -18,6 +18,8 @@ from flight.fields import Field, Layout
 
 FORMAT = "orbitnode-dictionary/1"
 SEVERITIES = ("info", "low", "medium", "high")  # ST[05] subtypes 1..4
+STRUCTURES_END = 256  # structure ids from here on are for those defined from ground
+FIELDS_MAX = 256  # a structure has fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,16 @@ class Structure:
     @property
     def layout(self) -> Layout:
         return Layout(self.fields)
+
+
+def hk_parameters(structures: Iterable[Structure]) -> dict[int, Field]:
+    """Every field of `structures` by its number in ST[03], structure id * 256 + index, named `structure.field`."""
+    return {
+        s.sid * FIELDS_MAX + index: replace(one, name=f"{s.name}.{one.name}")
+        for s in structures
+        if s.sid < STRUCTURES_END
+        for index, one in enumerate(s.fields[:FIELDS_MAX])
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A telecommand. With `function` (ST[08]) that number goes before the arguments."""
+    """A telecommand. With `function` (ST[08]) that number goes before the arguments.
+
+    A durable one is in the node's store before it is reported accepted, and has one terminal report whatever
+    happens; any other is lost with the power. An urgent one finds room where others are refused.
+    """
 
     name: str
     apid: int
@@ -81,6 +97,8 @@ class Command:
     text: str
     arguments: tuple[Field, ...] = ()
     function: int | None = None
+    durable: bool = False
+    urgent: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -89,7 +107,11 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """An on-board parameter that ground reads and writes, ST[20]. Travels as f64 whatever its meaning."""
+    """An on-board parameter that ground reads and writes, ST[20]. Travels as f64 whatever its type.
+
+    type: a number type of `flight.fields`; a whole one admits whole numbers alone. below: the setting that this
+    one must stay below, empty for none.
+    """
 
     number: int
     name: str
@@ -98,6 +120,8 @@ class Setting:
     minimum: float
     maximum: float
     text: str
+    type: str = "f64"
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +178,13 @@ class Dictionary:
             ],
             "commands": [
                 {"name": c.name, "apid": c.apid, "service": c.service, "subtype": c.subtype, "text": c.text,
-                 "function": c.function, "arguments": _fields(c.arguments)}
+                 "function": c.function, "arguments": _fields(c.arguments), "durable": c.durable,
+                 "urgent": c.urgent}
                 for c in self.commands
             ],
             "settings": [
                 {"number": s.number, "name": s.name, "unit": s.unit, "default": s.default, "minimum": s.minimum,
-                 "maximum": s.maximum, "text": s.text}
+                 "maximum": s.maximum, "text": s.text, "type": s.type, "below": s.below}
                 for s in self.settings
             ],
             "failures": {str(code): text for code, text in sorted(self.failures.items())},
@@ -194,7 +219,7 @@ class Dictionary:
                 ),
                 commands=tuple(
                     Command(c["name"], c["apid"], c["service"], c["subtype"], c["text"], _read(c["arguments"]),
-                            c["function"])
+                            c["function"], c.get("durable", False), c.get("urgent", False))
                     for c in document["commands"]
                 ),
                 settings=tuple(Setting(**s) for s in document["settings"]),
@@ -210,6 +235,7 @@ class Dictionary:
         """What decoding relies on; raises ValueError or TypeError."""
         texts: list[object] = [self.mission, self.version, *self.apids, *self.failures.values()]
         numbers: list[tuple[object, int]] = [(self.spacecraft_id, 0x3FF), (self.frame_octets, 0xFFFF)]
+        flags: list[object] = []
         numbers += [(apid, 0x7FF) for apid in self.apids.values()] + [(code, 0xFFFF) for code in self.failures]
         for structure in self.structures:
             texts.append(structure.name)
@@ -224,9 +250,12 @@ class Dictionary:
             texts += [command.name, command.text]
             numbers += [(command.apid, 0x7FF), (command.service, 0xFF), (command.subtype, 0xFF)]
             numbers += [] if command.function is None else [(command.function, 0xFFFF)]
+            flags += [command.durable, command.urgent]
         reals: list[object] = [structure.period_s for structure in self.structures]
         for setting in self.settings:
-            texts += [setting.name, setting.unit, setting.text]
+            texts += [setting.name, setting.unit, setting.text, setting.below]
+            if not Field(setting.name, setting.type).is_number:
+                raise ValueError(f"{setting.name}: {setting.type!r} should be a number type")
             numbers.append((setting.number, 0xFFFF))
             reals += [setting.default, setting.minimum, setting.maximum]
         for text in texts:
@@ -235,6 +264,9 @@ class Dictionary:
         for number, most in numbers:
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= most:
                 raise ValueError(f"{number!r} should be a number in 0 .. {most}")
+        for flag in flags:
+            if not isinstance(flag, bool):
+                raise TypeError(f"{flag!r} should be true or false")
         for real in reals:
             if not isinstance(real, int | float) or isinstance(real, bool):
                 raise TypeError(f"{real!r} should be a number")
@@ -288,6 +320,9 @@ def collect(
     )
     for keys in unique:
         assert len(keys) == len(set(keys)), f"declared twice: {sorted(k for k in keys if keys.count(k) > 1)}"
+    for structure in made.structures:
+        assert structure.sid < STRUCTURES_END, f"{structure.name}: structure id {structure.sid} is for the ground"
+        assert len(structure.fields) < FIELDS_MAX, f"{structure.name} has {len(structure.fields)} fields"
     return made
 
 

@@ -1,11 +1,16 @@
 """Fields of packets: typed, named, laid out one after the other, big-endian (ECSS-E-ST-70-41C, 7.3).
 
-Types: `u8 u16 u32 u64 i8 i16 i32 i64 f32 f64`, and `str`: one octet of length, then UTF-8.
+Types: `u8 u16 u32 u64 i8 i16 i32 i64 f32 f64`, and of varying length
+    str     one octet of length, then UTF-8
+    time    CUC of 4 + 2 octets (301.0-B-4), a value is whole nanoseconds of TAI since 1958
+    packet  one whole space packet, which says its own length
+    rows    one octet that counts, then so many rows of `fields`; a value is a tuple of rows
 An enumerated field travels as its number and is shown by its label.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,15 +18,21 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from flight.core.errors import DecodeError
+from flight.link.space_packet import PACKET_OCTETS_MIN
+from flight.link.time_code import CUC_OCTETS, TIME_NS_MAX, decode_cuc, encode_cuc
 
-Value = int | float | str
+Scalar = int | float | str | bytes
+Row = tuple[Scalar, ...]
+Value = Scalar | tuple[Row, ...]
+Plain = int | float | str  # what is shown to people: packets as hexadecimal text, rows one value each
 
 _CODES = {
     "u8": "B", "u16": "H", "u32": "I", "u64": "Q",
     "i8": "b", "i16": "h", "i32": "i", "i64": "q",
     "f32": "f", "f64": "d",
 }  # fmt: skip
-TYPES = (*_CODES, "str")
+TYPES = (*_CODES, "str", "time", "packet", "rows")
+ROWS_MAX = 255
 STRING_OCTETS_MAX = 255
 _FLOAT_MAX = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}
 
@@ -54,16 +65,29 @@ class Field:
     maximum: float | None = None
     default: Value | None = None
     limits: Limits | None = None
+    fields: tuple[Field, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.type in TYPES, self.type
-        assert not self.labels or self.type[0] in "ui", self.name
+        assert not self.labels or self.is_number, self.name
+        assert bool(self.fields) == (self.type == "rows"), self.name
+        assert all(f.type != "rows" for f in self.fields), self.name
+
+    @property
+    def is_number(self) -> bool:
+        return self.type in _CODES
 
     def admit(self, value: object) -> Value:
         """`value` as this field carries it (labels become numbers); raises FieldError."""
         if self.type == "str":
             if not isinstance(value, str) or not _fits(value):
                 raise FieldError(f"{self.name}: {value!r} is not a text of at most {STRING_OCTETS_MAX} octets")
+            return value
+        if self.type == "rows":
+            return self._admit_rows(value)
+        if self.type == "packet":
+            if not isinstance(value, bytes) or _packet_octets(value, 0) != len(value):
+                raise FieldError(f"{self.name}: not one whole space packet")
             return value
         if self.labels and isinstance(value, str):
             if value not in self.labels:
@@ -79,16 +103,41 @@ class Field:
             raise FieldError(f"{self.name}: {shown} is outside {low:g} .. {high:g}{' ' * bool(self.unit)}{self.unit}")
         return float(value) if self.type[0] == "f" else int(value)
 
-    def label(self, value: Value) -> Value:
-        """The label of an enumerated value, any other value as it is."""
+    def _admit_rows(self, value: object) -> tuple[Row, ...]:
+        """Rows as sequences in the fields' order, or as mappings by name."""
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > ROWS_MAX:
+            raise FieldError(f"{self.name}: {value!r} is not a list of at most {ROWS_MAX} rows")
+        names = [f.name for f in self.fields]
+        rows: list[Row] = []
+        for i, row in enumerate(value):
+            if isinstance(row, Mapping):
+                if sorted(row) != sorted(names):
+                    raise FieldError(
+                        f"{self.name}[{i}]: has {', '.join(map(str, row))}, should have {', '.join(names)}"
+                    )
+                row = [row[name] for name in names]
+            if not isinstance(row, Sequence) or isinstance(row, str | bytes) or len(row) != len(names):
+                raise FieldError(f"{self.name}[{i}]: {row!r} is not a row of {', '.join(names)}")
+            try:
+                rows.append(tuple(_scalar(f.admit(v)) for f, v in zip(self.fields, row, strict=True)))
+            except FieldError as error:
+                raise FieldError(f"{self.name}[{i}].{error}") from None
+        return tuple(rows)
+
+    def label(self, value: Value) -> Plain:
+        """The label of an enumerated value, octets as hexadecimal text, rows as text, other values as they are."""
         if self.labels and isinstance(value, int) and 0 <= value < len(self.labels):
             return self.labels[value]
-        return value
+        if isinstance(value, tuple):
+            return json.dumps([{f.name: f.label(v) for f, v in zip(self.fields, row, strict=True)} for row in value])
+        return value.hex() if isinstance(value, bytes) else value
 
     def _bounds(self) -> tuple[float, float]:
         if self.labels:
             return 0, len(self.labels) - 1
-        if self.type[0] == "f":
+        if self.type == "time":
+            low, high = 0.0, float(TIME_NS_MAX)
+        elif self.type[0] == "f":
             low, high = -_FLOAT_MAX[self.type], _FLOAT_MAX[self.type]
         else:
             bits = int(self.type[1:])
@@ -104,6 +153,8 @@ class Field:
             value = getattr(self, key)
             if value not in ("", (), None):
                 out[key] = list(value) if key == "labels" else value
+        if self.fields:
+            out["fields"] = [one.document() for one in self.fields]
         if self.limits is not None:
             out["limits"] = {
                 k: list(v) for k, v in (("yellow", self.limits.yellow), ("red", self.limits.red)) if v is not None
@@ -130,6 +181,7 @@ class Field:
             maximum=document.get("maximum"),
             default=document.get("default"),
             limits=None if limits is None else Limits(**{k: _interval(v) for k, v in limits.items()}),
+            fields=tuple(cls.from_document(one) for one in document.get("fields", ())),
         )
 
 
@@ -145,6 +197,11 @@ def _interval(value: Sequence[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _scalar(value: Value) -> Scalar:
+    assert not isinstance(value, tuple), "rows hold no rows"
+    return value
+
+
 def _fits(text: str) -> bool:
     try:
         return len(text.encode()) <= STRING_OCTETS_MAX
@@ -152,29 +209,36 @@ def _fits(text: str) -> bool:
         return False
 
 
+def _packet_octets(octets: bytes | memoryview, at: int) -> int:
+    """Length of the space packet that starts at `at`, by its own header; 0 where not even that is there."""
+    if len(octets) - at < PACKET_OCTETS_MIN or octets[at] >> 5:
+        return 0
+    return (octets[at + 4] << 8 | octets[at + 5]) + PACKET_OCTETS_MIN
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """A row of fields and its codec. `encode` takes one value a field, in order."""
 
     fields: tuple[Field, ...]
-    _runs: tuple[tuple[struct.Struct, int] | None, ...] = field(init=False, repr=False, compare=False)
+    _runs: tuple[tuple[struct.Struct, int] | _Varying, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_runs", tuple(self._split()))
 
-    def _split(self) -> list[tuple[struct.Struct, int] | None]:
-        """Stretches of numbers as one struct and its count, None for each text."""
-        runs: list[tuple[struct.Struct, int] | None] = []
+    def _split(self) -> list[tuple[struct.Struct, int] | _Varying]:
+        """Stretches of numbers as one struct and its count, everything else as its own codec."""
+        runs: list[tuple[struct.Struct, int] | _Varying] = []
         codes = ""
         for one in (*self.fields, None):
-            if one is not None and one.type != "str":
+            if one is not None and one.is_number:
                 codes += _CODES[one.type]
                 continue
             if codes:
                 runs.append((struct.Struct(">" + codes), len(codes)))
                 codes = ""
             if one is not None:
-                runs.append(None)
+                runs.append(_Rows(Layout(one.fields)) if one.type == "rows" else _VARYING[one.type])
         return runs
 
     def encode(self, values: Sequence[Value]) -> bytes:
@@ -182,10 +246,8 @@ class Layout:
         assert len(values) == len(self.fields), (len(values), [f.name for f in self.fields])
         out, at = [], 0
         for run in self._runs:
-            if run is None:
-                # A lone surrogate (a file name that was no UTF-8, in an error's text) becomes a question mark.
-                text = str(values[at]).encode(errors="replace")[:STRING_OCTETS_MAX].decode(errors="ignore").encode()
-                out.append(bytes((len(text),)) + text)
+            if isinstance(run, _Varying):
+                out.append(run.encode(values[at]))
                 at += 1
             else:
                 packer, count = run
@@ -195,24 +257,94 @@ class Layout:
 
     def decode(self, octets: bytes | memoryview) -> tuple[Value, ...]:
         """One value a field; raises DecodeError where the octets are too few, too many or no UTF-8."""
+        values, at = self.decode_from(octets, 0)
+        if at != len(octets):
+            raise DecodeError(f"{len(octets)} octets of data, fields end at {at}")
+        return values
+
+    def decode_from(self, octets: bytes | memoryview, at: int) -> tuple[tuple[Value, ...], int]:
+        """The values that start at octet `at`, and where they end; raises DecodeError."""
         values: list[Value] = []
-        at = 0
         for run in self._runs:
-            if run is None:
-                end = at + 1 + octets[at] if at < len(octets) else len(octets) + 1
-                if end > len(octets):
-                    raise DecodeError(f"text field ends at octet {end} of {len(octets)}")
-                try:
-                    values.append(bytes(octets[at + 1 : end]).decode())
-                except UnicodeDecodeError as error:
-                    raise DecodeError(f"text field at octet {at}: {error.reason}") from None
-                at = end
+            if isinstance(run, _Varying):
+                value, at = run.decode(octets, at)
+                values.append(value)
             else:
                 packer = run[0]
                 if at + packer.size > len(octets):
                     raise DecodeError(f"{len(octets)} octets of data, fields end at {at + packer.size}")
                 values.extend(packer.unpack_from(octets, at))
                 at += packer.size
-        if at != len(octets):
-            raise DecodeError(f"{len(octets)} octets of data, fields end at {at}")
-        return tuple(values)
+        return tuple(values), at
+
+
+class _Varying:
+    """Codec of a field that is no plain number: `decode` gives the value and where it ends, or DecodeError."""
+
+    def encode(self, value: Any) -> bytes:
+        raise NotImplementedError
+
+    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:
+        raise NotImplementedError
+
+
+class _Text(_Varying):
+    def encode(self, value: Any) -> bytes:
+        # A lone surrogate (a file name that was no UTF-8, in an error's text) becomes a question mark.
+        text = str(value).encode(errors="replace")[:STRING_OCTETS_MAX].decode(errors="ignore").encode()
+        return bytes((len(text),)) + text
+
+    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:
+        end = at + 1 + octets[at] if at < len(octets) else len(octets) + 1
+        if end > len(octets):
+            raise DecodeError(f"text field ends at octet {end} of {len(octets)}")
+        try:
+            return bytes(octets[at + 1 : end]).decode(), end
+        except UnicodeDecodeError as error:
+            raise DecodeError(f"text field at octet {at}: {error.reason}") from None
+
+
+class _Time(_Varying):
+    def encode(self, value: Any) -> bytes:
+        return encode_cuc(value)
+
+    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:
+        end = at + CUC_OCTETS
+        if end > len(octets):
+            raise DecodeError(f"time field ends at octet {end} of {len(octets)}")
+        return decode_cuc(octets[at:end]), end
+
+
+class _Packet(_Varying):
+    def encode(self, value: Any) -> bytes:
+        return bytes(value)
+
+    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:
+        count = _packet_octets(octets, at)
+        if count == 0 or at + count > len(octets):
+            raise DecodeError(
+                f"packet field at octet {at} is no whole space packet, {len(octets) - at} octets are left"
+            )
+        return bytes(octets[at : at + count]), at + count
+
+
+class _Rows(_Varying):
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def encode(self, value: Any) -> bytes:
+        assert len(value) <= ROWS_MAX, len(value)
+        return bytes((len(value),)) + b"".join(self._layout.encode(row) for row in value)
+
+    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:
+        if at >= len(octets):
+            raise DecodeError(f"count of rows at octet {at} of {len(octets)}")
+        count, at = octets[at], at + 1
+        rows: list[Row] = []
+        for _ in range(count):
+            values, at = self._layout.decode_from(octets, at)
+            rows.append(tuple(map(_scalar, values)))
+        return tuple(rows), at
+
+
+_VARYING: Mapping[str, _Varying] = {"str": _Text(), "time": _Time(), "packet": _Packet()}

@@ -17,11 +17,20 @@ from typing import Any
 from flight.app import App
 from flight.config import Fault, key, read_table, suggestion
 from flight.core.errors import OrbitnodeError
+from flight.core.quota import StorageConfig
+from flight.executive import ExecutiveConfig
+from flight.services.clock import TimeConfig
+from flight.services.commands import CommandsConfig
+from flight.services.event_action import EventActionConfig
+from flight.services.event_gate import EventsConfig
 from flight.services.files import OutboxConfig
 from flight.services.housekeeping import HousekeepingConfig
 from flight.services.power import PowerConfig
 from flight.services.recorder import RecorderConfig
+from flight.services.schedule_declarations import ScheduleConfig
+from flight.services.sequence_declarations import SequenceConfig, SequencingConfig
 from flight.services.thermal import ThermalConfig
+from flight.services.uploads import UploadsConfig
 from flight.toml_lines import TomlLines
 from hal import registry
 
@@ -44,7 +53,6 @@ class NodeConfig:
     spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF)
     frame_octets: int = key(1115, minimum=128, maximum=2048, text="length of a TM frame")
     app: str = key("", text='payload app as "module:class", empty for none')
-    command_queue: int = key(32, minimum=1, maximum=1024, text="accepted telecommands waiting at most")
     node_apid: int = key(1, minimum=1, maximum=2039)
     app_apid: int = key(2, minimum=1, maximum=2039)
     file_apid: int = key(3, minimum=1, maximum=2039)
@@ -66,6 +74,7 @@ class LinkSection:
     coding: str = key("cadu", choices=("cadu", "frame"))
     rate_bps: int = key(256_000, minimum=1_000, maximum=10_000_000_000)
     uplink_rate_bps: int = key(16_000, minimum=100, maximum=10_000_000_000)
+    idle_s: float = key(0.0, minimum=0, maximum=10, text="without packets a frame that often; 0: fill the link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +97,21 @@ class Mission:
     node: NodeConfig
     links: tuple[LinkSection, ...]
     drivers: DriverConfig
+    executive: ExecutiveConfig
+    commands: CommandsConfig
+    time: TimeConfig
     power: PowerConfig
     thermal: ThermalConfig
     recorder: RecorderConfig
+    storage: StorageConfig
     housekeeping: HousekeepingConfig
+    events: EventsConfig
     outbox: OutboxConfig
+    uploads: UploadsConfig
+    schedule: ScheduleConfig
+    sequencing: SequencingConfig
+    event_action: EventActionConfig
+    sequences: tuple[SequenceConfig, ...]
     app: type[App] | None
     payload: Any
     sections: Mapping[str, Any]
@@ -101,11 +120,20 @@ class Mission:
 _SECTIONS: dict[str, type[Any]] = {
     "node": NodeConfig,
     "drivers": DriverConfig,
+    "executive": ExecutiveConfig,
+    "commands": CommandsConfig,
+    "time": TimeConfig,
     "power": PowerConfig,
     "thermal": ThermalConfig,
     "recorder": RecorderConfig,
+    "storage": StorageConfig,
     "housekeeping": HousekeepingConfig,
+    "events": EventsConfig,
     "outbox": OutboxConfig,
+    "uploads": UploadsConfig,
+    "schedule": ScheduleConfig,
+    "sequencing": SequencingConfig,
+    "event_action": EventActionConfig,
 }
 _REQUIRED = ("node", "drivers", "power")
 _FOREIGN = ("payload", "sim", "ground")
@@ -122,7 +150,7 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
     faults: list[Fault] = []
     read: dict[str, Any] = {}
     kinds = _SECTIONS | dict(extra or {})
-    known = {*kinds, *_FOREIGN, "link"}
+    known = {*kinds, *_FOREIGN, "link", "sequence"}
     faults.extend(Fault((name,), f"unknown section, {suggestion(name, known)}") for name in table if name not in known)
     for name, kind in kinds.items():
         if name in _REQUIRED and name not in table:
@@ -130,6 +158,7 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
         else:
             read[name] = read_table(kind, table.get(name, {}), (name,), faults)
     links = _read_links(table.get("link", []), faults)
+    sequences = _read_sequences(table.get("sequence", []), faults)
     app, payload = _read_app(table.get("node"), table.get("payload", {}), faults)
     _check_drivers(table.get("drivers"), table.get("link"), faults)
     if faults:
@@ -139,11 +168,21 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
         node=read["node"],
         links=links,
         drivers=read["drivers"],
+        executive=read["executive"],
+        commands=read["commands"],
+        time=read["time"],
         power=read["power"],
         thermal=read["thermal"],
         recorder=read["recorder"],
+        storage=read["storage"],
         housekeeping=read["housekeeping"],
+        events=read["events"],
         outbox=read["outbox"],
+        uploads=read["uploads"],
+        schedule=read["schedule"],
+        sequencing=read["sequencing"],
+        event_action=read["event_action"],
+        sequences=sequences,
         app=app,
         payload=payload,
         sections={name: read[name] for name in extra or {}},
@@ -212,6 +251,14 @@ def _read_links(value: object, faults: list[Fault]) -> tuple[LinkSection, ...]:
         if isinstance(name, str) and name in names[:i]:
             faults.append(Fault(("link", i, "name"), f"is {name!r} again, every link needs a name of its own"))
     return tuple(link for link in read if link is not None)
+
+
+def _read_sequences(value: object, faults: list[Fault]) -> tuple[SequenceConfig, ...]:
+    if not isinstance(value, list):
+        faults.append(Fault(("sequence",), "should be [[sequence]], a list of tables"))
+        return ()
+    read = [read_table(SequenceConfig, one, ("sequence", i), faults) for i, one in enumerate(value)]
+    return tuple(one for one in read if one is not None)
 
 
 def _read_app(node: object, table: object, faults: list[Fault]) -> tuple[type[App] | None, Any]:

@@ -6,6 +6,7 @@ same storage, and several nodes live in one process.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,21 +17,49 @@ import flight
 from flight.app import App, AppContext, NodeState
 from flight.core.errors import SetupError
 from flight.core.generations import Generations
-from flight.core.journal import Journal
 from flight.core.log import node_log
-from flight.core.scheduler import Scheduler, Task
-from flight.dictionary import Declarations, Dictionary, collect
+from flight.core.quota import SharedStorage
+from flight.core.scheduler import NS, Scheduler, Task
+from flight.core.vault import Vault
+from flight.dictionary import Declarations, Dictionary, EventDefinition, collect
+from flight.fields import Value
 from flight.link.cfdp_pdu import segment_octets
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import LinkSection, Mission
 from flight.platform import Platform
-from flight.services import commands, events, files, housekeeping, parameters, power, radio, status, test, thermal
+from flight.services import (
+    clock,
+    commands,
+    event_action,
+    events,
+    executive,
+    files,
+    housekeeping,
+    parameters,
+    power,
+    radio,
+    refusals,
+    retrieval_commands,
+    schedule_declarations,
+    sequence_declarations,
+    status,
+    storage,
+    test,
+    thermal,
+    uploads,
+)
 from flight.services import verification as st01
+from flight.services.command_log import CommandLog
+from flight.services.event_gate import BOOT, THROTTLED, EventGate
+from flight.services.mission_sequences import encode_sequences
 from flight.services.recorder import Recorder
+from flight.services.schedule import Schedule
+from flight.services.sequences import Sequences
 from flight.services.telemetry import Downlink, Telemetry
 from flight.swarm.protocol import LocalSwarm, Swarm
 from hal import registry
 
+_APP_PREFIX = "app_"  # of commands that node and app both have
 _PACKAGES = ("flight", "hal", "payloads", "ground", "sim_hw")
 
 
@@ -39,25 +68,36 @@ def dictionary_of(mission: Mission) -> Dictionary:
     apid = mission.node.node_apid
     parts: list[Declarations] = [
         events.declare(apid),
+        events.declare_switch(apid),
         st01.declare(apid),
         commands.declare(apid),
+        refusals.declare(apid),
         test.declare(apid),
+        clock.declare(apid),
         parameters.declare(apid),
         status.declare(apid),
+        storage.declare(apid),
+        executive.declare(apid),
         power.declare(apid, mission.power),
         thermal.declare(apid, mission.thermal),
         radio.declare(apid),
+        retrieval_commands.declare(apid, mission.recorder),
         files.declare(apid),
+        uploads.declare(apid),
+        schedule_declarations.declare(apid),
+        sequence_declarations.declare(apid),
+        event_action.declare(apid),
     ]
     if mission.app is not None:
         parts.append(mission.app.declare(mission.node.app_apid))
+        parts.append(events.declare_switch(mission.node.app_apid, _APP_PREFIX))
     parts.append(housekeeping.declare(apid, tuple(s for part in parts for s in part.structures)))
     return collect(
         parts,
         mission=mission.node.name,
         spacecraft_id=mission.node.spacecraft_id,
         version=flight.__version__,
-        apids={"node": apid, "app": mission.node.app_apid, "files": mission.node.file_apid},
+        apids={"time": clock.TIME_APID, "node": apid, "app": mission.node.app_apid, "files": mission.node.file_apid},
         frame_octets=mission.node.frame_octets,
     )
 
@@ -87,34 +127,66 @@ class Node:
         self.mission = mission
         self.dictionary = dictionary_of(mission)
         self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
-        self.given_up = ""  # the critical task whose loss ended this node, for those who started it
-        self.scheduler = Scheduler(platform, platform.cpu_ns, self._task_failed, on_given_up=self._task_given_up)
-        self.swarm = swarm or LocalSwarm()
         self._platform = platform
+        self.given_up = ""  # the critical task whose loss ended this node, for those who started it
+        self.scheduler = self._make_scheduler()
+        self.swarm = swarm or LocalSwarm()
         apid = mission.node.node_apid
-        storage = platform.storage
-
+        # A little over what the stores hold: their segments end before they are quite full, never after.
+        shares = storage.shares(mission.recorder.capacity_octets * 5 // 4)
+        self.storage = SharedStorage(platform.storage, shares, mission.storage)
+        self.vault = Vault(self.storage.user(storage.VAULT))
+        self.clock = clock.Clock(platform, self.vault)
         self.links: list[radio.RadioLink] = []
-        self.recorder = Recorder(mission.recorder, _recorder_journal(mission, platform))
+        self.recorder = Recorder(mission.recorder, self.storage.user(storage.RECORDER), self.vault)
+        self.storage.user(storage.RECORDER).on_pressure(self.recorder.give_up)
         downlinks: list[Downlink] = []
-        self.telemetry = Telemetry(platform.tai_ns, downlinks, self.recorder)
-        self.events = events.Events(apid, self.dictionary.events, self.telemetry, self.log)
-        self.verification = st01.Verification(apid, self.telemetry)
-        self.commands = commands.Commands(
-            self.dictionary.commands, self.verification, self.events, mission.node.command_queue
+        self.telemetry = Telemetry(self.clock.tai_ns, downlinks, self.recorder)
+        self.gate = EventGate(
+            self.dictionary.events, mission.events, self.vault, platform.now_ns, self._events_throttled
         )
-        generations = Generations(storage, "boot")
+        self.events = events.Events(apid, self.dictionary.events, self.telemetry, self.log, self.gate)
+        self.verification = st01.Verification(apid, self.telemetry)
+        self.command_log = CommandLog(self.vault, self.telemetry, self.verification, self._drained)
+        self.refusals = refusals.Refusals(apid, self.telemetry, mission.commands.refusals)
+        self.commands = commands.Commands(
+            self.dictionary.commands,
+            mission.commands,
+            self.scheduler,
+            self.vault,
+            self.command_log,
+            self.verification,
+            self.refusals,
+            self.events,
+            [mode.name for mode in mission.power.mode],
+            lambda: self.power.mode.name,
+        )
+        generations = Generations(self.storage.user(storage.BOOT), storage.BOOT)
         self.boot = status.BootRecord(generations, self._boot_kept_in_memory)
         sha256 = str(self.dictionary.document()["sha256"])
         self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8])
         if generations.damaged:
             self.events.emit("record_damaged", "boot", "the other generation stands")
+        for damage in self.vault.damage:
+            self.events.emit("record_damaged", "vault", damage)
+        if self.clock.damage:
+            self.events.emit("record_damaged", "time", self.clock.damage)
+        for dropped in self.gate.dropped:
+            self.events.emit("event_switch_dropped", dropped)
+        self.time = clock.TimeService(mission.time, self.clock, platform, self.vault, self.events)
 
         self.housekeeping = housekeeping.Housekeeping(
-            self.dictionary.structures, mission.housekeeping, self.telemetry, self.scheduler
+            apid,
+            self.dictionary.structures,
+            mission.housekeeping,
+            self.vault,
+            self.telemetry,
+            self.events,
+            platform.now_ns,
         )
-        self.parameters = parameters.Parameters(
-            apid, self.dictionary.settings, Generations(storage, "parameters"), self.telemetry, self.events
+        self.parameters = parameters.Parameters(apid, self.dictionary.settings, self.vault, self.telemetry, self.events)
+        self.uploads = uploads.Uploads(
+            mission.uploads, mission.node.file_apid, mission.outbox.entity, self.events, platform.now_ns
         )
         self.outbox = files.Outbox(
             mission.outbox,
@@ -129,7 +201,7 @@ class Node:
             registry.open_eps(drivers.eps, platform),
             registry.open_governor(drivers.governor, platform) if drivers.governor else None,
             self.parameters,
-            Generations(storage, "power"),
+            self.vault,
             self.events,
         )
         self.thermal = thermal.Thermal(
@@ -143,12 +215,29 @@ class Node:
         for section in mission.links:
             self.links.append(self._open_link(section))
         downlinks.extend(self.links)
+        self._hold_commands()
         self.app = self._open_app()
         with ExitStack() as undo:  # a boot that fails, or loses its power, leaves no process behind
             undo.callback(self.close)
             self._serve()
             self._spawn()
             undo.pop_all()
+
+    def _make_scheduler(self) -> Scheduler:
+        config, platform = self.mission.executive, self._platform
+        return Scheduler(
+            platform,
+            platform.cpu_ns,
+            self._task_failed,
+            step_cost_ns=platform.step_cost_ns,
+            on_given_up=self._task_given_up,
+            on_overrun=lambda task, took_ns: self.events.emit("task_overrun", task.name, took_ns / NS),
+            on_starved=lambda task, waited_ns: self.events.emit("task_starved", task.name, waited_ns / NS),
+            catch_up_max=config.catch_up_max,
+            restarts_max=config.restarts_max,
+            starve_s=config.starve_s,
+            critical_starve_s=config.critical_starve_s,
+        )
 
     def _open_link(self, section: LinkSection) -> radio.RadioLink:
         return radio.RadioLink(
@@ -157,23 +246,44 @@ class Node:
             FlightLink(link_config(self.mission, section)),
             playback=self.recorder,
             products=self.outbox,
-            on_command=self.commands.on_packet,
+            on_command=self._route,
             on_contact=self._switch_transmitter,
+            on_frame=self.time.on_frame,
+            idle_s=section.idle_s,
             events=self.events,
             now_ns=self._platform.now_ns,
         )
+
+    def _hold_commands(self) -> None:
+        """The services that keep commands for later."""
+        mission, apid = self.mission, self.mission.node.node_apid
+        parts = (self.vault, self.commands, self.telemetry, self.events, self.scheduler)
+        self.schedule = Schedule(apid, mission.schedule, *parts, self.clock.tai_ns)
+        steps = encode_sequences(self.dictionary, mission.sequences)
+        self.sequences = Sequences(apid, mission.sequencing, steps, *parts)
+        self.actions = event_action.EventActions(apid, mission.event_action, self.dictionary.events, *parts)
+        for one in mission.sequences:
+            if one.on_event:
+                self.actions.bind(one.on_event, one.name, functools.partial(self.sequences.start, one.name))
+        self.events.listen(self.actions.on_event)
+        # The boot itself was told before there was anybody to listen.
+        self.actions.on_event(next(e for e in self.dictionary.events if (e.apid, e.name) == (apid, BOOT)))
 
     def _open_app(self) -> App | None:
         mission, platform = self.mission, self._platform
         if mission.app is None:
             return None
         apid = mission.node.app_apid
-        app_events = events.Events(apid, self.dictionary.events, self.telemetry, self.log)
+        app_events = events.Events(apid, self.dictionary.events, self.telemetry, self.log, self.gate)
+        app_events.serve(self.commands, _APP_PREFIX)
+        app_events.listen(self.actions.on_event)
         self.app_events = app_events
         imager = registry.open_imager(mission.drivers.imager, platform) if mission.drivers.imager else None
         context = AppContext(
             platform=platform,
             scheduler=self.scheduler,
+            vault=self.vault,
+            tai_ns=self.clock.tai_ns,
             config=mission.payload,
             events=app_events,
             commands=self.commands,
@@ -193,25 +303,55 @@ class Node:
         test.serve(apid, self.commands, self.telemetry)
         self.power.serve(self.commands, self.housekeeping)
         self.thermal.serve(self.housekeeping)
-        one, hk, table = self.parameters, self.housekeeping, self.commands
-        table.handle("report_parameter", one.check_report, one.report)
-        table.handle("set_parameter", one.check_set, one.set)
-        table.handle("set_hk_period", hk.check_structure, hk.set_period)
-        table.handle("report_hk", hk.check_structure, hk.report)
+        retrieval_commands.RetrievalCommands(apid, self.mission.recorder, self.recorder, self.telemetry).serve(
+            self.commands, self.housekeeping
+        )
+        self.parameters.serve(self.commands, self.housekeeping, self.uploads.octets)
+        hk, table = self.housekeeping, self.commands
+        hk.serve(table)
+        self.events.serve(table)
+        table.handle("set_time_report_rate", None, self.time.set_rate)
+        table.handle("adjust_time", self.time.check_adjust, self.time.adjust)
+        table.handle("set_drift_correction", self.time.check_drift, self.time.set_drift)
+        for holder in (self.schedule, self.sequences, self.actions):
+            holder.serve(table)
+        hk.provide("schedule", lambda: (*self.schedule.sample(), *self.sequences.sample(), *self.actions.sample()))
+        hk.provide("time", self.time.sample)
+        tasks = executive.Executive(apid, self.scheduler, self.telemetry)
+        table.handle("report_tasks", None, tasks.report)
+        hk.provide("executive", tasks.sample)
         hk.provide("link", self._sample_link)
+        hk.provide("commands", self.commands.sample)
+        hk.provide("storage", storage.StorageStatus(self.storage, self.vault).sample)
         hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts).sample)
 
     def _spawn(self) -> None:
         spawn = self.scheduler.spawn
         spawn("power", self.power.run, deadline_s=0.2, critical=True)
         spawn("thermal", self.thermal.run, deadline_s=0.5, critical=True)
-        spawn("commands", self.commands.run, deadline_s=0.1, critical=True)
-        spawn("recorder", self.recorder.run, deadline_s=2.0)
+        # Before the radio: what a command reports shares a frame with what is reported of it.
+        spawn("commands", self.commands.run, deadline_s=0.04, critical=True)
+        spawn("commands.urgent", self.commands.run_urgent, deadline_s=0.02, critical=True)
+        spawn("commands.close", self.command_log.run, deadline_s=1.0)
+        spawn("commands.refusals", self.refusals.run, deadline_s=1.0)
+        spawn("events", self.gate.run, deadline_s=1.0)
+        spawn("housekeeping", self.housekeeping.run, deadline_s=0.5)
+        spawn("recorder", lambda task: self.recorder.run(task, self.events), deadline_s=2.0)
+        spawn("uploads", self.uploads.run, deadline_s=5.0)
+        spawn("schedule", self.schedule.run, deadline_s=0.05)
+        spawn("event_action", self.actions.run, deadline_s=0.1)
         for link in self.links:
             spawn(f"radio.{link.name}", link.run, deadline_s=0.05, critical=True)
         if self.app is not None:
             self.app.start()
         self.commands.assert_complete()
+        self.housekeeping.assert_complete()
+        self.command_log.recover()
+
+    def _route(self, raw: bytes) -> None:
+        """A packet from the uplink: a part of a file, or a telecommand."""
+        if not self.uploads.on_packet(raw):
+            self.commands.on_packet(raw)
 
     def state(self) -> NodeState | None:
         """What admission decisions look at; None until power and temperature have been read once."""
@@ -253,6 +393,9 @@ class Node:
             self.given_up = task.name
             self.boot.end(f"failure of task {task.name}", self._platform.stop)
 
+    def _events_throttled(self, event: EventDefinition, count: int) -> None:
+        self.events.emit(THROTTLED, event.apid, event.number, event.name, count)
+
     def _boot_kept_in_memory(self, fault: str) -> None:
         self.events.emit("record_damaged", "boot", f"kept in memory: {fault}")
 
@@ -260,10 +403,23 @@ class Node:
         """On while any link is in contact."""
         self.power.switch_transmitter(any(link.in_contact for link in self.links))
 
-    def _counts(self) -> tuple[int, int, int, int]:
+    def _drained(self) -> bool:
+        """Whether everything handed to the links has left, and what was recorded stands on storage."""
+        backlog = any(link.link.backlog_octets(link.link.config.vc_realtime) for link in self.links)
+        return not backlog and not self.recorder.in_memory
+
+    def _counts(self) -> tuple[int, ...]:
         done = self.verification.counts
         failed = done["acceptance_failure"] + done["start_failure"] + done["completion_failure"]
-        return done["acceptance_success"], done["completion_success"], failed, self.telemetry.sent
+        return (
+            done["acceptance_success"],
+            done["completion_success"],
+            failed,
+            self.telemetry.sent,
+            *self.event_counts().values(),
+            self.gate.held_back,
+            self.gate.disabled,
+        )
 
     def _sample_link(self) -> tuple[int, ...]:
         counters = [link.link.counters for link in self.links]
@@ -273,12 +429,12 @@ class Node:
             sum(c.tc_frames for c in counters),
             sum(c.tc_packets for c in counters),
             sum(sum(c.uplink_rejected.values()) for c in counters),
-            len(self.recorder),
-            self.recorder.octets,
-            self.recorder.overwritten,
-            self.recorder.storage_faults,
             self.outbox.backlog_octets,
             self.outbox.sent,
+            self.uploads.received,
+            self.uploads.failed,
+            self.uploads.refused,
+            sum(link.dropped for link in self.links),
         )
         contact = any(link.in_contact for link in self.links)
         return (int(contact), *(value & 0xFFFFFFFF for value in values))
@@ -292,7 +448,7 @@ class _Reports:
         self._reports = {r.name: (r, r.layout) for r in dictionary.reports if r.apid == apid}
         self._telemetry = telemetry
 
-    def send(self, name: str, *values: float | str) -> None:
+    def send(self, name: str, *values: Value) -> None:
         report, layout = self._reports[name]
         self._telemetry.send(self._apid, report.service, report.subtype, layout.encode(values))
 
@@ -322,11 +478,3 @@ def assert_one_tree() -> None:
     if len(set(parents.values())) > 1:
         where = ", ".join(f"{name} in {parent}" for name, parent in parents.items())
         raise SetupError(f"packages of different projects are mixed: {where}; install orbitnode in a venv of its own")
-
-
-def _recorder_journal(mission: Mission, platform: Platform) -> Journal:
-    """A circular journal half as large again as the recorder, so that it never loses what memory still holds: the
-    shortest packet has 21 octets, a record 8 more, and the end of a segment stays free where a packet does not fit."""
-    segment_octets = 65536
-    segments = mission.recorder.capacity_octets * 3 // 2 // segment_octets + 2
-    return Journal(platform.storage, "recorder", segment_octets=segment_octets, segments_max=segments, circular=True)

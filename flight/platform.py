@@ -7,6 +7,7 @@ from random import Random
 from typing import Protocol, TypeVar
 
 from flight.core.future import Future
+from flight.core.storage import StorageCounters
 from hal.base import Host
 
 T = TypeVar("T")
@@ -18,16 +19,29 @@ class Storage(Protocol):
 
     Names are `[a-z0-9_.-]+`, one flat namespace. Reads see every earlier write of this process; after a
     power cut only what a completed `sync` covered is sure, and an unsynced append may be torn.
-    Faults (full, read-only, unreadable) raise StorageError.
+    Faults (read-only, unreadable, failed) raise StorageError, a full medium StorageFull; an append or replacement
+    that raises has changed nothing, and goes on working once the reason is gone. Only a failed commit is final.
     """
+
+    @property
+    def counters(self) -> StorageCounters: ...
+
+    def free_octets(self) -> int:
+        """Octets the medium still takes, what the next commit frees included. May cost a system call: not for
+        every append."""
 
     def names(self) -> list[str]:
         """Every stored name, sorted."""
 
-    def read(self, name: str) -> bytes | None:
-        """The whole content, None where there is no such name."""
+    def size(self, name: str) -> int | None:
+        """Octets stored under `name`, None where there is no such name."""
 
-    def append(self, name: str, octets: bytes) -> None: ...
+    def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        """The content from octet `at` on, at most `octets` of it (None: to the end), b"" past the end; None where
+        there is no such name."""
+
+    def append(self, name: str, octets: bytes) -> None:
+        """Add to the end of `name`, all of it or nothing; makes the name where it is unknown."""
 
     def replace(self, name: str, octets: bytes) -> None:
         """Set the whole content; after a power cut it is the old or the new one, never a mixture."""
@@ -68,7 +82,11 @@ class Platform(Host, Protocol):
         """Nanoseconds of International Atomic Time since 1958-01-01, the packet time scale."""
 
     def cpu_ns(self) -> int:
-        """A clock for measuring how long a task ran; in virtual time it moves with `now_ns` alone."""
+        """A clock for measuring how long a task ran, which goes as `now_ns` does."""
+
+    def step_cost_ns(self, task: str) -> int:
+        """What one step of the task costs the processor beside what `cpu_ns` sees: nothing in real time. In virtual
+        time, where computing takes none, what the run's CPU profile says."""
 
     def complete(self, work: External[T], duration_s: float) -> Future[T]:
         """A future for the reply of `work`.

@@ -43,7 +43,7 @@ CANCELLED_KEPT = 256
 
 @dataclass(slots=True)
 class LoopCounters:
-    """What the loop did. `expiries` are timer expiries read, `late_max_ns` the latest call after its time."""
+    """What the loop did. `expiries` are those of the timer, `late_max_ns` the latest call after its time."""
 
     rounds: int = 0
     calls: int = 0
@@ -76,6 +76,9 @@ class LinuxPlatform:
     def __init__(self, storage_dir: str | Path, name: str, seed: int | None = None) -> None:
         self.name = name
         self.counters = LoopCounters()
+        self.now_ns = time.monotonic_ns
+        # Wall time, not processor time: a task that blocks keeps the others waiting just as one that computes.
+        self.cpu_ns = time.monotonic_ns
         self._random = Random(seed)
         self._heap: list[tuple[int, int, _Call]] = []
         self._order = 0
@@ -89,7 +92,9 @@ class LinuxPlatform:
         self._timer = TimerFd()
         self._epoll = select.epoll()
         try:
-            self.watch(self._timer.fileno, self._on_timer)
+            # Told once an expiry, so that a wake-up costs no system call for making the timer unready again.
+            self._epoll.register(self._timer.fileno, select.EPOLLIN | select.EPOLLET)
+            self._watched[self._timer.fileno] = self._on_timer
             self._storage = LinuxStorage(storage_dir, self)
         except OrbitnodeError:
             self._epoll.close()
@@ -98,15 +103,11 @@ class LinuxPlatform:
 
     # time
 
-    def now_ns(self) -> int:
-        return time.monotonic_ns()
-
     def tai_ns(self) -> int:
         return time.time_ns() + TAI_OFFSET_NS
 
-    def cpu_ns(self) -> int:
-        """Wall time, not processor time: a task that blocks keeps the others waiting just as one that computes."""
-        return time.perf_counter_ns()
+    def step_cost_ns(self, task: str) -> int:
+        return 0
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> _Call:
         entry = _Call(call, self._on_cancel)
@@ -256,9 +257,9 @@ class LinuxPlatform:
                 call()
 
     def _on_timer(self) -> None:
-        # The count must be read or the descriptor stays ready; the timer is one-shot, so that it is 1.
+        # The timer is one-shot: an event is one expiry, and there is no count to be read that could say more.
         # Ticks that were missed are counted by the scheduler, from absolute indices.
-        self.counters.expiries += self._timer.read()
+        self.counters.expiries += 1
         self._armed_ns = None
 
     def _take_signals(self) -> Callable[[], None]:

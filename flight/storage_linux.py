@@ -6,9 +6,17 @@ renames and deletions in the order they were asked for, fsync of the folder. So 
 before data that was written ahead of it.
 
 States of a commit: none wanted -> wanted (`sync` was called; starts in the loop's next round, so that all syncs
-of this round share it) -> running in the helper thread (further syncs wait for the next) -> done, or failed. A
-failed commit is final: the kernel may have dropped the pages it could not write (fsync(2)), so every later
-write and sync fails with the same reason until the node starts again on what is really there.
+of this round share it) -> running in the helper thread (further syncs wait for the next) -> done, or failed.
+
+An append or replacement that finds the disk full is taken back whole, and works again once there is room: a file
+system sets the room for a write aside when write(2) accepts it. A failed commit is final, also one for want of
+room (thin volumes, network and quota file systems notice it that late): after any failed write-back the kernel
+marks the pages clean or drops them and tells it once (fsync(2), errors), so a second fdatasync would report
+success for octets that are nowhere. Every later write and sync fails with the same reason until the node starts
+again on what is really there.
+
+A disk that hangs holds the helper thread, not the loop: reads, names and changes go on in memory, changes up to
+CHANGES_MAX. The kernel itself makes a writer wait once its unwritten pages pass vm.dirty_ratio.
 """
 
 from __future__ import annotations
@@ -25,24 +33,23 @@ from queue import SimpleQueue
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
+from flight.core.storage import (
+    INPUT_OUTPUT_ERROR,
+    NO_SPACE,
+    READ_ONLY,
+    StorageCounters,
+    StorageFull,
+    checked_name,
+    flash_octets,
+    is_name,
+)
 from hal.base import Host
 
-NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 LOCK_NAME = "LOCK"  # upper case and "~": outside the names that may be stored
 TEMPORARY = re.compile(r"~[0-9]+")
 CHANGES_MAX = 256  # each holds a descriptor, of which a process has 1,024 by default
 OPEN_FILES_MAX = 64
-
-
-@dataclass(slots=True)
-class StorageCounters:
-    """Syncs asked for, commits made for them (fewer: shared), what they wrote, the slowest, and failures."""
-
-    syncs: int = 0
-    commits: int = 0
-    octets: int = 0
-    commit_max_ns: int = 0
-    failures: int = 0
+READ_OCTETS = 1 << 20  # of one system call
 
 
 class _File:
@@ -63,6 +70,8 @@ class _Commit:
     folder: bool  # names were added, renamed or deleted
     retired: tuple[int, ...]  # descriptors to close afterwards
     waiting: tuple[Future[None], ...]
+    flash_octets: int
+    leaving_octets: int  # held by the file system until this is done
 
 
 class LinuxStorage:
@@ -79,10 +88,11 @@ class LinuxStorage:
         self._files: dict[str, _File] = {}
         self._opened: dict[int, _File] = {}  # files of `_files` by descriptor, the least lately opened first
         self._temporary = 0
-        self._dirty: dict[int, None] = {}
+        self._dirty: dict[int, int] = {}  # descriptor: the first octet that no commit has covered
         self._changes: list[tuple[str, str | None]] = []
         self._folder_changed = False
         self._retired: list[int] = []
+        self._leaving_octets = 0
         self._waiting: list[Future[None]] = []
         self._running: _Commit | None = None
         self._wanted = False
@@ -115,8 +125,8 @@ class LinuxStorage:
             with os.scandir(self.directory) as entries:
                 for entry in entries:
                     if TEMPORARY.fullmatch(entry.name):
-                        os.unlink(entry.path)  # a replace that was never committed
-                    elif NAME.fullmatch(entry.name):
+                        _remove(entry.path)  # a replace that was never committed
+                    elif is_name(entry.name):
                         if not entry.is_file(follow_symlinks=False):
                             raise StorageError(f"storage folder {self.directory}: {entry.name} is no file, remove it")
                         self._files[entry.name] = _File(entry.path, None, entry.stat().st_size)
@@ -132,6 +142,8 @@ class LinuxStorage:
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
+            if error.errno == errno.EROFS:
+                return os.dup(self._folder)  # nothing to hold: nobody can write here, what there is can be read
             raise StorageError(f"storage folder {self.directory}: {_reason(error)}") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,58 +164,69 @@ class LinuxStorage:
     def names(self) -> list[str]:
         return sorted(self._files)
 
-    def read(self, name: str) -> bytes | None:
-        file = self._files.get(_checked(name))
+    def size(self, name: str) -> int | None:
+        file = self._files.get(checked_name(name))
+        return None if file is None else file.octets
+
+    def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        assert at >= 0 and (octets is None or octets >= 0), (at, octets)
+        file = self._files.get(checked_name(name))
         if file is None:
             return None
-        parts: list[bytes] = []
+        end = file.octets if octets is None else min(at + octets, file.octets)
         try:
-            fileno, at = self._descriptor(file), 0
-            while part := os.pread(fileno, 1 << 20, at):
-                parts.append(part)
-                at += len(part)
+            if file.fileno is None and self._is_read_only():
+                fileno = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)  # one to write with cannot be had
+                try:
+                    return _read_part(fileno, at, end)
+                finally:
+                    os.close(fileno)
+            return _read_part(self._descriptor(file), at, end)
         except OSError as error:
             raise StorageError(f"cannot read {self._path(name)}: {_reason(error)}") from None
-        return b"".join(parts)
 
     def append(self, name: str, octets: bytes) -> None:
-        """Add to the end of `name`, all of it or nothing; makes the name where it is unknown."""
-        self._refuse_if_failed(name)
+        known = file = self._files.get(name)
+        if file is None or file.fileno is None or self._failed is not None:
+            file = self._open_to_append(name)
+        fileno, before = file.fileno, file.octets
+        assert fileno is not None
         try:
-            file = self._files.get(_checked(name)) or self._create(name)
-            fileno = self._descriptor(file)
-            _write_all(fileno, octets, file.octets)
+            written = os.pwrite(fileno, octets, before)
+            if written != len(octets):
+                self._write_rest(file, octets, written)
         except OSError as error:
-            raise StorageError(f"cannot append to {self._path(name)}: {_reason(error)}") from None
-        file.octets += len(octets)
-        self._dirty[fileno] = None
+            if known is None:
+                self._forget(name, file)
+            raise self._refusal("append to", name, error) from None
+        file.octets = before + len(octets)
+        if fileno not in self._dirty:
+            self._dirty[fileno] = before
         self.counters.octets += len(octets)
 
     def replace(self, name: str, octets: bytes) -> None:
         self._refuse_if_failed(name)
         try:
-            file = self._open_temporary(_checked(name))
+            file = self._open_temporary(checked_name(name))
             assert file.fileno is not None
             try:
-                _write_all(file.fileno, octets, 0)
+                self._write_rest(file, octets, 0)
             except OSError:
                 os.close(file.fileno)
                 os.unlink(file.path)
                 raise
         except OSError as error:
-            raise StorageError(f"cannot replace {self._path(name)}: {_reason(error)}") from None
+            raise self._refusal("replace", name, error) from None
         file.octets = len(octets)
         self._enter_temporary(name, file)
         self.counters.octets += len(octets)
 
     def delete(self, name: str) -> None:
-        file = self._files.get(_checked(name))
+        file = self._files.get(checked_name(name))
         if file is None:
             return
         self._refuse_if_failed(name)
-        del self._files[name]
-        self._retire(file)
-        self._change(self._path(name), None)
+        self._forget(name, file)
 
     def sync(self) -> Future[None]:
         """A future that fails with StorageError where the commit did."""
@@ -218,6 +241,15 @@ class LinuxStorage:
             self._want_commit()
         return future
 
+    def free_octets(self) -> int:
+        """By statvfs(3), for users other than root. Raises StorageError."""
+        try:
+            found = os.fstatvfs(self._folder)
+        except OSError as error:
+            raise StorageError(f"storage folder {self.directory}: {_reason(error)}") from None
+        running = self._running.leaving_octets if self._running is not None else 0
+        return found.f_bavail * found.f_frsize + self._leaving_octets + running
+
     def close(self) -> None:
         """Commit what is left, give back the folder. Raises StorageError where that fails. Loop's thread only."""
         if self._closed:
@@ -227,12 +259,14 @@ class LinuxStorage:
             self._finish(*self._done.get())
         last = self._take_commit()
         if self._failed is not None:  # what was asked for after the failure must not overwrite what is sound
-            last = _Commit((), (), False, last.retired, last.waiting)
+            last = _Commit((), (), False, last.retired, last.waiting, 0, 0)
         self._work.put(last)
         self._finish(*self._done.get())
         self._work.put(None)
         self._helper.join()
         self._host.unwatch(self._wake)
+        for file in self._opened.values():
+            file.fileno = None  # so that use after this is noticed
         for fileno in (*self._opened, self._wake, self._folder, self._lock):
             os.close(fileno)
         if self._failed is not None:
@@ -244,22 +278,55 @@ class LinuxStorage:
     def _uncommitted(self) -> bool:
         return bool(self._dirty or self._changes or self._folder_changed)
 
+    def _is_read_only(self) -> bool:
+        return bool(os.fstatvfs(self._folder).f_flag & os.ST_RDONLY)
+
     def _path(self, name: str) -> str:
         return os.path.join(self.directory, name)
 
     def _refuse_if_failed(self, name: str) -> None:
         assert not self._closed, "storage used after close"
         if self._failed is not None:
+            self.counters.refused += 1
             raise StorageError(self._failed)
         if len(self._changes) >= CHANGES_MAX:
             # Only a caller that never syncs, or a disk that hangs, comes here.
             self._want_commit()
+            self.counters.refused += 1
             raise StorageError(f"cannot change {self._path(name)}: {CHANGES_MAX} changes wait for the disk")
+
+    def _refusal(self, act: str, name: str, error: OSError) -> StorageError:
+        """What to raise for a write that changed nothing."""
+        self.counters.refused += 1
+        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        return kind(f"cannot {act} {self._path(name)}: {_reason(error)}")
+
+    def _open_to_append(self, name: str) -> _File:
+        """The file of `name` with an open descriptor, made where there is none."""
+        self._refuse_if_failed(name)
+        try:
+            file = self._files.get(checked_name(name)) or self._create(name)
+            self._descriptor(file)
+        except OSError as error:
+            raise self._refusal("append to", name, error) from None
+        return file
+
+    def _write_rest(self, file: _File, octets: bytes, written: int) -> None:
+        """Write what is left of `octets` after the first `written`; where that fails, take all of it back."""
+        assert file.fileno is not None
+        view = memoryview(octets)
+        try:
+            while written < len(octets):
+                written += os.pwrite(file.fileno, view[written:], file.octets + written)
+        except OSError:
+            if written:
+                os.ftruncate(file.fileno, file.octets)
+            raise
 
     def _descriptor(self, file: _File) -> int:
         """The open descriptor of `file`; the least lately opened clean one is closed where there are too many."""
         if file.fileno is None:
-            file.fileno = os.open(file.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            file.fileno = os.open(file.path, os.O_RDWR | os.O_CLOEXEC)
             self._enter_open(file, file.fileno)
         return file.fileno
 
@@ -281,7 +348,7 @@ class LinuxStorage:
             file = self._open_temporary(name)
             self._enter_temporary(name, file)
             return file
-        fileno = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fileno = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         self._folder_changed = True
         file = self._files[name] = _File(path, fileno, 0)
         self._enter_open(file, fileno)
@@ -290,7 +357,7 @@ class LinuxStorage:
     def _open_temporary(self, name: str) -> _File:
         self._temporary += 1
         path = self._path(f"~{self._temporary}")
-        return _File(path, os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), 0)
+        return _File(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), 0)
 
     def _enter_temporary(self, name: str, file: _File) -> None:
         """Make `file` the content of `name`, at once for readers and in the next commit for the disk."""
@@ -299,12 +366,18 @@ class LinuxStorage:
         if earlier is not None:
             self._retire(earlier)
         self._files[name] = file
-        self._dirty[file.fileno] = None
+        self._dirty[file.fileno] = 0
         self._enter_open(file, file.fileno)
         self._change(file.path, self._path(name))
 
+    def _forget(self, name: str, file: _File) -> None:
+        del self._files[name]
+        self._retire(file)
+        self._change(self._path(name), None)
+
     def _retire(self, file: _File) -> None:
         """Close the descriptor of a content that nobody can reach any more, once no commit uses it."""
+        self._leaving_octets += file.octets
         if file.fileno is not None:
             self._dirty.pop(file.fileno, None)
             del self._opened[file.fileno]
@@ -337,13 +410,15 @@ class LinuxStorage:
             self._work.put(self._running)
 
     def _take_commit(self) -> _Commit:
+        folder = self._folder_changed or bool(self._changes)
+        extents = ((start, self._opened[fileno].octets) for fileno, start in self._dirty.items())
         made = _Commit(
-            tuple(self._dirty), tuple(self._changes), self._folder_changed or bool(self._changes),
-            tuple(self._retired), tuple(self._waiting),
+            tuple(self._dirty), tuple(self._changes), folder, tuple(self._retired), tuple(self._waiting),
+            flash_octets(extents, len(self._changes), folder), self._leaving_octets,
         )  # fmt: skip
         # From here on a file whose rename is on its way is reachable under both names; the open descriptor is used.
         self._dirty, self._changes, self._retired, self._waiting = {}, [], [], []
-        self._folder_changed = False
+        self._folder_changed, self._leaving_octets = False, 0
         return made
 
     def _on_wake(self) -> None:
@@ -356,8 +431,7 @@ class LinuxStorage:
 
     def _finish(self, commit: _Commit, error: StorageError | None, duration_ns: int) -> None:
         self._running = None
-        self.counters.commits += 1
-        self.counters.commit_max_ns = max(self.counters.commit_max_ns, duration_ns)
+        self.counters.enter_commit(commit.flash_octets, duration_ns)
         renamed = {path: new_path for path, new_path in commit.changes if new_path is not None}
         if error is None:
             for file in self._files.values():
@@ -408,6 +482,23 @@ def _apply_change(path: str, new_path: str | None) -> None:
         pass  # the name was made and deleted between two commits
 
 
+def _read_part(fileno: int, at: int, end: int) -> bytes:
+    parts: list[bytes] = []
+    while at < end and (part := os.pread(fileno, min(end - at, READ_OCTETS), at)):
+        parts.append(part)
+        at += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _remove(path: str) -> None:
+    """Delete a temporary file; on a read-only file system it stays."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+
+
 def _sync_folder(path: str) -> None:
     fileno = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -416,34 +507,17 @@ def _sync_folder(path: str) -> None:
         os.close(fileno)
 
 
-def _write_all(fileno: int, octets: bytes, before: int) -> None:
-    """Write all of `octets` after the `before` octets there are; a partial write is taken back."""
-    view = memoryview(octets)
-    try:
-        while view:
-            view = view[os.write(fileno, view) :]
-    except OSError:
-        os.ftruncate(fileno, before)
-        raise
-
-
-def _checked(name: str) -> str:
-    if not NAME.fullmatch(name) or name in (".", ".."):
-        raise StorageError(f"storage name {name!r}, must be 1 to 100 of a-z 0-9 _ . -")
-    return name
-
-
 def _reason(error: OSError) -> str:
     return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
 
 
 _REASONS: dict[int, str] = {
-    errno.ENOSPC: "no space left on the disk",
+    errno.ENOSPC: NO_SPACE,
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than is allowed",
-    errno.EROFS: "the file system is read-only",
+    errno.EROFS: READ_ONLY,
     errno.EACCES: "no permission to write",
     errno.EPERM: "no permission to write",
     errno.ENOTDIR: "is not a folder",
-    errno.EIO: "the disk reports an input/output error",
+    errno.EIO: INPUT_OUTPUT_ERROR,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 
 _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
@@ -25,7 +24,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerFd:
-    """One timer. `set` arms it for an absolute time, `read` takes its expiry count."""
+    """One timer. `set` arms it for an absolute time, at which its descriptor becomes readable until the next `set`."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -42,13 +41,6 @@ class TimerFd:
         self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = seconds, rest
         if self._libc.timerfd_settime(self.fileno, _TFD_TIMER_ABSTIME, self._pointer, None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
-
-    def read(self) -> int:
-        """Expiries since the last read or `set`; 0 where there was none."""
-        try:
-            return int.from_bytes(os.read(self.fileno, 8), sys.byteorder)
-        except BlockingIOError:
-            return 0
 
     def close(self) -> None:
         os.close(self.fileno)

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from flight.core.errors import OrbitnodeError
 from flight.dictionary import Dictionary
-from flight.fields import Value
+from flight.fields import Field, Plain
 from ground.decoder import EVENT, HOUSEKEEPING, PDU, DecodedPacket
 from ground.limits import Alarm
 from ground.operator import CommandRecord
@@ -64,8 +64,8 @@ class Sample:
 
     parameter: str
     time_ns: int
-    raw: Value
-    value: Value
+    raw: Plain
+    value: Plain
     unit: str
 
 
@@ -86,7 +86,7 @@ class CommandRow:
     number: int
     sent_ns: int
     name: str
-    arguments: Mapping[str, Value]
+    arguments: Mapping[str, Plain]
     outcome: str
     reason: str
     code: int | None
@@ -224,6 +224,7 @@ class Archive:
         )  # fmt: skip
         time_ns = received_ns if packet.time_ns is None else packet.time_ns
         if packet.kind == HOUSEKEEPING:
+            self._enter({f"{packet.name}.{name}": one for name, one in packet.fields.items()})
             self.add_samples({f"{packet.name}.{name}": value for name, value in packet.raw.items()}, time_ns)
         elif packet.kind == EVENT:
             row = (time_ns, received_ns, packet.apid, packet.name, packet.severity, packet.text)
@@ -231,7 +232,13 @@ class Archive:
                 "INSERT INTO events (time_ns, received_ns, apid, name, severity, text) VALUES (?, ?, ?, ?, ?, ?)", [row]
             )
 
-    def add_samples(self, values: Mapping[str, Value], time_ns: int) -> None:
+    def _enter(self, fields: Mapping[str, Field]) -> None:
+        """Parameters that the dictionary does not list: of structures defined from ground, and of rows."""
+        rows = [(name, f.unit, json.dumps(f.labels)) for name, f in fields.items() if name not in self._parameter_ids]
+        if rows:
+            self._write("INSERT OR IGNORE INTO parameters (name, unit, labels) VALUES (?, ?, ?)", rows)
+
+    def add_samples(self, values: Mapping[str, Plain], time_ns: int) -> None:
         """Raw values by parameter name; a name that the dictionary does not have is entered without unit."""
         rows = []
         for name, value in values.items():
@@ -294,7 +301,7 @@ class Archive:
         rows = self._query("SELECT value FROM meta WHERE key = 'dictionary'")
         return Dictionary.from_document(json.loads(rows[0][0])) if rows else None
 
-    def series(self, parameter: str, start_ns: int = 0, end_ns: int = 2**63 - 1) -> list[tuple[int, Value]]:
+    def series(self, parameter: str, start_ns: int = 0, end_ns: int = 2**63 - 1) -> list[tuple[int, Plain]]:
         """(TAI, raw value) of one parameter in order of packet time."""
         return self._query(
             "SELECT time_ns, value FROM samples WHERE parameter = (SELECT id FROM parameters WHERE name = ?) "
@@ -371,7 +378,7 @@ class Archive:
         )
 
 
-def _storable(value: Value) -> Value:
+def _storable(value: Plain) -> Plain:
     """SQLite integers are signed 64-bit, and it turns NaN into NULL: both are kept in another form."""
     if isinstance(value, int) and value >= 2**63:
         return float(value)
@@ -380,6 +387,6 @@ def _storable(value: Value) -> Value:
     return value
 
 
-def _labelled(value: Value, labels: str) -> Value:
+def _labelled(value: Plain, labels: str) -> Plain:
     known = json.loads(labels)
     return str(known[value]) if isinstance(value, int) and 0 <= value < len(known) else value

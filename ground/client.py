@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,15 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=API_PORT, metavar="N", help=f"API port of the ground process (default {API_PORT})"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+
+
+def pace(every_s: float) -> Iterator[None]:
+    """Now, and then again and again: `every_s` after the time before, or at once where that has passed."""
+    next_s = time.monotonic()
+    while True:
+        yield
+        next_s = max(next_s + every_s, time.monotonic())
+        time.sleep(max(0.0, next_s - time.monotonic()))
 
 
 class GroundClient:

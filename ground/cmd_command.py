@@ -39,31 +39,37 @@ def execute(args: argparse.Namespace) -> int:
         args.parser.error("which command? `orbitnode cmd --list` shows them")
     if args.timeout is not None and not 0 < args.timeout <= 86400:
         args.parser.error(f"--timeout {args.timeout:g}, should be in 0 .. 86400")
-    console = Console(highlight=False)
-    request: dict[str, Any] = {"do": "command", "name": args.name, "texts": args.arguments, "raw": args.raw}
+    request: dict[str, Any] = {"name": args.name, "texts": args.arguments, "raw": args.raw}
     if args.bypass:
         request["bypass"] = True
     if args.timeout is not None:
         request["timeout_s"] = args.timeout
+    with GroundClient(args.port) as client:
+        return 0 if command(client, request, args.json) else 1
+
+
+def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> bool:
+    """Send a command and show its stages as they come, what the node reports in answer, and the outcome; True where
+    it completed."""
+    console = Console(highlight=False)
     last: dict[str, Any] = {}
     reports: dict[str, list[dict[str, Any]]] = {}
-    with GroundClient(args.port) as client:
-        for last in client.lines(**request):
-            if args.json:
-                print(json.dumps(last), flush=True)
-            elif "stage" in last:
-                colour = _COLOURS.get(last["stage"], "cyan")
-                console.print(f"{last['ms']:9.1f} ms  [{colour}]{last['stage']}[/]")
-            elif "report" in last:
-                reports.setdefault(last["report"], []).append(last["values"])
-    if not args.json:
+    for last in client.lines(do="command", **request):
+        if as_json:
+            print(json.dumps(last), flush=True)
+        elif "stage" in last:
+            colour = _COLOURS.get(last["stage"], "cyan")
+            console.print(f"{last['ms']:9.1f} ms  [{colour}]{last['stage']}[/]")
+        elif "report" in last:
+            reports.setdefault(last["report"], []).append(last["values"])
+    if not as_json:
         for name, rows in reports.items():
             console.print(_report_table(name, rows))
         trip = "" if last["round_trip_ms"] is None else f" in {last['round_trip_ms']:.1f} ms"
         reason = f": {escape(last['reason'])}" if last["reason"] else ""
         colour = _COLOURS.get(last["outcome"], "red")
         console.print(f"[{colour}]{escape(last['name'])} {last['outcome']}{trip}[/]{reason}", soft_wrap=True)
-    return 0 if last["outcome"] == COMPLETED else 1
+    return bool(last["outcome"] == COMPLETED)
 
 
 def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:

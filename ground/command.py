@@ -50,6 +50,9 @@ def execute(args: argparse.Namespace) -> int:
             products=ProductStore(folder / "products", CfdpConfig(entity=mission.outbox.ground_entity)),
             command_timeout_s=config.command_timeout_s,
             silence_s=config.silence_s,
+            path_delay_ns=lambda _: round(config.path_delay_s * 1e9),
+            entity=mission.outbox.ground_entity,
+            node_entity=mission.outbox.entity,
         )
         asyncio.run(GroundServer(station, archive, config, link).run())
     print("ground: stopped, the archive is safe", file=sys.stderr)

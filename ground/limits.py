@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.dictionary import Dictionary
 from flight.fields import Field, Limits
 from ground.decoder import HOUSEKEEPING, DecodedPacket
 
@@ -41,13 +40,9 @@ def limit_state(value: float, limits: Limits | None) -> str:
 
 
 class LimitChecker:
-    """Keeps the state of every parameter that has limits. Bounded by the dictionary: one state a field."""
+    """Keeps the state of every parameter that has limits: one a field of what the decoder knows."""
 
-    def __init__(self, dictionary: Dictionary) -> None:
-        self._checked: dict[str, tuple[Field, ...]] = {
-            s.name: tuple(f for f in s.fields if f.limits is not None and f.type != "str")
-            for s in dictionary.structures
-        }
+    def __init__(self) -> None:
         self._states: dict[str, _State] = {}
 
     def state(self, parameter: str) -> str:
@@ -60,12 +55,14 @@ class LimitChecker:
         if packet.kind != HOUSEKEEPING or packet.time_ns is None:
             return []
         alarms = []
-        for one in self._checked.get(packet.name, ()):
-            parameter = f"{packet.name}.{one.name}"
+        for name, one in packet.fields.items():
+            if one.limits is None or not one.is_number:
+                continue
+            parameter = f"{packet.name}.{name}"
             known = self._states.get(parameter)
             if known is not None and packet.time_ns < known.time_ns:
                 continue
-            value = float(packet.raw[one.name])
+            value = float(packet.raw[name])
             state = limit_state(value, one.limits)
             previous = NORMAL if known is None else known.state
             self._states[parameter] = _State(state, packet.time_ns)

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flight.fields import Value
+from flight.fields import Plain
 
 COMPLETED, FAILED, REJECTED, LOST = "completed", "failed", "rejected", "lost"
 
 # The stages a command goes through, in their order. The last four end it.
 SENT, ACKNOWLEDGED, ACCEPTED, STARTED = "sent", "acknowledged", "accepted", "started"
 TIMED_OUT = "timed out"
+SCHEDULED = "scheduled"  # held on board for its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class CommandRecord:
 
     number: int
     name: str
-    arguments: Mapping[str, Value]
+    arguments: Mapping[str, Plain]
     apid: int
     seq: int
     stages: list[Stage] = field(default_factory=list)
@@ -69,16 +70,16 @@ class Operator(Protocol):
     def now_s(self) -> float:
         """Seconds on the operator's timeline."""
 
-    async def send(self, command: str, **arguments: Value) -> CommandRecord:
+    async def send(self, command: str, **arguments: object) -> CommandRecord:
         """Send and return when the final report came, or when it is rejected or lost.
 
         An argument that the dictionary does not admit raises OrbitnodeError before anything is sent.
         """
 
-    async def send_raw(self, command: str, **arguments: Value) -> CommandRecord:
+    async def send_raw(self, command: str, **arguments: object) -> CommandRecord:
         """As `send`, without the ground's range checks: to see the node refuse."""
 
-    async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Value] | None:
+    async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
         """The values of the next packet called `what` (structure, event or report); None where none came in time.
 
         Packets that came since the last command was given and were not returned yet count: the reports that a

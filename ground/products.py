@@ -17,7 +17,8 @@ from PIL import Image as Picture
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.cfdp import CfdpConfig, CfdpReceiver, FileAction, FileIncomplete
 from ground.archive import ProductRow
-from payloads.product import Product, ProductHeader, decode_product
+from payloads.product import Product, decode_product
+from payloads.product_header import ProductHeader
 
 # Clear, cloud, cloud shadow: told apart in print and by colour-blind readers, by lightness alone.
 MASK_COLOURS = ((93, 143, 99), (245, 247, 250), (58, 63, 92))

@@ -7,6 +7,11 @@ API, one JSON object a line on 127.0.0.1; `do` says what is asked, every answer 
     {"do": "commands"}                            -> the commands of the dictionary
     {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "bypass": false,
      "timeout_s": 30}                             -> a line a stage, then the outcome
+    {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
+     "group": 0, "sub_schedule": 0}               -> as for a command: how its insertion into the schedule fares
+    {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
+                                                  -> a line for what has arrived, then the outcome
+    {"do": "parameters"}                          -> the settings of the dictionary with their newest values
     {"do": "latest", "name": "power"}             -> newest values whose name begins so
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
     {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the connection ends
@@ -27,12 +32,13 @@ from typing import Any
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import utc_text
 from flight.dictionary import Dictionary
-from flight.fields import Value
+from flight.fields import Plain
 from ground.archive import Archive
 from ground.commanding import describe_field, find_command, parse_arguments
 from ground.config import GroundConfig, UdpLink
-from ground.decoder import EVENT, PARAMETER_REPORT, REPORT, VERIFICATION, DecodedPacket
-from ground.operator import CommandRecord
+from ground.decoder import EVENT, REPORT, VERIFICATION, DecodedPacket, parameter_rows
+from ground.operator import COMPLETED, FAILED, CommandRecord
+from ground.release_time import release_tai_ns
 from ground.station import Change, GroundStation, Packet
 from ground.times import tai_from_unix
 
@@ -41,7 +47,8 @@ BACKLOG_OCTETS_MAX = 1 << 20
 _TIMER_S = 0.05
 _COMMIT_S = 1.0
 _QUIET_STATUS_S = 10.0
-_NAMES = {"do", "name", "texts", "arguments", "raw", "bypass", "timeout_s", "limit", "severity", "what"}
+_NAMES = {"do", "name", "octets", "texts", "arguments", "raw", "bypass", "timeout_s", "limit", "severity", "what",
+          "at", "group", "sub_schedule"}  # fmt: skip
 # What a value of a strange kind may raise where our own checks have a hole: it must not cost the connection.
 _REQUEST_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -158,11 +165,12 @@ class GroundServer:
         counters, commands = station.session.counters, station.tracker.counters
         contact = "contact" if station.in_contact else "no contact"
         rejected = sum(counters.frames_rejected.values())
-        faults = station.station_counters.storage_faults
+        faults, twice = station.station_counters.storage_faults, station.station_counters.packets_duplicate
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
             f"missed {counters.frames_missed}, rejected {rejected} | packets {counters.packets:,} | "
             f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
+            + (f" | received twice {twice}" if twice else "")
             + (f" | storage faults {faults}" if faults else "")
         )
 
@@ -229,14 +237,18 @@ class GroundServer:
                 wanted = request.get("severity", "")
                 chosen = [row for row in rows if wanted in ("", row["severity"])]
                 _put(writer, {"done": True, "events": chosen[-request.get("limit", 50) :]})
-            case "command":
+            case "command" | "schedule":
                 await self._command(request, writer)
+            case "upload":
+                await self._upload(request, writer)
+            case "parameters":
+                _put(writer, {"done": True, "parameters": self._parameters()})
             case "follow":
                 await self._follow(request, reader, writer)
             case other:
                 raise OrbitnodeError(f"request {other!r} is not known")
 
-    def _latest(self, name: str) -> dict[str, dict[str, Value]]:
+    def _latest(self, name: str) -> dict[str, dict[str, Plain]]:
         """Newest values of the parameters called `name`, of the structure `name`, or of all."""
         now_ns = self.station.tai_ns(time.monotonic_ns())
         return {
@@ -246,11 +258,45 @@ class GroundServer:
             if not name or key == name or key.startswith(f"{name}.")
         }  # fmt: skip
 
+    def _parameters(self) -> list[dict[str, Any]]:
+        """The settings as the dictionary's document has them, and `latest`: the newest value, None before one came."""
+        latest = self._latest("parameter")
+        rows: list[dict[str, Any]] = self.station.dictionary.document()["settings"]
+        return [row | {"latest": latest.get(f"parameter.{row['name']}")} for row in rows]
+
+    async def _upload(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        """Send a file up; a line whenever more of it has arrived, then the outcome."""
+        try:
+            octets = bytes.fromhex(request.get("octets", ""))
+        except ValueError:
+            raise OrbitnodeError("request: octets are hexadecimal") from None
+        changed = asyncio.Event()
+
+        def on_change(change: Change, what: object) -> None:
+            if change is Change.UPLOAD:
+                changed.set()
+
+        self.station.listen(on_change)
+        try:
+            timeout_s = request.get("timeout_s", self._config.command_timeout_s)
+            upload, cltus = self.station.upload(request.get("name", ""), octets, time.monotonic_ns(), timeout_s)
+            self._send(cltus)
+            while upload.is_open:
+                changed.clear()
+                await changed.wait()
+                _put(writer, {"arrived": upload.acknowledged, "of": upload.pdus})
+                await writer.drain()
+        finally:
+            self.station.unlisten(on_change)
+        outcome = FAILED if upload.failure else COMPLETED
+        _put(writer, {"done": True, "name": upload.name, "outcome": outcome, "reason": upload.failure})
+
     async def _command(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         """Send a command; a line for each stage and each report of data as they come, then the outcome."""
         name = request.get("name", "")
         arguments = dict(request.get("arguments", {}))
-        arguments |= parse_arguments(find_command(self.station.dictionary, name), request.get("texts", []))
+        if "texts" in request:
+            arguments |= parse_arguments(find_command(self.station.dictionary, name), request["texts"])
         changed = asyncio.Event()
         record: CommandRecord | None = None
 
@@ -260,14 +306,12 @@ class GroundServer:
             elif change is Change.PACKET and isinstance(what, Packet) and what.decoded is not None:
                 packet = what.decoded
                 if record is not None and packet.kind == REPORT and packet.service != VERIFICATION and packet.values:
-                    _put(writer, {"report": packet.name, "values": _named(self.station.dictionary, packet)})
+                    for values in _rows(self.station.dictionary, packet):
+                        _put(writer, {"report": packet.name, "values": values})
 
         self.station.listen(on_change)
         try:
-            record, cltus = self.station.send(
-                name, arguments, time.monotonic_ns(), raw=request.get("raw", False),
-                bypass=request.get("bypass", False), timeout_s=request.get("timeout_s"),
-            )  # fmt: skip
+            record, about, cltus = self._give(name, arguments, request)
             self._send(cltus)
             shown = 0
             while True:
@@ -287,8 +331,28 @@ class GroundServer:
             writer,
             {"done": True, "number": record.number, "name": record.name, "arguments": dict(record.arguments),
              "outcome": record.outcome, "reason": record.reason, "code": record.code,
-             "round_trip_ms": None if trip_ns is None else round(trip_ns / 1e6, 3)},
+             "round_trip_ms": None if trip_ns is None else round(trip_ns / 1e6, 3)} | about,
         )  # fmt: skip
+
+    def _give(
+        self, name: str, arguments: dict[str, object], request: dict[str, Any]
+    ) -> tuple[CommandRecord, dict[str, Any], list[bytes]]:
+        """Send a command, or the insertion of one into the schedule: record, what more to say, CLTUs."""
+        station, now_ns = self.station, time.monotonic_ns()
+        if request["do"] == "schedule":
+            release_ns = release_tai_ns(request.get("at", ""), station.onboard_tai_ns(now_ns))
+            record, scheduled, cltus = station.schedule(
+                name, arguments, release_ns, now_ns,
+                group=request.get("group", 0), sub_schedule=request.get("sub_schedule", 0),
+            )  # fmt: skip
+            about = {"scheduled": scheduled.number, "apid": scheduled.apid, "seq": scheduled.seq,
+                     "release": utc_text(release_ns)}  # fmt: skip
+            return record, about, cltus
+        record, cltus = station.send(
+            name, arguments, now_ns, raw=request.get("raw", False),
+            bypass=request.get("bypass", False), timeout_s=request.get("timeout_s"),
+        )  # fmt: skip
+        return record, {}, cltus
 
     async def _follow(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -325,13 +389,13 @@ class GroundServer:
         return {"packet": packet.name, "kind": kind, "time": when, "values": values, "states": states}
 
 
-def _named(dictionary: Dictionary, packet: DecodedPacket) -> dict[str, Value]:
-    """The values of a report; a parameter that it gives by number is shown by name."""
-    values = {name: _jsonable(value) for name, value in packet.values.items()}
-    names = {setting.number: setting.name for setting in dictionary.settings}
-    if (packet.service, packet.subtype) == PARAMETER_REPORT and packet.raw.get("parameter") in names:
-        values["parameter"] = names[int(packet.raw["parameter"])]
-    return values
+def _rows(dictionary: Dictionary, packet: DecodedPacket) -> list[dict[str, Plain]]:
+    """The values of a report; of parameters one row each, by name."""
+    names: dict[int, Plain] = {setting.number: setting.name for setting in dictionary.settings}
+    rows = parameter_rows(packet)
+    if rows:
+        return [{"parameter": names.get(number, number), "value": _jsonable(value)} for number, value in rows]
+    return [{name: _jsonable(value) for name, value in packet.values.items()}]
 
 
 async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
@@ -352,8 +416,9 @@ def _request(line: bytes) -> dict[str, Any]:
     if not isinstance(made, dict) or not made.keys() <= _NAMES:
         raise OrbitnodeError(f"a request is a JSON object with some of {', '.join(sorted(_NAMES))}")
     kinds: dict[str, type | tuple[type, ...]] = {
-        "do": str, "name": str, "texts": list, "arguments": dict, "raw": bool, "bypass": bool,
+        "do": str, "name": str, "octets": str, "texts": list, "arguments": dict, "raw": bool, "bypass": bool,
         "timeout_s": (int, float), "limit": int, "severity": str, "what": str,
+        "at": str, "group": int, "sub_schedule": int,
     }  # fmt: skip
     for name, value in made.items():
         if not isinstance(value, kinds[name]):
@@ -369,7 +434,7 @@ def _event(time_ns: int, name: str, severity: str, text: str) -> dict[str, Any]:
     return {"time": utc_text(time_ns), "event": name, "severity": severity, "text": text}
 
 
-def _jsonable(value: Value) -> Value:
+def _jsonable(value: Plain) -> Plain:
     """JSON has no NaN and no infinity."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 

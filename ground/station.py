@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.dictionary import Dictionary
-from flight.fields import Field, Value
+from flight.fields import Field, Plain
 from ground.actions import (
     Acknowledged,
     Action,
@@ -29,11 +29,24 @@ from ground.actions import (
 )
 from ground.archive import Archive, EventRow, ProductRow
 from ground.commanding import CommandEncoder
-from ground.decoder import EVENT, HOUSEKEEPING, PARAMETER_REPORT, PDU, REPORT, DecodedPacket, Decoder
+from ground.correlation import Correlator
+from ground.decoder import (
+    DEFINITION,
+    EVENT,
+    HOUSEKEEPING,
+    PDU,
+    REPORT,
+    TIME_REPORT,
+    DecodedPacket,
+    Decoder,
+    parameter_rows,
+)
+from ground.duplicates import Duplicates
 from ground.limits import NORMAL, Alarm, LimitChecker
-from ground.operator import CommandRecord
+from ground.operator import COMPLETED, FAILED, REJECTED, CommandRecord
 from ground.products import ProductStore
 from ground.session import GroundSession, Service
+from ground.uploads import PduTag, Upload, Uploads
 from ground.verification import CommandTracker
 
 SECOND_NS = 10**9
@@ -50,6 +63,7 @@ class Change(Enum):
     ALARM = auto()  # Alarm
     PRODUCT = auto()  # ProductRow
     CONTACT = auto()  # bool
+    UPLOAD = auto()  # Upload, at each part that arrived and at its end
     NOTE = auto()  # str: what the operator should know of link and archive
 
 
@@ -67,8 +81,8 @@ class Latest:
     """The newest value of one parameter. `raw` as transmitted, `value` with its label."""
 
     time_ns: int
-    raw: Value
-    value: Value
+    raw: Plain
+    value: Plain
     unit: str
     state: str
 
@@ -85,25 +99,36 @@ class StationCounters:
     cltu_octets: int = 0
     alarms: int = 0
     storage_faults: int = 0
+    packets_duplicate: int = 0
     octets_by_vc: dict[int, int] = field(default_factory=dict)
 
 
 class GroundStation:
-    """See the head of the file. `epoch_tai_ns` is TAI (since 1958) where the caller's `now_ns` is 0."""
+    """See the head of the file. `epoch_tai_ns` is TAI (since 1958) where the caller's `now_ns` is 0.
+
+    path_delay_ns: how long a frame received at `now_ns` was under way, from its first bit leaving the node.
+    """
 
     def __init__(
         self, dictionary: Dictionary, session: GroundSession, *, epoch_tai_ns: int, archive: Archive | None = None,
         products: ProductStore | None = None, command_timeout_s: float = 30.0, silence_s: float = 5.0,
-        counters_period_s: float = 10.0,
+        counters_period_s: float = 10.0, entity: int = 1, node_entity: int = 2,
+        path_delay_ns: Callable[[int], int] = lambda _: 0,
     ) -> None:  # fmt: skip
         self.dictionary = dictionary
         self.session = session
         self.decoder = Decoder(dictionary)
-        self.limits = LimitChecker(dictionary)
+        self.limits = LimitChecker()
+        self.correlator = Correlator()
         self.encoder = CommandEncoder(dictionary, first_seq=archive.next_seqs() if archive else None)
         first = archive.last_command() + 1 if archive else 1
-        self.tracker = CommandTracker(dictionary.failures, timeout_s=command_timeout_s, first_number=first)
+        self.tracker = CommandTracker(
+            dictionary.failures, timeout_s=command_timeout_s, first_number=first,
+            durable=frozenset(c.name for c in dictionary.commands if c.durable),
+        )  # fmt: skip
+        self._duplicates = Duplicates()
         self.products = products
+        self.uploads = Uploads(dictionary.apids.get("files", 0), entity, node_entity)
         self.archive = archive
         link = session.config
         vcids = (link.vc_realtime, link.vc_playback, link.vc_products, link.vc_idle)
@@ -113,13 +138,14 @@ class GroundStation:
         self.in_contact = False
         self.last_heard_ns: int | None = None
         self._epoch_tai_ns = epoch_tai_ns
+        self._path_delay_ns = path_delay_ns
         self._silence_ns = round(silence_s * SECOND_NS)
         self._period_ns = round(counters_period_s * SECOND_NS)
         self._next_counters_ns: int | None = None
         self._retry_at_ns: int | None = None
         self._listeners: list[Listener] = []
+        self._insertions: dict[int, int] = {}  # number of an insertion: number of the command that it schedules
         self._settings = {s.number: s for s in dictionary.settings}
-        self._fields = {s.name: s.fields for s in dictionary.structures}
         if archive is not None:
             self._recall(archive)
 
@@ -128,6 +154,8 @@ class GroundStation:
         for name, sample in archive.latest().items():
             self.latest[name] = Latest(sample.time_ns, sample.raw, sample.value, sample.unit, NORMAL)
         self.events.extend(archive.events(limit=EVENTS_KEPT))
+        for _, _, _, octets in archive.packets(DEFINITION):
+            self.decoder.recall(octets or b"")
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -146,7 +174,7 @@ class GroundStation:
 
     def on_downlink(self, octets: bytes, now_ns: int) -> list[bytes]:
         """Octets from the radio; returns CLTUs to send."""
-        return self._do(self.session.on_downlink(octets, now_ns), now_ns)
+        return self._do(self.session.on_downlink(octets, now_ns), now_ns) + self._feed_uploads(now_ns)
 
     def on_time(self, now_ns: int) -> list[bytes]:
         """Timers; call at `next_time_ns`, or often. Returns CLTUs to send."""
@@ -159,6 +187,8 @@ class GroundStation:
             cltus += self._do(self.session.drop(record.number, f"never sent: {self._why_unsent()}"), now_ns)
         for record in self.tracker.on_time(now_ns):
             self._command_changed(record)
+        for upload in self.uploads.due(now_ns):
+            cltus += self._end_upload(upload, now_ns)
         if self.products is not None:
             self._keep_products(self.products.on_time(now_ns, self.tai_ns(now_ns)))
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
@@ -174,6 +204,7 @@ class GroundStation:
     def next_time_ns(self) -> int | None:
         """The earliest moment at which `on_time` has something to do."""
         times = [self.session.next_time_ns, self.tracker.next_time_ns, self._next_counters_ns, self._retry_at_ns]
+        times.append(self.uploads.next_time_ns)
         if self.products is not None:
             times.append(self.products.next_time_ns)
         if self.in_contact and self.last_heard_ns is not None:
@@ -202,7 +233,7 @@ class GroundStation:
     # Commands
 
     def send(
-        self, name: str, arguments: Mapping[str, Value], now_ns: int, *, raw: bool = False,
+        self, name: str, arguments: Mapping[str, object], now_ns: int, *, raw: bool = False,
         bypass: bool = False, timeout_s: float | None = None,
     ) -> tuple[CommandRecord, list[bytes]]:  # fmt: skip
         """Send a command; its record, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
@@ -212,10 +243,71 @@ class GroundStation:
         if not self.tracker.has_room:
             raise OrbitnodeError(f"{self.tracker.open_count} commands are open, wait until some of them have ended")
         encoded = self.encoder.encode(name, arguments, raw=raw)
-        record = self.tracker.begin(encoded, now_ns, timeout_s)
+        record = self.tracker.begin(encoded, now_ns, timeout_s, bypass=bypass)
         self._command_changed(record)
         send = self.session.send_bypass if bypass else self.session.send
         return record, self._do(send(encoded.packet, now_ns, record.number), now_ns)
+
+    def schedule(
+        self, name: str, arguments: Mapping[str, object], release_ns: int, now_ns: int, *, group: int = 0,
+        sub_schedule: int = 0,
+    ) -> tuple[CommandRecord, CommandRecord, list[bytes]]:  # fmt: skip
+        """Have a command executed at `release_ns` of on-board TAI: the records of its insertion and of itself, and
+        CLTUs to send. Raises OrbitnodeError."""
+        if not self.tracker.has_room:
+            raise OrbitnodeError(f"{self.tracker.open_count} commands are open, wait until some of them have ended")
+        held = self.encoder.encode(name, arguments)
+        rows = [(group, release_ns, held.packet)]
+        insertion = self.encoder.encode("insert_activities", {"sub_schedule": sub_schedule, "activities": rows})
+        due_ns = now_ns + release_ns - self.onboard_tai_ns(now_ns)
+        scheduled = self.tracker.begin_scheduled(held, now_ns, due_ns)
+        record = self.tracker.begin(insertion, now_ns)
+        self._insertions[record.number] = scheduled.number
+        self._command_changed(scheduled)
+        self._command_changed(record)
+        return record, scheduled, self._do(self.session.send(insertion.packet, now_ns, record.number), now_ns)
+
+    def onboard_tai_ns(self, now_ns: int) -> int:
+        """What the on-board clock shows, by the time reports; without any, the ground's own TAI."""
+        ground_ns, known = self.tai_ns(now_ns), self.correlator.now
+        return ground_ns if known is None else round(ground_ns + known.error_ns(ground_ns))
+
+    # Files
+
+    def upload(self, name: str, octets: bytes, now_ns: int, timeout_s: float) -> tuple[Upload, list[bytes]]:
+        """Send a file up as `name`; its state, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
+
+        Its parts take at most half of the session's queue. It fails where none of them arrives for `timeout_s`.
+        """
+        made = self.uploads.begin(name, octets, now_ns, self.tai_ns(now_ns), timeout_s)
+        return made, self._feed_uploads(now_ns)
+
+    def _feed_uploads(self, now_ns: int) -> list[bytes]:
+        cltus: list[bytes] = []
+        session = self.session
+        while (given := self.uploads.next_packet(session.config.command_queue // 2 - session.waiting)) is not None:
+            tag, packet = given
+            cltus += self._do(session.send(packet, now_ns, tag), now_ns)
+        return cltus
+
+    def _on_pdu_tag(self, one: Acknowledged | Rejected | Lost, now_ns: int) -> list[bytes]:
+        """What became of a part of a file."""
+        assert isinstance(one.tag, PduTag)
+        if isinstance(one, Acknowledged):
+            upload = self.uploads.acknowledged(one.tag, now_ns)
+            if upload is not None:
+                self._tell(Change.UPLOAD, upload)
+            return []
+        upload = self.uploads.fail(one.tag, one.reason)
+        return [] if upload is None else self._end_upload(upload, now_ns)
+
+    def _end_upload(self, upload: Upload, now_ns: int) -> list[bytes]:
+        """Take back what of a failed upload was not sent yet."""
+        cltus: list[bytes] = []
+        for tag in sorted(upload.open_tags, key=lambda tag: tag.index):
+            cltus += self._do(self.session.drop(tag, upload.failure), now_ns)
+        self._tell(Change.UPLOAD, upload)
+        return cltus
 
     def _why_unsent(self) -> str:
         if not self.in_contact:
@@ -224,8 +316,20 @@ class GroundStation:
         return "its turn did not come in time" if up else "the command link did not come up in time"
 
     def _command_changed(self, record: CommandRecord) -> None:
+        number = None if record.is_open else self._insertions.pop(record.number, None)
+        if number is not None:
+            self._insertion_ended(record, number)
         self._archive(lambda a: a.put_command(record, self._epoch_tai_ns))
         self._tell(Change.COMMAND, record)
+
+    def _insertion_ended(self, insertion: CommandRecord, number: int) -> None:
+        """What the outcome of an insertion says of the scheduled command; a lost one says nothing."""
+        now_ns = insertion.stages[-1].now_ns
+        if insertion.outcome == COMPLETED:
+            self.tracker.inserted(number, now_ns)
+        elif insertion.outcome in (FAILED, REJECTED):
+            self.tracker.rejected(number, f"not scheduled: {insertion.reason}", now_ns)
+        self._on_tag(self.tracker.record(number))
 
     # Actions of the session
 
@@ -241,6 +345,8 @@ class GroundStation:
                     cltus += self._on_frame(one, now_ns)
                 case PacketReceived(vcid, packet):
                     self._on_packet(vcid, packet, now_ns)
+                case Acknowledged(PduTag()) | Rejected(PduTag()) | Lost(PduTag()):
+                    cltus += self._on_pdu_tag(one, now_ns)
                 case Acknowledged(tag):
                     self._on_tag(self.tracker.acknowledged(_number(tag), now_ns))
                 case Rejected(tag, reason):
@@ -248,6 +354,7 @@ class GroundStation:
                 case Lost(tag, reason):
                     self._on_tag(self.tracker.lost(_number(tag), reason, now_ns))
                 case Restarted():
+                    self.correlator.restart()
                     self._tell(Change.NOTE, "the node was restarted: it counts its frames anew")
                 case Alert(reason):
                     if self.session.service is Service.IDLE:
@@ -264,6 +371,8 @@ class GroundStation:
     def _on_frame(self, one: FrameReceived, now_ns: int) -> list[bytes]:
         self.last_heard_ns = now_ns
         self.station_counters.octets_by_vc[one.frame.vcid] += len(one.raw)
+        if one.frame.vcid == self.session.config.vc_realtime:
+            self.correlator.on_frame(one.frame.vc_count, self.tai_ns(now_ns - self._path_delay_ns(now_ns)))
         self._tell(Change.FRAME, one)
         if self.in_contact:
             return []
@@ -280,7 +389,12 @@ class GroundStation:
             self._tell(Change.PACKET, Packet(vcid, octets, None))
             self._tell(Change.NOTE, f"packet on VC{vcid} does not decode: {error}")
             return
+        # Parts of files have no time: their own protocol knows them again.
+        if packet.time_ns is not None and not self._duplicates.is_new(octets):
+            self.station_counters.packets_duplicate += 1
+            return
         self._archive(lambda a: a.add_packet(packet, octets, vcid, received_ns))
+        self._follow_boots(packet, now_ns)
         if packet.kind == HOUSEKEEPING:
             self._on_housekeeping(packet)
         elif packet.kind == EVENT:
@@ -292,28 +406,70 @@ class GroundStation:
             self._keep_products(self.products.on_pdu(packet.data, now_ns, received_ns))
         self._tell(Change.PACKET, Packet(vcid, octets, packet))
 
+    def _follow_boots(self, packet: DecodedPacket, now_ns: int) -> None:
+        """The beacon and the boot event tell the count of boots: volatile commands do not outlive one."""
+        if packet.time_ns is None:
+            return
+        boot_ns = packet.time_ns
+        if (packet.kind, packet.name) == (HOUSEKEEPING, "node") and {"boot_count", "uptime_s"} <= packet.raw.keys():
+            count = int(packet.raw["boot_count"])
+            boot_ns -= (int(packet.raw["uptime_s"]) + 1) * SECOND_NS  # whole seconds: it was not before
+        elif (packet.kind, packet.name) == (EVENT, "boot") and "count" in packet.raw:
+            count = int(packet.raw["count"])
+        else:
+            return
+        for record in self.tracker.on_boot(count, boot_ns, boot_ns - self._epoch_tai_ns, now_ns):
+            self._command_changed(record)
+
     def _on_housekeeping(self, packet: DecodedPacket) -> None:
         for alarm in self.limits.check(packet):
             self._on_alarm(alarm)
         assert packet.time_ns is not None
-        for one in self._fields[packet.name]:
-            name = f"{packet.name}.{one.name}"
-            self._keep_latest(name, packet.time_ns, packet.raw[one.name], one, self.limits.state(name))
+        for key, one in packet.fields.items():
+            name = f"{packet.name}.{key}"
+            self._keep_latest(name, packet.time_ns, packet.raw[key], one, self.limits.state(name))
 
-    def _keep_latest(self, name: str, time_ns: int, raw: Value, one: Field, state: str) -> None:
+    def _keep_latest(self, name: str, time_ns: int, raw: Plain, one: Field, state: str) -> None:
         known = self.latest.get(name)
         if known is None or known.time_ns <= time_ns:
             self.latest[name] = Latest(time_ns, raw, one.label(raw), one.unit, state)
 
     def _on_report(self, packet: DecodedPacket, now_ns: int) -> None:
-        """Verification reports go to their command, parameter values to the samples."""
+        """Verification reports go to their command, parameter values to the samples, times to the correlation."""
+        if (packet.service, packet.subtype) == TIME_REPORT:
+            self._on_time_report(packet, now_ns)
+            return
+        if packet.name == "refusals":
+            for record in self.tracker.on_refusals(packet, now_ns):
+                self._command_changed(record)
         self._on_tag(self.tracker.on_report(packet, now_ns))
-        if (packet.service, packet.subtype) == PARAMETER_REPORT and {"parameter", "value"} <= packet.raw.keys():
-            setting = self._settings.get(int(packet.raw["parameter"]))
-            if setting is not None and packet.time_ns is not None:
-                time_ns, name, value = packet.time_ns, f"parameter.{setting.name}", packet.raw["value"]
-                self._archive(lambda a: a.add_samples({name: value}, time_ns))
-                self._keep_latest(name, time_ns, value, Field(setting.name, "f64", setting.unit), NORMAL)
+        if packet.time_ns is None:
+            return
+        time_ns = packet.time_ns
+        samples: dict[str, Plain] = {}
+        for number, value in parameter_rows(packet):
+            setting = self._settings.get(number)
+            if setting is not None:
+                samples[f"parameter.{setting.name}"] = value
+                self._keep_latest(
+                    f"parameter.{setting.name}", time_ns, value, Field(setting.name, "f64", setting.unit), NORMAL
+                )
+        if samples:
+            self._archive(lambda a: a.add_samples(samples, time_ns))
+
+    def _on_time_report(self, packet: DecodedPacket, now_ns: int) -> None:
+        """What comes of it is kept as samples of `correlation`, in ground time."""
+        frame = packet.raw.get("frame")
+        if packet.time_ns is None or not isinstance(frame, int):
+            return
+        made = self.correlator.on_report(frame, packet.time_ns)
+        if made is None:
+            return
+        at_ns = self.tai_ns(now_ns)
+        values = made.samples(at_ns)
+        self._archive(lambda a: a.add_samples({f"correlation.{n}": v for n, (v, _) in values.items()}, at_ns))
+        for name, (value, unit) in values.items():
+            self._keep_latest(f"correlation.{name}", at_ns, value, Field(name, "f64", unit), NORMAL)
 
     def _on_alarm(self, alarm: Alarm) -> None:
         self.station_counters.alarms += 1
@@ -343,10 +499,10 @@ class GroundStation:
 
     def counters(self) -> dict[str, int]:
         """Every counter of the ground by name: session.*, frames_rejected.*, packets.*, commands.*, products.*."""
-        out: dict[str, int] = {}
+        out: dict[str, int] = {"uploads.sent": self.uploads.sent, "uploads.failed": self.uploads.failed}
         parts: dict[str, object] = {
             "link": self.session.counters, "packets": self.decoder.counters, "commands": self.tracker.counters,
-            "station": self.station_counters,
+            "station": self.station_counters, "correlation": self.correlator.counters,
         }  # fmt: skip
         if self.products is not None:
             parts |= {"products": self.products.counters, "cfdp": self.products.receiver.counters}

@@ -1,17 +1,21 @@
-"""`orbitnode tm`: the latest telemetry with units, labels and limit states, once or live."""
+"""`orbitnode tm`: the latest telemetry with units, labels and limit states, once or live.
+
+Two names are no structures but views of their own: `tasks` asks the node for its executive's tasks
+(ground/tasks_command.py), `time` begins with what the ground knows of the on-board clock.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-
+from ground import tasks_command
 from ground.client import GroundClient, add_connection_arguments
 from ground.limits import NORMAL, RED, YELLOW
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HELP = "show the latest telemetry"
 
@@ -20,24 +24,76 @@ _COLOURS = {RED: "bold red", YELLOW: "yellow", NORMAL: ""}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", nargs="?", default="", metavar="NAME", help="structure or parameter, such as power.soc_frac"
+        "name",
+        nargs="?",
+        default="",
+        metavar="NAME",
+        help="structure or parameter, such as power.soc_frac; or tasks, time",
     )
     parser.add_argument("--follow", action="store_true", help="go on showing values as they come, until Ctrl-C")
+    tasks_command.add_arguments(parser)
     add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     """0; 1 where there is no value of that name yet."""
+    if args.name == "tasks":
+        return tasks_command.execute(args)
+    if args.task or args.once:
+        args.parser.error("TASK and --once belong to `orbitnode tm tasks`")
+    if args.name == "time" and not args.follow:
+        return _time(args)
     with GroundClient(args.port) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name=args.name)["values"]
         if args.follow:
             return _follow(args, client, values)
+    from rich.console import Console
+
     if args.json:
         print(json.dumps(values))
     elif values:
         Console().print(_table(values))
     else:
-        Console(stderr=True).print(f"no value of {args.name or 'any parameter'} has been received yet", highlight=False)
+        Console(stderr=True).print(_nothing(args.name), highlight=False, soft_wrap=True)
+    return 0 if values else 1
+
+
+def _nothing(name: str) -> str:
+    text = f"no value of {name or 'any parameter'} has been received yet"
+    if not name.startswith("hk-"):
+        return text
+    structure = name.partition(".")[0]
+    return f"{text}; what is in it says `orbitnode cmd report_hk_definition {structure}`"
+
+
+def _time(args: argparse.Namespace) -> int:
+    """What the time reports say of the on-board clock; 1 where there were too few of them yet."""
+    with GroundClient(args.port) as client:
+        values: dict[str, dict[str, Any]] = client.ask(do="latest", name="correlation")["values"]
+        counters: dict[str, int] = client.ask(do="status")["counters"]
+        told: dict[str, dict[str, Any]] = client.ask(do="latest", name="time")["values"]
+    counts = {name: counters.get(f"correlation.{name}", 0) for name in ("pairs", "outliers", "unmatched", "jumps")}
+    if args.json:
+        print(json.dumps({"correlation": values, "counters": counts, "node": told}))
+        return 0 if values else 1
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if values:
+        known = {name.partition(".")[2]: one["value"] for name, one in values.items()}
+        console.print(
+            f"on-board clock {known['offset_us'] / 1e6:+.6f} s ± {known['offset_sigma_us']:.0f} us against ground, "
+            f"gains {known['drift_ppb'] / 1e3:+.3f} ± {known['drift_sigma_ppb'] / 1e3:.3f} us a second\n"
+            f"from {known['pairs']:.0f} pairs that scatter by {known['scatter_us']:.0f} us (one standard deviation), "
+            f"{_age(values['correlation.offset_us']['age_s'])} ago",
+            soft_wrap=True,
+        )
+    else:
+        console.print("no correlation yet: it takes three time reports", soft_wrap=True)
+    console.print("since the ground started: " + ", ".join(f"{name} {n}" for name, n in counts.items()), soft_wrap=True)
+    if told:
+        console.print(_table(told))
     return 0 if values else 1
 
 
@@ -48,6 +104,8 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
             if packet.get("kind") == "housekeeping":
                 print(json.dumps(packet), flush=True)
         return 0
+    from rich.live import Live
+
     # A second connection asks for values: the first one is busy with the stream that says when.
     with Live(_table(values), auto_refresh=False) as live, GroundClient(args.port) as asking:
         for packet in packets:
@@ -57,6 +115,8 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
 
 
 def _table(values: dict[str, dict[str, Any]]) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     table.add_column("parameter")
     table.add_column("value", justify="right")

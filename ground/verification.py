@@ -1,17 +1,18 @@
 """CommandTracker: follows each command from sending to its final report (ECSS-E-ST-70-41C, 6.1).
 
-States of one command:   open --[1,7]--> completed      open --[1,2] or refused by the session--> rejected
+States of one command:   open --[1,7]--> completed      open --[1,2] [1,128], refused by the session--> rejected
                          open --[1,4] [1,8]--> failed   open --no final report in time, or the session says so--> lost
+                         open --volatile, and the node booted after it had arrived--> lost
 A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome; so does the
 session, where it learns that the command never arrived.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from flight.core.errors import DecodeError
+from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.pus import RequestId
 from ground.commanding import EncodedCommand
 from ground.decoder import DecodedPacket
@@ -22,6 +23,7 @@ from ground.operator import (
     FAILED,
     LOST,
     REJECTED,
+    SCHEDULED,
     SENT,
     STARTED,
     TIMED_OUT,
@@ -33,6 +35,8 @@ _SUCCESS = {1: ACCEPTED, 3: STARTED, 5: "progress", 7: COMPLETED}
 _FAILURE = {2: REJECTED, 4: FAILED, 6: FAILED, 8: FAILED}
 _STEP = {2: "acceptance", 4: "start", 6: "progress", 8: "completion"}
 _STAGES_MAX = 64
+SCHEDULED_MAX = 1024
+_SEQ_MODULUS = 1 << 14
 
 
 @dataclass(slots=True)
@@ -46,14 +50,18 @@ class TrackerCounters:
     lost: int = 0
     refused_full: int = 0
     unmatched_reports: int = 0
+    refused_unnamed: int = 0  # by the node, in a burst in which not every request could be named
 
 
 class CommandTracker:
-    """Records of the newest `capacity` commands, found by request id. At most `open_max` of them are open at once."""
+    """Records of the newest `capacity` commands, found by request id. At most `open_max` of them are open at once.
+
+    `durable` are the names of commands that a boot of the node does not end.
+    """
 
     def __init__(
         self, failures: Mapping[int, str], *, timeout_s: float = 30.0, capacity: int = 4096, open_max: int = 256,
-        first_number: int = 1,
+        first_number: int = 1, durable: Container[str] = frozenset(),
     ) -> None:  # fmt: skip
         self.counters = TrackerCounters()
         self._failures = failures
@@ -62,15 +70,27 @@ class CommandTracker:
         self._records: dict[int, CommandRecord] = {}
         self._by_request: dict[tuple[int, int], CommandRecord] = {}
         self._deadline_ns: dict[int, int] = {}
+        self._scheduled: set[int] = set()  # of these, those that the node holds for their time
         self._next = first_number
+        self._durable = durable
+        self._boot_count: int | None = None
+        # Of open commands: when the node last spoke of it, by its own clock; those that left without a confirmation.
+        self._spoken_ns: dict[int, int] = {}
+        self._unconfirmed: set[int] = set()
 
     @property
     def has_room(self) -> bool:
-        return len(self._deadline_ns) < self._open_max
+        return self.open_count < self._open_max
 
     @property
     def open_count(self) -> int:
-        return len(self._deadline_ns)
+        """Commands without a final report, scheduled ones apart."""
+        return len(self._deadline_ns) - len(self._scheduled)
+
+    @property
+    def scheduled(self) -> frozenset[int]:
+        """Numbers of the commands that wait on board for their time: a reboot does not lose them."""
+        return frozenset(self._scheduled)
 
     @property
     def next_time_ns(self) -> int | None:
@@ -83,16 +103,43 @@ class CommandTracker:
     def records(self) -> list[CommandRecord]:
         return list(self._records.values())
 
-    def begin(self, command: EncodedCommand, now_ns: int, timeout_s: float | None = None) -> CommandRecord:
-        """Start to follow a command that is given to the session now. Ask `has_room` first."""
+    def begin(
+        self, command: EncodedCommand, now_ns: int, timeout_s: float | None = None, *, bypass: bool = False
+    ) -> CommandRecord:
+        """Start to follow a command that is given to the session now. Ask `has_room` first.
+
+        bypass: it leaves at once, and COP-1 never confirms it.
+        """
         assert self.has_room, "more commands open than the tracker holds"
+        timeout_ns = self._timeout_ns if timeout_s is None else round(timeout_s * 1e9)
+        record = self._begin(command, now_ns, now_ns + timeout_ns)
+        if bypass:
+            self._unconfirmed.add(record.number)
+        return record
+
+    def begin_scheduled(self, command: EncodedCommand, now_ns: int, release_ns: int) -> CommandRecord:
+        """Follow a command that is inserted into the schedule, to be released at `release_ns` of the ground's timeline:
+        its final report is waited for from then on. Raises OrbitnodeError where too many are followed already."""
+        if len(self._scheduled) >= SCHEDULED_MAX:
+            raise OrbitnodeError(f"{SCHEDULED_MAX} scheduled commands are followed, wait until some of them have ended")
+        record = self._begin(command, now_ns, release_ns + self._timeout_ns)
+        self._scheduled.add(record.number)
+        return record
+
+    def inserted(self, number: int, now_ns: int) -> None:
+        """The node holds the scheduled command."""
+        record = self._records.get(number)
+        if record is not None and record.is_open:
+            self._stage(record, SCHEDULED, now_ns)
+
+    def _begin(self, command: EncodedCommand, now_ns: int, deadline_ns: int) -> CommandRecord:
         number, self._next = self._next, self._next + 1
         made = CommandRecord(number, command.name, command.arguments, command.request.apid, command.request.seq)
         if len(self._records) >= self._capacity:
             self._forget(next(n for n in self._records if n not in self._deadline_ns))
         self._records[number] = made
         self._by_request[made.apid, made.seq] = made
-        self._deadline_ns[number] = now_ns + (self._timeout_ns if timeout_s is None else round(timeout_s * 1e9))
+        self._deadline_ns[number] = deadline_ns
         self._stage(made, SENT, now_ns)
         self.counters.sent += 1
         return made
@@ -135,6 +182,8 @@ class CommandTracker:
             return None
         # A report proves that the command arrived; the CLCW that says so may stand behind it in the same frame.
         self.acknowledged(record.number, now_ns)
+        if record.is_open and packet.time_ns is not None:
+            self._spoken_ns[record.number] = packet.time_ns
         if packet.subtype in _FAILURE:
             self._on_failure(record, packet, now_ns)
         elif packet.subtype in _SUCCESS:
@@ -145,6 +194,54 @@ class CommandTracker:
                 self._stage(record, name, now_ns)
                 self.counters.accepted += name == ACCEPTED
         return record
+
+    def on_refusals(self, packet: DecodedPacket, now_ns: int) -> list[CommandRecord]:
+        """TM[1,128], refusals in ranges of sequence counts: the records that one of the exact ranges names."""
+        changed: list[CommandRecord] = []
+        undecided = [r for r in self._by_request.values() if r.is_open or r.outcome == LOST]
+        index = 0
+        while f"ranges[{index}].code" in packet.raw:
+            code, apid, first, count, exact = (
+                int(packet.raw[f"ranges[{index}].{name}"]) for name in ("code", "apid", "first", "count", "exact")
+            )
+            index += 1
+            if not exact:
+                self.counters.refused_unnamed += count
+                continue
+            for record in undecided:
+                if record.apid == apid and (record.seq - first) % _SEQ_MODULUS < count:
+                    self.acknowledged(record.number, now_ns)
+                    record.code = code
+                    reason = f"acceptance failed: {self._failures.get(code, f'code {code}')}"
+                    self._end(record, REJECTED, reason, now_ns)
+                    changed.append(record)
+        return changed
+
+    def on_boot(self, count: int, board_ns: int, ground_ns: int, now_ns: int) -> list[CommandRecord]:
+        """The node counts `count` boots; the last one was at `board_ns` by its own clock, `ground_ns` on ours.
+
+        What it held then and does not keep is lost. A count that is not higher than before says nothing, and neither
+        does an old one that is played back about commands that came after it.
+        """
+        known, self._boot_count = self._boot_count, max(count, self._boot_count or 0)
+        if known is None or count <= known:
+            return []
+        ended = []
+        for record in [self._records[number] for number in self._deadline_ns if number not in self._scheduled]:
+            if record.name not in self._durable and self._arrived_before(record, board_ns, ground_ns):
+                self._end(record, LOST, f"the node booted again (boot {count})", now_ns)
+                ended.append(record)
+        return ended
+
+    def _arrived_before(self, record: CommandRecord, board_ns: int, ground_ns: int) -> bool:
+        """What has not arrived yet is the session's to say."""
+        spoken_ns = self._spoken_ns.get(record.number)
+        if spoken_ns is not None:
+            return spoken_ns < board_ns
+        if record.stage_ns(ACKNOWLEDGED) is None and record.number not in self._unconfirmed:
+            return False
+        sent_ns = record.stage_ns(SENT)
+        return sent_ns is not None and sent_ns < ground_ns
 
     def _on_failure(self, record: CommandRecord, packet: DecodedPacket, now_ns: int) -> None:
         assert packet.subtype is not None
@@ -175,6 +272,9 @@ class CommandTracker:
         record.outcome, record.reason = outcome, reason
         self._stage(record, outcome, now_ns, reason)
         self._deadline_ns.pop(record.number, None)
+        self._scheduled.discard(record.number)
+        self._spoken_ns.pop(record.number, None)
+        self._unconfirmed.discard(record.number)
         setattr(self.counters, outcome, getattr(self.counters, outcome) + 1)
 
     def _stage(self, record: CommandRecord, name: str, now_ns: int, detail: str = "") -> None:

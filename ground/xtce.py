@@ -4,12 +4,17 @@ One parameter a field, named `<container>__<field>`; one container a packet, cho
 space packet header down. Packet time is CUC 4+2 as one 48-bit integer, TAI. A text is two entries: its length in
 octets, and the characters, sized by it: XTCE's own LeadingSize counts in bits, which the wire does not. Service 1
 keeps its subtype in a parameter of its own, so that no other report can be read as a verification.
+
+A report with rows or whole packets in it has everything from its first field of varying length on as one stretch of
+octets, sized by the packet's length. A command with rows is offered with one row; the length of a packet that it
+carries is an argument, which is not sent.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flight.dictionary import Command, Dictionary
@@ -30,6 +35,12 @@ _PUS_BITS = {
     "PUS_COUNTER": 16, "PUS_DESTINATION": 16,
 }  # fmt: skip
 _FRACTION_BITS = 16
+_TIME_BITS = 48
+_CRC_BITS = 16
+# From the end of the space packet's header to the fields.
+_BITS_BEFORE = {
+    ROOT_CONTAINER: 0, "PusReport": 104, "VerificationReport": 104, "HousekeepingReport": 120, "EventReport": 120,
+}  # fmt: skip
 
 
 def parameter_name(container: str, field: str) -> str:
@@ -85,7 +96,10 @@ class _Telemetry:
             self._packet(event.name, event.fields, "EventReport", where, f"{event.severity}: {event.text}")
         for report in dictionary.reports:
             text = f"TM[{report.service},{report.subtype}]"
-            if report.service == 1:
+            if report.apid == dictionary.apids.get("time"):
+                where = {"PKT_APID": report.apid, "PKT_SEC_HDR": 0}
+                self._packet(report.name, report.fields, ROOT_CONTAINER, where, text, end=())
+            elif report.service == 1:
                 where = {"PKT_APID": report.apid, "VERIFICATION_SUBTYPE": report.subtype}
                 self._packet(report.name, report.fields, "VerificationReport", where, text)
             else:
@@ -116,9 +130,11 @@ class _Telemetry:
         )
         self._container("EventReport", ["EVENT_NUMBER"], "PusReport", {"PUS_SERVICE": 5}, abstract=True)
 
-    def _packet(self, name: str, fields: Iterable[Field], base: str, where: Mapping[str, object], text: str) -> None:
+    def _packet(self, name: str, fields: Iterable[Field], base: str, where: Mapping[str, object], text: str,
+                end: tuple[str, ...] = ("PUS_CRC",)) -> None:  # fmt: skip
         entries: list[str] = []
-        for one in fields:
+        plain, rest = _split(tuple(fields))
+        for one in plain:
             parameter = parameter_name(name, one.name)
             if one.type == "str":
                 self._unsigned(f"{parameter}__octets", 8)
@@ -128,7 +144,11 @@ class _Telemetry:
             if one.text:
                 made.set("shortDescription", one.text)
             entries.append(parameter)
-        self._container(name, [*entries, "PUS_CRC"], base, where, text)
+        if rest:
+            bits = _BITS_BEFORE[base] + sum(map(_bits, plain)) + _CRC_BITS * len(end)
+            listed = ", ".join(f"{one.name} ({one.type})" for one in rest)
+            entries.append(self._binary(parameter_name(name, rest[0].name), bits, f"octets of {listed}"))
+        self._container(name, [*entries, *end], base, where, text)
 
     def _unsigned(self, name: str, bits: int) -> None:
         made = _add(self._types, "IntegerParameterType", name=f"{name}_t", signed=False, sizeInBits=max(bits, 8))
@@ -136,20 +156,22 @@ class _Telemetry:
         _add(self._parameters, "Parameter", name=name, parameterTypeRef=f"{name}_t")
 
     def _time(self) -> None:
-        """CUC 4+2 (301.0-B-4, 3.2) as one integer in units of 2^-16 s since 1958-01-01 TAI."""
-        made = _add(self._types, "AbsoluteTimeParameterType", name=f"{TIME_PARAMETER}_t")
-        encoding = _add(made, "Encoding", units="seconds", scale=repr(2.0**-_FRACTION_BITS))
-        _add(encoding, "IntegerDataEncoding", sizeInBits=48, encoding="unsigned")
-        _add(_add(made, "ReferenceTime"), "Epoch").text = "TAI"
+        _time_type(self._types, f"{TIME_PARAMETER}_t", "Parameter")
         _add(self._parameters, "Parameter", name=TIME_PARAMETER, parameterTypeRef=f"{TIME_PARAMETER}_t")
 
     def _rest(self, parameter: str, container: str, where: Mapping[str, object], text: str) -> None:
         """A container whose content is one stretch of octets up to the end of the packet."""
+        self._container(container, [self._binary(parameter, 0, "")], ROOT_CONTAINER, where, text)
+
+    def _binary(self, parameter: str, other_bits: int, text: str) -> str:
+        """A parameter of all octets of the packet's data field but for `other_bits`; its name."""
         made = _add(self._types, "BinaryParameterType", name=f"{parameter}_t")
         size = _add(_add(made, "BinaryDataEncoding"), "SizeInBits")
-        _sized_by(size, "ParameterInstanceRef", "parameterRef", "PKT_LENGTH", intercept=8)
-        _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
-        self._container(container, [parameter], ROOT_CONTAINER, where, text)
+        _sized_by(size, "ParameterInstanceRef", "parameterRef", "PKT_LENGTH", intercept=8 - other_bits)
+        entered = _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
+        if text:
+            entered.set("shortDescription", text)
+        return parameter
 
     def _container(
         self, name: str, entries: Iterable[str], base: str = "", where: Mapping[str, object] | None = None,
@@ -171,6 +193,19 @@ class _Telemetry:
                 one = _add(comparisons, "Comparison", parameterRef=parameter, value=shown.lstrip("!"))
                 if shown.startswith("!"):
                     one.set("comparisonOperator", "!=")
+
+
+def _split(fields: tuple[Field, ...]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    """The fields that can be entries, and those from where XTCE can no longer say where one begins."""
+    if not any(one.type in ("rows", "packet") for one in fields):
+        return fields, ()
+    first = next(i for i, one in enumerate(fields) if one.type in ("str", "rows", "packet"))
+    return fields[:first], fields[first:]
+
+
+def _bits(one: Field) -> int:
+    """The size of a field of constant length."""
+    return _TIME_BITS if one.type == "time" else int(one.type[1:])
 
 
 def _sized_by(size: ET.Element, tag: str, key: str, name: str, *, intercept: int = 0) -> None:
@@ -195,6 +230,13 @@ def _write_type(parent: ET.Element, one: Field, name: str, kind: str, length: st
         else:
             _sized_by(variable, "ParameterInstanceRef", "parameterRef", length)
         return
+    if one.type == "time":
+        _time_type(parent, f"{name}_t", kind)
+        return
+    if one.type == "packet":
+        size = _add(_add(_add(parent, f"Binary{kind}Type", **attributes), "BinaryDataEncoding"), "SizeInBits")
+        _sized_by(size, f"{kind}InstanceRef", f"{kind.lower()}Ref", length)
+        return
     bits = int(one.type[1:])
     if one.labels:
         made = _add(parent, f"Enumerated{kind}Type", **attributes)
@@ -214,6 +256,14 @@ def _write_type(parent: ET.Element, one: Field, name: str, kind: str, length: st
         _alarms(made, one)
     elif one.minimum is not None or one.maximum is not None:
         _range(_add(made, "ValidRangeSet"), "ValidRange", one.minimum, one.maximum, one.type[0] == "f")
+
+
+def _time_type(parent: ET.Element, name: str, kind: str) -> None:
+    """CUC 4+2 (301.0-B-4, 3.2) as one integer in units of 2^-16 s since 1958-01-01 TAI."""
+    made = _add(parent, f"AbsoluteTime{kind}Type", name=name)
+    encoding = _add(made, "Encoding", units="seconds", scale=repr(2.0**-_FRACTION_BITS))
+    _add(encoding, "IntegerDataEncoding", sizeInBits=_TIME_BITS, encoding="unsigned")
+    _add(_add(made, "ReferenceTime"), "Epoch").text = "TAI"
 
 
 def _encoding(parent: ET.Element, one: Field, bits: int) -> None:
@@ -241,34 +291,53 @@ def _range(parent: ET.Element, tag: str, low: float | None, high: float | None, 
             made.set(key, repr(float(value)) if is_float else str(int(value)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Argument:
+    """What a command carries: `field` is None for the count of rows, which is always one. What is not `sent` only says
+    how long the next argument is."""
+
+    name: str
+    field: Field | None
+    sent: bool = True
+
+
 def _write_commands(parent: ET.Element, dictionary: Dictionary) -> None:
     """One MetaCommand a command. Count, length and packet error control are filled in by the sending system."""
     types = _add(parent, "ArgumentTypeSet")
     commands = _add(parent, "MetaCommandSet")
     for command in dictionary.commands:
-        made = _add(commands, "MetaCommand", name=command.name, shortDescription=command.text)
-        arguments = _arguments(command)
-        if arguments:
+        rows = any(one.type == "rows" for one in command.arguments)
+        text = f"{command.text}; with one row" if rows else command.text
+        made = _add(commands, "MetaCommand", name=command.name, shortDescription=text)
+        arguments = _arguments(command.arguments, "")
+        if any(one.field is not None for one in arguments):
             listed = _add(made, "ArgumentList")
-            for name, one in arguments:
-                _write_type(types, one, f"{command.name}__{name}", "Argument", f"{name}__octets")
-                _add(listed, "Argument", name=name, argumentTypeRef=f"{command.name}__{name}_t")
-        _command_container(made, command, [name for name, _ in arguments])
+        for one in arguments:
+            if one.field is not None:
+                _write_type(types, one.field, f"{command.name}__{one.name}", "Argument", f"{one.name}__octets")
+                _add(listed, "Argument", name=one.name, argumentTypeRef=f"{command.name}__{one.name}_t")
+        _command_container(made, command, arguments)
     if not len(types):
         parent.remove(types)
 
 
-def _arguments(command: Command) -> list[tuple[str, Field]]:
-    """The arguments as entries: a text is preceded by the count of its octets."""
-    entries: list[tuple[str, Field]] = []
-    for one in command.arguments:
+def _arguments(fields: Iterable[Field], prefix: str) -> list[_Argument]:
+    """The arguments as entries: a text is preceded by the count of its octets, rows by theirs."""
+    made: list[_Argument] = []
+    for one in fields:
+        name = prefix + one.name
+        if one.type == "rows":
+            made += [_Argument(f"{name}__count", None), *_arguments(one.fields, f"{name}__")]
+            continue
         if one.type == "str":
-            entries.append((f"{one.name}__octets", Field(f"{one.name}__octets", "u8")))
-        entries.append((one.name, one))
-    return entries
+            made.append(_Argument(f"{name}__octets", Field(f"{name}__octets", "u8")))
+        elif one.type == "packet":
+            made.append(_Argument(f"{name}__octets", Field(f"{name}__octets", "u16"), sent=False))
+        made.append(_Argument(name, one))
+    return made
 
 
-def _command_container(parent: ET.Element, command: Command, arguments: list[str]) -> None:
+def _command_container(parent: ET.Element, command: Command, arguments: list[_Argument]) -> None:
     ack = ACK_ACCEPTANCE | ACK_START | ACK_COMPLETION
     fixed: list[tuple[str, int, int]] = [
         ("packet_id", 16, 0x1800 | command.apid),
@@ -283,6 +352,13 @@ def _command_container(parent: ET.Element, command: Command, arguments: list[str
         fixed.append(("function", 16, command.function))
     entries = _add(_add(parent, "CommandContainer", name=f"{command.name}_packet"), "EntryList")
     for name, bits, value in fixed:
-        _add(entries, "FixedValueEntry", name=name, binaryValue=f"{value:0{bits // 4}x}", sizeInBits=bits)
-    for name in arguments:
-        _add(entries, "ArgumentRefEntry", argumentRef=name)
+        _fixed(entries, name, bits, value)
+    for one in arguments:
+        if one.field is None:
+            _fixed(entries, one.name, 8, 1)
+        elif one.sent:
+            _add(entries, "ArgumentRefEntry", argumentRef=one.name)
+
+
+def _fixed(entries: ET.Element, name: str, bits: int, value: int) -> None:
+    _add(entries, "FixedValueEntry", name=name, binaryValue=f"{value:0{bits // 4}x}", sizeInBits=bits)

@@ -82,8 +82,14 @@ class Radio(Protocol):
     def send(self, unit: bytes) -> bool:
         """Queue one transmission unit; False where the transmit buffer is full."""
 
+    def free_ns(self) -> int:
+        """When all units taken so far have left, on the host's timeline, past where they have: then the next leaves."""
+
     def receive(self) -> bytes | None:
-        """The oldest received unit or stretch of octets, None where there is none."""
+        """The oldest received unit or stretch of octets, None where there is none. Empty is what was of no use."""
+
+    def dropped(self) -> int:
+        """Units lost before `receive` for want of room, as far as is known; modulo 2^32."""
 
     def on_event(self, call: Callable[[], None]) -> None:
         """Call `call` on anything new: octets received, room in the buffer, carrier gained or lost."""

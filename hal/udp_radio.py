@@ -9,6 +9,9 @@ whether the ground's port takes datagrams:
 
 On one machine a refusal comes back within the sending call, so that no unit is lost on an absent ground. Over a
 network units that are under way at that moment are.
+
+What comes up waits in the kernel's buffer alone. The kernel counts what it has no room for, and tells the count with
+the next datagram that it takes (SO_RXQ_OVFL).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,27 +29,30 @@ from hal.base import HalError, Host, Radio, Timer
 
 # One, so that a report waits behind one idle frame and not behind a row of them.
 TRANSMIT_UNITS = 1
-RECEIVE_UNITS = 64
 UNIT_OCTETS_MAX = 4_096
-READS_PER_EVENT = 16
+RECEIVE_BUFFER_OCTETS = 4_194_304  # asked for; the kernel grants up to net.core.rmem_max
 RETRY_NS = 1_000_000_000
 PROBE_NS = 100_000_000
 BUSY_NS = 2_000_000
 # How far the pacing may fall behind and catch up: the loop's timers are late by up to some milliseconds.
 SLACK_NS = 50_000_000
 
+_SO_RXQ_OVFL = 40  # Linux, asm-generic/socket.h
+_DROPS = struct.Struct("=I")
+
 _REFUSALS = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM)
 
 
 @dataclass(slots=True)
 class RadioCounters:
-    """Units sent and refused for want of room, received and dropped (`overflow`, `oversize`), carriers lost."""
+    """Units sent and refused for want of room, received, of no use (`unfit`: empty or too long) and dropped by the
+    kernel, carriers lost."""
 
     sent: int = 0
     no_room: int = 0
     received: int = 0
-    overflow: int = 0
-    oversize: int = 0
+    unfit: int = 0
+    dropped: int = 0
     carrier_lost: int = 0
     errors: int = 0
 
@@ -58,7 +65,6 @@ class UdpRadio:
         self._host = host
         self._rate_bps = rate_bps
         self._waiting: deque[bytes] = deque()
-        self._received: deque[bytes] = deque()
         self._last: bytes | None = None  # the unit on its way, until it cannot be refused any more
         self._up = True
         self._probing = False
@@ -66,13 +72,16 @@ class UdpRadio:
         self._timer: Timer | None = None
         self._notify: Callable[[], None] = lambda: None
         self._up_socket = _bind(listen)
+        self._up_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
+        self._up_socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+        self._listening = False
         try:
             self._down_socket = _connect(ground)
         except HalError:
             self._up_socket.close()
             raise
         try:
-            host.watch(self._up_socket.fileno(), self._on_uplink)
+            self._listen()
             host.watch(self._down_socket.fileno(), self._on_down_socket)
         except HalError:
             self.close()
@@ -94,8 +103,29 @@ class UdpRadio:
         self._arm()
         return True
 
+    def free_ns(self) -> int:
+        return self._free_ns
+
     def receive(self) -> bytes | None:
-        return self._received.popleft() if self._received else None
+        try:
+            octets, ancillary, _, _ = self._up_socket.recvmsg(UNIT_OCTETS_MAX + 1, socket.CMSG_SPACE(_DROPS.size))
+        except OSError as error:
+            self.counters.errors += not isinstance(error, BlockingIOError)
+            self._listen()
+            return None
+        for level, kind, content in ancillary:
+            if (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_RXQ_OVFL, _DROPS.size):
+                (self.counters.dropped,) = _DROPS.unpack(content)
+        if not 0 < len(octets) <= UNIT_OCTETS_MAX:
+            self.counters.unfit += 1
+            return b""
+        self.counters.received += 1
+        if not self._up:
+            self._hear()
+        return octets
+
+    def dropped(self) -> int:
+        return self.counters.dropped
 
     def on_event(self, call: Callable[[], None]) -> None:
         self._notify = call
@@ -187,27 +217,19 @@ class UdpRadio:
 
     # up
 
+    def _listen(self) -> None:
+        """Have the next datagram told."""
+        if not self._listening and self._up_socket.fileno() >= 0:
+            self._listening = True
+            self._host.watch(self._up_socket.fileno(), self._on_uplink)
+
     def _on_uplink(self) -> None:
-        before = len(self._received)
-        for _ in range(READS_PER_EVENT):
-            try:
-                octets = self._up_socket.recv(UNIT_OCTETS_MAX + 1)
-            except BlockingIOError:
-                break
-            except OSError:
-                self.counters.errors += 1
-                break
-            if not 0 < len(octets) <= UNIT_OCTETS_MAX:
-                self.counters.oversize += len(octets) > 0
-            elif len(self._received) >= RECEIVE_UNITS:
-                self.counters.overflow += 1
-            else:
-                self.counters.received += 1
-                self._received.append(octets)
-        if len(self._received) > before:
-            if not self._up:
-                self._hear()
-            self._notify()
+        """There is something to receive: the descriptor stays ready until all of it was."""
+        self._listening = False
+        self._host.unwatch(self._up_socket.fileno())
+        if not self._up:
+            self._hear()
+        self._notify()
 
     def _hear(self) -> None:
         """Somebody talks to us: the carrier is there, and waiting units may go at once."""

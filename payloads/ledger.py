@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from flight.core.errors import DecodeError
-from flight.core.future import Future
-from flight.core.generations import Generations
-from flight.platform import Storage
+from flight.core.vault import Changes, Vault
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
+_JOB = "payload.job."
+_NEXT = "payload.next"
+_NUMBER = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,72 +23,53 @@ class Request:
     job: int
     priority: int
     deadline_tai_ns: int
-    STRUCT: ClassVar[struct.Struct] = struct.Struct(">IBQ")
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What is stored. next_job: the first number that no job of an earlier boot can have had."""
-
-    next_job: int
-    requests: tuple[Request, ...]
-    _HEAD: ClassVar[struct.Struct] = struct.Struct(">BIH")
-    _VERSION: ClassVar[int] = 1
-
-    def encode(self) -> bytes:
-        head = self._HEAD.pack(self._VERSION, self.next_job, len(self.requests))
-        return head + b"".join(Request.STRUCT.pack(r.job, r.priority, r.deadline_tai_ns) for r in self.requests)
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Self:
-        """Raises DecodeError."""
-        if len(raw) < cls._HEAD.size:
-            raise DecodeError(f"job ledger of {len(raw)} octets, shortest is {cls._HEAD.size}")
-        version, next_job, count = cls._HEAD.unpack_from(raw)
-        if version != cls._VERSION:
-            raise DecodeError(f"job ledger version {version}, only {cls._VERSION} is known")
-        if len(raw) != cls._HEAD.size + count * Request.STRUCT.size:
-            raise DecodeError(f"job ledger of {len(raw)} octets does not hold {count} requests")
-        return cls(next_job, tuple(Request(*values) for values in Request.STRUCT.iter_unpack(raw[cls._HEAD.size :])))
+    STRUCT: ClassVar[struct.Struct] = struct.Struct(">BQ")
 
 
 class Ledger:
-    """The stored page and the numbers it gives out."""
+    """Rows of the node's vault: one a request, and the first number that no job of an earlier boot can have had.
 
-    def __init__(self, storage: Storage) -> None:
-        self._record = Generations(storage, "payload-jobs")
-        self._next = 1
-        self._set_aside = 1
-        self.damaged = ""
+    `damaged` counts rows that this version cannot read; they are left as they are.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self.damaged = 0
+        self._vault = vault
+        stored = vault.get(_NEXT)
+        self._next: int = 1
+        if stored is not None and len(stored) == _NUMBER.size:
+            (self._next,) = _NUMBER.unpack(stored)
+        self._set_aside = self._next
 
     def load(self) -> tuple[Request, ...]:
-        """Requests that were open at the last loss of power. Once, at boot. Damage is said in `damaged`."""
-        raw = self._record.load()
-        if self._record.damaged:
-            self.damaged = "one generation was unreadable"
-        if raw is None:
-            return ()
-        try:
-            page = Page.decode(raw)
-        except DecodeError as error:
-            self.damaged = str(error)
-            return ()
-        self._next = self._set_aside = max(1, page.next_job)
-        return page.requests
+        """Requests that were open at the last loss of power."""
+        requests: list[Request] = []
+        for name, octets in self._vault.rows(_JOB):
+            if len(octets) == Request.STRUCT.size and name.isdecimal() and name.isascii():
+                requests.append(Request(int(name), *Request.STRUCT.unpack(octets)))
+            else:
+                self.damaged += 1
+        return tuple(requests)
 
     def next_number(self) -> int:
-        """A number that no job had before."""
+        """A number that no job had before. Raises StorageError where no further ones can be set aside."""
+        if self._set_aside - self._next < NUMBERS_BLOCK // 4:
+            self._vault.stage({_NEXT: _NUMBER.pack(self._next + NUMBERS_BLOCK)})
+            self._set_aside = self._next + NUMBERS_BLOCK
         number = self._next
         self._next += 1
         return number
 
-    @property
-    def low(self) -> bool:
-        """True where few of the numbers set aside are left, and `save` is due to set aside more."""
-        return self._set_aside - self._next < NUMBERS_BLOCK // 4
+    @staticmethod
+    def keep(requests: Iterable[Request]) -> Changes:
+        """What stores `requests`."""
+        return {f"{_JOB}{r.job:010d}": Request.STRUCT.pack(r.priority, r.deadline_tai_ns) for r in requests}
 
-    def save(self, requests: tuple[Request, ...]) -> Future[None]:
-        """Store the open requests; done when durable. Raises StorageError, now or in the future."""
-        if self.low:
-            self._set_aside = self._next + NUMBERS_BLOCK
-        return self._record.save(Page(self._set_aside, requests).encode())
+    def forget(self, job: int) -> None:
+        """The job has ended. Nobody waits for the disk to know it; raises StorageError where it takes no more."""
+        self._vault.commit(self.drop(job))
+
+    @staticmethod
+    def drop(job: int) -> Changes:
+        """What makes the job's request forgotten."""
+        return {f"{_JOB}{job:010d}": None}

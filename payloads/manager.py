@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from flight.app import AppContext, CommandRefused, NodeState
+from flight.app import AppContext, CommandRefused, Durable, NodeState
 from flight.core.errors import StorageError
 from flight.core.future import Event, Future
 from flight.core.scheduler import Task, ns
@@ -77,7 +77,7 @@ class InferenceManager:
         self._waiting = JobQueue(self._config.jobs_max)
         self._running: list[Job | None] = [None] * self._config.workers
         self._ended: deque[Job] = deque(maxlen=names.REPORTS_MAX)
-        self._ledger = Ledger(context.platform.storage)
+        self._ledger = Ledger(context.vault)
         self._gates = Gates.open(self._config)
         self._changed = Event()
         self._traffic = {one.name: one for one in self._config.traffic}
@@ -171,9 +171,12 @@ class InferenceManager:
 
     def _on_request(self, request: JobRequest) -> Admission:
         """A job from the swarm. Without a picture it waits for one, and is kept over a loss of power."""
-        job = Job(self._ledger.next_number(), request.priority, request.deadline_ns, durable=request.image is None)
-        if self._ledger.low:
-            self._save()
+        try:
+            number = self._ledger.next_number()
+        except StorageError as error:
+            self._context.events.emit("ledger_failed", str(error))
+            return Admission(None, str(error))
+        job = Job(number, request.priority, request.deadline_ns, durable=request.image is None)
         if request.image is not None:
             self._hold(job, request.image)
         else:
@@ -190,7 +193,7 @@ class InferenceManager:
         self.counters.captured += 1
         self.counters.octets_captured += len(image.samples)
         job.image, job.state = image, State.QUEUED
-        job.captured_tai_ns = self._platform.tai_ns()
+        job.captured_tai_ns = self._context.tai_ns()
         config = self._config
         if (image.bands, image.height, image.width) != (config.bands, config.height, config.width):
             self._drop(job, Reason.SHAPE)
@@ -285,7 +288,10 @@ class InferenceManager:
         job.state, job.reason = state, reason
         self._ended.append(job)
         if job.durable:
-            self._save()
+            try:
+                self._ledger.forget(job.number)
+            except StorageError as error:
+                self._context.events.emit("ledger_failed", str(error))
 
     def _note(self, text: str) -> None:
         self._platform.note("decision", text.encode())
@@ -293,18 +299,19 @@ class InferenceManager:
     # Work
 
     async def _work(self, worker: int, task: Task) -> None:
-        """Run one job after the other. A body that starts anew takes up the job its predecessor left."""
-        left = self._running[worker]
-        if left is not None:
-            self._put_back(worker, left)
-            self._context.set_load(self._busy > 0)
+        """Run one job after the other. Whatever ends the body, the job that it had in hand goes back to the queue."""
         while True:
             chosen = self._choose()
             if chosen is None:
                 await task.wait(self._changed.wait(), self._config.decide_period_s)
                 self._changed.clear()
                 continue
-            await self._screen(task, worker, *chosen)
+            try:
+                await self._screen(task, worker, *chosen)
+            finally:
+                if self._running[worker] is chosen[0]:
+                    self._put_back(worker, chosen[0])
+                    self._context.set_load(self._busy > 0)
 
     async def _screen(self, task: Task, worker: int, job: Job, state: NodeState) -> None:
         """One attempt at one job, from the worker and back."""
@@ -423,29 +430,12 @@ class InferenceManager:
         running = [job for job in self._running if job is not None]
         return running + sorted((*self._queue, *self._waiting), key=lambda job: job.rank)
 
-    def _requests(self) -> tuple[Request, ...]:
-        offset_ns = self._platform.tai_ns() - self._platform.now_ns()
-        return tuple(Request(j.number, j.priority, j.deadline_ns + offset_ns) for j in self._open() if j.durable)
-
-    def _save(self) -> None:
-        """Store the open requests without waiting for it."""
-        try:
-            self._ledger.save(self._requests()).add_callback(self._saved)
-        except StorageError as error:
-            self._context.events.emit("ledger_failed", str(error))
-
-    def _saved(self, done: Future[None]) -> None:
-        try:
-            done.result()
-        except StorageError as error:
-            self._context.events.emit("ledger_failed", str(error))
-
     def _restore(self) -> None:
         """Open requests of the boot before wait for their picture again."""
-        offset_ns = self._platform.tai_ns() - self._platform.now_ns()
+        offset_ns = self._context.tai_ns() - self._platform.now_ns()
         requests = self._ledger.load()
         if self._ledger.damaged:
-            self._context.events.emit("ledger_failed", self._ledger.damaged)
+            self._context.events.emit("ledger_failed", f"{self._ledger.damaged} requests are unreadable")
         for request in requests[: self._config.jobs_max]:
             job = Job(request.job, request.priority, request.deadline_tai_ns - offset_ns, durable=True)
             self.counters.requested += 1
@@ -453,22 +443,22 @@ class InferenceManager:
             self._waiting.put(job)
         if requests:
             self._context.events.emit("jobs_restored", len(self._waiting))
-        self._save()
 
     # Commands
 
     def _check_submit(self, tiles: int, priority: int, deadline_s: int) -> None:
         if self._context.imager is None:
             raise CommandRefused(names.JOB_REFUSED, "this node has no camera")
-        open_jobs = len(self._requests())
+        open_jobs = sum(job.durable for job in self._open())
         if open_jobs + tiles > self._config.jobs_max:
             detail = f"{open_jobs} open, {tiles} asked for, {self._config.jobs_max} at most"
             raise CommandRefused(names.JOB_TABLE_FULL, detail)
 
-    async def _submit(self, tiles: int, priority: int, deadline_s: int) -> None:
-        """Enter the jobs; done when the request is durable."""
+    def _submit(self, tiles: int, priority: int, deadline_s: int) -> Durable:
+        """Enter the jobs."""
         self._check_submit(tiles, priority, deadline_s)  # others may have come between acceptance and start
         deadline_ns = self._platform.now_ns() + ns(deadline_s)
+        deadline_tai_ns = self._context.tai_ns() + ns(deadline_s)
         numbers: list[int] = []
         for _ in range(tiles):
             admission = self._context.swarm.submit(JobRequest(KIND, priority, deadline_ns))
@@ -476,12 +466,11 @@ class InferenceManager:
                 self._withdraw(numbers)
                 raise CommandRefused(names.JOB_REFUSED, admission.reason)
             numbers.append(admission.job)
-        try:
-            await self._ledger.save(self._requests())
-        except StorageError:
-            self._withdraw(numbers)  # what was not kept must not be done: the command is reported as failed
-            raise
-        self._context.events.emit("jobs_submitted", numbers[0], numbers[-1], priority)
+        return Durable(
+            self._ledger.keep(Request(number, priority, deadline_tai_ns) for number in numbers),
+            then=lambda: self._context.events.emit("jobs_submitted", numbers[0], numbers[-1], priority),
+            undo=lambda: self._withdraw(numbers),
+        )
 
     def _withdraw(self, numbers: Sequence[int]) -> None:
         """Cancel those of the jobs that have not started."""
@@ -503,14 +492,16 @@ class InferenceManager:
         if job.state is State.RUNNING:
             raise CommandRefused(names.JOB_RUNNING, f"job {number}")
 
-    async def _cancel(self, number: int) -> None:
-        """Drop the job; done when that is durable."""
+    def _cancel(self, number: int) -> Durable:
+        """Drop the job, once that is durable."""
         self._check_cancel(number)  # it may have started or ended since acceptance
+        return Durable(self._ledger.drop(number), then=lambda: self._drop_waiting(number))
+
+    def _drop_waiting(self, number: int) -> None:
+        """Drop the job, unless it has started or ended by itself meanwhile."""
         job = self._find(number)
-        assert job is not None, number
-        self._remove(job, Reason.CANCELLED)
-        if job.durable:
-            await self._ledger.save(self._requests())
+        if job is not None and job.state is not State.RUNNING:
+            self._remove(job, Reason.CANCELLED)
 
     def _list(self) -> None:
         """One report a job: open ones, then those ended last."""

@@ -27,9 +27,9 @@ from typing import Literal
 
 from flight.core.errors import DecodeError, SetupError
 from hal.base import Image
-from payloads.product import ProductHeader
+from payloads.product_header import ProductHeader
 from payloads.wire import MESSAGE_OCTETS_MAX, Answer, Request, Status
-from payloads.worker import WorkerSettings, find_app
+from payloads.worker_settings import WorkerSettings, find_app
 
 FailureReason = Literal["died", "hung", "bad output", "app error"]
 _LOG_TAIL_OCTETS = 600

@@ -8,7 +8,6 @@ computing (PR_SET_PDEATHSIG). Ctrl-C is the parent's business.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import json
 import mmap
 import os
@@ -19,15 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
-from flight.core.errors import SetupError
-from payloads.apps.base import AppSettings, BadOutput, WorkerApp
+from payloads.apps.base import BadOutput, WorkerApp
 from payloads.product import CLASSES, Mask, encode_product
 from payloads.wire import MESSAGE_OCTETS_MAX, Answer, Request, SlotShape, Status
+from payloads.worker_settings import WorkerSettings, find_app
 
 _PR_SET_PDEATHSIG = 1
 _OUTPUT_OCTETS_MAX = 1 << 20  # of what an app prints; the log is memory
@@ -35,50 +33,9 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """What the parent decides for the worker. memory_mib: limit of its address space, 0 for none."""
-
-    app: str
-    model: str
-    threads: int
-    bands: int
-    height: int
-    width: int
-    nice: int
-    memory_mib: int
-
-    @property
-    def shape(self) -> SlotShape:
-        return SlotShape(self.bands, self.height, self.width)
-
-    def app_settings(self) -> AppSettings:
-        """What the app gets; raises SetupError where model or statistics are missing."""
-        model = Path(self.model)
-        statistics = model.with_suffix(".json")
-        try:
-            if not model.is_file():
-                raise SetupError(f"model {model} is missing; run `make setup`")
-            return AppSettings(model, statistics.read_text(encoding="utf-8"), self.threads)
-        except (OSError, ValueError) as error:
-            raise SetupError(f"model statistics {statistics}: {error}; run `make setup`") from None
-
-
-@dataclass(frozen=True, slots=True)
 class _Failed:
     status: Status
     detail: str
-
-
-def find_app(name: str) -> type[WorkerApp]:
-    """The class behind "module:Class"; raises SetupError where there is none."""
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SetupError(f"payload app {name!r}: {error}; should be like 'payloads.apps.screen:Screen'") from None
-    if not all(callable(getattr(found, need, None)) for need in ("check", "run")):
-        raise SetupError(f"payload app {name!r} has no check or run (payloads/apps/base.py, WorkerApp)")
-    return cast("type[WorkerApp]", found)
 
 
 def _guarded(call: Callable[[], T]) -> T | _Failed:

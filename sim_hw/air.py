@@ -84,6 +84,10 @@ class Air:
             self._loop.call_at(one.start_ns, lambda one=one: self._rise(one))  # type: ignore[misc]
             self._loop.call_at(one.end_ns, lambda one=one: self._set(one))  # type: ignore[misc]
 
+    def light_time_ns(self, t_ns: int) -> int:
+        """One way to the station that is served, 0 where none is."""
+        return self._world.light_time(self._in_sight[0].station)(t_ns) if self._in_sight else 0
+
     def uplink(self, octets: bytes) -> bool:
         """Give one CLTU to the station's transmitter; False where its buffer is full."""
         return self.up.offer(octets)
@@ -149,8 +153,14 @@ class SimModem:
     def send(self, unit: bytes) -> bool:
         return self._air.down.offer(unit)
 
+    def free_ns(self) -> int:
+        return self._air.down.channel.busy_until_ns
+
     def receive(self) -> bytes | None:
         return self._received.popleft() if self._received else None
+
+    def dropped(self) -> int:
+        return self.overrun
 
     def on_event(self, call: Callable[[], None]) -> None:
         self._call = call

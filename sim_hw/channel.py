@@ -107,6 +107,11 @@ class Channel:
         """Units accepted whose fate is open: in the buffer or on their way."""
         return len(self._buffer) + len(self._air)
 
+    @property
+    def busy_until_ns(self) -> int:
+        """When the last bit of what was accepted leaves; in the past where nothing waits."""
+        return self._busy_until_ns
+
     def unit_time_ns(self, octets: int) -> int:
         """How long a unit takes on the air: 8 * octets / rate, rounded up to a nanosecond."""
         return -(-octets * 8_000_000_000 // self.config.rate_bps)

@@ -1,18 +1,33 @@
-"""A simulated disk: what was not synced is lost with the power, a write in progress is torn.
+"""A simulated disk: what was not synced may be lost with the power, in part and out of order, as on a real one.
 
 `Disk` outlives the node; `DiskSession` is the Storage of one boot. The disk counts operations (append, replace,
-delete, and the commit behind each sync) and can cut the power at a chosen one.
+delete, and each commit) and can cut the power inside a chosen one. Faults are set at any time: `capacity_octets`,
+`read_only`, `commit_s`, `fail_commits`, `unreadable`, `flip`.
+
+After a power cut everything covered by a completed sync is there. Of the rest, a part chosen by the seed: a file
+has the beginning of what was appended to it, torn at any octet, whatever became of other files; replacements and
+deletions are whole or not there, in their order, none before data that was written ahead of it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from random import Random
 from typing import Literal
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
+from flight.core.storage import (
+    INPUT_OUTPUT_ERROR,
+    NO_SPACE,
+    READ_ONLY,
+    StorageCounters,
+    StorageFull,
+    checked_name,
+    flash_octets,
+)
 from sim_hw.loop import VirtualLoop
 
 
@@ -20,12 +35,14 @@ class PowerCut(BaseException):
     """The node lost power in the middle of what it was doing. Not an Exception: nothing on board catches it."""
 
 
-_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 _Operation = tuple[Literal["append", "replace", "delete"], str, bytes]
 
 
 class Disk:
-    """Octets that survive, by name. `note` is told of each commit, for the run's digest."""
+    """Octets that survive, by name. `note` is told of each commit, for the run's digest.
+
+    `trace`, once it is a list, receives (number, kind, name) of every operation; a commit has no name.
+    """
 
     def __init__(
         self,
@@ -38,116 +55,253 @@ class Disk:
         self.operations = 0
         self.durable: dict[str, bytes] = {}
         self.capacity_octets = capacity_octets
+        self.read_only = False
+        self.commit_s = 0.004
+        self.fail_commits = False
+        self.unreadable: set[str] = set()
         self.cut_at_operation = cut_at_operation
+        self.trace: list[tuple[int, str, str]] | None = None
         self.note = note
         self._random = random
         self._session: DiskSession | None = None
 
-    def boot(self, loop: VirtualLoop, commit_s: float = 0.004) -> DiskSession:
+    def boot(self, loop: VirtualLoop) -> DiskSession:
         """The storage of a new boot; the session before it is gone."""
         if self._session is not None:
             self.cut()
-        self._session = DiskSession(self, loop, round(commit_s * 1e9))
+        self._session = DiskSession(self, loop)
         return self._session
 
     def cut(self) -> None:
-        """Power off now: a random part of what is pending reaches the medium, the last write of it torn."""
+        """Power off now."""
         session, self._session = self._session, None
-        if session is None:
-            return
-        session.alive = False
-        kept = self._random.randint(0, len(session.pending))
-        for operation in session.pending[:kept]:
-            apply(self.durable, operation)
-        if kept < len(session.pending):
-            kind, name, octets = session.pending[kept]
-            if kind == "append":  # replace and delete are atomic: temporary file and rename
-                torn = octets[: self._random.randint(0, len(octets))]
-                apply(self.durable, (kind, name, torn))
+        if session is not None:
+            session.alive = False
+            apply(self.durable, survivors(session.pending, self._random))
 
-    def count(self) -> None:
+    def flip(self, name: str, bit: int | None = None) -> int:
+        """Turn one bit of a durable content over, a random one where none is given; the bit's number.
+
+        The node sees it after its next boot: until then it reads from memory.
+        """
+        content = bytearray(self.durable[name])
+        chosen = self._random.randrange(8 * len(content)) if bit is None else bit
+        content[chosen // 8] ^= 0x80 >> chosen % 8
+        self.durable[name] = bytes(content)
+        return chosen
+
+    def count(self, kind: str, name: str) -> None:
+        """Enter one operation; raises PowerCut inside the chosen one."""
         self.operations += 1
+        if self.trace is not None:
+            self.trace.append((self.operations, kind, name))
         if self.operations == self.cut_at_operation:
             self.cut()
             raise PowerCut
 
 
-class DiskSession:
-    """flight.platform.Storage on a Disk, for one boot."""
+class _Window:
+    """What one commit covers, for the count of its wear: files with new octets, from which octet on, and names
+    replaced or deleted."""
 
-    def __init__(self, disk: Disk, loop: VirtualLoop, commit_ns: int) -> None:
+    __slots__ = ("changed", "dirty", "folder")
+
+    def __init__(self) -> None:
+        self.dirty: dict[str, int] = {}
+        self.changed: set[str] = set()
+        self.folder = False
+
+
+class DiskSession:
+    """flight.platform.Storage on a Disk, for one boot. As on Linux one commit runs at a time, for all syncs asked
+    for before it began, and a failed one is final."""
+
+    def __init__(self, disk: Disk, loop: VirtualLoop) -> None:
         self.alive = True
-        self.pending: list[_Operation] = []
+        self.counters = StorageCounters()
+        self.pending: deque[_Operation] = deque()
         self._disk = disk
         self._loop = loop
-        self._commit_ns = commit_ns
         self._view: dict[str, bytearray] = {name: bytearray(octets) for name, octets in disk.durable.items()}
         self._octets = sum(len(octets) for octets in self._view.values())
+        self._window = _Window()
+        self._committing: _Window | None = None
+        self._wanted = False
+        self._waiting: list[Future[None]] = []
+        self._failed: str | None = None
 
     def names(self) -> list[str]:
         return sorted(self._view)
 
-    def read(self, name: str) -> bytes | None:
-        octets = self._view.get(name)
-        return None if octets is None else bytes(octets)
+    def size(self, name: str) -> int | None:
+        content = self._content(name)
+        return None if content is None else len(content)
+
+    def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        assert at >= 0 and (octets is None or octets >= 0), (at, octets)
+        content = self._content(name)
+        if content is None:
+            return None
+        if name in self._disk.unreadable:
+            raise StorageError(f"cannot read {name}: {INPUT_OUTPUT_ERROR}")
+        return bytes(content[at : None if octets is None else at + octets])
 
     def append(self, name: str, octets: bytes) -> None:
-        self._write(("append", name, octets))
+        if not self._admit("append to", name, len(octets)):
+            return
+        self.pending.append(("append", name, octets))
+        self._disk.count("append", name)
+        content, window = self._view.get(name), self._window
+        if content is None:
+            content = self._view[name] = bytearray()
+            if name in window.changed or (self._committing is not None and name in self._committing.changed):
+                window.changed.add(name)  # made under another name, until the deletion before it is done
+            window.folder = True
+        window.dirty.setdefault(name, len(content))
+        content += octets
+        self._octets += len(octets)
+        self.counters.octets += len(octets)
 
     def replace(self, name: str, octets: bytes) -> None:
-        self._write(("replace", name, octets))
+        before = self._content(name) or b""
+        if not self._admit("replace", name, len(octets) - len(before)):
+            return
+        self.pending.append(("replace", name, octets))
+        self._disk.count("replace", name)
+        self._view[name] = bytearray(octets)
+        self._window.dirty[name] = 0
+        self._window.changed.add(name)
+        self._octets += len(octets) - len(before)
+        self.counters.octets += len(octets)
 
     def delete(self, name: str) -> None:
-        if name in self._view:
-            self._write(("delete", name, b""))
+        content = self._content(name)
+        if content is None or not self._admit("delete", name, -len(content)):
+            return
+        self.pending.append(("delete", name, b""))
+        self._disk.count("delete", name)
+        del self._view[name]
+        self._window.dirty.pop(name, None)
+        self._window.changed.add(name)
+        self._octets -= len(content)
 
     def sync(self) -> Future[None]:
-        """Done one commit time later; syncs asked for meanwhile share nothing but the order."""
+        """A future that fails with StorageError where the commit did."""
         done: Future[None] = Future()
-        covered = len(self.pending)
-        mark = self.pending[covered - 1] if covered else None
-        self._loop.call_at(self._loop.now_ns() + self._commit_ns, lambda: self._commit(mark, done))
+        self.counters.syncs += 1
+        if self._failed is not None:
+            done.set_error(StorageError(self._failed))
+        elif not self.pending:
+            done.set_result(None)
+        else:
+            self._waiting.append(done)
+            self._want_commit()
         return done
 
-    def _write(self, operation: _Operation) -> None:
-        if not self.alive:
-            return  # clean-up of a node without power
-        kind, name, octets = operation
-        if not _NAME.fullmatch(name):
-            raise StorageError(f"storage name {name!r}, must be 1 to 100 of a-z 0-9 _ . -")
-        before = len(self._view.get(name, b""))
-        grown = {"append": len(octets), "replace": len(octets) - before, "delete": -before}[kind]
-        if self._octets + grown > self._disk.capacity_octets:
-            raise StorageError(f"{name}: disk full, {self._disk.capacity_octets} octets")
-        self.pending.append(operation)
-        self._disk.count()
-        self._octets += grown
-        if kind == "append":
-            self._view.setdefault(name, bytearray()).extend(octets)
-        elif kind == "replace":
-            self._view[name] = bytearray(octets)
-        else:
-            self._view.pop(name, None)
+    def free_octets(self) -> int:
+        return max(0, self._disk.capacity_octets - self._octets)
 
-    def _commit(self, mark: _Operation | None, done: Future[None]) -> None:
-        """Make everything up to `mark` durable, and say so."""
+    def _content(self, name: str) -> bytearray | None:
+        content = self._view.get(name)
+        if content is None:
+            checked_name(name)
+        return content
+
+    def _admit(self, act: str, name: str, grown: int) -> bool:
+        """Whether there is power; raises StorageError for what the disk refuses."""
+        checked_name(name)
+        if not self.alive:
+            return False  # clean-up of a node without power
+        refusal: StorageError | None = None
+        if self._failed is not None:
+            refusal = StorageError(self._failed)
+        elif self._disk.read_only:
+            refusal = StorageError(f"cannot {act} {name}: {READ_ONLY}")
+        elif grown > 0 and self._octets + grown > self._disk.capacity_octets:
+            refusal = StorageFull(f"cannot {act} {name}: {NO_SPACE}")
+        if refusal is not None:
+            self.counters.refused += 1
+            raise refusal
+        return True
+
+    def _want_commit(self) -> None:
+        if not self._wanted and self._committing is None:
+            self._wanted = True
+            self._loop.call_at(self._loop.now_ns(), self._start_commit)
+
+    def _start_commit(self) -> None:
+        self._wanted = False
         if not self.alive:
             return
-        self._disk.count()
-        covered = next((i + 1 for i, one in enumerate(self.pending) if one is mark), 0)
-        for operation in self.pending[:covered]:
-            apply(self._disk.durable, operation)
-            self._disk.note(operation[0].encode() + b" " + operation[1].encode() + b" " + operation[2])
-        del self.pending[:covered]
-        done.set_result(None)
+        covered, waiting, window = len(self.pending), self._waiting, self._window
+        extents = [(start, len(self._view[name])) for name, start in window.dirty.items()]
+        flash = flash_octets(extents, len(window.changed), window.folder or bool(window.changed))
+        self._committing, self._window, self._waiting = window, _Window(), []
+        start_ns = self._loop.now_ns()
+        end_ns = start_ns + round(self._disk.commit_s * 1e9)
+
+        def finish() -> None:
+            if self.alive:
+                self._disk.count("commit", "")
+                self.counters.enter_commit(flash, end_ns - start_ns)
+                self._finish_commit(covered, waiting)
+
+        self._loop.call_at(end_ns, finish)
+
+    def _finish_commit(self, covered: int, waiting: list[Future[None]]) -> None:
+        """Make the first `covered` operations durable, and say so."""
+        self._committing = None
+        if self._disk.fail_commits or self._disk.read_only:
+            reason = READ_ONLY if self._disk.read_only else INPUT_OUTPUT_ERROR
+            self._failed = f"storage failed, restart the node: {reason}"
+            self.counters.failures += 1
+            waiting, self._waiting = waiting + self._waiting, []
+            for future in waiting:
+                future.set_error(StorageError(self._failed))
+            return
+        done = [self.pending.popleft() for _ in range(covered)]
+        apply(self._disk.durable, done)
+        for kind, name, octets in done:
+            self._disk.note(kind.encode() + b" " + name.encode() + b" " + octets)
+        for future in waiting:
+            future.set_result(None)
+        if self._waiting:
+            self._want_commit()
 
 
-def apply(files: dict[str, bytes], operation: _Operation) -> None:
-    """What one operation does to the stored octets."""
-    kind, name, octets = operation
-    if kind == "append":
-        files[name] = files.get(name, b"") + octets
-    elif kind == "replace":
-        files[name] = octets
-    else:
-        files.pop(name, None)
+def survivors(pending: Sequence[_Operation], random: Random) -> list[_Operation]:
+    """What of the operations after the last commit a power cut leaves on the medium."""
+    changes = [i for i, (kind, _, _) in enumerate(pending) if kind != "append"]
+    kept = random.randint(0, len(changes))
+    ahead = changes[kept - 1] + 1 if kept else 0  # up to the last change that is there nothing is missing
+    landed = list(islice(pending, ahead))
+    appended: dict[str, list[bytes]] = {}
+    lost: set[str] = set()  # what follows a lost change of the same name went into a file that has no name
+    for kind, name, octets in islice(pending, ahead, None):
+        if kind != "append":
+            lost.add(name)
+        elif name not in lost:
+            appended.setdefault(name, []).append(octets)
+    for name, parts in appended.items():
+        whole = random.randint(-1, len(parts))  # -1: not even a new name is there
+        landed += [("append", name, part) for part in parts[: max(0, whole)]]
+        if 0 <= whole < len(parts):
+            landed.append(("append", name, parts[whole][: random.randint(0, len(parts[whole]))]))
+    return landed
+
+
+def apply(files: dict[str, bytes], operations: Iterable[_Operation]) -> None:
+    """What the operations do to the stored octets."""
+    contents: dict[str, bytearray | None] = {}
+    for kind, name, octets in operations:
+        content = contents[name] if name in contents else bytearray(files.get(name, b""))
+        if kind == "append" and content is not None:
+            content += octets
+        else:
+            content = None if kind == "delete" else bytearray(octets)
+        contents[name] = content
+    for name, made in contents.items():
+        if made is None:
+            files.pop(name, None)
+        else:
+            files[name] = bytes(made)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from flight.core.future import Future
 from flight.core.scheduler import Scheduler, Task
-from flight.fields import Value
+from flight.fields import Plain
 from ground.operator import CommandRecord, Operator
 from ground.station import Change, GroundStation, Packet
 from sim_hw.air import Air
@@ -95,7 +95,7 @@ class VirtualOperator:
         self._ground = ground
         self._task = task
         # What came since the last command and was not asked for yet: its reports precede its completion.
-        self._recent: dict[str, deque[Mapping[str, Value]]] = {}
+        self._recent: dict[str, deque[Mapping[str, Plain]]] = {}
         ground.station.listen(self._remember)
 
     def _remember(self, change: Change, thing: object) -> None:
@@ -107,17 +107,17 @@ class VirtualOperator:
     def now_s(self) -> float:
         return self._ground.loop.now_ns() / 1e9
 
-    async def send(self, command: str, **arguments: Value) -> CommandRecord:
+    async def send(self, command: str, **arguments: object) -> CommandRecord:
         return await self._send(command, arguments, raw=False)
 
-    async def send_raw(self, command: str, **arguments: Value) -> CommandRecord:
+    async def send_raw(self, command: str, **arguments: object) -> CommandRecord:
         return await self._send(command, arguments, raw=True)
 
-    async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Value] | None:
+    async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
         recent = self._recent.get(what)
         if recent:
             return recent.popleft()
-        arrived: Future[Mapping[str, Value]] = Future()
+        arrived: Future[Mapping[str, Plain]] = Future()
 
         def listen(change: Change, thing: object) -> None:
             if change is Change.PACKET and isinstance(thing, Packet):
@@ -142,7 +142,7 @@ class VirtualOperator:
     async def sleep(self, s: float) -> None:
         await self._task.sleep(s)
 
-    async def _send(self, command: str, arguments: Mapping[str, Value], *, raw: bool) -> CommandRecord:
+    async def _send(self, command: str, arguments: Mapping[str, object], *, raw: bool) -> CommandRecord:
         """The tracker ends every record in time, so this waits without a limit of its own."""
         ground = self._ground
         self._recent.clear()

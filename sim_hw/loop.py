@@ -13,8 +13,7 @@ class Call:
 
     __slots__ = ("call",)
 
-    def __init__(self, call: Callable[[], None]) -> None:
-        self.call: Callable[[], None] | None = call
+    call: Callable[[], None] | None  # set by who makes it: an __init__ takes longer than all the rest of `call_at`
 
     def cancel(self) -> None:
         self.call = None
@@ -34,7 +33,8 @@ class VirtualLoop:
         return self._now_ns
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> Call:
-        pending = Call(call)
+        pending = Call()
+        pending.call = call
         self._order += 1
         heapq.heappush(self._heap, (max(t_ns, self._now_ns), self._order, pending))
         return pending

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from random import Random
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from flight.core.errors import SetupError
 from flight.core.log import node_log
-from flight.core.scheduler import ns
+from flight.core.scheduler import Task, ns
+from flight.core.task_stats import TaskStats
 from flight.link.cadu import MARKER
 from flight.link.cfdp import CfdpConfig
-from flight.mission import Mission
+from flight.mission import MISSIONS, Mission
 from flight.node import Node, dictionary_of, link_config
+from flight.services.retrieval import OpenRetrieval
 from flight.services.status import SchedulerTotals
 from ground.actions import FrameReceived
 from ground.archive import Archive
@@ -30,11 +32,13 @@ from sim_hw.air import Air
 from sim_hw.boards import SimImager
 from sim_hw.channel import ChannelConfig
 from sim_hw.config import SimConfig
+from sim_hw.cpu_profile import CpuProfile
 from sim_hw.digest import Digest
 from sim_hw.faults import FaultPlan
 from sim_hw.ground_segment import GroundSegment, Script
 from sim_hw.loop import VirtualLoop
 from sim_hw.outputs import PRODUCTS, OutputFolder
+from sim_hw.platform import ClockError
 from sim_hw.report import Tile as ReportTile
 from sim_hw.report import quicklook_png
 from sim_hw.scenes import Tile, TileSource
@@ -46,6 +50,28 @@ _REPORT_TILES = 24
 _MODEM_UNITS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """One packet store when a life of the node ended: counts since its boot; waiting, octets and fill as of then."""
+
+    name: str
+    recorded: int
+    played_back: int
+    overwritten: int
+    refused: int
+    waiting: int
+    octets: int
+    fill_frac: float
+
+    @classmethod
+    def of(cls, one: OpenRetrieval) -> StoreFacts:
+        store = one.store
+        return cls(
+            store.name, store.recorded, one.played_back, one.overwritten, store.refused, one.waiting, store.octets,
+            store.filled_frac(),
+        )  # fmt: skip
+
+
 @dataclass(slots=True)
 class Life:
     """What one boot of the node had counted when it ended."""
@@ -53,10 +79,15 @@ class Life:
     payload: Statistics | None
     infer_s: tuple[float, ...]
     scheduler: SchedulerTotals
+    up_ns: int
+    tasks: dict[str, TaskStats]
     events: dict[str, int]
     recorded: int
     played_back: int
     overwritten: int
+    returned: int
+    recorder_faults: int
+    stores: tuple[StoreFacts, ...]
     files_begun: int
     files_sent: int
     files_waiting: int
@@ -118,6 +149,8 @@ class MissionRun:
             imager=self.imager,
             faults=faults,
             digest=self.digest,
+            cpu=cpu_profile(mission, config.cpu_profile),
+            clock_error=ClockError(ns(config.clock_offset_s), round(config.clock_drift_ppm * 1000)),
             log=node_log(mission.node.name, self._tai_ns, out.log, level="info"),
             on_boot=self._booted,
             on_down=self._went_down,
@@ -131,6 +164,7 @@ class MissionRun:
             archive=self.archive,
             products=ProductStore(out.path(PRODUCTS), CfdpConfig(entity=mission.outbox.ground_entity)),
             command_timeout_s=60.0,
+            path_delay_ns=self._path_delay_ns,
         )
         self.station.listen(self._heard)
         self.ground = GroundSegment(self.station, self.air, self.loop)
@@ -158,6 +192,11 @@ class MissionRun:
         """The last life, where the node was still up at the end of the run: what it held is pending, not lost."""
         return self.lives[-1:] if self.ended_alive else []
 
+    def _path_delay_ns(self, now_ns: int) -> int:
+        """A frame that arrives was sent, bit by bit, and then took its light time."""
+        octets = self.mission.node.frame_octets + len(MARKER) * (self.mission.links[0].coding == "cadu")
+        return self.air.down.channel.unit_time_ns(octets) + self.air.light_time_ns(now_ns)
+
     def _tai_ns(self) -> int:
         return self.world.start_tai_ns + self.loop.now_ns()
 
@@ -179,10 +218,15 @@ class MissionRun:
                 payload=manager.statistics() if manager else None,
                 infer_s=tuple(manager.counters.infer_s) if manager else (),
                 scheduler=SchedulerTotals.of(node.scheduler),
+                up_ns=self.loop.now_ns() - node.scheduler.started_ns,
+                tasks=task_totals(node.scheduler.tasks),
                 events=node.event_counts(),
                 recorded=node.recorder.recorded,
                 played_back=node.recorder.played_back,
                 overwritten=node.recorder.overwritten,
+                returned=node.recorder.returned_packets,
+                recorder_faults=node.recorder.storage_faults,
+                stores=tuple(StoreFacts.of(one) for one in node.recorder.retrievals),
                 files_begun=node.outbox.begun,
                 files_sent=node.outbox.sent,
                 files_waiting=node.outbox.waiting,
@@ -211,6 +255,25 @@ class MissionRun:
         """About how many tiles the run will screen, to spread the report's sample over it."""
         period_s = getattr(self.mission.payload, "capture_period_s", 10.0)
         return round(0.6 * self.end_ns / 1e9 / period_s)
+
+
+def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:
+    """The profile beside the mission file, or beside the missions that come with orbitnode; None without a name.
+
+    Raises SetupError.
+    """
+    if not name:
+        return None
+    beside = mission.path.parent / name
+    return CpuProfile.load(beside if beside.exists() or not (MISSIONS / name).exists() else MISSIONS / name)
+
+
+def task_totals(tasks: Iterable[Task]) -> dict[str, TaskStats]:
+    """What tasks counted, those of one name together, in order of first appearance."""
+    totals: dict[str, TaskStats] = {}
+    for task in tasks:
+        totals.setdefault(task.name, TaskStats()).add(task.stats)
+    return totals
 
 
 def cloud_accuracy(mask: NDArray[np.uint8], tile: Tile) -> float | None:

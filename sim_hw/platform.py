@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol, TypeVar
 
 from flight.core.future import Future
 from flight.platform import External
 from hal.base import Imager, Radio
+from sim_hw.cpu_profile import CpuProfile
 from sim_hw.disk import Disk, DiskSession
 from sim_hw.faults import FaultPlan
 from sim_hw.loop import Call, VirtualLoop
@@ -23,8 +25,22 @@ class Record(Protocol):
     def enter(self, t_ns: int, channel: str, octets: bytes) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ClockError:
+    """How far the computer's own idea of TAI is from the truth: `offset_ns` at the start of the run, and it grows."""
+
+    offset_ns: int = 0
+    drift_ppb: int = 0
+
+    def at(self, t_ns: int) -> int:
+        return self.offset_ns + self.drift_ppb * t_ns // 1_000_000_000
+
+
 class SimPlatform:
-    """flight.platform.Platform for one boot of one node. The world, the disk and the radio outlive it."""
+    """flight.platform.Platform for one boot of one node. The world, the disk and the radio outlive it.
+
+    cpu: what steps of tasks cost, drawn with a generator of its own; None for nothing.
+    """
 
     def __init__(
         self,
@@ -38,6 +54,8 @@ class SimPlatform:
         imager: Imager | None = None,
         faults: FaultPlan | None = None,
         record: Record | None = None,
+        cpu: CpuProfile | None = None,
+        clock_error: ClockError = ClockError(),
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
@@ -48,11 +66,12 @@ class SimPlatform:
         self.radios = radios or {}
         self.imager = imager
         self.faults = faults or FaultPlan()
+        self.now_ns = self.cpu_ns = loop.now_ns
         self._record = record
+        self._cpu = cpu
+        self._cpu_random = Random(random.getrandbits(64)) if cpu is not None else random
+        self._clock_error = clock_error
         self._on_stop = on_stop or loop.stop
-
-    def now_ns(self) -> int:
-        return self.loop.now_ns()
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> Call:
         """As the loop does, but a node without power makes no calls any more."""
@@ -66,10 +85,12 @@ class SimPlatform:
         self.loop.unwatch(fileno)
 
     def tai_ns(self) -> int:
-        return self.world.start_tai_ns + self.loop.now_ns()
+        now_ns = self.loop.now_ns()
+        return self.world.start_tai_ns + now_ns + self._clock_error.at(now_ns)
 
-    def cpu_ns(self) -> int:
-        return self.loop.now_ns()
+    def step_cost_ns(self, task: str) -> int:
+        """Drawn from the CPU profile; without one, computing takes no time."""
+        return 0 if self._cpu is None else self._cpu.draw_ns(task, self._cpu_random)
 
     def note(self, channel: str, octets: bytes) -> None:
         if self._record is not None:

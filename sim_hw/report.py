@@ -60,7 +60,8 @@ class ReportData:
     """Everything the page shows. Times are seconds since the start of the run, `start_tai_ns` is TAI then.
 
     power in W, charge as fractions 0..1, temperatures in degC, rates in kbit/s, backlog in MB.
-    `charge_guides` and `temperature_guides` are limits to draw: (value, text). `tables` are further facts by heading.
+    `charge_guides` and `temperature_guides` are limits to draw: (value, text). `tables` are further facts by heading,
+    `grids` whole tables: a row of column heads, then rows that begin with a name.
     `events` and `commands` come from the archive. `footer` says where things come from: seed, digest, versions.
     """
 
@@ -85,6 +86,7 @@ class ReportData:
     events: Sequence[EventRow] = ()
     event_counts: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    grids: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     footer: Sequence[str] = ()
 
 
@@ -115,6 +117,7 @@ def page(data: ReportData) -> str:
         _section("Tiles", _tiles(data)) if data.tiles else "",
         _section("Commands", _commands(data)) if data.commands else "",
         _section("Events", _events(data)),
+        *(_section(title, _grid(rows)) for title, rows in data.grids.items()),
         _tables(data.tables),
     ]
     footer = "".join(f"<p>{escape(line)}</p>" for line in data.footer)
@@ -262,6 +265,17 @@ def _events(data: ReportData) -> str:
     note = f'<p class="note">{left:,} more, of lower severity or older, are in the archive.</p>' if left > 0 else ""
     table = f'<div class="scroll events"><table>{head}{rows}</table></div>' if rows else "<p>None.</p>"
     return f'<div class="chips">{chips}</div>{table}{note}'
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    """Names on the left, numbers on the right."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        first, *others = (escape(cell) for cell in cells)
+        return f"<tr><{tag}>{first}</{tag}>{''.join(f'<{tag} class=num>{cell}</{tag}>' for cell in others)}</tr>"
+
+    head, *body = rows
+    return f'<div class="scroll"><table>{line("th", head)}{"".join(line("td", row) for row in body)}</table></div>'
 
 
 def _tables(tables: Mapping[str, Mapping[str, str]]) -> str:

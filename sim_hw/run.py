@@ -149,6 +149,19 @@ def table(summary: Mapping[str, Any]) -> Table:
         f"{commands['sent']} sent, {commands['completed']} completed, {commands['rejected']} rejected, "
         f"{commands['failed']} failed, {commands['lost']} lost, {commands['retransmitted']} frames sent again",
     )
+    scheduler, recorder = summary["scheduler"], summary["recorder"]
+    busiest = max(summary["tasks"], key=lambda task: (task["cpu_permille"], task["steps"]), default=None)
+    made.add_row(
+        "tasks",
+        f"{len(summary['tasks'])}, {scheduler['steps']} steps, {scheduler['late']} late, {scheduler['skipped']} "
+        f"skipped, {scheduler['overruns']} overruns" + (f", busiest {busiest['name']}" if busiest else ""),
+    )
+    fills = ", ".join(f"{one['name']} {one['fill_frac']:.0%} full" for one in recorder["stores"])
+    made.add_row(
+        "recorder",
+        f"{recorder['recorded']} recorded, {recorder['played_back']} played back, "
+        f"{recorder['overwritten']} overwritten; {fills}",
+    )
     made.add_row("events", reasons(summary["events"]))
     failures = summary["worker"]["failures"]
     if sum(failures.values()):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import nan
 from pathlib import Path
 from typing import Any
 
 from flight.services.power import PowerConfig
+from ground.tasks_command import duration
 from sim_hw.mission_run import MissionRun
 from sim_hw.report import Figure, Interval, ReportData, Series, write_report
 
@@ -50,6 +51,7 @@ def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
             "Energy, Wh": {k: f"{v:.2f}" for k, v in summary["energy"]["energy_wh"]["consumed_by_load"].items()},
             "Scheduler": {k: f"{v:,}" for k, v in summary["scheduler"].items()},
         },
+        grids={"Tasks": task_rows(summary["tasks"]), "Recorder": store_rows(summary["recorder"]["stores"])},
         footer=[
             f"digest {summary['digest']}",
             f"dictionary {summary['dictionary_sha256']}",
@@ -112,6 +114,25 @@ def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "products incomplete": f"{files['incomplete']:,}",
         "command frames sent again": f"{summary['commands']['retransmitted']:,}",
     }
+
+
+def task_rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Column heads and a row a task, the busiest first."""
+    counts = ("steps", "ticks", "late", "skipped", "overruns", "starved", "failures")
+    times = ("worst_us", "latency_p50_us", "latency_p99_us", "worst_latency_us")
+    rows = [["task", *counts, "longest step", "wait p50", "wait p99", "longest wait", "processor"]]
+    for one in sorted(tasks, key=lambda task: (task["cpu_permille"], task["steps"]), reverse=True):
+        numbers = [f"{one[name]:,}" for name in counts] + [duration(one[name]) for name in times]
+        rows.append([one["name"], *numbers, f"{one['cpu_permille'] / 10:.2f} %"])
+    return rows
+
+
+def store_rows(stores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Column heads and a row a packet store."""
+    counts = ("recorded", "played_back", "overwritten", "refused", "waiting", "octets")
+    rows = [["store", "recorded", "played back", "overwritten", "refused", "waiting", "octets", "full"]]
+    rows += [[one["name"], *(f"{one[name]:,}" for name in counts), f"{one['fill_frac']:.1%}"] for one in stores]
+    return rows
 
 
 def _points(run: MissionRun, parameter: str) -> list[tuple[float, float]]:

@@ -13,11 +13,12 @@ from flight.mission import Mission
 from flight.node import Node
 from hal.base import Radio
 from sim_hw.boards import SimImager
+from sim_hw.cpu_profile import CpuProfile
 from sim_hw.digest import Digest
 from sim_hw.disk import Disk, PowerCut
 from sim_hw.faults import REBOOT_S, FaultPlan
 from sim_hw.loop import VirtualLoop
-from sim_hw.platform import SimPlatform
+from sim_hw.platform import ClockError, SimPlatform
 from sim_hw.world import World
 
 
@@ -44,6 +45,8 @@ class Spacecraft:
         imager: SimImager | None = None,
         faults: FaultPlan | None = None,
         digest: Digest | None = None,
+        cpu: CpuProfile | None = None,
+        clock_error: ClockError = ClockError(),  # noqa: B008 - frozen
         log: FilteringBoundLogger | None = None,
         on_boot: Callable[[Node], None] = lambda _: None,
         on_down: Callable[[Node], None] = lambda _: None,
@@ -58,6 +61,8 @@ class Spacecraft:
         self._imager = imager
         self._faults = faults or FaultPlan()
         self._digest = digest
+        self._cpu = cpu
+        self._clock_error = clock_error
         self._log = log
         self._on_boot = on_boot
         self._on_down = on_down
@@ -78,6 +83,8 @@ class Spacecraft:
             imager=self._imager,
             faults=self._faults,
             record=self._digest,
+            cpu=self._cpu,
+            clock_error=self._clock_error,
             on_stop=self._stop,
         )
         self.boots += 1

@@ -5,13 +5,15 @@ from __future__ import annotations
 import platform
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import flight
+from flight.core.task_stats import TaskStats, quantile_us
 from ground.operator import COMPLETED, FAILED, LOST, REJECTED
 from payloads.accounting import Statistics, quantile
-from sim_hw.mission_run import Life, MissionRun
+from sim_hw.mission_run import Life, MissionRun, StoreFacts
 
 FORMAT = "orbitnode-summary/1"
 _JOULES_A_WH = 3600.0
@@ -48,9 +50,42 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
         "recorder": {
             "recorded": sum(life.recorded for life in run.lives),
             "played_back": sum(life.played_back for life in run.lives),
+            "returned": sum(life.returned for life in run.lives),
             "overwritten": sum(life.overwritten for life in run.lives),
+            "storage_faults": sum(life.recorder_faults for life in run.lives),
+            "stores": [
+                {
+                    "name": one.name,
+                    "recorded": one.recorded,
+                    "played_back": one.played_back,
+                    "overwritten": one.overwritten,
+                    "refused": one.refused,
+                    "waiting": one.waiting,
+                    "octets": one.octets,
+                    "fill_frac": round(one.fill_frac, 4),
+                }
+                for one in _stores(run.lives)
+            ],
         },
         "scheduler": _scheduler(run.lives),
+        "tasks": [
+            {
+                "name": name,
+                "steps": one.steps,
+                "ticks": one.ticks,
+                "late": one.late,
+                "skipped": one.skipped,
+                "overruns": one.overruns,
+                "starved": one.starved,
+                "failures": one.failures,
+                "worst_us": one.worst_ns // 1000,
+                "worst_latency_us": one.worst_latency_ns // 1000,
+                "latency_p50_us": quantile_us(one.latency, 0.5),
+                "latency_p99_us": quantile_us(one.latency, 0.99),
+                "cpu_permille": round(1000 * one.cpu_ns / max(1, sum(life.up_ns for life in run.lives)), 3),
+            }
+            for name, one in _tasks(run.lives).items()
+        ],
         "events": _add(life.events for life in run.lives),
         "worker": _worker(payloads),
         "script_failures": list(run.ground.script_failures),
@@ -197,6 +232,30 @@ def _scheduler(lives: list[Life]) -> dict[str, int]:
         name: sum(getattr(life.scheduler, name) for life in lives)
         for name in ("steps", "ticks", "skipped", "late", "overruns", "failures")
     }
+
+
+def _tasks(lives: list[Life]) -> dict[str, TaskStats]:
+    """Tasks of one name of all boots together."""
+    totals: dict[str, TaskStats] = {}
+    for life in lives:
+        for name, stats in life.tasks.items():
+            totals.setdefault(name, TaskStats()).add(stats)
+    return totals
+
+
+def _stores(lives: list[Life]) -> list[StoreFacts]:
+    """Each packet store: counts over all boots, and what it held at the end of the last one."""
+    made: dict[str, StoreFacts] = {}
+    for one in (store for life in lives for store in life.stores):
+        before = made.get(one.name)
+        made[one.name] = one if before is None else replace(
+            one,
+            recorded=before.recorded + one.recorded,
+            played_back=before.played_back + one.played_back,
+            overwritten=before.overwritten + one.overwritten,
+            refused=before.refused + one.refused,
+        )  # fmt: skip
+    return list(made.values())
 
 
 def _worker(payloads: list[Statistics]) -> dict[str, Any]:

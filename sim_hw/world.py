@@ -40,21 +40,31 @@ class World:
     """The physics of one run, at `now_ns` of virtual time.
 
     Loads and switches act from `now_ns` on: call `advance` up to the present before changing one.
-    Steps end on whole seconds of virtual time; the Sun in the middle of a step holds for all of it, which
-    makes the energy of a penumbra (9 s) good to one part in a thousand.
+    The world moves in steps that end on whole seconds of virtual time, and at changes of a load; the Sun in the
+    middle of a step holds for all of it, which makes the energy of a penumbra (9 s) good to one part in a thousand.
+    Sensors are refreshed by these steps: charge and temperatures that are read are those of the last one. `power`
+    and `thermal` are brought up to `now_ns` by whoever asks for them.
     """
 
     def __init__(self, config: WorldConfig) -> None:
         """Raises OrbitnodeError for an orbit that cannot be."""
         self.config = config
         self.orbit = Orbit(config.orbit)
-        self.power = PowerSystem(config.power)
-        self.thermal = ThermalSystem(config.thermal)
-        self._now_ns = 0
+        self.now_ns = 0
+        self._power = PowerSystem(config.power)
+        self._thermal = ThermalSystem(config.thermal)
+        self._stepped_ns = 0
+        self._reading: PowerReading | None = None
 
     @property
-    def now_ns(self) -> int:
-        return self._now_ns
+    def power(self) -> PowerSystem:
+        self._settle()
+        return self._power
+
+    @property
+    def thermal(self) -> ThermalSystem:
+        self._settle()
+        return self._thermal
 
     @property
     def start_tai_ns(self) -> int:
@@ -62,20 +72,28 @@ class World:
         return self.orbit.start_tai_ns
 
     def advance(self, to_ns: int) -> None:
-        """Move power and heat on to `to_ns`; a time that is past changes nothing."""
-        while self._now_ns < to_ns:
-            end = min(to_ns, (self._now_ns // _STEP_NS + 1) * _STEP_NS)
-            self._step(end)
+        """Move on to `to_ns`; a time that is past changes nothing."""
+        if to_ns > self.now_ns:
+            self.now_ns = to_ns
+            while (end_ns := (self._stepped_ns // _STEP_NS + 1) * _STEP_NS) <= to_ns:
+                self._step(end_ns)
+
+    def _settle(self) -> None:
+        """Bring power and heat up to `now_ns`; what comes may change them, so that no reading is kept."""
+        if self._stepped_ns < self.now_ns:
+            self._step(self.now_ns)
+        self._reading = None
 
     def _step(self, end_ns: int) -> None:
-        dt_s = (end_ns - self._now_ns) / 1e9
-        sun = self.orbit.sun_frac((self._now_ns + end_ns) // 2)
-        self.power.advance(dt_s, sun)
-        loads, shares = self.power.loads_w(), self.config.thermal
+        dt_s = (end_ns - self._stepped_ns) / 1e9
+        sun = self.orbit.sun_frac((self._stepped_ns + end_ns) // 2)
+        self._power.advance(dt_s, sun)
+        loads, shares = self._power.loads_w(), self.config.thermal
         board_w = (loads["base"] * shares.base_board_frac + loads["payload"] * shares.payload_board_frac
                    + loads["heater"])  # fmt: skip
-        self.thermal.advance(dt_s, sun, board_w, loads["radio"] * shares.radio_radiator_frac)
-        self._now_ns = end_ns
+        self._thermal.advance(dt_s, sun, board_w, loads["radio"] * shares.radio_radiator_frac)
+        self._stepped_ns = end_ns
+        self._reading = None
 
     def sun_frac(self, t_ns: int) -> float:
         """Share of the Sun's disc in sight at `t_ns`, 0 in the umbra."""
@@ -112,8 +130,10 @@ class World:
         self.power.set_switch(name, on)
 
     def read_power(self) -> PowerReading:
-        return self.power.read()
+        if self._reading is None:
+            self._reading = self._power.read()
+        return self._reading
 
     def temperature_c(self, node: str) -> float:
-        """Temperature of `board` or `radiator` at `now_ns`; another name raises HalError."""
-        return self.thermal.temperature_c(node)
+        """Temperature of `board` or `radiator`; another name raises HalError."""
+        return self._thermal.temperature_c(node)

@@ -17,6 +17,8 @@ from flight.fields import Field, Limits
 _REQUEST = (Field("request_apid_word", "u16"), Field("request_seq_word", "u16"))
 _FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))
 MODES = ("safe", "idle", "nominal")
+_VALUE = (Field("parameter", "u16"), Field("value", "f64"))
+_VALUES = (Field("parameters", "rows", fields=_VALUE),)
 
 NODE = Declarations(
     structures=(
@@ -31,6 +33,10 @@ NODE = Declarations(
             Field("board", "f32", "degC", limits=Limits(yellow=(-10.0, 60.0))),
         )),
         Structure(1, 3, "empty", 0.0, ()),
+        Structure(1, 4, "plan", 60.0, (
+            Field("entries", "u16"), Field("next", "time"),
+            Field("groups", "rows", fields=(Field("group", "u8"), Field("name", "str"))), Field("left", "u8"),
+        )),
     ),
     events=(
         EventDefinition(1, 1, "booted", "info", "node {name} booted", (Field("name", "str"),)),
@@ -44,21 +50,46 @@ NODE = Declarations(
         Report(1, 1, 4, "start_failed", _FAILURE),
         Report(1, 1, 7, "completed", _REQUEST),
         Report(1, 1, 8, "completion_failed", _FAILURE),
+        Report(1, 3, 10, "hk_definition", (
+            Field("structure", "u16"), Field("enabled", "u8", labels=("off", "on")), Field("period_s", "f32", "s"),
+            Field("parameters", "rows", fields=(Field("hk_parameter", "u16"),)), Field("arrays", "u8"),
+        )),
+        Report(1, 11, 10, "plan_detail", (
+            Field("note", "str"), Field("entries", "rows", fields=(Field("at", "time"), Field("command", "packet"))),
+        )),
         Report(1, 17, 2, "pong"),
-        Report(1, 20, 2, "parameter_value", (Field("parameter", "u16"), Field("value", "f64"))),
+        Report(1, 20, 2, "parameter_values", _VALUES),
     ),
     commands=(
         Command("ping", 1, 17, 1, "are you there"),
-        Command("set_hk_period", 1, 3, 31, "how often", (
-            Field("structure", "u16"), Field("period_s", "f32", "s", minimum=0.0, maximum=3600.0),
+        Command("insert", 1, 11, 4, "plan commands", (
+            Field("entries", "rows", fields=(Field("at", "time"), Field("command", "packet"))),
         )),
-        Command("report_parameter", 1, 20, 1, "read a parameter", (Field("parameter", "u16"),)),
-        Command("set_parameter", 1, 20, 3, "write a parameter", (Field("parameter", "u16"), Field("value", "f64"))),
+        Command("enable_hk", 1, 3, 5, "report structures", (
+            Field("structures", "rows", fields=(Field("structure", "u16"),)),
+        )),
+        Command("create_hk", 1, 3, 1, "define a structure", (
+            Field("structure", "u16", minimum=256), Field("period_s", "f32", "s"),
+            Field("parameters", "rows", fields=(Field("hk_parameter", "u16"),)),
+            Field("arrays", "u8", maximum=0, default=0),
+        )),
+        Command("set_hk_period", 1, 3, 31, "how often", (
+            Field("structures", "rows", fields=(
+                Field("structure", "u16"), Field("period_s", "f32", "s", minimum=0.0, maximum=3600.0),
+            )),
+        )),
+        Command("report_parameters", 1, 20, 1, "read parameters", (Field("parameters", "rows", fields=_VALUE[:1]),)),
+        Command("set_parameters", 1, 20, 3, "write parameters", _VALUES),
         Command("set_power_mode", 1, 8, 1, "power mode", (Field("mode", "u8", labels=MODES),), function=1),
         Command("payload_power", 1, 8, 1, "on or off", (Field("state", "u8", labels=("off", "on")),), function=2),
+        Command("load_parameter_table", 1, 8, 1, "a table", (Field("name", "str"),), function=10),
         Command("say", 1, 8, 1, "a text", (Field("text", "str"), Field("times", "u8", default=1)), function=3),
     ),
-    settings=(Setting(7, "soc_min", "frac", 0.3, 0.1, 0.9, "least charge for work"),),
+    settings=(
+        Setting(7, "soc_min", "frac", 0.3, 0.1, 0.9, "least charge for work", below="soc_full"),
+        Setting(8, "soc_full", "frac", 0.8, 0.1, 1.0, "charge that is enough"),
+        Setting(9, "tiles_max", "", 5, 1, 50, "tiles at a time", type="u8"),
+    ),
     failures={1: "unknown command", 2: "argument out of range", 3: "not now"},
 )  # fmt: skip
 PAYLOAD = Declarations(

@@ -6,10 +6,11 @@ import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from flight.link.cfdp import CfdpSender
+from flight.link.cfdp import CfdpConfig, CfdpReceiver, CfdpSender, FileAction
 from flight.link.pus import ACK_START, PusTc, PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
+from flight.services.parameter_table import decode_table
 from tests.ground_dictionary import make
 
 S = 10**9
@@ -35,8 +36,10 @@ class LittleNode:
         self.link = FlightLink(LinkConfig())
         self.dictionary = make()
         self.operator: Antenna | None = None
+        self.receiver = CfdpReceiver(CfdpConfig(entity=2))
+        self.files: list[FileAction] = []
         self.jobs: list[int] = []
-        self.value = 0.3
+        self.values = {7: 0.3, 8: 0.8, 9: 5.0}
         self.done: list[str] = []
         self.mute: set[str] = set()
         self.seq = 0
@@ -58,7 +61,10 @@ class LittleNode:
 
     def _uplink(self, cltu: bytes) -> None:
         for packet in self.link.on_uplink(cltu, self.loop.now_ns()):
-            self._command(PusTc.decode(packet))
+            if packet[:2] == b"\x10\x03":
+                self.files += self.receiver.on_pdu(packet[6:], self.loop.now_ns())
+            else:
+                self._command(PusTc.decode(packet))
 
     def tm(self, apid: int, service: int, subtype: int, data: bytes = b"", vcid: int = 0) -> None:
         self.seq = (self.seq + 1) % 16384
@@ -83,7 +89,10 @@ class LittleNode:
         if command.name in self.mute:
             return
         request = tc.request_id.encode()
-        if command.name == "set_parameter" and not 0.1 <= float(values[1]) <= 0.9:
+        if command.name == "set_parameters" and not all(0.1 <= value <= 0.9 for _, value in values[0]):
+            self.tm(tc.apid, 1, 2, request + b"\x00\x02\x00")
+            return
+        if command.name == "load_parameter_table" and values[0] not in [one.name for one in self.files]:
             self.tm(tc.apid, 1, 2, request + b"\x00\x02\x00")
             return
         self.tm(tc.apid, 1, 1, request)
@@ -96,10 +105,15 @@ class LittleNode:
     def _effect(self, name: str, values: tuple[Any, ...]) -> None:
         if name == "ping":
             self.tm(1, 17, 2)
-        elif name == "set_parameter":
-            self.value = values[1]
-        elif name == "report_parameter":
-            self.tm(1, 20, 2, struct.pack(">Hd", values[0], self.value))
+        elif name == "load_parameter_table":
+            numbers = {s.name: s.number for s in self.dictionary.settings}
+            table = decode_table(self.files[-1].data, self.dictionary.settings)
+            self.values.update({numbers[key]: value for key, value in table.items()})
+        elif name == "set_parameters":
+            self.values.update(values[0])
+        elif name == "report_parameters":
+            rows = [(number, self.values[number]) for (number,) in values[0]]
+            self.tm(1, 20, 2, bytes((len(rows),)) + b"".join(struct.pack(">Hd", *row) for row in rows))
         elif name == "submit_job":
             self.jobs.append(len(self.jobs) + 1)
         elif name == "cancel_job":

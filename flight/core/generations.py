@@ -7,13 +7,13 @@ other stands.
 from __future__ import annotations
 
 import struct
+import zlib
 
+from flight.core.errors import StorageError
 from flight.core.future import Future
-from flight.kernels import crc16
 from flight.platform import Storage
 
-_HEAD = struct.Struct(">IHH")  # version, length, CRC of version, length and content
-_CONTENT_MAX = 0xFFFF
+_HEAD = struct.Struct(">III")  # version, length, CRC-32 of both and the content
 
 
 class Generations:
@@ -29,7 +29,10 @@ class Generations:
         """The newest valid content, None where there is none. Damaged generations are counted."""
         newest: bytes | None = None
         for name in self._names:
-            raw = self._storage.read(name)
+            try:
+                raw = self._storage.read(name)
+            except StorageError:  # the medium does not give it back: as good as damaged
+                raw = b""
             if raw is None:
                 continue
             read = _parse(raw)
@@ -41,7 +44,6 @@ class Generations:
 
     def save(self, content: bytes) -> Future[None]:
         """Write the next generation; the future is done when it is durable."""
-        assert len(content) <= _CONTENT_MAX, len(content)
         version = self._version + 1
         self._storage.replace(self._names[version % 2], _build(version, content))
         self._version = version  # not before: after a refused write the next save must go over the older one still
@@ -49,7 +51,7 @@ class Generations:
 
 
 def _build(version: int, content: bytes) -> bytes:
-    crc = crc16(_HEAD.pack(version, len(content), 0) + content)
+    crc = zlib.crc32(_HEAD.pack(version, len(content), 0) + content)
     return _HEAD.pack(version, len(content), crc) + content
 
 
@@ -58,4 +60,4 @@ def _parse(raw: bytes) -> tuple[int, bytes] | None:
         return None
     version, _, _ = _HEAD.unpack_from(raw)
     content = raw[_HEAD.size :]
-    return (version, content) if len(content) <= _CONTENT_MAX and _build(version, content) == raw else None
+    return (version, content) if _build(version, content) == raw else None

@@ -1,34 +1,58 @@
-"""An append log that survives power loss: records with sequence and CRC, in segments.
+"""An append log that survives power loss: numbered records, each with its CRC, in segments.
 
-A record is: length (u16), sequence (u32), CRC-16 over length, sequence and content, content. Recovery reads a
-segment up to its first bad record (a torn tail, a flipped bit) and goes on with the next segment, so damage costs
-at most the rest of one segment. After recovery writing starts in a new segment: nothing is ever appended to a
-tail that may be torn.
+A segment is a stored name `NAME.%08d`: a head (magic, format, whose journal it is, number of its first record), then
+records: length (u32), CRC-32 over length, number and content, content. A record's number is not stored: it is the
+first one's plus its place, and the CRC holds it.
+
+Damage costs at most the rest of one segment: reading goes up to the first bad record, and on with the next segment,
+whose head says how many are missing. A segment that belongs to another journal or another format is left alone and
+counted. A torn tail, which a power cut leaves, is cut off at the first append after recovery.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from zlib import crc32
 
+from flight.core.errors import StorageError
 from flight.core.future import Future
-from flight.kernels import crc16
 from flight.platform import Storage
 
-_HEAD = struct.Struct(">HIH")
-_COVERED = struct.Struct(">HI")
-CONTENT_OCTETS_MAX = 0xFFFF
+_HEAD = struct.Struct(">4sBxHIQ")  # magic, format, whose it is, CRC-32 of magic, owner and number, first number
+_RECORD = struct.Struct(">II")  # length of the content, CRC-32
+_NUMBERED = struct.Struct(">IQ")
+_pack_head, _pack_numbered = _RECORD.pack, _NUMBERED.pack
+_MAGIC = b"ONJL"
+_FORMAT = 1
+HEAD_OCTETS = _HEAD.size
+RECORD_OCTETS = _RECORD.size  # what a record takes beside its content
 
 
 @dataclass(slots=True)
 class JournalStats:
-    """`refused`: appends to a full bounded journal. `dropped`: segments overwritten by a circular one.
-    `damaged`: segments whose tail was unreadable at recovery."""
+    """`refused`: appends to a full bounded journal. `dropped`: segments overwritten by a circular one. `damaged`:
+    segments with unreadable octets, `missing`: records lost with them or between segments, both as far as they were
+    read. `foreign`: segments that are not of this journal or of another format, left as they are."""
 
     appended: int = 0
     refused: int = 0
     dropped: int = 0
     damaged: int = 0
+    missing: int = 0
+    foreign: int = 0
+
+
+@dataclass(slots=True)
+class Segment:
+    """Records `first` up to but not including `end`; `octets` is its length, head included."""
+
+    index: int
+    first: int
+    end: int
+    octets: int
 
 
 class Journal:
@@ -44,84 +68,211 @@ class Journal:
         segments_max: int = 16,
         circular: bool = False,
     ) -> None:
+        """Finds the segments by their heads and reads the last one: what it takes grows with their number alone."""
         assert segments_max >= 2, segments_max
         self.stats = JournalStats()
+        self.segments: list[Segment] = []
         self._storage = storage
         self._prefix = f"{name}."
+        self._owner = crc32(name.encode()) & 0xFFFF
         self._segment_octets = segment_octets
         self._segments_max = segments_max
         self._circular = circular
-        self._segments = self._stored_segments()
-        self._next_segment = self._segments[-1] + 1 if self._segments else 0
-        self._open_octets = segment_octets  # full: the first append opens a new segment
-        self._sequence = 0
+        self._next_index = 0
+        self._end = 0
+        self._torn: bytes | None = None  # what stands of the last segment where its tail is torn
+        self._open = False  # the last segment takes more
+        self._open_name = ""  # of the segment that the next record goes to, while `_room_octets` says that it fits
+        self._room_octets = 0
+        self._find()
 
-    def recover(self) -> list[bytes]:
-        """Every readable record, oldest first. Called once, at boot, before the first append."""
-        records: list[bytes] = []
-        for segment in self._segments:
-            raw = self._storage.read(self._segment_name(segment)) or b""
-            read, last, whole = _scan(raw)
-            records.extend(read)
-            self._sequence = max(self._sequence, last + 1)
-            self.stats.damaged += not whole
-        return records
+    @property
+    def first(self) -> int:
+        """Number of the oldest record held; `end` where there is none."""
+        return self.segments[0].first if self.segments else self.end
+
+    @property
+    def end(self) -> int:
+        """Number that the next record will have."""
+        return self._end
+
+    @property
+    def octets(self) -> int:
+        return sum(one.octets for one in self.segments)
+
+    def skip_to(self, number: int) -> None:
+        """Let the next record have at least this number: another store knows that lower ones were given out."""
+        if number > self._end:
+            self._end = number
+            self._open, self._room_octets = False, 0
 
     def append(self, content: bytes) -> bool:
-        """Add a record; it is durable when a later `sync` is done. False where the journal is full."""
-        assert len(content) <= CONTENT_OCTETS_MAX, len(content)
-        record_octets = _HEAD.size + len(content)
-        if self._open_octets + record_octets > self._segment_octets and not self._open_segment():
+        """Add a record, numbered `end`; durable when a later `sync` is done. False where the journal is full.
+
+        Raises StorageError where the storage does not take it; the journal is then as before.
+        """
+        # The busiest path of the storage: everything that does not change from record to record is looked up before.
+        length, number = len(content), self._end
+        octets = RECORD_OCTETS + length
+        if octets > self._room_octets and not self._make_room(octets):
             self.stats.refused += 1
             return False
-        covered = _COVERED.pack(len(content), self._sequence & 0xFFFFFFFF)
-        record = covered + crc16(covered + content).to_bytes(2, "big") + content
-        self._storage.append(self._segment_name(self._segments[-1]), record)
-        self._sequence += 1
-        self._open_octets += record_octets
+        head = _pack_head(length, crc32(content, crc32(_pack_numbered(length, number))))
+        self._storage.append(self._open_name, head + content)
+        self._room_octets -= octets
+        segment = self.segments[-1]
+        segment.octets += octets
+        self._end = segment.end = number + 1
         self.stats.appended += 1
         return True
 
     def sync(self) -> Future[None]:
         return self._storage.sync()
 
-    def clear(self) -> None:
-        """Forget every record; durable after the next sync."""
-        for segment in self._segments:
-            self._storage.delete(self._segment_name(segment))
-        self._segments = []
-        self._open_octets = self._segment_octets
+    def read(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(number, content) of every readable record from `first` on, in order.
 
-    def _open_segment(self) -> bool:
-        if len(self._segments) >= self._segments_max:
-            if not self._circular:
-                return False
-            self._storage.delete(self._segment_name(self._segments.pop(0)))
-            self.stats.dropped += 1
-        self._segments.append(self._next_segment)
-        self._next_segment += 1
-        self._open_octets = 0
+        A segment is read as a whole when its turn comes. What is damaged is passed over and counted.
+        """
+        expected = max(first, self.first)
+        for segment in tuple(self.segments):
+            if segment.end <= first:
+                continue
+            raw = self._torn if segment is self.segments[-1] and self._torn is not None else self._octets(segment)
+            number = segment.first
+            for content in _records(raw, number):
+                if number >= first:
+                    self.stats.missing += max(0, number - expected)
+                    expected = number + 1
+                    yield number, content
+                number += 1
+            if number < segment.end:
+                self.stats.damaged += 1
+        self.stats.missing += max(0, self._end - expected)
+
+    def drop_before(self, number: int) -> None:
+        """Give up whole segments whose records are all below `number`; durable after the next sync."""
+        while self.segments and self.segments[0].end <= number:
+            self._drop_oldest()
+
+    def drop_oldest(self) -> int:
+        """Give up the oldest segment; octets gained, 0 where there is none."""
+        return self._drop_oldest() if self.segments else 0
+
+    def clear(self) -> None:
+        """Forget every record; durable after the next sync. Numbers go on."""
+        while self.segments:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> int:
+        segment = self.segments[0]
+        self._storage.delete(self._name(segment.index))
+        del self.segments[0]
+        if not self.segments:
+            self._torn, self._open, self._room_octets = None, False, 0
+        return segment.octets
+
+    def _make_room(self, octets: int) -> bool:
+        """Have an open segment for a record of `octets`, a new one where it does not fit; False where that is one
+        too many. A record longer than a segment gets one of its own."""
+        if self._torn is not None:
+            self._cut_tail(self._torn)
+        if (not self._open or self.segments[-1].octets + octets > self._segment_octets) and not self._start():
+            return False
+        self._open_name = self._name(self.segments[-1].index)
+        self._room_octets = self._segment_octets - self.segments[-1].octets
         return True
 
-    def _segment_name(self, segment: int) -> str:
-        return f"{self._prefix}{segment:08d}"
+    def _start(self) -> bool:
+        """Open a new segment; False where that would be one too many."""
+        while len(self.segments) >= self._segments_max:
+            if not self._circular:
+                return False
+            self._drop_oldest()
+            self.stats.dropped += 1
+        self._storage.append(self._name(self._next_index), self._head(self._end))
+        self.segments.append(Segment(self._next_index, self._end, self._end, HEAD_OCTETS))
+        self._next_index += 1
+        self._open = True
+        return True
 
-    def _stored_segments(self) -> list[int]:
+    def _cut_tail(self, whole: bytes) -> None:
+        """Put what stands of the last segment in its place, at once and as a whole."""
+        self._storage.replace(self._name(self.segments[-1].index), whole)
+        self._torn = None
+
+    def _name(self, index: int) -> str:
+        return f"{self._prefix}{index:08d}"
+
+    def _head(self, first: int) -> bytes:
+        crc = crc32(_MAGIC + _NUMBERED.pack(self._owner, first))
+        return _HEAD.pack(_MAGIC, _FORMAT, self._owner, crc, first)
+
+    def _find(self) -> None:
+        """Segments by their heads. Numbers only rise from one to the next; one that does not fit is foreign."""
         tails = (n.removeprefix(self._prefix) for n in self._storage.names() if n.startswith(self._prefix))
-        return sorted(int(tail) for tail in tails if len(tail) == 8 and tail.isdecimal())
+        for index in sorted(int(tail) for tail in tails if len(tail) == 8 and tail.isdecimal() and tail.isascii()):
+            self._next_index = index + 1
+            octets = self._storage.size(self._name(index)) or 0
+            if octets < HEAD_OCTETS:
+                self._remove(index)  # power was lost when it was begun
+                continue
+            first = self._first(index)
+            if first is None or (self.segments and first < self.segments[-1].first):
+                self.stats.foreign += 1
+                continue
+            if self.segments:
+                self.segments[-1].end = first
+            self.segments.append(Segment(index, first, first, octets))
+        if self.segments:
+            self._scan_last(self.segments[-1])
+
+    def _remove(self, index: int) -> None:
+        with suppress(StorageError):
+            self._storage.delete(self._name(index))
+
+    def _first(self, index: int) -> int | None:
+        """Number of the segment's first record, None where its head is not one of ours or cannot be read."""
+        try:
+            head = self._storage.read(self._name(index), 0, HEAD_OCTETS) or b""
+        except StorageError:
+            return None
+        if len(head) != HEAD_OCTETS:
+            return None
+        first: int = _HEAD.unpack(head)[-1]
+        return first if head == self._head(first) else None
+
+    def _octets(self, segment: Segment) -> bytes:
+        """What the segment holds; nothing where the medium does not give it back."""
+        try:
+            return self._storage.read(self._name(segment.index)) or b""
+        except StorageError:
+            return b""
+
+    def _scan_last(self, segment: Segment) -> None:
+        """How far the last segment is good; the first append goes on from there."""
+        raw = self._octets(segment)
+        at, number = HEAD_OCTETS, segment.first
+        for content in _records(raw, number):
+            at += RECORD_OCTETS + len(content)
+            number += 1
+        self._end = segment.end = number
+        segment.octets = at
+        self._open = bool(raw)  # one that cannot be read is left alone
+        if at != len(raw):
+            self.stats.damaged += 1
+            self._torn = raw[:at] if raw else None
 
 
-def _scan(raw: bytes) -> tuple[list[bytes], int, bool]:
-    """Records up to the first bad one, the last sequence read (-1: none), and whether all octets were good."""
-    records: list[bytes] = []
-    at, last = 0, -1
-    while at + _HEAD.size <= len(raw):
-        length, sequence, crc = _HEAD.unpack_from(raw, at)
-        content = raw[at + _HEAD.size : at + _HEAD.size + length]
-        covered = raw[at : at + _COVERED.size]
-        if len(content) != length or crc16(covered + content) != crc or (last >= 0 and sequence != last + 1):
-            return records, last, False
-        records.append(content)
-        last = sequence
-        at += _HEAD.size + length
-    return records, last, at == len(raw)
+def _records(raw: bytes, number: int) -> Iterator[bytes]:
+    """Contents of a segment's records up to the first bad one."""
+    at = HEAD_OCTETS
+    while at + RECORD_OCTETS <= len(raw):
+        length, crc = _RECORD.unpack_from(raw, at)
+        at += RECORD_OCTETS
+        content = raw[at : at + length]
+        if len(content) != length or crc32(content, crc32(_NUMBERED.pack(length, number))) != crc:
+            return
+        yield content
+        at += length
+        number += 1

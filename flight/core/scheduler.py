@@ -1,28 +1,38 @@
 """The cooperative scheduler: coroutine tasks, earliest absolute deadline first.
 
-A task is a coroutine with a name, a relative deadline and a time budget. It waits only for futures (timers,
-events, queues, storage, external work); whatever resolves a future makes the task ready, and among ready tasks
-the one with the earliest absolute deadline runs next, until it waits again. Nothing is preempted.
+A task is a coroutine with a name, a relative deadline and a time budget. It waits only for time and for futures
+(events, queues, storage, external work, the end of other tasks); whatever it waits for makes it ready, and among
+ready tasks the one with the earliest absolute deadline runs next, until it waits again. Nothing is preempted.
 
 Ticks are absolute indices from the task's start: a tick's due time is start + phase + index * period whatever
 happened before it. A task that comes late replays at most `catch_up_max` missed ticks; more are skipped. Both
 are counted, as are ticks finished after their deadline, steps over their budget, and a latency histogram.
+
+Nobody starves under overload. A deadline that has passed counts as that of now, and one further away than the
+task's `starve_s` as `starve_s` away. So whatever becomes ready more than `starve_s` after a task runs after it:
+from then on it waits for at most one step of each task that was ready before. A step that waited `starve_s` or
+longer is counted and told.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from heapq import heapify, heappop, heappush
+from types import coroutine
+from typing import Any, cast
 
+from flight.core.errors import OrbitnodeError
 from flight.core.future import Cancelled, Event, Future
-from hal.base import Host
+from flight.core.task_stats import BUCKETS, TaskReport, TaskStats, Tick, quantile_us
+from hal.base import Host, Timer
 
 NS = 1_000_000_000
-_TASKS_MAX = 256
-LATENCY_BUCKETS = 20  # bucket i counts latencies in [2^(i-1), 2^i) us; the last one everything above
+TASKS_MAX = 256
+
+# The host's own calls, input and output among them, get their turn after this many steps and after this long.
+_STEPS_A_TURN = 64
+_TURN_NS = 1_000_000
+_ALARMS_MAX = 4 * TASKS_MAX  # one for each task, and stale ones
 
 
 def ns(seconds: float) -> int:
@@ -30,41 +40,33 @@ def ns(seconds: float) -> int:
     return round(seconds * NS)
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One turn of a periodic task. `skipped` counts the ticks given up just before this one."""
-
-    index: int
-    due_ns: int
-    late_ns: int
-    skipped: int
-
-
-@dataclass(slots=True)
-class TaskStats:
-    """Counters of one task since boot; `worst_ns` is its longest step."""
-
-    steps: int = 0
-    ticks: int = 0
-    late: int = 0
-    skipped: int = 0
-    overruns: int = 0
-    failures: int = 0
-    restarts: int = 0
-    worst_ns: int = 0
-    worst_latency_ns: int = 0
-    latency: list[int] = field(default_factory=lambda: [0] * LATENCY_BUCKETS)
+class SchedulerFull(OrbitnodeError):
+    """As many tasks run as the scheduler holds."""
 
 
 Body = Callable[["Task"], Coroutine[Any, Any, None]]
 FaultHook = Callable[["Task", Exception], None]
+TimeHook = Callable[["Task", int], None]
 
 
 class Task:
     """A running body. Made by `Scheduler.spawn`; the body gets it as its only argument."""
 
+    __slots__ = (
+        "_alarm", "_body", "_budget_ns", "_cancelled", "_coroutine", "_deadline_ns", "_failed_ns",
+        "_failures_in_a_row", "_finish_by_ns", "_futures", "_overrun_ns", "_period_ns", "_scheduler", "_serve_ns",
+        "_starve_ns", "_starved_ns", "_thrown", "_waits_since_ns", "critical", "finished", "name", "stats",
+    )  # fmt: skip
+
     def __init__(
-        self, scheduler: Scheduler, name: str, body: Body, deadline_ns: int, budget_ns: int, critical: bool
+        self,
+        scheduler: Scheduler,
+        name: str,
+        body: Body,
+        deadline_ns: int,
+        budget_ns: int,
+        starve_ns: int,
+        critical: bool,
     ) -> None:
         self.name = name
         self.critical = critical
@@ -74,63 +76,68 @@ class Task:
         self._body = body
         self._deadline_ns = deadline_ns
         self._budget_ns = budget_ns
+        self._starve_ns = starve_ns
+        self._serve_ns = min(deadline_ns, starve_ns)  # what counts among ready tasks
+        self._period_ns = 0
         self._coroutine = body(self)
-        self._waiting: Future[Any] | None = None
-        self._due_deadline_ns: int | None = None
         self._cancelled = False
-        self._throwing = False
+        self._thrown: BaseException | None = None  # goes into the body at its next step
+        # What it waits for: any of these futures, and the scheduler's alarm of this number, 0 for none.
+        self._futures: Sequence[Future[Any]] = ()
+        self._alarm = 0
+        self._waits_since_ns = 0
+        self._finish_by_ns: int | None = None  # deadline of the tick whose work ends with the present step
         self._failures_in_a_row = 0
         self._failed_ns = 0
+        self._overrun_ns: int | None = None
+        self._starved_ns: int | None = None
 
     async def every(
         self, period_s: float, *, phase_s: float = 0.0, deadline_s: float | None = None, stop: Event | None = None
     ) -> AsyncIterator[Tick]:
         """Tick at absolute multiples of the period, until `stop` is set."""
-        host, stats = self._scheduler.host, self.stats
+        scheduler, stats = self._scheduler, self.stats
         deadline_ns = self._deadline_ns if deadline_s is None else ns(deadline_s)
-        period_ns = ns(period_s)
+        serve_ns = min(deadline_ns, self._starve_ns)
+        period_ns = self._period_ns = ns(period_s)
         assert period_ns > 0, period_s
-        due_ns, index = host.now_ns() + ns(phase_s), 0
-        while True:
-            self._due_deadline_ns = due_ns + deadline_ns
+        due_ns, index = scheduler.now_ns() + ns(phase_s), 0
+        while stop is None or not stop.is_set:
             if stop is None:
-                await self._scheduler.at(due_ns)
-            elif await self._wait_until(stop.wait(), due_ns):
-                return
-            now_ns = host.now_ns()
-            missed = (now_ns - due_ns) // period_ns
-            skipped = max(0, missed - self._scheduler.catch_up_max)
-            due_ns, index = due_ns + skipped * period_ns, index + skipped
-            stats.skipped += skipped
+                await self._pause(due_ns, serve_ns)
+            else:
+                await self._pause(due_ns, serve_ns, (stop.wait(),))
+                if stop.is_set:
+                    return
+            late_ns, skipped = scheduler.step_ns - due_ns, 0
+            if late_ns >= period_ns:
+                skipped = max(0, late_ns // period_ns - scheduler.catch_up_max)
+                due_ns, index, late_ns = due_ns + skipped * period_ns, index + skipped, late_ns - skipped * period_ns
+                stats.skipped += skipped
             stats.ticks += 1
-            yield Tick(index, due_ns, now_ns - due_ns, skipped)
-            if host.now_ns() > due_ns + deadline_ns:
-                stats.late += 1
-            due_ns, index = due_ns + period_ns, index + 1
+            yield tuple.__new__(Tick, (index, due_ns, late_ns, skipped))  # half the time of Tick(...)
+            self._finish_by_ns = due_ns + deadline_ns
+            due_ns += period_ns
+            index += 1
 
     async def sleep(self, duration_s: float) -> None:
-        await self._scheduler.at(self._scheduler.host.now_ns() + ns(duration_s))
+        """Wait for that long. Where it is 0 or less, others that are ready still get their turn first."""
+        await self._pause(self._scheduler.now_ns() + ns(duration_s), self._serve_ns)
 
     async def wait(self, future: Future[Any], timeout_s: float) -> bool:
         """True when `future` is done, False when `timeout_s` passed first. Leaves nothing behind."""
-        return await self._wait_until(future, self._scheduler.host.now_ns() + ns(timeout_s))
+        return await self.first((future,), timeout_s) is not None
 
-    async def _wait_until(self, future: Future[Any], t_ns: int) -> bool:
-        if future.done:
-            return True
-        woken: Future[bool] = Future()
+    async def first(self, futures: Sequence[Future[Any]], timeout_s: float | None = None) -> int | None:
+        """Wait until one of `futures` is done: its index, the lowest where there are several.
 
-        def arrived(_: Future[Any]) -> None:
-            self._due_deadline_ns = None  # woken by this, not by the tick it may have been waiting for
-            woken.set_result(True)
-
-        timer = self._scheduler.host.call_at(t_ns, partial(woken.set_result, False))
-        future.add_callback(arrived)
-        try:
-            return await woken
-        finally:
-            timer.cancel()
-            future.remove_callback(arrived)
+        None when `timeout_s` passed first; without it there is no limit. Leaves nothing behind.
+        """
+        assert futures, "nothing to wait for"
+        if not any(future.done for future in futures):
+            limit_ns = None if timeout_s is None else self._scheduler.now_ns() + ns(timeout_s)
+            await self._pause(limit_ns, self._serve_ns, futures)
+        return next((index for index, future in enumerate(futures) if future.done), None)
 
     def cancel(self) -> None:
         """Throw Cancelled into the body where it waits; `finished` is done after its clean-up ran.
@@ -139,83 +146,144 @@ class Task:
         """
         if self.finished.done:
             return
-        self._cancelled = self._throwing = True
-        if self._waiting is not None:
-            self._waiting.remove_callback(self._wake)
-            self._waiting = None
-            self._scheduler._make_ready(self)
+        self._cancelled = True
+        self._thrown = Cancelled()
+        if self.waiting:
+            self._wake()
 
-    def _wake(self, _: Future[Any]) -> None:
-        self._waiting = None
-        self._scheduler._make_ready(self)
+    @property
+    def waiting(self) -> bool:
+        """True where neither runs nor is ready to."""
+        return bool(self._alarm or self._futures)
 
-    def _absolute_deadline_ns(self, now_ns: int) -> int:
-        """A tick brings its own deadline; anything else counts from the moment it made the task ready."""
-        due, self._due_deadline_ns = self._due_deadline_ns, None
-        return now_ns + self._deadline_ns if due is None else due
+    @coroutine
+    def _pause(
+        self, until_ns: int | None, serve_ns: int, futures: Sequence[Future[Any]] = ()
+    ) -> Generator[Task, None, None]:
+        """Wait for the time, to be served within `serve_ns` then, or for one of the futures, none of them done."""
+        scheduler = self._scheduler
+        assert scheduler.running is self, f"{self.name} is made to wait by another task"
+        if self._thrown is not None:  # it cancelled itself and does not get to wait
+            thrown, self._thrown = self._thrown, None
+            raise thrown
+        if until_ns is not None:
+            self._alarm = scheduler.number = number = scheduler.number + 1
+            heappush(scheduler.alarms, (until_ns, number, self, until_ns + serve_ns))
+        if futures:
+            self._wait_for(futures)
+        yield self
 
-    def _step(self) -> None:
-        """Run the body until it waits, ends or fails. Only the scheduler calls this."""
-        throwing, self._throwing = self._throwing, False
+    def _wait_for(self, futures: Sequence[Future[Any]]) -> None:
+        self._futures = futures
+        for future in futures:
+            future.add_callback(self._on_future)
+
+    def _await(self, waited: object) -> None:
+        """Wait for what the body awaits, where that is no wait of its own."""
+        if not isinstance(waited, Future):
+            self._thrown = TypeError(f"a task awaits only futures of this scheduler, not {type(waited).__name__}")
+        if self._thrown is None:
+            self._wait_for((cast("Future[Any]", waited),))
+        else:
+            self._scheduler._ready_now(self)
+
+    def _on_future(self, _: Future[Any]) -> None:
+        if self._futures:  # else something earlier among the callbacks of this very future ended the wait
+            self._wake()
+
+    def _wake(self) -> None:
+        self._forget_wait()
+        self._scheduler._ready_now(self)
+
+    def _forget_wait(self) -> None:
+        """Take back everything that could end the wait."""
+        self._alarm = 0
+        futures, self._futures = self._futures, ()
+        for future in futures:
+            future.remove_callback(self._on_future)
+
+    def _step(self, ended: bool = False) -> bool:
+        """Run the body until it waits, ends or fails, True where it ended; `ended` makes it. For the scheduler."""
+        waited: object = self
         try:
-            waiting = self._coroutine.throw(Cancelled()) if throwing else self._coroutine.send(None)
+            if ended:
+                self._coroutine.close()
+            elif self._thrown is None:
+                waited = self._coroutine.send(None)
+            else:
+                thrown, self._thrown = self._thrown, None
+                waited = self._coroutine.throw(thrown)
         except (StopIteration, Cancelled):
-            self.finished.set_result(None)
+            ended = True
         except Exception as error:  # noqa: BLE001 - the one place where a task's fault ends
-            self._fail(error)
-        else:
-            self._await(waiting)
+            ended = self._fail(error)
+        if ended:
+            self.finished.set_result(None)
+        elif waited is not self:
+            self._await(waited)
+        return ended
 
-    def _await(self, waiting: object) -> None:
-        """Sleep until `waiting` is done. A body that cancelled itself does not get to sleep."""
-        if not isinstance(waiting, Future):
-            self._coroutine.close()
-            self._fail(TypeError(f"a task awaits only futures of this scheduler, not {type(waiting).__name__}"))
-        elif self._throwing:
-            self._scheduler._make_ready(self)
-        else:
-            self._waiting = waiting
-            waiting.add_callback(self._wake)
+    def _fail(self, error: Exception) -> bool:
+        """Report, and start the body anew while restarts are left. A good stretch brings them all back.
 
-    def _fail(self, error: Exception) -> None:
-        """Report, and start the body anew while restarts are left. A good stretch brings them all back."""
+        True where it ends.
+        """
         self.stats.failures += 1
-        scheduler, now_ns = self._scheduler, self._scheduler.host.now_ns()
+        scheduler, now_ns = self._scheduler, self._scheduler.now_ns()
         scheduler.on_fault(self, error)
         if now_ns - self._failed_ns > scheduler.forgive_ns:
             self._failures_in_a_row = 0
         self._failed_ns = now_ns
         self._failures_in_a_row += 1
-        if self._cancelled or self._failures_in_a_row > scheduler.restarts_max:
-            self.finished.set_result(None)
-            if not self._cancelled:
-                scheduler.on_given_up(self)
-            return
+        if self._cancelled or scheduler.closed:
+            return True
+        if self._failures_in_a_row > scheduler.restarts_max:
+            scheduler.on_given_up(self)
+            return True
         self.stats.restarts += 1
-        self._due_deadline_ns = None
+        self._thrown = None
         self._coroutine = self._body(self)
-        scheduler._make_ready(self)
+        scheduler._ready_now(self)
+        return False
 
-    def _close(self) -> None:
-        if self._waiting is not None:
-            self._waiting.remove_callback(self._wake)
-            self._waiting = None
-        try:
-            self._coroutine.close()
-        except RuntimeError as error:  # it awaits in its clean-up: there is no time left for that
-            self._scheduler.on_fault(self, error)
-        self.finished.set_result(None)
+    def _report(self, up_ns: int) -> TaskReport:
+        stats = self.stats
+        return TaskReport(
+            name=self.name,
+            state="finished" if self.finished.done else "waiting" if self.waiting else "ready",
+            critical=self.critical,
+            period_ms=self._period_ns // 1_000_000,
+            deadline_ms=self._deadline_ns // 1_000_000,
+            budget_us=self._budget_ns // 1000,
+            steps=stats.steps,
+            ticks=stats.ticks,
+            late=stats.late,
+            skipped=stats.skipped,
+            overruns=stats.overruns,
+            starved=stats.starved,
+            failures=stats.failures,
+            restarts=stats.restarts,
+            worst_step_us=stats.worst_ns // 1000,
+            worst_latency_us=stats.worst_latency_ns // 1000,
+            latency_p50_us=quantile_us(stats.latency, 0.5),
+            latency_p99_us=quantile_us(stats.latency, 0.99),
+            cpu_permille=stats.cpu_ns * 1000 // max(1, up_ns),
+            latency=tuple(stats.latency),
+            step=tuple(stats.step),
+        )
 
 
 class Scheduler:
     """Runs the tasks of one node on its host's timeline.
 
-    cpu_ns: a clock for the length of steps. on_fault: told of every exception that left a body. on_given_up: told
-    of a task that failed more than `restarts_max` times with less than `forgive_s` between one and the next.
+    cpu_ns: a clock for the length of steps that goes as the host's does. step_cost_ns: what a step of the named task
+    costs beside that, for virtual time, where steps take none: it counts as the step's length, and the next step
+    starts that much later. on_fault: told of every exception that left a body. on_given_up: told of a task that
+    failed more than `restarts_max` times with less than `forgive_s` between one and the next. on_overrun and
+    on_starved: told of a step over its budget, and of one that waited `starve_s` or longer for its turn
+    (`critical_starve_s` for critical tasks), with the nanoseconds that it took or waited; once, and again after
+    `forgive_s` without one. Every single one is in the task's counters.
     """
-
-    # I/O callbacks of the host get their turn after this many steps, however many tasks are ready.
-    _STEPS_A_TURN = 64
 
     def __init__(
         self,
@@ -223,85 +291,213 @@ class Scheduler:
         cpu_ns: Callable[[], int],
         on_fault: FaultHook,
         *,
+        step_cost_ns: Callable[[str], int] | None = None,
         on_given_up: Callable[[Task], None] = lambda _: None,
+        on_overrun: TimeHook = lambda _, __: None,
+        on_starved: TimeHook = lambda _, __: None,
         catch_up_max: int = 3,
         restarts_max: int = 3,
         forgive_s: float = 600.0,
+        starve_s: float = 5.0,
+        critical_starve_s: float = 1.0,
     ) -> None:
         self.host = host
         self.on_fault = on_fault
         self.on_given_up = on_given_up
+        self.on_overrun = on_overrun
+        self.on_starved = on_starved
         self.forgive_ns = ns(forgive_s)
         self.catch_up_max = catch_up_max
         self.restarts_max = restarts_max
         self.tasks: list[Task] = []
+        self.refused = 0  # calls of `spawn`
+        self.closed = False
+        self.now_ns = host.now_ns
+        self.started_ns = host.now_ns()
+        # The step that runs, and when it began.
+        self.running: Task | None = None
+        self.step_ns = self.started_ns
+        # Time, number, who, by when to be served; stale where the task has another number by now.
+        self.alarms: list[tuple[int, int, Task, int]] = []
+        self.number = 0
         self._cpu_ns = cpu_ns
-        self._ready: list[tuple[int, int, int, Task]] = []
-        self._sequence = 0
+        self._cpu_zero_ns = self.started_ns - cpu_ns()
+        self._step_cost_ns = step_cost_ns
+        self._starve_ns = (ns(starve_s), ns(critical_starve_s))
+        self._retired = TaskStats()
+        self._ready: list[tuple[int, int, int, Task]] = []  # by when to be served, order, since when, who
+        self._armed: Timer | None = None
+        self._armed_ns = 0
         self._turn_pending = False
-        self._closed = False
+        self._free_ns = -1  # when a step that costs virtual time gives the processor back; -1 for none
 
     def spawn(
-        self, name: str, body: Body, *, deadline_s: float = 1.0, budget_s: float = 0.05, critical: bool = False
+        self,
+        name: str,
+        body: Body,
+        *,
+        deadline_s: float = 1.0,
+        budget_s: float = 0.05,
+        critical: bool = False,
+        starve_s: float | None = None,
     ) -> Task:
-        """Start `body`; it has its first step at the loop's next turn."""
-        assert not self._closed, "spawn on a closed scheduler"
-        assert len(self.tasks) < _TASKS_MAX, "tasks are started at boot, not one after the other"
-        task = Task(self, name, body, ns(deadline_s), ns(budget_s), critical)
+        """Start `body`; it has its first step at the loop's next turn.
+
+        starve_s: None for the scheduler's. Raises SchedulerFull where TASKS_MAX tasks run already.
+        """
+        assert not self.closed, "spawn on a closed scheduler"
+        if len(self.tasks) >= TASKS_MAX:
+            self.refused += 1
+            raise SchedulerFull(f"task {name} not started: {TASKS_MAX} tasks run, which is as many as there may be")
+        starve_ns = self._starve_ns[critical] if starve_s is None else ns(starve_s)
+        task = Task(self, name, body, ns(deadline_s), ns(budget_s), starve_ns, critical)
         self.tasks.append(task)
-        self._make_ready(task)
+        self._ready_now(task)
         return task
 
-    def now_ns(self) -> int:
-        return self.host.now_ns()
+    def report(self) -> list[TaskReport]:
+        """Every task that runs, in the order they were spawned."""
+        up_ns = self.now_ns() - self.started_ns
+        return [task._report(up_ns) for task in self.tasks]
 
-    async def at(self, t_ns: int) -> None:
-        """Wait until `t_ns`. Where that is past, others that are ready still get their turn first."""
-        due: Future[None] = Future()
-        timer = self.host.call_at(t_ns, partial(due.set_result, None))
-        try:
-            await due
-        finally:
-            timer.cancel()
+    def totals(self) -> TaskStats:
+        """Sums over all tasks since the start, finished ones included: they never go back."""
+        totals = TaskStats()
+        totals.add(self._retired)
+        for task in self.tasks:
+            totals.add(task.stats)
+        return totals
 
     def close(self) -> None:
         """End every task where it stands, running its clean-up. The node is going down."""
-        self._closed = True
+        self.closed = True
         self._ready.clear()
+        self.alarms.clear()
+        if self._armed is not None:
+            self._armed.cancel()
         for task in self.tasks:
-            if not task.finished.done:
-                task._close()
+            task._forget_wait()
+            # One that closes its own scheduler ends after the step it is in.
+            if not task.finished.done and task is not self.running:
+                task._step(ended=True)
 
-    def _make_ready(self, task: Task) -> None:
-        if self._closed:
-            return
-        now_ns = self.host.now_ns()
-        self._sequence += 1
-        heapq.heappush(self._ready, (task._absolute_deadline_ns(now_ns), self._sequence, now_ns, task))
-        self._ask_turn(now_ns)
+    def _ready_now(self, task: Task) -> None:
+        if not self.closed:
+            now_ns = self.now_ns()
+            self.number += 1
+            heappush(self._ready, (now_ns + task._serve_ns, self.number, now_ns, task))
+            self._ask_turn(now_ns)
 
-    def _ask_turn(self, now_ns: int) -> None:
+    def _ask_turn(self, t_ns: int) -> None:
         if not self._turn_pending:
             self._turn_pending = True
-            self.host.call_at(now_ns, self._turn)
+            self.host.call_at(t_ns, self._turn)
+
+    def _arm(self) -> None:
+        """Have the host call at the earliest alarm."""
+        alarms = self.alarms
+        if len(alarms) > _ALARMS_MAX:
+            # Time-outs that were not needed pile up until their time: sweep them out.
+            alarms[:] = [alarm for alarm in alarms if alarm[2]._alarm == alarm[1]]
+            heapify(alarms)
+        while alarms and alarms[0][2]._alarm != alarms[0][1]:
+            heappop(alarms)
+        if not alarms:
+            return
+        t_ns = alarms[0][0]
+        if self._armed is not None:
+            if self._armed_ns <= t_ns:
+                return
+            self._armed.cancel()
+        self._armed_ns = t_ns
+        self._armed = self.host.call_at(t_ns, self._turn)
 
     def _turn(self) -> None:
         """Run ready tasks, earliest deadline first, then give the host its turn."""
-        self._turn_pending = False
-        for _ in range(self._STEPS_A_TURN):
-            if not self._ready:
-                return
-            _, _, ready_ns, task = heapq.heappop(self._ready)
-            if task.finished.done:
+        now_ns = self._cpu_ns() + self._cpu_zero_ns
+        if now_ns >= self._armed_ns:
+            self._armed = None
+        if now_ns < self._free_ns:
+            return
+        self._free_ns = -1
+        self._turn_pending = True  # what becomes ready meanwhile is run in this turn
+        ready, alarms, end_ns = self._ready, self.alarms, now_ns + _TURN_NS
+        while alarms and alarms[0][0] <= now_ns:
+            since_ns, number, task, serve_by_ns = heappop(alarms)
+            if task._alarm != number:
                 continue
-            stats = task.stats
-            latency_ns = self.host.now_ns() - ready_ns
-            stats.latency[min((latency_ns // 1000).bit_length(), LATENCY_BUCKETS - 1)] += 1
-            stats.worst_latency_ns = max(stats.worst_latency_ns, latency_ns)
-            start_ns = self._cpu_ns()
-            task._step()
-            took_ns = self._cpu_ns() - start_ns
-            stats.steps += 1
-            stats.overruns += took_ns > task._budget_ns
+            task._alarm = 0
+            if task._futures:
+                task._forget_wait()
+            if since_ns < task._waits_since_ns:  # it is late, but not for the time that it was at work itself
+                since_ns = task._waits_since_ns
+                serve_by_ns = max(serve_by_ns, since_ns)
+            heappush(ready, (serve_by_ns, number, since_ns, task))
+        try:
+            for _ in range(_STEPS_A_TURN):
+                if not ready or now_ns > end_ns:
+                    break
+                _, _, since_ns, task = heappop(ready)
+                now_ns = self._run(task, since_ns, now_ns)
+                if self._free_ns > 0:
+                    break
+        finally:
+            self.running = None
+            self._turn_pending = False
+        if ready or self._free_ns > 0:
+            self._ask_turn(now_ns)
+        else:
+            self._arm()
+
+    def _run(self, task: Task, since_ns: int, begin_ns: int) -> int:
+        """Run one step of a task that is ready since then, and account for it; returns when the step ended."""
+        self.running, self.step_ns = task, begin_ns
+        ended = task._step()
+        now_ns = self._cpu_ns() + self._cpu_zero_ns
+        if self._step_cost_ns is not None:
+            cost_ns = self._step_cost_ns(task.name)
+            if cost_ns > 0:
+                # The processor is taken: no step of this node runs before then, while the host goes on.
+                self._free_ns = now_ns = now_ns + cost_ns
+        task._waits_since_ns = now_ns
+        # Below a microsecond there is nothing to add, as for every step that virtual time gives for nothing.
+        stats, took_ns, waited_ns = task.stats, now_ns - begin_ns, begin_ns - since_ns
+        bucket = (took_ns // 1000).bit_length()
+        stats.step[bucket if bucket < BUCKETS else -1] += 1
+        if bucket:
+            stats.cpu_ns += took_ns
             stats.worst_ns = max(stats.worst_ns, took_ns)
-        self._ask_turn(self.host.now_ns())
+            if took_ns > task._budget_ns:
+                self._overrun(task, took_ns, now_ns)
+        bucket = (waited_ns // 1000).bit_length()
+        stats.latency[bucket if bucket < BUCKETS else -1] += 1
+        if bucket:
+            stats.worst_latency_ns = max(stats.worst_latency_ns, waited_ns)
+            if waited_ns >= task._starve_ns:
+                self._starved(task, waited_ns, now_ns)
+        if task._finish_by_ns is not None:
+            stats.late += now_ns > task._finish_by_ns
+            task._finish_by_ns = None
+        if ended or self.closed:
+            self._retire(task)
+        return now_ns
+
+    def _overrun(self, task: Task, took_ns: int, now_ns: int) -> None:
+        task.stats.overruns += 1
+        last_ns, task._overrun_ns = task._overrun_ns, now_ns
+        if last_ns is None or now_ns - last_ns > self.forgive_ns:
+            self.on_overrun(task, took_ns)
+
+    def _starved(self, task: Task, waited_ns: int, now_ns: int) -> None:
+        task.stats.starved += 1
+        last_ns, task._starved_ns = task._starved_ns, now_ns
+        if last_ns is None or now_ns - last_ns > self.forgive_ns:
+            self.on_starved(task, waited_ns)
+
+    def _retire(self, task: Task) -> None:
+        """Forget a task that has finished, or that has closed its own scheduler, but not what it did."""
+        if not task.finished.done:
+            task._forget_wait()
+            task._step(ended=True)
+        self.tasks.remove(task)
+        self._retired.add(task.stats)

@@ -117,12 +117,21 @@ class FlightLink:
         """True where the next unit carries packets of any channel."""
         return self._down.has_packets()
 
-    def next_unit(self) -> bytes:
-        """One bare frame, or one CADU, with the CLCW of this moment; an idle frame where nothing is queued."""
+    @property
+    def realtime_frames(self) -> int:
+        """Frames of the real-time channel made since boot; the next one's count is this, modulo 256."""
+        return self._down.queues[self.config.vc_realtime].frames
+
+    def ocf(self) -> bytes:
+        """The CLCW of this moment, encoded."""
         ocf = self._ocf
         if ocf is None:
             ocf = self._ocf = self._farm.clcw(self._no_rf, self._no_bit_lock).encode()
-        frame = self._down.next_frame(ocf)
+        return ocf
+
+    def next_unit(self) -> bytes:
+        """One bare frame, or one CADU, with the CLCW of this moment; an idle frame where nothing is queued."""
+        frame = self._down.next_frame(self.ocf())
         return frame if self._encode is None else self._encode(frame)
 
     # Up

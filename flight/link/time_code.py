@@ -8,6 +8,7 @@ CUC_OCTETS = 6
 # 301.0-B-4, 3.2.2: epoch 1958 TAI, 4 octets of seconds, 2 of fraction. The P-field is implicit: it is not sent.
 P_FIELD = 0x1E
 _SECOND_NS = 1_000_000_000
+TIME_NS_MAX = ((1 << 48) - 1) * _SECOND_NS >> 16  # the last time that the code can tell, in 2094
 
 
 def encode_cuc(tai_ns: int) -> bytes:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.app import CommandRefused, CommandTable, EventSink, HousekeepingTable, PowerMode
+from flight.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable, PowerMode
 from flight.config import key
-from flight.core.future import Future
-from flight.core.generations import Generations
 from flight.core.scheduler import Task, ns
+from flight.core.vault import Vault
 from flight.dictionary import Command, Declarations, EventDefinition, Setting, Structure
 from flight.fields import Field, Limits, Value
 from flight.services.device import Device
@@ -22,6 +21,7 @@ from hal.base import Eps, Governor, PowerReading
 _CAUSES = ("boot", "command", "battery low", "battery recovered")
 _SWITCHES = ("off", "on")
 REPEAT_TICKS = 30
+_ROW = "power"
 STALE_S = 10.0  # a reading older than this says nothing: no decision rests on it, housekeeping shows NaN
 
 
@@ -96,14 +96,19 @@ def declare(apid: int, config: PowerConfig) -> Declarations:
         ),
         commands=(
             Command(
-                "set_power_mode", apid, 8, 1, "set the power mode", (Field("mode", "u8", labels=modes),), function=1
+                "set_power_mode", apid, 8, 1, "set the power mode", (Field("mode", "u8", labels=modes),), function=1,
+                durable=True, urgent=True,
             ),
             Command(
-                "payload_power", apid, 8, 1, "switch the payload", (Field("state", "u8", labels=_SWITCHES),), function=2
+                "payload_power", apid, 8, 1, "switch the payload", (Field("state", "u8", labels=_SWITCHES),),
+                function=2, durable=True, urgent=True,
             ),
         ),
         settings=(
-            Setting(1, "soc_safe_frac", "", config.soc_safe_frac, 0.0, 0.95, "safe mode is entered below"),
+            Setting(
+                1, "soc_safe_frac", "", config.soc_safe_frac, 0.0, 0.95, "safe mode is entered below",
+                below="soc_resume_frac",
+            ),
             Setting(2, "soc_resume_frac", "", config.soc_resume_frac, 0.0, 1.0, "safe mode is left above"),
         ),
     )  # fmt: skip
@@ -113,11 +118,11 @@ class Power:
     """The newest reading, the mode, and the payload switch. `reading` is None without a good sample in `STALE_S`."""
 
     def __init__(self, config: PowerConfig, eps: Eps, governor: Governor | None, parameters: Parameters,
-                 record: Generations, events: EventSink) -> None:  # fmt: skip
+                 vault: Vault, events: EventSink) -> None:  # fmt: skip
         self.reading: PowerReading | None = None
         self.payload_on = True
         self.payload_cycles = 0
-        self._record = record
+        self._vault = vault
         self._config = config
         self._modes = tuple(PowerMode(m.name, m.payload_w, m.tile_s, m.admits) for m in config.mode)
         self._mode = next(i for i, m in enumerate(self._modes) if m.name == config.start_mode)
@@ -189,7 +194,7 @@ class Power:
             self._protecting = True
             self._events.emit("battery_low", soc_frac)
             self._set_mode(0, "battery low")
-        elif self._protecting and soc_frac > max(map(self._parameters.get, ("soc_resume_frac", "soc_safe_frac"))):
+        elif self._protecting and soc_frac > self._parameters.get("soc_resume_frac"):
             self._protecting = False
             self._set_mode(self._commanded_mode, "battery recovered")
 
@@ -197,25 +202,23 @@ class Power:
         if self._protecting and mode != 0:
             raise CommandRefused(REFUSED_IN_MODE, f"battery is low, only {self._modes[0].name} until it has recovered")
 
-    def _command_mode(self, mode: int) -> Future[None]:
+    def _command_mode(self, mode: int) -> Durable:
         self._check_mode(mode)
         self._commanded_mode = mode  # while the battery is low that is the safe mode: it is not left by itself then
         self._set_mode(mode, "command")
         return self._keep()
 
-    def _command_payload(self, state: int) -> Future[None]:
+    def _command_payload(self, state: int) -> Durable:
         self.switch_payload(bool(state))
         return self._keep()
 
-    def _keep(self) -> Future[None]:
-        """Store what was commanded; done when it would survive power loss."""
-        return self._record.save(bytes((self.payload_on,)) + self._modes[self._commanded_mode].name.encode())
+    def _keep(self) -> Durable:
+        """What was commanded, to be stored. It is in force already: safe mode waits for no disk."""
+        return Durable({_ROW: bytes((self.payload_on,)) + self._modes[self._commanded_mode].name.encode()})
 
     def _load(self) -> None:
         """What was commanded before this boot. A mode that this mission does not have gives way to its start mode."""
-        content = self._record.load()
-        if self._record.damaged:
-            self._events.emit("record_damaged", "power", "the other generation or the start mode stands")
+        content = self._vault.get(_ROW)
         if not content:
             return
         self.payload_on = bool(content[0])

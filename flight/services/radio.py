@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from flight.app import EventSink
 from flight.core.future import Event
-from flight.core.scheduler import Task
+from flight.core.scheduler import NS, Task, ns
 from flight.dictionary import Declarations, EventDefinition, Structure
 from flight.fields import Field
 from flight.link.stack import FlightLink
+from flight.services.retrieval import Taken
 from hal.base import Radio
 
 # Playback and files wait in their own stores; the link's queues only ever hold what the next frames need.
 _REFILL_FRAMES = 4
-_RECEIVE_MAX = 64
+# A step takes in and gives out no more than this, so that others are not kept waiting: about a millisecond each.
+_SLICE_PACKETS = 8
+_SLICE_OCTETS = 1024
+_SLICE_UNITS = 16
+# A unit counts as gone when the modem has taken so many after it: that much it may hold when the carrier goes.
+_MODEM_UNITS = 16
 
 
 def declare(apid: int) -> Declarations:
@@ -31,12 +38,12 @@ def declare(apid: int) -> Declarations:
                     Field("tc_frames", u32, "", "TC frames for this spacecraft"),
                     Field("tc_packets", u32, "", "telecommand packets taken by FARM-1"),
                     Field("tc_rejected", u32, "", "units and frames refused, any reason"),
-                    Field("recorded_packets", u32, "", "packets that wait for playback"),
-                    Field("recorded_octets", u32, "octet", "the same in octets"),
-                    Field("overwritten_packets", u32, "", "recorded packets lost to newer ones"),
-                    Field("recorder_faults", u32, "", "times the recorder's storage failed; packets stay in memory"),
                     Field("outbox_octets", u32, "octet", "products that wait for the downlink"),
                     Field("files_sent", u32, "", "products sent"),
+                    Field("files_received", u32, "", "files that came up whole"),
+                    Field("files_failed", u32, "", "files that did not come up whole"),
+                    Field("file_pdus_refused", u32, "", "parts of files refused, any reason"),
+                    Field("rx_dropped", u32, "", "received units lost before they were taken in, for want of room"),
                 ),
             ),
         ),
@@ -53,15 +60,32 @@ class Source(Protocol):
     def take(self) -> bytes | None: ...
 
 
-class Playback(Source, Protocol):
+class Playback(Protocol):
     """Packets that are kept until they have left."""
 
-    def played_out(self) -> None:
-        """None of the packets taken waits in the link any more."""
+    def take(self) -> Taken | None: ...
+
+    @property
+    def searching(self) -> bool:
+        """Whether `take` may find something at the next call though it found nothing now."""
+
+    def left(self, taken: Taken) -> None:
+        """The packet has left the node."""
+
+    def returned(self, packets: Iterable[Taken]) -> None:
+        """The packets were in the modem as the carrier went: whoever is there next gets them again."""
+
+
+# Called for every frame of the real-time channel that the modem has taken: the link, the frame's virtual channel
+# count, and when on the node's timeline its first bit leaves.
+FrameHook = Callable[["RadioLink", int, int], None]
 
 
 class RadioLink:
-    """One `[[link]]`. In contact it keeps the modem's buffer full, with idle frames where nothing else waits."""
+    """One `[[link]]`. In contact it keeps the modem's buffer full, with idle frames where nothing else waits.
+
+    idle_s: where it is not 0 an idle frame goes out only that often, and at once when the CLCW has changed.
+    """
 
     def __init__(
         self,
@@ -73,6 +97,8 @@ class RadioLink:
         products: Source,
         on_command: Callable[[bytes], None],
         on_contact: Callable[[], None],
+        on_frame: FrameHook,
+        idle_s: float = 0.0,
         events: EventSink,
         now_ns: Callable[[], int],
     ) -> None:
@@ -84,25 +110,48 @@ class RadioLink:
         self._products = products
         self._on_command = on_command
         self._on_contact = on_contact
+        self._on_frame = on_frame
+        self._idle_ns = ns(idle_s)
+        self._idle_due_ns = 0
+        self._ocf_sent = b""
         self._events = events
         self._now_ns = now_ns
         self._wake = Event()
+        self._commands: deque[bytes] = deque()  # of one received unit
         self._held: bytes | None = None
+        self._units = 0
+        self._queued_octets = 0
+        self._sent_octets = 0  # of them, given to the modem
+        self._queued: deque[tuple[int, Taken]] = deque()  # with the octets handed to the channel up to its end
+        self._in_modem: deque[tuple[int, Taken]] = deque()  # with the number of the unit that ended it
+        self._held_count: int | None = None  # of the frame in it, where that is of the real-time channel
         radio.on_event(self._wake.set)
+
+    @property
+    def dropped(self) -> int:
+        """Received units lost before they were taken in, for want of room."""
+        return self._radio.dropped()
 
     def send_realtime(self, packet: bytes) -> bool:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
-        return self.in_contact and self.link.queue(self.link.config.vc_realtime, packet)
+        if not self.in_contact or not self.link.queue(self.link.config.vc_realtime, packet):
+            return False
+        if self._idle_ns:
+            self._wake.set()  # the modem may be waiting for nothing
+        return True
 
     async def run(self, task: Task) -> None:
         """Serve the modem whenever it has something new."""
         while True:
             self._wake.clear()
             self._follow_carrier()
-            self._receive()
+            if self._receive():
+                await task.sleep(0)  # the commands have their turn, and their reports go into one frame
             self._transmit()
             if self._wake.is_set:
                 await task.sleep(0)  # there is more; others get their turn first
+            elif self._idle_ns and self._held is None and self.in_contact:
+                await task.wait(self._wake.wait(), (self._idle_due_ns - self._now_ns()) / NS)
             else:
                 await self._wake.wait()
 
@@ -117,33 +166,102 @@ class RadioLink:
             self._events.emit("contact", self.name)
         else:
             self.link.carrier_lost()
+            self._give_back()
             self._events.emit("contact_lost", self.name)
 
-    def _receive(self) -> None:
-        for _ in range(_RECEIVE_MAX):
-            octets = self._radio.receive()
-            if octets is None:
-                return
-            for packet in self.link.on_uplink(octets, self._now_ns()):
-                self._on_command(packet)
+    def _receive(self) -> bool:
+        """Take in a slice of what came up; True where there were commands in it."""
+        room_octets, commands = _SLICE_OCTETS, False
+        for _ in range(_SLICE_PACKETS):
+            if not self._commands:
+                if room_octets <= 0:
+                    break
+                octets = self._radio.receive()
+                if octets is None:
+                    return commands
+                room_octets -= len(octets)
+                self._commands.extend(self.link.on_uplink(octets, self._now_ns()))
+            if self._commands:
+                self._on_command(self._commands.popleft())
+                commands = True
         self._wake.set()  # more may wait
+        return commands
 
     def _transmit(self) -> None:
         """Fill the modem. A unit it refused is kept: its frame counts are spent."""
-        while self.in_contact:
+        for _ in range(_SLICE_UNITS):
+            if not self.in_contact:
+                return
             if self._held is None:
-                self._refill(self.link.config.vc_playback, self._playback)
-                self._refill(self.link.config.vc_products, self._products)
-                self._held = self.link.next_unit()
+                self._refill_playback()
+                self._refill_products()
+                if self._idle_ns and not self.link.has_packets() and not self._is_idle_due():
+                    return
+                self._make_unit()
+            assert self._held is not None
+            left_ns = 0 if self._held_count is None else max(self._radio.free_ns(), self._now_ns())
             if not self._radio.send(self._held):
                 return
+            if self._held_count is not None:
+                self._on_frame(self, self._held_count, left_ns)
             self._held = None
-            if not self.link.backlog_octets(self.link.config.vc_playback):
-                self._playback.played_out()
+            self._units += 1
+            self._follow_playback()
+        self._wake.set()  # there may be room for more
 
-    def _refill(self, vcid: int, source: Source) -> None:
-        while self.link.backlog_octets(vcid) < _REFILL_FRAMES * self.link.config.frame_octets:
-            packet = source.take()
+    def _is_idle_due(self) -> bool:
+        return self._now_ns() >= self._idle_due_ns or self.link.ocf() != self._ocf_sent
+
+    def _make_unit(self) -> None:
+        if self._idle_ns:
+            self._idle_due_ns = self._now_ns() + self._idle_ns
+            self._ocf_sent = self.link.ocf()
+        frames = self.link.realtime_frames
+        self._held = self.link.next_unit()
+        self._held_count = frames & 0xFF if self.link.realtime_frames != frames else None
+
+    def _refill_playback(self) -> None:
+        vcid = self.link.config.vc_playback
+        while self._has_room(vcid):
+            taken = self._playback.take()
+            if taken is None:
+                if self._playback.searching:
+                    self._wake.set()
+                return
+            if not self.link.queue(vcid, taken.packet):
+                self._playback.returned([taken])
+                return
+            self._queued_octets += len(taken.packet)
+            self._queued.append((self._queued_octets, taken))
+
+    def _refill_products(self) -> None:
+        vcid = self.link.config.vc_products
+        while self._has_room(vcid):
+            packet = self._products.take()
             if packet is None:
                 return
             self.link.queue(vcid, packet)
+
+    def _has_room(self, vcid: int) -> bool:
+        return self.link.backlog_octets(vcid) < _REFILL_FRAMES * self.link.config.frame_octets
+
+    def _give_back(self) -> None:
+        """The carrier went: what may not have been heard is taken again, the packet that is half sent as well."""
+        lost = [taken for _, taken in self._in_modem]
+        self._in_modem.clear()
+        if self._queued:
+            end_octets, taken = self._queued[0]
+            if end_octets - len(taken.packet) < self._sent_octets:
+                self._queued.popleft()
+                lost.append(taken)
+        self._playback.returned(lost)
+
+    def _follow_playback(self) -> None:
+        """A unit was given to the modem: see which packets it ended, and tell of those that are gone."""
+        queued, in_modem = self._queued, self._in_modem
+        if queued:
+            self._sent_octets = self._queued_octets - self.link.backlog_octets(self.link.config.vc_playback)
+            while queued and queued[0][0] <= self._sent_octets:
+                in_modem.append((self._units, queued.popleft()[1]))
+        while in_modem and in_modem[0][0] + _MODEM_UNITS <= self._units:
+            self._playback.left(in_modem.popleft()[1])

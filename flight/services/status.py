@@ -36,6 +36,12 @@ def declare(apid: int) -> Declarations:
                     Field("commands_completed", "u32"),
                     Field("commands_failed", "u32", "", "refused, or failed in execution"),
                     Field("telemetry_packets", "u32", "", "made since boot"),
+                    Field("events_info", "u32", "", "occurred since boot"),
+                    Field("events_low", "u32"),
+                    Field("events_medium", "u32"),
+                    Field("events_high", "u32"),
+                    Field("events_held_back", "u32", "", "of these not reported: too many of a kind in a short time"),
+                    Field("events_disabled", "u32", "", "of these not reported: disabled from ground"),
                 ),
             ),
         )
@@ -106,9 +112,9 @@ class SchedulerTotals:
 
 
 class Status:
-    """Samples the "node" structure. `counts` gives commands accepted, completed, failed, and telemetry packets."""
+    """Samples the "node" structure. `counts` gives what follows the figures of the scheduler, in order."""
 
-    def __init__(self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, int, int, int]]) -> None:
+    def __init__(self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, ...]]) -> None:
         self._boot_count = boot_count
         self._boot_ns = scheduler.now_ns()
         self._scheduler = scheduler

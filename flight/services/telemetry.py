@@ -20,12 +20,13 @@ class Downlink(Protocol):
 
 
 class Store(Protocol):
-    def store(self, packet: bytes) -> None: ...
+    def store(self, packet: bytes, heard: bool) -> None:
+        """`heard`: it goes down now, and need not be played back."""
 
 
 class Telemetry:
     """Numbers packets per APID (133.0-B-2, 4.1.3.4) and per message type (ECSS-E-ST-70-41C, 7.4.3.1), stamps them,
-    and gives each to the first link in contact, or to the recorder."""
+    and gives each to the first link in contact, and to the recorder."""
 
     def __init__(self, tai_ns: Callable[[], int], links: list[Downlink], recorder: Store) -> None:
         self.sent = 0
@@ -36,6 +37,11 @@ class Telemetry:
         self._counters: Counter[tuple[int, int, int]] = Counter()
 
     def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
+        self.emit(self.make(apid, service, subtype, data))
+
+    def make(self, apid: int, service: int, subtype: int, data: bytes) -> bytes:
+        """A packet with its number and time, for `emit`. One that is emitted again, as after a reboot, is the same
+        octet for octet, and the ground takes it once."""
         kind = (apid, service, subtype)
         packet = PusTm(
             apid,
@@ -48,6 +54,8 @@ class Telemetry:
         ).encode()
         self._sequences[apid] += 1
         self._counters[kind] += 1
+        return packet
+
+    def emit(self, packet: bytes) -> None:
         self.sent += 1
-        if not any(link.send_realtime(packet) for link in self._links):
-            self._recorder.store(packet)
+        self._recorder.store(packet, any(link.send_realtime(packet) for link in self._links))

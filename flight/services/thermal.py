@@ -63,7 +63,9 @@ def declare(apid: int, config: ThermalConfig) -> Declarations:
             ),
         ),
         settings=(
-            Setting(10, "heater_on_c", "degC", config.heater_on_c, -40.0, 40.0, "heater on below"),
+            Setting(
+                10, "heater_on_c", "degC", config.heater_on_c, -40.0, 40.0, "heater on below", below="heater_off_c"
+            ),
             Setting(11, "heater_off_c", "degC", config.heater_off_c, -40.0, 40.0, "heater off above"),
         ),
     )  # fmt: skip

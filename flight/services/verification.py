@@ -6,7 +6,7 @@ from collections import Counter
 
 from flight.dictionary import Declarations, Report
 from flight.fields import Field
-from flight.link.pus import PusTc
+from flight.link.pus import PusTc, RequestId
 from flight.services.telemetry import Telemetry
 
 ACCEPTED, STARTED, COMPLETED = 1, 3, 7
@@ -17,6 +17,7 @@ _FLAG = {ACCEPTED: 0b0001, STARTED: 0b0010, COMPLETED: 0b1000}
 NONE = 0
 UNKNOWN_APID, UNKNOWN_COMMAND, BAD_LENGTH, BAD_VALUE, QUEUE_FULL = range(1, 6)
 REFUSED_IN_MODE, DEVICE, STORAGE, UNFINISHED = range(6, 10)
+TOO_MANY, INTERRUPTED, LATE = range(10, 13)
 FAILURES = {
     UNKNOWN_APID: "unknown application process",
     UNKNOWN_COMMAND: "unknown service, subtype or function",
@@ -27,6 +28,9 @@ FAILURES = {
     DEVICE: "device fault",
     STORAGE: "storage fault",
     UNFINISHED: "execution failed",
+    TOO_MANY: "more commands than the rate limit admits",
+    INTERRUPTED: "power was lost before it was completed",
+    LATE: "its time had passed",
 }
 
 _REQUEST = (
@@ -44,7 +48,9 @@ def declare(apid: int) -> Declarations:
 
 
 class Verification:
-    """Reports the stages of each telecommand. Success only where its flags ask for it, failure always."""
+    """Reports the stages of each telecommand. Success only where its flags ask for it, failure always.
+
+    `counts` are of stages, whether they were reported or not."""
 
     def __init__(self, apid: int, telemetry: Telemetry) -> None:
         self.counts: Counter[str] = Counter()
@@ -53,12 +59,28 @@ class Verification:
         self._failure = Report(apid, 1, 2, "", _FAILURE).layout
 
     def success(self, request: PusTc, stage: int) -> None:
-        self.counts[f"{_STAGES[stage]}_success"] += 1
-        if request.ack & _FLAG[stage]:
-            self._telemetry.send(self._apid, 1, stage, request.request_id.encode())
+        self.emit(stage, NONE, self.make_success(request, stage))
 
     def failure(self, request: PusTc, stage: int, code: int, detail: str) -> None:
-        self.counts[f"{_STAGES[stage]}_failure"] += 1
-        raw = request.request_id.encode()
+        self.emit(stage, code, self.make_failure(request.request_id, stage, code, detail))
+
+    def emit(self, stage: int, code: int, packet: bytes) -> None:
+        """Report what was made before."""
+        self.count(stage, code)
+        if packet:
+            self._telemetry.emit(packet)
+
+    def count(self, stage: int, code: int) -> None:
+        """A stage that is reported by others, or not at all."""
+        self.counts[f"{_STAGES[stage]}_{'success' if code == NONE else 'failure'}"] += 1
+
+    def make_success(self, request: PusTc, stage: int) -> bytes:
+        """The report as a packet, to be emitted later; empty where the sender does not ask for it."""
+        if not request.ack & _FLAG[stage]:
+            return b""
+        return self._telemetry.make(self._apid, 1, stage, request.request_id.encode())
+
+    def make_failure(self, request: RequestId, stage: int, code: int, detail: str) -> bytes:
+        raw = request.encode()
         words = (int.from_bytes(raw[:2], "big"), int.from_bytes(raw[2:], "big"))
-        self._telemetry.send(self._apid, 1, stage + 1, self._failure.encode((*words, code, detail)))
+        return self._telemetry.make(self._apid, 1, stage + 1, self._failure.encode((*words, code, detail)))

@@ -78,7 +78,7 @@ async def _until_silence(operator: Operator, end_s: float) -> None:
         await operator.sleep(POLL_S)
 
 
-def _command(expected: str, name: str, *, raw: bool = False, **arguments: float | str) -> Step:
+def _command(expected: str, name: str, *, raw: bool = False, **arguments: object) -> Step:
     """A step of one command whose outcome should be `expected`."""
 
     async def step(operator: Operator, log: ScriptLog) -> bool:
@@ -118,11 +118,11 @@ async def _list_and_cancel(operator: Operator, log: ScriptLog) -> bool:
 
 _SCRIPT: tuple[Step, ...] = (
     _command(COMPLETED, "ping"),
-    _command(COMPLETED, "set_hk_period", structure="power", period_s=5.0),
-    _command(COMPLETED, "report_parameter", parameter="soc_safe_frac"),
-    _command(COMPLETED, "set_parameter", parameter="soc_safe_frac", value=0.55),
+    _command(COMPLETED, "set_hk_period", structures={"power": 5.0}),
+    _command(COMPLETED, "report_parameters", parameters=["soc_safe_frac"]),
+    _command(COMPLETED, "set_parameters", parameters={"soc_safe_frac": 0.55}),
     # Deliberately out of bounds: the node has to refuse it at acceptance and say why.
-    _command(REJECTED, "set_parameter", raw=True, parameter="soc_safe_frac", value=7.0),
+    _command(REJECTED, "set_parameters", raw=True, parameters={"soc_safe_frac": 7.0}),
     _command(COMPLETED, "submit_job", tiles=4, priority=1, deadline_s=1800.0),
     _command(COMPLETED, "submit_job", tiles=2, priority=6, deadline_s=3600.0),
     _list_and_cancel,
@@ -134,6 +134,6 @@ _SCRIPT: tuple[Step, ...] = (
 )
 _WATCH: tuple[Step, ...] = (
     _command(COMPLETED, "ping"),
-    _command(COMPLETED, "report_parameter", parameter="soc_safe_frac"),
+    _command(COMPLETED, "report_parameters", parameters=["soc_safe_frac"]),
     _command(COMPLETED, "list_jobs"),
 )

@@ -1,7 +1,7 @@
 """What a worker process asks of the app it runs.
 
 An app is a class named in mission.toml as "module:Class". The parent imports its module to look at it, so heavy
-imports (onnxruntime) belong into `__init__`, which only the worker calls.
+imports (onnxruntime, numpy) belong into `__init__`, which only the worker calls, or into a module that it imports.
 
     class Screen:
         @staticmethod
@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from payloads.product import Mask, Samples
+if TYPE_CHECKING:
+    from payloads.product import Mask, Samples
 
 
 class BadInput(ValueError):

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
+from flight.core.storage import PAGE_OCTETS
 
 
 def commit(bench: Any) -> None:
@@ -37,6 +38,26 @@ def test_reads_see_writes_at_once(bench: Any) -> None:
     assert storage.read("log") is None and storage.names() == ["state"]
     storage.append("log", b"again")
     assert storage.read("log") == b"again"
+
+
+def test_a_part_is_read_and_the_size_known(bench: Any) -> None:
+    storage = bench.platform.storage
+    assert storage.size("log") is None and storage.read("log", 3, 4) is None
+    storage.append("log", b"0123456789")
+    storage.append("log", b"abcdef")
+    assert storage.size("log") == 16
+    assert storage.read("log", 8, 4) == b"89ab" and storage.read("log", 12) == b"cdef"
+    assert storage.read("log", 14, 100) == b"ef" and storage.read("log", 0, 0) == b""
+    assert storage.read("log", 16, 1) == storage.read("log", 1000) == b""
+    commit(bench)
+    assert storage.read("log", 8, 4) == b"89ab"
+    bench.reboot()
+    storage = bench.platform.storage
+    assert storage.size("log") == 16 and storage.read("log", 8, 4) == b"89ab"
+    storage.replace("log", b"new")
+    assert storage.size("log") == 3 and storage.read("log", 1, 9) == b"ew"
+    storage.delete("log")
+    assert storage.size("log") is None and storage.read("log", 1, 1) is None
 
 
 def test_what_was_synced_is_there_after_a_reboot(bench: Any) -> None:
@@ -85,6 +106,40 @@ def test_a_bad_name_is_refused(bench: Any) -> None:
             bench.platform.storage.append(name, b"x")
 
 
+def test_wear_is_counted_in_pages(bench: Any) -> None:
+    storage = bench.platform.storage
+    counters = storage.counters
+
+    def pages() -> int:
+        before: int = counters.flash_octets
+        commit(bench)
+        written: int = counters.flash_octets - before
+        assert written % PAGE_OCTETS == 0
+        return written // PAGE_OCTETS
+
+    for _ in range(40):
+        storage.append("log", bytes(100))
+    assert pages() == 1 + 1 + 1  # the page, the inode, the folder with a new name
+    storage.append("log", bytes(100))
+    assert pages() == 2 + 1  # the record lies across two pages
+    storage.append("log", bytes(100))
+    storage.append("other", bytes(2 * PAGE_OCTETS))
+    assert pages() == (1 + 1) + (2 + 1) + 1
+    storage.replace("state", b"lost")
+    storage.replace("state", bytes(PAGE_OCTETS + 1))
+    storage.delete("other")
+    assert pages() == (2 + 1) + 2 + 1  # data and inode, a rename and a deletion, the folder
+    assert pages() == 0 and counters.commits == 4
+    assert counters.octets == 4200 + 2 * PAGE_OCTETS + 4 + PAGE_OCTETS + 1
+    assert counters.write_amplification == counters.flash_octets / counters.octets
+    assert 0 < counters.commit_last_ns <= counters.commit_max_ns
+
+
+def test_the_free_octets_are_told(bench: Any) -> None:
+    storage = bench.platform.storage
+    assert storage.free_octets() > 1_000_000
+
+
 edits = st.lists(
     st.tuples(
         st.sampled_from(["append", "replace", "delete"]), st.sampled_from(["a", "log.0"]), st.binary(max_size=20)
@@ -126,3 +181,4 @@ def test_any_sequence_equals_a_dictionary(bench: Any, stretches: tuple[list[tupl
         storage = bench.platform.storage
         assert storage.names() == sorted(model)
         assert {n: storage.read(n) for n in model} == model
+        assert {n: storage.size(n) for n in model} == {n: len(content) for n, content in model.items()}

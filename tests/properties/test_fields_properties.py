@@ -11,14 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
-from flight.fields import STRING_OCTETS_MAX, TYPES, Field, FieldError, Layout, Limits, Value
+from flight.fields import ROWS_MAX, STRING_OCTETS_MAX, TYPES, Field, FieldError, Layout, Limits, Value
+from flight.link.space_packet import SpacePacket
+from flight.link.time_code import TIME_NS_MAX, decode_cuc, encode_cuc
 
 _LOW_HIGH = {f"{sign}{bits}": (0, 2**bits - 1) if sign == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
              for sign in "ui" for bits in (8, 16, 32, 64)}  # fmt: skip
 
 
+_INNER = (Field("number", "u16"), Field("name", "str"), Field("at", "time"), Field("request", "packet"))
+_packets = st.builds(SpacePacket, st.integers(0, 0x7FF), st.integers(0, 0x3FFF), st.binary(min_size=1, max_size=20))
+
+
 def values_of(kind: str) -> st.SearchStrategy[Value]:
     """Everything a field of this type can carry."""
+    if kind == "time":  # what the code can tell: the first nanosecond of each of its ticks
+        return st.integers(0, TIME_NS_MAX).map(lambda t: decode_cuc(encode_cuc(t)))
+    if kind == "packet":
+        return _packets.map(SpacePacket.encode)
+    if kind == "rows":
+        return st.lists(st.tuples(*(values_of(f.type) for f in _INNER)), max_size=4).map(tuple)
     if kind == "str":
         return st.text(st.characters(codec="utf-8"), max_size=255).filter(lambda t: len(t.encode()) <= 255)
     if kind[0] == "f":
@@ -29,8 +41,12 @@ def values_of(kind: str) -> st.SearchStrategy[Value]:
 _row = st.lists(st.sampled_from(TYPES).flatmap(lambda kind: st.tuples(st.just(kind), values_of(kind))), max_size=12)
 
 
+def field_of(kind: str, name: str = "f") -> Field:
+    return Field(name, kind, fields=_INNER if kind == "rows" else ())
+
+
 def layout_of(types: list[str]) -> Layout:
-    return Layout(tuple(Field(f"f{i}", kind) for i, kind in enumerate(types)))
+    return Layout(tuple(field_of(kind, f"f{i}") for i, kind in enumerate(types)))
 
 
 def same(a: Value, b: Value) -> bool:
@@ -51,12 +67,18 @@ def test_round_trip(row: list[tuple[str, Value]]) -> None:
 @given(_row)
 def test_octets_are_those_of_struct_field_by_field(row: list[tuple[str, Value]]) -> None:
     codes = dict(zip(("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64"), "BHIQbhiqfd", strict=True))
-    right = b""
-    for kind, value in row:
+
+    def octets_of(kind: str, value: Value) -> bytes:
         if isinstance(value, str):
-            right += bytes((len(value.encode()),)) + value.encode()
-        else:
-            right += struct.pack(">" + codes[kind], value)
+            return bytes((len(value.encode()),)) + value.encode()
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, tuple):
+            cells = (octets_of(f.type, v) for inner in value for f, v in zip(_INNER, inner, strict=True))
+            return bytes((len(value),)) + b"".join(cells)
+        return encode_cuc(int(value)) if kind == "time" else struct.pack(">" + codes[kind], value)
+
+    right = b"".join(octets_of(kind, value) for kind, value in row)
     assert layout_of([kind for kind, _ in row]).encode([value for _, value in row]) == right
 
 
@@ -101,14 +123,16 @@ _anything = st.one_of(
 
 @given(st.sampled_from(TYPES), _anything)
 def test_what_is_admitted_can_be_encoded_and_what_is_not_says_why(kind: str, value: object) -> None:
-    field = Field("f", kind)
+    field = field_of(kind)
     try:
         admitted = field.admit(value)
     except FieldError as error:
         assert str(error).startswith("f: ")  # noqa: PT017 - either may come
         return
     (back,) = Layout((field,)).decode(Layout((field,)).encode([admitted]))
-    if kind == "f32":
+    if kind == "time":
+        assert back == decode_cuc(encode_cuc(int(admitted)))
+    elif kind == "f32":
         assert isinstance(admitted, float) and back == pytest.approx(admitted, rel=1e-6, abs=1e-38)
     else:
         assert back == admitted and type(back) is type(admitted)
@@ -126,6 +150,9 @@ def test_what_is_admitted_can_be_encoded_and_what_is_not_says_why(kind: str, val
         (Field("f", "u8", labels=("off", "on")), "on", 1),
         (Field("f", "u8", labels=("off", "on")), 0, 0),
         (Field("f", "str"), "", ""),
+        (field_of("rows"), [], ()),
+        (Field("f", "rows", fields=(Field("a", "u8", labels=("off", "on")),)), [["on"], {"a": 0}], ((1,), (0,))),
+        (Field("f", "packet"), bytes.fromhex("1801c0000000ff"), bytes.fromhex("1801c0000000ff")),
     ],
 )
 def test_admitted(field: Field, value: Value, admitted: Value) -> None:
@@ -154,6 +181,13 @@ def test_admitted(field: Field, value: Value, admitted: Value) -> None:
         (Field("f", "str"), "é" * 128, "is not a text of at most 255 octets"),
         (Field("f", "str"), 5, "f: 5 is not a text"),
         (Field("f", "str"), "\udc80", "is not a text"),
+        (Field("f", "time"), -1, "f: -1 is outside 0 .. 4.29497e+18"),
+        (Field("f", "packet"), b"1234567", "f: not one whole space packet"),
+        (Field("f", "packet"), bytes.fromhex("1801c0000000ffff"), "f: not one whole space packet"),
+        (Field("f", "rows", fields=(Field("a", "u8"),)), [[0]] * (ROWS_MAX + 1), "is not a list of at most 255 rows"),
+        (Field("f", "rows", fields=(Field("a", "u8"),)), [[1], [256]], r"f\[1\].a: 256 is outside 0 .. 255"),
+        (Field("f", "rows", fields=(Field("a", "u8"),)), [{"b": 1}], r"f\[0\]: has b, should have a"),
+        (Field("f", "rows", fields=(Field("a", "u8"),)), [[1, 2]], "is not a row of a"),
     ],
 )
 def test_refused(field: Field, value: object, says: str) -> None:
@@ -175,6 +209,6 @@ _field = st.builds(
 )  # fmt: skip
 
 
-@given(_field)
+@given(_field | st.lists(_field, min_size=1, max_size=3).map(lambda inner: Field("r", "rows", fields=tuple(inner))))
 def test_a_field_survives_its_document(field: Field) -> None:
     assert Field.from_document(json.loads(json.dumps(field.document()))) == field

@@ -6,19 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError, OrbitnodeError
-from flight.fields import Field
+from flight.dictionary import hk_parameters
+from flight.fields import Field, Layout
 from flight.kernels import crc16
 from flight.link.pus import PusTc, PusTm
+from flight.link.time_code import decode_cuc
 from ground.commanding import CommandEncoder
-from ground.decoder import Decoder
+from ground.decoder import DEFINITION, Decoder, flattened
 from tests.ground_dictionary import make
 
 DICTIONARY = make()
+PARAMETERS = hk_parameters(DICTIONARY.structures)
 
 
 def value(one: Field):
     if one.type == "str":
         return st.text(max_size=60)
+    if one.type == "rows":
+        return st.lists(st.tuples(*map(value, one.fields)), max_size=3).map(tuple)
+    if one.type == "time":
+        return st.integers(0, 2**48 - 1).map(lambda ticks: decode_cuc(ticks.to_bytes(6, "big")))
     if one.labels:
         return st.integers(0, len(one.labels) - 1)
     if one.type[0] == "f":
@@ -33,7 +40,36 @@ def test_housekeeping_round_trip(data):
     row = [data.draw(value(f)) for f in structure.fields]
     octets = PusTm(1, 0, 3, 25, structure.sid.to_bytes(2, "big") + structure.layout.encode(row), 10**18).encode()
     packet = Decoder(DICTIONARY).decode(octets)
-    assert packet.name == structure.name and list(packet.raw.values()) == row
+    assert packet.name == structure.name
+    assert dict(packet.raw) == flattened(structure.fields, row)[0]
+    assert packet.fields.keys() == packet.raw.keys() == packet.values.keys()
+
+
+@given(
+    st.integers(0, 2**16 - 1),
+    st.lists(st.integers(0, 2**16 - 1) | st.sampled_from(sorted(PARAMETERS)), max_size=20),
+    st.binary(max_size=40),
+)
+def test_any_definition_is_learned_or_refused(sid, numbers, data):
+    decoder = Decoder(DICTIONARY)
+    definition = next(r for r in DICTIONARY.reports if r.name == DEFINITION)
+    row = (sid, 1, 5.0, tuple((number,) for number in numbers), 0)
+    decoder.decode(PusTm(1, 0, 3, 10, definition.layout.encode(row), 10**18).encode())
+    octets = PusTm(1, 0, 3, 25, sid.to_bytes(2, "big") + data, 10**18).encode()
+    declared = {s.sid for s in DICTIONARY.structures}
+    refused = sid not in declared and not set(numbers) <= PARAMETERS.keys()
+    assert decoder.counters.definitions_refused == refused
+    try:
+        packet = decoder.decode(octets)
+    except DecodeError:
+        return
+    if sid in declared:
+        return
+    assert packet.kind == ("unknown" if refused else "housekeeping")
+    if not refused:
+        assert packet.name == f"hk-{sid}"
+        fields = tuple(PARAMETERS[number] for number in numbers)
+        assert dict(packet.raw) == flattened(fields, Layout(fields).decode(data))[0]
 
 
 @given(st.binary(max_size=60))
@@ -60,7 +96,21 @@ def test_any_packet_of_a_known_service(apid, service, subtype, data):
 @given(
     st.sampled_from([c.name for c in DICTIONARY.commands]),
     st.dictionaries(
-        st.sampled_from(["parameter", "value", "mode", "on", "tiles", "job", "text", "structure", "period_s"]),
+        st.sampled_from(
+            [
+                "structures",
+                "parameters",
+                "parameter",
+                "value",
+                "mode",
+                "on",
+                "tiles",
+                "job",
+                "text",
+                "structure",
+                "period_s",
+            ]
+        ),
         st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8)),
         max_size=3,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,13 +12,16 @@ from hypothesis import strategies as st
 from flight.app import NodeState, PowerMode
 from flight.config import Fault, read_table
 from flight.core.errors import DecodeError
+from flight.core.vault import Vault
 from payloads.accounting import Counters, quantile, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, Verdict, admit, update_gates
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass
 from payloads.jobs import Job, JobQueue, Reason
-from payloads.ledger import Page, Request
+from payloads.ledger import Ledger, Request
 from payloads.wire import Answer, SlotShape, Status
 from payloads.wire import Request as WireRequest
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
 
 CONFIG = PayloadConfig(
     energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(2, 0.7, 0.8)), heat_stop_c=50.0, heat_resume_c=45.0, reserve_octets=100
@@ -87,18 +91,18 @@ def test_queue_keeps_the_best(jobs: list[tuple[int, int]], capacity: int, taken:
 requests = st.builds(Request, st.integers(0, 2**32 - 1), st.integers(0, 255), st.integers(0, 2**64 - 1))
 
 
-@given(st.integers(0, 2**32 - 1), st.lists(requests, max_size=10))
-def test_ledger_round_trip(next_job: int, found: list[Request]) -> None:
-    page = Page(next_job, tuple(found))
-    assert Page.decode(page.encode()) == page
-
-
-@given(st.binary(max_size=60))
-def test_ledger_takes_any_octets(raw: bytes) -> None:
-    try:
-        assert Page.decode(raw).encode() == raw
-    except DecodeError:
-        pass
+@given(st.lists(requests, max_size=10, unique_by=lambda r: r.job), st.integers(1, 3000))
+def test_requests_and_numbers_outlive_a_boot(found: list[Request], numbers: int) -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop))
+    ledger = Ledger(vault)
+    given = [ledger.next_number() for _ in range(numbers)]
+    vault.commit(Ledger.keep(found))
+    loop.run_until(1_000_000_000)
+    again = Ledger(Vault(disk.boot(loop)))
+    assert sorted(again.load(), key=lambda r: r.job) == sorted(found, key=lambda r: r.job)
+    assert given == list(range(1, numbers + 1))
+    assert again.next_number() > given[-1]
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=260).map(lambda tail: b"OBAN" + tail))

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
-from payloads.product import CLEAR, ProductHeader, decode_product, encode_product
+from payloads.product import CLEAR, decode_product, encode_product
+from payloads.product_header import ProductHeader
 
 
 @st.composite

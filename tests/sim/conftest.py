@@ -13,6 +13,7 @@ import pytest
 from flight.core.errors import DecodeError
 from flight.core.scheduler import ns
 from flight.dictionary import Dictionary
+from flight.fields import Value
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
@@ -72,7 +73,7 @@ class Rig:
                     try:
                         self.packets.append(PusTm.decode(packet))
                     except DecodeError:
-                        assert packet[1] == 3, "only file packets are without a PUS header"
+                        assert packet[1] in (0, 3), "only time reports and file packets are without a PUS header"
         next_ns = self.session.next_time_ns
         if next_ns is not None and (self.timer_ns is None or next_ns < self.timer_ns):
             self.timer_ns = max(next_ns, self.loop.now_ns() + 1)
@@ -86,7 +87,7 @@ class Rig:
         self.sent += 1
         self.act(self.session.send(packet, self.loop.now_ns(), self.sent))
 
-    def send(self, name: str, *values: float | str) -> PusTc:
+    def send(self, name: str, *values: Value) -> PusTc:
         """The command `name` of the dictionary, its arguments as they stand."""
         command = self.dictionary.command(name)
         data = command.layout.encode(values)

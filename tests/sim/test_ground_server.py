@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from ground import cmd_command, events_command, tm_command
+from flight.services.parameter_table import decode_table
+from ground import cmd_command, events_command, parameters_command, tm_command
 from ground.archive import Archive
 from ground.client import GroundClient
 from ground.server import GroundServer
@@ -131,6 +132,13 @@ def node(ground):
     made.join(2)
 
 
+def command(*argv: str) -> int:
+    """`orbitnode parameters`."""
+    parser = argparse.ArgumentParser()
+    parameters_command.add_arguments(parser)
+    return parameters_command.execute(parser.parse_intermixed_args(argv))
+
+
 def run(module, ground: Ground, *argv: str) -> int:
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
@@ -183,10 +191,10 @@ def test_busy_ports_are_named(ground):
         b'{"do":"command","name":"ping","texts":[1]}',
         b'{"do":"events","limit":0}',
         b'{"do":"command","name":"ping","bypass":1}',
-        b'{"do":"command","name":"set_parameter","arguments":{"parameter":NaN,"value":1}}',
-        b'{"do":"command","name":"set_parameter","arguments":{"parameter":[1],"value":1}}',
-        b'{"do":"command","name":"set_parameter","arguments":{"parameter":null,"value":1}}',
-        b'{"do":"command","name":"set_parameter","texts":["parameter=nan","value=1"]}',
+        b'{"do":"command","name":"set_parameters","arguments":{"parameters":[[NaN,1]]}}',
+        b'{"do":"command","name":"set_parameters","arguments":{"parameters":[[[1],1]]}}',
+        b'{"do":"command","name":"set_parameters","arguments":{"parameters":[[null,1]]}}',
+        b'{"do":"command","name":"set_parameters","texts":["nan=1"]}',
         b'{"do":"command","name":"say","arguments":{"text":"\\ud800"}}',
         b'{"do":"command","name":"say","arguments":{"text":' + b"[" * 900 + b"]" * 900 + b"}}",
     ],
@@ -261,6 +269,76 @@ def test_foreign_datagrams_are_counted(ground):
     raise AssertionError(counters)
 
 
+@pytest.fixture
+def own_ground(tmp_path):
+    """A ground and a node of the test's own: for the ground of the module, another node would be one restarted."""
+    made = Ground(tmp_path)
+    node = UdpNode(made)
+    node.start()
+    yield made, node.node
+    node.halt.set()
+    node.join(2)
+    made.process.kill()
+    made.process.communicate()
+
+
+def test_a_table_is_listed_packed_and_loaded(own_ground, capsys, tmp_path):
+    ground, node = own_ground
+    table = tmp_path / "night.toml"
+    table.write_text("soc_min = 0.35\ntiles_max = 7\n")
+    document, packed = tmp_path / "dictionary.json", tmp_path / "night.table"
+    document.write_text(json.dumps(make().document()))
+    assert command("pack", str(table), "-o", str(packed), "--dictionary", str(document)) == 0
+    assert decode_table(packed.read_bytes(), make().settings) == {"soc_min": 0.35, "tiles_max": 7.0}
+    port = ("--port", str(ground.api))
+    assert command("load", str(table), *port) == 0
+    out = capsys.readouterr().out
+    assert "night.table: 3 of 3 parts arrived" in out and "load_parameter_table completed" in out
+    assert (node.values[7], node.values[9]) == (0.35, 7.0) and node.files[0].data == packed.read_bytes()
+    assert "report_parameters completed" in out
+    assert command("list", "--json", *port) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])}
+    assert rows["soc_min"]["latest"]["value"] == 0.35 and rows["soc_min"]["below"] == "soc_full"
+    assert rows["soc_full"]["latest"] is None
+    assert command("list", *port) == 0 and "least charge for work" in capsys.readouterr().out
+
+
+def test_every_fault_of_a_table_is_said_with_its_line_and_nothing_is_sent(ground, tmp_path):
+    table = tmp_path / "bad.toml"
+    table.write_text("# none of it\nsoc_mim = 0.5\nsoc_full = 0.4\ntiles_max = 1.5\nsoc_min = 0.5\n")
+    with pytest.raises(OrbitnodeError) as caught:
+        command("load", str(table), "--port", str(ground.api))
+    assert str(caught.value).splitlines() == [
+        f"table {table}: 3 faults",
+        f"  {table}:2: soc_mim: unknown parameter, did you mean soc_min?",
+        f"  {table}:4: tiles_max: 1.5 is not a whole number",
+        f"  {table}:5: soc_min: is 0.5, should be below soc_full, 0.4",
+    ]
+    for text, says in (
+        ("", "no parameter is named"),
+        ("soc_min = ", "not valid TOML"),
+        ("[soc_min]\nx = 1", "is not a number"),
+        ("soc_min = nan", "nan is outside"),
+    ):
+        table.write_text(text)
+        with pytest.raises(OrbitnodeError, match=says):
+            command("load", str(table), "--port", str(ground.api))
+    with pytest.raises(OrbitnodeError, match="cannot be read: No such file"):
+        command("load", str(tmp_path / "none.toml"), "--port", str(ground.api))
+
+
+def test_an_upload_that_nobody_hears_fails_in_time(ground):
+    with GroundClient(ground.api) as client:
+        last = client.ask(do="upload", name="a", octets="00", timeout_s=0.2)
+    assert last["outcome"] == "failed" and last["reason"] == "nothing of it arrived for 0.2 s"
+    for request, says in (
+        ({"name": "../a", "octets": "00"}, "is no name for a file on board, 'a' would be"),
+        ({"name": "a", "octets": "0g"}, "octets are hexadecimal"),
+    ):
+        with GroundClient(ground.api) as client, pytest.raises(OrbitnodeError, match=says):
+            client.ask(do="upload", **request)
+
+
 def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
     assert "Ctrl-C ends it" in ground.welcome
     assert run(cmd_command, ground, "ping", "--json") == 0
@@ -272,14 +350,14 @@ def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[-1]["outcome"] == "completed"
 
-    assert run(cmd_command, ground, "report_parameter", "parameter=soc_min", "--json") == 0
+    assert run(cmd_command, ground, "report_parameters", "soc_min", "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (report,) = [x for x in lines if "report" in x]
-    assert report["report"] == "parameter_value" and report["values"]["parameter"] == "soc_min"
-    assert run(cmd_command, ground, "report_parameter", "parameter=soc_min") == 0
-    assert "parameter_value" in capsys.readouterr().out
+    assert report["report"] == "parameter_values" and report["values"]["parameter"] == "soc_min"
+    assert run(cmd_command, ground, "report_parameters", "soc_min") == 0
+    assert "parameter_values" in capsys.readouterr().out
 
-    assert run(cmd_command, ground, "set_parameter", "parameter=soc_min", "value=5", "--raw") == 1
+    assert run(cmd_command, ground, "set_parameters", "soc_min=5", "--raw") == 1
     assert "acceptance failed: argument out of range" in capsys.readouterr().out
 
     node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.3, 8.0, 1, -5]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp import CfdpConfig
-from flight.link.pus import PusTc
+from flight.link.pus import PusTc, PusTm
 from flight.link.stack import FlightLink, LinkConfig
 from ground.archive import Archive
+from ground.limits import RED
 from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
 from ground.products import ProductStore
@@ -63,8 +65,10 @@ def test_whole_script_over_two_contacts(tmp_path):
     assert (log.contacts, log.surprises, log.lost, log.given_up) == (2, [], 0, 0)
     assert rig.node.jobs == [1]
     outcomes = [(r.name, r.outcome) for r in rig.station.tracker.records()]
-    assert [o for o in outcomes if o[1] != COMPLETED] == [("set_parameter", REJECTED)]
-    assert set(rig.node.done) == {c.name for c in make().commands} - {"say"}
+    assert [o for o in outcomes if o[1] != COMPLETED] == [("set_parameters", REJECTED)]
+    assert set(rig.node.done) == {c.name for c in make().commands} - {
+        "say", "load_parameter_table", "insert", "enable_hk", "create_hk",
+    }  # fmt: skip
     refused = next(r for r in rig.station.tracker.records() if r.outcome == REJECTED)
     assert refused.reason == "acceptance failed: argument out of range" and refused.code == 2
     assert [s.name for s in rig.station.tracker.records()[0].stages] == [
@@ -109,7 +113,13 @@ class _Renamed:
 
     def _names(self, arguments):
         names = {"soc_safe_frac": "soc_min", "eco": "idle"}
-        return {k: names.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()}
+        out = {k: names.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()}
+        match arguments.get("parameters"):
+            case dict() as values:
+                out["parameters"] = {names.get(k, k): v for k, v in values.items()}
+            case list() as bare:
+                out["parameters"] = [names.get(k, k) for k in bare]
+        return out
 
 
 def test_contact_that_ends_early_goes_on_at_the_next(tmp_path):
@@ -268,3 +278,29 @@ def test_late_comer_sees_the_latest_values(tmp_path):
     with Archive(tmp_path / "archive.db", make()) as archive:
         later = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive)
         assert later.latest["power.soc"].raw == 0.5 and later.latest["power.mode"].value == "idle"
+
+
+def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_archive(tmp_path):
+    definition = next(r for r in make().reports if r.name == "hk_definition").layout.encode(
+        (300, 1, 5.0, ((256,), (258,)), 0)
+    )
+
+    def packet(subtype: int, data: bytes) -> bytes:
+        return PusTm(1, 0, 3, subtype, data, EPOCH_NS).encode()
+
+    report = packet(25, b"\x01\x2c" + struct.pack(">fB", 0.125, 1))
+    for packets in ([packet(10, definition), report], [report]):  # the second life has its definition of the archive
+        archive = Archive(tmp_path / "archive.db", make())
+        station, flight = (
+            GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive),
+            FlightLink(LinkConfig()),
+        )
+        for one in packets:
+            flight.queue(0, one)
+        station.on_downlink(flight.next_unit(), 0)
+        soc, mode = station.latest["hk-300.power.soc"], station.latest["hk-300.power.mode"]
+        assert (soc.value, soc.unit, soc.state, mode.value) == (0.125, "frac", RED, "idle")
+        assert station.decoder.counters.unknown == 0
+        assert archive.latest()["hk-300.power.mode"].value == "idle"
+        assert archive.latest()["hk-300.power.soc"].unit == "frac"
+        archive.close()

@@ -130,7 +130,7 @@ def test_ping_over_three_parts_and_a_board_that_restarts(bench: Bench) -> None:
         assert any((p.service, p.subtype) == (17, 2) for p in bench.packets)
 
         period = dictionary.command("set_hk_period")
-        often = PusTc(period.apid, 8, period.service, period.subtype, period.layout.encode((2, 1.0)), ack=0b1011)
+        often = PusTc(period.apid, 8, period.service, period.subtype, period.layout.encode((((2, 1.0),),)), ack=0b1011)
         bench.packets.clear()
         bench.talk(often, lambda got: len(housekeeping(got, 2)) > 1)
         power = next(s for s in dictionary.structures if s.sid == 2)

@@ -164,7 +164,7 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
         Case(mission("modem", "[[link]]\nname = 'a'\ndriver = 'sim:a'\n[[link]]\nname = 'b'\ndriver = 'sim:b'\n"),
              ["sim:b: no such modem on the air, have a"]),
         Case(mission("model", "[payload]\nmodel = 'x.onnx'\n"), ["model 'x.onnx': no file x.onnx; name 'ukis-csmask'"]),
-        Case(mission("period", "[housekeeping.period_s]\npowr = 1\n"), ["no structure powr, have link, node"]),
+        Case(mission("period", "[housekeeping.period_s]\npowr = 1\n"), ["no structure powr, have commands, exec"]),
     )  # fmt: skip
 
 

@@ -1,9 +1,11 @@
-"""The bench command: rows, floors, exit codes, what it refuses."""
+"""The bench command: races, surveys, floors, exit codes, what it refuses."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,19 @@ BENCHES = (
     Bench("quick", "itself", "sums/s", {quick}, sums(100, 4000)),
     Bench("slow", "itself", "sums/s", {slow}, sums(4000, 100)),
 )
+"""
+
+SURVEY = """
+from sim_hw.bench import Survey, at_least, at_most, shown
+
+def delays(brief):
+    return [
+        at_most("delay", 2.0 if brief else 3.0, 2.5, "limit", "ms"),
+        at_least("rate", 10.0, 20.0, "C", "1/s", 0.5, note="alone"),
+        shown(at_most("worst", 9.0, 3.0, "C", "ms")),
+    ]
+
+BENCHES = (Survey("delays", delays, long={long}),)
 """
 
 
@@ -43,7 +58,7 @@ def test_rows_as_json(benches: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run("--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == ["quick", "slow"]
-    assert set(rows[0]) == {"name", "ours", "peer", "peer_name", "unit", "ratio", "floor", "ok"}
+    assert set(rows[0]) == {"name", "ours", "peer", "peer_name", "unit", "ratio", "floor", "ok", "note"}
     assert rows[0]["ratio"] > 2
     assert rows[1]["ratio"] < 1
 
@@ -65,6 +80,56 @@ def test_unknown_name_and_empty_folder(benches: Path, tmp_path: Path) -> None:
         run()
 
 
+def test_a_survey_gives_rows_of_its_own(benches: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (benches / "bench_delays.py").write_text(SURVEY.format(long=True), encoding="utf-8")
+    assert run("delays") == 1
+    delay, rate, worst = capsys.readouterr().out.splitlines()[1:]
+    assert " LOW " in delay and delay.endswith(" limit")
+    assert " ok " in rate and rate.endswith(" C (alone)")
+    assert " ok " in worst and " - " in worst  # without a floor
+    assert run("delays", "--brief", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["note"] for row in rows] == ["brief", "brief, alone", "brief"]
+    assert [row["ratio"] for row in rows] == [1.25, 0.5, pytest.approx(1 / 3)]
+
+
+def test_what_brief_does_not_shorten_does_not_say_so(benches: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (benches / "bench_delays.py").write_text(SURVEY.format(long=False), encoding="utf-8")
+    assert run("delays", "--brief") == 0
+    assert "brief" not in capsys.readouterr().out
+
+
+def test_a_cost_of_nothing_stays_a_number() -> None:
+    assert bench.at_most("free", 0.0, 3.0, "C", "us").ratio == bench.RATIO_MAX
+    assert bench.at_least("alone", 1.0, 0.0, "C", "1/s", 2.0).ok
+    assert not bench.at_most("dear", 4.0, 3.0, "C", "us", 0.8).ok
+
+
+def test_quantiles() -> None:
+    values = [5.0, 1.0, 4.0, 2.0, 3.0]
+    assert [bench.quantile(values, q) for q in (0.0, 0.2, 0.5, 0.99, 1.0)] == [1.0, 1.0, 3.0, 5.0, 5.0]
+
+
+def test_what_a_program_prints() -> None:
+    assert bench.output_of([sys.executable, "-c", "print(7)"], 20.0) == "7\n"
+    with pytest.raises(bench.BenchError, match=r"exit status 3: no disk$"):
+        bench.output_of([sys.executable, "-c", "import sys; print('no disk', file=sys.stderr); sys.exit(3)"], 20.0)
+    with pytest.raises(bench.BenchError, match=r"not done within 0\.2 s"):
+        bench.output_of([sys.executable, "-c", "import time; time.sleep(20)"], 0.2)
+
+
+def test_a_program_to_compare_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "answer.c"
+    source.write_text("int main(void) { return 42; }\n", encoding="utf-8")
+    assert subprocess.run([bench.compiled(source, tmp_path)], check=False).returncode == 42
+    source.write_text("int main(void) { return forty_two; }\n", encoding="utf-8")
+    with pytest.raises(SetupError, match=r"cc cannot build .*answer\.c: .*forty_two"):
+        bench.compiled(source, tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match=r"no C compiler \(cc\)"):
+        bench.compiled(source, tmp_path)
+
+
 def test_a_peer_that_is_not_installed() -> None:
     def prepare() -> bench.Race:
         raise ModuleNotFoundError(name="libfast")
@@ -76,3 +141,4 @@ def test_a_peer_that_is_not_installed() -> None:
 def test_the_checkout_has_benches() -> None:
     names = [each.name for each in bench.find_benches(bench.FOLDER)]
     assert len(names) == len(set(names)) >= 7
+    assert {"lateness-100hz", "dispatch", "journal-append", "transaction", "node-rss", "node-orbit"} <= set(names)

@@ -191,5 +191,5 @@ def test_an_option_may_stand_between_the_words_of_a_command(capsys: pytest.Captu
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    assert cli.main(["cmd", "set_parameter", "--raw", "parameter=x", "--port", port, "value=1"]) == 1
+    assert cli.main(["cmd", "set_parameters", "--raw", "x=1", "--port", port, "y=1"]) == 1
     assert "no ground" in capsys.readouterr().err

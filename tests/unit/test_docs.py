@@ -15,15 +15,24 @@ import pytest
 
 from flight.config import read_table
 from flight.dictionary import SEVERITIES
+from flight.executive import ExecutiveConfig
 from flight.fields import TYPES, Field
 from flight.mission import MISSIONS, DriverConfig, LinkSection, NodeConfig, load
 from flight.node import dictionary_of
+from flight.services.clock import TimeConfig
+from flight.services.commands import CommandsConfig
+from flight.services.event_action import EventActionConfig
+from flight.services.event_gate import EventsConfig
 from flight.services.files import OutboxConfig
 from flight.services.housekeeping import HousekeepingConfig
+from flight.services.packet_store import StoreConfig
 from flight.services.power import ModeConfig
 from flight.services.power import PowerConfig as NodePowerConfig
 from flight.services.recorder import RecorderConfig
+from flight.services.schedule_declarations import ScheduleConfig
+from flight.services.sequence_declarations import SequenceConfig, SequencingConfig, StepConfig
 from flight.services.thermal import ThermalConfig as NodeThermalConfig
+from flight.services.uploads import UploadsConfig
 from ground.config import GroundConfig
 from hal import registry
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass
@@ -46,12 +55,23 @@ SECTIONS: dict[str, type[Any]] = {
     "[node]": NodeConfig,
     "[[link]]": LinkSection,
     "[drivers]": DriverConfig,
+    "[commands]": CommandsConfig,
+    "[executive]": ExecutiveConfig,
+    "[time]": TimeConfig,
     "[power]": NodePowerConfig,
     "[[power.mode]]": ModeConfig,
     "[thermal]": NodeThermalConfig,
     "[recorder]": RecorderConfig,
+    "[[recorder.store]]": StoreConfig,
     "[housekeeping]": HousekeepingConfig,
+    "[events]": EventsConfig,
+    "[schedule]": ScheduleConfig,
+    "[sequencing]": SequencingConfig,
+    "[[sequence]]": SequenceConfig,
+    "[[sequence.steps]]": StepConfig,
+    "[event_action]": EventActionConfig,
     "[outbox]": OutboxConfig,
+    "[uploads]": UploadsConfig,
     "[payload]": PayloadConfig,
     "[[payload.traffic]]": TrafficClass,
     "[[payload.energy]]": EnergyRule,
@@ -63,7 +83,8 @@ SECTIONS: dict[str, type[Any]] = {
     "[sim.world.power]": PowerConfig,
     "[sim.world.thermal]": ThermalConfig,
 }
-_TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+_TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false",
+          object: "value"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +182,7 @@ def test_mission_guide_has_every_key_as_it_is(section: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "table", "key"),
-    [(PayloadConfig, "payload", ""), (WorldConfig, "world", "sim")],
+    [(PayloadConfig, "payload", ""), (RecorderConfig, "recorder", ""), (WorldConfig, "world", "sim")],
 )
 def test_mission_guide_shows_the_defaults_of_lists(kind: type[Any], table: str, key: str) -> None:
     """Lists do not fit into a cell: the guide has them as TOML, which must read as the default."""

@@ -10,7 +10,7 @@ import pytest
 
 from flight.platform_linux import LinuxPlatform
 from hal.base import HalError
-from hal.udp_radio import RECEIVE_UNITS, TRANSMIT_UNITS, UNIT_OCTETS_MAX, open_radio
+from hal.udp_radio import TRANSMIT_UNITS, UNIT_OCTETS_MAX, open_radio
 from tests.linux_loop import run_until
 
 MS = 1_000_000
@@ -124,14 +124,43 @@ def test_being_heard_brings_the_carrier_back(host: LinuxPlatform, ports, monkeyp
 def test_floods_and_long_datagrams_are_bounded_and_counted(host: LinuxPlatform, ports) -> None:
     ground, down, up = ports
     radio = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
-    for octets in (b"", bytes(UNIT_OCTETS_MAX + 1), bytes(UNIT_OCTETS_MAX), *[b"x"] * (RECEIVE_UNITS + 9)):
+    for octets in (b"", bytes(UNIT_OCTETS_MAX + 1), bytes(UNIT_OCTETS_MAX)):
         ground.sendto(octets, ("127.0.0.1", up))
-    assert run_until(host, lambda: radio.counters.overflow == 10)
-    assert radio.counters.oversize == 1 and radio.counters.received == RECEIVE_UNITS
-    assert len(radio.receive()) == UNIT_OCTETS_MAX
+    assert [len(octets) for octets in iter(radio.receive, None)] == [0, 0, UNIT_OCTETS_MAX]
+    assert radio.counters.unfit == 2 and radio.counters.received == 1
     for unit in (b"", bytes(UNIT_OCTETS_MAX + 1)):
         with pytest.raises(HalError, match="a datagram carries 1 to"):
             radio.send(unit)
     accepted = sum(radio.send(b"x" * 100) for _ in range(50))
     assert accepted == TRANSMIT_UNITS and radio.counters.no_room == 50 - TRANSMIT_UNITS
+    radio.close()
+
+
+def test_what_the_kernel_has_no_room_for_is_counted(host: LinuxPlatform, ports) -> None:
+    ground, down, up = ports
+    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    told: list[int] = []
+    radio.on_event(lambda: told.append(1))
+    sent = 20_000  # more than the largest buffer takes, and nobody reads meanwhile
+    for _ in range(sent):
+        ground.sendto(b"x" * 100, ("127.0.0.1", up))
+    assert run_until(host, lambda: bool(told))
+    while radio.receive() is not None:
+        pass
+    told.clear()
+    ground.sendto(b"last", ("127.0.0.1", up))
+    assert run_until(host, lambda: bool(told)) and radio.receive() == b"last"
+    assert radio.dropped() > 0 and radio.counters.received + radio.dropped() == sent + 1
+    assert radio.receive() is None
+    radio.close()
+
+
+def test_a_radio_that_nobody_reads_does_not_keep_the_loop_busy(host: LinuxPlatform, ports) -> None:
+    ground, down, up = ports
+    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    ground.sendto(b"x", ("127.0.0.1", up))
+    run_until(host, lambda: False, 0.05)
+    rounds = host.counters.rounds
+    run_until(host, lambda: False, 0.05)
+    assert host.counters.rounds - rounds < 60
     radio.close()

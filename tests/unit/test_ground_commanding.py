@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import struct
+
 import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTc, PusTm, RequestId
-from ground.commanding import CommandEncoder, parse_arguments
+from flight.link.request_source import GROUND_SEQ_COUNTS
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of
+from ground.commanding import CommandEncoder, find_command, parse_arguments
 from ground.decoder import Decoder
+from ground.duplicates import Duplicates
 from ground.operator import CommandRecord
 from ground.verification import CommandTracker
 from tests.ground_dictionary import make
 
 S = 10**9
+NODE_DICTIONARY = dictionary_of(load(MISSIONS / "orbit.toml"))
 
 
 def encode(name, raw=False, **arguments):
@@ -25,9 +33,18 @@ def encode(name, raw=False, **arguments):
         ("ping", {}, 1, (17, 1), ""),
         ("set_power_mode", {"mode": "idle"}, 1, (8, 1), "000101"),
         ("payload_power", {"state": 1}, 1, (8, 1), "000201"),
-        ("report_parameter", {"parameter": "soc_min"}, 1, (20, 1), "0007"),
-        ("set_parameter", {"parameter": "soc_min", "value": 0.5}, 1, (20, 3), "00073fe0000000000000"),
-        ("set_hk_period", {"structure": "health", "period_s": 2}, 1, (3, 31), "000240000000"),
+        ("report_parameters", {"parameters": ["soc_min", 8]}, 1, (20, 1), "0200070008"),
+        ("report_parameters", {"parameters": []}, 1, (20, 1), "00"),
+        ("set_parameters", {"parameters": {"soc_min": 0.5}}, 1, (20, 3), "0100073fe0000000000000"),
+        ("set_parameters", {"parameters": [["soc_min", 0.5]]}, 1, (20, 3), "0100073fe0000000000000"),
+        (
+            "set_parameters",
+            {"parameters": [{"value": 0.5, "parameter": "soc_min"}]},
+            1,
+            (20, 3),
+            "0100073fe0000000000000",
+        ),
+        ("set_hk_period", {"structures": {"health": 2}}, 1, (3, 31), "01000240000000"),
         ("submit_job", {"tiles": 4}, 2, (128, 1), "00040344160000"),
         ("say", {"text": "µ"}, 1, (8, 1), "000302c2b501"),
     ],
@@ -48,18 +65,30 @@ def test_commands_from_the_dictionary(name, arguments, apid, type_, data):
         ("submit_job", {"tiles": 1.5}, "not a whole number"),
         ("set_power_mode", {"mode": "fast"}, "none of safe, idle, nominal"),
         ("set_power_mode", {"mode": 7}, "outside 0 .. 2"),
-        ("set_parameter", {"parameter": "soc_min", "value": 2}, r"value: 2 is outside 0.1 .. 0.9 frac"),
-        ("set_parameter", {"parameter": "soc_mim", "value": 0.5}, "did you mean 'soc_min'"),
-        ("set_hk_period", {"structure": "powr", "period_s": 1}, "did you mean 'power'"),
-        ("set_hk_period", {"structure": 1, "period_s": "x"}, "'x' is not a number"),
+        ("set_parameters", {"parameters": {"soc_min": 2}}, r"soc_min: 2 is outside 0.1 .. 0.9 frac"),
+        ("set_parameters", {"parameters": {"soc_mim": 0.5}}, "did you mean 'soc_min'"),
+        ("set_parameters", {"parameters": {"tiles_max": 1.5}}, "tiles_max: 1.5 is not a whole number"),
+        (
+            "set_parameters",
+            {"parameters": {"soc_min": 0.5, "soc_full": 0.4}},
+            "soc_min: 0.5 should stay below soc_full, 0.4",
+        ),
+        ("set_parameters", {"parameters": [["soc_min", 0.5], [7, 0.4]]}, "soc_min is given twice"),
+        ("set_parameters", {"parameters": [["soc_min"]]}, r"parameters\[0\]: .* is not a row of parameter, value"),
+        ("set_parameters", {"parameters": [{"parameter": "soc_min"}]}, r"parameters\[0\]: has parameter, should have"),
+        ("set_parameters", {"parameters": "soc_min"}, "is not a list of at most 255 rows"),
+        ("set_parameters", {}, "argument 'parameters' is missing"),
+        ("report_parameters", {"parameters": ["soc_mim"]}, "did you mean 'soc_min'"),
+        ("set_hk_period", {"structures": {"powr": 1}}, "did you mean 'power'"),
+        ("set_hk_period", {"structures": [[1, "x"]]}, "'x' is not a number"),
         ("say", {"text": "x" * 300}, "at most 255 octets"),
-        ("set_parameter", {"parameter": float("nan"), "value": 1}, "nan is not a whole number"),
-        ("set_parameter", {"parameter": float("inf"), "value": 1}, "inf is not a whole number"),
-        ("set_parameter", {"parameter": [1], "value": 1}, r"parameter: \[1\] is not a number"),
-        ("set_parameter", {"parameter": {}, "value": 1}, "is not a number"),
-        ("set_parameter", {"parameter": None, "value": 1}, "'parameter' is missing"),
-        ("set_parameter", {"parameter": True, "value": 1}, "True is not a number"),
-        ("set_parameter", {"parameter": "9" * 5000, "value": 1}, "unknown parameter"),
+        ("set_parameters", {"parameters": [[float("nan"), 1]]}, "nan is not a whole number"),
+        ("set_parameters", {"parameters": [[float("inf"), 1]]}, "inf is not a whole number"),
+        ("set_parameters", {"parameters": [[[1], 1]]}, r"parameter: \[1\] is not a number"),
+        ("set_parameters", {"parameters": [[{}, 1]]}, "is not a number"),
+        ("set_parameters", {"parameters": [[None, 1]]}, "None is not a number"),
+        ("set_parameters", {"parameters": [[True, 1]]}, "True is not a number"),
+        ("set_parameters", {"parameters": {"9" * 5000: 1}}, "unknown parameter"),
         ("submit_job", {"tiles": "9" * 5000}, "is not a number"),
     ],
 )
@@ -71,15 +100,15 @@ def test_what_the_dictionary_does_not_admit(name, arguments, match):
 def test_raw_skips_ranges_but_not_the_size_of_the_field():
     assert encode("submit_job", raw=True, tiles=60000).data[:2].hex() == "ea60"
     assert encode("set_power_mode", raw=True, mode=9).data.hex() == "000109"
-    assert encode("set_parameter", raw=True, parameter="soc_min", value=-5.0).data[:2].hex() == "0007"
+    assert encode("set_parameters", raw=True, parameters={"soc_min": -5.0, 8: 1.5}).data[:3].hex() == "020007"
     with pytest.raises(OrbitnodeError, match="outside"):
         encode("submit_job", raw=True, tiles=70000)
 
 
 def test_sequence_counts_by_apid_wrap():
-    encoder = CommandEncoder(make(), first_seq={1: 16383})
+    encoder = CommandEncoder(make(), first_seq={1: GROUND_SEQ_COUNTS - 1})
     seqs = [encoder.encode(n, {}).request for n in ("ping", "list_jobs", "ping", "list_jobs")]
-    assert seqs == [RequestId(1, 16383), RequestId(2, 0), RequestId(1, 0), RequestId(2, 1)]
+    assert seqs == [RequestId(1, GROUND_SEQ_COUNTS - 1), RequestId(2, 0), RequestId(1, 0), RequestId(2, 1)]
 
 
 def test_texts_from_a_terminal():
@@ -91,6 +120,21 @@ def test_texts_from_a_terminal():
     for bad, match in ((["tiles"], "not key=value"), (["tiles=1", "tiles=2"], "given twice")):
         with pytest.raises(OrbitnodeError, match=match):
             parse_arguments(submit, bad)
+
+
+def test_parameters_are_written_as_pairs_and_shown_by_name():
+    dictionary = make()
+    write, read = dictionary.command("set_parameters"), dictionary.command("report_parameters")
+    pairs = parse_arguments(write, ["soc_min=0.4", "tiles_max=7"])
+    assert pairs == {"parameters": [["soc_min", 0.4], ["tiles_max", 7]]}
+    shown = CommandEncoder(dictionary).encode("set_parameters", pairs).arguments["parameters"]
+    assert json.loads(shown) == [{"parameter": "soc_min", "value": 0.4}, {"parameter": "tiles_max", "value": 7.0}]
+    assert parse_arguments(read, ["soc_min"]) == {"parameters": ["soc_min"]}
+    assert parse_arguments(read, []) == {"parameters": []}
+    assert parse_arguments(read, ["parameters=[[7]]"]) == {"parameters": [[7]]}
+    for texts in (["soc_min"], ["=1"]):
+        with pytest.raises(OrbitnodeError, match="is not name=value"):
+            parse_arguments(write, texts)
 
 
 def report(subtype: int, request: RequestId, tail: bytes = b""):
@@ -173,3 +217,106 @@ def test_tracker_is_bounded():
     for _ in range(3):
         begin(tracker, encoder, 10**15)
     assert [r.number for r in tracker.records()] == [3, 4, 5, 6]
+
+
+DURABLE = frozenset({"payload_power"})
+
+
+def spoken(tracker: CommandTracker, record: CommandRecord, subtype: int, board_ns: int, now_ns: int) -> None:
+    """A report about `record` that the node made at `board_ns`."""
+    request = RequestId(record.apid, record.seq)
+    packet = PusTm(request.apid, 0, 1, subtype, request.encode(), board_ns).encode()
+    tracker.on_report(Decoder(make()).decode(packet), now_ns)
+
+
+def test_a_boot_ends_the_volatile_commands_that_had_arrived():
+    tracker, encoder = CommandTracker({}, durable=DURABLE), CommandEncoder(make())
+    accepted, confirmed, bypass, waiting = (
+        tracker.begin(encoder.encode("ping", {}), S, bypass=bypass) for bypass in (False, False, True, False)
+    )
+    durable = tracker.begin(encoder.encode("payload_power", {"state": 1}), S)
+    for record in (accepted, durable):
+        spoken(tracker, record, 1, 102 * S, 2 * S)
+    tracker.acknowledged(confirmed.number, 2 * S)
+    assert tracker.on_boot(7, 50 * S, -50 * S, 3 * S) == []  # the count that it has all the time
+    assert tracker.on_boot(7, 103 * S, 3 * S, 4 * S) == []
+    assert tracker.on_boot(8, 103 * S, 3 * S, 5 * S) == [accepted, confirmed, bypass]
+    assert {(r.outcome, r.reason) for r in (accepted, confirmed, bypass)} == {
+        ("lost", "the node booted again (boot 8)")
+    }
+    assert waiting.is_open and durable.is_open and tracker.open_count == 2
+    spoken(tracker, durable, 7, 104 * S, 9 * S)
+    spoken(tracker, accepted, 7, 102 * S, 10 * S)  # it had come as far as that, played back
+    assert (durable.outcome, accepted.outcome, tracker.counters.lost) == ("completed", "completed", 2)
+
+
+def test_an_old_boot_that_is_played_back_ends_nothing_that_came_after_it():
+    tracker, encoder = CommandTracker({}), CommandEncoder(make())
+    tracker.on_boot(7, 10 * S, -90 * S, 0)
+    fresh, spoken_of = (tracker.begin(encoder.encode("ping", {}), 200 * S, bypass=True) for _ in range(2))
+    spoken(tracker, spoken_of, 1, 310 * S, 201 * S)  # its clock is 10 s ahead
+    assert tracker.on_boot(8, 150 * S, 50 * S, 202 * S) == []
+    assert tracker.on_boot(7, 10 * S, -90 * S, 203 * S) == []
+    assert tracker.on_boot(9, 311 * S, 211 * S, 203 * S) == [fresh, spoken_of]
+
+
+def test_a_durable_command_waits_its_time_over_a_boot_and_its_report_decides():
+    tracker, encoder = CommandTracker({}, timeout_s=30, durable=DURABLE), CommandEncoder(make())
+    record = tracker.begin(encoder.encode("payload_power", {"state": 1}), 0, bypass=True)
+    tracker.on_boot(1, 0, -S, 0)
+    tracker.on_boot(2, 5 * S, 5 * S, 6 * S)
+    assert tracker.on_time(30 * S) == [record] and record.outcome == "lost"
+    tracker.on_report(report(8, RequestId(record.apid, record.seq), b"\0\x0b\0"), 40 * S)
+    assert (record.outcome, record.code) == ("failed", 11)
+
+
+def refusals(*rows):
+    data = bytes((len(rows),)) + b"".join(struct.pack(">HHHHIB", *row) for row in rows)
+    return Decoder(NODE_DICTIONARY).decode(PusTm(1, 0, 1, 128, data, 1).encode())
+
+
+def test_commands_in_an_exact_range_of_refusals_are_rejected():
+    tracker, encoder = CommandTracker({10: "too many"}), CommandEncoder(make(), first_seq={1: 5})
+    records = [begin(tracker, encoder) for _ in range(5)]  # 5 .. 9
+    changed = tracker.on_refusals(refusals((10, 1, 16383, 7, 9, 1), (10, 2, 9, 9, 1, 1), (5, 1, 0, 9, 7, 0)), S)
+    assert changed == records[:3]
+    assert {(r.outcome, r.code, r.reason) for r in changed} == {("rejected", 10, "acceptance failed: too many")}
+    assert [r.is_open for r in records] == [False, False, False, True, True]
+    assert tracker.counters.refused_unnamed == 7
+
+
+def test_refusals_decide_what_was_lost_and_nothing_that_has_ended():
+    tracker, encoder = CommandTracker({}), CommandEncoder(make())
+    lost, done = begin(tracker, encoder), begin(tracker, encoder)
+    tracker.on_report(report(7, RequestId(1, done.seq)), S)
+    tracker.on_time(10**12)
+    assert tracker.on_refusals(refusals((10, 1, 0, 1, 2, 1)), S) == [lost]
+    assert (lost.outcome, done.outcome) == ("rejected", "completed")
+
+
+def test_the_same_packet_is_new_once_and_the_memory_for_it_is_bounded():
+    known = Duplicates(kept=3)
+    assert [known.is_new(octets) for octets in (b"a", b"b", b"a", b"c", b"d")] == [True, True, False, True, True]
+    assert known.is_new(b"a"), "the oldest is forgotten"
+    assert not known.is_new(b"d")
+
+
+def test_structures_and_their_parameters_are_named():
+    encoder = CommandEncoder(make())
+    enable = find_command(make(), "enable_hk")
+    assert encoder.encode("enable_hk", parse_arguments(enable, ["health", "hk-300", "7"])).packet[11:-2].hex() == (
+        "030002012c0007"
+    )
+    period = find_command(make(), "set_hk_period")
+    assert (
+        encoder.encode("set_hk_period", parse_arguments(period, ["power=0.5"])).packet[11:-2].hex() == "0100013f000000"
+    )
+    create = find_command(make(), "create_hk")
+    texts = ["structure=300", "period_s=2", "parameters=power.mode,health.uptime"]
+    assert encoder.encode("create_hk", parse_arguments(create, texts)).packet[11:-2].hex() == "012c40000000020102020000"
+    for texts, says in (
+        (["structure=hk-300", "period_s=2", "parameters=power.mod"], "did you mean 'power.mode'"),
+        (["structure=powr", "period_s=2", "parameters=power.mode"], "did you mean 'power'"),
+    ):
+        with pytest.raises(OrbitnodeError, match=says):
+            encoder.encode("create_hk", parse_arguments(create, texts))

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import math
+import struct
 
 import pytest
 
@@ -14,7 +15,7 @@ from flight.dictionary import Dictionary
 from flight.fields import Limits
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
-from ground.decoder import Decoder, event_text
+from ground.decoder import DEFINITION, LEARNED_MAX, Decoder, DecoderCounters, event_text
 from ground.limits import NORMAL, RED, YELLOW, LimitChecker, limit_state
 from tests.ground_dictionary import make
 
@@ -103,7 +104,7 @@ def test_template_that_does_not_fit_still_shows_the_values():
 
 
 def test_limits_report_transitions_only():
-    decoder, checker = Decoder(make()), LimitChecker(make())
+    decoder, checker = Decoder(make()), LimitChecker()
     states = []
     for second, soc in enumerate((0.9, 0.35, 0.3, 0.2, math.nan, 0.8)):
         states += [
@@ -114,16 +115,86 @@ def test_limits_report_transitions_only():
 
 
 def test_played_back_packets_do_not_change_the_state():
-    decoder, checker = Decoder(make()), LimitChecker(make())
+    decoder, checker = Decoder(make()), LimitChecker()
     checker.check(decoder.decode(power(0.9, time_ns=T_NS)))
     assert checker.check(decoder.decode(power(0.1, time_ns=T_NS - 1))) == []
 
 
 def test_alarm_says_what_is_outside():
-    alarm = LimitChecker(make()).check(Decoder(make()).decode(power(0.3)))[0]
+    alarm = LimitChecker().check(Decoder(make()).decode(power(0.3)))[0]
     assert alarm.text == "power.soc 0.3 frac is yellow: outside 0.4 .. 1 frac"
 
 
 @pytest.mark.parametrize(("value", "state"), [(0.4, NORMAL), (0.39, YELLOW), (0.25, YELLOW), (0.24, RED), (2, RED)])
 def test_intervals_are_closed(value, state):
     assert limit_state(value, Limits((0.4, 1.0), (0.25, 1.0))) == state
+
+
+def definition(sid: int, *parameters: int, time_ns: int = T_NS) -> bytes:
+    """TM[3,10] of a structure: parameters as structure id * 256 + index."""
+    layout = next(r for r in make().reports if r.name == DEFINITION).layout
+    return PusTm(1, 0, 3, 10, layout.encode((sid, 0, 5.0, tuple((n,) for n in parameters), 0)), time_ns).encode()
+
+
+def defined(sid: int, data: bytes, *, time_ns: int = T_NS) -> bytes:
+    return PusTm(1, 0, 3, 25, sid.to_bytes(2, "big") + data, time_ns).encode()
+
+
+SOC, MODE, UPTIME = 256, 258, 512
+SECOND = 10**9
+
+
+def test_a_structure_defined_from_ground_is_learned_with_names_labels_and_limits():
+    decoder, checker = Decoder(make()), LimitChecker()
+    assert decoder.decode(defined(300, bytes(5))).kind == "unknown"
+    shown = decoder.decode(definition(300, MODE, SOC))
+    assert [v for k, v in shown.values.items() if k.endswith("hk_parameter")] == ["power.mode", "power.soc"]
+    assert [v for k, v in shown.raw.items() if k.endswith("hk_parameter")] == [MODE, SOC]
+    packet = decoder.decode(defined(300, struct.pack(">Bf", 2, 0.125)))
+    assert (packet.name, packet.kind) == ("hk-300", "housekeeping")
+    assert dict(packet.values) == {"power.mode": "nominal", "power.soc": 0.125}
+    assert packet.fields["power.soc"].unit == "frac"
+    (alarm,) = checker.check(packet)
+    assert (alarm.parameter, alarm.state) == ("hk-300.power.soc", RED)
+
+
+def test_the_newest_definition_counts_whatever_order_they_come_in():
+    decoder = Decoder(make())
+    decoder.decode(definition(300, MODE, time_ns=T_NS + 2 * SECOND))
+    decoder.decode(definition(300, SOC, time_ns=T_NS + 1 * SECOND))
+    assert dict(decoder.decode(defined(300, b"\x01")).values) == {"power.mode": "idle"}
+    decoder.decode(definition(300, UPTIME, time_ns=T_NS + 3 * SECOND))
+    assert dict(decoder.decode(defined(300, bytes(8))).values) == {"health.uptime": 0}
+
+
+def test_a_definition_changes_nothing_of_the_dictionary_and_is_bounded():
+    decoder = Decoder(make())
+    decoder.decode(definition(1, UPTIME))
+    assert decoder.decode(power(0.5)).raw["mode"] == 2
+    decoder.decode(definition(300, 9 * 256))
+    assert decoder.counters.definitions_refused == 1
+    for sid in range(1000, 1000 + LEARNED_MAX + 1):
+        decoder.decode(definition(sid, MODE))
+    assert decoder.counters.definitions_refused == 2
+    assert decoder.decode(defined(1000 + LEARNED_MAX, b"\0")).kind == "unknown"
+    assert decoder.decode(defined(1000, b"\0")).kind == "housekeeping"
+
+
+def test_what_an_archive_has_is_learned_without_being_counted():
+    decoder = Decoder(make())
+    for octets in (definition(300, SOC), b"", definition(300, SOC)[:-1] + b"\0"):
+        decoder.recall(octets)
+    assert decoder.counters == DecoderCounters()
+    assert decoder.decode(defined(300, bytes(4))).name == "hk-300"
+
+
+def test_rows_are_shown_row_by_row_and_times_as_nanoseconds():
+    structure = next(s for s in make().structures if s.name == "plan")
+    data = structure.layout.encode((2, T_NS, ((7, "a"), (8, "b")), 3))
+    packet = Decoder(make()).decode(defined(structure.sid, data))
+    assert dict(packet.raw) == {
+        "entries": 2, "next": T_NS, "groups[0].group": 7, "groups[0].name": "a", "groups[1].group": 8,
+        "groups[1].name": "b", "left": 3,
+    }  # fmt: skip
+    assert packet.fields["groups[1].name"].type == "str"
+    assert LimitChecker().check(packet) == []

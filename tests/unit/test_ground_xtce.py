@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from flight.fields import Value
-from flight.link.pus import PusTm
+from flight.fields import Layout, Value
+from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
+from flight.link.time_code import decode_cuc
 from ground.decoder import Decoder
-from ground.xtce import ROOT_CONTAINER, TIME_PARAMETER, parameter_name, xtce_document
+from ground.xtce import NAMESPACE, ROOT_CONTAINER, TIME_PARAMETER, parameter_name, xtce_document
 from tests.ground_dictionary import make
 
 SCHEMA = Path(__file__).parents[2] / "../shared/vectors/space_packet_parser/SpaceSystem.xsd"
@@ -39,10 +41,16 @@ def test_validates_against_the_schema():
     xmlschema.XMLSchema(str(SCHEMA), allow="local").validate(xtce_document(make()))
 
 
-def values(container: str, fields, seed: int) -> dict[str, Value]:
+def values(fields, seed: int) -> dict[str, Value]:
     made: dict[str, Value] = {}
     for index, one in enumerate(fields):
-        if one.type == "str":
+        if one.type == "rows":
+            made[one.name] = tuple(tuple(values(one.fields, seed + i).values()) for i in range(seed))
+        elif one.type == "packet":
+            made[one.name] = PusTc(1, seed, 17, 1, bytes(seed)).encode()
+        elif one.type == "time":
+            made[one.name] = T0_NS + seed * 10**9
+        elif one.type == "str":
             made[one.name] = ["", "abc", "µ-Grad"][seed % 3]
         elif one.labels:
             made[one.name] = seed % len(one.labels)
@@ -58,25 +66,34 @@ def packets():
     for seq in range(4):
         seed = seq
         for s in dictionary.structures:
-            v = values(s.name, s.fields, seed)
+            v = values(s.fields, seed)
             yield s, v, PusTm(s.apid, seq, 3, 25, s.sid.to_bytes(2, "big") + s.layout.encode([*v.values()]), T0_NS)
         for e in dictionary.events:
-            v = values(e.name, e.fields, seed)
+            v = values(e.fields, seed)
             data = e.number.to_bytes(2, "big") + e.layout.encode([*v.values()])
             yield e, v, PusTm(e.apid, seq, 5, e.subtype, data, T0_NS)
         for r in dictionary.reports:
-            v = values(r.name, r.fields, seed)
+            v = values(r.fields, seed)
             yield r, v, PusTm(r.apid, seq, r.service, r.subtype, r.layout.encode([*v.values()]), T0_NS)
 
 
 def test_space_packet_parser_reads_what_our_decoder_reads(definition):
     decoder = Decoder(make())
-    for declared, _, packet in packets():
+    for declared, given, packet in packets():
         octets = packet.encode()
         ours, theirs = decoder.decode(octets), read(definition, octets)
         assert ours.name == declared.name
-        for one in declared.fields:
+        plain = declared.fields
+        if any(one.type in ("rows", "packet") for one in declared.fields):
+            first = next(i for i, one in enumerate(declared.fields) if one.type in ("str", "rows", "packet"))
+            plain, rest = declared.fields[:first], declared.fields[first:]
+            octets_left = Layout(rest).encode([given[one.name] for one in rest])
+            assert bytes(theirs[parameter_name(declared.name, rest[0].name)]) == octets_left
+        for one in plain:
             got = theirs[parameter_name(declared.name, one.name)]
+            if one.type == "time":
+                assert decode_cuc(int(got.raw_value).to_bytes(6, "big")) == ours.raw[one.name]
+                continue
             assert got == ours.values[one.name]
             assert type(ours.values[one.name])(got) == ours.values[one.name]
         assert int(theirs[TIME_PARAMETER].raw_value) == ours.time_ns * 65536 // 10**9
@@ -95,3 +112,16 @@ def test_pong_is_no_verification(definition):
 
 def test_same_dictionary_same_text():
     assert xtce_document(make()) == xtce_document(make())
+
+
+def test_a_command_with_rows_is_offered_with_one_row():
+    root = ET.fromstring(xtce_document(make()))
+    named = {one.get("name"): one for one in root.iter(f"{{{NAMESPACE}}}MetaCommand")}
+    command = named["insert"]
+    assert [a.get("name") for a in command.iter(f"{{{NAMESPACE}}}Argument")] == [
+        "entries__at", "entries__command__octets", "entries__command",
+    ]  # fmt: skip
+    assert "one row" in command.get("shortDescription")
+    sent = [e.get("name") or e.get("argumentRef") for e in command.iter() if e.tag.endswith("Entry")]
+    assert sent[-3:] == ["entries__count", "entries__at", "entries__command"]
+    assert "one row" not in named["ping"].get("shortDescription")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,13 @@ from flight.core.errors import StorageError
 from flight.core.generations import Generations
 from flight.core.journal import Journal
 from flight.core.scheduler import ns
+from flight.platform import Storage
 from sim_hw.disk import Disk, PowerCut
 from sim_hw.loop import VirtualLoop
+
+
+def contents(journal: Journal, first: int = 0) -> list[bytes]:
+    return [content for _, content in journal.read(first)]
 
 
 def test_records_come_back_in_order_over_segments() -> None:
@@ -24,15 +30,28 @@ def test_records_come_back_in_order_over_segments() -> None:
     journal.sync()
     loop.run_until(ns(1))
     again = Journal(disk.boot(loop), "j", segment_octets=100)
-    assert again.recover() == records[:15]
+    assert contents(again) == records[:15]
     assert all(again.append(r) for r in records[15:])
+    assert contents(again) == records
+    assert list(again.read(12)) == list(enumerate(records))[12:]
     again.sync()
     loop.run_until(ns(2))
-    assert Journal(disk.boot(loop), "j").recover() == records
+    assert contents(Journal(disk.boot(loop), "j")) == records
+
+
+def test_writing_goes_on_in_the_last_segment_after_a_boot() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    for boot in range(6):
+        journal = Journal(disk.boot(loop), "j")
+        journal.append(bytes([boot]))
+        journal.sync()
+        loop.run_until(loop.now_ns() + ns(1))
+    assert len(disk.durable) == 1
+    assert contents(Journal(disk.boot(loop), "j")) == [bytes([boot]) for boot in range(6)]
 
 
 def test_unsynced_records_may_be_lost_but_never_half_there() -> None:
-    for seed in range(40):
+    for seed in range(60):
         loop, disk = VirtualLoop(), Disk(Random(seed))
         journal = Journal(disk.boot(loop), "j", segment_octets=200)
         records = [bytes([i]) * 30 for i in range(12)]
@@ -43,38 +62,78 @@ def test_unsynced_records_may_be_lost_but_never_half_there() -> None:
         for record in records[4:]:
             journal.append(record)
         disk.cut()
-        found = Journal(disk.boot(loop), "j").recover()
-        assert found == records[: len(found)]
-        assert len(found) >= 4
+        again = Journal(disk.boot(loop), "j", segment_octets=200)
+        found = dict(again.read())
+        assert found == {number: records[number] for number in found}
+        assert {0, 1, 2, 3} <= found.keys()
+        assert again.append(b"next")
+        assert again.end - 1 > max(found, default=-1), "a number is given once"
+        assert list(again.read())[-1][1] == b"next"
 
 
 def test_a_flipped_bit_costs_the_rest_of_one_segment_only() -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
-    journal = Journal(disk.boot(loop), "j", segment_octets=100)
+    journal = Journal(disk.boot(loop), "j", segment_octets=110)
     records = [bytes([i]) * 20 for i in range(9)]  # three a segment
     for record in records:
         journal.append(record)
     journal.sync()
     loop.run_until(ns(1))
     damaged = bytearray(disk.durable["j.00000001"])
-    damaged[40] ^= 4  # in the second record of the second segment
+    damaged[60] ^= 4  # in the second record of the second segment
     disk.durable["j.00000001"] = bytes(damaged)
     again = Journal(disk.boot(loop), "j")
-    assert again.recover() == records[:4] + records[6:]
-    assert again.stats.damaged == 1
+    assert contents(again) == records[:4] + records[6:]
+    assert (again.stats.damaged, again.stats.missing) == (1, 2)
+
+
+def test_a_missing_segment_is_counted_and_costs_itself() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j", segment_octets=110)
+    records = [bytes([i]) * 20 for i in range(9)]
+    for record in records:
+        journal.append(record)
+    journal.sync()
+    loop.run_until(ns(1))
+    del disk.durable["j.00000001"]
+    again = Journal(disk.boot(loop), "j")
+    assert contents(again) == records[:3] + records[6:]
+    assert again.stats.missing == 3
+
+
+@pytest.mark.parametrize("case", ["another journal's", "a later format's", "no head"])
+def test_a_foreign_segment_is_left_alone_and_counted(case: str) -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    for name in ("j", "k"):
+        journal = Journal(disk.boot(loop), name)
+        journal.append(name.encode())
+        journal.sync()
+        loop.run_until(loop.now_ns() + ns(1))
+    raw = disk.durable["k.00000000"]
+    foreign = {"another journal's": raw, "a later format's": raw[:4] + b"\2" + raw[5:], "no head": b"\0" * 90}[case]
+    disk.durable["j.00000007"] = foreign
+    again = Journal(disk.boot(loop), "j")
+    assert again.stats.foreign == 1
+    again.append(b"more")
+    assert contents(again) == [b"j", b"more"]
+    again.sync()
+    loop.run_until(loop.now_ns() + ns(1))
+    assert disk.durable["j.00000007"] == foreign
 
 
 def test_a_bounded_journal_refuses_and_a_circular_one_drops_its_oldest_segment() -> None:
     loop = VirtualLoop()
-    bounded = Journal(Disk(Random(1)).boot(loop), "j", segment_octets=100, segments_max=2)
+    bounded = Journal(Disk(Random(1)).boot(loop), "j", segment_octets=110, segments_max=2)
     assert [bounded.append(b"x" * 80) for _ in range(3)] == [True, True, False]
     assert bounded.stats.refused == 1
+    bounded.drop_before(1)
+    assert bounded.append(b"room again")
     disk = Disk(Random(1))
-    circular = Journal(disk.boot(loop), "j", segment_octets=100, segments_max=2, circular=True)
+    circular = Journal(disk.boot(loop), "j", segment_octets=110, segments_max=2, circular=True)
     assert all(circular.append(bytes([i]) * 80) for i in range(5))
     circular.sync()
     loop.run_until(ns(1))
-    assert Journal(disk.boot(loop), "j").recover() == [bytes([3]) * 80, bytes([4]) * 80]
+    assert list(Journal(disk.boot(loop), "j").read()) == [(3, bytes([3]) * 80), (4, bytes([4]) * 80)]
 
 
 def test_clear_survives_reboot() -> None:
@@ -85,17 +144,52 @@ def test_clear_survives_reboot() -> None:
     journal.append(b"new")
     journal.sync()
     loop.run_until(ns(1))
-    assert Journal(disk.boot(loop), "j").recover() == [b"new"]
+    assert list(Journal(disk.boot(loop), "j").read()) == [(1, b"new")]
 
 
-@given(st.binary(max_size=300))
-def test_any_segment_content_is_read_or_counted_as_damaged(raw: bytes) -> None:
-    disk = Disk(Random(1))
-    disk.durable["j.00000000"] = raw
-    journal = Journal(disk.boot(VirtualLoop()), "j")
-    octets = sum(len(record) + 8 for record in journal.recover())
-    assert octets <= len(raw)
-    assert journal.stats.damaged == (octets < len(raw))
+def test_boot_reads_heads_and_the_last_segment_however_much_is_stored() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j", segment_octets=1000, segments_max=50)
+    for _ in range(400):
+        journal.append(bytes(100))
+    journal.sync()
+    loop.run_until(ns(1))
+    session = disk.boot(loop)
+    read: list[int] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(session, name)
+
+        def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+            raw = session.read(name, at, octets)
+            read.append(len(raw or b""))
+            return raw
+
+    again = Journal(cast("Storage", Counting()), "j")
+    assert (again.first, again.end) == (0, 400)
+    assert sum(read) < 1000 + 50 * 24
+
+
+@given(st.binary(max_size=300), st.booleans())
+def test_any_segment_content_is_read_or_counted_as_damaged(raw: bytes, with_head: bool) -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j")
+    journal.append(b"one")
+    journal.sync()
+    loop.run_until(ns(1))
+    head = disk.durable["j.00000000"] if with_head else bytes(20)
+    disk.durable["j.00000000"] = head + raw
+    again = Journal(disk.boot(loop), "j")
+    found = contents(again)
+    octets = sum(len(record) + 8 for record in found)
+    if with_head:
+        assert found[0] == b"one"
+        assert again.stats.damaged == (20 + octets < len(head + raw))
+        assert again.append(b"two")
+        assert contents(again) == [*found, b"two"]
+    else:
+        assert (found, again.stats.foreign) == ([], 1)
 
 
 def test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_generation() -> None:

@@ -187,7 +187,7 @@ heater_on_c = 9
 heater_off_c = 8
 board_warm_c = 80
 [recorder]
-capacity_octets = 1
+sync_period_s = 0
 [outbox]
 entity = 4
 ground_entity = 4
@@ -205,7 +205,7 @@ ground_entity = 4
         (1, "power", "section [power] is missing"),
         (17, "thermal.heater_off_c", "is 8, should be above heater_on_c 9"),
         (15, "thermal.board_hot_c", "is 65, should be above board_warm_c 80"),
-        (20, "recorder.capacity_octets", "is 1, should be in 10000"),
+        (20, "recorder.sync_period_s", "is 0, should be in 0.1"),
         (23, "outbox.ground_entity", "is 4 like entity"),
         (4, "link[0].name", "is missing"),
         (10, "link[2].name", "is 'b' again"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 
 from flight.core.future import Event, Future, Queue
 from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.task_stats import BUCKETS, quantile_us
 from sim_hw.loop import VirtualLoop
 
 
@@ -103,7 +104,7 @@ def test_latency_of_a_task_that_had_to_wait_its_turn() -> None:
 
     scheduler.spawn("hog", hog, deadline_s=0.1)
     waited = scheduler.spawn("other", other, deadline_s=1.0)
-    host.run_until(0)
+    host.run_until(ns(1))
     assert waited.stats.worst_latency_ns == ns(0.004)
     assert waited.stats.latency[(4000).bit_length()] == 1
 
@@ -403,3 +404,100 @@ def test_the_host_gets_a_turn_between_many_ready_tasks() -> None:
     host.call_at(0, lambda: seen.append("host"))
     host.run_until(0)
     assert seen.index("host") == 64
+
+
+def test_the_first_of_several_futures() -> None:
+    host, scheduler, _ = make()
+    futures: list[Future[int]] = [Future() for _ in range(3)]
+    seen: list[tuple[int | None, int]] = []
+
+    async def run(task: Task) -> None:
+        seen.append((await task.first(futures, 1.0), host.now_ns()))
+        seen.append((await task.first(futures), host.now_ns()))
+        seen.append((await task.first(futures, 1.0), host.now_ns()))
+
+    task = scheduler.spawn("t", run)
+    host.call_at(ns(3), lambda: futures[2].set_result(0))
+    host.call_at(ns(3), lambda: futures[1].set_result(0))
+    host.run_until(ns(9))
+    assert seen == [(None, ns(1)), (1, ns(3)), (1, ns(3))]
+    assert task.finished.done
+    assert [len(future._callbacks) for future in futures] == [0, 0, 0]
+
+
+def test_overruns_are_told_once_until_a_good_stretch() -> None:
+    host, told = SteppingHost(), []
+    scheduler = Scheduler(
+        host, host.now_ns, lambda *_: None, forgive_s=60.0, on_overrun=lambda task, took_ns: told.append(took_ns)
+    )
+
+    async def run(task: Task) -> None:
+        async for tick in task.every(10.0):
+            if tick.index < 5 or tick.index == 20:
+                host.spend(0.2)
+
+    task = scheduler.spawn("t", run, budget_s=0.1)
+    host.run_until(ns(300))
+    assert told == [ns(0.2)] * 2
+    assert task.stats.overruns == 6
+
+
+def test_a_task_cannot_make_another_wait() -> None:
+    host, scheduler, faults = make(restarts_max=0)
+
+    async def sleeps(task: Task) -> None:
+        await task.sleep(5.0)
+
+    first = scheduler.spawn("first", sleeps)
+
+    async def meddles(task: Task) -> None:
+        await first.sleep(1.0)
+
+    scheduler.spawn("meddler", meddles, deadline_s=2.0)
+    host.run_until(ns(4))
+    assert [(name, type(error)) for name, error in faults] == [("meddler", AssertionError)]
+    assert first.waiting
+    host.run_until(ns(6))
+    assert first.finished.done
+
+
+def test_a_body_may_close_its_own_scheduler() -> None:
+    host, scheduler, faults = make()
+    trail: list[str] = []
+
+    async def run(task: Task) -> None:
+        try:
+            scheduler.close()
+            await task.sleep(1.0)
+        finally:
+            trail.append("cleaned")
+
+    task = scheduler.spawn("t", run)
+    other = scheduler.spawn("other", lambda task: task.sleep(9.0), deadline_s=0.1)
+    host.run_until(ns(20))
+    assert (trail, faults, task.finished.done, other.finished.done) == (["cleaned"], [], True, True)
+
+
+def test_report_says_what_a_table_of_tasks_shows() -> None:
+    host, scheduler, _ = make()
+
+    async def run(task: Task) -> None:
+        async for _ in task.every(0.5, deadline_s=0.2):
+            host.spend(0.003)
+
+    scheduler.spawn("t", run, deadline_s=0.25, budget_s=0.002, critical=True)
+    host.run_until(ns(10.1))
+    (report,) = scheduler.report()
+    assert (report.name, report.state, report.critical) == ("t", "waiting", True)
+    assert (report.period_ms, report.deadline_ms, report.budget_us) == (500, 250, 2000)
+    assert (report.steps, report.ticks, report.late, report.overruns) == (22, 21, 0, 21)
+    assert (report.worst_step_us, report.cpu_permille) == (3000, 6)
+    assert report.step[(3000).bit_length()] == 21
+    assert (report.latency_p50_us, sum(report.latency)) == (1, 22)
+
+
+def test_quantiles_are_upper_edges_of_buckets() -> None:
+    histogram = [0] * BUCKETS
+    assert quantile_us(histogram, 0.5) == 0
+    histogram[3], histogram[10] = 98, 2
+    assert [quantile_us(histogram, q) for q in (0.0, 0.5, 0.98, 0.99, 1.0)] == [8, 8, 8, 1024, 1024]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from flight.app import CommandRefused
-from flight.core.generations import Generations
+from flight.app import CommandRefused, Durable
 from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.vault import Vault
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from flight.services.parameters import Parameters
@@ -107,13 +107,12 @@ class Bench:
         self.failures: list[Exception] = []
         self.scheduler = Scheduler(self.platform, self.platform.cpu_ns, lambda _, error: self.failures.append(error))
         settings = dictionary_of(self.mission).settings
-        record = Generations(self.platform.storage, "p")
         sink: Any = self.sink
-        self.parameters = Parameters(1, settings, record, sink, sink)
+        self.vault = Vault(self.platform.storage)
+        self.parameters = Parameters(1, settings, self.vault, sink, sink)
 
     def power(self, eps: Eps, governor: Governor | None = None) -> Power:
-        record = Generations(self.platform.storage, "power")
-        power = Power(self.mission.power, eps, governor, self.parameters, record, self.sink)
+        power = Power(self.mission.power, eps, governor, self.parameters, self.vault, self.sink)
         power.serve(self.sink, self.sink)
         self.scheduler.spawn("power", power.run)
         return power
@@ -130,9 +129,9 @@ class Bench:
 
         async def body(_: Task) -> None:
             try:
-                outcome = self.sink.commands[command][1](value)
-                if outcome is not None:
-                    await outcome
+                outcome: Durable = self.sink.commands[command][1](value)
+                await self.vault.commit(outcome.changes)
+                outcome.then()
             except CommandRefused as refusal:
                 refused.append(refusal)
 
@@ -205,10 +204,12 @@ def test_while_protecting_only_the_safe_mode_may_be_commanded_and_then_it_stays(
     assert power.mode.name == "eco"
 
 
-def test_thresholds_set_the_wrong_way_round_do_not_make_it_flutter(make: Callable[..., Bench]) -> None:
+def test_thresholds_that_are_set_are_those_that_count(make: Callable[..., Bench]) -> None:
     bench = make()
     power = bench.power(Moody(SimEps(bench.platform), soc_frac=0.8))
-    bench.scheduler.spawn("set", lambda _: bench.parameters.set(1, 0.9))  # above soc_resume_frac, 0.66
+    with pytest.raises(CommandRefused, match=r"soc_safe_frac: 0.9 should stay below soc_resume_frac, 0.66"):
+        bench.parameters.set_rows(((1, 0.9),))
+    bench.parameters.set_rows(((1, 0.9), (2, 0.95))).then()
     bench.run(60)
     assert power.mode.name == "safe"
     assert len(bench.sink.named("battery_low")) == 1

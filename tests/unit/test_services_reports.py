@@ -1,33 +1,23 @@
-"""Telemetry counts, events, verification flags, the command table, parameters over bad storage."""
+"""Telemetry counts, events, verification flags."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.app import CommandRefused
-from flight.core.errors import SetupError, StorageError
-from flight.core.generations import Generations
-from flight.core.scheduler import Scheduler
-from flight.dictionary import SEVERITIES, Command, Dictionary
-from flight.fields import Field, Value
+from flight.dictionary import SEVERITIES, Dictionary
+from flight.fields import Value
 from flight.link.pus import PusTc, PusTm
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from flight.services import verification as st01
-from flight.services.commands import Commands
 from flight.services.events import Events
-from flight.services.housekeeping import Housekeeping, HousekeepingConfig
-from flight.services.parameters import Parameters
 from flight.services.telemetry import Telemetry
 from flight.services.verification import ACCEPTED, COMPLETED, STARTED, Verification
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
 
 ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 
@@ -51,8 +41,9 @@ class Air:
         self.sent: list[list[bytes]] = [[] for _ in self.contact]
         self.time_ns = 2_000_000_000 * 10**9
 
-    def store(self, packet: bytes) -> None:
-        self.stored.append(packet)
+    def store(self, packet: bytes, heard: bool) -> None:
+        if not heard:
+            self.stored.append(packet)
 
     def link(self, i: int) -> Any:
         air = self
@@ -167,148 +158,3 @@ def test_every_code_of_a_failure_is_in_the_dictionary() -> None:
     }  # fmt: skip
     assert codes | {1, 3, 7} >= set(st01.FAILURES)
     assert set(st01.FAILURES) <= set(ORBIT.failures)
-
-
-COMMANDS = (
-    Command("one", 1, 17, 1, ""),
-    Command("two", 1, 8, 1, "", (Field("n", "u8", maximum=9),), function=2),
-)
-
-
-def table(air: Air, capacity: int = 4) -> Commands:
-    sink, _ = events(air)
-    return Commands(COMMANDS, Verification(1, air.telemetry()), sink, capacity)
-
-
-def test_a_gap_or_a_double_in_the_command_table_is_found_at_boot() -> None:
-    commands = table(Air())
-    commands.handle("one", None, lambda: None)
-    with pytest.raises(AssertionError, match=r"not served: \['two'\]"):
-        commands.assert_complete()
-    with pytest.raises(AssertionError, match="one is served twice"):
-        commands.handle("one", None, lambda: None)
-    with pytest.raises(KeyError):
-        commands.handle("three", None, lambda: None)
-    commands.handle("two", None, lambda n: None)
-    commands.assert_complete()
-
-
-@given(st.binary(max_size=60), st.sampled_from([(17, 1), (8, 1), (8, 2), (0, 0), (255, 255)]), st.integers(0, 3))
-def test_any_request_is_accepted_or_refused_once(data: bytes, kind: tuple[int, int], apid: int) -> None:
-    air = Air()
-    commands = table(air)
-    commands.handle("one", None, lambda: None)
-    commands.handle("two", None, lambda n: None)
-    commands.on_packet(PusTc(apid, 1, *kind, data, ack=0b1011).encode())
-    right = apid == 1 and ((kind == (17, 1) and not data)
-                           or (kind == (8, 1) and data[:2] == b"\0\2" and len(data) == 3 and data[2] <= 9))  # fmt: skip
-    assert [(p.service, p.subtype) for p in air.packets()] == [(1, 1 if right else 2)]
-
-
-@given(st.binary(max_size=40))
-def test_octets_that_are_no_telecommand_are_an_event(raw: bytes) -> None:
-    air = Air()
-    commands = table(air)
-    commands.on_packet(raw)
-    assert commands.unreadable == 1
-    assert [(p.service, p.subtype) for p in air.packets()] == [(5, 2)]
-
-
-def run_one(handler: Callable[[], Any]) -> tuple[list[int], list[Exception]]:
-    """Subtypes of the reports of one ping with that handler, and what reached the scheduler."""
-    air, loop, faults = Air(), VirtualLoop(), []
-    commands = table(air)
-    commands.handle("one", None, handler)
-    scheduler = Scheduler(loop, loop.now_ns, lambda _, error: faults.append(error))
-    scheduler.spawn("commands", commands.run)
-    commands.on_packet(PusTc(1, 1, 17, 1, b"", ack=0b1011).encode())
-    loop.run_until(10**9)
-    subtypes = [p.subtype for p in air.packets()]
-    commands.on_packet(PusTc(1, 2, 17, 1, b"", ack=0b1011).encode())
-    loop.run_until(2 * 10**9)
-    assert len(air.packets()) == 2 * len(subtypes), "the next command is not served"
-    scheduler.close()
-    return subtypes, faults
-
-
-def refuse() -> None:
-    raise CommandRefused(st01.DEVICE, "no")
-
-
-def full() -> None:
-    raise StorageError("disk full")
-
-
-def crash() -> None:
-    raise ZeroDivisionError("our own mistake")
-
-
-async def wait_and_crash() -> None:
-    crash()
-
-
-async def fine() -> None:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("handler", "stages", "faults"),
-    [(lambda: None, [1, 3, 7], 0), (fine, [1, 3, 7], 0), (refuse, [1, 3, 8], 0), (full, [1, 3, 8], 0),
-     (crash, [1, 3, 8], 2), (wait_and_crash, [1, 3, 8], 2)],
-)  # fmt: skip
-def test_the_sender_hears_how_it_ended_whatever_happens(handler: Any, stages: list[int], faults: int) -> None:
-    got, errors = run_one(handler)
-    assert got == stages
-    assert len(errors) == faults
-
-
-def parameters(disk: Disk, air: Air, loop: VirtualLoop) -> Parameters:
-    sink, _ = events(air)
-    return Parameters(1, ORBIT.settings, Generations(disk.boot(loop), "parameters"), air.telemetry(), sink)
-
-
-def test_a_parameter_that_storage_refuses_keeps_its_value() -> None:
-    disk = Disk(Random(1), capacity_octets=10)
-    made = parameters(disk, Air(), VirtualLoop())
-    before = made.get("heater_on_c")
-    with pytest.raises(StorageError, match="disk full"):
-        made.set(10, 9.0).send(None)
-    assert made.get("heater_on_c") == before
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"\0\x0a" + bytes(9), "1 octets left over"),
-        (b"\x7f\xff" + bytes(8), "kept the default: no parameter 32767"),
-        (b"\0\x0a\x7f\xf8" + bytes(6), "kept the default: heater_on_c: nan is outside"),
-    ],
-)
-def test_stored_parameters_that_do_not_fit_this_software_are_reported(content: bytes, says: str) -> None:
-    disk, loop, air = Disk(Random(1)), VirtualLoop(), Air()
-    Generations(disk.boot(loop), "parameters").save(content)
-    loop.run_until(10**9)
-    made = parameters(disk, air, loop)
-    assert -40 <= made.get("heater_on_c") <= 40
-    assert says.encode() in air.stored[-1]
-
-
-def test_a_period_for_a_structure_that_is_not_there() -> None:
-    loop = VirtualLoop()
-    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None)
-    with pytest.raises(
-        SetupError, match=r"no structure powr, have link, node, payload, payload_energy, power, thermal"
-    ):
-        Housekeeping(ORBIT.structures, HousekeepingConfig({"powr": 1.0}), Air().telemetry(), scheduler)
-
-
-def test_long_housekeeping_leaves_nothing_behind() -> None:
-    loop, air = VirtualLoop(), Air()
-    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None)
-    made = Housekeeping(ORBIT.structures, HousekeepingConfig({"thermal": 0.1}), air.telemetry(), scheduler)
-    made.provide("thermal", lambda: (1.0, 2.0, 0, 0))
-    loop.run_until(300 * 10**9)
-    assert len(air.stored) == 3000
-    waited = made._collectors[3].changed.wait()
-    assert len(waited._callbacks) == 1  # the collector itself, not one a tick
-    scheduler.close()

@@ -1,0 +1,90 @@
+"""What every Storage has in common: the names it takes, how it refuses, counters and the wear they tell.
+
+Wear is counted by a model of a page-oriented medium (eMMC, SD card, SSD) under a file system, the same for every
+Storage, because the medium itself does not tell. A commit writes, in pages of PAGE_OCTETS:
+
+- the pages of each dirty file that hold octets written since the commit before, each page once, however many
+  appends went into it;
+- one page for the inode of each dirty file;
+- one page for each rename and each deletion, and one for the folder where names came, changed or went.
+
+What was replaced or deleted again before its commit is never written. Write amplification is flash_octets / octets:
+about 80 for a commit of one 100-octet record, close to 1 where large appends share a commit. Erase blocks and the
+medium's own garbage collection come on top, by a factor that only its maker knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flight.core.errors import StorageError
+
+PAGE_OCTETS = 4096
+NO_SPACE = "disk full, no space left"
+READ_ONLY = "the file system is read-only"
+INPUT_OUTPUT_ERROR = "the disk reports an input/output error"
+_NAME = re.compile(r"[a-z0-9_.-]{1,100}")
+
+
+class StorageFull(StorageError):
+    """The medium has no room for what was to be written; nothing of it was. Deleting something makes room."""
+
+
+@dataclass(slots=True)
+class StorageCounters:
+    """What a Storage did since its boot.
+
+    syncs, commits: syncs asked for, and commits made for them (fewer: shared).
+    octets, flash_octets: asked to be written, and what the medium writes for them by the model above.
+    commit_last_ns, commit_max_ns: how long the newest and the slowest commit took.
+    failures: commits that failed. refused: appends, replacements and deletions that raised StorageError.
+    """
+
+    syncs: int = 0
+    commits: int = 0
+    octets: int = 0
+    flash_octets: int = 0
+    commit_last_ns: int = 0
+    commit_max_ns: int = 0
+    failures: int = 0
+    refused: int = 0
+
+    @property
+    def write_amplification(self) -> float:
+        """Octets written by the medium per octet asked for; 0 where none was asked for."""
+        return self.flash_octets / self.octets if self.octets else 0.0
+
+    def enter_commit(self, flash_octets: int, duration_ns: int) -> None:
+        """Count one commit, failed or not."""
+        self.commits += 1
+        self.flash_octets += flash_octets
+        self.commit_last_ns = duration_ns
+        self.commit_max_ns = max(self.commit_max_ns, duration_ns)
+
+
+def flash_octets(dirty: Iterable[tuple[int, int]], changes: int, folder: bool) -> int:
+    """What one commit makes the medium write.
+
+    `dirty` has for each dirty file the first octet not yet committed and the file's length, `changes` counts
+    renames and deletions, `folder` tells whether names came, changed or went.
+    """
+    pages = changes + folder
+    for start, end in dirty:
+        pages += 1
+        if end > start:
+            pages += (end - 1) // PAGE_OCTETS - start // PAGE_OCTETS + 1
+    return pages * PAGE_OCTETS
+
+
+def is_name(name: str) -> bool:
+    """Whether a Storage may hold `name`."""
+    return _NAME.fullmatch(name) is not None and name not in (".", "..")
+
+
+def checked_name(name: str) -> str:
+    """`name`, where a Storage may hold it; raises StorageError."""
+    if not is_name(name):
+        raise StorageError(f"storage name {name!r}, must be 1 to 100 of a-z 0-9 _ . -")
+    return name

@@ -1,0 +1,114 @@
+"""What is counted about a task, and what telemetry says of it: counters, histograms, a frozen report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+BUCKETS = 20  # bucket i counts durations in [2^(i-1), 2^i) us, bucket 0 those below 1 us; the last one all above
+
+
+def bucket_bounds_us(bucket: int) -> tuple[int, int]:
+    """[low, high) of a bucket; the last one has no end, and names its double."""
+    return (1 << bucket) >> 1, 1 << bucket
+
+
+def quantile_us(histogram: Sequence[int], q: float) -> int:
+    """The upper edge of the bucket in which the share `q` (0 .. 1) of all that was counted is reached; 0 where
+    nothing was counted. Good to a factor of two, as the buckets are."""
+    assert 0.0 <= q <= 1.0, q
+    wanted, seen = q * sum(histogram), 0
+    for bucket, count in enumerate(histogram):
+        seen += count
+        if count and seen >= wanted:
+            return bucket_bounds_us(bucket)[1]
+    return 0
+
+
+def _empty() -> list[int]:
+    return [0] * BUCKETS
+
+
+@dataclass(slots=True)
+class TaskStats:
+    """Counters of one task since it was spawned.
+
+    late: ticks finished after their deadline. skipped: ticks given up. overruns: steps over the budget. starved:
+    steps that waited `starve_s` or longer for their turn. worst_ns: the longest step; cpu_ns: all of them.
+    worst_latency_ns, latency: from being ready, or due, to the step. step: the lengths of steps.
+    """
+
+    ticks: int = 0
+    late: int = 0
+    skipped: int = 0
+    overruns: int = 0
+    starved: int = 0
+    failures: int = 0
+    restarts: int = 0
+    cpu_ns: int = 0
+    worst_ns: int = 0
+    worst_latency_ns: int = 0
+    latency: list[int] = field(default_factory=_empty)
+    step: list[int] = field(default_factory=_empty)
+
+    @property
+    def steps(self) -> int:
+        """Every step is in the histogram."""
+        return sum(self.step)
+
+    def add(self, other: TaskStats) -> None:
+        """Count `other` in: sums of counters, the worse of both worst cases."""
+        self.ticks += other.ticks
+        self.late += other.late
+        self.skipped += other.skipped
+        self.overruns += other.overruns
+        self.starved += other.starved
+        self.failures += other.failures
+        self.restarts += other.restarts
+        self.cpu_ns += other.cpu_ns
+        self.worst_ns = max(self.worst_ns, other.worst_ns)
+        self.worst_latency_ns = max(self.worst_latency_ns, other.worst_latency_ns)
+        self.latency = [a + b for a, b in zip(self.latency, other.latency, strict=True)]
+        self.step = [a + b for a, b in zip(self.step, other.step, strict=True)]
+
+
+class Tick(NamedTuple):
+    """One turn of a periodic task. `skipped` counts the ticks given up just before this one."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants of a tick
+    due_ns: int
+    late_ns: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """One task as telemetry shows it.
+
+    state: "waiting", "ready" (the one that runs among them) or "finished". period_ms: of its last `every`, 0 before
+    the first. latency_p50_us, latency_p99_us: upper edges of histogram buckets. cpu_permille: share of the
+    processor since the scheduler started. latency, step: the histograms, see BUCKETS.
+    """
+
+    name: str
+    state: str
+    critical: bool
+    period_ms: int
+    deadline_ms: int
+    budget_us: int
+    steps: int
+    ticks: int
+    late: int
+    skipped: int
+    overruns: int
+    starved: int
+    failures: int
+    restarts: int
+    worst_step_us: int
+    worst_latency_us: int
+    latency_p50_us: int
+    latency_p99_us: int
+    cpu_permille: int
+    latency: tuple[int, ...]
+    step: tuple[int, ...]

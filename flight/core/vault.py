@@ -1,0 +1,181 @@
+"""What the node must not forget: a durable map of text to octets, changed by transactions that are all or nothing.
+
+    commit(changes) --> one record in a journal --sync--> done: survives power loss at any instant
+    every so often  --> the whole map as a checkpoint of two generations; the journal before the older one goes
+
+The map is held in memory and small: accepted commands, the schedule, parameters, read pointers. At boot it is the
+newest sound checkpoint with the journal's later transactions laid over it in order. Where the newest checkpoint is
+damaged the older one still finds everything since in the journal. A damaged stretch of journal costs its own
+transactions, later ones still count: whoever is asked by key gets the last value that was read.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+
+from flight.core.errors import DecodeError, StorageError
+from flight.core.future import Future
+from flight.core.generations import Generations
+from flight.core.journal import Journal
+from flight.platform import Storage
+
+_NUMBER = struct.Struct(">Q")
+_LENGTH = struct.Struct(">I")
+_DELETED = 0xFFFFFFFF
+_KEY_OCTETS_MAX = 255
+_SEGMENT_OCTETS = 65536
+_SEGMENTS_MAX = 32
+
+Changes = Mapping[str, bytes | None]
+
+
+class Vault:
+    """The map called `name` on `storage`. Keys are at most 255 octets of UTF-8; None as a value deletes.
+
+    octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints.
+    `damage` says in words what was not sound at boot, empty where everything was.
+    """
+
+    def __init__(
+        self, storage: Storage, name: str = "vault", *, octets_max: int = 1_000_000, checkpoint_octets: int = 131_072
+    ) -> None:
+        self.octets = 0
+        self.commits = 0
+        self.checkpoints = 0
+        self.checkpoint_faults = 0
+        self.damage: list[str] = []
+        self._rows: dict[str, bytes] = {}
+        self._octets_max = octets_max
+        self._checkpoint_octets = checkpoint_octets
+        self._storage = storage
+        self._generations = Generations(storage, f"{name}.checkpoint")
+        self._journal = Journal(storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX)
+        self._covered = 0  # number of the first record that the newest stored checkpoint does not hold
+        self._since_octets = 0
+        self._recover()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def get(self, key: str) -> bytes | None:
+        return self._rows.get(key)
+
+    def rows(self, prefix: str) -> list[tuple[str, bytes]]:
+        """Every key that starts with `prefix`, the prefix taken off, with its value; in order of keys."""
+        cut = len(prefix)
+        return [(key[cut:], self._rows[key]) for key in sorted(self._rows) if key.startswith(prefix)]
+
+    def stage(self, changes: Changes) -> None:
+        """Make `changes`, durable together with whatever is synced next. Raises StorageError, with nothing changed,
+        where the map or the storage is full or the storage does not write."""
+        grown = sum(self._grown(key, value) for key, value in changes.items())
+        if grown > 0 and self.octets + grown > self._octets_max:
+            raise StorageError(f"{grown} octets more to remember, {self._octets_max - self.octets} are free")
+        record = _encode(changes)
+        if not self._journal.append(record):
+            raise StorageError("the journal is full: no checkpoint could be written")
+        self._since_octets += len(record)
+        for key, value in changes.items():
+            self._apply(key, value)
+        if self._since_octets >= self._checkpoint_octets:
+            self._checkpoint()
+
+    def commit(self, changes: Changes) -> Future[None]:
+        """Make `changes`; the future is done when they are durable, all of them. Raises as `stage` does."""
+        self.stage(changes)
+        self.commits += 1
+        return self._storage.sync()
+
+    def sync(self) -> Future[None]:
+        """Done when everything staged before is durable."""
+        return self._storage.sync()
+
+    def _grown(self, key: str, value: bytes | None) -> int:
+        before = self._rows.get(key)
+        held = 0 if before is None else len(key) + len(before)
+        return (0 if value is None else len(key) + len(value)) - held
+
+    def _apply(self, key: str, value: bytes | None) -> None:
+        self.octets += self._grown(key, value)
+        if value is None:
+            self._rows.pop(key, None)
+        else:
+            self._rows[key] = value
+
+    def _checkpoint(self) -> None:
+        """Store the whole map, and then give up the journal that the checkpoint before this one holds."""
+        self._since_octets = 0
+        covered, before = self._journal.end, self._covered
+
+        def stored(done: Future[None]) -> None:
+            try:
+                done.result()
+                self._journal.drop_before(before)
+            except StorageError:
+                self.checkpoint_faults += 1
+                return
+            self.checkpoints += 1
+            self._covered = covered
+
+        try:
+            self._generations.save(_NUMBER.pack(covered) + _encode(self._rows)).add_callback(stored)
+        except StorageError:
+            self.checkpoint_faults += 1
+
+    def _recover(self) -> None:
+        content = self._generations.load()
+        if self._generations.damaged:
+            self.damage.append("a checkpoint was unreadable, the other one stands")
+        if content is not None:
+            try:
+                (self._covered,) = _NUMBER.unpack_from(content)
+                self._take(content[_NUMBER.size :])
+            except (DecodeError, struct.error):
+                self.damage.append("the checkpoint is of another format and was left out")
+        for _, record in self._journal.read(self._covered):
+            self._since_octets += len(record)
+            try:
+                self._take(record)
+            except DecodeError as error:
+                self.damage.append(str(error))
+        self._journal.skip_to(self._covered)
+        stats = self._journal.stats
+        if stats.missing:
+            self.damage.append(f"{stats.missing} transactions of the journal were unreadable")
+        if stats.foreign:
+            self.damage.append(f"{stats.foreign} segments of the journal are foreign or of another version")
+
+    def _take(self, record: bytes) -> None:
+        for key, value in list(_decode(record)):
+            self._apply(key, value)
+
+
+def _encode(changes: Changes) -> bytes:
+    parts: list[bytes] = []
+    for key, value in changes.items():
+        name = key.encode()
+        assert len(name) <= _KEY_OCTETS_MAX, key
+        length = _DELETED if value is None else len(value)
+        parts += (bytes((len(name),)), name, _LENGTH.pack(length), value or b"")
+    return b"".join(parts)
+
+
+def _decode(record: bytes) -> Iterator[tuple[str, bytes | None]]:
+    """The changes of a transaction; raises DecodeError where it is not one."""
+    at = 0
+    while at < len(record):
+        end = at + 1 + record[at]
+        if end + _LENGTH.size > len(record):
+            raise DecodeError(f"transaction of {len(record)} octets ends in a key at octet {at}")
+        (length,) = _LENGTH.unpack_from(record, end)
+        start = end + _LENGTH.size
+        octets = 0 if length == _DELETED else length
+        if start + octets > len(record):
+            raise DecodeError(f"transaction of {len(record)} octets ends in a value at octet {start}")
+        try:
+            key = record[at + 1 : end].decode()
+        except UnicodeDecodeError:
+            raise DecodeError(f"transaction with a key that is no text at octet {at}") from None
+        yield key, None if length == _DELETED else record[start : start + octets]
+        at = start + octets

@@ -1,0 +1,28 @@
+"""How the executive runs on its computer: the `[executive]` section of mission.toml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flight.config import key
+
+CPUS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutiveConfig:
+    """The scheduler's limits, and what the node asks of the kernel at boot (flight/realtime.py). What it does not get
+    there, it goes on without."""
+
+    fifo_priority: int = key(0, minimum=0, maximum=99, text="SCHED_FIFO priority, 0 for the usual scheduling")
+    cpus: tuple[int, ...] = key((), minimum=0, maximum=CPUS_MAX - 1, text="processors to run on, empty for all")
+    lock_memory: bool = key(False, text="keep all memory resident, now and later")
+    catch_up_max: int = key(3, minimum=0, maximum=1000, text="missed ticks that a late task replays, more are skipped")
+    restarts_max: int = key(3, minimum=0, maximum=1000, text="restarts of a task that fails again and again")
+    starve_s: float = key(5.0, minimum=0.01, maximum=3600.0, text="longest wait of a ready task under overload")
+    critical_starve_s: float = key(1.0, minimum=0.01, maximum=3600.0, text="the same for critical tasks")
+
+    def faults(self) -> list[tuple[str, str]]:
+        if len(set(self.cpus)) < len(self.cpus):
+            return [("cpus", f"is {list(self.cpus)}, should name each processor once")]
+        return []

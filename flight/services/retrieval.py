@@ -1,0 +1,210 @@
+"""Retrieval of stored packets, ST[15] (ECSS-E-ST-70-41C, 6.15.3): the open one of each store, and by time range.
+
+Open retrieval is the playback of a contact: every packet that nobody heard as it was made, in order, once. Its read
+pointer is kept in the vault, and stands at the first packet that has not left the node:
+
+    (in the store) --take--> with the link --left--> behind the pointer
+                                  |
+                                  +-- given back where the contact ended first, and taken again by whoever comes next
+
+A pointer that ground sets begins a new generation; what an older one stored of its progress counts no more.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from dataclasses import dataclass
+
+from flight.app import Durable
+from flight.core.vault import Changes, Vault
+from flight.services.packet_store import OWNER, PacketStore, Place, Stored
+
+_POINTER = struct.Struct(">IQQ")  # generation, and the place
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A packet on its way down. Where `retrieval` is None nobody waits to hear that it has left."""
+
+    packet: bytes
+    retrieval: OpenRetrieval | None = None
+    number: int = 0
+    generation: int = 0
+
+
+class OpenRetrieval:
+    """The open retrieval of one store."""
+
+    def __init__(self, store: PacketStore, vault: Vault) -> None:
+        self.store = store
+        self.played_back = 0
+        self._overwritten = 0
+        self._key = f"{OWNER}.{store.name}"
+        self.suspended = self._suspended_key in vault
+        started, at_start = _decode(vault.get(self._start_key))
+        self._generation, place = _decode(vault.get(self._key))
+        if self._generation != started:
+            self._generation, place = started, at_start
+        self._issued = self._generation
+        store.reserve(place)
+        self._reach = self._saved = place  # the next packet to be read from the store
+        self._ahead: deque[Stored] = deque()
+        self._on_link: dict[int, Place] = {}  # taken, in order, and not left yet
+        self._follow_store()
+        self._overwritten = 0  # those were counted by the boot that gave them up
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait to be taken."""
+        self._follow_store()
+        return len(self._ahead) + max(0, self.store.end.unheard - self._reach.unheard)
+
+    @property
+    def searching(self) -> bool:
+        """Whether there is more to read where `take` found nothing."""
+        return not self.suspended and self._reach.unheard < self.store.end.unheard
+
+    @property
+    def overwritten(self) -> int:
+        """Packets that the store gave up before they were taken."""
+        self._follow_store()
+        return self._overwritten
+
+    @property
+    def pointer(self) -> Place:
+        """The first packet that has not left; where all have, the next one to be stored."""
+        if self._on_link:
+            return next(iter(self._on_link.values()))
+        return self._ahead[0].place if self._ahead else self._reach
+
+    @property
+    def start_ns(self) -> int:
+        """Time of the next packet to be taken; that of the newest one where none waits."""
+        number = self._ahead[0].place.number if self._ahead else self._reach.number
+        records, _ = self.store.read_from(number)
+        return records[0].time_ns if records else self.store.newest_ns
+
+    def take(self) -> Taken | None:
+        """The next packet; None where none waits. Reads one segment at most: there may be one at the next call."""
+        if self.suspended or not (self._ahead or self._read_ahead()):
+            return None
+        one = self._ahead.popleft()
+        self._on_link[one.place.number] = one.place
+        self.played_back += 1
+        return Taken(one.packet, self, one.place.number, self._generation)
+
+    def left(self, taken: Taken) -> None:
+        """The packet has left the node."""
+        if taken.generation == self._generation:
+            self._on_link.pop(taken.number, None)
+
+    def progress(self) -> Changes:
+        """What to keep of the pointer's way since the last call; nothing where it did not move."""
+        place = self.pointer
+        if place == self._saved:
+            return {}
+        self._saved = place
+        return {self._key: _POINTER.pack(self._generation, *place)}
+
+    def unsaved(self) -> None:
+        """What `progress` gave last was not kept."""
+        self._saved = Place(-1, 0)
+
+    def suspend(self, suspended: bool) -> Durable:
+        """Let the retrieval rest, or go on."""
+
+        def apply() -> None:
+            self.suspended = suspended
+
+        return Durable({self._suspended_key: b"" if suspended else None}, apply)
+
+    def start_at(self, place: Place) -> Durable:
+        """Go on from `place`, whatever was taken before."""
+        self._issued = generation = self._issued + 1
+
+        def apply() -> None:
+            self._generation = generation
+            self._reach = place
+            self._ahead.clear()
+            self._on_link.clear()
+
+        return Durable({self._start_key: _POINTER.pack(generation, *place)}, apply)
+
+    def skip_to(self, place: Place) -> None:
+        """Packets before `place` were deleted on purpose."""
+        while self._ahead and self._ahead[0].place < place:
+            self._ahead.popleft()
+        self._reach = max(self._reach, place)
+
+    @property
+    def _start_key(self) -> str:
+        return f"{self._key}.start"
+
+    @property
+    def _suspended_key(self) -> str:
+        return f"{self._key}.suspended"
+
+    def _follow_store(self) -> None:
+        """Pass over what the store has given up, and count it."""
+        if self.store.first > self._reach.number:
+            oldest = self.store.oldest()
+            place = oldest.place if oldest is not None else self.store.end
+            self._overwritten += max(0, place.unheard - self._reach.unheard)
+            self._reach = Place(place.number, max(place.unheard, self._reach.unheard))
+
+    def _read_ahead(self) -> bool:
+        """Read on by one segment; True where there is something to take."""
+        self._follow_store()
+        end = self.store.end
+        if self._reach.unheard >= end.unheard:
+            self._reach = end  # all the rest was heard as it was made
+            return False
+        records, after = self.store.read_from(self._reach.number)
+        self._ahead.extend(one for one in records if not one.heard)
+        last = records[-1] if records else None
+        unheard = self._reach.unheard if last is None else last.place.unheard + (not last.heard)
+        self._reach = end if after >= end.number else Place(after, unheard)
+        return bool(self._ahead)
+
+
+class RangeRetrieval:
+    """The packets of a store that were made from `from_ns` to `to_ns`, both included, heard or not, in order of
+    storing: those that it holds now. Volatile: lost with the power."""
+
+    def __init__(self, store: PacketStore, from_ns: int, to_ns: int) -> None:
+        self.store = store
+        self.played_back = 0
+        self._from_ns, self._to_ns = from_ns, to_ns
+        self._next, self._end = store.first, store.end.number
+        self._ahead: deque[Stored] = deque()
+
+    @property
+    def finished(self) -> bool:
+        return not self._ahead and self._next >= self._end
+
+    def take(self) -> Taken | None:
+        """The next packet; None where none is found in the next segment. Reads one segment at most."""
+        if not self._ahead and not self.finished:
+            self._read_ahead()
+        if not self._ahead:
+            return None
+        self.played_back += 1
+        return Taken(self._ahead.popleft().packet)
+
+    def _read_ahead(self) -> None:
+        self._next = self.store.after_foreign_times(self._next, self._from_ns, self._to_ns)
+        if self._next >= self._end:
+            return
+        records, self._next = self.store.read_from(self._next)
+        self._ahead.extend(
+            one for one in records if one.place.number < self._end and self._from_ns <= one.time_ns <= self._to_ns
+        )
+
+
+def _decode(raw: bytes | None) -> tuple[int, Place]:
+    """A pointer as it was kept; the beginning where there is none, or one of another version."""
+    if raw is None or len(raw) != _POINTER.size:
+        return 0, Place(0, 0)
+    generation, number, unheard = _POINTER.unpack(raw)
+    return generation, Place(number, unheard)

@@ -1,0 +1,237 @@
+"""Correlation of the on-board clock with the ground's: offset and drift from time reports. Sans-IO.
+
+A time report says what the on-board clock showed when the first bit of a certain frame left. Ground knows when that
+frame came, and how long it was under way: one pair of readings. A straight line through the pairs of a window says by
+how much the on-board clock is ahead, and how much faster it goes:
+
+    error(t) = on-board - ground = offset + drift * (t - reference)
+
+Some readings are wild (a frame that waited on its way), so the line is fitted by weighted least squares, started from
+the median of slopes between pairs (Theil): Huber's weights, and none for what is further off than `OUTLIER_SIGMA`.
+
+    empty --`PAIRS_MIN` pairs--> fitted --`JUMP_PAIRS` outliers in a row, on a line of their own--> fitted, to these
+    fitted: with `GATE_PAIRS` and more, a pair further off than `OUTLIER_SIGMA` is an outlier, counted and kept out
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import sqrt
+from statistics import median
+
+WINDOW_PAIRS = 64
+PAIRS_MIN = 3
+GATE_PAIRS = 8
+JUMP_PAIRS = 3
+FRAMES_KEPT = 64
+OUTLIER_SIGMA = 6.0
+_SCATTER_MIN_NS = 15_000.0  # the resolution of the time code: no pair is better than that
+_DRIFT_MAX_PPB = 2_000_000.0  # a clock that is further off than this did not drift, it was set
+_HUBER = 1.345
+_ROUNDS = 4
+_MAD = 1.4826  # median deviation to standard deviation, for a normal distribution
+_COUNT = 256
+_HALF_STEP_NS = 7_629  # the time code is rounded down to 2^-16 s: by half of that on the average
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same instant by both clocks, ns of TAI since 1958."""
+
+    ground_ns: int
+    onboard_ns: int
+
+    @property
+    def error_ns(self) -> int:
+        return self.onboard_ns - self.ground_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """The on-board clock is `offset_ns` ahead at `reference_ns` (ground time) and gains `drift_ppb` ns a second.
+
+    `offset_sigma_ns` and `drift_sigma_ppb` are standard deviations, from the scatter of the pairs about the line.
+    """
+
+    reference_ns: int
+    offset_ns: float
+    drift_ppb: float
+    offset_sigma_ns: float
+    drift_sigma_ppb: float
+    scatter_ns: float
+    pairs: int
+
+    def error_ns(self, ground_ns: int) -> float:
+        """By how much the on-board clock is ahead at `ground_ns`."""
+        return self.offset_ns + self.drift_ppb * (ground_ns - self.reference_ns) / 1e9
+
+    def sigma_ns(self, ground_ns: int) -> float:
+        """The standard deviation of `error_ns`: it grows with the distance from the pairs."""
+        return sqrt(self.offset_sigma_ns**2 + (self.drift_sigma_ppb * (ground_ns - self.reference_ns) / 1e9) ** 2)
+
+    def samples(self, ground_ns: int) -> dict[str, tuple[float, str]]:
+        """What is worth keeping of it at `ground_ns`: value and unit by name."""
+        return {
+            "offset_us": (self.error_ns(ground_ns) / 1e3, "us"),
+            "offset_sigma_us": (self.sigma_ns(ground_ns) / 1e3, "us"),
+            "drift_ppb": (self.drift_ppb, "ppb"),
+            "drift_sigma_ppb": (self.drift_sigma_ppb, "ppb"),
+            "scatter_us": (self.scatter_ns / 1e3, "us"),
+            "pairs": (self.pairs, ""),
+        }
+
+
+@dataclass(slots=True)
+class CorrelationCounters:
+    """Pairs taken; reports whose frame was not received; outliers; jumps of the on-board clock."""
+
+    pairs: int = 0
+    unmatched: int = 0
+    outliers: int = 0
+    jumps: int = 0
+
+
+class Correlator:
+    """See the head of the file. `now` is the newest correlation, None before there are `PAIRS_MIN` pairs."""
+
+    def __init__(self, window_pairs: int = WINDOW_PAIRS) -> None:
+        assert window_pairs >= PAIRS_MIN, window_pairs
+        self.counters = CorrelationCounters()
+        self.now: Correlation | None = None
+        self._pairs: deque[Pair] = deque(maxlen=window_pairs)
+        self._suspects: deque[Pair] = deque(maxlen=JUMP_PAIRS)
+        self._frames: dict[int, int] = {}
+
+    def on_frame(self, count: int, left_ns: int) -> None:
+        """A frame of the real-time channel came: its count, and when its first bit left, in ground time."""
+        self._frames.pop(count, None)
+        self._frames[count] = left_ns
+        if len(self._frames) > FRAMES_KEPT:
+            del self._frames[next(iter(self._frames))]  # or a lost frame would be taken for that of the last round
+
+    def on_report(self, count: int, onboard_ns: int) -> Correlation | None:
+        """A time report came: the frame that it speaks of, and the on-board time then. The new correlation, if any."""
+        left_ns = self._frames.pop(count % _COUNT, None)
+        if left_ns is None:
+            self.counters.unmatched += 1
+            return None
+        return self.take(Pair(left_ns, onboard_ns + _HALF_STEP_NS))
+
+    def restart(self) -> None:
+        """The node counts its frames anew: what was received before says nothing about reports to come."""
+        self._frames.clear()
+
+    def take(self, pair: Pair) -> Correlation | None:
+        """Count a pair in; the correlation that it leads to, None where it is an outlier or one of too few."""
+        self.counters.pairs += 1
+        if self._pairs and pair.ground_ns <= self._pairs[-1].ground_ns:
+            self.counters.outliers += 1  # not after the one before: the ground's own clock was set
+            return self._suspect(pair)
+        if self.now is not None and len(self._pairs) >= GATE_PAIRS:
+            limit_ns = OUTLIER_SIGMA * sqrt(self.now.scatter_ns**2 + self.now.sigma_ns(pair.ground_ns) ** 2)
+            if abs(pair.error_ns - self.now.error_ns(pair.ground_ns)) > limit_ns:
+                self.counters.outliers += 1
+                return self._suspect(pair)
+        self._suspects.clear()
+        self._pairs.append(pair)
+        return self._fit()
+
+    def _suspect(self, pair: Pair) -> Correlation | None:
+        """One outlier is an outlier; several in a row on a line of their own are a clock that was set."""
+        if self._suspects and pair.ground_ns <= self._suspects[-1].ground_ns:
+            self._suspects.clear()
+        self._suspects.append(pair)
+        if len(self._suspects) < JUMP_PAIRS:
+            return None
+        suspects = list(self._suspects)
+        scatter_ns = self.now.scatter_ns if self.now is not None else _SCATTER_MIN_NS
+        if _bend_ns(suspects, _slope_ppb(suspects)) > OUTLIER_SIGMA * scatter_ns:
+            return None
+        self.counters.jumps += 1
+        self.counters.outliers -= JUMP_PAIRS  # they were right, the line was not
+        self._pairs.clear()
+        self._pairs.extend(self._suspects)
+        self._suspects.clear()
+        self.now = None
+        return self._fit()
+
+    def _fit(self) -> Correlation | None:
+        if len(self._pairs) < PAIRS_MIN:
+            return None
+        made = fit(list(self._pairs))
+        if abs(made.drift_ppb) > _DRIFT_MAX_PPB + OUTLIER_SIGMA * made.drift_sigma_ppb:
+            # The clock was set between the first few pairs: the newest counts.
+            self.counters.jumps += 1
+            newest = self._pairs[-1]
+            self._pairs.clear()
+            self._pairs.append(newest)
+            self.now = None
+            return None
+        self.now = made
+        return made
+
+
+def fit(pairs: list[Pair]) -> Correlation:
+    """The line through at least three pairs at different times. The reference is the middle of the window."""
+    assert len(pairs) >= PAIRS_MIN, len(pairs)
+    reference_ns = (pairs[0].ground_ns + pairs[-1].ground_ns) // 2
+    base_ns = pairs[-1].error_ns  # so that doubles keep their nanoseconds
+    times = [(p.ground_ns - reference_ns) / 1e9 for p in pairs]
+    errors = [float(p.error_ns - base_ns) for p in pairs]
+    slope = _slope_ppb(pairs)
+    middle = median(e - slope * t for t, e in zip(times, errors, strict=True))
+    weights = [1.0] * len(pairs)
+    for _ in range(_ROUNDS):
+        rest = [e - middle - slope * t for t, e in zip(times, errors, strict=True)]
+        scatter = max(_MAD * median(map(abs, rest)), _SCATTER_MIN_NS)
+        weights = [_weight(abs(r) / scatter) for r in rest]
+        slope, middle = _weighted(times, errors, weights)
+    rest = [e - middle - slope * t for t, e in zip(times, errors, strict=True)]
+    total = sum(weights)
+    mean = sum(w * t for w, t in zip(weights, times, strict=True)) / total
+    spread = sum(w * (t - mean) ** 2 for w, t in zip(weights, times, strict=True))
+    used = sum(w > 0 for w in weights)
+    free = max(used - 2, 1)
+    # Few pairs tell little of their own scatter: they may lie on a line by chance.
+    scatter = sqrt(sum(w * r * r for w, r in zip(weights, rest, strict=True)) / free)
+    scatter = (1 + 2 / free) * max(scatter, _SCATTER_MIN_NS)
+    return Correlation(
+        reference_ns, base_ns + middle, slope,
+        scatter * sqrt(1 / total + mean * mean / spread), scatter / sqrt(spread), scatter, used,
+    )  # fmt: skip
+
+
+def _weighted(times: list[float], errors: list[float], weights: list[float]) -> tuple[float, float]:
+    """Slope and value at 0 of the weighted least squares line."""
+    total = sum(weights)
+    mean_t = sum(w * t for w, t in zip(weights, times, strict=True)) / total
+    mean_e = sum(w * e for w, e in zip(weights, errors, strict=True)) / total
+    spread = sum(w * (t - mean_t) ** 2 for w, t in zip(weights, times, strict=True))
+    slope = sum(
+        w * (t - mean_t) * (e - mean_e) for w, t, e in zip(weights, times, errors, strict=True)
+    ) / spread  # fmt: skip
+    return slope, mean_e - slope * mean_t
+
+
+def _weight(deviation: float) -> float:
+    """Of a pair so many standard deviations off: Huber's, and nothing for a wild one."""
+    if deviation > OUTLIER_SIGMA:
+        return 0.0
+    return 1.0 if deviation <= _HUBER else _HUBER / deviation
+
+
+def _slope_ppb(pairs: list[Pair]) -> float:
+    """Median of the slopes from each pair to the one half the window on (Theil): right while three quarters are."""
+    half = len(pairs) // 2
+    return median(
+        1e9 * (b.error_ns - a.error_ns) / (b.ground_ns - a.ground_ns) for a, b in zip(pairs, pairs[half:], strict=False)
+    )
+
+
+def _bend_ns(pairs: list[Pair], slope_ppb: float) -> float:
+    """Largest deviation from the line with that slope through the middle of the pairs."""
+    first = pairs[0]
+    rest = [p.error_ns - first.error_ns - slope_ppb * (p.ground_ns - first.ground_ns) / 1e9 for p in pairs]
+    middle = median(rest)
+    return max(abs(r - middle) for r in rest)

@@ -1,0 +1,29 @@
+"""Packets that come down twice: played back once more after a power cut, or a report repeated by the next boot."""
+
+from __future__ import annotations
+
+from collections import deque
+from hashlib import blake2b
+
+KEPT = 65_536
+_DIGEST_OCTETS = 8  # two of the packets kept are taken for one another once in 10^10 times
+
+
+class Duplicates:
+    """Knows the newest `kept` packets again, by all of their octets: APID, sequence count and time are among them."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._known: set[int] = set()
+        self._order: deque[int] = deque()
+        self._kept = kept
+
+    def is_new(self, octets: bytes) -> bool:
+        """False where the same packet came before."""
+        digest = int.from_bytes(blake2b(octets, digest_size=_DIGEST_OCTETS).digest(), "big")
+        if digest in self._known:
+            return False
+        if len(self._order) == self._kept:
+            self._known.discard(self._order.popleft())
+        self._known.add(digest)
+        self._order.append(digest)
+        return True

@@ -1,0 +1,110 @@
+"""A recorder on a simulated disk, over boots; for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+from flight.app import Durable
+from flight.core.scheduler import Scheduler, ns
+from flight.core.vault import Vault
+from flight.link.pus import PusTm
+from flight.services.packet_store import StoreConfig
+from flight.services.recorder import Recorder, RecorderConfig
+from flight.services.retrieval import Taken
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+from sim_hw.platform import SimPlatform
+from sim_hw.world import World, WorldConfig
+
+T0_NS = 2_000_000_000 * 10**9
+SECOND_NS = 10**9
+
+
+def packet(number: int, service: int = 3, octets: int = 100, time_s: float | None = None) -> bytes:
+    """A telemetry packet of that length, made `number` seconds after T0, or `time_s`."""
+    data = number.to_bytes(4, "big").ljust(octets - 21, b".")
+    time_ns = T0_NS + round((number if time_s is None else time_s) * SECOND_NS)
+    return PusTm(1, number & 0x3FFF, service, 25, data, time_ns=time_ns).encode()
+
+
+def number_of(raw: bytes) -> int:
+    return int.from_bytes(PusTm.decode(raw).data[:4], "big")
+
+
+def numbers(takes: Iterable[Taken]) -> list[int]:
+    return [number_of(one.packet) for one in takes]
+
+
+def small(name: str = "all", capacity_octets: int = 65_536, **more: Any) -> StoreConfig:
+    return StoreConfig(name, capacity_octets=capacity_octets, **more)
+
+
+class RecorderBench:
+    """The recorder of one boot after the other, with its task running and an event sink."""
+
+    def __init__(
+        self, *stores: StoreConfig, disk_octets: int = 64_000_000, seed: int = 1, range_priority: int = 1
+    ) -> None:
+        self.loop = VirtualLoop()
+        self.disk = Disk(Random(seed), capacity_octets=disk_octets)
+        self.config = RecorderConfig(store=stores or (small(),), range_priority=range_priority)
+        self.failures: list[Exception] = []
+        self.events: list[tuple[Any, ...]] = []
+        self.boot()
+
+    def emit(self, name: str, *values: Any) -> None:
+        self.events.append((name, *values))
+
+    def boot(self) -> Recorder:
+        platform = SimPlatform("n", self.loop, World(WorldConfig()), self.disk, Random(1))
+        self.storage = platform.storage
+        self.vault = Vault(self.storage)
+        self.recorder = Recorder(self.config, self.storage, self.vault)
+        self.scheduler = Scheduler(platform, platform.cpu_ns, lambda _, error: self.failures.append(error))
+        events: Any = self
+        self.scheduler.spawn("recorder", lambda task: self.recorder.run(task, events))
+        return self.recorder
+
+    def reboot(self) -> Recorder:
+        self.disk.cut()
+        self.close()
+        return self.boot()
+
+    def close(self) -> None:
+        self.loop.run_until(self.loop.now_ns())  # a task that never began cannot be closed quietly
+        self.scheduler.close()
+
+    def run(self, duration_s: float) -> None:
+        self.loop.run_until(self.loop.now_ns() + ns(duration_s))
+        assert self.failures == []
+
+    def apply(self, durable: Durable) -> None:
+        """As the command service does: `then` when the changes are durable."""
+        done = self.vault.commit(durable.changes)
+        done.add_callback(lambda _: durable.then())
+        self.run(0.1)
+        assert done.done
+
+    def fill(self, first: int, end: int, **more: Any) -> None:
+        for number in range(first, end):
+            self.recorder.store(packet(number, **more))
+
+    def take(self, most: int = 1_000_000) -> list[Taken]:
+        """Up to `most` packets."""
+        out: list[Taken] = []
+        while len(out) < most:
+            taken = self.recorder.take()
+            if taken is not None:
+                out.append(taken)
+            elif not self.recorder.searching:
+                break
+        return out
+
+    def play(self, most: int = 1_000_000) -> list[int]:
+        """Take up to `most` packets, all of which leave the node."""
+        taken = self.take(most)
+        for one in taken:
+            self.recorder.left(one)
+        return numbers(taken)

@@ -1,0 +1,446 @@
+"""Ten minutes of commanding, and what must hold wherever in them the power fails.
+
+`python -m tests.sim.power_cut` (make power-cut) flies the scenario in virtual time once for every storage operation in
+it, with the power cut inside that operation, and checks the promises of the flight software against what the ground
+has seen:
+
+- every command reported accepted has exactly one terminal report (a volatile one: unless the node booted after it);
+- no command starts twice, and what the node holds for later is released once;
+- parameters, modes and schedule are as the reports say, nothing half-written;
+- packets recorded long enough before the cut all come down;
+- the node answers a ping at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from flight.core.scheduler import NS, ns
+from flight.dictionary import Dictionary
+from flight.fields import Value
+from flight.link.pus import PusTc, PusTm, RequestId
+from flight.mission import MISSIONS, Mission, load
+from flight.node import Node, dictionary_of, link_config
+from ground.actions import PacketReceived, SendCltu
+from ground.session import GroundSession
+from sim_hw.disk import PowerCut
+from sim_hw.loop import VirtualLoop
+from sim_hw.spacecraft import Spacecraft
+from sim_hw.world import World, WorldConfig
+
+SEED = 5
+END_S = 600.0
+CONTACTS_S = ((60.0, 200.0), (290.0, 420.0), (500.0, 600.0))
+UNSYNCED_S = 8.0  # what was recorded so shortly before a cut may be lost
+MISSION = """
+[[link]]
+name = "s-band"
+driver = "sim:s-band"
+coding = "frame"
+idle_s = 5.0
+
+[housekeeping.period_s]
+node = 2.0
+power = 0.5
+thermal = 1.0
+link = 2.0
+"""
+ACCEPTED, REFUSED, STARTED, COMPLETED, FAILED = 1, 2, 3, 7, 8
+TERMINAL = (REFUSED, 4, COMPLETED, FAILED)
+
+
+class Wire:
+    """A modem at the end of a wire: whole units in both directions, some of them a second, in contact alone."""
+
+    def __init__(self, loop: VirtualLoop, period_s: float = 0.05) -> None:
+        self.on_unit: Any = lambda unit: None
+        self.contact = self._power = False
+        self._loop = loop
+        self._period_ns = ns(period_s)
+        self._out: list[bytes] = []
+        self._in: list[bytes] = []
+        self._notify: Any = lambda: None
+        self._loop.call_at(0, self._tick)
+
+    def set_power(self, on: bool) -> None:
+        self._power = on
+        self._out.clear()
+        self._in.clear()
+
+    def set_contact(self, contact: bool) -> None:
+        self.contact = contact
+        self._notify()
+
+    def uplink(self, octets: bytes) -> None:
+        if self.contact and self._power:
+            self._in.append(octets)
+            self._notify()
+
+    def carrier(self) -> bool:
+        return self.contact and self._power
+
+    def send(self, unit: bytes) -> bool:
+        if self._out:
+            return False
+        self._out.append(unit)
+        return True
+
+    def free_ns(self) -> int:
+        return self._loop.now_ns()
+
+    def receive(self) -> bytes | None:
+        return self._in.pop(0) if self._in else None
+
+    def dropped(self) -> int:
+        return 0
+
+    def on_event(self, call: Any) -> None:
+        self._notify = call
+
+    def _tick(self) -> None:
+        self._loop.call_at(self._loop.now_ns() + self._period_ns, self._tick)
+        if self._out and self.contact and self._power:
+            unit = self._out.pop(0)
+            self.on_unit(unit)
+            self._notify()
+
+
+@dataclass
+class Sent:
+    """One telecommand and all that was heard of it: its distinct reports by subtype."""
+
+    name: str
+    values: tuple[Value, ...]
+    durable: bool
+    t_s: float
+    boot: int
+    reports: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    details: list[str] = field(default_factory=list)
+
+    @property
+    def terminals(self) -> int:
+        return sum(len(self.reports[subtype]) for subtype in TERMINAL)
+
+    @property
+    def completed(self) -> bool:
+        return bool(self.reports[COMPLETED])
+
+
+class Flight:
+    """One run of the scenario."""
+
+    def __init__(self, mission: Mission, seed: int, cut_at: int | None) -> None:
+        self.mission = mission
+        self.loop = VirtualLoop()
+        self.world = World(WorldConfig())
+        self.wire = Wire(self.loop)
+        self.craft = Spacecraft(
+            mission, self.loop, self.world, Random(seed), radios={"s-band": self.wire}, on_boot=self._booted,
+            on_down=lambda node: self.downs_s.append(self.now_s),
+        )  # fmt: skip
+        self.craft.disk.cut_at_operation = cut_at
+        self.dictionary: Dictionary = dictionary_of(mission)
+        self.session = GroundSession(link_config(mission, mission.links[0]))
+        self.wire.on_unit = self._heard
+        self.sent: dict[RequestId, Sent] = {}
+        self.held: dict[RequestId, Sent] = {}  # commands inside others: scheduled, steps of sequences
+        self.packets: dict[bytes, PusTm] = {}
+        self.executions: Counter[RequestId] = Counter()
+        self.boots_s: list[float] = []
+        self.downs_s: list[float] = []
+        self.final: dict[str, object] | None = None
+        self._seq = 0
+        self._tag = 0
+
+    @property
+    def now_s(self) -> float:
+        return self.loop.now_ns() / NS
+
+    def fly(self) -> None:
+        for start_s, end_s in CONTACTS_S:
+            self.loop.call_at(ns(start_s), lambda: self.wire.set_contact(True))
+            self.loop.call_at(ns(end_s), lambda: self.wire.set_contact(False))
+        script(self)
+        try:
+            self.craft.boot()
+        except PowerCut:
+            self.craft.node = None
+            self.craft.loop.call_at(ns(10), self.craft.reboot)
+        while self.loop.now_ns() < ns(END_S):
+            self.craft.run_until(ns(END_S))
+        self.wire.set_contact(True)
+        self.command("ping")
+        self.craft.run_until(ns(END_S + 60))
+        node = self.craft.node
+        assert node is not None, "off at the end"
+        modes = [mode.name for mode in self.mission.power.mode]
+        self.final = {name: node.parameters.get(name) for name in ("heater_on_c", "soc_safe_frac")}
+        self.final |= {"payload": int(node.power.payload_on), "mode": modes.index(node.power.mode.name)}
+        self.craft.shut_down()
+
+    # The ground's side
+
+    def at(self, t_s: float, name: str, *values: Value) -> None:
+        self.loop.call_at(ns(t_s), lambda: self.command(name, *values))
+
+    def command(self, name: str, *values: Value) -> None:
+        packet = self.packet(name, values, self.sent)
+        self._tag += 1
+        for one in self.session.send_bypass(packet, self.loop.now_ns(), self._tag):
+            if isinstance(one, SendCltu):
+                self.wire.uplink(one.octets)
+
+    def held_packet(self, name: str, *values: Value) -> bytes:
+        return self.packet(name, values, self.held)
+
+    def packet(self, name: str, values: tuple[Value, ...], table: dict[RequestId, Sent]) -> bytes:
+        command = self.dictionary.command(name)
+        data = b"" if command.function is None else command.function.to_bytes(2, "big")
+        data += command.layout.encode(values)
+        request = PusTc(command.apid, self._seq, command.service, command.subtype, data, ack=0b1011)
+        self._seq += 1
+        boot = len(self.boots_s)
+        table[request.request_id] = Sent(name, values, command.durable, self.now_s, boot)
+        return request.encode()
+
+    def _heard(self, unit: bytes) -> None:
+        for one in self.session.on_downlink(unit, self.loop.now_ns()):
+            if isinstance(one, SendCltu):
+                self.wire.uplink(one.octets)
+            elif isinstance(one, PacketReceived) and one.packet[0] & 8 and one.packet not in self.packets:
+                packet = PusTm.decode(one.packet)
+                self.packets[one.packet] = packet
+                if packet.service == 1 and packet.subtype < 128:
+                    request = RequestId.decode(packet.data)
+                    sent = self.sent.get(request) or self.held[request]
+                    sent.reports[packet.subtype].add(one.packet)
+                    sent.details.append(f"{packet.subtype}:{packet.data[4:]!r}")
+
+    # The node's side
+
+    def _booted(self, node: Node) -> None:
+        self.boots_s.append(self.now_s)
+        commands = node.commands
+        execute = commands._execute
+
+        def counting(task: Any, one: Any) -> Any:
+            self.executions[one.request.request_id] += 1
+            return execute(task, one)
+
+        commands._execute = counting  # type: ignore[method-assign]
+
+
+def script(flight: Flight) -> None:
+    """What the operator sends, and when. Names of parameters by number: 1 soc_safe_frac, 10 heater_on_c."""
+    tai_ns = flight.world.start_tai_ns
+
+    def later(release_s: float, name: str, *values: Value) -> tuple[int, int, bytes]:
+        return (0, tai_ns + ns(release_s), flight.held_packet(name, *values))
+
+    for start_s, end_s in CONTACTS_S:
+        for i in range(int((end_s - start_s) / 10) - 1):
+            at_s = start_s + 4.0 + 10.0 * i
+            flight.at(at_s, "ping")
+            flight.at(at_s + 1.1, "set_parameters", ((10, round(1.0 + at_s / 1000, 6)),))
+            flight.at(at_s + 2.2, "payload_power", i % 2)
+            flight.at(at_s + 3.3, "set_power_mode", 1 + i % 3)
+            flight.at(at_s + 4.4, "set_parameters", ((10, 99.0),))  # outside its range
+    for i in range(8):
+        flight.at(70.0 + i, "insert_activities", 0, (later(100.0 + 55.0 * i, "ping"),))
+        row = later(110.0 + 50.0 * i, "set_parameters", ((1, round(0.3 + i / 100, 6)),))
+        flight.at(80.0 + i, "insert_activities", 0, (row,))
+    doomed = later(450.0, "set_power_mode", 0)
+    flight.at(90.0, "insert_activities", 0, (doomed,))
+    request = PusTc.decode(doomed[2])
+    flight.at(300.0, "delete_activities", ((request.source, request.apid, request.seq),))
+    flight.at(92.0, "enable_schedule")
+    moved = later(330.0, "ping")
+    flight.at(93.0, "insert_activities", 0, (moved,))
+    request = PusTc.decode(moved[2])
+    flight.at(310.0, "shift_activities", 200, ((request.source, request.apid, request.seq),))
+
+
+def check(flight: Flight) -> list[str]:
+    """What does not hold; empty where everything does."""
+    wrong: list[str] = []
+    last_boot = len(flight.boots_s)
+    for request, one in flight.sent.items():
+        held_by_boot = one.boot == last_boot
+        if one.terminals > 1:
+            wrong.append(f"{one.name} at {one.t_s} s has {one.terminals} terminal reports: {one.details}")
+        if one.reports[ACCEPTED] and one.terminals == 0 and (one.durable or held_by_boot):
+            wrong.append(f"{one.name} at {one.t_s} s was accepted and never ended")
+        if flight.executions[request] > 1 or len(one.reports[STARTED]) > 1:
+            wrong.append(f"{one.name} at {one.t_s} s was executed {flight.executions[request]} times")
+    wrong += _check_held(flight)
+    wrong += _check_state(flight)
+    wrong += _check_recorded(flight)
+    last = list(flight.sent.values())[-1]
+    if last.name != "ping" or not last.completed:
+        wrong.append(f"the node does not answer at the end: {last.details}")
+    return wrong
+
+
+def _check_held(flight: Flight) -> list[str]:
+    """Whatever was reported as inserted and not as deleted ends once; the rest does not happen."""
+    wrong = []
+    inserted = {
+        PusTc.decode(row[2]).request_id
+        for one in flight.sent.values()
+        if one.name == "insert_activities" and one.completed
+        for row in one.values[1]  # type: ignore[union-attr]
+    }
+    deleted = {
+        RequestId(row[1], row[2])
+        for one in flight.sent.values()
+        if one.name == "delete_activities" and one.completed
+        for row in one.values[0]  # type: ignore[union-attr]
+    }
+    for request, one in flight.held.items():
+        expected = int(request in inserted - deleted)
+        if one.terminals != expected:
+            wrong.append(f"held {one.name} {one.values} ended {one.terminals} times, not {expected}: {one.details}")
+        if flight.executions[request] > expected:
+            wrong.append(f"held {one.name} {one.values} was executed {flight.executions[request]} times")
+    return wrong
+
+
+def _check_state(flight: Flight) -> list[str]:
+    """Parameters, switch and mode are those of the last command of its kind that was reported completed."""
+    wrong = []
+    assert flight.final is not None
+    ended = [one for one in (*flight.held.values(), *flight.sent.values()) if one.completed]
+    rows = [one.values[0][0] for one in ended if one.name == "set_parameters"]  # type: ignore[index]
+    wanted = {
+        "heater_on_c": [value for number, value in rows if number == 10],
+        "soc_safe_frac": [value for number, value in rows if number == 1],
+        "payload": [one.values[0] for one in ended if one.name == "payload_power"],
+        "mode": [one.values[0] for one in ended if one.name == "set_power_mode"],
+    }  # fmt: skip
+    for name, values in wanted.items():
+        if values and flight.final[name] != values[-1]:
+            wrong.append(f"{name} is {flight.final[name]}, the last one reported was {values[-1]}")
+    return wrong
+
+
+def _check_recorded(flight: Flight) -> list[str]:
+    """Power housekeeping comes every half second; gaps are where the node was off, or in what was not yet synced."""
+    wrong = []
+    start_ns = flight.world.start_tai_ns
+    times_s = sorted(
+        (p.time_ns - start_ns) / NS for p in flight.packets.values() if (p.service, p.subtype) == (3, 25)
+        and p.data[:2] == b"\0\2"
+    )  # fmt: skip
+    times_s = [t_s for t_s in times_s if t_s < END_S]
+    downs_s = [down_s for down_s in flight.downs_s if down_s < END_S]
+    for a_s, b_s in zip([0.0, *times_s], [*times_s, END_S], strict=True):
+        lost = any(down_s - UNSYNCED_S <= a_s < down_s + 0.6 and b_s > down_s for down_s in downs_s)
+        if b_s - a_s > 2.1 and not lost:
+            wrong.append(f"housekeeping from {a_s:.1f} to {b_s:.1f} s is missing")
+    return wrong
+
+
+def fly(mission: Mission, cut_at: int | None, seed: int = SEED) -> Flight:
+    """One run, cut at one operation or never."""
+    flight = Flight(mission, seed, cut_at)
+    flight.fly()
+    return flight
+
+
+def explore(mission: Mission, chosen: Callable[[int], bool], jobs: int, told: Callable[[int, list[str]], None]) -> int:
+    """Fly once without a cut, and from each chosen storage operation on once more with it; how many cuts there were.
+
+    The run forks at the operation: the child loses its power there, flies on to the end and leaves what is wrong in a
+    file; so each point costs only what comes after it, and is the same as `fly(cut_at)`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="power-cut-"))
+    flight = Flight(mission, SEED, None)
+    disk = flight.craft.disk
+    count = disk.count
+    children: dict[int, int] = {}
+    points = 0
+    child_of = 0
+
+    def collect() -> None:
+        pid, status = os.wait()
+        point = children.pop(pid)
+        result = folder / str(point)
+        died = [f"the run ended with status {status}"]
+        told(point, died if status or not result.exists() else json.loads(result.read_text()))
+
+    def counting(kind: str, name: str) -> None:
+        nonlocal points, child_of
+        point = disk.operations + 1
+        if not child_of and chosen(point):
+            points += 1
+            while len(children) >= jobs:
+                collect()
+            pid = os.fork()
+            if pid:
+                children[pid] = point
+            else:
+                child_of = disk.cut_at_operation = point
+        count(kind, name)
+
+    disk.count = counting  # type: ignore[method-assign]
+    flight.fly()
+    if child_of:
+        (folder / str(child_of)).write_text(json.dumps(check(flight)))
+        os._exit(0)
+    while children:
+        collect()
+    told(0, check(flight))
+    shutil.rmtree(folder)
+    return points
+
+
+def write_mission(folder: Path) -> Path:
+    """A node without payload on a link that sends idle frames now and then only."""
+    path = folder / "power_cut.toml"
+    base = (MISSIONS / "orbit.toml").as_posix()
+    path.write_text(f'extends = "{base}"\n[node]\napp = ""\n{MISSION}')
+    return path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--at", type=int, metavar="N", help="cut at this storage operation alone")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="cut at every Nth storage operation")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        mission = load(write_mission(Path(folder)))
+    if args.at is not None:
+        wrong = check(fly(mission, args.at))
+        print("\n".join(wrong) or f"cut at operation {args.at}: nothing wrong")
+        return bool(wrong)
+    failed: dict[int, list[str]] = {}
+    done = 0
+
+    def told(point: int, wrong: list[str]) -> None:
+        nonlocal done
+        done += 1
+        if wrong:
+            failed[point] = wrong
+            print(f"cut at operation {point}: " + "; ".join(wrong), flush=True)
+        elif done % 100 == 0:
+            print(f"{done} power cuts, {len(failed)} with something wrong", flush=True)
+
+    points = explore(mission, lambda point: point % args.every == 0, args.jobs, told)
+    print(f"{points} power cuts at storage operations of the scenario, {len(failed)} with something wrong")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

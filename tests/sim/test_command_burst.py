@@ -1,0 +1,110 @@
+"""Twenty thousand telecommands in a second: every one accounted for, the node alive, its control tasks on time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flight.core.scheduler import Task, ns
+from flight.link.cltu import encode_cltu
+from flight.link.pus import PusTc, RequestId
+from flight.link.tc_frame import TcFrame
+from sim_hw.platform import SimPlatform
+from tests.bench.flight_node import FlightNode
+
+BURST = 20_000
+START_S = 120.0
+SEQ_MODULUS = 1 << 14
+
+
+def ping_cltus(spacecraft_id: int, ack: int) -> list[bytes]:
+    """As BD frames, with one sequence count after the other."""
+    cltus = []
+    for i in range(BURST):
+        request = PusTc(1, i % SEQ_MODULUS, 17, 1, b"", ack=ack)
+        cltus.append(encode_cltu(TcFrame(spacecraft_id, 0, 0, request.encode(), bypass=True).encode()))
+    return cltus
+
+
+def named_refusals(rig: Any) -> tuple[Counter[int], int]:
+    """How often each sequence count is named as refused, and how many refusals are only counted."""
+    named: Counter[int] = Counter()
+    for report in rig.reports(1, 2):
+        named[RequestId.decode(report.data).seq] += 1
+    layout = next(r.layout for r in rig.dictionary.reports if r.name == "refusals")
+    unnamed = 0
+    for report in rig.reports(1, 128):
+        for _, _, first, _, count, exact in layout.decode(report.data)[0]:
+            if exact:
+                named.update((first + i) % SEQ_MODULUS for i in range(count))
+            else:
+                unnamed += count
+    return named, unnamed
+
+
+def radio_cost_ns(_: SimPlatform, task: str) -> int:
+    """A processor on which twenty thousand commands take more than the second that they come in."""
+    return 1_000_000 if task.startswith("radio") else 50_000
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["any processor", "a slow processor"])
+def test_a_burst_in_virtual_time(make_rig: Any, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+    if slow:
+        monkeypatch.setattr(SimPlatform, "step_cost_ns", radio_cost_ns)
+    rig = make_rig()
+    rig.until(START_S)
+
+    async def control(task: Task) -> None:
+        async for _ in task.every(0.1, deadline_s=0.05):
+            pass
+
+    task = rig.node.scheduler.spawn("control", control, deadline_s=0.05, critical=True)
+    for i, cltu in enumerate(ping_cltus(rig.mission.node.spacecraft_id, ack=0b1001)):
+        rig.loop.call_at(ns(START_S) + i * 50_000, lambda cltu=cltu: rig.air.modem.hear(cltu))
+    rig.until(START_S + 100.0)
+    commands, dropped = rig.node.commands, sum(link.dropped for link in rig.node.links)
+    assert (commands.unreadable, commands.waiting) == (0, 0)
+    assert commands.executed + commands.refused.total() + dropped == BURST
+    assert (dropped > 0) is slow
+    assert commands.executed > 200
+    named, unnamed = named_refusals(rig)
+    assert named.total() + unnamed == commands.refused.total()
+    assert unnamed == 0 or slow
+    accepted = Counter(RequestId.decode(report.data).seq for report in rig.reports(1, 1))
+    assert accepted.total() == len(rig.reports(1, 7)) == commands.executed
+    assert max((named + accepted).values()) <= -(-BURST // SEQ_MODULUS), "a request has two outcomes"
+    assert (task.stats.late, task.stats.skipped) == (0, 0) and task.stats.ticks > 900
+    ping = rig.send("ping")
+    rig.until(START_S + 110.0)
+    assert rig.stages(ping)[-1] == 7
+
+
+def test_a_burst_over_udp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = "[housekeeping]\nperiod_s = { commands = 1.0, link = 1.0, node = 1.0 }\n"
+    with FlightNode(tmp_path, more) as node:
+        cltus = ping_cltus(node.dictionary.spacecraft_id, ack=0)
+        before, link_before = node.structure("commands"), node.structure("link")
+        start_s = time.monotonic()
+        for i, cltu in enumerate(cltus):
+            if i % 200 == 0:
+                time.sleep(max(0.0, start_s + i / BURST - time.monotonic()))
+            node.send(cltu)
+        sent_s = time.monotonic() - start_s
+        node.listen_until_quiet(5.0)
+        node.complete("ping")  # tells the kernel's count of what it dropped last
+        link_after, after = node.structure("link"), node.structure("commands")
+        done = {name: after[name] - before[name] for name in ("unreadable", "executed", "refused", "waiting")}
+        dropped = link_after["rx_dropped"] - link_before["rx_dropped"]
+        assert done["executed"] + done["refused"] + done["unreadable"] + dropped == BURST + 1, (done, dropped)
+        assert done["waiting"] == 0 and done["executed"] > 1
+        totals = node.structure("node")
+        assert node.alive
+    with capsys.disabled():
+        print(
+            f"\n{BURST} commands in {sent_s:.2f} s: {done['executed']} executed, {done['refused']} refused, {dropped} "
+            f"dropped by the kernel; ticks {totals['ticks']}, late {totals['late']}, skipped {totals['skipped']}"
+        )

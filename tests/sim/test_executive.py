@@ -1,0 +1,136 @@
+"""What the executive tells of its tasks, and what `orbitnode tm tasks` makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from flight.core.errors import OrbitnodeError
+from flight.core.scheduler import Scheduler
+from flight.core.task_stats import BUCKETS
+from flight.services.executive import Executive, declare
+from ground.decoder import Decoder
+from ground.tasks_command import choose, duration, histogram, rows
+from sim_hw.loop import VirtualLoop
+from sim_hw.run_report import store_rows, task_rows
+from tests.sim.conftest import Rig
+
+DONE = [1, 3, 7]
+NS = 10**9
+
+
+class Sink:
+    def __init__(self):
+        self.sent = []
+
+    def send(self, apid, service, subtype, data):
+        self.sent.append((apid, service, subtype, data))
+
+
+def fly(cost_ns, seconds=10.0):
+    """Two tasks for ten seconds, each step as long as `cost_ns` says; the scheduler."""
+    loop = VirtualLoop()
+    scheduler = Scheduler(loop, loop.now_ns, lambda task, error: None, step_cost_ns=cost_ns)
+
+    async def tick(task):
+        async for _ in task.every(0.1, deadline_s=0.02):
+            pass
+
+    async def once(task):
+        await task.sleep(1.0)
+        if not task.stats.failures:
+            raise ValueError("as planned")
+        await task.sleep(1000.0)
+
+    scheduler.spawn("control", tick, critical=True, budget_s=0.005)
+    scheduler.spawn("other", once)
+    loop.run_until(round(seconds * NS))
+    return scheduler
+
+
+def reported(scheduler):
+    sink = Sink()
+    Executive(1, scheduler, sink).report()
+    (report,) = declare(1).reports
+    names = [f.name for f in report.fields]
+    assert {(apid, service, subtype) for apid, service, subtype, _ in sink.sent} == {(1, 3, 130)}
+    made = []
+    for *_, data in sink.sent:
+        row = dict(zip(names, report.layout.decode(data), strict=True))
+        labels = {f.name: f.labels for f in report.fields if f.labels}
+        made.append(row | {name: labels[name][row[name]] for name in labels})
+    return made
+
+
+def test_every_task_is_reported_with_its_counts_and_histogram():
+    control, other = reported(fly(lambda name: 1_000_000 if name == "control" else 0))
+    assert (control["task"], control["state"], control["critical"]) == ("control", "waiting", "yes")
+    assert (control["index"], other["index"], control["tasks"]) == (0, 1, 2)
+    assert (control["period_ms"], control["deadline_ms"], control["budget_us"]) == (100, 1000, 5000)
+    assert control["ticks"] in (100, 101)
+    assert control["worst_step_us"] == 1000 and control["cpu_permille"] == 10
+    assert (control["late"], control["overruns"]) == (0, 0)
+    assert sum(control[f"latency_{i}"] for i in range(BUCKETS)) == control["steps"]
+    assert (other["failures"], other["restarts"], other["period_ms"]) == (1, 1, 0)
+
+
+def test_what_goes_wrong_is_counted():
+    (control, *_) = reported(fly(lambda name: 30_000_000))
+    assert control["late"] >= 90 and control["overruns"] >= 90
+    executive = Executive(1, fly(lambda name: 30_000_000), Sink())
+    names = [f.name for f in declare(1).structures[0].fields]
+    totals = dict(zip(names, executive.sample(), strict=True))
+    assert totals["worst_step_us"] == 30_000 and totals["worst_step_task"] == "control"
+    assert totals["overruns"] >= 90 and totals["failures"] == 1
+    declare(1).structures[0].layout.encode(executive.sample())
+
+
+def test_tasks_are_ordered_and_found_by_name():
+    tasks = reported(fly(lambda name: 1_000_000 if name == "control" else 2_000))
+    assert [t["task"] for t in choose(tasks, "cpu", "")] == ["control", "other"]
+    assert [t["task"] for t in choose(tasks, "worst", "")] == ["control", "other"]
+    assert choose(tasks, "late", "other")[0]["task"] == "other"
+    with pytest.raises(OrbitnodeError, match="no task 'x', have control, other"):
+        choose(tasks, "cpu", "x")
+
+
+def test_table_and_histogram_show_what_was_counted():
+    tasks = reported(fly(lambda name: 1_500_000))
+    heading, control, other = rows(tasks)
+    assert control[0] == "control" and control[heading.index("worst")] == "1.5 ms"
+    assert other[heading.index("period")] == "-" and control[heading.index("cpu")].endswith(" %")
+    lines = histogram(tasks[0])
+    assert lines[0].startswith("control: waiting, critical, ")
+    shares = [float(line.split("%")[0].split()[-1]) for line in lines[3:]]
+    assert sum(shares) == pytest.approx(100, abs=1) and lines[3].endswith("#")
+    nothing = tasks[0] | {f"latency_{i}": 0 for i in range(BUCKETS)}
+    assert len(histogram(nothing)) == 3
+
+
+@pytest.mark.parametrize(("us", "text"), [(0, "0 us"), (999, "999 us"), (1500, "1.5 ms"), (2_500_000, "2.5 s")])
+def test_durations_have_a_unit_that_suits_them(us, text):
+    assert duration(us) == text
+
+
+def test_report_rows_have_a_cell_for_each_head():
+    counts = ("steps", "ticks", "late", "skipped", "overruns", "starved", "failures")
+    times = ("worst_us", "worst_latency_us", "latency_p50_us", "latency_p99_us", "cpu_permille")
+    idle = dict.fromkeys((*counts, *times), 0) | {"name": "idle"}
+    busy = idle | {"name": "busy", "cpu_permille": 12.5}
+    head, first, _ = task_rows([idle, busy])
+    assert len(first) == len(head) and first[0] == "busy" and first[-1] == "1.25 %"
+    store = dict.fromkeys(("recorded", "played_back", "overwritten", "refused", "waiting", "octets"), 1000)
+    head, row = store_rows([store | {"name": "reports", "fill_frac": 0.123}])
+    assert row == ["reports", *["1,000"] * 6, "12.3%"] and len(head) == len(row)
+
+
+def test_ground_hears_of_every_task_of_a_node(make_rig):
+    rig: Rig = make_rig(more="[housekeeping]\nperiod_s = {executive = 5.0}\n[executive]\nstarve_s = 2.0\n")
+    rig.until(100)
+    request = rig.send("report_tasks")
+    rig.until(110)
+    assert rig.stages(request) == DONE
+    decoder = Decoder(rig.dictionary)
+    told = [decoder.decode(raw) for raw in rig.raw if raw[6:9][1:] == bytes((3, 130))]
+    assert [one.values["index"] for one in told] == list(range(told[0].values["tasks"]))
+    assert {"power", "commands", "radio.s-band"} <= {one.values["task"] for one in told}
+    assert any(one.name == "executive" for one in map(decoder.decode, rig.raw))

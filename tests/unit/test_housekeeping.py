@@ -1,0 +1,195 @@
+"""Collection of housekeeping on a virtual loop: ticks, samples, what is stored and what of it is taken back."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flight.app import CommandRefused, Durable
+from flight.core.errors import DecodeError, SetupError
+from flight.core.scheduler import Scheduler, ns
+from flight.core.vault import Vault
+from flight.dictionary import FIELDS_MAX, Structure
+from flight.fields import Field
+from flight.services.housekeeping import Housekeeping, HousekeepingConfig
+from flight.services.structures import Plan, Structures
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+
+STRUCTURES = (
+    Structure(1, 1, "a", 1.0, (Field("x", "u8"), Field("y", "f32"))),
+    Structure(2, 2, "b", 0.0, (Field("n", "u16"),)),
+    Structure(1, 3, "c", 10.0, (Field("text", "str"), Field("at", "time"))),
+)
+X, Y, N, TEXT, AT = 256, 257, 512, 768, 769
+
+
+class Bench:
+    """Housekeeping with its task, a vault, and what it says: (time, APID, service, subtype, data), events by name."""
+
+    def __init__(self, vault: Vault | None = None, **config: Any) -> None:
+        self.loop = VirtualLoop()
+        self.sent: list[tuple[float, int, int, int, bytes]] = []
+        self.told: list[tuple[Any, ...]] = []
+        self.faults: list[Exception] = []
+        self.vault = vault or Vault(Disk(Random(1)).boot(self.loop))
+        sink: Any = self
+        self.hk = Housekeeping(1, STRUCTURES, HousekeepingConfig(**config), self.vault, sink, sink, self.loop.now_ns)
+        self.scheduler = Scheduler(
+            self.loop,
+            self.loop.now_ns,
+            lambda _, error: self.faults.append(error),
+            step_cost_ns=lambda name: ns(0.55) if name == "slow" else 0,
+        )
+
+    def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
+        self.sent.append((self.loop.now_ns() / 1e9, apid, service, subtype, data))
+
+    def emit(self, *event: Any) -> None:
+        self.told.append(event)
+
+    def start(self, a: Callable[[], Any] = lambda: (7, 0.5), b: Callable[[], Any] = lambda: (9,)) -> Bench:
+        for name, sample in (("a", a), ("b", b), ("c", lambda: ("t", 0))):
+            self.hk.provide(name, sample)
+        self.task = self.scheduler.spawn("housekeeping", self.hk.run)
+        self.at(0)
+        return self
+
+    def at(self, t_s: float) -> None:
+        self.loop.run_until(ns(t_s))
+
+    def do(self, outcome: Durable) -> None:
+        """What becomes of a durable command whose disk answers at once."""
+        self.vault.stage(outcome.changes)
+        outcome.then()
+
+    def times(self, sid: int) -> list[float]:
+        return [t for t, _, _, subtype, data in self.sent if subtype == 25 and data[:2] == sid.to_bytes(2, "big")]
+
+
+def create(bench: Bench, sid: int, period_s: float, *numbers: int) -> None:
+    bench.do(bench.hk._create(sid, period_s, tuple((n,) for n in numbers), 0))
+    bench.do(bench.hk._switch(True, ((sid,),)))
+
+
+def test_a_period_for_a_structure_that_is_not_there() -> None:
+    with pytest.raises(SetupError, match=r"no structure d, have a, b, c"):
+        Bench(period_s={"d": 1.0})
+
+
+def test_a_structure_nobody_samples_is_found() -> None:
+    bench = Bench()
+    bench.hk.provide("a", lambda: (1, 2.0))
+    with pytest.raises(AssertionError, match="not sampled: b, c"):
+        bench.hk.assert_complete()
+
+
+def test_ticks_are_absolute_and_a_new_period_starts_a_new_row() -> None:
+    bench = Bench(period_s={"a": 0.5}).start()
+    bench.at(2.2)
+    assert bench.times(1) == [0.5, 1.0, 1.5, 2.0]
+    assert bench.times(2) == []  # on request alone
+    bench.do(bench.hk._set_period(((1, 3.0),)))
+    bench.at(9)
+    assert bench.times(1)[4:] == [3.2, 6.2]
+    bench.do(bench.hk._switch(False, ((1,),)))
+    bench.at(30)
+    assert bench.times(1)[6:] == []
+    with pytest.raises(CommandRefused, match="structure 2 has no period"):
+        bench.hk._switch(True, ((2,),))
+
+
+def test_missed_ticks_are_skipped_and_counted() -> None:
+    bench = Bench(period_s={"a": 0.1, "c": 0.0}).start()
+    bench.at(1.05)
+    bench.scheduler.spawn("slow", nothing)  # takes 0.55 s
+    bench.at(3)
+    assert bench.task.stats.skipped == 5
+    assert bench.task.stats.ticks + bench.task.stats.skipped == 30
+    assert all(abs(t * 10 - round(t * 10)) < 1e-6 for t in bench.times(1))
+
+
+async def nothing(task: Any) -> None:
+    pass
+
+
+def test_sources_are_sampled_once_a_report() -> None:
+    calls: list[str] = []
+    bench = Bench(period_s={"a": 0.0, "c": 0.0})
+    bench.start(a=lambda: calls.append("a") or (7, 0.5), b=lambda: calls.append("b") or (9,))
+    create(bench, 300, 1.0, Y, N, X)
+    bench.at(3.5)
+    assert calls == ["a", "b"] * 3
+    assert bench.sent[-1][1:] == (1, 3, 25, struct.pack(">HfHB", 300, 0.5, 9, 7))
+
+
+def test_a_structure_that_cannot_be_sampled_is_set_aside() -> None:
+    bench = Bench(period_s={"a": 0.5, "c": 1.0}).start(a=lambda: (1 // 0, 0.5))
+    bench.at(5)
+    assert bench.times(3) == [1, 2, 3, 4, 5]
+    assert bench.times(1) == [] and len(bench.faults) == 1
+    assert bench.told == [("hk_failed", "a")]
+
+
+@pytest.mark.parametrize("nan", [float("nan"), -float("nan")])
+def test_a_nan_that_stays_is_no_change(nan: float) -> None:
+    values = [nan]
+    bench = Bench(period_s={"c": 0.0}).start(a=lambda: (7, values[0]))
+    bench.do(bench.hk._set_on_change(((1, 3600.0),)))
+    bench.at(10.5)
+    assert bench.times(1) == [1]
+    values[0] = 1.0
+    bench.at(20)
+    assert bench.times(1) == [1, 11]
+    bench.hk._report(((1,),))  # asked for: the next change counts from here
+    bench.at(30)
+    assert bench.times(1) == [1, 11, 20]
+
+
+def test_definitions_come_back_and_what_does_not_fit_is_dropped() -> None:
+    bench = Bench(period_s={"c": 0.0}).start()
+    create(bench, 300, 2.0, X, N)
+    create(bench, 301, 2.0, TEXT, AT)
+    good = bench.vault.get("housekeeping.300")
+    assert good is not None
+    bench.vault.stage({
+        "housekeeping.302": good.replace(b"a.x", b"a.z"), "housekeeping.2": good, "housekeeping.9": b"\1\0",
+        "housekeeping.x": good, "housekeeping.303": good, "housekeeping.200": good,
+    })  # fmt: skip
+    again = Bench(bench.vault, defined_max=2).start()
+    assert sorted(event[1] for event in again.told) == ["2", "200", "302", "303", "9", "x"]
+    assert sorted(name for name, _ in again.vault.rows("housekeeping.")) == ["300", "301"]
+    again.at(4.5)
+    assert len(again.times(300)) == len(again.times(301)) == 2
+    assert [data[:2] for _, _, _, subtype, data in again.sent if subtype == 10] == [b"\x01\x2c", b"\x01\x2d"]
+    with pytest.raises(CommandRefused, match="2 structures are defined"):
+        again.hk._create(302, 1.0, ((X,),), 0)
+
+
+KNOWN = Structures(STRUCTURES)
+periods = st.floats(0.1, 3600)
+keepalives = st.floats(0, 86_400)
+
+
+@given(st.booleans(), periods, keepalives, st.lists(st.sampled_from(sorted(KNOWN.parameters)), max_size=255), st.data())
+def test_a_plan_is_stored_as_it_is(
+    on: bool, period_s: float, keepalive_s: float, numbers: list[int], data: Any
+) -> None:
+    plan = Plan(on, period_s, keepalive_s, tuple(numbers))
+    sid = data.draw(st.integers(FIELDS_MAX, 65535) if numbers else st.sampled_from([1, 2, 3]))
+    assert KNOWN.decode(sid, KNOWN.encode(plan)) == plan
+
+
+@given(st.integers(0, 65535), st.binary(max_size=60))
+def test_any_octets_are_a_plan_or_a_decode_error(sid: int, octets: bytes) -> None:
+    try:
+        plan = KNOWN.decode(sid, octets)
+    except DecodeError:
+        return
+    assert (sid in KNOWN.by_sid) != bool(plan.parameters)

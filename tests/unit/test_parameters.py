@@ -1,0 +1,269 @@
+"""Parameters one fact at a time, the file of a table of them, and files that come up."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flight.app import CommandRefused
+from flight.core.errors import DecodeError
+from flight.core.vault import Vault
+from flight.dictionary import Setting
+from flight.fields import FieldError
+from flight.link.cfdp import CfdpSender
+from flight.link.space_packet import SpacePacket
+from flight.services.parameter_table import admit, decode_table, encode_table, schema
+from flight.services.parameters import Parameters
+from flight.services.uploads import Uploads, UploadsConfig
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+
+SETTINGS = (
+    Setting(1, "low", "V", 2.0, 0.0, 9.0, "", below="high"),
+    Setting(2, "high", "V", 5.0, 0.0, 9.0, ""),
+    Setting(3, "count", "", 3.0, 0.0, 200.0, "", type="u8"),
+)
+LOOSE = (Setting(1, "low", "V", 2.0, 0.0, 9.0, ""), *SETTINGS[1:])
+
+
+class Sink:
+    """Events and telemetry packets as they were given."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.packets: list[bytes] = []
+
+    def emit(self, name: str, *values: Any) -> None:
+        self.events.append((name, *values))
+
+    def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
+        assert (service, subtype) == (20, 2)
+        self.packets.append(data)
+
+
+class Board:
+    """A vault on a disk, and parameters over it that are booted again with whatever settings."""
+
+    def __init__(self, stored: dict[str, bytes] | None = None) -> None:
+        self.disk, self.loop = Disk(Random(1)), VirtualLoop()
+        self.vault = Vault(self.disk.boot(self.loop))
+        if stored:
+            self.vault.commit({f"parameter.{name}": octets for name, octets in stored.items()})
+
+    def boot(self, settings: tuple[Setting, ...]) -> tuple[Parameters, Sink]:
+        self.loop.run_until(self.loop.now_ns() + 10**9)
+        self.vault = Vault(self.disk.boot(self.loop))
+        sink: Any = Sink()
+        return Parameters(1, settings, self.vault, sink, sink), sink
+
+    def change(self, durable: Any) -> None:
+        self.vault.commit(durable.changes).add_callback(lambda _: durable.then())
+        self.loop.run_until(self.loop.now_ns() + 10**9)
+
+
+def value(number: float) -> bytes:
+    return struct.pack(">d", number)
+
+
+def test_nothing_stored_is_nothing_to_say() -> None:
+    made, sink = Board().boot(SETTINGS)
+    assert [made.get(s.name) for s in SETTINGS] == [2.0, 5.0, 3.0] and sink.events == []
+
+
+def test_a_boot_says_what_it_made_of_what_was_stored() -> None:
+    stored = {"high": value(7.0), "gone": b"?", "count": value(2.5), "low": b"\0"}
+    made, sink = Board(stored).boot(SETTINGS)
+    assert [made.get(s.name) for s in SETTINGS] == [2.0, 7.0, 3.0]
+    assert sink.events[0] == ("parameters_restored", 1, 1, 2)
+    assert {e[1]: e[2] for e in sink.events[1:]} == {
+        "count": "count: 2.5 is not a whole number",
+        "low": "1 octets, a value has 8",
+    }
+
+
+def test_values_of_other_software_are_there_again_when_it_is() -> None:
+    board = Board({"low": value(8.0), "gone": value(1.0)})
+    strict, sink = board.boot(SETTINGS)
+    assert strict.get("low") == 2.0
+    assert ("parameter_refused", "low", "low 8 is not below high 5") in sink.events
+    loose, sink = board.boot((*LOOSE, Setting(9, "gone", "", 0.0, 0.0, 9.0, "")))
+    assert (loose.get("low"), loose.get("gone")) == (8.0, 1.0)
+    assert sink.events == [("parameters_restored", 2, 0, 0)]
+
+
+def test_a_value_kept_aside_does_not_come_into_force_by_itself() -> None:
+    board = Board({"low": value(8.0)})
+    made, _ = board.boot(SETTINGS)
+    board.change(made.set_rows(((2, 9.0),)))
+    again, sink = board.boot(SETTINGS)
+    assert (again.get("low"), again.get("high")) == (2.0, 9.0)
+    assert sink.events == [("parameters_restored", 1, 0, 0)]
+
+
+def test_a_value_kept_aside_may_be_set_anew() -> None:
+    board = Board({"low": value(8.0)})
+    made, _ = board.boot(SETTINGS)
+    board.change(made.set_rows(((1, 8.0), (2, 9.0))))
+    assert made.get("low") == 8.0
+    with pytest.raises(CommandRefused, match="low: 8 should stay below high, 7"):
+        made.set_rows(((2, 7.0),))
+
+
+def test_a_change_is_checked_against_those_on_their_way_to_the_disk() -> None:
+    board = Board()
+    made, _ = board.boot(SETTINGS)
+    board.vault.commit(made.set_rows(((1, 4.0),)).changes)
+    with pytest.raises(CommandRefused, match="low: 4 should stay below high, 3"):
+        made.set_rows(((2, 3.0),))
+    assert made.get("low") == 2.0
+
+
+def test_reports_of_many_parameters_are_several() -> None:
+    many = tuple(Setting(n, f"p{n}", "", n, 0.0, 1000.0, "") for n in range(300))
+    made, sink = Board().boot(many)
+    made.report(())
+    assert [data[0] for data in sink.packets] == [255, 45]
+    made.report(((7,), (7,)))
+    assert sink.packets[-1] == b"\2" + 2 * (b"\0\7" + value(7.0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ((), "no parameter is named"),
+        (((1, 1.0), (1, 1.0)), "low is given twice"),
+        (((9, 1.0),), "no parameter 9"),
+        (((3, 1.5),), "count: 1.5 is not a whole number"),
+        (((3, float("nan")),), "count: nan is not a whole number"),
+        (((1, float("inf")),), "low: inf is outside 0 .. 9 V"),
+    ],
+)
+def test_rows_that_are_wrong_by_themselves(rows: Any, says: str) -> None:
+    made, _ = Board().boot(SETTINGS)
+    with pytest.raises(CommandRefused, match=says):
+        made.check_rows(rows)
+
+
+# The file of a table
+
+NUMBERS = st.floats(0, 9)
+TABLES = st.fixed_dictionaries({}, optional={"low": NUMBERS, "high": NUMBERS, "count": st.integers(0, 200).map(float)})
+
+
+def agrees(values: dict[str, float]) -> bool:
+    return not {"low", "high"} <= values.keys() or values["low"] < values["high"]
+
+
+@given(TABLES.filter(agrees))
+def test_a_table_is_what_it_was(values: dict[str, float]) -> None:
+    assert decode_table(encode_table(SETTINGS, values), SETTINGS) == values
+
+
+@given(TABLES.filter(agrees), st.data())
+def test_a_table_with_any_bit_turned_is_refused(values: dict[str, float], data: st.DataObject) -> None:
+    octets = bytearray(encode_table(SETTINGS, values))
+    for at in data.draw(st.lists(st.integers(0, 8 * len(octets) - 1), min_size=1, max_size=3, unique=True)):
+        octets[at // 8] ^= 0x80 >> at % 8
+    with pytest.raises(DecodeError):
+        decode_table(bytes(octets), SETTINGS)
+
+
+@given(TABLES.filter(agrees), st.data())
+def test_a_table_cut_short_is_refused(values: dict[str, float], data: st.DataObject) -> None:
+    octets = encode_table(SETTINGS, values)
+    with pytest.raises(DecodeError):
+        decode_table(octets[: data.draw(st.integers(0, len(octets) - 1))], SETTINGS)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.booleans())
+def test_any_octets_are_a_table_or_refused(head: bytes, rows: bytes, whole: bool) -> None:
+    """Also those with a right head and a right checksum: rows of any content."""
+    body = struct.pack(">4sB8sH", b"OPTB", 1, schema(SETTINGS), len(rows) // 10) + rows
+    octets = body + zlib.crc32(body).to_bytes(4, "big") if whole else head
+    try:
+        values = decode_table(octets, SETTINGS)
+    except DecodeError:
+        return
+    assert agrees(values)
+    assert all(admit(s, values[s.name]) == values[s.name] for s in SETTINGS if s.name in values)
+
+
+def remade(octets: bytes) -> bytes:
+    return octets[:-4] + zlib.crc32(octets[:-4]).to_bytes(4, "big")
+
+
+def test_a_table_for_other_software_says_so() -> None:
+    octets = encode_table(SETTINGS, {"low": 1.0})
+    other = (*SETTINGS[:2], Setting(3, "count", "", 3.0, 0.0, 200.0, "", type="u16"))
+    with pytest.raises(DecodeError, match=r"for schema [0-9a-f]{16}, this software has"):
+        decode_table(octets, other)
+    assert decode_table(octets, LOOSE) == {"low": 1.0}  # bounds and rules may change
+    with pytest.raises(DecodeError, match="format version 2, only 1"):
+        decode_table(remade(octets[:4] + b"\2" + octets[5:]), SETTINGS)
+    with pytest.raises(DecodeError, match="low is given twice"):
+        decode_table(remade(octets[:13] + b"\0\2" + octets[15:25] * 2 + bytes(4)), SETTINGS)
+    with pytest.raises(DecodeError, match="low: 6 should stay below high, 5"):
+        decode_table(encode_table(SETTINGS, {"low": 6.0, "high": 5.0}), SETTINGS)
+
+
+def test_a_small_type_holds_less_than_the_bounds_say() -> None:
+    with pytest.raises(FieldError, match=r"outside 0 .. 255"):
+        admit(Setting(1, "n", "", 0, -5, 1000, "", type="u8"), 256.0)
+
+
+# Files that come up
+
+
+def packets(name: str, data: bytes, number: int = 1) -> list[bytes]:
+    sender = CfdpSender(1, 2, number, name, data, 100)
+    pdus = [sender.next_pdu() for _ in range(sender.pdus)]
+    return [SpacePacket(3, i, pdu, is_command=True).encode() for i, pdu in enumerate(pdus) if pdu is not None]
+
+
+def uploads(capacity: int = 1024) -> tuple[Uploads, Sink]:
+    sink: Any = Sink()
+    return Uploads(UploadsConfig(capacity_octets=capacity), 3, 2, sink, lambda: 0), sink
+
+
+def test_the_newest_whole_file_is_held() -> None:
+    made, sink = uploads()
+    with pytest.raises(CommandRefused, match="no file a: none has come up since boot"):
+        made.octets("a")
+    for name, number in (("a", 1), ("b", 2)):
+        assert all(made.on_packet(raw) for raw in packets(name, bytes(250), number))
+    assert made.octets("b") == bytes(250)
+    with pytest.raises(CommandRefused, match="no file a: b came up last"):
+        made.octets("a")
+    assert sink.events == [("upload_received", "a", 250), ("upload_received", "b", 250)]
+
+
+def test_a_file_over_the_capacity_is_refused_and_the_next_one_taken() -> None:
+    made, sink = uploads()
+    for raw in packets("big", bytes(2000)):
+        made.on_packet(raw)
+    assert made.received == 0 and made.refused > 0
+    for number in (2, 3, 4):
+        for raw in packets("small", bytes(900), number):
+            made.on_packet(raw)
+    assert sink.events == [("upload_received", "small", 900)] * 3
+
+
+def test_what_is_no_part_of_a_file_is_left_to_others() -> None:
+    made, _ = uploads()
+    (first, *_) = packets("a", b"")
+    assert not made.on_packet(bytes((first[0] | 0x08,)) + first[1:])  # with a PUS header: a telecommand
+    assert not made.on_packet(first[:1] + b"\1" + first[2:])
+    assert made.on_packet(first[:6] + b"nonsense") and made.refused == 1
+
+
+@given(st.binary(max_size=80))
+def test_any_packet_of_the_file_apid_is_survived(data: bytes) -> None:
+    made, _ = uploads()
+    made.on_packet(b"\x10\x03\xc0\x00\x00\x00" + data)
+    assert made.received == 0

@@ -1,0 +1,746 @@
+"""Telecommand dispatch: the table, both lanes, durable commands over slow, failing and dead disks, refusals, limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flight.app import CommandRefused, Durable
+from flight.core.errors import SetupError, StorageError
+from flight.core.future import Future
+from flight.core.scheduler import Scheduler, Task
+from flight.core.vault import Vault
+from flight.dictionary import Command, Dictionary
+from flight.fields import Field
+from flight.link.pus import PusTc, PusTm, RequestId
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of
+from flight.services import refusals as st01_128
+from flight.services import verification as st01
+from flight.services.command_log import ROWS_MAX, CommandLog
+from flight.services.commands import Commands, CommandsConfig
+from flight.services.events import Events
+from flight.services.refusals import Refusals
+from flight.services.telemetry import Telemetry
+from flight.services.verification import Verification
+from hal.base import HalError
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+
+ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
+S = 10**9
+STORED_S = 0.02  # well over what the disk takes for a commit
+
+COMMANDS = (
+    Command("one", 1, 17, 1, ""),
+    Command("two", 1, 8, 1, "", (Field("n", "u8", maximum=9),), function=2),
+    Command("keep", 1, 8, 1, "", (Field("n", "u8"),), function=3, durable=True),
+    Command("safe", 1, 8, 1, "", (Field("n", "u8"),), function=4, durable=True, urgent=True),
+    Command("long", 1, 8, 1, "", function=5, durable=True),
+    Command("work", 1, 8, 1, "", function=6),
+)
+
+
+class Silent:
+    """A log that keeps nothing."""
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+class Boot:
+    """One life of a command service over `disk`. Its telemetry goes where nothing is lost: `packets`."""
+
+    def __init__(self, disk: Disk | None = None, loop: VirtualLoop | None = None, **config: Any) -> None:
+        self.disk = disk or Disk(Random(1))
+        self.loop = loop or VirtualLoop()
+        self.raw: list[bytes] = []
+        self.faults: list[Exception] = []
+        self.acted: list[Any] = []
+        self.gate: Future[None] = Future()
+        self.drained = True
+        self.next: Boot | None = None
+        self.mode = "nominal"
+        self.seq = 0
+        recorder: Any = self
+        log: Any = Silent()
+        tai_ns = lambda: 2 * 10**18 + self.loop.now_ns()  # noqa: E731
+        telemetry = Telemetry(tai_ns, [], recorder)
+        self.scheduler = Scheduler(self.loop, self.loop.now_ns, lambda _, error: self.faults.append(error))
+        self.vault = Vault(self.disk.boot(self.loop))
+        self.verification = Verification(1, telemetry)
+        self.log = CommandLog(self.vault, telemetry, self.verification, lambda: self.drained)
+        self.refusals = Refusals(1, telemetry, 20)
+        self.commands = Commands(
+            COMMANDS, CommandsConfig(**config), self.scheduler, self.vault, self.log, self.verification, self.refusals,
+            Events(1, ORBIT.events, telemetry, log), ("safe", "nominal"), lambda: self.mode,
+        )  # fmt: skip
+        for name in ("one", "two", "keep", "safe", "long", "work"):
+            self.commands.handle(name, None, lambda *values, name=name: getattr(self, name)(*values))
+        for body in (self.commands.run, self.commands.run_urgent, self.log.run, self.refusals.run):
+            self.scheduler.spawn(body.__qualname__, body)
+        self.log.recover()
+
+    # handlers, to be replaced by those of a test
+
+    def one(self) -> Any:
+        return None
+
+    def two(self, n: int) -> Any:
+        self.acted.append(n)
+
+    def keep(self, n: int) -> Any:
+        return Durable({"n": bytes((n,))}, lambda: self.acted.append(n))
+
+    def safe(self, n: int) -> Any:
+        self.acted.append(n)
+        return Durable({"safe": bytes((n,))})
+
+    async def long(self) -> Durable:
+        await self.gate
+        return Durable({"long": b"done"}, lambda: self.acted.append("long"))
+
+    async def work(self) -> None:
+        await self.gate
+
+    # what happens
+
+    def store(self, packet: bytes, heard: bool) -> None:
+        self.raw.append(packet)
+
+    def run(self, duration_s: float) -> None:
+        self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
+        self.check_sum()
+
+    def check_sum(self) -> None:
+        one = self.commands
+        assert one.received == one.unreadable + one.executed + one.refused.total() + one.waiting
+
+    def request(self, name: str, *values: Any, ack: int = 0b1011) -> PusTc:
+        command = next(c for c in COMMANDS if c.name == name)
+        data = command.layout.encode(values)
+        if command.function is not None:
+            data = command.function.to_bytes(2, "big") + data
+        self.seq += 1
+        return PusTc(command.apid, self.seq, command.service, command.subtype, data, ack=ack)
+
+    def send(self, name: str, *values: Any, ack: int = 0b1011) -> PusTc:
+        request = self.request(name, *values, ack=ack)
+        self.commands.on_packet(request.encode())
+        self.check_sum()
+        return request
+
+    def stages(self, request: PusTc) -> list[int]:
+        """Subtypes of what was reported about `request`."""
+        name = request.request_id.encode()
+        return [p.subtype for p in self.packets() if p.service == 1 and p.data[:4] == name]
+
+    def detail(self, request: PusTc) -> tuple[int, str]:
+        """Code and text of the one failure reported about `request`."""
+        name = request.request_id.encode()
+        (failure,) = [p for p in self.packets() if p.service == 1 and p.subtype % 2 == 0 and p.data[:4] == name]
+        return int.from_bytes(failure.data[4:6], "big"), failure.data[7:].decode()
+
+    def packets(self) -> list[PusTm]:
+        return [PusTm.decode(raw) for raw in self.raw]
+
+    def events(self) -> list[int]:
+        return [int.from_bytes(p.data[:2], "big") for p in self.packets() if p.service == 5]
+
+    def after_power_cut(self, **config: Any) -> Boot:
+        self.disk.cut()
+        self.scheduler.close()
+        self.next = Boot(self.disk, self.loop, **config)
+        return self.next
+
+    def settle(self) -> None:
+        """What was staged is durable."""
+        self.disk.commit_s = 0.0
+        self.vault.sync()
+        self.run(0.01)
+
+    def close(self) -> None:
+        self.scheduler.close()
+        if self.next is not None:
+            self.next.close()
+
+
+@pytest.fixture
+def boot() -> Iterator[Callable[..., Boot]]:
+    made: list[Boot] = []
+
+    def make(*arguments: Any, **config: Any) -> Boot:
+        made.append(Boot(*arguments, **config))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_gap_or_a_double_in_the_command_table_is_found_at_boot(boot: Callable[..., Boot]) -> None:
+    commands = boot().commands
+    commands.assert_complete()
+    with pytest.raises(AssertionError, match="one is served twice"):
+        commands.handle("one", None, lambda: None)
+    with pytest.raises(KeyError):
+        commands.handle("three", None, lambda: None)
+    commands._table.popitem()
+    with pytest.raises(AssertionError, match=r"not served: \['work'\]"):
+        commands.assert_complete()
+
+
+@pytest.mark.parametrize(
+    ("refused_in", "says"),
+    [
+        ({"saef": "one"}, "commands.refused_in: no power mode saef, have safe, nominal"),
+        ({"safe": "one tow"}, "no command tow, have keep, long, one, safe, two, work"),
+        ({"safe": "two safe"}, "safe is urgent: it is admitted in every mode"),
+        ({"saef": "tow"}, "no power mode saef, .*; no command tow"),
+    ],
+)
+def test_an_authorisation_that_does_not_fit_is_a_fault_at_boot(refused_in: dict[str, str], says: str) -> None:
+    with pytest.raises(SetupError, match=says):
+        Boot(refused_in=MappingProxyType(refused_in))
+
+
+def test_what_a_mode_refuses_is_refused_in_it_alone(boot: Callable[..., Boot]) -> None:
+    one = boot(refused_in={"safe": "two keep"})
+    fine = one.send("two", 1)
+    one.mode = "safe"
+    refused, other = one.send("two", 2), one.send("one")
+    one.run(0.1)
+    assert [one.stages(r) for r in (fine, refused, other)] == [[1, 3, 7], [2], [1, 3, 7]]
+    assert one.detail(refused) == (st01.REFUSED_IN_MODE, "two in mode safe")
+
+
+@given(st.binary(max_size=60), st.sampled_from([(17, 1), (8, 1), (8, 2), (0, 0), (255, 255)]), st.integers(0, 3))
+def test_any_request_is_accepted_or_refused_once(data: bytes, kind: tuple[int, int], apid: int) -> None:
+    one = Boot()
+    one.commands.on_packet(PusTc(apid, 1, *kind, data, ack=0b1011).encode())
+    right = apid == 1 and ((kind == (17, 1) and not data)
+                           or (kind == (8, 1) and data[:2] == b"\0\2" and len(data) == 3 and data[2] <= 9)
+                           or (kind == (8, 1) and data[:2] == b"\0\6" and len(data) == 2))  # fmt: skip
+    later = apid == 1 and kind == (8, 1) and ((data[:2] in (b"\0\3", b"\0\4") and len(data) == 3) or data == b"\0\5")
+    assert [(p.service, p.subtype) for p in one.packets()] == ([] if later else [(1, 1 if right else 2)])
+    one.check_sum()
+    one.scheduler.close()
+
+
+@given(st.binary(max_size=40))
+def test_octets_that_are_no_telecommand_are_an_event(raw: bytes) -> None:
+    one = Boot()
+    one.commands.on_packet(raw)
+    assert one.commands.unreadable == 1
+    assert [(p.service, p.subtype) for p in one.packets()] == [(5, 2)]
+    one.check_sum()
+    one.scheduler.close()
+
+
+def refuse(*_: Any) -> None:
+    raise CommandRefused(st01.DEVICE, "no")
+
+
+def full(*_: Any) -> None:
+    raise StorageError("disk full")
+
+
+def mute(*_: Any) -> None:
+    raise HalError("no answer")
+
+
+def crash(*_: Any) -> None:
+    raise ZeroDivisionError("our own mistake")
+
+
+async def wait_and_crash(*_: Any) -> None:
+    crash()
+
+
+async def refuse_later(*_: Any) -> None:
+    refuse()
+
+
+async def fine(*_: Any) -> None:
+    pass
+
+
+HANDLERS = [
+    (lambda *_: None, st01.NONE, 0), (fine, st01.NONE, 0), (refuse, st01.DEVICE, 0), (refuse_later, st01.DEVICE, 0),
+    (full, st01.STORAGE, 0), (mute, st01.DEVICE, 0), (crash, st01.UNFINISHED, 2), (wait_and_crash, st01.UNFINISHED, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["one", "keep", "safe"])
+@pytest.mark.parametrize(("handler", "code", "faults"), HANDLERS)
+def test_the_sender_hears_how_it_ended_whatever_happens(
+    boot: Callable[..., Boot], handler: Any, code: int, faults: int, name: str
+) -> None:
+    one = boot()
+    setattr(one, name, handler)
+    values = () if name == "one" else (1,)
+    requests = [one.send(name, *values), one.send(name, *values)]
+    one.run(1)
+    for request in requests:
+        assert one.stages(request) == [1, 3, 7 if code == st01.NONE else 8]
+        assert code == st01.NONE or one.detail(request)[0] == code
+    assert len(one.faults) == faults
+    assert (one.commands.executed, one.commands.waiting) == (2, 0)
+
+
+@pytest.mark.parametrize("ack", range(16))
+@pytest.mark.parametrize("name", ["keep", "two"])
+def test_successes_are_reported_as_asked(boot: Callable[..., Boot], name: str, ack: int) -> None:
+    one = boot()
+    request = one.send(name, 1, ack=ack)
+    one.run(1)
+    assert one.stages(request) == [stage for stage, flag in ((1, 1), (3, 2), (7, 8)) if ack & flag]
+    assert one.verification.counts.total() == 3
+
+
+def test_nothing_is_said_or_in_force_before_it_is_durable(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.commit_s = 1.0
+    request = one.send("keep", 7)
+    one.run(0.99)
+    assert (one.stages(request), one.acted, one.commands.waiting) == ([], [], 1)
+    one.run(0.02)
+    assert (one.stages(request), one.acted, one.commands.waiting) == ([1, 3, 7], [7], 0)
+    after = one.after_power_cut()
+    assert after.vault.get("n") == b"\7"
+    assert after.raw == one.raw[2:], "the terminal report is repeated octet for octet"
+    after.run(10)
+    assert len(after.log) == 0
+    after.settle()
+    assert after.after_power_cut().raw == []
+
+
+def test_what_was_not_durable_leaves_no_trace(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.commit_s = 3600.0
+    request = one.send("keep", 7)
+    one.run(1)
+    assert one.stages(request) == []
+    one.disk.durable.clear()  # nothing had landed by itself
+    one.disk._session.pending.clear()
+    after = one.after_power_cut()
+    assert (after.vault.get("n"), after.raw) == (None, [])
+
+
+def test_a_disk_that_refuses_at_once_is_a_refusal(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.read_only = True
+    requests = [one.send("keep", 7), one.send("long")]
+    one.run(1)
+    for request in requests:
+        assert one.stages(request) == [2]
+        assert one.detail(request)[0] == st01.STORAGE
+        assert "read-only" in one.detail(request)[1].lower()
+    assert (one.acted, one.commands.refused[st01.STORAGE], len(one.log)) == ([], 2, 0)
+    assert one.verification.counts == {"acceptance_failure": 2}
+    one.disk.read_only = False
+    again = one.send("keep", 8)
+    one.run(1)
+    assert one.stages(again) == [1, 3, 7]
+
+
+def test_an_urgent_command_acts_on_a_disk_that_refuses(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.read_only = True
+    request = one.send("safe", 1)
+    one.run(0.1)
+    assert one.acted == [1]
+    assert one.stages(request) == [1, 3, 8]
+    code, detail = one.detail(request)
+    assert code == st01.STORAGE and detail.startswith("in force until the next boot: ")
+    one.safe = refuse
+    request = one.send("safe", 2)
+    one.run(0.1)
+    assert one.detail(request) == (st01.DEVICE, "no")
+
+
+def test_of_a_commit_that_fails_later_nobody_knows_the_outcome(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.fail_commits = True
+    requests = [one.send("keep", 7), one.send("safe", 1)]
+    one.run(1)
+    assert [one.stages(request) for request in requests] == [[], []]
+    assert one.events() == [12, 12]
+    assert (one.acted, one.commands.waiting) == ([1], 0)
+    after = one.after_power_cut()
+    terminal = [after.stages(request) for request in requests]
+    assert all(stages in ([], [7]) for stages in terminal)
+    assert (after.vault.get("n") is not None) == (terminal[0] == [7])
+
+
+def test_a_slow_disk_holds_its_lane_up_no_longer_than_the_limit(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=2.0)
+    one.disk.commit_s = 30.0
+    requests = [one.send("keep", 1), one.send("one"), one.send("keep", 2), one.send("two", 3)]
+    one.run(1.9)
+    assert [one.stages(r) for r in requests] == [[], [1], [], [1]]
+    one.run(0.2)
+    assert [one.stages(r) for r in requests] == [[], [1, 3, 7], [], [1]]
+    assert one.events() == [11]
+    one.run(2)
+    assert one.stages(requests[3]) == [1, 3, 7]
+    assert one.events() == [11], "said once"
+    one.run(60)
+    assert [one.stages(r) for r in requests] == [[1, 3, 7]] * 4
+    assert one.acted == [3, 1, 2]
+
+
+def test_urgent_commands_act_at_once_while_the_disk_hangs(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.commit_s = 1e6
+    stuck = one.send("keep", 1)
+    one.run(0.1)
+    requests = [one.send("safe", n) for n in (1, 2)]
+    one.run(0.001)
+    assert one.acted == [1, 2]
+    assert [one.stages(r) for r in (stuck, *requests)] == [[], [], []]
+    assert one.commands.waiting == 3
+
+
+def test_a_dead_disk_does_not_pile_up_commands(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=0.1, rate_hz=1000.0)
+    one.disk.commit_s = 1e6
+    for _ in range(ROWS_MAX):
+        one.send("keep", 1)
+        one.run(0.101)
+    refused = one.send("keep", 1)
+    assert one.detail(refused) == (st01.STORAGE, "too many durable commands wait for the disk")
+    one.send("safe", 3)
+    one.run(0.01)
+    assert one.acted == [3], "room is kept for urgent ones"
+
+
+def test_a_long_command_is_accepted_before_and_completed_after_its_work(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    request = one.send("long")
+    one.run(STORED_S)
+    assert one.stages(request) == [1, 3]
+    one.run(5)
+    one.gate.set_result(None)
+    one.run(STORED_S)
+    assert (one.stages(request), one.acted) == ([1, 3, 7], ["long"])
+
+
+def test_a_long_command_cut_by_power_is_interrupted_exactly_once(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    request = one.send("long")
+    one.run(1)
+    second = one.after_power_cut()
+    assert second.stages(request) == [], "said before it is stored that it is over"
+    second.run(STORED_S)
+    assert second.stages(request) == [8]
+    assert second.detail(request) == (st01.INTERRUPTED, "it is not repeated")
+    assert second.log.interrupted == 1
+    third = second.after_power_cut()
+    third.run(1)
+    assert (third.raw, third.log.interrupted, third.log.reported_again) == (second.raw, 0, 1)
+    third.run(10)
+    third.settle()
+    assert third.after_power_cut().raw == []
+
+
+def test_power_lost_while_the_interruption_is_stored(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    request = one.send("long")
+    one.run(1)
+    for seed in range(10):
+        one.disk._random = Random(seed)
+        second = one.after_power_cut()
+        one = second.after_power_cut()
+    one.run(1)
+    assert one.stages(request) == [8]
+
+
+def test_rows_stay_until_reports_have_left_and_the_disk_took_it(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.drained = False
+    one.send("keep", 1)
+    one.run(60)
+    assert len(one.log) == 1
+    one.drained = True
+    one.disk.read_only = True
+    one.run(10)
+    assert len(one.log) == 1
+    one.disk.read_only = False
+    one.run(10)
+    assert len(one.log) == 0
+
+
+def test_a_long_command_on_a_disk_that_hangs_is_refused_and_never_runs(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=2.0)
+    one.disk.commit_s = 10.0
+    request, behind = one.send("long"), one.send("one")
+    one.run(3)
+    assert [one.stages(r) for r in (request, behind)] == [[], [1, 3, 7]]
+    one.run(60)
+    assert one.stages(request) == [2]
+    assert one.detail(request) == (st01.STORAGE, "the disk has not answered in time")
+    one.gate.set_result(None)
+    one.run(1)
+    assert one.acted == []
+
+
+@pytest.mark.parametrize("name", ["long", "work"])
+def test_a_handler_that_never_returns_ends_at_the_limit(boot: Callable[..., Boot], name: str) -> None:
+    one = boot(execution_limit_s=3.0)
+    cancelled: list[str] = []
+
+    async def never() -> None:
+        try:
+            await one.gate
+        finally:
+            cancelled.append(name)
+
+    setattr(one, name, never)
+    tasks = len(one.scheduler.tasks)
+    stuck, behind = one.send(name), one.send("one")
+    one.run(2.9)
+    assert (one.stages(stuck), one.stages(behind)) == ([1, 3], [1])
+    one.run(0.2)
+    assert (one.stages(stuck), one.stages(behind)) == ([1, 3, 8], [1, 3, 7])
+    assert one.detail(stuck) == (st01.UNFINISHED, "not done within 3 s, cancelled")
+    assert cancelled == [name]
+    assert len(one.scheduler.tasks) == tasks
+
+
+def test_handlers_that_cannot_be_cancelled_are_bounded(boot: Callable[..., Boot]) -> None:
+    one = boot(execution_limit_s=0.1, rate_hz=1000.0)
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await Future()
+            except BaseException as error:
+                if isinstance(error, GeneratorExit):
+                    raise
+
+    one.work = stubborn
+    details = Counter()
+    for _ in range(300):
+        request = one.send("work")
+        one.run(0.11)
+        details[one.detail(request)[1].split(",")[0]] += 1
+    assert len(details) == 2 and one.commands.waiting == 0
+    assert one.stages(one.send("one")) == [1]
+
+
+def test_an_orderly_stop_leaves_a_long_command_to_the_next_boot(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    request = one.send("long")
+    one.run(1)
+    one.scheduler.close()
+    one.run(1)
+    assert one.stages(request) == [1, 3]
+    after = Boot(one.disk, one.loop)
+    after.run(1)
+    assert after.detail(request)[0] == st01.INTERRUPTED
+    after.scheduler.close()
+
+
+def test_the_rate_is_limited_and_urgent_commands_have_their_own(boot: Callable[..., Boot]) -> None:
+    one = boot(rate_hz=10.0, queue=4, urgent_rate_hz=5.0, urgent_queue=2)
+    requests = [one.send("one") for _ in range(6)]
+    urgent = [one.send("safe", n) for n in range(3)]
+    one.run(0.05)
+    assert [one.stages(r)[-1] for r in requests] == [7, 7, 7, 7, 2, 2]
+    assert [one.stages(r)[-1] for r in urgent] == [7, 7, 2]
+    assert one.detail(requests[4]) == (st01.TOO_MANY, "one")
+    one.run(0.1)
+    assert [one.stages(one.send("one"))[-1] for _ in range(2)] == [1, 2]
+
+
+def test_a_full_queue_refuses_and_leaves_room_for_urgent_ones(boot: Callable[..., Boot]) -> None:
+    one = boot(queue=2, urgent_queue=1, rate_hz=1000.0, urgent_rate_hz=1000.0)
+    one.disk.commit_s = 1.0
+    requests = []
+    for _ in range(4):
+        requests.append(one.send("keep", 1))
+        one.run(0.01)
+    assert one.stages(requests[3]) == [2]
+    assert one.detail(requests[3]) == (st01.QUEUE_FULL, "2 commands waiting")
+    one.send("safe", 9)
+    one.run(0.01)
+    assert one.acted == [9]
+
+
+_STEPS = st.tuples(
+    st.sampled_from(["next", "again", "skip"]),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([st01.TOO_MANY, st01.BAD_VALUE]),
+)
+
+
+@given(st.lists(_STEPS, max_size=700), st.integers(0, 0x3FFF))
+def test_every_refusal_is_named_once_or_counted(steps: list[tuple[str, int, int]], first: int) -> None:
+    one = Boot()
+    refused: Counter[tuple[int, int, int]] = Counter()
+    named: Counter[tuple[int, int, int]] = Counter()
+    seqs = dict.fromkeys((1, 2, 3), first)
+    for step, apid, code in steps:
+        seqs[apid] = (seqs[apid] + {"next": 1, "again": 0, "skip": 2}[step]) % 0x4000
+        refused[code, apid, seqs[apid]] += 1
+        if one.refusals.admit(RequestId(apid, seqs[apid]), code):
+            named[code, apid, seqs[apid]] += 1
+    one.refusals.flush()
+    rest: Counter[int] = Counter()
+    layout = st01_128.declare(1).reports[0].layout
+    for packet in one.packets():
+        assert (packet.service, packet.subtype) == (1, 128)
+        (rows,) = layout.decode(packet.data)
+        for code, apid, low, high, count, exact in rows:
+            if exact:
+                assert (high - low) % 0x4000 == count - 1
+                named.update((code, apid, (low + i) % 0x4000) for i in range(count))
+            else:
+                rest[code] += count
+    assert named <= refused
+    left = refused - named
+    assert rest == {code: n for code in (st01.TOO_MANY, st01.BAD_VALUE)
+                    if (n := sum(count for key, count in left.items() if key[0] == code))}  # fmt: skip
+    one.scheduler.close()
+
+
+def test_refusals_from_everywhere_fit_one_report(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    for apid in range(2040):
+        one.commands.on_packet(PusTc(apid, 7, 99, 99, b"").encode())
+    one.run(1.1)
+    reports = [p for p in one.packets() if (p.service, p.subtype) == (1, 128)]
+    (rows,) = st01_128.declare(1).reports[0].layout.decode(reports[0].data)
+    assert len(reports) == 1 and len(rows) == 241
+    assert 20 + sum(row[4] for row in rows) == 2040 == one.commands.refused.total()
+
+
+def perform(one: Boot, request: PusTc, changes: dict[str, bytes | None]) -> list[Exception]:
+    errors: list[Exception] = []
+
+    async def body(task: Task) -> None:
+        try:
+            await one.commands.perform(task, request.encode(), changes)
+        except StorageError as error:
+            errors.append(error)
+
+    one.scheduler.spawn("holder", body)
+    return errors
+
+
+@pytest.mark.parametrize("name", ["two", "keep", "safe"])
+def test_a_held_command_leaves_its_place_in_the_transaction_that_opens_it(boot: Callable[..., Boot], name: str) -> None:
+    one = boot()
+    one.vault.stage({"held": b"it"})
+    request = one.request(name, 5)
+    perform(one, request, {"held": None})
+    one.run(STORED_S)
+    assert one.acted == [5]
+    assert (one.stages(request), one.vault.get("held")) == ([1, 3, 7], None)
+    after = one.after_power_cut()
+    assert after.vault.get("held") is None
+    assert after.raw == one.raw[2:]
+    assert after.acted == []
+
+
+def test_a_held_command_that_cannot_be_opened_stays_held(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.read_only = True
+    request = one.request("keep", 5)
+    errors = perform(one, request, {"held": None})
+    one.run(1)
+    assert len(errors) == 1 and one.raw == [] and one.acted == []
+    assert (one.commands.received, len(one.log)) == (0, 0)
+
+
+def test_a_held_command_waits_for_a_slow_disk(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=1.0)
+    one.disk.commit_s = 7.0
+    request = one.request("two", 5)
+    perform(one, request, {})
+    one.run(6)
+    assert (one.acted, one.events()) == ([], [11])
+    one.run(10)
+    assert (one.acted, one.stages(request)) == ([5], [1, 3, 7])
+
+
+def test_a_held_command_cut_by_power_never_runs_twice(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    request = one.request("long")
+    perform(one, request, {"held": None})
+    one.run(1)
+    assert one.stages(request) == [1, 3]
+    after = one.after_power_cut()
+    after.run(1)
+    assert after.stages(request) == [8] and after.detail(request)[0] == st01.INTERRUPTED
+
+
+def test_a_held_command_that_is_refused_leaves_its_place_with_the_report(boot: Callable[..., Boot]) -> None:
+    one = boot(refused_in={"safe": "two"})
+    one.mode = "safe"
+    one.vault.stage({"held": b"it", "other": b"it"})
+    refused = one.request("two", 5)
+    perform(one, refused, {"held": None})
+    one.run(1)
+    assert one.detail(refused)[0] == st01.REFUSED_IN_MODE
+    late = one.request("keep", 5)
+
+    async def body(_: Task) -> None:
+        await one.commands.refuse(late.encode(), st01.LATE, "by 3 s", {"other": None})
+
+    one.scheduler.spawn("holder", body)
+    one.run(1)
+    assert one.detail(late) == (st01.LATE, "by 3 s")
+    assert (one.vault.get("held"), one.vault.get("other"), one.acted) == (None, None, [])
+    assert one.commands.refused == {st01.REFUSED_IN_MODE: 1, st01.LATE: 1}
+
+
+def test_a_fault_in_a_held_command_is_reported(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.two = crash
+    request = one.request("two", 5)
+    perform(one, request, {})
+    one.run(1)
+    assert one.stages(request)[:3] == [1, 3, 8]
+
+
+def test_a_check_looks_at_everything_but_the_mode(boot: Callable[..., Boot]) -> None:
+    one = boot(refused_in={"safe": "two"})
+    one.mode = "safe"
+    one.commands.check(one.request("two", 5).encode())
+    for raw, code in (
+        (one.request("two", 10).encode(), st01.BAD_VALUE),
+        (PusTc(1, 0, 17, 1, b"x").encode(), st01.BAD_LENGTH),
+        (PusTc(1, 0, 17, 9, b"").encode(), st01.UNKNOWN_COMMAND),
+        (b"octets", st01.BAD_VALUE),
+    ):
+        with pytest.raises(CommandRefused) as refused:
+            one.commands.check(raw)
+        assert refused.value.code == code
+    assert one.commands.received == 0
+
+
+def test_the_structure_tells_where_every_command_is(boot: Callable[..., Boot]) -> None:
+    one = boot(rate_hz=10.0, queue=4)
+    one.disk.commit_s = 1.0
+    one.commands.on_packet(b"octets")
+    one.commands.on_packet(PusTc(9, 0, 17, 1, b"").encode())
+    one.send("keep", 1)
+    for _ in range(5):
+        one.send("one")
+    one.run(0.1)
+    structure = next(s for s in ORBIT.structures if s.name == "commands")
+    values = dict(zip([f.name for f in structure.fields], one.commands.sample(), strict=True))
+    assert values == {
+        "received": 8, "unreadable": 1, "executed": 0, "refused": 3, "waiting": 4, "refused_unknown": 1,
+        "refused_invalid": 0, "refused_in_mode": 0, "refused_rate": 2, "refused_queue": 0, "refused_storage": 0,
+        "interrupted": 0, "reported_again": 0, "log_rows": 1,
+    }  # fmt: skip

@@ -1,0 +1,166 @@
+"""The radio duty on a link of datagrams: idle frames only now and then, and what comes up in slices."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from flight.core.scheduler import Scheduler, ns
+from flight.link.cltu import encode_cltu
+from flight.link.pus import PusTc, PusTm
+from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tc_frame import TcFrame
+from flight.services.radio import RadioLink
+from sim_hw.loop import VirtualLoop
+
+CONFIG = LinkConfig()
+
+
+class Modem:
+    """Has room for one unit, which leaves at once; notes when each was given."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.loop = loop
+        self.sent_ns: list[int] = []
+        self.waiting: deque[bytes] = deque()
+        self.told: Callable[[], None] = lambda: None
+        self.heard = True
+        self.room = True
+
+    def carrier(self) -> bool:
+        return self.heard
+
+    def free_ns(self) -> int:
+        return self.loop.now_ns()
+
+    def send(self, unit: bytes) -> bool:
+        if not self.room:
+            return False
+        self.room = False
+        self.sent_ns.append(self.loop.now_ns())
+        self.loop.call_at(self.loop.now_ns() + 1_000_000, self.leave)
+        return True
+
+    def leave(self) -> None:
+        self.room = True
+        self.told()
+
+    def receive(self) -> bytes | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def dropped(self) -> int:
+        return 7
+
+    def on_event(self, call: Callable[[], None]) -> None:
+        self.told = call
+
+    def hear(self, *units: bytes) -> None:
+        self.waiting.extend(units)
+        self.told()
+
+
+class Nothing:
+    """Nothing to play back, no products, nobody who listens."""
+
+    searching = False
+
+    def take(self) -> None:
+        return None
+
+    def left(self, taken: object) -> None:
+        pass
+
+    def returned(self, packets: Iterable[object]) -> None:
+        pass
+
+    def emit(self, name: str, *values: object) -> None:
+        pass
+
+
+class Bench:
+    def __init__(self, idle_s: float) -> None:
+        self.loop = VirtualLoop()
+        self.modem = Modem(self.loop)
+        self.commands: list[bytes] = []
+        self.on_command: Callable[[bytes], None] = lambda _: None
+        self.faults: list[Exception] = []
+        nothing: Any = Nothing()
+        self.link = RadioLink(
+            "udp", self.modem, FlightLink(CONFIG), playback=nothing, products=nothing, on_command=self.take_command,
+            on_contact=lambda: None, on_frame=lambda *_: None, idle_s=idle_s, events=nothing, now_ns=self.loop.now_ns,
+        )  # fmt: skip
+        self.scheduler = Scheduler(self.loop, self.loop.now_ns, lambda _, error: self.faults.append(error))
+        self.task = self.scheduler.spawn("radio", self.link.run)
+
+    def take_command(self, raw: bytes) -> None:
+        self.commands.append(raw)
+        self.on_command(raw)
+
+    def run(self, duration_s: float) -> list[int]:
+        """When units went out meanwhile, in milliseconds from now."""
+        now_ns, before = self.loop.now_ns(), len(self.modem.sent_ns)
+        self.loop.run_until(now_ns + ns(duration_s))
+        assert self.faults == []
+        return [(sent_ns - now_ns) // 1_000_000 for sent_ns in self.modem.sent_ns[before:]]
+
+
+def pings(*counts: int) -> bytes:
+    """One CLTU with these telecommands in one BD frame."""
+    data = b"".join(PusTc(1, count, 17, 1, b"").encode() for count in counts)
+    return encode_cltu(TcFrame(CONFIG.spacecraft_id, 0, 0, data, bypass=True).encode())
+
+
+PACKET = PusTm(1, 0, 17, 2, b"", 0).encode()
+
+
+def test_a_synchronous_link_is_filled_without_a_gap() -> None:
+    assert Bench(0.0).run(0.0995) == list(range(100))
+
+
+def test_a_link_of_datagrams_carries_an_idle_frame_now_and_then() -> None:
+    bench = Bench(0.1)
+    assert bench.run(0.35) == [0, 100, 200, 300]
+
+
+def test_a_packet_goes_out_at_once_and_puts_the_idle_frame_off() -> None:
+    bench = Bench(0.1)
+    bench.run(0.03)
+    bench.loop.call_at(ns(0.05), lambda: bench.link.send_realtime(PACKET))
+    assert bench.run(0.15) == [20, 120]
+
+
+def test_a_new_clcw_goes_out_at_once() -> None:
+    bench = Bench(10.0)
+    bench.run(1)
+    bench.modem.hear(pings(1))
+    assert bench.run(0.5) == [0]
+    bench.modem.hear(b"no telecommand")
+    assert bench.run(0.5) == []
+
+
+def test_out_of_contact_nothing_is_sent_and_in_contact_again_at_once() -> None:
+    bench = Bench(0.1)
+    bench.run(0.25)
+    bench.modem.heard = False
+    bench.modem.told()
+    assert bench.run(1) == []
+    assert not bench.link.send_realtime(PACKET)
+    bench.modem.heard = True
+    bench.modem.told()
+    assert bench.run(0.05) == [0]
+
+
+@pytest.mark.parametrize("units", [[pings(i) for i in range(100)], [pings(*range(70)), pings(*range(70, 100))]])
+def test_what_comes_up_is_taken_in_slices_and_in_order(units: list[bytes]) -> None:
+    bench = Bench(10.0)
+    bench.run(1)
+    taken: Counter[int] = Counter()
+    bench.on_command = lambda _: taken.update((bench.task.stats.steps,))
+    bench.modem.hear(*units)
+    bench.run(0.5)
+    assert [PusTc.decode(raw).seq for raw in bench.commands] == list(range(100))
+    assert max(taken.values()) <= 16
+    assert bench.link.dropped == 7

@@ -1,0 +1,464 @@
+"""The recorder: order, priority, pointers over power cuts, full stores, full disks, times, and how long it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flight.config import Fault, read_table
+from flight.services.packet_store import PacketStore, Place, StoreConfig
+from flight.services.recorder import STORES_MAX, RecorderConfig
+from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, small
+
+Make = Callable[..., RecorderBench]
+REPORTS = small("reports", priority=0, services=(1, 5), always=True)
+REST = small("rest", priority=1)
+IN_64_KIB = 590  # packets of 100 octets and what goes with them
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    benches: list[RecorderBench] = []
+
+    def one(*stores: StoreConfig, **more: Any) -> RecorderBench:
+        benches.append(RecorderBench(*stores, **more))
+        return benches[-1]
+
+    yield one
+    for bench in benches:
+        bench.close()
+
+
+def test_packets_come_back_in_order_and_are_counted(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 200)
+    assert (bench.recorder.waiting, bench.recorder.recorded) == (200, 200)
+    assert bench.play() == list(range(200))
+    assert (bench.recorder.waiting, bench.recorder.played_back, bench.recorder.overwritten) == (0, 200, 0)
+
+
+def test_packets_recorded_during_playback_follow(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 50)
+    assert bench.play(20) == list(range(20))
+    bench.fill(50, 60)
+    assert bench.play() == list(range(20, 60))
+    bench.fill(60, 61)
+    assert bench.play() == [60]
+
+
+def test_stores_take_their_services_and_play_back_by_priority(make: Make) -> None:
+    bench = make(small("late", priority=2, services=(4,)), REST, REPORTS)
+    for number, service in enumerate((3, 1, 4, 5, 3, 1)):
+        bench.recorder.store(packet(number, service))
+    assert bench.play() == [1, 3, 5, 0, 4, 2]
+
+
+def test_what_was_heard_is_kept_for_time_ranges_alone_and_only_where_the_store_keeps_always(make: Make) -> None:
+    bench = make(REPORTS, REST)
+    for number in range(10):
+        bench.recorder.store(packet(number, 5), heard=number % 2 == 0)
+        bench.recorder.store(packet(100 + number), heard=number % 2 == 0)
+    assert bench.recorder.waiting == 10
+    assert bench.play() == [1, 3, 5, 7, 9, 101, 103, 105, 107, 109]
+    for index in (0, 1):
+        bench.recorder.start_range(index, T0_NS, T0_NS + 200 * SECOND_NS)
+    assert bench.play() == [*range(10), 101, 103, 105, 107, 109]
+
+
+def test_the_oldest_of_a_circular_store_give_way_and_are_counted(make: Make) -> None:
+    bench = make(small(), small("others", services=(9,)))
+    bench.fill(0, 1000)
+    recorder = bench.recorder
+    assert recorder.stores[0].octets <= 65_536
+    assert IN_64_KIB * 0.85 < recorder.waiting < IN_64_KIB
+    assert recorder.overwritten == 1000 - recorder.waiting
+    assert bench.play() == list(range(recorder.overwritten, 1000))
+    bench.fill(1000, 3000)
+    bench.run(6)
+    assert ("store_overwrites", "all", recorder.overwritten) in bench.events
+
+
+def test_overwriting_what_was_played_back_costs_nothing(make: Make) -> None:
+    bench = make()
+    got: list[int] = []
+    for start in range(0, 3000, 100):
+        bench.fill(start, start + 100)
+        got += bench.play()
+    assert got == list(range(3000))
+    assert bench.recorder.overwritten == 0
+
+
+def test_packets_read_ahead_are_not_lost_when_their_segment_goes(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 500)
+    assert bench.play(1) == [0]
+    bench.fill(500, 1000)
+    back = bench.play()
+    assert back == sorted(back)
+    assert 1 + len(back) + bench.recorder.overwritten == 1000
+
+
+def test_a_bounded_store_refuses_until_something_is_deleted(make: Make) -> None:
+    bench = make(small(kind="bounded"))
+    bench.fill(0, 1000)
+    store = bench.recorder.stores[0]
+    kept = 1000 - store.refused
+    assert IN_64_KIB * 0.85 < kept <= IN_64_KIB
+    bench.run(6)
+    assert ("store_refuses", "all", store.refused) in bench.events
+    assert bench.play() == list(range(kept))
+    bench.fill(1000, 1001)
+    assert bench.play() == [], "played back packets stay"
+    bench.apply(bench.recorder.delete_before(0, store.place_at(T0_NS + 300 * SECOND_NS)))
+    bench.fill(2000, 2100)
+    assert bench.play() == list(range(2000, 2100))
+
+
+def test_a_packet_too_long_for_the_store_is_refused(make: Make) -> None:
+    bench = make()
+    bench.recorder.store(packet(1, octets=4096))
+    bench.recorder.store(packet(2, octets=4000))
+    assert bench.recorder.refused == 1
+    assert bench.play() == [2]
+
+
+@pytest.mark.parametrize("octets", [25, 60, 1100])
+def test_what_was_synced_survives_a_power_cut(make: Make, octets: int) -> None:
+    bench = make()
+    bench.fill(0, 3 * 65_536 // octets, octets=octets)
+    bench.run(6)
+    held = bench.recorder.waiting
+    bench.reboot()
+    assert bench.recorder.waiting == held
+    assert bench.play() == list(range(3 * 65_536 // octets - held, 3 * 65_536 // octets))
+
+
+def test_what_has_left_does_not_come_again_and_what_was_only_taken_does(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 300)
+    left = bench.take(150)
+    bench.take(100)
+    for one in left:
+        bench.recorder.left(one)
+    bench.run(6)
+    bench.reboot()
+    assert bench.recorder.waiting == 150
+    assert bench.play() == list(range(150, 300))
+    bench.run(6)
+    bench.reboot()
+    assert (bench.recorder.waiting, bench.play()) == (0, [])
+
+
+def test_two_links_may_be_done_in_any_order(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    taken = bench.take(6)
+    for one in taken[3:]:
+        bench.recorder.left(one)
+    bench.run(6)
+    bench.reboot()
+    assert bench.play() == list(range(10)), "the first three may have been lost"
+
+
+def test_what_a_link_gives_back_comes_first_and_octet_for_octet_the_same(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    taken = bench.take(5)
+    for one in taken[:2]:
+        bench.recorder.left(one)
+    bench.recorder.returned(taken[2:])
+    again = bench.take()
+    assert numbers(again) == list(range(2, 10))
+    assert [one.packet for one in again[:3]] == [one.packet for one in taken[2:]]
+    assert bench.recorder.returned_packets == 3
+
+
+def test_packets_played_back_before_they_were_durable_leave_no_place_to_others(make: Make) -> None:
+    """The pointer may outlive packets that it has passed: new ones must not be taken for them."""
+    for seed in range(20):
+        bench = make(seed=seed)
+        bench.fill(0, 40)
+        bench.play(35)
+        bench.run(6)  # pointer and packets are durable together
+        bench.fill(40, 60)
+        bench.play(15)
+        for changes in (one.progress() for one in bench.recorder.retrievals):
+            bench.vault.stage(changes)
+        bench.reboot()  # what survives of the packets and of the pointer is chosen by the seed
+        before = bench.play()
+        bench.fill(100, 110)
+        assert [n for n in before if n < 35] == []
+        assert bench.play() == list(range(100, 110))
+
+
+def test_a_time_range_brings_exactly_its_packets_over_a_reboot_too(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 1000)
+    bench.recorder.store(packet(2000, time_s=500.5))  # repeated late, with the time of before
+    bench.run(6)
+    bench.reboot()
+    bench.fill(1000, 1100)
+    bench.apply(bench.recorder.retrievals[0].suspend(True))  # it would go ahead while the range is searched for
+    bench.recorder.start_range(0, T0_NS + 490 * SECOND_NS, T0_NS + 510 * SECOND_NS)
+    assert bench.play() == [*range(490, 511), 2000]
+    assert not bench.recorder.retrieves_range(0)
+    assert bench.recorder.waiting == 1101, "open retrieval stands where it stood"
+
+
+def test_a_time_range_goes_before_stores_of_its_priority_and_can_be_aborted(make: Make) -> None:
+    bench = make(REPORTS, REST)
+    for number in range(20):
+        bench.recorder.store(packet(number, 5 if number < 5 else 3))
+    bench.recorder.start_range(1, T0_NS + 7 * SECOND_NS, T0_NS + 19 * SECOND_NS)
+    assert bench.play(5 + 13 + 1) == [*range(5), *range(7, 20), 5]
+    bench.recorder.start_range(1, T0_NS, T0_NS + 19 * SECOND_NS)
+    assert bench.play(2) == [5, 6]
+    assert bench.recorder.retrieves_range(1)
+    bench.recorder.abort_range(1)
+    assert bench.play() == list(range(6, 20))
+
+
+def test_a_finished_time_range_is_told(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 30)
+    bench.recorder.start_range(0, T0_NS, T0_NS + 9 * SECOND_NS)
+    bench.play()
+    bench.run(6)
+    assert ("range_retrieved", "all", 10) in bench.events
+
+
+def test_deleting_up_to_a_time_is_exact_and_survives(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 400)
+    store = bench.recorder.stores[0]
+    bench.play(10)
+    bench.apply(bench.recorder.delete_before(0, store.place_at(T0_NS + 200 * SECOND_NS + 1)))
+    assert bench.recorder.overwritten == 0
+    oldest = store.oldest()
+    assert oldest is not None
+    assert number_of(oldest.packet) == 201
+    bench.reboot()
+    assert bench.recorder.waiting == 199
+    assert (bench.play(), bench.recorder.overwritten) == (list(range(201, 400)), 0)
+    store = bench.recorder.stores[0]
+    bench.apply(bench.recorder.delete_before(0, store.end))
+    bench.reboot()
+    bench.fill(500, 505)
+    assert bench.play() == list(range(500, 505))
+
+
+def test_open_retrieval_starts_where_ground_says_and_what_was_on_the_way_counts_no_more(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 300)
+    taken = bench.take(250)
+    bench.apply(bench.recorder.retrievals[0].start_at(bench.recorder.stores[0].place_at(T0_NS + 100 * SECOND_NS)))
+    for one in taken:
+        bench.recorder.left(one)
+    bench.run(6)
+    bench.reboot()
+    assert bench.recorder.waiting == 200
+    assert bench.play(50) == list(range(100, 150))
+    bench.run(6)
+    bench.reboot()
+    assert bench.play() == list(range(150, 300))
+
+
+def test_an_order_to_start_elsewhere_holds_against_progress_that_was_stored_before_and_after(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 100)
+    bench.play(80)
+    bench.run(6)
+    order = bench.recorder.retrievals[0].start_at(bench.recorder.stores[0].place_at(T0_NS + 10 * SECOND_NS))
+    done = bench.vault.commit(order.changes)
+    bench.play(10)
+    bench.vault.stage(bench.recorder.retrievals[0].progress())  # before the order is durable and in force
+    bench.run(0.1)
+    assert done.done
+    bench.reboot()
+    assert bench.play() == list(range(10, 100))
+
+
+def test_suspended_and_disabled_stores_stay_so_until_they_are_told(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 5)
+    bench.apply(bench.recorder.retrievals[0].suspend(True))
+    bench.apply(bench.recorder.enable(0, False))
+    bench.run(6)
+    bench.reboot()
+    bench.fill(5, 10)
+    assert (bench.recorder.waiting, bench.play()) == (5, [])
+    bench.apply(bench.recorder.retrievals[0].suspend(False))
+    bench.apply(bench.recorder.enable(0, True))
+    bench.fill(10, 12)
+    assert bench.play() == [0, 1, 2, 3, 4, 10, 11]
+
+
+def test_a_full_disk_keeps_packets_in_memory_and_forgets_the_oldest_when_that_is_full(make: Make) -> None:
+    bench = make(small(kind="bounded"), disk_octets=1000)
+    bench.fill(0, 3000)
+    recorder = bench.recorder
+    assert recorder.in_memory == 2621
+    assert recorder.lost == 3000 - 2621 - 8
+    assert recorder.storage_faults == 3000 - 8
+    bench.run(6)
+    assert any(one[0] == "recorder_fault" and "disk full" in one[2] for one in bench.events)
+    assert bench.play() == [*range(3000 - 2621, 3000), *range(8)]
+    bench.run(60)
+    assert sum(one[0] == "recorder_fault" for one in bench.events) <= 2
+
+
+def test_a_full_disk_costs_a_circular_store_its_oldest_segment_once_a_sync(make: Make) -> None:
+    bench = make(disk_octets=20_000)
+    bench.fill(0, 300)
+    recorder = bench.recorder
+    assert 0 < recorder.overwritten < 60
+    assert recorder.in_memory > 0
+    bench.run(6)
+    bench.fill(300, 301)
+    assert len(bench.play()) + recorder.overwritten == 301
+
+
+def test_giving_up_room_takes_what_was_played_back_first_and_then_the_last_in_playback(make: Make) -> None:
+    bench = make(REPORTS, REST)
+    for number in range(200):
+        bench.recorder.store(packet(number, 5))
+        bench.recorder.store(packet(number))
+    bench.play(100)
+    held = sum(one.octets for one in bench.recorder.stores)
+    assert bench.recorder.give_up(4000) == held - sum(one.octets for one in bench.recorder.stores) >= 4000
+    assert bench.recorder.overwritten == 0
+    bench.recorder.give_up(8000)
+    reports, rest = bench.recorder.retrievals
+    assert (reports.overwritten, rest.overwritten > 0) == (0, True)
+    assert bench.recorder.give_up(10**9) < 10**6
+    assert len(bench.play()) + bench.recorder.overwritten == 300
+
+
+def test_a_disk_that_fails_is_counted_and_told_and_the_node_goes_on(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 5)
+    bench.disk.fail_commits = True
+    bench.run(6)
+    bench.fill(5, 10)
+    assert sorted(bench.play()) == list(range(10))
+    assert bench.recorder.storage_faults > 0
+
+
+def test_damage_costs_the_rest_of_one_segment(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 200)
+    bench.run(6)
+    names = sorted(n for n in bench.disk.durable if n.startswith("recorder."))
+    bench.disk.flip(names[2], bit=8 * 700)
+    bench.reboot()
+    back = bench.play()
+    assert back == sorted(back)
+    assert 150 < len(back) < 200
+    assert bench.recorder.waiting == 0
+    assert len(back) + bench.recorder.stores[0].missing == 200
+    bench.run(6)
+    assert ("packets_missing", "all", bench.recorder.stores[0].missing) in bench.events
+    bench.fill(200, 210)
+    assert bench.play() == list(range(200, 210))
+
+
+def test_segments_that_are_not_the_stores_own_are_left_alone_and_told(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 100)
+    bench.run(6)
+    bench.disk.durable["recorder.all.00000077"] = b"something else" * 4
+    bench.reboot()
+    assert bench.play() == list(range(100))
+    bench.run(6)
+    assert ("record_damaged", "store all", "1 foreign segments are left alone") in bench.events
+    assert bench.disk.durable["recorder.all.00000077"] == b"something else" * 4
+
+
+def test_a_place_is_found_by_time_past_a_segment_that_cannot_be_read(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 2000)
+    bench.run(6)
+    names = sorted(n for n in bench.disk.durable if n.startswith("recorder."))
+    bench.disk.unreadable.add(names[3])
+    bench.reboot()
+    store = bench.recorder.stores[0]
+    for number in (0, 1, 630, 860, 1500, 1999):
+        assert store.place_at(T0_NS + number * SECOND_NS).number == number
+    assert store.place_at(T0_NS + 2000 * SECOND_NS) == store.end
+
+
+def test_memory_does_not_grow_with_the_store(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 5000)
+    bench.play()
+    store: Any = bench.recorder.stores[0]
+    segments = len(store._journal.segments)
+    assert segments == 16
+    assert len(store._spans) <= segments + 1
+    bench.recorder.start_range(0, T0_NS, T0_NS + 10**13)
+    bench.play()
+    assert len(store._spans) <= segments
+
+
+def test_each_step_of_playback_reads_one_segment_at_most(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = make(small(capacity_octets=1_000_000))
+    bench.fill(0, 5000)
+    bench.recorder.start_range(0, T0_NS, T0_NS + 10**15)
+    read: list[int] = []
+    plain = bench.storage.read
+
+    def counted(name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        content = plain(name, at, octets)
+        read.append(len(content or b""))
+        return content
+
+    monkeypatch.setattr(bench.storage, "read", counted)
+    most = 0
+    for _ in range(10_000):
+        assert bench.recorder.take() is not None
+        most = max(most, sum(read))
+        read.clear()
+    assert 0 < most <= 16_384
+
+
+def test_storing_and_playing_back_take_little_time(make: Make) -> None:
+    bench = make(small(capacity_octets=4_000_000))
+    packets = [packet(number) for number in range(10_000)]
+    began = time.process_time()
+    for one in packets:
+        bench.recorder.store(one)
+    assert bench.play() == list(range(10_000))
+    assert time.process_time() - began < 2
+
+
+def test_places_are_reserved_by_the_higher_of_both_counts(make: Make) -> None:
+    bench = make()
+    store = PacketStore(bench.storage, small("other"))
+    store.reserve(Place(10, 4))
+    assert store.end == Place(10, 4)
+    store.store(packet(0), heard=False)
+    assert (store.end, store.first) == (Place(11, 5), 10)
+
+
+@pytest.mark.parametrize(
+    ("stores", "reason"),
+    [
+        ([], "has 0 stores, should have 1 to 8"),
+        ([{"name": f"s{i}", "services": [i + 1]} for i in range(STORES_MAX + 1)], "has 9 stores"),
+        ([{"name": "a"}, {"name": "a", "services": [1]}], "needs a name of its own"),
+        ([{"name": "a"}, {"name": "b", "services": [1]}, {"name": "c", "services": [2, 1]}], "each should go to one"),
+        ([{"name": "a", "services": [1]}], "exactly one store without services"),
+        ([{"name": "a"}, {"name": "b"}], "exactly one store without services"),
+        ([{"name": "A.b"}], "should be a letter and at most 23 more"),
+        ([{"name": "a", "kind": "round"}], "should be one of circular, bounded"),
+        ([{"name": "a", "capacity_octets": 100}], "should be in 65536"),
+    ],
+)
+def test_a_set_of_stores_that_does_not_fit_is_refused_with_its_reason(stores: list[Any], reason: str) -> None:
+    faults: list[Fault] = []
+    read_table(RecorderConfig, {"store": stores}, ("recorder",), faults)
+    assert any(reason in one.text for one in faults), faults

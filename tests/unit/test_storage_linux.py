@@ -1,0 +1,205 @@
+"""Storage on Linux with disks that hang, are full or read-only: the loop goes on, the reason is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flight.core.errors import StorageError
+from flight.core.future import Future
+from flight.core.quota import Share, SharedStorage, StorageConfig
+from flight.core.storage import StorageFull
+from flight.platform import Storage
+from flight.platform_linux import LinuxPlatform
+from flight.storage_linux import CHANGES_MAX, LinuxStorage
+from tests.linux_loop import run_until
+
+
+def finish(platform: LinuxPlatform, future: Future[None]) -> None:
+    assert run_until(platform, lambda: future.done, 20.0)
+    future.result()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, where the machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+class HangingDisk:
+    """Holds every fdatasync until `let_go`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._go = threading.Event()
+        self.held = threading.Event()
+        real: Callable[[int], None] = os.fdatasync
+
+        def fdatasync(fileno: int) -> None:
+            self.held.set()
+            assert self._go.wait(20.0)
+            real(fileno)
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+
+    def let_go(self) -> None:
+        self._go.set()
+
+
+def replace_many(storage: LinuxStorage) -> None:
+    for i in range(2 * CHANGES_MAX):
+        storage.replace(f"many-{i}", b"")
+
+
+def fill(storage: Storage, name: str) -> None:
+    """Kilooctets onto `name` until they are refused, each of its own kind."""
+    for i in range(1000):
+        storage.append(name, bytes([i % 251]) * 1000)
+
+
+def test_a_hanging_disk_does_not_hold_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    storage = platform.storage
+    disk = HangingDisk(monkeypatch)
+    storage.append("log", b"1")
+    first = storage.sync()
+    assert run_until(platform, disk.held.is_set, 5.0)
+    ticks: list[int] = []
+    for i in range(100):
+        storage.append("log", b"2")
+        storage.replace("state", b"%d" % i)
+        storage.append(f"new-{i % 10}", b"x")
+        storage.delete(f"new-{i % 7}")
+        assert storage.read("log", 0, 1) == b"1" and storage.size("log") == 2 + i and "state" in storage.names()
+        second = storage.sync()
+        platform.call_at(platform.now_ns(), lambda: ticks.append(1))
+        run_until(platform, lambda: bool(ticks), 1.0)
+        assert ticks.pop() == 1
+    assert not first.done
+    with pytest.raises(StorageError, match="changes wait for the disk"):
+        replace_many(storage)
+    assert storage.counters.refused == 1 and storage.read("state") == b"99"
+    disk.let_go()
+    finish(platform, first)
+    finish(platform, second)
+    assert storage.read("log") == b"1" + 100 * b"2"
+    assert storage.counters.commits == 2 and storage.counters.syncs == 101
+    platform.close()
+
+
+def test_a_full_disk_refuses_whole_and_takes_again_once_there_is_room(small_disk: Path) -> None:
+    platform = LinuxPlatform(small_disk / "store", "unit")
+    storage = platform.storage
+    storage.append("old", bytes(100_000))
+    finish(platform, storage.sync())
+    with pytest.raises(StorageFull, match=r"cannot append to .*/log: disk full, no space left"):
+        fill(storage, "log")
+    with pytest.raises(StorageFull, match=r"cannot replace .*/state: disk full"):
+        storage.replace("state", bytes(20_000))
+    with pytest.raises(StorageFull, match=r"cannot append to .*/new: disk full"):
+        storage.append("new", bytes(20_000))
+    octets = os.path.getsize(small_disk / "store" / "log")
+    assert storage.size("log") == octets and octets % 1000 == 0 and 100_000 < octets < 200_000
+    assert storage.names() == ["log", "old"] and storage.free_octets() < 8192
+    assert storage.counters.refused == 3
+    storage.delete("old")
+    assert storage.free_octets() >= 100_000, "what the next commit frees is included"
+    finish(platform, storage.sync())
+    assert storage.free_octets() >= 100_000
+    storage.append("log", b"again")
+    storage.replace("state", bytes(20_000))
+    finish(platform, storage.sync())
+    assert storage.counters.failures == 0
+    platform.close()
+    platform = LinuxPlatform(small_disk / "store", "unit")
+    content = platform.storage.read("log") or b""
+    assert content == b"".join(bytes([i % 251]) * 1000 for i in range(octets // 1000)) + b"again"
+    platform.close()
+
+
+def test_the_recorder_gives_way_on_a_full_disk(small_disk: Path) -> None:
+    platform = LinuxPlatform(small_disk / "store", "unit")
+    shares = {"commands": Share(100_000, 0), "recorder": Share(1_000_000, 1)}
+    shared = SharedStorage(platform.storage, shares, StorageConfig(reserve_octets=32_768))
+    recorder, commands = shared.user("recorder"), shared.user("commands")
+    recorder.on_pressure(lambda octets: recorder.delete(recorder.names()[0]))
+    for i in range(10):
+        recorder.append(f"recorder.{i:08d}", bytes(10_000))
+    with pytest.raises(StorageFull, match="storage user recorder of priority 1"):
+        fill(recorder, "recorder.00000010")
+    finish(platform, recorder.sync())
+    for _ in range(90):
+        commands.append("commands.0", bytes(1000))
+        finish(platform, commands.sync())
+    assert commands.usage.refused == 0 and commands.size("commands.0") == 90_000
+    assert recorder.names()[0] != "recorder.00000000" and recorder.usage.yielded_octets >= 50_000
+    (small_disk / "foreign").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+    with pytest.raises(StorageFull, match="disk full"):
+        commands.replace("commands.a", bytes(5000))  # the room of what was deleted comes with the commit
+    finish(platform, commands.sync())
+    commands.replace("commands.a", bytes(5000))
+    platform.close()
+
+
+def test_a_read_only_disk_is_read_and_says_why_it_takes_nothing(small_disk: Path) -> None:
+    platform = LinuxPlatform(small_disk / "store", "unit")
+    platform.storage.append("log", b"1")
+    platform.storage.replace("state", b"2")
+    finish(platform, platform.storage.sync())
+    platform.close()
+    (small_disk / "store" / "~7").write_bytes(b"left by a power cut")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    platform = LinuxPlatform(small_disk / "store", "unit")
+    storage = platform.storage
+    for _ in range(2):  # with and without an open descriptor
+        with pytest.raises(StorageError, match=r"cannot append to .*/log: the file system is read-only"):
+            storage.append("log", b"x")
+        assert storage.read("log") == b"1" and storage.read("state") == b"2"
+    with pytest.raises(StorageError, match=r"cannot append to .*/new: the file system is read-only"):
+        storage.append("new", b"x")
+    with pytest.raises(StorageError, match=r"cannot replace .*/state: the file system is read-only"):
+        storage.replace("state", b"x")
+    assert storage.counters.refused == 4 and storage.names() == ["log", "state"]
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    storage.append("log", b"+")
+    finish(platform, storage.sync())
+    assert storage.read("log") == b"1+"
+    platform.close()
+
+
+def test_a_commit_that_cannot_write_back_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages are gone: a second fdatasync would report success for octets that are nowhere."""
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    storage = platform.storage
+
+    def no_room(fileno: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", no_room)
+    storage.append("log", b"1")
+    with pytest.raises(StorageError, match="failed, restart the node: disk full, no space left"):
+        finish(platform, storage.sync())
+    monkeypatch.undo()
+    with pytest.raises(StorageError, match="failed, restart the node"):
+        storage.append("log", b"2")
+    with pytest.raises(StorageError, match="failed, restart the node"):
+        storage.sync().result()
+    with pytest.raises(StorageError, match="failed"):
+        platform.close()
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    platform.storage.append("log", b"2")
+    finish(platform, platform.storage.sync())
+    platform.close()

@@ -1,0 +1,174 @@
+"""The vault: what a completed commit covered is there after power loss at any operation, whole transactions only."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from flight.core.errors import StorageError
+from flight.core.journal import HEAD_OCTETS
+from flight.core.scheduler import ns
+from flight.core.vault import Vault
+from sim_hw.disk import Disk, PowerCut
+from sim_hw.loop import VirtualLoop
+
+
+def run(loop: VirtualLoop) -> None:
+    loop.run_until(loop.now_ns() + ns(1))
+
+
+def test_what_was_committed_is_there_after_a_boot() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop))
+    done = vault.commit({"a.1": b"one", "a.2": b"", "b": b"x"})
+    vault.stage({"a.1": None, "a.3": b"three"})
+    assert vault.rows("a.") == [("2", b""), ("3", b"three")]
+    assert not done.done
+    run(loop)
+    assert done.done
+    again = Vault(disk.boot(loop))
+    assert again.get("b") == b"x"
+    assert "a.2" in again and again.get("a.4") is None
+    assert again.damage == []
+
+
+def test_power_cut_at_any_operation_keeps_whole_transactions_and_all_acknowledged_ones() -> None:
+    """Every transaction sets three rows to one number; checkpoints come every few of them."""
+    for cut_at in range(1, 90):
+        loop, disk = VirtualLoop(), Disk(Random(cut_at), cut_at_operation=cut_at)
+        acknowledged = begun = -1
+        try:
+            vault = Vault(disk.boot(loop), checkpoint_octets=200)
+            for number in range(40):
+                begun = number
+                one = {key: bytes([number]) for key in "abc"}
+                done = vault.commit({**one, f"n{number}": b"", f"n{number - 2}": None})
+                run(loop)
+                if done.done:
+                    acknowledged = number
+        except PowerCut:
+            pass
+        disk.cut_at_operation = None
+        again = Vault(disk.boot(loop), checkpoint_octets=200)
+        values = {again.get(key) for key in "abc"}
+        assert len(values) == 1, cut_at
+        (value,) = values
+        number = value[0] if value else -1
+        assert acknowledged <= number <= begun, cut_at
+        assert [name for name, _ in again.rows("n")] == sorted(str(n) for n in (number - 1, number) if n >= 0), cut_at
+        assert again.damage == []
+
+
+def test_a_damaged_newest_checkpoint_loses_nothing() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop), checkpoint_octets=300)
+    for number in range(60):
+        vault.commit({f"row{number % 7}": bytes([number]) * 9})
+        run(loop)
+    assert vault.checkpoints > 2
+    rows = vault.rows("")
+    newest = max((n for n in disk.durable if "checkpoint" in n), key=lambda n: disk.durable[n][:4])
+    disk.durable[newest] = disk.durable[newest][:-1] + b"?"
+    again = Vault(disk.boot(loop), checkpoint_octets=300)
+    assert again.rows("") == rows
+    assert again.damage == ["a checkpoint was unreadable, the other one stands"]
+
+
+def test_a_damaged_transaction_is_told_and_later_ones_count() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop))
+    for number in range(1500):
+        vault.stage({f"row{number % 5}": number.to_bytes(2, "big") + bytes(60)})
+    vault.sync()
+    run(loop)
+    first = min(n for n in disk.durable if "journal" in n)
+    raw = bytearray(disk.durable[first])
+    raw[len(raw) // 2] ^= 1
+    disk.durable[first] = bytes(raw)
+    again = Vault(disk.boot(loop))
+    assert again.rows("") == vault.rows("")
+    assert len(again.damage) == 1 and "unreadable" in again.damage[0]
+
+
+def test_the_map_is_bounded_and_deleting_makes_room() -> None:
+    vault = Vault(Disk(Random(1)).boot(VirtualLoop()), octets_max=100)
+    vault.stage({"a": bytes(80)})
+    with pytest.raises(StorageError, match="are free"):
+        vault.stage({"b": bytes(30)})
+    assert vault.get("b") is None
+    vault.stage({"a": None, "b": bytes(90)})
+    assert vault.octets == 91
+
+
+def test_a_full_disk_refuses_and_changes_nothing() -> None:
+    disk = Disk(Random(1), capacity_octets=200)
+    vault = Vault(disk.boot(VirtualLoop()))
+    vault.stage({"a": bytes(50)})
+    with pytest.raises(StorageError):
+        vault.commit({"a": None, "b": bytes(200)})
+    assert vault.rows("") == [("a", bytes(50))]
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200), st.sampled_from(["vault.checkpoint.a", "vault.journal.00000000"]))
+def test_any_stored_octets_make_a_vault(raw: bytes, name: str) -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    disk.durable[name] = raw
+    vault = Vault(disk.boot(loop))
+    assert vault.rows("") == []
+    assert vault.damage or len(raw) < HEAD_OCTETS
+    vault.commit({"a": b"b"})
+    run(loop)
+    assert Vault(disk.boot(loop)).get("a") == b"b"
+
+
+class VaultMachine(RuleBasedStateMachine):
+    """Against a dictionary, with reboots and power cuts between and within."""
+
+    keys = Bundle("keys")
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop, self.disk = VirtualLoop(), Disk(Random(3))
+        self.vault = Vault(self.disk.boot(self.loop), checkpoint_octets=400)
+        self.versions: list[dict[str, bytes]] = [{}]  # states since the last one known to be durable, that one first
+
+    @rule(target=keys, key=st.text("ab.", min_size=1, max_size=4))
+    def name(self, key: str) -> str:
+        return key
+
+    @rule(changes=st.dictionaries(keys, st.none() | st.binary(max_size=60), max_size=4), wait=st.booleans())
+    def change(self, changes: dict[str, bytes | None], wait: bool) -> None:
+        done = self.vault.commit(changes)
+        state = dict(self.versions[-1])
+        for key, value in changes.items():
+            if value is None:
+                state.pop(key, None)
+            else:
+                state[key] = value
+        self.versions.append(state)
+        if wait:
+            run(self.loop)
+            assert done.done
+            del self.versions[:-1]
+
+    @rule(data=st.data())
+    def lose_power(self, data: st.DataObject) -> None:
+        self.disk.cut()
+        self.vault = Vault(self.disk.boot(self.loop), checkpoint_octets=400)
+        found = dict(self.vault.rows(""))
+        assert found in self.versions
+        self.versions = [found]
+
+    @invariant()
+    def holds(self) -> None:
+        assert dict(self.vault.rows("")) == self.versions[-1]
+        assert self.vault.octets == sum(len(k) + len(v) for k, v in self.versions[-1].items())
+
+
+TestVaultMachine = VaultMachine.TestCase
+TestVaultMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
