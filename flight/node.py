@@ -147,7 +147,9 @@ class Node:
         )
         self.events = events.Events(apid, self.dictionary.events, self.telemetry, self.log, self.gate)
         self.verification = st01.Verification(apid, self.telemetry)
-        self.command_log = CommandLog(self.vault, self.telemetry, self.verification, self._drained)
+        self.command_log = CommandLog(
+            self.vault, self.telemetry, self.verification, self._drained, platform.storage.sync
+        )
         self.refusals = refusals.Refusals(apid, self.telemetry, mission.commands.refusals)
         self.commands = commands.Commands(
             self.dictionary.commands,

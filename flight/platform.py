@@ -49,8 +49,9 @@ class Storage(Protocol):
     def delete(self, name: str) -> None:
         """Forget the name; nothing happens where it is unknown."""
 
-    def sync(self) -> Future[None]:
-        """A future that is done when everything written before this call is durable."""
+    def sync(self, prefix: str = "") -> Future[None]:
+        """A future that is done when everything written before this call under names that begin so is durable; of
+        other names as much as the storage likes."""
 
 
 class External(Protocol[T_co]):

@@ -93,7 +93,7 @@ class LinuxStorage:
         self._folder_changed = False
         self._retired: list[int] = []
         self._leaving_octets = 0
-        self._waiting: list[Future[None]] = []
+        self._waiting: list[tuple[str, Future[None]]] = []
         self._running: _Commit | None = None
         self._wanted = False
         self._closed = False
@@ -228,16 +228,19 @@ class LinuxStorage:
         self._refuse_if_failed(name)
         self._forget(name, file)
 
-    def sync(self) -> Future[None]:
-        """A future that fails with StorageError where the commit did."""
+    def sync(self, prefix: str = "") -> Future[None]:
+        """A future that fails with StorageError where the commit did.
+
+        Where names have come, changed or gone the commit takes everything, for the sake of the order.
+        """
         future: Future[None] = Future()
         self.counters.syncs += 1
         if self._failed is not None:
             future.set_error(StorageError(self._failed))
-        elif not (self._uncommitted or self._running):
+        elif not (self._running or self._renaming or self._dirty_under((prefix,))):
             future.set_result(None)
         else:
-            self._waiting.append(future)
+            self._waiting.append((prefix, future))
             self._want_commit()
         return future
 
@@ -275,8 +278,13 @@ class LinuxStorage:
     # changes that wait for a commit
 
     @property
-    def _uncommitted(self) -> bool:
-        return bool(self._dirty or self._changes or self._folder_changed)
+    def _renaming(self) -> bool:
+        return bool(self._changes or self._folder_changed)
+
+    def _dirty_under(self, prefixes: tuple[str, ...]) -> dict[int, int]:
+        """Descriptors of files that begin so and are not committed, each with its first such octet."""
+        names = {fileno: os.path.basename(self._opened[fileno].path) for fileno in self._dirty}
+        return {fileno: start for fileno, start in self._dirty.items() if names[fileno].startswith(prefixes)}
 
     def _is_read_only(self) -> bool:
         return bool(os.fstatvfs(self._folder).f_flag & os.ST_RDONLY)
@@ -410,14 +418,18 @@ class LinuxStorage:
             self._work.put(self._running)
 
     def _take_commit(self) -> _Commit:
-        folder = self._folder_changed or bool(self._changes)
-        extents = ((start, self._opened[fileno].octets) for fileno, start in self._dirty.items())
+        """What those who wait have asked for; everything where names have changed, or nobody waits."""
+        folder = self._renaming
+        scope = ("",) if folder or not self._waiting else tuple({prefix for prefix, _ in self._waiting})
+        dirty = self._dirty_under(scope)
+        extents = ((start, self._opened[fileno].octets) for fileno, start in dirty.items())
         made = _Commit(
-            tuple(self._dirty), tuple(self._changes), folder, tuple(self._retired), tuple(self._waiting),
+            tuple(dirty), tuple(self._changes), folder, tuple(self._retired), tuple(one for _, one in self._waiting),
             flash_octets(extents, len(self._changes), folder), self._leaving_octets,
         )  # fmt: skip
         # From here on a file whose rename is on its way is reachable under both names; the open descriptor is used.
-        self._dirty, self._changes, self._retired, self._waiting = {}, [], [], []
+        self._dirty = {fileno: start for fileno, start in self._dirty.items() if fileno not in dirty}
+        self._changes, self._retired, self._waiting = [], [], []
         self._folder_changed, self._leaving_octets = False, 0
         return made
 
@@ -441,7 +453,7 @@ class LinuxStorage:
             self._failed = str(error)
         waiting = commit.waiting
         if self._failed is not None:
-            waiting, self._waiting = (*waiting, *self._waiting), []
+            waiting, self._waiting = (*waiting, *(one for _, one in self._waiting)), []
         for future in waiting:
             if self._failed is None:
                 future.set_result(None)

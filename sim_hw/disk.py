@@ -127,7 +127,7 @@ class DiskSession:
         self._window = _Window()
         self._committing: _Window | None = None
         self._wanted = False
-        self._waiting: list[Future[None]] = []
+        self._waiting: list[tuple[str, Future[None]]] = []
         self._failed: str | None = None
 
     def names(self) -> list[str]:
@@ -185,16 +185,17 @@ class DiskSession:
         self._window.changed.add(name)
         self._octets -= len(content)
 
-    def sync(self) -> Future[None]:
-        """A future that fails with StorageError where the commit did."""
+    def sync(self, prefix: str = "") -> Future[None]:
+        """A future that fails with StorageError where the commit did. As on Linux a commit takes everything where
+        names have come, changed or gone."""
         done: Future[None] = Future()
         self.counters.syncs += 1
         if self._failed is not None:
             done.set_error(StorageError(self._failed))
-        elif not self.pending:
+        elif not any(name.startswith(prefix) for _, name, _ in self.pending):
             done.set_result(None)
         else:
-            self._waiting.append(done)
+            self._waiting.append((prefix, done))
             self._want_commit()
         return done
 
@@ -233,10 +234,18 @@ class DiskSession:
         self._wanted = False
         if not self.alive:
             return
-        covered, waiting, window = len(self.pending), self._waiting, self._window
+        waiting, window = [future for _, future in self._waiting], self._window
+        scope = tuple({prefix for prefix, _ in self._waiting})
+        if window.folder or window.changed or any(name not in self._disk.durable for name in window.dirty):
+            scope = ("",)
+        covered = [operation for operation in self.pending if operation[1].startswith(scope)]
+        left = _Window()
+        left.dirty = {name: start for name, start in window.dirty.items() if not name.startswith(scope)}
+        for name in left.dirty:
+            del window.dirty[name]
         extents = [(start, len(self._view[name])) for name, start in window.dirty.items()]
         flash = flash_octets(extents, len(window.changed), window.folder or bool(window.changed))
-        self._committing, self._window, self._waiting = window, _Window(), []
+        self._committing, self._window, self._waiting = window, left, []
         start_ns = self._loop.now_ns()
         end_ns = start_ns + round(self._disk.commit_s * 1e9)
 
@@ -244,24 +253,34 @@ class DiskSession:
             if self.alive:
                 self._disk.count("commit", "")
                 self.counters.enter_commit(flash, end_ns - start_ns)
-                self._finish_commit(covered, waiting)
+                self._finish_commit(covered, scope, waiting)
 
         self._loop.call_at(end_ns, finish)
 
-    def _finish_commit(self, covered: int, waiting: list[Future[None]]) -> None:
-        """Make the first `covered` operations durable, and say so."""
+    def _finish_commit(
+        self, covered: Sequence[_Operation], scope: tuple[str, ...], waiting: list[Future[None]]
+    ) -> None:
+        """Make the operations `covered`, the first of those under names in `scope`, durable, and say so."""
         self._committing = None
         if self._disk.fail_commits or self._disk.read_only:
             reason = READ_ONLY if self._disk.read_only else INPUT_OUTPUT_ERROR
             self._failed = f"storage failed, restart the node: {reason}"
             self.counters.failures += 1
-            waiting, self._waiting = waiting + self._waiting, []
+            waiting, self._waiting = waiting + [future for _, future in self._waiting], []
             for future in waiting:
                 future.set_error(StorageError(self._failed))
             return
-        done = [self.pending.popleft() for _ in range(covered)]
-        apply(self._disk.durable, done)
-        for kind, name, octets in done:
+        left: list[_Operation] = []
+        taken = 0
+        while taken < len(covered):
+            operation = self.pending.popleft()
+            if operation[1].startswith(scope):
+                taken += 1
+            else:
+                left.append(operation)
+        self.pending.extendleft(reversed(left))
+        apply(self._disk.durable, covered)
+        for kind, name, octets in covered:
             self._disk.note(kind.encode() + b" " + name.encode() + b" " + octets)
         for future in waiting:
             future.set_result(None)

@@ -218,8 +218,9 @@ class UserStorage:
         self._storage.delete(name)
         self.usage.held_octets -= octets
 
-    def sync(self) -> Future[None]:
-        return self._storage.sync()
+    def sync(self, prefix: str = "") -> Future[None]:
+        """Of the user's own names."""
+        return self._storage.sync(prefix or self.name)
 
     def free_octets(self) -> int:
         """What this user can still write: what is left of its quota and of the room that others do not need more."""

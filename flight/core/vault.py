@@ -87,10 +87,6 @@ class Vault:
         self.commits += 1
         return self._storage.sync()
 
-    def sync(self) -> Future[None]:
-        """Done when everything staged before is durable."""
-        return self._storage.sync()
-
     def _grown(self, key: str, value: bytes | None) -> int:
         before = self._rows.get(key)
         held = 0 if before is None else len(key) + len(before)

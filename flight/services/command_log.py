@@ -33,16 +33,24 @@ _URGENT_ROWS = 32  # of them, for urgent commands alone
 
 
 class CommandLog:
-    """`drained` tells whether everything handed to the links so far has left the node."""
+    """`drained` tells whether everything handed to the links so far has left the node; `sync` is that of the whole
+    storage, the recorder's part included."""
 
-    def __init__(self, vault: Vault, telemetry: Telemetry, verification: Verification, drained: Callable[[], bool],
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self,
+        vault: Vault,
+        telemetry: Telemetry,
+        verification: Verification,
+        drained: Callable[[], bool],
+        sync: Callable[[], Future[None]],
+    ) -> None:
         self.interrupted = 0
         self.reported_again = 0
         self._vault = vault
         self._telemetry = telemetry
         self._verification = verification
         self._drained = drained
+        self._sync = sync
         self._rows: set[str] = {_PREFIX + name for name, _ in vault.rows(_PREFIX)}
         numbers = [int(name.removeprefix(_PREFIX), 16) for name in self._rows]
         self._next = max(numbers, default=-1) + 1
@@ -133,7 +141,7 @@ class CommandLog:
                 continue
             emitted, self._emitted = self._emitted, []
             try:
-                await self._vault.sync()
+                await self._sync()
                 self._vault.stage(dict.fromkeys(emitted))
             except StorageError:
                 # A disk that is full or read-only may recover; otherwise they are reported again after the next boot.

@@ -78,6 +78,25 @@ def test_what_was_synced_is_there_after_a_reboot(bench: Any) -> None:
     assert storage.read("log") == bytes(range(256)) + b"tailafter"
 
 
+def test_a_sync_of_some_names_is_done_and_covers_them(bench: Any) -> None:
+    storage = bench.platform.storage
+    for name in ("one.log", "two.log"):
+        storage.append(name, b"begun ")
+    commit(bench)
+    storage.append("one.log", b"more")
+    storage.append("two.log", b"more")
+    some = storage.sync("one.")
+    none = storage.sync("three.")
+    assert bench.until(lambda: some.done and none.done, 20.0)
+    some.result(), none.result()
+    storage.append("two.log", b" and more")
+    rest = storage.sync()
+    assert bench.until(lambda: rest.done, 20.0)
+    bench.reboot()
+    assert bench.platform.storage.read("one.log") == b"begun more"
+    assert bench.platform.storage.read("two.log") == b"begun more and more"
+
+
 def test_writes_during_a_commit_belong_to_the_next(bench: Any) -> None:
     storage = bench.platform.storage
     storage.replace("state", b"1")

@@ -62,9 +62,10 @@ class Boot:
         loop, recorder, log = world.loop, Recorder(world.down), Silent()
         telemetry = Telemetry(world.tai_ns, [], recorder)
         self.scheduler = Scheduler(loop, loop.now_ns, world.on_fault)
-        self.vault = Vault(world.disk.boot(loop), checkpoint_octets=1500)
+        storage = world.disk.boot(loop)
+        self.vault = Vault(storage, checkpoint_octets=1500)
         verification = Verification(1, telemetry)
-        command_log = CommandLog(self.vault, telemetry, verification, lambda: True)
+        command_log = CommandLog(self.vault, telemetry, verification, lambda: True, storage.sync)
         events = Events(1, EVENTS, telemetry, log)  # type: ignore[arg-type]
         self.commands = Commands(
             COMMANDS, CommandsConfig(), self.scheduler, self.vault, command_log, verification,

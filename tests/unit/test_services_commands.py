@@ -74,9 +74,10 @@ class Boot:
         tai_ns = lambda: 2 * 10**18 + self.loop.now_ns()  # noqa: E731
         telemetry = Telemetry(tai_ns, [], recorder)
         self.scheduler = Scheduler(self.loop, self.loop.now_ns, lambda _, error: self.faults.append(error))
-        self.vault = Vault(self.disk.boot(self.loop))
+        self.storage = self.disk.boot(self.loop)
+        self.vault = Vault(self.storage)
         self.verification = Verification(1, telemetry)
-        self.log = CommandLog(self.vault, telemetry, self.verification, lambda: self.drained)
+        self.log = CommandLog(self.vault, telemetry, self.verification, lambda: self.drained, self.storage.sync)
         self.refusals = Refusals(1, telemetry, 20)
         self.commands = Commands(
             COMMANDS, CommandsConfig(**config), self.scheduler, self.vault, self.log, self.verification, self.refusals,
@@ -163,7 +164,7 @@ class Boot:
     def settle(self) -> None:
         """What was staged is durable."""
         self.disk.commit_s = 0.0
-        self.vault.sync()
+        self.storage.sync()
         self.run(0.01)
 
     def close(self) -> None:

@@ -80,10 +80,11 @@ def test_a_damaged_newest_checkpoint_loses_nothing() -> None:
 
 def test_a_damaged_transaction_is_told_and_later_ones_count() -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
-    vault = Vault(disk.boot(loop))
+    storage = disk.boot(loop)
+    vault = Vault(storage)
     for number in range(1500):
         vault.stage({f"row{number % 5}": number.to_bytes(2, "big") + bytes(60)})
-    vault.sync()
+    storage.sync()
     run(loop)
     first = min(n for n in disk.durable if "journal" in n)
     raw = bytearray(disk.durable[first])
