@@ -4,6 +4,7 @@
 PYTHON ?= python3
 CC ?= cc
 ARGS ?=
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,18 +18,21 @@ SANITIZED := build/sanitize/kernels_test
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lint types sanitize layout bench wheel clean
+.PHONY: help setup run test power-cut check lint types sanitize layout bench wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/.assets ## create .venv, install the project, build the kernels, fetch model and scene
 
 run: setup ## one orbit of the whole system in virtual time; ARGS="--seed 12 --orbits 2"
 	@$(BIN)/orbitnode run --orbits 1 $(ARGS)
 
-test: setup $(VENV)/.dev ## all tests; ARGS="-k kernels -x"
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup $(VENV)/.dev ## all tests, on JOBS=2 processes; ARGS="-k kernels -x"
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+power-cut: setup $(VENV)/.dev ## ten minutes of commanding, cut at every storage operation; ARGS="--at 700"
+	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)
 
 check: lint types sanitize layout ## ruff, mypy, kernels under ASan and UBSan, who may import whom
 

@@ -14,6 +14,7 @@ has seen:
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from flight.core.log import node_log
 from flight.core.scheduler import NS, ns
 from flight.dictionary import Dictionary
 from flight.fields import Value
@@ -148,13 +150,15 @@ class Flight:
         self.craft = Spacecraft(
             mission, self.loop, self.world, Random(seed), radios={"s-band": self.wire}, on_boot=self._booted,
             on_down=lambda node: self.downs_s.append(self.now_s),
+            log=node_log("power-cut", lambda: 0, io.StringIO(), level="critical"),
         )  # fmt: skip
         self.craft.disk.cut_at_operation = cut_at
         self.dictionary: Dictionary = dictionary_of(mission)
         self.session = GroundSession(link_config(mission, mission.links[0]))
         self.wire.on_unit = self._heard
         self.sent: dict[RequestId, Sent] = {}
-        self.held: dict[RequestId, Sent] = {}  # commands inside others: scheduled, steps of sequences
+        self.held: dict[RequestId, Sent] = {}  # scheduled commands, inside others
+        self.steps: dict[RequestId, Sent] = {}  # of sequences, which a reboot aborts
         self.packets: dict[bytes, PusTm] = {}
         self.executions: Counter[RequestId] = Counter()
         self.boots_s: list[float] = []
@@ -186,6 +190,7 @@ class Flight:
         assert node is not None, "off at the end"
         modes = [mode.name for mode in self.mission.power.mode]
         self.final = {name: node.parameters.get(name) for name in ("heater_on_c", "soc_safe_frac")}
+        self.final["structures"] = sorted(int(name) for name, _ in node.vault.rows("housekeeping."))
         self.final |= {"payload": int(node.power.payload_on), "mode": modes.index(node.power.mode.name)}
         self.craft.shut_down()
 
@@ -203,6 +208,9 @@ class Flight:
 
     def held_packet(self, name: str, *values: Value) -> bytes:
         return self.packet(name, values, self.held)
+
+    def step_packet(self, name: str, *values: Value) -> bytes:
+        return self.packet(name, values, self.steps)
 
     def packet(self, name: str, values: tuple[Value, ...], table: dict[RequestId, Sent]) -> bytes:
         command = self.dictionary.command(name)
@@ -223,7 +231,7 @@ class Flight:
                 self.packets[one.packet] = packet
                 if packet.service == 1 and packet.subtype < 128:
                     request = RequestId.decode(packet.data)
-                    sent = self.sent.get(request) or self.held[request]
+                    sent = self.sent.get(request) or self.held.get(request) or self.steps[request]
                     sent.reports[packet.subtype].add(one.packet)
                     sent.details.append(f"{packet.subtype}:{packet.data[4:]!r}")
 
@@ -269,6 +277,29 @@ def script(flight: Flight) -> None:
     flight.at(93.0, "insert_activities", 0, (moved,))
     request = PusTc.decode(moved[2])
     flight.at(310.0, "shift_activities", 200, ((request.source, request.apid, request.seq),))
+    flight.at(94.0, "create_groups", ((5, 1),))
+    in_group = (5, tai_ns + ns(230.0), flight.held_packet("ping"))
+    flight.at(95.0, "insert_activities", 0, (in_group,))
+    flight.at(96.0, "disable_groups", ((5,),))
+    for i, start_s in enumerate((100.0, 320.0, 520.0)):
+        name = f"sequence-{i}"
+        steps = ((500, flight.step_packet("ping")), (4000, flight.step_packet("set_drift_correction", 10 + i)))
+        flight.at(start_s, "load_sequence", name, steps)
+        flight.at(start_s + 2.0, "activate_sequence", name)
+        flight.at(start_s + 30.0, "unload_sequence", name)
+        structure = 300 + i
+        flight.at(start_s + 5.0, "create_hk", structure, 1.0, ((2 * 256,), (3 * 256,)), 0)
+        flight.at(start_s + 6.0, "enable_hk", ((structure,),))
+        flight.at(start_s + 7.0, "set_hk_period", ((structure, 5.0),))
+        flight.at(start_s + 8.0, "set_hk_on_change", ((structure, 60.0),))
+        flight.at(start_s + 40.0, "disable_hk", ((structure,),))
+        flight.at(start_s + 41.0, "delete_hk", ((structure,),))
+        flight.at(start_s + 9.0, "disable_events", ((22,),))
+        flight.at(start_s + 50.0, "enable_events", ((22,),))
+        flight.at(start_s + 10.0, "set_time_report_rate", i)
+        flight.at(start_s + 11.0, "retrieve_range", ((1, tai_ns + ns(10.0), tai_ns + ns(40.0)),))
+        flight.at(start_s + 12.0, "report_store_summary", ())
+    flight.at(400.0, "create_hk", 310, 4.0, ((2 * 256 + 1,),), 0)
 
 
 def check(flight: Flight) -> list[str]:
@@ -307,6 +338,9 @@ def _check_held(flight: Flight) -> list[str]:
         if one.name == "delete_activities" and one.completed
         for row in one.values[0]  # type: ignore[union-attr]
     }
+    for request, one in flight.steps.items():
+        if one.terminals > 1 or flight.executions[request] > 1 or bool(one.reports[ACCEPTED]) > one.terminals:
+            wrong.append(f"step {one.name} ended {one.terminals} times: {one.details}")
     for request, one in flight.held.items():
         expected = int(request in inserted - deleted)
         if one.terminals != expected:
@@ -328,6 +362,10 @@ def _check_state(flight: Flight) -> list[str]:
         "payload": [one.values[0] for one in ended if one.name == "payload_power"],
         "mode": [one.values[0] for one in ended if one.name == "set_power_mode"],
     }  # fmt: skip
+    made = {one.values[0] for one in ended if one.name == "create_hk"}
+    gone = {one.values[0][0][0] for one in ended if one.name == "delete_hk"}  # type: ignore[index]
+    if flight.final["structures"] != sorted(made - gone):
+        wrong.append(f"structures {flight.final['structures']}, reported were {sorted(made - gone)}")
     for name, values in wanted.items():
         if values and flight.final[name] != values[-1]:
             wrong.append(f"{name} is {flight.final[name]}, the last one reported was {values[-1]}")
