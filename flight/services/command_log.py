@@ -27,7 +27,7 @@ from flight.services.verification import COMPLETED, INTERRUPTED, Verification
 _PREFIX = "command."
 _OPEN, _DONE = 1, 2
 _STATE = struct.Struct(">B4s")
-_CLOSE_S = 2.0
+_CLOSE_S = 2.0  # more than a modem holds
 ROWS_MAX = 256
 _URGENT_ROWS = 32  # of them, for urgent commands alone
 
@@ -135,11 +135,11 @@ class CommandLog:
         while True:
             await self._closable.wait()
             self._closable.clear()
-            await task.sleep(_CLOSE_S)
-            if not self._drained():
-                self._closable.set()
-                continue
             emitted, self._emitted = self._emitted, []
+            # Out of the link's queues is not yet out of the modem: what it held then is gone a while later.
+            while not self._drained():
+                await task.sleep(_CLOSE_S)
+            await task.sleep(_CLOSE_S)
             try:
                 await self._sync()
                 self._vault.stage(dict.fromkeys(emitted))

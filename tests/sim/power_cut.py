@@ -383,7 +383,7 @@ def _check_recorded(flight: Flight) -> list[str]:
     times_s = [t_s for t_s in times_s if t_s < END_S]
     downs_s = [down_s for down_s in flight.downs_s if down_s < END_S]
     for a_s, b_s in zip([0.0, *times_s], [*times_s, END_S], strict=True):
-        lost = any(down_s - UNSYNCED_S <= a_s < down_s + 0.6 and b_s > down_s for down_s in downs_s)
+        lost = any(down_s - UNSYNCED_S <= a_s < down_s + 0.6 for down_s in downs_s)
         if b_s - a_s > 2.1 and not lost:
             wrong.append(f"housekeeping from {a_s:.1f} to {b_s:.1f} s is missing")
     return wrong
@@ -420,7 +420,7 @@ def explore(mission: Mission, chosen: Callable[[int], bool], jobs: int, told: Ca
     def counting(kind: str, name: str) -> None:
         nonlocal points, child_of
         point = disk.operations + 1
-        if not child_of and chosen(point):
+        if not child_of and flight.now_s < END_S and chosen(point):
             points += 1
             while len(children) >= jobs:
                 collect()

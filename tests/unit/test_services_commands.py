@@ -745,3 +745,22 @@ def test_the_structure_tells_where_every_command_is(boot: Callable[..., Boot]) -
         "refused_invalid": 0, "refused_in_mode": 0, "refused_rate": 2, "refused_queue": 0, "refused_storage": 0,
         "interrupted": 0, "reported_again": 0, "log_rows": 1,
     }  # fmt: skip
+
+
+def test_a_row_stays_until_its_report_has_been_out_of_the_links_for_a_while(boot: Callable[..., Boot]) -> None:
+    """A row that is given up takes no newer one with it."""
+    one = boot()
+    one.send("keep", 1)
+    one.run(1.9)
+    one.send("keep", 2)
+    one.run(0.2)
+    assert len(one.vault.rows("command.")) == 1, "the first one alone has had its time"
+    one.drained = False
+    one.send("keep", 3)
+    one.run(30.0)
+    assert len(one.vault.rows("command.")) == 1, "the third has not left"
+    one.drained = True
+    one.run(1.9)
+    assert len(one.vault.rows("command.")) == 1
+    one.run(3.0)
+    assert one.vault.rows("command.") == []
