@@ -31,7 +31,7 @@ class CommandRefused(Exception):
 class Durable:
     """What the handler of a durable command leaves to be done: `changes` of the node's vault, stored in one
     transaction with the command's own outcome, and `then`, called once that is durable and before it is reported.
-    Where it could not be stored `undo` is called instead: what is not kept must not be done."""
+    Where it was not stored, or nobody can know, `undo` is called instead: what is not kept must not be done."""
 
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
     then: Callable[[], None] = lambda: None

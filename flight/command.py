@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from signal import Signals
 
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import FORMS, LEVELS, node_log
@@ -44,6 +45,8 @@ def execute(args: argparse.Namespace) -> int:
             print(f"{name}: boot {node.boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
                   "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
             ended_by = platform.run()
+            if ended_by is not None:
+                node.boot.end(Signals(ended_by).name, lambda: None)  # durable when the platform is closed
         finally:
             node.close()
     finally:

@@ -124,8 +124,8 @@ def _read_scalar(hint: Any, value: object, bounds: Mapping[str, Any], path: tupl
     if hint in (int, float) and isinstance(value, int | float):
         wrong = (low is not None and value < low) or (high is not None and value > high) or math.isnan(value)
         if wrong:
-            bound = " .. ".join(f"{b:g}" if b is not None else "" for b in (low, high))
-            faults.append(Fault(path, f"is {value:g}, should be in {bound}"))
+            bound = " .. ".join(f"{b:.15g}" if b is not None else "" for b in (low, high))
+            faults.append(Fault(path, f"is {value:.15g}, should be in {bound}"))
     if choices and value not in choices:
         faults.append(Fault(path, f"is {_show(value)}, should be one of {', '.join(choices)}"))
     return value

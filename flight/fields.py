@@ -99,8 +99,9 @@ class Field:
             raise FieldError(f"{self.name}: {value!r} is not a whole number")
         low, high = self._bounds()
         if not low <= value <= high:
-            shown = f"{value:g}" if abs(value) <= _FLOAT_MAX["f64"] or isinstance(value, float) else "a huge number"
-            raise FieldError(f"{self.name}: {shown} is outside {low:g} .. {high:g}{' ' * bool(self.unit)}{self.unit}")
+            shown = f"{value:.15g}" if abs(value) <= _FLOAT_MAX["f64"] or isinstance(value, float) else "a huge number"
+            bounds = f"{low:.15g} .. {high:.15g}{' ' * bool(self.unit)}{self.unit}"
+            raise FieldError(f"{self.name}: {shown} is outside {bounds}")
         return float(value) if self.type[0] == "f" else int(value)
 
     def _admit_rows(self, value: object) -> tuple[Row, ...]:
@@ -149,10 +150,12 @@ class Field:
     def document(self) -> dict[str, Any]:
         """The field as it stands in the dictionary document; what is at its default is left out."""
         out: dict[str, Any] = {"name": self.name, "type": self.type}
-        for key in ("unit", "text", "labels", "minimum", "maximum", "default"):
+        for key in ("unit", "text", "labels", "minimum", "maximum"):
             value = getattr(self, key)
             if value not in ("", (), None):
                 out[key] = list(value) if key == "labels" else value
+        if self.default is not None:
+            out["default"] = list(map(list, self.default)) if isinstance(self.default, tuple) else self.default
         if self.fields:
             out["fields"] = [one.document() for one in self.fields]
         if self.limits is not None:
@@ -179,7 +182,7 @@ class Field:
             labels=tuple(document.get("labels", ())),
             minimum=document.get("minimum"),
             maximum=document.get("maximum"),
-            default=document.get("default"),
+            default=_default(document.get("default")),
             limits=None if limits is None else Limits(**{k: _interval(v) for k, v in limits.items()}),
             fields=tuple(cls.from_document(one) for one in document.get("fields", ())),
         )
@@ -188,8 +191,12 @@ class Field:
 # What the keys of a field's document may be.
 _DOCUMENTED: Mapping[str, tuple[type, ...]] = {
     "name": (str,), "type": (str,), "unit": (str,), "text": (str,), "labels": (list, tuple),
-    "minimum": (int, float), "maximum": (int, float), "default": (int, float, str),
+    "minimum": (int, float), "maximum": (int, float), "default": (int, float, str, list),
 }  # fmt: skip
+
+
+def _default(value: Any) -> Any:
+    return tuple(tuple(row) for row in value) if isinstance(value, list) else value
 
 
 def _interval(value: Sequence[Any]) -> tuple[float, float]:

@@ -171,6 +171,8 @@ class Node:
             self.events.emit("record_damaged", "boot", "the other generation stands")
         for damage in self.vault.damage:
             self.events.emit("record_damaged", "vault", damage)
+        if self.command_log.foreign:
+            self.events.emit("record_damaged", "command log", f"{self.command_log.foreign} rows are left as they are")
         if self.clock.damage:
             self.events.emit("record_damaged", "time", self.clock.damage)
         for dropped in self.gate.dropped:

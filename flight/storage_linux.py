@@ -254,17 +254,21 @@ class LinuxStorage:
         return found.f_bavail * found.f_frsize + self._leaving_octets + running
 
     def close(self) -> None:
-        """Commit what is left, give back the folder. Raises StorageError where that fails. Loop's thread only."""
+        """Commit what is left, give back the folder. Raises StorageError where that fails. Loop's thread only.
+
+        Nobody hears of it: futures that are not done stay so, as those who wait for them are gone.
+        """
         if self._closed:
             return
         self._closed = True
         if self._running is not None:
-            self._finish(*self._done.get())
+            self._enter(*self._done.get())
+        self._waiting = []
         last = self._take_commit()
         if self._failed is not None:  # what was asked for after the failure must not overwrite what is sound
-            last = _Commit((), (), False, last.retired, last.waiting, 0, 0)
+            last = _Commit((), (), False, last.retired, (), 0, 0)
         self._work.put(last)
-        self._finish(*self._done.get())
+        self._enter(*self._done.get())
         self._work.put(None)
         self._helper.join()
         self._host.unwatch(self._wake)
@@ -442,6 +446,18 @@ class LinuxStorage:
             self._want_commit()
 
     def _finish(self, commit: _Commit, error: StorageError | None, duration_ns: int) -> None:
+        """Take the result of a commit and tell those who wait for it."""
+        self._enter(commit, error, duration_ns)
+        waiting = commit.waiting
+        if self._failed is not None:
+            waiting, self._waiting = (*waiting, *(one for _, one in self._waiting)), []
+        for future in waiting:
+            if self._failed is None:
+                future.set_result(None)
+            else:
+                future.set_error(StorageError(self._failed))
+
+    def _enter(self, commit: _Commit, error: StorageError | None, duration_ns: int) -> None:
         self._running = None
         self.counters.enter_commit(commit.flash_octets, duration_ns)
         renamed = {path: new_path for path, new_path in commit.changes if new_path is not None}
@@ -451,14 +467,6 @@ class LinuxStorage:
         else:
             self.counters.failures += 1
             self._failed = str(error)
-        waiting = commit.waiting
-        if self._failed is not None:
-            waiting, self._waiting = (*waiting, *(one for _, one in self._waiting)), []
-        for future in waiting:
-            if self._failed is None:
-                future.set_result(None)
-            else:
-                future.set_error(StorageError(self._failed))
 
     # the helper thread: knows its commit and the folder, nothing else
 

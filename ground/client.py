@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from flight.core.errors import OrbitnodeError
 from ground.config import API_PORT
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 CONNECT_S = 5.0
+_PIPE_COLUMNS = 400  # what is no terminal has no right edge
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +27,20 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=API_PORT, metavar="N", help=f"API port of the ground process (default {API_PORT})"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+
+
+def output() -> Console:
+    """Where results are shown: as wide as the terminal, and uncut into a file or a pipe."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+
+
+def age(seconds: float) -> str:
+    """How long ago, for people."""
+    if seconds < 120:
+        return f"{max(0.0, seconds):.1f} s"  # what has just come may be ahead of the clock it is held against
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def pace(every_s: float) -> Iterator[None]:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ground.client import GroundClient, add_connection_arguments
+from flight.core.errors import OrbitnodeError
+from ground.client import GroundClient, add_connection_arguments, output
+from ground.names import choices
 from ground.operator import COMPLETED
 
 HELP = "send a command to the node and wait for its completion"
 
+_IN_ROW = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
 _COLOURS = {"completed": "green", "failed": "red", "lost": "red", "rejected": "yellow", "timed out": "red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="command, for example ping")
     parser.add_argument("arguments", nargs="*", metavar="key=value", help="its arguments")
-    parser.add_argument("--list", action="store_true", help="show every command with its arguments")
+    parser.add_argument("--list", action="store_true", help="show the arguments of NAME, or of every command")
     parser.add_argument("--raw", action="store_true", help="skip the ground's range checks")
     parser.add_argument(
         "--bypass", action="store_true", help="send once and at once, without COP-1's order and repetition (BD service)"
@@ -38,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.name is None:
         args.parser.error("which command? `orbitnode cmd --list` shows them")
     if args.timeout is not None and not 0 < args.timeout <= 86400:
-        args.parser.error(f"--timeout {args.timeout:g}, should be in 0 .. 86400")
+        args.parser.error(f"--timeout {args.timeout:g}, should be above 0 and at most 86400 s")
     request: dict[str, Any] = {"name": args.name, "texts": args.arguments, "raw": args.raw}
     if args.bypass:
         request["bypass"] = True
@@ -51,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
 def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> bool:
     """Send a command and show its stages as they come, what the node reports in answer, and the outcome; True where
     it completed."""
-    console = Console(highlight=False)
+    console = output()
     last: dict[str, Any] = {}
     reports: dict[str, list[dict[str, Any]]] = {}
     for last in client.lines(do="command", **request):
@@ -64,7 +67,8 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
             reports.setdefault(last["report"], []).append(last["values"])
     if not as_json:
         for name, rows in reports.items():
-            console.print(_report_table(name, rows))
+            told = report_rows(rows)
+            console.print(_report_table(name, told) if told else f"{name}: none")
         trip = "" if last["round_trip_ms"] is None else f" in {last['round_trip_ms']:.1f} ms"
         reason = f": {escape(last['reason'])}" if last["reason"] else ""
         colour = _COLOURS.get(last["outcome"], "red")
@@ -72,23 +76,47 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
     return bool(last["outcome"] == COMPLETED)
 
 
+def report_rows(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The values of reports as rows for a table: one for each row that a packet carries, with what stands beside the
+    rows in each; one a packet where it carries none."""
+    told: list[dict[str, Any]] = []
+    for values in packets:
+        alone: dict[str, Any] = {}
+        rows: dict[tuple[str, int], dict[str, Any]] = {}
+        for key, value in values.items():
+            found = _IN_ROW.fullmatch(key)
+            if found is None:
+                alone[key] = value
+            else:
+                rows.setdefault((found[1], int(found[2])), {})[found[3]] = value
+        told += [alone | row for row in rows.values()] or ([alone] if alone else [])
+    return told
+
+
 def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:
-    """What the node reported in answer, a row a packet."""
+    """What the node reported in answer."""
     table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    for column in rows[0]:
-        table.add_column(column, justify="right")
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    for column in columns:
+        table.add_column(column, justify="left" if isinstance(rows[0].get(column), str) else "right")
     for row in rows:
-        table.add_row(*(f"{v:,.6g}" if isinstance(v, float) else str(v) for v in row.values()))
+        values = [row.get(column, "") for column in columns]
+        table.add_row(*(f"{v:,.6g}" if isinstance(v, float) else escape(str(v)) for v in values))
     return table
 
 
 def _list(args: argparse.Namespace) -> int:
     with GroundClient(args.port) as client:
         commands = client.ask(do="commands")["commands"]
+    if args.name is not None:
+        known = [one["name"] for one in commands]
+        if args.name not in known:
+            raise OrbitnodeError(f"unknown command {args.name!r}, {choices(args.name, known)}")
+        commands = [one for one in commands if one["name"] == args.name]
     if args.json:
         print(json.dumps(commands))
         return 0
-    console = Console(highlight=False)
+    console = output()
     for one in commands:
         console.print(f"[bold]{escape(one['name'])}[/]  {escape(one['text'])}", soft_wrap=True)
         for argument in one["arguments"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,12 +15,17 @@ from flight.fields import Field, FieldError, Plain, Row, Value
 from flight.link.pus import ACK_ACCEPTANCE, ACK_COMPLETION, ACK_START, PusTc, RequestId
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.services.parameter_table import admit, check_together
-from ground.names import choices, hk_parameter, structure_id
+from ground.names import choices, event_id, event_number, hk_parameter, structure_id
+from ground.release_time import utc_tai_ns
 
 _SEQ_MODULUS = GROUND_SEQ_COUNTS
 _DIGITS_MAX = 20  # of the largest u64
 _ACK = ACK_ACCEPTANCE | ACK_START | ACK_COMPLETION  # every stage is shown to the operator
 _PARAMETER_VALUES = ("parameter", "value")  # rows of ST[20]
+_EVENTS = ("apid", "event")  # rows of ST[19]
+_IN_ROW = re.compile(r"\w+\[(\d+)\]\.\w+: ")
+_DESCRIBED = {"time": "UTC such as 2026-03-20T10:00:00Z", "packet": "a command as it is typed, or hexadecimal",
+              "str": "text"}  # fmt: skip
 _SWITCH_TEXTS = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0}
 
 
@@ -67,34 +74,40 @@ class CommandEncoder:
         for name, one in known.items():
             value = given.get(name, one.default)
             if value is None:
-                raise OrbitnodeError(f"{command.name}: argument {name!r} is missing, {describe_field(one)}")
-            number = self._resolve_rows(one, value) if one.type == "rows" else self._resolve(one, value)
+                none = "; [] for none" if one.type == "rows" else ""
+                raise OrbitnodeError(f"{command.name}: argument {name!r} is missing, {describe_field(one)}{none}")
+            rows = one.type == "rows"
+            number = self._resolve_rows(one, value, command) if rows else self._resolve(one, value, command)
             try:
                 admitted = _unbounded(one).admit(number) if raw else one.admit(number)
                 if isinstance(admitted, tuple) and not raw:
                     self._check_settings(one, admitted)
             except FieldError as error:
-                raise OrbitnodeError(f"{command.name}: {error}") from None
+                raise OrbitnodeError(f"{command.name}: {_named(str(error), value)}") from None
             row.append(admitted)
             shown[name] = value if isinstance(value, str) else self._label(one, admitted)
         return row, shown
 
-    def _resolve_rows(self, one: Field, value: object) -> object:
+    def _resolve_rows(self, one: Field, value: object, command: Command) -> object:
         """Rows with their names resolved. Rows of one field may be given as bare values, of two as a mapping."""
         if isinstance(value, Mapping):
             value = list(value.items())
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             return value
-        return [self._resolve_row(one.fields, row) for row in value]
+        return [self._resolve_row(one.fields, row, command) for row in value]
 
-    def _resolve_row(self, fields: tuple[Field, ...], row: object) -> object:
+    def _resolve_row(self, fields: tuple[Field, ...], row: object, command: Command) -> object:
         known = {f.name: f for f in fields}
         if isinstance(row, Mapping):
-            return {name: self._resolve(known[name], v) if name in known else v for name, v in row.items()}
+            return {n: self._resolve(known[n], v, command, row.get("apid")) if n in known else v
+                    for n, v in row.items()}  # fmt: skip
+        if tuple(known) == _EVENTS and isinstance(row, str):
+            return list(event_id(self.dictionary, row))
         if len(fields) == 1 and (isinstance(row, str | bytes) or not isinstance(row, Sequence)):
             row = [row]
         if isinstance(row, Sequence) and not isinstance(row, str | bytes) and len(row) == len(fields):
-            return [self._resolve(f, v) for f, v in zip(fields, row, strict=True)]
+            apid = dict(zip(known, row, strict=True)).get("apid")
+            return [self._resolve(f, v, command, apid) for f, v in zip(fields, row, strict=True)]
         return row
 
     def _check_settings(self, one: Field, rows: Sequence[Row]) -> None:
@@ -128,19 +141,44 @@ class CommandEncoder:
                 return one
         raise OrbitnodeError(f"unknown parameter {name!r}, {choices(name, [s.name for s in self.dictionary.settings])}")
 
-    def _resolve(self, one: Field, value: object) -> object:
-        """Names of parameters and structures into the numbers they travel as."""
-        if not isinstance(value, str) or one.type == "str" or one.labels:
+    def _resolve(self, one: Field, value: object, command: Command, apid: object = None) -> object:
+        """Names of parameters, structures and events into the numbers they travel as, UTC into packet time, a command
+        as it is typed into its packet. `apid` is that of the row, if it has one."""
+        if not isinstance(value, str) or one.type == "str" or value in one.labels:
             return value
+        if one.type == "packet":
+            return self._packet(value)
         if value.isdecimal() and len(value) <= _DIGITS_MAX:
             return int(value)
+        if one.type == "time":
+            return utc_tai_ns(value)
         if one.name == "parameter":
             return self._named_setting(value).number
         if one.name in ("structure", "sid"):
             return structure_id(self.dictionary, value)
         if one.name == "hk_parameter":
             return hk_parameter(self.dictionary, value)
+        if one.name == "event":
+            try:
+                of = command.apid if apid is None else int(str(apid))
+            except ValueError:
+                return value
+            return event_number(self.dictionary, value, of)
         return value
+
+    def _packet(self, text: str) -> bytes:
+        """A command that another one carries, in hexadecimal or as it is typed: `set_power_mode mode=eco`."""
+        try:
+            octets = bytes.fromhex(text)
+        except ValueError:
+            octets = b""
+        if octets:
+            return octets
+        try:
+            name, *texts = shlex.split(text)
+        except ValueError:
+            raise OrbitnodeError(f"{text!r} is no command such as 'set_power_mode mode=eco'") from None
+        return self.encode(name, parse_arguments(find_command(self.dictionary, name), texts)).packet
 
 
 def _unbounded(one: Field) -> Field:
@@ -149,6 +187,17 @@ def _unbounded(one: Field) -> Field:
         one, minimum=None, maximum=None, labels=() if one.type != "str" else one.labels,
         fields=tuple(map(_unbounded, one.fields)),
     )  # fmt: skip
+
+
+def _named(fault: str, given: object) -> str:
+    """The fault with a row's name, as it was given, in place of its place: `soc_safe_frac: 'x' is not a number`."""
+    at = _IN_ROW.match(fault)
+    if at is None or not isinstance(given, Sequence | Mapping):
+        return fault
+    row = list(given.items() if isinstance(given, Mapping) else given)[int(at[1])]
+    if not isinstance(row, Sequence) or isinstance(row, str) or len(row) < 2 or not isinstance(row[0], str):
+        return fault
+    return f"{row[0]}: {fault[at.end() :]}"
 
 
 def _names(one: Field) -> tuple[str, ...]:
@@ -164,12 +213,16 @@ def find_command(dictionary: Dictionary, name: str) -> Command:
 
 
 def describe_field(one: Field) -> str:
-    """What an argument may be, in a few words: its labels, or its type, range and unit."""
+    """What an argument may be, in a few words: its labels, its columns, or its type, range and unit."""
     if one.labels:
         return f"one of {', '.join(one.labels)}"
-    low = "" if one.minimum is None else f"{one.minimum:g}"
-    high = "" if one.maximum is None else f"{one.maximum:g}"
-    bounds = f" {low} .. {high}" if low or high else ""
+    if one.type == "rows":
+        return f"rows of {', '.join(f'{f.name} ({describe_field(f)})' for f in one.fields)}"
+    if one.type in _DESCRIBED:
+        return _DESCRIBED[one.type]
+    low = "" if one.minimum is None else f"{one.minimum:.15g}"
+    high = "" if one.maximum is None else f"{one.maximum:.15g}"
+    bounds = f" {low} .. {high}" if low and high else f" from {low}" if low else f" up to {high}" if high else ""
     unit = f" {one.unit}" if one.unit else ""
     return f"{one.type}{bounds}{unit}"
 
@@ -178,26 +231,31 @@ def parse_arguments(command: Command, texts: Sequence[str]) -> dict[str, object]
     """`key=value` texts from a terminal as argument values; raises OrbitnodeError for what is no such pair.
 
     A command that takes nothing but rows of two fields has them as `first=second`, one of rows of one field as bare
-    values: `soc_safe_frac=0.5`, `thermal`.
+    values: `soc_safe_frac=0.5`, `thermal`. Rows of events may be their names.
     """
     fields = {f.name: f for f in command.arguments}
     if len(fields) == 1 and not any(text.partition("=")[0] in fields for text in texts):
         (only,) = command.arguments
         if len(only.fields) == 2:
-            return {only.name: [_pair(command, only.fields, text) for text in texts]}
+            events = tuple(f.name for f in only.fields) == _EVENTS
+            return {only.name: [t if events and "=" not in t else _pair(command, only.fields, t) for t in texts]}
         if len(only.fields) == 1:
             return {only.name: list(texts)}
     values: dict[str, object] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            usage = " ".join(f"{f.name}=..." for f in command.arguments) or "no arguments"
+            usage = " ".join(f"{f.name}={_placeholder(f)}" for f in command.arguments) or "no arguments"
             raise OrbitnodeError(f"{command.name}: {text!r} is not key=value, the command takes {usage}")
         if key in values:
             raise OrbitnodeError(f"{command.name}: argument {key!r} is given twice")
         one = fields.get(key)
         values[key] = value if one is None else parse_value(one, value)
     return values
+
+
+def _placeholder(one: Field) -> str:
+    return f"[[{', '.join(f.name for f in one.fields)}], ...]" if one.fields else "..."
 
 
 def _pair(command: Command, fields: tuple[Field, ...], text: str) -> list[object]:
@@ -218,13 +276,11 @@ def parse_value(one: Field, text: str) -> object:
         except (ValueError, RecursionError):
             if len(one.fields) == 1:
                 return text.split(",")
-            raise OrbitnodeError(f"{one.name}: {text!r} is not a JSON list of rows") from None
-        return rows
+            columns = ", ".join(f.name for f in one.fields)
+            raise OrbitnodeError(f"{one.name}: {text!r} is not a JSON list of rows of {columns}") from None
+        return [rows] if len(one.fields) == 1 and isinstance(rows, int) else rows
     if one.type == "packet":
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
-            raise OrbitnodeError(f"{one.name}: {text!r} is not hexadecimal") from None
+        return text
     if text.lower() in _SWITCH_TEXTS and not one.labels and one.type[0] != "f":
         return _SWITCH_TEXTS[text.lower()]
     try:

@@ -31,6 +31,22 @@ def hk_parameter(dictionary: Dictionary, name: str) -> int:
     return known[name]
 
 
+def event_id(dictionary: Dictionary, name: str) -> tuple[int, int]:
+    """APID and number of the event called `name`; raises OrbitnodeError."""
+    known = {e.name: (e.apid, e.number) for e in dictionary.events}
+    if name not in known:
+        raise OrbitnodeError(f"unknown event {name!r}, {choices(name, list(known))}")
+    return known[name]
+
+
+def event_number(dictionary: Dictionary, name: str, apid: int) -> int:
+    """The event called `name`, of the application `apid`; raises OrbitnodeError."""
+    owner, number = event_id(dictionary, name)
+    if owner != apid:
+        raise OrbitnodeError(f"event {name!r} is of APID {owner}, not of {apid}")
+    return number
+
+
 def choices(name: str, known: Sequence[str]) -> str:
     """The nearest of the `known` names, or all of them."""
     close = difflib.get_close_matches(name, known, 1)

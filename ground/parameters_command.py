@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from flight.config import suggestion
@@ -21,7 +20,7 @@ from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from flight.services.parameter_table import ROWS_MAX, admit, contradiction, encode_table
 from flight.toml_lines import TomlLines
-from ground.client import GroundClient, add_connection_arguments
+from ground.client import GroundClient, add_connection_arguments, age, output
 from ground.cmd_command import command
 from ground.dictionary_command import read_dictionary
 from ground.operator import COMPLETED
@@ -126,7 +125,7 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
     values = read_table(args.table, settings)
     octets = encode_table(settings, values)
     name = safe_name(f"{args.table.stem}.table")
-    console = Console(highlight=False)
+    console = output()
     last: dict[str, Any] = {}
     for last in client.lines(do="upload", name=name, octets=octets.hex()):
         if args.json:
@@ -148,11 +147,14 @@ def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
         print(json.dumps(rows))
         return 0
     table = Table(box=None, pad_edge=False)
-    for column in ("parameter", "value", "unit", "default", "bounds", "below", "meaning"):
-        table.add_column(column, justify="right" if column in ("value", "default") else "left")
+    for column in ("parameter", "value", "reported", "unit", "default", "bounds", "below", "meaning"):
+        table.add_column(column, justify="right" if column in ("value", "reported", "default") else "left")
     for row in rows:
-        value = "-" if row["latest"] is None else str(row["latest"]["value"])
+        latest = row["latest"]
+        value, reported = ("-", "never") if latest is None else (f"{float(latest['value']):g}", age(latest["age_s"]))
         bounds = f"{row['minimum']:g} .. {row['maximum']:g}"
-        table.add_row(row["name"], value, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"])
-    Console(highlight=False).print(table)
+        table.add_row(
+            row["name"], value, reported, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"]
+        )
+    output().print(table)
     return 0

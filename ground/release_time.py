@@ -11,22 +11,36 @@ from ground.times import tai_from_unix
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def utc_tai_ns(text: str) -> int:
+    """`2026-03-20T10:00:00Z` as nanoseconds of TAI since 1958; without an offset it is UTC.
+
+    Raises OrbitnodeError for anything else, and for what the time code cannot tell.
+    """
+    try:
+        utc = datetime.fromisoformat(text)
+        utc = utc.replace(tzinfo=UTC) if utc.tzinfo is None else utc
+        since = utc - _EPOCH
+        made = tai_from_unix((since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000)
+    except (ValueError, OverflowError):
+        made = -1
+    if not 0 <= made <= TIME_NS_MAX:
+        raise OrbitnodeError(f"time {text!r}, should be UTC such as 2026-03-20T10:00:00Z")
+    return made
+
+
 def release_tai_ns(text: str, onboard_ns: int) -> int:
     """`+90` or `2026-03-20T10:00:00Z` as nanoseconds of TAI since 1958; `onboard_ns` is what the on-board clock shows.
 
     Raises OrbitnodeError for anything else, and for what the time code cannot tell.
     """
-    wrong = OrbitnodeError(f"time {text!r}, should be UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board")
     try:
-        if text.startswith("+"):
-            made = onboard_ns + round(float(text) * 1e9)
-        else:
-            utc = datetime.fromisoformat(text)
-            utc = utc.replace(tzinfo=UTC) if utc.tzinfo is None else utc
-            since = utc - _EPOCH
-            made = tai_from_unix((since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000)
-    except (ValueError, OverflowError):
-        raise wrong from None
+        if not text.startswith("+"):
+            return utc_tai_ns(text)
+        made = onboard_ns + round(float(text) * 1e9)
+    except (ValueError, OverflowError, OrbitnodeError):
+        made = -1
     if not 0 <= made <= TIME_NS_MAX:
-        raise wrong
+        raise OrbitnodeError(
+            f"time {text!r}, should be UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board"
+        )
     return made

@@ -7,101 +7,110 @@ import json
 import re
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flight.core.log import utc_text
-from ground.client import GroundClient, add_connection_arguments
+from ground.client import GroundClient, add_connection_arguments, output
+from ground.cmd_command import report_rows
 from ground.operator import COMPLETED
 
 HELP = "schedule commands on board, list, move and delete them"
 
-_ROW = re.compile(r"activities\[(\d+)\]\.(\w+)")
 _COLUMNS = {"list": "summarise_schedule", "report": "report_schedule"}
+_ACTIONS = {
+    "list": ("", "release time and request id of every scheduled command"),
+    "report": ("", "the same with the commands themselves, in hexadecimal"),
+    "insert": ("AT COMMAND [key=value ...]", "have a command executed at its time"),
+    "delete": ("APID:SEQ ...", "take scheduled commands out, named as `list` shows them"),
+    "shift": ("SECONDS [APID:SEQ ...]", "move these commands, or all, + later or - sooner, by whole seconds"),
+    "enable": ("", "release scheduled commands at their time"),
+    "disable": ("", "delete them unexecuted at their time"),
+}
+_TIMES = "AT is UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board."
+_GROUPED = ("insert", "enable", "disable")
 _OFFSET_MAX_S = 2**31 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    shown = actions.add_parser("list", help="release time and request id of every scheduled command")
-    whole = actions.add_parser("report", help="the same with the commands themselves, in hexadecimal")
-    insert = actions.add_parser("insert", help="have a command executed at its time")
-    insert.add_argument("at", metavar="AT", help="UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board")
-    insert.add_argument("name", metavar="COMMAND", help="command, for example ping")
-    insert.add_argument("arguments", nargs="*", metavar="key=value", help="its arguments")
-    insert.add_argument("--group", type=_number, default=0, metavar="N", help="default 0")
-    insert.add_argument("--sub-schedule", type=_number, default=0, metavar="N", help="default 0")
-    delete = actions.add_parser("delete", help="take scheduled commands out")
-    delete.add_argument("requests", nargs="+", type=_request, metavar="APID:SEQ", help="as `list` shows them")
-    shift = actions.add_parser("shift", help="move scheduled commands in time")
-    shift.add_argument("offset", type=_offset, metavar="SECONDS", help="whole seconds, + later or - sooner")
-    shift.add_argument("requests", nargs="*", type=_request, metavar="APID:SEQ", help="which, none for all")
-    switches = [
-        actions.add_parser("enable", help="release scheduled commands at their time"),
-        actions.add_parser("disable", help="delete them unexecuted at their time"),
-    ]
-    for one in switches:
-        chosen = one.add_mutually_exclusive_group()
-        chosen.add_argument("--group", type=_number, metavar="N", help="this group alone")
-        chosen.add_argument("--sub-schedule", type=_number, metavar="N", help="this sub-schedule alone")
-    for one in (shown, whole, insert, delete, shift, *switches):
-        add_connection_arguments(one)
+    # One flat parser: an option may stand anywhere between the words, as it may for every other command.
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["actions:", *_usage(), "", _TIMES])
+    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
+    parser.add_argument("words", nargs="*", metavar="WORD", help="what the action takes, see below")
+    parser.add_argument("--group", type=_number, metavar="N",
+                        help="insert: into this group (default 0); enable, disable: this group alone")  # fmt: skip
+    parser.add_argument("--sub-schedule", type=_number, metavar="N", help="the same of a sub-schedule")
+    add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def _usage() -> list[str]:
+    return [f"  {f'{name} {words}':33} {text}" for name, (words, text) in _ACTIONS.items()]
 
 
 def execute(args: argparse.Namespace) -> int:
     """0 where the command completed, 1 where it did not. Raises OrbitnodeError where the ground refuses it."""
+    parser: argparse.ArgumentParser = args.parser
+    try:
+        asked = _asked(args)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
     with GroundClient(args.port) as client:
-        lines = list(client.lines(**_asked(args)))
+        lines = list(client.lines(**asked))
     last = lines[-1]
-    rows = [row for line in lines for row in _rows(line.get("values", {}))]
+    rows = report_rows([line["values"] for line in lines if "values" in line])
     if args.json:
         print(json.dumps({**last, "activities": rows} if args.action in _COLUMNS else last))
     elif last["outcome"] == COMPLETED and args.action in _COLUMNS:
-        Console(highlight=False).print(_table(rows) if rows else "nothing is scheduled")
+        output().print(_table(rows) if rows else "nothing is scheduled")
     else:
         _tell(last)
     return 0 if last["outcome"] == COMPLETED else 1
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
-    """The request to the ground process."""
-    match args.action:
-        case "insert":
-            return {"do": "schedule", "name": args.name, "texts": args.arguments, "at": args.at, "group": args.group,
-                    "sub_schedule": args.sub_schedule}  # fmt: skip
-        case "delete":
-            return _command("delete_activities", requests=args.requests)
-        case "shift" if args.requests:
-            return _command("shift_activities", offset_s=args.offset, requests=args.requests)
-        case "shift":
-            return _command("shift_schedule", offset_s=args.offset)
-        case "enable" | "disable" if args.group is not None:
-            return _command(f"{args.action}_groups", groups=[[args.group]])
-        case "enable" | "disable" if args.sub_schedule is not None:
-            return _command(f"{args.action}_sub_schedules", sub_schedules=[[args.sub_schedule]])
-        case "enable" | "disable":
-            return _command(f"{args.action}_schedule")
-        case action:
+    """The request to the ground process; raises ArgumentTypeError for wrong use."""
+    action, words = args.action, args.words
+    grouped = args.group is not None or args.sub_schedule is not None
+    if grouped and action not in _GROUPED:
+        raise argparse.ArgumentTypeError(f"{action}: --group and --sub-schedule belong to {', '.join(_GROUPED)}")
+    match action:
+        case "insert" if len(words) >= 2:
+            at, name, *texts = words
+            return {"do": "schedule", "name": name, "texts": texts, "at": at, "group": args.group or 0,
+                    "sub_schedule": args.sub_schedule or 0}  # fmt: skip
+        case "delete" if words:
+            return _command("delete_activities", requests=[_request(word) for word in words])
+        case "shift" if len(words) >= 2:
+            requests = [_request(word) for word in words[1:]]
+            return _command("shift_activities", offset_s=_offset(words[0]), requests=requests)
+        case "shift" if words:
+            return _command("shift_schedule", offset_s=_offset(words[0]))
+        case "enable" | "disable" if not words:
+            return _switch(args, action)
+        case "list" | "report" if not words:
             return _command(_COLUMNS[action])
+        case _:
+            raise argparse.ArgumentTypeError(f"{action} takes {_ACTIONS[action][0] or 'no words'}")
+
+
+def _switch(args: argparse.Namespace, action: str) -> dict[str, Any]:
+    if args.group is not None and args.sub_schedule is not None:
+        raise argparse.ArgumentTypeError(f"{action} takes --group or --sub-schedule, not both")
+    if args.group is not None:
+        return _command(f"{action}_groups", groups=[[args.group]])
+    if args.sub_schedule is not None:
+        return _command(f"{action}_sub_schedules", sub_schedules=[[args.sub_schedule]])
+    return _command(f"{action}_schedule")
 
 
 def _command(name: str, **arguments: object) -> dict[str, Any]:
     return {"do": "command", "name": name, "arguments": arguments}
 
 
-def _rows(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """The activities of one report, in its order, with the release time as UTC."""
-    rows: dict[int, dict[str, Any]] = {}
-    for key, value in values.items():
-        found = _ROW.fullmatch(key)
-        if found:
-            shown = utc_text(value) if found[2] == "release_time" else value
-            rows.setdefault(int(found[1]), {})[found[2]] = shown
-    return list(rows.values())
-
-
 def _table(rows: list[dict[str, Any]]) -> Table:
+    """A row an activity; its request id is named as `delete` and `shift` take it."""
+    rows = [_named(row) for row in rows]
     table = Table(box=None, pad_edge=False)
     for column in rows[0]:
         table.add_column(column, justify="left" if column in ("release_time", "request") else "right")
@@ -110,12 +119,20 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    if "seq" not in row or "apid" not in row:
+        return row
+    others = {name: value for name, value in row.items() if name not in ("source", "apid", "seq")}
+    source = f"{row['source']}:" if row.get("source") else ""
+    return {"request": f"{source}{row['apid']}:{row['seq']}", **others}
+
+
 def _tell(last: dict[str, Any]) -> None:
     text = f"{last['name']} {last['outcome']}"
     if "scheduled" in last and last["outcome"] == COMPLETED:
         text = f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}"
     reason = f": {last['reason']}" if last["reason"] else ""
-    Console(highlight=False).print(escape(text + reason), soft_wrap=True)
+    output().print(escape(text + reason), soft_wrap=True)
 
 
 def _request(text: str) -> list[int]:

@@ -36,7 +36,8 @@ from flight.fields import Plain
 from ground.archive import Archive
 from ground.commanding import describe_field, find_command, parse_arguments
 from ground.config import GroundConfig, UdpLink
-from ground.decoder import EVENT, REPORT, VERIFICATION, DecodedPacket, parameter_rows
+from ground.decoder import EVENT, REPORT, TIME_REPORT, VERIFICATION, DecodedPacket, parameter_rows
+from ground.names import choices
 from ground.operator import COMPLETED, FAILED, CommandRecord
 from ground.release_time import release_tai_ns
 from ground.station import Change, GroundStation, Packet
@@ -44,6 +45,7 @@ from ground.times import tai_from_unix
 
 LINE_OCTETS_MAX = 1 << 16
 BACKLOG_OCTETS_MAX = 1 << 20
+_NO_ANSWERS = (VERIFICATION, TIME_REPORT[0])  # what comes while a command is open without answering it
 _TIMER_S = 0.05
 _COMMIT_S = 1.0
 _QUIET_STATUS_S = 10.0
@@ -228,7 +230,11 @@ class GroundServer:
             case "commands":
                 _put(writer, {"done": True, "commands": command_list(self.station.dictionary)})
             case "latest":
-                _put(writer, {"done": True, "values": self._latest(request.get("name", ""))})
+                name = request.get("name", "")
+                values = self._latest(name)
+                if not values:
+                    self._check_known(name)
+                _put(writer, {"done": True, "values": values})
             case "events":
                 rows = [
                     _event(e.time_ns, e.name, e.severity, e.text)
@@ -257,6 +263,20 @@ class GroundServer:
             for key, one in sorted(self.station.latest.items())
             if not name or key == name or key.startswith(f"{name}.")
         }  # fmt: skip
+
+    def _check_known(self, name: str) -> None:
+        """Raises OrbitnodeError for a name that no telemetry will ever have; structures defined from ground, and those
+        that hold rows, may still bring it."""
+        structures = {s.name: s for s in self.station.dictionary.structures}
+        head, dot, _ = name.partition(".")
+        if not name or head.startswith("hk-") or head in ("correlation", "parameter"):
+            return
+        one = structures.get(head)
+        if one is None:
+            raise OrbitnodeError(f"no telemetry is called {name!r}, {choices(head, list(structures))}")
+        fields = [f"{head}.{f.name}" for f in one.fields]
+        if dot and name not in fields and not any(f.type == "rows" for f in one.fields):
+            raise OrbitnodeError(f"no telemetry is called {name!r}, {choices(name, fields)}")
 
     def _parameters(self) -> list[dict[str, Any]]:
         """The settings as the dictionary's document has them, and `latest`: the newest value, None before one came."""
@@ -305,7 +325,7 @@ class GroundServer:
                 changed.set()
             elif change is Change.PACKET and isinstance(what, Packet) and what.decoded is not None:
                 packet = what.decoded
-                if record is not None and packet.kind == REPORT and packet.service != VERIFICATION and packet.values:
+                if record is not None and packet.kind == REPORT and packet.service not in _NO_ANSWERS:
                     for values in _rows(self.station.dictionary, packet):
                         _put(writer, {"report": packet.name, "values": values})
 
@@ -390,12 +410,24 @@ class GroundServer:
 
 
 def _rows(dictionary: Dictionary, packet: DecodedPacket) -> list[dict[str, Plain]]:
-    """The values of a report; of parameters one row each, by name."""
+    """The values of a report; of parameters one row each, by name. Of a report that has nothing to tell, none."""
+    report = next((r for r in dictionary.reports if r.name == packet.name), None)
+    if report is None or not report.fields:
+        return []
     names: dict[int, Plain] = {setting.number: setting.name for setting in dictionary.settings}
     rows = parameter_rows(packet)
     if rows:
         return [{"parameter": names.get(number, number), "value": _jsonable(value)} for number, value in rows]
-    return [{name: _jsonable(value) for name, value in packet.values.items()}]
+    every = (f for one in report.fields for f in (one, *one.fields))
+    times = {one.name for one in every if one.type == "time"}
+    return [{name: _shown(name.rpartition(".")[2] in times, value) for name, value in packet.values.items()}]
+
+
+def _shown(is_time: bool, value: Plain) -> Plain:
+    """A value for a report that answers a command: packet time as UTC, zero as none."""
+    if is_time and isinstance(value, int):
+        return utc_text(value) if value else ""
+    return _jsonable(value)
 
 
 async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
@@ -426,7 +458,7 @@ def _request(line: bytes) -> dict[str, Any]:
     if not all(isinstance(text, str) for text in made.get("texts", [])):
         raise OrbitnodeError("request: texts are texts")
     if not 0 < made.get("timeout_s", 1) <= 86400 or made.get("limit", 1) < 1:
-        raise OrbitnodeError("request: timeout_s is in 0 .. 86400, limit at least 1")
+        raise OrbitnodeError("request: timeout_s is above 0 and at most 86400, limit at least 1")
     return made
 
 

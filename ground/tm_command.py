@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ground import tasks_command
-from ground.client import GroundClient, add_connection_arguments
+from ground.client import GroundClient, add_connection_arguments, age, output
 from ground.limits import NORMAL, RED, YELLOW
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(values))
     elif values:
-        Console().print(_table(values))
+        output().print(_table(values))
     else:
         Console(stderr=True).print(_nothing(args.name), highlight=False, soft_wrap=True)
     return 0 if values else 1
@@ -77,16 +77,14 @@ def _time(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"correlation": values, "counters": counts, "node": told}))
         return 0 if values else 1
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = output()
     if values:
         known = {name.partition(".")[2]: one["value"] for name, one in values.items()}
         console.print(
             f"on-board clock {known['offset_us'] / 1e6:+.6f} s ± {known['offset_sigma_us']:.0f} us against ground, "
             f"gains {known['drift_ppb'] / 1e3:+.3f} ± {known['drift_sigma_ppb'] / 1e3:.3f} us a second\n"
             f"from {known['pairs']:.0f} pairs that scatter by {known['scatter_us']:.0f} us (one standard deviation), "
-            f"{_age(values['correlation.offset_us']['age_s'])} ago",
+            f"{age(values['correlation.offset_us']['age_s'])} ago",
             soft_wrap=True,
         )
     else:
@@ -106,11 +104,20 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
         return 0
     from rich.live import Live
 
+    console = output()
     # A second connection asks for values: the first one is busy with the stream that says when.
-    with Live(_table(values), auto_refresh=False) as live, GroundClient(args.port) as asking:
-        for packet in packets:
-            if packet.get("kind") == "housekeeping":
-                live.update(_table(asking.ask(do="latest", name=args.name)["values"]), refresh=True)
+    with GroundClient(args.port) as asking:
+        if not console.is_terminal:
+            console.print(_table(values))
+            for packet in packets:
+                if packet.get("kind") == "housekeeping":
+                    console.print(_table(asking.ask(do="latest", name=args.name)["values"]))
+                    console.file.flush()
+            return 0
+        with Live(_table(values), auto_refresh=False, console=console) as live:
+            for packet in packets:
+                if packet.get("kind") == "housekeeping":
+                    live.update(_table(asking.ask(do="latest", name=args.name)["values"]), refresh=True)
     return 0
 
 
@@ -126,11 +133,5 @@ def _table(values: dict[str, dict[str, Any]]) -> Table:
     for name, one in values.items():
         value = one["value"]
         shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        table.add_row(name, shown, one["unit"], one["state"], _age(one["age_s"]), style=_COLOURS.get(one["state"], ""))
+        table.add_row(name, shown, one["unit"], one["state"], age(one["age_s"]), style=_COLOURS.get(one["state"], ""))
     return table
-
-
-def _age(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

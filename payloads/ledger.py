@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ NUMBERS_BLOCK = 1024
 _JOB = "payload.job."
 _NEXT = "payload.next"
 _NUMBER = struct.Struct(">I")
+_NAME = re.compile(r"[0-9]{10}")
+_JOB_MAX = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +38,22 @@ class Ledger:
     def __init__(self, vault: Vault) -> None:
         self.damaged = 0
         self._vault = vault
+        self._requests = tuple(self._read())
         stored = vault.get(_NEXT)
-        self._next: int = 1
-        if stored is not None and len(stored) == _NUMBER.size:
-            (self._next,) = _NUMBER.unpack(stored)
+        (known,) = _NUMBER.unpack(stored) if stored is not None and len(stored) == _NUMBER.size else (1,)
+        self._next: int = max(known, *(one.job + 1 for one in self._requests), 1)
         self._set_aside = self._next
 
     def load(self) -> tuple[Request, ...]:
         """Requests that were open at the last loss of power."""
-        requests: list[Request] = []
+        return self._requests
+
+    def _read(self) -> Iterator[Request]:
         for name, octets in self._vault.rows(_JOB):
-            if len(octets) == Request.STRUCT.size and name.isdecimal() and name.isascii():
-                requests.append(Request(int(name), *Request.STRUCT.unpack(octets)))
+            if len(octets) == Request.STRUCT.size and _NAME.fullmatch(name) and int(name) <= _JOB_MAX:
+                yield Request(int(name), *Request.STRUCT.unpack(octets))
             else:
                 self.damaged += 1
-        return tuple(requests)
 
     def next_number(self) -> int:
         """A number that no job had before. Raises StorageError where no further ones can be set aside."""

@@ -27,7 +27,11 @@ class Generations:
 
     def load(self) -> bytes | None:
         """The newest valid content, None where there is none. Damaged generations are counted."""
-        newest: bytes | None = None
+        return next(iter(self.load_all()), None)
+
+    def load_all(self) -> list[bytes]:
+        """Every valid content, the newest first."""
+        found: list[tuple[int, bytes]] = []
         for name in self._names:
             try:
                 raw = self._storage.read(name)
@@ -38,9 +42,11 @@ class Generations:
             read = _parse(raw)
             if read is None:
                 self.damaged += 1
-            elif newest is None or read[0] > self._version:
-                self._version, newest = read
-        return newest
+            else:
+                found.append(read)
+        found.sort(reverse=True)
+        self._version = found[0][0] if found else 0
+        return [content for _, content in found]
 
     def save(self, content: bytes) -> Future[None]:
         """Write the next generation; the future is done when it is durable."""

@@ -4,9 +4,10 @@ A segment is a stored name `NAME.%08d`: a head (magic, format, whose journal it 
 records: length (u32), CRC-32 over length, number and content, content. A record's number is not stored: it is the
 first one's plus its place, and the CRC holds it.
 
-Damage costs at most the rest of one segment: reading goes up to the first bad record, and on with the next segment,
-whose head says how many are missing. A segment that belongs to another journal or another format is left alone and
-counted. A torn tail, which a power cut leaves, is cut off at the first append after recovery.
+Damage costs the records it is in, and the rest of the segment where it takes many in a row: reading goes on with the
+next sound record, or the next segment, whose head says how many are missing. A segment that belongs to another journal
+or another format is left alone and counted. A torn tail, which a power cut leaves, is cut off at the first append after
+recovery.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _NUMBERED = struct.Struct(">IQ")
 _pack_head, _pack_numbered = _RECORD.pack, _NUMBERED.pack
 _MAGIC = b"ONJL"
 _FORMAT = 1
+_SEARCHED = 8  # records in a row that damage may take, and those behind it are still found
 HEAD_OCTETS = _HEAD.size
 RECORD_OCTETS = _RECORD.size  # what a record takes beside its content
 
@@ -35,13 +37,15 @@ RECORD_OCTETS = _RECORD.size  # what a record takes beside its content
 class JournalStats:
     """`refused`: appends to a full bounded journal. `dropped`: segments overwritten by a circular one. `damaged`:
     segments with unreadable octets, `missing`: records lost with them or between segments, both as far as they were
-    read. `foreign`: segments that are not of this journal or of another format, left as they are."""
+    read. `spoilt`: the last segment ended in a record that is all there and bad, which is no write cut short.
+    `foreign`: segments that are not of this journal or of another format, left as they are."""
 
     appended: int = 0
     refused: int = 0
     dropped: int = 0
     damaged: int = 0
     missing: int = 0
+    spoilt: int = 0
     foreign: int = 0
 
 
@@ -139,15 +143,14 @@ class Journal:
             if segment.end <= first:
                 continue
             raw = self._torn if segment is self.segments[-1] and self._torn is not None else self._octets(segment)
-            number = segment.first
-            for content in _records(raw, number):
+            found = 0
+            for number, _, content in _records(raw, segment.first):
+                found += 1
                 if number >= first:
                     self.stats.missing += max(0, number - expected)
                     expected = number + 1
                     yield number, content
-                number += 1
-            if number < segment.end:
-                self.stats.damaged += 1
+            self.stats.damaged += found < segment.end - segment.first
         self.stats.missing += max(0, self._end - expected)
 
     def drop_before(self, number: int) -> None:
@@ -253,26 +256,53 @@ class Journal:
         """How far the last segment is good; the first append goes on from there."""
         raw = self._octets(segment)
         at, number = HEAD_OCTETS, segment.first
-        for content in _records(raw, number):
-            at += RECORD_OCTETS + len(content)
-            number += 1
+        for last, end, _ in _records(raw, number):
+            at, number = end, last + 1
         self._end = segment.end = number
         segment.octets = at
         self._open = bool(raw)  # one that cannot be read is left alone
         if at != len(raw):
             self.stats.damaged += 1
+            self.stats.spoilt += _has_whole_record(raw, at)
             self._torn = raw[:at] if raw else None
 
 
-def _records(raw: bytes, number: int) -> Iterator[bytes]:
-    """Contents of a segment's records up to the first bad one."""
+def _records(raw: bytes, number: int) -> Iterator[tuple[int, int, bytes]]:
+    """(number, end, content) of a segment's sound records, `end` where it ends in `raw`; the first is `number`."""
     at = HEAD_OCTETS
     while at + RECORD_OCTETS <= len(raw):
-        length, crc = _RECORD.unpack_from(raw, at)
-        at += RECORD_OCTETS
-        content = raw[at : at + length]
-        if len(content) != length or crc32(content, crc32(_NUMBERED.pack(length, number))) != crc:
+        end = _end_of_sound(raw, at, number)
+        if end is not None:
+            yield number, end, raw[at + RECORD_OCTETS : end]
+            at, number = end, number + 1
+            continue
+        found = _next_sound(raw, at + 1, number + 1)
+        if found is None:
             return
-        yield content
-        at += length
-        number += 1
+        at, number = found
+
+
+def _end_of_sound(raw: bytes, at: int, number: int) -> int | None:
+    """Where the record at `at` ends, None where no record of that number stands there whole."""
+    length, crc = _RECORD.unpack_from(raw, at)
+    end: int = at + RECORD_OCTETS + length
+    if end > len(raw):
+        return None
+    sound = crc32(raw[at + RECORD_OCTETS : end], crc32(_NUMBERED.pack(length, number))) == crc
+    return end if sound else None
+
+
+def _next_sound(raw: bytes, at: int, number: int) -> tuple[int, int] | None:
+    """Place and number of the first sound record from `at` on: one of the next few numbers, wherever it stands."""
+    for place in range(at, len(raw) - RECORD_OCTETS + 1):
+        if place + RECORD_OCTETS + _RECORD.unpack_from(raw, place)[0] > len(raw):
+            continue
+        for candidate in range(number, number + _SEARCHED):
+            if _end_of_sound(raw, place, candidate) is not None:
+                return place, candidate
+    return None
+
+
+def _has_whole_record(raw: bytes, at: int) -> bool:
+    """Whether the octets from `at` on are as long as their first record says: no write was cut short there."""
+    return at + RECORD_OCTETS <= len(raw) and at + RECORD_OCTETS + _RECORD.unpack_from(raw, at)[0] <= len(raw)

@@ -53,6 +53,7 @@ class Vault:
         self._journal = Journal(storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX)
         self._covered = 0  # number of the first record that the newest stored checkpoint does not hold
         self._since_octets = 0
+        self._crowded = False  # the journal refused: two checkpoints in a row empty it
         self._recover()
 
     def __contains__(self, key: str) -> bool:
@@ -74,6 +75,8 @@ class Vault:
             raise StorageError(f"{grown} octets more to remember, {self._octets_max - self.octets} are free")
         record = _encode(changes)
         if not self._journal.append(record):
+            self._crowded = True
+            self._checkpoint()  # the medium may take it by now; then there is room again
             raise StorageError("the journal is full: no checkpoint could be written")
         self._since_octets += len(record)
         for key, value in changes.items():
@@ -113,6 +116,9 @@ class Vault:
                 return
             self.checkpoints += 1
             self._covered = covered
+            if self._crowded:
+                self._crowded = before < covered
+                self._checkpoint()
 
         try:
             self._generations.save(_NUMBER.pack(covered) + _encode(self._rows)).add_callback(stored)
@@ -120,27 +126,34 @@ class Vault:
             self.checkpoint_faults += 1
 
     def _recover(self) -> None:
-        content = self._generations.load()
-        if self._generations.damaged:
-            self.damage.append("a checkpoint was unreadable, the other one stands")
-        if content is not None:
+        checkpoints = self._generations.load_all()
+        for content in checkpoints:
             try:
-                (self._covered,) = _NUMBER.unpack_from(content)
+                (covered,) = _NUMBER.unpack_from(content)
                 self._take(content[_NUMBER.size :])
             except (DecodeError, struct.error):
-                self.damage.append("the checkpoint is of another format and was left out")
+                self.damage.append("a checkpoint is of another format and was left out")
+                continue
+            self._covered = covered
+            break
+        if self._generations.damaged:
+            stands = "the other one stands" if checkpoints else "none is left"
+            self.damage.append(f"unreadable checkpoints: {self._generations.damaged}, {stands}")
         for _, record in self._journal.read(self._covered):
             self._since_octets += len(record)
             try:
                 self._take(record)
             except DecodeError as error:
                 self.damage.append(str(error))
-        self._journal.skip_to(self._covered)
         stats = self._journal.stats
-        if stats.missing:
-            self.damage.append(f"{stats.missing} transactions of the journal were unreadable")
+        missing = stats.missing + max(0, self._journal.first - self._covered)
+        if missing:
+            self.damage.append(f"{missing} transactions of the journal are missing or unreadable")
+        if stats.spoilt:
+            self.damage.append("the newest transactions of the journal were unreadable")
         if stats.foreign:
             self.damage.append(f"{stats.foreign} segments of the journal are foreign or of another version")
+        self._journal.skip_to(self._covered)
 
     def _take(self, record: bytes) -> None:
         for key, value in list(_decode(record)):

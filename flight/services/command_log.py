@@ -13,23 +13,50 @@ node, or stand durable in the recorder.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event, Future
 from flight.core.scheduler import Task
 from flight.core.vault import Changes, Vault
-from flight.link.pus import RequestId
+from flight.link.pus import PusTm, RequestId
 from flight.services.telemetry import Telemetry
 from flight.services.verification import COMPLETED, INTERRUPTED, Verification
 
 _PREFIX = "command."
 _OPEN, _DONE = 1, 2
+_NUMBER = re.compile(r"[0-9a-f]{8}")
 _STATE = struct.Struct(">B4s")
 _CLOSE_S = 2.0  # more than a modem holds
 ROWS_MAX = 256
 _URGENT_ROWS = 32  # of them, for urgent commands alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A command as it is found at boot."""
+
+    key: str
+    state: int
+    request: RequestId
+    report: bytes
+
+    @classmethod
+    def decode(cls, key: str, value: bytes) -> Self:
+        """Raises DecodeError for what is not a row of ours."""
+        if not _NUMBER.fullmatch(key.removeprefix(_PREFIX)) or len(value) < _STATE.size:
+            raise DecodeError(f"{key} of {len(value)} octets is no row of the command log")
+        state, raw = _STATE.unpack_from(value)
+        report = value[_STATE.size :]
+        if state not in (_OPEN, _DONE):
+            raise DecodeError(f"{key}: state {state}")
+        if report:
+            PusTm.decode(report)
+        return cls(key, state, RequestId.decode(raw), report)
 
 
 class CommandLog:
@@ -51,9 +78,11 @@ class CommandLog:
         self._verification = verification
         self._drained = drained
         self._sync = sync
-        self._rows: set[str] = {_PREFIX + name for name, _ in vault.rows(_PREFIX)}
-        numbers = [int(name.removeprefix(_PREFIX), 16) for name in self._rows]
-        self._next = max(numbers, default=-1) + 1
+        self.foreign = 0  # rows that this version cannot read, left as they are
+        self._found = self._read()
+        self._rows = {row.key for row in self._found}
+        taken = [int(name, 16) for name, _ in vault.rows(_PREFIX) if _NUMBER.fullmatch(name)]
+        self._next = max(taken, default=-1) + 1
         self._emitted: list[str] = []
         self._closable = Event()
 
@@ -65,7 +94,7 @@ class CommandLog:
 
     def open(self, request: RequestId) -> tuple[str, Changes]:
         """A new row's key, and the change that makes it an open one."""
-        key = f"{_PREFIX}{self._next:08x}"
+        key = f"{_PREFIX}{self._next & 0xFFFFFFFF:08x}"
         self._next += 1
         self._rows.add(key)
         return key, {key: _STATE.pack(_OPEN, request.encode())}
@@ -92,24 +121,16 @@ class CommandLog:
         """
         changes: dict[str, bytes | None] = {}
         reports: list[tuple[str, bytes]] = []
-        for name, value in self._vault.rows(_PREFIX):
-            key = _PREFIX + name
-            try:
-                state, raw = _STATE.unpack_from(value)
-                request = RequestId.decode(raw)
-            except (DecodeError, struct.error):
-                changes[key] = None  # written by another version: there is nobody to report to
-                self._rows.discard(key)
-                continue
-            report = value[_STATE.size :]
-            if state == _OPEN:
+        for row in self._found:
+            report = row.report
+            if row.state == _OPEN:
                 self.interrupted += 1
-                self._verification.count(COMPLETED, INTERRUPTED)
-                report = self._verification.make_failure(request, COMPLETED, INTERRUPTED, "it is not repeated")
-                changes |= self.done(key, request, report)
+                report = self._verification.make_failure(row.request, COMPLETED, INTERRUPTED, "it is not repeated")
+                changes |= self.done(row.key, row.request, report)
             else:
                 self.reported_again += bool(report)
-            reports.append((key, report))
+            reports.append((row.key, report))
+        self._found = []
         if not changes:
             self._emit_all(reports)
             return
@@ -125,6 +146,16 @@ class CommandLog:
             self._vault.commit(changes).add_callback(stored)
         except StorageError:
             return
+
+    def _read(self) -> list[_Row]:
+        """What an earlier boot left, in order."""
+        found: list[_Row] = []
+        for name, value in self._vault.rows(_PREFIX):
+            try:
+                found.append(_Row.decode(_PREFIX + name, value))
+            except DecodeError:
+                self.foreign += 1
+        return found
 
     def _emit_all(self, reports: list[tuple[str, bytes]]) -> None:
         for key, report in reports:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from flight.app import CommandRefused, Durable, Handler
-from flight.config import key
+from flight.config import key, suggestion
 from flight.core.errors import DecodeError, SetupError, StorageError
 from flight.core.future import Future
 from flight.core.scheduler import Scheduler, SchedulerFull, Task
@@ -162,7 +162,7 @@ class Commands:
         for name in sorted(frozenset[str]().union(*self._refused_in.values())):
             command = self._declared.get(name)
             if command is None:
-                faults.append(f"no command {name}, have {', '.join(sorted(self._declared))}")
+                faults.append(f"no command {name}, {suggestion(name, self._declared)}")
             elif command.urgent:
                 faults.append(f"{name} is urgent: it is admitted in every mode")
         if faults:
@@ -468,6 +468,7 @@ class Commands:
         try:
             self._commit_report(one, left, in_force, COMPLETED, code, report)
         except StorageError as error:
+            left.undo()
             self._not_stored(one, code, detail, str(error))
 
     def _commit_report(
@@ -482,6 +483,7 @@ class Commands:
             try:
                 done.result()
             except StorageError as error:
+                left.undo()
                 self._outcome_unknown(one, str(error))
                 return
             then()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flight.config import suggestion
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.dictionary import Command, Dictionary
 from flight.fields import FieldError, Value
@@ -29,7 +30,7 @@ def encode_sequences(dictionary: Dictionary, configs: Sequence[SequenceConfig]) 
         if config.name in made:
             faults.append(f"{where} is there twice")
         if config.on_event and config.on_event not in events:
-            faults.append(f"{where}: no event {config.on_event!r}, have {', '.join(sorted(events))}")
+            faults.append(f"{where}: no event {config.on_event!r}, {suggestion(config.on_event, events)}")
         steps: list[tuple[int, bytes]] = []
         for number, step in enumerate(config.steps):
             try:

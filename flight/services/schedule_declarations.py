@@ -25,15 +25,15 @@ _REQUESTS = Field("requests", "rows", text="request ids", fields=_ID)
 _OFFSET = Field("offset_s", "i32", "s", "added to the release times")
 _FILTER = (
     Field("window", "u8", text="which release times, both ends included", labels=WINDOWS),
-    Field("from_time", "time", "ns", "of the windows between and from"),
-    Field("to_time", "time", "ns", "of the windows between and to"),
-    Field("sub_schedules", "rows", text="none for all", fields=(_SUB_SCHEDULE,)),
-    Field("groups", "rows", text="none for all", fields=(_GROUP,)),
+    Field("from_time", "time", "ns", "of the windows between and from", default=0),
+    Field("to_time", "time", "ns", "of the windows between and to", default=0),
+    Field("sub_schedules", "rows", text="none for all", fields=(_SUB_SCHEDULE,), default=()),
+    Field("groups", "rows", text="none for all", fields=(_GROUP,), default=()),
 )
 _STATUS = Field("status", "u8", labels=STATUS)
 _ACTIVITIES = Field("activities", "rows", fields=(_GROUP, _RELEASE, Field("request", "packet", text="the telecommand")))
-_SUB_SCHEDULES = Field("sub_schedules", "rows", text="none for all", fields=(_SUB_SCHEDULE,))
-_GROUPS = Field("groups", "rows", text="none for all", fields=(_GROUP,))
+_SUB_SCHEDULES = Field("sub_schedules", "rows", text="none for all", fields=(_SUB_SCHEDULE,), default=())
+_GROUPS = Field("groups", "rows", text="none for all", fields=(_GROUP,), default=())
 
 
 @dataclass(frozen=True, slots=True)

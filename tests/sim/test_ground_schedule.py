@@ -110,7 +110,7 @@ def asked(*texts: str) -> dict[str, Any]:
     """What the command line asks of the ground process."""
     parser = argparse.ArgumentParser(exit_on_error=False)
     schedule_command.add_arguments(parser)
-    return schedule_command._asked(parser.parse_args(texts))
+    return schedule_command._asked(parser.parse_intermixed_args(texts))
 
 
 def test_the_command_line_asks_for_what_it_says() -> None:
@@ -118,6 +118,7 @@ def test_the_command_line_asks_for_what_it_says() -> None:
     assert insertion == {
         "do": "schedule", "name": "set_power_mode", "texts": ["mode=eco"], "at": "+90", "group": 3, "sub_schedule": 0,
     }  # fmt: skip
+    assert asked("--group", "3", "insert", "+90", "--port", "1", "set_power_mode", "mode=eco") == insertion
     assert asked("delete", "1:42", "7:1:43")["arguments"] == {"requests": [[0, 1, 42], [7, 1, 43]]}
     assert asked("shift", "+60")["name"] == "shift_schedule"
     assert asked("shift", "-60", "1:42")["arguments"] == {"offset_s": -60, "requests": [[0, 1, 42]]}
@@ -126,9 +127,23 @@ def test_the_command_line_asks_for_what_it_says() -> None:
     assert asked("disable", "--sub-schedule", "3")["name"] == "disable_sub_schedules"
 
 
-@pytest.mark.parametrize("texts", [("delete", "42"), ("delete", "1:x"), ("shift", "1.5"), ("shift", "9999999999")])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("delete",),
+        ("delete", "42"),
+        ("delete", "1:x"),
+        ("shift",),
+        ("shift", "1.5"),
+        ("shift", "9999999999"),
+        ("insert", "+90"),
+        ("list", "1:42"),
+        ("list", "--group", "1"),
+        ("enable", "--group", "1", "--sub-schedule", "2"),
+    ],
+)
 def test_wrong_use_is_told(texts: tuple[str, ...]) -> None:
-    with pytest.raises((argparse.ArgumentError, SystemExit)):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"should be|takes|belong"):
         asked(*texts)
 
 

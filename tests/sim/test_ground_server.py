@@ -339,6 +339,32 @@ def test_an_upload_that_nobody_hears_fails_in_time(ground):
             client.ask(do="upload", **request)
 
 
+def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(ground, capsys):
+    for name, says in (("pwer", "did you mean 'power'"), ("power.so", "did you mean 'power.soc'"), ("zz", "have ")):
+        for argv in ([name], [name, "--follow"]):
+            with pytest.raises(OrbitnodeError, match=f"no telemetry is called '{name}', {says}"):
+                run(tm_command, ground, *argv)
+    for name in ("power", "power.soc", "hk-300", "plan", "correlation"):
+        assert run(tm_command, ground, name) == 1
+        assert f"no value of {name} has been received yet" in capsys.readouterr().err
+
+
+def test_one_command_is_listed_by_its_name(ground, capsys):
+    assert run(cmd_command, ground, "--list", "cancel_job") == 0
+    assert capsys.readouterr().out == "cancel_job  forget a job\n    job: u32\n"
+    with pytest.raises(OrbitnodeError, match="did you mean 'cancel_job'"):
+        run(cmd_command, ground, "--list", "cancel_jb")
+
+
+def test_rows_of_a_report_are_rows_of_the_table():
+    first = {"note": "x", "entries[0].at": 1, "entries[0].command": "aa", "entries[1].at": 2, "entries[1].command": ""}
+    assert cmd_command.report_rows([first, {"job": 3}, {}]) == [
+        {"note": "x", "at": 1, "command": "aa"},
+        {"note": "x", "at": 2, "command": ""},
+        {"job": 3},
+    ]
+
+
 def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
     assert "Ctrl-C ends it" in ground.welcome
     assert run(cmd_command, ground, "ping", "--json") == 0
@@ -372,7 +398,7 @@ def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
         time.sleep(0.05)
     assert run(events_command, ground) == 0 and "mode safe" in capsys.readouterr().out
     assert (
-        run(cmd_command, ground, "--list") == 0 and "deadline_s: f32 1 ..  s, default 600.0" in capsys.readouterr().out
+        run(cmd_command, ground, "--list") == 0 and "deadline_s: f32 from 1 s, default 600.0" in capsys.readouterr().out
     )
 
     assert ground.stop() == 0

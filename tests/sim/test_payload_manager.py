@@ -625,11 +625,11 @@ def test_power_lost_at_every_write_of_a_submission(model: Path, bench: Callable[
 
 def test_damaged_ledger_is_said(bench: Callable[..., Bench]) -> None:
     disk, loop = Disk(Random(1)), VirtualLoop()
-    Vault(disk.boot(loop)).commit({"payload.job.7": b"rubbish", "payload.next": b"?"})
+    Vault(disk.boot(loop)).commit({"payload.job.0000000007": b"rubbish", "payload.next": b"?"})
     loop.run_until(1_000_000_000)
     b = bench(disk=disk, loop=loop)
     assert b.ground.named("ledger_failed") == [{"detail": "1 requests are unreadable"}]
-    assert b.vault.get("payload.job.7") == b"rubbish", "another version may know it"
+    assert b.vault.get("payload.job.0000000007") == b"rubbish", "another version may know it"
 
 
 def test_full_disk_fails_the_command_and_nothing_stays(bench: Callable[..., Bench]) -> None:

@@ -193,3 +193,11 @@ def test_an_option_may_stand_between_the_words_of_a_command(capsys: pytest.Captu
         port = str(free.getsockname()[1])
     assert cli.main(["cmd", "set_parameters", "--raw", "x=1", "--port", port, "y=1"]) == 1
     assert "no ground" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(cli.installed_commands()))
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: orbitnode {name}" in capsys.readouterr().out

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from flight.config import read_table
+from flight.core.quota import StorageConfig
 from flight.dictionary import SEVERITIES
 from flight.executive import ExecutiveConfig
 from flight.fields import TYPES, Field
-from flight.mission import MISSIONS, DriverConfig, LinkSection, NodeConfig, load
+from flight.mission import _SECTIONS, MISSIONS, DriverConfig, LinkSection, NodeConfig, load
 from flight.node import dictionary_of
 from flight.services.clock import TimeConfig
 from flight.services.commands import CommandsConfig
@@ -63,6 +64,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[thermal]": NodeThermalConfig,
     "[recorder]": RecorderConfig,
     "[[recorder.store]]": StoreConfig,
+    "[storage]": StorageConfig,
     "[housekeeping]": HousekeepingConfig,
     "[events]": EventsConfig,
     "[schedule]": ScheduleConfig,
@@ -151,7 +153,7 @@ def bounds_text(metadata: Mapping[str, Any]) -> str:
     low, high = metadata.get("minimum"), metadata.get("maximum")
     if low is None and high is None:
         return "-"
-    return " .. ".join("" if one is None else f"{one:.12g}" for one in (low, high))
+    return " .. ".join("" if one is None else f"{one:.16g}" for one in (low, high))
 
 
 def tables(page: Path) -> dict[str, list[list[str]]]:
@@ -201,6 +203,7 @@ def test_mission_guide_shows_the_defaults_of_lists(kind: type[Any], table: str, 
 
 def test_every_section_of_the_missions_is_in_the_guide() -> None:
     named = {section.strip("[]").split(".")[0] for section in SECTIONS}
+    assert _SECTIONS.keys() <= named
     for path in MISSIONS.glob("*.toml"):
         assert set(tomllib.loads(read(path))) - {"extends"} <= named, path
 

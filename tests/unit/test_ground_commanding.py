@@ -12,7 +12,7 @@ from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from ground.commanding import CommandEncoder, find_command, parse_arguments
+from ground.commanding import CommandEncoder, describe_field, find_command, parse_arguments
 from ground.decoder import Decoder
 from ground.duplicates import Duplicates
 from ground.operator import CommandRecord
@@ -320,3 +320,94 @@ def test_structures_and_their_parameters_are_named():
     ):
         with pytest.raises(OrbitnodeError, match=says):
             encoder.encode("create_hk", parse_arguments(create, texts))
+
+
+def test_events_are_named_and_belong_to_an_application():
+    encoder = CommandEncoder(NODE_DICTIONARY)
+    disable = find_command(NODE_DICTIONARY, "disable_events")
+    given = parse_arguments(disable, ["power_mode", "21"])
+    assert encoder.encode("disable_events", given).packet[11:-2].hex() == "0200140015"
+    tie = find_command(NODE_DICTIONARY, "enable_event_actions")
+    assert parse_arguments(tie, ["gate_shut", "1=power_mode"]) == {"events": ["gate_shut", ["1", "power_mode"]]}
+    sent = encoder.encode("enable_event_actions", parse_arguments(tie, ["gate_shut", "1=power_mode", "1=21"]))
+    assert sent.packet[11:-2].hex() == "03" + "00020003" + "00010014" + "00010015"
+    for command, given, says in (
+        ("disable_events", {"events": ["gate_shut"]}, "event 'gate_shut' is of APID 2, not of 1"),
+        ("disable_events", {"events": ["power_mod"]}, "did you mean 'power_mode'"),
+        ("enable_event_actions", {"events": ["power_mod"]}, "did you mean 'power_mode'"),
+        ("enable_event_actions", {"events": [{"apid": 2, "event": "power_mode"}]}, "is of APID 1, not of 2"),
+        ("enable_event_actions", {"events": [["x", "power_mode"]]}, "x: 'x' is not a number"),
+    ):
+        with pytest.raises(OrbitnodeError, match=says):
+            encoder.encode(command, given)
+
+
+def test_packet_times_are_written_as_utc():
+    encoder = CommandEncoder(NODE_DICTIONARY)
+    retrieve = find_command(NODE_DICTIONARY, "retrieve_range")
+    rows = '[["reports", "1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z"]]'
+    data = encoder.encode("retrieve_range", parse_arguments(retrieve, [f"ranges={rows}"])).packet[11:-2]
+    assert data.hex() == "0100" + f"{378_691_237:08x}0000" + f"{378_691_238:08x}0000"
+    for bad in ("yesterday", "+5", "2026-13-01", "1900-01-01"):
+        with pytest.raises(OrbitnodeError, match=r"should be UTC such as 2026-03-20T10:00:00Z$"):
+            encoder.encode("set_retrieval_start", {"time": bad, "stores": []})
+
+
+def test_stores_go_by_name_or_place():
+    encoder = CommandEncoder(NODE_DICTIONARY)
+    report = find_command(NODE_DICTIONARY, "report_store_summary")
+    for texts in (["reports"], ["0"], ["stores=0"], ["stores=reports"], ["stores=[[0]]"]):
+        assert encoder.encode(report.name, parse_arguments(report, texts)).packet[11:-2].hex() == "0100", texts
+    with pytest.raises(OrbitnodeError, match=r"9 is outside 0 .. 1"):
+        encoder.encode(report.name, parse_arguments(report, ["9"]))
+
+
+def test_a_command_that_another_one_carries_is_typed_as_usual():
+    encoder = CommandEncoder(NODE_DICTIONARY)
+    load_sequence = find_command(NODE_DICTIONARY, "load_sequence")
+    text = 'steps=[[0, "ping"], [1000, "set_power_mode mode=eco"]]'
+    packet = encoder.encode("load_sequence", parse_arguments(load_sequence, ["sequence=a", text])).packet
+    inner = PusTc.decode(packet[packet.index(b"\x00\x00\x03\xe8") + 4 : -2])
+    assert (inner.service, inner.data.hex()) == (8, "000101")
+    assert inner.seq != PusTc.decode(packet).seq
+    again = encoder.encode("load_sequence", {"sequence": "a", "steps": [[0, inner.encode().hex()]]}).packet
+    assert inner.encode() in again
+    for steps, says in (
+        ('[[0, "pnig"]]', "did you mean 'ping'"),
+        ('[[0, "set_power_mode mode=turbo"]]', "'turbo' is none of safe"),
+        ('[[0, ""]]', "'' is no command such as"),
+        ('[[0, "ping \'"]]', "is no command such as"),
+        ('[[0, "aabb"]]', "not one whole space packet"),
+        ("ping", "is not a JSON list of rows of delay_ms, request"),
+    ):
+        with pytest.raises(OrbitnodeError, match=says):
+            encoder.encode("load_sequence", parse_arguments(load_sequence, ["sequence=a", f"steps={steps}"]))
+
+
+def test_faults_in_rows_name_what_was_typed():
+    encoder = CommandEncoder(make())
+    for name, given, says in (
+        ("set_parameters", {"parameters": [["soc_min", "abc"]]}, "^set_parameters: soc_min: 'abc' is not a number"),
+        ("set_parameters", {"parameters": {"soc_min": "abc"}}, "^set_parameters: soc_min: 'abc' is not a number"),
+        ("set_hk_period", {"structures": [["power", -1]]}, "^set_hk_period: power: -1 is outside"),
+        ("set_parameters", {"parameters": [[7, "abc"]]}, r"^set_parameters: parameters\[0\].value: 'abc' is not"),
+    ):
+        with pytest.raises(OrbitnodeError, match=says):
+            encoder.encode(name, given)
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "says"),
+    [
+        ("create_hk", "structure", "u16 from 256"),
+        ("create_hk", "arrays", "u8 up to 0"),
+        ("submit_job", "deadline_s", "u32 1 .. 31536000 s"),
+        ("set_power_mode", "mode", "one of safe, eco, nominal, boost"),
+        ("delete_stored", "time", "UTC such as 2026-03-20T10:00:00Z"),
+        ("enable_hk", "structures", "rows of structure (u16)"),
+        ("load_sequence", "steps", "rows of delay_ms (u32 ms), request (a command as it is typed, or hexadecimal)"),
+    ],
+)
+def test_arguments_are_described(command, argument, says):
+    fields = {one.name: one for one in find_command(NODE_DICTIONARY, command).arguments}
+    assert describe_field(fields[argument]) == says

@@ -202,7 +202,7 @@ def test_a_gap_or_a_double_in_the_command_table_is_found_at_boot(boot: Callable[
     ("refused_in", "says"),
     [
         ({"saef": "one"}, "commands.refused_in: no power mode saef, have safe, nominal"),
-        ({"safe": "one tow"}, "no command tow, have keep, long, one, safe, two, work"),
+        ({"safe": "one tow"}, "no command tow, did you mean two?"),
         ({"safe": "two safe"}, "safe is urgent: it is admitted in every mode"),
         ({"saef": "tow"}, "no power mode saef, .*; no command tow"),
     ],
@@ -764,3 +764,38 @@ def test_a_row_stays_until_its_report_has_been_out_of_the_links_for_a_while(boot
     assert len(one.vault.rows("command.")) == 1
     one.run(3.0)
     assert one.vault.rows("command.") == []
+
+
+@pytest.mark.parametrize("how", ["at once", "later"])
+def test_what_could_not_be_stored_is_undone(boot: Callable[..., Boot], how: str) -> None:
+    one = boot()
+    one.keep = lambda n: Durable({"n": bytes((n,))}, lambda: one.acted.append(n), lambda: one.acted.append(-n))  # type: ignore[method-assign]
+    one.disk.read_only = how == "at once"
+    one.disk.fail_commits = how == "later"
+    one.send("keep", 7)
+    one.run(1.0)
+    assert one.acted == [-7]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("command.xyz", b"\1\x18\1\xc0\0"),
+        ("command.00000001", b""),
+        ("command.00000001", b"\1"),
+        ("command.00000001", b"\7\x18\1\xc0\0"),
+        ("command.00000001", b"\1\0\0\0\0"),
+        ("command.00000001", b"\2\x18\1\xc0\0 no packet"),
+    ],
+)
+def test_a_row_of_other_software_keeps_no_node_from_booting(boot: Callable[..., Boot], key: str, value: bytes) -> None:
+    one = boot()
+    one.vault.commit({key: value})
+    one.run(1.0)
+    two = one.after_power_cut()
+    assert two.log.foreign == 1
+    assert two.vault.get(key) == value
+    two.send("keep", 1)
+    two.run(5.0)
+    assert two.acted == [1]
+    assert two.vault.rows("command.") == [(key.removeprefix("command."), value)]

@@ -203,3 +203,22 @@ def test_a_commit_that_cannot_write_back_is_final(tmp_path: Path, monkeypatch: p
     platform.storage.append("log", b"2")
     finish(platform, platform.storage.sync())
     platform.close()
+
+
+def test_close_makes_all_durable_and_calls_nobody_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a commit is gone by then, and must not write any more."""
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    storage = platform.storage
+    disk = HangingDisk(monkeypatch)
+    called: list[str] = []
+    storage.append("log", b"1")
+    storage.sync().add_callback(lambda _: called.append("running"))
+    assert run_until(platform, disk.held.is_set, 20.0)
+    storage.append("log", b"2")
+    storage.sync().add_callback(lambda _: called.append("waiting"))
+    disk.let_go()
+    platform.close()
+    assert called == []
+    again = LinuxPlatform(tmp_path / "store", "unit")
+    assert again.storage.read("log") == b"12"
+    again.close()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from contextlib import suppress
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -75,7 +79,7 @@ def test_a_damaged_newest_checkpoint_loses_nothing() -> None:
     disk.durable[newest] = disk.durable[newest][:-1] + b"?"
     again = Vault(disk.boot(loop), checkpoint_octets=300)
     assert again.rows("") == rows
-    assert again.damage == ["a checkpoint was unreadable, the other one stands"]
+    assert again.damage == ["unreadable checkpoints: 1, the other one stands"]
 
 
 def test_a_damaged_transaction_is_told_and_later_ones_count() -> None:
@@ -173,3 +177,85 @@ class VaultMachine(RuleBasedStateMachine):
 
 TestVaultMachine = VaultMachine.TestCase
 TestVaultMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def stored(rows: int, checkpoint_octets: int = 131_072) -> tuple[VirtualLoop, Disk]:
+    """A disk with that many transactions, each synced."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop), checkpoint_octets=checkpoint_octets)
+    for number in range(rows):
+        vault.commit({f"row{number}": bytes(20)})
+        run(loop)
+    return loop, disk
+
+
+def test_a_bit_flipped_in_the_newest_transaction_is_told() -> None:
+    loop, disk = stored(5)
+    disk.flip("vault.journal.00000000", bit=8 * (len(disk.durable["vault.journal.00000000"]) - 3))
+    again = Vault(disk.boot(loop))
+    assert len(again.rows("")) == 4
+    assert again.damage == ["the newest transactions of the journal were unreadable"]
+
+
+def test_a_journal_whose_beginning_is_gone_is_told() -> None:
+    loop, disk = stored(2200)
+    del disk.durable["vault.journal.00000000"]
+    again = Vault(disk.boot(loop))
+    assert again.rows("")
+    assert "transactions of the journal are missing" in again.damage[0]
+
+
+def test_two_damaged_checkpoints_are_told_as_what_they_are() -> None:
+    loop, disk = stored(3500, 20_000)
+    for name in [n for n in disk.durable if "checkpoint" in n]:
+        disk.durable[name] = disk.durable[name][:-1] + b"?"
+    again = Vault(disk.boot(loop))
+    assert again.damage[0] == "unreadable checkpoints: 2, none is left"
+    assert "missing" in again.damage[1]
+
+
+def test_a_checkpoint_of_another_format_leaves_the_one_before_it() -> None:
+    loop, disk = stored(100, 500)
+    rows = Vault(disk.boot(loop)).rows("")
+    newest = max((n for n in disk.durable if "checkpoint" in n), key=lambda n: disk.durable[n][:4])
+    version = int.from_bytes(disk.durable[newest][:4], "big")
+    content = bytes(8) + b"\xff of another format"
+    head = struct.pack(">III", version, len(content), 0)
+    crc = zlib.crc32(head + content)
+    disk.durable[newest] = struct.pack(">III", version, len(content), crc) + content
+    again = Vault(disk.boot(loop))
+    assert again.rows("") == rows
+    assert again.damage == ["a checkpoint is of another format and was left out"]
+
+
+def test_a_journal_that_filled_up_while_no_checkpoint_could_be_stored_gets_room_again() -> None:
+    class NoReplace:
+        """A disk that takes appends alone, as long as `refusing`."""
+
+        refusing = True
+
+        def __init__(self, session: Any) -> None:
+            self.session = session
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.session, name)
+
+        def replace(self, name: str, octets: bytes) -> None:
+            if self.refusing:
+                raise StorageError("not now")
+            self.session.replace(name, octets)
+
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    storage: Any = NoReplace(disk.boot(loop))
+    vault = Vault(storage, checkpoint_octets=100_000)
+    with suppress(StorageError):
+        for _ in range(3000):
+            vault.stage({"row": bytes(900)})
+    assert vault.checkpoint_faults > 10
+    storage.refusing = False
+    with pytest.raises(StorageError, match="journal is full"):
+        vault.stage({"row": bytes(900)})
+    run(loop)
+    run(loop)
+    vault.stage({"row": bytes(901)})
+    assert vault.get("row") == bytes(901)
