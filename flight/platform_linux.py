@@ -55,16 +55,16 @@ class LoopCounters:
 class _Call:
     """One entry of the heap; a cancelled one stays there, without its call, until its time."""
 
-    __slots__ = ("_on_cancel", "call")
+    __slots__ = ("call", "loop")
 
-    def __init__(self, call: Callable[[], None], on_cancel: Callable[[], None]) -> None:
-        self.call: Callable[[], None] | None = call
-        self._on_cancel = on_cancel
+    # Set by `call_at`: an __init__ would take longer than all the rest of it.
+    call: Callable[[], None] | None
+    loop: LinuxPlatform
 
     def cancel(self) -> None:
         if self.call is not None:
             self.call = None
-            self._on_cancel()
+            self.loop._on_cancel()
 
 
 class LinuxPlatform:
@@ -110,7 +110,8 @@ class LinuxPlatform:
         return 0
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> _Call:
-        entry = _Call(call, self._on_cancel)
+        entry = _Call()
+        entry.call, entry.loop = call, self
         self._order += 1
         heapq.heappush(self._heap, (t_ns, self._order, entry))
         return entry
@@ -231,29 +232,33 @@ class LinuxPlatform:
         while heap and heap[0][2].call is None:
             heapq.heappop(heap)
             self._cancelled -= 1
-        if heap and heap[0][0] != self._armed_ns:
-            self._armed_ns = heap[0][0]
-            self._timer.set(self._armed_ns)
         if self._stopping:
             return
-        for fileno, _ in self._epoll.poll(-1, READY_PER_ROUND):
+        timeout_s = -1
+        if heap and heap[0][0] != self._armed_ns:
+            if heap[0][0] > time.monotonic_ns():
+                self._armed_ns = heap[0][0]
+                self._timer.set(self._armed_ns)
+            else:
+                timeout_s = 0  # it is due by now: a look at the descriptors, and no timer
+        for fileno, _ in self._epoll.poll(timeout_s, READY_PER_ROUND):
             on_ready = self._watched.get(fileno)  # an earlier one of this round may have unwatched it
             if on_ready is not None:
                 self.counters.ready += 1
                 on_ready()
 
     def _make_due_calls(self) -> None:
-        heap, counters, now = self._heap, self.counters, time.monotonic_ns()
+        heap, counters, now_ns = self._heap, self.counters, time.monotonic_ns()
         for _ in range(CALLS_PER_ROUND):
-            if not heap or heap[0][0] > now:
-                return
+            if not heap or heap[0][0] > now_ns:
+                break
             t_ns, _, entry = heapq.heappop(heap)
             call, entry.call = entry.call, None
             if call is None:
                 self._cancelled -= 1
             else:
                 counters.calls += 1
-                counters.late_max_ns = max(counters.late_max_ns, now - t_ns)
+                counters.late_max_ns = max(counters.late_max_ns, now_ns - t_ns)
                 call()
 
     def _on_timer(self) -> None:

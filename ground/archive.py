@@ -26,7 +26,9 @@ from ground.operator import CommandRecord
 APPLICATION_ID = 0x4F524231  # "ORB1" in the file's header: an archive of this layout
 BATCH_ROWS = 2000
 LOCK_WAIT_S = 1.0
+_LOG_PAGES = 1000  # of the write-ahead log, before a commit copies them into the file
 
+_NEWEST = "newest (parameter INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, value NOT NULL)"
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE packets (
@@ -138,6 +140,8 @@ class Archive:
         self._db.execute("PRAGMA synchronous = NORMAL")
         if empty:
             self._db.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
+        # An archive of before this table goes on with it.
+        self._db.execute("CREATE TABLE IF NOT EXISTS " + _NEWEST)
         if dictionary is not None:
             document = json.dumps(dictionary.document(), sort_keys=True)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('dictionary', ?)", (document,))
@@ -186,6 +190,11 @@ class Archive:
         finally:
             self._db.close()
 
+    @property
+    def pending(self) -> int:
+        """Rows that a kill would lose."""
+        return self._pending
+
     def commit(self) -> None:
         """Make everything so far durable against a kill. Where it raises the archive goes on with the next rows."""
         try:
@@ -193,6 +202,15 @@ class Archive:
         except sqlite3.Error as error:
             raise self._write_fault(error) from None
         self._pending = 0
+
+    def commit_promptly(self) -> None:
+        """The same, for one who cannot wait: copying the log into the file, milliseconds now and then, is left to the
+        next `commit`."""
+        self._db.execute("PRAGMA wal_autocheckpoint = 0")
+        try:
+            self.commit()
+        finally:
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
 
     def _write_fault(self, error: sqlite3.Error) -> OrbitnodeError:
         """SQLite may have rolled back (a full disk): rows and names entered since the last commit are then gone."""
@@ -249,6 +267,14 @@ class Archive:
                 self._parameter_ids[name] = number
             rows.append((number, time_ns, _storable(value)))
         self._write("INSERT INTO samples VALUES (?, ?, ?)", rows)
+
+    def put_newest(self, values: Mapping[str, tuple[int, Plain]]) -> None:
+        """Time and raw value of what is now the newest sample of some parameters: time alone does not tell it, since
+        the on-board clock may be set back."""
+        self._write(
+            "INSERT OR REPLACE INTO newest SELECT id, ?, ? FROM parameters WHERE name = ?",
+            [(time_ns, _storable(value), name) for name, (time_ns, value) in values.items()],
+        )
 
     def put_command(self, record: CommandRecord, epoch_tai_ns: int) -> None:
         """The command as it now stands, in place of what was known of it. `epoch_tai_ns`: TAI at ground time 0."""
@@ -310,10 +336,13 @@ class Archive:
         )
 
     def latest(self) -> dict[str, Sample]:
-        """The newest sample of every parameter that has one."""
+        """The newest sample of every parameter that has one: that of `put_newest`, else the latest in time."""
         rows = self._query(
+            "SELECT p.name, p.unit, p.labels, n.time_ns, n.value FROM parameters p JOIN newest n ON n.parameter = p.id "
+            "UNION ALL "
             "SELECT p.name, p.unit, p.labels, s.time_ns, s.value FROM parameters p JOIN samples s ON s.rowid = "
-            "(SELECT rowid FROM samples WHERE parameter = p.id ORDER BY time_ns DESC LIMIT 1) ORDER BY p.id"
+            "(SELECT rowid FROM samples WHERE parameter = p.id ORDER BY time_ns DESC LIMIT 1) "
+            "WHERE p.id NOT IN (SELECT parameter FROM newest)"
         )
         return {name: Sample(name, t, value, _labelled(value, labels), unit) for name, unit, labels, t, value in rows}
 

@@ -9,6 +9,9 @@ how much the on-board clock is ahead, and how much faster it goes:
 Some readings are wild (a frame that waited on its way), so the line is fitted by weighted least squares, started from
 the median of slopes between pairs (Theil): Huber's weights, and none for what is further off than `OUTLIER_SIGMA`.
 
+A node reports its time once a second at most: pairs closer than `SPACING_MIN_NS` on ground were held up on their way
+and are refused. A line whose drift is less certain than a clock can drift is none: `now` is None until more is known.
+
     empty --`PAIRS_MIN` pairs--> fitted --`JUMP_PAIRS` outliers in a row, on a line of their own--> fitted, to these
     fitted: with `GATE_PAIRS` and more, a pair further off than `OUTLIER_SIGMA` is an outlier, counted and kept out
 """
@@ -26,6 +29,8 @@ GATE_PAIRS = 8
 JUMP_PAIRS = 3
 FRAMES_KEPT = 64
 OUTLIER_SIGMA = 6.0
+SPACING_MIN_NS = 500_000_000
+SIGMA_USABLE_NS = 1e9
 _SCATTER_MIN_NS = 15_000.0  # the resolution of the time code: no pair is better than that
 _DRIFT_MAX_PPB = 2_000_000.0  # a clock that is further off than this did not drift, it was set
 _HUBER = 1.345
@@ -70,6 +75,11 @@ class Correlation:
         """The standard deviation of `error_ns`: it grows with the distance from the pairs."""
         return sqrt(self.offset_sigma_ns**2 + (self.drift_sigma_ppb * (ground_ns - self.reference_ns) / 1e9) ** 2)
 
+    def tells(self, ground_ns: int) -> bool:
+        """Whether `error_ns` is worth more at `ground_ns` than to take the clocks for equal."""
+        sigma_ns = self.sigma_ns(ground_ns)
+        return sigma_ns <= SIGMA_USABLE_NS or abs(self.error_ns(ground_ns)) > OUTLIER_SIGMA * sigma_ns
+
     def samples(self, ground_ns: int) -> dict[str, tuple[float, str]]:
         """What is worth keeping of it at `ground_ns`: value and unit by name."""
         return {
@@ -84,16 +94,18 @@ class Correlation:
 
 @dataclass(slots=True)
 class CorrelationCounters:
-    """Pairs taken; reports whose frame was not received; outliers; jumps of the on-board clock."""
+    """Pairs that came; reports whose frame was not received; outliers; pairs too close behind another; jumps of the
+    on-board clock."""
 
     pairs: int = 0
     unmatched: int = 0
     outliers: int = 0
+    crowded: int = 0
     jumps: int = 0
 
 
 class Correlator:
-    """See the head of the file. `now` is the newest correlation, None before there are `PAIRS_MIN` pairs."""
+    """See the head of the file. `now` is the newest correlation, None where the pairs do not tell one."""
 
     def __init__(self, window_pairs: int = WINDOW_PAIRS) -> None:
         assert window_pairs >= PAIRS_MIN, window_pairs
@@ -102,6 +114,7 @@ class Correlator:
         self._pairs: deque[Pair] = deque(maxlen=window_pairs)
         self._suspects: deque[Pair] = deque(maxlen=JUMP_PAIRS)
         self._frames: dict[int, int] = {}
+        self._last_ns: int | None = None  # ground time of the last pair that was not refused
 
     def on_frame(self, count: int, left_ns: int) -> None:
         """A frame of the real-time channel came: its count, and when its first bit left, in ground time."""
@@ -125,6 +138,10 @@ class Correlator:
     def take(self, pair: Pair) -> Correlation | None:
         """Count a pair in; the correlation that it leads to, None where it is an outlier or one of too few."""
         self.counters.pairs += 1
+        if self._last_ns is not None and 0 <= pair.ground_ns - self._last_ns < SPACING_MIN_NS:
+            self.counters.crowded += 1
+            return None
+        self._last_ns = pair.ground_ns
         if self._pairs and pair.ground_ns <= self._pairs[-1].ground_ns:
             self.counters.outliers += 1  # not after the one before: the ground's own clock was set
             return self._suspect(pair)
@@ -168,8 +185,8 @@ class Correlator:
             self._pairs.append(newest)
             self.now = None
             return None
-        self.now = made
-        return made
+        self.now = made if made.drift_sigma_ppb <= _DRIFT_MAX_PPB else None
+        return self.now
 
 
 def fit(pairs: list[Pair]) -> Correlation:

@@ -16,6 +16,7 @@ class Duplicates:
         self._known: set[int] = set()
         self._order: deque[int] = deque()
         self._kept = kept
+        self._unsettled = 0  # of the newest packets
 
     def is_new(self, octets: bytes) -> bool:
         """False where the same packet came before."""
@@ -26,4 +27,15 @@ class Duplicates:
             self._known.discard(self._order.popleft())
         self._known.add(digest)
         self._order.append(digest)
+        self._unsettled = min(self._unsettled + 1, self._kept)
         return True
+
+    def settle(self) -> None:
+        """Every packet so far is stored."""
+        self._unsettled = 0
+
+    def forget(self) -> None:
+        """What came since the last `settle` may not be stored: it is new when it comes again."""
+        for _ in range(self._unsettled):
+            self._known.discard(self._order.pop())
+        self._unsettled = 0

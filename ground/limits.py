@@ -50,8 +50,9 @@ class LimitChecker:
         known = self._states.get(parameter)
         return NORMAL if known is None else known.state
 
-    def check(self, packet: DecodedPacket) -> list[Alarm]:
-        """Transitions that `packet` brings. Played back packets older than the newest sample change nothing."""
+    def check(self, packet: DecodedPacket, *, live: bool = True) -> list[Alarm]:
+        """Transitions that `packet` brings. A played back packet older than the newest sample changes nothing; a live
+        one is the newest whatever its time: the on-board clock may have been set back."""
         if packet.kind != HOUSEKEEPING or packet.time_ns is None:
             return []
         alarms = []
@@ -60,7 +61,7 @@ class LimitChecker:
                 continue
             parameter = f"{packet.name}.{name}"
             known = self._states.get(parameter)
-            if known is not None and packet.time_ns < known.time_ns:
+            if not live and known is not None and packet.time_ns < known.time_ns:
                 continue
             value = float(packet.raw[name])
             state = limit_state(value, one.limits)

@@ -327,6 +327,9 @@ class GroundServer:
                 packet = what.decoded
                 if record is not None and packet.kind == REPORT and packet.service not in _NO_ANSWERS:
                     for values in _rows(self.station.dictionary, packet):
+                        if writer.transport.get_write_buffer_size() > BACKLOG_OCTETS_MAX:
+                            self._dropped_lines += 1
+                            continue
                         _put(writer, {"report": packet.name, "values": values})
 
         self.station.listen(on_change)

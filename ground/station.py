@@ -43,6 +43,7 @@ from ground.decoder import (
 )
 from ground.duplicates import Duplicates
 from ground.limits import NORMAL, Alarm, LimitChecker
+from ground.onboard_clock import OnboardClock
 from ground.operator import COMPLETED, FAILED, REJECTED, CommandRecord
 from ground.products import ProductStore
 from ground.session import GroundSession, Service
@@ -120,11 +121,12 @@ class GroundStation:
         self.decoder = Decoder(dictionary)
         self.limits = LimitChecker()
         self.correlator = Correlator()
+        self.clock = OnboardClock()
         self.encoder = CommandEncoder(dictionary, first_seq=archive.next_seqs() if archive else None)
         first = archive.last_command() + 1 if archive else 1
         self.tracker = CommandTracker(
             dictionary.failures, timeout_s=command_timeout_s, first_number=first,
-            durable=frozenset(c.name for c in dictionary.commands if c.durable),
+            durable=frozenset(c.name for c in dictionary.commands if c.durable), onboard_ns=self.clock.onboard_ns,
         )  # fmt: skip
         self._duplicates = Duplicates()
         self.products = products
@@ -134,6 +136,7 @@ class GroundStation:
         vcids = (link.vc_realtime, link.vc_playback, link.vc_products, link.vc_idle)
         self.station_counters = StationCounters(octets_by_vc=dict.fromkeys(vcids, 0))
         self.latest: dict[str, Latest] = {}
+        self._fresh: set[str] = set()  # of these, those that changed since the last commit
         self.events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
         self.in_contact = False
         self.last_heard_ns: int | None = None
@@ -228,6 +231,9 @@ class GroundStation:
 
     def commit(self) -> None:
         """Make what the archive has durable against a kill; call it about once a second."""
+        fresh, self._fresh = self._fresh, set()
+        newest = {name: (self.latest[name].time_ns, self.latest[name].raw) for name in sorted(fresh)}
+        self._archive(lambda a: a.put_newest(newest))
         self._archive(lambda a: a.commit())
 
     # Commands
@@ -245,6 +251,7 @@ class GroundStation:
         encoded = self.encoder.encode(name, arguments, raw=raw)
         record = self.tracker.begin(encoded, now_ns, timeout_s, bypass=bypass)
         self._command_changed(record)
+        self._commit_commands()
         send = self.session.send_bypass if bypass else self.session.send
         return record, self._do(send(encoded.packet, now_ns, record.number), now_ns)
 
@@ -265,12 +272,15 @@ class GroundStation:
         self._insertions[record.number] = scheduled.number
         self._command_changed(scheduled)
         self._command_changed(record)
+        self._commit_commands()
         return record, scheduled, self._do(self.session.send(insertion.packet, now_ns, record.number), now_ns)
 
     def onboard_tai_ns(self, now_ns: int) -> int:
-        """What the on-board clock shows, by the time reports; without any, the ground's own TAI."""
+        """What the on-board clock shows, by the time reports; where they do not tell it, the ground's own TAI."""
         ground_ns, known = self.tai_ns(now_ns), self.correlator.now
-        return ground_ns if known is None else round(ground_ns + known.error_ns(ground_ns))
+        if known is None or not known.tells(ground_ns):
+            return ground_ns
+        return round(ground_ns + known.error_ns(ground_ns))
 
     # Files
 
@@ -298,7 +308,7 @@ class GroundStation:
             if upload is not None:
                 self._tell(Change.UPLOAD, upload)
             return []
-        upload = self.uploads.fail(one.tag, one.reason)
+        upload = self.uploads.fail(one.tag, one.reason, now_ns)
         return [] if upload is None else self._end_upload(upload, now_ns)
 
     def _end_upload(self, upload: Upload, now_ns: int) -> list[bytes]:
@@ -321,6 +331,10 @@ class GroundStation:
             self._insertion_ended(record, number)
         self._archive(lambda a: a.put_command(record, self._epoch_tai_ns))
         self._tell(Change.COMMAND, record)
+
+    def _commit_commands(self) -> None:
+        """Before a command is on the air: a ground that is killed must not give its number and count to another."""
+        self._archive(lambda a: a.commit_promptly())
 
     def _insertion_ended(self, insertion: CommandRecord, number: int) -> None:
         """What the outcome of an insertion says of the scheduled command; a lost one says nothing."""
@@ -394,14 +408,17 @@ class GroundStation:
             self.station_counters.packets_duplicate += 1
             return
         self._archive(lambda a: a.add_packet(packet, octets, vcid, received_ns))
+        live = vcid == self.session.config.vc_realtime
+        if live and packet.kind in (HOUSEKEEPING, EVENT) and packet.time_ns is not None:
+            self.clock.heard(packet.time_ns, now_ns)
         self._follow_boots(packet, now_ns)
         if packet.kind == HOUSEKEEPING:
-            self._on_housekeeping(packet)
+            self._on_housekeeping(packet, now_ns, live=live)
         elif packet.kind == EVENT:
             at = received_ns if packet.time_ns is None else packet.time_ns
             self.events.append(EventRow(at, received_ns, packet.apid, packet.name, packet.severity, packet.text))
         elif packet.kind == REPORT:
-            self._on_report(packet, now_ns)
+            self._on_report(packet, now_ns, live=live)
         elif packet.kind == PDU and self.products is not None:
             self._keep_products(self.products.on_pdu(packet.data, now_ns, received_ns))
         self._tell(Change.PACKET, Packet(vcid, octets, packet))
@@ -418,31 +435,38 @@ class GroundStation:
             count = int(packet.raw["count"])
         else:
             return
-        for record in self.tracker.on_boot(count, boot_ns, boot_ns - self._epoch_tai_ns, now_ns):
+        # By a live beacon that is its own time less its uptime, whatever the on-board clock shows.
+        shown_ns = self.clock.onboard_ns(now_ns)
+        ago_ns = (self.tai_ns(now_ns) if shown_ns is None else shown_ns) - boot_ns
+        for record in self.tracker.on_boot(count, boot_ns, now_ns - ago_ns, now_ns):
             self._command_changed(record)
 
-    def _on_housekeeping(self, packet: DecodedPacket) -> None:
-        for alarm in self.limits.check(packet):
-            self._on_alarm(alarm)
+    def _on_housekeeping(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         assert packet.time_ns is not None
+        if not live and self.clock.has_not_reached(packet.time_ns, now_ns):
+            return
+        for alarm in self.limits.check(packet, live=live):
+            self._on_alarm(alarm)
         for key, one in packet.fields.items():
             name = f"{packet.name}.{key}"
-            self._keep_latest(name, packet.time_ns, packet.raw[key], one, self.limits.state(name))
+            self._keep_latest(name, packet.time_ns, packet.raw[key], one, self.limits.state(name), live=live)
 
-    def _keep_latest(self, name: str, time_ns: int, raw: Plain, one: Field, state: str) -> None:
+    def _keep_latest(self, name: str, time_ns: int, raw: Plain, one: Field, state: str, *, live: bool) -> None:
+        """What is live is the newest, whatever its time: the on-board clock may have been set back."""
         known = self.latest.get(name)
-        if known is None or known.time_ns <= time_ns:
+        if live or known is None or known.time_ns <= time_ns:
+            self._fresh.add(name)
             self.latest[name] = Latest(time_ns, raw, one.label(raw), one.unit, state)
 
-    def _on_report(self, packet: DecodedPacket, now_ns: int) -> None:
+    def _on_report(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         """Verification reports go to their command, parameter values to the samples, times to the correlation."""
         if (packet.service, packet.subtype) == TIME_REPORT:
             self._on_time_report(packet, now_ns)
             return
         if packet.name == "refusals":
-            for record in self.tracker.on_refusals(packet, now_ns):
+            for record in self.tracker.on_refusals(packet, now_ns, live=live):
                 self._command_changed(record)
-        self._on_tag(self.tracker.on_report(packet, now_ns))
+        self._on_tag(self.tracker.on_report(packet, now_ns, live=live))
         if packet.time_ns is None:
             return
         time_ns = packet.time_ns
@@ -451,9 +475,8 @@ class GroundStation:
             setting = self._settings.get(number)
             if setting is not None:
                 samples[f"parameter.{setting.name}"] = value
-                self._keep_latest(
-                    f"parameter.{setting.name}", time_ns, value, Field(setting.name, "f64", setting.unit), NORMAL
-                )
+                one = Field(setting.name, "f64", setting.unit)
+                self._keep_latest(f"parameter.{setting.name}", time_ns, value, one, NORMAL, live=live)
         if samples:
             self._archive(lambda a: a.add_samples(samples, time_ns))
 
@@ -469,7 +492,7 @@ class GroundStation:
         values = made.samples(at_ns)
         self._archive(lambda a: a.add_samples({f"correlation.{n}": v for n, (v, _) in values.items()}, at_ns))
         for name, (value, unit) in values.items():
-            self._keep_latest(f"correlation.{name}", at_ns, value, Field(name, "f64", unit), NORMAL)
+            self._keep_latest(f"correlation.{name}", at_ns, value, Field(name, "f64", unit), NORMAL, live=True)
 
     def _on_alarm(self, alarm: Alarm) -> None:
         self.station_counters.alarms += 1
@@ -491,7 +514,11 @@ class GroundStation:
         try:
             write(self.archive)
         except OrbitnodeError as error:
+            self._duplicates.forget()  # what is lost here can be had of the node again
             self._storage_fault(error)
+            return
+        if not self.archive.pending:
+            self._duplicates.settle()
 
     def _storage_fault(self, error: OrbitnodeError) -> None:
         self.station_counters.storage_faults += 1

@@ -113,14 +113,14 @@ class Uploads:
             upload.deadline_ns = now_ns + upload.timeout_ns
             if not upload.is_open:
                 self.sent += 1
-                self._queue.remove(upload)
+                self._leave(upload, now_ns)
         return upload
 
-    def fail(self, tag: PduTag, reason: str) -> Upload | None:
+    def fail(self, tag: PduTag, reason: str, now_ns: int) -> Upload | None:
         """The PDU did not arrive, or nobody knows."""
         upload = self._find(tag)
         if upload is not None:
-            self._end(upload, reason)
+            self._end(upload, reason, now_ns)
         return upload
 
     def due(self, now_ns: int) -> list[Upload]:
@@ -128,9 +128,7 @@ class Uploads:
         upload = self._queue[0] if self._queue else None
         if upload is None or now_ns < upload.deadline_ns:
             return []
-        self._end(upload, f"nothing of it arrived for {upload.timeout_ns / 1e9:g} s")
-        if self._queue:
-            self._queue[0].deadline_ns = now_ns + self._queue[0].timeout_ns
+        self._end(upload, f"nothing of it arrived for {upload.timeout_ns / 1e9:g} s", now_ns)
         return [upload]
 
     @property
@@ -140,7 +138,14 @@ class Uploads:
     def _find(self, tag: PduTag) -> Upload | None:
         return next((one for one in self._queue if one.number == tag.upload), None)
 
-    def _end(self, upload: Upload, reason: str) -> None:
+    def _end(self, upload: Upload, reason: str, now_ns: int) -> None:
         self.failed += 1
         upload.failure = reason
-        self._queue.remove(upload)
+        self._leave(upload, now_ns)
+
+    def _leave(self, upload: Upload, now_ns: int) -> None:
+        """Only the head of the queue has parts on their way, so only it leaves; the time of the next begins now."""
+        assert upload is self._queue[0], upload.name
+        self._queue.popleft()
+        if self._queue:
+            self._queue[0].deadline_ns = now_ns + self._queue[0].timeout_ns

@@ -5,17 +5,21 @@ States of one command:   open --[1,7]--> completed      open --[1,2] [1,128], re
                          open --volatile, and the node booted after it had arrived--> lost
 A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome; so does the
 session, where it learns that the command never arrived.
+
+Request ids come round again. A report that was played back, and is clearly older than the command by the on-board
+clock, speaks of an earlier command with the same id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.pus import RequestId
 from ground.commanding import EncodedCommand
 from ground.decoder import DecodedPacket
+from ground.onboard_clock import MARGIN_NS
 from ground.operator import (
     ACCEPTED,
     ACKNOWLEDGED,
@@ -50,18 +54,21 @@ class TrackerCounters:
     lost: int = 0
     refused_full: int = 0
     unmatched_reports: int = 0
+    outdated_reports: int = 0  # of an earlier command with the same request id
     refused_unnamed: int = 0  # by the node, in a burst in which not every request could be named
 
 
 class CommandTracker:
     """Records of the newest `capacity` commands, found by request id. At most `open_max` of them are open at once.
 
-    `durable` are the names of commands that a boot of the node does not end.
+    `durable` are the names of commands that a boot of the node does not end. `onboard_ns` says what the on-board clock
+    shows (TAI) at a time of the ground's timeline, None where nobody knows.
     """
 
     def __init__(
         self, failures: Mapping[int, str], *, timeout_s: float = 30.0, capacity: int = 4096, open_max: int = 256,
         first_number: int = 1, durable: Container[str] = frozenset(),
+        onboard_ns: Callable[[int], int | None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.counters = TrackerCounters()
         self._failures = failures
@@ -74,6 +81,8 @@ class CommandTracker:
         self._next = first_number
         self._durable = durable
         self._boot_count: int | None = None
+        self._onboard_ns = onboard_ns
+        self._sent_onboard_ns: dict[int, int] = {}  # as the clock showed it then: it may have been set since
         # Of open commands: when the node last spoke of it, by its own clock; those that left without a confirmation.
         self._spoken_ns: dict[int, int] = {}
         self._unconfirmed: set[int] = set()
@@ -141,6 +150,9 @@ class CommandTracker:
         self._by_request[made.apid, made.seq] = made
         self._deadline_ns[number] = deadline_ns
         self._stage(made, SENT, now_ns)
+        onboard_ns = self._onboard_ns(now_ns)
+        if onboard_ns is not None:
+            self._sent_onboard_ns[number] = onboard_ns
         self.counters.sent += 1
         return made
 
@@ -166,8 +178,11 @@ class CommandTracker:
             self._end(record, LOST, reason, now_ns)
         return record
 
-    def on_report(self, packet: DecodedPacket, now_ns: int) -> CommandRecord | None:
-        """A report of ST[01]; the record it belongs to, None (and counted) where there is none."""
+    def on_report(self, packet: DecodedPacket, now_ns: int, *, live: bool = True) -> CommandRecord | None:
+        """A report of ST[01]; the record it belongs to, None (and counted) where there is none.
+
+        live: it was not played back, so it speaks of the newest command with its request id.
+        """
         if packet.service != 1 or packet.subtype is None or "request_apid_word" not in packet.raw:
             return None
         words = (packet.raw["request_apid_word"], packet.raw["request_seq_word"])
@@ -179,6 +194,9 @@ class CommandTracker:
         record = self._by_request.get((request.apid, request.seq))
         if record is None:
             self.counters.unmatched_reports += 1
+            return None
+        if not live and self._is_outdated(packet, record):
+            self.counters.outdated_reports += 1
             return None
         # A report proves that the command arrived; the CLCW that says so may stand behind it in the same frame.
         self.acknowledged(record.number, now_ns)
@@ -195,7 +213,7 @@ class CommandTracker:
                 self.counters.accepted += name == ACCEPTED
         return record
 
-    def on_refusals(self, packet: DecodedPacket, now_ns: int) -> list[CommandRecord]:
+    def on_refusals(self, packet: DecodedPacket, now_ns: int, *, live: bool = True) -> list[CommandRecord]:
         """TM[1,128], refusals in ranges of sequence counts: the records that one of the exact ranges names."""
         changed: list[CommandRecord] = []
         undecided = [r for r in self._by_request.values() if r.is_open or r.outcome == LOST]
@@ -210,12 +228,24 @@ class CommandTracker:
                 continue
             for record in undecided:
                 if record.apid == apid and (record.seq - first) % _SEQ_MODULUS < count:
+                    if not live and self._is_outdated(packet, record):
+                        self.counters.outdated_reports += 1
+                        continue
                     self.acknowledged(record.number, now_ns)
                     record.code = code
                     reason = f"acceptance failed: {self._failures.get(code, f'code {code}')}"
                     self._end(record, REJECTED, reason, now_ns)
                     changed.append(record)
         return changed
+
+    def _is_outdated(self, packet: DecodedPacket, record: CommandRecord) -> bool:
+        """Whether the packet was made clearly before the command was sent, by the on-board clock as it went then and
+        as it goes now."""
+        sent_ns = record.stage_ns(SENT)
+        assert sent_ns is not None
+        shown = (self._sent_onboard_ns.get(record.number), self._onboard_ns(sent_ns))
+        times = [one for one in shown if one is not None]
+        return packet.time_ns is not None and bool(times) and packet.time_ns < min(times) - MARGIN_NS
 
     def on_boot(self, count: int, board_ns: int, ground_ns: int, now_ns: int) -> list[CommandRecord]:
         """The node counts `count` boots; the last one was at `board_ns` by its own clock, `ground_ns` on ours.
@@ -283,6 +313,7 @@ class CommandTracker:
 
     def _forget(self, number: int) -> None:
         gone = self._records.pop(number)
+        self._sent_onboard_ns.pop(number, None)
         if self._by_request.get((gone.apid, gone.seq)) is gone:
             del self._by_request[gone.apid, gone.seq]
 

@@ -39,6 +39,7 @@ SLACK_NS = 50_000_000
 
 _SO_RXQ_OVFL = 40  # Linux, asm-generic/socket.h
 _DROPS = struct.Struct("=I")
+_ANCILLARY_OCTETS = socket.CMSG_SPACE(_DROPS.size)
 
 _REFUSALS = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM)
 
@@ -75,6 +76,8 @@ class UdpRadio:
         self._up_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
         self._up_socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
         self._listening = False
+        self._told = False
+        self._refused_one = False  # whoever sends waits for room
         try:
             self._down_socket = _connect(ground)
         except HalError:
@@ -98,6 +101,7 @@ class UdpRadio:
             raise HalError(f"unit of {len(unit)} octets, a datagram carries 1 to {UNIT_OCTETS_MAX}")
         if len(self._waiting) >= TRANSMIT_UNITS:
             self.counters.no_room += 1
+            self._refused_one = True
             return False
         self._waiting.append(unit)
         self._arm()
@@ -108,9 +112,10 @@ class UdpRadio:
 
     def receive(self) -> bytes | None:
         try:
-            octets, ancillary, _, _ = self._up_socket.recvmsg(UNIT_OCTETS_MAX + 1, socket.CMSG_SPACE(_DROPS.size))
+            octets, ancillary, _, _ = self._up_socket.recvmsg(UNIT_OCTETS_MAX + 1, _ANCILLARY_OCTETS)
         except OSError as error:
             self.counters.errors += not isinstance(error, BlockingIOError)
+            self._told = False
             self._listen()
             return None
         for level, kind, content in ancillary:
@@ -153,14 +158,14 @@ class UdpRadio:
             self._probing = False
             self._last = None
             self._set_up(True)
-        had_room = len(self._waiting) < TRANSMIT_UNITS
         self._free_ns = max(self._free_ns, now - SLACK_NS)
         while self._waiting and self._free_ns <= now:
             if not self._send_one(now):
                 return
         if self._waiting:
             self._arm()
-        if not had_room and len(self._waiting) < TRANSMIT_UNITS:
+        if self._refused_one and len(self._waiting) < TRANSMIT_UNITS:
+            self._refused_one = False
             self._notify()
 
     def _send_one(self, now: int) -> bool:
@@ -224,9 +229,13 @@ class UdpRadio:
             self._host.watch(self._up_socket.fileno(), self._on_uplink)
 
     def _on_uplink(self) -> None:
-        """There is something to receive: the descriptor stays ready until all of it was."""
-        self._listening = False
-        self._host.unwatch(self._up_socket.fileno())
+        """There is something to receive. The descriptor stays ready until all of it was: where that takes longer, it
+        is not watched meanwhile, and the loop not kept busy."""
+        if self._told:
+            self._listening = False
+            self._host.unwatch(self._up_socket.fileno())
+            return
+        self._told = True
         if not self._up:
             self._hear()
         self._notify()

@@ -108,7 +108,7 @@ class PoolStats:
 class _Process:
     """One life of a worker: process, socket, pidfd, and the memory file that takes what it prints."""
 
-    def __init__(self, settings: WorkerSettings, slot_fd: int) -> None:
+    def __init__(self, settings: WorkerSettings, slot_fd: int, cpus: set[int]) -> None:
         self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.log_fd = os.memfd_create("orbitnode-worker-log")
         arguments = (str(child.fileno()), str(slot_fd), str(os.getpid()), json.dumps(asdict(settings)))
@@ -127,6 +127,7 @@ class _Process:
             raise
         finally:
             child.close()  # else the end of the process would give no end of file
+        _schedule_normally(self.popen.pid, cpus)
         self.pid_fd = os.pidfd_open(self.popen.pid)
         self.ready = False
         self.silent = False  # it closed its end: nothing more will be said, and its exit is near
@@ -154,6 +155,16 @@ class _Process:
             os.close(self.pid_fd)
             os.close(self.log_fd)
         return self.popen.poll() is not None
+
+
+def _schedule_normally(pid: int, cpus: set[int]) -> None:
+    """A process inherits real-time priority and processors, which are the flight loop's alone: a worker beside it
+    would take its time. One that has ended by now needs neither."""
+    try:
+        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(pid, cpus)
+    except OSError:
+        return
 
 
 class _Work:
@@ -210,6 +221,7 @@ class _Worker:
         self._settings = settings
         self._stats = stats
         self._shape = settings.shape
+        self._cpus = os.sched_getaffinity(0)  # those of before the flight loop confined itself
         self._slot_fd = os.memfd_create("orbitnode-slot")
         os.ftruncate(self._slot_fd, self._shape.octets)
         self._slot = mmap.mmap(self._slot_fd, self._shape.octets)
@@ -235,7 +247,7 @@ class _Worker:
     def start(self) -> None:
         """Start the process where none is there."""
         if self._process is None:
-            self._process = _Process(self._settings, self._slot_fd)
+            self._process = _Process(self._settings, self._slot_fd, self._cpus)
 
     def submit(self, image: Image, job: int, time_ns: int) -> _Work:
         """Hand the tile over. A process found dead is replaced first, and that counts as a death."""

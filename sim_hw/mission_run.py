@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from random import Random
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from flight.core.errors import SetupError
 from flight.core.log import node_log
-from flight.core.scheduler import Task, ns
+from flight.core.scheduler import Scheduler, ns
 from flight.core.task_stats import TaskStats
 from flight.link.cadu import MARKER
 from flight.link.cfdp import CfdpConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node, dictionary_of, link_config
 from flight.services.retrieval import OpenRetrieval
-from flight.services.status import SchedulerTotals
 from ground.actions import FrameReceived
 from ground.archive import Archive
 from ground.products import ProductStore
@@ -48,6 +47,7 @@ from sim_hw.world import World
 _CLOUD = 1
 _REPORT_TILES = 24
 _MODEM_UNITS = 4
+ENDED = "(ended)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Life:
 
     payload: Statistics | None
     infer_s: tuple[float, ...]
-    scheduler: SchedulerTotals
+    scheduler: TaskStats
     up_ns: int
     tasks: dict[str, TaskStats]
     events: dict[str, int]
@@ -217,9 +217,9 @@ class MissionRun:
             Life(
                 payload=manager.statistics() if manager else None,
                 infer_s=tuple(manager.counters.infer_s) if manager else (),
-                scheduler=SchedulerTotals.of(node.scheduler),
+                scheduler=node.scheduler.totals(),
                 up_ns=self.loop.now_ns() - node.scheduler.started_ns,
-                tasks=task_totals(node.scheduler.tasks),
+                tasks=task_totals(node.scheduler),
                 events=node.event_counts(),
                 recorded=node.recorder.recorded,
                 played_back=node.recorder.played_back,
@@ -268,11 +268,14 @@ def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:
     return CpuProfile.load(beside if beside.exists() or not (MISSIONS / name).exists() else MISSIONS / name)
 
 
-def task_totals(tasks: Iterable[Task]) -> dict[str, TaskStats]:
-    """What tasks counted, those of one name together, in order of first appearance."""
+def task_totals(scheduler: Scheduler) -> dict[str, TaskStats]:
+    """What tasks counted, those of one name together, in order of first appearance; last, under `ENDED`, all those
+    that ended before."""
     totals: dict[str, TaskStats] = {}
-    for task in tasks:
+    for task in scheduler.tasks:
         totals.setdefault(task.name, TaskStats()).add(task.stats)
+    if scheduler.ended.steps:
+        totals[ENDED] = scheduler.ended
     return totals
 
 

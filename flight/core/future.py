@@ -23,21 +23,17 @@ class Future(Generic[T]):
     `await future` suspends the task until then. A future that is resolved twice keeps the first outcome.
     """
 
-    __slots__ = ("_callbacks", "_done", "_error", "_value")
+    __slots__ = ("_callbacks", "_error", "_value", "done")
 
     def __init__(self) -> None:
-        self._done = False
+        self.done = False  # to be read alone
         self._value: T | None = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Future[T]], None]] = []
 
-    @property
-    def done(self) -> bool:
-        return self._done
-
     def result(self) -> T:
         """The value; raises the stored error. Only for a future that is done."""
-        assert self._done, "result of a future that is not done"
+        assert self.done, "result of a future that is not done"
         if self._error is not None:
             raise self._error
         return cast("T", self._value)
@@ -49,16 +45,18 @@ class Future(Generic[T]):
         self._finish(None, error)
 
     def _finish(self, value: T | None, error: BaseException | None) -> None:
-        if self._done:
+        if self.done:
             return
-        self._done, self._value, self._error = True, value, error
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(self)
+        self.done, self._value, self._error = True, value, error
+        callbacks = self._callbacks
+        if callbacks:
+            self._callbacks = []
+            for callback in callbacks:
+                callback(self)
 
     def add_callback(self, callback: Callable[[Future[T]], None]) -> None:
         """Call `callback(self)` when done; at once where that is already so."""
-        if self._done:
+        if self.done:
             callback(self)
         else:
             self._callbacks.append(callback)
@@ -69,7 +67,7 @@ class Future(Generic[T]):
             self._callbacks.remove(callback)
 
     def __await__(self) -> Generator[Future[T], None, T]:
-        if not self._done:
+        if not self.done:
             yield self
         return self.result()
 
@@ -90,7 +88,8 @@ class Event:
         return self._raised.done
 
     def set(self) -> None:
-        self._raised.set_result(None)
+        if not self._raised.done:
+            self._raised.set_result(None)
 
     def clear(self) -> None:
         if self._raised.done:

@@ -219,8 +219,8 @@ class UserStorage:
         self.usage.held_octets -= octets
 
     def sync(self, prefix: str = "") -> Future[None]:
-        """Of the user's own names."""
-        return self._storage.sync(prefix or self.name)
+        """Of every user's names, where `prefix` does not say otherwise."""
+        return self._storage.sync(prefix)
 
     def free_octets(self) -> int:
         """What this user can still write: what is left of its quota and of the room that others do not need more."""

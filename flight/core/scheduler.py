@@ -23,7 +23,8 @@ from typing import Any, cast
 
 from flight.core.errors import OrbitnodeError
 from flight.core.future import Cancelled, Event, Future
-from flight.core.task_stats import BUCKETS, TaskReport, TaskStats, Tick, quantile_us
+from flight.core.task_stats import TaskReport, TaskStats, Tick
+from flight.core.ticks import Ticks
 from hal.base import Host, Timer
 
 NS = 1_000_000_000
@@ -92,41 +93,24 @@ class Task:
         self._overrun_ns: int | None = None
         self._starved_ns: int | None = None
 
-    async def every(
+    def every(
         self, period_s: float, *, phase_s: float = 0.0, deadline_s: float | None = None, stop: Event | None = None
     ) -> AsyncIterator[Tick]:
         """Tick at absolute multiples of the period, until `stop` is set."""
-        scheduler, stats = self._scheduler, self.stats
+        self._period_ns = ns(period_s)
+        assert self._period_ns > 0, period_s
         deadline_ns = self._deadline_ns if deadline_s is None else ns(deadline_s)
-        serve_ns = min(deadline_ns, self._starve_ns)
-        period_ns = self._period_ns = ns(period_s)
-        assert period_ns > 0, period_s
-        due_ns, index = scheduler.now_ns() + ns(phase_s), 0
-        while stop is None or not stop.is_set:
-            if stop is None:
-                await self._pause(due_ns, serve_ns)
-            else:
-                await self._pause(due_ns, serve_ns, (stop.wait(),))
-                if stop.is_set:
-                    return
-            late_ns, skipped = scheduler.step_ns - due_ns, 0
-            if late_ns >= period_ns:
-                skipped = max(0, late_ns // period_ns - scheduler.catch_up_max)
-                due_ns, index, late_ns = due_ns + skipped * period_ns, index + skipped, late_ns - skipped * period_ns
-                stats.skipped += skipped
-            stats.ticks += 1
-            yield tuple.__new__(Tick, (index, due_ns, late_ns, skipped))  # half the time of Tick(...)
-            self._finish_by_ns = due_ns + deadline_ns
-            due_ns += period_ns
-            index += 1
+        return Ticks(self, self._scheduler.now_ns() + ns(phase_s), self._period_ns, deadline_ns, stop)
 
     async def sleep(self, duration_s: float) -> None:
         """Wait for that long. Where it is 0 or less, others that are ready still get their turn first."""
-        await self._pause(self._scheduler.now_ns() + ns(duration_s), self._serve_ns)
+        await self._pause(self._scheduler.now_ns() + ns(duration_s))
 
     async def wait(self, future: Future[Any], timeout_s: float) -> bool:
         """True when `future` is done, False when `timeout_s` passed first. Leaves nothing behind."""
-        return await self.first((future,), timeout_s) is not None
+        if not future.done:
+            await self._pause(self._scheduler.now_ns() + ns(timeout_s), (future,))
+        return future.done
 
     async def first(self, futures: Sequence[Future[Any]], timeout_s: float | None = None) -> int | None:
         """Wait until one of `futures` is done: its index, the lowest where there are several.
@@ -134,10 +118,12 @@ class Task:
         None when `timeout_s` passed first; without it there is no limit. Leaves nothing behind.
         """
         assert futures, "nothing to wait for"
-        if not any(future.done for future in futures):
+        done = _first_done(futures)
+        if done is None:
             limit_ns = None if timeout_s is None else self._scheduler.now_ns() + ns(timeout_s)
-            await self._pause(limit_ns, self._serve_ns, futures)
-        return next((index for index, future in enumerate(futures) if future.done), None)
+            await self._pause(limit_ns, futures)
+            done = _first_done(futures)
+        return done
 
     def cancel(self) -> None:
         """Throw Cancelled into the body where it waits; `finished` is done after its clean-up ran.
@@ -157,10 +143,13 @@ class Task:
         return bool(self._alarm or self._futures)
 
     @coroutine
-    def _pause(
-        self, until_ns: int | None, serve_ns: int, futures: Sequence[Future[Any]] = ()
-    ) -> Generator[Task, None, None]:
-        """Wait for the time, to be served within `serve_ns` then, or for one of the futures, none of them done."""
+    def _pause(self, until_ns: int | None, futures: Sequence[Future[Any]] = ()) -> Generator[Task, None, None]:
+        """Wait for the time, or for one of the futures, none of them done."""
+        self.begin_wait(until_ns, self._serve_ns, futures)
+        yield self
+
+    def begin_wait(self, until_ns: int | None, serve_ns: int, futures: Sequence[Future[Any]] = ()) -> None:
+        """From the next `yield` on wait for the time, to be served within `serve_ns` then, or for the futures."""
         scheduler = self._scheduler
         assert scheduler.running is self, f"{self.name} is made to wait by another task"
         if self._thrown is not None:  # it cancelled itself and does not get to wait
@@ -171,7 +160,6 @@ class Task:
             heappush(scheduler.alarms, (until_ns, number, self, until_ns + serve_ns))
         if futures:
             self._wait_for(futures)
-        yield self
 
     def _wait_for(self, futures: Sequence[Future[Any]]) -> None:
         self._futures = futures
@@ -204,19 +192,20 @@ class Task:
 
     def _step(self, ended: bool = False) -> bool:
         """Run the body until it waits, ends or fails, True where it ended; `ended` makes it. For the scheduler."""
-        waited: object = self
         try:
-            if ended:
-                self._coroutine.close()
-            elif self._thrown is None:
+            if self._thrown is None and not ended:
                 waited = self._coroutine.send(None)
+            elif ended:
+                self._coroutine.close()
             else:
                 thrown, self._thrown = self._thrown, None
-                waited = self._coroutine.throw(thrown)
+                waited = self._coroutine.throw(cast("BaseException", thrown))
         except (StopIteration, Cancelled):
             ended = True
         except Exception as error:  # noqa: BLE001 - the one place where a task's fault ends
-            ended = self._fail(error)
+            if not self._fail(error):
+                return False
+            ended = True
         if ended:
             self.finished.set_result(None)
         elif waited is not self:
@@ -247,30 +236,23 @@ class Task:
         return False
 
     def _report(self, up_ns: int) -> TaskReport:
-        stats = self.stats
-        return TaskReport(
+        return TaskReport.of(
+            self.stats,
+            up_ns,
             name=self.name,
             state="finished" if self.finished.done else "waiting" if self.waiting else "ready",
             critical=self.critical,
-            period_ms=self._period_ns // 1_000_000,
-            deadline_ms=self._deadline_ns // 1_000_000,
-            budget_us=self._budget_ns // 1000,
-            steps=stats.steps,
-            ticks=stats.ticks,
-            late=stats.late,
-            skipped=stats.skipped,
-            overruns=stats.overruns,
-            starved=stats.starved,
-            failures=stats.failures,
-            restarts=stats.restarts,
-            worst_step_us=stats.worst_ns // 1000,
-            worst_latency_us=stats.worst_latency_ns // 1000,
-            latency_p50_us=quantile_us(stats.latency, 0.5),
-            latency_p99_us=quantile_us(stats.latency, 0.99),
-            cpu_permille=stats.cpu_ns * 1000 // max(1, up_ns),
-            latency=tuple(stats.latency),
-            step=tuple(stats.step),
+            period_ns=self._period_ns,
+            deadline_ns=self._deadline_ns,
+            budget_ns=self._budget_ns,
         )
+
+
+def _first_done(futures: Sequence[Future[Any]]) -> int | None:
+    for index, future in enumerate(futures):
+        if future.done:
+            return index
+    return None
 
 
 class Scheduler:
@@ -324,7 +306,7 @@ class Scheduler:
         self._cpu_zero_ns = self.started_ns - cpu_ns()
         self._step_cost_ns = step_cost_ns
         self._starve_ns = (ns(starve_s), ns(critical_starve_s))
-        self._retired = TaskStats()
+        self.ended = TaskStats()  # what the tasks that have ended had counted
         self._ready: list[tuple[int, int, int, Task]] = []  # by when to be served, order, since when, who
         self._armed: Timer | None = None
         self._armed_ns = 0
@@ -363,7 +345,7 @@ class Scheduler:
     def totals(self) -> TaskStats:
         """Sums over all tasks since the start, finished ones included: they never go back."""
         totals = TaskStats()
-        totals.add(self._retired)
+        totals.add(self.ended)
         for task in self.tasks:
             totals.add(task.stats)
         return totals
@@ -400,11 +382,13 @@ class Scheduler:
             # Time-outs that were not needed pile up until their time: sweep them out.
             alarms[:] = [alarm for alarm in alarms if alarm[2]._alarm == alarm[1]]
             heapify(alarms)
-        while alarms and alarms[0][2]._alarm != alarms[0][1]:
+        while alarms:
+            t_ns, number, task, _ = alarms[0]
+            if task._alarm == number:
+                break
             heappop(alarms)
-        if not alarms:
+        else:
             return
-        t_ns = alarms[0][0]
         if self._armed is not None:
             if self._armed_ns <= t_ns:
                 return
@@ -414,14 +398,46 @@ class Scheduler:
 
     def _turn(self) -> None:
         """Run ready tasks, earliest deadline first, then give the host its turn."""
-        now_ns = self._cpu_ns() + self._cpu_zero_ns
-        if now_ns >= self._armed_ns:
+        cpu_ns, zero_ns, step_cost_ns = self._cpu_ns, self._cpu_zero_ns, self._step_cost_ns
+        begin_ns = cpu_ns() + zero_ns
+        if begin_ns >= self._armed_ns:
             self._armed = None
-        if now_ns < self._free_ns:
+        if begin_ns < self._free_ns:
             return
+        ready, alarms, end_ns = self._ready, self.alarms, begin_ns + _TURN_NS
         self._free_ns = -1
         self._turn_pending = True  # what becomes ready meanwhile is run in this turn
-        ready, alarms, end_ns = self._ready, self.alarms, now_ns + _TURN_NS
+        self._take_due(begin_ns)
+        try:
+            for _ in range(_STEPS_A_TURN):
+                if not ready:
+                    break
+                _, _, since_ns, task = heappop(ready)
+                self.running, self.step_ns = task, begin_ns
+                ended = task._step()
+                now_ns = cpu_ns() + zero_ns
+                if step_cost_ns is not None and (cost_ns := step_cost_ns(task.name)) > 0:
+                    # The processor is taken: no step of this node runs before then, while the host goes on.
+                    self._free_ns = now_ns = end_ns = now_ns + cost_ns
+                self._account(task, since_ns, begin_ns, now_ns)
+                task._waits_since_ns = begin_ns = now_ns
+                if ended or self.closed:
+                    self._retire(task)
+                if now_ns >= end_ns:
+                    break
+                if not ready and alarms and alarms[0][0] <= now_ns:
+                    self._take_due(now_ns)
+        finally:
+            self.running = None
+            self._turn_pending = False
+        if ready or self._free_ns > 0:
+            self._ask_turn(begin_ns)
+        elif alarms:
+            self._arm()
+
+    def _take_due(self, now_ns: int) -> None:
+        """Make ready whose alarm is due."""
+        ready, alarms = self._ready, self.alarms
         while alarms and alarms[0][0] <= now_ns:
             since_ns, number, task, serve_by_ns = heappop(alarms)
             if task._alarm != number:
@@ -433,54 +449,27 @@ class Scheduler:
                 since_ns = task._waits_since_ns
                 serve_by_ns = max(serve_by_ns, since_ns)
             heappush(ready, (serve_by_ns, number, since_ns, task))
-        try:
-            for _ in range(_STEPS_A_TURN):
-                if not ready or now_ns > end_ns:
-                    break
-                _, _, since_ns, task = heappop(ready)
-                now_ns = self._run(task, since_ns, now_ns)
-                if self._free_ns > 0:
-                    break
-        finally:
-            self.running = None
-            self._turn_pending = False
-        if ready or self._free_ns > 0:
-            self._ask_turn(now_ns)
-        else:
-            self._arm()
 
-    def _run(self, task: Task, since_ns: int, begin_ns: int) -> int:
-        """Run one step of a task that is ready since then, and account for it; returns when the step ended."""
-        self.running, self.step_ns = task, begin_ns
-        ended = task._step()
-        now_ns = self._cpu_ns() + self._cpu_zero_ns
-        if self._step_cost_ns is not None:
-            cost_ns = self._step_cost_ns(task.name)
-            if cost_ns > 0:
-                # The processor is taken: no step of this node runs before then, while the host goes on.
-                self._free_ns = now_ns = now_ns + cost_ns
-        task._waits_since_ns = now_ns
+    def _account(self, task: Task, since_ns: int, begin_ns: int, end_ns: int) -> None:
+        """Count a step of a task that was ready since then."""
+        stats, took_ns, waited_ns = task.stats, end_ns - begin_ns, begin_ns - since_ns
         # Below a microsecond there is nothing to add, as for every step that virtual time gives for nothing.
-        stats, took_ns, waited_ns = task.stats, now_ns - begin_ns, begin_ns - since_ns
-        bucket = (took_ns // 1000).bit_length()
-        stats.step[bucket if bucket < BUCKETS else -1] += 1
-        if bucket:
-            stats.cpu_ns += took_ns
-            stats.worst_ns = max(stats.worst_ns, took_ns)
+        if took_ns < 1000:
+            stats.step[0] += 1
+        else:
+            stats.count_step(took_ns)
             if took_ns > task._budget_ns:
-                self._overrun(task, took_ns, now_ns)
-        bucket = (waited_ns // 1000).bit_length()
-        stats.latency[bucket if bucket < BUCKETS else -1] += 1
-        if bucket:
-            stats.worst_latency_ns = max(stats.worst_latency_ns, waited_ns)
+                self._overrun(task, took_ns, end_ns)
+        if waited_ns < 1000:
+            stats.latency[0] += 1
+        else:
+            stats.count_wait(waited_ns)
             if waited_ns >= task._starve_ns:
-                self._starved(task, waited_ns, now_ns)
+                self._starved(task, waited_ns, end_ns)
         if task._finish_by_ns is not None:
-            stats.late += now_ns > task._finish_by_ns
+            if end_ns > task._finish_by_ns:
+                stats.late += 1
             task._finish_by_ns = None
-        if ended or self.closed:
-            self._retire(task)
-        return now_ns
 
     def _overrun(self, task: Task, took_ns: int, now_ns: int) -> None:
         task.stats.overruns += 1
@@ -500,4 +489,4 @@ class Scheduler:
             task._forget_wait()
             task._step(ended=True)
         self.tasks.remove(task)
-        self._retired.add(task.stats)
+        self.ended.add(task.stats)

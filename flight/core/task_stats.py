@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 BUCKETS = 20  # bucket i counts durations in [2^(i-1), 2^i) us, bucket 0 those below 1 us; the last one all above
 
@@ -56,6 +56,17 @@ class TaskStats:
     def steps(self) -> int:
         """Every step is in the histogram."""
         return sum(self.step)
+
+    def count_step(self, took_ns: int) -> None:
+        bucket = (took_ns // 1000).bit_length()
+        self.step[bucket if bucket < BUCKETS else -1] += 1
+        self.cpu_ns += took_ns
+        self.worst_ns = max(self.worst_ns, took_ns)
+
+    def count_wait(self, waited_ns: int) -> None:
+        bucket = (waited_ns // 1000).bit_length()
+        self.latency[bucket if bucket < BUCKETS else -1] += 1
+        self.worst_latency_ns = max(self.worst_latency_ns, waited_ns)
 
     def add(self, other: TaskStats) -> None:
         """Count `other` in: sums of counters, the worse of both worst cases."""
@@ -112,3 +123,41 @@ class TaskReport:
     cpu_permille: int
     latency: tuple[int, ...]
     step: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        stats: TaskStats,
+        up_ns: int,
+        *,
+        name: str,
+        state: str,
+        critical: bool,
+        period_ns: int,
+        deadline_ns: int,
+        budget_ns: int,
+    ) -> Self:
+        """A task's report from its counters, `up_ns` after the scheduler's start."""
+        return cls(
+            name=name,
+            state=state,
+            critical=critical,
+            period_ms=period_ns // 1_000_000,
+            deadline_ms=deadline_ns // 1_000_000,
+            budget_us=budget_ns // 1000,
+            steps=stats.steps,
+            ticks=stats.ticks,
+            late=stats.late,
+            skipped=stats.skipped,
+            overruns=stats.overruns,
+            starved=stats.starved,
+            failures=stats.failures,
+            restarts=stats.restarts,
+            worst_step_us=stats.worst_ns // 1000,
+            worst_latency_us=stats.worst_latency_ns // 1000,
+            latency_p50_us=quantile_us(stats.latency, 0.5),
+            latency_p99_us=quantile_us(stats.latency, 0.99),
+            cpu_permille=stats.cpu_ns * 1000 // max(1, up_ns),
+            latency=tuple(stats.latency),
+            step=tuple(stats.step),
+        )

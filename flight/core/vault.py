@@ -49,6 +49,7 @@ class Vault:
         self._octets_max = octets_max
         self._checkpoint_octets = checkpoint_octets
         self._storage = storage
+        self._prefix = f"{name}."
         self._generations = Generations(storage, f"{name}.checkpoint")
         self._journal = Journal(storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX)
         self._covered = 0  # number of the first record that the newest stored checkpoint does not hold
@@ -88,7 +89,7 @@ class Vault:
         """Make `changes`; the future is done when they are durable, all of them. Raises as `stage` does."""
         self.stage(changes)
         self.commits += 1
-        return self._storage.sync()
+        return self._storage.sync(self._prefix)
 
     def _grown(self, key: str, value: bytes | None) -> int:
         before = self._rows.get(key)

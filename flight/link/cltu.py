@@ -65,6 +65,29 @@ def _single_errors() -> dict[int, int]:
 _SINGLE_ERRORS = _single_errors()
 
 
+def _columns() -> tuple[bytes, ...]:
+    """For each of a codeblock's 8 octets: octet -> what it adds to the syndrome, by exclusive or."""
+    columns = [bytes((octet ^ _PARITY_MASK) & _PARITY_MASK for octet in range(256))]
+    for _ in range(INFORMATION_OCTETS):
+        after = columns[0] if len(columns) > 1 else bytes(range(256))
+        columns.insert(0, bytes(_TABLE[octet] for octet in after))
+    return tuple(columns)
+
+
+_COLUMNS = _columns()
+
+
+def _clean_codeblocks(blocks: bytes) -> int:
+    """How many codeblocks at the start of `blocks`, which are whole ones, have no error. All are looked at together,
+    an octet of each in one operation: that takes a tenth of the time of one after the other."""
+    sums = 0
+    for place, column in enumerate(_COLUMNS):
+        sums ^= int.from_bytes(blocks[place::CODEBLOCK_OCTETS].translate(column), "little")
+    if not sums:
+        return len(blocks) // CODEBLOCK_OCTETS
+    return ((sums & -sums).bit_length() - 1) // 8
+
+
 def _near(word: int) -> bool:
     return (word ^ 0xEB90).bit_count() <= 1
 
@@ -157,9 +180,11 @@ class CltuReceiver:
                 at = self._search(at)
                 if self._frame is None:
                     break
-            if at + CODEBLOCK_OCTETS > len(buffer):
+            at = self._take_clean(at)
+            block = buffer[at : at + CODEBLOCK_OCTETS]
+            if len(block) < CODEBLOCK_OCTETS:
                 break
-            decoded = decode_codeblock(buffer[at : at + CODEBLOCK_OCTETS])
+            decoded = None if block == TAIL else decode_codeblock(block)
             if decoded is not None and len(self._frame) < CODEBLOCKS_MAX * INFORMATION_OCTETS:
                 at += CODEBLOCK_OCTETS
                 self._frame += decoded[0]
@@ -168,13 +193,25 @@ class CltuReceiver:
             if decoded is None and self._frame:
                 self.units += 1
                 units.append(bytes(self._frame))
-                if buffer[at : at + CODEBLOCK_OCTETS] == TAIL:
+                if block == TAIL:
                     at += CODEBLOCK_OCTETS
             else:
                 self.aborted += 1
             self._frame = None
         del buffer[:at]
         return units
+
+    def _take_clean(self, at: int) -> int:
+        """Keep the codeblocks from octet `at` on up to the first with an error; the octet after them."""
+        assert self._frame is not None
+        room = CODEBLOCKS_MAX - len(self._frame) // INFORMATION_OCTETS
+        count = min(room, (len(self._buffer) - at) // CODEBLOCK_OCTETS)
+        count = _clean_codeblocks(bytes(self._buffer[at : at + count * CODEBLOCK_OCTETS]))
+        end = at + count * CODEBLOCK_OCTETS
+        information = self._buffer[at:end]
+        del information[INFORMATION_OCTETS::CODEBLOCK_OCTETS]
+        self._frame += information
+        return end
 
     def _search(self, at: int) -> int:
         """Open a unit where the next start sequence ends; else the octet from where to go on later."""

@@ -46,6 +46,40 @@ def _open(raw: bytes | memoryview, name: str, is_command: bool, shortest: int) -
         raise DecodeError(f"{name} packet of PUS version {raw[6] >> 4}, only {PUS_VERSION} (PUS-C) is used")
 
 
+_TM_HEADER = struct.Struct(">HHHBBBHH")
+
+
+def encode_tm(
+    apid: int,
+    seq: int,
+    service: int,
+    subtype: int,
+    data: bytes,
+    time_ns: int,
+    counter: int = 0,
+    destination: int = 0,
+    time_status: int = 0,
+) -> bytes:
+    """The octets of a `PusTm` of these values, CRC-16 at the end."""
+    assert 0 <= apid < 0x800, apid
+    assert 0 <= seq < 0x4000, seq
+    assert 0 <= time_status < 16, time_status
+    octets = len(data)
+    assert octets <= TM_DATA_OCTETS_MAX, octets
+    header = _TM_HEADER.pack(
+        0x0800 | apid,
+        0xC000 | seq,
+        TM_SECONDARY_OCTETS + CRC_OCTETS - 1 + octets,
+        PUS_VERSION << 4 | time_status,
+        service,
+        subtype,
+        counter,
+        destination,
+    )
+    body = header + encode_cuc(time_ns) + data
+    return body + crc16(body).to_bytes(2, "big")
+
+
 @dataclass(frozen=True, slots=True)
 class PusTm:
     """A telemetry packet (7.4.3). `time_ns` is TAI since 1958; `counter` the message type counter.
@@ -62,37 +96,26 @@ class PusTm:
     counter: int = 0
     destination: int = 0
     time_status: int = 0
-    _HEADER: ClassVar[struct.Struct] = struct.Struct(">HHHBBBHH")
 
     def encode(self) -> bytes:
         """The packet's octets, CRC-16 at the end."""
-        assert 0 <= self.apid < 0x800, self.apid
-        assert 0 <= self.seq < 0x4000, self.seq
-        assert 0 <= self.time_status < 16, self.time_status
-        assert len(self.data) <= TM_DATA_OCTETS_MAX, len(self.data)
-        body = b"".join(
-            (
-                self._HEADER.pack(
-                    0x0800 | self.apid,
-                    0xC000 | self.seq,
-                    TM_SECONDARY_OCTETS + len(self.data) + CRC_OCTETS - 1,
-                    PUS_VERSION << 4 | self.time_status,
-                    self.service,
-                    self.subtype,
-                    self.counter,
-                    self.destination,
-                ),
-                encode_cuc(self.time_ns),
-                self.data,
-            )
+        return encode_tm(
+            self.apid,
+            self.seq,
+            self.service,
+            self.subtype,
+            self.data,
+            self.time_ns,
+            self.counter,
+            self.destination,
+            self.time_status,
         )
-        return body + crc16(body).to_bytes(2, "big")
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
         """The telemetry packet that is exactly `raw`; raises DecodeError."""
         _open(raw, "telemetry", False, TM_DATA_OFFSET + CRC_OCTETS)
-        word, control, _, status, service, subtype, counter, destination = cls._HEADER.unpack_from(raw)
+        word, control, _, status, service, subtype, counter, destination = _TM_HEADER.unpack_from(raw)
         return cls(
             word & 0x7FF,
             control & 0x3FFF,

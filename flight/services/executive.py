@@ -59,8 +59,8 @@ def declare(apid: int) -> Declarations:
                     *_COUNTERS,
                     *_WORST,
                     Field("cpu_permille", "u16", "", "share of the processor since boot, all tasks"),
-                    Field("worst_step_task", "str", "", "whose step that was"),
-                    Field("worst_latency_task", "str", "", "who waited so long"),
+                    Field("worst_step_task", "str", "", "whose step that was, empty where it has ended"),
+                    Field("worst_latency_task", "str", "", "who waited so long, empty where it has ended"),
                 ),
             ),
         ),
@@ -102,8 +102,9 @@ class Executive:
     def sample(self) -> tuple[Value, ...]:
         scheduler, totals = self._scheduler, self._scheduler.totals()
         up_ns = max(1, scheduler.now_ns() - scheduler.started_ns)
-        step = max(scheduler.tasks, key=lambda task: task.stats.worst_ns, default=None)
-        latency = max(scheduler.tasks, key=lambda task: task.stats.worst_latency_ns, default=None)
+        # One that has ended has no name any more.
+        step = next((one.name for one in scheduler.tasks if one.stats.worst_ns == totals.worst_ns), "")
+        latency = next((one.name for one in scheduler.tasks if one.stats.worst_latency_ns == totals.worst_latency_ns), "")
         counts = (
             scheduler.refused, totals.steps, totals.ticks, totals.late, totals.skipped, totals.overruns,
             totals.starved, totals.failures, totals.restarts,
@@ -112,7 +113,7 @@ class Executive:
             len(scheduler.tasks), *(count & _U32 for count in counts),
             min(totals.worst_ns // 1000, _U32), min(totals.worst_latency_ns // 1000, _U32),
             min(totals.cpu_ns * 1000 // up_ns, 0xFFFF),
-            step.name if step else "", latency.name if latency else "",
+            step, latency,
         )  # fmt: skip
 
 

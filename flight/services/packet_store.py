@@ -90,7 +90,7 @@ class PacketStore:
             segments_max=config.capacity_octets // segment_octets,
             circular=self._circular,
         )
-        self._spans: dict[int, tuple[int, int]] = {}  # segment index -> earliest and latest packet time
+        self._spans: dict[int, list[int]] = {}  # segment index -> earliest and latest packet time
         self._first_ns: dict[int, int] = {}  # segment index -> time of its first packet
         self._gave_way = False
         self._deleted = deleted
@@ -133,15 +133,21 @@ class PacketStore:
 
     def store(self, packet: bytes, heard: bool) -> bool:
         """Add a packet; False, counted, where it is refused. Raises StorageError where storage does not take it."""
-        if len(packet) > self._packet_octets_max or not self._append(_HEADER.pack(self.end.unheard, heard) + packet):
+        unheard = self.end.unheard
+        if len(packet) > self._packet_octets_max or not self._append(_HEADER.pack(unheard, heard) + packet):
             self.refused += 1
             return False
         self.recorded += 1
-        self.end = Place(self._journal.end, self.end.unheard + (not heard))
-        self.newest_ns = time_ns = decode_cuc(packet[_TIME])
-        index = self._journal.segments[-1].index
-        earliest, latest = self._spans.get(index, (time_ns, time_ns))
-        self._spans[index] = (min(earliest, time_ns), max(latest, time_ns))
+        segment, time_ns = self._journal.segments[-1], decode_cuc(packet[_TIME])
+        self.end = Place(segment.end, unheard if heard else unheard + 1)
+        self.newest_ns = time_ns
+        span = self._spans.get(segment.index)
+        if span is None:
+            self._spans[segment.index] = [time_ns, time_ns]
+        elif time_ns > span[1]:
+            span[1] = time_ns
+        elif time_ns < span[0]:
+            span[0] = time_ns
         return True
 
     def synced(self) -> None:
@@ -161,7 +167,7 @@ class PacketStore:
         records = list(self._records(segment))
         times = [one.time_ns for one in records]
         if times:
-            self._spans[segment.index] = (min(times), max(times))
+            self._spans[segment.index] = [min(times), max(times)]
         self._prune()
         return [one for one in records if one.place.number >= number], segment.end
 
@@ -245,7 +251,7 @@ class PacketStore:
                 self.end = Place(self._journal.end, last.place.unheard + (not last.heard))
                 self.newest_ns = last.time_ns
                 times = [one.time_ns for one in records]
-                self._spans[segment.index] = (min(times), max(times))
+                self._spans[segment.index] = [min(times), max(times)]
                 return
 
     def _segment_ns(self, segment: Segment) -> int:

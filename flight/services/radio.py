@@ -75,6 +75,9 @@ class Playback(Protocol):
     def returned(self, packets: Iterable[Taken]) -> None:
         """The packets were in the modem as the carrier went: whoever is there next gets them again."""
 
+    def unheard(self, packets: Iterable[bytes]) -> None:
+        """The same for real-time packets, those that wait in their queue included: they are kept for the next contact."""
+
 
 # Called for every frame of the real-time channel that the modem has taken: the link, the frame's virtual channel
 # count, and when on the node's timeline its first bit leaves.
@@ -117,14 +120,21 @@ class RadioLink:
         self._events = events
         self._now_ns = now_ns
         self._wake = Event()
+        self._resting = True  # or about to: nobody looks into the queues before the modem has something new
         self._commands: deque[bytes] = deque()  # of one received unit
-        self._held: bytes | None = None
-        self._units = 0
+        self._held: bytes | None = None  # the unit that the modem takes next
+        self._held_count: int | None = None  # of the frame in it, where that is of the real-time channel
+        self._units = 0  # that the modem has taken
+        # Playback: octets handed to its channel, those of them that the modem has, and the packets on their way.
         self._queued_octets = 0
-        self._sent_octets = 0  # of them, given to the modem
+        self._sent_octets = 0
         self._queued: deque[tuple[int, Taken]] = deque()  # with the octets handed to the channel up to its end
         self._in_modem: deque[tuple[int, Taken]] = deque()  # with the number of the unit that ended it
-        self._held_count: int | None = None  # of the frame in it, where that is of the real-time channel
+        # Real time: octets handed to its channel, the packets that may not have been heard with that count up to their
+        # end, and the units that carried some with that count as they left. The channel's queue and the modem bound it.
+        self._realtime_octets = 0
+        self._realtime: deque[tuple[int, bytes]] = deque()
+        self._realtime_units: deque[tuple[int, int]] = deque()
         radio.on_event(self._wake.set)
 
     @property
@@ -136,7 +146,9 @@ class RadioLink:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
         if not self.in_contact or not self.link.queue(self.link.config.vc_realtime, packet):
             return False
-        if self._idle_ns:
+        self._realtime_octets += len(packet)
+        self._realtime.append((self._realtime_octets, packet))
+        if self._idle_ns and self._resting:
             self._wake.set()  # the modem may be waiting for nothing
         return True
 
@@ -144,9 +156,11 @@ class RadioLink:
         """Serve the modem whenever it has something new."""
         while True:
             self._wake.clear()
+            self._resting = False
             self._follow_carrier()
             if self._receive():
                 await task.sleep(0)  # the commands have their turn, and their reports go into one frame
+            self._resting = True
             self._transmit()
             if self._wake.is_set:
                 await task.sleep(0)  # there is more; others get their turn first
@@ -189,12 +203,12 @@ class RadioLink:
 
     def _transmit(self) -> None:
         """Fill the modem. A unit it refused is kept: its frame counts are spent."""
+        if not self.in_contact:
+            return
+        refill = True
         for _ in range(_SLICE_UNITS):
-            if not self.in_contact:
-                return
             if self._held is None:
-                self._refill_playback()
-                self._refill_products()
+                refill = refill and self._refill()
                 if self._idle_ns and not self.link.has_packets() and not self._is_idle_due():
                     return
                 self._make_unit()
@@ -202,10 +216,12 @@ class RadioLink:
             left_ns = 0 if self._held_count is None else max(self._radio.free_ns(), self._now_ns())
             if not self._radio.send(self._held):
                 return
+            self._units += 1
             if self._held_count is not None:
+                self._follow_realtime()
                 self._on_frame(self, self._held_count, left_ns)
             self._held = None
-            self._units += 1
+            self._forget_realtime()
             self._follow_playback()
         self._wake.set()  # there may be room for more
 
@@ -220,27 +236,35 @@ class RadioLink:
         self._held = self.link.next_unit()
         self._held_count = frames & 0xFF if self.link.realtime_frames != frames else None
 
-    def _refill_playback(self) -> None:
+    def _refill(self) -> bool:
+        """Top the queues of playback and products up; False where neither has more before the next round."""
+        more_playback, more_products = self._refill_playback(), self._refill_products()
+        return more_playback or more_products
+
+    def _refill_playback(self) -> bool:
         vcid = self.link.config.vc_playback
         while self._has_room(vcid):
             taken = self._playback.take()
             if taken is None:
-                if self._playback.searching:
-                    self._wake.set()
-                return
+                if not self._playback.searching:
+                    return False
+                self._wake.set()
+                return True
             if not self.link.queue(vcid, taken.packet):
                 self._playback.returned([taken])
-                return
+                return False
             self._queued_octets += len(taken.packet)
             self._queued.append((self._queued_octets, taken))
+        return True
 
-    def _refill_products(self) -> None:
+    def _refill_products(self) -> bool:
         vcid = self.link.config.vc_products
         while self._has_room(vcid):
             packet = self._products.take()
             if packet is None:
-                return
+                return False
             self.link.queue(vcid, packet)
+        return True
 
     def _has_room(self, vcid: int) -> bool:
         return self.link.backlog_octets(vcid) < _REFILL_FRAMES * self.link.config.frame_octets
@@ -255,6 +279,22 @@ class RadioLink:
                 self._queued.popleft()
                 lost.append(taken)
         self._playback.returned(lost)
+        self._playback.unheard([packet for _, packet in self._realtime])
+        self._realtime.clear()
+        self._realtime_units.clear()
+
+    def _follow_realtime(self) -> None:
+        """The modem took a unit with real-time packets: keep how far they have come."""
+        waiting = self.link.backlog_octets(self.link.config.vc_realtime)
+        self._realtime_units.append((self._units, self._realtime_octets - waiting))
+
+    def _forget_realtime(self) -> None:
+        """Real-time packets that ended in a unit which is gone need not be kept any more."""
+        units = self._realtime_units
+        while units and units[0][0] + _MODEM_UNITS <= self._units:
+            sent_octets = units.popleft()[1]
+            while self._realtime and self._realtime[0][0] <= sent_octets:
+                self._realtime.popleft()
 
     def _follow_playback(self) -> None:
         """A unit was given to the modem: see which packets it ended, and tell of those that are gone."""

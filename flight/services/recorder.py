@@ -26,6 +26,7 @@ from flight.services.retrieval import OpenRetrieval, RangeRetrieval, Taken
 STORES_MAX = 8
 _MEMORY_OCTETS = 262_144
 _SERVICE = 7  # octet of a telemetry packet (ECSS-E-ST-70-41C, 7.4.3.1)
+_SECONDARY_HEADER = 0x08  # flag in the first octet (133.0-B-2, 4.1.3.3.3)
 _QUIET_PERIODS = 12
 
 STORES = (
@@ -200,9 +201,17 @@ class Recorder:
 
     def returned(self, packets: Iterable[Taken]) -> None:
         """Packets that were taken and may not have been heard: they come first at the next contact."""
-        before = len(self._returned)
-        self._returned.extend(packets)
-        self.returned_packets += len(self._returned) - before
+        given = list(packets)
+        self._returned.extendleft(reversed(given))
+        self.returned_packets += len(given)
+
+    def unheard(self, packets: Iterable[bytes]) -> None:
+        """Packets that were stored as heard and may not have been: they wait for the next contact, but for those
+        without a header of ECSS-E-ST-70-41C: a time report is of use with its frame alone."""
+        for packet in packets:
+            if packet[0] & _SECONDARY_HEADER:
+                self.store(packet)
+                self.returned_packets += 1
 
     async def run(self, task: Task, events: Events) -> None:
         """Make packets and read pointers durable, and tell of trouble, once a period."""

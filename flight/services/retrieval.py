@@ -48,7 +48,8 @@ class OpenRetrieval:
             self._generation, place = started, at_start
         self._issued = self._generation
         store.reserve(place)
-        self._reach = self._saved = place  # the next packet to be read from the store
+        self._reach = place  # the next packet to be read from the store
+        self._saved: tuple[int, Place] | None = (self._generation, place)
         self._ahead: deque[Stored] = deque()
         self._on_link: dict[int, Place] = {}  # taken, in order, and not left yet
         self._follow_store()
@@ -100,16 +101,16 @@ class OpenRetrieval:
             self._on_link.pop(taken.number, None)
 
     def progress(self) -> Changes:
-        """What to keep of the pointer's way since the last call; nothing where it did not move."""
-        place = self.pointer
-        if place == self._saved:
+        """What to keep of the pointer's way since the last call; nothing where it neither moved nor was set."""
+        generation, place = now = (self._generation, self.pointer)
+        if now == self._saved:
             return {}
-        self._saved = place
-        return {self._key: _POINTER.pack(self._generation, *place)}
+        self._saved = now
+        return {self._key: _POINTER.pack(generation, *place)}
 
     def unsaved(self) -> None:
         """What `progress` gave last was not kept."""
-        self._saved = Place(-1, 0)
+        self._saved = None
 
     def suspend(self, suspended: bool) -> Durable:
         """Let the retrieval rest, or go on."""

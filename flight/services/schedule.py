@@ -8,7 +8,8 @@ Time is that of the on-board clock, looked at anew every second, so that a corre
 times are released in the order of insertion, one after the end of the other; one that takes longer than `patience_s`
 goes on beside those after it. An activity leaves the vault in the transaction that stores its execution as begun, or
 its refusal: it is executed at most once, and has its reports. Where the disk does not take that, the activity is not
-executed; a bounded number of attempts later it is left to the next boot, whose late rule decides.
+executed; a bounded number of attempts later it is left to the next boot, whose late rule decides. A change of the
+schedule that is on its way to the disk counts already: what it deletes, shifts or disables is not executed.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from dataclasses import replace
 from flight.app import CommandRefused, CommandTable, Durable
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task, ns
-from flight.core.vault import Vault
+from flight.core.vault import Changes, Vault
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.commands import Commands
 from flight.services.events import Events
+from flight.services.foreign_rows import ForeignRows
 from flight.services.held import NO_ROOM, NOT_RELEASED, check_held, once, request_key, stored
 from flight.services.row_report import RowReport
 from flight.services.schedule_declarations import WINDOWS, ScheduleConfig, declare
@@ -61,16 +63,14 @@ class Schedule:
         self._events = events
         self._scheduler = scheduler
         self._tai_ns = tai_ns
-        self._store = ScheduleStore(
-            vault, lambda fault: events.emit("record_damaged", "schedule", f"left out: {fault}")
-        )
-        self._leaving: set[ID] = set()
+        self._store = ScheduleStore(vault, ForeignRows("schedule", events).tell)
         self._changed = Event()
-        self._at_work: list[Task] = []
+        self._at_work: dict[ID, Task] = {}
+        self._given_up: set[ID] = set()  # the disk did not take their release: out of sight until the next boot
         self._held: dict[ID, Activity] = {}
         self._gates = Gates()
         self._refresh()
-        self._next = max((one.number for one in self._held.values()), default=-1) + 1
+        self._next = max((one.number for one in self._held.values()), default=-1) + 1 & 0xFFFFFFFF
         reports = {report.subtype: report for report in declare(apid).reports}
         self._detail, self._summary, self._sub_schedules, self._groups = (
             RowReport(telemetry, reports[subtype]) for subtype in (10, 13, 19, 27)
@@ -115,13 +115,20 @@ class Schedule:
     def _all(self) -> list[Activity]:
         """In order of release, without those that are being released."""
         held = self._store.activities()
-        return sorted((one for id, one in held.items() if id not in self._leaving), key=lambda one: one.order)
+        return sorted((one for id, one in held.items() if not self._leaving(id)), key=lambda one: one.order)
+
+    def _leaving(self, id: ID) -> bool:
+        return id in self._at_work or id in self._given_up
 
     def _first(self) -> Activity | None:
         return min(self._held.values(), key=lambda one: one.order, default=None)
 
+    def _change(self, changes: Changes) -> Durable:
+        return Durable(changes, self._refresh, self._refresh)
+
     def _refresh(self) -> None:
-        """A change is durable: have it in force."""
+        """A change is durable, or failed: have in force what the vault says."""
+        self._given_up = {id for id in self._given_up if id in self._store}
         self._held = {one.id: one for one in self._all()}
         self._gates = self._store.gates()
         self._changed.set()
@@ -129,7 +136,7 @@ class Schedule:
     def _named(self, ids: tuple[ID, ...]) -> list[Activity]:
         held = self._store.activities()
         for id in ids:
-            if id not in held or id in self._leaving:
+            if id not in held or self._leaving(id):
                 raise CommandRefused(BAD_VALUE, "no activity of source {}, APID {}, sequence count {}".format(*id))
         return [held[id] for id in dict.fromkeys(ids)]
 
@@ -156,7 +163,7 @@ class Schedule:
             raise
 
     def _check_rows(self, rows: tuple[tuple[int, int, bytes], ...]) -> None:
-        gates, taken = self._store.gates(), set(self._leaving)
+        gates, taken = self._store.gates(), self._at_work.keys() | self._given_up
         for i, (group, time_ns, request) in enumerate(rows):
             check_held(self._commands, request, f"activity {i}")
             if group not in gates.groups:
@@ -185,11 +192,11 @@ class Schedule:
         made: list[Activity] = []
         for group, time_ns, request in rows:
             made.append(Activity(self._next, sub_schedule, group, time_ns, request, request_key(request)))
-            self._next += 1
-        return Durable({one.row: one.encode() for one in made}, self._refresh)
+            self._next = (self._next + 1) & 0xFFFFFFFF
+        return self._change({one.row: one.encode() for one in made})
 
     def _delete(self, chosen: Iterable[Activity]) -> Durable:
-        return Durable({one.row: None for one in chosen}, self._refresh)
+        return self._change({one.row: None for one in chosen})
 
     def _check_shift_named(self, offset_s: int, ids: tuple[ID, ...]) -> None:
         self._check_shift(offset_s, self._named(ids))
@@ -204,14 +211,14 @@ class Schedule:
 
     def _shift(self, offset_s: int, chosen: list[Activity]) -> Durable:
         self._check_shift(offset_s, chosen)
-        return Durable({one.row: one.shifted(offset_s * NS).encode() for one in chosen}, self._refresh)
+        return self._change({one.row: one.shifted(offset_s * NS).encode() for one in chosen})
 
     def _reset(self) -> Durable:
         gates = Gates(enabled=False, groups=self._store.gates().groups)
-        return Durable({**self._store.clear(), **self._store.set_gates(gates)}, self._refresh)
+        return self._change({**self._store.clear(), **self._store.set_gates(gates)})
 
     def _set(self, gates: Gates) -> Durable:
-        return Durable(self._store.set_gates(gates), self._refresh)
+        return self._change(self._store.set_gates(gates))
 
     def _open(self, *, enabled: bool) -> Durable:
         return self._set(replace(self._store.gates(), enabled=enabled))
@@ -301,9 +308,11 @@ class Schedule:
             await self._release(task, first)
 
     async def _release(self, task: Task, activity: Activity) -> None:
-        self._at_work = [one for one in self._at_work if not one.finished.done]
+        if not self._store.holds(activity):
+            del self._held[activity.id]  # deleted or shifted: in force when that is durable
+            return
         if len(self._at_work) >= _AT_WORK_MAX:
-            await task.first([one.finished for one in self._at_work], _LOOK_S)
+            await task.first([one.finished for one in self._at_work.values()], _LOOK_S)
             return
 
         async def work(mine: Task) -> None:
@@ -314,27 +323,34 @@ class Schedule:
         except SchedulerFull:
             await task.sleep(_LOOK_S)
             return
-        self._leaving.add(activity.id)
         del self._held[activity.id]
-        self._at_work.append(child)
+        self._at_work[activity.id] = child
+        child.finished.add_callback(lambda _: self._left(activity.id))
         await task.wait(child.finished, self._config.patience_s)
+
+    def _left(self, id: ID) -> None:
+        del self._at_work[id]
+        if id in self._store:
+            self._given_up.add(id)
 
     async def _end(self, task: Task, activity: Activity) -> None:
         """Execute the activity, or refuse it, as the clock and the gates stand when the disk takes it."""
         name = activity.id[1:]
-        attempt = self._execute_or_refuse
-        try:
-            if not await stored(
-                task, lambda: attempt(task, activity), lambda reason: self._events.emit("activity_waits", *name, reason)
-            ):
-                self._events.emit("activity_not_stored", *name)
-        finally:
-            if activity.id not in self._store:  # else it stays out of sight until the next boot
-                self._leaving.discard(activity.id)
+        ended = False
+
+        async def attempt() -> None:
+            nonlocal ended
+            if self._store.holds(activity):  # not cleared by a reset, nor by a transaction that failed for good
+                await self._execute_or_refuse(task, activity)
+                ended = True
+
+        await stored(task, attempt, lambda reason: self._events.emit("activity_waits", *name, reason))
+        if not ended:
+            self._events.emit("activity_not_stored", *name)
 
     async def _execute_or_refuse(self, task: Task, activity: Activity) -> None:
         gone = {activity.row: None}
-        closed, limit_s = self._gates.closed(activity), self._late_s(activity)
+        closed, limit_s = self._store.gates().closed(activity), self._late_s(activity)
         late_ns = self._tai_ns() - activity.time_ns
         name = activity.id[1:]
         if closed:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from flight.core.errors import DecodeError
 from flight.core.vault import Vault
-from flight.link.pus import TC_DATA_OFFSET
+from flight.link.pus import PusTc
+from flight.link.time_code import TIME_NS_MAX
 from flight.services.held import request_key
 
 ID = tuple[int, int, int]
@@ -47,11 +48,14 @@ class Activity:
 
     @classmethod
     def decode(cls, octets: bytes) -> Activity:
-        """Raises DecodeError."""
-        if len(octets) < _ROW.size + TC_DATA_OFFSET:
+        """Raises DecodeError, also where the command is no telecommand packet."""
+        if len(octets) < _ROW.size:
             raise DecodeError(f"scheduled activity of {len(octets)} octets")
         number, sub_schedule, group, time_ns = _ROW.unpack_from(octets)
+        if time_ns > TIME_NS_MAX:
+            raise DecodeError("release time beyond what the time code tells")
         request = octets[_ROW.size :]
+        PusTc.decode(request)
         return cls(number, sub_schedule, group, time_ns, request, request_key(request))
 
     def shifted(self, offset_ns: int) -> Activity:
@@ -90,26 +94,31 @@ class Gates:
 
 
 class ScheduleStore:
-    """The rows in `vault`. `damaged` is told of each that is of another version and left out."""
+    """The rows in `vault`. `left_out` is told key and fault of each that does not fit this software, at every look."""
 
-    def __init__(self, vault: Vault, damaged: Callable[[str], None]) -> None:
+    def __init__(self, vault: Vault, left_out: Callable[[str, DecodeError], None]) -> None:
         self._vault = vault
-        self._damaged = damaged
-        self._told: set[str] = set()
+        self._left_out = left_out
+        self._decoded: dict[str, tuple[bytes, Activity]] = {}  # of the last look: few rows change between two
 
     def __contains__(self, id: ID) -> bool:
         return _row(id) in self._vault
 
+    def holds(self, activity: Activity) -> bool:
+        """Whether the activity is there still, and as it was."""
+        return self._vault.get(activity.row) == activity.encode()
+
     def activities(self) -> dict[ID, Activity]:
-        found: dict[ID, Activity] = {}
+        before, self._decoded = self._decoded, {}
         for name, octets in self._vault.rows(_PREFIX):
+            known = before.get(name)
             try:
-                one = Activity.decode(octets)
+                one = known[1] if known is not None and known[0] == octets else _read(name, octets)
             except DecodeError as error:
-                self._tell(name, str(error))
+                self._left_out(_PREFIX + name, error)
             else:
-                found[one.id] = one
-        return found
+                self._decoded[name] = octets, one
+        return {one.id: one for _, one in self._decoded.values()}
 
     def gates(self) -> Gates:
         octets = self._vault.get(_STATE)
@@ -118,7 +127,7 @@ class ScheduleStore:
         try:
             return Gates.decode(octets)
         except DecodeError as error:
-            self._tell(_STATE, str(error))
+            self._left_out(_STATE, error)
             return Gates()
 
     def set_gates(self, gates: Gates) -> dict[str, bytes | None]:
@@ -132,10 +141,13 @@ class ScheduleStore:
         rows = self._vault.rows(_PREFIX)
         return len(rows), sum(len(octets) for _, octets in rows)
 
-    def _tell(self, name: str, fault: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
-            self._damaged(fault)
+
+def _read(name: str, octets: bytes) -> Activity:
+    """The activity of a row; raises DecodeError for what this software would not have written under that key."""
+    one = Activity.decode(octets)
+    if one.row != _PREFIX + name:
+        raise DecodeError(f"it holds the activity of {one.row}")
+    return one
 
 
 def _row(id: ID) -> str:

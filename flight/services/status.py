@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
@@ -87,30 +86,6 @@ class BootRecord:
             then()
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerTotals:
-    """Sums over all tasks of one scheduler."""
-
-    steps: int
-    ticks: int
-    skipped: int
-    late: int
-    overruns: int
-    failures: int
-
-    @classmethod
-    def of(cls, scheduler: Scheduler) -> SchedulerTotals:
-        stats = [task.stats for task in scheduler.tasks]
-        return cls(
-            sum(s.steps for s in stats),
-            sum(s.ticks for s in stats),
-            sum(s.skipped for s in stats),
-            sum(s.late for s in stats),
-            sum(s.overruns for s in stats),
-            sum(s.failures for s in stats),
-        )
-
-
 class Status:
     """Samples the "node" structure. `counts` gives what follows the figures of the scheduler, in order."""
 
@@ -121,7 +96,7 @@ class Status:
         self._counts = counts
 
     def sample(self) -> tuple[Value, ...]:
-        totals = SchedulerTotals.of(self._scheduler)
+        totals = self._scheduler.totals()
         uptime_s = (self._scheduler.now_ns() - self._boot_ns) // NS
         values = (self._boot_count, uptime_s, totals.steps, totals.ticks, totals.skipped, totals.late,
                   totals.overruns, totals.failures, *self._counts())  # fmt: skip

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from flight.link.pus import PusTm
+from flight.link.pus import encode_tm
 
 SEQUENCE_MODULUS = 1 << 14
 COUNTER_MODULUS = 1 << 16
@@ -33,8 +32,8 @@ class Telemetry:
         self._tai_ns = tai_ns
         self._links = links
         self._recorder = recorder
-        self._sequences: Counter[int] = Counter()
-        self._counters: Counter[tuple[int, int, int]] = Counter()
+        self._sequences: dict[int, int] = {}
+        self._counters: dict[tuple[int, int, int], int] = {}
 
     def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
         self.emit(self.make(apid, service, subtype, data))
@@ -43,19 +42,16 @@ class Telemetry:
         """A packet with its number and time, for `emit`. One that is emitted again, as after a reboot, is the same
         octet for octet, and the ground takes it once."""
         kind = (apid, service, subtype)
-        packet = PusTm(
-            apid,
-            self._sequences[apid] % SEQUENCE_MODULUS,
-            service,
-            subtype,
-            data,
-            time_ns=self._tai_ns(),
-            counter=self._counters[kind] % COUNTER_MODULUS,
-        ).encode()
-        self._sequences[apid] += 1
-        self._counters[kind] += 1
+        sequence, counter = self._sequences.get(apid, 0), self._counters.get(kind, 0)
+        packet = encode_tm(apid, sequence, service, subtype, data, self._tai_ns(), counter)
+        self._sequences[apid] = (sequence + 1) % SEQUENCE_MODULUS
+        self._counters[kind] = (counter + 1) % COUNTER_MODULUS
         return packet
 
     def emit(self, packet: bytes) -> None:
         self.sent += 1
-        self._recorder.store(packet, any(link.send_realtime(packet) for link in self._links))
+        for link in self._links:
+            if link.send_realtime(packet):
+                self._recorder.store(packet, True)
+                return
+        self._recorder.store(packet, False)

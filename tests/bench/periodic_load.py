@@ -1,8 +1,9 @@
 """Periodic tasks on this machine, as a process of its own, and the share of a core that they took:
 
-    python periodic_load.py TASKS PERIOD_S SECONDS
+    python periodic_load.py TASKS PERIOD_S SPREAD_S SECONDS
 
-Prints that share in percent, user and system time together, start-up left out, and the number of steps.
+The tasks' phases are spread over SPREAD_S: 0 wakes them together. Prints that share in percent, user and system time
+together, start-up left out, and the number of steps.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ def cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def main(tasks: int, period_s: float, duration_s: float) -> None:
+def main(tasks: int, period_s: float, spread_s: float, duration_s: float) -> None:
     with TemporaryDirectory() as folder:
         platform = LinuxPlatform(folder, "bench")
         scheduler = Scheduler(platform, platform.cpu_ns, lambda task, error: platform.stop())
         for number in range(tasks):
 
-            async def body(task: Task, phase_s: float = period_s * number / tasks) -> None:
+            async def body(task: Task, phase_s: float = spread_s * number / tasks) -> None:
                 async for _ in task.every(period_s, phase_s=phase_s):
                     pass
 
@@ -41,4 +42,4 @@ def main(tasks: int, period_s: float, duration_s: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
+    main(int(sys.argv[1]), *map(float, sys.argv[2:5]))
