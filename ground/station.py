@@ -280,7 +280,7 @@ class GroundStation:
         ground_ns, known = self.tai_ns(now_ns), self.correlator.now
         if known is None or not known.tells(ground_ns):
             return ground_ns
-        return round(ground_ns + known.error_ns(ground_ns))
+        return ground_ns + round(known.error_ns(ground_ns))
 
     # Files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -18,11 +19,16 @@ from pathlib import Path
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.link.stack import LinkConfig
 from flight.services.parameter_table import decode_table
 from ground import cmd_command, events_command, parameters_command, tm_command
 from ground.archive import Archive
 from ground.client import GroundClient
-from ground.server import GroundServer
+from ground.config import GroundConfig, UdpLink
+from ground.decoder import REPORT, DecodedPacket
+from ground.server import BACKLOG_OCTETS_MAX, LINE_OCTETS_MAX, GroundServer
+from ground.session import GroundSession
+from ground.station import Change, GroundStation, Packet
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
 
@@ -230,6 +236,38 @@ def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch):
 
     text = "the request cannot be served: TypeError: of a strange kind"
     assert asyncio.run(serve()) == [{"error": text}] * 2 and server._request_faults == 2
+
+
+def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines():
+    station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0)
+    server = GroundServer(station, None, GroundConfig(), UdpLink("", 0, "", 0))
+    values = {"note": "x" * 4000}
+    report = Packet(0, b"", DecodedPacket("plan_detail", REPORT, 1, 0, b"", 11, 10, 0, values, values))
+
+    async def flood() -> tuple[int, int]:
+        sent, backlogs = asyncio.Event(), []
+        station.listen(lambda change, _: sent.set() if change is Change.COMMAND else None)
+
+        async def connected(reader, writer):
+            serving = asyncio.create_task(server._serve(reader, writer))
+            await sent.wait()
+            for _ in range(5000):  # more than the buffers of the machine take
+                station._tell(Change.PACKET, report)
+            backlogs.append(writer.transport.get_write_buffer_size())
+            serving.cancel()
+            writer.transport.abort()
+
+        listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        writer.write(b'{"do": "command", "name": "ping", "bypass": true}\n')
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 5)
+        writer.transport.abort()
+        listener.close()
+        return backlogs[0], server._dropped_lines
+
+    backlog, dropped = asyncio.run(flood())
+    assert dropped > 0 and backlog < BACKLOG_OCTETS_MAX + LINE_OCTETS_MAX
 
 
 def test_a_full_disk_does_not_end_the_ground(tmp_path):

@@ -10,7 +10,7 @@ from flight.core.errors import OrbitnodeError
 from flight.link.cfdp import FileReceived
 from ground.operator import COMPLETED
 from ground.station import Change
-from ground.uploads import WAITING_MAX, Upload
+from ground.uploads import WAITING_MAX, Upload, Uploads
 from tests.ground_node import S
 from tests.sim.test_ground_station import Rig
 
@@ -75,6 +75,27 @@ def test_a_file_of_which_nothing_arrives_fails_and_leaves_the_queue(tmp_path: An
     up.until(150.0)
     assert up.files == [("b", b"b")] and up.rig.node.receiver.open == 0
     assert up.rig.station.session.waiting == 0
+
+
+@pytest.mark.parametrize("how", ["arrives", "is rejected", "times out"])
+def test_the_time_of_a_file_begins_when_its_turn_comes(how: str) -> None:
+    uploads = Uploads(3, 1, 2)
+    first = uploads.begin("a", bytes(20_000), 0, S, timeout_s=30.0)
+    second = uploads.begin("b", bytes(1_000), S, S, timeout_s=40.0)
+    now_ns = 0
+    while first.is_open:
+        given = uploads.next_packet(100)
+        assert given is not None
+        now_ns += 29 * S
+        if how == "times out" and now_ns > 100 * S:
+            now_ns += 2 * S
+            assert uploads.due(now_ns) == [first]
+        elif how == "is rejected" and now_ns > 100 * S:
+            uploads.fail(given[0], "no", now_ns)
+        else:
+            uploads.acknowledged(given[0], now_ns)
+    assert uploads.due(now_ns) == [] and uploads.next_time_ns == now_ns + 40 * S
+    assert uploads.due(now_ns + 40 * S) == [second]
 
 
 def test_what_is_refused_before_anything_is_sent(tmp_path: Any) -> None:

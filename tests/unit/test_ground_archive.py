@@ -163,3 +163,17 @@ def test_locked_archive(tmp_path, monkeypatch):
     with pytest.raises(OrbitnodeError, match="locked by another process"):
         Archive(path, make())
     holder.close()
+
+
+def test_an_archive_without_the_table_of_newest_values_goes_on(tmp_path):
+    path = tmp_path / "archive.db"
+    with Archive(path, make()) as archive:
+        add(archive, power(0.5, T_NS + 10**9))
+        add(archive, power(0.75, T_NS))
+        archive._db.execute("DROP TABLE newest")
+    with Archive(path, make()) as archive:
+        assert archive.latest()["power.soc"].value == 0.5
+        archive.put_newest({"power.soc": (T_NS, 0.75), "not.known": (T_NS, 1)})
+        archive.commit_promptly()
+    with Archive(path, read_only=True) as archive:
+        assert archive.latest()["power.soc"].value == 0.75 and archive.latest()["power.mode"].value == "idle"

@@ -1,6 +1,11 @@
-"""The ground over a boot of the node: packets that come twice, and commands that the boot ended."""
+"""The ground over a boot of the node and a step of its clock: packets that come twice or late, commands that ended."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
 
 from flight.dictionary import Dictionary
 from flight.fields import Value
@@ -8,6 +13,8 @@ from flight.link.pus import PusTm, RequestId
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
+from ground.archive import Archive
+from ground.operator import CommandRecord
 from ground.session import GroundSession
 from ground.station import Change, GroundStation
 
@@ -19,9 +26,9 @@ NODE: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 class Bench:
     """A station, and the node's end of the link with packets made by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, archive: Archive | None = None) -> None:
         self.link = FlightLink(LinkConfig())
-        self.station = GroundStation(NODE, GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS)
+        self.station = GroundStation(NODE, GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive)
         self.seen: list[object] = []
         self.station.listen(lambda change, what: self.seen.append(what) if change is Change.PACKET else None)
         self.sequence = 0
@@ -40,6 +47,15 @@ class Bench:
         values: list[Value] = [0] * len(structure.fields)
         values[:2] = [boot_count, uptime_s]
         return self.made(3, 25, structure.sid.to_bytes(2, "big") + structure.layout.encode(values), at_s)
+
+    def soc(self, soc_frac: float, at_s: float) -> bytes:
+        structure = next(s for s in NODE.structures if s.name == "power")
+        values: list[Value] = ["" if f.type == "str" else 0 for f in structure.fields]
+        values[[f.name for f in structure.fields].index("soc_frac")] = soc_frac
+        return self.made(3, 25, structure.sid.to_bytes(2, "big") + structure.layout.encode(values), at_s)
+
+    def report(self, subtype: int, record: CommandRecord, at_s: float) -> bytes:
+        return self.made(1, subtype, RequestId(record.apid, record.seq).encode(), at_s)
 
     def boot_event(self, boot_count: int, at_s: float) -> bytes:
         event = next(e for e in NODE.events if e.name == "boot")
@@ -80,3 +96,121 @@ def test_commands_sent_after_the_boot_are_not_ended_by_news_of_it() -> None:
     assert (before.outcome, after.outcome) == ("lost", "")
     bench.down(bench.beacon(3, 12, 7.0), 16.0, vcid=1)
     assert after.is_open
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 60.0])
+def test_a_clock_that_is_off_does_not_end_commands_sent_after_the_boot(ahead_s: float) -> None:
+    for vcid in (0, 1):
+        bench = Bench()
+        bench.down(bench.beacon(3, 10, 5.0 + ahead_s), 5.0)
+        before, _ = bench.station.send("ping", {}, 90 * S, bypass=True)
+        after, _ = bench.station.send("ping", {}, 120 * S, bypass=True)
+        bench.down(bench.beacon(4, 21, 121.0 + ahead_s), 121.0, vcid=vcid)
+        assert (before.outcome, after.outcome) == ("lost", "")
+
+
+def test_live_values_and_alarms_go_on_where_the_clock_is_set_back() -> None:
+    bench = Bench()
+    bench.down(bench.soc(0.9, 3600.0), 3600.0)
+    missed = bench.soc(0.8, 3605.0)
+    bench.down(bench.soc(0.01, 10.0), 3610.0)
+    latest = bench.station.latest
+    assert latest["power.soc_frac"].value == pytest.approx(0.01) and latest["power.soc_frac"].state == "red"
+    assert bench.station.counters()["station.alarms"] == 1
+    bench.down(missed, 3620.0, vcid=1)  # from before the step, with a time that the clock does not show yet
+    bench.down(bench.soc(0.7, 5.0), 3621.0, vcid=1)  # from after it, and older than the newest
+    assert latest["power.soc_frac"].state == "red" and bench.station.counters()["station.alarms"] == 1
+    bench.down(bench.soc(0.75, 15.0), 3622.0, vcid=1)
+    assert latest["power.soc_frac"].value == 0.75 and latest["power.soc_frac"].state == "normal"
+
+
+def test_a_restarted_ground_begins_with_the_newest_values_whatever_their_time(tmp_path: Path) -> None:
+    last = None
+    for clock_s, soc in ((3600.0, 0.5), (10.0, 0.25), (20.0, 0.75)):
+        with Archive(tmp_path / "archive.db", NODE) as archive:
+            bench = Bench(archive)
+            if last is not None:
+                assert bench.station.latest["power.soc_frac"].value == last
+            bench.down(bench.soc(soc, clock_s), 3600.0)
+            bench.station.close(3601 * S)
+            last = soc
+    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+        assert archive.latest()["power.soc_frac"].value == 0.75
+        assert [value for _, value in archive.series("power.soc_frac")] == [0.25, 0.75, 0.5]
+
+
+def refused(bench: Bench, record: CommandRecord, at_s: float) -> bytes:
+    refusals = next(r for r in NODE.reports if r.name == "refusals")
+    return bench.made(1, 128, refusals.layout.encode([((5, record.apid, record.seq, 1, 1, 1),)]), at_s)
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, -1e6])
+def test_played_back_reports_of_an_earlier_command_with_the_same_count_decide_nothing(ahead_s: float) -> None:
+    bench = Bench()
+    bench.down(bench.beacon(3, 10, 995.0 + ahead_s), 995.0)
+    record, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
+    for packet in (bench.report(7, record, 100.0 + ahead_s), refused(bench, record, 101.0 + ahead_s)):
+        bench.down(packet, 1001.0, vcid=1)
+    assert [stage.name for stage in record.stages] == ["sent"]
+    assert bench.station.counters()["commands.outdated_reports"] == 2
+    bench.down(bench.report(7, record, 1001.0 + ahead_s), 1900.0, vcid=1)
+    assert record.outcome == "completed"
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_played_back_reports_count_over_a_step_of_the_clock(step_s: float) -> None:
+    bench = Bench()
+    bench.down(bench.beacon(3, 10, 995.0), 995.0)
+    before, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
+    after, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
+    reports = bench.report(7, before, 1001.0), bench.report(7, after, 1002.0 + step_s)
+    bench.down(bench.beacon(3, 30, 1015.0 + step_s), 1015.0)
+    for packet in reports:
+        bench.down(packet, 1020.0, vcid=1)
+    assert (before.outcome, after.outcome) == ("completed", "completed")
+
+
+def test_reports_count_where_nobody_knows_the_clock_and_where_they_are_live() -> None:
+    bench = Bench()
+    record, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
+    bench.down(bench.report(7, record, -1e6), 1001.0, vcid=1)
+    assert record.outcome == "completed"
+    bench.down(bench.beacon(3, 10, 1002.0), 1002.0)
+    record, _ = bench.station.send("ping", {}, 1003 * S, bypass=True)
+    bench.down(bench.report(7, record, 3.0), 1004.0)
+    assert record.outcome == "completed"
+
+
+def test_packets_that_the_archive_lost_are_taken_when_they_come_again(tmp_path: Path) -> None:
+    with Archive(tmp_path / "archive.db", NODE) as archive:
+        bench = Bench(archive)
+        kept = bench.beacon(3, 0, 0.0)
+        bench.down(kept, 1.0)
+        bench.station.commit()
+        (pages,) = archive._db.execute("PRAGMA page_count").fetchone()
+        archive._db.execute(f"PRAGMA max_page_count = {pages}")  # a full disk
+        packets = [bench.beacon(3, i, float(i)) for i in range(1, 200)]
+        for packet in packets:
+            bench.down(packet, 300.0)
+        bench.station.commit()
+        assert bench.station.station_counters.storage_faults and len(archive.packets("node")) < 200
+        archive._db.execute("PRAGMA max_page_count = 1000000")
+        for packet in (kept, *packets):
+            bench.down(packet, 900.0, vcid=1)
+        assert sorted(row[3] or b"" for row in archive.packets("node")) == sorted([kept, *packets])
+
+
+def test_a_command_on_the_air_keeps_its_number_and_count_over_a_kill(tmp_path: Path) -> None:
+    with Archive(tmp_path / "archive.db", NODE) as archive:
+        bench = Bench(archive)
+        bench.station.commit()
+        first, cltus = bench.station.send("ping", {}, 7 * S, bypass=True)
+        insertion, held, _ = bench.station.schedule("ping", {}, EPOCH_NS + 90 * S, 8 * S)
+        assert cltus
+        (tmp_path / "killed").mkdir()
+        for one in tmp_path.glob("archive.db*"):  # the files as a kill leaves them
+            shutil.copy(one, tmp_path / "killed")
+    with Archive(tmp_path / "killed" / "archive.db", NODE) as archive:
+        later, _ = Bench(archive).station.send("ping", {}, 9 * S, bypass=True)
+    assert later.number == max(r.number for r in (first, insertion, held)) + 1
+    assert (later.apid, later.seq) not in [(r.apid, r.seq) for r in (first, insertion, held)]

@@ -7,7 +7,11 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ground.correlation import FRAMES_KEPT, PAIRS_MIN, WINDOW_PAIRS, Correlator, Pair, fit
+from flight.link.stack import LinkConfig
+from ground.correlation import FRAMES_KEPT, PAIRS_MIN, WINDOW_PAIRS, Correlation, Correlator, Pair, fit
+from ground.session import GroundSession
+from ground.station import GroundStation
+from tests.ground_dictionary import make
 
 S = 10**9
 T0 = 2_152_000_000 * S
@@ -110,3 +114,35 @@ def test_times_far_from_zero_keep_their_microseconds():
     made = fit(pairs)
     assert abs(made.error_ns(T0) - 40 * 365 * 86_400 * S) < 1000
     assert abs(made.drift_ppb - 1) < 0.1
+
+
+@given(gaps_ns=st.lists(st.integers(1, 3_000_000), min_size=3, max_size=20), before=st.sampled_from([0, 1, 20]))
+def test_reports_that_were_held_up_and_come_in_a_burst_make_no_line(gaps_ns, before):
+    correlator = Correlator()
+    feed(correlator, range(-before, 0), 0, 0)
+    known, ground_ns = correlator.now, T0 + 60 * S
+    for i, gap_ns in enumerate(gaps_ns):
+        ground_ns += gap_ns
+        correlator.take(Pair(ground_ns, T0 + i * S))
+    assert correlator.now == known and correlator.counters.crowded == len(gaps_ns) - 1
+    assert correlator.counters.jumps == 0
+
+
+def test_there_is_no_line_while_its_drift_could_be_anything():
+    correlator = Correlator()
+    for t_s, late_ns in ((0, 0), (1, 30_000_000), (2, 0), (3, 30_000_000)):
+        made = correlator.take(Pair(T0 + t_s * S + late_ns, T0 + t_s * S))
+    assert made is None and correlator.now is None
+    feed(correlator, range(4, 40), 0, 0)
+    made = correlator.now
+    assert made is not None and abs(made.error_ns(T0 + 100 * S)) < 1e6
+
+
+def test_a_line_tells_nothing_where_its_uncertainty_has_grown_beyond_what_it_says():
+    uncertain = Correlation(T0, 0.0, 1000.0, 1e6, 1e6, 1e6, 3)
+    assert uncertain.tells(T0 + 100 * S) and not uncertain.tells(T0 + 10_000 * S)
+    assert Correlation(T0, 3600e9, 1000.0, 1e6, 1e6, 1e6, 3).tells(T0 + 10_000 * S)
+    station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=T0)
+    station.correlator.now = uncertain
+    assert station.onboard_tai_ns(50 * S) == T0 + 50 * S + 50_000
+    assert station.onboard_tai_ns(10_000 * S) == T0 + 10_000 * S

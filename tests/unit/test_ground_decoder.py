@@ -117,7 +117,9 @@ def test_limits_report_transitions_only():
 def test_played_back_packets_do_not_change_the_state():
     decoder, checker = Decoder(make()), LimitChecker()
     checker.check(decoder.decode(power(0.9, time_ns=T_NS)))
-    assert checker.check(decoder.decode(power(0.1, time_ns=T_NS - 1))) == []
+    assert checker.check(decoder.decode(power(0.1, time_ns=T_NS - 1)), live=False) == []
+    (alarm,) = checker.check(decoder.decode(power(0.1, time_ns=T_NS - 1)))  # live: the on-board clock was set back
+    assert (alarm.previous, alarm.state) == (NORMAL, RED)
 
 
 def test_alarm_says_what_is_outside():
