@@ -26,6 +26,7 @@ from flight.link.space_packet import SpacePacket
 from flight.link.time_code import TIME_NS_MAX
 from flight.platform import Platform
 from flight.services.events import Events
+from flight.services.foreign_rows import ForeignRows
 from flight.services.telemetry import SEQUENCE_MODULUS, Downlink
 from flight.services.verification import BAD_VALUE
 
@@ -35,6 +36,7 @@ _BILLION = 1_000_000_000
 _CORRECTION = "time.correction"
 _RATE = "time.rate"
 _CORRECTION_ROW = struct.Struct(">qiQ")
+_RATE_MAX = 8
 _FREE_RUNNING, _STEERED = 0, 1
 _REPORT = (
     Field("rate", "u8", "", "a report every 2^rate frames of the real-time channel"),
@@ -46,7 +48,9 @@ _REPORT = (
 
 @dataclass(frozen=True, slots=True)
 class TimeConfig:
-    report_rate: int = key(2, minimum=0, maximum=8, text="a time report every 2^N frames of VC0, at least 1 s apart")
+    report_rate: int = key(
+        2, minimum=0, maximum=_RATE_MAX, text="a time report every 2^N frames of VC0, at least 1 s apart"
+    )
     step_max_s: float = key(86_400.0, minimum=0, maximum=3.2e9, text="largest step of the clock by one command")
     drift_max_ppb: int = key(500_000, minimum=0, maximum=2_000_000_000, text="largest correction of its rate")
 
@@ -79,7 +83,7 @@ def declare(apid: int) -> Declarations:
         commands=(
             Command(
                 "set_time_report_rate", apid, 9, 1, "report the time every 2^rate frames of VC0, kept over reboots",
-                (Field("rate", "u8", minimum=0, maximum=8),), durable=True,
+                (Field("rate", "u8", minimum=0, maximum=_RATE_MAX),), durable=True,
             ),
             Command(
                 "adjust_time", apid, 8, 1, "step the on-board clock, kept over reboots",
@@ -112,15 +116,17 @@ class Clock:
     def __init__(self, platform: Platform, vault: Vault) -> None:
         self.damage = ""  # why the stored correction is not in force, for the node to tell
         self._platform = platform
+        self._vault = vault
         self._correction = Correction()
+        self._foreign: bytes | None = None
         stored = vault.get(_CORRECTION)
         if stored is not None:
             try:
                 correction = Correction(*_CORRECTION_ROW.unpack(stored))
-                if not 0 <= platform.tai_ns() + correction.of(platform.tai_ns()) <= TIME_NS_MAX:
-                    raise ValueError("it leads out of the time code's range")
+                self._check_range(correction)
             except (struct.error, ValueError) as error:
                 self.damage = f"the clock is not corrected: {error}"
+                self._foreign = stored
             else:
                 self._correction = correction
 
@@ -138,14 +144,27 @@ class Clock:
         return self.tai_ns() + now_ns - self._platform.now_ns()
 
     def stepped(self, step_ns: int) -> Correction:
-        """The correction with which the clock goes on `step_ns` further."""
-        raw_ns = self._platform.tai_ns()
-        return Correction(self._correction.of(raw_ns) + step_ns, self._correction.drift_ppb, raw_ns)
+        """The correction with which the clock goes on `step_ns` further; raises ValueError where it cannot."""
+        latest, raw_ns = self._latest(), self._platform.tai_ns()
+        return self._check_range(Correction(latest.of(raw_ns) + step_ns, latest.drift_ppb, raw_ns))
 
     def drifting(self, drift_ppb: int) -> Correction:
-        """The correction with which the clock goes on from here at another rate."""
+        """The correction with which the clock goes on from here at another rate; raises ValueError as `stepped`."""
         raw_ns = self._platform.tai_ns()
-        return Correction(self._correction.of(raw_ns), drift_ppb, raw_ns)
+        return self._check_range(Correction(self._latest().of(raw_ns), drift_ppb, raw_ns))
+
+    def _latest(self) -> Correction:
+        """As last decided, in force or on its way there."""
+        stored = self._vault.get(_CORRECTION)
+        if stored is None or stored == self._foreign:
+            return self._correction
+        return Correction(*_CORRECTION_ROW.unpack(stored))
+
+    def _check_range(self, correction: Correction) -> Correction:
+        raw_ns = self._platform.tai_ns()
+        if not 0 <= raw_ns + correction.of(raw_ns) <= TIME_NS_MAX:
+            raise ValueError("the time would be out of the time code's range, 1958 to 2094")
+        return correction
 
     def correct(self, correction: Correction) -> None:
         self._correction = correction
@@ -163,8 +182,12 @@ class TimeService:
         self._events = events
         self._layout = Layout(_REPORT)
         self._last_ns: int | None = None
+        self.rate = config.report_rate
         stored = vault.get(_RATE)
-        self.rate = stored[0] if stored is not None and len(stored) == 1 and stored[0] <= 8 else config.report_rate
+        if stored is not None and len(stored) == 1 and stored[0] <= _RATE_MAX:
+            self.rate = stored[0]
+        elif stored is not None:
+            ForeignRows("time", events).tell(_RATE, f"not one octet of at most {_RATE_MAX}")
 
     def on_frame(self, link: Downlink, count: int, left_ns: int) -> None:
         """The real-time channel's frame with this count leaves on `link` at `left_ns` of the node's timeline."""
@@ -196,11 +219,17 @@ class TimeService:
     def check_adjust(self, step_us: int) -> None:
         if abs(step_us) > self._config.step_max_s * 1e6:
             raise CommandRefused(BAD_VALUE, f"step of {step_us / 1e6:g} s, largest is {self._config.step_max_s:g} s")
-        if not 0 <= self._clock.tai_ns() + step_us * 1000 <= TIME_NS_MAX:
-            raise CommandRefused(BAD_VALUE, "the time would be out of the time code's range, 1958 to 2094")
+        self._stepped(step_us)
+
+    def _stepped(self, step_us: int) -> Correction:
+        """Raises CommandRefused."""
+        try:
+            return self._clock.stepped(step_us * 1000)
+        except ValueError as error:
+            raise CommandRefused(BAD_VALUE, str(error)) from None
 
     def adjust(self, step_us: int) -> Durable:
-        correction = self._clock.stepped(step_us * 1000)
+        correction = self._stepped(step_us)  # looked at anew: other steps may have come before it
 
         def then() -> None:
             old_ns = self._clock.tai_ns()
@@ -215,7 +244,10 @@ class TimeService:
             raise CommandRefused(BAD_VALUE, f"correction of {drift_ppb} ppb, largest is {most} ppb")
 
     def set_drift(self, drift_ppb: int) -> Durable:
-        correction = self._clock.drifting(drift_ppb)
+        try:
+            correction = self._clock.drifting(drift_ppb)
+        except ValueError as error:
+            raise CommandRefused(BAD_VALUE, str(error)) from None
 
         def then() -> None:
             old = self._clock.correction.drift_ppb

@@ -2,23 +2,28 @@
 
 A definition is added disabled, as the standard has it, and kept over reboots with its status. After an action another
 occurrence of its event within `hold_s` is suppressed and counted: neither the action's own events nor a storm of them
-make a loop. Actions wait their turn in a bounded queue; what finds it full is suppressed too.
+make a loop. Actions wait their turn in a bounded queue; what finds it full is suppressed too, and so is a command while
+as many as may be are not through: the disk hangs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flight.app import CommandRefused, CommandTable, Durable
 from flight.config import key
+from flight.core.errors import DecodeError
 from flight.core.future import Queue
 from flight.core.scheduler import Scheduler, SchedulerFull, Task, ns
 from flight.core.vault import Vault
 from flight.dictionary import Command, Declarations, EventDefinition, Report
 from flight.fields import Field
+from flight.link.pus import PusTc
 from flight.services.commands import Commands
 from flight.services.events import Events
+from flight.services.foreign_rows import ForeignRows
 from flight.services.held import NO_ROOM, check_held, once, stored
 from flight.services.row_report import RowReport
 from flight.services.telemetry import Telemetry
@@ -26,8 +31,10 @@ from flight.services.verification import BAD_VALUE
 
 _PREFIX, _FUNCTION = "event_action.event.", "event_action.function"
 _QUEUE = 16
+_AT_WORK_MAX = 8
 _PATIENCE_S = 5.0
 _ENABLED, _DISABLED = b"\1", b"\0"
+_KEY = re.compile(r"([0-7][0-9a-f]{2})\.([0-9a-f]{4})")
 _EVENT = (Field("apid", "u16"), Field("event", "u16", text="its number"))
 _STATUS = Field("status", "u8", labels=("disabled", "enabled"))
 _ADD = Field("actions", "rows", fields=(*_EVENT, Field("request", "packet", text="the telecommand")))
@@ -98,6 +105,8 @@ class EventActions:
         self._of_mission: dict[Key, list[tuple[str, Callable[[str], None]]]] = {}
         self._fired_ns: dict[Key, int] = {}
         self._queue: Queue[Key] = Queue(_QUEUE)
+        self._at_work: list[Task] = []
+        self._foreign = ForeignRows("event actions", events)
         self._definitions: dict[Key, tuple[bool, bytes]] = {}
         self._enabled = True
         self._refresh()
@@ -146,6 +155,11 @@ class EventActions:
                 await self._perform(task, one, request)
 
     async def _perform(self, task: Task, one: Key, request: bytes) -> None:
+        self._at_work = [child for child in self._at_work if not child.finished.done]
+        if len(self._at_work) >= _AT_WORK_MAX:
+            self.suppressed += 1
+            return
+
         async def work(mine: Task) -> None:
             reasons: list[str] = []
             if not await stored(mine, lambda: self._commands.perform(mine, request, {}), reasons.append):
@@ -156,6 +170,7 @@ class EventActions:
         except SchedulerFull as error:
             self._events.emit("action_not_stored", *one, str(error))
             return
+        self._at_work.append(child)
         self._tell(one, f"TC[{request[7]},{request[8]}]")
         await task.wait(child.finished, _PATIENCE_S)
 
@@ -164,17 +179,22 @@ class EventActions:
         self._events.emit("action_fired", *one, what)
 
     def _refresh(self) -> None:
-        """A change is durable: have it in force. A row of another version says nothing."""
+        """A change is durable: have it in force."""
         rows = self._rows()
         self._definitions = {one: (octets[:1] == _ENABLED, octets[1:]) for one, octets in rows.items()}
-        self._enabled = self._vault.get(_FUNCTION) != _DISABLED
+        function = self._vault.get(_FUNCTION)
+        self._enabled = function != _DISABLED
+        if function not in (None, _ENABLED, _DISABLED):
+            self._foreign.tell(_FUNCTION, "actions happen")
 
     def _rows(self) -> dict[Key, bytes]:
-        """What the vault has, or is about to have."""
+        """What the vault has, or is about to have. What does not fit this software is left out."""
         found: dict[Key, bytes] = {}
         for name, octets in self._vault.rows(_PREFIX):
-            apid, _, number = name.partition(".")
-            found[int(apid, 16), int(number, 16)] = octets
+            try:
+                found[_read(name, octets)] = octets
+            except DecodeError as error:
+                self._foreign.tell(_PREFIX + name, error)
         return found
 
     def _check_add(self, rows: tuple[tuple[int, int, bytes], ...]) -> None:
@@ -211,6 +231,17 @@ class EventActions:
 
     def _send(self) -> None:
         self._report.send((*one, int(enabled)) for one, (enabled, _) in sorted(self._definitions.items()))
+
+
+def _read(name: str, octets: bytes) -> Key:
+    """The event of a row; raises DecodeError for a key or a value that this software would not have written."""
+    found = _KEY.fullmatch(name)
+    if found is None:
+        raise DecodeError("the key names no event")
+    if octets[:1] not in (_ENABLED, _DISABLED):
+        raise DecodeError(f"status {octets[:1].hex() or 'missing'}")
+    PusTc.decode(octets[1:])
+    return int(found[1], 16), int(found[2], 16)
 
 
 def _row(one: Key) -> str:

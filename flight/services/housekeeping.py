@@ -9,6 +9,7 @@ and counted, since a sample of now is no sample of then.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,8 @@ from flight.services.verification import BAD_VALUE
 
 _FIRST_REPORT_S = 1.0  # after boot: the duties have read their sensors by then
 _PREFIX = "housekeeping."
+_SID = re.compile(r"0|[1-9][0-9]{0,4}")
+_SID_MAX = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +221,11 @@ class Housekeeping:
                 raise CommandRefused(BAD_VALUE, f"structure {sid} is not defined from ground, disable it instead")
 
     def _create(self, sid: int, period_s: float, parameters: tuple[tuple[int]], arrays: int) -> Durable:
-        if _PREFIX + str(sid) in self._vault:
+        if self._stored(sid) is not None:
             raise CommandRefused(BAD_VALUE, f"structure {sid} is there, delete it first")
-        if self._defined >= self._config.defined_max:
-            raise CommandRefused(BAD_VALUE, f"{self._defined} structures are defined, which is as many as there may be")
+        defined = self._count_defined()
+        if defined >= self._config.defined_max:
+            raise CommandRefused(BAD_VALUE, f"{defined} structures are defined, which is as many as there may be")
         plan = Plan(False, period_s, parameters=tuple(number for (number,) in parameters))
 
         def then() -> None:
@@ -282,12 +286,31 @@ class Housekeeping:
 
     def _planned(self, sid: int) -> Plan:
         """The plan as last decided, in force or on its way there; raises CommandRefused where there is none."""
-        octets = self._vault.get(_PREFIX + str(sid))
-        if octets is not None:
-            return self._structures.decode(sid, octets)
+        plan = self._stored(sid)
+        if plan is not None:
+            return plan
         if sid not in self._structures.by_sid:
             raise _unknown(sid)
         return self._collections[sid].plan
+
+    def _stored(self, sid: int) -> Plan | None:
+        """What the vault has of the structure, or is about to have; None where that does not fit this software."""
+        octets = self._vault.get(_PREFIX + str(sid))
+        try:
+            return None if octets is None else self._read(str(sid), octets)[1]
+        except DecodeError:
+            return None
+
+    def _count_defined(self) -> int:
+        """Structures defined from ground, those on their way to the disk included."""
+        plans = (self._stored(int(name)) for name, _ in self._vault.rows(_PREFIX) if _SID.fullmatch(name))
+        return sum(1 for plan in plans if plan is not None and plan.parameters)
+
+    def _read(self, name: str, octets: bytes) -> tuple[int, Plan]:
+        """The structure and the plan of a row; raises DecodeError for what this software would not have written."""
+        if not _SID.fullmatch(name) or int(name) > _SID_MAX:
+            raise DecodeError(f"the key names no structure of 0 .. {_SID_MAX}")
+        return int(name), self._structures.decode(int(name), octets)
 
     def _rows(self, plans: Mapping[int, Plan | None]) -> dict[str, bytes | None]:
         return {
@@ -315,11 +338,10 @@ class Housekeeping:
         dropped: dict[str, None] = {}
         for name, octets in self._vault.rows(_PREFIX):
             try:
-                sid = int(name)
-                plan = self._structures.decode(sid, octets)
+                sid, plan = self._read(name, octets)
                 if plan.parameters and self._defined == self._config.defined_max:
                     raise DecodeError(f"more than {self._config.defined_max} are defined")
-            except (DecodeError, ValueError) as error:
+            except DecodeError as error:
                 dropped[_PREFIX + name] = None
                 self._events.emit("hk_dropped", name, str(error))
             else:

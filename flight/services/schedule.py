@@ -70,7 +70,7 @@ class Schedule:
         self._held: dict[ID, Activity] = {}
         self._gates = Gates()
         self._refresh()
-        self._next = max((one.number for one in self._held.values()), default=-1) + 1 & 0xFFFFFFFF
+        self._next = max((one.number for one in self._held.values()), default=-1) + 1
         reports = {report.subtype: report for report in declare(apid).reports}
         self._detail, self._summary, self._sub_schedules, self._groups = (
             RowReport(telemetry, reports[subtype]) for subtype in (10, 13, 19, 27)
@@ -191,8 +191,9 @@ class Schedule:
         self._check_insert(sub_schedule, rows)
         made: list[Activity] = []
         for group, time_ns, request in rows:
-            made.append(Activity(self._next, sub_schedule, group, time_ns, request, request_key(request)))
-            self._next = (self._next + 1) & 0xFFFFFFFF
+            number = self._next & 0xFFFFFFFF
+            made.append(Activity(number, sub_schedule, group, time_ns, request, request_key(request)))
+            self._next += 1
         return self._change({one.row: one.encode() for one in made})
 
     def _delete(self, chosen: Iterable[Activity]) -> Durable:
@@ -336,7 +337,7 @@ class Schedule:
     async def _end(self, task: Task, activity: Activity) -> None:
         """Execute the activity, or refuse it, as the clock and the gates stand when the disk takes it."""
         name = activity.id[1:]
-        ended = False
+        ended = waits = False
 
         async def attempt() -> None:
             nonlocal ended
@@ -344,8 +345,13 @@ class Schedule:
                 await self._execute_or_refuse(task, activity)
                 ended = True
 
-        await stored(task, attempt, lambda reason: self._events.emit("activity_waits", *name, reason))
-        if not ended:
+        def on_fault(reason: str) -> None:
+            nonlocal waits
+            waits = True
+            self._events.emit("activity_waits", *name, reason)
+
+        await stored(task, attempt, on_fault)
+        if waits and not ended:
             self._events.emit("activity_not_stored", *name)
 
     async def _execute_or_refuse(self, task: Task, activity: Activity) -> None:

@@ -6,12 +6,13 @@
 A running sequence is a task of its own. A step begins its delay after the step before has begun, and not before that
 has ended; what becomes of it is in its reports, the sequence goes on whatever they say. An abort lets a step that has
 begun come to its end. Which steps have begun is in the vault, in the transaction that stores the step itself as begun:
-after a reboot no sequence goes on, and an event says how far it came.
+after a reboot no sequence goes on, and an event says how far it came. What runs now is known without the vault: a row
+that the disk did not drop at the end of its sequence goes with the next that is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from flight.app import CommandRefused, CommandTable, Durable
 from flight.core.errors import DecodeError, StorageError
@@ -19,8 +20,10 @@ from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task
 from flight.core.vault import Vault
 from flight.fields import Layout
+from flight.link.pus import PusTc
 from flight.services.commands import Commands
 from flight.services.events import Events
+from flight.services.foreign_rows import ForeignRows
 from flight.services.held import NO_ROOM, check_held, once, stored
 from flight.services.mission_sequences import Steps
 from flight.services.row_report import RowReport
@@ -31,6 +34,7 @@ from flight.services.verification import BAD_VALUE
 _LOADED, _RUN = "sequence.load.", "sequence.run."
 _NAME_OCTETS_MAX = 32
 _LAYOUT = Layout((STEPS,))
+_RUN_OCTETS = 2
 
 
 class _Run:
@@ -75,14 +79,17 @@ class Sequences:
         self._commands = commands
         self._events = events
         self._scheduler = scheduler
+        self._starting: set[str] = set()  # their activation is on its way to the disk
         self._running: dict[str, _Run] = {}
+        self._ended_rows: set[str] = set()  # still in the vault
+        self._foreign = self._find_foreign()
         reports = {report.subtype: report for report in declare(apid).reports}
         self._status, self._content, self._ended = (RowReport(telemetry, reports[subtype]) for subtype in (7, 12, 14))
         self._end_those_before()
 
     def sample(self) -> tuple[int, ...]:
         """The sequences' fields of the housekeeping structure `schedule`."""
-        return sum(1 for _ in self._known()), len(self._running), self.started, self.aborted
+        return len(self._known()), len(self._running), self.started, self.aborted
 
     def serve(self, table: CommandTable) -> None:
         table.handle("load_sequence", self._check_load, self._load)
@@ -105,24 +112,43 @@ class Sequences:
 
     def _end_those_before(self) -> None:
         """What ran when the power went does not go on."""
-        rows = self._vault.rows(_RUN)
-        for name, octets in rows:
-            begun, steps = octets if len(octets) == 2 else (0, 0)
-            self._events.emit("sequence_aborted", name, begun, steps, "reboot")
+        foreign = ForeignRows("sequences", self._events)
+        for name, octets in self._vault.rows(_RUN):
+            if not _is_name(name) or len(octets) != _RUN_OCTETS:
+                foreign.tell(_RUN + name, "it names no sequence that ran")
+                continue
+            self._events.emit("sequence_aborted", name, *octets, "reboot")
             self.aborted += 1
-        if rows:
-            self._drop(*(_RUN + name for name, _ in rows))
+            self._ended_rows.add(_RUN + name)
+        if self._ended_rows:
+            self._drop_ended()
 
-    def _drop(self, *rows: str) -> None:
-        """Where the disk does not take it the next boot tells of a sequence that it ended."""
+    def _drop_ended(self) -> None:
+        """Where the disk does not take it, and never does, the next boot tells of a sequence that it ended."""
+        rows = self._ended_rows - {_RUN + name for name in self._starting}
         try:
-            self._vault.commit(dict.fromkeys(rows))
+            self._vault.commit(dict.fromkeys(sorted(rows)))
         except StorageError as error:
             self._events.emit("record_damaged", "sequences", f"not cleared: {error}")
+        else:
+            self._ended_rows -= rows
 
-    def _known(self) -> Iterator[str]:
-        yield from self._of_mission
-        yield from (name for name, _ in self._vault.rows(_LOADED))
+    def _find_foreign(self) -> dict[str, bytes]:
+        """Rows of loaded sequences that do not fit this software."""
+        found: dict[str, bytes] = {}
+        foreign = ForeignRows("sequences", self._events)
+        for name, octets in self._vault.rows(_LOADED):
+            try:
+                _check_row(name, octets)
+            except DecodeError as error:
+                foreign.tell(_LOADED + name, error)
+                found[name] = octets
+        return found
+
+    def _known(self) -> list[str]:
+        rows = self._vault.rows(_LOADED)
+        loaded = (name for name, octets in rows if octets != self._foreign.get(name))
+        return list(dict.fromkeys((*self._of_mission, *loaded)))
 
     def _steps(self, name: str) -> Steps:
         """Raises CommandRefused."""
@@ -131,19 +157,17 @@ class Sequences:
         octets = self._vault.get(_LOADED + name)
         if octets is None:
             raise CommandRefused(BAD_VALUE, f"no sequence {name!r}, have {', '.join(self._known()) or 'none'}")
-        try:
-            (rows,) = _LAYOUT.decode(octets)
-        except DecodeError as error:
-            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is of another version: {error}") from None
-        return rows  # type: ignore[return-value]
+        if octets == self._foreign.get(name):
+            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is of another version, it can be unloaded and no more")
+        return _decode(octets)
 
     def _check_known(self, name: str) -> None:
         self._steps(name)
 
     def _check_load(self, name: str, steps: Steps) -> None:
-        if not 0 < len(name.encode()) <= _NAME_OCTETS_MAX:
+        if not _is_name(name):
             raise CommandRefused(BAD_VALUE, f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
-        if name in self._known():
+        if name in self._of_mission or _LOADED + name in self._vault:
             raise CommandRefused(BAD_VALUE, f"sequence {name!r} is there already")
         if not steps:
             raise CommandRefused(BAD_VALUE, "a sequence has one step at least")
@@ -163,10 +187,11 @@ class Sequences:
         return Durable({_LOADED + name: _LAYOUT.encode([steps])})
 
     def _check_unload(self, name: str) -> None:
-        self._steps(name)
         if name in self._of_mission:
             raise CommandRefused(BAD_VALUE, f"sequence {name!r} is the mission's own")
-        if name in self._running:
+        if self._vault.get(_LOADED + name) is None:
+            self._steps(name)  # there is none
+        if name in self._starting or name in self._running:
             raise CommandRefused(BAD_VALUE, f"sequence {name!r} is running")
 
     def _unload(self, name: str) -> Durable:
@@ -178,14 +203,15 @@ class Sequences:
 
     def _activate(self, name: str) -> Durable:
         run = self._new_run(name, "command")
-        return Durable({run.row: run.encode(0)}, lambda: self._begin(run))
+        self._starting.add(name)
+        return Durable({run.row: run.encode(0)}, lambda: self._begin(run), lambda: self._starting.discard(name))
 
     def _new_run(self, name: str, cause: str) -> _Run:
         """Raises CommandRefused."""
         steps = self._steps(name)
-        if _RUN + name in self._vault:
+        if name in self._starting or name in self._running:
             raise CommandRefused(BAD_VALUE, f"sequence {name!r} is running")
-        if len(self._vault.rows(_RUN)) >= self._config.running:
+        if len(self._starting) + len(self._running) >= self._config.running:
             raise CommandRefused(NO_ROOM, f"{self._config.running} sequences are running")
         return _Run(name, steps, cause)
 
@@ -193,6 +219,8 @@ class Sequences:
         async def work(task: Task) -> None:
             run.end = await self._take_steps(task, run)
 
+        self._starting.discard(run.name)
+        self._ended_rows.discard(run.row)
         self._running[run.name] = run
         try:
             task = self._scheduler.spawn(f"sequence.{run.name}", once(work))
@@ -222,11 +250,7 @@ class Sequences:
         self._status.send(self._state(name) for name in self._known())
 
     def _state(self, name: str) -> tuple[str, int, int, int]:
-        run = self._running.get(name)
-        try:
-            steps = len(self._steps(name))
-        except CommandRefused:
-            steps = 0  # loaded by another version: it can be unloaded, and no more
+        run, steps = self._running.get(name), len(self._steps(name))
         return (name, 0, 0, steps) if run is None else (name, 1, run.begun, steps)
 
     def _report_content(self, name: str) -> None:
@@ -255,9 +279,33 @@ class Sequences:
         if self._scheduler.closed:
             return  # the power goes: the next boot tells
         del self._running[run.name]
-        self._drop(run.row)
+        self._ended_rows.add(run.row)
+        self._drop_ended()
         if run.end:
             self.aborted += 1
             self._events.emit("sequence_aborted", run.name, run.begun, len(run.steps), run.end)
         else:
             self._events.emit("sequence_ended", run.name)
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name.encode()) <= _NAME_OCTETS_MAX
+
+
+def _decode(octets: bytes) -> Steps:
+    """Raises DecodeError."""
+    (rows,) = _LAYOUT.decode(octets)
+    return rows  # type: ignore[return-value]
+
+
+def _check_row(name: str, octets: bytes) -> None:
+    """Raises DecodeError for a key or a value that this software would not have written."""
+    if not _is_name(name):
+        raise DecodeError(f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
+    steps = _decode(octets)
+    if not steps:
+        raise DecodeError("a sequence has one step at least")
+    for delay_ms, request in steps:
+        if delay_ms > DELAY_MAX_S * 1000:
+            raise DecodeError(f"delay of {delay_ms} ms")
+        PusTc.decode(request)

@@ -214,11 +214,11 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         self.settle(self.executed[before:], exact=True)
 
     def store(self) -> dict[int, tuple[int, int, int]]:
-        held = ScheduleStore(self.now.vault, self.faults.append).activities()  # type: ignore[arg-type]
+        held = ScheduleStore(self.now.vault, lambda _, fault: self.faults.append(fault)).activities()
         return {one.id[2]: (one.time_ns, one.group, one.sub_schedule) for one in held.values()}
 
     def gates(self) -> tuple[object, ...]:
-        gates = ScheduleStore(self.now.vault, self.faults.append).gates()  # type: ignore[arg-type]
+        gates = ScheduleStore(self.now.vault, lambda _, fault: self.faults.append(fault)).gates()
         return gates.enabled, gates.groups, gates.disabled_groups, gates.disabled_sub_schedules
 
     def reports(self, seq: int) -> list[int]:

@@ -184,6 +184,7 @@ class Flight:
         while self.loop.now_ns() < ns(END_S):
             self.craft.run_until(ns(END_S))
         self.wire.set_contact(True)
+        self.craft.run_until(ns(END_S + 20))  # up again, wherever it was cut
         self.command("ping")
         self.craft.run_until(ns(END_S + 60))
         node = self.craft.node

@@ -334,3 +334,145 @@ def test_a_disk_that_stays_full_leaves_the_activity_to_the_next_boot(make_rig: A
     held.rig.craft.cut_power()
     held.rig.until(230)
     assert held.stages(ping) == [1, 3, 7], "45 s late, 60 s are allowed"
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [("delete", [], []), ("shift", [], [1, 3, 7]), ("reset", [], []), ("disable", [2], [2])],
+)
+def test_a_change_on_its_way_to_the_disk_counts_at_the_release(
+    make_rig: Any, change: str, before: list[int], after: list[int]
+) -> None:
+    held = Held(make_rig())
+    ping = held.packet("ping")
+    held.insert(150, ping)
+    held.rig.until(148.5)
+    disk = held.rig.craft.disk
+    fast, disk.commit_s = disk.commit_s, 3.0
+    ids = ((7, 1, PusTc.decode(ping).seq),)
+    name, values = {
+        "delete": ("delete_activities", (ids,)), "shift": ("shift_activities", (50, ids)),
+        "reset": ("reset_schedule", ()), "disable": ("disable_schedule", ()),
+    }[change]  # fmt: skip
+    request = held.rig.send(name, *values)
+    held.rig.until(150.5)
+    assert held.rig.stages(request) == [], "it is on its way"
+    held.rig.until(170)
+    disk.commit_s = fast
+    assert held.rig.stages(request) == [1, 3, 7]
+    assert held.stages(ping) == before
+    held.rig.until(210)
+    assert held.stages(ping) == after
+
+
+def test_a_reset_takes_also_what_waits_for_the_disk(make_rig: Any) -> None:
+    held = Held(make_rig())
+    waiting = held.packet("ping")
+    held.insert(150, waiting)
+    held.rig.until(149)
+    disk = held.rig.craft.disk
+    room, disk.capacity_octets = disk.capacity_octets, 0
+    held.rig.until(158)
+    disk.capacity_octets = room
+    held.rig.send("reset_schedule")
+    held.rig.send("enable_schedule")
+    held.rig.until(175)
+    assert held.stages(waiting) == [] and held.rig.node.schedule.sample()[:2] == (1, 0)
+
+
+def test_what_the_disk_never_took_can_be_inserted_again_after_a_reset(make_rig: Any) -> None:
+    held = Held(make_rig())
+    ping = held.packet("ping")
+    held.insert(150, ping)
+    held.rig.until(149)
+    disk = held.rig.craft.disk
+    room, disk.capacity_octets = disk.capacity_octets, 0
+    held.rig.until(180)
+    disk.capacity_octets = room
+    held.rig.send("reset_schedule")
+    held.rig.send("enable_schedule")
+    held.rig.until(190)
+    again = held.insert(200, ping)
+    held.rig.until(210)
+    assert held.rig.stages(again) == [1, 3, 7] and held.stages(ping) == [1, 3, 7]
+
+
+def test_a_sequence_that_ended_on_a_full_disk_can_be_started_again(make_rig: Any) -> None:
+    held = Held(make_rig())
+    steps = ((0, held.packet("ping")), (5000, held.packet("ping")))
+    held.rig.send("load_sequence", "two", steps)
+    held.rig.send("activate_sequence", "two")
+    held.rig.until(104)
+    disk = held.rig.craft.disk
+    room, disk.capacity_octets = disk.capacity_octets, 0
+    held.rig.until(140)
+    assert [e[0] for e in held.events("sequence_aborted")] == ["two"]
+    disk.capacity_octets = room
+    abort, start = held.rig.send("abort_sequence", "two"), held.rig.send("activate_sequence", "two")
+    held.rig.until(150)
+    assert held.failure(abort) == (BAD_VALUE, "sequence 'two' is not running")
+    assert held.rig.stages(start) == [1, 3, 7]
+    assert held.events("sequence_ended") == [("two",)]
+    assert held.rig.node.vault.rows("sequence.run.") == []
+
+
+def test_a_sequence_is_not_activated_twice_while_the_disk_is_slow(make_rig: Any) -> None:
+    held = Held(make_rig())
+    held.rig.send("load_sequence", "one", ((60_000, held.packet("ping")),))
+    held.rig.until(105)
+    held.rig.craft.disk.commit_s = 8.0
+    first, second = held.rig.send("activate_sequence", "one"), held.rig.send("activate_sequence", "one")
+    unload = held.rig.send("unload_sequence", "one")
+    held.rig.until(150)
+    assert held.rig.stages(first) == [1, 3, 7]
+    assert held.failure(second) == held.failure(unload) == (BAD_VALUE, "sequence 'one' is running")
+
+
+def test_a_disk_that_hangs_bounds_the_actions_at_work(make_rig: Any) -> None:
+    held = Held(make_rig(more="[event_action]\nhold_s = 0.1\n"))
+    event = next(e for e in held.rig.dictionary.events if e.name == "device_fault")
+    held.rig.send("add_event_actions", ((event.apid, event.number, held.packet("ping")),))
+    held.rig.send("enable_event_actions", ((event.apid, event.number),))
+    held.rig.until(105)
+    held.rig.craft.disk.commit_s = 1e6
+    for i in range(20):
+        held.rig.node.events.emit("device_fault", "imager", "it is a test")
+        held.rig.until(105 + 6 * (i + 1))
+    names = [task.name for task in held.rig.node.scheduler.tasks]
+    assert names.count("event_action.perform") == 8
+    assert held.rig.node.actions.sample() == (1, 8, 12)
+
+
+def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: Any) -> None:
+    """Sound transactions, other keys and values."""
+    held = Held(make_rig())
+    ping, good = held.packet("ping"), held.packet("ping")
+    head, id = bytes(14), f"0007.001.{PusTc.decode(ping).seq:04x}"
+    foreign = {
+        "event_action.event.boot": b"\1" + ping, "event_action.event.": b"\1", "event_action.event.001.0001": b"\1",
+        "event_action.event.001.0001.x": b"\1" + ping, "event_action.event.001.0002": b"\7" + ping,
+        "schedule.activity.x": head + ping, "schedule.activity.0007.001.0001": head + ping,
+        f"schedule.activity.{id}": head + ping[:-1] + b"x", "schedule.state": b"x",
+        "sequence.load.short": b"\1", "sequence.load.broken": b"\1" + bytes(4) + ping[:-1] + b"x",
+        "sequence.load." + "n" * 40: b"\1" + bytes(4) + ping, "sequence.run.short": b"\5",
+    }  # fmt: skip
+    held.rig.send("load_sequence", "good", ((0, good),))
+    held.rig.until(105)
+    held.rig.node.vault.commit(foreign)
+    held.rig.until(110)
+    held.rig.craft.cut_power()
+    held.rig.until(130)
+    told = [record for record, _ in held.events("record_damaged")]
+    assert told.count("event actions") == 5 and told.count("schedule") == 4 and told.count("sequences") == 4
+    for name in ("report_event_actions", "report_schedule", "report_sequences", "delete_all_event_actions"):
+        request = held.rig.send(name)
+        held.rig.until(held.rig.loop.now_ns() / NS + 2)
+        assert held.rig.stages(request) == [1, 3, 7], name
+    assert held.rows("event_actions") == held.rows("activities") == [] == held.events("task_failed")
+    assert held.rows("sequence_status") == [("good", 0, 0, 1)]
+    assert all(held.rig.node.vault.get(key) == value for key, value in foreign.items())
+    inserted, loaded = held.insert(180, ping), held.rig.send("load_sequence", "broken", ((0, ping),))
+    unloaded = held.rig.send("unload_sequence", "broken")
+    held.rig.until(190)
+    assert held.failure(loaded) == (BAD_VALUE, "sequence 'broken' is there already")
+    assert held.failure(inserted)[1].endswith("is scheduled") and held.rig.stages(unloaded) == [1, 3, 7]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flight.app import CommandRefused
 from flight.core.scheduler import ns
 from flight.link.space_packet import SpacePacket
 from flight.mission import load
@@ -92,6 +93,42 @@ def test_what_is_out_of_bounds_is_refused_with_the_bound(make_rig, name, value, 
     assert rig.stages(request) == [2]
     assert any(text.encode() in p.data for p in rig.reports(1, 2))
     assert error_s(rig) == 0
+
+
+def test_steps_that_wait_for_the_disk_together_all_count(make_rig):
+    rig = make_rig()
+    rig.until(100)
+    rig.craft.disk.commit_s = 8.0
+    steps = [rig.send("adjust_time", 10_000_000), rig.send("adjust_time", 1_000_000)]
+    drift = rig.send("set_drift_correction", 100_000)
+    rig.until(160)
+    assert [rig.stages(one) for one in (*steps, drift)] == [DONE] * 3
+    assert error_s(rig) == pytest.approx(11, abs=0.01)
+    rig.craft.cut_power()
+    rig.until(200)
+    assert error_s(rig) == pytest.approx(11, abs=0.01)
+
+
+def test_a_step_is_looked_at_again_when_its_turn_comes(make_rig):
+    rig = make_rig(more="[time]\nstep_max_s = 3.2e9\n")
+    rig.until(100)
+    step_us = 2_100_000_000_000_000
+    rig.node.time.check_adjust(step_us)
+    rig.node.vault.stage(rig.node.time.adjust(step_us).changes)  # of another step that was accepted with this one
+    with pytest.raises(CommandRefused, match="out of the time code's range"):
+        rig.node.time.adjust(step_us)
+
+
+@pytest.mark.parametrize("stored", [b"\x09", b"", b"\1\1"])
+def test_a_stored_rate_that_cannot_be_is_reported_and_left_out(make_rig, stored):
+    rig = make_rig()
+    rig.until(100)
+    rig.node.vault.commit({"time.rate": stored})
+    rig.until(110)
+    rig.craft.cut_power()
+    rig.until(130)
+    assert rig.node.time.rate == 2 and rig.node.vault.get("time.rate") == stored
+    assert any(b"time.rate left out" in p.data for p in rig.reports(5, 3))
 
 
 @pytest.mark.parametrize("stored", [b"", b"\xff" * 19, b"\x7f" + b"\xff" * 19])

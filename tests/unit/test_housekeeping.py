@@ -161,15 +161,48 @@ def test_definitions_come_back_and_what_does_not_fit_is_dropped() -> None:
     bench.vault.stage({
         "housekeeping.302": good.replace(b"a.x", b"a.z"), "housekeeping.2": good, "housekeeping.9": b"\1\0",
         "housekeeping.x": good, "housekeeping.303": good, "housekeeping.200": good,
+        "housekeeping.70000": good, "housekeeping.3_02": good, "housekeeping.302 ": good, "housekeeping.-2": good,
     })  # fmt: skip
     again = Bench(bench.vault, defined_max=2).start()
-    assert sorted(event[1] for event in again.told) == ["2", "200", "302", "303", "9", "x"]
+    assert sorted(event[1] for event in again.told) == [
+        "-2", "2", "200", "302", "302 ", "303", "3_02", "70000", "9", "x",
+    ]  # fmt: skip
     assert sorted(name for name, _ in again.vault.rows("housekeeping.")) == ["300", "301"]
     again.at(4.5)
     assert len(again.times(300)) == len(again.times(301)) == 2
     assert [data[:2] for _, _, _, subtype, data in again.sent if subtype == 10] == [b"\x01\x2c", b"\x01\x2d"]
     with pytest.raises(CommandRefused, match="2 structures are defined"):
         again.hk._create(302, 1.0, ((X,),), 0)
+
+
+def test_a_definition_on_its_way_to_the_disk_counts() -> None:
+    bench = Bench(defined_max=1).start()
+    first = bench.hk._create(300, 1.0, ((X,),), 0)
+    bench.vault.stage(first.changes)
+    with pytest.raises(CommandRefused, match="1 structures are defined"):
+        bench.hk._create(301, 1.0, ((X,),), 0)
+    first.then()
+    assert bench.hk._planned(300).parameters == (X,)
+
+
+@pytest.mark.parametrize("name", ["70000", "3_00", "300 ", "-300", "0300"])
+def test_a_key_that_names_no_structure(name: str) -> None:
+    bench = Bench().start()
+    create(bench, 300, 2.0, X)
+    bench.vault.stage({f"housekeeping.{name}": bench.vault.get("housekeeping.300"), "housekeeping.300": None})
+    again = Bench(bench.vault).start()
+    again.at(5)
+    assert [event[:2] for event in again.told] == [("hk_dropped", name)] and again.faults == []
+    assert again.hk._defined == 0
+
+
+def test_a_row_that_could_not_be_dropped_is_as_if_it_were_not_there() -> None:
+    bench = Bench(defined_max=1).start()
+    bench.vault.stage({"housekeeping.1": b"\1\0", "housekeeping.300": b"\1\0", "housekeeping.70000": b"\1\0"})
+    bench.do(bench.hk._set_period(((1, 2.0),)))
+    create(bench, 300, 1.0, X)
+    bench.at(5)
+    assert bench.times(300) and bench.faults == []
 
 
 KNOWN = Structures(STRUCTURES)
