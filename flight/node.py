@@ -408,8 +408,10 @@ class Node:
         self.power.switch_transmitter(any(link.in_contact for link in self.links))
 
     def _drained(self) -> bool:
-        """Whether everything handed to the links has left, and what was recorded stands on storage."""
-        backlog = any(link.link.backlog_octets(link.link.config.vc_realtime) for link in self.links)
+        """Whether everything handed to the links has left, or was recorded as the contact ended, and what was recorded
+        stands on storage."""
+        contacts = [link.link for link in self.links if link.in_contact]
+        backlog = any(link.backlog_octets(link.config.vc_realtime) for link in contacts)
         return not backlog and not self.recorder.in_memory
 
     def _counts(self) -> tuple[int, ...]:

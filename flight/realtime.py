@@ -19,7 +19,7 @@ def apply(config: ExecutiveConfig) -> list[str]:
     """Set this process, its main thread above all, as `config` asks; call it once, when the node is built.
 
     One line for each thing that this computer does not give, and why: the node goes on without it. Threads that are
-    started later inherit priority and processors; worker processes are given theirs back (payloads/pool.py).
+    started later inherit priority and processors, and so do processes that nobody sets back.
     """
     refusals: list[str] = []
     # What has been built by now stays: the collector need not look at it again at every full collection.

@@ -167,10 +167,11 @@ class CommandLog:
             await self._closable.wait()
             self._closable.clear()
             emitted, self._emitted = self._emitted, []
-            # Out of the link's queues is not yet out of the modem: what it held then is gone a while later.
-            while not self._drained():
+            # Out of the link's queues is not yet out of the modem: what it held then is gone a while later, or is back.
+            drained = False
+            while not (drained and self._drained()):
+                drained = self._drained()
                 await task.sleep(_CLOSE_S)
-            await task.sleep(_CLOSE_S)
             try:
                 await self._sync()
                 self._vault.stage(dict.fromkeys(emitted))

@@ -102,9 +102,9 @@ class Executive:
     def sample(self) -> tuple[Value, ...]:
         scheduler, totals = self._scheduler, self._scheduler.totals()
         up_ns = max(1, scheduler.now_ns() - scheduler.started_ns)
-        # One that has ended has no name any more.
-        step = next((one.name for one in scheduler.tasks if one.stats.worst_ns == totals.worst_ns), "")
-        latency = next((one.name for one in scheduler.tasks if one.stats.worst_latency_ns == totals.worst_latency_ns), "")
+        # The worst of all may be that of a task that has ended: it has no name any more.
+        step = [one.name for one in scheduler.tasks if one.stats.worst_ns == totals.worst_ns]
+        latency = [one.name for one in scheduler.tasks if one.stats.worst_latency_ns == totals.worst_latency_ns]
         counts = (
             scheduler.refused, totals.steps, totals.ticks, totals.late, totals.skipped, totals.overruns,
             totals.starved, totals.failures, totals.restarts,
@@ -113,7 +113,7 @@ class Executive:
             len(scheduler.tasks), *(count & _U32 for count in counts),
             min(totals.worst_ns // 1000, _U32), min(totals.worst_latency_ns // 1000, _U32),
             min(totals.cpu_ns * 1000 // up_ns, 0xFFFF),
-            step, latency,
+            step[0] if step else "", latency[0] if latency else "",
         )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ class Playback(Protocol):
         """The packets were in the modem as the carrier went: whoever is there next gets them again."""
 
     def unheard(self, packets: Iterable[bytes]) -> None:
-        """The same for real-time packets, those that wait in their queue included: they are kept for the next contact."""
+        """The same for real-time packets, those that wait in their queue included."""
 
 
 # Called for every frame of the real-time channel that the modem has taken: the link, the frame's virtual channel

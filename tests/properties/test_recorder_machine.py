@@ -74,12 +74,13 @@ class RecorderMachine(RuleBasedStateMachine):
         self.left |= {number_of(one.packet) for one in self.link[:cut]}
         del self.link[:cut]
 
-    @rule(share=st.floats(0, 1))
-    def give_back(self, share: float) -> None:
-        cut = round(len(self.link) * share)
-        self.bench.recorder.returned(self.link[:cut])
-        again = [self.bench.recorder.take() for _ in self.link[:cut]]
-        assert again == self.link[:cut]
+    @rule(share=st.floats(0, 1), part=st.floats(0, 1))
+    def give_back(self, share: float, part: float) -> None:
+        """All at the end of one contact, and a part of them at the end of the next."""
+        given = self.link[: round(len(self.link) * share)]
+        self.bench.recorder.returned(given)
+        self.bench.recorder.returned(self.bench.take(round(len(given) * part)))
+        assert self.bench.take(len(given)) == given
 
     @rule(share=st.floats(0, 1))
     def delete(self, share: float) -> None:

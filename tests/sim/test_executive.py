@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.scheduler import Scheduler
 from flight.core.task_stats import BUCKETS
 from flight.services.executive import Executive, declare
+from flight.services.status import Status
 from ground.decoder import Decoder
 from ground.tasks_command import choose, duration, histogram, rows
 from sim_hw.loop import VirtualLoop
+from sim_hw.mission_run import ENDED, task_totals
 from sim_hw.run_report import store_rows, task_rows
 from tests.sim.conftest import Rig
 
@@ -82,6 +86,36 @@ def test_what_goes_wrong_is_counted():
     assert totals["worst_step_us"] == 30_000 and totals["worst_step_task"] == "control"
     assert totals["overruns"] >= 90 and totals["failures"] == 1
     declare(1).structures[0].layout.encode(executive.sample())
+
+
+def test_what_a_task_counted_stays_when_it_has_ended() -> None:
+    loop = VirtualLoop()
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None, step_cost_ns=lambda name: 9_000_000 * (name == "short"))
+
+    async def short(task):
+        await task.sleep(1.0)
+        raise ValueError("every time")
+
+    async def steady(task):
+        async for _ in task.every(1.0):
+            pass
+
+    scheduler.spawn("short", short)
+    scheduler.spawn("steady", steady)
+    names = [f.name for f in declare(1).structures[0].fields]
+    status, executive = Status(1, scheduler, lambda: ()), Executive(1, scheduler, Sink())
+    seen = []
+    for t_s in range(1, 12):
+        loop.run_until(t_s * NS)
+        seen.append(status.sample()[2:])
+    assert [task.name for task in scheduler.tasks] == ["steady"]
+    assert all(a <= b for before, after in pairwise(seen) for a, b in zip(before, after, strict=True))
+    assert seen[-1][-1] == 4, "failures"
+    told = dict(zip(names, executive.sample(), strict=True))
+    assert (told["worst_step_us"], told["worst_step_task"]) == (9000, "")
+    totals = task_totals(scheduler)
+    assert list(totals) == ["steady", ENDED]
+    assert sum(one.steps for one in totals.values()) == seen[-1][0]
 
 
 def test_tasks_are_ordered_and_found_by_name():

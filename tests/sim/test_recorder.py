@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from flight.core.scheduler import ns
 from flight.fields import Value
 from flight.link.pus import PusTm
@@ -76,6 +78,51 @@ def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: Any) 
     assert before < len(early)
     assert max(b - a for a, b in pairwise(sorted(early))) < 0.15, "nothing is missing"
     assert len(early) - len(set(early)) <= rig.node.recorder.returned_packets
+
+
+def contact_ends(rig: Any) -> Any:
+    (one,) = rig.air._in_sight
+    rig.air._set(one)
+    return one
+
+
+def test_what_the_modem_held_as_the_contact_ended_comes_in_the_next(make_rig: Any) -> None:
+    rig = make_rig(more=FAST)
+    made: list[bytes] = []
+    emit = rig.node.telemetry.emit
+    rig.node.telemetry.emit = lambda packet: made.append(packet) or emit(packet)
+    rig.until(IN_PASS_S)
+    station = contact_ends(rig)
+    rig.until(IN_PASS_S + 10)
+    made_before, heard_before = len(made), set(rig.raw)
+    rig.air._rise(station)
+    rig.until(IN_PASS_S + 60)
+    missing = set(made[:made_before]) - heard_before
+    assert len(missing) > 200, "a second in the modem, and ten out of contact"
+    assert missing <= set(rig.raw)
+
+
+@pytest.mark.parametrize("waited_s", [0.05, 0.5])  # in the real-time queue, in the modem
+def test_a_durable_commands_report_on_its_way_as_the_contact_ends_survives_a_power_cut(
+    make_rig: Any, waited_s: float
+) -> None:
+    rig = make_rig(faults=f"power-cut@{IN_PASS_S + 20:g}")
+    rig.until(IN_PASS_S)
+    request = rig.send("suspend_retrieval", [(1,)])
+    while not rig.node.verification.counts["completion_success"]:
+        rig.until(rig.loop.now_ns() / 1e9 + 0.01)
+    rig.until(rig.loop.now_ns() / 1e9 + waited_s)
+    backlog = rig.node.links[0].link.backlog_octets(0)
+    assert (backlog > 0) == (waited_s < 0.1)
+    station = contact_ends(rig)
+    rig.until(IN_PASS_S + 15)
+    assert 7 not in rig.stages(request)
+    assert len(rig.node.command_log) == 0, "its row is gone"
+    rig.until(IN_PASS_S + 60)
+    assert rig.craft.boots == 2
+    rig.air._rise(station)
+    rig.until(IN_PASS_S + 90)
+    assert rig.stages(request).count(7) == 1
 
 
 def test_a_time_range_brings_exactly_the_packets_of_that_range_heard_ones_as_well(make_rig: Any) -> None:

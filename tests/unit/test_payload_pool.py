@@ -350,6 +350,32 @@ def test_bad_statistics(tmp_path: Path, content: str, text: str) -> None:
         WorkerPool(PoolConfig(tmp_path / "m.onnx"))
 
 
+def test_a_worker_has_neither_the_priority_nor_the_processors_of_the_flight_loop(folder: Path) -> None:
+    """The first one starts before the loop confines itself, one in its place afterwards."""
+    script = f"""
+        import os, sys
+        sys.path.insert(0, {str(folder)!r})
+        from pathlib import Path
+        from flight.executive import ExecutiveConfig
+        from flight.realtime import apply
+        from hal.base import Image
+        from payloads.pool import PoolConfig, WorkerPool
+        model = Path({str(folder / "good.onnx")!r})
+        pool = WorkerPool(PoolConfig(model, "strange_apps:Picky", height=16, width=16))
+        cpus = os.sched_getaffinity(0)
+        pool.start()
+        apply(ExecutiveConfig(fifo_priority=10, cpus=(min(cpus),)))
+        assert os.sched_getaffinity(0) == {{min(cpus)}}
+        assert pool.submit(Image(1, 4, 16, 16, b"\\1\\0" * 1024)).wait().reason == "died"
+        (worker,) = pool.pids
+        assert pool.submit(Image(1, 4, 16, 16, bytes(2048))).wait().product
+        assert os.sched_getscheduler(worker) == os.SCHED_OTHER
+        assert os.sched_getaffinity(worker) == cpus
+        pool.close()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_no_orphan_when_the_parent_goes(folder: Path, end: signal.Signals) -> None:
     """Parent killed outright, or Ctrl-C at the terminal, with a worker that would compute for an hour."""

@@ -63,9 +63,12 @@ class Modem:
 
 
 class Nothing:
-    """Nothing to play back, no products, nobody who listens."""
+    """Nothing to play back, no products, nobody who listens; `kept` is what the last contact may not have brought."""
 
     searching = False
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
 
     def take(self) -> None:
         return None
@@ -75,6 +78,9 @@ class Nothing:
 
     def returned(self, packets: Iterable[object]) -> None:
         pass
+
+    def unheard(self, packets: Iterable[bytes]) -> None:
+        self.kept = list(packets)
 
     def emit(self, name: str, *values: object) -> None:
         pass
@@ -87,7 +93,8 @@ class Bench:
         self.commands: list[bytes] = []
         self.on_command: Callable[[bytes], None] = lambda _: None
         self.faults: list[Exception] = []
-        nothing: Any = Nothing()
+        self.store = Nothing()
+        nothing: Any = self.store
         self.link = RadioLink(
             "udp", self.modem, FlightLink(CONFIG), playback=nothing, products=nothing, on_command=self.take_command,
             on_contact=lambda: None, on_frame=lambda *_: None, idle_s=idle_s, events=nothing, now_ns=self.loop.now_ns,
@@ -151,6 +158,47 @@ def test_out_of_contact_nothing_is_sent_and_in_contact_again_at_once() -> None:
     bench.modem.heard = True
     bench.modem.told()
     assert bench.run(0.05) == [0]
+
+
+def numbered(count: int, octets: int = 100) -> list[bytes]:
+    return [PusTm(1, i, 3, 25, bytes(octets - 21), 0).encode() for i in range(count)]
+
+
+def end_contact(bench: Bench) -> list[bytes]:
+    bench.modem.heard = False
+    bench.modem.told()
+    bench.run(0.01)
+    return bench.store.kept
+
+
+def test_real_time_packets_are_kept_for_as_many_units_as_a_modem_holds() -> None:
+    bench = Bench(0.0)
+    bench.run(0.1)
+    first, second, third = numbered(3)
+    bench.link.send_realtime(first)
+    bench.run(0.020)
+    bench.link.send_realtime(second)
+    bench.run(0.010)
+    bench.link.send_realtime(third)
+    assert end_contact(bench) == [second, third]
+    bench.modem.heard = True
+    bench.modem.told()
+    bench.run(0.1)
+    assert end_contact(bench) == []
+
+
+def test_what_waits_in_the_real_time_queue_is_kept_and_no_more_than_the_modem_and_the_queue_hold() -> None:
+    bench = Bench(0.0)
+    bench.run(0.1)
+    for packet in numbered(400, octets=3000):  # of nearly three units each
+        assert bench.link.send_realtime(packet)
+        bench.run(0.003)
+    packets = numbered(8, octets=3000)
+    for packet in packets:
+        assert bench.link.send_realtime(packet)
+    kept = end_contact(bench)
+    assert kept[-8:] == packets
+    assert 16 * CONFIG.frame_octets <= sum(map(len, kept[:-8])) <= 19 * CONFIG.frame_octets
 
 
 @pytest.mark.parametrize("units", [[pings(i) for i in range(100)], [pings(*range(70)), pings(*range(70, 100))]])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flight.config import Fault, read_table
+from flight.link.space_packet import SpacePacket
 from flight.services.packet_store import PacketStore, Place, StoreConfig
 from flight.services.recorder import STORES_MAX, RecorderConfig
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, small
@@ -177,6 +178,29 @@ def test_what_a_link_gives_back_comes_first_and_octet_for_octet_the_same(make: M
     assert bench.recorder.returned_packets == 3
 
 
+def test_what_is_given_back_twice_still_comes_in_order(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    bench.recorder.returned(bench.take(6))
+    bench.recorder.returned(bench.take(2))
+    assert bench.play() == list(range(10))
+    assert bench.recorder.returned_packets == 8
+
+
+def test_what_went_down_and_may_not_have_been_heard_waits_but_for_time_reports(make: Make) -> None:
+    bench = make(REPORTS, REST)
+    sent = [packet(0, service=1), packet(1), packet(2, service=5)]
+    for raw in sent:
+        bench.recorder.store(raw, heard=True)
+    assert bench.recorder.waiting == 0
+    time_report = SpacePacket(0, 0, bytes(12)).encode()
+    bench.recorder.unheard([*sent, time_report])
+    assert bench.recorder.returned_packets == 3
+    bench.run(6)
+    bench.reboot()
+    assert [one.packet for one in bench.take()] == [sent[0], sent[2], sent[1]]
+
+
 def test_packets_played_back_before_they_were_durable_leave_no_place_to_others(make: Make) -> None:
     """The pointer may outlive packets that it has passed: new ones must not be taken for them."""
     for seed in range(20):
@@ -265,6 +289,19 @@ def test_open_retrieval_starts_where_ground_says_and_what_was_on_the_way_counts_
     bench.run(6)
     bench.reboot()
     assert bench.play() == list(range(150, 300))
+
+
+def test_a_pointer_that_was_set_and_came_back_to_where_it_stood_is_stored(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 50)
+    bench.play()
+    bench.run(6)
+    order = bench.recorder.retrievals[0].start_at(bench.recorder.stores[0].place_at(T0_NS + 20 * SECOND_NS))
+    bench.apply(order)
+    assert bench.play() == list(range(20, 50))
+    bench.run(6)
+    bench.reboot()
+    assert bench.play() == []
 
 
 def test_an_order_to_start_elsewhere_holds_against_progress_that_was_stored_before_and_after(make: Make) -> None:
@@ -462,3 +499,13 @@ def test_a_set_of_stores_that_does_not_fit_is_refused_with_its_reason(stores: li
     faults: list[Fault] = []
     read_table(RecorderConfig, {"store": stores}, ("recorder",), faults)
     assert any(reason in one.text for one in faults), faults
+
+
+@pytest.mark.parametrize("row", ["recorder.rest.deleted", "recorder.rest"])
+def test_a_number_of_other_software_keeps_no_node_from_booting(make: Make, row: str) -> None:
+    bench = make(REST)
+    bench.vault.commit({row: b"\xff" * 20})
+    bench.run(6)
+    bench.reboot()
+    bench.fill(0, 5)
+    assert bench.play() == [0, 1, 2, 3, 4]
