@@ -180,6 +180,7 @@ class Flight:
             self.craft.boot()
         except PowerCut:
             self.craft.node = None
+            self.downs_s.append(0.0)
             self.craft.loop.call_at(ns(10), self.craft._reboot)
         while self.loop.now_ns() < ns(END_S):
             self.craft.run_until(ns(END_S))
