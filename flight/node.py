@@ -165,18 +165,7 @@ class Node:
         )
         generations = Generations(self.storage.user(storage.BOOT), storage.BOOT)
         self.boot = status.BootRecord(generations, self._boot_kept_in_memory)
-        sha256 = str(self.dictionary.document()["sha256"])
-        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8])
-        if generations.damaged:
-            self.events.emit("record_damaged", "boot", "the other generation stands")
-        for damage in self.vault.damage:
-            self.events.emit("record_damaged", "vault", damage)
-        if self.command_log.foreign:
-            self.events.emit("record_damaged", "command log", f"{self.command_log.foreign} rows are left as they are")
-        if self.clock.damage:
-            self.events.emit("record_damaged", "time", self.clock.damage)
-        for dropped in self.gate.dropped:
-            self.events.emit("event_switch_dropped", dropped)
+        self._tell_what_was_found(generations.damaged)
         self.time = clock.TimeService(mission.time, self.clock, platform, self.vault, self.events)
 
         self.housekeeping = housekeeping.Housekeeping(
@@ -199,7 +188,36 @@ class Node:
             self.boot.count,
             self.events,
         )
-        drivers = mission.drivers
+        self._open_board()
+        for section in mission.links:
+            self.links.append(self._open_link(section))
+        downlinks.extend(self.links)
+        self._hold_commands()
+        self.app = self._open_app()
+        with ExitStack() as undo:  # a boot that fails, or loses its power, leaves no process behind
+            undo.callback(self.close)
+            self._serve()
+            self._spawn()
+            undo.pop_all()
+
+    def _tell_what_was_found(self, boot_damaged: int) -> None:
+        """The boot, and what of the stored state was not sound."""
+        sha256 = str(self.dictionary.document()["sha256"])
+        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8])
+        if boot_damaged:
+            self.events.emit("record_damaged", "boot", "the other generation stands")
+        for damage in self.vault.damage:
+            self.events.emit("record_damaged", "vault", damage)
+        if self.command_log.foreign:
+            self.events.emit("record_damaged", "command log", f"{self.command_log.foreign} rows are left as they are")
+        if self.clock.damage:
+            self.events.emit("record_damaged", "time", self.clock.damage)
+        for dropped in self.gate.dropped:
+            self.events.emit("event_switch_dropped", dropped)
+
+    def _open_board(self) -> None:
+        """The duties over power and heat, with their devices."""
+        mission, platform, drivers = self.mission, self._platform, self.mission.drivers
         self.power = power.Power(
             mission.power,
             registry.open_eps(drivers.eps, platform),
@@ -216,16 +234,6 @@ class Node:
             self.parameters,
             self.events,
         )
-        for section in mission.links:
-            self.links.append(self._open_link(section))
-        downlinks.extend(self.links)
-        self._hold_commands()
-        self.app = self._open_app()
-        with ExitStack() as undo:  # a boot that fails, or loses its power, leaves no process behind
-            undo.callback(self.close)
-            self._serve()
-            self._spawn()
-            undo.pop_all()
 
     def _make_scheduler(self) -> Scheduler:
         config, platform = self.mission.executive, self._platform
