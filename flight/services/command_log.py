@@ -31,6 +31,7 @@ _PREFIX = "command."
 _OPEN, _DONE = 1, 2
 _NUMBER = re.compile(r"[0-9a-f]{8}")
 _STATE = struct.Struct(">B4s")
+_AGAIN_S = 10.0
 _CLOSE_S = 2.0  # more than a modem holds
 ROWS_MAX = 256
 _URGENT_ROWS = 32  # of them, for urgent commands alone
@@ -84,6 +85,7 @@ class CommandLog:
         taken = [int(name, 16) for name, _ in vault.rows(_PREFIX) if _NUMBER.fullmatch(name)]
         self._next = max(taken, default=-1) + 1
         self._emitted: list[str] = []
+        self._unsaid: dict[str, bytes] = {}
         self._closable = Event()
 
     def __len__(self) -> int:
@@ -108,10 +110,11 @@ class CommandLog:
         self._rows.discard(key)
 
     def emit(self, key: str, report: bytes) -> None:
-        """Report; the row goes later."""
-        if report:
-            self._telemetry.emit(report)
-        self._emitted.append(key)
+        """Report; the row goes later. A report that nobody hears and nothing keeps is tried again."""
+        if report and not self._telemetry.emit(report):
+            self._unsaid[key] = report
+        else:
+            self._emitted.append(key)
         self._closable.set()
 
     def recover(self) -> None:
@@ -164,9 +167,15 @@ class CommandLog:
     async def run(self, task: Task) -> None:
         """Give up rows whose reports are safe: what went to the recorder durable there, the rest out of the links."""
         while True:
+            if self._unsaid:
+                await task.sleep(_AGAIN_S)
+                unsaid, self._unsaid = self._unsaid, {}
+                self._emit_all(list(unsaid.items()))
             await self._closable.wait()
             self._closable.clear()
             emitted, self._emitted = self._emitted, []
+            if not emitted:
+                continue
             # Out of the link's queues is not yet out of the modem: what it held then is gone a while later, or is back.
             drained = False
             while not (drained and self._drained()):

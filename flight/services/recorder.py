@@ -167,18 +167,21 @@ class Recorder:
         """Packets that a store did not take, being full, or the packet too long."""
         return sum(one.refused for one in self.stores)
 
-    def store(self, packet: bytes, heard: bool = False) -> None:
-        """Keep a telemetry packet. `heard`: it goes down now, and need not be played back."""
+    def store(self, packet: bytes, heard: bool = False) -> bool:
+        """Keep a telemetry packet; False where it is not kept. `heard`: it goes down now and need not be played back."""
         index = self._index.get(packet[_SERVICE], self._rest)
         store = self.stores[index]
         if not self.enabled[index] or (heard and not store.config.always):
-            return
+            return False
         try:
-            self._unsynced |= store.store(packet, heard)
+            kept = store.store(packet, heard)
         except StorageError as error:
             self._failed(error)
             if not heard:
                 self._hold(packet)
+            return not heard
+        self._unsynced |= kept
+        return kept
 
     def take(self) -> Taken | None:
         """The next packet to be sent, None where there is none now. What was given back comes first."""

@@ -19,7 +19,7 @@ class Downlink(Protocol):
 
 
 class Store(Protocol):
-    def store(self, packet: bytes, heard: bool) -> None:
+    def store(self, packet: bytes, heard: bool) -> bool:
         """`heard`: it goes down now, and need not be played back."""
 
 
@@ -48,10 +48,11 @@ class Telemetry:
         self._counters[kind] = (counter + 1) % COUNTER_MODULUS
         return packet
 
-    def emit(self, packet: bytes) -> None:
+    def emit(self, packet: bytes) -> bool:
+        """Send or record; False where the packet is in neither, as with a store that is full or switched off."""
         self.sent += 1
         for link in self._links:
             if link.send_realtime(packet):
                 self._recorder.store(packet, True)
-                return
-        self._recorder.store(packet, False)
+                return True
+        return self._recorder.store(packet, False)

@@ -88,8 +88,9 @@ class Recorder:
     def __init__(self, down: list[bytes]) -> None:
         self.down = down
 
-    def store(self, packet: bytes, heard: bool) -> None:
+    def store(self, packet: bytes, heard: bool) -> bool:
         self.down.append(packet)
+        return True
 
 
 @dataclass(frozen=True)

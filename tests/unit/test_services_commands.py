@@ -66,6 +66,7 @@ class Boot:
         self.acted: list[Any] = []
         self.gate: Future[None] = Future()
         self.drained = True
+        self.keeping = True
         self.next: Boot | None = None
         self.mode = "nominal"
         self.seq = 0
@@ -113,8 +114,10 @@ class Boot:
 
     # what happens
 
-    def store(self, packet: bytes, heard: bool) -> None:
-        self.raw.append(packet)
+    def store(self, packet: bytes, heard: bool) -> bool:
+        if self.keeping:
+            self.raw.append(packet)
+        return self.keeping
 
     def run(self, duration_s: float) -> None:
         self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
@@ -799,3 +802,22 @@ def test_a_row_of_other_software_keeps_no_node_from_booting(boot: Callable[..., 
     two.run(5.0)
     assert two.acted == [1]
     assert two.vault.rows("command.") == [(key.removeprefix("command."), value)]
+
+
+def test_a_report_that_nothing_keeps_is_tried_again_and_outlives_the_power(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.keeping = False
+    request = one.send("keep", 1)
+    one.run(25.0)
+    assert one.raw == []
+    assert len(one.vault.rows("command.")) == 1
+    one.keeping = True
+    one.run(30.0)
+    assert one.stages(request) == [7], "acceptance and start were said once, to nobody"
+    assert one.vault.rows("command.") == []
+    one.keeping = False
+    again = one.send("keep", 2)
+    one.run(25.0)
+    two = one.after_power_cut()
+    two.run(1.0)
+    assert two.stages(again) == [7]

@@ -41,9 +41,10 @@ class Air:
         self.sent: list[list[bytes]] = [[] for _ in self.contact]
         self.time_ns = 2_000_000_000 * 10**9
 
-    def store(self, packet: bytes, heard: bool) -> None:
+    def store(self, packet: bytes, heard: bool) -> bool:
         if not heard:
             self.stored.append(packet)
+        return not heard
 
     def link(self, i: int) -> Any:
         air = self
