@@ -19,7 +19,13 @@ from ground.decoder import Decoder
 puslib = pytest.importorskip("puslib")
 from puslib.ident import PusIdent  # noqa: E402
 from puslib.parameter import Real32Parameter, UInt8Parameter, UInt16Parameter, UInt32Parameter  # noqa: E402
-from puslib.services import EventReporting, Housekeeping, RequestVerification  # noqa: E402
+from puslib.services import (  # noqa: E402
+    EventReporting,
+    FunctionManagement,
+    Housekeeping,
+    PusService17,
+    RequestVerification,
+)
 from puslib.streams.buffer import QueuedOutput  # noqa: E402
 
 IN_PASS_S = 120.0
@@ -166,3 +172,28 @@ def test_puslib_reads_our_events(peer: Peer) -> None:
     boot = next(p for p in peer.ours(5, 1) if p.source_data[:2] == u16(1))
     assert (boot.service, boot.subservice, boot.apid) == (5, 1, 1)
     assert boot.source_data[2:6] == bytes(UInt32Parameter(1))
+
+
+def test_functions_and_the_connection_test_are_verified_as_puslib_does(peer: Peer) -> None:
+    """The same telecommands to puslib's ST[08] and ST[17]: the same reports of ST[01] and ST[17], octet for octet. It
+    never reports a start."""
+    ident, out = PusIdent(1), QueuedOutput()
+    ack = puslib.AckFlag.ACCEPTANCE | puslib.AckFlag.COMPLETION
+    verification = RequestVerification(ident, out)
+    test, functions = PusService17(ident, verification, out), FunctionManagement(ident, verification)
+    functions.add(lambda mode: True, 1, [UInt8Parameter])
+    for number, (service, data) in enumerate(((17, b""), (8, u16(1) + b"\2"))):
+        packet = puslib.PusTcPacket.create(
+            apid=1, name=900 + number, pus_version=2, ack_flags=ack, source=0, service_type=service, service_subtype=1,
+            data=data,
+        )  # fmt: skip
+        peer.rig.send_packet(bytes(packet))
+        (test if service == 17 else functions).enqueue(packet)
+        (test if service == 17 else functions).process()
+    peer.rig.until(IN_PASS_S + 6)
+    said = [out.get() for _ in range(out.size)]
+    for service in (1, 17):
+        theirs_said = sorted((p.subservice, bytes(p.source_data or b"")) for p in said if p.service == service)
+        ours = [p for p in peer.packets() if p.service == service]
+        assert sorted((p.subservice, bytes(p.source_data or b"")) for p in ours) == theirs_said
+    assert peer.rig.node.power.mode.name == "nominal"
