@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from flight.core.errors import DecodeError
 from flight.link.space_packet import PACKET_OCTETS_MIN
@@ -253,13 +253,13 @@ class Layout:
         assert len(values) == len(self.fields), (len(values), [f.name for f in self.fields])
         out, at = [], 0
         for run in self._runs:
-            if isinstance(run, _Varying):
-                out.append(run.encode(values[at]))
-                at += 1
-            else:
+            if isinstance(run, tuple):
                 packer, count = run
                 out.append(packer.pack(*values[at : at + count]))
                 at += count
+            else:
+                out.append(run.encode(values[at]))
+                at += 1
         return b"".join(out)
 
     def decode(self, octets: bytes | memoryview) -> tuple[Value, ...]:
@@ -273,29 +273,27 @@ class Layout:
         """The values that start at octet `at`, and where they end; raises DecodeError."""
         values: list[Value] = []
         for run in self._runs:
-            if isinstance(run, _Varying):
-                value, at = run.decode(octets, at)
-                values.append(value)
-            else:
+            if isinstance(run, tuple):
                 packer = run[0]
                 if at + packer.size > len(octets):
                     raise DecodeError(f"{len(octets)} octets of data, fields end at {at + packer.size}")
                 values.extend(packer.unpack_from(octets, at))
                 at += packer.size
+            else:
+                value, at = run.decode(octets, at)
+                values.append(value)
         return tuple(values), at
 
 
-class _Varying:
+class _Varying(Protocol):
     """Codec of a field that is no plain number: `decode` gives the value and where it ends, or DecodeError."""
 
-    def encode(self, value: Any) -> bytes:
-        raise NotImplementedError
+    def encode(self, value: Any) -> bytes: ...
 
-    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:
-        raise NotImplementedError
+    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]: ...
 
 
-class _Text(_Varying):
+class _Text:
     def encode(self, value: Any) -> bytes:
         # A lone surrogate (a file name that was no UTF-8, in an error's text) becomes a question mark.
         text = str(value).encode(errors="replace")[:STRING_OCTETS_MAX].decode(errors="ignore").encode()
@@ -311,7 +309,7 @@ class _Text(_Varying):
             raise DecodeError(f"text field at octet {at}: {error.reason}") from None
 
 
-class _Time(_Varying):
+class _Time:
     def encode(self, value: Any) -> bytes:
         return encode_cuc(value)
 
@@ -322,7 +320,7 @@ class _Time(_Varying):
         return decode_cuc(octets[at:end]), end
 
 
-class _Packet(_Varying):
+class _Packet:
     def encode(self, value: Any) -> bytes:
         return bytes(value)
 
@@ -335,7 +333,7 @@ class _Packet(_Varying):
         return bytes(octets[at : at + count]), at + count
 
 
-class _Rows(_Varying):
+class _Rows:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
