@@ -36,7 +36,7 @@ class VirtualLoop:
         pending = Call()
         pending.call = call
         self._order += 1
-        heapq.heappush(self._heap, (t_ns if t_ns > self._now_ns else self._now_ns, self._order, pending))
+        heapq.heappush(self._heap, (max(t_ns, self._now_ns), self._order, pending))
         return pending
 
     def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:

@@ -168,7 +168,7 @@ class Recorder:
         return sum(one.refused for one in self.stores)
 
     def store(self, packet: bytes, heard: bool = False) -> bool:
-        """Keep a telemetry packet; False where it is not kept. `heard`: it goes down now and need not be played back."""
+        """Keep a telemetry packet; False where it is not kept. `heard`: it goes down now, no need to play it back."""
         index = self._index.get(packet[_SERVICE], self._rest)
         store = self.stores[index]
         if not self.enabled[index] or (heard and not store.config.always):
