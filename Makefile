@@ -15,10 +15,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 KERNELS := $(filter-out flight/kernels/_kernels.c,$(wildcard flight/kernels/*.c flight/kernels/*.h)) flight/kernels/build.py
 KERNEL_SOURCES := $(filter %.c,$(KERNELS))
 SANITIZED := build/sanitize/kernels_test
+FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test power-cut check lint types sanitize layout bench wheel clean
+.PHONY: help setup run test power-cut check lint types sanitize fuzz layout bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +47,14 @@ types: $(VENV)/.dev ## mypy, strict
 
 sanitize: $(SANITIZED) ## the C kernels over edge and random input under ASan and UBSan
 	@ASAN_OPTIONS=detect_leaks=0 ./$(SANITIZED)
+
+fuzz: $(FUZZERS) ## the decoder kernels under libFuzzer (clang); RUNS=10000000 each, seeds in tests/fuzz/corpus
+	@for fuzzer in $(FUZZERS); do name=$$(basename $$fuzzer); mkdir -p $$fuzzer.corpus; \
+		echo "fuzz: $$name, $(RUNS) runs"; \
+		$$fuzzer -runs=$(RUNS) -max_len=4096 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 -verbosity=0 \
+			-artifact_prefix=build/fuzz/$$name- $$fuzzer.corpus $$(find tests/fuzz/corpus/$$name -maxdepth 0 2>/dev/null) 2>$$fuzzer.log || \
+			{ tail -n 40 $$fuzzer.log >&2; exit 1; }; \
+		grep -E 'number_of_executed_units|average_exec_per_sec' $$fuzzer.log; done
 
 layout: $(VENV)/.dev ## the import layers and the one timeline
 	@$(BIN)/python -m pytest -q tests/unit/test_layout.py
@@ -96,7 +106,13 @@ $(VENV)/.dev: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt 'orbitnode[dev]' >$(LOG) 2>&1 || { $(call pip_failed); }
 	@touch $@
 
-$(SANITIZED): tests/sanitize/kernels_test.c $(KERNELS)
+build/fuzz/%: tests/fuzz/%.c $(KERNELS)
+	@command -v clang >/dev/null || { echo "fuzz: no clang on this machine; install it (Debian: apt-get install clang)" >&2; exit 1; }
+	@mkdir -p $(@D)
+	@clang -std=c11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-Iflight/kernels $< $(KERNEL_SOURCES) -o $@
+
+$(SANITIZED): $(wildcard tests/sanitize/*) $(KERNELS)
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
-		-Iflight/kernels tests/sanitize/kernels_test.c $(KERNEL_SOURCES) -o $@
+		-Iflight/kernels tests/sanitize/*.c $(KERNEL_SOURCES) -o $@

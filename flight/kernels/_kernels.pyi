@@ -24,6 +24,7 @@ class _Lib:
     OB_E_INIT: Final[int]
     OB_E_SPACE: Final[int]
     OB_E_ALIGNMENT: Final[int]
+    OB_E_LAYOUT: Final[int]
     OB_STOP_END: Final[int]
     OB_STOP_TRUNCATED: Final[int]
     OB_STOP_VERSION: Final[int]

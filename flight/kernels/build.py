@@ -26,7 +26,7 @@ ffibuilder.set_source(
     "flight.kernels._kernels",
     f'#include "{HEADER.name}"',
     sources=[str(source) for source in sorted(FOLDER.glob("*.c")) if source.name != "_kernels.c"],
-    depends=[str(HEADER)],
+    depends=[str(header) for header in sorted(FOLDER.glob("*.h"))],
     include_dirs=[str(FOLDER)],
     extra_compile_args=FLAGS,
 )

@@ -5,10 +5,10 @@
  * look-ups do not wait for each other. See M. E. Kounavis and F. L. Berry, "Novel table lookup-based algorithms
  * for high-performance CRC generation", IEEE Trans. Computers 57 (11), 2008 (slicing).
  */
+#include "cpu.h"
 #include "orbitnode_kernels.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
+#ifdef OB_X86
 #define CARRYLESS __attribute__((target("pclmul,ssse3")))
 #endif
 
@@ -123,7 +123,7 @@ int32_t ob_crc16(const uint8_t *data, size_t octets, int64_t init)
     if (init < 0 || init > 0xFFFF)
         return OB_E_INIT;
 #ifdef CARRYLESS
-    if (octets >= FOLD_OCTETS && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3"))
+    if (octets >= FOLD_OCTETS && has_pclmul())
         return (int32_t)by_folding(data, octets, (uint32_t)init);
 #endif
     return (int32_t)by_tables(data, octets, (uint32_t)init);

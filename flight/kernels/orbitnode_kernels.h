@@ -2,7 +2,11 @@
  *
  * Conventions. A size goes in beside every pointer. A function returns a value or a count (>= 0), or one of
  * the negative OB_E_* codes, and then has written nothing. A pointer may be null where its size is 0.
- * No function keeps state: the constant tables are computed by the compiler, so calls may run in parallel.
+ * No function keeps state of its own: tables are constant, so calls may run in parallel.
+ *
+ * Units. Where a function takes many frames at once they lie at a fixed distance: unit i starts at `units + i * stride`,
+ * and `octets` is the size of the whole buffer, at least (count - 1) * stride + the unit's size. Anything else is
+ * OB_E_LAYOUT.
  */
 #ifndef ORBITNODE_KERNELS_H
 #define ORBITNODE_KERNELS_H
@@ -13,6 +17,7 @@
 #define OB_E_INIT (-1)      /* start value outside 0..65535 */
 #define OB_E_SPACE (-2)     /* output buffer too small */
 #define OB_E_ALIGNMENT (-3) /* output buffer not aligned to 8 octets */
+#define OB_E_LAYOUT (-4)    /* sizes, counts or a stride that do not fit together, or a parameter that has no meaning */
 
 #define OB_STOP_END 0       /* the stream ended with a packet */
 #define OB_STOP_TRUNCATED 1 /* the stream ended inside a packet */

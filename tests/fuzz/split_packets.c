@@ -1,0 +1,18 @@
+/* libFuzzer: any octets as a stream of space packets. */
+#include <stdlib.h>
+
+#include "orbitnode_kernels.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
+{
+    size_t packets = (size_t)ob_count_packets(data, octets);
+    size_t room = packets * OB_COLUMN_OCTETS;
+    uint8_t *columns = malloc(room + 1);
+    ob_split result = {0, 0};
+    if (columns == NULL || ob_split_packets(data, octets, columns, room, packets, &result) != (int64_t)packets)
+        abort();
+    if (result.consumed > octets)
+        abort();
+    free(columns);
+    return 0;
+}
