@@ -20,10 +20,10 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test power-cut check lint types sanitize fuzz layout bench wheel clean
+.PHONY: help setup run test power-cut check lint types sanitize fuzz check-aarch64 layout bench wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/.assets ## create .venv, install the project, build the kernels, fetch model and scene
 
@@ -55,6 +55,9 @@ fuzz: $(FUZZERS) ## the decoder kernels under libFuzzer (clang); RUNS=10000000 e
 			-artifact_prefix=build/fuzz/$$name- $$fuzzer.corpus $$(find tests/fuzz/corpus/$$name -maxdepth 0 2>/dev/null) 2>$$fuzzer.log || \
 			{ tail -n 40 $$fuzzer.log >&2; exit 1; }; \
 		grep -E 'number_of_executed_units|average_exec_per_sec' $$fuzzer.log; done
+
+check-aarch64: $(VENV)/.dev ## the kernels cross-compiled, vectors and properties under qemu-aarch64 (Debian)
+	@tests/aarch64/check $(ARGS)
 
 layout: $(VENV)/.dev ## the import layers and the one timeline
 	@$(BIN)/python -m pytest -q tests/unit/test_layout.py

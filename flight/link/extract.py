@@ -1,4 +1,6 @@
-"""Telemetry frames back into packets, and the account of what is missing (CCSDS 132.0-B-3, 4.3.2 and 4.3.3).
+"""Transfer frames back into packets, and the account of what is missing (CCSDS 132.0-B-3, 4.3.2 and 4.3.3).
+
+The same for TM and for AOS frames with M_PDUs (732.0-B-4, 4.3.2 to 4.3.4), which have no master count.
 
 A channel is either without a packet in hand, or holds the beginning of one. A missing frame drops what is in hand
 and the search resumes at the next first header pointer: only packets with octets in the missing frames are lost.
@@ -7,12 +9,26 @@ and the search resumes at the next first header pointer: only packets with octet
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from flight.link.space_packet import HEADER_OCTETS, PACKET_OCTETS_MIN
-from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, TmFrame
+from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, TmFormat, TmFrame
 
 # The counts of a restarted node are this small in the first frame that is heard of it; later, it is taken for a gap.
 RESTART_FRAMES_MAX = 16
+
+
+class PacketFrame(Protocol):
+    """A transfer frame of packets, TM or AOS."""
+
+    @property
+    def vcid(self) -> int: ...
+    @property
+    def vc_count(self) -> int: ...
+    @property
+    def first_header_pointer(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
 
 
 def counts_anew(frame: TmFrame) -> bool:
@@ -22,9 +38,11 @@ def counts_anew(frame: TmFrame) -> bool:
 
 @dataclass(slots=True)
 class VcExtractor:
-    """One channel. Counters: packets delivered, idle packets left out, packets of which only a part arrived
-    (`broken`), and frames whose pointer or packet headers contradict each other (`inconsistent`)."""
+    """One channel, whose count goes modulo `vc_counts`. Counters: packets delivered, idle packets left out, packets of
+    which only a part arrived (`broken`), and frames whose pointer or packet headers contradict each other
+    (`inconsistent`)."""
 
+    vc_counts: int = TmFormat.vc_counts
     packets: int = 0
     idle_packets: int = 0
     broken: int = 0
@@ -34,10 +52,10 @@ class VcExtractor:
     _expected: int | None = None
     _partial: bytearray = field(default_factory=bytearray)
 
-    def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
-        """How many frames of this channel were missed before `frame` (mod 256), and the packets it completed."""
+    def take(self, frame: PacketFrame) -> tuple[int, list[bytes]]:
+        """How many frames of this channel were missed before `frame` (see `gap`), and the packets it completed."""
         missed = self.gap(frame)
-        self._expected = frame.vc_count + 1 & 0xFF
+        self._expected = (frame.vc_count + 1) % self.vc_counts
         self.frames += 1
         if missed:
             self.missed += missed
@@ -60,9 +78,9 @@ class VcExtractor:
         self._split(data, pointer, packets)
         return missed, packets
 
-    def gap(self, frame: TmFrame) -> int:
-        """Frames of this channel missed before `frame` (mod 256)."""
-        return 0 if self._expected is None else (frame.vc_count - self._expected) & 0xFF
+    def gap(self, frame: PacketFrame) -> int:
+        """Frames of this channel missed before `frame` (modulo `vc_counts`)."""
+        return 0 if self._expected is None else (frame.vc_count - self._expected) % self.vc_counts
 
     def restart(self) -> None:
         """The node begins anew: its next frame is not missed, and a packet in hand never ends."""

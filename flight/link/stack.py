@@ -1,6 +1,6 @@
 """The node's end of the space link: packets in, frames out; CLTUs in, telecommand packets out.
 
-Down: bounded queues -> TmMultiplexer -> frame with the CLCW of FARM-1 -> bare, or marker and randomizer.
+Down: bounded queues -> Multiplexer -> frame with the CLCW of FARM-1 -> bare, or marker and randomizer.
 Up: CltuReceiver -> TcFrame -> FARM-1 -> whole packets. What is refused is counted by reason, never raised.
 """
 
@@ -12,10 +12,11 @@ from flight.config import key
 from flight.core.errors import DecodeError
 from flight.link.cadu import encode_cadu
 from flight.link.cltu import INFORMATION_OCTETS, CltuReceiver
-from flight.link.downlink import TmMultiplexer
+from flight.link.downlink import Multiplexer
 from flight.link.farm import Farm, FarmCounters
 from flight.link.space_packet import PACKET_OCTETS_MIN
 from flight.link.tc_frame import FRAME_OCTETS_MIN, TcFrame
+from flight.link.tm_frame import TmFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,8 @@ class FlightLink:
 
     def __init__(self, config: LinkConfig) -> None:
         self.config = config
-        self._down = TmMultiplexer(
-            config.spacecraft_id,
-            config.frame_octets,
+        self._down = Multiplexer(
+            TmFormat(config.spacecraft_id, config.frame_octets),
             (config.vc_realtime, config.vc_playback, config.vc_products),
             config.vc_idle,
             config.queue_packets,
@@ -111,7 +111,7 @@ class FlightLink:
 
     def backlog_octets(self, vcid: int) -> int:
         """Octets of packets on this channel that have not left yet."""
-        return self._down.queues[vcid].octets
+        return self._down.channels[vcid].octets
 
     def has_packets(self) -> bool:
         """True where the next unit carries packets of any channel."""
@@ -120,7 +120,7 @@ class FlightLink:
     @property
     def realtime_frames(self) -> int:
         """Frames of the real-time channel made since boot; the next one's count is this, modulo 256."""
-        return self._down.queues[self.config.vc_realtime].frames
+        return self._down.channels[self.config.vc_realtime].frames
 
     def ocf(self) -> bytes:
         """The CLCW of this moment, encoded."""
@@ -205,8 +205,8 @@ class FlightLink:
         counters, down = self._counters, self._down
         counters.units_sent = down.frames
         counters.idle_frames = down.idle_frames
-        counters.packets_queued = sum(queue.accepted for queue in down.queues.values())
-        counters.packets_refused = sum(queue.refused for queue in down.queues.values())
+        counters.packets_queued = sum(channel.accepted for channel in down.channels.values())
+        counters.packets_refused = sum(channel.refused for channel in down.channels.values())
         counters.cltus = self._cltus.units
         counters.cltu_corrected = self._cltus.corrected
         counters.uplink_rejected["cltu"] = self._cltus.aborted

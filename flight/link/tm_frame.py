@@ -31,6 +31,25 @@ def data_octets(frame_octets: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class TmFormat:
+    """TM frames of one spacecraft and length, for a multiplexer (flight.link.downlink.FrameFormat)."""
+
+    spacecraft_id: int
+    frame_octets: int
+    vc_counts: ClassVar[int] = 256
+
+    @property
+    def data_octets(self) -> int:
+        return data_octets(self.frame_octets)
+
+    def encode(
+        self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
+    ) -> bytes:
+        frame = TmFrame(self.spacecraft_id, vcid, master_count, vc_count, first_header_pointer, data, ocf)
+        return frame.encode(self.frame_octets)
+
+
+@dataclass(frozen=True, slots=True)
 class TmFrame:
     """One frame of packets (not of virtual channel access data), without secondary header.
 

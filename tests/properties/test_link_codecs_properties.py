@@ -9,18 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
+from flight.link.aos_frame import AosFormat, AosFrame
 from flight.link.cadu import CaduReceiver, encode_cadu
 from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.clcw import Clcw
 from flight.link.cltu import CltuReceiver, decode_cltu, encode_cltu
-from flight.link.downlink import TmMultiplexer
+from flight.link.downlink import Multiplexer
 from flight.link.extract import PacketExtractor
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame
 from flight.link.time_code import decode_cuc, encode_cuc
-from flight.link.tm_frame import TmFrame
+from flight.link.tm_frame import TmFormat, TmFrame
 from ground.actions import SendCltu
 from ground.session import GroundSession
 
@@ -68,6 +69,19 @@ tm_frames = st.builds(
     first_header_pointer=st.one_of(st.integers(0, 51), st.sampled_from([0x7FE, 0x7FF])),
     data=st.binary(min_size=52, max_size=52),
     ocf=st.binary(min_size=4, max_size=4),
+)
+AOS = AosFormat(0x1AB, 64, insert_octets=3)
+aos_frames = st.builds(
+    AosFrame,
+    spacecraft_id=st.integers(0, 1023),
+    vcid=st.integers(0, 62),
+    vc_count=st.integers(0, 2**24 - 1),
+    first_header_pointer=st.one_of(st.integers(0, AOS.data_octets - 1), st.sampled_from([0x7FE, 0x7FF])),
+    data=st.binary(min_size=AOS.data_octets, max_size=AOS.data_octets),
+    ocf=st.binary(min_size=4, max_size=4),
+    replay=st.booleans(),
+    cycle=st.none() | st.integers(0, 15),
+    insert=st.binary(min_size=3, max_size=3),
 )
 tc_frames = st.builds(
     TcFrame,
@@ -119,6 +133,7 @@ ROUND_TRIPS = {
     "PUS telecommand": (pus_tc, PusTc.encode, PusTc.decode),
     "request id": (request_ids, RequestId.encode, RequestId.decode),
     "TM frame": (tm_frames, lambda frame: frame.encode(64), lambda raw: TmFrame.decode(raw, 64)),
+    "AOS frame": (aos_frames, lambda frame: frame.encode(AOS), lambda raw: AosFrame.decode(raw, AOS)),
     "TC frame": (tc_frames, TcFrame.encode, TcFrame.decode),
     "CLCW": (clcws, Clcw.encode, Clcw.decode),
     "CFDP PDU": (pdus, encode_pdu, decode_pdu),
@@ -240,7 +255,7 @@ def sized(seq: int, octets: int) -> bytes:
     lost=st.sets(st.integers(0, 80), max_size=20),
 )
 def test_what_is_not_lost_arrives_in_order_and_losses_are_counted(sizes, early, lost):
-    down = TmMultiplexer(0x1AB, 64, (0, 1, 2), 7, 1000, 1 << 20)
+    down = Multiplexer(TmFormat(0x1AB, 64), (0, 1, 2), 7, 1000, 1 << 20)
     frames: list[bytes] = []
     want: dict[int, list[bytes]] = {0: [], 1: [], 2: []}
     for seq, (vcid, octets) in enumerate(sizes):
@@ -252,7 +267,7 @@ def test_what_is_not_lost_arrives_in_order_and_losses_are_counted(sizes, early, 
     while down.has_packets():
         frames.append(down.next_frame(bytes(4)))
     frames.append(down.next_frame(bytes(4)))
-    assert all(queue.octets == 0 for queue in down.queues.values())
+    assert all(channel.octets == 0 for channel in down.channels.values())
 
     extractor = PacketExtractor()
     got: dict[int, list[bytes]] = {0: [], 1: [], 2: []}
