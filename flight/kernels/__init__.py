@@ -1,18 +1,22 @@
 """C kernels behind cffi and their thin Python wrappers: one call a frame or a whole stream, never an octet."""
 
 from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
-from flight.kernels.crc import crc16
+from flight.kernels.crc import crc16, crc16_units
 from flight.kernels.packets import PacketColumns, Stop, split_packets
-from flight.kernels.randomizer import randomize_tm, randomize_tm_long
+from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
 
 __all__ = [
     "KernelError",
     "PacketColumns",
+    "Randomizer",
     "ReadBuffer",
     "Stop",
     "WriteBuffer",
     "crc16",
+    "crc16_units",
+    "randomize_tc",
     "randomize_tm",
     "randomize_tm_long",
+    "randomize_units",
     "split_packets",
 ]

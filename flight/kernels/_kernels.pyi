@@ -29,10 +29,27 @@ class _Lib:
     OB_STOP_TRUNCATED: Final[int]
     OB_STOP_VERSION: Final[int]
     OB_COLUMN_OCTETS: Final[int]
+    OB_SEQUENCE_TM: Final[int]
+    OB_SEQUENCE_TM_LONG: Final[int]
+    OB_SEQUENCE_TC: Final[int]
     def ob_crc16(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
     def ob_crc16_portable(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
+    def ob_crc16_units(
+        self,
+        units: bytes | _Pointer,
+        octets: int,
+        count: int,
+        stride: int,
+        unit_octets: int,
+        out: _Pointer,
+        out_octets: int,
+    ) -> int: ...
     def ob_randomize_tm(self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int) -> int: ...
     def ob_randomize_tm_long(self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int) -> int: ...
+    def ob_randomize_tc(self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int) -> int: ...
+    def ob_randomize_units(
+        self, sequence: int, units: _Pointer, octets: int, count: int, stride: int, unit_octets: int
+    ) -> int: ...
     def ob_count_packets(self, data: bytes | _Pointer, octets: int) -> int: ...
     def ob_split_packets(
         self,

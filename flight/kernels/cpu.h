@@ -12,12 +12,23 @@
 #include <immintrin.h>
 
 static inline int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+static inline int has_vpclmul(void) { return has_avx2() && __builtin_cpu_supports("vpclmulqdq"); }
 static inline int has_pclmul(void) { return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3"); }
 
 #elif defined(__aarch64__) && defined(__linux__)
 #define OB_ARM 1
 #include <arm_neon.h>
 #include <sys/auxv.h>
+
+/* Functions that multiply without carry. Clang before 16 has the instruction only where the whole build asks for it. */
+#if !defined(__AARCH64EL__)
+#elif !defined(__clang__)
+#define OB_PMULL __attribute__((target("+crypto")))
+#elif __clang_major__ >= 16
+#define OB_PMULL __attribute__((target("aes")))
+#elif defined(__ARM_FEATURE_CRYPTO)
+#define OB_PMULL
+#endif
 
 #define OB_HWCAP_PMULL (1ul << 4) /* arch/arm64/include/uapi/asm/hwcap.h */
 static inline int has_pmull(void) { return (getauxval(AT_HWCAP) & OB_HWCAP_PMULL) != 0; }

@@ -6,6 +6,7 @@ from flight.kernels._kernels import lib
 from flight.kernels.binding import OCTETS, KernelError, ReadBuffer, from_buffer
 
 _crc16 = lib.ob_crc16
+_crc16_units = lib.ob_crc16_units
 
 
 def crc16(data: ReadBuffer, init: int = 0xFFFF) -> int:
@@ -19,3 +20,18 @@ def crc16(data: ReadBuffer, init: int = 0xFFFF) -> int:
     if value < 0:
         raise KernelError("crc16", value)
     return value
+
+
+def crc16_units(units: ReadBuffer, count: int, unit_octets: int, stride: int | None = None) -> memoryview[int]:
+    """`crc16` of each of `count` units of `unit_octets`, one every `stride` octets, which is their size if not given.
+
+    The result has `count` numbers of uint16; indexing and `numpy.asarray` copy nothing. Units that do not lie in the
+    buffer, or one over the other, raise KernelError.
+    """
+    source = units if type(units) is bytes else from_buffer(OCTETS, units)
+    block = bytearray(2 * count)
+    distance = unit_octets if stride is None else stride
+    done = _crc16_units(source, len(source), count, distance, unit_octets, from_buffer(OCTETS, block), len(block))
+    if done < 0:
+        raise KernelError("crc16_units", done)
+    return memoryview(block).cast("H")

@@ -32,12 +32,29 @@ int32_t ob_crc16(const uint8_t *data, size_t octets, int64_t init);
 /* The same, always on the portable path: what ob_crc16 must equal on every processor. */
 int32_t ob_crc16_portable(const uint8_t *data, size_t octets, int64_t init);
 
-/* XOR with the sequence of x^8 + x^7 + x^5 + x^3 + 1, all ones first (CCSDS 131.0-B-5, 10.4, 255 bit).
- * The sequence starts anew at each call. In place where `out` is `data`. Returns the octets written, or OB_E_SPACE. */
+/* The same of `count` units of `unit_octets`, each from 0xFFFF on, written as uint16 in native byte order at any
+ * address. Returns `count`, OB_E_LAYOUT, or OB_E_SPACE where `out_octets` < 2 * count. */
+int64_t ob_crc16_units(const uint8_t *units, size_t octets, size_t count, size_t stride, size_t unit_octets,
+                       uint8_t *out, size_t out_octets);
+
+#define OB_SEQUENCE_TM 0      /* x^8 + x^7 + x^5 + x^3 + 1, all ones first (CCSDS 131.0-B-5, 10.4), 255 bit */
+#define OB_SEQUENCE_TM_LONG 1 /* x^17 + x^14 + 1, seed 11000111000111000 (CCSDS 131.0-B-5, 10.4), 131071 bit */
+#define OB_SEQUENCE_TC 2      /* x^8 + x^6 + x^4 + x^3 + x^2 + x + 1, all ones first (CCSDS 231.0-B-4, 6.2), 255 bit */
+
+/* XOR with OB_SEQUENCE_TM. The sequence starts anew at each call. In place where `out` is `data`; else they do not
+ * overlap. Returns the octets written, or OB_E_SPACE. */
 int64_t ob_randomize_tm(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets);
 
-/* The same with x^17 + x^14 + 1, seed 11000111000111000 (CCSDS 131.0-B-5, 10.4, 131071 bit). */
+/* The same with OB_SEQUENCE_TM_LONG. */
 int64_t ob_randomize_tm_long(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets);
+
+/* The same with OB_SEQUENCE_TC. */
+int64_t ob_randomize_tc(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets);
+
+/* In place, `count` units of `unit_octets` that do not overlap, each from the start of an OB_SEQUENCE_*. What lies
+ * between the units stays. Returns `count`, or OB_E_LAYOUT. */
+int64_t ob_randomize_units(int32_t sequence, uint8_t *units, size_t octets, size_t count, size_t stride,
+                           size_t unit_octets);
 
 /* Count the space packets (CCSDS 133.0-B-2, 4.1.3) that lie whole and one after the other in `data`. */
 int64_t ob_count_packets(const uint8_t *data, size_t octets);

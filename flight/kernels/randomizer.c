@@ -1,89 +1,96 @@
-/* The two pseudo-randomizers of TM synchronization and channel coding (CCSDS 131.0-B-5, 10.4).
+/* The pseudo-randomizers: two of TM (CCSDS 131.0-B-5, 10.4), one of TC (CCSDS 231.0-B-4, 6.2).
  *
- * Both sequences are XORed without shifting bits. The short one repeats every 255 octets and is a table. The long
- * one obeys s[n + 17] = s[n + 14] + s[n]; squared six times (the Frobenius map) the same holds for words of 64 bit,
+ * A sequence is taken in chunks, and each chunk is XORed into all units before the next: one frame or a thousand, the
+ * inner loop is one of wide XORs, without shifting bits. A sequence of 255 octets has one chunk. The long one obeys
+ * s[n + 17] = s[n + 14] + s[n]; squared six times (the Frobenius map) the same holds for words of 64 bit,
  * w[n + 17] = w[n + 14] ^ w[n], so seventeen words step to the next seventeen by seventeen XORs. XOR of words that
  * were copied from memory and back does not depend on the byte order.
  */
 #include <string.h>
 
 #include "orbitnode_kernels.h"
+#include "sequences.h"
+#include "units.h"
 
-#define SHORT_OCTETS 255
 #define LONG_WORDS 17
 #define LONG_OCTETS (8 * LONG_WORDS)
 
-static const uint8_t SHORT_SEQUENCE[SHORT_OCTETS] = {
-    0xff, 0x48, 0x0e, 0xc0, 0x9a, 0x0d, 0x70, 0xbc, 0x8e, 0x2c, 0x93, 0xad, 0xa7, 0xb7, 0x46, 0xce,
-    0x5a, 0x97, 0x7d, 0xcc, 0x32, 0xa2, 0xbf, 0x3e, 0x0a, 0x10, 0xf1, 0x88, 0x94, 0xcd, 0xea, 0xb1,
-    0xfe, 0x90, 0x1d, 0x81, 0x34, 0x1a, 0xe1, 0x79, 0x1c, 0x59, 0x27, 0x5b, 0x4f, 0x6e, 0x8d, 0x9c,
-    0xb5, 0x2e, 0xfb, 0x98, 0x65, 0x45, 0x7e, 0x7c, 0x14, 0x21, 0xe3, 0x11, 0x29, 0x9b, 0xd5, 0x63,
-    0xfd, 0x20, 0x3b, 0x02, 0x68, 0x35, 0xc2, 0xf2, 0x38, 0xb2, 0x4e, 0xb6, 0x9e, 0xdd, 0x1b, 0x39,
-    0x6a, 0x5d, 0xf7, 0x30, 0xca, 0x8a, 0xfc, 0xf8, 0x28, 0x43, 0xc6, 0x22, 0x53, 0x37, 0xaa, 0xc7,
-    0xfa, 0x40, 0x76, 0x04, 0xd0, 0x6b, 0x85, 0xe4, 0x71, 0x64, 0x9d, 0x6d, 0x3d, 0xba, 0x36, 0x72,
-    0xd4, 0xbb, 0xee, 0x61, 0x95, 0x15, 0xf9, 0xf0, 0x50, 0x87, 0x8c, 0x44, 0xa6, 0x6f, 0x55, 0x8f,
-    0xf4, 0x80, 0xec, 0x09, 0xa0, 0xd7, 0x0b, 0xc8, 0xe2, 0xc9, 0x3a, 0xda, 0x7b, 0x74, 0x6c, 0xe5,
-    0xa9, 0x77, 0xdc, 0xc3, 0x2a, 0x2b, 0xf3, 0xe0, 0xa1, 0x0f, 0x18, 0x89, 0x4c, 0xde, 0xab, 0x1f,
-    0xe9, 0x01, 0xd8, 0x13, 0x41, 0xae, 0x17, 0x91, 0xc5, 0x92, 0x75, 0xb4, 0xf6, 0xe8, 0xd9, 0xcb,
-    0x52, 0xef, 0xb9, 0x86, 0x54, 0x57, 0xe7, 0xc1, 0x42, 0x1e, 0x31, 0x12, 0x99, 0xbd, 0x56, 0x3f,
-    0xd2, 0x03, 0xb0, 0x26, 0x83, 0x5c, 0x2f, 0x23, 0x8b, 0x24, 0xeb, 0x69, 0xed, 0xd1, 0xb3, 0x96,
-    0xa5, 0xdf, 0x73, 0x0c, 0xa8, 0xaf, 0xcf, 0x82, 0x84, 0x3c, 0x62, 0x25, 0x33, 0x7a, 0xac, 0x7f,
-    0xa4, 0x07, 0x60, 0x4d, 0x06, 0xb8, 0x5e, 0x47, 0x16, 0x49, 0xd6, 0xd3, 0xdb, 0xa3, 0x67, 0x2d,
-    0x4b, 0xbe, 0xe6, 0x19, 0x51, 0x5f, 0x9f, 0x05, 0x08, 0x78, 0xc4, 0x4a, 0x66, 0xf5, 0x58,
-};
+/* The octets of the long sequence that follow `chunk`, in whole steps; `next` may be the same place. */
+static void next_chunk(const uint8_t chunk[CHUNK_OCTETS], uint8_t next[CHUNK_OCTETS], size_t octets)
+{
+    uint64_t word[LONG_WORDS];
+    memcpy(word, chunk + CHUNK_OCTETS - LONG_OCTETS, LONG_OCTETS);
+    for (size_t at = 0; at < octets; at += LONG_OCTETS) {
+        for (size_t i = 0; i < 3; i++)
+            word[i] ^= word[i + 14];
+        for (size_t i = 3; i < LONG_WORDS; i++)
+            word[i] ^= word[i - 3];
+        memcpy(next + at, word, LONG_OCTETS);
+    }
+}
 
-static const uint8_t LONG_HEAD[LONG_OCTETS] = {
-    0x1c, 0x71, 0xb9, 0x1b, 0xa9, 0xba, 0x84, 0x57, 0xb4, 0xbc, 0x50, 0x54, 0xbf, 0xd0, 0x55, 0x40,
-    0x2f, 0x49, 0x31, 0x96, 0x52, 0x98, 0x2c, 0xd6, 0xcf, 0x98, 0x6a, 0x9f, 0xcc, 0xd5, 0x4f, 0x99,
-    0x95, 0x60, 0xd0, 0xa4, 0xf6, 0x82, 0x3c, 0xda, 0x54, 0xf3, 0x42, 0x3e, 0x6c, 0x8e, 0xeb, 0x23,
-    0x17, 0x7e, 0x43, 0xc7, 0xda, 0xb5, 0x45, 0xe6, 0x6f, 0x11, 0x15, 0x2d, 0x2f, 0x79, 0xa3, 0xc4,
-    0x5a, 0xb4, 0xba, 0x19, 0x73, 0x60, 0xac, 0x36, 0x86, 0xc3, 0x27, 0x93, 0xee, 0x08, 0xea, 0x4d,
-    0xcc, 0xb0, 0xf9, 0x76, 0xa9, 0x8a, 0x16, 0x05, 0xbc, 0x90, 0xc6, 0x9b, 0x03, 0x28, 0x93, 0xe9,
-    0x65, 0x5f, 0x59, 0x9c, 0x29, 0xf0, 0x16, 0x3f, 0xf5, 0xaa, 0xaf, 0x33, 0x31, 0xac, 0x1b, 0xa2,
-    0x45, 0x7e, 0xfd, 0x1c, 0xe2, 0xd4, 0xec, 0xf4, 0xeb, 0x19, 0x5e, 0x44, 0x2a, 0x6f, 0xe8, 0x31,
-    0xcd, 0xad, 0x4f, 0x30, 0xb1, 0xad, 0xe4, 0x5d,
-};
+/* Two loops because a compiler makes wide ones only where it knows what overlaps. */
+static inline void add_sequence(const uint8_t *data, const uint8_t *restrict sequence, size_t octets, uint8_t *out)
+{
+    if (out == data) {
+        for (size_t i = 0; i < octets; i++)
+            out[i] ^= sequence[i];
+    } else {
+        const uint8_t *restrict from = data;
+        uint8_t *restrict to = out;
+        for (size_t i = 0; i < octets; i++)
+            to[i] = from[i] ^ sequence[i];
+    }
+}
 
-int64_t ob_randomize_tm(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets)
+/* `count` units from `data` to `out`, in place where these are the same. */
+static void randomize(int32_t sequence, const uint8_t *data, size_t count, size_t stride, size_t unit_octets,
+                      uint8_t *out)
+{
+    static const uint8_t *const FIRST[] = {
+        [OB_SEQUENCE_TM] = TM_CHUNK, [OB_SEQUENCE_TM_LONG] = LONG_CHUNK, [OB_SEQUENCE_TC] = TC_CHUNK};
+    uint8_t made[CHUNK_OCTETS];
+    const uint8_t *chunk = FIRST[sequence];
+    for (size_t at = 0; at < unit_octets; at += CHUNK_OCTETS) {
+        size_t octets = unit_octets - at < CHUNK_OCTETS ? unit_octets - at : CHUNK_OCTETS;
+        if (at > 0 && sequence == OB_SEQUENCE_TM_LONG) {
+            next_chunk(chunk, made, octets);
+            chunk = made;
+        }
+        for (size_t i = 0; i < count; i++)
+            add_sequence(data + i * stride + at, chunk, octets, out + i * stride + at);
+    }
+}
+
+static int64_t randomize_one(int32_t sequence, const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets)
 {
     if (out_octets < octets)
         return OB_E_SPACE;
-    size_t left = octets;
-    for (; left >= SHORT_OCTETS; left -= SHORT_OCTETS) {
-        for (size_t i = 0; i < SHORT_OCTETS; i++)
-            out[i] = data[i] ^ SHORT_SEQUENCE[i];
-        data += SHORT_OCTETS;
-        out += SHORT_OCTETS;
-    }
-    for (size_t i = 0; i < left; i++)
-        out[i] = data[i] ^ SHORT_SEQUENCE[i];
+    randomize(sequence, data, 1, octets, octets, out);
     return (int64_t)octets;
+}
+
+int64_t ob_randomize_tm(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets)
+{
+    return randomize_one(OB_SEQUENCE_TM, data, octets, out, out_octets);
 }
 
 int64_t ob_randomize_tm_long(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets)
 {
-    if (out_octets < octets)
-        return OB_E_SPACE;
-    uint64_t sequence[LONG_WORDS];
-    memcpy(sequence, LONG_HEAD, LONG_OCTETS);
-    size_t left = octets;
-    for (; left >= LONG_OCTETS; left -= LONG_OCTETS) {
-        for (size_t i = 0; i < LONG_WORDS; i++) {
-            uint64_t word;
-            memcpy(&word, data + 8 * i, 8);
-            word ^= sequence[i];
-            memcpy(out + 8 * i, &word, 8);
-        }
-        for (size_t i = 0; i < 3; i++)
-            sequence[i] ^= sequence[i + 14];
-        for (size_t i = 3; i < LONG_WORDS; i++)
-            sequence[i] ^= sequence[i - 3];
-        data += LONG_OCTETS;
-        out += LONG_OCTETS;
-    }
-    uint8_t tail[LONG_OCTETS];
-    memcpy(tail, sequence, LONG_OCTETS);
-    for (size_t i = 0; i < left; i++)
-        out[i] = data[i] ^ tail[i];
-    return (int64_t)octets;
+    return randomize_one(OB_SEQUENCE_TM_LONG, data, octets, out, out_octets);
+}
+
+int64_t ob_randomize_tc(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets)
+{
+    return randomize_one(OB_SEQUENCE_TC, data, octets, out, out_octets);
+}
+
+int64_t ob_randomize_units(int32_t sequence, uint8_t *units, size_t octets, size_t count, size_t stride,
+                           size_t unit_octets)
+{
+    if (sequence < OB_SEQUENCE_TM || sequence > OB_SEQUENCE_TC || !units_fit(octets, count, stride, unit_octets))
+        return OB_E_LAYOUT;
+    if (count > 0)
+        randomize(sequence, units, count, stride, unit_octets, units);
+    return (int64_t)count;
 }

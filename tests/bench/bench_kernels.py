@@ -1,20 +1,14 @@
-"""The C kernels beside the fastest Python packages for the same work, and beside a plain copy."""
+"""Splitting packets beside the fastest Python packages for the same work, and beside NumPy."""
 
 from __future__ import annotations
 
 import io
 from random import Random
 
-from flight.kernels import crc16, randomize_tm, randomize_tm_long, split_packets
+from flight.kernels import split_packets
 from sim_hw.bench import Bench, Race
 
-FRAMES, FRAME_OCTETS = 1000, 1115
 PACKETS, DATA_OCTETS = 20_000, 64
-
-
-def frames() -> list[bytes]:
-    source = Random(1)
-    return [source.randbytes(FRAME_OCTETS) for _ in range(FRAMES)]
 
 
 def stream() -> bytes:
@@ -28,24 +22,6 @@ def stream() -> bytes:
         + source.randbytes(DATA_OCTETS)
         for seq in range(PACKETS)
     )
-
-
-def crc_beside_anycrc() -> Race:
-    import anycrc
-
-    data = frames()
-    peer = anycrc.Model("CRC16-IBM-3740").calc
-    assert peer(data[0]) == crc16(data[0])
-    return Race(lambda: [crc16(f) for f in data], lambda: [peer(f) for f in data], FRAMES * FRAME_OCTETS / 1e6)
-
-
-def crc_beside_crcmod() -> Race:
-    import crcmod
-
-    data = frames()
-    peer = crcmod.mkCrcFun(0x11021, initCrc=0xFFFF, rev=False, xorOut=0)
-    assert peer(data[0]) == crc16(data[0])
-    return Race(lambda: [crc16(f) for f in data], lambda: [peer(f) for f in data], FRAMES * FRAME_OCTETS / 1e6)
 
 
 def split_beside_ccsdspy() -> Race:
@@ -128,33 +104,10 @@ def split_beside_struct() -> Race:
     return Race(lambda: split_packets(data), walk, PACKETS / 1e6)
 
 
-def randomize_beside_copy() -> Race:
-    """`bytearray(frame)` and back is the copy that no randomizer can be faster than."""
-    data = frames()
-    return Race(
-        lambda: [randomize_tm(f) for f in data],
-        lambda: [bytes(bytearray(f)) for f in data],
-        FRAMES * FRAME_OCTETS / 1e6,
-    )
-
-
-def randomize_long_beside_copy() -> Race:
-    data = frames()
-    return Race(
-        lambda: [randomize_tm_long(f) for f in data],
-        lambda: [bytes(bytearray(f)) for f in data],
-        FRAMES * FRAME_OCTETS / 1e6,
-    )
-
-
 BENCHES = (
-    Bench("crc16-frames", "anycrc", "MB/s", 1.05, crc_beside_anycrc),
-    Bench("crc16-frames-crcmod", "crcmod-plus", "MB/s", 3.5, crc_beside_crcmod),
     Bench("split-packets", "ccsdspy", "Mpackets/s", 100.0, split_beside_ccsdspy),
     Bench("split-packets-generator", "space-packet-parser", "Mpackets/s", 100.0, split_beside_generator),
     Bench("split-packets-numpy", "NumPy, fixed stride", "Mpackets/s", 0.45, split_beside_numpy),
     Bench("split-packets-unpack", "spacepackets", "Mpackets/s", 500.0, split_beside_spacepackets),
     Bench("split-packets-struct", "struct in Python", "Mpackets/s", 50.0, split_beside_struct),
-    Bench("randomize-tm", "copy of the frame", "MB/s", 0.22, randomize_beside_copy),
-    Bench("randomize-tm-long", "copy of the frame", "MB/s", 0.22, randomize_long_beside_copy),
 )

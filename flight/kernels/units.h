@@ -1,0 +1,17 @@
+/* Many units in one buffer, as orbitnode_kernels.h lays them out. Private to the kernels. */
+#ifndef OB_UNITS_H
+#define OB_UNITS_H
+
+#include <stddef.h>
+
+/* Whether `count` units of `unit_octets`, one every `stride` octets and none over the next, lie in `octets`. */
+static inline int units_fit(size_t octets, size_t count, size_t stride, size_t unit_octets)
+{
+    if (count == 0)
+        return 1;
+    if (unit_octets > octets)
+        return 0;
+    return count == 1 || (stride >= unit_octets && stride <= (octets - unit_octets) / (count - 1));
+}
+
+#endif
