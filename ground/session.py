@@ -33,7 +33,7 @@ from enum import Enum
 from flight.core.errors import DecodeError
 from flight.link.cadu import CaduReceiver
 from flight.link.clcw import Clcw
-from flight.link.cltu import encode_cltu
+from flight.link.coding.cltu import encode_cltu
 from flight.link.extract import PacketExtractor, counts_anew
 from flight.link.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed
 from flight.link.stack import LinkConfig

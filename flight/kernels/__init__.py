@@ -1,11 +1,14 @@
 """C kernels behind cffi and their thin Python wrappers: one call a frame or a whole stream, never an octet."""
 
 from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
+from flight.kernels.cltu import Codeblocks, ErrorMode, decode_codeblocks, find_start, make_cltu
 from flight.kernels.crc import crc16, crc16_units
 from flight.kernels.packets import PacketColumns, Stop, split_packets
 from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
 
 __all__ = [
+    "Codeblocks",
+    "ErrorMode",
     "KernelError",
     "PacketColumns",
     "Randomizer",
@@ -14,6 +17,9 @@ __all__ = [
     "WriteBuffer",
     "crc16",
     "crc16_units",
+    "decode_codeblocks",
+    "find_start",
+    "make_cltu",
     "randomize_tc",
     "randomize_tm",
     "randomize_tm_long",

@@ -8,6 +8,8 @@ class _Pointer:
 
     consumed: int
     stop: int
+    good: int
+    corrected: int
     def __len__(self) -> int: ...
 
 @final
@@ -18,7 +20,7 @@ class _Ffi:
     def from_buffer(
         self, cdecl: _CType, buffer: bytes | bytearray | memoryview, require_writable: bool = False
     ) -> _Pointer: ...
-    def new(self, cdecl: Literal["ob_split *"]) -> _Pointer: ...
+    def new(self, cdecl: Literal["ob_split *"] | _CType) -> _Pointer: ...
 
 class _Lib:
     OB_E_INIT: Final[int]
@@ -28,10 +30,13 @@ class _Lib:
     OB_STOP_END: Final[int]
     OB_STOP_TRUNCATED: Final[int]
     OB_STOP_VERSION: Final[int]
+    OB_STOP_CODEBLOCK: Final[int]
     OB_COLUMN_OCTETS: Final[int]
     OB_SEQUENCE_TM: Final[int]
     OB_SEQUENCE_TM_LONG: Final[int]
     OB_SEQUENCE_TC: Final[int]
+    OB_BCH_SEC: Final[int]
+    OB_BCH_TED: Final[int]
     def ob_crc16(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
     def ob_crc16_portable(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
     def ob_crc16_units(
@@ -59,6 +64,11 @@ class _Lib:
         columns_octets: int,
         packets_max: int,
         result: _Pointer,
+    ) -> int: ...
+    def ob_encode_cltu(self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int) -> int: ...
+    def ob_find_start(self, data: bytes | _Pointer, octets: int, mode: int) -> int: ...
+    def ob_decode_codeblocks(
+        self, data: bytes | _Pointer, octets: int, mode: int, out: _Pointer, out_octets: int, result: _Pointer
     ) -> int: ...
 
 ffi: _Ffi

@@ -22,6 +22,7 @@
 #define OB_STOP_END 0       /* the stream ended with a packet */
 #define OB_STOP_TRUNCATED 1 /* the stream ended inside a packet */
 #define OB_STOP_VERSION 2   /* a packet version number other than 0 */
+#define OB_STOP_CODEBLOCK 3 /* a codeblock with more errors than the mode takes */
 
 #define OB_COLUMN_OCTETS 17 /* octets of columns a packet: 8 + 4 + 2 + 2 + 1 */
 
@@ -72,5 +73,31 @@ typedef struct {
  * Returns the number of packets, OB_E_SPACE where `columns_octets` < n * OB_COLUMN_OCTETS, or OB_E_ALIGNMENT. */
 int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, size_t columns_octets,
                          size_t packets_max, ob_split *result);
+
+/* Communications link transmission units (CCSDS 231.0-B-4, 3 and 5): the start sequence EB90, codeblocks of 7 octets of
+ * data and one of BCH parity, a tail sequence that is no codeblock. What a receiver takes depends on its mode. */
+#define OB_BCH_SEC 0 /* single error correction: one wrong bit of a codeblock's 63, one of the start sequence's 16 */
+#define OB_BCH_TED 1 /* triple error detection: none; of a codeblock's 63 bits, 1 to 3 wrong ones are always noticed */
+
+/* One CLTU of `octets` of frames, at least 1, filled up to whole codeblocks with 0x55. Needs 10 octets and 8 for each
+ * 7 begun. Returns the octets written, OB_E_LAYOUT where there is no frame, or OB_E_SPACE. */
+int64_t ob_encode_cltu(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets);
+
+/* How many octets lie before the first start sequence, or before a last octet that may be half of one, or all.
+ * OB_E_LAYOUT for another mode. */
+int64_t ob_find_start(const uint8_t *data, size_t octets, int32_t mode);
+
+typedef struct {
+    uint64_t good;      /* codeblocks without an error */
+    uint64_t corrected; /* codeblocks in which one bit was corrected */
+    int32_t stop;       /* OB_STOP_CODEBLOCK, or OB_STOP_END where every whole codeblock was taken */
+} ob_codeblocks;
+
+/* The 7 octets of each codeblock that the mode takes, up to the first that it does not take. Codeblocks have 8 octets;
+ * what is shorter at the end is left. The filler bit is not one of the 63: wrong by itself it is no error, but no
+ * codeblock in which it is wrong is corrected (CCSDS 230.1-G, use of the filler bit). `out` and `data` do not overlap.
+ * Returns the codeblocks taken, OB_E_LAYOUT for another mode, or OB_E_SPACE where not all whole ones would fit. */
+int64_t ob_decode_codeblocks(const uint8_t *data, size_t octets, int32_t mode, uint8_t *out, size_t out_octets,
+                             ob_codeblocks *result);
 
 #endif

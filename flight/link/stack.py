@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from flight.config import key
 from flight.core.errors import DecodeError
 from flight.link.cadu import encode_cadu
-from flight.link.cltu import INFORMATION_OCTETS, CltuReceiver
+from flight.link.coding.cltu import INFORMATION_OCTETS, CltuReceiver
 from flight.link.downlink import Multiplexer
 from flight.link.farm import Farm, FarmCounters
 from flight.link.space_packet import PACKET_OCTETS_MIN

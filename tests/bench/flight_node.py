@@ -13,7 +13,7 @@ from typing import Self
 
 from flight.core.errors import DecodeError, SetupError
 from flight.fields import Value
-from flight.link.cltu import encode_cltu
+from flight.link.coding.cltu import encode_cltu
 from flight.link.extract import VcExtractor
 from flight.link.pus import PusTc, PusTm
 from flight.link.tc_frame import TcFrame

@@ -13,7 +13,7 @@ from flight.link.aos_frame import AosFormat, AosFrame
 from flight.link.cadu import CaduReceiver, encode_cadu
 from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.clcw import Clcw
-from flight.link.cltu import CltuReceiver, decode_cltu, encode_cltu
+from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
 from flight.link.downlink import Multiplexer
 from flight.link.extract import PacketExtractor
 from flight.link.pus import PusTc, PusTm, RequestId

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from flight.link.cltu import encode_cltu
+from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame

@@ -16,6 +16,7 @@ void check(int holds, const char *what);
 uint8_t *exact(const uint8_t *data, size_t octets);
 
 /* One file a kernel: each is given every input, and may make more of its own from it. */
+void try_cltu(const uint8_t *data, size_t octets);
 void try_crc(const uint8_t *data, size_t octets);
 void try_randomizers(const uint8_t *data, size_t octets);
 void try_split(const uint8_t *data, size_t octets);

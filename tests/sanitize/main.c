@@ -38,6 +38,7 @@ uint8_t *exact(const uint8_t *data, size_t octets)
 static void try_all(const uint8_t *source, size_t octets)
 {
     uint8_t *data = exact(source, octets);
+    try_cltu(data, octets);
     try_crc(data, octets);
     try_randomizers(data, octets);
     try_split(data, octets);

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flight.core.scheduler import Task, ns
-from flight.link.cltu import encode_cltu
+from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, RequestId
 from flight.link.tc_frame import TcFrame
 from sim_hw.platform import SimPlatform

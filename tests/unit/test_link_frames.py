@@ -9,7 +9,7 @@ from flight.kernels import crc16
 from flight.link.cadu import CaduReceiver, encode_cadu
 from flight.link.cfdp_pdu import segment_octets
 from flight.link.clcw import Clcw
-from flight.link.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
+from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
 from flight.link.extract import PacketExtractor
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flight.link.clcw import Clcw
-from flight.link.cltu import decode_cltu, encode_cltu
+from flight.link.coding.cltu import decode_cltu, encode_cltu
 from flight.link.pus import PusTc
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flight.core.scheduler import Scheduler, ns
-from flight.link.cltu import encode_cltu
+from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame

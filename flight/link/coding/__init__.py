@@ -1,0 +1,1 @@
+"""Synchronization and channel coding: what lies between frames and the radio."""
