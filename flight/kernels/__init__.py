@@ -3,6 +3,7 @@
 from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
 from flight.kernels.cltu import Codeblocks, ErrorMode, decode_codeblocks, find_start, make_cltu
 from flight.kernels.crc import crc16, crc16_units
+from flight.kernels.marker import MarkerSync, UnitFlag, UnitRoom, Units
 from flight.kernels.packets import PacketColumns, Stop, split_packets
 from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
 
@@ -10,10 +11,14 @@ __all__ = [
     "Codeblocks",
     "ErrorMode",
     "KernelError",
+    "MarkerSync",
     "PacketColumns",
     "Randomizer",
     "ReadBuffer",
     "Stop",
+    "UnitFlag",
+    "UnitRoom",
+    "Units",
     "WriteBuffer",
     "crc16",
     "crc16_units",

@@ -1,8 +1,8 @@
 """Types of the extension module that build.py makes; orbitnode_kernels.h is the reference."""
 
-from typing import Final, Literal, final
+from collections.abc import Callable
+from typing import Final, Literal, final, overload
 
-@final
 class _Pointer:
     """A cdata: a view of a buffer, or a struct of the caller's."""
 
@@ -11,6 +11,26 @@ class _Pointer:
     good: int
     corrected: int
     def __len__(self) -> int: ...
+    def __add__(self, items: int) -> _Pointer: ...
+
+@final
+class _Sync(_Pointer):
+    """An ob_sync: the options, and what may be read of the rest."""
+
+    unit_octets: int
+    search_errors_max: int
+    lock_errors_max: int
+    slip_bits_max: int
+    flywheel_units: int
+    bit_search: int
+    inverted_allowed: int
+    locks: int
+    units: int
+    flywheels: int
+    inversions: int
+    slips: int
+    wrong_bits: int
+    skipped_bits: int
 
 @final
 class _CType: ...
@@ -20,7 +40,12 @@ class _Ffi:
     def from_buffer(
         self, cdecl: _CType, buffer: bytes | bytearray | memoryview, require_writable: bool = False
     ) -> _Pointer: ...
+    @overload
     def new(self, cdecl: Literal["ob_split *"] | _CType) -> _Pointer: ...
+    @overload
+    def new(self, cdecl: Literal["ob_sync *"]) -> _Sync: ...
+    def new_allocator(self, *, should_clear_after_alloc: bool) -> Callable[[_CType, int], _Pointer]: ...
+    def buffer(self, cdata: _Pointer) -> bytearray: ...
 
 class _Lib:
     OB_E_INIT: Final[int]
@@ -37,6 +62,11 @@ class _Lib:
     OB_SEQUENCE_TC: Final[int]
     OB_BCH_SEC: Final[int]
     OB_BCH_TED: Final[int]
+    OB_UNIT_INVERTED: Final[int]
+    OB_UNIT_FLYWHEEL: Final[int]
+    OB_UNIT_SLIPPED: Final[int]
+    OB_UNIT_OCTETS_MAX: Final[int]
+    OB_UNIT_COLUMN_OCTETS: Final[int]
     def ob_crc16(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
     def ob_crc16_portable(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
     def ob_crc16_units(
@@ -69,6 +99,21 @@ class _Lib:
     def ob_find_start(self, data: bytes | _Pointer, octets: int, mode: int) -> int: ...
     def ob_decode_codeblocks(
         self, data: bytes | _Pointer, octets: int, mode: int, out: _Pointer, out_octets: int, result: _Pointer
+    ) -> int: ...
+    def ob_sync_init(self, sync: _Sync) -> int: ...
+    def ob_sync_reset(self, sync: _Sync, octets: int) -> int: ...
+    def ob_find_units(
+        self,
+        sync: _Sync,
+        stream: bytes | _Pointer,
+        octets: int,
+        last: int,
+        units: _Pointer,
+        units_octets: int,
+        columns: _Pointer,
+        columns_octets: int,
+        units_max: int,
+        units_there: int,
     ) -> int: ...
 
 ffi: _Ffi

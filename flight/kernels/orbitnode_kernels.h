@@ -100,4 +100,64 @@ typedef struct {
 int64_t ob_decode_codeblocks(const uint8_t *data, size_t octets, int32_t mode, uint8_t *out, size_t out_octets,
                              ob_codeblocks *result);
 
+/* --- Frame synchronization: the attached sync marker 1ACFFC1D (CCSDS 131.0-B-5, 9); marker.c says how it works. --- */
+
+#define OB_UNIT_INVERTED 1 /* it came with every bit inverted, and has been turned upright */
+#define OB_UNIT_FLYWHEEL 2 /* no marker was recognised in front of it */
+#define OB_UNIT_SLIPPED 4  /* it did not begin where the one before it ended, by slip_bits_max or less */
+
+#define OB_UNIT_OCTETS_MAX 65536
+#define OB_UNIT_COLUMN_OCTETS 10 /* octets of columns a unit: 8 + 1 + 1 */
+
+typedef struct {
+    /* Options: set before ob_sync_init, then left alone. */
+    uint32_t unit_octets;       /* what stands between two markers, 1..OB_UNIT_OCTETS_MAX */
+    uint32_t search_errors_max; /* wrong bits in a marker that is searched for, 0..lock_errors_max */
+    uint32_t lock_errors_max;   /* wrong bits in a marker where one is expected, 0..7 */
+    uint32_t slip_bits_max;     /* how far from there it is looked for, 0..7 */
+    uint32_t flywheel_units;    /* units in a row without a recognised marker before the search begins again */
+    uint32_t bit_search;        /* 0: units begin on octets only */
+    uint32_t inverted_allowed;  /* 0: upright markers only */
+    /* The state: for the kernel only. Positions are bits since ob_sync_init. */
+    uint32_t state;
+    uint32_t missed;
+    uint32_t flags;
+    uint64_t base;
+    uint64_t at;
+    uint64_t back;
+    uint64_t covered;
+    uint64_t credit;
+    /* What the last call has done with, in octets: the next one begins there. */
+    uint64_t consumed;
+    /* Counts since ob_sync_init. */
+    uint64_t locks;        /* markers found by search */
+    uint64_t units;        /* units written, and of these: */
+    uint64_t flywheels;    /* without a recognised marker */
+    uint64_t inversions;   /* inverted */
+    uint64_t slips;        /* slipped */
+    uint64_t wrong_bits;   /* in the recognised markers */
+    uint64_t skipped_bits; /* of the stream, in no unit and its marker */
+    uint64_t fits[256];    /* the kernel's table for the search */
+} ob_sync;
+
+/* Begin: check the options of `sync`, clear the rest. Returns 0, or OB_E_LAYOUT. */
+int64_t ob_sync_init(ob_sync *sync);
+
+/* The signal was lost: search anew, `octets` behind what was consumed. Counts and positions go on. Returns as above. */
+int64_t ob_sync_reset(ob_sync *sync, size_t octets);
+
+/* Cut the units out of a stretch of the stream, upright and on octets, without their markers.
+ *
+ * The caller keeps what is behind sync->consumed, at most 2 * (unit_octets + 4) + 6 octets where there was space for
+ * all units, and puts the next octets behind it. Any way to cut a stream into calls gives the same units. `last` other
+ * than 0: nothing follows, so what waits for more is decided by what is there; only ob_sync_reset leads on from there.
+ * `units` has room for `units_max` units, one after the other. `columns` holds, for n = units_max, one after the
+ * other: n uint64 offsets of the first bit behind the marker, since ob_sync_init; n uint8 wrong bits in the marker; n
+ * uint8 flags (OB_UNIT_*). Native byte order. The first `units_there` are there already and are left as they are.
+ * s octets of stream give 2 * (s / unit_octets) + 10 units at most; where there is no space for them it ends early.
+ * Returns the units that are there now, or OB_E_LAYOUT, OB_E_SPACE, OB_E_ALIGNMENT. */
+int64_t ob_find_units(ob_sync *sync, const uint8_t *stream, size_t octets, int32_t last, uint8_t *units,
+                      size_t units_octets, uint8_t *columns, size_t columns_octets, size_t units_max,
+                      size_t units_there);
+
 #endif

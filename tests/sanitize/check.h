@@ -20,5 +20,6 @@ void try_cltu(const uint8_t *data, size_t octets);
 void try_crc(const uint8_t *data, size_t octets);
 void try_randomizers(const uint8_t *data, size_t octets);
 void try_split(const uint8_t *data, size_t octets);
+void try_sync(const uint8_t *data, size_t octets);
 
 #endif
