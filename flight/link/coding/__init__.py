@@ -1,1 +1,1 @@
-"""Synchronization and channel coding: what lies between frames and the radio."""
+"""Synchronization and channel coding (CCSDS 131.0-B, 231.0-B), sans-IO."""
