@@ -12,7 +12,9 @@ LOG := $(VENV)/setup.log
 PIP_RETRIES ?= 3
 export PIP_RETRIES
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-KERNELS := $(filter-out flight/kernels/_kernels.c,$(wildcard flight/kernels/*.c flight/kernels/*.h)) flight/kernels/build.py
+TABLES := flight/kernels/tables.h
+KERNELS := $(filter-out flight/kernels/_kernels.c $(TABLES),$(wildcard flight/kernels/*.c flight/kernels/*.h)) \
+	flight/kernels/build.py flight/kernels/tables.py
 KERNEL_SOURCES := $(filter %.c,$(KERNELS))
 SANITIZED := build/sanitize/kernels_test
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
@@ -71,7 +73,7 @@ wheel: $(VENV)/.installed ## dist/orbitnode-*-abi3-*.whl
 
 clean: ## remove all that make makes in this folder
 	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
-	rm -f flight/kernels/*.so flight/kernels/_kernels.c flight/kernels/*.o
+	rm -f flight/kernels/*.so flight/kernels/_kernels.c $(TABLES) flight/kernels/*.o
 	find flight hal payloads ground sim_hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "kept for the next set-up: model and scene in $${ORBITNODE_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/orbitnode}"
 
@@ -109,13 +111,16 @@ $(VENV)/.dev: $(VENV)/.installed
 	@$(PIP) install -c constraints.txt 'orbitnode[dev]' >$(LOG) 2>&1 || { $(call pip_failed); }
 	@touch $@
 
-build/fuzz/%: tests/fuzz/%.c $(KERNELS)
+$(TABLES): flight/kernels/tables.py
+	@$(PYTHON) $< >$@
+
+build/fuzz/%: tests/fuzz/%.c $(KERNELS) $(TABLES)
 	@command -v clang >/dev/null || { echo "fuzz: no clang on this machine; install it (Debian: apt-get install clang)" >&2; exit 1; }
 	@mkdir -p $(@D)
 	@clang -std=c11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-Iflight/kernels $< $(KERNEL_SOURCES) -o $@
 
-$(SANITIZED): $(wildcard tests/sanitize/*) $(KERNELS)
+$(SANITIZED): $(wildcard tests/sanitize/*) $(KERNELS) $(TABLES)
 	@mkdir -p $(@D)
 	@$(CC) -std=c11 -O1 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
 		-Iflight/kernels tests/sanitize/*.c $(KERNEL_SOURCES) -o $@

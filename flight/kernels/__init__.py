@@ -6,6 +6,7 @@ from flight.kernels.crc import crc16, crc16_units
 from flight.kernels.marker import MarkerSync, UnitFlag, UnitRoom, Units
 from flight.kernels.packets import PacketColumns, Stop, split_packets
 from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
+from flight.kernels.reed_solomon import decode_reed_solomon, encode_reed_solomon
 
 __all__ = [
     "Codeblocks",
@@ -23,6 +24,8 @@ __all__ = [
     "crc16",
     "crc16_units",
     "decode_codeblocks",
+    "decode_reed_solomon",
+    "encode_reed_solomon",
     "find_start",
     "make_cltu",
     "randomize_tc",

@@ -115,6 +115,36 @@ class _Lib:
         units_max: int,
         units_there: int,
     ) -> int: ...
+    def ob_rs_encode(
+        self, units: _Pointer, octets: int, stride: int, count: int, data_octets: int, parity: int, interleave: int
+    ) -> int: ...
+    def ob_rs_decode(
+        self,
+        units: _Pointer,
+        octets: int,
+        stride: int,
+        count: int,
+        data_octets: int,
+        parity: int,
+        interleave: int,
+        corrected: _Pointer,
+        corrected_count: int,
+    ) -> int: ...
+    def ob_rs_encode_portable(
+        self, units: _Pointer, octets: int, stride: int, count: int, data_octets: int, parity: int, interleave: int
+    ) -> int: ...
+    def ob_rs_decode_portable(
+        self,
+        units: _Pointer,
+        octets: int,
+        stride: int,
+        count: int,
+        data_octets: int,
+        parity: int,
+        interleave: int,
+        corrected: _Pointer,
+        corrected_count: int,
+    ) -> int: ...
 
 ffi: _Ffi
 lib: _Lib

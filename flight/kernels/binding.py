@@ -12,6 +12,7 @@ WriteBuffer = bytearray | memoryview
 
 # Looked up once: finding a function or parsing a C type costs as much as the call itself.
 OCTETS = ffi.typeof("uint8_t[]")
+COUNTS = ffi.typeof("int8_t[]")
 from_buffer = ffi.from_buffer
 
 _ERRORS = {
@@ -23,8 +24,8 @@ _ERRORS = {
 
 
 class KernelError(ValueError):
-    """A kernel refused its arguments; `code` is what the C function returned."""
+    """A kernel refused its arguments; `code` is what the C function returned, `reason` what would have fitted."""
 
-    def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"{name}: {_ERRORS.get(code, code)}")
+    def __init__(self, name: str, code: int, reason: str = "") -> None:
+        super().__init__(f"{name}: {reason or _ERRORS.get(code, code)}")
         self.code = code

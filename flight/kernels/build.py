@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 from cffi import FFI
@@ -10,6 +11,7 @@ from cffi import FFI
 # setuptools runs this file from the project's root and wants sources relative to it.
 FOLDER = Path("flight/kernels")
 HEADER = FOLDER / "orbitnode_kernels.h"
+TABLES = FOLDER / "tables.h"
 FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"]
 
 
@@ -20,6 +22,14 @@ def declarations(header: str) -> str:
     return "\n".join(re.sub(r"^(#define \w+) .*", r"\1 ...", line) for line in lines)
 
 
+def write_tables() -> None:
+    """Make tables.h where it is missing or another: a file that is not written again needs no compiling again."""
+    text: str = runpy.run_path(str(FOLDER / "tables.py"))["header"]()  # an import would load what is not built yet
+    if not TABLES.exists() or TABLES.read_text(encoding="utf-8") != text:
+        TABLES.write_text(text, encoding="utf-8")
+
+
+write_tables()
 ffibuilder = FFI()
 ffibuilder.cdef(declarations(HEADER.read_text(encoding="utf-8")))
 ffibuilder.set_source(

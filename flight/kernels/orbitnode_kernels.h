@@ -159,5 +159,29 @@ int64_t ob_sync_reset(ob_sync *sync, size_t octets);
 int64_t ob_find_units(ob_sync *sync, const uint8_t *stream, size_t octets, int32_t last, uint8_t *units,
                       size_t units_octets, uint8_t *columns, size_t columns_octets, size_t units_max,
                       size_t units_there);
+/* Reed-Solomon, CCSDS 131.0-B-5, section 4: (255,223) or (255,239) symbols, interleaved, in the dual basis.
+ *
+ * In each unit `data_octets` of frame are followed by `parity` * `interleave` check symbols: symbol j of codeword c is
+ * octet j * interleave + c. `parity` is 32 (E = 16 errors a codeword corrected) or 16 (E = 8), `interleave` 1, 2, 3, 4,
+ * 5 or 8; `data_octets` a multiple of `interleave`, from one to 255 - parity symbols a codeword: where they are less,
+ * virtual fill of zeros stands in front, and is not sent. Units must not overlap. Else OB_E_LAYOUT.
+ *
+ * ob_rs_encode writes the check symbols of `count` units. Returns `count`. */
+int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
+                     uint32_t interleave);
+
+/* Correct `count` units in place, data and check symbols. `corrected` has a number for each codeword of each unit, one
+ * unit after the other, `corrected_count` of them at least, else OB_E_SPACE: symbols corrected, 0..E, or -1 where there
+ * is no codeword within E symbols of what was received; those octets stay as they were. A word with more than E errors
+ * is, now and then, within E of another codeword (about once in E! words), so frames keep their error control field.
+ * Returns the number of codewords that could not be corrected. */
+int64_t ob_rs_decode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
+                     uint32_t interleave, int8_t *corrected, size_t corrected_count);
+
+/* The same, always on the portable path. */
+int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
+                              uint32_t parity, uint32_t interleave);
+int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
+                              uint32_t parity, uint32_t interleave, int8_t *corrected, size_t corrected_count);
 
 #endif

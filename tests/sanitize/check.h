@@ -19,6 +19,7 @@ uint8_t *exact(const uint8_t *data, size_t octets);
 void try_cltu(const uint8_t *data, size_t octets);
 void try_crc(const uint8_t *data, size_t octets);
 void try_randomizers(const uint8_t *data, size_t octets);
+void try_reed_solomon(const uint8_t *data, size_t octets);
 void try_split(const uint8_t *data, size_t octets);
 void try_sync(const uint8_t *data, size_t octets);
 

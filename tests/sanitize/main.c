@@ -41,6 +41,7 @@ static void try_all(const uint8_t *source, size_t octets)
     try_cltu(data, octets);
     try_crc(data, octets);
     try_randomizers(data, octets);
+    try_reed_solomon(data, octets);
     try_split(data, octets);
     try_sync(data, octets);
     free(data);

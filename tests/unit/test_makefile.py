@@ -26,6 +26,7 @@ def checkout(tmp_path: Path) -> Path:
     kernels = tmp_path / "flight" / "kernels"
     kernels.mkdir(parents=True)
     (kernels / "build.py").touch()
+    (kernels / "tables.py").touch()
     return tmp_path
 
 
@@ -108,7 +109,8 @@ def test_help_lists_the_targets(checkout: Path) -> None:
 
 
 def test_clean_leaves_the_sources(checkout: Path) -> None:
-    for made in (".venv/bin/x", "build/x", "dist/x.whl", "out/summary.json", "flight/kernels/_kernels.abi3.so"):
+    kernels = ("flight/kernels/_kernels.abi3.so", "flight/kernels/tables.h")
+    for made in (".venv/bin/x", "build/x", "dist/x.whl", "out/summary.json", *kernels):
         path = checkout / made
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -117,4 +119,5 @@ def test_clean_leaves_the_sources(checkout: Path) -> None:
     code, lines = make(checkout, "clean")
     assert (code, lines) == (0, [])
     left = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
-    assert left == {"Makefile", "pyproject.toml", "setup.py", "constraints.txt", "flight/kernels/build.py"}
+    sources = {"flight/kernels/build.py", "flight/kernels/tables.py"}
+    assert left == {"Makefile", "pyproject.toml", "setup.py", "constraints.txt"} | sources

@@ -1,0 +1,69 @@
+"""The Reed-Solomon codes of the space link: check symbols after a frame, and correction in place."""
+
+from __future__ import annotations
+
+from flight.kernels._kernels import lib
+from flight.kernels.binding import COUNTS, OCTETS, KernelError, WriteBuffer, from_buffer
+
+_encode = lib.ob_rs_encode
+_decode = lib.ob_rs_decode
+_INTERLEAVES = (1, 2, 3, 4, 5, 8)
+
+
+def encode_reed_solomon(
+    units: WriteBuffer, *, data_octets: int, parity: int, interleave: int, count: int = 1, stride: int = 0
+) -> None:
+    """Write the check symbols of `count` codeblocks (CCSDS 131.0-B-5, section 4), each `stride` octets after the last.
+
+    A codeblock is a frame of `data_octets` and then parity x interleave octets, which are written.
+    parity: check symbols a codeword, 32 (E = 16 errors corrected) or 16 (E = 8).
+    interleave: codewords a codeblock, 1, 2, 3, 4, 5 or 8. `data_octets` is a multiple of it, at most
+    (255 - parity) x interleave; where it is less, virtual fill completes the codewords.
+    stride: octets from one codeblock to the next, so that a sync marker may stand between; of no matter for one.
+    Raises KernelError where the sizes do not fit together.
+    """
+    target = from_buffer(OCTETS, units, True)
+    octets = len(target)
+    code = _encode(target, octets, stride, count, data_octets, parity, interleave)
+    if code < 0:
+        reason = _misfit(octets, data_octets, parity, interleave, count, stride)
+        raise KernelError("encode_reed_solomon", code, reason)
+
+
+def decode_reed_solomon(
+    units: WriteBuffer, *, data_octets: int, parity: int, interleave: int, count: int = 1, stride: int = 0
+) -> memoryview[int]:
+    """Correct `count` codeblocks in place, laid out as for `encode_reed_solomon`: data and check symbols.
+
+    Returns count x interleave numbers, those of a codeblock side by side: symbols corrected, 0..E, or -1 where the
+    codeword could not be corrected; its octets then are as they were. `numpy.asarray` of it, int8, copies nothing.
+    Among words of more than E errors about one in E! lies within E of another codeword and is taken for that.
+    Raises KernelError where the sizes do not fit together.
+    """
+    target = from_buffer(OCTETS, units, True)
+    octets = len(target)
+    codewords = count * interleave
+    # More codewords than octets are refused by the kernel, and must not be allocated before.
+    corrected = bytearray(codewords if 0 <= codewords <= octets else 0)
+    code = _decode(
+        target, octets, stride, count, data_octets, parity, interleave, from_buffer(COUNTS, corrected), len(corrected)
+    )
+    if code < 0:
+        reason = _misfit(octets, data_octets, parity, interleave, count, stride)
+        raise KernelError("decode_reed_solomon", code, reason)
+    return memoryview(corrected).cast("b")
+
+
+def _misfit(octets: int, data_octets: int, parity: int, interleave: int, count: int, stride: int) -> str:
+    """What is wrong with a layout that was refused, and what fits."""
+    if parity not in (16, 32):
+        return f"{parity} check symbols a codeword, 16 or 32 fit"
+    if interleave not in _INTERLEAVES:
+        return f"interleave {interleave}, one of {', '.join(map(str, _INTERLEAVES))} fits"
+    data_max = (255 - parity) * interleave
+    if not 0 < data_octets <= data_max or data_octets % interleave:
+        return f"{data_octets} data octets, multiples of {interleave} up to {data_max} fit"
+    unit = data_octets + parity * interleave
+    if count > 1 and stride < unit:
+        return f"a stride of {stride} octets, {unit} at least fit"
+    return f"{octets} octets, {count} codeblocks need {(count - 1) * stride + unit}"

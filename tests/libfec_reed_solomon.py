@@ -1,0 +1,70 @@
+"""The Reed-Solomon codecs of libfec, another implementation: one codeword a call, its octets as on the wire."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from cffi import FFI
+
+from flight.core.errors import SetupError
+
+DECLARATIONS = """
+void encode_rs_ccsds(unsigned char *data, unsigned char *parity, int pad);
+int decode_rs_ccsds(unsigned char *data, int *eras_pos, int no_eras, int pad);
+void *init_rs_char(int symsize, int gfpoly, int fcr, int prim, int nroots, int pad);
+void encode_rs_char(void *rs, unsigned char *data, unsigned char *parity);
+int decode_rs_char(void *rs, unsigned char *data, int *eras_pos, int no_eras);
+extern unsigned char Taltab[256];
+extern unsigned char Tal1tab[256];
+"""
+
+ffi = FFI()
+ffi.cdef(DECLARATIONS)
+
+
+@cache
+def library() -> Any:
+    """The functions of libfec. Raises SetupError where it is not on this machine."""
+    try:
+        lib = ffi.dlopen("libfec.so.0")
+        lib.encode_rs_ccsds(ffi.new("unsigned char[223]"), ffi.new("unsigned char[32]"), 0)  # fills Taltab, Tal1tab
+    except OSError:
+        raise SetupError("libfec is not on this machine; Debian: apt-get install libfec-dev") from None
+    return lib
+
+
+@cache
+def _code_of_16(pad: int) -> Any:
+    """(255,239): libfec knows it in the conventional basis only."""
+    return library().init_rs_char(8, 0x187, 120, 11, 16, pad)
+
+
+@cache
+def _bases() -> tuple[bytes, bytes]:
+    """From the conventional to the dual basis, and back, for `bytes.translate`."""
+    return bytes(library().Taltab), bytes(library().Tal1tab)
+
+
+def encode(data: bytes, parity: int) -> bytes:
+    """The check symbols of one codeword of `parity` 16 or 32, at most 255 - parity symbols of data."""
+    lib, check, pad = library(), ffi.new("unsigned char[]", parity), 255 - parity - len(data)
+    if parity == 32:
+        lib.encode_rs_ccsds(ffi.from_buffer("unsigned char[]", bytearray(data)), check, pad)
+        return bytes(check)
+    to_dual, from_dual = _bases()
+    lib.encode_rs_char(_code_of_16(pad), ffi.from_buffer("unsigned char[]", data.translate(from_dual)), check)
+    return bytes(check).translate(to_dual)
+
+
+def decode(word: bytes, parity: int) -> tuple[int, bytes]:
+    """Symbols corrected, or -1, and the codeword after it."""
+    lib, pad = library(), 255 - len(word)
+    if parity == 32:
+        octets = bytearray(word)
+        corrected = lib.decode_rs_ccsds(ffi.from_buffer("unsigned char[]", octets), ffi.NULL, 0, pad)
+        return corrected, bytes(octets)
+    to_dual, from_dual = _bases()
+    octets = bytearray(word.translate(from_dual))
+    corrected = lib.decode_rs_char(_code_of_16(pad), ffi.from_buffer("unsigned char[]", octets), ffi.NULL, 0)
+    return corrected, bytes(octets).translate(to_dual)
