@@ -58,13 +58,13 @@ def encode(data: bytes, parity: int) -> bytes:
 
 
 def decode(word: bytes, parity: int) -> tuple[int, bytes]:
-    """Symbols corrected, or -1, and the codeword after it."""
+    """Symbols corrected, or -1 for any of libfec's ways of giving up, and the codeword after it."""
     lib, pad = library(), 255 - len(word)
     if parity == 32:
         octets = bytearray(word)
         corrected = lib.decode_rs_ccsds(ffi.from_buffer("unsigned char[]", octets), ffi.NULL, 0, pad)
-        return corrected, bytes(octets)
+        return max(corrected, -1), bytes(octets)
     to_dual, from_dual = _bases()
     octets = bytearray(word.translate(from_dual))
     corrected = lib.decode_rs_char(_code_of_16(pad), ffi.from_buffer("unsigned char[]", octets), ffi.NULL, 0)
-    return corrected, bytes(octets).translate(to_dual)
+    return max(corrected, -1), bytes(octets).translate(to_dual)
