@@ -2,6 +2,7 @@
 
 from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
 from flight.kernels.cltu import Codeblocks, ErrorMode, decode_codeblocks, find_start, make_cltu
+from flight.kernels.convolutional import ConvolutionalEncoder, ViterbiDecoder, soften
 from flight.kernels.crc import crc16, crc16_units
 from flight.kernels.marker import MarkerSync, UnitFlag, UnitRoom, Units
 from flight.kernels.packets import PacketColumns, Stop, split_packets
@@ -10,6 +11,7 @@ from flight.kernels.reed_solomon import decode_reed_solomon, encode_reed_solomon
 
 __all__ = [
     "Codeblocks",
+    "ConvolutionalEncoder",
     "ErrorMode",
     "KernelError",
     "MarkerSync",
@@ -20,6 +22,7 @@ __all__ = [
     "UnitFlag",
     "UnitRoom",
     "Units",
+    "ViterbiDecoder",
     "WriteBuffer",
     "crc16",
     "crc16_units",
@@ -32,5 +35,6 @@ __all__ = [
     "randomize_tm",
     "randomize_tm_long",
     "randomize_units",
+    "soften",
     "split_packets",
 ]

@@ -33,6 +33,15 @@ class _Sync(_Pointer):
     skipped_bits: int
 
 @final
+class _Viterbi:
+    """An ob_viterbi of the caller's."""
+
+    symbols_compared: int
+    symbol_errors: int
+    held: int
+    walked: int
+
+@final
 class _CType: ...
 
 class _Ffi:
@@ -44,6 +53,8 @@ class _Ffi:
     def new(self, cdecl: Literal["ob_split *"] | _CType) -> _Pointer: ...
     @overload
     def new(self, cdecl: Literal["ob_sync *"]) -> _Sync: ...
+    @overload
+    def new(self, cdecl: Literal["ob_viterbi *"]) -> _Viterbi: ...
     def new_allocator(self, *, should_clear_after_alloc: bool) -> Callable[[_CType, int], _Pointer]: ...
     def buffer(self, cdata: _Pointer) -> bytearray: ...
 
@@ -145,6 +156,21 @@ class _Lib:
         corrected: _Pointer,
         corrected_count: int,
     ) -> int: ...
+
+    OB_VITERBI_DELAY_BITS: Final[int]
+    OB_VITERBI_BLOCK_BITS: Final[int]
+    OB_VITERBI_FLUSH_OCTETS: Final[int]
+    def ob_convolve(
+        self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int, memory: _Pointer
+    ) -> int: ...
+    def ob_soften(self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int) -> int: ...
+    def ob_viterbi_start(self, decoder: _Viterbi, from_zero: int) -> None: ...
+    def ob_viterbi_start_portable(self, decoder: _Viterbi, from_zero: int) -> None: ...
+    def ob_viterbi_octets(self, decoder: _Viterbi, symbols: int) -> int: ...
+    def ob_viterbi_decode(
+        self, decoder: _Viterbi, symbols: bytes | _Pointer, count: int, out: _Pointer, out_octets: int
+    ) -> int: ...
+    def ob_viterbi_flush(self, decoder: _Viterbi, to_zero: int, out: _Pointer, out_octets: int) -> int: ...
 
 ffi: _Ffi
 lib: _Lib

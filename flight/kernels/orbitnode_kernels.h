@@ -159,6 +159,7 @@ int64_t ob_sync_reset(ob_sync *sync, size_t octets);
 int64_t ob_find_units(ob_sync *sync, const uint8_t *stream, size_t octets, int32_t last, uint8_t *units,
                       size_t units_octets, uint8_t *columns, size_t columns_octets, size_t units_max,
                       size_t units_there);
+
 /* Reed-Solomon, CCSDS 131.0-B-5, section 4: (255,223) or (255,239) symbols, interleaved, in the dual basis.
  *
  * In each unit `data_octets` of frame are followed by `parity` * `interleave` check symbols: symbol j of codeword c is
@@ -183,5 +184,60 @@ int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t stride, size
                               uint32_t parity, uint32_t interleave);
 int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
                               uint32_t parity, uint32_t interleave, int8_t *corrected, size_t corrected_count);
+
+/* The convolutional code of CCSDS 131.0-B-5, 3.3: rate 1/2, constraint length 7, connection vectors G1 = 171 and
+ * G2 = 133 (octal), the output of G2 inverted. Channel symbols go C1(1) C2(1) C1(2) C2(2) ..., in octets the highest
+ * bit first. The code is transparent: inverted symbols decode to inverted bits, without more symbol errors. */
+
+/* Encode: two octets out for each one in. `memory` is the encoder's shift register, the newest bit lowest: 0 at the
+ * start, then carried from call to call, so that a stream may be cut anywhere; bits above its lowest six are ignored.
+ * An octet of zeros brings it back to 0. `out` must not overlap `data`.
+ * Returns the octets written, or OB_E_SPACE. */
+int64_t ob_convolve(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets, uint8_t *memory);
+
+/* Hard symbols, eight an octet, to soft ones, an octet each: 0 or 255. `out` must not overlap `data`.
+ * Returns the octets written (eight for each one in), or OB_E_SPACE. */
+int64_t ob_soften(const uint8_t *data, size_t octets, uint8_t *out, size_t out_octets);
+
+/* Viterbi decoder of that code. A soft symbol is one octet: 0 surely 0, 255 surely 1, 127 or 128 an erasure.
+ *
+ * Bits come out in blocks of OB_VITERBI_BLOCK_BITS: a block once OB_VITERBI_DELAY_BITS more have been received, so
+ * a bit is decided by at least as many later ones. Where calls cut the stream of symbols, also between the two of a
+ * bit, changes nothing in what comes out. */
+#define OB_VITERBI_DELAY_BITS 128
+#define OB_VITERBI_BLOCK_BITS 256
+#define OB_VITERBI_FLUSH_OCTETS 47 /* the most that a flush delivers */
+
+/* The state of one decoder: the caller's memory, set by ob_viterbi_start and then left alone but for the counters.
+ * Other contents of `held` and `walked` than a decoder makes are refused; of the rest, they give other bits only. */
+typedef struct {
+    uint64_t symbols_compared; /* symbols of delivered bits, without erasures */
+    uint64_t symbol_errors;    /* of those, hard decisions that differ from the delivered bits encoded again */
+    uint16_t paths[1536];      /* for each 16 steps of the trellis, for each state, the path that led there */
+    int16_t metrics[64];       /* of the newest step */
+    uint8_t symbols[768];      /* those whose bits are not delivered */
+    uint32_t held;             /* how many of them there are */
+    uint32_t walked;           /* how many steps of them are in `paths` */
+    uint32_t portable;
+} ob_viterbi;
+
+/* Begin a stream, counters at zero: from encoder memory 0 where `from_zero` is not 0, else from any. */
+void ob_viterbi_start(ob_viterbi *decoder, int32_t from_zero);
+
+/* The same, and this decoder keeps to the portable path: what every other path must equal on every processor. */
+void ob_viterbi_start_portable(ob_viterbi *decoder, int32_t from_zero);
+
+/* Octets that ob_viterbi_decode would deliver for so many symbols more, or OB_E_LAYOUT for a state that is none. */
+int64_t ob_viterbi_octets(const ob_viterbi *decoder, size_t symbols);
+
+/* Take soft symbols, deliver the bits that are due, highest first. Any number of symbols may be given.
+ * Returns the octets written, or OB_E_SPACE or OB_E_LAYOUT, and then has taken nothing. */
+int64_t ob_viterbi_decode(ob_viterbi *decoder, const uint8_t *symbols, size_t count, uint8_t *out, size_t out_octets);
+
+/* End the stream: deliver all whole octets of bits that are left. The path ends in encoder memory 0 where `to_zero`
+ * is not 0, as when six or more zero bits were encoded last; else in the likeliest state. Bits beyond the last whole
+ * octet, and half a pair of symbols, are dropped. The decoder then begins as by ob_viterbi_start(decoder, to_zero),
+ * but goes on counting. Returns the octets written, at most OB_VITERBI_FLUSH_OCTETS, or OB_E_SPACE or OB_E_LAYOUT. */
+int64_t ob_viterbi_flush(ob_viterbi *decoder, int32_t to_zero, uint8_t *out, size_t out_octets);
 
 #endif

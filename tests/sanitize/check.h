@@ -22,5 +22,6 @@ void try_randomizers(const uint8_t *data, size_t octets);
 void try_reed_solomon(const uint8_t *data, size_t octets);
 void try_split(const uint8_t *data, size_t octets);
 void try_sync(const uint8_t *data, size_t octets);
+void try_convolutional(const uint8_t *data, size_t octets);
 
 #endif

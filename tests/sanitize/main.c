@@ -44,6 +44,7 @@ static void try_all(const uint8_t *source, size_t octets)
     try_reed_solomon(data, octets);
     try_split(data, octets);
     try_sync(data, octets);
+    try_convolutional(data, octets);
     free(data);
 }
 
