@@ -99,10 +99,10 @@ typedef __m256i avx2_register;
 typedef __m128i sse2_register;
 
 AVX2 static inline __m256i avx2_zero(void) { return _mm256_setzero_si256(); }
-AVX2 static inline __m256i avx2_load(const uint64_t *row) { return _mm256_loadu_si256((const __m256i *)(const void *)row); }
+AVX2 static inline __m256i avx2_load(const uint64_t *row) { return _mm256_loadu_si256((const void *)row); }
 AVX2 static inline __m256i avx2_add(__m256i a, __m256i b) { return _mm256_xor_si256(a, b); }
 AVX2 static inline uint32_t avx2_top(__m256i a) { return (uint32_t)_mm_cvtsi128_si32(_mm256_castsi256_si128(a)); }
-AVX2 static inline void avx2_store(__m256i a, uint8_t *out) { _mm256_storeu_si256((__m256i *)(void *)out, a); }
+AVX2 static inline void avx2_store(__m256i a, uint8_t *out) { _mm256_storeu_si256((void *)out, a); }
 
 AVX2 static inline __m256i avx2_move_up(__m256i a)
 {
@@ -111,10 +111,10 @@ AVX2 static inline __m256i avx2_move_up(__m256i a)
 }
 
 static inline __m128i sse2_zero(void) { return _mm_setzero_si128(); }
-static inline __m128i sse2_load(const uint64_t *row) { return _mm_loadu_si128((const __m128i *)(const void *)row); }
+static inline __m128i sse2_load(const uint64_t *row) { return _mm_loadu_si128((const void *)row); }
 static inline __m128i sse2_add(__m128i a, __m128i b) { return _mm_xor_si128(a, b); }
 static inline uint32_t sse2_top(__m128i a) { return (uint32_t)_mm_cvtsi128_si32(a); }
-static inline void sse2_store(__m128i a, uint8_t *out) { _mm_storeu_si128((__m128i *)(void *)out, a); }
+static inline void sse2_store(__m128i a, uint8_t *out) { _mm_storeu_si128((void *)out, a); }
 static inline __m128i sse2_move_up(__m128i a) { return _mm_srli_si128(a, 4); }
 
 #define KIND(name) avx2_##name
@@ -202,34 +202,28 @@ static void divide_unit(const division *by_lanes, const uint8_t *unit, size_t sy
         by_lanes[lanes - 1](unit + codeword, symbols, interleave, remainder + codeword);
 }
 
-static int32_t check_layout(size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
-                            uint32_t interleave)
+static int fits(size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity, uint32_t interleave)
 {
     if (parity != 16 && parity != 32)
-        return OB_E_LAYOUT;
-    if (interleave < 1 || interleave > INTERLEAVE_MAX || interleave == 6 || interleave == 7)
-        return OB_E_LAYOUT;
-    if (data_octets < interleave || data_octets % interleave != 0)
-        return OB_E_LAYOUT;
-    if (data_octets > (FIELD_POINTS - parity) * interleave)
-        return OB_E_LAYOUT;
-    size_t unit = data_octets + parity * interleave;
-    if (count == 0)
         return 0;
-    if (octets < unit)
-        return OB_E_LAYOUT;
-    if (count > 1 && (stride < unit || (octets - unit) / stride < count - 1))
-        return OB_E_LAYOUT;
-    return 0;
+    if (interleave < 1 || interleave > INTERLEAVE_MAX || interleave == 6 || interleave == 7)
+        return 0;
+    if (data_octets < interleave || data_octets > (FIELD_POINTS - parity) * interleave || data_octets % interleave != 0)
+        return 0;
+    size_t unit = data_octets + parity * interleave;
+    if (count <= 1)
+        return count == 0 || octets >= unit;
+    return octets >= unit && stride >= unit && (octets - unit) / stride >= count - 1;
 }
 
 static int64_t encode(const division *by_lanes, uint8_t *units, size_t stride, size_t count, size_t data_octets,
                       size_t parity, size_t interleave)
 {
     remainder_of remainder[INTERLEAVE_MAX];
-    for (size_t i = 0; i < count; i++, units += stride) {
-        divide_unit(by_lanes, units, data_octets / interleave, interleave, remainder);
-        uint8_t *check = units + data_octets;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *unit = units + i * stride;
+        divide_unit(by_lanes, unit, data_octets / interleave, interleave, remainder);
+        uint8_t *check = unit + data_octets;
         for (size_t symbol = 0; symbol < parity; symbol++)
             for (size_t codeword = 0; codeword < interleave; codeword++)
                 *check++ = remainder[codeword][symbol];
@@ -237,7 +231,7 @@ static int64_t encode(const division *by_lanes, uint8_t *units, size_t stride, s
     return (int64_t)count;
 }
 
-/* The polynomial of `terms` coefficients at the points `from`, `from` + 1, ..., each term a stretch of a table;
+/* The polynomial of `terms` coefficients at the points `from`, `from` + 1, ..., each term a stretch of POWERS;
  * `points` is a multiple of 32, and `from` + `points` at most 256. */
 static void evaluate(const uint8_t *polynomial, size_t terms, size_t from, size_t points, uint8_t *values)
 {
@@ -279,8 +273,8 @@ static void find_syndromes(const uint8_t *remainder, size_t parity, uint8_t *syn
 
 /* The shortest recurrence of the syndromes, by J. L. Massey, "Shift-register synthesis and BCH decoding", IEEE Trans.
  * Information Theory 15 (1), 1969: S[n] = locator[1] S[n - 1] + ... + locator[L] S[n - L] for all n from L on.
- * Returns L, or -1 where it is over `errors_max`; then no degree here exceeds `errors_max` either: the update by
- * x^shift * before has degree n + 1 - length at most, which is the new length or not above the old one. */
+ * Returns L, or -1 where it is over `errors_max`. No index leaves the arrays: shift + length_before is always
+ * n + 1 - length, which at an update is the new length, or not above the old one. */
 static int find_locator(const uint16_t *log_syndrome, const uint8_t *syndrome, size_t parity, size_t errors_max,
                         uint8_t *locator)
 {
@@ -342,8 +336,8 @@ static size_t find_equal(const uint8_t *a, const uint8_t *b, uint8_t *point, siz
     return n;
 }
 
-/* Correct a codeword of `length` symbols, `step` octets apart, that left `remainder`, which is not 0. Returns the number
- * of symbols corrected, or -1, having changed nothing.
+/* Correct a codeword of `length` symbols, `step` octets apart, that left `remainder`, which is not 0. Returns the
+ * number of symbols corrected, or -1, having changed nothing.
  *
  * What it makes is a codeword, by construction. The recurrence holds for all syndromes, so with Omega(x) the product
  * of locator and syndromes below x^length, Omega / locator is the series of the syndromes. Where the locator has
@@ -412,16 +406,17 @@ static int64_t decode(const division *by_lanes, uint8_t *units, size_t stride, s
     remainder_of remainder[INTERLEAVE_MAX];
     size_t symbols = data_octets / interleave;
     int64_t uncorrectable = 0;
-    for (size_t i = 0; i < count; i++, units += stride) {
-        divide_unit(by_lanes, units, symbols, interleave, remainder);
-        const uint8_t *check = units + data_octets;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *unit = units + i * stride;
+        divide_unit(by_lanes, unit, symbols, interleave, remainder);
+        const uint8_t *check = unit + data_octets;
         for (size_t symbol = 0; symbol < parity; symbol++)
             for (size_t codeword = 0; codeword < interleave; codeword++)
                 remainder[codeword][symbol] ^= *check++;
         for (size_t codeword = 0; codeword < interleave; codeword++) {
             int errors = 0;
             if (memcmp(remainder[codeword], NOTHING, parity) != 0)
-                errors = correct(units + codeword, symbols + parity, interleave, parity, remainder[codeword]);
+                errors = correct(unit + codeword, symbols + parity, interleave, parity, remainder[codeword]);
             *corrected++ = (int8_t)errors;
             uncorrectable += errors < 0;
         }
@@ -432,7 +427,7 @@ static int64_t decode(const division *by_lanes, uint8_t *units, size_t stride, s
 int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
                               uint32_t parity, uint32_t interleave)
 {
-    if (check_layout(octets, stride, count, data_octets, parity, interleave) < 0)
+    if (!fits(octets, stride, count, data_octets, parity, interleave))
         return OB_E_LAYOUT;
     return encode(portable_divisions(parity), units, stride, count, data_octets, parity, interleave);
 }
@@ -440,7 +435,7 @@ int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t stride, size
 int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
                      uint32_t interleave)
 {
-    if (check_layout(octets, stride, count, data_octets, parity, interleave) < 0)
+    if (!fits(octets, stride, count, data_octets, parity, interleave))
         return OB_E_LAYOUT;
     return encode(divisions(parity), units, stride, count, data_octets, parity, interleave);
 }
@@ -448,7 +443,7 @@ int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t stride, size_t count,
 int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
                               uint32_t parity, uint32_t interleave, int8_t *corrected, size_t corrected_count)
 {
-    if (check_layout(octets, stride, count, data_octets, parity, interleave) < 0)
+    if (!fits(octets, stride, count, data_octets, parity, interleave))
         return OB_E_LAYOUT;
     if (corrected_count / interleave < count)
         return OB_E_SPACE;
@@ -458,7 +453,7 @@ int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t stride, size
 int64_t ob_rs_decode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
                      uint32_t interleave, int8_t *corrected, size_t corrected_count)
 {
-    if (check_layout(octets, stride, count, data_octets, parity, interleave) < 0)
+    if (!fits(octets, stride, count, data_octets, parity, interleave))
         return OB_E_LAYOUT;
     if (corrected_count / interleave < count)
         return OB_E_SPACE;

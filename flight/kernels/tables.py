@@ -74,10 +74,10 @@ def remainders(parity: int) -> list[list[list[int]]]:
     divisor = generator(parity)[1:]
     tables: list[list[list[int]]] = []
     rows = {bit: [0] * (parity - 1) + [ELEMENT[bit]] for bit in (1 << i for i in range(8))}
-    for step in range(parity + SLICES):
+    for exponent in range(1, parity + SLICES):
         for bit, row in rows.items():
             rows[bit] = [a ^ times(row[0], g) for a, g in zip([*row[1:], 0], divisor, strict=True)]
-        if step >= parity - 1 and len(tables) < SLICES:
+        if exponent >= parity:
             tables.append(_spanned({bit: [WIRE[a] for a in row] for bit, row in rows.items()}, parity))
     return tables
 

@@ -93,6 +93,8 @@ void try_reed_solomon(const uint8_t *data, size_t octets)
               (int64_t)l.count, "RS encoding: another count on the portable path");
     check(memcmp(units, copy, l.octets) == 0, "RS encoding: the paths differ");
     check(decode(units, l, corrected) == 0, "RS decoding: what was encoded is no codeword");
+    check(ob_rs_encode(units, l.octets, SIZE_MAX, 1, l.data_octets, l.parity, l.interleave) == 1,
+          "RS encoding: the stride of a single unit is of no matter");
 
     /* A burst over one unit: as long as it can be corrected, in every codeword at once. */
     size_t burst = l.parity / 2 * l.interleave;
