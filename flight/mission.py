@@ -19,6 +19,9 @@ from flight.config import Fault, key, read_table, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.quota import StorageConfig
 from flight.executive import ExecutiveConfig
+from flight.link.coding.cltu import ERROR_MODES
+from flight.link.coding.tm_coding import CODINGS, RANDOMIZERS
+from flight.link.stack import LinkConfig
 from flight.services.clock import TimeConfig
 from flight.services.commands import CommandsConfig
 from flight.services.event_action import EventActionConfig
@@ -66,15 +69,38 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True)
 class LinkSection:
-    """One `[[link]]`. `coding` is "cadu" (marker and randomizer around each frame) or "frame" (bare)."""
+    """One `[[link]]`: what node and ground agree on, and the node's modem."""
 
     name: str = key(text="the link's name")
     driver: str = key(text='modem as "scheme:address"')
     kind: str = key("radio", choices=("radio", "optical", "inter-satellite"))
-    coding: str = key("cadu", choices=("cadu", "frame"))
+    coding: str = key("cadu", choices=CODINGS)
+    interleave: int = key(5, minimum=1, maximum=8)
+    randomizer: str = key("short", choices=RANDOMIZERS)
+    convolutional: bool = key(False)
     rate_bps: int = key(256_000, minimum=1_000, maximum=10_000_000_000)
     uplink_rate_bps: int = key(16_000, minimum=100, maximum=10_000_000_000)
+    tc_randomizer: bool = key(False)
+    cltu_errors: str = key("correct", choices=tuple(ERROR_MODES))
+    playback_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
+    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
     idle_s: float = key(0.0, minimum=0, maximum=10, text="without packets a frame that often; 0: fill the link")
+
+    def config(self, node: NodeConfig) -> LinkConfig:
+        """What the two ends of this link agree on."""
+        return LinkConfig(
+            spacecraft_id=node.spacecraft_id,
+            frame_octets=node.frame_octets,
+            coding=self.coding,
+            interleave=self.interleave,
+            randomizer=self.randomizer,
+            convolutional=self.convolutional,
+            uplink_bit_s=float(self.uplink_rate_bps),
+            tc_randomizer=self.tc_randomizer,
+            cltu_errors=self.cltu_errors,
+            playback_min_frac=self.playback_min_frac,
+            products_min_frac=self.products_min_frac,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +183,7 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
             faults.append(Fault((name,), f"section [{name}] is missing"))
         else:
             read[name] = read_table(kind, table.get(name, {}), (name,), faults)
-    links = _read_links(table.get("link", []), faults)
+    links = _read_links(table.get("link", []), read.get("node"), faults)
     sequences = _read_sequences(table.get("sequence", []), faults)
     app, payload = _read_app(table.get("node"), table.get("payload", {}), faults)
     _check_drivers(table.get("drivers"), table.get("link"), faults)
@@ -241,7 +267,7 @@ def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _read_links(value: object, faults: list[Fault]) -> tuple[LinkSection, ...]:
+def _read_links(value: object, node: NodeConfig | None, faults: list[Fault]) -> tuple[LinkSection, ...]:
     if not isinstance(value, list) or not value:
         faults.append(Fault(("link",), "at least one [[link]] is needed, a list of tables"))
         return ()
@@ -250,6 +276,9 @@ def _read_links(value: object, faults: list[Fault]) -> tuple[LinkSection, ...]:
     for i, name in enumerate(names):
         if isinstance(name, str) and name in names[:i]:
             faults.append(Fault(("link", i, "name"), f"is {name!r} again, every link needs a name of its own"))
+    for i, link in enumerate(read):
+        if link is not None and node is not None:
+            faults.extend(Fault(("link", i, name), text) for name, text in link.config(node).faults())
     return tuple(link for link in read if link is not None)
 
 

@@ -104,12 +104,7 @@ def dictionary_of(mission: Mission) -> Dictionary:
 
 def link_config(mission: Mission, section: LinkSection) -> LinkConfig:
     """What node and ground agree on for one `[[link]]`."""
-    return LinkConfig(
-        spacecraft_id=mission.node.spacecraft_id,
-        frame_octets=mission.node.frame_octets,
-        coding=section.coding,
-        uplink_bit_s=float(section.uplink_rate_bps),
-    )
+    return section.config(mission.node)
 
 
 class Node:

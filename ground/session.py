@@ -1,7 +1,7 @@
 """The ground's end of the space link, sans-IO: the mirror of flight.link.stack.
 
-Down: units -> frames (length, error control, ids, repetition checked) -> packets and gaps; the CLCW of each frame
-goes to FOP-1. Up: telecommand packets -> FOP-1 (AD service) -> TC frames -> CLTUs.
+Down: units, decoded -> frames (length, error control, ids, repetition checked) -> packets and gaps; the CLCW of each
+frame goes to FOP-1. Up: telecommand packets -> FOP-1 (AD service) -> TC frames -> CLTUs.
 
 The AD service:
 
@@ -31,9 +31,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from flight.core.errors import DecodeError
-from flight.link.cadu import CaduReceiver
 from flight.link.clcw import Clcw
 from flight.link.coding.cltu import encode_cltu
+from flight.link.coding.tm_coding import TmDecoder
 from flight.link.extract import PacketExtractor, counts_anew
 from flight.link.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed
 from flight.link.stack import LinkConfig
@@ -89,7 +89,7 @@ class SessionCounters:
     alerts: int = 0
     frames_rejected: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
-            ("length", "crc", "version", "status", "pointer", "spacecraft", "vcid", "repeated"), 0
+            ("length", "uncorrectable", "crc", "version", "status", "pointer", "spacecraft", "vcid", "repeated"), 0
         )
     )
 
@@ -111,7 +111,7 @@ class GroundSession:
         self.clcw: Clcw | None = None
         self.extractor = PacketExtractor()
         self._vcids = frozenset((config.vc_realtime, config.vc_playback, config.vc_products, config.vc_idle))
-        self._cadus = CaduReceiver(config.frame_octets) if config.coding == "cadu" else None
+        self.decoder = TmDecoder(config.tm_coding) if config.tm_coding is not None else None
         self._last_master: int | None = None
         self._last_frame_ns = 0
         self._recent: deque[bytes] = deque(maxlen=LATE_FRAMES_MAX)
@@ -136,11 +136,14 @@ class GroundSession:
     # Down
 
     def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
-        """Octets from the radio: with coding "frame" one or more whole frames, with "cadu" any stretch of octets."""
+        """Octets from the radio: one or more whole frames where they go bare, any stretch of the stream where coded."""
         actions: list[Action] = []
-        if self._cadus is not None:
-            for raw in self._cadus.feed(octets):
-                self._on_frame(raw, now_ns, actions)
+        if self.decoder is not None:
+            for raw, sound in self.decoder.feed(octets):
+                if sound:
+                    self._on_frame(raw, now_ns, actions)
+                else:
+                    self._reject_frame("uncorrectable", actions)
             return actions
         size = self.config.frame_octets
         if len(octets) == size:
@@ -339,8 +342,8 @@ class GroundSession:
         actions: list[Action] = []
         self._end_service(now_ns, actions)
         self.service = Service.IDLE
-        if self._cadus is not None:
-            self._cadus.reset()
+        if self.decoder is not None:
+            self.decoder.reset()
         return actions
 
     def resume(self, now_ns: int) -> list[Action]:
@@ -435,7 +438,7 @@ class GroundSession:
         actions.append(Alert(f"FOP-1 alert {reason}; AD service {text}"))
 
     def _transmit(self, frame: TcFrame, now_ns: int, actions: list[Action]) -> None:
-        octets = encode_cltu(frame.encode())
+        octets = encode_cltu(frame.encode(), randomized=self.config.tc_randomizer)
         self.counters.cltus += 1
         sending_ns = int(len(octets) * 8 * _SECOND_NS / self.config.uplink_bit_s)
         self._uplink_free_ns = max(self._uplink_free_ns, now_ns) + sending_ns

@@ -15,7 +15,6 @@ from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.scheduler import Scheduler, ns
 from flight.core.task_stats import TaskStats
-from flight.link.cadu import MARKER
 from flight.link.cfdp import CfdpConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node, dictionary_of, link_config
@@ -87,6 +86,7 @@ class Life:
     overwritten: int
     returned: int
     recorder_faults: int
+    cltu_corrected: int
     stores: tuple[StoreFacts, ...]
     files_begun: int
     files_sent: int
@@ -134,7 +134,8 @@ class MissionRun:
         random = Random(seed)
         link = mission.links[0]
         # A shallow modem buffer keeps the way from a report to the ground short.
-        buffer_octets = _MODEM_UNITS * (mission.node.frame_octets + len(MARKER))
+        agreed = link_config(mission, link)
+        buffer_octets = _MODEM_UNITS * agreed.unit_octets
         down = ChannelConfig(link.rate_bps, config.bit_error_rate, config.acquisition_s, buffer_octets)
         up = ChannelConfig(link.uplink_rate_bps, config.bit_error_rate, config.acquisition_s)
         self.air = Air(self.loop, self.world, down, up, random, self.digest)
@@ -156,7 +157,7 @@ class MissionRun:
             on_down=self._went_down,
         )
         self.archive = Archive(out.path("archive.db"), self.dictionary)
-        self.session = GroundSession(link_config(mission, link))
+        self.session = GroundSession(agreed)
         self.station = GroundStation(
             self.dictionary,
             self.session,
@@ -193,9 +194,11 @@ class MissionRun:
         return self.lives[-1:] if self.ended_alive else []
 
     def _path_delay_ns(self, now_ns: int) -> int:
-        """A frame that arrives was sent, bit by bit, and then took its light time."""
-        octets = self.mission.node.frame_octets + len(MARKER) * (self.mission.links[0].coding == "cadu")
-        return self.air.down.channel.unit_time_ns(octets) + self.air.light_time_ns(now_ns)
+        """A frame that arrives was sent, bit by bit, and then took its light time. The inner code's decoder gives the
+        end of a unit when the next one has come."""
+        config = self.session.config
+        units = 2 if config.convolutional else 1
+        return units * self.air.down.channel.unit_time_ns(config.unit_octets) + self.air.light_time_ns(now_ns)
 
     def _tai_ns(self) -> int:
         return self.world.start_tai_ns + self.loop.now_ns()
@@ -226,6 +229,7 @@ class MissionRun:
                 overwritten=node.recorder.overwritten,
                 returned=node.recorder.returned_packets,
                 recorder_faults=node.recorder.storage_faults,
+                cltu_corrected=sum(one.link.counters.cltu_corrected for one in node.links),
                 stores=tuple(StoreFacts.of(one) for one in node.recorder.retrievals),
                 files_begun=node.outbox.begun,
                 files_sent=node.outbox.sent,

@@ -74,7 +74,7 @@ def _figures(summary: Mapping[str, Any]) -> list[Figure]:
         Figure("Energy a tile", "-" if energy["tile_j"] is None else f"{energy['tile_j']:.1f}", "J"),
         Figure("Charge, lowest", f"{100 * soc['min']:.0f}", "%", f"{100 * soc['end']:.0f} % at end"),
         Figure("Board, hottest", f"{summary['temperature_c']['board_max']:.1f}", "°C"),
-        Figure("Frames lost", f"{link['frames_lost']}", f"of {link['frames_sent']:,}"),
+        Figure("Frames lost", f"{link['frames_lost']}", f"of {link['frames_sent']:,}", _loss_note(link)),
         Figure("Commands completed", f"{commands['completed']}", f"of {commands['sent']}",
                f"{commands['rejected']} rejected, {commands['failed']} failed, {commands['lost']} lost"),
         Figure("Wall time", f"{summary['wall_s']:.0f}", "s", f"inference p50 {summary['inference']['median_ms']} ms"),
@@ -85,6 +85,12 @@ def _figures(summary: Mapping[str, Any]) -> list[Figure]:
     if failures:
         figures.append(Figure("Worker failures", f"{failures}", "", f"{summary['worker']['retried']} retried", "warn"))
     return figures
+
+
+def _loss_note(link: Mapping[str, Any]) -> str:
+    without_signal, corrected = link["frames_lost_without_signal"], link["coding"].get("symbols_corrected")
+    note = f"{without_signal} without signal"
+    return note if corrected is None else f"{note}; {corrected:,} wrong symbols corrected"
 
 
 def _percent(share: float | None) -> str:
@@ -106,7 +112,9 @@ def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "frames sent": f"{link['frames_sent']:,}",
         "frames received": f"{link['frames_received']:,}",
         "lost without signal": f"{link['frames_lost_without_signal']:,}",
+        "lost to bit errors": f"{link['frames_lost_to_bit_errors']:,}",
         "arrived with bit errors": f"{link['frames_with_bit_errors']:,}",
+        **_coding_facts(link["coding"]),
         "idle frames": f"{link['idle_frames']:,}",
         "packets recorded": f"{recorder['recorded']:,}",
         "packets played back": f"{recorder['played_back']:,}",
@@ -114,6 +122,25 @@ def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
         "products incomplete": f"{files['incomplete']:,}",
         "command frames sent again": f"{summary['commands']['retransmitted']:,}",
     }
+
+
+def _coding_facts(coding: Mapping[str, Any]) -> dict[str, str]:
+    if coding["code"] == "frame":
+        return {}
+    facts = {"bit error rate": f"{coding['bit_error_rate']:g}"}
+    if coding["codewords"]:
+        name = f"codewords of {coding['code'].upper()}, I = {coding['interleave']}"
+        facts |= {
+            name: f"{coding['codewords']:,}",
+            "corrected": f"{coding['codewords_corrected']:,}",
+            "not to be corrected": f"{coding['codewords_uncorrectable']:,}",
+            "wrong symbols corrected": f"{coding['symbols_corrected']:,}",
+        }
+    if coding["channel_symbols"]:
+        facts["wrong channel symbols"] = f"{coding['channel_symbol_errors']:,} of {coding['channel_symbols']:,}"
+    facts["wrong bits in markers"] = f"{coding['marker_bit_errors']:,}"
+    facts["bits corrected in CLTUs"] = f"{coding['cltu_bits_corrected']:,}"
+    return facts
 
 
 def task_rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:

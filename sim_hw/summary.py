@@ -183,6 +183,7 @@ def _link(run: MissionRun) -> dict[str, Any]:
         "frames_in_flight": channel.pending,
         "frames_missed_by_count": session.frames_missed,
         "frames_rejected": dict(session.frames_rejected),
+        "coding": _coding(run),
         "idle_frames": session.idle_frames,
         "packets_received": session.packets,
         "octets_by_vc": {str(vc): n for vc, n in sorted(run.station.station_counters.octets_by_vc.items())},
@@ -191,6 +192,31 @@ def _link(run: MissionRun) -> dict[str, Any]:
             {"station": one.station.name, "start_s": one.start_ns / 1e9, "end_s": one.end_ns / 1e9}
             for one in run.passes
         ],
+    }
+
+
+def _coding(run: MissionRun) -> dict[str, Any]:
+    """What the channel code had to do on the way down; None where frames go bare."""
+    coding, decoder = run.session.config.tm_coding, run.session.decoder
+    assert (coding is None) == (decoder is None)
+    if coding is None or decoder is None:
+        return {"code": "frame"}
+    counters, sync = decoder.counters, decoder.synchronizer.counters
+    return {
+        "code": run.session.config.coding,
+        "interleave": coding.interleave,
+        "convolutional": coding.convolutional,
+        "bit_error_rate": run.config.bit_error_rate,
+        "codewords": counters.codewords,
+        "codewords_corrected": counters.codewords_corrected,
+        "codewords_uncorrectable": counters.codewords_uncorrectable,
+        "symbols_corrected": counters.symbols_corrected,
+        "channel_symbols": counters.channel_symbols,
+        "channel_symbol_errors": counters.channel_symbol_errors,
+        "marker_bit_errors": sync.marker_bit_errors,
+        "flywheel_units": sync.flywheel_units,
+        "locks": sync.locks,
+        "cltu_bits_corrected": sum(life.cltu_corrected for life in run.lives),
     }
 
 

@@ -1,6 +1,6 @@
 """The node's end of the space link: packets in, frames out; CLTUs in, telecommand packets out.
 
-Down: bounded queues -> Multiplexer -> frame with the CLCW of FARM-1 -> bare, or marker and randomizer.
+Down: bounded queues -> Multiplexer -> frame with the CLCW of FARM-1 -> bare, or coded.
 Up: CltuReceiver -> TcFrame -> FARM-1 -> whole packets. What is refused is counted by reason, never raised.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from flight.config import key
 from flight.core.errors import DecodeError
-from flight.link.cadu import encode_cadu
-from flight.link.coding.cltu import INFORMATION_OCTETS, CltuReceiver
+from flight.link.coding.cltu import ERROR_MODES, INFORMATION_OCTETS, CltuReceiver
+from flight.link.coding.tm_coding import CODINGS, PARITY, RANDOMIZERS, TmCoding, TmEncoder
 from flight.link.downlink import Multiplexer
 from flight.link.farm import Farm, FarmCounters
 from flight.link.space_packet import PACKET_OCTETS_MIN
@@ -25,7 +25,14 @@ class LinkConfig:
 
     spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF, text="spacecraft id in every frame")
     frame_octets: int = key(1115, minimum=64, maximum=2048, text="length of a telemetry frame")
-    coding: str = key("frame", choices=("frame", "cadu"), text="frame: bare frames; cadu: marker and randomizer")
+    coding: str = key("frame", choices=CODINGS, text="what goes around each telemetry frame")
+    interleave: int = key(5, minimum=1, maximum=8, text="Reed-Solomon codewords in a unit")
+    randomizer: str = key("short", choices=RANDOMIZERS, text="sequence that randomizes units")
+    convolutional: bool = key(False, text="inner code of rate 1/2 around all units")
+    tc_randomizer: bool = key(False, text="telecommand frames are randomized")
+    cltu_errors: str = key("correct", choices=tuple(ERROR_MODES), text="what codeblocks of CLTUs are used for")
+    playback_min_frac: float = key(0.0, minimum=0.0, maximum=1.0, text="least share of the recorder while it waits")
+    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0, text="least share of the products while they wait")
     vc_realtime: int = key(0, minimum=0, maximum=7, text="channel of housekeeping, reports and events")
     vc_playback: int = key(1, minimum=0, maximum=7, text="channel of the recorder")
     vc_products: int = key(2, minimum=0, maximum=7, text="channel of payload products")
@@ -42,9 +49,34 @@ class LinkConfig:
     command_queue: int = key(256, minimum=1, maximum=65536, text="telecommands waiting on the ground at most")
     recoveries: int = key(5, minimum=0, maximum=1000, text="restarts of the AD service after alerts, in a row")
 
+    @property
+    def tm_coding(self) -> TmCoding | None:
+        """How frames are coded on the way down; None where they go bare."""
+        if self.coding == "frame":
+            return None
+        return TmCoding(
+            self.frame_octets,
+            parity=PARITY[self.coding],
+            interleave=self.interleave if PARITY[self.coding] else 1,
+            randomizer=self.randomizer,
+            convolutional=self.convolutional,
+        )
+
+    @property
+    def unit_octets(self) -> int:
+        """What one frame takes of the downlink."""
+        coding = self.tm_coding
+        return self.frame_octets if coding is None else coding.unit_octets
+
     def faults(self) -> list[tuple[str, str]]:
         """(key, what is wrong and what would be right) for values that contradict each other."""
-        out = []
+        out = self.tm_coding.faults() if self.tm_coding is not None else []
+        if self.convolutional and self.tm_coding is None:
+            out.append(("convolutional", 'is true, should go with coding = "cadu" or a Reed-Solomon code'))
+        if self.playback_min_frac + self.products_min_frac > 1.0:
+            out.append(
+                ("products_min_frac", f"is {self.products_min_frac:g}, should leave playback_min_frac its share")
+            )
         if self.farm_window % 2:
             out.append(("farm_window", f"is {self.farm_window}, should be even"))
         if self.fop_window > self.farm_window // 2:
@@ -92,12 +124,13 @@ class FlightLink:
             config.vc_idle,
             config.queue_packets,
             config.queue_octets,
+            {config.vc_playback: config.playback_min_frac, config.vc_products: config.products_min_frac},
         )
-        self._cltus = CltuReceiver()
+        self._cltus = CltuReceiver(ERROR_MODES[config.cltu_errors], config.tc_randomizer)
         self._farm = Farm(config.tc_vcid, config.farm_window)
         self._held = False
         self._no_rf = self._no_bit_lock = True
-        self._encode = encode_cadu if config.coding == "cadu" else None
+        self._encoder = TmEncoder(config.tm_coding) if config.tm_coding is not None else None
         self._counters = LinkCounters(farm=self._farm.counters)
         self.last_uplink_ns: int | None = None
         # The CLCW as octets, None where it may have changed: encoding it costs a fifth of a frame.
@@ -130,9 +163,9 @@ class FlightLink:
         return ocf
 
     def next_unit(self) -> bytes:
-        """One bare frame, or one CADU, with the CLCW of this moment; an idle frame where nothing is queued."""
+        """One bare or coded frame with the CLCW of this moment; an idle frame where nothing is queued."""
         frame = self._down.next_frame(self.ocf())
-        return frame if self._encode is None else self._encode(frame)
+        return frame if self._encoder is None else self._encoder.encode(frame)
 
     # Up
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
 from flight.link.aos_frame import AosFormat, AosFrame
-from flight.link.cadu import CaduReceiver, encode_cadu
 from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.clcw import Clcw
 from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
+from flight.link.coding.tm_coding import CODINGS, TmEncoder
 from flight.link.downlink import Multiplexer
 from flight.link.extract import PacketExtractor
 from flight.link.pus import PusTc, PusTm, RequestId
@@ -224,25 +224,6 @@ def test_cltu_receiver_survives_anything_and_takes_the_next_cltu_after_its_idle_
     assert receiver.feed(encode_cltu(b"telecommand")) == [b"telecommand" + b"\x55" * 3]
 
 
-@settings(max_examples=40)
-@given(frames=st.lists(st.binary(min_size=32, max_size=32), max_size=5), noise=st.binary(max_size=50), data=st.data())
-def test_cadu_receiver_takes_any_split(frames, noise, data):
-    stream = noise.replace(b"\x1a", b"") + b"".join(map(encode_cadu, frames))
-    receiver = CaduReceiver(32)
-    assert [one for piece in cut(stream, data.draw, 6) for one in receiver.feed(piece)] == frames
-    if frames:
-        assert receiver.skipped == len(stream) - 36 * len(frames)
-
-
-@settings(max_examples=40)
-@given(st.lists(st.binary(max_size=80), max_size=6))
-def test_cadu_receiver_survives_anything(pieces):
-    receiver = CaduReceiver(32)
-    for piece in pieces:
-        for frame in receiver.feed(piece):
-            assert len(frame) == 32
-
-
 def sized(seq: int, octets: int) -> bytes:
     """A packet of exactly `octets` whose content names it."""
     return SpacePacket(5, seq, (seq.to_bytes(2, "big") * octets)[: octets - 6]).encode()
@@ -304,15 +285,16 @@ def test_extractor_survives_any_frames(frames):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.binary(max_size=130), max_size=6), st.sampled_from(["frame", "cadu"]), st.data())
-def test_both_ends_survive_any_octets(pieces, coding, data):
-    config = LinkConfig(frame_octets=64, coding=coding)
+@given(st.lists(st.binary(max_size=130), max_size=6), st.sampled_from(CODINGS), st.booleans(), st.data())
+def test_both_ends_survive_any_octets(pieces, coding, inner, data):
+    config = LinkConfig(frame_octets=64, coding=coding, interleave=4, convolutional=inner and coding != "frame")
+    encoder = TmEncoder(config.tm_coding) if config.tm_coding is not None else None
     ground, flight = GroundSession(config), FlightLink(config)
     ground.initiate(0)
     for now_ns, piece in enumerate(pieces):
         # Noise, and units whose error control fits but whose content is anything.
         frame = data.draw(tm_frames).encode(64)
-        for octets in (piece, frame if coding == "frame" else encode_cadu(frame)):
+        for octets in (piece, frame if encoder is None else encoder.encode(frame)):
             for action in ground.on_downlink(octets, now_ns):
                 if isinstance(action, SendCltu):
                     flight.on_uplink(action.octets, now_ns)

@@ -6,7 +6,6 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
-from flight.link.cadu import CaduReceiver, encode_cadu
 from flight.link.cfdp_pdu import segment_octets
 from flight.link.clcw import Clcw
 from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
@@ -274,27 +273,6 @@ def test_lost_tail_costs_no_more_than_its_neighbour():
     receiver = CltuReceiver()
     got = receiver.feed(encode_cltu(b"1234567")[:-8] + b"".join(encode_cltu(b"abcdefg") for _ in range(3)))
     assert got[-2:] == [b"abcdefg"] * 2
-
-
-def test_cadu_link_and_marker_with_wrong_bits():
-    link = FlightLink(LinkConfig(frame_octets=64, coding="cadu"))
-    units = [bytearray(link.next_unit()) for _ in range(3)]
-    units[1][0] ^= 0x81
-    receiver = CaduReceiver(64)
-    frames = receiver.feed(b"".join(map(bytes, units)))
-    assert [TmFrame.decode(raw, 64).master_count for raw in frames] == [0, 1, 2]
-    # Not locked, the marker must be exact.
-    receiver.reset()
-    assert receiver.feed(bytes(units[1]) + bytes(units[2])) == frames[2:]
-    assert (receiver.locks, receiver.skipped) == (2, 68)
-
-
-def test_cadu_finds_the_marker_again_after_lost_octets():
-    units = [encode_cadu(bytes((number,)) * 64) for number in range(3)]
-    receiver = CaduReceiver(64)
-    frames = receiver.feed(units[0] + units[1][:40] + units[2] + units[0])
-    # Frame 1 swallows the marker of frame 2; frame 0 is found again.
-    assert [frame[0] for frame in (frames[0], frames[-1])] == [0, 0]
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,8 @@ def test_bad_frames_are_counted_by_reason():
     assert ground.counters.clcws_invalid == 1
     assert ground.counters.frames_rejected == {
         "length": 1,
-        "crc": 1,
+        "uncorrectable": 0,
+            "crc": 1,
         "version": 0,
         "status": 0,
         "pointer": 0,

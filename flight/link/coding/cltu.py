@@ -30,6 +30,8 @@ INFORMATION_OCTETS = 7
 CODEBLOCK_OCTETS = 8
 # One frame of 1,024 octets takes 147 codeblocks; a CLTU may carry a few short frames.
 CODEBLOCKS_MAX = -(-FRAME_OCTETS_MAX // INFORMATION_OCTETS)
+# What a mission calls them.
+ERROR_MODES = {"correct": ErrorMode.SEC, "detect": ErrorMode.TED}
 
 
 def encode_cltu(frames: bytes, *, randomized: bool = False) -> bytes:

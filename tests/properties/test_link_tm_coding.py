@@ -1,0 +1,168 @@
+"""Frames through the whole downlink coding and back: every code, any split, wrong bits, no unsound frame taken."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flight.link.coding.inner_decoder import LOOK_SYMBOLS, InnerDecoder
+from flight.link.coding.tm_coding import CODINGS, MARKER_OCTETS, PARITY, RANDOMIZERS, TmCoding, TmDecoder, TmEncoder
+from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tm_frame import TmFrame
+
+codings = st.builds(
+    TmCoding,
+    frame_octets=st.sampled_from([40, 120, 600]),
+    parity=st.sampled_from([0, 16, 32]),
+    interleave=st.sampled_from([4, 5, 8]),
+    randomizer=st.sampled_from(RANDOMIZERS),
+    convolutional=st.booleans(),
+)
+
+
+def cut(octets: bytes, source: Random, pieces: int) -> list[bytes]:
+    at = sorted(source.randrange(len(octets) + 1) for _ in range(pieces))
+    return [octets[a:b] for a, b in zip([0, *at], [*at, len(octets)], strict=True)]
+
+
+def received(decoder: TmDecoder, stream: bytes, source: Random, pieces: int = 5) -> list[tuple[bytes, bool]]:
+    return [one for piece in cut(stream, source, pieces) for one in decoder.feed(piece)]
+
+
+@settings(max_examples=60)
+@given(coding=codings, seed=st.integers(0, 2**32), count=st.integers(1, 4))
+def test_frames_come_back_whatever_the_split(coding, seed, count):
+    source = Random(seed)
+    encoder, decoder = TmEncoder(coding), TmDecoder(coding)
+    frames = [source.randbytes(coding.frame_octets) for _ in range(count)]
+    units = [encoder.encode(frame) for frame in frames]
+    assert {len(unit) for unit in units} == {coding.unit_octets}
+    # Units that follow push the last ones through the delay of the inner code.
+    after = [encoder.encode(source.randbytes(coding.frame_octets)) for _ in range(6)] if coding.convolutional else []
+    got = received(decoder, b"".join([*units, *after]), source)
+    assert got[:count] == [(frame, True) for frame in frames]
+    assert all(sound for _, sound in got)
+    assert decoder.counters.symbols_corrected == decoder.counters.codewords_uncorrectable == 0
+
+
+@settings(max_examples=40)
+@given(
+    parity=st.sampled_from([16, 32]),
+    interleave=st.sampled_from([1, 4, 5]),
+    seed=st.integers(0, 2**32),
+    more=st.booleans(),
+)
+def test_up_to_e_wrong_symbols_a_codeword_are_corrected_and_more_are_told(parity, interleave, seed, more):
+    source = Random(seed)
+    coding = TmCoding(223 * interleave - interleave * 3, parity, interleave)
+    frame = source.randbytes(coding.frame_octets)
+    unit = bytearray(TmEncoder(coding).encode(frame))
+    errors = parity // 2 + (6 if more else 0)
+    for codeword in range(interleave):
+        symbols = range(MARKER_OCTETS + codeword, len(unit), interleave)
+        for place in source.sample(symbols, errors):
+            unit[place] ^= source.randrange(1, 256)
+    decoder = TmDecoder(coding)
+    ((octets, sound),) = decoder.feed(bytes(unit))
+    counters = decoder.counters
+    assert counters.codewords == interleave
+    if not more:
+        assert (octets, sound) == (frame, True)
+        assert (counters.codewords_corrected, counters.symbols_corrected) == (interleave, interleave * errors)
+    else:
+        # A word beyond E is taken for another codeword about once in E! times: with E = 8 once in 40,000.
+        assert not sound
+        assert counters.codewords_uncorrectable == interleave
+        assert counters.symbols_corrected == 0
+
+
+@pytest.mark.parametrize("coding", ["rs(255,223)", "rs(255,239)"])
+def test_one_unsound_codeword_spoils_its_frame_alone(coding):
+    made = LinkConfig(coding=coding).tm_coding
+    assert made is not None
+    assert made.parity == PARITY[coding]
+    source = Random(5)
+    frames = [source.randbytes(1115) for _ in range(3)]
+    encoder = TmEncoder(made)
+    units = [bytearray(encoder.encode(frame)) for frame in frames]
+    for place in range(MARKER_OCTETS + 2, MARKER_OCTETS + 2 + 5 * 40, 5):
+        units[1][place] ^= 0x5A
+    batch = TmDecoder(made).feed(b"".join(map(bytes, units)))
+    assert [sound for _, sound in batch] == [True, False, True]
+    assert list(batch.unsound) == [0, 1, 0]
+    assert list(batch.corrected)[5:10] == [0, 0, -1, 0, 0]
+    assert [octets for octets, sound in batch if sound] == [frames[0], frames[2]]
+
+
+def test_a_bit_error_rate_of_1e_3_costs_no_frame():
+    source = Random(9)
+    coding = TmCoding(1115)
+    encoder, decoder = TmEncoder(coding), TmDecoder(coding)
+    frames = [source.randbytes(1115) for _ in range(300)]
+    stream = bytearray(b"".join(map(encoder.encode, frames)))
+    flips = 0
+    for bit in range(8 * len(stream)):
+        if source.random() < 1e-3:
+            stream[bit >> 3] ^= 0x80 >> (bit & 7)
+            flips += 1
+    got = received(decoder, bytes(stream), source, 40)
+    assert got == [(frame, True) for frame in frames]
+    # Nearly every wrong bit is a wrong symbol of its own; the rest are in markers and check symbols' neighbours.
+    assert 0.97 * flips < decoder.counters.symbols_corrected + decoder.synchronizer.counters.marker_bit_errors <= flips
+
+
+@pytest.mark.parametrize("dropped", [0, 1, 2, 3])
+def test_the_inner_code_finds_its_pairs_after_lost_symbols(dropped):
+    source = Random(7)
+    coding = TmCoding(400, 32, 4, convolutional=True)
+    encoder, decoder = TmEncoder(coding), TmDecoder(coding)
+    frames = [source.randbytes(400) for _ in range(60)]
+    stream = b"".join(map(encoder.encode, frames))
+    bits = "".join(f"{octet:08b}" for octet in stream)
+    cut_at = 8 * len(stream) // 2
+    bits = bits[:cut_at] + bits[cut_at + dropped :]
+    bits = bits[: len(bits) // 8 * 8]
+    stream = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    got = [octets for octets, sound in received(decoder, stream, source, 30) if sound]
+    lost = [frame for frame in frames if frame not in got]
+    # Two looks, a few units, and the end that stays in the decoder.
+    assert len(lost) <= (3 if dropped % 2 == 0 else 2 * LOOK_SYMBOLS // (8 * coding.unit_octets) + 5)
+    assert decoder.counters.node_slips == dropped % 2
+    assert got == [frame for frame in frames if frame in got]
+
+
+def test_noise_in_the_inner_decoder_only_makes_it_try_the_other_pairs():
+    source = Random(11)
+    inner = InnerDecoder()
+    for _ in range(20):
+        inner.feed(source.randbytes(LOOK_SYMBOLS // 8))
+    assert inner.node_slips > 0
+    assert inner.symbol_errors <= inner.symbols_compared
+
+
+@settings(max_examples=60)
+@given(st.lists(st.binary(max_size=200), max_size=6), codings)
+def test_any_octets_give_frames_of_the_right_length(pieces, coding):
+    decoder = TmDecoder(coding)
+    for piece in pieces:
+        for octets, _ in decoder.feed(piece):
+            assert len(octets) == coding.frame_octets
+    assert decoder.synchronizer.held_octets < 2 * coding.cadu_octets + 8
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("convolutional", [False, True])
+def test_both_ends_of_a_link(coding, convolutional):
+    config = LinkConfig(coding=coding, convolutional=convolutional and coding != "frame")
+    link = FlightLink(config)
+    units = [link.next_unit() for _ in range(4)]
+    assert {len(unit) for unit in units} == {config.unit_octets}
+    if config.tm_coding is None:
+        frames = units
+    else:
+        frames = [octets for octets, sound in TmDecoder(config.tm_coding).feed(b"".join(units)) if sound]
+    assert [TmFrame.decode(raw, 1115).master_count for raw in frames] == list(range(len(frames)))
+    assert len(frames) >= 3
