@@ -7,8 +7,7 @@
 
 #include "orbitnode_kernels.h"
 
-#define MEMORY_BITS 6
-#define MEMORY_MASK 0x3Fu
+#define MEMORY_MASK 0x3Fu /* of six bits */
 
 /* Bit i of the 32 to bit 2i. */
 static inline uint64_t spread(uint64_t bits)
@@ -39,7 +38,7 @@ int64_t ob_convolve(const uint8_t *data, size_t octets, uint8_t *out, size_t out
 {
     if (out_octets / 2 < octets)
         return OB_E_SPACE;
-    uint64_t bits = *memory & MEMORY_MASK;
+    uint64_t bits = *memory;
     size_t left = octets;
     for (; left >= 4; left -= 4) {
         uint32_t word = (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];

@@ -111,6 +111,18 @@ def test_a_known_start_is_held_against_the_symbols() -> None:
     assert known.symbol_errors == np.count_nonzero(sent != signs(symbols)) > 0
 
 
+def test_after_a_flush_to_zeros_the_next_stream_is_held_to_begin_with_them() -> None:
+    encoder = ConvolutionalEncoder()
+    encoder.encode(b"\xff")
+    symbols = soften(encoder.encode(Random(15).randbytes(20)))
+    for to_zero in (False, True):
+        decoder = ViterbiDecoder(from_zero=not to_zero)
+        decoder.flush(to_zero=to_zero)
+        decoder.decode(symbols)
+        decoder.flush()
+        assert (decoder.symbol_errors > 0) == to_zero
+
+
 @pytest.mark.parametrize("lost", [0, 2, 48, 300])
 def test_recovery_after_a_burst_or_lost_symbols(lost: int) -> None:
     """`lost` symbols are missing, or where none are, 200 are noise. Beyond 20 octets all is well again."""
@@ -251,9 +263,10 @@ def test_a_state_that_is_none_is_refused(held: int, walked: int) -> None:
     assert lib.ob_viterbi_flush(state, 0, out, 64) == lib.OB_E_LAYOUT
     decoder = ViterbiDecoder()
     decoder._state.held = 768
-    for refused in (lambda: decoder.decode(b"x"), decoder.flush):
-        with pytest.raises(KernelError, match="do not fit together"):
-            refused()
+    with pytest.raises(KernelError, match="viterbi_decode: .* do not fit together"):
+        decoder.decode(b"x")
+    with pytest.raises(KernelError, match="viterbi_flush: .* do not fit together"):
+        decoder.flush()
 
 
 def test_any_memory_to_begin_with_is_gone_after_six_bits() -> None:
