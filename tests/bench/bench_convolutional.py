@@ -81,7 +81,7 @@ def convolve_beside_numpy() -> Race:
 
 
 BENCHES = (
-    Bench("viterbi", "libfec", "Mbit/s", 5.0, viterbi_beside_libfec),
-    Bench("viterbi-portable", "libfec", "Mbit/s", 2.5, portable_beside_libfec),
+    Bench("viterbi", "libfec", "Mbit/s", 3.0, viterbi_beside_libfec),
+    Bench("viterbi-portable", "libfec", "Mbit/s", 2.0, portable_beside_libfec),
     Bench("convolve", "NumPy", "Mbit/s", 3.0, convolve_beside_numpy),
 )
