@@ -263,9 +263,9 @@ def test_a_state_that_is_none_is_refused(held: int, walked: int) -> None:
     assert lib.ob_viterbi_flush(state, 0, out, 64) == lib.OB_E_LAYOUT
     decoder = ViterbiDecoder()
     decoder._state.held = 768
-    with pytest.raises(KernelError, match="viterbi_decode: .* do not fit together"):
+    with pytest.raises(KernelError, match="viterbi_decode: sizes"):
         decoder.decode(b"x")
-    with pytest.raises(KernelError, match="viterbi_flush: .* do not fit together"):
+    with pytest.raises(KernelError, match="viterbi_flush: sizes"):
         decoder.flush()
 
 
