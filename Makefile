@@ -22,7 +22,7 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test power-cut check lint types sanitize fuzz check-aarch64 layout bench wheel clean
+.PHONY: help setup run test power-cut check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -53,13 +53,17 @@ sanitize: $(SANITIZED) ## the C kernels over edge and random input under ASan an
 fuzz: $(FUZZERS) ## the decoder kernels under libFuzzer (clang); RUNS=10000000 each, seeds in tests/fuzz/corpus
 	@for fuzzer in $(FUZZERS); do name=$$(basename $$fuzzer); mkdir -p $$fuzzer.corpus; \
 		echo "fuzz: $$name, $(RUNS) runs"; \
-		$$fuzzer -runs=$(RUNS) -max_len=4096 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 -verbosity=0 \
+		$$fuzzer -runs=$(RUNS) -max_len=1024 -timeout=10 -rss_limit_mb=512 -print_final_stats=1 -verbosity=0 \
 			-artifact_prefix=build/fuzz/$$name- $$fuzzer.corpus $$(find tests/fuzz/corpus/$$name -maxdepth 0 2>/dev/null) 2>$$fuzzer.log || \
 			{ tail -n 40 $$fuzzer.log >&2; exit 1; }; \
 		grep -E 'number_of_executed_units|average_exec_per_sec' $$fuzzer.log; done
 
-check-aarch64: $(VENV)/.dev ## the kernels cross-compiled, vectors and properties under qemu-aarch64 (Debian)
+check-aarch64: $(VENV)/.dev $(TABLES) ## the kernels cross-compiled, vectors and properties under qemu-aarch64 (Debian)
 	@tests/aarch64/check $(ARGS)
+
+curves: $(VENV)/.dev ## measure error rates of the codes anew and draw docs/curves, 10 min; needs libfec
+	@$(PIP) install -c constraints.txt 'orbitnode[curves]' >$(LOG) 2>&1 || { $(call pip_failed); }
+	@for one in reed_solomon viterbi plot; do $(BIN)/python -m tests.curves.$$one || exit 1; done
 
 layout: $(VENV)/.dev ## the import layers and the one timeline
 	@$(BIN)/python -m pytest -q tests/unit/test_layout.py
@@ -117,7 +121,7 @@ $(TABLES): flight/kernels/tables.py
 build/fuzz/%: tests/fuzz/%.c $(KERNELS) $(TABLES)
 	@command -v clang >/dev/null || { echo "fuzz: no clang on this machine; install it (Debian: apt-get install clang)" >&2; exit 1; }
 	@mkdir -p $(@D)
-	@clang -std=c11 -O1 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	@clang -std=c11 -O2 -g -Wall -Wextra -Werror -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-Iflight/kernels $< $(KERNEL_SOURCES) -o $@
 
 $(SANITIZED): $(wildcard tests/sanitize/*) $(KERNELS) $(TABLES)

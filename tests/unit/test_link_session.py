@@ -316,7 +316,7 @@ def test_bad_frames_are_counted_by_reason():
     assert ground.counters.frames_rejected == {
         "length": 1,
         "uncorrectable": 0,
-            "crc": 1,
+        "crc": 1,
         "version": 0,
         "status": 0,
         "pointer": 0,
