@@ -15,7 +15,9 @@
  * `back` is the bit after the last unit's marker begins. Where the unit ends was a guess until a marker stood there, so
  * that is where a search begins again: what a lost stretch of any size, or a false marker, has pulled into the wrong
  * unit is still found. The marker after next is asked before any other, so that no copy of a marker in the data can
- * steal a lock that one spoilt marker has shaken. A unit that ends at a marker is whole, whatever slipped in its own.
+ * steal a lock that one spoilt marker has shaken. The price: where two losses, a good unit between them, add up to a
+ * period, the second puts a marker there, and that unit is lost. A unit that ends at a marker is whole, whatever
+ * slipped in its own.
  *
  * No state counts markers before units are believed. A unit behind a false marker costs its reader a look at its error
  * control; a unit held back would cost the last frame before each silence, and every other a period of delay.
