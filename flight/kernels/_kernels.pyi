@@ -127,14 +127,14 @@ class _Lib:
         units_there: int,
     ) -> int: ...
     def ob_rs_encode(
-        self, units: _Pointer, octets: int, stride: int, count: int, data_octets: int, parity: int, interleave: int
+        self, units: _Pointer, octets: int, count: int, stride: int, data_octets: int, parity: int, interleave: int
     ) -> int: ...
     def ob_rs_decode(
         self,
         units: _Pointer,
         octets: int,
-        stride: int,
         count: int,
+        stride: int,
         data_octets: int,
         parity: int,
         interleave: int,
@@ -142,14 +142,14 @@ class _Lib:
         corrected_count: int,
     ) -> int: ...
     def ob_rs_encode_portable(
-        self, units: _Pointer, octets: int, stride: int, count: int, data_octets: int, parity: int, interleave: int
+        self, units: _Pointer, octets: int, count: int, stride: int, data_octets: int, parity: int, interleave: int
     ) -> int: ...
     def ob_rs_decode_portable(
         self,
         units: _Pointer,
         octets: int,
-        stride: int,
         count: int,
+        stride: int,
         data_octets: int,
         parity: int,
         interleave: int,

@@ -168,7 +168,7 @@ int64_t ob_find_units(ob_sync *sync, const uint8_t *stream, size_t octets, int32
  * virtual fill of zeros stands in front, and is not sent. Units must not overlap. Else OB_E_LAYOUT.
  *
  * ob_rs_encode writes the check symbols of `count` units. Returns `count`. */
-int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
+int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets, uint32_t parity,
                      uint32_t interleave);
 
 /* Correct `count` units in place, data and check symbols. `corrected` has a number for each codeword of each unit, one
@@ -176,13 +176,13 @@ int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t stride, size_t count,
  * is no codeword within E symbols of what was received; those octets stay as they were. A word with more than E errors
  * is, now and then, within E of another codeword (about once in E! words), so frames keep their error control field.
  * Returns the number of codewords that could not be corrected. */
-int64_t ob_rs_decode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
+int64_t ob_rs_decode(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets, uint32_t parity,
                      uint32_t interleave, int8_t *corrected, size_t corrected_count);
 
 /* The same, always on the portable path. */
-int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
+int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets,
                               uint32_t parity, uint32_t interleave);
-int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
+int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets,
                               uint32_t parity, uint32_t interleave, int8_t *corrected, size_t corrected_count);
 
 /* The convolutional code of CCSDS 131.0-B-5, 3.3: rate 1/2, constraint length 7, connection vectors G1 = 171 and

@@ -12,6 +12,7 @@
 #include "cpu.h"
 #include "orbitnode_kernels.h"
 #include "tables.h"
+#include "units.h"
 
 #define FIELD_POINTS 255
 #define PARITY_MAX 32
@@ -202,7 +203,7 @@ static void divide_unit(const division *by_lanes, const uint8_t *unit, size_t sy
         by_lanes[lanes - 1](unit + codeword, symbols, interleave, remainder + codeword);
 }
 
-static int fits(size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity, uint32_t interleave)
+static int fits(size_t octets, size_t count, size_t stride, size_t data_octets, uint32_t parity, uint32_t interleave)
 {
     if (parity != 16 && parity != 32)
         return 0;
@@ -210,13 +211,10 @@ static int fits(size_t octets, size_t stride, size_t count, size_t data_octets, 
         return 0;
     if (data_octets < interleave || data_octets > (FIELD_POINTS - parity) * interleave || data_octets % interleave != 0)
         return 0;
-    size_t unit = data_octets + parity * interleave;
-    if (count <= 1)
-        return count == 0 || octets >= unit;
-    return octets >= unit && stride >= unit && (octets - unit) / stride >= count - 1;
+    return units_fit(octets, count, stride, data_octets + parity * interleave);
 }
 
-static int64_t encode(const division *by_lanes, uint8_t *units, size_t stride, size_t count, size_t data_octets,
+static int64_t encode(const division *by_lanes, uint8_t *units, size_t count, size_t stride, size_t data_octets,
                       size_t parity, size_t interleave)
 {
     remainder_of remainder[INTERLEAVE_MAX];
@@ -399,7 +397,7 @@ static int correct(uint8_t *symbols, size_t length, size_t step, size_t parity, 
     return errors;
 }
 
-static int64_t decode(const division *by_lanes, uint8_t *units, size_t stride, size_t count, size_t data_octets,
+static int64_t decode(const division *by_lanes, uint8_t *units, size_t count, size_t stride, size_t data_octets,
                       size_t parity, size_t interleave, int8_t *corrected)
 {
     static const remainder_of NOTHING;
@@ -424,38 +422,38 @@ static int64_t decode(const division *by_lanes, uint8_t *units, size_t stride, s
     return uncorrectable;
 }
 
-int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
+int64_t ob_rs_encode_portable(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets,
                               uint32_t parity, uint32_t interleave)
 {
-    if (!fits(octets, stride, count, data_octets, parity, interleave))
+    if (!fits(octets, count, stride, data_octets, parity, interleave))
         return OB_E_LAYOUT;
-    return encode(portable_divisions(parity), units, stride, count, data_octets, parity, interleave);
+    return encode(portable_divisions(parity), units, count, stride, data_octets, parity, interleave);
 }
 
-int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
+int64_t ob_rs_encode(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets, uint32_t parity,
                      uint32_t interleave)
 {
-    if (!fits(octets, stride, count, data_octets, parity, interleave))
+    if (!fits(octets, count, stride, data_octets, parity, interleave))
         return OB_E_LAYOUT;
-    return encode(divisions(parity), units, stride, count, data_octets, parity, interleave);
+    return encode(divisions(parity), units, count, stride, data_octets, parity, interleave);
 }
 
-int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets,
+int64_t ob_rs_decode_portable(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets,
                               uint32_t parity, uint32_t interleave, int8_t *corrected, size_t corrected_count)
 {
-    if (!fits(octets, stride, count, data_octets, parity, interleave))
+    if (!fits(octets, count, stride, data_octets, parity, interleave))
         return OB_E_LAYOUT;
     if (corrected_count / interleave < count)
         return OB_E_SPACE;
-    return decode(portable_divisions(parity), units, stride, count, data_octets, parity, interleave, corrected);
+    return decode(portable_divisions(parity), units, count, stride, data_octets, parity, interleave, corrected);
 }
 
-int64_t ob_rs_decode(uint8_t *units, size_t octets, size_t stride, size_t count, size_t data_octets, uint32_t parity,
+int64_t ob_rs_decode(uint8_t *units, size_t octets, size_t count, size_t stride, size_t data_octets, uint32_t parity,
                      uint32_t interleave, int8_t *corrected, size_t corrected_count)
 {
-    if (!fits(octets, stride, count, data_octets, parity, interleave))
+    if (!fits(octets, count, stride, data_octets, parity, interleave))
         return OB_E_LAYOUT;
     if (corrected_count / interleave < count)
         return OB_E_SPACE;
-    return decode(divisions(parity), units, stride, count, data_octets, parity, interleave, corrected);
+    return decode(divisions(parity), units, count, stride, data_octets, parity, interleave, corrected);
 }

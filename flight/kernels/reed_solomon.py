@@ -24,7 +24,7 @@ def encode_reed_solomon(
     """
     target = from_buffer(OCTETS, units, True)
     octets = len(target)
-    code = _encode(target, octets, stride, count, data_octets, parity, interleave)
+    code = _encode(target, octets, count, stride, data_octets, parity, interleave)
     if code < 0:
         reason = _misfit(octets, data_octets, parity, interleave, count, stride)
         raise KernelError("encode_reed_solomon", code, reason)
@@ -46,7 +46,7 @@ def decode_reed_solomon(
     # More codewords than octets are refused by the kernel, and must not be allocated before.
     corrected = bytearray(codewords if 0 <= codewords <= octets else 0)
     code = _decode(
-        target, octets, stride, count, data_octets, parity, interleave, from_buffer(COUNTS, corrected), len(corrected)
+        target, octets, count, stride, data_octets, parity, interleave, from_buffer(COUNTS, corrected), len(corrected)
     )
     if code < 0:
         reason = _misfit(octets, data_octets, parity, interleave, count, stride)

@@ -18,8 +18,8 @@ from tests import libfec_reed_solomon as libfec
 FRAMES, FRAME_OCTETS, PARITY, INTERLEAVE = 40, 1115, 32, 5
 UNIT = FRAME_OCTETS + PARITY * INTERLEAVE
 CODEWORDS = FRAMES * INTERLEAVE
-LAYOUT = (UNIT, FRAMES, FRAME_OCTETS, PARITY, INTERLEAVE)
-KEYWORDS = dict(zip(("stride", "count", "data_octets", "parity", "interleave"), LAYOUT, strict=True))
+LAYOUT = (FRAMES, UNIT, FRAME_OCTETS, PARITY, INTERLEAVE)
+KEYWORDS = dict(zip(("count", "stride", "data_octets", "parity", "interleave"), LAYOUT, strict=True))
 MEGABYTES = FRAMES * FRAME_OCTETS / 1e6
 
 

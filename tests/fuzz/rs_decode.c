@@ -38,14 +38,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
     int8_t *corrected = malloc(interleave);
     int8_t *same = malloc(interleave);
     must(corrected != NULL && same != NULL);
-    if (changes > 0 && ob_rs_encode(units, octets, 0, 1, data_octets, parity, interleave) == 1)
+    if (changes > 0 && ob_rs_encode(units, octets, 1, 0, data_octets, parity, interleave) == 1)
         for (size_t i = 0; i + 1 < octets && i / 2 < changes; i += 2)
             units[(i * 211 + data[i]) % octets] ^= data[i + 1];
     uint8_t *received = copy_of(units, octets);
     uint8_t *portable = copy_of(units, octets);
 
-    int64_t bad = ob_rs_decode(units, octets, 0, 1, data_octets, parity, interleave, corrected, interleave);
-    must(bad == ob_rs_decode_portable(portable, octets, 0, 1, data_octets, parity, interleave, same, interleave));
+    int64_t bad = ob_rs_decode(units, octets, 1, 0, data_octets, parity, interleave, corrected, interleave);
+    must(bad == ob_rs_decode_portable(portable, octets, 1, 0, data_octets, parity, interleave, same, interleave));
     must(memcmp(units, portable, octets) == 0);
     must(bad >= 0 || memcmp(units, received, octets) == 0);
     int64_t uncorrectable = 0;
@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 
     /* What was corrected is a codeword: encoded anew, it stays as it is. */
     if (bad == 0) {
-        must(ob_rs_encode(units, octets, 0, 1, data_octets, parity, interleave) == 1);
+        must(ob_rs_encode(units, octets, 1, 0, data_octets, parity, interleave) == 1);
         must(memcmp(units, portable, octets) == 0);
     }
     free(units);

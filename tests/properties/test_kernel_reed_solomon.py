@@ -106,11 +106,11 @@ class Layout:
 
     @property
     def arguments(self) -> tuple[int, int, int, int, int]:
-        return self.unit + self.gap, self.count, self.data_octets, self.parity, self.interleave
+        return self.count, self.unit + self.gap, self.data_octets, self.parity, self.interleave
 
     @property
     def keywords(self) -> dict[str, int]:
-        return dict(zip(("stride", "count", "data_octets", "parity", "interleave"), self.arguments, strict=True))
+        return dict(zip(("count", "stride", "data_octets", "parity", "interleave"), self.arguments, strict=True))
 
 
 @st.composite

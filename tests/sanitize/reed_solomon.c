@@ -37,7 +37,7 @@ static layout choose(size_t octets)
 
 static int64_t encode(uint8_t *units, layout l)
 {
-    return ob_rs_encode(units, l.octets, l.stride, l.count, l.data_octets, l.parity, l.interleave);
+    return ob_rs_encode(units, l.octets, l.count, l.stride, l.data_octets, l.parity, l.interleave);
 }
 
 /* Both paths on blocks of their own, which must come out the same. */
@@ -46,9 +46,9 @@ static int64_t decode(uint8_t *units, layout l, int8_t *corrected)
     size_t codewords = l.count * l.interleave;
     uint8_t *copy = exact(units, l.octets);
     int8_t *same = (int8_t *)exact(NULL, codewords);
-    int64_t bad = ob_rs_decode(units, l.octets, l.stride, l.count, l.data_octets, l.parity, l.interleave, corrected,
+    int64_t bad = ob_rs_decode(units, l.octets, l.count, l.stride, l.data_octets, l.parity, l.interleave, corrected,
                                codewords);
-    int64_t portable = ob_rs_decode_portable(copy, l.octets, l.stride, l.count, l.data_octets, l.parity, l.interleave,
+    int64_t portable = ob_rs_decode_portable(copy, l.octets, l.count, l.stride, l.data_octets, l.parity, l.interleave,
                                              same, codewords);
     check(bad == portable && memcmp(corrected, same, codewords) == 0, "RS decoding: counts of the paths differ");
     check(memcmp(units, copy, l.octets) == 0, "RS decoding: octets of the paths differ");
@@ -60,17 +60,17 @@ static int64_t decode(uint8_t *units, layout l, int8_t *corrected)
 static void try_refusals(uint8_t *units, layout l, int8_t *corrected)
 {
     size_t n = l.count * l.interleave;
-    check(ob_rs_encode(units, l.octets - 1, l.stride, l.count, l.data_octets, l.parity, l.interleave) == OB_E_LAYOUT,
+    check(ob_rs_encode(units, l.octets - 1, l.count, l.stride, l.data_octets, l.parity, l.interleave) == OB_E_LAYOUT,
           "RS encoding took a short buffer");
-    check(ob_rs_decode(units, l.octets - 1, l.stride, l.count, l.data_octets, l.parity, l.interleave, corrected, n) ==
+    check(ob_rs_decode(units, l.octets - 1, l.count, l.stride, l.data_octets, l.parity, l.interleave, corrected, n) ==
               OB_E_LAYOUT, "RS decoding took a short buffer");
-    check(ob_rs_decode(units, l.octets, l.stride, l.count, l.data_octets, l.parity, l.interleave, corrected, n - 1) ==
+    check(ob_rs_decode(units, l.octets, l.count, l.stride, l.data_octets, l.parity, l.interleave, corrected, n - 1) ==
               OB_E_SPACE, "RS decoding took too few counts");
-    check(ob_rs_encode(units, SIZE_MAX, SIZE_MAX / 2, 4, l.data_octets, l.parity, l.interleave) == OB_E_LAYOUT,
+    check(ob_rs_encode(units, SIZE_MAX, 4, SIZE_MAX / 2, l.data_octets, l.parity, l.interleave) == OB_E_LAYOUT,
           "RS encoding took a count that overflows");
-    check(ob_rs_encode(units, l.octets, l.stride, l.count, l.data_octets, l.parity + 1, l.interleave) == OB_E_LAYOUT,
+    check(ob_rs_encode(units, l.octets, l.count, l.stride, l.data_octets, l.parity + 1, l.interleave) == OB_E_LAYOUT,
           "RS encoding took another number of check symbols");
-    check(ob_rs_encode(units, l.octets, l.stride, l.count, l.data_octets, l.parity, 1u << 31) == OB_E_LAYOUT,
+    check(ob_rs_encode(units, l.octets, l.count, l.stride, l.data_octets, l.parity, 1u << 31) == OB_E_LAYOUT,
           "RS encoding took a great interleave");
     check(ob_rs_encode(NULL, 0, 0, 0, l.data_octets, l.parity, l.interleave) == 0, "RS encoding of no unit");
 }
@@ -89,11 +89,11 @@ void try_reed_solomon(const uint8_t *data, size_t octets)
     (void)decode(units, l, corrected); /* any octets */
     memcpy(units, data, l.octets);
     check(encode(units, l) == (int64_t)l.count, "RS encoding: another count");
-    check(ob_rs_encode_portable(copy, l.octets, l.stride, l.count, l.data_octets, l.parity, l.interleave) ==
+    check(ob_rs_encode_portable(copy, l.octets, l.count, l.stride, l.data_octets, l.parity, l.interleave) ==
               (int64_t)l.count, "RS encoding: another count on the portable path");
     check(memcmp(units, copy, l.octets) == 0, "RS encoding: the paths differ");
     check(decode(units, l, corrected) == 0, "RS decoding: what was encoded is no codeword");
-    check(ob_rs_encode(units, l.octets, SIZE_MAX, 1, l.data_octets, l.parity, l.interleave) == 1,
+    check(ob_rs_encode(units, l.octets, 1, SIZE_MAX, l.data_octets, l.parity, l.interleave) == 1,
           "RS encoding: the stride of a single unit is of no matter");
 
     /* A burst over one unit: as long as it can be corrected, in every codeword at once. */

@@ -160,7 +160,7 @@ def test_layouts_that_do_not_fit(octets: int, change: dict[str, int], text: str)
             kernel(units, **FRAME | change)
         assert refused.value.code == lib.OB_E_LAYOUT
     portable = FRAME | {"stride": 0, "count": 1} | change
-    arguments = [portable[name] for name in ("stride", "count", "data_octets", "parity", "interleave")]
+    arguments = [portable[name] for name in ("count", "stride", "data_octets", "parity", "interleave")]
     target, counts = (ffi.from_buffer(ffi.typeof(t), bytearray(octets)) for t in ("uint8_t[]", "int8_t[]"))
     assert lib.ob_rs_encode_portable(target, octets, *arguments) == lib.OB_E_LAYOUT
     assert lib.ob_rs_decode_portable(target, octets, *arguments, counts, octets) == lib.OB_E_LAYOUT
@@ -186,5 +186,5 @@ def test_no_codeblocks() -> None:
 def test_too_few_counts_are_refused() -> None:
     target, counts = (ffi.from_buffer(ffi.typeof(t), bytearray(1275)) for t in ("uint8_t[]", "int8_t[]"))
     for kernel in (lib.ob_rs_decode, lib.ob_rs_decode_portable):
-        assert kernel(target, 1275, 1275, 1, 1115, 32, 5, counts, 4) == lib.OB_E_SPACE
-        assert kernel(target, 1275, 1275, 1, 1115, 32, 5, counts, 5) == 0
+        assert kernel(target, 1275, 1, 1275, 1115, 32, 5, counts, 4) == lib.OB_E_SPACE
+        assert kernel(target, 1275, 1, 1275, 1115, 32, 5, counts, 5) == 0
