@@ -2,33 +2,55 @@
 
 from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
 from flight.kernels.cltu import Codeblocks, ErrorMode, decode_codeblocks, find_start, make_cltu
+from flight.kernels.columns import FieldColumns, FieldSpec, PacketLayout, extract_fields
 from flight.kernels.convolutional import ConvolutionalEncoder, ViterbiDecoder, soften
 from flight.kernels.crc import crc16, crc16_units
+from flight.kernels.frames import (
+    AosLink,
+    BatchExtractor,
+    ChannelCounters,
+    ExtractedPackets,
+    FrameColumns,
+    TmLink,
+    Verdict,
+)
 from flight.kernels.marker import MarkerSync, UnitFlag, UnitRoom, Units
-from flight.kernels.packets import PacketColumns, Stop, split_packets
+from flight.kernels.packets import PacketColumns, Stop, encode_packets, split_packets
 from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
 from flight.kernels.reed_solomon import decode_reed_solomon, encode_reed_solomon
 
 __all__ = [
+    "AosLink",
+    "BatchExtractor",
+    "ChannelCounters",
     "Codeblocks",
     "ConvolutionalEncoder",
     "ErrorMode",
+    "ExtractedPackets",
+    "FieldColumns",
+    "FieldSpec",
+    "FrameColumns",
     "KernelError",
     "MarkerSync",
     "PacketColumns",
+    "PacketLayout",
     "Randomizer",
     "ReadBuffer",
     "Stop",
+    "TmLink",
     "UnitFlag",
     "UnitRoom",
     "Units",
+    "Verdict",
     "ViterbiDecoder",
     "WriteBuffer",
     "crc16",
     "crc16_units",
     "decode_codeblocks",
     "decode_reed_solomon",
+    "encode_packets",
     "encode_reed_solomon",
+    "extract_fields",
     "find_start",
     "make_cltu",
     "randomize_tc",

@@ -1,6 +1,7 @@
 """Types of the extension module that build.py makes; orbitnode_kernels.h is the reference."""
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, final, overload
 
 class _Pointer:
@@ -42,12 +43,56 @@ class _Viterbi:
     walked: int
 
 @final
+class _Link:
+    """An `ob_link`."""
+
+    service: int
+    frame_octets: int
+    spacecraft_id: int
+    flags: int
+    insert_octets: int
+    vcids: int
+    master_missed: int
+    hand_octets: int
+    verdicts: Sequence[int]
+
+@final
+class _Channel:
+    """One `ob_channel`."""
+
+    packets: int
+    idle_packets: int
+    broken: int
+    inconsistent: int
+    frames: int
+    missed: int
+    hand_octets: int
+
+@final
+class _Channels:
+    """An array of `ob_channel`."""
+
+    def __getitem__(self, index: int) -> _Channel: ...
+    def __len__(self) -> int: ...
+
+@final
+class _Extraction:
+    """An `ob_extraction`."""
+
+    packets: int
+    octets: int
+
+@final
+class _Fields:
+    """An array of `ob_field`."""
+
+@final
 class _CType: ...
 
 class _Ffi:
     def typeof(self, cdecl: str) -> _CType: ...
     def from_buffer(
-        self, cdecl: _CType, buffer: bytes | bytearray | memoryview, require_writable: bool = False
+        self, cdecl: _CType, buffer: bytes | bytearray | memoryview | array[int], require_writable: bool = False
     ) -> _Pointer: ...
     @overload
     def new(self, cdecl: Literal["ob_split *"] | _CType) -> _Pointer: ...
@@ -55,8 +100,18 @@ class _Ffi:
     def new(self, cdecl: Literal["ob_sync *"]) -> _Sync: ...
     @overload
     def new(self, cdecl: Literal["ob_viterbi *"]) -> _Viterbi: ...
+    @overload
+    def new(self, cdecl: Literal["ob_link *"], init: Mapping[str, int]) -> _Link: ...
+    @overload
+    def new(self, cdecl: Literal["ob_channel[]"], init: int) -> _Channels: ...
+    @overload
+    def new(self, cdecl: Literal["ob_extraction *"]) -> _Extraction: ...
+    @overload
+    def new(self, cdecl: Literal["ob_field[]"], init: Sequence[Sequence[int | Sequence[int]]]) -> _Fields: ...
     def new_allocator(self, *, should_clear_after_alloc: bool) -> Callable[[_CType, int], _Pointer]: ...
-    def buffer(self, cdata: _Pointer) -> bytearray: ...
+    def buffer(self, cdata: _Pointer) -> memoryview:
+        """An object of cffi's own with the buffer protocol; `memoryview` takes it."""
+    NULL: _Pointer
 
 class _Lib:
     OB_E_INIT: Final[int]
@@ -78,6 +133,30 @@ class _Lib:
     OB_UNIT_SLIPPED: Final[int]
     OB_UNIT_OCTETS_MAX: Final[int]
     OB_UNIT_COLUMN_OCTETS: Final[int]
+    OB_LINK_TM: Final[int]
+    OB_LINK_AOS: Final[int]
+    OB_LINK_FECF: Final[int]
+    OB_LINK_OCF: Final[int]
+    OB_LINK_HEADER_CONTROL: Final[int]
+    OB_SPACECRAFT_ANY: Final[int]
+    OB_TM_CHANNELS: Final[int]
+    OB_AOS_CHANNELS: Final[int]
+    OB_FRAME_OCTETS_MAX: Final[int]
+    OB_PACKET_OCTETS_MAX: Final[int]
+    OB_FRAME_GOOD: Final[int]
+    OB_FRAME_MARKED: Final[int]
+    OB_FRAME_CRC: Final[int]
+    OB_FRAME_VERSION: Final[int]
+    OB_FRAME_SPACECRAFT: Final[int]
+    OB_FRAME_VCID: Final[int]
+    OB_FRAME_STATUS: Final[int]
+    OB_FRAME_LENGTH: Final[int]
+    OB_FRAME_POINTER: Final[int]
+    OB_FRAME_COLUMN_OCTETS: Final[int]
+    OB_EXTRACTED_COLUMN_OCTETS: Final[int]
+    OB_FIELD_UNSIGNED: Final[int]
+    OB_FIELD_SIGNED: Final[int]
+    OB_FIELDS_MAX: Final[int]
     def ob_crc16(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
     def ob_crc16_portable(self, data: bytes | _Pointer, octets: int, init: int) -> int: ...
     def ob_crc16_units(
@@ -171,6 +250,68 @@ class _Lib:
         self, decoder: _Viterbi, symbols: bytes | _Pointer, count: int, out: _Pointer, out_octets: int
     ) -> int: ...
     def ob_viterbi_flush(self, decoder: _Viterbi, to_zero: int, out: _Pointer, out_octets: int) -> int: ...
+    def ob_encode_packets(
+        self,
+        data: bytes | _Pointer,
+        octets: int,
+        lengths: _Pointer,
+        length: int,
+        apid: _Pointer,
+        seq: _Pointer,
+        flags: _Pointer,
+        packets: int,
+        out: _Pointer,
+        out_octets: int,
+    ) -> int: ...
+    def ob_extract_packets(
+        self,
+        link: _Link,
+        channels: _Channels,
+        channels_count: int,
+        frames: bytes | _Pointer,
+        octets: int,
+        count: int,
+        stride: int,
+        marks: bytes | _Pointer,
+        frame_columns: _Pointer,
+        frame_columns_octets: int,
+        out: _Pointer,
+        out_octets: int,
+        packet_columns: _Pointer,
+        packet_columns_octets: int,
+        packets_max: int,
+        result: _Extraction,
+    ) -> int: ...
+    def ob_restart_link(self, link: _Link, channels: _Channels, channels_count: int) -> None: ...
+    def ob_extract_fields(
+        self,
+        data: bytes | _Pointer,
+        octets: int,
+        offsets: _Pointer,
+        lengths: _Pointer,
+        stride: int,
+        packets: int,
+        fields: _Fields,
+        fields_count: int,
+        columns: _Pointer,
+        columns_octets: int,
+        complete: _Pointer,
+    ) -> int: ...
+    def ob_extract_fields_portable(
+        self,
+        data: bytes | _Pointer,
+        octets: int,
+        offsets: _Pointer,
+        lengths: _Pointer,
+        stride: int,
+        packets: int,
+        fields: _Fields,
+        fields_count: int,
+        columns: _Pointer,
+        columns_octets: int,
+        complete: _Pointer,
+    ) -> int: ...
+    def ob_prefer_large_pages(self, block: _Pointer, octets: int) -> None: ...
 
 ffi: _Ffi
 lib: _Lib

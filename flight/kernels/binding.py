@@ -5,15 +5,25 @@ A `bytes` argument is passed as it is; any other buffer goes through `ffi.from_b
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
+
 from flight.kernels._kernels import ffi, lib
 
 ReadBuffer = bytes | bytearray | memoryview
 WriteBuffer = bytearray | memoryview
+Column = Iterable[int]  # one number a unit; an array or memoryview of the kernel's own type is taken without a copy
 
 # Looked up once: finding a function or parsing a C type costs as much as the call itself.
 OCTETS = ffi.typeof("uint8_t[]")
 COUNTS = ffi.typeof("int8_t[]")
+HALVES = ffi.typeof("uint16_t[]")
+WORDS = ffi.typeof("uint32_t[]")
+OFFSETS = ffi.typeof("uint64_t[]")
+NULL = ffi.NULL
 from_buffer = ffi.from_buffer
+# Octets that are not set to 0 first: a page that nothing is written to takes no memory.
+new_octets = ffi.new_allocator(should_clear_after_alloc=False)
 
 _ERRORS = {
     lib.OB_E_INIT: "start value outside 0..65535",
@@ -29,3 +39,22 @@ class KernelError(ValueError):
     def __init__(self, name: str, code: int, reason: str = "") -> None:
         super().__init__(f"{name}: {reason or _ERRORS.get(code, code)}")
         self.code = code
+
+
+def column_of(name: str, values: Column, code: str) -> memoryview[int]:
+    """`values` as numbers of the `array` type `code`; raises ValueError where one of them does not fit it."""
+    try:
+        view = memoryview(values)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    else:
+        # Two codes may mean one type: NumPy calls 64 bit L, the struct module Q.
+        if view.format in _SAME.get(code, code) and view.ndim == 1 and view.c_contiguous:
+            return view
+    try:
+        return memoryview(array(code, values))
+    except OverflowError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+_SAME = {"Q": "QL"} if array("L").itemsize == array("Q").itemsize else {}

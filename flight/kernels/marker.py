@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from flight.kernels._kernels import ffi, lib
-from flight.kernels.binding import OCTETS, KernelError, ReadBuffer, from_buffer
+from flight.kernels.binding import OCTETS, KernelError, ReadBuffer, from_buffer, new_octets
 
 _find_units = lib.ob_find_units
 _COLUMN_OCTETS = lib.OB_UNIT_COLUMN_OCTETS
-# What a call may fill is not cleared first: clearing costs as much as filling.
-_allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 MARKER_OCTETS = 4
 
@@ -66,7 +64,7 @@ class UnitRoom:
         self._unit_octets = unit_octets
         self._columns_octets = self.units_max * _COLUMN_OCTETS
         self._units_octets = self.units_max * unit_octets
-        self._block = _allocate(OCTETS, self._columns_octets + self._units_octets)
+        self._block = new_octets(OCTETS, self._columns_octets + self._units_octets)
         self._units = self._block + self._columns_octets
 
     def filled(self) -> Units:

@@ -4,9 +4,9 @@
  * the negative OB_E_* codes, and then has written nothing. A pointer may be null where its size is 0.
  * No function keeps state of its own: tables are constant, so calls may run in parallel.
  *
- * Units. Where a function takes many frames at once they lie at a fixed distance: unit i starts at `units + i * stride`,
- * and `octets` is the size of the whole buffer, at least (count - 1) * stride + the unit's size. Anything else is
- * OB_E_LAYOUT.
+ * Units. Where a function takes many frames at once they lie at a fixed distance: unit i starts at
+ * `units + i * stride`, and `octets` is the size of the whole buffer, at least (count - 1) * stride + the unit's size.
+ * Anything else is OB_E_LAYOUT.
  */
 #ifndef ORBITNODE_KERNELS_H
 #define ORBITNODE_KERNELS_H
@@ -239,5 +239,140 @@ int64_t ob_viterbi_decode(ob_viterbi *decoder, const uint8_t *symbols, size_t co
  * octet, and half a pair of symbols, are dropped. The decoder then begins as by ob_viterbi_start(decoder, to_zero),
  * but goes on counting. Returns the octets written, at most OB_VITERBI_FLUSH_OCTETS, or OB_E_SPACE or OB_E_LAYOUT. */
 int64_t ob_viterbi_flush(ob_viterbi *decoder, int32_t to_zero, uint8_t *out, size_t out_octets);
+
+/* The inverse: `packets` space packets of the columns `apid`, `seq` and `flags` (as above), one after the other in
+ * `out`, with their data (secondary header included) from `data`, where it lies without gaps, `octets` in all.
+ * `lengths` has the octets of data of each packet, 1..65536; where it is null every packet has `length`.
+ * Returns the octets written, octets + 6 * packets; OB_E_LAYOUT where a value does not fit its field or the lengths
+ * do not add up to `octets`; OB_E_SPACE. */
+int64_t ob_encode_packets(const uint8_t *data, size_t octets, const uint32_t *lengths, size_t length,
+                          const uint16_t *apid, const uint16_t *seq, const uint8_t *flags, size_t packets,
+                          uint8_t *out, size_t out_octets);
+
+/* Packets out of transfer frames, the frames of one link a batch at a time: reception of virtual channels and
+ * extraction of packets (CCSDS 132.0-B-3, 4.3.2 and 4.3.3; 732.0-B-4, 4.3). */
+#define OB_LINK_TM 0  /* TM transfer frames, 132.0-B-3, 4.1: packets, control field as each frame's flag says */
+#define OB_LINK_AOS 1 /* AOS transfer frames with M_PDUs, 732.0-B-4, 4.1.2 and 4.1.4.2 */
+
+#define OB_LINK_FECF 1           /* frames end with frame error control, two octets that are checked */
+#define OB_LINK_OCF 2            /* AOS: every frame has an operational control field, four octets */
+#define OB_LINK_HEADER_CONTROL 4 /* AOS: frame header error control, two octets that are passed over */
+
+#define OB_SPACECRAFT_ANY 0xFFFFFFFF
+#define OB_TM_CHANNELS 8
+#define OB_AOS_CHANNELS 64
+#define OB_FRAME_OCTETS_MAX 65536
+#define OB_PACKET_OCTETS_MAX 65542
+
+#define OB_FRAME_GOOD 0
+#define OB_FRAME_MARKED 1     /* the caller says that it is bad, such as one that Reed-Solomon could not correct */
+#define OB_FRAME_CRC 2        /* frame error control does not fit */
+#define OB_FRAME_VERSION 3    /* not this link's kind of frame */
+#define OB_FRAME_SPACECRAFT 4 /* of another spacecraft */
+#define OB_FRAME_VCID 5       /* of a virtual channel that carries no packets on this link */
+#define OB_FRAME_STATUS 6     /* TM: virtual channel access data, or a secondary header of another version than 0 */
+#define OB_FRAME_LENGTH 7     /* TM: nothing is left for data beside secondary header and control field */
+#define OB_FRAME_POINTER 8    /* first header pointer beyond the data */
+
+#define OB_FRAME_COLUMN_OCTETS 11   /* octets of columns a frame: 4 + 4 + 1 + 1 + 1 */
+#define OB_EXTRACTED_COLUMN_OCTETS 22 /* octets of columns an extracted packet: 8 + 4 + 4 + 2 + 2 + 1 + 1 */
+
+/* One link: its managed parameters, set by the caller, and what the kernel keeps of it from call to call, at first 0. */
+typedef struct {
+    uint32_t service;       /* OB_LINK_TM or OB_LINK_AOS */
+    uint32_t frame_octets;  /* of every frame; TM from 13 on */
+    uint32_t spacecraft_id; /* 0..1023, or OB_SPACECRAFT_ANY */
+    uint32_t flags;         /* sum of the OB_LINK_* that hold */
+    uint32_t insert_octets; /* AOS: of the insert zone, which is passed over */
+    uint32_t master_counted;
+    uint32_t master_expected;
+    uint64_t vcids;         /* bit v: virtual channel v carries packets. AOS channel 63 is idle data in any case */
+    uint64_t master_missed; /* TM: sum of the gaps in the master channel's count */
+    uint64_t hand_octets;   /* of the packets in hand on all channels */
+    uint64_t verdicts[9];   /* frames by verdict, OB_FRAME_* */
+} ob_link;
+
+/* One virtual channel, at first all 0: an OB_LINK_TM has OB_TM_CHANNELS of them, an OB_LINK_AOS OB_AOS_CHANNELS. */
+typedef struct {
+    uint64_t packets;      /* delivered */
+    uint64_t idle_packets; /* APID 2047, left out */
+    uint64_t broken;       /* packets of which only a part arrived */
+    uint64_t inconsistent; /* frames whose pointer or packet headers contradict each other */
+    uint64_t frames;       /* good ones */
+    uint64_t missed;       /* sum of the gaps in the channel's count */
+    uint32_t counted;      /* 1 once a frame has been heard */
+    uint32_t expected;     /* the next frame's count */
+    uint64_t hand_octets;  /* of the packet in hand, of which `hand` holds the beginning */
+    uint8_t hand[65544];
+} ob_channel;
+
+typedef struct {
+    uint64_t packets; /* rows of the packet columns */
+    uint64_t octets;  /* of these packets in `out` */
+} ob_extraction;
+
+/* Take `count` frames (units at `stride`, each of the link's `frame_octets`) and lay the packets that they complete
+ * one after the other into `out`, in the order in which they end. Idle packets are left out. A gap in a channel's
+ * count drops the packet in hand there, and the search goes on at the next first header pointer; so does a
+ * contradiction. A frame that is not good changes no channel. `marks`, where not null, has an octet a frame: not 0
+ * says that the frame is bad. AOS channel 63 is not watched for gaps, and the replay flag is not looked at.
+ *
+ * `frame_columns` holds, for n = count: n uint32 channel counts (AOS: with the cycle above bit 24 where its use flag
+ * is set); n uint32 frames missed before this one on its channel, modulo the count; n uint8 virtual channel ids;
+ * n uint8 master channel counts (AOS: 0); n uint8 verdicts. Of a frame that is not good they are what its header
+ * says, right or wrong, and no frame was missed.
+ * `packet_columns` holds, for n = packets_max: n uint64 offsets in `out`; n uint32 lengths in octets; n uint32
+ * indices of the frame in which the packet ended; n uint16 APIDs; n uint16 sequence counts; n uint8 flags (as in
+ * ob_split_packets); n uint8 virtual channel ids. Both start at a multiple of 8 octets. Native byte order.
+ *
+ * Returns the number of frames taken. It is less than `count` where the next frame might complete more than there is
+ * room for: the call for the frames from there on loses nothing. OB_E_SPACE where `frame_columns` is too short, or
+ * where `out` is shorter than OB_PACKET_OCTETS_MAX + frame_octets, or the packet columns than 1 + frame_octets / 7
+ * packets: room in which a frame can always be taken. OB_E_LAYOUT, also for a link without meaning; OB_E_ALIGNMENT. */
+int64_t ob_extract_packets(ob_link *link, ob_channel *channels, size_t channels_count, const uint8_t *frames,
+                           size_t octets, size_t count, size_t stride, const uint8_t *marks,
+                           uint8_t *frame_columns, size_t frame_columns_octets, uint8_t *out, size_t out_octets,
+                           uint8_t *packet_columns, size_t packet_columns_octets, size_t packets_max,
+                           ob_extraction *result);
+
+/* The sender begins anew: no frame before the next ones is missed, and packets in hand are broken. Counters stay. */
+void ob_restart_link(ob_link *link, ob_channel *channels, size_t channels_count);
+
+#define OB_FIELD_UNSIGNED 0 /* also the bits of a number of IEEE 754, 32 or 64 */
+#define OB_FIELD_SIGNED 1   /* two's complement */
+#define OB_FIELDS_MAX 4096
+
+/* One field that lies at the same place in every packet. */
+typedef struct {
+    uint32_t column;         /* octets a packet that the columns before this one take: it starts at column * packets */
+    uint32_t bit_offset;     /* of its first bit from the packet's first, 0..524335 */
+    uint8_t bits;            /* 1..64 */
+    uint8_t kind;            /* OB_FIELD_* */
+    uint8_t significance[8]; /* of whole octets: of the field's k-th octet as it lies, 0 the least (XTCE 1.2,
+                                byteOrderList); bits / 8 - 1 down to 0 for big-endian, and for any other width */
+} ob_field;
+
+/* Extract `fields_count` fields (at most OB_FIELDS_MAX) of `packets` packets into a column each.
+ *
+ * Packet i starts at octet offsets[i] of `data` and is lengths[i] octets long. Where `offsets` is null it starts at
+ * i * stride, where `lengths` is null it is `stride` long. What reaches beyond `data` ends with it.
+ * A column has a number a packet, of the narrowest of 1, 2, 4 and 8 octets that holds the field, native byte order, a
+ * signed one extended by its sign. A field that does not end within its packet gives 0. `complete`, where not null,
+ * has an octet a packet: 1 where every field ends within it, else 0.
+ * Returns the number of packets that are complete. OB_E_LAYOUT for a field without meaning, OB_E_SPACE where a column
+ * ends beyond `columns_octets`, OB_E_ALIGNMENT where `columns` is not at a multiple of 8 octets or a column not at one
+ * of its number's width: it always is where columns are laid from the widest to the narrowest. */
+int64_t ob_extract_fields(const uint8_t *data, size_t octets, const uint64_t *offsets, const uint32_t *lengths,
+                          size_t stride, size_t packets, const ob_field *fields, size_t fields_count,
+                          uint8_t *columns, size_t columns_octets, uint8_t *complete);
+
+/* The same, always on the portable path: what ob_extract_fields must equal on every processor. */
+int64_t ob_extract_fields_portable(const uint8_t *data, size_t octets, const uint64_t *offsets,
+                                   const uint32_t *lengths, size_t stride, size_t packets, const ob_field *fields,
+                                   size_t fields_count, uint8_t *columns, size_t columns_octets, uint8_t *complete);
+
+/* Ask for large pages behind a large block that will be written from end to end. No more than a hint: it changes no
+ * octet, and where the system has none it does nothing. */
+void ob_prefer_large_pages(uint8_t *block, size_t octets);
 
 #endif

@@ -1,7 +1,10 @@
-/* Splitting a stream of space packets into columns of primary headers (CCSDS 133.0-B-2, 4.1.3). */
+/* Space packets (CCSDS 133.0-B-2, 4.1.3) by the stream: split into columns of primary headers, and made from them. */
+#include <string.h>
+
 #include "orbitnode_kernels.h"
 
 #define HEADER_OCTETS 6
+#define DATA_OCTETS_MAX 65536
 
 /* Length in octets of the packet at the start of `data`, 0 where none lies there whole; `stop` says why. */
 static inline size_t packet_octets(const uint8_t *data, size_t octets, int32_t *stop)
@@ -46,6 +49,12 @@ int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, s
         return OB_E_SPACE;
     if ((uintptr_t)columns % 8 != 0)
         return OB_E_ALIGNMENT;
+    if (octets == 0 || packets_max == 0) { /* either pointer may be null */
+        result->consumed = 0;
+        result->stop = OB_STOP_END;
+        (void)packet_octets(data, octets, &result->stop);
+        return 0;
+    }
     /* Widest column first: each then starts on a multiple of its own width. */
     uint64_t *offset = (uint64_t *)(void *)columns;
     uint32_t *length = (uint32_t *)(void *)(columns + 8 * packets_max);
@@ -73,4 +82,52 @@ int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, s
     result->consumed = at;
     result->stop = stop;
     return (int64_t)n;
+}
+
+/* Octets of the data of all packets, or OB_E_LAYOUT where a column has a value that its field cannot take. */
+static int64_t encodable_octets(const uint32_t *lengths, size_t length, const uint16_t *apid, const uint16_t *seq,
+                                const uint8_t *flags, size_t packets)
+{
+    /* Without a branch a packet the compiler checks many at a time. */
+    uint32_t wrong = 0;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < packets; i++)
+        wrong |= (uint32_t)(apid[i] >> 11) | (uint32_t)(seq[i] >> 14) | (uint32_t)(flags[i] >> 4);
+    if (lengths == NULL) {
+        wrong |= packets > 0 && length - 1 >= DATA_OCTETS_MAX;
+        sum = (uint64_t)length * packets;
+    } else {
+        for (size_t i = 0; i < packets; i++) {
+            wrong |= lengths[i] - 1 >= DATA_OCTETS_MAX;
+            sum += lengths[i];
+        }
+    }
+    return wrong ? OB_E_LAYOUT : (int64_t)sum;
+}
+
+int64_t ob_encode_packets(const uint8_t *data, size_t octets, const uint32_t *lengths, size_t length,
+                          const uint16_t *apid, const uint16_t *seq, const uint8_t *flags, size_t packets,
+                          uint8_t *out, size_t out_octets)
+{
+    int64_t sum = encodable_octets(lengths, length, apid, seq, flags, packets);
+    if (sum < 0 || (size_t)sum != octets)
+        return OB_E_LAYOUT;
+    size_t stream = octets + packets * HEADER_OCTETS;
+    if (out_octets < stream)
+        return OB_E_SPACE;
+    for (size_t i = 0; i < packets; i++) {
+        size_t field = lengths == NULL ? length : lengths[i];
+        uint32_t word = (uint32_t)(flags[i] >> 2) << 11 | apid[i];
+        uint32_t control = (uint32_t)(flags[i] & 3) << 14 | seq[i];
+        out[0] = (uint8_t)(word >> 8);
+        out[1] = (uint8_t)word;
+        out[2] = (uint8_t)(control >> 8);
+        out[3] = (uint8_t)control;
+        out[4] = (uint8_t)((field - 1) >> 8);
+        out[5] = (uint8_t)(field - 1);
+        memcpy(out + HEADER_OCTETS, data, field);
+        data += field;
+        out += HEADER_OCTETS + field;
+    }
+    return (int64_t)stream;
 }

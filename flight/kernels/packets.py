@@ -1,15 +1,33 @@
-"""Space packets laid one after the other, as columns of their primary headers."""
+"""Space packets laid one after the other, as columns of their primary headers and back."""
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from flight.kernels._kernels import ffi, lib
-from flight.kernels.binding import OCTETS, KernelError, ReadBuffer, from_buffer
+from flight.kernels.binding import (
+    HALVES,
+    NULL,
+    OCTETS,
+    WORDS,
+    Column,
+    KernelError,
+    ReadBuffer,
+    column_of,
+    from_buffer,
+)
+
+if TYPE_CHECKING:
+    from flight.kernels._kernels import _Pointer
 
 _count_packets = lib.ob_count_packets
 _split_packets = lib.ob_split_packets
+_encode_packets = lib.ob_encode_packets
+_HEADER_OCTETS = 6
 _COLUMN_OCTETS = lib.OB_COLUMN_OCTETS
 
 
@@ -20,6 +38,8 @@ class Stop(IntEnum):
     TRUNCATED = lib.OB_STOP_TRUNCATED
     VERSION = lib.OB_STOP_VERSION
 
+
+PacketData = ReadBuffer | Sequence[ReadBuffer]
 
 # Three instances exist; looking one up is cheaper than the enumeration's call.
 _STOPS = (Stop.END, Stop.TRUNCATED, Stop.VERSION)
@@ -56,23 +76,130 @@ def split_packets(data: ReadBuffer) -> PacketColumns:
     """Split a stream of space packets, laid one after the other, into columns of their primary headers.
 
     Any octets are taken: the walk ends before the first packet that is not whole (`Stop.TRUNCATED`) or whose
-    version number is not 0 (`Stop.VERSION`), and `consumed` says where. The columns take 17 octets a packet.
+    version number is not 0 (`Stop.VERSION`), and `consumed` says where. The columns take 17 octets a packet, and
+    in a long stream somewhat more.
     """
     source = data if type(data) is bytes else from_buffer(OCTETS, data)
     octets = len(source)
-    count = _count_packets(source, octets)
-    block = bytearray(count * _COLUMN_OCTETS)
     result = ffi.new("ob_split *")
-    written = _split_packets(source, octets, from_buffer(OCTETS, block), len(block), count, result)
-    if written < 0:
-        raise KernelError("split_packets", written)
+    room = _count_packets(source, octets) if octets <= _SAMPLE_OCTETS else _estimate(source, octets)
+    while True:
+        block = bytearray(room * _COLUMN_OCTETS)
+        count = _split_packets(source, octets, from_buffer(OCTETS, block), len(block), room, result)
+        if count < 0:
+            raise KernelError("split_packets", count)
+        if count < room or result.stop != Stop.END or result.consumed == octets:
+            break
+        room = _count_packets(source, octets)  # shorter packets than at the beginning, so there are more of them
     columns = memoryview(block)
     return PacketColumns(
         columns[: 8 * count].cast("Q"),
-        columns[8 * count : 12 * count].cast("I"),
-        columns[12 * count : 14 * count].cast("H"),
-        columns[14 * count : 16 * count].cast("H"),
-        columns[16 * count :],
+        columns[8 * room : 8 * room + 4 * count].cast("I"),
+        columns[12 * room : 12 * room + 2 * count].cast("H"),
+        columns[14 * room : 14 * room + 2 * count].cast("H"),
+        columns[16 * room : 16 * room + count],
         result.consumed,
         _STOPS[result.stop],
     )
+
+
+def _estimate(source: bytes | _Pointer, octets: int) -> int:
+    """How many packets a long stream has, by its beginning.
+
+    To walk all of it once more, only to count, would take as long again: it does not fit the processor's caches.
+    """
+    samples = octets // _SAMPLE_OCTETS + 1
+    return (_count_packets(source, _SAMPLE_OCTETS) + 1) * (samples + samples // 16)
+
+
+_SAMPLE_OCTETS = 65_536
+# All sequence counts twice: from any of them on, a full turn lies here without a gap.
+_COUNTS = 2 * array("H", range(0x4000))
+
+
+def encode_packets(
+    data: PacketData,
+    apid: int | Column,
+    seq: int | Column = 0,
+    *,
+    flags: int | Column = 0b0011,
+    lengths: int | Column | None = None,
+) -> bytearray:
+    """A stream of space packets, one after the other, in one call (CCSDS 133.0-B-2, 4.1.3).
+
+    data: what follows the primary headers, 1..65536 octets a packet, in one of three shapes. A list or tuple has the
+        data of one packet in each of its items. An array of octets of two dimensions has them in each of its rows.
+        Any other buffer has them one after the other without gaps, and `lengths` says how many octets each has: one
+        number for all of them, or a column.
+    apid: 0..2047, of all packets or a column.
+    seq: 0..16383, the count of the first packet, from which it goes on modulo 16384, or a column.
+    flags: as in `PacketColumns`, of all packets or a column; unsegmented telemetry without secondary header if not
+        given.
+
+    A column is any iterable of whole numbers; arrays of uint32 (lengths), uint16 (apid, seq) and uint8 (flags), such
+    as the columns of `split_packets`, are read where they are. Raises KernelError where a value does not fit its
+    field or lengths do not add up to the data, ValueError where columns are not as long as there are packets.
+    """
+    count, length, column = _shape(data, lengths)
+    if isinstance(data, list | tuple):
+        data = b"".join(data)
+    source = data if type(data) is bytes else from_buffer(OCTETS, data)  # type: ignore[arg-type]
+    octets = len(source)
+    stream = octets + count * _HEADER_OCTETS
+    out = bytearray(stream)
+    written = _encode_packets(
+        source,
+        octets,
+        NULL if column is None else from_buffer(WORDS, column),
+        length,
+        from_buffer(HALVES, _each("apid", apid, "H", count)),
+        from_buffer(HALVES, _counts(seq, count)),
+        from_buffer(OCTETS, _each("flags", flags, "B", count)),
+        count,
+        from_buffer(OCTETS, out),
+        stream,
+    )
+    if written < 0:
+        raise KernelError("encode_packets", written)
+    return out
+
+
+def _shape(data: PacketData, lengths: int | Column | None) -> tuple[int, int, memoryview[int] | None]:
+    """How many packets, and how many octets of data each has: one number for all of them, or a column."""
+    if isinstance(data, list | tuple):
+        if lengths is not None:
+            raise ValueError("encode_packets: lengths, and data in a list, where each item has its own")
+        return len(data), 0, column_of("lengths", map(len, data), "I")
+    view = memoryview(data)  # type: ignore[arg-type]  # a sequence of any other kind has no buffer: TypeError
+    if view.itemsize != 1:
+        raise ValueError(f"encode_packets: data of format {view.format}, octets are B")
+    if view.ndim > 1 and lengths is None:
+        return len(view), view.nbytes // max(len(view), 1), None
+    if lengths is None:
+        raise ValueError("encode_packets: data of one dimension, and no lengths")
+    if isinstance(lengths, int):
+        return view.nbytes // lengths if lengths > 0 else 0, lengths, None
+    column = column_of("lengths", lengths, "I")
+    return len(column), 0, column
+
+
+def _each(name: str, values: int | Column, code: str, count: int) -> memoryview[int]:
+    """A column of `count` numbers, all the same where `values` is one."""
+    if isinstance(values, int):
+        return memoryview(array(code, column_of(name, (values,), code)) * count)
+    column = column_of(name, values, code)
+    if len(column) != count:
+        raise ValueError(f"encode_packets: {name} of {len(column)} packets, there are {count}")
+    return column
+
+
+def _counts(seq: int | Column, count: int) -> memoryview[int]:
+    """A column of `count` sequence counts, from `seq` on where that is one number."""
+    if not isinstance(seq, int):
+        return _each("seq", seq, "H", count)
+    if not 0 <= seq < 0x4000:
+        raise ValueError(f"encode_packets: sequence count {seq}, they are 0 .. 16383")
+    if count <= 0x4000:
+        return memoryview(_COUNTS)[seq : seq + count]
+    turn = _COUNTS[seq : seq + 0x4000]
+    return memoryview(turn * (count // 0x4000 + 1))[:count]

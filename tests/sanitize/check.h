@@ -23,5 +23,8 @@ void try_reed_solomon(const uint8_t *data, size_t octets);
 void try_split(const uint8_t *data, size_t octets);
 void try_sync(const uint8_t *data, size_t octets);
 void try_convolutional(const uint8_t *data, size_t octets);
+void try_encode(const uint8_t *data, size_t octets);
+void try_frames(const uint8_t *data, size_t octets);
+void try_columns(const uint8_t *data, size_t octets);
 
 #endif

@@ -45,6 +45,9 @@ static void try_all(const uint8_t *source, size_t octets)
     try_split(data, octets);
     try_sync(data, octets);
     try_convolutional(data, octets);
+    try_encode(data, octets);
+    try_frames(data, octets);
+    try_columns(data, octets);
     free(data);
 }
 
