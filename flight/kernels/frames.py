@@ -205,7 +205,7 @@ class BatchExtractor:
         step = frame_octets if stride is None else stride
         # The last frame may lack what the stride has beyond it.
         count = (octets + step - frame_octets) // step if octets >= frame_octets and step > 0 else 0
-        if octets not in (count * step, (count - 1) * step + frame_octets):
+        if step < frame_octets or octets not in (count * step, (count - 1) * step + frame_octets):
             raise KernelError("extract", lib.OB_E_LAYOUT)
         if marks is not None and len(marks) != count:
             raise ValueError(f"extract: {len(marks)} marks, {count} frames")

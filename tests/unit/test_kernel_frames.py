@@ -148,7 +148,7 @@ def test_the_kernel_refuses_room_in_which_it_could_not_go_on() -> None:
         room = ffi.from_buffer(array, memoryview(block)[skip:])
         packet_columns = ffi.from_buffer(array, bytearray(22 * 10))
         return lib.ob_extract_packets(
-            extractor._link, extractor._channels, 8, bytes(64), 64, 64, count, ffi.NULL, room, columns,
+            extractor._link, extractor._channels, 8, bytes(64), 64, count, 64, ffi.NULL, room, columns,
             ffi.from_buffer(array, bytearray(out)), out, packet_columns, 22 * 10, packets_max, result,
         )  # fmt: skip
 
