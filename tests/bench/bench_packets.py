@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import logging
 import struct
 from pathlib import Path
 from random import Random
@@ -20,7 +21,8 @@ from flight.kernels import (
     extract_fields,
     split_packets,
 )
-from flight.link.downlink import TmMultiplexer
+from flight.link.downlink import Multiplexer
+from flight.link.tm_frame import TmFormat
 from sim_hw.bench import Bench, Race, compiled
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +42,7 @@ def payloads() -> list[bytes]:
 
 def frames() -> list[bytes]:
     """Frames full of packets, two virtual channels in turns."""
-    multiplexer = TmMultiplexer(0x1AB, FRAME_OCTETS, (0, 1), 7, PACKETS, 10**9)
+    multiplexer = Multiplexer(TmFormat(0x1AB, FRAME_OCTETS), (0, 1), 7, PACKETS, 10**9)
     for index, packet in enumerate(split_of(stream())):
         multiplexer.queue(index // 100 % 2, packet)
     return [multiplexer.next_frame(b"ocf.") for _ in range(FRAMES)]
@@ -201,6 +203,8 @@ def fields_beside_ccsdspy() -> Race:
     """
     import numpy as np
     from ccsdspy import FixedLength, PacketField
+
+    logging.getLogger("ccsdspy").setLevel(logging.ERROR)  # it says of each reading that a count goes over 16383
 
     data = stream(MANY_PACKETS)
     peer = FixedLength([PacketField(name=f"word{i}", data_type="uint", bit_length=32) for i in range(WORDS)])

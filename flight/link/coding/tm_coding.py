@@ -15,6 +15,7 @@ from flight.kernels import (
     ConvolutionalEncoder,
     Randomizer,
     ReadBuffer,
+    Units,
     decode_reed_solomon,
     encode_reed_solomon,
     randomize_units,
@@ -160,8 +161,15 @@ class TmDecoder:
 
     def feed(self, octets: ReadBuffer) -> CodeblockBatch:
         """What `octets`, hard channel symbols next in the stream, completed. Any split gives the same codeblocks."""
-        stream = octets if self._inner is None else self._inner.feed(octets)
-        units = self.synchronizer.feed(stream)
+        return self._decode(self.synchronizer.feed(octets if self._inner is None else self._inner.feed(octets)))
+
+    def finish(self) -> CodeblockBatch:
+        """The stream is at its end: what only waited for what might have followed. Then as after `reset`."""
+        batch = self._decode(self.synchronizer.finish())
+        self.reset()
+        return batch
+
+    def _decode(self, units: Units) -> CodeblockBatch:
         coding, count = self.coding, len(units)
         if self._sequence is not None and count:
             randomize_units(units.octets, count, coding.codeblock_octets, self._sequence)

@@ -1,0 +1,113 @@
+"""The whole downlink at both ends, one core each, beside a limit of 100 Mbit/s.
+
+The node's way is the one that flies: packets into the link's queues, multiplexed frame by frame, coded one by one. The
+ground's is the batch path: one stretch of stream in, columns of parameters out. Mbit/s are of frames, without marker
+and check symbols; the convolutional code is apart (`viterbi`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from statistics import median
+
+from flight.fields import Value
+from flight.link.pus import PusTm
+from flight.link.stack import FlightLink, LinkConfig
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of
+from ground.recording import UNITS, Recording, all_tables
+from sim_hw.bench import Row, Survey, at_least
+
+LIMIT_MBIT_S = 100.0
+CONFIG = LinkConfig(coding="rs(255,223)", queue_packets=65536, queue_octets=1 << 24)
+PACKET_OCTETS, APIDS, PACKETS = 100, 8, 22_000
+WRONG_SYMBOLS = 3  # in each codeword
+TURNS = 7
+TAI_NS = 2_152_000_000_000_000_000
+
+
+def plain_packets() -> list[bytes]:
+    source = Random(1)
+    return [
+        PusTm(10 + seq % APIDS, seq & 0x3FFF, 3, 25, source.randbytes(PACKET_OCTETS - 21), TAI_NS).encode()
+        for seq in range(PACKETS)
+    ]
+
+
+def units_of(packets: Sequence[bytes]) -> list[bytes]:
+    """As the node does it: the radio task tops the queues up and takes a unit whenever the modem has room."""
+    link, units = FlightLink(CONFIG), []
+    channels = (CONFIG.vc_realtime, CONFIG.vc_playback, CONFIG.vc_products)
+    for start in range(0, len(packets), 64):
+        for index, packet in enumerate(packets[start : start + 64]):
+            link.queue(channels[index % 3], packet)
+        while sum(link.backlog_octets(vcid) for vcid in channels) >= 3 * CONFIG.frame_octets:
+            units.append(link.next_unit())
+    while link.has_packets():
+        units.append(link.next_unit())
+    return units
+
+
+def housekeeping() -> tuple[list[bytes], list[object]]:
+    """Reports of the orbit mission's own structures."""
+    dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
+    structures = [one for one in dictionary.structures if all(field.is_number for field in one.fields)]
+    packets = []
+    for seq in range(PACKETS):
+        structure = structures[seq % len(structures)]
+        values: list[Value] = [seq % 100 for _ in structure.fields]
+        data = structure.sid.to_bytes(2, "big") + structure.layout.encode(values)
+        packets.append(PusTm(structure.apid, seq & 0x3FFF, 3, 25, data, TAI_NS + seq * 10**6).encode())
+    return packets, list(structures)
+
+
+def damaged(units: Sequence[bytes]) -> bytes:
+    source = Random(2)
+    out = bytearray()
+    for unit in units:
+        wrong = bytearray(unit)
+        for codeword in range(CONFIG.interleave):
+            for place in source.sample(range(4 + codeword, len(wrong), CONFIG.interleave), WRONG_SYMBOLS):
+                wrong[place] ^= source.randrange(1, 256)
+        out += wrong
+    return bytes(out)
+
+
+def rate_mbit_s(call: Callable[[], object], frames: int) -> float:
+    took = []
+    for _ in range(TURNS):
+        start_s = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - start_s)
+    return frames * CONFIG.frame_octets * 8e-6 / median(took)
+
+
+def node(brief: bool) -> list[Row]:
+    del brief
+    packets = plain_packets()
+    frames = len(units_of(packets))
+    rate = rate_mbit_s(lambda: units_of(packets), frames)
+    return [at_least("downlink-node", rate, LIMIT_MBIT_S, "limit: 100 Mbit/s", "Mbit/s", 1.0)]
+
+
+def ground(brief: bool) -> list[Row]:
+    del brief
+    packets, structures = housekeeping()
+    units = units_of(packets)
+    stream = damaged(units)
+
+    def decode() -> int:
+        recording = Recording(CONFIG, UNITS)
+        tables = all_tables(recording.batches([stream]), structures)  # type: ignore[arg-type]
+        assert recording.decoder is not None
+        assert recording.decoder.counters.symbols_corrected == len(units) * CONFIG.interleave * WRONG_SYMBOLS
+        return sum(len(table) for table in tables)
+
+    assert decode() == len(packets)
+    rate = rate_mbit_s(decode, len(units))
+    return [at_least("downlink-ground", rate, LIMIT_MBIT_S, "limit: 100 Mbit/s", "Mbit/s", 1.0)]
+
+
+BENCHES = (Survey("downlink-node", node), Survey("downlink-ground", ground))

@@ -1,0 +1,231 @@
+"""Recorded downlink all at once: the same packets and values as the live path, whatever the form and the split."""
+
+from __future__ import annotations
+
+import json
+from itertools import takewhile
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from flight.cli import main
+from flight.core.errors import DecodeError
+from flight.dictionary import Dictionary
+from flight.kernels import Verdict
+from flight.link.pus import PusTm
+from flight.link.space_packet import SpacePacket
+from flight.link.stack import FlightLink, LinkConfig
+from flight.link.time_code import encode_cuc
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of
+from ground.decoder import HOUSEKEEPING, Decoder
+from ground.recording import FRAMES, PACKETS, UNITS, Recording, all_tables, form_of
+
+CONFIG = LinkConfig(coding="rs(255,223)")
+TAI_NS = 2_152_000_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def dictionary() -> Dictionary:
+    return dictionary_of(load(MISSIONS / "orbit.toml"))
+
+
+def value_of(kind: str, source: Random) -> float | int | str:
+    if kind == "str":
+        return "text" * source.randrange(9)
+    if kind == "time":
+        return TAI_NS + source.randrange(1000) * 10**9
+    if kind[0] == "f":
+        return source.randrange(1000) / 8
+    bits = int(kind[1:])
+    return source.randrange(1 << bits) if kind[0] == "u" else source.randrange(-(1 << bits - 1), 1 << bits - 1)
+
+
+def ticks(tai_ns: object) -> int:
+    assert isinstance(tai_ns, int)
+    return int.from_bytes(encode_cuc(tai_ns), "big")
+
+
+def reports(dictionary: Dictionary, count: int) -> list[bytes]:
+    """Housekeeping of every structure in turns, with an event-like packet and a bare one now and then."""
+    source = Random(1)
+    out = []
+    for seq in range(count):
+        structure = dictionary.structures[seq % len(dictionary.structures)]
+        values = [value_of(one.type, source) for one in structure.fields]
+        data = structure.sid.to_bytes(2, "big") + structure.layout.encode(values)
+        out.append(PusTm(structure.apid, seq & 0x3FFF, 3, 25, data, TAI_NS + seq * 10**8).encode())
+        if seq % 7 == 0:
+            out.append(SpacePacket(3, seq & 0x3FFF, source.randbytes(40)).encode())
+            out.append(PusTm(1, seq & 0x3FFF, 5, 1, source.randbytes(30), TAI_NS).encode())
+    return out
+
+
+def units_of(packets: list[bytes], config: LinkConfig) -> list[bytes]:
+    link = FlightLink(config)
+    units = []
+    for packet in packets:
+        assert link.queue(0, packet)
+        if link.backlog_octets(0) > 4 * config.frame_octets:
+            units.append(link.next_unit())
+    while link.has_packets():
+        units.append(link.next_unit())
+    return units
+
+
+def decoded(dictionary: Dictionary, packets: list[bytes]) -> dict[str, list[tuple[object, ...]]]:
+    """What the live decoder makes of them, by structure."""
+    decoder, rows = Decoder(dictionary), {}
+    for packet in packets:
+        try:
+            one = decoder.decode(packet)
+        except DecodeError:
+            continue
+        if one.kind == HOUSEKEEPING:
+            rows.setdefault(one.name, []).append(tuple(one.raw.values()))
+    return rows
+
+
+@pytest.mark.parametrize("form", [UNITS, FRAMES, PACKETS])
+def test_every_form_gives_what_the_live_decoder_gives(dictionary, form):
+    packets = reports(dictionary, 400)
+    if form == PACKETS:
+        stream, config = b"".join(packets), CONFIG
+    else:
+        config = CONFIG if form == UNITS else LinkConfig()
+        stream = b"".join(units_of(packets, config))
+    assert form_of(stream, CONFIG) == form
+    source = Random(2)
+    cuts = sorted(source.randrange(len(stream)) for _ in range(9))
+    recording = Recording(config, form)
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    tables = all_tables(recording.batches(pieces), dictionary.structures)
+    assert recording.packets == len(packets)
+    assert recording.left_octets == 0
+    want = decoded(dictionary, packets)
+    assert {one.structure.name for one in tables} == set(want)
+    for one in tables:
+        (_, times), *columns = one.columns.items()
+        rows = list(zip(*(column.tolist() for _, column in columns), strict=True))
+        fixed = list(takewhile(lambda field: field.type not in ("str", "rows", "packet"), one.structure.fields))
+        assert [name for name, _ in columns] == [field.name for field in fixed]
+        assert rows == [
+            tuple(ticks(value) if field.type == "time" else value for field, value in zip(fixed, row, strict=False))
+            for row in want[one.structure.name]
+        ]
+        assert one.damaged == 0
+        assert np.all(np.diff(times.astype(np.int64)) > 0)
+
+
+def test_wrong_symbols_are_corrected_and_what_is_lost_is_told(dictionary):
+    packets = reports(dictionary, 300)
+    units = [bytearray(unit) for unit in units_of(packets, CONFIG)]
+    source = Random(3)
+    for unit in units:
+        for codeword in range(5):
+            for place in source.sample(range(4 + codeword, len(unit), 5), 3):
+                unit[place] ^= 0x41
+    for place in range(4, 4 + 40 * 5, 5):
+        units[3][place] ^= 0xFF
+    del units[6]
+    recording = Recording(CONFIG, UNITS)
+    batch = recording.feed(b"".join(map(bytes, units)))
+    assert recording.decoder is not None
+    assert recording.decoder.counters.codewords_uncorrectable == 1
+    assert recording.extractor.verdicts[Verdict.MARKED] == 1
+    assert recording.extractor.channels[0].missed == 2
+    got = [bytes(batch.octets[a : a + n]) for a, n in zip(batch.offset.tolist(), batch.length.tolist(), strict=True)]
+    rest = iter(packets)
+    assert all(packet in rest for packet in got)
+    assert len(packets) - 80 < len(got) < len(packets)
+
+
+def test_reports_with_wrong_error_control_or_another_length_are_left_out(dictionary):
+    structure = next(one for one in dictionary.structures if one.name == "power")
+    good = [one for one in reports(dictionary, 200) if SpacePacket.decode(one).apid == structure.apid]
+    power = [one for one in good if one[8] == 25 and int.from_bytes(one[19:21], "big") == structure.sid]
+    assert len(power) > 3
+    broken = bytearray(power[1])
+    broken[25] ^= 1
+    short = PusTm(structure.apid, 0, 3, 25, structure.sid.to_bytes(2, "big") + b"\1", TAI_NS).encode()
+    stream = power[0] + bytes(broken) + short + power[2]
+    (table,) = all_tables([Recording(CONFIG, PACKETS).feed(stream)], [structure])
+    assert (len(table), table.damaged) == (2, 2)
+
+
+def test_only_damaged_reports_give_an_empty_table(dictionary):
+    structure = next(one for one in dictionary.structures if one.name == "power")
+    short = PusTm(structure.apid, 0, 3, 25, structure.sid.to_bytes(2, "big") + b"\1", TAI_NS).encode()
+    (table,) = all_tables([Recording(CONFIG, PACKETS).feed(short)], [structure])
+    assert (len(table), table.damaged) == (0, 1)
+
+
+def test_units_of_a_link_without_coding():
+    with pytest.raises(ValueError, match="no units"):
+        Recording(LinkConfig(), UNITS)
+
+
+def test_any_octets_are_a_recording(dictionary):
+    source = Random(4)
+    for form in (UNITS, FRAMES, PACKETS):
+        recording = Recording(CONFIG, form)
+        for _ in range(5):
+            batch = recording.feed(source.randbytes(5000))
+            all_tables([batch], dictionary.structures)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, dictionary: Dictionary) -> Path:
+    path = tmp_path / "pass.cadu"
+    path.write_bytes(b"\x55" * 11 + b"".join(units_of(reports(dictionary, 200), CONFIG)))
+    return path
+
+
+def test_the_command_writes_tables(recorded: Path, dictionary: Dictionary, capsys: pytest.CaptureFixture[str]) -> None:
+    out = recorded.parent / "tables"
+    assert main(["decode", str(recorded), "-o", str(out), "--json"]) == 0
+    account = json.loads(capsys.readouterr().out)
+    assert account["form"] == UNITS
+    assert account["coding"]["codewords_uncorrectable"] == 0
+    assert account["coding"]["skipped_bits"] == 88
+    assert {one["name"] for one in account["structures"]} == {one.name for one in dictionary.structures}
+    power = np.load(out / "power.npz")
+    assert len(power["soc_frac"]) == len(power["packet.time"]) > 0
+    assert main(["decode", str(recorded), "-o", str(out), "--csv"]) == 0
+    assert "power" in capsys.readouterr().out
+    lines = (out / "power.csv").read_text().splitlines()
+    assert lines[0].startswith("utc,soc_frac,")
+    assert len(lines) == 1 + len(power["soc_frac"])
+    assert lines[1].startswith("2026-03-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "code"),
+    [
+        (["/nowhere/file"], "cannot be read", 1),
+        (["FILE", "--link", "x-band"], "no link 'x-band' in this mission, there are: s-band", 1),
+        (["FILE", "--mission", str(MISSIONS / "bench.toml"), "--as", "units"], "--as frames or --as packets", 1),
+        (["FILE", "--out", "/dev/null/x"], "cannot be written", 1),
+        (["FILE", "--csv"], "name their folder with --out", 2),
+    ],
+)
+def test_what_is_wrong_is_one_line(recorded: Path, arguments: list[str], text: str, code: int, capsys) -> None:
+    try:
+        ended = main(["decode", *(str(recorded) if one == "FILE" else one for one in arguments)])
+    except SystemExit as error:
+        ended = error.code
+    said = capsys.readouterr().err
+    assert ended == code
+    assert text in said
+    assert "Traceback" not in said
+
+
+def test_a_file_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no packets here, only words. " * 100)
+    assert main(["decode", str(path)]) == 1
+    assert "no space packet" in capsys.readouterr().out
+    path.write_bytes(b"")
+    assert main(["decode", str(path)]) == 1
