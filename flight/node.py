@@ -444,6 +444,7 @@ class Node:
             self.uploads.failed,
             self.uploads.refused,
             sum(link.dropped for link in self.links),
+            sum(c.cltu_corrected for c in counters),
         )
         contact = any(link.in_contact for link in self.links)
         return (int(contact), *(value & 0xFFFFFFFF for value in values))

@@ -167,10 +167,13 @@ class GroundServer:
         counters, commands = station.session.counters, station.tracker.counters
         contact = "contact" if station.in_contact else "no contact"
         rejected = sum(counters.frames_rejected.values())
+        coding = station.session.decoder.counters if station.session.decoder is not None else None
         faults, twice = station.station_counters.storage_faults, station.station_counters.packets_duplicate
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
-            f"missed {counters.frames_missed}, rejected {rejected} | packets {counters.packets:,} | "
+            f"missed {counters.frames_missed}, rejected {rejected}"
+            + (f", {coding.symbols_corrected:,} symbols corrected" if coding is not None and coding.codewords else "")
+            + f" | packets {counters.packets:,} | "
             f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
             + (f" | received twice {twice}" if twice else "")
             + (f" | storage faults {faults}" if faults else "")

@@ -525,12 +525,14 @@ class GroundStation:
         self._tell(Change.NOTE, str(error))
 
     def counters(self) -> dict[str, int]:
-        """Every counter of the ground by name: session.*, frames_rejected.*, packets.*, commands.*, products.*."""
+        """Every counter of the ground by name: link.*, coding.* and sync.* where frames are coded, packets.*, ..."""
         out: dict[str, int] = {"uploads.sent": self.uploads.sent, "uploads.failed": self.uploads.failed}
         parts: dict[str, object] = {
             "link": self.session.counters, "packets": self.decoder.counters, "commands": self.tracker.counters,
             "station": self.station_counters, "correlation": self.correlator.counters,
         }  # fmt: skip
+        if self.session.decoder is not None:
+            parts |= {"coding": self.session.decoder.counters, "sync": self.session.decoder.synchronizer.counters}
         if self.products is not None:
             parts |= {"products": self.products.counters, "cfdp": self.products.receiver.counters}
         for part, counters in parts.items():

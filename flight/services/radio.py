@@ -44,6 +44,7 @@ def declare(apid: int) -> Declarations:
                     Field("files_failed", u32, "", "files that did not come up whole"),
                     Field("file_pdus_refused", u32, "", "parts of files refused, any reason"),
                     Field("rx_dropped", u32, "", "received units lost before they were taken in, for want of room"),
+                    Field("codeblocks_corrected", u32, "", "codeblocks of telecommands with a wrong bit, corrected"),
                 ),
             ),
         ),
