@@ -7,10 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-import ccsdspy
 import numpy as np
 import pytest
-import space_packet_parser
 
 from flight.kernels import (
     AosLink,
@@ -152,6 +150,7 @@ def compare(stream: bytes, specs: list[FieldSpec], theirs: dict[str, Any]) -> in
 def test_simulated_telemetry_as_ccsdspy_reads_it(vectors: Path, apid: str, packets: int) -> None:
     """The definitions give each field's place after the primary header. Entries of an array are words of 32 bit, one
     behind the other, though two of the files say 4, which is their octets."""
+    ccsdspy = pytest.importorskip("ccsdspy")
     folder = vectors / f"ccsdspy/hs/apid{apid}"
     stream = next(folder.glob("*.tlm")).read_bytes()
     with (folder / "defs.csv").open() as lines:
@@ -170,6 +169,7 @@ def test_simulated_telemetry_as_ccsdspy_reads_it(vectors: Path, apid: str, packe
 
 
 def test_jpss_1_as_ccsdspy_and_space_packet_parser_read_it(vectors: Path) -> None:
+    ccsdspy, space_packet_parser = (pytest.importorskip(name) for name in ("ccsdspy", "space_packet_parser"))
     folder = vectors / "space_packet_parser"
     path = folder / "J01_G011_LZ_2021-04-09T00-00-00Z_V01.DAT1"
     stream = path.read_bytes()
