@@ -144,6 +144,13 @@ def table(summary: Mapping[str, Any]) -> Table:
     made.add_row(
         "frames", f"{link['frames_sent']} sent = {link['frames_received']} received + {link['frames_lost']} lost"
     )
+    coding = link["coding"]
+    if coding.get("codewords"):
+        made.add_row(
+            "coding",
+            f"{coding['code'].upper()} at a bit error rate of {coding['bit_error_rate']:g}: "
+            f"{coding['symbols_corrected']} wrong symbols corrected, {link['frames_lost_to_bit_errors']} frames lost to it",
+        )
     made.add_row(
         "commands",
         f"{commands['sent']} sent, {commands['completed']} completed, {commands['rejected']} rejected, "

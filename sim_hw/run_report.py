@@ -129,11 +129,11 @@ def _coding_facts(coding: Mapping[str, Any]) -> dict[str, str]:
         return {}
     facts = {"bit error rate": f"{coding['bit_error_rate']:g}"}
     if coding["codewords"]:
-        name = f"codewords of {coding['code'].upper()}, I = {coding['interleave']}"
         facts |= {
-            name: f"{coding['codewords']:,}",
-            "corrected": f"{coding['codewords_corrected']:,}",
-            "not to be corrected": f"{coding['codewords_uncorrectable']:,}",
+            "code": f"{coding['code'].upper()}, I = {coding['interleave']}",
+            "codewords": f"{coding['codewords']:,}",
+            "codewords corrected": f"{coding['codewords_corrected']:,}",
+            "codewords lost": f"{coding['codewords_uncorrectable']:,}",
             "wrong symbols corrected": f"{coding['symbols_corrected']:,}",
         }
     if coding["channel_symbols"]:
