@@ -7,12 +7,11 @@ import asyncio
 import sys
 from pathlib import Path
 
-from flight.core.errors import SetupError
 from flight.link.cfdp import CfdpConfig
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of, link_config
 from ground.archive import Archive
-from ground.config import GroundConfig, udp_link
+from ground.config import GroundConfig, chosen_link, udp_link
 from ground.dictionary_command import read_dictionary
 from ground.products import ProductStore
 from ground.server import GroundServer, epoch_tai_ns
@@ -35,9 +34,7 @@ def execute(args: argparse.Namespace) -> int:
     """Runs until Ctrl-C; raises OrbitnodeError for whatever keeps it from running."""
     mission = load(args.mission, extra={"ground": GroundConfig})
     config: GroundConfig = mission.sections["ground"]
-    section = next((one for one in mission.links if args.link in ("", one.name)), None)
-    if section is None:
-        raise SetupError(f"no link {args.link!r} in {args.mission}, have {', '.join(o.name for o in mission.links)}")
+    section = chosen_link(mission, args.link)
     link = udp_link(section, config.node_host)
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     folder = Path(config.folder) if args.folder is None else args.folder

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flight.config import key
 from flight.core.errors import SetupError
-from flight.mission import LinkSection
+from flight.mission import LinkSection, Mission
 
 API_PORT = 10020
 
@@ -32,6 +32,14 @@ class UdpLink:
     listen_port: int
     node_host: str
     node_port: int
+
+
+def chosen_link(mission: Mission, name: str) -> LinkSection:
+    """The mission's link of that name, the first for an empty one; raises SetupError where there is none."""
+    for link in mission.links:
+        if name in ("", link.name):
+            return link
+    raise SetupError(f"no link {name!r} in {mission.path}, have {', '.join(one.name for one in mission.links)}")
 
 
 def udp_link(section: LinkSection, node_host: str = "") -> UdpLink:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from flight.core.errors import OrbitnodeError
 from flight.core.log import utc_text
-from flight.mission import MISSIONS, LinkSection, load
+from flight.mission import MISSIONS, load
 from flight.node import dictionary_of, link_config
 from ground.client import output
+from ground.config import chosen_link
 from ground.dictionary_command import read_dictionary
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0; 1 where there was no packet in the file."""
+    """0; 1 where there was no packet in the file, or most of it was of no use."""
     from ground.recording import Recording, all_tables, form_of
 
     if args.csv and args.out is None:
         args.parser.error("--csv says how tables are written; name their folder with --out")
     mission = load(args.mission)
-    config = link_config(mission, _link(mission.links, args.link))
+    config = link_config(mission, chosen_link(mission, args.link))
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     stretches = _stretches(args.file)
     first = next(stretches, b"")
@@ -64,14 +65,8 @@ def execute(args: argparse.Namespace) -> int:
         print(json.dumps(account))
     else:
         _show(account)
-    return 0 if recording.packets else 1
-
-
-def _link(links: Sequence[LinkSection], name: str) -> LinkSection:
-    for link in links:
-        if name in ("", link.name):
-            return link
-    raise OrbitnodeError(f"no link {name!r} in this mission, there are: {', '.join(link.name for link in links)}")
+    # More left over than used: most likely this is not what the file holds.
+    return 0 if recording.packets and 2 * account["left_octets"] <= account["octets"] else 1
 
 
 def _stretches(path: Path) -> Iterator[bytes]:
@@ -91,7 +86,6 @@ def _account(path: Path, recording: Recording, tables: Sequence[HousekeepingTabl
         "form": recording.form,
         "packets": recording.packets,
         "left_octets": recording.left_octets,
-        "stop": recording.stop.name.lower(),
     }
     if recording.decoder is not None:
         counters, sync = recording.decoder.counters, recording.decoder.synchronizer.counters
@@ -103,8 +97,11 @@ def _account(path: Path, recording: Recording, tables: Sequence[HousekeepingTabl
             "marker_bit_errors": sync.marker_bit_errors,
             "skipped_bits": sync.skipped_bits,
         }
-    if recording.form != "packets":
-        account["frames"] = {verdict.name.lower(): n for verdict, n in recording.extractor.verdicts.items()}
+    if recording.form == "packets":
+        account["stop"] = recording.stop.name.lower()
+    else:
+        verdicts = {verdict.name.lower(): n for verdict, n in recording.extractor.verdicts.items()}
+        account["frames"] = {"uncorrectable" if name == "marked" else name: n for name, n in verdicts.items()}
         account["channels"] = {
             str(vcid): {"frames": one.frames, "missed": one.missed, "packets": one.packets, "broken": one.broken}
             for vcid, one in recording.extractor.channels.items()
@@ -167,8 +164,11 @@ def _show(account: Mapping[str, Any]) -> None:
         for vcid, one in account["channels"].items():
             channels.add_row(vcid, *(f"{n:,}" for n in one.values()))
         console.print(channels)
-    elif account["stop"] == "version":
-        console.print("what follows is no space packet; --as says what the file holds")
+    if not account["packets"]:
+        console.print("nothing of it could be decoded: --as says what the file holds, --mission whose link it was")
+        return
+    if account.get("stop") == "version":
+        console.print("what follows is no space packet")
     if not account["structures"]:
         console.print("no housekeeping report of this dictionary")
         return

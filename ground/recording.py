@@ -28,15 +28,15 @@ from flight.kernels import (
     extract_fields,
     split_packets,
 )
-from flight.link.coding.tm_coding import MARKER, CodeblockBatch, TmDecoder
+from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
 from flight.link.pus import CRC_OCTETS, TM_DATA_OFFSET
 from flight.link.stack import LinkConfig
 from flight.link.tm_frame import FrameError, TmFrame
 from ground.columns import PACKET_TIME, structure_layout
 
 UNITS, FRAMES, PACKETS = "units", "frames", "packets"
-FORMS = (UNITS, FRAMES, PACKETS)
 
+_LOOK_OCTETS = 1 << 18
 _SECONDARY = 0b0100  # of a packet's flags
 _SERVICE, _SUBTYPE, _SID = 7, 8, TM_DATA_OFFSET  # where they stand in a telemetry packet, octets
 _HOUSEKEEPING = (3, 25)
@@ -98,11 +98,12 @@ class Recording:
         self.stop = Stop.END
         self._frame_octets = config.frame_octets
         self._rest = b""
+        self._lost_octets = 0
 
     @property
     def left_octets(self) -> int:
         """Octets that have not become part of anything."""
-        return len(self._rest)
+        return len(self._rest) + self._lost_octets
 
     def feed(self, octets: ReadBuffer) -> PacketBatch:
         """The packets that these octets completed."""
@@ -133,10 +134,15 @@ class Recording:
         return self._batch(packets.octets, packets)
 
     def _split(self, octets: ReadBuffer) -> PacketBatch:
+        if self.stop is Stop.VERSION:  # nothing that follows can be found any more, so none of it is kept
+            self._lost_octets += len(octets)
+            return self._batch(b"", split_packets(b""))
         stretch = self._rest + octets if self._rest else octets
         packets = split_packets(stretch)
         self._rest = bytes(stretch[packets.consumed :])
         self.stop = packets.stop
+        if self.stop is Stop.VERSION:
+            self._lost_octets, self._rest = len(self._rest), b""
         return self._batch(stretch, packets)
 
     @staticmethod
@@ -151,17 +157,28 @@ class Recording:
 
 
 def form_of(octets: bytes, config: LinkConfig) -> str:
-    """What a recording most likely is, by its beginning: bare frames, coded units, or else packets."""
-    with_frame = octets[: config.frame_octets]
+    """What a recording most likely is, by its beginning: bare frames, units of this link, or packets.
+
+    Each is tried, so that wrong bits, noise in front or a slip do not deceive; where nothing fits, what the link sends.
+    """
+    look = octets[:_LOOK_OCTETS]
+    size = config.frame_octets
+    if any(_is_frame(look[at : at + size], config) for at in range(0, len(look) - size + 1, size)):
+        return FRAMES
+    if config.tm_coding is not None:
+        frames = TmDecoder(config.tm_coding).feed(look)
+        if any(sound and _is_frame(raw, config) for raw, sound in frames):
+            return UNITS
+    if 2 * split_packets(look).consumed > len(look):
+        return PACKETS
+    return FRAMES if config.tm_coding is None else UNITS
+
+
+def _is_frame(raw: bytes, config: LinkConfig) -> bool:
     try:
-        if TmFrame.decode(with_frame, config.frame_octets).spacecraft_id == config.spacecraft_id:
-            return FRAMES
+        return TmFrame.decode(raw, config.frame_octets).spacecraft_id == config.spacecraft_id
     except FrameError:
-        pass
-    looked_at = octets[: 4 * config.unit_octets]
-    if config.tm_coding is not None and (config.convolutional or MARKER in looked_at):
-        return UNITS
-    return PACKETS
+        return False
 
 
 def housekeeping_tables(batch: PacketBatch, structures: Iterable[Structure]) -> Iterator[HousekeepingTable]:
@@ -204,9 +221,10 @@ def _table(
     damaged = 0
     order: list[NDArray[np.intp]] = []
     least = max((one.bit_offset + one.bits + 7) // 8 for one in layout.fields) + CRC_OCTETS
+    is_whole = len(layout.fields) == 1 + len(structure.fields)  # with the time: none is of varying length
     for size in np.unique(length):
         these = np.flatnonzero(length == size)
-        if size < least:
+        if size < least or (is_whole and size > least):
             damaged += len(these)
             continue
         packets = sliding_window_view(octets, int(size))[offset[these]]
@@ -216,7 +234,8 @@ def _table(
         columns.append({name: np.asarray(column) for name, column in found.columns.items()})
         order.append(these[sound])
     if not columns:
-        return HousekeepingTable(structure, {one.name: np.empty(0) for one in layout.fields}, damaged)
+        empty = extract_fields(layout, b"", (), ())
+        return HousekeepingTable(structure, {name: np.asarray(one) for name, one in empty.columns.items()}, damaged)
     place = np.argsort(np.concatenate(order), kind="stable")
     joined = {name: np.concatenate([part[name] for part in columns])[place] for name in columns[0]}
     return HousekeepingTable(structure, joined, damaged)

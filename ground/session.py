@@ -33,7 +33,7 @@ from enum import Enum
 from flight.core.errors import DecodeError
 from flight.link.clcw import Clcw
 from flight.link.coding.cltu import encode_cltu
-from flight.link.coding.tm_coding import TmDecoder
+from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
 from flight.link.extract import PacketExtractor, counts_anew
 from flight.link.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed
 from flight.link.stack import LinkConfig
@@ -139,11 +139,7 @@ class GroundSession:
         """Octets from the radio: one or more whole frames where they go bare, any stretch of the stream where coded."""
         actions: list[Action] = []
         if self.decoder is not None:
-            for raw, sound in self.decoder.feed(octets):
-                if sound:
-                    self._on_frame(raw, now_ns, actions)
-                else:
-                    self._reject_frame("uncorrectable", actions)
+            self._on_frames(self.decoder.feed(octets), now_ns, actions)
             return actions
         size = self.config.frame_octets
         if len(octets) == size:
@@ -154,6 +150,13 @@ class GroundSession:
         elif octets:
             self._reject_frame("length", actions)
         return actions
+
+    def _on_frames(self, batch: CodeblockBatch, now_ns: int, actions: list[Action]) -> None:
+        for raw, sound in batch:
+            if sound:
+                self._on_frame(raw, now_ns, actions)
+            else:
+                self._reject_frame("uncorrectable", actions)
 
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         config = self.config
@@ -166,6 +169,7 @@ class GroundSession:
             self._reject_frame("spacecraft", actions)
             return
         if frame.vcid not in self._vcids:
+            self.extractor.pass_over(frame)
             self._reject_frame("vcid", actions)
             return
         late, self._late = self._late, None
@@ -338,12 +342,13 @@ class GroundSession:
         return actions
 
     def reset(self, now_ns: int) -> list[Action]:
-        """End of a pass: timers stop, a unit half received is forgotten, every command stays."""
+        """End of a pass: timers stop, a unit half received is forgotten, one that only waited for the next is taken,
+        every command stays."""
         actions: list[Action] = []
         self._end_service(now_ns, actions)
         self.service = Service.IDLE
         if self.decoder is not None:
-            self.decoder.reset()
+            self._on_frames(self.decoder.finish(), now_ns, actions)
         return actions
 
     def resume(self, now_ns: int) -> list[Action]:

@@ -29,7 +29,7 @@ from hal.base import HalError, Host, Radio, Timer
 
 # One, so that a report waits behind one idle frame and not behind a row of them.
 TRANSMIT_UNITS = 1
-UNIT_OCTETS_MAX = 4_096
+UNIT_OCTETS_MAX = 4_104  # the longest frame with its marker, in symbols of the convolutional code
 RECEIVE_BUFFER_OCTETS = 4_194_304  # asked for; the kernel grants up to net.core.rmem_max
 RETRY_NS = 1_000_000_000
 PROBE_NS = 100_000_000

@@ -17,9 +17,10 @@ from flight.kernels.frames import (
 from flight.kernels.marker import MarkerSync, UnitFlag, UnitRoom, Units
 from flight.kernels.packets import PacketColumns, Stop, encode_packets, split_packets
 from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
-from flight.kernels.reed_solomon import decode_reed_solomon, encode_reed_solomon
+from flight.kernels.reed_solomon import INTERLEAVES, decode_reed_solomon, encode_reed_solomon
 
 __all__ = [
+    "INTERLEAVES",
     "AosLink",
     "BatchExtractor",
     "ChannelCounters",

@@ -122,7 +122,7 @@ class _Lib:
     OB_STOP_TRUNCATED: Final[int]
     OB_STOP_VERSION: Final[int]
     OB_STOP_CODEBLOCK: Final[int]
-    OB_COLUMN_OCTETS: Final[int]
+    OB_PACKET_COLUMN_OCTETS: Final[int]
     OB_SEQUENCE_TM: Final[int]
     OB_SEQUENCE_TM_LONG: Final[int]
     OB_SEQUENCE_TC: Final[int]

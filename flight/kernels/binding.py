@@ -28,7 +28,7 @@ new_octets = ffi.new_allocator(should_clear_after_alloc=False)
 _ERRORS = {
     lib.OB_E_INIT: "start value outside 0..65535",
     lib.OB_E_SPACE: "output buffer too small",
-    lib.OB_E_ALIGNMENT: "output buffer not aligned to 8 octets",
+    lib.OB_E_ALIGNMENT: "a column that is not aligned to its numbers",
     lib.OB_E_LAYOUT: "sizes that do not fit together",
 }
 
@@ -52,7 +52,7 @@ def column_of(name: str, values: Column, code: str) -> memoryview[int]:
         if view.format in _SAME.get(code, code) and view.ndim == 1 and view.c_contiguous:
             return view
     try:
-        return memoryview(array(code, values))
+        return memoryview(array(code, iter(values)))
     except OverflowError as error:
         raise ValueError(f"{name}: {error}") from None
 

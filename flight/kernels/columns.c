@@ -10,6 +10,7 @@
 
 #include "cpu.h"
 #include "orbitnode_kernels.h"
+#include "units.h"
 
 #define BLOCK 512
 #define WINDOW_OCTETS 8
@@ -313,7 +314,7 @@ static int64_t columns_fault(const ob_field *fields, size_t fields_count, const 
         if ((uint64_t)fields[f].column * packets % width != 0)
             return OB_E_ALIGNMENT;
     }
-    return (uintptr_t)columns % 8 != 0 ? OB_E_ALIGNMENT : 0;
+    return is_aligned(columns, 8) ? 0 : OB_E_ALIGNMENT;
 }
 
 /* Of one block, where its packets start and how long they are. */
@@ -367,6 +368,8 @@ static int64_t extract(const uint8_t *data, size_t octets, const uint64_t *offse
     size_t needed = fields_count <= OB_FIELDS_MAX ? octets_needed(fields, fields_count) : 0;
     if (needed == 0)
         return OB_E_LAYOUT;
+    if (packets > 0 && (!is_aligned(offsets, sizeof *offsets) || !is_aligned(lengths, sizeof *lengths)))
+        return OB_E_ALIGNMENT;
     int64_t fault = columns_fault(fields, fields_count, columns, columns_octets, packets);
     if (fault != 0)
         return fault;

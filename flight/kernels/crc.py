@@ -29,7 +29,8 @@ def crc16_units(units: ReadBuffer, count: int, unit_octets: int, stride: int | N
     buffer, or one over the other, raise KernelError.
     """
     source = units if type(units) is bytes else from_buffer(OCTETS, units)
-    block = bytearray(2 * count)
+    # More units than octets are refused by the kernel, and must not be allocated before.
+    block = bytearray(2 * count if 0 <= count <= len(source) else 0)
     distance = unit_octets if stride is None else stride
     done = _crc16_units(source, len(source), count, distance, unit_octets, from_buffer(OCTETS, block), len(block))
     if done < 0:

@@ -309,7 +309,7 @@ int64_t ob_extract_packets(ob_link *link, ob_channel *channels, size_t channels_
         packets_max > packet_columns_octets / OB_EXTRACTED_COLUMN_OCTETS ||
         packets_max < 1 + frame_octets / PACKET_OCTETS_MIN)
         return OB_E_SPACE;
-    if ((uintptr_t)frame_columns % 8 != 0 || (uintptr_t)packet_columns % 8 != 0)
+    if (!is_aligned(frame_columns, 8) || !is_aligned(packet_columns, 8))
         return OB_E_ALIGNMENT;
     *result = (ob_extraction){0, 0};
     if (count == 0) /* pointers may be null */
@@ -342,8 +342,6 @@ int64_t ob_extract_packets(ob_link *link, ob_channel *channels, size_t channels_
             if (most > out_octets - to.octets ||
                 1 + header.data_octets / PACKET_OCTETS_MIN > packets_max - to.packets)
                 break;
-            if (link->service == OB_LINK_TM)
-                count_master(link, header.master_count);
             if (link->service == OB_LINK_AOS && header.vcid == AOS_IDLE_CHANNEL) {
                 channel->frames++;
             } else {
@@ -352,6 +350,9 @@ int64_t ob_extract_packets(ob_link *link, ob_channel *channels, size_t channels_
                 link->hand_octets += channel->hand_octets;
             }
         }
+        /* A frame of a channel that is not wanted is not missed. */
+        if (link->service == OB_LINK_TM && (verdict == OB_FRAME_GOOD || verdict == OB_FRAME_VCID))
+            count_master(link, header.master_count);
         link->verdicts[verdict]++;
         vc_count[n] = header.vc_count;
         vcid[n] = header.vcid;

@@ -35,6 +35,7 @@
 #include <string.h>
 
 #include "orbitnode_kernels.h"
+#include "units.h"
 
 #define MARKER 0x1ACFFC1Du
 #define MARKER_BITS 32
@@ -341,11 +342,12 @@ int64_t ob_find_units(ob_sync *sync, const uint8_t *stream, size_t octets, int32
         return OB_E_LAYOUT;
     if (units_max > units_octets / sync->unit_octets || units_max > columns_octets / OB_UNIT_COLUMN_OCTETS)
         return OB_E_SPACE;
-    if ((uintptr_t)columns % 8 != 0)
+    if (!is_aligned(columns, 8))
         return OB_E_ALIGNMENT;
+    /* Columns of no units may be null. */
     uint64_t *offset = (uint64_t *)(void *)columns;
-    uint8_t *wrong_bits = columns + 8 * units_max;
-    uint8_t *flags = columns + 9 * units_max;
+    uint8_t *wrong_bits = units_max > 0 ? columns + 8 * units_max : columns;
+    uint8_t *flags = units_max > 0 ? columns + 9 * units_max : columns;
 
     const stretch in = {stream, sync->base, sync->base + 8 * (uint64_t)octets, last != 0};
     int more = 1;

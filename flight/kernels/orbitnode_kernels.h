@@ -1,4 +1,4 @@
-/* Kernels of the space link: pure C11, no allocation, every buffer is the caller's.
+/* Kernels of the space link: C11, no allocation, every buffer is the caller's.
  *
  * Conventions. A size goes in beside every pointer. A function returns a value or a count (>= 0), or one of
  * the negative OB_E_* codes, and then has written nothing. A pointer may be null where its size is 0.
@@ -16,7 +16,7 @@
 
 #define OB_E_INIT (-1)      /* start value outside 0..65535 */
 #define OB_E_SPACE (-2)     /* output buffer too small */
-#define OB_E_ALIGNMENT (-3) /* output buffer not aligned to 8 octets */
+#define OB_E_ALIGNMENT (-3) /* columns not aligned: outputs to 8 octets, inputs to the width of their numbers */
 #define OB_E_LAYOUT (-4)    /* sizes, counts or a stride that do not fit together, or a parameter that has no meaning */
 
 #define OB_STOP_END 0       /* the stream ended with a packet */
@@ -24,7 +24,7 @@
 #define OB_STOP_VERSION 2   /* a packet version number other than 0 */
 #define OB_STOP_CODEBLOCK 3 /* a codeblock with more errors than the mode takes */
 
-#define OB_COLUMN_OCTETS 17 /* octets of columns a packet: 8 + 4 + 2 + 2 + 1 */
+#define OB_PACKET_COLUMN_OCTETS 17 /* octets of columns a packet: 8 + 4 + 2 + 2 + 1 */
 
 /* CRC-16 of CCSDS 132.0-B-3, 4.1.6 and 133.0-B-2 users: x^16 + x^12 + x^5 + 1, not reflected, no final xor.
  * `init` is 0xFFFF at the start, or the value so far. Returns 0..65535, or OB_E_INIT. */
@@ -70,9 +70,18 @@ typedef struct {
  * `columns` holds, for n = packets_max, one after the other: n uint64 offsets of the packet in `data`; n uint32
  * packet lengths in octets (7..65542, header included); n uint16 APIDs; n uint16 sequence counts; n uint8 flags
  * (bit 3 telecommand, bit 2 secondary header, bits 1-0 sequence flags). Native byte order.
- * Returns the number of packets, OB_E_SPACE where `columns_octets` < n * OB_COLUMN_OCTETS, or OB_E_ALIGNMENT. */
+ * Returns the number of packets, OB_E_SPACE where `columns_octets` < n * OB_PACKET_COLUMN_OCTETS, or OB_E_ALIGNMENT. */
 int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, size_t columns_octets,
                          size_t packets_max, ob_split *result);
+
+/* The inverse: `packets` space packets of the columns `apid`, `seq` and `flags` (as above), one after the other in
+ * `out`, with their data (secondary header included) from `data`, where it lies without gaps, `octets` in all.
+ * `lengths` has the octets of data of each packet, 1..65536; where it is null every packet has `length`.
+ * Returns the octets written, octets + 6 * packets; OB_E_LAYOUT where a value does not fit its field or the lengths
+ * do not add up to `octets`; OB_E_SPACE. */
+int64_t ob_encode_packets(const uint8_t *data, size_t octets, const uint32_t *lengths, size_t length,
+                          const uint16_t *apid, const uint16_t *seq, const uint8_t *flags, size_t packets,
+                          uint8_t *out, size_t out_octets);
 
 /* Communications link transmission units (CCSDS 231.0-B-4, 3 and 5): the start sequence EB90, codeblocks of 7 octets of
  * data and one of BCH parity, a tail sequence that is no codeblock. What a receiver takes depends on its mode. */
@@ -136,7 +145,7 @@ typedef struct {
     uint64_t inversions;   /* inverted */
     uint64_t slips;        /* slipped */
     uint64_t wrong_bits;   /* in the recognised markers */
-    uint64_t skipped_bits; /* of the stream, in no unit and its marker */
+    uint64_t skipped_bits; /* of the stream, in no unit and its marker; but for what was held at a reset */
     uint64_t fits[256];    /* the kernel's table for the search */
 } ob_sync;
 
@@ -239,15 +248,6 @@ int64_t ob_viterbi_decode(ob_viterbi *decoder, const uint8_t *symbols, size_t co
  * octet, and half a pair of symbols, are dropped. The decoder then begins as by ob_viterbi_start(decoder, to_zero),
  * but goes on counting. Returns the octets written, at most OB_VITERBI_FLUSH_OCTETS, or OB_E_SPACE or OB_E_LAYOUT. */
 int64_t ob_viterbi_flush(ob_viterbi *decoder, int32_t to_zero, uint8_t *out, size_t out_octets);
-
-/* The inverse: `packets` space packets of the columns `apid`, `seq` and `flags` (as above), one after the other in
- * `out`, with their data (secondary header included) from `data`, where it lies without gaps, `octets` in all.
- * `lengths` has the octets of data of each packet, 1..65536; where it is null every packet has `length`.
- * Returns the octets written, octets + 6 * packets; OB_E_LAYOUT where a value does not fit its field or the lengths
- * do not add up to `octets`; OB_E_SPACE. */
-int64_t ob_encode_packets(const uint8_t *data, size_t octets, const uint32_t *lengths, size_t length,
-                          const uint16_t *apid, const uint16_t *seq, const uint8_t *flags, size_t packets,
-                          uint8_t *out, size_t out_octets);
 
 /* Packets out of transfer frames, the frames of one link a batch at a time: reception of virtual channels and
  * extraction of packets (CCSDS 132.0-B-3, 4.3.2 and 4.3.3; 732.0-B-4, 4.3). */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "orbitnode_kernels.h"
+#include "units.h"
 
 #define HEADER_OCTETS 6
 #define DATA_OCTETS_MAX 65536
@@ -45,9 +46,9 @@ int64_t ob_count_packets(const uint8_t *data, size_t octets)
 int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, size_t columns_octets,
                          size_t packets_max, ob_split *result)
 {
-    if (packets_max > columns_octets / OB_COLUMN_OCTETS)
+    if (packets_max > columns_octets / OB_PACKET_COLUMN_OCTETS)
         return OB_E_SPACE;
-    if ((uintptr_t)columns % 8 != 0)
+    if (!is_aligned(columns, 8))
         return OB_E_ALIGNMENT;
     if (octets == 0 || packets_max == 0) { /* either pointer may be null */
         result->consumed = 0;
@@ -109,6 +110,9 @@ int64_t ob_encode_packets(const uint8_t *data, size_t octets, const uint32_t *le
                           const uint16_t *apid, const uint16_t *seq, const uint8_t *flags, size_t packets,
                           uint8_t *out, size_t out_octets)
 {
+    int aligned = is_aligned(lengths, sizeof *lengths) && is_aligned(apid, sizeof *apid) && is_aligned(seq, sizeof *seq);
+    if (packets > 0 && !aligned)
+        return OB_E_ALIGNMENT;
     int64_t sum = encodable_octets(lengths, length, apid, seq, flags, packets);
     if (sum < 0 || (size_t)sum != octets)
         return OB_E_LAYOUT;

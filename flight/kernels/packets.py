@@ -19,6 +19,7 @@ from flight.kernels.binding import (
     ReadBuffer,
     column_of,
     from_buffer,
+    new_octets,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _count_packets = lib.ob_count_packets
 _split_packets = lib.ob_split_packets
 _encode_packets = lib.ob_encode_packets
 _HEADER_OCTETS = 6
-_COLUMN_OCTETS = lib.OB_COLUMN_OCTETS
+_COLUMN_OCTETS = lib.OB_PACKET_COLUMN_OCTETS
 
 
 class Stop(IntEnum):
@@ -76,22 +77,23 @@ def split_packets(data: ReadBuffer) -> PacketColumns:
     """Split a stream of space packets, laid one after the other, into columns of their primary headers.
 
     Any octets are taken: the walk ends before the first packet that is not whole (`Stop.TRUNCATED`) or whose
-    version number is not 0 (`Stop.VERSION`), and `consumed` says where. The columns take 17 octets a packet, and
-    in a long stream somewhat more.
+    version number is not 0 (`Stop.VERSION`), and `consumed` says where. The columns take 17 octets a packet;
+    in a long stream room is made for as many as its beginning lets expect, and what is not used takes no memory.
     """
     source = data if type(data) is bytes else from_buffer(OCTETS, data)
     octets = len(source)
     result = ffi.new("ob_split *")
     room = _count_packets(source, octets) if octets <= _SAMPLE_OCTETS else _estimate(source, octets)
     while True:
-        block = bytearray(room * _COLUMN_OCTETS)
-        count = _split_packets(source, octets, from_buffer(OCTETS, block), len(block), room, result)
+        block_octets = room * _COLUMN_OCTETS
+        block = new_octets(OCTETS, block_octets)
+        count = _split_packets(source, octets, block, block_octets, room, result)
         if count < 0:
             raise KernelError("split_packets", count)
         if count < room or result.stop != Stop.END or result.consumed == octets:
             break
         room = _count_packets(source, octets)  # shorter packets than at the beginning, so there are more of them
-    columns = memoryview(block)
+    columns = memoryview(ffi.buffer(block))
     return PacketColumns(
         columns[: 8 * count].cast("Q"),
         columns[8 * room : 8 * room + 4 * count].cast("I"),

@@ -7,11 +7,11 @@ from flight.kernels.binding import COUNTS, OCTETS, KernelError, WriteBuffer, fro
 
 _encode = lib.ob_rs_encode
 _decode = lib.ob_rs_decode
-_INTERLEAVES = (1, 2, 3, 4, 5, 8)
+INTERLEAVES = (1, 2, 3, 4, 5, 8)
 
 
 def encode_reed_solomon(
-    units: WriteBuffer, *, data_octets: int, parity: int, interleave: int, count: int = 1, stride: int = 0
+    units: WriteBuffer, *, data_octets: int, parity: int, interleave: int, count: int = 1, stride: int | None = None
 ) -> None:
     """Write the check symbols of `count` codeblocks (CCSDS 131.0-B-5, section 4), each `stride` octets after the last.
 
@@ -19,19 +19,20 @@ def encode_reed_solomon(
     parity: check symbols a codeword, 32 (E = 16 errors corrected) or 16 (E = 8).
     interleave: codewords a codeblock, 1, 2, 3, 4, 5 or 8. `data_octets` is a multiple of it, at most
     (255 - parity) x interleave; where it is less, virtual fill completes the codewords.
-    stride: octets from one codeblock to the next, so that a sync marker may stand between; of no matter for one.
+    stride: octets from one codeblock to the next, so that a sync marker may stand between; their size if not given.
     Raises KernelError where the sizes do not fit together.
     """
     target = from_buffer(OCTETS, units, True)
     octets = len(target)
-    code = _encode(target, octets, count, stride, data_octets, parity, interleave)
+    distance = data_octets + parity * interleave if stride is None else stride
+    code = _encode(target, octets, count, distance, data_octets, parity, interleave)
     if code < 0:
-        reason = _misfit(octets, data_octets, parity, interleave, count, stride)
+        reason = _misfit(octets, data_octets, parity, interleave, count, distance)
         raise KernelError("encode_reed_solomon", code, reason)
 
 
 def decode_reed_solomon(
-    units: WriteBuffer, *, data_octets: int, parity: int, interleave: int, count: int = 1, stride: int = 0
+    units: WriteBuffer, *, data_octets: int, parity: int, interleave: int, count: int = 1, stride: int | None = None
 ) -> memoryview[int]:
     """Correct `count` codeblocks in place, laid out as for `encode_reed_solomon`: data and check symbols.
 
@@ -42,14 +43,15 @@ def decode_reed_solomon(
     """
     target = from_buffer(OCTETS, units, True)
     octets = len(target)
+    distance = data_octets + parity * interleave if stride is None else stride
     codewords = count * interleave
     # More codewords than octets are refused by the kernel, and must not be allocated before.
     corrected = bytearray(codewords if 0 <= codewords <= octets else 0)
     code = _decode(
-        target, octets, count, stride, data_octets, parity, interleave, from_buffer(COUNTS, corrected), len(corrected)
+        target, octets, count, distance, data_octets, parity, interleave, from_buffer(COUNTS, corrected), len(corrected)
     )
     if code < 0:
-        reason = _misfit(octets, data_octets, parity, interleave, count, stride)
+        reason = _misfit(octets, data_octets, parity, interleave, count, distance)
         raise KernelError("decode_reed_solomon", code, reason)
     return memoryview(corrected).cast("b")
 
@@ -58,8 +60,8 @@ def _misfit(octets: int, data_octets: int, parity: int, interleave: int, count: 
     """What is wrong with a layout that was refused, and what fits."""
     if parity not in (16, 32):
         return f"{parity} check symbols a codeword, 16 or 32 fit"
-    if interleave not in _INTERLEAVES:
-        return f"interleave {interleave}, one of {', '.join(map(str, _INTERLEAVES))} fits"
+    if interleave not in INTERLEAVES:
+        return f"interleave {interleave}, one of {', '.join(map(str, INTERLEAVES))} fits"
     data_max = (255 - parity) * interleave
     if not 0 < data_octets <= data_max or data_octets % interleave:
         return f"{data_octets} data octets, multiples of {interleave} up to {data_max} fit"

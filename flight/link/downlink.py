@@ -113,7 +113,7 @@ class Multiplexer:
         shares: Mapping[int, float] | None = None,
     ) -> None:
         shares = shares or {}
-        self.channels = {vcid: VirtualChannel(vcid, round(_FRAME_CREDIT * shares.get(vcid, 0.0))) for vcid in vcids}
+        self.channels = {vcid: VirtualChannel(vcid, int(_FRAME_CREDIT * shares.get(vcid, 0.0))) for vcid in vcids}
         assert vc_idle not in self.channels, vc_idle
         assert set(shares) <= set(vcids), shares
         assert sum(channel.share for channel in self.channels.values()) <= _FRAME_CREDIT, shares

@@ -127,8 +127,6 @@ class VcExtractor:
     def _deliver(self, packet: bytes, packets: list[bytes]) -> None:
         if packet[1] == 0xFF and packet[0] & 0x07 == 0x07:
             self.idle_packets += 1
-        elif packet[0] >> 5:
-            self.inconsistent += 1
         else:
             self.packets += 1
             packets.append(packet)
@@ -162,10 +160,14 @@ class PacketExtractor:
     def _gap(self, frame: TmFrame) -> int:
         return 0 if self._master_expected is None else (frame.master_count - self._master_expected) & 0xFF
 
-    def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
-        """Frames of this virtual channel missed before `frame` (mod 256), and the packets it completed."""
+    def pass_over(self, frame: TmFrame) -> None:
+        """A frame of which nothing is wanted: it is not missed."""
         self.master_missed += self._gap(frame)
         self._master_expected = frame.master_count + 1 & 0xFF
+
+    def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
+        """Frames of this virtual channel missed before `frame` (mod 256), and the packets it completed."""
+        self.pass_over(frame)
         channel = self.channels.get(frame.vcid)
         if channel is None:
             channel = self.channels[frame.vcid] = VcExtractor()

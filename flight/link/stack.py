@@ -18,6 +18,9 @@ from flight.link.space_packet import PACKET_OCTETS_MIN
 from flight.link.tc_frame import FRAME_OCTETS_MIN, TcFrame
 from flight.link.tm_frame import TmFormat
 
+# What the least shares of playback and products may take together.
+MIN_FRACS_MAX = 0.9
+
 
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
@@ -73,10 +76,10 @@ class LinkConfig:
         out = self.tm_coding.faults() if self.tm_coding is not None else []
         if self.convolutional and self.tm_coding is None:
             out.append(("convolutional", 'is true, should go with coding = "cadu" or a Reed-Solomon code'))
-        if self.playback_min_frac + self.products_min_frac > 1.0:
-            out.append(
-                ("products_min_frac", f"is {self.products_min_frac:g}, should leave playback_min_frac its share")
-            )
+        least = self.playback_min_frac + self.products_min_frac
+        if least > MIN_FRACS_MAX:
+            right = f"should be at most {MIN_FRACS_MAX:g} together, so that live telemetry has room"
+            out.append(("products_min_frac", f"is {least:g} with playback_min_frac, {right}"))
         if self.farm_window % 2:
             out.append(("farm_window", f"is {self.farm_window}, should be even"))
         if self.fop_window > self.farm_window // 2:

@@ -6,7 +6,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
 {
     size_t packets = (size_t)ob_count_packets(data, octets);
-    size_t room = packets * OB_COLUMN_OCTETS;
+    size_t room = packets * OB_PACKET_COLUMN_OCTETS;
     uint8_t *columns = malloc(room + 1);
     ob_split result = {0, 0};
     if (columns == NULL || ob_split_packets(data, octets, columns, room, packets, &result) != (int64_t)packets)

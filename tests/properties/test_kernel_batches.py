@@ -32,7 +32,7 @@ SEQUENCES = {
     Randomizer.TM_LONG: sequence_model(6500, "00011100011100011", (0, 14)),
     Randomizer.TC: sequence_model(6500, "1" * 8, (0, 1, 2, 3, 4, 6)),
 }
-layouts = st.tuples(st.integers(0, 6), st.integers(0, 1300), st.integers(0, 40), st.integers(0, 40), st.binary())
+layouts = st.tuples(st.integers(0, 6), st.integers(1, 1300), st.integers(0, 40), st.integers(0, 40), st.binary())
 
 
 def buffer(layout: tuple[int, int, int, int, bytes]) -> tuple[bytes, int, int, int]:
@@ -67,7 +67,7 @@ def test_units_are_randomized_each_from_its_start(
     assert got == data
 
 
-@given(st.sampled_from(Randomizer), st.integers(0, 6500), st.integers(0, 70))
+@given(st.sampled_from(Randomizer), st.integers(1, 6500), st.integers(0, 70))
 def test_sequences_are_their_shift_registers_at_any_length(randomizer: Randomizer, octets: int, skip: int) -> None:
     block = bytearray(skip + octets)
     randomize_units(memoryview(block)[skip:], 1, octets, randomizer)

@@ -38,6 +38,8 @@ class Model:
             if verdict is Verdict.GOOD:
                 missed, ended = self.accept(frame, mask)
                 packets += [(packet, index, vcid) for packet in ended]
+            elif verdict is Verdict.VCID and isinstance(self.link, TmLink):
+                self.extractor.pass_over(TmFrame(0, vcid, raw[2], vc_count, 0, b"", None))
             rows.append((vc_count, vcid, verdict, missed))
         return rows, packets
 

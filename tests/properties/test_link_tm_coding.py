@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flight.kernels import ConvolutionalEncoder, soften
 from flight.link.coding.inner_decoder import LOOK_SYMBOLS, InnerDecoder
 from flight.link.coding.tm_coding import CODINGS, MARKER_OCTETS, PARITY, RANDOMIZERS, TmCoding, TmDecoder, TmEncoder
 from flight.link.stack import FlightLink, LinkConfig
@@ -134,13 +135,73 @@ def test_the_inner_code_finds_its_pairs_after_lost_symbols(dropped):
     assert got == [frame for frame in frames if frame in got]
 
 
-def test_noise_in_the_inner_decoder_only_makes_it_try_the_other_pairs():
-    source = Random(11)
-    inner = InnerDecoder()
-    for _ in range(20):
-        inner.feed(source.randbytes(LOOK_SYMBOLS // 8))
-    assert inner.node_slips > 0
-    assert inner.symbol_errors <= inner.symbols_compared
+def inner_stream(count: int, seed: int) -> tuple[TmCoding, list[bytes], list[bytes]]:
+    source = Random(seed)
+    coding = TmCoding(1115, convolutional=True)
+    encoder = TmEncoder(coding)
+    frames = [source.randbytes(1115) for _ in range(count)]
+    return coding, frames, [encoder.encode(frame) for frame in frames]
+
+
+@pytest.mark.parametrize("noise_octets", [100, 2050, 3000, 20_000, 20_001])
+def test_the_inner_code_comes_up_behind_noise(noise_octets):
+    coding, frames, units = inner_stream(40, 11)
+    decoder = TmDecoder(coding)
+    stream = Random(noise_octets).randbytes(noise_octets) + b"".join(units)
+    got = [octets for octets, sound in received(decoder, stream, Random(1), 60) if sound]
+    assert len(got) >= 34
+    assert got == [frame for frame in frames if frame in got]
+
+
+def test_the_inner_code_comes_back_from_a_burst_of_noise_and_from_slips():
+    coding, frames, units = inner_stream(80, 12)
+    bits = "".join(f"{octet:08b}" for octet in b"".join(units[:20]))
+    burst = "".join(f"{octet:08b}" for octet in Random(3).randbytes(12_000))
+    bits += burst + "".join(f"{octet:08b}" for octet in b"".join(units[20:]))
+    for place in (8 * len(units[0]) * 8, len(bits) * 2 // 3):
+        bits = bits[:place] + bits[place + 1 :]
+    bits = bits[: len(bits) // 8 * 8]
+    decoder = TmDecoder(coding)
+    stream = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    got = [octets for octets, sound in received(decoder, stream, Random(2), 100) if sound]
+    assert len(got) >= 62
+    assert got == [frame for frame in frames if frame in got]
+
+
+@pytest.mark.parametrize("noise_symbols", range(LOOK_SYMBOLS - 2, LOOK_SYMBOLS + 3))
+def test_a_reset_of_the_inner_decoder_forgets_all(noise_symbols):
+    coding, frames, units = inner_stream(12, 13)
+    decoder = TmDecoder(coding)
+    decoder.feed(Random(4).randbytes(5 * LOOK_SYMBOLS // 8))
+    decoder._inner.feed_soft(Random(5).randbytes(noise_symbols))
+    decoder.reset()
+    got = [*received(decoder, b"".join(units), Random(6)), *decoder.finish()]
+    assert got == [(frame, True) for frame in frames]
+
+
+@settings(max_examples=20)
+@given(st.lists(st.integers(1, 30_000), max_size=12), st.integers(0, 2**32))
+def test_where_calls_cut_the_symbols_changes_nothing(pieces, seed):
+    source = Random(seed)
+    symbols = soften(ConvolutionalEncoder().encode(source.randbytes(5000)))[source.randrange(2) :]
+    symbols = source.randbytes(source.randrange(20_000)) + symbols
+    whole, cut_up = InnerDecoder(), InnerDecoder()
+    want, at, got = whole.feed_soft(symbols), 0, b""
+    for piece in [*pieces, len(symbols)]:
+        got += cut_up.feed_soft(symbols[at : at + piece])
+        at += piece
+    assert got == want
+    assert (cut_up.node_slips, cut_up.symbol_errors) == (whole.node_slips, whole.symbol_errors)
+
+
+@settings(max_examples=30)
+@given(coding=codings, seed=st.integers(0, 2**32), count=st.integers(1, 4))
+def test_the_end_of_a_stream_gives_its_last_frame(coding, seed, count):
+    source = Random(seed)
+    encoder, decoder = TmEncoder(coding), TmDecoder(coding)
+    frames = [source.randbytes(coding.frame_octets) for _ in range(count)]
+    got = [*received(decoder, b"".join(map(encoder.encode, frames)), source), *decoder.finish()]
+    assert got == [(frame, True) for frame in frames]
 
 
 @settings(max_examples=60)

@@ -19,7 +19,9 @@ static void try_units(const uint8_t *data, size_t octets)
 {
     size_t count = 1 + next_random() % 5;
     size_t stride = octets / count;
-    size_t unit = stride > 0 ? next_random() % (stride + 1) : 0;
+    if (stride == 0)
+        return;
+    size_t unit = 1 + next_random() % stride;
     size_t lead = octets - (count - 1) * stride - unit;
     uint8_t *out = exact(NULL, 2 * count);
     check(ob_crc16_units(data + lead, octets - lead, count, stride, unit, out, 2 * count) == (int64_t)count,

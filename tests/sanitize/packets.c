@@ -8,7 +8,7 @@ void try_split(const uint8_t *data, size_t octets)
     int64_t count = ob_count_packets(data, octets);
     check(count >= 0 && (size_t)count <= octets / 7, "more packets than the octets can hold");
     for (size_t capacity = (size_t)count / 2; capacity <= (size_t)count + 1; capacity++) {
-        size_t room = capacity * OB_COLUMN_OCTETS;
+        size_t room = capacity * OB_PACKET_COLUMN_OCTETS;
         uint8_t *columns = exact(NULL, room);
         ob_split result = {0, 0};
         int64_t n = ob_split_packets(data, octets, columns, room, capacity, &result);

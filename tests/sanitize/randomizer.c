@@ -22,7 +22,9 @@ static void try_units(int32_t sequence, randomizer *kernel, const uint8_t *data,
 {
     size_t count = 1 + next_random() % 3;
     size_t stride = octets / count;
-    size_t unit = stride > 0 ? next_random() % (stride + 1) : 0;
+    if (stride == 0)
+        return;
+    size_t unit = 1 + next_random() % stride;
     uint8_t *want = exact(data, octets);
     uint8_t *units = exact(data, octets);
     for (size_t i = 0; i < count; i++)

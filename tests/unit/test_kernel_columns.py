@@ -112,3 +112,17 @@ def test_a_column_of_another_type_is_read_by_its_values() -> None:
     layout = PacketLayout([FieldSpec("x", 0, 8)])
     for offsets in ([0, 2], (0, 2), array("Q", [0, 2]), array("H", [0, 2]), np.array([0, 2]), np.arange(4)[::2]):
         assert extract_fields(layout, b"abc", offsets, 1)["x"].tolist() == [97, 99]
+
+
+def test_columns_of_octets_are_numbers_and_misaligned_ones_are_refused() -> None:
+    layout = PacketLayout([FieldSpec("first", 0, 8)])
+    data = bytes(range(64))
+    starts = [0, 8, 16, 24]
+    for offsets in (starts, bytes(starts), bytearray(starts), tuple(starts)):
+        assert list(extract_fields(layout, data, offsets, 8)["first"]) == starts
+    assert encode_packets(b"abcd", 1, lengths=bytes([1, 3])) == encode_packets([b"a", b"bcd"], 1)
+    odd = memoryview(bytearray(33))[1:].cast("Q")
+    with pytest.raises(KernelError, match="not aligned"):
+        extract_fields(layout, data, odd, 8)
+    with pytest.raises(KernelError, match="not aligned"):
+        encode_packets(b"ab", memoryview(bytearray(5))[1:].cast("H"), lengths=1)

@@ -148,7 +148,7 @@ def test_numpy_views_the_counts_without_a_copy() -> None:
         (1280, {"data_octets": 1120}, "1120 data octets, multiples of 5 up to 1115 fit"),
         (1274, {}, "1274 octets, 1 codeblocks need 1275"),
         (2553, {"count": 2, "stride": 1279}, "2553 octets, 2 codeblocks need 2554"),
-        (2550, {"count": 2}, "a stride of 0 octets, 1275 at least fit"),
+        (2550, {"count": 2, "stride": 0}, "a stride of 0 octets, 1275 at least fit"),
         (2550, {"count": 2, "stride": 1274}, "a stride of 1274 octets, 1275 at least fit"),
         (1275, {"count": 1 << 60, "stride": 1 << 62}, "codeblocks need"),
     ],

@@ -15,6 +15,7 @@ from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame
 from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
+from hal.udp_radio import UNIT_OCTETS_MAX
 
 CONFIG = LinkConfig(frame_octets=64)  # 52 octets of data
 CLCW = Clcw(0, 0, no_rf=True, no_bit_lock=True)
@@ -294,3 +295,46 @@ def test_contradictory_configuration():
     faults = dict(LinkConfig(farm_window=11, fop_window=6, vc_playback=0).faults())
     assert set(faults) == {"farm_window", "fop_window", "vc_playback"}
     assert LinkConfig().faults() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "text"),
+    [
+        (dict(coding="rs(255,223)", interleave=6), "interleave", "one of 1, 2, 3, 4, 5, 8"),
+        (dict(coding="rs(255,223)", frame_octets=1116), "interleave", "multiples of 5 up to 1115 octets fit"),
+        (dict(coding="rs(255,239)", interleave=8, frame_octets=2048), "interleave", "up to 1912 octets fit"),
+        (dict(convolutional=True), "convolutional", 'should go with coding = "cadu"'),
+        (dict(playback_min_frac=0.5, products_min_frac=0.41), "products_min_frac", "at most 0.9 together"),
+    ],
+)
+def test_contradictory_coding(changes, key, text):
+    ((name, said),) = LinkConfig(**changes).faults()
+    assert name == key
+    assert text in said
+
+
+@pytest.mark.parametrize("fracs", [(0.00305, 0.89695), (0.45, 0.45), (0.9, 0.0), (1 / 3, 1 / 3)])
+def test_least_shares_that_are_no_fault_make_a_link(fracs):
+    config = LinkConfig(playback_min_frac=fracs[0], products_min_frac=fracs[1])
+    assert config.faults() == []
+    FlightLink(config)
+
+
+def test_a_frame_of_a_channel_that_is_not_wanted_is_not_missed():
+    extractor = PacketExtractor()
+    for count in range(6):
+        one = frame(vcid=count % 2, master_count=count, vc_count=count // 2)
+        if one.vcid:
+            extractor.pass_over(one)
+        else:
+            assert extractor.take(one)[0] == 0
+    assert extractor.master_missed == 0
+
+
+def test_a_datagram_takes_the_longest_unit():
+    config = LinkConfig(frame_octets=2048, coding="cadu", convolutional=True)
+    assert len(FlightLink(config).next_unit()) == config.unit_octets == UNIT_OCTETS_MAX
+    assert (
+        LinkConfig(frame_octets=1912, coding="rs(255,239)", interleave=8, convolutional=True).unit_octets
+        < UNIT_OCTETS_MAX
+    )

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from flight.kernels import ReadBuffer, ViterbiDecoder, soften
 
-LOOK_SYMBOLS = 16_384
+LOOK_SYMBOLS = 16_384  # even: a look never stands between the two symbols of a pair
 WRONG_FRAC_MAX = 0.115
 
 
 class InnerDecoder:
-    """A stream of channel symbols in, the encoder's octets out."""
+    """A stream of channel symbols in, the encoder's octets out. Where calls cut the stream changes nothing."""
 
     def __init__(self) -> None:
         self.node_slips = 0
         self._viterbi = ViterbiDecoder()
         self._drop = False  # the next symbol, so that the pairs become the others
-        # Of decoders before this one, and where the present look began.
+        self._fed = 0  # symbols since the last look
+        # Of decoders before this one, and of this one at the last look.
         self._compared = self._errors = 0
         self._look_compared = self._look_errors = 0
 
@@ -44,29 +45,40 @@ class InnerDecoder:
     def feed_soft(self, symbols: bytes) -> bytes:
         """Soft symbols, one an octet: 0 is surely 0, 255 surely 1."""
         pieces = []
-        # A look at a time, so that where the pairs were wrong no more than that is lost.
-        for at in range(0, len(symbols), LOOK_SYMBOLS):
-            piece = symbols[at : at + LOOK_SYMBOLS]
+        at = 0
+        while at < len(symbols):
             if self._drop:
-                self._drop, piece = False, piece[1:]
+                self._drop = False
+                at += 1
+                continue
+            piece = symbols[at : at + LOOK_SYMBOLS - self._fed]
             pieces.append(self._viterbi.decode(piece))
-            self._look()
+            at += len(piece)
+            self._fed += len(piece)
+            if self._fed == LOOK_SYMBOLS:
+                self._look()
         return b"".join(pieces)
+
+    def finish(self) -> bytes:
+        """The stream is at its end: the data that waited for later symbols. Then as after `reset`."""
+        rest = self._viterbi.flush()
+        self.reset()
+        return rest
 
     def reset(self) -> None:
         """The signal is lost: forget the stream. Counters go on."""
         self._compared, self._errors = self.symbols_compared, self.symbol_errors
-        self._look_compared = self._look_errors = 0
+        self._look_compared = self._look_errors = self._fed = 0
+        self._drop = False
         self._viterbi.reset()
 
     def _look(self) -> None:
-        """See after every LOOK_SYMBOLS whether the pairs are the right ones."""
+        """See whether the pairs are the right ones."""
         compared = self._viterbi.symbols_compared - self._look_compared
-        if compared < LOOK_SYMBOLS:
-            return
         wrong = self._viterbi.symbol_errors - self._look_errors
         self._look_compared, self._look_errors = self._viterbi.symbols_compared, self._viterbi.symbol_errors
+        self._fed = 0
         if wrong > WRONG_FRAC_MAX * compared:
             self.node_slips += 1
-            self._drop = True
             self.reset()
+            self._drop = True

@@ -29,7 +29,7 @@ class SyncCounters:
 
     locks: markers found by search. units: units given, and of these flywheel_units: without a recognised marker,
     inverted_units, slips: not quite where expected. marker_bit_errors: in the recognised markers, of 32 bits each.
-    skipped_bits: of the stream, in no unit and its marker.
+    skipped_bits: of the stream, in no unit and its marker; but for what was held at a reset.
     """
 
     locks: int
@@ -87,10 +87,12 @@ class FrameSynchronizer:
         self._held = bytes(stretch[done:])
         return room.filled() if room.count else self._nothing
 
-    def finish(self) -> Units:
-        """The stream is at its end: the units that only waited for what might have followed. Then as after `reset`."""
-        room = UnitRoom(self.unit_octets, len(self._held))
-        self._held = self._held[self._sync.find(self._held, room, last=True) :]
+    def finish(self, octets: bytes = b"") -> Units:
+        """The stream ends with `octets`: also the units that only waited for what might have followed. Then as after
+        `reset`."""
+        stretch = self._held + octets
+        room = UnitRoom(self.unit_octets, len(stretch))
+        self._held = stretch[self._sync.find(stretch, room, last=True) :]
         self.reset()
         return room.filled()
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flight.kernels import (
+    INTERLEAVES,
     ConvolutionalEncoder,
     Randomizer,
     ReadBuffer,
@@ -31,7 +32,6 @@ CODINGS = ("frame", "cadu", "rs(255,223)", "rs(255,239)")
 PARITY = {"cadu": 0, "rs(255,223)": 32, "rs(255,239)": 16}
 RANDOMIZERS = ("short", "long", "none")
 _SEQUENCES = {"short": Randomizer.TM, "long": Randomizer.TM_LONG}
-_INTERLEAVES = (1, 2, 3, 4, 5, 8)
 _CODEWORD_OCTETS = 255
 _UNSOUND = b"\xff"  # -1 of decode_reed_solomon
 
@@ -65,8 +65,8 @@ class TmCoding:
         """(key, what is wrong and what would be right) of a mission's link."""
         if not self.parity:
             return []
-        if self.interleave not in _INTERLEAVES:
-            return [("interleave", f"is {self.interleave}, should be one of {', '.join(map(str, _INTERLEAVES))}")]
+        if self.interleave not in INTERLEAVES:
+            return [("interleave", f"is {self.interleave}, should be one of {', '.join(map(str, INTERLEAVES))}")]
         most = (_CODEWORD_OCTETS - self.parity) * self.interleave
         if self.frame_octets > most or self.frame_octets % self.interleave:
             fitting = f"multiples of {self.interleave} up to {most} octets fit, not frames of {self.frame_octets}"
@@ -105,8 +105,8 @@ class CodeblockBatch:
 
     octets: frame i begins at i * stride and is `frame_octets` long; its check symbols follow.
     unsound: uint8, 1 where a codeword of the frame could not be corrected, so that it must not be taken for a frame.
-    corrected: int8, n * interleave: symbols corrected in each codeword, -1 where that could not be done; n zeros
-        without a Reed-Solomon code.
+    corrected: int8, n * interleave: symbols corrected in each codeword, -1 where that could not be done; empty without
+        a Reed-Solomon code.
     """
 
     octets: memoryview[int]
@@ -165,19 +165,15 @@ class TmDecoder:
 
     def finish(self) -> CodeblockBatch:
         """The stream is at its end: what only waited for what might have followed. Then as after `reset`."""
-        batch = self._decode(self.synchronizer.finish())
-        self.reset()
-        return batch
+        return self._decode(self.synchronizer.finish(b"" if self._inner is None else self._inner.finish()))
 
     def _decode(self, units: Units) -> CodeblockBatch:
         coding, count = self.coding, len(units)
         if self._sequence is not None and count:
             randomize_units(units.octets, count, coding.codeblock_octets, self._sequence)
         if not coding.parity or not count:
-            nothing = bytes(count)
-            return CodeblockBatch(
-                units.octets, coding.codeblock_octets, coding.frame_octets, nothing, memoryview(nothing)
-            )
+            none = memoryview(b"").cast("b")
+            return CodeblockBatch(units.octets, coding.codeblock_octets, coding.frame_octets, bytes(count), none)
         corrected = decode_reed_solomon(
             units.octets,
             data_octets=coding.frame_octets,
