@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from flight.kernels._kernels import lib
 from flight.kernels.binding import OCTETS, KernelError, ReadBuffer, WriteBuffer, from_buffer
+
+if TYPE_CHECKING:
+    from flight.kernels._kernels import _Pointer
 
 _randomize_tm = lib.ob_randomize_tm
 _randomize_tm_long = lib.ob_randomize_tm_long
@@ -23,35 +28,26 @@ class Randomizer(IntEnum):
 
 def randomize_tm(data: ReadBuffer) -> bytes:
     """`data` XOR the sequence of x^8 + x^7 + x^5 + x^3 + 1 from its start (CCSDS 131.0-B-5, 10.4); its own inverse."""
-    source = data if type(data) is bytes else from_buffer(OCTETS, data)
-    octets = len(source)
-    out = bytearray(octets)
-    written = _randomize_tm(source, octets, from_buffer(OCTETS, out), octets)
-    if written < 0:
-        raise KernelError("randomize_tm", written)
-    return bytes(out)
+    return _randomized(_randomize_tm, data)
 
 
 def randomize_tm_long(data: ReadBuffer) -> bytes:
     """`data` XOR the sequence of x^17 + x^14 + 1 from its start (CCSDS 131.0-B-5, 10.4); its own inverse."""
-    source = data if type(data) is bytes else from_buffer(OCTETS, data)
-    octets = len(source)
-    out = bytearray(octets)
-    written = _randomize_tm_long(source, octets, from_buffer(OCTETS, out), octets)
-    if written < 0:
-        raise KernelError("randomize_tm_long", written)
-    return bytes(out)
+    return _randomized(_randomize_tm_long, data)
 
 
 def randomize_tc(data: ReadBuffer) -> bytes:
     """`data` XOR the sequence of x^8 + x^6 + x^4 + x^3 + x^2 + x + 1 from its start (CCSDS 231.0-B-4, 6.2); its own
     inverse."""
+    return _randomized(_randomize_tc, data)
+
+
+def _randomized(kernel: Callable[[bytes | _Pointer, int, _Pointer, int], int], data: ReadBuffer) -> bytes:
     source = data if type(data) is bytes else from_buffer(OCTETS, data)
     octets = len(source)
     out = bytearray(octets)
-    written = _randomize_tc(source, octets, from_buffer(OCTETS, out), octets)
-    if written < 0:
-        raise KernelError("randomize_tc", written)
+    written = kernel(source, octets, from_buffer(OCTETS, out), octets)
+    assert written == octets, written  # there is room for all of it
     return bytes(out)
 
 
