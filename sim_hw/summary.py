@@ -213,6 +213,7 @@ def _coding(run: MissionRun) -> dict[str, Any]:
         "symbols_corrected": counters.symbols_corrected,
         "channel_symbols": counters.channel_symbols,
         "channel_symbol_errors": counters.channel_symbol_errors,
+        "node_slips": counters.node_slips,
         "marker_bit_errors": sync.marker_bit_errors,
         "flywheel_units": sync.flywheel_units,
         "locks": sync.locks,

@@ -129,6 +129,36 @@ def test_the_numbers_add_up(flown: tuple[Path, dict[str, Any]]) -> None:
     assert summary["worker"] == {"failures": {}, "retried": 0, "restarts": 0, "hang_limit_fired": 0}
 
 
+def test_coded_frames_lose_nothing_to_a_bit_error_rate_of_1e_4(flown: tuple[Path, dict[str, Any]]) -> None:
+    link = flown[1]["link"]
+    coding = link["coding"]
+    assert (coding["code"], coding["interleave"], coding["bit_error_rate"]) == ("rs(255,223)", 5, 1e-4)
+    assert link["frames_lost_to_bit_errors"] == sum(link["frames_rejected"].values()) == 0
+    # Two of three frames of 1,279 octets are hit, and each wrong bit is a wrong symbol or one in a marker.
+    assert 0.60 < link["frames_with_bit_errors"] / link["frames_received"] < 0.68
+    bits = 8 * 1279 * link["frames_received"]
+    assert 0.95 < (coding["symbols_corrected"] + coding["marker_bit_errors"]) / (1e-4 * bits) < 1.05
+    assert coding["codewords"] == 5 * link["frames_received"]
+    assert coding["codewords_uncorrectable"] == coding["flywheel_units"] == coding["channel_symbols"] == 0
+    assert coding["locks"] == len(link["passes"])
+
+
+def test_the_inner_code_holds_a_link_at_a_bit_error_rate_of_1e_2(stage: Path, tmp_path: Path) -> None:
+    """Where Reed-Solomon alone would lose three codewords in four."""
+    mission = tmp_path / "mission.toml"
+    mission.write_text(
+        f'extends = "{(stage / "mission.toml").as_posix()}"\n[sim]\nbit_error_rate = 1e-2\n'
+        '[[link]]\nname = "s-band"\ndriver = "sim:s-band"\ncoding = "rs(255,223)"\nconvolutional = true\n'
+        'cltu_errors = "correct"\ntc_randomizer = true\nproducts_min_frac = 0.2\n'
+    )
+    summary = fly(tmp_path, tmp_path / "out", "--scenes", str(stage / "tiles"))
+    link, coding = summary["link"], summary["link"]["coding"]
+    assert link["frames_received"] > 1500
+    assert link["frames_lost_to_bit_errors"] == 0
+    assert 0.0095 < coding["channel_symbol_errors"] / coding["channel_symbols"] < 0.0105
+    assert coding["node_slips"] == 0
+
+
 def test_one_seed_one_digest_another_seed_another(
     stage: Path, flown: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
