@@ -149,8 +149,9 @@ def table(summary: Mapping[str, Any]) -> Table:
         made.add_row(
             "coding",
             f"{coding['code'].upper()} at a bit error rate of {coding['bit_error_rate']:g}: "
-            f"{coding['symbols_corrected']} wrong symbols corrected, "
-            f"{link['frames_lost_to_bit_errors']} frames lost to it",
+            f"{coding['symbols_corrected']} wrong symbols corrected"
+            + (f", {coding['channel_symbol_errors']} by the inner code before" if coding["channel_symbols"] else "")
+            + f", {link['frames_lost_to_bit_errors']} frames lost to it",
         )
     made.add_row(
         "commands",
