@@ -83,7 +83,7 @@ class Platform(Host, Protocol):
         """Nanoseconds of International Atomic Time since 1958-01-01, the packet time scale."""
 
     def cpu_ns(self) -> int:
-        """A clock for measuring how long a task ran, which goes as `now_ns` does."""
+        """A clock for measuring how long a step ran. Only differences mean something: it is not `now_ns`."""
 
     def step_cost_ns(self, task: str) -> int:
         """What one step of the task costs the processor beside what `cpu_ns` sees: nothing in real time. In virtual
