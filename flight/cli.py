@@ -4,7 +4,7 @@ A command is a module named in the entry-point group `orbitnode.commands`, also 
 `HELP` (one line, a plain string), `add_arguments(parser)` and `execute(args) -> int`. Only the chosen command is
 imported: help texts are read from the sources, so that the list is quick and complete on a board without extras.
 
-Exit codes: 0 fine, 1 failed, 2 wrong use, 130 interrupted.
+Exit codes: 0 fine, 1 failed, 2 wrong use, 70 ended by the watchdog (`flight`), 130 interrupted.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from signal import Signals
 
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import FORMS, LEVELS, node_log
 from flight.mission import MISSIONS, load
-from flight.node import build
+from flight.node import Node, build
 from flight.platform_linux import LinuxPlatform
 from flight.realtime import apply
 
@@ -37,7 +38,12 @@ def execute(args: argparse.Namespace) -> int:
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
     platform = LinuxPlatform(storage, name, args.seed)
     try:
+        watchdog = None
+        if mission.executive.watchdog_s:
+            watchdog = platform.start_watchdog(mission.executive.watchdog_s, lambda line: print(line, file=sys.stderr))
         node = build(mission, platform, log=node_log(name, platform.tai_ns, form=args.log, level=args.log_level))
+        if watchdog is not None:
+            watchdog.where = partial(_doing, node)
         try:
             for missing in apply(mission.executive):
                 node.events.emit("realtime_degraded", missing)
@@ -55,3 +61,9 @@ def execute(args: argparse.Namespace) -> int:
         raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it anew")
     print(f"{name}: stopped, storage is safe", file=sys.stderr)
     return 0
+
+
+def _doing(node: Node) -> str:
+    """What the node is at, for a thread beside the loop."""
+    running = node.scheduler.running
+    return "no task" if running is None else f"task {running.name}"

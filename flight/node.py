@@ -56,6 +56,7 @@ from flight.services.recorder import Recorder
 from flight.services.schedule import Schedule
 from flight.services.sequences import Sequences
 from flight.services.telemetry import Downlink, Telemetry
+from flight.services.watchdog import WatchdogDuty
 from flight.swarm.protocol import LocalSwarm, Swarm
 from hal import registry
 
@@ -160,6 +161,7 @@ class Node:
         )
         generations = Generations(self.storage.user(storage.BOOT), storage.BOOT)
         self.boot = status.BootRecord(generations, self._boot_kept_in_memory)
+        self.boot.cause = platform.take_last_words() or self.boot.cause
         self._tell_what_was_found(generations.damaged)
         self.time = clock.TimeService(mission.time, self.clock, platform, self.vault, self.events)
 
@@ -349,6 +351,9 @@ class Node:
         spawn("event_action", self.actions.run, deadline_s=0.1)
         for link in self.links:
             spawn(f"radio.{link.name}", link.run, deadline_s=0.05, critical=True)
+        if limit_s := self.mission.executive.watchdog_s:
+            duty = WatchdogDuty(self.scheduler, self._platform.stroke, limit_s)
+            spawn("watchdog", duty.run, deadline_s=limit_s / 4, critical=True)
         if self.app is not None:
             self.app.start()
         self.commands.assert_complete()

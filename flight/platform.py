@@ -99,6 +99,12 @@ class Platform(Host, Protocol):
     def note(self, channel: str, octets: bytes) -> None:
         """Enter a decision into the run's record (the simulator's digest); real platforms ignore it."""
 
+    def stroke(self) -> None:
+        """The node is well: what watches over it may wait for its limit once more."""
+
+    def take_last_words(self) -> str:
+        """Why the process before this one ended, if the platform itself saw it; empty if it did not. Told once."""
+
     def stop(self) -> None:
         """End this node: the real loop returns, and a supervisor starts the process anew; the simulated computer
         boots again."""

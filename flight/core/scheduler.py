@@ -366,6 +366,17 @@ class Scheduler:
         up_ns = self.up_cpu_ns
         return [task._report(up_ns) for task in self.tasks]
 
+    def critical_waits_ns(self) -> list[int]:
+        """How long each critical task that is ready, or due, has been waiting for its turn."""
+        now_ns = self.now_ns()
+        ready = [now_ns - since_ns for _, _, since_ns, task in self._ready if task.critical]
+        due = [
+            now_ns - t_ns
+            for t_ns, number, task, _ in self.alarms
+            if t_ns <= now_ns and task.critical and task._alarm == number
+        ]
+        return ready + due
+
     def totals(self) -> TaskStats:
         """Sums over all tasks since the start, finished ones included: they never go back."""
         totals = TaskStats()
