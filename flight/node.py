@@ -160,7 +160,7 @@ class Node:
             lambda: self.power.mode.name,
         )
         generations = Generations(self.storage.user(storage.BOOT), storage.BOOT)
-        self.boot = status.BootRecord(generations, self._boot_kept_in_memory)
+        self.boot = status.BootRecord(generations, self._boot_kept_in_memory, platform.random)
         self.boot.cause = platform.take_last_words() or self.boot.cause
         self._tell_what_was_found(generations.damaged)
         self.time = clock.TimeService(mission.time, self.clock, platform, self.vault, self.events)
@@ -184,6 +184,7 @@ class Node:
             segment_octets(mission.node.frame_octets),
             self.boot.count,
             self.events,
+            self.boot.epoch,
         )
         self._open_board()
         for section in mission.links:
@@ -200,7 +201,7 @@ class Node:
     def _tell_what_was_found(self, boot_damaged: int) -> None:
         """The boot, and what of the stored state was not sound."""
         sha256 = str(self.dictionary.document()["sha256"])
-        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8])
+        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8], self.boot.epoch)
         if boot_damaged:
             self.events.emit("record_damaged", "boot", "the other generation stands")
         for damage in self.vault.damage:
@@ -332,7 +333,7 @@ class Node:
         hk.provide("link", self._sample_link)
         hk.provide("commands", self.commands.sample)
         hk.provide("storage", storage.StorageStatus(self.storage, self.vault).sample)
-        hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts).sample)
+        hk.provide("node", status.Status(self.boot, self.scheduler, self._counts).sample)
 
     def _spawn(self) -> None:
         spawn = self.scheduler.spawn

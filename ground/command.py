@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from random import Random
 
 from flight.link.cfdp import CfdpConfig
+from flight.link.cfdp_numbers import EPOCH_BITS
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of, link_config
 from ground.archive import Archive
@@ -50,6 +52,7 @@ def execute(args: argparse.Namespace) -> int:
             path_delay_ns=lambda _: round(config.path_delay_s * 1e9),
             entity=mission.outbox.ground_entity,
             node_entity=mission.outbox.entity,
+            epoch=Random().getrandbits(EPOCH_BITS),
         )
         asyncio.run(GroundServer(station, archive, config, link).run())
     print("ground: stopped, the archive is safe", file=sys.stderr)

@@ -10,7 +10,8 @@ API, one JSON object a line on 127.0.0.1; `do` says what is asked, every answer 
     {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
      "group": 0, "sub_schedule": 0}               -> as for a command: how its insertion into the schedule fares
     {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
-                                                  -> a line for what has arrived, then the outcome
+                                                  -> a line for what has arrived, then the outcome: "completed" where
+                                                     the node said so, else "failed" or "unconfirmed", with a reason
     {"do": "parameters"}                          -> the settings of the dictionary with their newest values
     {"do": "latest", "name": "power"}             -> newest values whose name begins so
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
@@ -38,7 +39,7 @@ from ground.commanding import describe_field, find_command, parse_arguments
 from ground.config import GroundConfig, UdpLink
 from ground.decoder import EVENT, REPORT, TIME_REPORT, VERIFICATION, DecodedPacket, parameter_rows
 from ground.names import choices
-from ground.operator import COMPLETED, FAILED, CommandRecord
+from ground.operator import CommandRecord
 from ground.release_time import release_tai_ns
 from ground.station import Change, GroundStation, Packet
 from ground.times import tai_from_unix
@@ -304,15 +305,18 @@ class GroundServer:
             timeout_s = request.get("timeout_s", self._config.command_timeout_s)
             upload, cltus = self.station.upload(request.get("name", ""), octets, time.monotonic_ns(), timeout_s)
             self._send(cltus)
-            while upload.is_open:
+            arrived = 0
+            while not upload.outcome:
                 changed.clear()
                 await changed.wait()
-                _put(writer, {"arrived": upload.acknowledged, "of": upload.pdus})
-                await writer.drain()
+                if upload.acknowledged > arrived:
+                    arrived = upload.acknowledged
+                    _put(writer, {"arrived": arrived, "of": upload.pdus})
+                    await writer.drain()
         finally:
             self.station.unlisten(on_change)
-        outcome = FAILED if upload.failure else COMPLETED
-        _put(writer, {"done": True, "name": upload.name, "outcome": outcome, "reason": upload.failure})
+        end = {"outcome": upload.outcome, "reason": upload.reason, "said": upload.said, "transaction": upload.number}
+        _put(writer, {"done": True, "name": upload.name, **end})
 
     async def _command(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         """Send a command; a line for each stage and each report of data as they come, then the outcome."""

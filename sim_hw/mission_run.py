@@ -16,6 +16,7 @@ from flight.core.log import node_log
 from flight.core.scheduler import Scheduler, ns
 from flight.core.task_stats import TaskStats
 from flight.link.cfdp import CfdpConfig
+from flight.link.cfdp_numbers import EPOCH_BITS
 from flight.mission import MISSIONS, Mission
 from flight.node import Node, dictionary_of, link_config
 from flight.services.retrieval import OpenRetrieval
@@ -166,6 +167,7 @@ class MissionRun:
             products=ProductStore(out.path(PRODUCTS), CfdpConfig(entity=mission.outbox.ground_entity)),
             command_timeout_s=60.0,
             path_delay_ns=self._path_delay_ns,
+            epoch=Random(f"ground {seed}").getrandbits(EPOCH_BITS),
         )
         self.station.listen(self._heard)
         self.ground = GroundSegment(self.station, self.air, self.loop)
