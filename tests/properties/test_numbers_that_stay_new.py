@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.generations import Generations
@@ -97,6 +97,7 @@ def test_the_numbers_of_two_starts_never_meet(first: int, second: int, starts: i
     assert all(0 <= number < 1 << 63 for number in numbers)
 
 
+@settings(max_examples=20)  # each start makes its commit durable
 @given(
     st.integers(0, 2**32),
     st.lists(st.tuples(st.sampled_from(("same", "copied", "new", "none")), st.integers(1, 20)), max_size=12),
@@ -123,6 +124,7 @@ def test_files_that_go_up_never_share_a_number(seed: int, starts: list[tuple[str
     assert len(seen) == total
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 2**48 - 1), st.lists(st.integers(1, 20), max_size=8))
 def test_a_ground_started_again_with_its_archive_needs_no_luck(epoch: int, starts: list[int]) -> None:
     """The mark alone keeps the numbers apart, whatever is drawn: here the same each time."""
