@@ -333,7 +333,7 @@ class Node:
         hk.provide("link", self._sample_link)
         hk.provide("commands", self.commands.sample)
         hk.provide("storage", storage.StorageStatus(self.storage, self.vault).sample)
-        hk.provide("node", status.Status(self.boot, self.scheduler, self._counts).sample)
+        hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts, self.boot.epoch).sample)
 
     def _spawn(self) -> None:
         spawn = self.scheduler.spawn

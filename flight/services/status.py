@@ -101,8 +101,11 @@ class Status:
     """Samples the "node" structure. `counts` gives what follows the figures of the scheduler, in order, up to the
     epoch of the boot."""
 
-    def __init__(self, boot: BootRecord, scheduler: Scheduler, counts: Callable[[], tuple[int, ...]]) -> None:
-        self._boot = boot
+    def __init__(
+        self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, ...]], boot_epoch: int = 0
+    ) -> None:
+        self._boot_count = boot_count
+        self._boot_epoch = boot_epoch
         self._boot_ns = scheduler.now_ns()
         self._scheduler = scheduler
         self._counts = counts
@@ -110,6 +113,6 @@ class Status:
     def sample(self) -> tuple[Value, ...]:
         totals = self._scheduler.totals()
         uptime_s = (self._scheduler.now_ns() - self._boot_ns) // NS
-        values = (self._boot.count, uptime_s, totals.steps, totals.ticks, totals.skipped, totals.late,
+        values = (self._boot_count, uptime_s, totals.steps, totals.ticks, totals.skipped, totals.late,
                   totals.overruns, totals.failures, *self._counts())  # fmt: skip
-        return (*(value & 0xFFFFFFFF for value in values), self._boot.epoch)
+        return (*(value & 0xFFFFFFFF for value in values), self._boot_epoch)
