@@ -82,7 +82,7 @@ class Process:
                 undo.callback(os.close, self.log_fd)
                 self.popen = subprocess.Popen(
                     [
-                        sys.executable, "-m", "payloads.worker", str(child.fileno()), str(self.slot_fd),
+                        sys.executable, "-P", "-m", "payloads.worker", str(child.fileno()), str(self.slot_fd),
                         str(os.getpid()), json.dumps(asdict(settings)),
                     ],
                     stdin=subprocess.DEVNULL, stdout=self.log_fd, stderr=self.log_fd, cwd="/", start_new_session=True,

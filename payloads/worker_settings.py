@@ -59,8 +59,9 @@ class WorkerSettings:
         """What the worker may read: where Python finds modules, the model and what lies beside it, and `readable`."""
         model, statistics = Path(self.model), Path(self.model).with_suffix(".json")
         interpreter = Path(sys.executable)
+        modules = (path for path in sys.path if path and os.path.realpath(path) != "/")  # a service's folder may be "/"
         return (
-            *sys.path, sys.prefix, sys.base_prefix, str(interpreter), os.path.realpath(interpreter),
+            *modules, sys.prefix, sys.base_prefix, str(interpreter), os.path.realpath(interpreter),
             str(model.parent), os.path.realpath(model), os.path.realpath(statistics), *self.readable,
         )  # fmt: skip
 
