@@ -60,7 +60,7 @@ def isolate(parent: int, settings: WorkerSettings) -> Guard:
     put_up(Guard.OOM_FIRST, _go_first)
     own_users, separate = _separate(wanted)
     held |= separate
-    if separate & Guard.READ_ONLY_FILES and settings.scratch_mib:
+    if Guard.READ_ONLY_FILES in separate and settings.scratch_mib:
         put_up(Guard.PRIVATE_FOLDER, lambda: _mount_folder(settings.scratch_mib))
     folder = FOLDER if Guard.PRIVATE_FOLDER in held else None
     os.chdir(folder or "/")
@@ -73,7 +73,12 @@ def isolate(parent: int, settings: WorkerSettings) -> Guard:
     put_up(Guard.HIDDEN_FILES, lambda: hide_files(settings.readable_paths(), folder))
     die_with(parent)  # again: a change of rights takes it off
     held |= Guard.DIES_WITH_NODE
-    put_up(Guard.SYSTEM_CALLS, refuse_calls)
+    put_up(Guard.SYSTEM_CALLS, lambda: refuse_calls(network=Guard.NO_NETWORK not in wanted))
+    # Each of these two has a second wall, which keeps the same out.
+    if Guard.SYSTEM_CALLS in held:
+        held |= Guard.NO_NETWORK & wanted
+    if Guard.HIDDEN_FILES in held:
+        held |= Guard.READ_ONLY_FILES & wanted
     return held
 
 

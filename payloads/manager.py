@@ -136,6 +136,7 @@ class InferenceManager:
             energy_running_j=self._running_j,
             worker_restarts=stats.restarts,
             hang_limit_fired=stats.hang_limit_fired,
+            guards_missing=self._pool.missing.labels,
         )
 
     @property

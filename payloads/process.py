@@ -162,9 +162,10 @@ class Process:
         """How the process ended, None while it lives. What it left in its group is ended with it."""
         if self.popen.returncode is None:
             # Looked at before it is reaped: until then its process group's number is nobody else's.
-            if os.waitid(os.P_PIDFD, self.pid_fd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                return None
-            self._kill_group()
+            with contextlib.suppress(ChildProcessError):  # somebody else reaped it
+                if os.waitid(os.P_PIDFD, self.pid_fd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    return None
+                self._kill_group()
         code = self.popen.poll()
         if code is None:
             return None
@@ -238,9 +239,9 @@ def contradicted(pid: int, settings: WorkerSettings) -> Guard:
         Guard.MEMORY_LIMIT: 0 <= memory <= settings.memory_mib << 20,
         Guard.DESCRIPTOR_LIMIT: 0 <= files < 1 << 16,
     }
-    for space, guard in (("net", Guard.NO_NETWORK), ("mnt", Guard.READ_ONLY_FILES)):
-        with contextlib.suppress(OSError):
-            shown[guard] = os.readlink(f"/proc/{pid}/ns/{space}") != os.readlink(f"/proc/self/ns/{space}")
+    with contextlib.suppress(OSError):  # of the two walls against the network, one is enough
+        own = os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        shown[Guard.NO_NETWORK] = own or shown[Guard.SYSTEM_CALLS]
     for guard, holds in shown.items():
         if not holds:
             found |= guard

@@ -259,7 +259,7 @@ def test_a_worker_has_no_network(
         monkeypatch.setenv("PORT", str(server.getsockname()[1]))
         monkeypatch.setenv("LOCAL", str(tmp_path / "local"))
         with pool_of(folder, "Connects", environment=("PORT", "LOCAL"), guards_off=off) as pool:
-            needs(pool, *(() if off else (Guard.SYSTEM_CALLS,)), Guard.NO_NETWORK)
+            needs(pool, Guard.NO_NETWORK)
             reply = ask(pool)
             if off:
                 assert isinstance(reply, WorkerFailure), reply
@@ -351,7 +351,7 @@ def test_a_process_is_not_believed_what_the_kernel_shows_otherwise() -> None:
         plain.kill()
     assert shown & ~Guard.NO_CAPABILITIES & ~Guard.DESCRIPTOR_LIMIT == (
         Guard.NO_NEW_PRIVILEGES | Guard.OWN_SESSION | Guard.OOM_FIRST | Guard.MEMORY_LIMIT | Guard.SYSTEM_CALLS
-        | Guard.NO_NETWORK | Guard.READ_ONLY_FILES
+        | Guard.NO_NETWORK
     )  # fmt: skip
 
 
@@ -414,6 +414,10 @@ def test_the_filter(name: str) -> None:
     assert [of(prctl, one) for one in (1, 15)] == ["EPERM", "allowed"]
     assert [of(fcntl, 3, one) for one in (8, 10, 15, 1, 3)] == ["EPERM"] * 3 + ["allowed"] * 2
     assert of(0) == "allowed"
+    socket_call = 198 if arm else 41
+    assert of(socket_call) == "EPERM"
+    with_network = system_calls.program(machine, 77, network=True)
+    assert verdict(with_network, machine.audit, socket_call) == "allowed"
     assert verdict(program, 0x40000003, 2) == "ENOSYS", "calls of 32-bit programs have other numbers"
     if not arm:
         assert of(0x40000000 + 41) == "ENOSYS", "x32"
