@@ -73,12 +73,13 @@ def isolate(parent: int, settings: WorkerSettings) -> Guard:
     put_up(Guard.HIDDEN_FILES, lambda: hide_files(settings.readable_paths(), folder))
     die_with(parent)  # again: a change of rights takes it off
     held |= Guard.DIES_WITH_NODE
-    put_up(Guard.SYSTEM_CALLS, lambda: refuse_calls(network=Guard.NO_NETWORK not in wanted))
-    # Each of these two has a second wall, which keeps the same out.
+    network, attributes = Guard.NO_NETWORK not in wanted, folder is not None
+    put_up(Guard.SYSTEM_CALLS, lambda: refuse_calls(network=network, attributes=attributes))
+    # Both of these have a second wall, which keeps the same out.
     if Guard.SYSTEM_CALLS in held:
         held |= Guard.NO_NETWORK & wanted
-    if Guard.HIDDEN_FILES in held:
-        held |= Guard.READ_ONLY_FILES & wanted
+        if Guard.HIDDEN_FILES in held and folder is None:
+            held |= Guard.READ_ONLY_FILES & wanted
     return held
 
 

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
@@ -34,6 +35,7 @@ LOG_OCTETS = 1 << 16  # of what one request, or the start, may print
 _LOG_TAIL_OCTETS = 600
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _KEPT = ("LD_LIBRARY_PATH", "PYTHONHOME")  # where libraries lie is the machine's affair
+_GROUP_CHECK_S = 0.005
 _NUMBERS = count(1)
 
 
@@ -193,10 +195,15 @@ class Process:
         return os.pread(self.log_fd, end - start, start).replace(b"\0", b"").decode(errors="replace").strip()
 
     def wait(self, limit_s: float) -> None:
-        """Wait for its end; one that is stuck in the kernel goes when that lets it."""
+        """Wait for its end and for that of its children; one that is stuck in the kernel goes when that lets it."""
+        end_s = time.monotonic() + limit_s
         if self.exited() is None:
             select.select([self.pid_fd], [], [], limit_s)
             self.exited()
+        # The kernel kills a group, and says that it is empty, in its own time.
+        while self._group is not None and not self._group.remove() and time.monotonic() < end_s:
+            self._group.kill()
+            time.sleep(_GROUP_CHECK_S)
 
     def close(self) -> bool:
         """Give back descriptors; True when the process is reaped and its group is gone too."""

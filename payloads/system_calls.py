@@ -69,6 +69,15 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
     "migrate_pages": (256, 238), "move_pages": (279, 239),
 }  # fmt: skip
+# What Landlock leaves open: the attributes of files. Refused to a process that has no folder to write in.
+_ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+    "file_setattr": (469, 469),
+}  # fmt: skip
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 # Calls that name a process: allowed upon itself alone.
 _OWN_PROCESS_ONLY = ((62, 129), (234, 131), (129, 138), (297, 240))  # kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo
@@ -93,16 +102,19 @@ def machine() -> Machine | None:
     return _MACHINES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
 
 
-def program(kind: Machine, own_pid: int, *, network: bool = False) -> list[Instruction]:
-    """The filter: what is not refused here is allowed. network: sockets are allowed."""
+def program(kind: Machine, own_pid: int, *, network: bool = False, attributes: bool = True) -> list[Instruction]:
+    """The filter: what is not refused here is allowed, such as sockets and changes of files' attributes if so asked."""
     column = kind.column
     code: list[Instruction] = [
         (_LOAD, 0, 0, 4), (_EQUAL, 1, 0, kind.audit), (_RETURN, 0, 0, _ABSENT),
         (_LOAD, 0, 0, 0), (_NOT_BELOW, 0, 1, kind.calls_end), (_RETURN, 0, 0, _ABSENT),
     ]  # fmt: skip
-    for name, numbers in _REFUSED.items():
+    refused = _REFUSED | ({} if attributes else _ATTRIBUTES)
+    if network:
+        del refused["socket"]
+    for numbers in refused.values():
         number = numbers[column]
-        if number is not None and not (network and name == "socket"):
+        if number is not None:
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
     code += [(_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ABSENT)]
     code += _rule(_CLONE[column], 0, [(_BITS, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)])
@@ -128,12 +140,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def refuse_calls(*, network: bool) -> None:
+def refuse_calls(*, network: bool, attributes: bool) -> None:
     """Lay the filter upon this process, which must have set no-new-privileges. Raises OSError."""
     kind = machine()
     if kind is None:
         raise OSError(errno.ENOSYS, f"numbers of the system calls of {os.uname().machine} are not known")
-    code = program(kind, os.getpid(), network=network)
+    code = program(kind, os.getpid(), network=network, attributes=attributes)
     octets = b"".join(struct.pack("=HBBI", *step) for step in code)
     buffer = ctypes.create_string_buffer(octets, len(octets))
     packed = _Program(len(code), ctypes.addressof(buffer))

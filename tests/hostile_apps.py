@@ -197,6 +197,22 @@ class HasThreads(Base):
         assert len(done) == 8
 
 
+class StartsThreads(Base):
+    def act(self, samples: Any) -> str:
+        end = threading.Event()
+        threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(500)]
+        started = 0
+        try:
+            for one in threads:
+                one.start()
+                started += 1
+        except RuntimeError as error:
+            return f"{error} after fewer than 100: {started < 100}"
+        finally:
+            end.set()
+        return "no end"
+
+
 # The node, other processes, priorities
 
 
