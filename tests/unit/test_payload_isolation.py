@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -335,6 +336,34 @@ def test_failures_pile_up_neither_descriptors_nor_processes(folder: Path) -> Non
             ask(pool)
         assert len(os.listdir("/proc/self/fd")) <= before
         wait_until(lambda: len(leftovers()) == 1)
+
+
+@pytest.mark.parametrize("spare", range(10))
+def test_a_node_short_of_descriptors_loses_no_process(folder: Path, spare: int) -> None:
+    """Whatever step of a start finds none, what was begun is undone, and the next request tries again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    with pool_of(folder, "Good") as pool:
+        assert isinstance(ask(pool), Screened)
+        os.kill(pool.pids[0], signal.SIGKILL)
+        wait_until(lambda: leftovers() == [])
+        before = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY))
+            for _ in range(spare):
+                os.close(taken.pop())
+            reply = ask(pool)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in taken:
+                os.close(descriptor)
+        assert isinstance(reply, Screened) or reply.reason == "died"
+        wait_until(lambda: leftovers() == list(pool.pids))
+        assert isinstance(ask(pool), Screened)
+        assert len(os.listdir("/proc/self/fd")) <= before + 4, "one process more, which the loop may still watch"
 
 
 # What holds is said
