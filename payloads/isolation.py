@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import signal
 import struct
@@ -36,6 +37,11 @@ _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 
 _AMBIENT_CLEAR_ALL = 4
 _NEW_USER, _NEW_NETWORK, _NEW_MOUNTS, _NEW_IPC = 0x10000000, 0x40000000, 0x00020000, 0x08000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
+_MOUNT_OPTIONS = {
+    "nosuid": _MS_NOSUID, "nodev": _MS_NODEV, "noexec": _MS_NOEXEC, "noatime": 1 << 10, "nodiratime": 1 << 11,
+    "relatime": 1 << 21,
+}  # fmt: skip
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_READ_ONLY = 442, -100, 0x8000, 1
 
 
@@ -141,7 +147,24 @@ def _mount_read_only() -> None:
     """Every mounted file system, as this process sees it."""
     checked(LIBC.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
     attributes = struct.pack("=QQQQ", _ATTR_READ_ONLY, 0, 0, 0)
-    checked(LIBC.syscall(_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, ctypes.c_size_t(len(attributes))))
+    try:
+        size = ctypes.c_size_t(len(attributes))
+        checked(LIBC.syscall(_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, size))
+    except OSError:  # before Linux 5.12
+        remount_one_by_one()
+
+
+def remount_one_by_one() -> None:
+    """The same with the means of older kernels. What a mount was restricted to before must be said again."""
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        words = line.split()
+        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), words[4])  # spaces are written in octal
+        flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY
+        for option in words[5].split(","):
+            flags |= _MOUNT_OPTIONS.get(option, 0)
+        path = point.encode(errors="surrogateescape")
+        if LIBC.mount(None, path, None, ctypes.c_ulong(flags), None) < 0 and os.path.exists(point):
+            raise OSError(ctypes.get_errno(), f"{point} stays writable")
 
 
 def _mount_folder(mib: int) -> None:

@@ -288,6 +288,29 @@ def test_a_worker_neither_reads_nor_writes_the_nodes_files(
     assert (tmp_path / "secret").read_bytes() == b"key"
 
 
+def test_file_systems_are_read_only_on_an_older_kernel_too(tmp_path: Path) -> None:
+    """Without the call of Linux 5.12, mount by mount; in a process of its own, which may have to be refused it."""
+    script = f"""
+        import ctypes, os
+        from payloads import isolation
+        if not isolation._new_users(isolation._NEW_MOUNTS):
+            raise SystemExit(5)
+        isolation.checked(isolation.LIBC.mount(None, b"/", None, ctypes.c_ulong(0x44000), None))
+        isolation.remount_one_by_one()
+        for path in ({str(tmp_path / "new")!r}, "/dev/shm/orbitnode-new", "/tmp/orbitnode-new"):
+            try:
+                open(path, "w")
+            except OSError as error:
+                assert error.errno == 30, error
+            else:
+                raise SystemExit(path + " was written")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    if done.returncode == 5:
+        pytest.skip("no user namespaces for this user")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_workers_folder_is_bounded_and_its_own(folder: Path) -> None:
     with pool_of(folder, "FillsItsFolder", scratch_mib=3) as pool:
         needs(pool, Guard.PRIVATE_FOLDER)
