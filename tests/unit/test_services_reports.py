@@ -121,6 +121,8 @@ def test_every_event_takes_every_value_of_its_fields(event: Any, data: st.DataOb
     for one in event.fields:
         if one.type == "str":
             values.append(data.draw(st.text(st.characters(), max_size=300)))
+        elif one.type == "time":
+            values.append(data.draw(st.integers(0, 2**32 * 10**9 - 1)))
         elif one.type[0] == "f":
             values.append(data.draw(st.floats(width=32)))
         else:
