@@ -35,6 +35,7 @@ from flight.services import (
     executive,
     files,
     housekeeping,
+    log_watch,
     parameters,
     power,
     radio,
@@ -79,6 +80,7 @@ def dictionary_of(mission: Mission) -> Dictionary:
         status.declare(apid),
         storage.declare(apid),
         executive.declare(apid),
+        log_watch.declare(apid),
         power.declare(apid, mission.power),
         thermal.declare(apid, mission.thermal),
         radio.declare(apid),
@@ -118,11 +120,13 @@ class Node:
         *,
         swarm: Swarm | None = None,
         log: FilteringBoundLogger | None = None,
+        log_loss: log_watch.LogLoss | None = None,
     ) -> None:
         """Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used."""
         self.mission = mission
         self.dictionary = dictionary_of(mission)
         self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
+        self._log_loss = log_loss
         self._platform = platform
         self.given_up = ""  # the critical task whose loss ended this node, for those who started it
         self.scheduler = self._make_scheduler()
@@ -350,6 +354,8 @@ class Node:
         spawn("uploads", self.uploads.run, deadline_s=5.0)
         spawn("schedule", self.schedule.run, deadline_s=0.05)
         spawn("event_action", self.actions.run, deadline_s=0.1)
+        if self._log_loss is not None:
+            spawn("log", log_watch.LogWatch(self._log_loss, self.events).run, deadline_s=1.0)
         for link in self.links:
             spawn(f"radio.{link.name}", link.run, deadline_s=0.05, critical=True)
         if limit_s := self.mission.executive.watchdog_s:
@@ -434,6 +440,7 @@ class Node:
             *self.event_counts().values(),
             self.gate.held_back,
             self.gate.disabled,
+            self._log_loss.lost if self._log_loss is not None else 0,
         )
 
     def _sample_link(self) -> tuple[int, ...]:
@@ -470,15 +477,20 @@ class _Reports:
 
 
 def build(
-    mission: Mission, platform: Platform, *, swarm: Swarm | None = None, log: FilteringBoundLogger | None = None
+    mission: Mission,
+    platform: Platform,
+    *,
+    swarm: Swarm | None = None,
+    log: FilteringBoundLogger | None = None,
+    log_loss: log_watch.LogLoss | None = None,
 ) -> Node:
     """Boot a node: recover what storage holds, open every device, start every task.
 
     Raises HalError, StorageError or SetupError, each naming what is missing or wrong. Without `log` warnings and
-    worse go to stderr.
+    worse go to stderr. `log_loss` says what became of the lines of `log`, for the ground to know.
     """
     assert_one_tree()
-    return Node(mission, platform, swarm=swarm, log=log)
+    return Node(mission, platform, swarm=swarm, log=log, log_loss=log_loss)
 
 
 def assert_one_tree() -> None:

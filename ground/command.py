@@ -15,6 +15,7 @@ from random import Random
 from flight.core.errors import SetupError
 from flight.link.cfdp import CfdpConfig
 from flight.link.cfdp_numbers import EPOCH_BITS
+from flight.log_sink import LogSink, diverted
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of, link_config
 from ground.archive import Archive
@@ -27,6 +28,7 @@ from ground.station import GroundStation
 
 LOCK_NAME = ".lock"
 HELP = "run the ground: receive telemetry, send commands, keep the archive"
+LOOP = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +66,11 @@ def held(folder: Path) -> Iterator[None]:
 
 def execute(args: argparse.Namespace) -> int:
     """Runs until Ctrl-C; raises OrbitnodeError for whatever keeps it from running."""
+    with diverted() as sink:
+        return _serve(args, sink)
+
+
+def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     mission = load(args.mission, extra={"ground": GroundConfig})
     config: GroundConfig = mission.sections["ground"]
     section = chosen_link(mission, args.link)
@@ -84,6 +91,6 @@ def execute(args: argparse.Namespace) -> int:
             node_entity=mission.outbox.entity,
             epoch=Random().getrandbits(EPOCH_BITS),
         )
-        asyncio.run(GroundServer(station, archive, config, link).run())
+        asyncio.run(GroundServer(station, archive, config, link, sink).run())
     print("ground: stopped, the archive is safe", file=sys.stderr)
     return 0

@@ -34,6 +34,7 @@ from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import utc_text
 from flight.dictionary import Dictionary
 from flight.fields import Plain
+from flight.log_sink import LogSink
 from ground.archive import Archive
 from ground.commanding import describe_field, find_command, parse_arguments
 from ground.config import GroundConfig, UdpLink
@@ -84,7 +85,16 @@ class _Uplink(asyncio.DatagramProtocol):
 class GroundServer:
     """Runs one GroundStation until stopped."""
 
-    def __init__(self, station: GroundStation, archive: Archive, config: GroundConfig, link: UdpLink) -> None:
+    def __init__(
+        self,
+        station: GroundStation,
+        archive: Archive,
+        config: GroundConfig,
+        link: UdpLink,
+        sink: LogSink | None = None,
+    ) -> None:
+        """`sink` is what stderr goes through, for `status` to say what of it was lost."""
+        self._sink = sink
         self.station = station
         self._archive = archive
         self._config = config
@@ -228,8 +238,10 @@ class GroundServer:
     ) -> None:
         match request.get("do"):
             case "status":
-                state = {"contact": self.station.in_contact, "dropped_lines": self._dropped_lines}
+                state: dict[str, Plain] = {"contact": self.station.in_contact, "dropped_lines": self._dropped_lines}
                 state["request_faults"] = self._request_faults
+                if self._sink is not None:
+                    state |= {"log_lines_lost": self._sink.lost, "log_fault": self._sink.fault}
                 _put(writer, {"done": True, **state, "counters": self.station.counters()})
             case "commands":
                 _put(writer, {"done": True, "commands": command_list(self.station.dictionary)})

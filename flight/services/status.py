@@ -50,6 +50,7 @@ def declare(apid: int) -> Declarations:
                     Field("events_high", "u32"),
                     Field("events_held_back", "u32", "", "of these not reported: too many of a kind in a short time"),
                     Field("events_disabled", "u32", "", "of these not reported: disabled from ground"),
+                    Field("log_lines_lost", "u32", "", "lines of the log on board that nothing took"),
                     Field("boot_epoch", "u64", "", "drawn at each boot: tells boots apart whose count is the same"),
                 ),
             ),
