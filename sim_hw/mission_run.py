@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +171,7 @@ class MissionRun:
         )
         self.station.listen(self._heard)
         self.ground = GroundSegment(self.station, self.air, self.loop)
-        self.ground.on_cltu = lambda cltu: cast("None", out.cltus.write(cltu))
+        self.ground.on_cltu = out.cltus.write
         self._script = load_script(config.script)
 
     def start(self) -> None:
