@@ -22,6 +22,7 @@ import pytest
 
 from flight.core.log import gap_line, node_log
 from flight.log_sink import SLOW, LogSink, diverted
+from flight.services.log_watch import LogWatch
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPE_OCTETS = 4096
@@ -322,6 +323,39 @@ def test_a_node_logs_through_a_sink_and_a_plain_stream_cannot_hurt_it(pipe: Pipe
     node_log("n1", lambda: 0, full).info("hello")  # closed
     strict = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
     node_log("n1", lambda: 0, strict).info("30 °C \udcff")
+
+
+class Heard:
+    """The events of a watch, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, object]] = []
+
+    def emit(self, name: str, *values: object) -> None:
+        self.events.append((name, *values))
+
+
+def test_the_ground_hears_of_one_trouble_twice_however_long_it_lasts(pipe: Pipe) -> None:
+    heard, sink = Heard(), LogSink(pipe.stream, queue_octets=8192)
+    watch = LogWatch(sink, heard)
+    watch.look()
+    for number in range(5000):
+        sink.write(f"line {number}\n")
+    until(lambda: sink.fault)
+    for _ in range(3):
+        watch.look()
+        sink.write("what the event says is lost as well\n")
+    assert heard.events == [("log_stopped", SLOW)]
+    reading = threading.Thread(target=pipe.read_until, args=(lambda text: text.endswith("end\n"),))
+    reading.start()
+    until(lambda: sink.fault == "")
+    lost = sink.lost
+    watch.look()
+    watch.look()
+    sink.write("end\n")
+    reading.join()
+    assert heard.events == [("log_stopped", SLOW), ("log_resumed", lost)]
+    assert sink.close()
 
 
 def test_diverted_streams_are_put_back_and_nested_blocks_share_them(capfd: pytest.CaptureFixture[str]) -> None:

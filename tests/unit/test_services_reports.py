@@ -125,6 +125,8 @@ def test_every_event_takes_every_value_of_its_fields(event: Any, data: st.DataOb
             values.append(data.draw(st.integers(0, 2**32 * 10**9 - 1)))
         elif one.type[0] == "f":
             values.append(data.draw(st.floats(width=32)))
+        elif one.type == "time":
+            values.append(data.draw(st.integers(0, 2**32 * 10**9 - 1)))
         else:
             bits = int(one.type[1:])
             low = 0 if one.type[0] == "u" else -(2 ** (bits - 1))
