@@ -95,7 +95,6 @@ class LogSink:
         self._octets = 0  # in the queue and in the hands of the thread
         self._gap: _Gap | None = None
         self._refused = ""  # why the last write failed, empty after one that did not
-        self._written = 0  # octets
         self._writing_since_s: float | None = None
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -137,7 +136,7 @@ class LogSink:
         """Why lines are not getting out just now; empty while they are."""
         with self._changed:
             stalled = self._writing_since_s is not None and time.monotonic() - self._writing_since_s > STALL_S
-            return self._refused or (SLOW if stalled or self._gap is not None else "")
+            return self._refused or (SLOW if stalled else self._gap.reason if self._gap is not None else "")
 
     def start(self) -> None:
         """Start the helper thread, rather than with the first line: threads inherit the priority of that moment."""
@@ -159,7 +158,7 @@ class LogSink:
             return self._changed.wait_for(lambda: not self._octets and self._gap is None, timeout_s)
 
     def close(self) -> bool:
-        """Write what is queued, for CLOSE_S at most, and until nothing was taken for GIVE_UP_S. False if lines were
+        """Write what is queued, for CLOSE_S at most, less if one write takes longer than GIVE_UP_S. False if lines were
         left behind."""
         with self._changed:
             self._put_partial()
@@ -169,10 +168,11 @@ class LogSink:
         if thread is None:
             self._release()
         else:
-            for _ in range(round(CLOSE_S / GIVE_UP_S)):
-                written = self._written
+            deadline_s = time.monotonic() + CLOSE_S
+            while thread.is_alive() and time.monotonic() < deadline_s:
                 thread.join(GIVE_UP_S)
-                if not thread.is_alive() or self._written == written:
+                since_s = self._writing_since_s
+                if since_s is not None and time.monotonic() - since_s >= GIVE_UP_S:
                     break
         with self._changed:
             return not self._octets and self._gap is None
@@ -237,9 +237,7 @@ class LogSink:
             end = batch.rfind(b"\n", at, at + CHUNK_OCTETS) + 1 or at + CHUNK_OCTETS
             self._writing_since_s = time.monotonic()
             try:
-                taken = self._write(batch[at:end])
-                at += taken
-                self._written += taken
+                at += self._write(batch[at:end])
                 self._refused = ""
             except BlockingIOError:  # someone who shares the open file has made it so
                 if not self._poll() and self._closing:

@@ -224,11 +224,13 @@ def test_a_node_whose_output_nobody_takes_boots_flies_ends_and_boots_again(
 
 
 @pytest.mark.parametrize("kind", list(REASONS))
-def test_a_node_that_cannot_fly_says_so_by_its_exit_code(tmp_path: Path, kind: str) -> None:
+def test_what_cannot_run_says_so_by_its_exit_code(
+    tmp_path: Path, processes: list[subprocess.Popen[bytes]], kind: str
+) -> None:
+    absent = tmp_path / "absent.toml"
     with output(kind) as streams:
-        for command in ("flight", "ground"):
-            assert start(command, "--mission", tmp_path / "absent.toml", **streams).wait(60) == 1
-        assert start("sim", "--speed", "0", **streams).wait(60) == 1
+        processes += [start(name, "--mission", absent, **streams) for name in ("flight", "ground", "sim")]
+        assert [process.wait(60) for process in processes] == [1, 1, 1]
 
 
 class Api:

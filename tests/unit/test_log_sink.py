@@ -100,7 +100,7 @@ def test_lines_come_in_order_and_a_line_without_end_comes_with_the_flush(pipe: P
     for number in range(20):
         print(number, "of", 20, file=sink)
     print("\r\x1b[2Kstatus", end="", file=sink, flush=True)
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
     assert pipe.read_to_end() == "".join(f"{n} of 20\n" for n in range(20)) + "\r\x1b[2Kstatus"
     assert sink.lost == 0 and sink.fault == ""
 
@@ -117,7 +117,7 @@ def test_a_paused_reader_finds_the_beginning_one_gap_and_what_came_after(pipe: P
     reading.start()
     until(lambda: sink.fault == "")
     sink.write("after\n")
-    assert sink.close() and sink.lost == lost
+    assert sink.drain(60) and sink.close() and sink.lost == lost
     reading.join()
     *lines, after = text[0].splitlines()
     assert missing(lines, 5000, SLOW) == lost and after == "after"
@@ -145,7 +145,7 @@ def test_a_reader_that_left_is_a_fault_that_is_told_and_ends_with_a_new_reader(t
     until(lambda: sink.fault == "Broken pipe" and sink.lost)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     until(lambda: sink.fault == "")
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
     with open(reader, "rb") as file:
         assert missing(file.read().decode().splitlines(), 1000, "Broken pipe") == sink.lost
 
@@ -177,7 +177,7 @@ with open({str(path)!r}, "w") as file:
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert sink.drain(60)
     sink.write("after\\n")
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
 """
     done = run_script(script)
     assert (done.returncode, done.stderr) == (0, "")
@@ -213,7 +213,7 @@ def test_an_inherited_descriptor_keeps_its_flags(pipe: Pipe) -> None:
     sink.write("line\n")
     assert sink.drain(60)
     assert fcntl.fcntl(pipe.stream, fcntl.F_GETFL) == before and os.get_blocking(pipe.stream.fileno())
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
 
 
 def test_what_is_closed_and_opened_again_under_the_same_number_gets_no_line(pipe: Pipe, tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_what_is_closed_and_opened_again_under_the_same_number_gets_no_line(pipe
     journal = os.open(tmp_path / "journal", os.O_RDWR | os.O_CREAT)
     assert journal == number
     sink.write("line\n")
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
     assert (tmp_path / "journal").read_bytes() == b"" and os.read(pipe.reader, 100) == b"line\n"
     os.close(journal)
 
@@ -233,7 +233,7 @@ def test_a_line_longer_than_the_queue_is_missed_and_the_others_are_not(pipe: Pip
     sink.write("x" * 1001 + "\n")
     assert sink.drain(60)
     sink.write("short\n")
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
     gap, line = pipe.read_to_end().splitlines()
     told = GAP.fullmatch(gap)
     assert told and told[1] == "1" and told[2] == "a line of 1002 octets, at most 1000 are kept" and line == "short"
@@ -244,7 +244,7 @@ def test_what_the_encoding_lacks_is_escaped() -> None:
     with open(writer, "w", encoding="ascii") as stream:
         sink = LogSink(stream)
         sink.write("30 °C, \udcff\n")
-        assert sink.close()
+        assert sink.drain(60) and sink.close()
     with open(reader, "rb") as file:
         assert file.read() == b"30 \\xb0C, \\udcff\n"
 
@@ -253,7 +253,7 @@ def test_a_stream_in_memory_is_written_as_well_and_a_closed_one_is_a_fault() -> 
     stream = io.StringIO()
     sink = LogSink(stream)
     sink.write("line\n")
-    assert sink.close() and stream.getvalue() == "line\n"
+    assert sink.drain(60) and sink.close() and stream.getvalue() == "line\n"
     stream.close()
     sink = LogSink(stream, retry_s=0.01)
     sink.write("line\n")
@@ -274,7 +274,7 @@ def test_writing_from_many_threads_keeps_lines_whole(pipe: Pipe) -> None:
     text = pipe.read_until(lambda text: text.count("\n") == 800)
     for thread in threads:
         thread.join()
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
     lines = text.splitlines()
     for name in range(4):
         mine = [line for line in lines if line.startswith(f"thread {name} ")]
@@ -295,7 +295,7 @@ sink.write("first\\n")
 assert sink.fault == "can't start new thread", sink.fault
 threading.Thread = real
 sink.write("second\\n")
-assert sink.close() and sink.fault == ""
+assert sink.drain(60) and sink.close() and sink.fault == ""
 """
     done = run_script(script)
     assert (done.returncode, done.stderr) == (0, "first\nsecond\n")
@@ -314,7 +314,7 @@ def test_the_gap_in_a_log_of_json_is_json_and_says_since_when() -> None:
 def test_a_node_logs_through_a_sink_and_a_plain_stream_cannot_hurt_it(pipe: Pipe) -> None:
     sink = LogSink(pipe.stream)
     node_log("n1", lambda: 0, sink).info("hello")
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
     assert "hello" in pipe.read_to_end()
     with open("/dev/full", "w", encoding="utf-8") as full:
         node_log("n1", lambda: 0, full).info("hello")
@@ -355,7 +355,7 @@ def test_the_ground_hears_of_one_trouble_twice_however_long_it_lasts(pipe: Pipe)
     sink.write("end\n")
     reading.join()
     assert heard.events == [("log_stopped", SLOW), ("log_resumed", lost)]
-    assert sink.close()
+    assert sink.drain(60) and sink.close()
 
 
 def test_diverted_streams_are_put_back_and_nested_blocks_share_them(capfd: pytest.CaptureFixture[str]) -> None:
@@ -397,7 +397,7 @@ def test_a_terminal_paused_with_ctrl_s_holds_up_nobody() -> None:
             assert select.select([master], [], [], 60)[0]
             text += os.read(master, 4096)
         until(lambda: sink.fault == "")
-        assert sink.close()
+        assert sink.drain(60) and sink.close()
     os.close(master)
 
 
@@ -406,6 +406,6 @@ def test_a_sink_takes_no_descriptor_beside_its_own(pipe: Pipe) -> None:
     for _ in range(3):
         sink = LogSink(pipe.stream)
         sink.write("line\n")
-        assert sink.close()
+        assert sink.drain(60) and sink.close()
     assert set(os.listdir("/proc/self/fd")) == before
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > len(before)
