@@ -51,7 +51,7 @@ class Watchdog:
     """Watches over this process from now on; see the head of the file.
 
     folder: the node's storage folder. where: what the node was doing, in a few words, asked by another thread.
-    log: writes a line to the log; may block, may raise OSError.
+    log: writes lines to the log; may block.
     """
 
     def __init__(
@@ -113,14 +113,12 @@ class Watchdog:
         os._exit(STALLED)
 
     def _write(self, line: str) -> None:
+        text = f"{line}\n{_stacks()}"
         if self._file is not None:
             with contextlib.suppress(OSError):
-                os.write(self._file.fileno(), f"{line}\n".encode(errors="replace"))
-                faulthandler.dump_traceback(self._file, all_threads=True)
+                os.write(self._file.fileno(), text.encode(errors="replace"))
                 os.fsync(self._file.fileno())
-        with contextlib.suppress(OSError):
-            self._log(line)
-            faulthandler.dump_traceback(_STDERR, all_threads=True)
+        self._log(text)
 
 
 def take_report(folder: str) -> str:
@@ -150,6 +148,16 @@ def _summary(text: str) -> str:
     if first.startswith("Timeout"):
         return f"watchdog: the interpreter stood still{where}"
     return f"{first.removeprefix('Fatal Python error: ').lower()}{where}"
+
+
+def _stacks() -> str:
+    """Where every thread stands, by way of memory: a file or a pipe might hold this thread up."""
+    memory = os.memfd_create("stacks")
+    try:
+        faulthandler.dump_traceback(memory, all_threads=True)
+        return os.pread(memory, _ROOM_OCTETS // 2, 0).decode(errors="replace")
+    finally:
+        os.close(memory)
 
 
 def _open_report(path: str) -> TextIOWrapper | None:
