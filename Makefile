@@ -5,6 +5,7 @@ PYTHON ?= python3
 CC ?= cc
 ARGS ?=
 JOBS ?= 2
+BUSY ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +23,7 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
+.PHONY: help setup run test test-busy power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +35,9 @@ run: setup ## one orbit of the whole system in virtual time; ARGS="--seed 12 --o
 
 test: setup $(VENV)/.dev ## all tests, on JOBS=2 processes; ARGS="-k kernels -x"
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-busy: setup $(VENV)/.dev ## all tests, three times running, beside BUSY=4 busy processes; ARGS="-k flight"
+	@$(BIN)/python -m tests.busy --processes $(BUSY) -- -n $(JOBS) $(ARGS)
 
 power-cut: setup $(VENV)/.dev ## ten minutes of commanding, cut at every storage operation; ARGS="--at 700"
 	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)

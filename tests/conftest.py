@@ -1,9 +1,20 @@
-"""Shared by all tests: hypothesis profiles and the folder of independent test data."""
+"""Shared by all tests: hypothesis profiles, the limit of each test, signals that end no run, independent test data.
+
+No test depends on how busy the machine is, so a test that reaches its limit hangs. It fails then, by name and with the
+place where it stood, and the run goes on. pytest's own faulthandler (pyproject.toml) comes later and is for code that
+does not even let Python see a signal: it can only end the whole run.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile(
     "ci", derandomize=True, max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.register_profile("search", max_examples=2000, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
@@ -25,3 +36,50 @@ def shared() -> Path:
     if not (folder / "vectors").is_dir():
         pytest.skip("independent test data (../shared/vectors) is not on this machine")
     return folder
+
+
+TEST_LIMIT_S = 900.0  # for each of set-up, call and tear-down; the longest takes some seconds on an idle machine
+
+
+@contextmanager
+def limited(limit_s: float) -> Iterator[None]:
+    """Fail what runs inside, where it stands, once it has taken `limit_s`. For the main thread, which gets signals."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        pytest.fail(f"hangs: not done within {limit_s:g} s")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGALRM, give_up)
+    left = signal.setitimer(signal.ITIMER_REAL, limit_s)  # of a limit around this one
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, earlier)
+        signal.setitimer(signal.ITIMER_REAL, *left)
+
+
+@pytest.hookimpl(wrapper=True)
+def _limited_hook(item: pytest.Item) -> Iterator[Any]:
+    with limited(TEST_LIMIT_S):
+        return (yield)
+
+
+pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _limited_hook
+
+
+@pytest.fixture
+def stray_signals() -> Iterator[list[int]]:
+    """For a test that sends SIGINT or SIGTERM to its own process: one that comes while nobody waits for it fails the
+    test instead of ending the whole run. Gives the numbers of those that came so."""
+    strays: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    earlier = [signal.signal(number, lambda number, frame: strays.append(number)) for number in numbers]
+    try:
+        yield strays
+    finally:
+        for number, handler in zip(numbers, earlier, strict=True):
+            signal.signal(number, handler)
+    assert not strays, f"signals {strays} came while nobody waited for them"

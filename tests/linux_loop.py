@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from flight.platform_linux import LinuxPlatform
 from hal.base import Timer
+from tests.waiting import GIVE_UP_S
 
 LOOK_NS = 2_000_000
 
 
-def run_until(platform: LinuxPlatform, done: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+def run_until(platform: LinuxPlatform, done: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> bool:
     """False where `done` did not come true within `timeout_s`, or before somebody called `stop`.
 
     The limit is for giving up, not for measuring: a test says nothing about how long things take. Raises

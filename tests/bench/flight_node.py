@@ -21,18 +21,12 @@ from flight.link.tm_frame import TmFrame
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of, link_config
 from ground.config import GroundConfig
+from tests.ports import HOST, free_port
+from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST = "127.0.0.1"
-_START_S = 60.0
 _COMPLETED = 7
 _QUIET_S = 0.3
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind((HOST, 0))
-        return int(one.getsockname()[1])
 
 
 class FlightNode:
@@ -102,7 +96,7 @@ class FlightNode:
             self._processes.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT))
 
     def _wait(self, ready: Callable[[], bool], what: str) -> None:
-        limit_s = time.monotonic() + _START_S
+        limit_s = time.monotonic() + GIVE_UP_S
         while not ready():
             if not self.alive or time.monotonic() > limit_s:
                 logs = "; ".join(path.read_text(errors="replace")[-300:] for path in self.folder.glob("*.log"))
@@ -114,7 +108,7 @@ class FlightNode:
             process.terminate()
         for process in self._processes:
             try:
-                process.wait(30)
+                process.wait(GIVE_UP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -137,7 +131,7 @@ class FlightNode:
     def send(self, cltu: bytes) -> None:
         self.up.sendto(cltu, (HOST, self.up_port))
 
-    def complete(self, name: str, *values: Value, timeout_s: float = 10.0) -> float:
+    def complete(self, name: str, *values: Value, timeout_s: float = GIVE_UP_S) -> float:
         """Send a command; seconds until the frame with its report of completion is here. Raises SetupError where it
         does not come in time."""
         cltu, request = self.encode(name, *values)
@@ -181,7 +175,7 @@ class FlightNode:
         while time.monotonic() < limit_s and self.listen(_QUIET_S):
             pass
 
-    def structure(self, name: str, timeout_s: float = 20.0) -> dict[str, Value]:
+    def structure(self, name: str, timeout_s: float = GIVE_UP_S) -> dict[str, Value]:
         """The next report of the housekeeping structure `name`, fields by name. Raises SetupError where none comes."""
         structure = next(s for s in self.dictionary.structures if s.name == name)
         limit_s = time.monotonic() + timeout_s

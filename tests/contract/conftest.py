@@ -21,7 +21,8 @@ import pytest
 from flight.platform import Platform
 from flight.platform_linux import LinuxPlatform
 from hal import registry
-from hal.base import Eps, Governor, Heater, Imager, Radio, Thermometer
+from hal import serial_board as serial_board_driver
+from hal.base import Eps, Governor, HalError, Heater, Imager, Radio, Thermometer
 from sim_hw.air import Air
 from sim_hw.boards import SimImager
 from sim_hw.channel import ChannelConfig
@@ -33,6 +34,8 @@ from sim_hw.platform import SimPlatform
 from sim_hw.scenes import SyntheticClouds
 from sim_hw.world import SVALBARD, World, WorldConfig
 from tests.linux_loop import run_until
+from tests.ports import free_port
+from tests.waiting import GIVE_UP_S
 
 MS = 1_000_000
 
@@ -43,7 +46,7 @@ class Bench(Protocol):
     @property
     def platform(self) -> Platform: ...
 
-    def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+    def until(self, done: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> bool:
         """Run the loop until `done()`; False where that took longer than `timeout_s` of the platform's time."""
 
     def reboot(self) -> None:
@@ -55,7 +58,7 @@ class LinuxBench:
     folder: Path
     platform: LinuxPlatform
 
-    def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+    def until(self, done: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> bool:
         return run_until(self.platform, done, timeout_s)
 
     def reboot(self) -> None:
@@ -79,7 +82,7 @@ class SimBench:
     platform: SimPlatform
     disk: Disk
 
-    def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+    def until(self, done: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> bool:
         loop = self.platform.loop
         end_ns = loop.now_ns() + round(timeout_s * 1e9)
         while not done() and loop.now_ns() < end_ns:
@@ -127,14 +130,28 @@ def emulated(folder: Path, speed: float = 1.0) -> Iterator[Emulator]:
             thread.join()
 
 
+def answers(eps: Eps) -> bool:
+    try:
+        eps.read()
+    except HalError:
+        return False
+    return True
+
+
 @contextmanager
 def serial_board(folder: Path) -> Iterator[BoardBench]:
-    with emulated(folder) as emulator, linux(folder) as bench:
+    with emulated(folder) as emulator, linux(folder) as bench, pytest.MonkeyPatch.context() as patch:
+        # How old a reading may be, and how late an answer, is the driver's own suite's: this thread and the emulator's
+        # share a machine that may be busy.
+        patch.setattr(serial_board_driver, "STALE_NS", round(GIVE_UP_S * 1e9))
+        patch.setattr(serial_board_driver, "ANSWER_NS", round(GIVE_UP_S * 1e9))
         url, host = f"serial:{folder}/board", bench.platform
+        eps = registry.open_eps(url, host)
+        assert bench.until(lambda: answers(eps)), "the emulated board does not answer"
         yield BoardBench(
             bench,
             emulator.world,
-            registry.open_eps(url, host),
+            eps,
             {name: registry.open_thermometer(f"{url}:{name}", host) for name in ("board", "radiator")},
             registry.open_heater(f"{url}:heater", host),
             registry.open_governor(url, host),
@@ -183,11 +200,11 @@ class RadioBench:
 
 
 class UdpGround:
-    """A ground station's socket, heard by a thread of its own until `leave`. Its port is a free one."""
+    """A ground station's socket, heard by a thread of its own until `leave`. Its port stays its own meanwhile."""
 
     def __init__(self, node_port: int) -> None:
         self.received: list[bytes] = []
-        self.port, self._node_port = 0, node_port
+        self.port, self._node_port = free_port(), node_port
         self.come_back()
 
     def come_back(self) -> None:
@@ -197,7 +214,6 @@ class UdpGround:
         except OSError:
             self._socket.close()
             raise
-        self.port = int(self._socket.getsockname()[1])
         self._socket.settimeout(0.02)
         self._leaving = False
         self._thread = threading.Thread(target=self._hear, name="udp-ground", daemon=True)
@@ -218,13 +234,6 @@ class UdpGround:
             self._leaving = True
             self._thread.join()
             self._socket.close()
-
-
-def free_port() -> int:
-    """A UDP port that nobody listens to at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def test_readings_are_those_of_the_world(board: Any) -> None:
 def test_switches_switch(board: Any) -> None:
     for on in (True, False, True):
         board.eps.set_switch("payload", on)
-        assert board.bench.until(lambda on=on: board.world.power.switched_on("payload") is on, 20.0)
+        assert board.bench.until(lambda on=on: board.world.power.switched_on("payload") is on)
         assert board.eps.read().load_w > 0.0
 
 
@@ -30,14 +30,14 @@ def test_the_heater_and_the_limit_are_drawn(board: Any) -> None:
         return bool(abs(board.world.power.loads_w()[load] - power_w) < 0.01)
 
     board.heater.set_on(True)
-    assert board.bench.until(lambda: drawn("heater", 5.0), 20.0)
+    assert board.bench.until(lambda: drawn("heater", 5.0))
     board.heater.set_on(False)
-    assert board.bench.until(lambda: drawn("heater", 0.0), 20.0)
+    assert board.bench.until(lambda: drawn("heater", 0.0))
     board.eps.set_switch("payload", True)
     board.governor.set_limit_w(12.5)
-    assert board.bench.until(lambda: drawn("payload", 12.5), 20.0)
+    assert board.bench.until(lambda: drawn("payload", 12.5))
     board.governor.set_limit_w(0.0)
-    assert board.bench.until(lambda: drawn("payload", 0.0), 20.0)
+    assert board.bench.until(lambda: drawn("payload", 0.0))
 
 
 def test_unknown_names_are_refused(board: Any) -> None:

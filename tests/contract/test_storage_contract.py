@@ -15,7 +15,7 @@ from flight.core.storage import PAGE_OCTETS
 
 def commit(bench: Any) -> None:
     future = bench.platform.storage.sync()
-    assert bench.until(lambda: future.done, 20.0)
+    assert bench.until(lambda: future.done)
     future.result()
 
 
@@ -87,11 +87,11 @@ def test_a_sync_of_some_names_is_done_and_covers_them(bench: Any) -> None:
     storage.append("two.log", b"more")
     some = storage.sync("one.")
     none = storage.sync("three.")
-    assert bench.until(lambda: some.done and none.done, 20.0)
+    assert bench.until(lambda: some.done and none.done)
     some.result(), none.result()
     storage.append("two.log", b" and more")
     rest = storage.sync()
-    assert bench.until(lambda: rest.done, 20.0)
+    assert bench.until(lambda: rest.done)
     bench.reboot()
     assert bench.platform.storage.read("one.log") == b"begun more"
     assert bench.platform.storage.read("two.log") == b"begun more and more"
@@ -106,7 +106,7 @@ def test_writes_during_a_commit_belong_to_the_next(bench: Any) -> None:
     storage.append("state", b"3")
     storage.delete("other")
     second = storage.sync()
-    assert bench.until(lambda: first.done and second.done, 20.0)
+    assert bench.until(lambda: first.done and second.done)
     first.result(), second.result()
     assert storage.read("state") == b"23"
     bench.reboot()
@@ -115,7 +115,7 @@ def test_writes_during_a_commit_belong_to_the_next(bench: Any) -> None:
 
 def test_sync_with_nothing_to_do_is_done_soon(bench: Any) -> None:
     future = bench.platform.storage.sync()
-    assert bench.until(lambda: future.done, 20.0)
+    assert bench.until(lambda: future.done)
     assert future.result() is None
 
 
@@ -173,7 +173,9 @@ def commits(*acts: str) -> st.SearchStrategy[list[tuple[str, str, bytes]]]:
 
 # A real disk takes up to a quarter of a second for one fsync, and a commit of two names has three: few examples
 # with two commits each, the first of them under way while edits go on, and many edits, which cost nothing.
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(st.tuples(edits, commits("sync"), edits, commits("wait", "reboot"), edits))
 def test_any_sequence_equals_a_dictionary(bench: Any, stretches: tuple[list[tuple[str, str, bytes]], ...]) -> None:
     for name in bench.platform.storage.names():

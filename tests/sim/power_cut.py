@@ -457,6 +457,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--at", type=int, metavar="N", help="cut at this storage operation alone")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="cut at every Nth storage operation")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="the first of them (default: the Nth)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -477,7 +478,8 @@ def main() -> int:
         elif done % 100 == 0:
             print(f"{done} power cuts, {len(failed)} with something wrong", flush=True)
 
-    points = explore(mission, lambda point: point % args.every == 0, args.jobs, told)
+    first = args.first or args.every
+    points = explore(mission, lambda point: point >= first and (point - first) % args.every == 0, args.jobs, told)
     print(f"{points} power cuts at storage operations of the scenario, {len(failed)} with something wrong")
     return bool(failed)
 

@@ -31,6 +31,8 @@ from ground.session import GroundSession
 from ground.station import Change, GroundStation, Packet
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
+from tests.ports import free_port
+from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 GROUND = """
@@ -49,18 +51,13 @@ folder, tm, tc, api = Path(sys.argv[1]), *map(int, sys.argv[2:5])
 config = GroundConfig(api_port=api)
 try:
     with Archive(folder / "archive.db", make()) as archive:
-        station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=epoch_tai_ns(), archive=archive,
-                                products=ProductStore(folder / "products"), command_timeout_s=5.0, silence_s=0.5)
+        session = GroundSession(LinkConfig(recoveries=1000))
+        station = GroundStation(make(), session, epoch_tai_ns=epoch_tai_ns(), archive=archive,
+                                products=ProductStore(folder / "products"), command_timeout_s=120.0, silence_s=60.0)
         asyncio.run(GroundServer(station, archive, config, UdpLink("127.0.0.1", tm, "127.0.0.1", tc)).run())
 except OrbitnodeError as error:
     sys.exit(f"orbitnode: error: {error}")
 """
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Ground:
@@ -68,7 +65,7 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.tm, self.tc, self.api = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM), free_port()
+        self.tm, self.tc, self.api = free_port(), free_port(), free_port(socket.SOCK_STREAM)
         self.process = self.start()
         assert self.process.stderr is not None
         self.welcome = self.process.stderr.readline().decode()
@@ -82,7 +79,7 @@ class Ground:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=GIVE_UP_S)
         return self.process.returncode
 
 
@@ -135,7 +132,7 @@ def node(ground):
     made.start()
     yield made.node
     made.halt.set()
-    made.join(2)
+    made.join()
 
 
 def command(*argv: str) -> int:
@@ -175,12 +172,12 @@ def test_no_ground_process():
     cmd_command.add_arguments(parser)
     match = r"no ground process on 127\.0\.0\.1:\d+; start one with `orbitnode ground`"
     with pytest.raises(OrbitnodeError, match=match):
-        cmd_command.execute(parser.parse_args(["ping", "--port", str(free_port())]))
+        cmd_command.execute(parser.parse_args(["ping", "--port", str(free_port(socket.SOCK_STREAM))]))
 
 
 def test_busy_ports_are_named(ground):
     second = ground.start()
-    _, text = second.communicate(timeout=10)
+    _, text = second.communicate(timeout=GIVE_UP_S)
     assert second.returncode == 1
     assert text.decode().splitlines()[-1].startswith(f"orbitnode: error: UDP port {ground.tm}: is in use; is another")
 
@@ -261,7 +258,7 @@ def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines():
         reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
         writer.write(b'{"do": "command", "name": "ping", "bypass": true}\n')
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), GIVE_UP_S)
         writer.transport.abort()
         listener.close()
         return backlogs[0], server._dropped_lines
@@ -277,10 +274,7 @@ def test_a_full_disk_does_not_end_the_ground(tmp_path):
         resource.prlimit(ground.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         with GroundClient(ground.api) as client:
             client.ask(do="command", name="ping", timeout_s=0.1)
-            deadline = time.monotonic() + 10
-            while not client.ask(do="status")["counters"]["station.storage_faults"] and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert client.ask(do="status")["counters"]["station.storage_faults"]
+            wait_until(lambda: client.ask(do="status")["counters"]["station.storage_faults"], "a fault is counted")
         resource.prlimit(ground.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         with GroundClient(ground.api) as client:
             client.ask(do="command", name="ping", timeout_s=0.1)
@@ -297,14 +291,13 @@ def test_foreign_datagrams_are_counted(ground):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         for octets in (b"x", bytes(1115), bytes(3000)):
             one.sendto(octets, ("127.0.0.1", ground.tm))
-    deadline = time.monotonic() + 5
     with GroundClient(ground.api) as client:
-        while time.monotonic() < deadline:
+
+        def rejected() -> list[int]:
             counters = client.ask(do="status")["counters"]
-            if counters["link.frames_rejected.length"] == 2 and counters["link.frames_rejected.crc"] == 1:
-                return
-            time.sleep(0.05)
-    raise AssertionError(counters)
+            return [counters[f"link.frames_rejected.{reason}"] for reason in ("length", "crc")]
+
+        wait_until(lambda: rejected() == [2, 1], "each is rejected for its own reason")
 
 
 @pytest.fixture
@@ -315,7 +308,7 @@ def own_ground(tmp_path):
     node.start()
     yield made, node.node
     node.halt.set()
-    node.join(2)
+    node.join()
     made.process.kill()
     made.process.communicate()
 
@@ -408,7 +401,7 @@ def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
     assert run(cmd_command, ground, "ping", "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [x["stage"] for x in lines[:-1]] == ["sent", "acknowledged", "accepted", "started", "completed"]
-    assert lines[-1]["outcome"] == "completed" and 0 < lines[-1]["round_trip_ms"] < 2000
+    assert lines[-1]["outcome"] == "completed" and lines[-1]["round_trip_ms"] > 0
 
     assert run(cmd_command, ground, "ping", "--json", "--bypass") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -426,14 +419,11 @@ def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
 
     node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.3, 8.0, 1, -5]))
     node.tm(1, 5, 2, b"\x00\x02\x00")
-    deadline = time.monotonic() + 5
-    while run(tm_command, ground, "power", "--json") and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: run(tm_command, ground, "power", "--json") == 0, "power came down")
     values = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert values["power.soc"]["state"] == "yellow" and values["power.mode"]["value"] == "idle"
     assert run(tm_command, ground) == 0 and "power.battery" in capsys.readouterr().out
-    while not run(events_command, ground, "--json") and not capsys.readouterr().out:
-        time.sleep(0.05)
+    wait_until(lambda: run(events_command, ground, "--json") == 0 and capsys.readouterr().out, "the event came down")
     assert run(events_command, ground) == 0 and "mode safe" in capsys.readouterr().out
     assert (
         run(cmd_command, ground, "--list") == 0 and "deadline_s: f32 from 1 s, default 600.0" in capsys.readouterr().out

@@ -38,6 +38,7 @@ from sim_hw.faults import FaultPlan, PlannedFault
 from sim_hw.loop import VirtualLoop
 from sim_hw.platform import SimPlatform
 from sim_hw.world import World, WorldConfig
+from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S
 
 SIDE = 16
 FULL = PowerMode("full", 15.0, 4.0, admits=True)
@@ -259,6 +260,7 @@ def config_of(model: Path, **changes: Any) -> PayloadConfig:
         traffic=(TrafficClass("routine", 3, 600.0), TrafficClass("alert", 0, 60.0)),
         pattern=("routine", "routine", "routine", "alert"),
         energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(255, 0.7, 0.8)), heat_stop_c=50.0, heat_resume_c=45.0,
+        wall_limit_s=GIVE_UP_RUN_S,
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -470,7 +472,7 @@ def test_a_worker_that_died_between_jobs_costs_no_attempt_but_is_reported(bench:
     (pid,) = b.manager.pool.pids
     pid_fd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    assert select.select([pid_fd], [], [], 30)[0], "all of its threads have ended"
+    assert select.select([pid_fd], [], [], GIVE_UP_S)[0], "all of its threads have ended"
     os.close(pid_fd)
     b.run(20)
     c = b.manager.statistics()

@@ -12,6 +12,7 @@ from hal.base import Image
 from payloads import assets
 from payloads.pool import PoolConfig, Screened, WorkerPool
 from payloads.product import CLOUD, decode_product
+from tests.waiting import GIVE_UP_RUN_S
 
 ACCURACY_MIN = 0.94
 
@@ -38,7 +39,7 @@ def tiles(shared: Path) -> list[tuple[Image, np.ndarray]]:
 
 
 def test_expert_tiles(model: Path, tiles: list[tuple[Image, np.ndarray]]) -> None:
-    pool = WorkerPool(PoolConfig(model))
+    pool = WorkerPool(PoolConfig(model, hang_s=GIVE_UP_RUN_S))
     pool.start()
     right, masks = [], []
     try:
@@ -58,7 +59,7 @@ def test_expert_tiles(model: Path, tiles: list[tuple[Image, np.ndarray]]) -> Non
         pool.close()
     assert float(np.mean(right)) >= ACCURACY_MIN, right
 
-    two = WorkerPool(PoolConfig(model, threads=2))
+    two = WorkerPool(PoolConfig(model, threads=2, hang_s=GIVE_UP_RUN_S))
     two.start()
     try:
         work = two.submit(tiles[0][0])

@@ -13,6 +13,7 @@ from flight.core.scheduler import Scheduler, Task
 from flight.platform_linux import LinuxPlatform
 from hal.base import Image
 from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
+from tests.waiting import GIVE_UP_S
 
 APP = """
     import time
@@ -24,7 +25,7 @@ APP = """
         def check(settings): pass
         def run(self, samples):
             if samples[0, 0, 0]:
-                time.sleep(60)
+                time.sleep(3600)
             return np.zeros(samples.shape[1:], dtype=np.uint8)
 """
 
@@ -60,7 +61,7 @@ def test_replies_deaths_and_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     async def body(task: Task) -> None:
         try:
             for number in range(6):
-                assert await submit(task, number, number % 2 == 1, 10.0)
+                assert await submit(task, number, number % 2 == 1, GIVE_UP_S)
                 # A kill by ourselves, and the next tile at once, before the loop has looked at what was killed.
                 assert not await submit(task, 100, True, 0.02)
         finally:

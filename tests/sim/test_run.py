@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from ground.decoder import HOUSEKEEPING, Decoder
 from ground.xtce import ROOT_CONTAINER, parameter_name
 from payloads.guards import Guard
 from tests.sim.conftest import START
+from tests.waiting import GIVE_UP_RUN_S, wait_until
 
 ORBITS = 4.0 / 95.0
 FRAME_OCTETS = 1115
@@ -66,6 +66,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mission.toml").write_text(
         f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n'
         f'[payload]\nmodel = "{folder / "m.onnx"}"\nthreads = 1\ncapture_period_s = 3.0\n'
+        f"wall_limit_s = {GIVE_UP_RUN_S}\n"
         f'[power]\nsoc_safe_frac = 0.5\n[sim.world.orbit]\nstart = "{START}"\n'
         "[sim.world.power]\nsoc_start_frac = 0.95\n"
     )
@@ -85,7 +86,7 @@ def fly(stage: Path, out: Path, *more: str, seed: int = 11, hash_seed: str = "0"
         env=os.environ | {"PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=GIVE_UP_RUN_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -252,7 +253,8 @@ def test_a_run_that_ends_with_an_entry_of_the_counters_has_its_report(stage: Pat
     done = subprocess.run(
         [sys.executable, "-m", "flight.cli", "run", "--json", "--mission", str(mission), "--scenes",
          str(stage / "tiles"), "--orbits", str(120 / 5700), "--out", str(tmp_path / "out")],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=GIVE_UP_RUN_S,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "report.html").exists()
@@ -288,21 +290,42 @@ def workers_of(pid: int) -> Iterator[int]:
             yield int(stat.parent.name)
 
 
+HELD = """
+import time
+from pathlib import Path
+from payloads.apps.screen import Screen
+
+class Held(Screen):
+    def run(self, samples):
+        try:
+            Path(__file__).with_name("in_call").touch(exist_ok=False)
+        except FileExistsError:
+            return super().run(samples)
+        time.sleep(3600)
+"""
+
+
 def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_summary_that_says_so(
     stage: Path, tmp_path: Path
 ) -> None:
+    """The app says when it is in the middle of a tile, and holds up the run there."""
     out = tmp_path / "out"
-    process = subprocess.Popen(command(stage, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not (found := list(workers_of(process.pid))) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert found, "no worker was started"
-    # Stopped, it holds up the run at its next job: then it dies in the middle of one.
-    time.sleep(1.0)
-    os.kill(found[0], signal.SIGSTOP)
-    time.sleep(0.7)
-    os.kill(found[0], signal.SIGKILL)
-    stdout, stderr = process.communicate(timeout=120)
+    (tmp_path / "held_app.py").write_text(HELD)
+    text = (stage / "mission.toml").read_text()
+    (tmp_path / "mission.toml").write_text(text.replace("[payload]", '[payload]\nworker_app = "held_app:Held"'))
+    process = subprocess.Popen(
+        [*command(stage, out), "--mission", str(tmp_path / "mission.toml")], text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        in_call = tmp_path / "in_call"
+        wait_until(lambda: in_call.exists() or process.poll() is not None, "a worker is in its app")
+        (worker,) = workers_of(process.pid)
+        os.kill(worker, signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=GIVE_UP_RUN_S)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 0, stderr
     summary = json.loads(stdout)
     assert_adds_up(summary)

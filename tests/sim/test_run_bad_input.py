@@ -26,6 +26,7 @@ from payloads.assets import model_path, scene_path
 from sim_hw.boards import SimImager
 from sim_hw.scenes import FolderSource, SyntheticClouds
 from sim_hw.world import World, WorldConfig
+from tests.waiting import GIVE_UP_RUN_S
 
 ROOT = Path(__file__).resolve().parents[2]
 ORBIT = (MISSIONS / "orbit.toml").as_posix()
@@ -66,7 +67,7 @@ def as_process(case: Case) -> tuple[int, str, str]:
         environment["ORBITNODE_CACHE"] = str(case.cache)
     done = subprocess.run(
         [sys.executable, "-m", "flight.cli", "run", *case.arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 

@@ -15,6 +15,7 @@ import pytest
 
 from flight import __version__, cli
 from flight.core.errors import SetupError
+from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -177,12 +178,12 @@ def test_every_installed_command_offers_the_three_things() -> None:
 
 def test_as_a_process() -> None:
     run = [sys.executable, "-m", "flight.cli"]
-    listed = subprocess.run([*run, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    listed = subprocess.run([*run, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
     assert listed.returncode == 0
     assert "bench" in listed.stdout
     closed = subprocess.run(
         f"{sys.executable} -m flight.cli bench --help | true", shell=True, cwd=ROOT, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=GIVE_UP_S, check=False,
     )  # fmt: skip
     assert closed.stderr == ""
 

@@ -24,6 +24,7 @@ from flight.storage_linux import CHANGES_MAX, OPEN_FILES_MAX
 from flight.timerfd import TimerFd
 from hal.base import HalError
 from tests.linux_loop import run_until
+from tests.waiting import GIVE_UP_S, wait_until
 
 MS = 1_000_000
 
@@ -41,7 +42,7 @@ def run_for(platform: LinuxPlatform, ms: float) -> None:
 
 
 def run_until_done(platform: LinuxPlatform, future: Future[None]) -> None:
-    assert run_until(platform, lambda: future.done, 60.0)
+    assert run_until(platform, lambda: future.done)
     future.result()
 
 
@@ -57,7 +58,7 @@ def test_timerfd_expires_and_disarms() -> None:
     assert not expired()
     timer.set(time.monotonic_ns() - 1)
     assert expired()
-    timer.set(time.monotonic_ns() + 1_000 * MS)
+    timer.set(time.monotonic_ns() + 10**15)
     assert not expired()
     timer.set(0)  # the distant past, not "disarm"
     assert expired()
@@ -70,9 +71,10 @@ def test_an_expiry_wakes_the_loop_once(platform: LinuxPlatform) -> None:
     for i in range(1, 6):
         platform.call_at(platform.now_ns() + i * MS, lambda: None)
     run_for(platform, 60)
-    assert platform.counters.calls >= 6
-    assert platform.counters.expiries <= platform.counters.calls
-    assert platform.counters.rounds <= platform.counters.expiries + 3
+    counters = platform.counters
+    assert counters.calls >= 6 and counters.expiries <= counters.calls
+    # A round ends by an expiry, or at once if a call came due meanwhile: so many more on a machine that is busy.
+    assert counters.rounds <= counters.expiries + counters.calls + 1
 
 
 def test_a_flood_of_due_calls_does_not_starve_a_descriptor(platform: LinuxPlatform) -> None:
@@ -116,7 +118,8 @@ def test_watching_what_cannot_be_watched(platform: LinuxPlatform, tmp_path: Path
 def test_clocks(platform: LinuxPlatform) -> None:
     # 2026-03-20T09:35:00Z is 1,773,999,300 s after 1970 and 2,152,690,537 s of TAI after 1958.
     assert 1_773_999_300 * 10**9 + TAI_OFFSET_NS == 2_152_690_537 * 10**9
-    assert abs(platform.tai_ns() - TAI_OFFSET_NS - time.time_ns()) < 1_000 * MS
+    before, tai, after = time.time_ns(), platform.tai_ns(), time.time_ns()
+    assert before <= tai - TAI_OFFSET_NS <= after
     assert platform.now_ns() <= platform.now_ns()
 
 
@@ -129,29 +132,46 @@ def test_seed_decides_randomness(tmp_path: Path) -> None:
     assert draws[0] == draws[1] != draws[2]
 
 
+def kill_once_asleep(number: signal.Signals) -> None:
+    """Send ourselves a signal as soon as the main thread sleeps, which nothing else will end."""
+    stat = Path(f"/proc/self/task/{threading.main_thread().native_id}/stat")
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the loop sleeps")
+    os.kill(os.getpid(), number)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("stray_signals")
 def test_a_signal_ends_the_loop_and_the_handlers_come_back(platform: LinuxPlatform, number: signal.Signals) -> None:
     earlier = signal.getsignal(number)
-    due: list[str] = []
-    threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
-    platform.call_at(platform.now_ns() + 1 * MS, lambda: due.append("call"))
+    sender = threading.Thread(target=kill_once_asleep, args=(number,))
+    platform.call_at(0, sender.start)  # from within the loop: a signal before that would not be the loop's
     assert platform.run() == number
-    assert due == ["call"]
+    sender.join()
     assert signal.getsignal(number) is earlier
     platform.call_at(platform.now_ns() + 1 * MS, platform.stop)
     assert platform.run() is None, "the signal of an earlier run"
 
 
+@pytest.mark.usefixtures("stray_signals")
+def test_what_is_due_is_done_before_a_signal_ends_the_loop(platform: LinuxPlatform) -> None:
+    due: list[str] = []
+    platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    platform.call_at(0, lambda: due.append("call"))
+    assert platform.run() == signal.SIGTERM
+    assert due == ["call"]
+
+
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["INT", "TERM"]
 )
+@pytest.mark.usefixtures("stray_signals")
 def test_a_second_signal_cuts_a_stuck_call_short(
     platform: LinuxPlatform, number: signal.Signals, raised: type[BaseException]
 ) -> None:
     def stuck() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), number)
-        time.sleep(5)
+        time.sleep(GIVE_UP_S)
         pytest.fail("the call went on after two signals")
 
     earlier = signal.getsignal(number)
@@ -174,6 +194,7 @@ def test_another_signal_with_a_handler_does_not_end_the_loop(platform: LinuxPlat
     assert seen == [signal.SIGUSR1, 0]
 
 
+@pytest.mark.usefixtures("stray_signals")
 def test_a_wait_that_ended_early_leaves_nothing_behind(platform: LinuxPlatform) -> None:
     platform.call_at(0, platform.stop)
     assert not run_until(platform, lambda: False, 0.05)
@@ -215,10 +236,12 @@ class Job:
     def kill(self) -> None:
         self._process.kill()
 
+    def ask(self, request: str) -> None:
+        self._ours.send(request)
+
 
 def answer(pipe: Connection) -> None:
-    pipe.recv() if pipe.poll(0.2) else None
-    pipe.send("answer")
+    pipe.send(pipe.recv())
 
 
 def test_complete_gives_the_reply_and_sees_a_death(platform: LinuxPlatform) -> None:
@@ -226,8 +249,9 @@ def test_complete_gives_the_reply_and_sees_a_death(platform: LinuxPlatform) -> N
     jobs = {"lives": Job(answer), "dies": Job(answer)}
     for name, job in jobs.items():
         platform.complete(job, 1.0).add_callback(lambda f, name=name: replies.__setitem__(name, f.result()))
+    jobs["lives"].ask("answer")
     jobs["dies"].kill()
-    assert run_until(platform, lambda: len(replies) == 2, 60.0)
+    assert run_until(platform, lambda: len(replies) == 2)
     assert replies == {"lives": "answer", "dies": "died"}
     assert not platform._works
 

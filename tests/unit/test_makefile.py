@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import GIVE_UP_S
+
 ROOT = Path(__file__).resolve().parents[2]
 # A port of this machine on which nothing listens.
 NOWHERE = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": "/dev/null", "PIP_RETRIES": "1"}
@@ -46,7 +48,7 @@ def make(folder: Path, *arguments: str, environment: dict[str, str] | None = Non
         env=kept | (environment or {}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=GIVE_UP_S,
         check=False,
     )
     return done.returncode, [line for line in done.stderr.splitlines() if not line.startswith("make")]
@@ -103,7 +105,7 @@ def test_a_missing_program(checkout: Path, variable: str, text: str) -> None:
 
 
 def test_help_lists_the_targets(checkout: Path) -> None:
-    done = subprocess.run(["make", "help"], cwd=checkout, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["make", "help"], cwd=checkout, capture_output=True, text=True, timeout=GIVE_UP_S, check=True)
     for target in ("setup", "run", "test", "check", "bench", "wheel", "clean"):
         assert f"make {target} " in done.stdout
 

@@ -307,7 +307,7 @@ def test_a_file_that_cannot_be_read_at_all(write: Write, tmp_path: Path) -> None
         assert "\n" not in str(caught.value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_mission_with_any_line_gone_or_garbled_loads_or_says_why(write: Write, data: st.DataObject) -> None:
     rows = (MISSIONS / "orbit.toml").read_text(encoding="utf-8").splitlines(keepends=True)

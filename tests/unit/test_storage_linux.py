@@ -18,10 +18,11 @@ from flight.platform import Storage
 from flight.platform_linux import LinuxPlatform
 from flight.storage_linux import CHANGES_MAX, LinuxStorage
 from tests.linux_loop import run_until
+from tests.waiting import GIVE_UP_S
 
 
 def finish(platform: LinuxPlatform, future: Future[None]) -> None:
-    assert run_until(platform, lambda: future.done, 20.0)
+    assert run_until(platform, lambda: future.done)
     future.result()
 
 
@@ -50,7 +51,7 @@ class HangingDisk:
 
         def fdatasync(fileno: int) -> None:
             self.held.set()
-            assert self._go.wait(20.0)
+            assert self._go.wait(GIVE_UP_S)
             real(fileno)
 
         monkeypatch.setattr(os, "fdatasync", fdatasync)
@@ -76,7 +77,7 @@ def test_a_hanging_disk_does_not_hold_the_loop(tmp_path: Path, monkeypatch: pyte
     disk = HangingDisk(monkeypatch)
     storage.append("log", b"1")
     first = storage.sync()
-    assert run_until(platform, disk.held.is_set, 5.0)
+    assert run_until(platform, disk.held.is_set)
     ticks: list[int] = []
     for i in range(100):
         storage.append("log", b"2")
@@ -86,7 +87,7 @@ def test_a_hanging_disk_does_not_hold_the_loop(tmp_path: Path, monkeypatch: pyte
         assert storage.read("log", 0, 1) == b"1" and storage.size("log") == 2 + i and "state" in storage.names()
         second = storage.sync()
         platform.call_at(platform.now_ns(), lambda: ticks.append(1))
-        run_until(platform, lambda: bool(ticks), 1.0)
+        assert run_until(platform, lambda: bool(ticks))
         assert ticks.pop() == 1
     assert not first.done
     with pytest.raises(StorageError, match="changes wait for the disk"):
@@ -213,7 +214,7 @@ def test_close_makes_all_durable_and_calls_nobody_back(tmp_path: Path, monkeypat
     called: list[str] = []
     storage.append("log", b"1")
     storage.sync().add_callback(lambda _: called.append("running"))
-    assert run_until(platform, disk.held.is_set, 20.0)
+    assert run_until(platform, disk.held.is_set)
     storage.append("log", b"2")
     storage.sync().add_callback(lambda _: called.append("waiting"))
     disk.let_go()
