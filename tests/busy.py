@@ -1,20 +1,26 @@
 """The whole suite, several times running, on a machine that is busy with something else (make test-busy).
 
-`python -m tests.busy [--processes N] [--times N] [-- pytest's arguments]` computes in N processes beside pytest and
-says for each run how it ended, how long it took and how much of the machine the busy processes had. Exit status 1 if a
-run failed. A busy process ends by itself as soon as the one that started it is gone, however that was ended.
+`python -m tests.busy [--processes N] [--times N] [--freeze-s S] [-- pytest's arguments]` computes in N processes beside
+pytest and says for each run how it ended, how long it took and how much of the machine the busy processes had. Exit
+status 1 if a run failed. A busy process ends by itself as soon as the one that started it is gone, however that ended.
+
+With `--freeze-s`, processes of the suite are also stopped at random places for up to so many seconds. That finds in a
+minute what a busy machine does once a week: a reading that is fresh in one line and stale in the next, an answer that
+lies there while its time-out runs. `--seed` chooses the places; the same seed need not find the same again.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 
 ROOT = Path(__file__).resolve().parents[1]
 # Nothing but computing; a look at the parent every few milliseconds.
@@ -24,6 +30,13 @@ parent = int(sys.argv[1])
 while os.getppid() == parent:
     sum(range(100_000))
 """
+_BETWEEN_S = 0.15  # two freezes, on average
+_FROZEN_FRAC = 0.6  # of the suite's processes, each time
+_PPID, _UTIME, _STIME = 1, 11, 12  # fields of /proc/PID/stat after the name, proc(5)
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextmanager
@@ -47,15 +60,48 @@ def computed_s(processes: Sequence[subprocess.Popen[bytes]]) -> float:
     ticks = 0
     for process in processes:
         assert process.poll() is None, f"busy process {process.pid} ended with status {process.returncode}"
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+        fields = _stat(process.pid)
+        ticks += int(fields[_UTIME]) + int(fields[_STIME])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def family(root: int) -> list[int]:
+    """The process, its children, theirs and so on."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            children.setdefault(int(_stat(int(entry.name))[_PPID]), []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def freeze(process: subprocess.Popen[bytes], longest_s: float, random: Random) -> int:
+    """Stop some of the process's family again and again until it has ended; how often."""
+    times = 0
+    while process.poll() is None:
+        time.sleep(random.expovariate(1 / _BETWEEN_S))
+        chosen = [pid for pid in family(process.pid) if random.random() < _FROZEN_FRAC]
+        try:
+            for pid in chosen:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            time.sleep(min(longest_s, random.expovariate(4 / longest_s)))
+        finally:
+            for pid in chosen:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+        times += 1
+    return times
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.busy", description=__doc__.partition("\n")[0])
     parser.add_argument("--processes", type=int, default=4, metavar="N", help="busy processes (default %(default)s)")
     parser.add_argument("--times", type=int, default=3, metavar="N", help="runs of the suite (default %(default)s)")
+    parser.add_argument("--freeze-s", type=float, metavar="S", help="also stop its processes for up to so long")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the places where they are stopped")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="for pytest, after --")
     args = parser.parse_args(argv)
     lines: list[str] = []
@@ -63,7 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with busy(args.processes) as processes:
         for number in range(1, args.times + 1):
             begin_s, computed_before_s = time.monotonic(), computed_s(processes)
-            status = subprocess.run([sys.executable, "-m", "pytest", *args.arguments], cwd=ROOT, check=False).returncode
+            suite = subprocess.Popen([sys.executable, "-m", "pytest", *args.arguments], cwd=ROOT)
+            frozen = freeze(suite, args.freeze_s, Random(args.seed + number - 1)) if args.freeze_s else 0
+            status = suite.wait()
             took_s = time.monotonic() - begin_s
             share = (computed_s(processes) - computed_before_s) / (took_s * (os.cpu_count() or 1))
             failed += status != 0
@@ -71,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines.append(
                 f"run {number} of {args.times}: {outcome} in {took_s:.0f} s beside {args.processes} processes, "
                 f"which had {share:.0%} of {os.cpu_count()} processors"
+                + (f"; stopped {frozen} times" if frozen else "")
             )
             print(lines[-1], flush=True)
     print("\n".join(("", *lines)))

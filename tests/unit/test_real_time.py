@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.waiting import GIVE_UP_S, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 # Who may sleep for a duration, and why. Everyone else waits for a fact.
 MAY_SLEEP = {
+    "tests/busy.py": "between two times that it stops the suite",
     "tests/waiting.py": "between two looks at a fact",
     "tests/sim/test_command_burst.py": "sends at a rate",
     "tests/sim/test_realtime_flight.py": "gives a node the time to send what nobody hears; nothing depends on it",
@@ -148,6 +150,11 @@ with busy(2) as processes:
 """
 
 
+class Always(Random):
+    def random(self) -> float:
+        return 0.0
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_busy_processes_end_with_the_one_that_started_them(number: signal.Signals) -> None:
     parent = subprocess.Popen(
@@ -160,6 +167,16 @@ def test_busy_processes_end_with_the_one_that_started_them(number: signal.Signal
         parent.send_signal(number)
         parent.wait(GIVE_UP_S)
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the busy processes are gone")
+
+
+def test_what_is_stopped_goes_on() -> None:
+    count = "print('begun', flush=True)\nfor _ in range(200): sum(range(10_000))\nprint('done')"
+    suite = subprocess.Popen([sys.executable, "-c", count], stdout=subprocess.PIPE, text=True)
+    with suite:
+        assert suite.stdout is not None and suite.stdout.readline() == "begun\n"
+        suite.send_signal(signal.SIGSTOP)  # until the end of the first freeze
+        assert busy.freeze(suite, 0.05, Always(1)) >= 1
+        assert suite.stdout.read() == "done\n" and suite.returncode == 0
 
 
 def test_a_busy_process_computes() -> None:
