@@ -45,10 +45,12 @@ def faults_of(source: str, name: str) -> list[str]:
             found.append(f"{place}: sleeps for a duration, should wait_until a fact")
         if called == "threading.Timer" and any("kill" in ast.unparse(argument) for argument in node.args):
             found.append(f"{place}: a signal after a duration, should follow from a fact")
-        for keyword in node.keywords:
-            limit_s = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
-            waits = keyword.arg == "timeout" and called.rpartition(".")[2] in WAITS
-            if waits and isinstance(limit_s, int | float) and limit_s < LEAST_LIMIT_S:
+        limits = [keyword.value for keyword in node.keywords if keyword.arg == "timeout"]
+        if called.rpartition(".")[2] in {"wait", "join"}:
+            limits += node.args[:1]
+        for limit in limits if called.rpartition(".")[2] in WAITS else ():
+            limit_s = limit.value if isinstance(limit, ast.Constant) else None
+            if isinstance(limit_s, int | float) and limit_s < LEAST_LIMIT_S:
                 found.append(f"{place}: gives up after {limit_s} s, should after GIVE_UP_S")
     return found
 
@@ -67,6 +69,7 @@ def test_no_test_depends_on_how_fast_the_machine_is() -> None:
     [
         ("time.sleep(1)", "sleeps for a duration"),
         ("process.communicate(timeout=10)", "gives up after 10 s"),
+        ("process.wait(5)", "gives up after 5 s"),
         ("threading.Timer(0.02, os.kill, (os.getpid(), 2)).start()", "a signal after a duration"),
         ("process.communicate(timeout=GIVE_UP_S)", ""),
         ("station.send('ping', timeout=1)", ""),
