@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from tests.noisy_app import FILLING
 from tests.sim.test_realtime_flight import Bench, housekeeping
+from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 GAP = re.compile(r"(\d+) lines of this log are missing here: " + SLOW)
@@ -141,14 +141,14 @@ class NoisyBench(Bench):
         """Of the newest report of the structure "node"; 0 before there is one."""
         reports = housekeeping(self.packets, 1)
         layout = dictionary_of(load(self.mission)).structures[0].layout
-        return int(layout.decode(reports[-1].data[2:])[-1]) if reports else 0
+        names = [field.name for field in layout.fields]
+        values = layout.decode(reports[-1].data[2:]) if reports else (0,) * len(names)
+        return int(values[names.index("log_lines_lost")])
 
 
 def until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: process.poll() is not None or condition(), "what the process should have come to")
+    assert process.poll() is None
 
 
 @pytest.fixture
@@ -241,16 +241,18 @@ class Api:
         self._process = process
 
     def status(self) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self._port), 60) as connection:
-                    connection.sendall(b'{"do": "status"}\n')
-                    answer: dict[str, Any] = json.loads(connection.makefile().readline())
-                    return answer
-            except ConnectionError:
-                assert self._process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.02)
+        wait_until(lambda: self._process.poll() is not None or self._ask(), "the ground answers")
+        assert self._process.poll() is None
+        return self._answer
+
+    def _ask(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), GIVE_UP_S) as connection:
+                connection.sendall(b'{"do": "status"}\n')
+                self._answer: dict[str, Any] = json.loads(connection.makefile().readline())
+        except ConnectionError:
+            return False
+        return True
 
 
 @contextlib.contextmanager

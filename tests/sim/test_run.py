@@ -312,7 +312,13 @@ def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_sum
     out = tmp_path / "out"
     (tmp_path / "held_app.py").write_text(HELD)
     text = (stage / "mission.toml").read_text()
-    (tmp_path / "mission.toml").write_text(text.replace("[payload]", '[payload]\nworker_app = "held_app:Held"'))
+    (tmp_path / "mission.toml").write_text(
+        text.replace(
+            # The app writes a file to say where it is: no guard over files.
+            "[payload]",
+            '[payload]\nworker_app = "held_app:Held"\nguards_off = ["read_only_files", "hidden_files"]',
+        )
+    )
     process = subprocess.Popen(
         [*command(stage, out), "--mission", str(tmp_path / "mission.toml")], text=True,
         env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

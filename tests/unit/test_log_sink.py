@@ -13,7 +13,6 @@ import select
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -23,6 +22,7 @@ import pytest
 from flight.core.log import gap_line, node_log
 from flight.log_sink import SLOW, LogSink, diverted
 from flight.services.log_watch import LogWatch
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPE_OCTETS = 4096
@@ -66,10 +66,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(condition, "what the sink should have come to")
 
 
 def run_script(script: str, *, stderr: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:

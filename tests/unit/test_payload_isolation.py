@@ -12,8 +12,7 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
 from payloads.process import LOG_OCTETS, contradicted, sealed_memory
 from payloads.wire import SlotShape
 from payloads.worker_settings import WorkerSettings
+from tests.waiting import wait_until
 
 SIDE = 16
 APPS = Path(__file__).resolve().parents[1] / "hostile_apps.py"
@@ -79,13 +79,6 @@ def leftovers() -> list[int]:
             if b"payloads.worker" in words and str(os.getpid()).encode() in words and state != "Z":
                 found.append(int(one.name))
     return found
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
-    end_s = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end_s, "did not happen in time"
-        time.sleep(0.01)
 
 
 # Shared memory
@@ -186,14 +179,14 @@ def test_where_children_are_let_be_none_outlives_the_worker(folder: Path, how: s
         work = pool.submit(Image(5, 4, SIDE, SIDE, value.to_bytes(2, sys.byteorder) * (4 * SIDE * SIDE)))
         assert work is not None
         if how == "kill":
-            wait_until(lambda: len(leftovers()) > 1)
+            wait_until(lambda: len(leftovers()) > 1, "the processes have gone")
             work.kill()
         reply = work.wait()
         assert isinstance(reply, Screened if how == "close" else WorkerFailure)
         if how != "close":
-            wait_until(lambda: set(leftovers()) <= set(pool.pids))
+            wait_until(lambda: set(leftovers()) <= set(pool.pids), "the processes have gone")
             assert pool.pids != (worker,)
-    wait_until(lambda: leftovers() == [])
+    wait_until(lambda: leftovers() == [], "the processes have gone")
     assert GROUPS is not None
     assert list(GROUPS.glob(f"orbitnode-worker-{os.getpid()}-*")) == []
 
@@ -224,10 +217,11 @@ def test_the_group_of_a_node_that_was_killed_is_ended_by_the_next(folder: Path) 
         (group,) = GROUPS.glob(f"orbitnode-worker-{node.pid}-*")
         node.kill()
     wait_until(
-        lambda: not Path(f"/proc/{worker}").exists() or "State:\tZ" in Path(f"/proc/{worker}/status").read_text()
+        lambda: not Path(f"/proc/{worker}").exists() or "State:\tZ" in Path(f"/proc/{worker}/status").read_text(),
+        "the worker has gone",
     )
     control_group.remove_stale(GROUPS)
-    wait_until(lambda: (control_group.remove_stale(GROUPS), not group.exists())[1])
+    wait_until(lambda: (control_group.remove_stale(GROUPS), not group.exists())[1], "the processes have gone")
 
 
 # The node and its priorities, the network
@@ -246,7 +240,7 @@ def test_a_worker_that_stops_itself_is_ended(folder: Path) -> None:
         reply = ask(pool)
         assert isinstance(reply, WorkerFailure)
         assert reply.reason == "hung"
-        wait_until(lambda: worker not in leftovers())
+        wait_until(lambda: worker not in leftovers(), "the processes have gone")
 
 
 @pytest.mark.parametrize("off", [(), ("system_calls",)])
@@ -358,7 +352,7 @@ def test_failures_pile_up_neither_descriptors_nor_processes(folder: Path) -> Non
         for _ in range(5):
             ask(pool)
         assert len(os.listdir("/proc/self/fd")) <= before
-        wait_until(lambda: len(leftovers()) == 1)
+        wait_until(lambda: len(leftovers()) == 1, "the processes have gone")
 
 
 @pytest.mark.parametrize("spare", range(10))
@@ -369,7 +363,7 @@ def test_a_node_short_of_descriptors_loses_no_process(folder: Path, spare: int) 
     with pool_of(folder, "Good") as pool:
         assert isinstance(ask(pool), Screened)
         os.kill(pool.pids[0], signal.SIGKILL)
-        wait_until(lambda: leftovers() == [])
+        wait_until(lambda: leftovers() == [], "the processes have gone")
         before = len(os.listdir("/proc/self/fd"))
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         try:
@@ -384,7 +378,7 @@ def test_a_node_short_of_descriptors_loses_no_process(folder: Path, spare: int) 
             for descriptor in taken:
                 os.close(descriptor)
         assert isinstance(reply, Screened) or reply.reason == "died"
-        wait_until(lambda: leftovers() == list(pool.pids))
+        wait_until(lambda: leftovers() == list(pool.pids), "the processes have gone")
         assert isinstance(ask(pool), Screened)
         assert len(os.listdir("/proc/self/fd")) <= before + 4, "one process more, which the loop may still watch"
 

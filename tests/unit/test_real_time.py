@@ -24,9 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MAY_SLEEP = {
     "tests/busy.py": "between two times that it stops the suite",
     "tests/waiting.py": "between two looks at a fact",
+    "tests/hostile_apps.py": "apps that hang, for the pool to end",
     "tests/sim/test_command_burst.py": "sends at a rate",
     "tests/sim/test_realtime_flight.py": "gives a node the time to send what nobody hears; nothing depends on it",
     "tests/sim/test_realtime_loop.py": "holds up the loop, which is at least that long away",
+    "tests/unit/test_watchdog.py": "a process is stopped for longer than its limit, and goes on for a while after it",
     "tests/unit/test_linux_platform.py": "is stuck in a call until a signal cuts it short",
 }
 LEAST_LIMIT_S = 20.0
@@ -59,7 +61,7 @@ def test_no_test_depends_on_how_fast_the_machine_is() -> None:
     faults = []
     for path in sorted((ROOT / "tests").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if not name.startswith("tests/bench/"):  # they measure speed, and no run of the suite depends on them
+        if not name.startswith(("tests/bench/", "tests/soak/")):  # they run in real time; no test depends on them
             faults += faults_of(path.read_text(), name)
     assert faults == []
 

@@ -17,9 +17,9 @@ from flight.platform_linux import LinuxPlatform
 from flight.services.watchdog import STROKES, WatchdogDuty
 from flight.watchdog import CAUSE_OCTETS_MAX, STALLED, take_report
 from sim_hw.loop import VirtualLoop
+from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-GIVE_UP_S = 120.0
 
 NODE = """
 import ctypes, os, sys, time
@@ -147,10 +147,8 @@ def test_a_process_that_was_stopped_for_longer_than_the_limit_goes_on(tmp_path: 
 
 def test_room_for_the_words_is_set_aside_at_boot(tmp_path: Path) -> None:
     process = node(tmp_path, "time.sleep(1000)", 30.0)
-    deadline = time.monotonic() + GIVE_UP_S
-    while not (tmp_path / "STALL").exists() or (tmp_path / "STALL").stat().st_blocks * 512 < 65_536:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
+    report = tmp_path / "STALL"
+    wait_until(lambda: report.exists() and report.stat().st_blocks * 512 >= 65_536, "the room is set aside")
     process.kill()
     process.communicate()
     assert boot(tmp_path) == "", "the power went: that is no word"
