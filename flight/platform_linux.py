@@ -24,6 +24,7 @@ from random import Random
 from types import FrameType
 from typing import Any, TypeVar
 
+from flight.call_limit import CallLimits
 from flight.core.errors import OrbitnodeError
 from flight.core.future import Future
 from flight.platform import External
@@ -91,6 +92,7 @@ class LinuxPlatform:
         self._watchdog: Watchdog | None = None
         self._watched: dict[int, Callable[[], None]] = {}
         self._works: dict[int, list[Callable[[], None]]] = {}
+        self.limit = CallLimits()
         self._timer = TimerFd()
         self._epoll = select.epoll()
         try:
@@ -102,6 +104,7 @@ class LinuxPlatform:
         except OrbitnodeError:
             self._epoll.close()
             self._timer.close()
+            self.limit.close()
             raise
 
     # time
@@ -332,5 +335,6 @@ class LinuxPlatform:
             self._works.clear()
             self._epoll.close()
             self._timer.close()
+            self.limit.close()
             if self._watchdog is not None:
                 self._watchdog.close()  # last: what hangs on the way here is noticed as well

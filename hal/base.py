@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class HalError(Exception):
     """Hardware said no, or said nothing in time."""
+
+
+class StalledError(HalError):
+    """A call did not return within its limit and was cut off."""
 
 
 class Timer(Protocol):
@@ -17,8 +23,32 @@ class Timer(Protocol):
     def cancel(self) -> None: ...
 
 
+class CallLimit(Protocol):
+    """How long a driver may keep the loop's thread."""
+
+    def run(self, call: Callable[[], T], limit_s: float) -> T:
+        """Make `call`, and cut it off when it takes longer: raises StalledError."""
+
+    def shield(self, call: Callable[[], T]) -> T:
+        """Make `call`, which is not a driver's own, from inside a limited one: it is never cut off halfway."""
+
+
+class NoLimit:
+    """The CallLimit of virtual time: wall time reaches no decision there, so that calls are simply made."""
+
+    def run(self, call: Callable[[], T], limit_s: float) -> T:
+        return call()
+
+    def shield(self, call: Callable[[], T]) -> T:
+        return call()
+
+
 class Host(Protocol):
     """What a driver may ask of the platform that opens it: the one timeline and readiness of descriptors."""
+
+    @property
+    def limit(self) -> CallLimit:
+        """For hal/guard.py, which makes every call of a driver through it."""
 
     def now_ns(self) -> int:
         """Monotonic time of the platform, in nanoseconds; virtual under the simulator."""

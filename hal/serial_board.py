@@ -34,6 +34,7 @@ from hal.board_wire import (
     WireError,
     encode_limit,
 )
+from hal.guard import behind
 
 BAUD = 115_200
 POLL_NS = 200_000_000
@@ -373,9 +374,9 @@ def _board(address: str, host: Host) -> SerialBoard:
     text = options.pop("baud", [str(BAUD)])[-1]
     if options or not text.isdecimal() or not path:
         raise HalError(f"serial address {address!r}, should be PATH or PATH?baud={BAUD}")
-    known = _BOARDS.get((id(host), path))
+    known = _BOARDS.get((id(behind(host)), path))
     if known is None or known._closed:
-        known = _BOARDS[id(host), path] = SerialBoard(path, int(text), host)
+        known = _BOARDS[id(behind(host)), path] = SerialBoard(path, int(text), host)
     if known.baud != int(text):
         raise HalError(f"board {path}: opened with {known.baud} and {text} baud, one line has one rate")
     return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flight.core.errors import OrbitnodeError
 from hal.base import Eps, HalError, Heater, Host, Image, Imager, PowerReading, Radio, Thermometer
+from hal.guard import behind
 from sim_hw.faults import EPS_MUTE_S
 from sim_hw.platform import SimPlatform
 from sim_hw.scenes import Tile, TileSource
@@ -102,9 +103,10 @@ class SimImager:
 
 
 def _simulator(host: Host, device: str) -> SimPlatform:
-    if not isinstance(host, SimPlatform):
+    platform = behind(host)
+    if not isinstance(platform, SimPlatform):
         raise HalError(f"sim:{device}: simulated devices live only in `orbitnode run`; name a real driver here")
-    return host
+    return platform
 
 
 def open_eps(address: str, host: Host) -> Eps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from hal.base import HalError
+from hal.base import HalError, NoLimit
 
 
 class Call:
@@ -23,6 +23,7 @@ class VirtualLoop:
     """The one timeline of a run. Calls of one instant are made in the order they were asked for."""
 
     def __init__(self) -> None:
+        self.limit = NoLimit()
         self.calls = 0
         self._now_ns = 0
         self._order = 0
