@@ -5,23 +5,34 @@ step again after the next 0x00 whatever came before. Inside, big-endian:
 
     type (1), sequence (1), body (0..200), CRC-16/CCITT-FALSE over all before (2)
 
-The host asks, the board answers with type + 0x80 and the same sequence. A board names what it has (DESCRIBE);
-switches and heaters are then addressed by their place in that list.
+The host asks, the board answers with type + 0x80 and the same sequence. A board names what it has (DESCRIBE). In
+version 2 an order names its target, so that it reaches that one or none, whatever board has come to the line meanwhile;
+and a status says which description it belongs to.
 
-    0x01 DESCRIBE  -                    0x81  three lists (sensors, switches, heaters): count, then length + ASCII
-    0x02 STATUS    -                    0x82  soc_frac, solar_w, load_w, battery_w, bus_v (f32 each), switches (u16
-                                              bit field), heaters (u16), then one f32 in degrees C for each sensor
-    0x03 SWITCH    index, 0 or 1        0x83  0 done, 1 no such switch, 2 refused
-    0x04 HEATER    index, 0 or 1        0x84  0 done, 1 no such heater, 2 refused
+    0x01 DESCRIBE  2                    0x81  three lists (sensors, switches, heaters): count, then length + ASCII;
+                                              then 2
+    0x02 STATUS    2                    0x82  CRC-32 of the three lists (u32), boot (u16: another number after every
+                                              restart, as far as the board can), then soc_frac, solar_w, load_w,
+                                              battery_w, bus_v (f32 each), switches (u16 bit field), heaters (u16), one
+                                              f32 in degrees C for each sensor
+    0x03 SWITCH    length + name,       0x83  0 done, 1 no such switch, 2 refused
+                   0 or 1
+    0x04 HEATER    length + name,       0x84  0 done, 1 no such heater, 2 refused
+                   0 or 1
     0x05 LIMIT     W for the payload    0x85  0 done, 2 refused
                    processor (f32)
+
+Version 1 lacks what names and numbers the board: DESCRIBE and STATUS are asked without the 2 and answered without the
+2, CRC and boot, and SWITCH and HEATER carry the place in the list, index and 0 or 1, in place of the name. A board of
+version 1 does not look at the 2 and answers without it; that is how the host knows. A board of version 2 serves hosts
+of both. The lengths of the two forms always differ, so that neither is taken for the other.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from binascii import crc_hqx
+from binascii import crc32, crc_hqx
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Self
@@ -32,6 +43,8 @@ BODY_MAX = 200
 FRAME_MAX = 4 + BODY_MAX + 2  # with the COBS code octet; without the 0x00
 NAMES_MAX = 16
 NAME_OCTETS_MAX = 16
+VERSION = 2
+ASK = bytes((VERSION,))  # body of DESCRIBE and STATUS from a host of this version
 
 
 class WireError(ValueError):
@@ -165,8 +178,22 @@ class BoardDescription:
             bytes((len(names),)) + b"".join(bytes((len(n),)) + n.encode("ascii") for n in names) for names in lists
         )
 
+    @property
+    def check(self) -> int:
+        """What a status of version 2 names its description by."""
+        return crc32(self.encode())
+
     @classmethod
     def decode(cls, body: bytes) -> Self:
+        """Of version 1."""
+        description, version = cls.decode_any(body)
+        if version != 1:
+            raise WireError(f"description of version {version}, should be 1")
+        return description
+
+    @classmethod
+    def decode_any(cls, body: bytes) -> tuple[Self, int]:
+        """The description and its version; raises WireError."""
         at = 0
 
         def take(octets: int) -> bytes:
@@ -181,9 +208,9 @@ class BoardDescription:
             lists = [tuple(take(take(1)[0]).decode("ascii") for _ in range(take(1)[0])) for _ in range(3)]
         except UnicodeDecodeError:
             raise WireError("description with a name that is not ASCII") from None
-        if at != len(body):
+        if body[at:] not in (b"", ASK):
             raise WireError(f"description has {len(body) - at} octets too many")
-        return cls(lists[0], lists[1], lists[2])
+        return cls(lists[0], lists[1], lists[2]), VERSION if body[at:] else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +240,42 @@ class BoardStatus:
         if not all(map(math.isfinite, (*power, *temperatures))):
             raise WireError("status with a value that is not a number")
         return cls(PowerReading(*power), switches, heaters, temperatures)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardIdentity:
+    """What a status of version 2 begins with: which description it belongs to, and which boot of the board."""
+
+    check: int
+    boot: int
+
+    _STRUCT: ClassVar[struct.Struct] = struct.Struct(">IH")
+    OCTETS: ClassVar[int] = _STRUCT.size
+
+    def encode(self) -> bytes:
+        return self._STRUCT.pack(self.check, self.boot)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """From the beginning of a status; raises WireError."""
+        if len(body) < cls.OCTETS:
+            raise WireError(f"status of {len(body)} octets, should begin with {cls.OCTETS} of identity")
+        return cls(*cls._STRUCT.unpack_from(body))
+
+
+def encode_order(name: str, on: bool) -> bytes:
+    """SWITCH or HEATER of version 2."""
+    return bytes((len(name),)) + name.encode("ascii") + bytes((on,))
+
+
+def decode_order(body: bytes) -> tuple[str, bool]:
+    """Raises WireError."""
+    if len(body) < 3 or len(body) != body[0] + 2 or body[0] > NAME_OCTETS_MAX or body[-1] > 1:
+        raise WireError(f"order {body.hex()}, should be length, name, 0 or 1")
+    try:
+        return body[1:-1].decode("ascii"), bool(body[-1])
+    except UnicodeDecodeError:
+        raise WireError(f"order {body.hex()} with a name that is not ASCII") from None
 
 
 def encode_limit(power_w: float) -> bytes:

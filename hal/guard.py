@@ -358,8 +358,9 @@ def _line(error: BaseException) -> str:
         text = str(error)
     except BaseException:  # noqa: BLE001 - as above
         return "(without a text)"
-    text = " ".join(text[: 4 * TEXT_MAX].encode(errors="replace").decode().split())
-    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}..."
+    text = " ".join(text[: 4 * TEXT_MAX].split())
+    shown = "".join(one if one.isprintable() else "?" for one in text[:TEXT_MAX])
+    return shown if len(text) <= TEXT_MAX else f"{shown}..."
 
 
 def _place(error: BaseException) -> str:

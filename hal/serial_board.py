@@ -8,6 +8,13 @@ States of the line:
     OPEN    requests go out, one at a time; one that is not answered in 0.5 s is counted and given up
     CLOSED  the device is gone; opening it is tried once a second
 
+A board may become another one at any time: it restarts, or is exchanged, with other lists, and the line may not even
+notice. So an order is kept by the name of its target and made up when it goes out. A board of version 2 is told the
+name itself and reaches that target or none; a status that belongs to another description is dropped, and the board is
+asked for its lists again. A restart is a fault that is told once. A board of version 1 is told an index, which is
+looked up in a description asked for directly before each order; only one that restarts within that round trip, with
+other lists, takes an order for another target. It is asked for its lists every 10 s, and when a status does not fit.
+
 Missing at boot is an error of the configuration and raises. Silent, garbled or unplugged later is a fault that
 ends: `read` raises HalError while the newest sample is older than 3 s, and no longer when the board is back.
 """
@@ -25,14 +32,17 @@ import serial
 
 from hal.base import Eps, Governor, HalError, Heater, Host, PowerReading, Thermometer
 from hal.board_wire import (
+    ASK,
     BoardDescription,
     BoardFrame,
+    BoardIdentity,
     BoardReceiver,
     BoardStatus,
     Kind,
     Outcome,
     WireError,
     encode_limit,
+    encode_order,
 )
 from hal.guard import behind
 
@@ -40,6 +50,7 @@ BAUD = 115_200
 POLL_NS = 200_000_000
 ANSWER_NS = 500_000_000
 REOPEN_NS = 1_000_000_000
+LOOK_NS = 10_000_000_000  # how often a board of version 1 is asked for its lists
 STALE_NS = 3_000_000_000
 TRIES_MAX = 3
 GREETING_S = 1.0
@@ -50,7 +61,8 @@ Target = tuple[Kind, str]
 
 @dataclass(slots=True)
 class BoardCounters:
-    """What went wrong on the line, and how much went right. `garbage` counts stretches that were no frame."""
+    """What went wrong on the line, and how much went right. `changed` counts descriptions that were not that of before,
+    `foreign` statuses that belonged to another one, `restarts` boots of the board, as far as it tells."""
 
     answers: int = 0
     timeouts: int = 0
@@ -59,11 +71,14 @@ class BoardCounters:
     lost: int = 0
     reopened: int = 0
     overruns: int = 0
+    changed: int = 0
+    foreign: int = 0
+    restarts: int = 0
 
 
 @dataclass(slots=True)
 class _Order:
-    body: bytes
+    value: bytes  # 0 or 1, or the limit
     tries: int = 0
 
 
@@ -91,10 +106,17 @@ class SerialBoard:
     def __init__(self, path: str, baud: int, host: Host) -> None:
         self.path, self.baud = path, baud
         self.counters = BoardCounters()
-        self.description: BoardDescription | None = None
+        self.description: BoardDescription | None = None  # None where it has to be asked for
+        self.version = 1
         self._host = host
         self._line = _Line()
+        self._described: BoardDescription | None = None  # the newest, also while it has to be asked for again
+        self._just_described = False  # nothing was sent since
+        self._look_ns = 0
+        self._boot: int | None = None
+        self._unfit = ""  # what was wrong with the newest answer
         self._status: BoardStatus | None = None
+        self._sensors: tuple[str, ...] = ()  # of that status
         self._status_ns = 0
         self._seq = 0
         self._request: _Request | None = None
@@ -120,6 +142,7 @@ class SerialBoard:
         if self._line.port is None:
             raise HalError(f"board {self.path}: the device is gone")
         said = f"{self.garbage} pieces of garbage" if self.garbage else "is it powered, and the baud rate right?"
+        said = self._unfit or said
         if self._status is None:
             raise HalError(f"board {self.path}: no answer yet ({said})")
         raise HalError(f"board {self.path}: no answer for {age_ns / 1e9:.1f} s ({said})")
@@ -127,10 +150,18 @@ class SerialBoard:
     def order(self, kind: Kind, name: str, value: bytes) -> None:
         """Have `value` set on the target; raises HalError for an unknown target, and while the board is away."""
         self.status()
-        index = b"" if kind is Kind.LIMIT else bytes((self.index_of(kind, name),))
-        self._orders[kind, name] = _Order(index + value)
+        if kind is not Kind.LIMIT:
+            self.index_of(kind, name)
+        self._orders[kind, name] = _Order(value)
         if self._request is None:
             self._send_next()
+
+    def temperature_c(self, name: str) -> float:
+        """Of the newest sample; raises HalError where that is too old or has no such sensor."""
+        status = self.status()
+        if name not in self._sensors:
+            raise HalError(f"board {self.path}: no sensor {name!r}, has {', '.join(self._sensors) or 'none'}")
+        return status.temperatures_c[self._sensors.index(name)]
 
     def index_of(self, kind: Kind, name: str) -> int:
         """The place of `name` in the board's list; raises HalError naming what there is."""
@@ -226,15 +257,8 @@ class SerialBoard:
         if self._line.port is None:
             return
         self._seq = (self._seq + 1) & 0xFF
-        now = self._host.now_ns()
-        if self.description is None:
-            self._request, body = _Request(Kind.DESCRIBE, self._seq, now), b""
-        elif self._orders:
-            target, order = next(iter(self._orders.items()))
-            order.tries += 1
-            self._request, body = _Request(target[0], self._seq, now, target, order), order.body
-        else:
-            self._request, body = _Request(Kind.STATUS, self._seq, now), b""
+        self._request, body = self._next_request(self._host.now_ns())
+        self._just_described = False
         octets = BoardFrame(self._request.kind, self._seq, body).encode()
         try:
             if os.write(self._line.fileno, octets) != len(octets):
@@ -243,6 +267,33 @@ class SerialBoard:
             self.counters.overruns += 1
         except OSError:
             self._lose_port()
+
+    def _next_request(self, now: int) -> tuple[_Request, bytes]:
+        """What is asked next, and its body."""
+        looked = self.version > 1 or self._just_described
+        while self.description is not None and self._orders and looked:
+            target, order = next(iter(self._orders.items()))
+            request = _Request(target[0], self._seq, now, target, order)
+            try:
+                body = self._order_body(target, order)
+            except HalError as error:  # the board that is there now has no such target
+                self._faults[target] = str(error)
+                self._forget(request)
+                continue
+            order.tries += 1
+            return request, body
+        stale = self.version == 1 and now >= self._look_ns
+        if self.description is None or self._orders or (stale and not self._just_described):
+            return _Request(Kind.DESCRIBE, self._seq, now), ASK
+        return _Request(Kind.STATUS, self._seq, now), ASK if self.version > 1 else b""
+
+    def _order_body(self, target: Target, order: _Order) -> bytes:
+        """For the board that is there now; raises HalError where it does not have the target."""
+        kind, name = target
+        if kind is Kind.LIMIT:
+            return order.value
+        index = self.index_of(kind, name)
+        return encode_order(name, bool(order.value[0])) if self.version > 1 else bytes((index,)) + order.value
 
     def _on_ready(self) -> None:
         try:
@@ -265,28 +316,59 @@ class SerialBoard:
         self._request = None
         try:
             self._take_answer(request, frame.body)
-        except WireError:
+        except WireError as error:
+            self._unfit = str(error)
             self.counters.unexpected += 1
             return
+        self._unfit = ""
         self.counters.answers += 1
         if self._orders or request.kind is not Kind.STATUS:
             self._send_next()
 
     def _take_answer(self, request: _Request, body: bytes) -> None:
         if request.kind is Kind.DESCRIBE:
-            self.description = BoardDescription.decode(body)
+            self.description, self.version = BoardDescription.decode_any(body)
+            self.counters.changed += self._described not in (None, self.description)
+            self._described, self._just_described = self.description, True
+            self._look_ns = self._host.now_ns() + LOOK_NS
         elif request.kind is Kind.STATUS:
-            status = BoardStatus.decode(body)
-            if self.description is None or len(status.temperatures_c) != len(self.description.sensors):
-                raise WireError(f"status with {len(status.temperatures_c)} temperatures")
-            self._status, self._status_ns = status, self._host.now_ns()
+            self._take_status(body)
         elif body == bytes((Outcome.DONE,)):
             self._forget(request)
         elif len(body) == 1 and body[0] in (Outcome.UNKNOWN, Outcome.REFUSED):
             self.counters.refused += 1
-            self._give_up(request, "refused by the board")
+            if body[0] == Outcome.UNKNOWN:
+                self.description = None
+            self._give_up(request, "refused by the board" if body[0] == Outcome.REFUSED else "not there any more")
         else:
             raise WireError(f"outcome {body.hex() or 'missing'}")
+
+    def _take_status(self, body: bytes) -> None:
+        """Raises WireError for one that does not belong to the description; the board is asked for that again."""
+        description, self.description = self.description, None
+        if description is None:
+            raise WireError("status of a board that is not described")
+        at = 0
+        if self.version > 1:
+            identity = BoardIdentity.decode(body)
+            if identity.check != description.check:
+                self.counters.foreign += 1
+                raise WireError("status of another description")
+            at = BoardIdentity.OCTETS
+        status = BoardStatus.decode(body[at:])
+        if len(status.temperatures_c) != len(description.sensors):
+            self.counters.foreign += 1
+            raise WireError(f"status with {len(status.temperatures_c)} temperatures, not {len(description.sensors)}")
+        if self.version > 1:
+            self._see_boot(identity.boot)
+        self.description = description
+        self._status, self._status_ns, self._sensors = status, self._host.now_ns(), description.sensors
+
+    def _see_boot(self, boot: int) -> None:
+        if self._boot not in (None, boot):
+            self.counters.restarts += 1
+            self._faults[Kind.STATUS, ""] = f"board {self.path}: it restarted, what was switched may have changed"
+        self._boot = boot
 
     def _give_up(self, request: _Request, reason: str) -> None:
         assert request.target is not None
@@ -306,6 +388,7 @@ class SerialEps:
     board: SerialBoard
 
     def read(self) -> PowerReading:
+        self.board.raise_fault(Kind.STATUS)
         self.board.raise_fault(Kind.SWITCH)
         return self.board.status().power
 
@@ -319,8 +402,7 @@ class SerialThermometer:
     name: str
 
     def read_c(self) -> float:
-        status = self.board.status()
-        return status.temperatures_c[self.board.index_of(Kind.STATUS, self.name)]
+        return self.board.temperature_c(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,18 @@ from typing import Protocol
 
 from hal.base import HalError, PowerReading
 from hal.board_wire import (
+    ASK,
+    BODY_MAX,
     BoardDescription,
     BoardFrame,
+    BoardIdentity,
     BoardReceiver,
     BoardStatus,
     Kind,
     Outcome,
     WireError,
     decode_limit,
+    decode_order,
 )
 from sim_hw.world import World
 
@@ -61,9 +65,14 @@ class WorldBoard:
 
 @dataclass(slots=True)
 class BoardServer:
-    """Octets from the host in, octets for it out. `requests` counts what was answered, `ignored` what was not."""
+    """Octets from the host in, octets for it out. `requests` counts what was answered, `ignored` what was not.
+
+    boot: another number for each start of the board. version: 1 for a board that knows no other.
+    """
 
     model: BoardModel
+    boot: int = 0
+    version: int = 2
     requests: int = 0
     ignored: int = 0
     _receiver: BoardReceiver = field(default_factory=BoardReceiver)
@@ -85,25 +94,35 @@ class BoardServer:
 
     def _answer(self, frame: BoardFrame) -> bytes | None:
         description = self.model.description
+        named = self.version >= 2 and frame.body == ASK
         if frame.kind is Kind.DESCRIBE:
-            return description.encode()
+            lists = description.encode()
+            return lists + ASK if named and len(lists) < BODY_MAX else lists
         if frame.kind is Kind.STATUS:
-            return self._status().encode()
+            identity = BoardIdentity(description.check, self.boot).encode() if named else b""
+            return identity + self._status().encode()
         try:
             if frame.kind is Kind.LIMIT:
                 self.model.set_limit_w(decode_limit(frame.body))
-            else:
-                names = description.switches if frame.kind is Kind.SWITCH else description.heaters
-                if len(frame.body) != 2 or frame.body[1] > 1:
-                    return None
-                if frame.body[0] >= len(names):
-                    return bytes((Outcome.UNKNOWN,))
-                self.model.set_switch(names[frame.body[0]], bool(frame.body[1]))
+                return bytes((Outcome.DONE,))
+            names = description.switches if frame.kind is Kind.SWITCH else description.heaters
+            name, on = self._target(frame.body, names)
+            if name not in names:
+                return bytes((Outcome.UNKNOWN,))
+            self.model.set_switch(name, on)
         except WireError:
             return None
         except HalError:
             return bytes((Outcome.REFUSED,))
         return bytes((Outcome.DONE,))
+
+    def _target(self, body: bytes, names: tuple[str, ...]) -> tuple[str, bool]:
+        """What an order is for, "" for an index past the end; raises WireError."""
+        if len(body) == 2 and body[1] <= 1:
+            return (names[body[0]] if body[0] < len(names) else ""), bool(body[1])
+        if self.version < 2:
+            raise WireError(f"order of {len(body)} octets, should be index, 0 or 1")
+        return decode_order(body)
 
     def _status(self) -> BoardStatus:
         description, on = self.model.description, self.model.switched_on

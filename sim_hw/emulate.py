@@ -94,7 +94,7 @@ class Emulator:
 
     def run(self, report: bool = False) -> None:
         """Serve until `stopping`; `report` shows the state on stdout."""
-        server = BoardServer(WorldBoard(self.world))
+        server = BoardServer(WorldBoard(self.world), int.from_bytes(os.urandom(2)))
         begin_ns = time.monotonic_ns()
         shown_ns = 0
         self.world.advance(round(self.start_s * 1e9))

@@ -177,10 +177,12 @@ class Power:
         async for tick in task.every(self._config.sample_period_s, deadline_s=0.2):
             if tick.index % REPEAT_TICKS == 0:
                 # A device may have missed an order, or have forgotten it when it restarted itself.
-                self._unswitched = set(self._wanted)
-                self._limited = False
+                self._repeat()
             self._retry()
+            was_healthy = self._device.healthy
             reading = self._device.ask(self._eps.read)
+            if reading is not None and not was_healthy:
+                self._repeat()  # it may have restarted
             if reading is not None:
                 read_ns = tick.due_ns
                 self.reading = reading
@@ -247,6 +249,11 @@ class Power:
                 self._unswitched.discard(name)
         if not self._limited:
             self._limit_payload()
+
+    def _repeat(self) -> None:
+        """Have all orders given again at the next sample."""
+        self._unswitched = set(self._wanted)
+        self._limited = False
 
     def _want(self, name: str, on: bool) -> None:
         self._wanted[name] = on

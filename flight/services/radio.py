@@ -12,6 +12,7 @@ from flight.core.scheduler import NS, Task, ns
 from flight.dictionary import Declarations, EventDefinition, Structure
 from flight.fields import Field
 from flight.link.stack import FlightLink
+from flight.services.device import Device
 from flight.services.retrieval import Taken
 from hal.base import Radio
 
@@ -23,6 +24,8 @@ _SLICE_OCTETS = 1024
 _SLICE_UNITS = 16
 # A unit counts as gone when the modem has taken so many after it: that much it may hold when the carrier goes.
 _MODEM_UNITS = 16
+# A modem that fails may not tell when it is well again: it is asked.
+_RETRY_S = 1.0
 
 
 def declare(apid: int) -> Declarations:
@@ -110,6 +113,9 @@ class RadioLink:
         self.link = link
         self.in_contact = False
         self._radio = radio
+        self._receiver = Device(f"radio {name}", events)
+        self._transmitter = Device(f"radio {name} transmitter", events)
+        self._dropped = 0
         self._playback = playback
         self._products = products
         self._on_command = on_command
@@ -141,7 +147,10 @@ class RadioLink:
     @property
     def dropped(self) -> int:
         """Received units lost before they were taken in, for want of room."""
-        return self._radio.dropped()
+        dropped = self._receiver.ask(self._radio.dropped)
+        if dropped is not None:
+            self._dropped = dropped
+        return self._dropped
 
     def send_realtime(self, packet: bytes) -> bool:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
@@ -165,13 +174,15 @@ class RadioLink:
             self._transmit()
             if self._wake.is_set:
                 await task.sleep(0)  # there is more; others get their turn first
+            elif not (self._receiver.healthy and self._transmitter.healthy):
+                await task.wait(self._wake.wait(), _RETRY_S)
             elif self._idle_ns and self._held is None and self.in_contact:
                 await task.wait(self._wake.wait(), (self._idle_due_ns - self._now_ns()) / NS)
             else:
                 await self._wake.wait()
 
     def _follow_carrier(self) -> None:
-        carrier = self._radio.carrier()
+        carrier = self._receiver.ask(self._radio.carrier) is True  # what cannot be asked hears nobody
         if carrier == self.in_contact:
             return
         self.in_contact = carrier
@@ -191,7 +202,7 @@ class RadioLink:
             if not self._commands:
                 if room_octets <= 0:
                     break
-                octets = self._radio.receive()
+                octets = self._receiver.ask(self._radio.receive)
                 if octets is None:
                     return commands
                 room_octets -= len(octets)
@@ -214,8 +225,8 @@ class RadioLink:
                     return
                 self._make_unit()
             assert self._held is not None
-            left_ns = 0 if self._held_count is None else max(self._radio.free_ns(), self._now_ns())
-            if not self._radio.send(self._held):
+            left_ns = 0 if self._held_count is None else max(self._free_ns(), self._now_ns())
+            if not self._send(self._held):
                 return
             self._units += 1
             if self._held_count is not None:
@@ -225,6 +236,13 @@ class RadioLink:
             self._forget_realtime()
             self._follow_playback()
         self._wake.set()  # there may be room for more
+
+    def _free_ns(self) -> int:
+        return self._transmitter.ask(self._radio.free_ns) or 0
+
+    def _send(self, unit: bytes) -> bool:
+        """True where the modem has taken it."""
+        return self._transmitter.ask(lambda: self._radio.send(unit)) is True
 
     def _is_idle_due(self) -> bool:
         return self._now_ns() >= self._idle_due_ns or self.link.ocf() != self._ocf_sent

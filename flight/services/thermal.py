@@ -96,10 +96,11 @@ class Thermal:
 
     async def run(self, task: Task) -> None:
         async for tick in task.every(self._config.sample_period_s, deadline_s=0.5):
+            sick = [device for device in self._devices.values() if not device.healthy]
             self.board_c = self._read("board thermometer", self._board, self.board_c, tick.due_ns)
             self.radiator_c = self._read("radiator thermometer", self._radiator, self.radiator_c, tick.due_ns)
-            if tick.index % REPEAT_TICKS == 0:
-                self._heater_known = False
+            if tick.index % REPEAT_TICKS == 0 or any(device.healthy for device in sick):
+                self._heater_known = False  # a board that is back may have restarted
             self._regulate()
             self._watch_heat()
 

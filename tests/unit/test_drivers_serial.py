@@ -53,6 +53,8 @@ class Line:
             os.write(self.fileno, answer)
 
     def unplug(self) -> None:
+        # First, as a device file goes with its device: the number may be another program's terminal at once.
+        self.link.unlink(missing_ok=True)
         self._host.unwatch(self.fileno)
         os.close(self.fileno)
         os.close(self._far)
