@@ -1,0 +1,239 @@
+"""`orbitnode flight` as a process with drivers that raise, block and lie: it goes on, tells the ground, and ends on
+SIGINT. The drivers are real ones in a module of their own, put into the driver table before the command starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flight.dictionary import Dictionary
+from flight.mission import load
+from flight.node import dictionary_of
+from hal import registry
+from tests.sim.test_realtime_flight import ROOT, Bench, end
+
+# Each device looks at a file of its name at every call: what stands there is what it does. `PATH` is filled in.
+DRIVERS = """
+import os, sys, time
+from pathlib import Path
+from hal import registry, udp_radio
+from hal.base import HalError, PowerReading
+
+FOLDER = Path("PATH")
+
+def mood(name):
+    try:
+        what = (FOLDER / name).read_text()
+    except OSError:
+        return
+    if what == "raise":
+        raise OverflowError("cannot convert float infinity to integer")
+    if what == "exit":
+        sys.exit("a vendor's library ends the program")
+    if what == "fifo":
+        (FOLDER / "fifo").read_bytes()
+    if what == "spin":
+        while True:
+            pass
+    if what == "sleep":
+        while True:
+            time.sleep(600)
+    return what
+
+class Eps:
+    def read(self):
+        soc = -5.0 if mood("eps") == "lie" else 0.9
+        return PowerReading(soc, 10.0, 5.0, 5.0, 8.0)
+    def set_switch(self, name, on):
+        mood("switch")
+
+class Thermometer:
+    def __init__(self, name):
+        self.name = name
+    def read_c(self):
+        return 3e38 if mood(self.name) == "lie" else 20.0
+
+class Heater:
+    def set_on(self, on):
+        mood("heater")
+
+class Governor:
+    def __init__(self, host):
+        self.host = host
+        self.reader, writer = os.pipe()
+        os.write(writer, b"x")
+        host.watch(self.reader, self.on_ready)
+        host.call_at(0, self.tick)
+    def on_ready(self):  # never reads: it would keep the loop busy
+        mood("ready")
+    def tick(self):
+        mood("tick")
+        self.host.call_at(0, self.tick)
+    def set_limit_w(self, power_w):
+        mood("governor")
+
+class Radio:
+    def __init__(self, inner):
+        self.inner = inner
+    def __getattr__(self, name):
+        mood("radio")
+        if name == "send" and mood("send") == "lie":
+            return lambda unit: None
+        return getattr(self.inner, name)
+
+def open_radio(address, host, rate_bps):
+    mood("radio factory")
+    return Radio(udp_radio.open_radio(address, host, rate_bps))
+
+def opener(make):
+    def open_it(address, host):
+        mood(address + " factory")
+        return make(address, host)
+    return open_it
+
+open_eps = opener(lambda address, host: Eps())
+open_thermometer = opener(lambda address, host: Thermometer(address))
+open_heater = opener(lambda address, host: Heater())
+open_governor = opener(lambda address, host: Governor(host))
+
+for kind, table in registry._TABLES.items():
+    table["bad"] = "bad_drivers:open_" + kind
+"""
+
+
+class BadBench(Bench):
+    """A node whose every device is bad when the test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        (folder / "bad_drivers.py").write_text(DRIVERS.replace("PATH", str(folder)))
+        self.dictionary: Dictionary = dictionary_of(load(self.mission))
+
+    def write(self, more: str = "") -> None:
+        super().write(more)
+        text = self.mission.read_text().replace('driver = "udp:', 'driver = "bad:')
+        devices = {"eps": "eps", "board_thermometer": "board", "radiator_thermometer": "radiator",
+                   "heater": "heater", "governor": "governor"}  # fmt: skip
+        lines = [line for line in text.splitlines() if line.partition(" = ")[0] not in devices]
+        at = lines.index("[drivers]") + 1
+        lines[at:at] = [f'{key} = "bad:{name}"' for key, name in devices.items()]
+        self.mission.write_text("\n".join(lines) + "\n")
+
+    def be(self, **moods: str) -> None:
+        """What each device does from now on; "" for nothing."""
+        for name, what in moods.items():
+            path = self.folder / name.replace("_", " ")
+            fresh = path.with_suffix(".new")
+            fresh.write_text(what)
+            fresh.rename(path)
+
+    def flight(self) -> subprocess.Popen[str]:
+        start = (
+            "import sys; sys.path.insert(0, sys.argv.pop(1)); import bad_drivers, flight.cli as c; sys.exit(c.main())"
+        )
+        return subprocess.Popen(
+            [sys.executable, "-c", start, str(self.folder), "flight", "--mission", str(self.mission),
+             "--storage", str(self.folder / "store")],
+            cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def events(self, name: str, packets: list[Any]) -> list[str]:
+        """The texts of the events of that name."""
+        event = next(one for one in self.dictionary.events if one.name == name)
+        found = [p for p in packets if p.service == 5 and int.from_bytes(p.data[:2], "big") == event.number]
+        return [" ".join(map(str, event.layout.decode(p.data[2:]))) for p in found]
+
+    def hear(self, name: str, *texts: str) -> None:
+        """Be the ground until there was an event of that name with each of the texts."""
+        self.packets.clear()
+        self.talk(None, lambda got: all(any(text in one for one in self.events(name, got)) for text in texts))
+
+
+@pytest.fixture
+def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadBench]:
+    for kind, table in registry._TABLES.items():  # the test reads the mission as well
+        monkeypatch.setitem(table, "bad", f"bad_drivers:open_{kind}")  # type: ignore[arg-type]
+    made = BadBench(tmp_path)
+    yield made
+    made.down.close()
+
+
+def with_flight(bad: BadBench, body: Callable[[subprocess.Popen[str]], None]) -> str:
+    """Run the node, then end it as Ctrl-C does, and see that it ended in order."""
+    flight = bad.flight()
+    try:
+        body(flight)
+        assert flight.poll() is None
+        code, text = end(flight)
+    finally:
+        flight.kill()
+        flight.wait()
+    assert code == 0 and "stopped, storage is safe" in text and "Traceback" not in text, text
+    return text
+
+
+def test_drivers_that_raise_block_and_lie(bad: BadBench) -> None:
+    def body(flight: subprocess.Popen[str]) -> None:
+        bad.hear("boot", "")
+        bad.be(eps="lie", board="raise", radiator="lie", switch="exit", heater="raise", governor="raise")
+        bad.hear("device_fault", "eps soc_frac is -5", "board thermometer", "OverflowError: cannot convert",
+                 "radiator thermometer temperature is 3e+38")  # fmt: skip
+        bad.be(eps="", board="", radiator="", switch="", heater="", governor="")
+        bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
+        os.mkfifo(bad.folder / "fifo")
+        bad.be(eps="fifo", board="spin", radiator="sleep")
+        bad.hear("device_fault", "eps", "board thermometer", "radiator thermometer", "did not return within 0.5 s")
+        bad.be(eps="", board="", radiator="")
+        bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
+        bad.be(radio="raise")
+        time.sleep(0.2)
+        bad.be(radio="")
+        bad.hear("device_recovered", "radio udp")
+        bad.be(board="sleep", eps="spin", tick="sleep", ready="raise")
+
+    with_flight(bad, body)
+
+
+def test_factories_that_raise_or_block(bad: BadBench) -> None:
+    """What is told before the radio is open goes to the recorder, and to the log."""
+    bad.be(board_factory="raise", governor_factory="exit", radio_factory="raise", eps_factory="sleep")
+    lines: list[str] = []
+    script = bad.folder / "bad_drivers.py"
+    script.write_text(script.read_text() + "from hal import guard\nguard.OPEN_LIMIT_S = 1.0\n")
+
+    def body(flight: subprocess.Popen[str]) -> None:
+        assert flight.stdout is not None
+        while "Ctrl-C ends it" not in (line := flight.stdout.readline()):
+            assert line, "ended"
+            lines.append(line)
+        bad.be(radio_factory="")
+        bad.talk(None, bool)
+        bad.be(board_factory="", governor_factory="", eps_factory="")
+        bad.hear("device_recovered", "eps", "board thermometer")
+
+    text = with_flight(bad, body)
+    text = "".join(lines) + text
+    assert "thermometer bad:board: opening raised OverflowError" in text
+    assert "eps bad:eps: opening did not return" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_whose_driver_blocks(bad: BadBench, number: signal.Signals) -> None:
+    flight = bad.flight()
+    try:
+        bad.hear("boot", "")
+        bad.be(eps="sleep", board="spin", radiator="sleep", radio="sleep", tick="spin")
+        time.sleep(1.0)
+        code, text = end(flight, number)
+    finally:
+        flight.kill()
+        flight.wait()
+    assert code == 0 and "stopped, storage is safe" in text and "Traceback" not in text, text
