@@ -113,8 +113,9 @@ class RadioLink:
         self.link = link
         self.in_contact = False
         self._radio = radio
-        self._receiver = Device(f"radio {name}", events)
-        self._transmitter = Device(f"radio {name} transmitter", events)
+        # Faults of their own: a modem that does not send may still be heard.
+        calls = ("carrier", "receive", "send", "free_ns", "dropped")
+        self._devices = {call: Device(f"radio {name} {call}", events) for call in calls}
         self._dropped = 0
         self._playback = playback
         self._products = products
@@ -147,7 +148,7 @@ class RadioLink:
     @property
     def dropped(self) -> int:
         """Received units lost before they were taken in, for want of room."""
-        dropped = self._receiver.ask(self._radio.dropped)
+        dropped = self._devices["dropped"].ask(self._radio.dropped)
         if dropped is not None:
             self._dropped = dropped
         return self._dropped
@@ -174,7 +175,7 @@ class RadioLink:
             self._transmit()
             if self._wake.is_set:
                 await task.sleep(0)  # there is more; others get their turn first
-            elif not (self._receiver.healthy and self._transmitter.healthy):
+            elif not all(device.healthy for device in self._devices.values()):
                 await task.wait(self._wake.wait(), _RETRY_S)
             elif self._idle_ns and self._held is None and self.in_contact:
                 await task.wait(self._wake.wait(), (self._idle_due_ns - self._now_ns()) / NS)
@@ -182,7 +183,7 @@ class RadioLink:
                 await self._wake.wait()
 
     def _follow_carrier(self) -> None:
-        carrier = self._receiver.ask(self._radio.carrier) is True  # what cannot be asked hears nobody
+        carrier = self._devices["carrier"].ask(self._radio.carrier) is True  # what cannot be asked hears nobody
         if carrier == self.in_contact:
             return
         self.in_contact = carrier
@@ -202,7 +203,7 @@ class RadioLink:
             if not self._commands:
                 if room_octets <= 0:
                     break
-                octets = self._receiver.ask(self._radio.receive)
+                octets = self._devices["receive"].ask(self._radio.receive)
                 if octets is None:
                     return commands
                 room_octets -= len(octets)
@@ -225,24 +226,23 @@ class RadioLink:
                     return
                 self._make_unit()
             assert self._held is not None
-            left_ns = 0 if self._held_count is None else max(self._free_ns(), self._now_ns())
+            free_ns = 0 if self._held_count is None else self._devices["free_ns"].ask(self._radio.free_ns)
+            left_ns = None if free_ns is None else max(free_ns, self._now_ns())
             if not self._send(self._held):
                 return
             self._units += 1
             if self._held_count is not None:
                 self._follow_realtime()
-                self._on_frame(self, self._held_count, left_ns)
+                if left_ns is not None:
+                    self._on_frame(self, self._held_count, left_ns)
             self._held = None
             self._forget_realtime()
             self._follow_playback()
         self._wake.set()  # there may be room for more
 
-    def _free_ns(self) -> int:
-        return self._transmitter.ask(self._radio.free_ns) or 0
-
     def _send(self, unit: bytes) -> bool:
         """True where the modem has taken it."""
-        return self._transmitter.ask(lambda: self._radio.send(unit)) is True
+        return self._devices["send"].ask(lambda: self._radio.send(unit)) is True
 
     def _is_idle_due(self) -> bool:
         return self._now_ns() >= self._idle_due_ns or self.link.ocf() != self._ocf_sent

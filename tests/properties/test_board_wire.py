@@ -16,6 +16,7 @@ from hal.board_wire import (
     FRAME_MAX,
     BoardDescription,
     BoardFrame,
+    BoardIdentity,
     BoardReceiver,
     BoardStatus,
     Kind,
@@ -23,7 +24,9 @@ from hal.board_wire import (
     cobs_decode,
     cobs_encode,
     decode_limit,
+    decode_order,
     encode_limit,
+    encode_order,
 )
 
 f32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -76,7 +79,10 @@ def test_crc_is_ccitt_false(frame: BoardFrame) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_octets(raw: bytes) -> None:
-    for decode in (cobs_decode, BoardFrame.decode, BoardDescription.decode, BoardStatus.decode, decode_limit):
+    for decode in (
+        cobs_decode, BoardFrame.decode, BoardDescription.decode, BoardDescription.decode_any, BoardIdentity.decode,
+        BoardStatus.decode, decode_order, decode_limit,
+    ):  # fmt: skip
         with suppress(WireError):
             decode(raw)
 
@@ -84,6 +90,29 @@ def test_any_octets(raw: bytes) -> None:
 @given(descriptions)
 def test_description_round_trip(description: BoardDescription) -> None:
     assert BoardDescription.decode(description.encode()) == description
+
+
+@given(descriptions)
+def test_description_says_its_version(description: BoardDescription) -> None:
+    assert BoardDescription.decode_any(description.encode()) == (description, 1)
+    assert BoardDescription.decode_any(description.encode() + b"\2") == (description, 2)
+    with pytest.raises(WireError):
+        BoardDescription.decode(description.encode() + b"\2")
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=16), st.booleans())
+def test_order_round_trip_is_no_order_by_index(name: str, on: bool) -> None:
+    body = encode_order(name, on)
+    assert decode_order(body) == (name, on) and len(body) > 2
+
+
+@given(st.builds(BoardIdentity, st.integers(0, 2**32 - 1), st.integers(0, 0xFFFF)), statuses)
+def test_a_status_of_one_version_is_none_of_the_other(identity: BoardIdentity, status: BoardStatus) -> None:
+    body = identity.encode() + status.encode()
+    assert BoardIdentity.decode(body) == identity
+    assert BoardStatus.decode(body[BoardIdentity.OCTETS :]) == status
+    with pytest.raises(WireError):
+        BoardStatus.decode(body)
 
 
 @given(statuses)

@@ -38,6 +38,7 @@ def mood(name):
         raise OverflowError("cannot convert float infinity to integer")
     if what == "exit":
         sys.exit("a vendor's library ends the program")
+    (FOLDER / f"{name} began").touch()
     if what == "fifo":
         (FOLDER / "fifo").read_bytes()
     if what == "spin":
@@ -196,7 +197,7 @@ def test_drivers_that_raise_block_and_lie(bad: BadBench) -> None:
         bad.be(radio="raise")
         time.sleep(0.2)
         bad.be(radio="")
-        bad.hear("device_recovered", "radio udp")
+        bad.hear("device_recovered", "radio udp carrier")
         bad.be(board="sleep", eps="spin", tick="sleep", ready="raise")
 
     with_flight(bad, body)
@@ -237,3 +238,18 @@ def test_a_signal_ends_a_node_whose_driver_blocks(bad: BadBench, number: signal.
         flight.kill()
         flight.wait()
     assert code == 0 and "stopped, storage is safe" in text and "Traceback" not in text, text
+
+
+def test_ctrl_c_ends_a_node_that_waits_for_a_driver_to_open(bad: BadBench) -> None:
+    bad.be(eps_factory="sleep")
+    flight = bad.flight()
+    try:
+        deadline = time.monotonic() + 60
+        while not (bad.folder / "eps factory began").exists():
+            assert flight.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        code, text = end(flight)
+    finally:
+        flight.kill()
+        flight.wait()
+    assert code == 130 and "Traceback" not in text, text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import struct
 import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -294,15 +296,87 @@ def test_orders_for_one_target_do_not_pile_up(eager, host: LinuxPlatform, line: 
     assert not line.server.model.switched_on("payload")
 
 
+def test_a_board_of_version_1_is_served(eager, host: LinuxPlatform, line: Line) -> None:
+    line.server.version = 1
+    eps, heater = open_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
+    assert run_until(host, lambda: reads(eps))
+    assert eps.board.version == 1
+    line.seen.clear()
+    eps.set_switch("payload", True)
+    heater.set_on(True)
+    assert run_until(host, lambda: not eps.board._orders)
+    assert line.server.model.switched_on("payload") and line.server.model.switched_on("heater")
+    kinds = [frame.kind for octets in line.seen for frame in BoardReceiver().feed(octets)]
+    for at, kind in enumerate(kinds):
+        if kind in (Kind.SWITCH, Kind.HEATER):  # each goes by a description that was asked for directly before
+            assert kinds[at - 1] is Kind.DESCRIBE, kinds
+    assert reads(eps) and open_thermometer(f"{line.link}:board", host).read_c() > -50
+
+
+def test_a_board_that_restarts_is_said_once(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    assert run_until(host, lambda: reads(eps))
+    assert eps.board.version == 2
+    line.server.boot += 1
+    assert run_until(host, lambda: eps.board.counters.restarts == 1)
+    with pytest.raises(HalError, match="it restarted, what was switched may have changed"):
+        eps.read()
+    assert reads(eps)
+
+
+def test_what_was_wrong_with_the_answers_is_said(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    assert run_until(host, lambda: reads(eps))
+
+    def answer(octets: bytes) -> bytes:
+        """Good checksums, and NaN for the charge."""
+        answers = BoardReceiver().feed(line.server.feed(octets))
+        nan = struct.pack(">f", float("nan"))
+        return b"".join(
+            dataclasses.replace(one, body=one.body[:6] + nan + one.body[10:]).encode()
+            if one.kind is Kind.STATUS
+            else one.encode()
+            for one in answers
+        )
+
+    line.answer = answer
+    assert run_until(host, lambda: not reads(eps))
+    assert run_until(host, lambda: "not a number" in eps.board._unfit)
+    with pytest.raises(HalError, match=r"no answer for [0-9.]+ s \(status with a value that is not a number\)"):
+        eps.read()
+
+
+def test_a_target_that_is_not_there_any_more(eager, host: LinuxPlatform, line: Line) -> None:
+    eps = open_eps(str(line.link), host)
+    assert run_until(host, lambda: reads(eps))
+
+    def answer(octets: bytes) -> bytes:
+        for frame in BoardReceiver().feed(octets):
+            if frame.kind is Kind.SWITCH:
+                return BoardFrame(frame.kind, frame.seq, b"\1", is_answer=True).encode()
+        return line.server.feed(octets)
+
+    line.answer = answer
+    eps.set_switch("payload", True)
+    assert run_until(host, lambda: bool(eps.board._faults))
+    with pytest.raises(HalError, match="switch payload: not there any more"):
+        eps.read()
+
+
 def test_the_server_ignores_what_is_no_request() -> None:
     server = BoardServer(WorldBoard(World(WorldConfig())))
     for frame in (
         BoardFrame(Kind.STATUS, 1, b"", is_answer=True),
         BoardFrame(Kind.SWITCH, 1, b""),
         BoardFrame(Kind.SWITCH, 1, b"\0\7"),
+        BoardFrame(Kind.SWITCH, 1, b"\7payload\7"),
+        BoardFrame(Kind.SWITCH, 1, b"\5payload\1"),
+        BoardFrame(Kind.HEATER, 1, b"\1\xff\1"),
         BoardFrame(Kind.LIMIT, 1, b"\xff\xff\xff\xff"),
     ):
         assert server.feed(frame.encode()) == b""
-    assert server.ignored == 4
+    assert server.ignored == 7
     [unknown] = BoardReceiver().feed(server.feed(BoardFrame(Kind.SWITCH, 9, b"\x09\x01").encode()))
+    assert unknown == BoardFrame(Kind.SWITCH, 9, b"\1", is_answer=True)
+    [unknown] = BoardReceiver().feed(server.feed(BoardFrame(Kind.SWITCH, 9, b"\4warp\1").encode()))
     assert unknown == BoardFrame(Kind.SWITCH, 9, b"\1", is_answer=True)

@@ -263,6 +263,33 @@ def test_an_eps_that_is_mute_at_boot_gets_its_orders_when_it_answers(make: Calla
     ]  # fmt: skip
 
 
+def test_an_eps_that_is_back_gets_its_orders_at_once(make: Callable[..., Bench]) -> None:
+    """It may have restarted, and have switched as it does then."""
+    bench = make()
+    eps = Moody(SimEps(bench.platform))
+    bench.power(eps)
+    bench.run(5)
+    eps.mute = True
+    bench.run(2)
+    bench.world.set_switch("payload", False)
+    eps.mute = False
+    bench.run(2)
+    assert bench.world.power.switched_on("payload")
+
+
+def test_a_heater_on_a_board_that_is_back_gets_its_order_at_once(make: Callable[..., Bench]) -> None:
+    bench = make()
+    board, heater = Moody(celsius=20.0), Moody()
+    bench.thermal(board, Moody(celsius=20.0), heater)
+    bench.run(5)
+    board.mute = True
+    bench.run(4)
+    board.mute = False
+    before = len(heater.orders)
+    bench.run(4)
+    assert heater.orders[before:] == [("heater", False)]
+
+
 def test_a_governor_that_fails_is_one_fault_and_gets_its_limit_later(make: Callable[..., Bench]) -> None:
     bench = make()
     governor = Moody(stuck=True)

@@ -14,6 +14,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc_frame import TcFrame
 from flight.services.radio import RadioLink
+from hal.base import HalError
 from sim_hw.loop import VirtualLoop
 
 CONFIG = LinkConfig()
@@ -212,3 +213,64 @@ def test_what_comes_up_is_taken_in_slices_and_in_order(units: list[bytes]) -> No
     assert [PusTc.decode(raw).seq for raw in bench.commands] == list(range(100))
     assert max(taken.values()) <= 16
     assert bench.link.dropped == 7
+
+
+class Sick(Modem):
+    """A modem of which the calls named in `sick` fail, and which then tells nothing either, but for `free_ns`."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__(loop)
+        self.sick: tuple[str, ...] = ()
+
+    def _fail(self, name: str) -> None:
+        if name in self.sick:
+            raise HalError(f"{name} fails")
+
+    def carrier(self) -> bool:
+        self._fail("carrier")
+        return super().carrier()
+
+    def free_ns(self) -> int:
+        self._fail("free_ns")
+        return super().free_ns()
+
+    def send(self, unit: bytes) -> bool:
+        self._fail("send")
+        return super().send(unit)
+
+    def receive(self) -> bytes | None:
+        self._fail("receive")
+        return super().receive()
+
+    def dropped(self) -> int:
+        self._fail("dropped")
+        return super().dropped()
+
+    def leave(self) -> None:
+        self.room = True
+        if not self.sick or "free_ns" in self.sick:
+            self.told()
+
+
+@pytest.mark.parametrize("call", ["carrier", "receive", "send", "free_ns", "dropped"])
+def test_a_modem_that_fails_is_told_once_and_asked_until_it_is_well(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr("tests.unit.test_services_radio.Modem", Sick)
+    bench = Bench(0.0)
+    events: list[tuple[object, ...]] = []
+    monkeypatch.setattr(bench.store, "emit", lambda *event: events.append(event))
+    assert bench.run(0.1)
+    bench.modem.sick = (call,)  # type: ignore[attr-defined]
+    dropped = bench.link.dropped
+    assert dropped == (0 if call == "dropped" else 7)  # the newest that is known
+    bench.link.send_realtime(PusTm(1, 0, 17, 2, b"", time_ns=0).encode())
+    bench.modem.told()
+    bench.run(10.0)
+    assert events.count(("device_fault", f"radio udp {call}", f"{call} fails")) == 1
+    assert [event for event in events if event[0] == "device_recovered"] == []
+    assert (bench.link.in_contact, ("contact_lost", "udp") in events) == (call != "carrier", call == "carrier")
+    bench.modem.sick = ()  # type: ignore[attr-defined]
+    assert bench.link.dropped == 7
+    bench.link.send_realtime(PusTm(1, 1, 17, 2, b"", time_ns=0).encode())
+    assert bench.run(2.0)  # it tells nothing by itself, and units go out again
+    assert bench.link.in_contact and events.count(("device_recovered", f"radio udp {call}")) == 1
+    assert not bench.task.finished.done
