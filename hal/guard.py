@@ -15,9 +15,9 @@ or a HalError that says which device, which call and what happened. States of a 
 An exception in a call does not set the device aside, since whoever calls paces it. A fault that nobody called for, as
 in a callback, is kept and raised by the next call. Only the last such fault is kept; all are counted.
 
-The loop's time is a bucket: what calls take goes in, a quarter of the time that passes runs out, and each callback
-counts as 50 us at least. When BURST_NS are in it the device is set aside: it may be slow for once, and not always, and
-a callback that never empties its descriptor does not keep the loop busy for ever.
+The loop's time is a bucket: what a call takes beyond QUICK_NS goes in, and CALLBACK_NS for each callback; a quarter of
+the time that passes runs out. When BURST_NS are in it the device is set aside: it may be slow for once, and not always,
+and a callback that never empties its descriptor does not keep the loop busy for ever.
 
 A driver may use the host in the loop's thread alone. From another one the loop's heap would be broken: there the host
 raises, and a radio's notice becomes a fault and is not passed on.
@@ -25,6 +25,7 @@ raises, and a radio's notice becomes a fault and is not passed on.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -45,13 +46,15 @@ PAUSE_MAX_NS = 60_000_000_000
 FORGIVE_NS = 60_000_000_000
 BURST_NS = 3_000_000_000
 SHARE = 4  # one part of so many of the loop's time
-CALLBACK_NS = 50_000
+QUICK_NS = 1_000_000
+CALLBACK_NS = 30_000  # 8,000 a second in the long run
 TIMERS_MAX = 64
 WATCHES_MAX = 16
 TEXT_MAX = 160  # an event carries 255 octets, the name of the device among them
 FAR_NS = 2**60
 
 _UNOPENED = object()
+_Identity = tuple[int, int] | None
 
 
 @dataclass(slots=True)
@@ -88,7 +91,7 @@ class GuardedHost:
         self.now_ns = behind.now_ns
         self.armed = 0  # timers set so far
         self.timers: set[GuardedTimer] = set()
-        self.watches: dict[int, Callable[[], None]] = {}
+        self.watches: dict[int, tuple[Callable[[], None], _Identity]] = {}
         self._guard = guard
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> Timer:
@@ -133,7 +136,7 @@ class GuardedHost:
         def watch() -> None:
             if not self._guard.aside:  # else it is watched when the pause ends
                 self.behind.watch(fileno, partial(self._guard.on_ready, fileno))
-            self.watches[fileno] = on_ready
+            self.watches[fileno] = (on_ready, _identity(fileno))
 
         self.limit.shield(watch)
 
@@ -142,10 +145,21 @@ class GuardedHost:
         self._guard.check_thread()
 
         def unwatch() -> None:
-            if self.watches.pop(fileno, None) is not None:
-                self.behind.unwatch(fileno)
+            self.rest(fileno)
+            self.watches.pop(fileno, None)
 
         self.limit.shield(unwatch)
+
+    def rest(self, fileno: int) -> None:
+        """Have the descriptor watched no more, if it is still the one that the driver gave."""
+        if fileno in self.watches and _identity(fileno) in (None, self.watches[fileno][1]):
+            self.behind.unwatch(fileno)
+
+    def resume(self, fileno: int) -> None:
+        """Have the descriptor watched again; raises HalError where it is closed, or another one by now."""
+        if _identity(fileno) != self.watches[fileno][1]:
+            raise HalError(f"descriptor {fileno} was closed while it was watched")
+        self.behind.watch(fileno, partial(self._guard.on_ready, fileno))
 
     def release(self) -> None:
         """Forget all that a driver has left here."""
@@ -224,9 +238,9 @@ class Guard:
 
     def on_ready(self, fileno: int) -> None:
         """A descriptor of the driver is ready."""
-        call = self.host.watches.get(fileno)
-        if call is not None and not self.aside:
-            self._call_back(call)
+        watched = self.host.watches.get(fileno)
+        if watched is not None and not self.aside:
+            self._call_back(watched[0])
 
     def check_thread(self) -> None:
         if threading.get_ident() != self._thread:
@@ -284,7 +298,7 @@ class Guard:
         """Count the time of a call. See the head of the file."""
         now_ns = self._now_ns()
         drained_ns = max(0, self._used_ns - (now_ns - self._used_at_ns) // SHARE)
-        self._used_ns, self._used_at_ns = drained_ns + now_ns - begin_ns, now_ns
+        self._used_ns, self._used_at_ns = drained_ns + max(0, now_ns - begin_ns - QUICK_NS), now_ns
         if self._used_ns > BURST_NS and not self.aside:
             self._used_ns = 0
             self._set_aside(f"{self.name}: took more than a quarter of the loop's time")
@@ -319,7 +333,7 @@ class Guard:
         self.aside, self._reason = True, reason
         self._until_ns = now_ns + self._pause_ns
         for fileno in self.host.watches:
-            self.host.behind.unwatch(fileno)
+            self.host.rest(fileno)
         self.host.behind.call_at(self._until_ns, self._come_back)
 
     def _come_back(self) -> None:
@@ -328,8 +342,8 @@ class Guard:
         self.aside = False
         for fileno in tuple(self.host.watches):
             try:
-                self.host.behind.watch(fileno, partial(self.on_ready, fileno))
-            except HalError as error:  # closed meanwhile
+                self.host.resume(fileno)
+            except HalError as error:
                 del self.host.watches[fileno]
                 self._kept = f"{self.name}: {error}"
         held, self._held = self._held, []
@@ -340,6 +354,15 @@ class Guard:
 
 class _Fault(HalError):
     """What a driver raised that was no HalError."""
+
+
+def _identity(fileno: int) -> _Identity:
+    """What tells one open file from another under the same number; None where there is none."""
+    try:
+        found = os.fstat(fileno)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def behind(host: Host) -> Host:
