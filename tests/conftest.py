@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,7 +44,10 @@ TEST_LIMIT_S = 900.0  # for each of set-up, call and tear-down; the longest take
 
 @contextmanager
 def limited(limit_s: float) -> Iterator[None]:
-    """Fail what runs inside, where it stands, once it has taken `limit_s`. For the main thread, which gets signals."""
+    """Fail what runs inside, where it stands, once it has taken `limit_s`. For the main thread, which gets signals.
+
+    The interval timer and its SIGALRM belong to the node (flight/call_limit.py), so a thread keeps the time.
+    """
 
     def give_up(number: int, frame: FrameType | None) -> None:
         pytest.fail(f"hangs: not done within {limit_s:g} s")
@@ -51,14 +55,17 @@ def limited(limit_s: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    earlier = signal.signal(signal.SIGALRM, give_up)
-    left = signal.setitimer(signal.ITIMER_REAL, limit_s)  # of a limit around this one
+    earlier = signal.signal(signal.SIGUSR2, give_up)
+    interrupt = partial(signal.pthread_kill, threading.get_ident(), signal.SIGUSR2)
+    timer = threading.Timer(limit_s, interrupt)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, earlier)
-        signal.setitimer(signal.ITIMER_REAL, *left)
+        timer.cancel()
+        timer.join()
+        signal.signal(signal.SIGUSR2, earlier)
 
 
 @pytest.hookimpl(wrapper=True)

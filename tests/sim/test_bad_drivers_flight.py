@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ from flight.dictionary import Dictionary
 from flight.mission import load
 from flight.node import dictionary_of
 from hal import registry
-from tests.sim.test_realtime_flight import ROOT, Bench, end
+from tests.sim.test_realtime_flight import Bench, Process
+from tests.waiting import wait_until
 
 # Each device looks at a file of its name at every call: what stands there is what it does. `PATH` is filled in.
 DRIVERS = """
@@ -136,15 +135,13 @@ class BadBench(Bench):
             fresh.write_text(what)
             fresh.rename(path)
 
-    def flight(self) -> subprocess.Popen[str]:
-        start = (
+    def flight(self) -> Process:
+        entry = (
             "import sys; sys.path.insert(0, sys.argv.pop(1)); import bad_drivers, flight.cli as c; sys.exit(c.main())"
         )
-        return subprocess.Popen(
-            [sys.executable, "-c", start, str(self.folder), "flight", "--mission", str(self.mission),
-             "--storage", str(self.folder / "store")],
-            cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        return self.start(
+            self.folder, "flight", "--mission", self.mission, "--storage", self.folder / "store", entry=("-c", entry)
+        )
 
     def events(self, name: str, packets: list[Any]) -> list[str]:
         """The texts of the events of that name."""
@@ -164,64 +161,50 @@ def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadBench]:
         monkeypatch.setitem(table, "bad", f"bad_drivers:open_{kind}")  # type: ignore[arg-type]
     made = BadBench(tmp_path)
     yield made
-    made.down.close()
+    made.close()
 
 
-def with_flight(bad: BadBench, body: Callable[[subprocess.Popen[str]], None]) -> str:
-    """Run the node, then end it as Ctrl-C does, and see that it ended in order."""
-    flight = bad.flight()
-    try:
-        body(flight)
-        assert flight.poll() is None
-        code, text = end(flight)
-    finally:
-        flight.kill()
-        flight.wait()
+def ends_in_order(flight: Process, number: signal.Signals = signal.SIGINT) -> str:
+    """End the node, as Ctrl-C does; what it said."""
+    assert flight.poll() is None
+    code, text = flight.end(number)
     assert code == 0 and "stopped, storage is safe" in text and "Traceback" not in text, text
     return text
 
 
 def test_drivers_that_raise_block_and_lie(bad: BadBench) -> None:
-    def body(flight: subprocess.Popen[str]) -> None:
-        bad.hear("boot", "")
-        bad.be(eps="lie", board="raise", radiator="lie", switch="exit", heater="raise", governor="raise")
-        bad.hear("device_fault", "eps soc_frac is -5", "board thermometer", "OverflowError: cannot convert",
-                 "radiator thermometer temperature is 3e+38")  # fmt: skip
-        bad.be(eps="", board="", radiator="", switch="", heater="", governor="")
-        bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
-        os.mkfifo(bad.folder / "fifo")
-        bad.be(eps="fifo", board="spin", radiator="sleep")
-        bad.hear("device_fault", "eps", "board thermometer", "radiator thermometer", "did not return within 0.5 s")
-        bad.be(eps="", board="", radiator="")
-        bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
-        bad.be(radio="raise")
-        time.sleep(0.2)
-        bad.be(radio="")
-        bad.hear("device_recovered", "radio udp carrier")
-        bad.be(board="sleep", eps="spin", tick="sleep", ready="raise")
-
-    with_flight(bad, body)
+    flight = bad.flight()
+    bad.hear("boot", "")
+    bad.be(eps="lie", board="raise", radiator="lie", switch="exit", heater="raise", governor="raise")
+    bad.hear("device_fault", "eps soc_frac is -5", "board thermometer", "OverflowError: cannot convert",
+             "radiator thermometer temperature is 3e+38")  # fmt: skip
+    bad.be(eps="", board="", radiator="", switch="", heater="", governor="")
+    bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
+    os.mkfifo(bad.folder / "fifo")
+    bad.be(eps="fifo", board="spin", radiator="sleep")
+    bad.hear("device_fault", "eps", "board thermometer", "radiator thermometer", "did not return within 0.5 s")
+    bad.be(eps="", board="", radiator="")
+    bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
+    bad.be(radio="raise")
+    time.sleep(0.2)
+    bad.be(radio="")
+    bad.hear("device_recovered", "radio udp carrier")
+    bad.be(board="sleep", eps="spin", tick="sleep", ready="raise")
+    ends_in_order(flight)
 
 
 def test_factories_that_raise_or_block(bad: BadBench) -> None:
     """What is told before the radio is open goes to the recorder, and to the log."""
     bad.be(board_factory="raise", governor_factory="exit", radio_factory="raise", eps_factory="sleep")
-    lines: list[str] = []
     script = bad.folder / "bad_drivers.py"
     script.write_text(script.read_text() + "from hal import guard\nguard.OPEN_LIMIT_S = 1.0\n")
-
-    def body(flight: subprocess.Popen[str]) -> None:
-        assert flight.stdout is not None
-        while "Ctrl-C ends it" not in (line := flight.stdout.readline()):
-            assert line, "ended"
-            lines.append(line)
-        bad.be(radio_factory="")
-        bad.talk(None, bool)
-        bad.be(board_factory="", governor_factory="", eps_factory="")
-        bad.hear("device_recovered", "eps", "board thermometer")
-
-    text = with_flight(bad, body)
-    text = "".join(lines) + text
+    flight = bad.flight()
+    flight.says("Ctrl-C ends it")
+    bad.be(radio_factory="")
+    bad.talk(None, bool)
+    bad.be(board_factory="", governor_factory="", eps_factory="")
+    bad.hear("device_recovered", "eps", "board thermometer")
+    text = ends_in_order(flight)
     assert "thermometer bad:board: opening raised OverflowError" in text
     assert "eps bad:eps: opening did not return" in text
 
@@ -229,27 +212,15 @@ def test_factories_that_raise_or_block(bad: BadBench) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_node_whose_driver_blocks(bad: BadBench, number: signal.Signals) -> None:
     flight = bad.flight()
-    try:
-        bad.hear("boot", "")
-        bad.be(eps="sleep", board="spin", radiator="sleep", radio="sleep", tick="spin")
-        time.sleep(1.0)
-        code, text = end(flight, number)
-    finally:
-        flight.kill()
-        flight.wait()
-    assert code == 0 and "stopped, storage is safe" in text and "Traceback" not in text, text
+    bad.hear("boot", "")
+    bad.be(eps="sleep", board="spin", radiator="sleep", radio="sleep", tick="spin")
+    wait_until((bad.folder / "eps began").exists, "the EPS blocks")
+    ends_in_order(flight, number)
 
 
 def test_ctrl_c_ends_a_node_that_waits_for_a_driver_to_open(bad: BadBench) -> None:
     bad.be(eps_factory="sleep")
     flight = bad.flight()
-    try:
-        deadline = time.monotonic() + 60
-        while not (bad.folder / "eps factory began").exists():
-            assert flight.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        code, text = end(flight)
-    finally:
-        flight.kill()
-        flight.wait()
+    wait_until((bad.folder / "eps factory began").exists, "the EPS blocks as it is opened")
+    code, text = flight.end()
     assert code == 130 and "Traceback" not in text, text

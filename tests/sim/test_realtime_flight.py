@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Process(subprocess.Popen[bytes]):
-    """An `orbitnode`. What it says goes into a file: a pipe that nobody reads would fill up and stop it."""
+    """An `orbitnode`. What it says goes into a file: a pipe that nobody reads would fill up and stop it.
 
-    def __init__(self, *arguments: str | Path) -> None:
+    entry: how Python is told to start it.
+    """
+
+    def __init__(self, *arguments: str | Path, entry: Sequence[str] = ("-m", "flight.cli")) -> None:
         with tempfile.TemporaryFile() as said:
             self._said = os.dup(said.fileno())
-        command = [sys.executable, "-m", "flight.cli", *map(str, arguments)]
+        command = [sys.executable, *entry, *map(str, arguments)]
         super().__init__(command, cwd=ROOT, stdout=self._said, stderr=subprocess.STDOUT)
 
     def text(self) -> str:
@@ -93,8 +96,8 @@ class Bench:
             f'governor = "serial:{self.link}"\nimager = ""\n{more}'
         )
 
-    def start(self, *arguments: str | Path) -> Process:
-        self.processes.append(Process(*arguments))
+    def start(self, *arguments: str | Path, **options: Any) -> Process:
+        self.processes.append(Process(*arguments, **options))
         return self.processes[-1]
 
     def sim(self) -> Process:
@@ -108,7 +111,7 @@ class Bench:
 
     def close(self) -> None:
         self.down.close()
-        for process in self.processes:
+        for process in reversed(self.processes):  # the node before its board, whose terminal may be another's at once
             process.kill_and_forget()
 
     def talk(self, request: PusTc | None, done: Any) -> None:
@@ -170,7 +173,8 @@ def test_ping_over_three_parts_and_a_board_that_restarts(bench: Bench) -> None:
     values = dict(zip(names, power.layout.decode(housekeeping(bench.packets, 2)[-1].data[2:]), strict=True))
     assert 0.5 < values["soc_frac"] <= 1.0 and values["load_w"] > 5.0
 
-    sim.kill()  # the board dies without a word, its link stays behind, and another takes its place
+    bench.link.unlink()  # else it names a terminal that any other test of this machine may be given next
+    sim.kill()  # the board dies without a word, and another takes its place
     sim.wait()
     numbers = {e.name: e.number for e in dictionary.events}
 

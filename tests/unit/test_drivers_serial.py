@@ -324,9 +324,10 @@ def test_a_board_that_restarts_is_said_once(eager, host: LinuxPlatform, line: Li
     assert reads(eps)
 
 
-def test_what_was_wrong_with_the_answers_is_said(eager, host: LinuxPlatform, line: Line) -> None:
+def test_what_was_wrong_with_the_answers_is_said(impatient, host: LinuxPlatform, line: Line) -> None:
     eps = open_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
+    impatient(True)
 
     def answer(octets: bytes) -> bytes:
         """Good checksums, and NaN for the charge."""
