@@ -12,6 +12,7 @@ from flight.core.vault import Changes, Vault
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
+_NUMBERS_LOST = 1 << 20  # passed over where the vault has lost transactions: far more than one of its segments has used
 _JOB = "payload.job."
 _NEXT = "payload.next"
 _NUMBER = struct.Struct(">I")
@@ -41,6 +42,8 @@ class Ledger:
         self._requests = tuple(self._read())
         stored = vault.get(_NEXT)
         (known,) = _NUMBER.unpack(stored) if stored is not None and len(stored) == _NUMBER.size else (1,)
+        if vault.is_stale(_NEXT):
+            known += _NUMBERS_LOST  # what is gone may have set further ones aside
         self._next: int = max(known, *(one.job + 1 for one in self._requests), 1)
         self._set_aside = self._next
 

@@ -7,6 +7,10 @@ The map is held in memory and small: accepted commands, the schedule, parameters
 newest sound checkpoint with the journal's later transactions laid over it in order. Where the newest checkpoint is
 damaged the older one still finds everything since in the journal. A damaged stretch of journal costs its own
 transactions, later ones still count: whoever is asked by key gets the last value that was read.
+
+Where transactions were and are gone, rows from before them may be of the past: what was lost may have changed or
+deleted them. Such rows are held and given all the same, being the best there is, and known as stale until they are
+written again. Who acts on a row as if it were still so asks `is_stale` first.
 """
 
 from __future__ import annotations
@@ -16,8 +20,8 @@ from collections.abc import Iterator, Mapping
 
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Future
-from flight.core.generations import Generations
-from flight.core.journal import Journal
+from flight.core.generations import Generations, Presence
+from flight.core.journal import Journal, JournalStats
 from flight.platform import Storage
 
 _NUMBER = struct.Struct(">Q")
@@ -33,12 +37,19 @@ Changes = Mapping[str, bytes | None]
 class Vault:
     """The map called `name` on `storage`. Keys are at most 255 octets of UTF-8; None as a value deletes.
 
-    octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints.
-    `damage` says in words what was not sound at boot, empty where everything was.
+    octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints. epoch: a
+    random number, for a vault that is new. `damage` says in words what was not sound at boot, empty where everything
+    was. `found_nothing`: storage held nothing of it at all.
     """
 
     def __init__(
-        self, storage: Storage, name: str = "vault", *, octets_max: int = 1_000_000, checkpoint_octets: int = 131_072
+        self,
+        storage: Storage,
+        name: str = "vault",
+        *,
+        octets_max: int = 1_000_000,
+        checkpoint_octets: int = 131_072,
+        epoch: int = 0,
     ) -> None:
         self.octets = 0
         self.commits = 0
@@ -46,22 +57,41 @@ class Vault:
         self.checkpoint_faults = 0
         self.damage: list[str] = []
         self._rows: dict[str, bytes] = {}
+        self._stale: set[str] = set()
         self._octets_max = octets_max
         self._checkpoint_octets = checkpoint_octets
         self._storage = storage
         self._prefix = f"{name}."
         self._generations = Generations(storage, f"{name}.checkpoint")
-        self._journal = Journal(storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX)
+        self._journal = Journal(
+            storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX, epoch=epoch
+        )
         self._covered = 0  # number of the first record that the newest stored checkpoint does not hold
         self._since_octets = 0
         self._crowded = False  # the journal refused: two checkpoints in a row empty it
         self._recover()
+        self.found_nothing = self._journal.found_nothing and self._generations.found is Presence.NOTHING
+        self._journal.begin()
+
+    @property
+    def epoch(self) -> int:
+        """The random number drawn when this vault began."""
+        return self._journal.epoch
+
+    @property
+    def stats(self) -> JournalStats:
+        """Of the journal."""
+        return self._journal.stats
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
 
     def get(self, key: str) -> bytes | None:
         return self._rows.get(key)
+
+    def is_stale(self, key: str) -> bool:
+        """Whether a transaction that is gone may have changed or deleted the row, and nothing has written it since."""
+        return key in self._stale
 
     def rows(self, prefix: str) -> list[tuple[str, bytes]]:
         """Every key that starts with `prefix`, the prefix taken off, with its value; in order of keys."""
@@ -98,6 +128,7 @@ class Vault:
 
     def _apply(self, key: str, value: bytes | None) -> None:
         self.octets += self._grown(key, value)
+        self._stale.discard(key)
         if value is None:
             self._rows.pop(key, None)
         else:
@@ -137,24 +168,35 @@ class Vault:
                 continue
             self._covered = covered
             break
-        if self._generations.damaged:
-            stands = "the other one stands" if checkpoints else "none is left"
-            self.damage.append(f"unreadable checkpoints: {self._generations.damaged}, {stands}")
-        for _, record in self._journal.read(self._covered):
+        if self._generations.fault:
+            self.damage.append(f"checkpoint: {self._generations.fault}")
+        self._replay()
+        self._journal.skip_to(self._covered)
+
+    def _replay(self) -> None:
+        """Lay the journal's transactions over the checkpoint; what is missing of them, and makes the rows stale."""
+        journal, expected = self._journal, self._covered
+        for number, record in journal.read(expected):
+            if number > expected:
+                self._stale.update(self._rows)
+            expected = number + 1
             self._since_octets += len(record)
             try:
                 self._take(record)
             except DecodeError as error:
                 self.damage.append(str(error))
-        stats = self._journal.stats
-        missing = stats.missing + max(0, self._journal.first - self._covered)
+                self._stale.update(self._rows)
+        stats = journal.stats
+        missing = stats.missing + max(0, journal.first - self._covered)
         if missing:
             self.damage.append(f"{missing} transactions of the journal are missing or unreadable")
         if stats.spoilt:
             self.damage.append("the newest transactions of the journal were unreadable")
-        if stats.foreign:
-            self.damage.append(f"{stats.foreign} segments of the journal are foreign or of another version")
-        self._journal.skip_to(self._covered)
+        self.damage += [f"journal: {damage}" for damage in journal.damage()]
+        if expected < journal.end:
+            self._stale.update(self._rows)
+        if self._stale and (missing or stats.spoilt or journal.cut):  # else a boot before this one has told of them
+            self.damage.append(f"{len(self._stale)} rows may be of before what is gone, which may have deleted them")
 
     def _take(self, record: bytes) -> None:
         for key, value in list(_decode(record)):

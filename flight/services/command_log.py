@@ -9,6 +9,10 @@ A row of the vault a command, `command.NUMBER`:
 as interrupted, and never executed again. A row that is done at boot may or may not have been reported: its report is
 emitted again, octet for octet the same, so that the ground takes it once. Rows go when their reports have left the
 node, or stand durable in the recorder.
+
+Where the vault lost transactions, a row that is open may be one of the past: its command may have ended, and been
+reported. Nobody knows, so no report is made up: such rows are given up, and an event names their commands. A row that
+is done holds the report itself, which is true whenever it is emitted.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ _STATE = struct.Struct(">B4s")
 _AGAIN_S = 10.0
 _CLOSE_S = 2.0  # more than a modem holds
 ROWS_MAX = 256
+_NAMED_MAX = 12  # commands in one event
 _URGENT_ROWS = 32  # of them, for urgent commands alone
 
 
@@ -80,6 +85,8 @@ class CommandLog:
         self._drained = drained
         self._sync = sync
         self.foreign = 0  # rows that this version cannot read, left as they are
+        self.uncertain: list[RequestId] = []  # commands whose end is gone, if they had one: not reported
+        self._given_up: list[str] = []
         self._found = self._read()
         self._rows = {row.key for row in self._found}
         taken = [int(name, 16) for name, _ in vault.rows(_PREFIX) if _NUMBER.fullmatch(name)]
@@ -90,6 +97,21 @@ class CommandLog:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def damage(self) -> list[str]:
+        """What was found at boot that is not as it should be, in words."""
+        out: list[str] = []
+        if self.foreign:
+            out.append(f"{self.foreign} rows are left as they are")
+        if self.uncertain:
+            names = [f"{one.apid}/{one.seq}" for one in self.uncertain[:_NAMED_MAX]]
+            more = ", ..." if len(self.uncertain) > _NAMED_MAX else ""
+            out.append(
+                f"{len(self.uncertain)} commands may have ended in what is gone and get no report: "
+                f"{', '.join(names)}{more}"
+            )
+        return out
 
     def full(self, urgent: bool) -> bool:
         return len(self._rows) >= (ROWS_MAX if urgent else ROWS_MAX - _URGENT_ROWS)
@@ -122,7 +144,7 @@ class CommandLog:
 
         Storage that does not write leaves the rows for the next boot.
         """
-        changes: dict[str, bytes | None] = {}
+        changes: dict[str, bytes | None] = dict.fromkeys(self._given_up)
         reports: list[tuple[str, bytes]] = []
         for row in self._found:
             report = row.report
@@ -155,9 +177,15 @@ class CommandLog:
         found: list[_Row] = []
         for name, value in self._vault.rows(_PREFIX):
             try:
-                found.append(_Row.decode(_PREFIX + name, value))
+                row = _Row.decode(_PREFIX + name, value)
             except DecodeError:
                 self.foreign += 1
+                continue
+            if row.state == _OPEN and self._vault.is_stale(row.key):
+                self.uncertain.append(row.request)
+                self._given_up.append(row.key)
+            else:
+                found.append(row)
         return found
 
     def _emit_all(self, reports: list[tuple[str, bytes]]) -> None:

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from flight.config import key
 from flight.core.errors import StorageError
-from flight.core.journal import HEAD_OCTETS, RECORD_OCTETS, Journal, Segment
+from flight.core.journal import Journal, JournalStats, Segment
+from flight.core.segments import HEAD_OCTETS, RECORD_OCTETS
 from flight.core.storage import StorageFull
 from flight.kernels import crc16
 from flight.link.space_packet import PACKET_OCTETS_MIN
@@ -69,10 +70,12 @@ class Stored(NamedTuple):
 
 
 class PacketStore:
-    """Packets in the order of storing. Counts are since boot; `refused`: the store was full, or the packet too long."""
+    """Packets in the order of storing. Counts are since boot; `refused`: the store was full, or the packet too long.
+    `damage`: what was found at boot that is not as it was written, in words."""
 
-    def __init__(self, storage: Storage, config: StoreConfig, deleted: int = 0) -> None:
-        """`deleted`: packets numbered below it are gone, whatever storage still holds of them."""
+    def __init__(self, storage: Storage, config: StoreConfig, deleted: int = 0, epoch: int = 0) -> None:
+        """`deleted`: packets numbered below it are gone, whatever storage still holds of them. `epoch`: a random
+        number, for a store that is new."""
         self.config = config
         self.name = config.name
         self.recorded = 0
@@ -89,7 +92,9 @@ class PacketStore:
             segment_octets=segment_octets,
             segments_max=config.capacity_octets // segment_octets,
             circular=self._circular,
+            epoch=epoch,
         )
+        self.damage = self._journal.damage()
         self._spans: dict[int, list[int]] = {}  # segment index -> earliest and latest packet time
         self._first_ns: dict[int, int] = {}  # segment index -> time of its first packet
         self._gave_way = False
@@ -114,9 +119,9 @@ class PacketStore:
         return self._journal.stats.missing
 
     @property
-    def foreign(self) -> int:
-        """Segments under the store's name that are not its own, left as they are."""
-        return self._journal.stats.foreign
+    def stats(self) -> JournalStats:
+        """Of the journal."""
+        return self._journal.stats
 
     def filled_frac(self, number: int = 0) -> float:
         """The part of the capacity that the packets from `number` on take, the first segment in proportion."""
@@ -128,6 +133,8 @@ class PacketStore:
 
     def reserve(self, place: Place) -> None:
         """Give new packets a place not before `place`: packets that were stored there are lost, but were played."""
+        if place.number and self._journal.found_nothing and not self.damage:
+            self.damage.append("nothing is left of it, and packets were stored")
         self._journal.skip_to(place.number)
         self.end = Place(self._journal.end, max(self.end.unheard, place.unheard))
 
@@ -267,7 +274,7 @@ class PacketStore:
 
     def _peek(self, segment: Segment) -> int | None:
         """Time of the first packet, None where it is longer than what is read, or damaged."""
-        at = HEAD_OCTETS + RECORD_OCTETS + _HEADER.size
+        at = segment.body + RECORD_OCTETS + _HEADER.size
         try:
             raw = self._storage.read(f"{OWNER}.{self.name}.{segment.index:08d}", at, _PEEK_OCTETS) or b""
         except StorageError:

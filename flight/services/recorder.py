@@ -117,7 +117,9 @@ class Recorder:
         self._config = config
         self._storage = storage
         self._vault = vault
-        self.stores = [PacketStore(storage, one, _number(vault.get(_deleted(one.name)))) for one in config.store]
+        self.stores = [
+            PacketStore(storage, one, _number(vault.get(_deleted(one.name))), vault.epoch) for one in config.store
+        ]
         self.retrievals = [OpenRetrieval(store, vault) for store in self.stores]
         self.enabled = [_disabled(store) not in vault for store in self.stores]
         self._ranges = _Ranges()
@@ -129,7 +131,8 @@ class Recorder:
         self._memory_octets = 0
         self._memory_played = 0
         self._unsynced = False
-        self._alarms = [(_Alarm(), _Alarm(), _Alarm(), _Alarm()) for _ in self.stores]
+        self._alarms = [(_Alarm(), _Alarm(), _Alarm()) for _ in self.stores]
+        self._damage = [(store.name, damage) for store in self.stores for damage in store.damage]
         self._faulty = _Alarm()
 
     @property
@@ -308,7 +311,10 @@ class Recorder:
 
     def _tell(self, events: Events) -> None:
         """Events are telemetry, and recorded: so never from within `store`."""
-        for one, (full, overwriting, losing, foreign) in zip(self.retrievals, self._alarms, strict=True):
+        for name, damage in self._damage:
+            events.emit("record_damaged", f"store {name}", damage)
+        self._damage = []
+        for one, (full, overwriting, losing) in zip(self.retrievals, self._alarms, strict=True):
             store = one.store
             if full.rings(store.refused):
                 events.emit("store_refuses", store.name, store.refused & 0xFFFFFFFF)
@@ -316,8 +322,6 @@ class Recorder:
                 events.emit("store_overwrites", store.name, one.overwritten & 0xFFFFFFFF)
             if losing.rings(store.missing):
                 events.emit("packets_missing", store.name, store.missing & 0xFFFFFFFF)
-            if foreign.rings(store.foreign):
-                events.emit("record_damaged", f"store {store.name}", f"{store.foreign} foreign segments are left alone")
         if self._faulty.rings(self.storage_faults):
             events.emit("recorder_fault", self.storage_faults & 0xFFFFFFFF, self.fault)
         ended, self._ranges.ended = self._ranges.ended, []

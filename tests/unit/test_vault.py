@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from flight.core.errors import StorageError
-from flight.core.journal import HEAD_OCTETS
 from flight.core.scheduler import ns
+from flight.core.segments import HEAD_OCTETS
 from flight.core.vault import Vault
 from sim_hw.disk import Disk, PowerCut
 from sim_hw.loop import VirtualLoop
@@ -79,7 +79,7 @@ def test_a_damaged_newest_checkpoint_loses_nothing() -> None:
     disk.durable[newest] = disk.durable[newest][:-1] + b"?"
     again = Vault(disk.boot(loop), checkpoint_octets=300)
     assert again.rows("") == rows
-    assert again.damage == ["unreadable checkpoints: 1, the other one stands"]
+    assert again.damage == ["checkpoint: one generation is damaged, the other generation stands"]
 
 
 def test_a_damaged_transaction_is_told_and_later_ones_count() -> None:
@@ -194,7 +194,10 @@ def test_a_bit_flipped_in_the_newest_transaction_is_told() -> None:
     disk.flip("vault.journal.00000000", bit=8 * (len(disk.durable["vault.journal.00000000"]) - 3))
     again = Vault(disk.boot(loop))
     assert len(again.rows("")) == 4
-    assert again.damage == ["the newest transactions of the journal were unreadable"]
+    assert again.damage == [
+        "the newest transactions of the journal were unreadable",
+        "4 rows may be of before what is gone, which may have deleted them",
+    ]
 
 
 def test_a_journal_whose_beginning_is_gone_is_told() -> None:
@@ -210,7 +213,7 @@ def test_two_damaged_checkpoints_are_told_as_what_they_are() -> None:
     for name in [n for n in disk.durable if "checkpoint" in n]:
         disk.durable[name] = disk.durable[name][:-1] + b"?"
     again = Vault(disk.boot(loop))
-    assert again.damage[0] == "unreadable checkpoints: 2, none is left"
+    assert again.damage[0] == "checkpoint: both generations are damaged: what was stored is gone"
     assert "missing" in again.damage[1]
 
 
