@@ -187,7 +187,7 @@ class Vault:
                 self.damage.append(str(error))
                 self._stale.update(self._rows)
         stats = journal.stats
-        missing = stats.missing + max(0, journal.first - self._covered)
+        missing = stats.missing + (max(0, journal.first - self._covered) if journal.segments else 0)
         if missing:
             self.damage.append(f"{missing} transactions of the journal are missing or unreadable")
         if stats.spoilt:

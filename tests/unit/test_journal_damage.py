@@ -9,9 +9,11 @@ from zlib import crc32
 
 import pytest
 
+from flight.core.errors import StorageError
 from flight.core.generations import Generations, Presence
 from flight.core.journal import Journal
 from flight.core.scheduler import ns
+from flight.core.vault import Vault
 from sim_hw.disk import Disk
 from sim_hw.loop import VirtualLoop
 
@@ -55,7 +57,8 @@ def make_format_1(files: Files, journal: str = "j") -> None:
     owner = crc32(journal.encode()) & 0xFFFF
     for one in [one for one in files if ".mark." in one]:
         del files[one]
-    for one, raw in files.items():
+    for one in [one for one in files if one.startswith(f"{journal}.0")]:
+        raw = files[one]
         (first,) = struct.unpack_from(">Q", raw, 12)
         crc = crc32(b"ONJL" + struct.pack(">IQ", owner, first))
         files[one] = struct.pack(">4sBxHIQ", b"ONJL", 1, owner, crc, first) + raw[44:]
@@ -284,7 +287,6 @@ def test_storage_that_refuses_the_mark_keeps_nobody_from_writing_and_is_asked_ag
 
 
 def _refuse(name: str, octets: bytes) -> None:
-    from flight.core.errors import StorageError
 
     raise StorageError("not now")
 
@@ -304,6 +306,27 @@ def test_damage_that_takes_eight_records_in_a_row_leaves_those_behind_it() -> No
     assert (again.stats.missing, again.stats.damaged) == (8, 1)
     list(again.read())
     assert (again.stats.missing, again.stats.damaged) == (8, 1), "counted once, however often it is read"
+
+
+def test_storage_that_has_flown_with_format_1_is_read_and_goes_on_in_format_2() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop))
+    for number in range(200):
+        vault.commit({f"row{number % 90}": b"%d" % number + bytes(900)})
+        loop.run_until(loop.now_ns() + ns(1))
+    rows = vault.rows("")
+    disk.cut()
+    make_format_1(disk.durable, "vault.journal")
+    for number in range(90):
+        vault = Vault(disk.boot(loop))
+        assert (vault.damage, vault.found_nothing, vault.rows("")) == ([], False, rows)
+        vault.commit({"row0": b"%d" % number + bytes(900)})
+        loop.run_until(loop.now_ns() + ns(1))
+        rows = vault.rows("")
+    formats = [raw[4] for name, raw in sorted(disk.durable.items()) if name.startswith("vault.journal.0")]
+    assert formats == sorted(formats) and {1, 2} == set(formats)
+    del disk.durable[max(name for name in disk.durable if name.startswith("vault.journal.0"))]
+    assert any("newest records" in one for one in Vault(disk.boot(loop)).damage)
 
 
 # Two generations

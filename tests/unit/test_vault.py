@@ -262,3 +262,56 @@ def test_a_journal_that_filled_up_while_no_checkpoint_could_be_stored_gets_room_
     run(loop)
     vault.stage({"row": bytes(901)})
     assert vault.get("row") == bytes(901)
+
+
+def test_a_lost_newest_segment_is_told_with_what_it_covers() -> None:
+    """Rows that it deleted are back, and known for what they are."""
+    loop, disk = stored(1800)
+    vault = Vault(disk.boot(loop))
+    vault.commit({f"row{number}": None for number in range(100)})
+    run(loop)
+    names = sorted(n for n in disk.durable if n.startswith("vault.journal.0"))
+    del disk.durable[names[-1]]
+    again = Vault(disk.boot(loop))
+    assert again.get("row0") == bytes(20) and again.is_stale("row0")
+    assert any("its newest records, from number" in damage and "are gone" in damage for damage in again.damage)
+    assert any("rows may be of before what is gone" in damage for damage in again.damage)
+    assert Vault(disk.boot(loop)).damage == again.damage
+    again = Vault(disk.boot(loop))
+    again.commit({"row0": b"new"})
+    run(loop)
+    assert not again.is_stale("row0") and again.is_stale("row1")
+    last = Vault(disk.boot(loop))
+    assert last.get("row0") == b"new" and not last.is_stale("row0")
+    assert last.is_stale("row1"), "for as long as nothing has written it"
+    assert last.damage == [], "it was told by the boot that found it"
+
+
+def test_what_was_written_after_a_lost_stretch_is_not_stale() -> None:
+    loop, disk = stored(3800)
+    names = sorted(n for n in disk.durable if n.startswith("vault.journal.0"))
+    assert len(names) >= 3
+    del disk.durable[names[1]]
+    again = Vault(disk.boot(loop))
+    stale = [again.is_stale(f"row{number}") for number in range(3800) if f"row{number}" in again]
+    assert stale[0] and not stale[-1] and sorted(stale, reverse=True) == stale
+    assert "1 of its segments are gone" in " ".join(again.damage)
+
+
+def test_a_vault_that_never_was_is_told_from_one_that_is_gone() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop), epoch=5)
+    assert vault.found_nothing and vault.damage == []
+    disk.boot(loop)
+    vault = Vault(disk.boot(loop), epoch=5)
+    vault.commit({})
+    run(loop)
+    again = Vault(disk.boot(loop), epoch=6)
+    assert not again.found_nothing and again.epoch == 5, "the number drawn first stays"
+    for name in list(disk.durable):
+        if "mark" not in name:
+            del disk.durable[name]
+    lost = Vault(disk.boot(loop))
+    assert not lost.found_nothing
+    assert lost.damage == ["journal: its newest records, from number 0 on, were stored and are gone",
+                           "journal: 1 of its segments are gone"]  # fmt: skip
