@@ -435,7 +435,7 @@ class InferenceManager:
         offset_ns = self._context.tai_ns() - self._platform.now_ns()
         requests = self._ledger.load()
         if self._ledger.damaged:
-            self._context.events.emit("ledger_failed", f"{self._ledger.damaged} requests are unreadable")
+            self._context.events.emit("ledger_failed", f"{self._ledger.damaged} rows are unreadable")
         for request in requests[: self._config.jobs_max]:
             job = Job(request.job, request.priority, request.deadline_tai_ns - offset_ns, durable=True)
             self.counters.requested += 1

@@ -42,8 +42,8 @@ class OpenRetrieval:
         self._overwritten = 0
         self._key = f"{OWNER}.{store.name}"
         self.suspended = self._suspended_key in vault
-        started, at_start = _decode(vault.get(self._start_key))
-        self._generation, place = _decode(vault.get(self._key))
+        started, at_start = self._decode(vault.get(self._start_key))
+        self._generation, place = self._decode(vault.get(self._key))
         if self._generation != started:
             self._generation, place = started, at_start
         self._issued = self._generation
@@ -54,6 +54,16 @@ class OpenRetrieval:
         self._on_link: dict[int, Place] = {}  # taken, in order, and not left yet
         self._follow_store()
         self._overwritten = 0  # those were counted by the boot that gave them up
+
+    def _decode(self, raw: bytes | None) -> tuple[int, Place]:
+        """A pointer as it was kept; the beginning where there is none, or one of another version."""
+        if raw is None:
+            return 0, Place(0, 0)
+        if len(raw) != _POINTER.size:
+            self.store.damage.append(f"a read pointer of {len(raw)} octets is foreign: playback begins anew")
+            return 0, Place(0, 0)
+        generation, number, unheard = _POINTER.unpack(raw)
+        return generation, Place(number, unheard)
 
     @property
     def waiting(self) -> int:
@@ -201,11 +211,3 @@ class RangeRetrieval:
         self._ahead.extend(
             one for one in records if one.place.number < self._end and self._from_ns <= one.time_ns <= self._to_ns
         )
-
-
-def _decode(raw: bytes | None) -> tuple[int, Place]:
-    """A pointer as it was kept; the beginning where there is none, or one of another version."""
-    if raw is None or len(raw) != _POINTER.size:
-        return 0, Place(0, 0)
-    generation, number, unheard = _POINTER.unpack(raw)
-    return generation, Place(number, unheard)

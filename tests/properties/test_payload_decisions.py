@@ -123,6 +123,14 @@ def test_no_number_is_given_again_after_those_who_set_it_aside_are_gone() -> Non
     assert Ledger(Vault(disk.boot(loop))).next_number() > max(given)
 
 
+def test_numbers_go_on_far_above_where_the_row_of_numbers_cannot_be_read() -> None:
+    vault = Vault(Disk(Random(1)).boot(VirtualLoop()))
+    vault.stage({"payload.next": b"?"})
+    ledger = Ledger(vault)
+    assert ledger.damaged == 1
+    assert ledger.next_number() > 1_000_000
+
+
 @given(st.binary(max_size=300) | st.binary(max_size=260).map(lambda tail: b"OBAN" + tail))
 def test_answer_takes_any_octets(raw: bytes) -> None:
     try:

@@ -509,3 +509,28 @@ def test_a_number_of_other_software_keeps_no_node_from_booting(make: Make, row: 
     bench.reboot()
     bench.fill(0, 5)
     assert bench.play() == [0, 1, 2, 3, 4]
+
+
+def test_a_read_pointer_of_other_software_is_told_and_playback_begins_anew(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    assert bench.play() == list(range(10))
+    bench.run(6)
+    bench.vault.commit({"recorder.all": b"?"})
+    bench.run(1)
+    bench.reboot()
+    assert bench.play() == list(range(10))
+    bench.run(6)
+    assert ("record_damaged", "store all", "a read pointer of 1 octets is foreign: playback begins anew") in bench.events
+
+
+def test_a_store_of_which_nothing_is_left_is_told(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    bench.play()
+    bench.run(6)
+    for name in [name for name in bench.disk.durable if name.startswith("recorder.")]:
+        del bench.disk.durable[name]
+    bench.reboot()
+    bench.run(6)
+    assert ("record_damaged", "store all", "nothing is left of it, and packets were stored") in bench.events
