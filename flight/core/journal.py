@@ -28,6 +28,7 @@ _NUMBERED = struct.Struct(">IQ")
 _pack_head, _pack_numbered = _RECORD.pack, _NUMBERED.pack
 _MAGIC = b"ONJL"
 _FORMAT = 1
+_DROPPED = 2  # segments that a circular journal gives up for a new one, at most
 _SEARCHED = 8  # records in a row that damage may take, and those behind it are still found
 HEAD_OCTETS = _HEAD.size
 RECORD_OCTETS = _RECORD.size  # what a record takes beside its content
@@ -80,10 +81,12 @@ class Journal:
         self._prefix = f"{name}."
         self._owner = crc32(name.encode()) & 0xFFFF
         self._segment_octets = segment_octets
-        self._segments_max = segments_max
+        self.segments_max = segments_max
         self._circular = circular
         self._next_index = 0
         self._end = 0
+        self._closed_octets = 0  # of all segments but the last
+        self._missed: dict[int, int] = {}  # segment index -> records of it that `read_segment` has counted as missing
         self._torn: bytes | None = None  # what stands of the last segment where its tail is torn
         self._open = False  # the last segment takes more
         self._open_name = ""  # of the segment that the next record goes to, while `_room_octets` says that it fits
@@ -102,7 +105,7 @@ class Journal:
 
     @property
     def octets(self) -> int:
-        return sum(one.octets for one in self.segments)
+        return self._closed_octets + (self.segments[-1].octets if self.segments else 0)
 
     def skip_to(self, number: int) -> None:
         """Let the next record have at least this number: another store knows that lower ones were given out."""
@@ -153,6 +156,22 @@ class Journal:
             self.stats.damaged += found < segment.end - segment.first
         self.stats.missing += max(0, self._end - expected)
 
+    def read_segment(self, segment: Segment, octets_max: int) -> list[tuple[int, bytes]]:
+        """(number, content) of every readable record of one of `segments`, in order, and of no other: one read, of
+        `octets_max` octets at most. What is damaged is passed over, and counted once, however often it is read."""
+        if self._torn is not None and segment is self.segments[-1]:
+            raw = self._torn
+        else:
+            raw = self._octets(segment, octets_max)
+        found = [(number, content) for number, _, content in _records(raw, segment.first) if number < segment.end]
+        missing = segment.end - segment.first - len(found)
+        before = self._missed.get(segment.index, 0)
+        if missing > before:
+            self._missed[segment.index] = missing
+            self.stats.missing += missing - before
+            self.stats.damaged += not before
+        return found
+
     def drop_before(self, number: int) -> None:
         """Give up whole segments whose records are all below `number`; durable after the next sync."""
         while self.segments and self.segments[0].end <= number:
@@ -171,7 +190,10 @@ class Journal:
         segment = self.segments[0]
         self._storage.delete(self._name(segment.index))
         del self.segments[0]
-        if not self.segments:
+        self._missed.pop(segment.index, None)
+        if self.segments:
+            self._closed_octets -= segment.octets
+        else:
             self._torn, self._open, self._room_octets = None, False, 0
         return segment.octets
 
@@ -187,13 +209,17 @@ class Journal:
         return True
 
     def _start(self) -> bool:
-        """Open a new segment; False where that would be one too many."""
-        while len(self.segments) >= self._segments_max:
+        """Open a new segment; False where that would be one too many. A circular journal that has more than it may,
+        having been made smaller, shrinks by one for each new one: a step deletes a few, however many they are."""
+        for _ in range(_DROPPED):
+            if len(self.segments) < self.segments_max:
+                break
             if not self._circular:
                 return False
             self._drop_oldest()
             self.stats.dropped += 1
         self._storage.append(self._name(self._next_index), self._head(self._end))
+        self._closed_octets = self.octets
         self.segments.append(Segment(self._next_index, self._end, self._end, HEAD_OCTETS))
         self._next_index += 1
         self._open = True
@@ -229,6 +255,7 @@ class Journal:
             self.segments.append(Segment(index, first, first, octets))
         if self.segments:
             self._scan_last(self.segments[-1])
+        self._closed_octets = sum(one.octets for one in self.segments[:-1])
 
     def _remove(self, index: int) -> None:
         with suppress(StorageError):
@@ -245,10 +272,10 @@ class Journal:
         first: int = _HEAD.unpack(head)[-1]
         return first if head == self._head(first) else None
 
-    def _octets(self, segment: Segment) -> bytes:
+    def _octets(self, segment: Segment, octets_max: int | None = None) -> bytes:
         """What the segment holds; nothing where the medium does not give it back."""
         try:
-            return self._storage.read(self._name(segment.index)) or b""
+            return self._storage.read(self._name(segment.index), 0, octets_max) or b""
         except StorageError:
             return b""
 

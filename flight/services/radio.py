@@ -9,6 +9,7 @@ from typing import Protocol
 from flight.app import EventSink
 from flight.core.future import Event
 from flight.core.scheduler import NS, Task, ns
+from flight.core.step_budget import Budget
 from flight.dictionary import Declarations, EventDefinition, Structure
 from flight.fields import Field
 from flight.link.stack import FlightLink
@@ -64,7 +65,8 @@ class Source(Protocol):
 class Playback(Protocol):
     """Packets that are kept until they have left."""
 
-    def take(self) -> Taken | None: ...
+    def take(self, budget: Budget) -> Taken | None:
+        """The next one. `budget`: what may be read for it in this step."""
 
     @property
     def searching(self) -> bool:
@@ -203,13 +205,14 @@ class RadioLink:
         return commands
 
     def _transmit(self) -> None:
-        """Fill the modem. A unit it refused is kept: its frame counts are spent."""
+        """Fill the modem. A unit it refused is kept: its frame counts are spent. A step in which storage was read as
+        much as it may be ends with the unit in hand."""
         if not self.in_contact:
             return
-        refill = True
+        refill, budget = True, Budget()
         for _ in range(_SLICE_UNITS):
             if self._held is None:
-                refill = refill and self._refill()
+                refill = refill and self._refill(budget)
                 if self._idle_ns and not self.link.has_packets() and not self._is_idle_due():
                     return
                 self._make_unit()
@@ -224,6 +227,8 @@ class RadioLink:
             self._held = None
             self._forget_realtime()
             self._follow_playback()
+            if budget.spent:
+                break
         self._wake.set()  # there may be room for more
 
     def _is_idle_due(self) -> bool:
@@ -237,15 +242,15 @@ class RadioLink:
         self._held = self.link.next_unit()
         self._held_count = frames & 0xFF if self.link.realtime_frames != frames else None
 
-    def _refill(self) -> bool:
+    def _refill(self, budget: Budget) -> bool:
         """Top the queues of playback and products up; False where neither has more before the next round."""
-        more_playback, more_products = self._refill_playback(), self._refill_products()
+        more_playback, more_products = self._refill_playback(budget), self._refill_products()
         return more_playback or more_products
 
-    def _refill_playback(self) -> bool:
+    def _refill_playback(self, budget: Budget) -> bool:
         vcid = self.link.config.vc_playback
         while self._has_room(vcid):
-            taken = self._playback.take()
+            taken = self._playback.take(budget)
             if taken is None:
                 if not self._playback.searching:
                     return False
