@@ -22,6 +22,7 @@ _REFILL_FRAMES = 4
 _SLICE_PACKETS = 8
 _SLICE_OCTETS = 1024
 _SLICE_UNITS = 16
+_SLICE_UNHEARD = 64
 # A unit counts as gone when the modem has taken so many after it: that much it may hold when the carrier goes.
 _MODEM_UNITS = 16
 
@@ -138,12 +139,18 @@ class RadioLink:
         self._realtime_octets = 0
         self._realtime: deque[tuple[int, bytes]] = deque()
         self._realtime_units: deque[tuple[int, int]] = deque()
+        self._unheard: deque[bytes] = deque()  # of a contact that ended, on their way back to the recorder
         radio.on_event(self._wake.set)
 
     @property
     def dropped(self) -> int:
         """Received units lost before they were taken in, for want of room."""
         return self._radio.dropped()
+
+    @property
+    def unheard(self) -> int:
+        """Real-time packets of a contact that ended which the recorder does not have yet."""
+        return len(self._unheard)
 
     def send_realtime(self, packet: bytes) -> bool:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
@@ -161,6 +168,9 @@ class RadioLink:
             self._wake.clear()
             self._resting = False
             self._follow_carrier()
+            while self._unheard:
+                await task.sleep(0)
+                self._give_back_realtime()
             if self._receive():
                 await task.sleep(0)  # the commands have their turn, and their reports go into one frame
             self._resting = True
@@ -285,9 +295,15 @@ class RadioLink:
                 self._queued.popleft()
                 lost.append(taken)
         self._playback.returned(lost)
-        self._playback.unheard([packet for _, packet in self._realtime])
+        self._unheard.extend(packet for _, packet in self._realtime)
         self._realtime.clear()
         self._realtime_units.clear()
+        self._give_back_realtime()
+
+    def _give_back_realtime(self) -> None:
+        """Have what may not have been heard recorded, as much as one step may."""
+        count = min(_SLICE_UNHEARD, len(self._unheard))
+        self._playback.unheard([self._unheard.popleft() for _ in range(count)])
 
     def _follow_realtime(self) -> None:
         """The modem took a unit with real-time packets: keep how far they have come."""
