@@ -419,7 +419,8 @@ class Node:
         stands on storage."""
         contacts = [link.link for link in self.links if link.in_contact]
         backlog = any(link.backlog_octets(link.config.vc_realtime) for link in contacts)
-        return not backlog and not self.recorder.in_memory
+        unheard = any(link.unheard for link in self.links)
+        return not backlog and not unheard and not self.recorder.in_memory
 
     def _counts(self) -> tuple[int, ...]:
         done = self.verification.counts

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from flight.app import Durable
 from flight.core.scheduler import Scheduler, ns
+from flight.core.step_budget import Budget
 from flight.core.vault import Vault
 from flight.link.pus import PusTm
-from flight.services.packet_store import StoreConfig
+from flight.services.packet_store import PacketStore, Place, StoreConfig
 from flight.services.recorder import Recorder, RecorderConfig
 from flight.services.retrieval import Taken
 from sim_hw.disk import Disk
@@ -20,6 +21,7 @@ from sim_hw.world import World, WorldConfig
 
 T0_NS = 2_000_000_000 * 10**9
 SECOND_NS = 10**9
+T = TypeVar("T")
 
 
 def packet(number: int, service: int = 3, octets: int = 100, time_s: float | None = None) -> bytes:
@@ -39,6 +41,20 @@ def numbers(takes: Iterable[Taken]) -> list[int]:
 
 def small(name: str = "all", capacity_octets: int = 65_536, **more: Any) -> StoreConfig:
     return StoreConfig(name, capacity_octets=capacity_octets, **more)
+
+
+def finish(work: Generator[None, None, T]) -> T:
+    """What a generator returns, all its steps taken at once."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+
+
+def place_at(store: PacketStore, time_ns: int) -> Place:
+    return finish(store.place_at(time_ns, Budget()))
 
 
 class RecorderBench:
@@ -95,7 +111,7 @@ class RecorderBench:
         """Up to `most` packets."""
         out: list[Taken] = []
         while len(out) < most:
-            taken = self.recorder.take()
+            taken = self.recorder.take(Budget())
             if taken is not None:
                 out.append(taken)
             elif not self.recorder.searching:

@@ -51,6 +51,7 @@ from flight.platform import Storage
 
 _MARK = struct.Struct(">HQI?Q")  # owner, epoch, index of the newest segment, whether it is held, number
 _AHEAD = 1 << 20  # numbers passed over where a newest segment is gone: more than those that were lost can have held
+_DROPPED = 2  # segments that a circular journal gives up for a new one, at most
 
 
 @dataclass(slots=True)
@@ -131,12 +132,13 @@ class Journal:
         self._owner = owner_of(name)
         self._marks = Generations(storage, f"{name}.mark")
         self._segment_octets = segment_octets
-        self._segments_max = segments_max
+        self.segments_max = segments_max
         self._circular = circular
         self._next_index = 0
         self._end = 0
         self._unmarked = False  # the mark does not know the last segment
         self._parted: list[Segment] = []  # those whose head still names one that a power cut took before it was synced
+        self._closed_octets = 0  # of all segments but the last
         self._torn: bytes | None = None  # what stands of the last segment where its tail is torn
         self._open = False  # the last segment takes more
         self._open_name = ""  # of the segment that the next record goes to, while `_room_octets` says that it fits
@@ -155,7 +157,7 @@ class Journal:
 
     @property
     def octets(self) -> int:
-        return sum(one.octets for one in self.segments)
+        return self._closed_octets + (self.segments[-1].octets if self.segments else 0)
 
     def damage(self) -> list[str]:
         """What was found that is not as it was written, in words; empty where all is."""
@@ -217,19 +219,25 @@ class Journal:
         for segment in tuple(self.segments):
             if segment.end <= first:
                 continue
-            raw = self._torn if segment is self.segments[-1] and self._torn is not None else self._octets(segment)
-            found = [
-                (number, content) for number, _, content in records(raw, segment.body, segment.first)
-                if number < segment.end
-            ]  # fmt: skip
-            lost = segment.end - segment.first - len(found)
-            if lost > segment.lost:
-                self.stats.damaged += not segment.lost
-                self.stats.missing += lost - segment.lost
-                segment.lost = lost
-            for number, content in found:
+            for number, content in self.read_segment(segment):
                 if number >= first:
                     yield number, content
+
+    def read_segment(self, segment: Segment, octets_max: int | None = None) -> list[tuple[int, bytes]]:
+        """(number, content) of every readable record of one of `segments`, in order, and of no other: one read, of
+        `octets_max` octets at most. What is damaged is passed over, and counted once, however often it is read."""
+        if self._torn is not None and segment is self.segments[-1]:
+            raw = self._torn
+        else:
+            raw = self._octets(segment, octets_max)
+        read = records(raw, segment.body, segment.first)
+        found = [(number, content) for number, _, content in read if number < segment.end]
+        lost = segment.end - segment.first - len(found)
+        if lost > segment.lost:
+            self.stats.damaged += not segment.lost
+            self.stats.missing += lost - segment.lost
+            segment.lost = lost
+        return found
 
     def drop_before(self, number: int) -> None:
         """Give up whole segments whose records are all below `number`; durable after the next sync."""
@@ -251,7 +259,9 @@ class Journal:
             self._marks.stage(_Mark(self._owner, self.epoch, segment.index, False, self._end).encode())
         self._storage.delete(self._name(segment.index))
         del self.segments[0]
-        if not self.segments:
+        if self.segments:
+            self._closed_octets -= segment.octets
+        else:
             self._torn, self._open, self._room_octets = None, False, 0
         return segment.octets
 
@@ -272,8 +282,12 @@ class Journal:
         return True
 
     def _start(self) -> bool:
-        """Open a new segment, under a name that nothing has; False where that would be one too many."""
-        while len(self.segments) >= self._segments_max:
+        """Open a new segment, under a name that nothing has; False where that would be one too many. A circular
+        journal that has more than it may, having been made smaller, shrinks by one for each new one: a step deletes a
+        few, however many they are."""
+        for _ in range(_DROPPED):
+            if len(self.segments) < self.segments_max:
+                break
             if not self._circular:
                 return False
             self._drop_oldest()
@@ -284,6 +298,7 @@ class Journal:
         before, skipped = (NO_INDEX, 0) if last is None else (last.index, self._end - last.end)
         head = Head(self._owner, self._end, skipped, self.epoch, index, before)
         self._storage.append(self._name(index), head.encode())
+        self._closed_octets = self.octets
         self.segments.append(Segment(index, self._end, self._end, HEAD_OCTETS))
         self._next_index += 1
         self._open = True
@@ -337,6 +352,7 @@ class Journal:
             self._scan_last(self.segments[-1])
             self._unmarked = mark is None or mark.index == NO_INDEX or mark.index < self.segments[-1].index
         self._judge_end(chain, mark)
+        self._closed_octets = sum(one.octets for one in self.segments[:-1])
 
     def _decode_mark(self, raw: bytes) -> _Mark | None:
         if len(raw) != _MARK.size:
@@ -383,10 +399,10 @@ class Journal:
         if self.segments:
             self._end, self._next_index = self.segments[-1].end, self.segments[-1].index + 1
 
-    def _octets(self, segment: Segment) -> bytes:
+    def _octets(self, segment: Segment, octets_max: int | None = None) -> bytes:
         """What the segment holds; nothing where the medium does not give it back."""
         try:
-            return self._storage.read(self._name(segment.index)) or b""
+            return self._storage.read(self._name(segment.index), 0, octets_max) or b""
         except StorageError:
             return b""
 
@@ -430,7 +446,7 @@ class Journal:
                     self._storage.delete(self._name(found.index))
                 continue
             self._count(kind)
-            if mark is None and kind is Kind.UNREADABLE and found.index > last:
+            if kind is Kind.UNREADABLE and found.index > last:  # a whole head is no write cut short
                 self.cut, reach = True, max(reach, self._end + _AHEAD)
             if kind is Kind.MISPLACED and isinstance(found.head, Head) and found.head.first >= self._end:
                 reach = max(reach, found.head.first + found.octets // RECORD_OCTETS)

@@ -26,6 +26,7 @@ rising, as many as possible. What is left over costs the chain nothing:
 
 from __future__ import annotations
 
+import re
 import struct
 from bisect import bisect_right
 from collections import Counter
@@ -40,6 +41,11 @@ _HEAD_2 = struct.Struct(">4sBxHIQQQII")  # magic, format, owner, CRC-32, first, 
 _RECORD = struct.Struct(">II")  # length of the content, CRC-32
 _NUMBERED = struct.Struct(">IQ")
 _SEARCHED = 8  # records in a row that damage may take, and those behind it are still found
+# A search costs the octets of each checksum that it tries, and so many for trying it. When it has cost so many times
+# the segment, some milliseconds for 16 KiB, it is given up, and with it the rest of the segment.
+_EFFORT = 1024
+_EFFORT_MAX = 512
+_NOT_ZERO = re.compile(rb"[^\0]")
 HEAD_OCTETS = _HEAD_2.size
 RECORD_OCTETS = _RECORD.size  # what a record takes beside its content
 NO_INDEX = 0xFFFFFFFF
@@ -184,13 +190,14 @@ def _rising(candidates: list[tuple[Found, Head]]) -> list[tuple[Found, Head]]:
 def records(raw: bytes, at: int, number: int) -> Iterator[tuple[int, int, bytes]]:
     """(number, end, content) of a segment's sound records, `end` where it ends in `raw`. The first begins at octet
     `at` and is `number`."""
+    effort = _EFFORT_MAX * len(raw)
     while at + RECORD_OCTETS <= len(raw):
         end = _end_of_sound(raw, at, number)
         if end is not None:
             yield number, end, raw[at + RECORD_OCTETS : end]
             at, number = end, number + 1
             continue
-        found = _next_sound(raw, at + 1, number + 1)
+        found, effort = _next_sound(raw, at + 1, number + 1, effort)
         if found is None:
             return
         at, number = found
@@ -206,15 +213,30 @@ def _end_of_sound(raw: bytes, at: int, number: int) -> int | None:
     return end if sound else None
 
 
-def _next_sound(raw: bytes, at: int, number: int) -> tuple[int, int] | None:
-    """Place and number of the first sound record from `at` on: one of the next few numbers, wherever it stands."""
-    for place in range(at, len(raw) - RECORD_OCTETS + 1):
-        if place + RECORD_OCTETS + _RECORD.unpack_from(raw, place)[0] > len(raw):
-            continue
-        for candidate in range(number, number + _SEARCHED):
-            if _end_of_sound(raw, place, candidate) is not None:
-                return place, candidate
-    return None
+def _next_sound(raw: bytes, at: int, number: int, effort: int) -> tuple[tuple[int, int] | None, int]:
+    """Place and number of the first sound record from `at` on: one of the next few numbers, wherever it stands; and
+    what is left of `effort`, with which the search ends."""
+    numbers = range(number, number + _SEARCHED)
+    empty = {crc32(_NUMBERED.pack(0, one)): one for one in numbers}  # what a record without content begins with
+    lead = b"\0\0" if len(raw) <= 0xFFFF else b"\0"  # of the length of every record that fits in
+    place = raw.find(lead, at)
+    while 0 <= place <= len(raw) - RECORD_OCTETS and effort > 0:
+        length, crc = _RECORD.unpack_from(raw, place)
+        if length == 0 and crc in empty:
+            return (place, empty[crc]), effort
+        if length == crc == 0:
+            # A hole: nothing can begin in it but right at its end.
+            end = _NOT_ZERO.search(raw, place + RECORD_OCTETS)
+            if end is None:
+                break
+            place = end.start() - RECORD_OCTETS
+        elif 0 < length <= len(raw) - RECORD_OCTETS - place:
+            effort -= _SEARCHED * (_EFFORT + length)
+            for candidate in numbers:
+                if _end_of_sound(raw, place, candidate) is not None:
+                    return (place, candidate), effort
+        place = raw.find(lead, place + 1)
+    return None, effort
 
 
 def is_write_cut_short(raw: bytes, at: int, octets_max: int) -> bool:

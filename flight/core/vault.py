@@ -3,6 +3,9 @@
     commit(changes) --> one record in a journal --sync--> done: survives power loss at any instant
     every so often  --> the whole map as a checkpoint of two generations; the journal before the older one goes
 
+A checkpoint holds the map as it was when it was begun. It is encoded a slice with each transaction, so that none takes
+long, and written as a whole once it is there.
+
 The map is held in memory and small: accepted commands, the schedule, parameters, read pointers. At boot it is the
 newest sound checkpoint with the journal's later transactions laid over it in order. Where the newest checkpoint is
 damaged the older one still finds everything since in the journal. A damaged stretch of journal costs its own
@@ -16,7 +19,9 @@ written again. Who acts on a row as if it were still so asks `is_stale` first.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Future
@@ -30,6 +35,8 @@ _DELETED = 0xFFFFFFFF
 _KEY_OCTETS_MAX = 255
 _SEGMENT_OCTETS = 65536
 _SEGMENTS_MAX = 32
+_SLICE_OCTETS = 32_768  # of a checkpoint, encoded with a transaction
+_SLICE_ROWS = 64
 
 Changes = Mapping[str, bytes | None]
 
@@ -58,6 +65,8 @@ class Vault:
         self.damage: list[str] = []
         self._rows: dict[str, bytes] = {}
         self._stale: set[str] = set()
+        self._keys: list[str] = []  # of `_rows`, sorted
+        self._begun: _Checkpoint | None = None
         self._octets_max = octets_max
         self._checkpoint_octets = checkpoint_octets
         self._storage = storage
@@ -95,8 +104,13 @@ class Vault:
 
     def rows(self, prefix: str) -> list[tuple[str, bytes]]:
         """Every key that starts with `prefix`, the prefix taken off, with its value; in order of keys."""
-        cut = len(prefix)
-        return [(key[cut:], self._rows[key]) for key in sorted(self._rows) if key.startswith(prefix)]
+        cut, found = len(prefix), list[tuple[str, bytes]]()
+        for at in range(bisect_left(self._keys, prefix), len(self._keys)):
+            key = self._keys[at]
+            if not key.startswith(prefix):
+                break
+            found.append((key[cut:], self._rows[key]))
+        return found
 
     def stage(self, changes: Changes) -> None:
         """Make `changes`, durable together with whatever is synced next. Raises StorageError, with nothing changed,
@@ -112,8 +126,10 @@ class Vault:
         self._since_octets += len(record)
         for key, value in changes.items():
             self._apply(key, value)
-        if self._since_octets >= self._checkpoint_octets:
-            self._checkpoint()
+        if self._begun is None and self._since_octets >= self._checkpoint_octets:
+            self._begin_checkpoint()
+        if self._begun is not None and self._begun.encode(_SLICE_OCTETS + 8 * len(record)):
+            self._store_checkpoint(self._begun)
 
     def commit(self, changes: Changes) -> Future[None]:
         """Make `changes`; the future is done when they are durable, all of them. Raises as `stage` does."""
@@ -130,14 +146,28 @@ class Vault:
         self.octets += self._grown(key, value)
         self._stale.discard(key)
         if value is None:
-            self._rows.pop(key, None)
+            if self._rows.pop(key, None) is not None:
+                del self._keys[bisect_left(self._keys, key)]
         else:
+            if key not in self._rows:
+                insort(self._keys, key)
             self._rows[key] = value
 
-    def _checkpoint(self) -> None:
-        """Store the whole map, and then give up the journal that the checkpoint before this one holds."""
+    def _begin_checkpoint(self) -> None:
         self._since_octets = 0
-        covered, before = self._journal.end, self._covered
+        self._begun = _Checkpoint(self._journal.end, self._rows)
+
+    def _checkpoint(self) -> None:
+        """Store the whole map in one step: the journal takes nothing more before that is done."""
+        self._begin_checkpoint()
+        assert self._begun is not None
+        self._begun.encode(None)
+        self._store_checkpoint(self._begun)
+
+    def _store_checkpoint(self, made: _Checkpoint) -> None:
+        """Store what was encoded, and then give up the journal that the checkpoint before this one holds."""
+        self._begun = None
+        covered, before = made.covered, self._covered
 
         def stored(done: Future[None]) -> None:
             try:
@@ -153,7 +183,7 @@ class Vault:
                 self._checkpoint()
 
         try:
-            self._generations.save(_NUMBER.pack(covered) + _encode(self._rows)).add_callback(stored)
+            self._generations.save(_NUMBER.pack(covered) + made.content()).add_callback(stored)
         except StorageError:
             self.checkpoint_faults += 1
 
@@ -201,6 +231,29 @@ class Vault:
     def _take(self, record: bytes) -> None:
         for key, value in list(_decode(record)):
             self._apply(key, value)
+
+
+class _Checkpoint:
+    """The map of one instant on its way to the disk. `covered`: number of the first record that it does not hold."""
+
+    def __init__(self, covered: int, rows: dict[str, bytes]) -> None:
+        self.covered = covered
+        self._rows = iter(tuple(rows.items()))
+        self._parts: list[bytes] = []
+
+    def encode(self, octets: int | None) -> bool:
+        """Encode rows of about that many octets, all where it is None; True when all are encoded."""
+        while octets is None or octets > 0:
+            part = dict(islice(self._rows, _SLICE_ROWS))
+            if not part:
+                return True
+            self._parts.append(_encode(part))
+            if octets is not None:
+                octets -= len(self._parts[-1])
+        return False
+
+    def content(self) -> bytes:
+        return b"".join(self._parts)
 
 
 def _encode(changes: Changes) -> bytes:

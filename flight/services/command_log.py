@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -26,6 +27,7 @@ from typing import Self
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event, Future
 from flight.core.scheduler import Task
+from flight.core.step_budget import PACKETS
 from flight.core.vault import Changes, Vault
 from flight.link.pus import PusTm, RequestId
 from flight.services.telemetry import Telemetry
@@ -91,6 +93,7 @@ class CommandLog:
         self._rows = {row.key for row in self._found}
         taken = [int(name, 16) for name, _ in vault.rows(_PREFIX) if _NUMBER.fullmatch(name)]
         self._next = max(taken, default=-1) + 1
+        self._to_emit: deque[tuple[str, bytes]] = deque()
         self._emitted: list[str] = []
         self._unsaid: dict[str, bytes] = {}
         self._closable = Event()
@@ -140,7 +143,8 @@ class CommandLog:
         self._closable.set()
 
     def recover(self) -> None:
-        """At boot, before anything is received: end what was cut short, report what may not have been.
+        """At boot, before anything is received: end what was cut short, report what may not have been: at once, or by
+        `run` when it is stored, a few a step.
 
         Storage that does not write leaves the rows for the next boot.
         """
@@ -157,7 +161,8 @@ class CommandLog:
             reports.append((row.key, report))
         self._found = []
         if not changes:
-            self._emit_all(reports)
+            for key, report in reports:
+                self.emit(key, report)
             return
 
         def stored(done: Future[None]) -> None:
@@ -165,7 +170,8 @@ class CommandLog:
                 done.result()
             except StorageError:
                 return
-            self._emit_all(reports)
+            self._to_emit.extend(reports)
+            self._closable.set()
 
         try:
             self._vault.commit(changes).add_callback(stored)
@@ -188,19 +194,17 @@ class CommandLog:
                 found.append(row)
         return found
 
-    def _emit_all(self, reports: list[tuple[str, bytes]]) -> None:
-        for key, report in reports:
-            self.emit(key, report)
-
     async def run(self, task: Task) -> None:
         """Give up rows whose reports are safe: what went to the recorder durable there, the rest out of the links."""
         while True:
             if self._unsaid:
                 await task.sleep(_AGAIN_S)
                 unsaid, self._unsaid = self._unsaid, {}
-                self._emit_all(list(unsaid.items()))
+                self._to_emit.extend(unsaid.items())
+                self._closable.set()
             await self._closable.wait()
             self._closable.clear()
+            await self._emit_waiting(task)
             emitted, self._emitted = self._emitted, []
             if not emitted:
                 continue
@@ -218,3 +222,10 @@ class CommandLog:
                 self._closable.set()
                 continue
             self._rows.difference_update(emitted)
+
+    async def _emit_waiting(self, task: Task) -> None:
+        """Report what waits for it, a few in a step."""
+        while self._to_emit:
+            for _ in range(min(PACKETS, len(self._to_emit))):
+                self.emit(*self._to_emit.popleft())
+            await task.sleep(0)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from flight.app import CommandRefused, CommandTable, Durable
+from flight.app import CommandRefused, CommandTable, Durable, Slices
 from flight.core.errors import StorageError
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task, ns
@@ -300,20 +300,20 @@ class Schedule:
         disabled = gates.disabled_groups - chosen if enable else gates.disabled_groups | chosen
         return self._set(replace(gates, disabled_groups=disabled))
 
-    def _send_detail(self, chosen: Iterable[Activity]) -> None:
-        self._detail.send((one.sub_schedule, one.group, one.time_ns, one.request) for one in chosen)
+    def _send_detail(self, chosen: Iterable[Activity]) -> Slices:
+        return self._detail.send((one.sub_schedule, one.group, one.time_ns, one.request) for one in chosen)
 
-    def _send_summary(self, chosen: Iterable[Activity]) -> None:
-        self._summary.send((one.sub_schedule, one.group, one.time_ns, *one.id) for one in chosen)
+    def _send_summary(self, chosen: Iterable[Activity]) -> Slices:
+        return self._summary.send((one.sub_schedule, one.group, one.time_ns, *one.id) for one in chosen)
 
-    def _report_sub_schedules(self) -> None:
+    def _report_sub_schedules(self) -> Slices:
         disabled = self._gates.disabled_sub_schedules
         known = sorted(disabled | {one.sub_schedule for one in self._held.values()})
-        self._sub_schedules.send((number, int(number not in disabled)) for number in known)
+        return self._sub_schedules.send((number, int(number not in disabled)) for number in known)
 
-    def _report_groups(self) -> None:
+    def _report_groups(self) -> Slices:
         gates = self._gates
-        self._groups.send((number, int(number not in gates.disabled_groups)) for number in sorted(gates.groups))
+        return self._groups.send((number, int(number not in gates.disabled_groups)) for number in sorted(gates.groups))
 
     async def run(self, task: Task) -> None:
         """Release what is due, earliest first."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import given, note, settings
+from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -233,7 +233,9 @@ class JournalDamageMachine(RuleBasedStateMachine):
 
 
 TestJournalDamage = JournalDamageMachine.TestCase
-TestJournalDamage.settings = settings(max_examples=200, stateful_step_count=12, deadline=None)
+TestJournalDamage.settings = settings(
+    max_examples=200, stateful_step_count=12, deadline=None, phases=set(Phase) - {Phase.explain}
+)
 
 
 class VaultRun:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from flight.core.step_budget import Budget
 from flight.link.pus import PusTc, PusTm
+from flight.services.packet_store import PacketStore, Stored
 from flight.services.storage import StorageStatus
 
 FILL = 75  # transactions of a kilobyte: into the second segment of the vault's journal, no checkpoint yet
 
 
+def packets_from(store: PacketStore, number: int) -> tuple[list[Stored], int]:
+    read = store.read_from(number, Budget())
+    assert read is not None
+    return read
+
+
 def damages(rig: Any) -> list[tuple[str, str]]:
     """(record, what) of each record_damaged event that is stored on board."""
     event = next(e for e in rig.dictionary.events if e.name == "record_damaged")
-    packets = [one.packet for store in rig.node.recorder.stores for one in store.read_from(0)[0]]
+    packets = [one.packet for store in rig.node.recorder.stores for one in packets_from(store, 0)[0]]
     reports = [PusTm.decode(packet) for packet in packets]
     return [
         event.layout.decode(one.data[2:])
@@ -107,7 +115,7 @@ def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(mak
     rig = make_rig()
     rig.until(60)
     store = next(one for one in rig.node.recorder.stores if one.name == "housekeeping")
-    packet = next(one.packet for one in store.read_from(0)[0])
+    packet = next(one.packet for one in packets_from(store, 0)[0])
     for _ in range(800):
         store.store(packet, False)
     rig.until(66)
@@ -120,7 +128,7 @@ def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(mak
     store = next(one for one in rig.node.recorder.stores if one.name == "housekeeping")
     found, number = 0, 0
     while number < held:
-        records, number = store.read_from(number)
+        records, number = packets_from(store, number)
         found += sum(one.place.number < held for one in records)
     assert found == held - lost
     assert ("store housekeeping", "2 segments under a name that is not theirs are left alone") in damages(rig)

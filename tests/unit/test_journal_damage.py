@@ -144,6 +144,23 @@ def test_newest_segments_that_are_gone_are_told_and_their_numbers_are_not_given_
     assert again.stats.missing == 0
 
 
+def test_a_newest_segment_with_a_damaged_head_keeps_its_numbers_though_the_mark_is_damaged_too() -> None:
+    """When the head reads again, what was written meanwhile is not in its way."""
+    bench = Bench(3)
+    newest = max((one for one in bench.disk.durable if ".mark." in one), key=lambda one: bench.disk.durable[one][:4])
+    damage(bench.disk.durable, newest)
+    bench.disk.flip(name(2), bit=231)
+    journal = bench.open()
+    assert journal.cut
+    journal.append(b"meanwhile")
+    journal.sync()
+    bench.run()
+    bench.disk.cut()
+    bench.disk.flip(name(2), bit=231)
+    found = [record for _, record in bench.open().read()]
+    assert found == [*(content(number) for number in range(9)), b"meanwhile"]
+
+
 def test_a_journal_of_which_nothing_is_left_but_its_mark_was() -> None:
     bench = Bench(3)
     for index in range(3):

@@ -70,7 +70,7 @@ class Nothing:
     def __init__(self) -> None:
         self.kept: list[bytes] = []
 
-    def take(self) -> None:
+    def take(self, budget: object = None) -> None:
         return None
 
     def left(self, taken: object) -> None:
