@@ -166,13 +166,13 @@ class Journal:
             behind = self.segments[-1].end if self.segments else 0
             out.append(f"its newest records, from number {behind} on, were stored and are gone")
         if stats.gone:
-            out.append(f"{stats.gone} of its segments are gone")
+            out.append(f"segments that are gone: {stats.gone}")
         if stats.unreadable:
-            out.append(f"{stats.unreadable} segments with an unreadable head are left alone")
+            out.append(f"segments with an unreadable head, left alone: {stats.unreadable}")
         if stats.misplaced:
-            out.append(f"{stats.misplaced} segments under a name that is not theirs are left alone")
+            out.append(f"segments under a name that is not theirs, left alone: {stats.misplaced}")
         if stats.foreign:
-            out.append(f"{stats.foreign} foreign segments are left alone")
+            out.append(f"foreign segments, left alone: {stats.foreign}")
         if self._marks.fault:
             out.append(f"its high-water mark: {self._marks.fault}")
         return out
@@ -446,7 +446,7 @@ class Journal:
                     self._storage.delete(self._name(found.index))
                 continue
             self._count(kind)
-            if kind is Kind.UNREADABLE and found.index > last:  # a whole head is no write cut short
+            if kind is Kind.UNREADABLE and found.index > max(last, begun):  # a whole head is no write cut short
                 self.cut, reach = True, max(reach, self._end + _AHEAD)
             if kind is Kind.MISPLACED and isinstance(found.head, Head) and found.head.first >= self._end:
                 reach = max(reach, found.head.first + found.octets // RECORD_OCTETS)
@@ -470,10 +470,12 @@ class Journal:
 
 
 def _gone(chain: Chain, last: int, newest: int) -> int:
-    """How many segments behind `last`, up to `newest`, are not there. Names that something foreign has were passed
+    """How many segments behind `last`, up to `newest`, are under no name. Names that something foreign has were passed
     over when they were given, but for that of `newest`, which was a segment's."""
-    there = sum(
-        last < found.index < newest or (found.index == newest and kind in (Kind.UNREADABLE, Kind.TORN))
-        for found, kind in chain.others
-    )
-    return max(0, newest - last - there)
+    there: set[int] = set()
+    for found, kind in chain.others:
+        if found.index < newest or kind in (Kind.UNREADABLE, Kind.TORN):
+            there.add(found.index)
+        if kind is Kind.MISPLACED and isinstance(found.head, Head):
+            there.add(found.head.index)
+    return max(0, newest - last - sum(last < index <= newest for index in there))

@@ -219,14 +219,16 @@ class Vault:
         stats = journal.stats
         missing = stats.missing + (max(0, journal.first - self._covered) if journal.segments else 0)
         if missing:
-            self.damage.append(f"{missing} transactions of the journal are missing or unreadable")
+            self.damage.append(f"transactions of the journal that are missing or unreadable: {missing}")
         if stats.spoilt:
             self.damage.append("the newest transactions of the journal were unreadable")
         self.damage += [f"journal: {damage}" for damage in journal.damage()]
         if expected < journal.end:
             self._stale.update(self._rows)
         if self._stale and (missing or stats.spoilt or journal.cut):  # else a boot before this one has told of them
-            self.damage.append(f"{len(self._stale)} rows may be of before what is gone, which may have deleted them")
+            self.damage.append(
+                f"rows from before what is gone, which may have changed or deleted them: {len(self._stale)}"
+            )
 
     def _take(self, record: bytes) -> None:
         for key, value in list(_decode(record)):

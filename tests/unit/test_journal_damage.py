@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from zlib import crc32
 
@@ -14,8 +16,10 @@ from flight.core.generations import Generations, Presence
 from flight.core.journal import Journal
 from flight.core.scheduler import ns
 from flight.core.vault import Vault
+from flight.platform_linux import LinuxPlatform
 from sim_hw.disk import Disk
 from sim_hw.loop import VirtualLoop
+from tests.linux_loop import run_until
 
 PER_SEGMENT = 3
 Files = dict[str, bytes]
@@ -194,6 +198,17 @@ def test_numbers_go_on_after_everything_was_given_up_and_the_power_failed() -> N
     assert list(journal.read()) == [(6, b"x")]
 
 
+def test_a_damaged_segment_that_was_given_up_with_all_others_is_no_loss_at_the_end() -> None:
+    bench = Bench(3)
+    bench.disk.flip(name(1), bit=231)
+    for _ in range(2):
+        journal = bench.open()
+        assert (journal.stats.unreadable, journal.cut) == (1, False)
+        journal.clear()
+        journal.sync()
+        bench.run()
+
+
 @pytest.mark.parametrize("index", [2, 4], ids=["within", "newest"])
 def test_a_segment_cut_down_to_nothing_is_no_segment_that_was_just_begun(index: int) -> None:
     bench = Bench(5)
@@ -344,6 +359,39 @@ def test_storage_that_has_flown_with_format_1_is_read_and_goes_on_in_format_2() 
     assert formats == sorted(formats) and {1, 2} == set(formats)
     del disk.durable[max(name for name in disk.durable if name.startswith("vault.journal.0"))]
     assert any("newest records" in one for one in Vault(disk.boot(loop)).damage)
+
+
+def test_files_of_a_real_disk_that_changed_places(tmp_path: Path) -> None:
+    """The same on Linux: swapped, copied, and the newest deleted."""
+
+    def boot() -> tuple[LinuxPlatform, Journal]:
+        platform = LinuxPlatform(tmp_path / "store", "unit")
+        return platform, Journal(platform.storage, "j", segment_octets=134, segments_max=200, epoch=7)
+
+    def settle(platform: LinuxPlatform, journal: Journal) -> None:
+        done = journal.sync()
+        assert run_until(platform, lambda: done.done)
+        done.result()
+        platform.close()
+
+    platform, journal = boot()
+    for number in range(30):
+        journal.append(content(number))
+    settle(platform, journal)
+    store = tmp_path / "store"
+    (store / name(2)).rename(store / "aside")
+    (store / name(7)).rename(store / name(2))
+    (store / "aside").rename(store / name(7))
+    shutil.copy(store / name(4), store / name(20))
+    (store / name(9)).unlink()
+    platform, journal = boot()
+    assert {number for number, _ in journal.read()} == set(range(27)) - of_segments(2, 7)
+    assert (journal.stats.misplaced, journal.stats.gone, journal.cut) == (3, 1, True)
+    journal.append(b"new")
+    settle(platform, journal)
+    platform, journal = boot()
+    assert list(journal.read())[-1][1] == b"new"
+    platform.close()
 
 
 # Two generations

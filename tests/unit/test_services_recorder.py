@@ -412,7 +412,7 @@ def test_segments_that_are_not_the_stores_own_are_left_alone_and_told(make: Make
     bench.reboot()
     assert bench.play() == list(range(100))
     bench.run(6)
-    assert ("record_damaged", "store all", "1 foreign segments are left alone") in bench.events
+    assert ("record_damaged", "store all", "foreign segments, left alone: 1") in bench.events
     assert bench.disk.durable["recorder.all.00000077"] == b"something else" * 4
 
 
