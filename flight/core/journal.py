@@ -350,7 +350,7 @@ class Journal:
         self._enter_segments(chain, mark)
         if self.segments:
             self._scan_last(self.segments[-1])
-            self._unmarked = mark is None or mark.index == NO_INDEX or mark.index < self.segments[-1].index
+            self._unmarked = mark is None or not mark.held or mark.index < self.segments[-1].index
         self._judge_end(chain, mark)
         self._closed_octets = sum(one.octets for one in self.segments[:-1])
 

@@ -96,6 +96,7 @@ class JournalDamageMachine(RuleBasedStateMachine):
         self.circular = circular
         self.given: dict[int, set[bytes]] = {}  # all that was ever written
         self.barred = self.synced = -1  # no number up to this one may be given again
+        self.floor = 0  # what is below it was given up
         self.count = 0
         self.damage = Damage(self.disk, "j.")
         self.sound_marks = True
@@ -132,7 +133,9 @@ class JournalDamageMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def drop(self, data: st.DataObject) -> None:
         ends = [segment.end for segment in self.journal.segments]
-        self.journal.drop_before(data.draw(st.sampled_from(ends)))
+        number = data.draw(st.sampled_from(ends))
+        self.floor = max(self.floor, number)
+        self.journal.drop_before(number)
 
     @rule()
     def lose_power(self) -> None:
@@ -169,8 +172,8 @@ class JournalDamageMachine(RuleBasedStateMachine):
         whole_marks = self.sound_marks
         for kind in kinds:
             names = self.damage.segments()
-            # With one mark a journal of few segments cannot tell which life is its own.
-            if names and (kind != "other life" or (whole_marks and not mark)):
+            # With less than two marks a journal of few segments cannot tell which life is its own.
+            if names and (kind != "other life" or (whole_marks and not mark and "j.mark.a" in before)):
                 self.damage.do(kind, data, names)
         marks = sorted(name for name in self.disk.durable if name.startswith("j.mark"))
         if mark and whole_marks and marks:
@@ -193,7 +196,8 @@ class JournalDamageMachine(RuleBasedStateMachine):
             # Shortened in place, or gone with the newer mark: the journal cannot know all that was there.
             self.barred = self.synced = max(numbers, default=-1)
             self.damage.history.clear()
-        lost = read.keys() - set(numbers)
+        # Others were given up, or never synced.
+        lost = {number for number in read.keys() - set(numbers) if self.floor <= number <= self.synced}
         # The oldest ones may have been given up: who needs them knows by a mark of its own.
         there = min((index for index in held if f"j.{index:08d}" in after), default=0)
         inner = [f"j.{index:08d}" for index in held if index >= there]

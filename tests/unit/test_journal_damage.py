@@ -187,6 +187,25 @@ def test_what_was_given_up_is_not_taken_for_lost() -> None:
     assert (again.damage(), again.end, again.found_nothing) == ([], 12, False)
 
 
+def test_a_segment_that_came_back_after_it_was_given_up_is_held_again() -> None:
+    """The power failed between the mark that gave it up and its deletion."""
+    bench = Bench(1)
+    journal = bench.open()
+    kept = bench.disk.durable[name(0)]
+    journal.clear()
+    journal.sync()
+    bench.run()
+    bench.disk.cut()
+    bench.disk.durable[name(0)] = kept
+    journal = bench.open()
+    assert journal.append(b"goes on") and [number for number, _ in journal.read()] == [0, 1, 2, 3]
+    journal.sync()
+    bench.run()
+    bench.disk.cut()
+    del bench.disk.durable[max(one for one in bench.disk.durable if one.startswith("j.0"))]
+    assert bench.open().cut
+
+
 def test_numbers_go_on_after_everything_was_given_up_and_the_power_failed() -> None:
     bench = Bench(2)
     journal = bench.open()
