@@ -189,8 +189,11 @@ def test_what_was_given_up_is_not_taken_for_lost() -> None:
 
 def test_a_segment_that_came_back_after_it_was_given_up_is_held_again() -> None:
     """The power failed between the mark that gave it up and its deletion."""
-    bench = Bench(1)
+    bench = Bench(0)
     journal = bench.open()
+    journal.append(content(0))
+    journal.sync()
+    bench.run()
     kept = bench.disk.durable[name(0)]
     journal.clear()
     journal.sync()
@@ -198,11 +201,11 @@ def test_a_segment_that_came_back_after_it_was_given_up_is_held_again() -> None:
     bench.disk.cut()
     bench.disk.durable[name(0)] = kept
     journal = bench.open()
-    assert journal.append(b"goes on") and [number for number, _ in journal.read()] == [0, 1, 2, 3]
+    assert journal.append(b"goes on") and [number for number, _ in journal.read()] == [0, 1]
     journal.sync()
     bench.run()
     bench.disk.cut()
-    del bench.disk.durable[max(one for one in bench.disk.durable if one.startswith("j.0"))]
+    del bench.disk.durable[name(0)]
     assert bench.open().cut
 
 
