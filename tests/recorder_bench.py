@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from random import Random
 from typing import Any, TypeVar
 
@@ -68,6 +68,7 @@ class RecorderBench:
         self.config = RecorderConfig(store=stores or (small(),), range_priority=range_priority)
         self.failures: list[Exception] = []
         self.events: list[tuple[Any, ...]] = []
+        self.on_step: Callable[[str], None] = lambda _: None
         self.boot()
 
     def emit(self, name: str, *values: Any) -> None:
@@ -78,10 +79,17 @@ class RecorderBench:
         self.storage = platform.storage
         self.vault = Vault(self.storage)
         self.recorder = Recorder(self.config, self.storage, self.vault)
-        self.scheduler = Scheduler(platform, platform.cpu_ns, lambda _, error: self.failures.append(error))
+        self.scheduler = Scheduler(
+            platform, platform.cpu_ns, lambda _, error: self.failures.append(error), step_cost_ns=self.step_cost_ns
+        )
         events: Any = self
         self.scheduler.spawn("recorder", lambda task: self.recorder.run(task, events))
         return self.recorder
+
+    def step_cost_ns(self, task: str) -> int:
+        """Nothing; the scheduler asks after each step."""
+        self.on_step(task)
+        return 0
 
     def reboot(self) -> Recorder:
         self.disk.cut()

@@ -35,7 +35,10 @@ _DELETED = 0xFFFFFFFF
 _KEY_OCTETS_MAX = 255
 _SEGMENT_OCTETS = 65536
 _SEGMENTS_MAX = 32
-_SLICE_OCTETS = 32_768  # of a checkpoint, encoded with a transaction
+# Of a checkpoint, encoded with a transaction: so many octets, and so many times those of the transaction, so that it is
+# done long before the journal is full.
+_SLICE_OCTETS = 32_768
+_SLICE_TIMES = 8
 _SLICE_ROWS = 64
 
 Changes = Mapping[str, bytes | None]
@@ -128,7 +131,7 @@ class Vault:
             self._apply(key, value)
         if self._begun is None and self._since_octets >= self._checkpoint_octets:
             self._begin_checkpoint()
-        if self._begun is not None and self._begun.encode(_SLICE_OCTETS + 8 * len(record)):
+        if self._begun is not None and self._begun.encode(_SLICE_OCTETS + _SLICE_TIMES * len(record)):
             self._store_checkpoint(self._begun)
 
     def commit(self, changes: Changes) -> Future[None]:

@@ -300,9 +300,10 @@ class Commands:
     async def _serve(self, task: Task, lane: Lane) -> None:
         in_a_row = 0
         while True:
-            await self._execute(task, await lane.queue.get())
+            one = await lane.queue.get()
+            await self._execute(task, one)
             in_a_row = in_a_row + 1 if len(lane.queue) else 0
-            if in_a_row == _IN_A_STEP:
+            if in_a_row and (one.sliced or in_a_row == _IN_A_STEP):
                 in_a_row = 0
                 await task.sleep(0)  # none of them may have waited for anything
 
@@ -385,6 +386,7 @@ class Commands:
                         return
                     outcome = await self._finish(task, one, outcome)
                 elif isinstance(outcome, Generator):
+                    one.sliced = True
                     outcome = await self._in_slices(task, outcome)
                 left = outcome or left
             except CommandRefused as refusal:

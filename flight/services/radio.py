@@ -23,6 +23,8 @@ _SLICE_PACKETS = 8
 _SLICE_OCTETS = 1024
 _SLICE_UNITS = 16
 _SLICE_UNHEARD = 64
+# A modem that is busy for so long has time to wait until a search has found what fills the next frame.
+_SEARCH_NS = 20_000_000
 # A unit counts as gone when the modem has taken so many after it: that much it may hold when the carrier goes.
 _MODEM_UNITS = 16
 
@@ -216,13 +218,15 @@ class RadioLink:
 
     def _transmit(self) -> None:
         """Fill the modem. A unit it refused is kept: its frame counts are spent. A step in which storage was read as
-        much as it may be ends with the unit in hand."""
+        much as it may be ends with the unit in hand, or without one that can wait for what is found next."""
         if not self.in_contact:
             return
         refill, budget = True, Budget()
         for _ in range(_SLICE_UNITS):
             if self._held is None:
                 refill = refill and self._refill(budget)
+                if budget.spent and self._may_search_on():
+                    break
                 if self._idle_ns and not self.link.has_packets() and not self._is_idle_due():
                     return
                 self._make_unit()
@@ -240,6 +244,16 @@ class RadioLink:
             if budget.spent:
                 break
         self._wake.set()  # there may be room for more
+
+    def _may_search_on(self) -> bool:
+        """Whether less than a frame waits, for which the modem has time."""
+        link, config = self.link, self.link.config
+        waiting = link.backlog_octets(config.vc_realtime) + link.backlog_octets(config.vc_products)
+        if waiting or link.backlog_octets(config.vc_playback) >= config.frame_octets:
+            return False
+        if self._idle_ns:
+            return not self._is_idle_due()
+        return self._radio.free_ns() - self._now_ns() > _SEARCH_NS
 
     def _is_idle_due(self) -> bool:
         return self._now_ns() >= self._idle_due_ns or self.link.ocf() != self._ocf_sent

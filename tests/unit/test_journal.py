@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from random import Random
 from typing import Any, cast
 
@@ -38,6 +39,70 @@ def test_records_come_back_in_order_over_segments() -> None:
     again.sync()
     loop.run_until(ns(2))
     assert contents(Journal(disk.boot(loop), "j")) == records
+
+
+class Looks:
+    """How often a record was looked for somewhere."""
+
+    size = 8
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def unpack_from(self, raw: bytes, at: int) -> tuple[int, int]:
+        self.count += 1
+        return int.from_bytes(raw[at : at + 4], "big"), int.from_bytes(raw[at + 4 : at + 8], "big")
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\0\0\4\0", b"\0\0\0\4\0"])
+def test_a_segment_spoilt_from_end_to_end_is_searched_with_a_bound(
+    filling: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hole, and octets that look like the lengths of records wherever one looks."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j", segment_octets=16_384)
+    while len(journal.segments) < 3:
+        journal.append(bytes(100))
+    journal.sync()
+    loop.run_until(ns(1))
+    spoilt = disk.durable["j.00000001"]
+    disk.durable["j.00000001"] = spoilt[:20] + (filling * len(spoilt))[: len(spoilt) - 20]
+    again = Journal(disk.boot(loop), "j", segment_octets=16_384)
+    tries: list[int] = []
+
+    def crc32(octets: bytes, start: int = 0) -> int:
+        tries.append(len(octets))
+        return zlib.crc32(octets, start)
+
+    monkeypatch.setattr("flight.core.journal.crc32", crc32)
+    looks = Looks()
+    monkeypatch.setattr("flight.core.journal._RECORD", looks)
+    segment = again.segments[1]
+    assert again.read_segment(segment, 16_384) == []
+    assert again.stats.missing == segment.end - segment.first
+    assert len(tries) < 16_384 and sum(tries) < 256 * 16_384, (len(tries), sum(tries))
+    assert looks.count < 8192, looks.count
+    assert again.read_segment(segment, 16_384) == []
+    assert again.stats.missing == segment.end - segment.first, "counted once"
+
+
+def test_a_hole_in_a_segment_costs_the_records_in_it() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j")
+    records = [bytes([number + 1]) * 60 for number in range(100)]
+    for record in records:
+        journal.append(record)
+    journal.append(b"")
+    journal.sync()
+    loop.run_until(ns(1))
+    for begin in range(20, 90):  # whatever octet of a record it begins with
+        content = bytearray(disk.durable["j.00000000"])
+        content[begin : begin + 300] = bytes(300)
+        spoilt = Disk(Random(1))
+        spoilt.durable["j.00000000"] = bytes(content)
+        found = contents(Journal(spoilt.boot(VirtualLoop()), "j"))
+        gone = range((begin - 20) // 68, (begin + 299 - 3 - 20) // 68 + 1)  # a length begins with three zeros
+        assert found == [one for number, one in enumerate([*records, b""]) if number not in gone]
 
 
 def test_writing_goes_on_in_the_last_segment_after_a_boot() -> None:

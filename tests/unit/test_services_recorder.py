@@ -376,6 +376,44 @@ def test_giving_up_room_takes_what_was_played_back_first_and_then_the_last_in_pl
     assert len(bench.play()) + bench.recorder.overwritten == 300
 
 
+def test_room_that_others_need_at_once_is_given_up_in_steps(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 3000)
+    store = bench.recorder.stores[0]
+    segments, held = len(store._journal.segments), store.octets
+    assert segments > 16
+    gained = bench.recorder.give_up(300_000)
+    assert segments - len(store._journal.segments) == 8, "deletions in one step"
+    bench.run(6)
+    assert held - store.octets >= 300_000 > gained
+    assert bench.recorder.waiting + bench.recorder.overwritten == 3000
+    assert bench.play() == list(range(bench.recorder.overwritten, 3000))
+
+
+def test_what_was_deleted_is_hidden_at_once_and_its_segments_go_in_steps(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 3000)
+    store = bench.recorder.stores[0]
+    bench.run(6)
+    operations: list[int] = []
+    bench.disk.trace = []
+
+    def ended(_: str) -> None:
+        assert bench.disk.trace is not None
+        operations.append(sum(kind == "delete" for _, kind, _ in bench.disk.trace))
+        bench.disk.trace.clear()
+
+    bench.on_step = ended
+    bench.apply(bench.recorder.delete_before(0, store.end))
+    assert (store.oldest(Budget()), store.filled_frac(), bench.recorder.waiting, bench.play()) == (None, 0.0, 0, [])
+    bench.run(6)
+    assert store.octets == 0
+    assert 0 < max(operations) <= 8 < sum(operations)
+    bench.reboot()
+    bench.fill(5000, 5003)
+    assert bench.play() == [5000, 5001, 5002]
+
+
 def test_a_disk_that_fails_is_counted_and_told_and_the_node_goes_on(make: Make) -> None:
     bench = make()
     bench.fill(0, 5)

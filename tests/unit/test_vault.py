@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+import flight.core.vault
 from flight.core.errors import StorageError
 from flight.core.scheduler import ns
 from flight.core.segments import HEAD_OCTETS
-from flight.core.vault import Vault
+from flight.core.vault import Changes, Vault
 from sim_hw.disk import Disk, PowerCut
 from sim_hw.loop import VirtualLoop
 
@@ -65,6 +66,55 @@ def test_power_cut_at_any_operation_keeps_whole_transactions_and_all_acknowledge
         assert acknowledged <= number <= begun, cut_at
         assert [name for name, _ in again.rows("n")] == sorted(str(n) for n in (number - 1, number) if n >= 0), cut_at
         assert again.damage == []
+
+
+def test_a_large_map_is_encoded_over_many_transactions_and_stored_as_it_was_at_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop), checkpoint_octets=20_000)
+    expected = {f"{number:05d}": bytes(200) for number in range(4000)}
+    for first in range(0, 4000, 200):
+        vault.stage({f"row.{number:05d}": bytes(200) for number in range(first, first + 200)})
+    encoded: list[int] = []
+
+    def encode(changes: Changes, plain: Any = flight.core.vault._encode) -> bytes:
+        octets: bytes = plain(changes)
+        encoded.append(len(octets))
+        return octets
+
+    monkeypatch.setattr("flight.core.vault._encode", encode)
+    before, most = vault.checkpoints, 0
+    for number in range(1000):
+        name, value = f"{number * 7 % 4000:05d}", None if number % 3 == 0 else bytes([number % 256]) * 150
+        vault.stage({f"row.{name}": value})
+        most = max(most, sum(encoded))
+        encoded.clear()
+        if value is None:
+            expected.pop(name, None)
+        else:
+            expected[name] = value
+        if number % 100 == 50:
+            vault.commit({"mark": bytes([number % 256])})
+            run(loop)
+            for one in (vault, Vault(copy(disk).boot(loop))):
+                assert one.rows("row.") == sorted(expected.items())
+                assert one.octets == 5 + sum(len(f"row.{key}") + len(value) for key, value in expected.items())
+    assert vault.checkpoints > before + 3
+    assert 30_000 < most < 100_000, "of a map of more than 800,000 octets"
+
+
+def copy(disk: Disk) -> Disk:
+    """Another one with the same on it."""
+    other = Disk(Random(1))
+    other.durable.update(disk.durable)
+    return other
+
+
+def test_power_cut_while_a_checkpoint_is_encoded_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_SLICE_OCTETS", 1), ("_SLICE_TIMES", 0), ("_SLICE_ROWS", 1)):
+        monkeypatch.setattr(f"flight.core.vault.{name}", value)
+    test_power_cut_at_any_operation_keeps_whole_transactions_and_all_acknowledged_ones()
 
 
 def test_a_damaged_newest_checkpoint_loses_nothing() -> None:
