@@ -22,7 +22,7 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test power-cut check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
+.PHONY: help setup run test power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,12 @@ test: setup $(VENV)/.dev ## all tests, on JOBS=2 processes; ARGS="-k kernels -x"
 
 power-cut: setup $(VENV)/.dev ## ten minutes of commanding, cut at every storage operation; ARGS="--at 700"
 	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)
+
+loop: $(VENV)/.dev ## the scheduler on this machine's own clock for a minute; ARGS="--seconds 600 --seed 2"
+	@$(BIN)/python -m tests.soak.loop $(ARGS)
+
+soak: setup $(VENV)/.dev ## a node in real time for an hour on a busy machine: every tick accounted for; ARGS="--seconds 600"
+	@$(BIN)/python -m tests.soak.node $(ARGS)
 
 check: lint types sanitize layout ## ruff, mypy, kernels under ASan and UBSan, who may import whom
 

@@ -3,8 +3,10 @@
 A command is a module named in the entry-point group `orbitnode.commands`, also of another distribution. It offers
 `HELP` (one line, a plain string), `add_arguments(parser)` and `execute(args) -> int`. Only the chosen command is
 imported: help texts are read from the sources, so that the list is quick and complete on a board without extras.
+A module that runs a loop says `LOOP = True`: its output goes through sinks that never wait (flight/log_sink.py).
 
-Exit codes: 0 fine, 1 failed, 2 wrong use, 130 interrupted.
+Exit codes: 0 fine, 1 failed, 2 wrong use, 70 ended by the watchdog (`flight`), 130 interrupted. What becomes of stderr
+changes none of them; a result that stdout does not take is a failure.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, requires
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import Any, Protocol, TextIO, cast
 
 from flight import __version__
 from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.guarded_stream import GuardedStream
+from flight.log_sink import diverted, open_standard_descriptors
 from hal.base import HalError
 
 GROUP = "orbitnode.commands"
@@ -37,6 +42,8 @@ class CommandModule(Protocol):
     """What the module of a command offers."""
 
     HELP: str
+
+    # and, if it runs a loop: LOOP = True
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
@@ -133,7 +140,7 @@ def _front_parser(commands: dict[str, Command], with_help: bool) -> argparse.Arg
     return parser
 
 
-def _execute(argv: Sequence[str]) -> int:
+def _execute(argv: Sequence[str], streams: ExitStack) -> int:
     commands = installed_commands()
     chosen = commands.get(argv[0]) if argv else None
     if chosen is None:
@@ -144,6 +151,8 @@ def _execute(argv: Sequence[str]) -> int:
         sys.stderr.write("orbitnode: error: which command? `orbitnode --help` lists them\n")
         return 2
     module = chosen.load()
+    if getattr(module, "LOOP", False):
+        streams.enter_context(diverted())  # until main has written its last line
     parser = argparse.ArgumentParser(prog=f"orbitnode {chosen.name}", description=module.HELP)
     module.add_arguments(parser)
     # Intermixed: an option may stand between the words of `cmd NAME --raw key=value`.
@@ -165,23 +174,73 @@ def _report_crash(error: Exception) -> None:
     sys.stderr.write(f"orbitnode: error: {summary}; {where}\n")
 
 
-def _quiet_stdout() -> None:
-    # The reader of a pipe (`| head`) went away: nothing may be written at exit either.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+class _Stdout:
+    """stdout, whose refusals are told from those of every other file: OrbitnodeError, or BrokenPipeError for a reader
+    that went away."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OrbitnodeError(f"stdout takes no more: {error.strerror}") from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OrbitnodeError(f"stdout takes no more: {error.strerror}") from error
+
+
+def _settle(stream: TextIO) -> None:
+    """Let go of what the stream does not take. Python would try once more at exit, and replace the exit code by 120."""
+    try:
+        stream.flush()
+    except OSError:
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
+            stream.flush()
+        except OSError:  # no descriptors left, or none behind the stream: exit code 120 it is
+            pass
+    except ValueError:  # closed
+        pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own; return its exit code."""
+    open_standard_descriptors()
+    stdout, stderr = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast("TextIO", _Stdout(stdout)), cast("TextIO", GuardedStream(stderr))
     try:
-        code = _execute(sys.argv[1:] if argv is None else argv)
+        with ExitStack() as streams:
+            return _run(sys.argv[1:] if argv is None else argv, streams)
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+        _settle(stdout)
+        _settle(stderr)
+
+
+def _run(argv: Sequence[str], streams: ExitStack) -> int:
+    try:
+        code = _execute(argv, streams)
         sys.stdout.flush()
     except (OrbitnodeError, HalError) as error:
         sys.stderr.write(f"orbitnode: error: {error}\n")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        _quiet_stdout()
+    except BrokenPipeError:  # the reader of a pipe (`| head`) went away: nothing to say about that
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command-line program
         _report_crash(error)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from signal import Signals
 
 from flight.core.errors import OrbitnodeError, SetupError
-from flight.core.log import FORMS, LEVELS, node_log
+from flight.core.log import FORMS, LEVELS, gap_line, node_log
+from flight.log_sink import LogSink, diverted
 from flight.mission import MISSIONS, load
-from flight.node import build
+from flight.node import Node, build
 from flight.platform_linux import LinuxPlatform
 from flight.realtime import apply
 
 HELP = "fly a node on this board"
+LOOP = True
+LAST_WORDS_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """0 after SIGINT or SIGTERM. Raises OrbitnodeError or HalError, whose message is one line, for whatever keeps the
     node from flying."""
+    with diverted() as sink:
+        return _fly(args, sink)
+
+
+def _fly(args: argparse.Namespace, sink: LogSink) -> int:
     mission = load(args.mission)
     name = mission.node.name
     if not name.replace("-", "").replace("_", "").isalnum():
@@ -37,7 +46,14 @@ def execute(args: argparse.Namespace) -> int:
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
     platform = LinuxPlatform(storage, name, args.seed)
     try:
-        node = build(mission, platform, log=node_log(name, platform.tai_ns, form=args.log, level=args.log_level))
+        watchdog = None
+        if mission.executive.watchdog_s:
+            watchdog = platform.start_watchdog(mission.executive.watchdog_s, partial(_log_last_words, sink))
+        log = node_log(name, platform.tai_ns, sink, form=args.log, level=args.log_level)
+        sink.describe_gap = gap_line(name, platform.tai_ns, form=args.log)
+        node = build(mission, platform, log=log, log_loss=sink)
+        if watchdog is not None:
+            watchdog.where = partial(_doing, node)
         try:
             for missing in apply(mission.executive):
                 node.events.emit("realtime_degraded", missing)
@@ -55,3 +71,15 @@ def execute(args: argparse.Namespace) -> int:
         raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it anew")
     print(f"{name}: stopped, storage is safe", file=sys.stderr)
     return 0
+
+
+def _doing(node: Node) -> str:
+    """What the node is at, for a thread beside the loop."""
+    running = node.scheduler.running
+    return "no task" if running is None else f"task {running.name}"
+
+
+def _log_last_words(sink: LogSink, text: str) -> None:
+    """Past everything that waits in the process that is being ended, and no longer than its log may take."""
+    sink.write(text)
+    sink.drain(LAST_WORDS_S)

@@ -21,8 +21,14 @@ class ExecutiveConfig:
     restarts_max: int = key(3, minimum=0, maximum=1000, text="restarts of a task that fails again and again")
     starve_s: float = key(5.0, minimum=0.01, maximum=3600.0, text="longest wait of a ready task under overload")
     critical_starve_s: float = key(1.0, minimum=0.01, maximum=3600.0, text="the same for critical tasks")
+    watchdog_s: float = key(10.0, minimum=0.0, maximum=3600.0, text="a node that stands for so long is ended; 0: never")
 
     def faults(self) -> list[tuple[str, str]]:
+        found = []
         if len(set(self.cpus)) < len(self.cpus):
-            return [("cpus", f"is {list(self.cpus)}, should name each processor once")]
-        return []
+            found.append(("cpus", f"is {list(self.cpus)}, should name each processor once"))
+        if self.watchdog_s and self.watchdog_s < 2 * self.critical_starve_s:
+            least_s = 2 * self.critical_starve_s
+            text = f"is {self.watchdog_s:g}, should be 0 or at least twice critical_starve_s, {least_s:g}"
+            found.append(("watchdog_s", text))
+        return found

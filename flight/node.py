@@ -35,6 +35,7 @@ from flight.services import (
     executive,
     files,
     housekeeping,
+    log_watch,
     parameters,
     power,
     radio,
@@ -56,6 +57,7 @@ from flight.services.recorder import Recorder
 from flight.services.schedule import Schedule
 from flight.services.sequences import Sequences
 from flight.services.telemetry import Downlink, Telemetry
+from flight.services.watchdog import WatchdogDuty
 from flight.swarm.protocol import LocalSwarm, Swarm
 from hal import registry
 
@@ -78,6 +80,7 @@ def dictionary_of(mission: Mission) -> Dictionary:
         status.declare(apid),
         storage.declare(apid),
         executive.declare(apid),
+        log_watch.declare(apid),
         power.declare(apid, mission.power),
         thermal.declare(apid, mission.thermal),
         radio.declare(apid),
@@ -117,11 +120,13 @@ class Node:
         *,
         swarm: Swarm | None = None,
         log: FilteringBoundLogger | None = None,
+        log_loss: log_watch.LogLoss | None = None,
     ) -> None:
         """Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used."""
         self.mission = mission
         self.dictionary = dictionary_of(mission)
         self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
+        self._log_loss = log_loss
         self._platform = platform
         self.given_up = ""  # the critical task whose loss ended this node, for those who started it
         self.scheduler = self._make_scheduler()
@@ -159,7 +164,8 @@ class Node:
             lambda: self.power.mode.name,
         )
         generations = Generations(self.storage.user(storage.BOOT), storage.BOOT)
-        self.boot = status.BootRecord(generations, self._boot_kept_in_memory)
+        self.boot = status.BootRecord(generations, self._boot_kept_in_memory, platform.random)
+        self.boot.cause = platform.take_last_words() or self.boot.cause
         self._tell_what_was_found(generations)
         self.time = clock.TimeService(mission.time, self.clock, platform, self.vault, self.events)
 
@@ -182,6 +188,7 @@ class Node:
             segment_octets(mission.node.frame_octets),
             self.boot.count,
             self.events,
+            self.boot.epoch,
         )
         self._open_board()
         for section in mission.links:
@@ -198,7 +205,7 @@ class Node:
     def _tell_what_was_found(self, boot: Generations) -> None:
         """The boot, and what of the stored state was not sound."""
         sha256 = str(self.dictionary.document()["sha256"])
-        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8])
+        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8], self.boot.epoch)
         told = [("boot", boot.fault)] + [("vault", damage) for damage in self.vault.damage]
         # The two were begun together: of one alone the other is gone.
         if boot.found is Presence.NOTHING and self.vault.octets:
@@ -334,7 +341,7 @@ class Node:
         hk.provide("link", self._sample_link)
         hk.provide("commands", self.commands.sample)
         hk.provide("storage", storage.StorageStatus(self.storage, self.vault, self.recorder).sample)
-        hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts).sample)
+        hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts, self.boot.epoch).sample)
 
     def _spawn(self) -> None:
         spawn = self.scheduler.spawn
@@ -351,8 +358,13 @@ class Node:
         spawn("uploads", self.uploads.run, deadline_s=5.0)
         spawn("schedule", self.schedule.run, deadline_s=0.05)
         spawn("event_action", self.actions.run, deadline_s=0.1)
+        if self._log_loss is not None:
+            spawn("log", log_watch.LogWatch(self._log_loss, self.events).run, deadline_s=1.0)
         for link in self.links:
             spawn(f"radio.{link.name}", link.run, deadline_s=0.05, critical=True)
+        if limit_s := self.mission.executive.watchdog_s:
+            duty = WatchdogDuty(self.scheduler, self._platform.stroke, limit_s)
+            spawn("watchdog", duty.run, deadline_s=limit_s / 4, critical=True)
         if self.app is not None:
             self.app.start()
         self.commands.assert_complete()
@@ -433,6 +445,7 @@ class Node:
             *self.event_counts().values(),
             self.gate.held_back,
             self.gate.disabled,
+            self._log_loss.lost if self._log_loss is not None else 0,
         )
 
     def _sample_link(self) -> tuple[int, ...]:
@@ -469,15 +482,20 @@ class _Reports:
 
 
 def build(
-    mission: Mission, platform: Platform, *, swarm: Swarm | None = None, log: FilteringBoundLogger | None = None
+    mission: Mission,
+    platform: Platform,
+    *,
+    swarm: Swarm | None = None,
+    log: FilteringBoundLogger | None = None,
+    log_loss: log_watch.LogLoss | None = None,
 ) -> Node:
     """Boot a node: recover what storage holds, open every device, start every task.
 
     Raises HalError, StorageError or SetupError, each naming what is missing or wrong. Without `log` warnings and
-    worse go to stderr.
+    worse go to stderr. `log_loss` says what became of the lines of `log`, for the ground to know.
     """
     assert_one_tree()
-    return Node(mission, platform, swarm=swarm, log=log)
+    return Node(mission, platform, swarm=swarm, log=log, log_loss=log_loss)
 
 
 def assert_one_tree() -> None:

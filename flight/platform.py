@@ -83,7 +83,7 @@ class Platform(Host, Protocol):
         """Nanoseconds of International Atomic Time since 1958-01-01, the packet time scale."""
 
     def cpu_ns(self) -> int:
-        """A clock for measuring how long a task ran, which goes as `now_ns` does."""
+        """A clock for measuring how long a step ran. Only differences mean something: it is not `now_ns`."""
 
     def step_cost_ns(self, task: str) -> int:
         """What one step of the task costs the processor beside what `cpu_ns` sees: nothing in real time. In virtual
@@ -98,6 +98,12 @@ class Platform(Host, Protocol):
 
     def note(self, channel: str, octets: bytes) -> None:
         """Enter a decision into the run's record (the simulator's digest); real platforms ignore it."""
+
+    def stroke(self) -> None:
+        """The node is well: what watches over it may wait for its limit once more."""
+
+    def take_last_words(self) -> str:
+        """Why the process before this one ended, if the platform itself saw it; empty if it did not. Told once."""
 
     def stop(self) -> None:
         """End this node: the real loop returns, and a supervisor starts the process anew; the simulated computer

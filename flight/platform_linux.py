@@ -29,6 +29,7 @@ from flight.core.future import Future
 from flight.platform import External
 from flight.storage_linux import LinuxStorage
 from flight.timerfd import TimerFd
+from flight.watchdog import Watchdog, take_report
 from hal.base import HalError
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class LinuxPlatform:
         self._stopping = False
         self._signal: int | None = None
         self._closed = False
+        self._watchdog: Watchdog | None = None
         self._watched: dict[int, Callable[[], None]] = {}
         self._works: dict[int, list[Callable[[], None]]] = {}
         self._timer = TimerFd()
@@ -96,6 +98,7 @@ class LinuxPlatform:
             self._epoll.register(self._timer.fileno, select.EPOLLIN | select.EPOLLET)
             self._watched[self._timer.fileno] = self._on_timer
             self._storage = LinuxStorage(storage_dir, self)
+            self._last_words = take_report(self._storage.directory)
         except OrbitnodeError:
             self._epoll.close()
             self._timer.close()
@@ -201,6 +204,20 @@ class LinuxPlatform:
 
     def note(self, channel: str, octets: bytes) -> None:
         """Real time keeps no record of decisions."""
+
+    def start_watchdog(self, limit_s: float, log: Callable[[str], None]) -> Watchdog:
+        """Have the process ended if `stroke` is not called for so long; until `close`. See flight/watchdog.py."""
+        assert self._watchdog is None, "one process has one watchdog"
+        self._watchdog = Watchdog(limit_s, self._storage.directory, log=log)
+        return self._watchdog
+
+    def stroke(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stroke()
+
+    def take_last_words(self) -> str:
+        words, self._last_words = self._last_words, ""
+        return words
 
     def stop(self) -> None:
         self._stopping = True
@@ -315,3 +332,5 @@ class LinuxPlatform:
             self._works.clear()
             self._epoll.close()
             self._timer.close()
+            if self._watchdog is not None:
+                self._watchdog.close()  # last: what hangs on the way here is noticed as well

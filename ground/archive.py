@@ -245,10 +245,15 @@ class Archive:
             self._enter({f"{packet.name}.{name}": one for name, one in packet.fields.items()})
             self.add_samples({f"{packet.name}.{name}": value for name, value in packet.raw.items()}, time_ns)
         elif packet.kind == EVENT:
-            row = (time_ns, received_ns, packet.apid, packet.name, packet.severity, packet.text)
-            self._write(
-                "INSERT INTO events (time_ns, received_ns, apid, name, severity, text) VALUES (?, ?, ?, ?, ?, ?)", [row]
-            )
+            row = EventRow(time_ns, received_ns, packet.apid, packet.name, packet.severity, packet.text)
+            self.add_event(row)
+
+    def add_event(self, row: EventRow) -> None:
+        """An event, without the packet it may have come by."""
+        self._write(
+            "INSERT INTO events (time_ns, received_ns, apid, name, severity, text) VALUES (?, ?, ?, ?, ?, ?)",
+            [(row.time_ns, row.received_ns, row.apid, row.name, row.severity, row.text)],
+        )
 
     def _enter(self, fields: Mapping[str, Field]) -> None:
         """Parameters that the dictionary does not list: of structures defined from ground, and of rows."""
@@ -290,10 +295,30 @@ class Archive:
         """The highest command number in the archive, 0 in a new one."""
         return int(self._query("SELECT coalesce(max(number), 0) FROM commands")[0][0])
 
+    def put_seqs(self, seqs: Mapping[int, int]) -> None:
+        """For each APID the sequence count of its next command."""
+        octets = json.dumps(sorted(seqs.items()))
+        self._write("INSERT OR REPLACE INTO meta VALUES ('seqs', ?)", [(octets,)])
+
     def next_seqs(self) -> dict[int, int]:
-        """For each APID the sequence count after the newest command's: a restarted ground goes on from there."""
+        """For each APID the sequence count to go on with after a restart: that of `put_seqs`, and where an archive of
+        before does not have it, that after the newest command's."""
         rows = self._query("SELECT apid, seq, max(number) FROM commands GROUP BY apid")
-        return {apid: (seq + 1) % 16384 for apid, seq, _ in rows}
+        stored = self._query("SELECT value FROM meta WHERE key = 'seqs'")
+        known = dict(json.loads(stored[0][0])) if stored else {}
+        return {apid: (seq + 1) % 16384 for apid, seq, _ in rows} | known
+
+    def next_start(self) -> int:
+        """How many ground processes have begun with this archive, this one included: counted, and on disk against a
+        kill, before anything is numbered by it. Raises OrbitnodeError where that cannot be written."""
+        self._write(
+            "INSERT INTO meta VALUES ('starts', '1') "
+            "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+            [()],
+        )
+        starts = int(self._query("SELECT value FROM meta WHERE key = 'starts'")[0][0])
+        self.commit()  # not before: another process may count then
+        return starts
 
     def add_counters(self, values: Mapping[str, int], time_ns: int) -> None:
         """Link and decoder counters as they stand at `time_ns`."""

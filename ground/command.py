@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
+from flight.core.errors import SetupError
 from flight.link.cfdp import CfdpConfig
+from flight.link.cfdp_numbers import EPOCH_BITS
+from flight.log_sink import LogSink, diverted
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of, link_config
 from ground.archive import Archive
@@ -18,7 +26,9 @@ from ground.server import GroundServer, epoch_tai_ns
 from ground.session import GroundSession
 from ground.station import GroundStation
 
+LOCK_NAME = ".lock"
 HELP = "run the ground: receive telemetry, send commands, keep the archive"
+LOOP = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,15 +40,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, metavar="DIR", help="archive and products (default: from the mission)")
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep the folder for this process alone: two grounds with one archive would give out the same command numbers and
+    request ids, and write over each other's rows. Raises SetupError where another holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SetupError(f"folder {folder} cannot be used: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise SetupError(
+                f"folder {folder} is held by another ground (process {holder}): end it, or name another --folder"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.write(lock, b"%d\n" % os.getpid())
+        yield
+    finally:
+        os.close(lock)
+
+
 def execute(args: argparse.Namespace) -> int:
     """Runs until Ctrl-C; raises OrbitnodeError for whatever keeps it from running."""
+    with diverted() as sink:
+        return _serve(args, sink)
+
+
+def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     mission = load(args.mission, extra={"ground": GroundConfig})
     config: GroundConfig = mission.sections["ground"]
     section = chosen_link(mission, args.link)
     link = udp_link(section, config.node_host)
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     folder = Path(config.folder) if args.folder is None else args.folder
-    with Archive(folder / "archive.db", dictionary) as archive:
+    with held(folder), Archive(folder / "archive.db", dictionary) as archive:
         station = GroundStation(
             dictionary,
             GroundSession(link_config(mission, section)),
@@ -50,7 +89,8 @@ def execute(args: argparse.Namespace) -> int:
             path_delay_ns=lambda _: round(config.path_delay_s * 1e9),
             entity=mission.outbox.ground_entity,
             node_entity=mission.outbox.entity,
+            epoch=Random().getrandbits(EPOCH_BITS),
         )
-        asyncio.run(GroundServer(station, archive, config, link).run())
+        asyncio.run(GroundServer(station, archive, config, link, sink).run())
     print("ground: stopped, the archive is safe", file=sys.stderr)
     return 0

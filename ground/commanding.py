@@ -63,6 +63,10 @@ class CommandEncoder:
         packet = PusTc(command.apid, seq, command.service, command.subtype, data, _ACK, self._source).encode()
         return EncodedCommand(command.name, shown, RequestId(command.apid, seq), packet)
 
+    def next_seqs(self) -> dict[int, int]:
+        """For each APID the sequence count that its next command will have. Commands within others count as well."""
+        return dict(self._seq)
+
     def _row(self, command: Command, given: Mapping[str, object], raw: bool) -> tuple[list[Value], dict[str, Plain]]:
         """One wire value an argument, and the same with labels for people."""
         known = {f.name: f for f in command.arguments}
@@ -179,6 +183,15 @@ class CommandEncoder:
         except ValueError:
             raise OrbitnodeError(f"{text!r} is no command such as 'set_power_mode mode=eco'") from None
         return self.encode(name, parse_arguments(find_command(self.dictionary, name), texts)).packet
+
+
+def first_counts(dictionary: Dictionary, epoch: int, known: Mapping[int, int]) -> dict[int, int]:
+    """For each APID the sequence count to begin with: that of `known`, else one that `epoch`, random, chooses.
+
+    A request id is an APID and a count of 14 bits, and outlives the ground: reports are played back, commands wait on
+    board. A ground without an archive must not go over those of the one before it in the same order.
+    """
+    return {c.apid: epoch % GROUND_SEQ_COUNTS for c in dictionary.commands} | dict(known)
 
 
 def _unbounded(one: Field) -> Field:

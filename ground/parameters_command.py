@@ -136,6 +136,8 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
         if not args.json:
             console.print(f"{name}: {last['reason']}", style="red", markup=False, soft_wrap=True)
         return 1
+    if not args.json:
+        console.print(f"{name}: the node {last['said']}", markup=False, soft_wrap=True)
     if not command(client, {"name": "load_parameter_table", "arguments": {"name": name}}, args.json):
         return 1
     names = list(values) if len(values) <= TC_ROWS_MAX else []

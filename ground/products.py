@@ -1,9 +1,14 @@
-"""Products: CFDP PDUs into files, masks into PNG; what stayed incomplete is kept as .part with what is missing."""
+"""Products: CFDP PDUs into files, masks into PNG; what stayed incomplete is kept as .part with what is missing.
+
+The names of files are the node's choice and come again, after a boot that lost its job numbers say. No file is written
+over another: the second of a name gets a number, and when those are used up a name made of its content.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +29,8 @@ from payloads.product_header import ProductHeader
 MASK_COLOURS = ((93, 143, 99), (245, 247, 250), (58, 63, 92))
 _NAME_MAX = 100
 _COPIES_MAX = 100
+_DIGEST_DIGITS = 32
+_ROUGH = ".tmp"  # ends the name of a file that is being written, and of no other
 
 
 def mask_picture(mask: NDArray[np.uint8]) -> Picture.Image:
@@ -109,7 +116,7 @@ class ProductStore:
         return rows
 
     def _complete(self, sent_name: str, data: bytes, received_ns: int) -> ProductRow:
-        path = self._free_path(safe_name(sent_name), data)
+        path = self._free_path(_stored_name(sent_name), data)
         self._write(path, data)
         self.counters.complete += 1
         return ProductRow(
@@ -124,7 +131,8 @@ class ProductStore:
         facts = {"reason": one.reason}
         lines = [f"# {one.reason}; octets [start, end) that never came", *(f"{a} {b}" for a, b in one.missing)]
         try:
-            self._write(path.with_name(path.name + ".missing"), ("\n".join(lines) + "\n").encode())
+            listed = ("\n".join(lines) + "\n").encode()
+            self._write(self._free_path(path.name + ".missing", listed), listed)
         except OrbitnodeError as error:
             facts["fault"] = str(error)  # the row has the list as well
         return ProductRow(received_ns, path.name, octets, False, "", one.missing, facts)
@@ -145,15 +153,17 @@ class ProductStore:
             "tile": header.tile, "job": header.job, "time_ns": header.time_ns, "cloud_frac": header.cloud_frac,
             "shadow_frac": header.shadow_frac, "clear_sent": product.clear is not None,
         }  # fmt: skip
-        mask_path = path.with_name(path.stem + "-mask.png")
+        png = io.BytesIO()
+        mask_picture(product.mask).save(png, "PNG")
         try:
-            mask_picture(product.mask).save(mask_path)
-        except OSError as error:
-            return facts | {"fault": f"{mask_path} cannot be written: {error.strerror or error}"}
+            mask_path = self._free_path(path.stem + "-mask.png", png.getvalue())
+            self._write(mask_path, png.getvalue())
+        except OrbitnodeError as error:
+            return facts | {"fault": str(error)}
         return facts | {"mask": mask_path.name}
 
     def _free_path(self, name: str, data: bytes) -> Path:
-        """`name` in the folder, with a number where another file already has it."""
+        """`name` in the folder, with a number where another file already has it; see the head of the file."""
         path = self.folder / name
         stem, suffix = path.stem, path.suffix
         for number in range(2, _COPIES_MAX + 2):
@@ -161,13 +171,15 @@ class ProductStore:
                 if not path.exists() or path.read_bytes() == data:
                     return path
             except OSError as error:
-                raise OrbitnodeError(f"{path} cannot be read: {error.strerror}") from None
+                raise OrbitnodeError(
+                    f"{path} cannot be written: what is there cannot be read: {error.strerror}"
+                ) from None
             path = self.folder / f"{stem}-{number}{suffix}"
-        return path
+        return self.folder / f"{stem}-{hashlib.sha256(data).hexdigest()[:_DIGEST_DIGITS]}{suffix}"
 
     def _write(self, path: Path, data: bytes) -> None:
         """Whole or not at all, also when the process is killed."""
-        rough = path.with_name(path.name + ".tmp")
+        rough = path.with_name(path.name + _ROUGH)
         try:
             rough.write_bytes(data)
             rough.replace(path)
@@ -175,6 +187,11 @@ class ProductStore:
             with contextlib.suppress(OSError):
                 rough.unlink(missing_ok=True)
             raise OrbitnodeError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _stored_name(sent: str) -> str:
+    name = safe_name(sent)
+    return f"{name}_" if name.endswith(_ROUGH) else name
 
 
 def safe_name(sent: str) -> str:

@@ -10,7 +10,8 @@ API, one JSON object a line on 127.0.0.1; `do` says what is asked, every answer 
     {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
      "group": 0, "sub_schedule": 0}               -> as for a command: how its insertion into the schedule fares
     {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
-                                                  -> a line for what has arrived, then the outcome
+                                                  -> a line for what has arrived, then the outcome: "completed" where
+                                                     the node said so, else "failed" or "unconfirmed", with a reason
     {"do": "parameters"}                          -> the settings of the dictionary with their newest values
     {"do": "latest", "name": "power"}             -> newest values whose name begins so
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
@@ -33,12 +34,13 @@ from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import utc_text
 from flight.dictionary import Dictionary
 from flight.fields import Plain
+from flight.log_sink import LogSink
 from ground.archive import Archive
 from ground.commanding import describe_field, find_command, parse_arguments
 from ground.config import GroundConfig, UdpLink
 from ground.decoder import EVENT, REPORT, TIME_REPORT, VERIFICATION, DecodedPacket, parameter_rows
 from ground.names import choices
-from ground.operator import COMPLETED, FAILED, CommandRecord
+from ground.operator import CommandRecord
 from ground.release_time import release_tai_ns
 from ground.station import Change, GroundStation, Packet
 from ground.times import tai_from_unix
@@ -83,7 +85,16 @@ class _Uplink(asyncio.DatagramProtocol):
 class GroundServer:
     """Runs one GroundStation until stopped."""
 
-    def __init__(self, station: GroundStation, archive: Archive, config: GroundConfig, link: UdpLink) -> None:
+    def __init__(
+        self,
+        station: GroundStation,
+        archive: Archive,
+        config: GroundConfig,
+        link: UdpLink,
+        sink: LogSink | None = None,
+    ) -> None:
+        """`sink` is what stderr goes through, for `status` to say what of it was lost."""
+        self._sink = sink
         self.station = station
         self._archive = archive
         self._config = config
@@ -227,8 +238,10 @@ class GroundServer:
     ) -> None:
         match request.get("do"):
             case "status":
-                state = {"contact": self.station.in_contact, "dropped_lines": self._dropped_lines}
+                state: dict[str, Plain] = {"contact": self.station.in_contact, "dropped_lines": self._dropped_lines}
                 state["request_faults"] = self._request_faults
+                if self._sink is not None:
+                    state |= {"log_lines_lost": self._sink.lost, "log_fault": self._sink.fault}
                 _put(writer, {"done": True, **state, "counters": self.station.counters()})
             case "commands":
                 _put(writer, {"done": True, "commands": command_list(self.station.dictionary)})
@@ -304,15 +317,18 @@ class GroundServer:
             timeout_s = request.get("timeout_s", self._config.command_timeout_s)
             upload, cltus = self.station.upload(request.get("name", ""), octets, time.monotonic_ns(), timeout_s)
             self._send(cltus)
-            while upload.is_open:
+            arrived = 0
+            while not upload.outcome:
                 changed.clear()
                 await changed.wait()
-                _put(writer, {"arrived": upload.acknowledged, "of": upload.pdus})
-                await writer.drain()
+                if upload.acknowledged > arrived:
+                    arrived = upload.acknowledged
+                    _put(writer, {"arrived": arrived, "of": upload.pdus})
+                    await writer.drain()
         finally:
             self.station.unlisten(on_change)
-        outcome = FAILED if upload.failure else COMPLETED
-        _put(writer, {"done": True, "name": upload.name, "outcome": outcome, "reason": upload.failure})
+        end = {"outcome": upload.outcome, "reason": upload.reason, "said": upload.said, "transaction": upload.number}
+        _put(writer, {"done": True, "name": upload.name, **end})
 
     async def _command(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         """Send a command; a line for each stage and each report of data as they come, then the outcome."""

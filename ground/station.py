@@ -16,6 +16,7 @@ from enum import Enum, auto
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.dictionary import Dictionary
 from flight.fields import Field, Plain
+from flight.link.cfdp_numbers import TransactionNumbers
 from ground.actions import (
     Acknowledged,
     Action,
@@ -28,7 +29,8 @@ from ground.actions import (
     SendCltu,
 )
 from ground.archive import Archive, EventRow, ProductRow
-from ground.commanding import CommandEncoder
+from ground.boots import boot_told, repeated_text
+from ground.commanding import CommandEncoder, first_counts
 from ground.correlation import Correlator
 from ground.decoder import (
     DEFINITION,
@@ -47,7 +49,7 @@ from ground.onboard_clock import OnboardClock
 from ground.operator import COMPLETED, FAILED, REJECTED, CommandRecord
 from ground.products import ProductStore
 from ground.session import GroundSession, Service
-from ground.uploads import PduTag, Upload, Uploads
+from ground.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.verification import CommandTracker
 
 SECOND_NS = 10**9
@@ -93,12 +95,15 @@ Listener = Callable[[Change, object], None]
 
 @dataclass(slots=True)
 class StationCounters:
-    """Of the station itself; those of its parts are with them (`GroundStation.counters`)."""
+    """Of the station itself; those of its parts are with them (`GroundStation.counters`). `boots` of the node since the
+    station began to hear it, `boots_repeated` of them with a count that is not higher than before."""
 
     contacts: int = 0
     cltus: int = 0
     cltu_octets: int = 0
     alarms: int = 0
+    boots: int = 0
+    boots_repeated: int = 0
     storage_faults: int = 0
     packets_duplicate: int = 0
     octets_by_vc: dict[int, int] = field(default_factory=dict)
@@ -108,13 +113,15 @@ class GroundStation:
     """See the head of the file. `epoch_tai_ns` is TAI (since 1958) where the caller's `now_ns` is 0.
 
     path_delay_ns: how long a frame received at `now_ns` was under way, from its first bit leaving the node.
+    epoch: EPOCH_BITS random bits of this ground process, for what must not be taken for another's: the numbers of files
+        that go up, beside a mark in the archive, and where sequence counts begin that the archive does not know.
     """
 
     def __init__(
         self, dictionary: Dictionary, session: GroundSession, *, epoch_tai_ns: int, archive: Archive | None = None,
         products: ProductStore | None = None, command_timeout_s: float = 30.0, silence_s: float = 5.0,
         counters_period_s: float = 10.0, entity: int = 1, node_entity: int = 2,
-        path_delay_ns: Callable[[int], int] = lambda _: 0,
+        path_delay_ns: Callable[[int], int] = lambda _: 0, epoch: int = 0,
     ) -> None:  # fmt: skip
         self.dictionary = dictionary
         self.session = session
@@ -122,7 +129,8 @@ class GroundStation:
         self.limits = LimitChecker()
         self.correlator = Correlator()
         self.clock = OnboardClock()
-        self.encoder = CommandEncoder(dictionary, first_seq=archive.next_seqs() if archive else None)
+        known = archive.next_seqs() if archive else {}
+        self.encoder = CommandEncoder(dictionary, first_seq=first_counts(dictionary, epoch, known))
         first = archive.last_command() + 1 if archive else 1
         self.tracker = CommandTracker(
             dictionary.failures, timeout_s=command_timeout_s, first_number=first,
@@ -130,7 +138,11 @@ class GroundStation:
         )  # fmt: skip
         self._duplicates = Duplicates()
         self.products = products
-        self.uploads = Uploads(dictionary.apids.get("files", 0), entity, node_entity)
+        self.uploads = Uploads(
+            dictionary.apids.get("files", 0), entity, node_entity,
+            TransactionNumbers(archive.next_start() if archive else 0, epoch),
+            confirms=any(e.name == RECEIVED and "number" in (f.name for f in e.fields) for e in dictionary.events),
+        )  # fmt: skip
         self.archive = archive
         link = session.config
         vcids = (link.vc_realtime, link.vc_playback, link.vc_products, link.vc_idle)
@@ -156,6 +168,9 @@ class GroundStation:
         """Begin with what the archive knows, so that a late comer sees the latest values."""
         for name, sample in archive.latest().items():
             self.latest[name] = Latest(sample.time_ns, sample.raw, sample.value, sample.unit, NORMAL)
+        count, epoch = self.latest.get("node.boot_count"), self.latest.get("node.boot_epoch")
+        if count is not None and epoch is not None:
+            self.tracker.recall_boot(int(count.raw), int(epoch.raw))
         self.events.extend(archive.events(limit=EVENTS_KEPT))
         for _, _, _, octets in archive.packets(DEFINITION):
             self.decoder.recall(octets or b"")
@@ -194,6 +209,7 @@ class GroundStation:
             cltus += self._end_upload(upload, now_ns)
         if self.products is not None:
             self._keep_products(self.products.on_time(now_ns, self.tai_ns(now_ns)))
+            self._tell_ignored(self.products, now_ns)
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
             self._retry_at_ns = None
             if self.in_contact and self.session.service is Service.IDLE:
@@ -287,9 +303,10 @@ class GroundStation:
     def upload(self, name: str, octets: bytes, now_ns: int, timeout_s: float) -> tuple[Upload, list[bytes]]:
         """Send a file up as `name`; its state, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
 
-        Its parts take at most half of the session's queue. It fails where none of them arrives for `timeout_s`.
+        Its parts take at most half of the session's queue. It fails where none of them arrives for `timeout_s`, and
+        stays unconfirmed where the node says nothing of it for as long after the last one.
         """
-        made = self.uploads.begin(name, octets, now_ns, self.tai_ns(now_ns), timeout_s)
+        made = self.uploads.begin(name, octets, now_ns, timeout_s)
         return made, self._feed_uploads(now_ns)
 
     def _feed_uploads(self, now_ns: int) -> list[bytes]:
@@ -334,6 +351,7 @@ class GroundStation:
 
     def _commit_commands(self) -> None:
         """Before a command is on the air: a ground that is killed must not give its number and count to another."""
+        self._archive(lambda a: a.put_seqs(self.encoder.next_seqs()))
         self._archive(lambda a: a.commit_promptly())
 
     def _insertion_ended(self, insertion: CommandRecord, number: int) -> None:
@@ -411,35 +429,55 @@ class GroundStation:
         live = vcid == self.session.config.vc_realtime
         if live and packet.kind in (HOUSEKEEPING, EVENT) and packet.time_ns is not None:
             self.clock.heard(packet.time_ns, now_ns)
-        self._follow_boots(packet, now_ns)
+        self._follow_boots(packet, now_ns, live=live)
         if packet.kind == HOUSEKEEPING:
             self._on_housekeeping(packet, now_ns, live=live)
         elif packet.kind == EVENT:
             at = received_ns if packet.time_ns is None else packet.time_ns
             self.events.append(EventRow(at, received_ns, packet.apid, packet.name, packet.severity, packet.text))
+            upload = self.uploads.on_event(packet.name, packet.raw)
+            if upload is not None:
+                self._tell(Change.UPLOAD, upload)
         elif packet.kind == REPORT:
             self._on_report(packet, now_ns, live=live)
         elif packet.kind == PDU and self.products is not None:
             self._keep_products(self.products.on_pdu(packet.data, now_ns, received_ns))
+            self._tell_ignored(self.products, now_ns)
         self._tell(Change.PACKET, Packet(vcid, octets, packet))
 
-    def _follow_boots(self, packet: DecodedPacket, now_ns: int) -> None:
-        """The beacon and the boot event tell the count of boots: volatile commands do not outlive one."""
-        if packet.time_ns is None:
+    def _follow_boots(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
+        """Volatile commands do not outlive a boot, and a count that does not rise is said."""
+        told = boot_told(packet)
+        if told is None:
             return
-        boot_ns = packet.time_ns
-        if (packet.kind, packet.name) == (HOUSEKEEPING, "node") and {"boot_count", "uptime_s"} <= packet.raw.keys():
-            count = int(packet.raw["boot_count"])
-            boot_ns -= (int(packet.raw["uptime_s"]) + 1) * SECOND_NS  # whole seconds: it was not before
-        elif (packet.kind, packet.name) == (EVENT, "boot") and "count" in packet.raw:
-            count = int(packet.raw["count"])
-        else:
-            return
+        boot, boot_ns = told
         # By a live beacon that is its own time less its uptime, whatever the on-board clock shows.
         shown_ns = self.clock.onboard_ns(now_ns)
         ago_ns = (self.tai_ns(now_ns) if shown_ns is None else shown_ns) - boot_ns
-        for record in self.tracker.on_boot(count, boot_ns, now_ns - ago_ns, now_ns):
+        before = self.tracker.boot
+        for record in self.tracker.on_boot(boot.count, boot_ns, now_ns - ago_ns, now_ns, epoch=boot.epoch, live=live):
             self._command_changed(record)
+        if before is None or self.tracker.boot == before:
+            return
+        self.station_counters.boots += 1
+        if boot.count <= before.count:
+            self.station_counters.boots_repeated += 1
+            self._remark(packet.apid, "boot_count_repeated", "medium", repeated_text(boot, before), now_ns)
+
+    def _tell_ignored(self, products: ProductStore, now_ns: int) -> None:
+        """What of the products was not taken must not go unsaid: it may be all that a boot sends."""
+        for one in products.receiver.ignored(now_ns):
+            what = "no transaction" if one.transaction is None else f"transaction {one.transaction.number}"
+            text = f"{one.count} parts of products ignored, the last of {one.name or what}: {one.meaning}"
+            self._remark(self.dictionary.apids.get("files", 0), "product_ignored", "low", text, now_ns)
+
+    def _remark(self, apid: int, name: str, severity: str, text: str, now_ns: int) -> None:
+        """What the ground itself has to say of the node's packets: an event beside those of the node, and a note."""
+        at_ns = self.tai_ns(now_ns)
+        row = EventRow(at_ns, at_ns, apid, name, severity, f"ground: {text}")
+        self.events.append(row)
+        self._archive(lambda a: a.add_event(row))
+        self._tell(Change.NOTE, text)
 
     def _on_housekeeping(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         assert packet.time_ns is not None
@@ -526,7 +564,8 @@ class GroundStation:
 
     def counters(self) -> dict[str, int]:
         """Every counter of the ground by name: link.*, coding.* and sync.* where frames are coded, packets.*, ..."""
-        out: dict[str, int] = {"uploads.sent": self.uploads.sent, "uploads.failed": self.uploads.failed}
+        uploads = self.uploads
+        out = {"uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed}
         parts: dict[str, object] = {
             "link": self.session.counters, "packets": self.decoder.counters, "commands": self.tracker.counters,
             "station": self.station_counters, "correlation": self.correlator.counters,

@@ -6,6 +6,10 @@ States of one command:   open --[1,7]--> completed      open --[1,2] [1,128], re
 A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome; so does the
 session, where it learns that the command never arrived.
 
+Boots are told apart by count and epoch. What is live speaks of the boot that is: one not heard of before is a new one,
+whatever its count, which comes again where the node has lost its record. What is played back may be older than what is
+known; it tells of a new boot only by a higher count.
+
 Request ids come round again. A report that was played back, and is clearly older than the command by the on-board
 clock, speaks of an earlier command with the same id.
 """
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.pus import RequestId
+from ground.boots import Boot
 from ground.commanding import EncodedCommand
 from ground.decoder import DecodedPacket
 from ground.onboard_clock import MARGIN_NS
@@ -41,6 +46,7 @@ _STEP = {2: "acceptance", 4: "start", 6: "progress", 8: "completion"}
 _STAGES_MAX = 64
 SCHEDULED_MAX = 1024
 _SEQ_MODULUS = 1 << 14
+_BOOTS_MAX = 64  # that are known again
 
 
 @dataclass(slots=True)
@@ -80,7 +86,8 @@ class CommandTracker:
         self._scheduled: set[int] = set()  # of these, those that the node holds for their time
         self._next = first_number
         self._durable = durable
-        self._boot_count: int | None = None
+        self.boot: Boot | None = None  # the newest that was heard of
+        self._boots: dict[Boot, None] = {}  # heard of, the oldest first
         self._onboard_ns = onboard_ns
         self._sent_onboard_ns: dict[int, int] = {}  # as the clock showed it then: it may have been set since
         # Of open commands: when the node last spoke of it, by its own clock; those that left without a confirmation.
@@ -247,21 +254,37 @@ class CommandTracker:
         times = [one for one in shown if one is not None]
         return packet.time_ns is not None and bool(times) and packet.time_ns < min(times) - MARGIN_NS
 
-    def on_boot(self, count: int, board_ns: int, ground_ns: int, now_ns: int) -> list[CommandRecord]:
-        """The node counts `count` boots; the last one was at `board_ns` by its own clock, `ground_ns` on ours.
+    def recall_boot(self, count: int, epoch: int) -> None:
+        """The boot that a ground process before this one heard last."""
+        self._enter_boot(Boot(count, epoch))
 
-        What it held then and does not keep is lost. A count that is not higher than before says nothing, and neither
-        does an old one that is played back about commands that came after it.
+    def on_boot(
+        self, count: int, board_ns: int, ground_ns: int, now_ns: int, *, epoch: int | None = None, live: bool = True
+    ) -> list[CommandRecord]:
+        """The node is, or if not `live` was, in the boot of that name, which began at `board_ns` by its own clock,
+        `ground_ns` on ours.
+
+        Where that is a new one, what the node held then and does not keep is lost. A boot that is known, or an old one
+        that is played back, says nothing.
         """
-        known, self._boot_count = self._boot_count, max(count, self._boot_count or 0)
-        if known is None or count <= known:
+        boot, known = Boot(count, epoch), self.boot
+        if boot in self._boots or (known is not None and not live and boot.count <= known.count):
+            return []
+        self._enter_boot(boot)
+        if known is None:
             return []
         ended = []
         for record in [self._records[number] for number in self._deadline_ns if number not in self._scheduled]:
             if record.name not in self._durable and self._arrived_before(record, board_ns, ground_ns):
-                self._end(record, LOST, f"the node booted again (boot {count})", now_ns)
+                self._end(record, LOST, f"the node booted again (boot {boot.count})", now_ns)
                 ended.append(record)
         return ended
+
+    def _enter_boot(self, boot: Boot) -> None:
+        if len(self._boots) == _BOOTS_MAX:
+            del self._boots[next(iter(self._boots))]
+        self._boots[boot] = None
+        self.boot = boot
 
     def _arrived_before(self, record: CommandRecord, board_ns: int, ground_ns: int) -> bool:
         """What has not arrived yet is the session's to say."""

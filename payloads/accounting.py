@@ -62,7 +62,9 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A summary. delayed, dropped: by reason label; failures: by what a worker did. Times are wall time."""
+    """A summary. delayed, dropped: by reason label; failures: by what a worker did. guards_missing: labels. Times are
+    wall time.
+    """
 
     captured: int
     screened: int
@@ -81,6 +83,7 @@ class Statistics:
     interrupted: int
     worker_restarts: int
     hang_limit_fired: int
+    guards_missing: tuple[str, ...]
     capture_faults: int
     octets_captured: int
     octets_raw: int
@@ -102,6 +105,7 @@ def summarise(
     energy_running_j: float,
     worker_restarts: int,
     hang_limit_fired: int,
+    guards_missing: tuple[str, ...] = (),
 ) -> Statistics:
     """The summary of `counters` and of what only their owner knows."""
     c = counters
@@ -123,6 +127,7 @@ def summarise(
         interrupted=c.interrupted,
         worker_restarts=worker_restarts,
         hang_limit_fired=hang_limit_fired,
+        guards_missing=guards_missing,
         capture_faults=c.capture_faults,
         octets_captured=c.octets_captured,
         octets_raw=c.octets_raw,

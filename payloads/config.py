@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flight.config import key
+from payloads.guards import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,11 @@ class PayloadConfig:
     workers: int = key(1, minimum=1, maximum=16, text="worker processes")
     threads: int = key(1, minimum=1, maximum=64, text="threads each worker computes with")
     nice: int = key(5, minimum=0, maximum=19, text="how far workers stand back behind the flight loop")
-    memory_mib: int = key(0, minimum=0, maximum=1_000_000, text="address space of a worker, 0 for no limit")
+    memory_mib: int = key(2048, minimum=0, maximum=1_000_000, text="address space of a worker, 0 for no limit")
+    scratch_mib: int = key(16, minimum=0, maximum=100_000, text="a worker's own folder, in memory, 0 for none")
+    environment: tuple[str, ...] = key((), text="names of environment variables that workers inherit")
+    readable: tuple[str, ...] = key((), text="files and folders that workers may read, besides Python, app and model")
+    guards_off: tuple[str, ...] = key((), text="guards that are not put up around workers")
     restarts_max: int = key(8, minimum=0, maximum=1000, text="restarts of a worker without a result in between")
     hang_s: float = key(60.0, minimum=1, maximum=3600, text="a job without an answer for so long has failed")
     wall_limit_s: float = key(60.0, minimum=1, maximum=3600, text="virtual time only: wall time granted to a worker")
@@ -79,6 +84,9 @@ class PayloadConfig:
             found.append(
                 ("heat_resume_c", f"is {self.heat_resume_c:g}, should be below heat_stop_c {self.heat_stop_c:g}")
             )
+        strange = sorted(set(self.guards_off) - set(Guard.every().labels))
+        if strange:
+            found.append(("guards_off", f"names {', '.join(strange)}, should be of {', '.join(Guard.every().labels)}"))
         found.extend(self._energy_faults())
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flight.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.fields import Field
+from payloads.guards import Guard
 from payloads.jobs import DELAYS, DROPS, REASON_LABELS, STATE_LABELS
 
 UNKNOWN_JOB, JOB_TABLE_FULL, JOB_RUNNING, JOB_REFUSED = 100, 101, 102, 103
@@ -80,6 +81,7 @@ def _structures(apid: int) -> tuple[Structure, ...]:
                 Field("worker_restarts", "u16"),
                 Field("worker_failures", "u16", "", "jobs that came back without a result"),
                 Field("capture_faults", "u16", "", "imager faults"),
+                Field("isolation", "u16", "", f"guards in force, from bit 0 on: {', '.join(Guard.every().labels)}"),
             ),
         ),
         Structure(
@@ -129,5 +131,8 @@ def _events(apid: int) -> tuple[EventDefinition, ...]:
         EventDefinition(
             apid, 14, "ledger_failed", "medium", "requests are not safe from a loss of power: {detail}",
             (Field("detail", "str"),),
+        ),
+        EventDefinition(
+            apid, 15, "guards_missing", "low", "workers run without {guards}", (Field("guards", "str"),)
         ),
     )  # fmt: skip

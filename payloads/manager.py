@@ -27,6 +27,7 @@ from payloads import declarations as names
 from payloads.accounting import Counters, ProductInfo, Statistics, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, admit, update_gates
 from payloads.config import PayloadConfig
+from payloads.guards import Guard
 from payloads.jobs import DELAYS, DROPS, Job, JobQueue, Reason, State
 from payloads.ledger import Ledger, Request
 from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
@@ -53,6 +54,10 @@ def pool_config(config: PayloadConfig) -> PoolConfig:
         restarts_max=config.restarts_max,
         nice=config.nice,
         memory_mib=config.memory_mib,
+        scratch_mib=config.scratch_mib,
+        environment=config.environment,
+        readable=config.readable,
+        guards_off=config.guards_off,
     )
 
 
@@ -90,6 +95,7 @@ class InferenceManager:
         self._payload_on = True
         self._payload_cycles = 0
         self._given_up = False
+        self._guards_missing = Guard(0)
         context.swarm.serve(KIND, self._on_request)
         context.commands.handle("submit_job", self._check_submit, self._submit)
         context.commands.handle("cancel_job", self._check_cancel, self._cancel)
@@ -101,6 +107,7 @@ class InferenceManager:
         """Start the workers and the tasks; restore what was asked for before a loss of power."""
         self._restore()
         self._pool.start()
+        self._look_at_guards()
         spawn = self._context.scheduler.spawn
         if self._context.imager is not None:
             spawn("payload.capture", self._capture, deadline_s=1.0)
@@ -131,6 +138,7 @@ class InferenceManager:
             energy_running_j=self._running_j,
             worker_restarts=stats.restarts,
             hang_limit_fired=stats.hang_limit_fired,
+            guards_missing=self._pool.missing.labels,
         )
 
     @property
@@ -352,8 +360,16 @@ class InferenceManager:
             work.kill()
             reply = WorkerFailure("hung", f"no answer in {limit_s:g} s")
         self._accrue()
+        self._look_at_guards()
         self._context.set_load(self._busy > 1)
         self._settle(worker, job, reply, job.energy_j - self._begun_j[worker])
+
+    def _look_at_guards(self) -> None:
+        """Say which of the guards that were asked for do not hold, once, and again when that changes."""
+        missing = self._pool.missing
+        if missing != self._guards_missing:
+            self._guards_missing = missing
+            self._context.events.emit("guards_missing", ", ".join(missing.labels) or "nothing: all guards hold now")
 
     def _accrue(self) -> None:
         """Share what the payload drew since the last change among the jobs that ran meanwhile."""
@@ -528,6 +544,7 @@ class InferenceManager:
             c.captured, c.screened, c.dropped.total(), self.pending, c.cloudy, self._busy, len(self._waiting),
             *(c.delayed[reason] for reason in DELAYS), *(c.dropped[reason] for reason in DROPS),
             self._pool.stats.restarts & 0xFFFF, c.failures.total() & 0xFFFF, c.capture_faults & 0xFFFF,
+            self._pool.guards,
         )  # fmt: skip
 
     def _sample_energy(self) -> Sequence[Value]:

@@ -1,9 +1,13 @@
-"""Worker processes and their shared memory, as External work for the flight loop. Edge code.
+"""Workers, as External work for the flight loop. Edge code.
 
-A worker is a fresh interpreter (never a fork), a socket that keeps message bounds, and a slot of anonymous shared
-memory. Slots have no name, so none can be left behind, whoever is killed how. A worker that dies, hangs, or says
-nonsense is replaced at once, up to `restarts_max` times without a good reply in between; then the pool gives up
-until `reset`.
+A worker is a place that one process after the other serves (payloads/process.py), each a fresh interpreter (never a
+fork) behind guards (payloads/guards.py), with a slot of anonymous shared memory. Slots have no name, so none can be
+left behind, whoever is killed how. A process that dies, hangs, or says nonsense is replaced at once, up to
+`restarts_max` times without a good reply in between; then the pool gives up until `reset`.
+
+An app shares its process with whatever says what it did, so nothing that comes from there is believed: a message is
+one that is due or the process ends, none is waited for in sending, and what lies in the slot is copied once and then
+judged: that it is a product, of the tile that was asked for, as long as it says, with a mask of classes that exist.
 
 Whether a worker is free depends on replies that were taken (`poll`, `wait`, `kill`), not on what the processes
 have come to meanwhile: in virtual time that is what keeps wall time out of every decision.
@@ -11,29 +15,28 @@ have come to meanwhile: in virtual time that is what keeps wall time out of ever
 
 from __future__ import annotations
 
-import json
-import mmap
 import os
 import select
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from flight.core.errors import DecodeError, SetupError
 from hal.base import Image
+from payloads import control_group
+from payloads.guards import Guard
+from payloads.process import Process
 from payloads.product_header import ProductHeader
-from payloads.wire import MESSAGE_OCTETS_MAX, Answer, Request, Status
-from payloads.worker_settings import WorkerSettings, find_app
+from payloads.wire import Answer, Request, Status
+from payloads.worker_settings import WorkerSettings, check_app
 
 FailureReason = Literal["died", "hung", "bad output", "app error"]
-_LOG_TAIL_OCTETS = 600
 _REAP_S = 2.0
+_GUARDS_S = 30.0
+_RETIRED_MAX = 4  # killed, and not yet gone: stuck in the kernel
+_CLASSES = bytes(range(3))  # of a mask; payloads.product has their names, and needs numpy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ class PoolConfig:
     """model: an ONNX file with its statistics. cloudy_frac: above it a product carries no clear pixels.
 
     hang_s: wall time that `wait` grants a reply. restarts_max: in a row, without a good reply between them.
-    memory_mib: limit of a worker's address space, 0 for none (a CUDA app needs none).
+    memory_mib: limit of a worker's address space, 0 for none (a CUDA app needs none). scratch_mib: size of its folder.
+    environment: names of variables that it inherits. readable: what it may read besides Python, app and model.
+    guards_off: labels of guards (payloads.guards) that are not to be put up.
     """
 
     model: Path
@@ -55,7 +60,11 @@ class PoolConfig:
     hang_s: float = 60.0
     restarts_max: int = 8
     nice: int = 5
-    memory_mib: int = 0
+    memory_mib: int = 2048
+    scratch_mib: int = 16
+    environment: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
+    guards_off: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,72 +114,10 @@ class PoolStats:
     hang_limit_fired: int = 0
 
 
-class _Process:
-    """One life of a worker: process, socket, pidfd, and the memory file that takes what it prints."""
-
-    def __init__(self, settings: WorkerSettings, slot_fd: int, cpus: set[int]) -> None:
-        self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.log_fd = os.memfd_create("orbitnode-worker-log")
-        arguments = (str(child.fileno()), str(slot_fd), str(os.getpid()), json.dumps(asdict(settings)))
-        # Numerical libraries start a thread a core when imported; the app's own count is the one that holds.
-        single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        path = os.pathsep.join(os.path.abspath(one) for one in sys.path)
-        try:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "payloads.worker", *arguments],
-                stdin=subprocess.DEVNULL, stdout=self.log_fd, stderr=self.log_fd,
-                pass_fds=(child.fileno(), slot_fd), env=os.environ | single | {"PYTHONPATH": path}, process_group=0,
-            )  # fmt: skip
-        except OSError:
-            self.channel.close()
-            os.close(self.log_fd)
-            raise
-        finally:
-            child.close()  # else the end of the process would give no end of file
-        _schedule_normally(self.popen.pid, cpus)
-        self.pid_fd = os.pidfd_open(self.popen.pid)
-        self.ready = False
-        self.silent = False  # it closed its end: nothing more will be said, and its exit is near
-
-    def exited(self) -> str | None:
-        """How the process ended, None while it lives."""
-        code = self.popen.poll()
-        if code is None:
-            return None
-        return f"ended by signal {-code}" if code < 0 else f"exit status {code}"
-
-    def end(self) -> None:
-        """Kill it without waiting for it."""
-        if self.popen.poll() is None:
-            self.popen.send_signal(signal.SIGKILL)
-
-    def log(self) -> str:
-        size = os.fstat(self.log_fd).st_size
-        return os.pread(self.log_fd, _LOG_TAIL_OCTETS, max(0, size - _LOG_TAIL_OCTETS)).decode(errors="replace").strip()
-
-    def close(self) -> bool:
-        """Give back descriptors; True when the process is reaped too."""
-        if self.channel.fileno() >= 0:
-            self.channel.close()
-            os.close(self.pid_fd)
-            os.close(self.log_fd)
-        return self.popen.poll() is not None
-
-
-def _schedule_normally(pid: int, cpus: set[int]) -> None:
-    """A process inherits real-time priority and processors, which are the flight loop's alone: a worker beside it
-    would take its time. One that has ended by now needs neither."""
-    try:
-        os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
-        os.sched_setaffinity(pid, cpus)
-    except OSError:
-        return
-
-
 class _Work:
     """One tile in one worker, until its reply is taken. Flight code knows it as External[Reply]."""
 
-    def __init__(self, worker: _Worker, process: _Process | None, sequence: int) -> None:
+    def __init__(self, worker: _Worker, process: Process | None, sequence: int) -> None:
         self._worker = worker
         self._process = process
         self._sequence = sequence
@@ -214,22 +161,22 @@ class _Work:
 
 
 class _Worker:
-    """One slot and the process that serves it at the moment."""
+    """One place, and the process that serves it at the moment."""
 
-    def __init__(self, config: PoolConfig, settings: WorkerSettings, stats: PoolStats) -> None:
+    def __init__(self, config: PoolConfig, settings: WorkerSettings, stats: PoolStats, groups: Path | None) -> None:
         self._config = config
         self._settings = settings
         self._stats = stats
+        self._groups = groups
         self._shape = settings.shape
         self._cpus = os.sched_getaffinity(0)  # those of before the flight loop confined itself
-        self._slot_fd = os.memfd_create("orbitnode-slot")
-        os.ftruncate(self._slot_fd, self._shape.octets)
-        self._slot = mmap.mmap(self._slot_fd, self._shape.octets)
-        self._process: _Process | None = None
-        self._retired: list[tuple[int, _Process]] = []  # with the sequence in which each ended
+        self._process: Process | None = None
+        self._retired: list[tuple[int, Process]] = []  # with the sequence in which each ended
         self._work: _Work | None = None
+        self._request: Request | None = None
         self._sequence = 0
         self._failures = 0
+        self.guards: Guard | None = None  # of the newest process that said them
         self.hang_s = config.hang_s
 
     @property
@@ -245,9 +192,14 @@ class _Worker:
         return None if self._process is None else self._process.popen.pid
 
     def start(self) -> None:
-        """Start the process where none is there."""
+        """Start the process if none is there. Raises OSError."""
         if self._process is None:
-            self._process = _Process(self._settings, self._slot_fd, self._cpus)
+            self._process = Process(self._settings, self._config.environment, self._groups, self._cpus)
+
+    def wait_for_guards(self) -> None:
+        if self._process is not None:
+            self._process.wait_for_guards(_GUARDS_S)
+            self.guards = self._process.guards
 
     def submit(self, image: Image, job: int, time_ns: int) -> _Work:
         """Hand the tile over. A process found dead is replaced first, and that counts as a death."""
@@ -258,7 +210,7 @@ class _Worker:
             self._restart()
         elif self._process is None:
             self._restart()
-        request = Request(
+        self._request = request = Request(
             self._sequence, image.number, job, time_ns, image.bands, image.height, image.width,
             self._config.cloudy_frac,
         )  # fmt: skip
@@ -271,9 +223,11 @@ class _Worker:
         if self._process is None:
             work.reply = WorkerFailure("died", "no process could be started")
             return work
-        self._slot[: len(image.samples)] = image.samples
         try:
+            self._process.write_slot(image.samples)
             self._process.channel.send(request.encode())
+        except BlockingIOError:
+            work.reply = self.fail("bad output", "requests are not read")
         except OSError:  # it died just now; what it said before that still waits to be read
             pass
         return work
@@ -290,35 +244,31 @@ class _Worker:
     def _shape_text(self) -> str:
         return f"{self._shape.bands} x {self._shape.height} x {self._shape.width}"
 
-    def receive(self, process: _Process, sequence: int) -> Reply | None:
+    def receive(self, process: Process, sequence: int) -> Reply | None:
         """The reply to `sequence` where it is there, or a failure where it will never be; does not block.
 
         A process that only closed its socket is not dead yet: how it ends is known when it can be reaped, a moment
         later. One that lingers is for the caller's limit.
         """
         how = process.exited()  # asked first: what it said before it ended is still read below
-        while True:
+        for _ in range(2):
             try:
-                raw = process.channel.recv(MESSAGE_OCTETS_MAX, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return None if how is None else self.fail("died", how)
-            except ConnectionResetError:
-                continue  # told once, ahead of messages that wait: it closed with our request unread
-            except OSError:
-                raw = b""
-            if not raw:
-                process.silent = True
-                return None if how is None else self.fail("died", how)
-            try:
+                raw = process.receive()
+                if not raw:
+                    return None if how is None else self.fail("died", how)
                 answer = Answer.decode(raw)
             except DecodeError as error:
                 return self.fail("bad output", str(error))
-            if answer.status is Status.READY:
-                process.ready = True
-                continue
-            return self._taken(answer, sequence)
+            finally:
+                self.guards = process.guards if process.guards is not None else self.guards
+            if answer.status is not Status.READY:
+                return self._taken(process, answer, sequence)
+            if process.ready:
+                break
+            process.ready = True
+        return self.fail("bad output", "said twice that it is ready")
 
-    def _taken(self, answer: Answer, sequence: int) -> Reply:
+    def _taken(self, process: Process, answer: Answer, sequence: int) -> Reply:
         """The reply that an answer makes. Only a good one, or an app's own no, leaves the process in place."""
         if answer.status is Status.NOT_READY:
             return self.fail("app error", f"start: {answer.detail}")
@@ -329,21 +279,42 @@ class _Worker:
             return WorkerFailure("app error", answer.detail)
         if answer.status is Status.BAD_OUTPUT:
             return self.fail("bad output", answer.detail)
-        at, end = self._shape.product_at, self._shape.product_at + answer.product_octets
-        product = self._slot[at : min(end, self._shape.octets)]
-        mask = self._slot[self._shape.mask_at : self._shape.mask_at + min(answer.mask_octets, self._shape.mask_octets)]
+        shape = self._shape
+        product = process.read_slot(shape.product_at, min(answer.product_octets, shape.product_octets))
+        mask = process.read_slot(shape.mask_at, min(answer.mask_octets, shape.mask_octets))
         try:
             header = ProductHeader.decode(product)
         except DecodeError as error:
             return self.fail("bad output", str(error))
-        if header.total_octets != answer.product_octets or len(mask) != header.height * header.width:
-            return self.fail("bad output", f"product of {answer.product_octets} octets, says {header.total_octets}")
+        fault = self._fault(header, product, mask, answer)
+        if fault:
+            return self.fail("bad output", fault)
         self._failures = 0
         self._stats.done += 1
         return Screened(
             mask, product, header.cloud_frac, header.clear_octets is not None, answer.infer_ns / 1e9,
-            answer.pack_ns / 1e9, answer.pid,
+            answer.pack_ns / 1e9, process.popen.pid,
         )  # fmt: skip
+
+    def _fault(self, header: ProductHeader, product: bytes, mask: bytes, answer: Answer) -> str:
+        """What is wrong with a copied product and mask, empty if they are what was asked for."""
+        asked = self._request
+        assert asked is not None, "an answer is taken for a request"
+        if header.total_octets != answer.product_octets or len(product) != answer.product_octets:
+            return f"product of {answer.product_octets} octets, says {header.total_octets}"
+        if (header.tile, header.job, header.time_ns) != (asked.tile, asked.job, asked.time_ns):
+            return f"product of tile {header.tile}, job {header.job}; asked was tile {asked.tile}, job {asked.job}"
+        if (header.bands, header.height, header.width) != (asked.bands, asked.height, asked.width):
+            return (
+                f"product of {header.bands} x {header.height} x {header.width} samples, asked was"
+                f" {asked.bands} x {asked.height} x {asked.width}"
+            )
+        if not (0.0 <= header.cloud_frac <= 1.0 and 0.0 <= header.shadow_frac <= 1.0):
+            return f"product with shares {header.cloud_frac:g} and {header.shadow_frac:g}, should be in 0 .. 1"
+        if len(mask) != answer.mask_octets or len(mask) != asked.height * asked.width:
+            return f"mask of {answer.mask_octets} octets, should be {asked.height * asked.width}"
+        strange = mask.translate(None, _CLASSES)
+        return f"mask with class {max(strange)}, highest is {max(_CLASSES)}" if strange else ""
 
     def hang_limit(self) -> WorkerFailure:
         self._stats.hang_limit_fired += 1
@@ -372,6 +343,8 @@ class _Worker:
             self._stats.given_up += 1
             return
         self._stats.restarts += 1
+        if sum(not process.reaped for _, process in self._retired) >= _RETIRED_MAX:
+            return  # killed ones pile up in the kernel: the next submission tries again, and counts again
         try:
             self.start()
         except OSError:  # no memory, no descriptors: the next submission tries again, and counts again
@@ -392,15 +365,9 @@ class _Worker:
         self._retire()
         self._failures = self._config.restarts_max + 1
         for _, process in self._retired:
-            try:
-                process.popen.wait(_REAP_S)
-            except subprocess.TimeoutExpired:
-                pass  # stuck in the kernel; it was killed and goes when the kernel lets it
+            process.wait(_REAP_S)
             process.close()
         self._retired = []
-        if not self._slot.closed:
-            self._slot.close()
-            os.close(self._slot_fd)
 
 
 class WorkerPool:
@@ -409,20 +376,50 @@ class WorkerPool:
     def __init__(self, config: PoolConfig) -> None:
         settings = WorkerSettings(
             config.app, str(config.model.absolute()), config.threads, config.bands, config.height, config.width,
-            config.nice, config.memory_mib,
+            config.nice, config.memory_mib, config.scratch_mib, config.readable, config.guards_off,
         )  # fmt: skip
-        find_app(config.app).check(settings.app_settings())
+        try:
+            self._wanted = Guard.every() & ~Guard.of(config.guards_off)
+        except KeyError as error:
+            known = ", ".join(Guard.every().labels)
+            raise SetupError(f"guards_off names {error}, should be of {known}") from None
+        for limit, guard in ((config.memory_mib, Guard.MEMORY_LIMIT), (config.scratch_mib, Guard.PRIVATE_FOLDER)):
+            if not limit:
+                self._wanted &= ~guard
+        check_app(settings)
         self.stats = PoolStats()
-        self._workers = [_Worker(config, settings, self.stats) for _ in range(config.workers)]
+        groups = control_group.home()
+        if groups is not None:
+            control_group.remove_stale(groups)
+        self._workers = [_Worker(config, settings, self.stats, groups) for _ in range(config.workers)]
 
     def start(self) -> None:
-        """Start every process and return at once; they get ready (0.5-1 s) while the node boots."""
+        """Start every process, and return once each has said which guards hold (0.1 s).
+
+        They get ready for work (0.5-1 s) while the node boots. That the first word is waited for keeps wall time out
+        of what telemetry says of the guards.
+        """
         try:
             for worker in self._workers:
                 worker.start()
         except OSError as error:
             self.close()
             raise SetupError(f"worker process cannot be started: {error.strerror}") from None
+        for worker in self._workers:
+            worker.wait_for_guards()
+
+    @property
+    def guards(self) -> Guard:
+        """The guards that hold for every worker; none before the workers were started."""
+        held = Guard.every()
+        for worker in self._workers:
+            held &= worker.guards or Guard(0)
+        return held
+
+    @property
+    def missing(self) -> Guard:
+        """The guards that were asked for and do not hold."""
+        return self._wanted & ~self.guards
 
     @property
     def pids(self) -> tuple[int, ...]:

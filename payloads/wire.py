@@ -1,12 +1,16 @@
 """What pool and worker say to each other: small messages over a local socket that keeps their bounds.
 
-Pixels, mask and product lie in the slot, a stretch of shared memory that parent and worker both map:
+The worker says first which guards it put up (Isolated, before the app is imported), then READY or NOT_READY, and one
+Answer for each Request after that. Anything else is nonsense, and ends it.
+
+Pixels, mask and product lie in the slot, a stretch of shared memory of fixed size that is made anew for every process:
 
     input      uint16 [band, row, column]     written by the parent before the request
     mask       uint8 [row, column]            written by the worker before the reply
     product    octets                         as above; payloads/product.py
 
-Whoever has the last word owns the slot: the worker from request to reply, the parent otherwise.
+Whoever has the last word owns the slot: the worker from request to reply, the parent otherwise. A worker may break
+that, so the parent copies what lies there once and judges the copy.
 """
 
 from __future__ import annotations
@@ -64,6 +68,25 @@ class SlotShape:
     @property
     def octets(self) -> int:
         return self.product_at + self.product_octets
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """The first message of a process: the guards that hold (payloads.guards), as a number."""
+
+    guards: int
+    _STRUCT: ClassVar[struct.Struct] = struct.Struct(">4sI")
+    MAGIC: ClassVar[bytes] = b"OBIS"
+
+    def encode(self) -> bytes:
+        return self._STRUCT.pack(self.MAGIC, self.guards)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Self:
+        """Raises DecodeError."""
+        if len(raw) != cls._STRUCT.size or raw[:4] != cls.MAGIC:
+            raise DecodeError(f"first message of {len(raw)} octets beginning {raw[:4].hex()}, should be the guards")
+        return cls(cls._STRUCT.unpack(raw)[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,14 @@ from types import FrameType
 from typing import Self
 
 from flight.core.errors import SetupError
+from flight.log_sink import diverted
 from flight.mission import MISSIONS, Mission, load
 from sim_hw.board_server import BoardServer, WorldBoard
 from sim_hw.config import SimConfig
 from sim_hw.world import World, WorldConfig
 
 HELP = "emulate the spacecraft's board on a serial line (pseudo-terminal)"
+LOOP = True
 ADVANCE_S = 0.1
 STATUS_S = 1.0
 STATUS_QUIET_S = 60.0
@@ -158,6 +160,12 @@ def board_path(mission: Mission) -> str:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """0 after SIGINT or SIGTERM; raises SetupError for whatever keeps it from running."""
+    with diverted():
+        return _emulate(args)
+
+
+def _emulate(args: argparse.Namespace) -> int:
     if not 0.0 < args.speed <= 1000.0:
         raise SetupError(f"--speed {args.speed:g}, should be above 0 and at most 1000")
     if not 0.0 <= args.start <= 10_000.0:

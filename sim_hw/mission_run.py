@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from flight.core.log import node_log
 from flight.core.scheduler import Scheduler, ns
 from flight.core.task_stats import TaskStats
 from flight.link.cfdp import CfdpConfig
+from flight.link.cfdp_numbers import EPOCH_BITS
 from flight.mission import MISSIONS, Mission
 from flight.node import Node, dictionary_of, link_config
 from flight.services.retrieval import OpenRetrieval
@@ -166,10 +167,11 @@ class MissionRun:
             products=ProductStore(out.path(PRODUCTS), CfdpConfig(entity=mission.outbox.ground_entity)),
             command_timeout_s=60.0,
             path_delay_ns=self._path_delay_ns,
+            epoch=Random(f"ground {seed}").getrandbits(EPOCH_BITS),
         )
         self.station.listen(self._heard)
         self.ground = GroundSegment(self.station, self.air, self.loop)
-        self.ground.on_cltu = lambda cltu: cast("None", out.cltus.write(cltu))
+        self.ground.on_cltu = out.cltus.write
         self._script = load_script(config.script)
 
     def start(self) -> None:

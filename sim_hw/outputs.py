@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from flight.core.errors import OrbitnodeError
+from flight.core.guarded_stream import GuardedStream
 
 FILES = (
     "summary.json",
@@ -27,8 +29,34 @@ FILES = (
 PRODUCTS = "products"
 
 
+class OutputFile:
+    """A stream of a run. Raises OrbitnodeError, in one line, if it cannot be written: a run without it is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("wb")
+
+    def write(self, octets: bytes) -> None:
+        try:
+            self._file.write(octets)
+        except OSError as error:
+            raise self._fault(error) from None
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._fault(error) from None
+
+    def _fault(self, error: OSError) -> OrbitnodeError:
+        return OrbitnodeError(f"{self._path} cannot be written: {error.strerror}; the run is not whole")
+
+
 class OutputFolder:
-    """`folder` with the streams of a run open for writing. Raises OrbitnodeError in one line where it cannot be."""
+    """`folder` with the streams of a run open for writing. Raises OrbitnodeError in one line where it cannot be.
+
+    `log` raises nothing: the simulated node writes it, and a full disk of this machine is no fault of that one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,10 +65,10 @@ class OutputFolder:
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(folder / PRODUCTS, ignore_errors=True)
-            self.frames = (folder / "downlink.tm").open("wb")
-            self.packets = (folder / "packets.bin").open("wb")
-            self.cltus = (folder / "uplink.cltu").open("wb")
-            self.log = (folder / "node.log").open("w", encoding="utf-8")
+            self.frames = OutputFile(folder / "downlink.tm")
+            self.packets = OutputFile(folder / "packets.bin")
+            self.cltus = OutputFile(folder / "uplink.cltu")
+            self.log = GuardedStream((folder / "node.log").open("w", encoding="utf-8"))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise OrbitnodeError(
@@ -62,5 +90,6 @@ class OutputFolder:
         self.write_text(name, json.dumps(document, indent=2) + "\n")
 
     def close(self) -> None:
-        for stream in (self.frames, self.packets, self.cltus, self.log):
-            stream.close()
+        with ExitStack() as closing:  # each of them, also after one that raises
+            for stream in (self.frames, self.packets, self.cltus, self.log):
+                closing.callback(stream.close)

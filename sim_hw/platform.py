@@ -96,6 +96,12 @@ class SimPlatform:
         if self._record is not None:
             self._record.enter(self.loop.now_ns(), f"{self.name}.{channel}", octets)
 
+    def stroke(self) -> None:
+        """Nothing watches over a simulated computer: in virtual time no step takes for ever."""
+
+    def take_last_words(self) -> str:
+        return ""
+
     def stop(self) -> None:
         self._on_stop()
 

@@ -61,6 +61,8 @@ def execute(args: argparse.Namespace) -> int:
         fly(run, console)
     finally:
         run.finish()
+    if out.log.fault:
+        console.print(f"{out.path('node.log')} is not whole: {out.log.fault}", highlight=False, soft_wrap=True)
     summary = summarise(run, wall_s=time.monotonic() - begun_s, orbits=args.orbits)
     summary["scenes"] = str(args.scenes) if args.scenes else "synthetic"
     out.write_text("dictionary.xml", xtce_document(run.dictionary))

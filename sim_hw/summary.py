@@ -292,6 +292,7 @@ def _worker(payloads: list[Statistics]) -> dict[str, Any]:
         "retried": sum(one.retried for one in payloads),
         "restarts": sum(one.worker_restarts for one in payloads),
         "hang_limit_fired": sum(one.hang_limit_fired for one in payloads),
+        "guards_missing": sorted({name for one in payloads for name in one.guards_missing}),
     }
 
 

@@ -13,6 +13,7 @@ from flight.dictionary import (
     collect,
 )
 from flight.fields import Field, Limits
+from flight.services import uploads
 
 _REQUEST = (Field("request_apid_word", "u16"), Field("request_seq_word", "u16"))
 _FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))
@@ -114,7 +115,7 @@ PAYLOAD = Declarations(
 
 def make() -> Dictionary:
     return collect(
-        [NODE, PAYLOAD],
+        [NODE, PAYLOAD, uploads.declare(1)],
         mission="test",
         spacecraft_id=0x1AB,
         version="0.1.0",

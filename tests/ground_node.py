@@ -6,7 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from flight.link.cfdp import CfdpConfig, CfdpReceiver, CfdpSender, FileAction
+from flight.fields import Value
+from flight.link.cfdp import CfdpConfig, CfdpReceiver, CfdpSender, FileAction, FileReceived
 from flight.link.pus import ACK_START, PusTc, PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
@@ -62,7 +63,14 @@ class LittleNode:
     def _uplink(self, cltu: bytes) -> None:
         for packet in self.link.on_uplink(cltu, self.loop.now_ns()):
             if packet[:2] == b"\x10\x03":
-                self.files += self.receiver.on_pdu(packet[6:], self.loop.now_ns())
+                files = self.receiver.on_pdu(packet[6:], self.loop.now_ns())
+                self.files += files
+                for one in files:
+                    if isinstance(one, FileReceived) and "upload_received" not in self.mute:
+                        self.event("upload_received", one.name, len(one.data), one.transaction.number)
+                for told in self.receiver.ignored(self.loop.now_ns()):
+                    assert told.transaction is not None
+                    self.event("upload_ignored", told.count, told.name, told.meaning, told.transaction.number)
             else:
                 self._command(PusTc.decode(packet))
 
@@ -70,6 +78,10 @@ class LittleNode:
         self.seq = (self.seq + 1) % 16384
         octets = PusTm(apid, self.seq, service, subtype, data, EPOCH_NS + self.loop.now_ns()).encode()
         assert self.link.queue(vcid, octets)
+
+    def event(self, name: str, *values: Value) -> None:
+        one = next(e for e in self.dictionary.events if e.name == name)
+        self.tm(one.apid, 5, one.subtype, one.number.to_bytes(2, "big") + one.layout.encode(values))
 
     def file(self, name: str, data: bytes, drop: int = -1) -> None:
         sender = CfdpSender(1, 2, len(name), name, data, 500)

@@ -1,7 +1,12 @@
-"""The log of one node: structlog without global set-up, every line stamped by the node's own clock."""
+"""The log of one node: structlog without global set-up, every line stamped by the node's own clock.
+
+To log never raises, whatever the stream does. That it never waits either takes a stream that does not
+(flight/log_sink.py).
+"""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
@@ -12,6 +17,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from flight.core.errors import OrbitnodeError
+from flight.core.guarded_stream import GuardedStream, LineStream
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMS = ("console", "json")
@@ -21,7 +27,12 @@ _TAI_UTC_S = 37  # since 2017-01-01, IERS Bulletin C 52
 
 
 def node_log(
-    name: str, tai_ns: Callable[[], int], stream: TextIO | None = None, *, form: str = "console", level: str = "info"
+    name: str,
+    tai_ns: Callable[[], int],
+    stream: LineStream | None = None,
+    *,
+    form: str = "console",
+    level: str = "info",
 ) -> FilteringBoundLogger:
     """A logger bound to node `name`, writing lines to `stream` (None: stderr).
 
@@ -32,7 +43,7 @@ def node_log(
         raise OrbitnodeError(f"log form {form!r}, should be one of {', '.join(FORMS)}")
     if level not in LEVELS:
         raise OrbitnodeError(f"log level {level!r}, should be one of {', '.join(LEVELS)}")
-    stream = stream or sys.stderr
+    guarded = GuardedStream(sys.stderr if stream is None else stream)
 
     def stamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["time"] = utc_text(tai_ns())
@@ -47,15 +58,30 @@ def node_log(
     else:
         plain = structlog.dev.plain_traceback
         rendering = [
-            structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time", exception_formatter=plain)
+            structlog.dev.ConsoleRenderer(colors=guarded.isatty(), timestamp_key="time", exception_formatter=plain)
         ]
     made = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        structlog.WriteLogger(cast("TextIO", guarded)),  # one call a line, its end included
         processors=[structlog.processors.add_log_level, stamp, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
     )
     return cast("FilteringBoundLogger", made.bind(node=name))
+
+
+def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> Callable[[int, float, str], str]:
+    """What makes the line that stands in a gap of the log of node `name`: from how many lines were lost, in how many
+    seconds until now, and why."""
+
+    def describe(lines: int, over_s: float, reason: str) -> str:
+        text = io.StringIO()
+        since = utc_text(tai_ns() - round(over_s * 1e9))
+        node_log(name, tai_ns, text, form=form).warning(
+            f"{lines} lines of this log are missing here: {reason}", lines_lost=lines, since=since
+        )
+        return text.getvalue()
+
+    return describe
 
 
 def utc_text(tai_ns: int) -> str:

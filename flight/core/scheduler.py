@@ -12,11 +12,26 @@ Nobody starves under overload. A deadline that has passed counts as that of now,
 task's `starve_s` as `starve_s` away. So whatever becomes ready more than `starve_s` after a task runs after it:
 from then on it waits for at most one step of each task that was ready before. A step that waited `starve_s` or
 longer is counted and told.
+
+Nothing that is due is ever forgotten. The scheduler runs only when its host calls it, and asks for two kinds of
+call: a turn, at once, when a task has become ready; an alarm, at the earliest time that a task waits for. Whether
+one is pending is written in one place each (`_asked`, `_armed`), and only the call itself takes it back. Each call
+carries a number, so one that comes after it was cancelled, or comes twice, takes back nothing that is not its own.
+What the clock says decides nothing about that: a call may come early or late, and the processor may be taken away
+between any two lines. Every turn ends with the invariant:
+
+    tasks are ready, or the processor is taken for a while     a turn is asked for
+    else tasks wait for a time                                 the alarm is armed for the earliest, or before it
+    else                                                       nothing is due, ever: only an event can wake a task
+
+Two clocks are read and never mixed. The host's (`now_ns`) says what is due, how late it is, and how long a task
+waited. The processor's (`cpu_ns`) says how long a step took and which share of the time a task had.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from functools import partial
 from heapq import heapify, heappop, heappush
 from types import coroutine
 from typing import Any, cast
@@ -258,10 +273,10 @@ def _first_done(futures: Sequence[Future[Any]]) -> int | None:
 class Scheduler:
     """Runs the tasks of one node on its host's timeline.
 
-    cpu_ns: a clock for the length of steps that goes as the host's does. step_cost_ns: what a step of the named task
-    costs beside that, for virtual time, where steps take none: it counts as the step's length, and the next step
-    starts that much later. on_fault: told of every exception that left a body. on_given_up: told of a task that
-    failed more than `restarts_max` times with less than `forgive_s` between one and the next. on_overrun and
+    cpu_ns: a clock for the length of steps; only differences of it are looked at. step_cost_ns: what a step of the
+    named task costs beside that, for virtual time, where steps take none: it counts as the step's length, and the
+    next step starts that much later. on_fault: told of every exception that left a body. on_given_up: told of a task
+    that failed more than `restarts_max` times with less than `forgive_s` between one and the next. on_overrun and
     on_starved: told of a step over its budget, and of one that waited `starve_s` or longer for its turn
     (`critical_starve_s` for critical tasks), with the nanoseconds that it took or waited; once, and again after
     `forgive_s` without one. Every single one is in the task's counters.
@@ -302,15 +317,19 @@ class Scheduler:
         # Time, number, who, by when to be served; stale where the task has another number by now.
         self.alarms: list[tuple[int, int, Task, int]] = []
         self.number = 0
-        self._cpu_ns = cpu_ns
-        self._cpu_zero_ns = self.started_ns - cpu_ns()
+        self._cpu_ns = None if cpu_ns == host.now_ns else cpu_ns  # None: one clock serves as both, and is read once
+        self._cpu_zero_ns = cpu_ns()  # what it showed at the start
         self._step_cost_ns = step_cost_ns
         self._starve_ns = (ns(starve_s), ns(critical_starve_s))
         self.ended = TaskStats()  # what the tasks that have ended had counted
         self._ready: list[tuple[int, int, int, Task]] = []  # by when to be served, order, since when, who
+        # The host's calls that are pending, and their numbers: a turn, 0 for none; the alarm and when it is due.
+        self._calls = 0
+        self._asked = 0
         self._armed: Timer | None = None
         self._armed_ns = 0
-        self._turn_pending = False
+        self._armed_number = 0
+        self._in_turn = False
         self._free_ns = -1  # when a step that costs virtual time gives the processor back; -1 for none
 
     def spawn(
@@ -337,10 +356,26 @@ class Scheduler:
         self._ready_now(task)
         return task
 
+    @property
+    def up_cpu_ns(self) -> int:
+        """Time since the start by the clock that steps are measured with: what a share of the processor is of."""
+        return max(1, (self._cpu_ns or self.now_ns)() - self._cpu_zero_ns)
+
     def report(self) -> list[TaskReport]:
         """Every task that runs, in the order they were spawned."""
-        up_ns = self.now_ns() - self.started_ns
+        up_ns = self.up_cpu_ns
         return [task._report(up_ns) for task in self.tasks]
+
+    def critical_waits_ns(self) -> list[int]:
+        """How long each critical task that is ready, or due, has been waiting for its turn."""
+        now_ns = self.now_ns()
+        ready = [now_ns - since_ns for _, _, since_ns, task in self._ready if task.critical]
+        due = [
+            now_ns - t_ns
+            for t_ns, number, task, _ in self.alarms
+            if t_ns <= now_ns and task.critical and task._alarm == number
+        ]
+        return ready + due
 
     def totals(self) -> TaskStats:
         """Sums over all tasks since the start, finished ones included: they never go back."""
@@ -368,15 +403,23 @@ class Scheduler:
             now_ns = self.now_ns()
             self.number += 1
             heappush(self._ready, (now_ns + task._serve_ns, self.number, now_ns, task))
-            self._ask_turn(now_ns)
+            if not self._in_turn:  # what becomes ready in a turn is run in it, or asks for the next one at its end
+                self._ask_turn(now_ns)
 
     def _ask_turn(self, t_ns: int) -> None:
-        if not self._turn_pending:
-            self._turn_pending = True
-            self.host.call_at(t_ns, self._turn)
+        """Have the host call at `t_ns`, unless that is asked for already."""
+        if not self._asked:
+            self._calls += 1
+            self._asked = self._calls
+            self.host.call_at(t_ns, partial(self._on_asked, self._calls))
+
+    def _on_asked(self, number: int) -> None:
+        if number == self._asked:
+            self._asked = 0
+        self._turn()
 
     def _arm(self) -> None:
-        """Have the host call at the earliest alarm."""
+        """Have the host call at the earliest alarm, or before it."""
         alarms = self.alarms
         if len(alarms) > _ALARMS_MAX:
             # Time-outs that were not needed pile up until their time: sweep them out.
@@ -393,47 +436,67 @@ class Scheduler:
             if self._armed_ns <= t_ns:
                 return
             self._armed.cancel()
-        self._armed_ns = t_ns
-        self._armed = self.host.call_at(t_ns, self._turn)
+        self._calls = number = self._calls + 1
+        self._armed_ns, self._armed_number = t_ns, number
+        self._armed = self.host.call_at(t_ns, partial(self._on_alarm, number))
+
+    def _on_alarm(self, number: int) -> None:
+        if number == self._armed_number:
+            self._armed = None
+        self._turn()
 
     def _turn(self) -> None:
-        """Run ready tasks, earliest deadline first, then give the host its turn."""
-        cpu_ns, zero_ns, step_cost_ns = self._cpu_ns, self._cpu_zero_ns, self._step_cost_ns
-        begin_ns = cpu_ns() + zero_ns
-        if begin_ns >= self._armed_ns:
-            self._armed = None
-        if begin_ns < self._free_ns:
-            return
-        ready, alarms, end_ns = self._ready, self.alarms, begin_ns + _TURN_NS
-        self._free_ns = -1
-        self._turn_pending = True  # what becomes ready meanwhile is run in this turn
-        self._take_due(begin_ns)
+        """Run what is ready, earliest deadline first, and what comes due meanwhile; then give the host its turn.
+
+        A step begins at the time at which the one before it ended, so that everything in between is somebody's.
+        """
+        begin_ns = self.now_ns()
+        ready, alarms = self._ready, self.alarms
+        if begin_ns >= self._free_ns:
+            self._free_ns = -1
+            self._take_due(begin_ns)
+            if ready:
+                begin_ns = self._run_ready(begin_ns)
+        if ready or self._free_ns > 0:
+            self._ask_turn(max(begin_ns, self._free_ns))
+        elif alarms:
+            self._arm()
+        assert self._asked or not (ready or (alarms and self._armed is None)), "a task is due and nothing will wake it"
+
+    def _run_ready(self, begin_ns: int) -> int:
+        """Run tasks for one turn's length; the time at which the last step ended."""
+        now_ns, cpu_ns, step_cost_ns = self.now_ns, self._cpu_ns, self._step_cost_ns
+        ready, alarms, last_ns = self._ready, self.alarms, begin_ns + _TURN_NS
+        cpu_begin_ns = begin_ns if cpu_ns is None else cpu_ns()
+        self._in_turn = True
         try:
             for _ in range(_STEPS_A_TURN):
-                if not ready:
-                    break
                 _, _, since_ns, task = heappop(ready)
                 self.running, self.step_ns = task, begin_ns
                 ended = task._step()
-                now_ns = cpu_ns() + zero_ns
+                end_ns = now_ns()
+                cpu_end_ns = end_ns if cpu_ns is None else cpu_ns()
+                took_ns = cpu_end_ns - cpu_begin_ns
                 if step_cost_ns is not None and (cost_ns := step_cost_ns(task.name)) > 0:
                     # The processor is taken: no step of this node runs before then, while the host goes on.
-                    self._free_ns = now_ns = end_ns = now_ns + cost_ns
-                self._account(task, since_ns, begin_ns, now_ns)
-                task._waits_since_ns = begin_ns = now_ns
+                    self._free_ns = end_ns = last_ns = end_ns + cost_ns
+                    took_ns += cost_ns
+                self._account(task, begin_ns - since_ns, took_ns, end_ns)
+                task._waits_since_ns = begin_ns = end_ns
+                cpu_begin_ns = cpu_end_ns
                 if ended or self.closed:
                     self._retire(task)
-                if now_ns >= end_ns:
+                if end_ns >= last_ns:
                     break
-                if not ready and alarms and alarms[0][0] <= now_ns:
-                    self._take_due(now_ns)
+                if not ready:
+                    if alarms and alarms[0][0] <= end_ns:
+                        self._take_due(end_ns)
+                    if not ready:
+                        break
         finally:
             self.running = None
-            self._turn_pending = False
-        if ready or self._free_ns > 0:
-            self._ask_turn(begin_ns)
-        elif alarms:
-            self._arm()
+            self._in_turn = False
+        return begin_ns
 
     def _take_due(self, now_ns: int) -> None:
         """Make ready whose alarm is due."""
@@ -450,9 +513,9 @@ class Scheduler:
                 serve_by_ns = max(serve_by_ns, since_ns)
             heappush(ready, (serve_by_ns, number, since_ns, task))
 
-    def _account(self, task: Task, since_ns: int, begin_ns: int, end_ns: int) -> None:
-        """Count a step of a task that was ready since then."""
-        stats, took_ns, waited_ns = task.stats, end_ns - begin_ns, begin_ns - since_ns
+    def _account(self, task: Task, waited_ns: int, took_ns: int, end_ns: int) -> None:
+        """Count a step that waited and took so long, and ended at `end_ns`."""
+        stats = task.stats
         # Below a microsecond there is nothing to add, as for every step that virtual time gives for nothing.
         if took_ns < 1000:
             stats.step[0] += 1

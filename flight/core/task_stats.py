@@ -137,7 +137,7 @@ class TaskReport:
         deadline_ns: int,
         budget_ns: int,
     ) -> Self:
-        """A task's report from its counters, `up_ns` after the scheduler's start."""
+        """A task's report from its counters; `up_ns` after the scheduler's start, above 0, by the clock of steps."""
         return cls(
             name=name,
             state=state,
@@ -157,7 +157,7 @@ class TaskReport:
             worst_latency_us=stats.worst_latency_ns // 1000,
             latency_p50_us=quantile_us(stats.latency, 0.5),
             latency_p99_us=quantile_us(stats.latency, 0.99),
-            cpu_permille=stats.cpu_ns * 1000 // max(1, up_ns),
+            cpu_permille=stats.cpu_ns * 1000 // up_ns,
             latency=tuple(stats.latency),
             step=tuple(stats.step),
         )

@@ -10,16 +10,20 @@ A transaction at the receiver:
     OPEN   --EOF known, octets missing, and `late_s` without a PDU--> incomplete: octets missing
     OPEN   --no EOF, `inactivity_s` without a PDU--> incomplete: no EOF
     OPEN   --EOF with a condition--> incomplete: cancelled
-    ended  --any PDU--> counted as late, ignored
+    ended  --metadata of another file--> OPEN anew: the sender gave the number out twice
+    ended  --any other PDU--> late, ignored
 
 The end of a file in class 1 is its EOF; that one lost, only silence tells. `inactivity_s` must therefore be longer
 than the time between two passes, over which a file may be spread.
+
+A number says nothing by its size: senders begin where they like (cfdp_numbers). The newest `_ENDED_MAX` transactions
+that ended are known by their ids. Whatever is ignored is counted by reason, and `ignored` gives it to be told: each
+reason at once, and then, as long as there is more of it, once in `_TELL_S`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from dataclasses import dataclass, field
 
 from flight.config import key
@@ -33,6 +37,7 @@ from flight.link.cfdp_pdu import (
     EndOfFile,
     FileData,
     Metadata,
+    Pdu,
     TransactionId,
     checksum_crc32,
     decode_pdu,
@@ -41,6 +46,17 @@ from flight.link.cfdp_pdu import (
 
 _SECOND_NS = 1_000_000_000
 _ENDED_MAX = 1024
+_TELL_S = 60
+LATE = "late"  # of the reasons why PDUs are ignored the one that says nothing of the PDU itself
+_MEANINGS = {
+    LATE: "their transaction has ended",
+    "malformed": "no PDU of class 1 can be read",
+    "entity": "they are for another entity",
+    "offset": "they go beyond the end of the file, or what one file may have",
+    "memory": "the open transactions hold as much as they may",
+    "ranges": "the file is in too many pieces",
+    "conflict": "they contradict what came before",
+}
 
 
 class CfdpSender:
@@ -52,7 +68,7 @@ class CfdpSender:
     def __init__(self, source: int, destination: int, number: int, name: str, data: bytes, segment: int) -> None:
         assert 0 <= source < 1 << 16, source
         assert 0 <= destination < 1 << 16, destination
-        assert 0 <= number < 1 << 32, number
+        assert 0 <= number < 1 << 64, number
         assert 1 <= segment <= 65535 - OFFSET_OCTETS, segment
         assert len(data) <= FILE_OCTETS_MAX, len(data)
         self.transaction = TransactionId(source, number)
@@ -142,9 +158,26 @@ class FileIncomplete:
 FileAction = FileReceived | FileIncomplete
 
 
+@dataclass(frozen=True, slots=True)
+class PdusIgnored:
+    """How many PDUs were ignored for `reason`, and of which transaction the newest was: None and "" where it names
+    none, `name` that of its file as far as it is known."""
+
+    reason: str
+    count: int
+    transaction: TransactionId | None
+    name: str
+
+    @property
+    def meaning(self) -> str:
+        """The reason in words: `their transaction has ended`."""
+        return _MEANINGS[self.reason]
+
+
 @dataclass(slots=True)
 class CfdpCounters:
-    """Since the receiver was made. `refused` is by reason."""
+    """Since the receiver was made. `late` and `refused` were ignored, `refused` is by reason; `renewed` counts
+    transactions under a number that the sender had given out before."""
 
     pdus: int = 0
     octets: int = 0
@@ -153,9 +186,8 @@ class CfdpCounters:
     octets_missing: int = 0
     repeated: int = 0
     late: int = 0
-    refused: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("malformed", "entity", "offset", "memory", "ranges", "conflict"), 0)
-    )
+    renewed: int = 0
+    refused: dict[str, int] = field(default_factory=lambda: {one: 0 for one in _MEANINGS if one != LATE})
 
 
 @dataclass(slots=True)
@@ -210,16 +242,26 @@ class _Transaction:
         return not size or (self.starts == [0] and self.ends[0] >= size)
 
 
+@dataclass(slots=True)
+class _Untold:
+    """PDUs ignored for one reason, `count` of them not told yet; they may be from `due_ns` on, None for at once."""
+
+    due_ns: int | None = None
+    count: int = 0
+    transaction: TransactionId | None = None
+    name: str = ""
+
+
 class CfdpReceiver:
-    """All transactions toward one entity. Memory is at most `total_octets` and a bounded table."""
+    """All transactions toward one entity. Memory is at most `total_octets` and bounded tables."""
 
     def __init__(self, config: CfdpConfig) -> None:
         self.config = config
         self.counters = CfdpCounters()
         self._open: dict[TransactionId, _Transaction] = {}
-        self._ended: deque[TransactionId] = deque(maxlen=_ENDED_MAX)
-        self._ended_set: set[TransactionId] = set()
+        self._ended: dict[TransactionId, Metadata | None] = {}  # the oldest first
         self._octets = 0
+        self._untold: dict[str, _Untold] = {}
 
     @property
     def open(self) -> int:
@@ -232,19 +274,18 @@ class CfdpReceiver:
         return min((self._deadline_ns(one) for one in self._open.values()), default=None)
 
     def on_pdu(self, raw: bytes, now_ns: int) -> list[FileAction]:
-        """Take one PDU; what is not a PDU for us is counted by reason and otherwise ignored."""
-        refused = self.counters.refused
+        """Take one PDU; what is not a PDU for us is counted by reason and otherwise ignored: see `ignored`."""
         try:
             pdu = decode_pdu(raw)
         except DecodeError:
-            refused["malformed"] += 1
+            self._ignore("malformed")
             return []
         if pdu.destination != self.config.entity:
-            refused["entity"] += 1
+            self._ignore("entity", pdu.transaction)
             return []
         self.counters.pdus += 1
-        if pdu.transaction in self._ended_set:
-            self.counters.late += 1
+        if pdu.transaction in self._ended and not self._renew(pdu):
+            self._ignore(LATE, pdu.transaction)
             return []
         actions: list[FileAction] = []
         one = self._open.get(pdu.transaction)
@@ -253,11 +294,13 @@ class CfdpReceiver:
         one.last_ns = now_ns
         match pdu:
             case FileData():
-                self._on_file_data(one, pdu)
+                reason = self._on_file_data(one, pdu)
             case Metadata():
-                self._on_metadata(one, pdu)
+                reason = self._on_metadata(one, pdu)
             case EndOfFile():
-                self._on_eof(one, pdu)
+                reason = self._on_eof(one, pdu)
+        if reason:
+            self._ignore(reason, pdu.transaction)
         if one.eof is not None and one.eof.condition != NO_ERROR:
             self._end(pdu.transaction, f"cancelled by the sender, condition {one.eof.condition}", actions)
         elif one.metadata is not None and one.whole():
@@ -279,6 +322,36 @@ class CfdpReceiver:
             self._end(transaction, self._verdict(one), actions)
         return actions
 
+    def ignored(self, now_ns: int) -> list[PdusIgnored]:
+        """What was ignored since it was told last, as far as it is due; call it after `on_pdu` and now and then."""
+        told: list[PdusIgnored] = []
+        for reason, one in self._untold.items():
+            if one.count and (one.due_ns is None or now_ns >= one.due_ns):
+                told.append(PdusIgnored(reason, one.count, one.transaction, one.name))
+                one.count, one.due_ns = 0, now_ns + _TELL_S * _SECOND_NS
+        return told
+
+    def _ignore(self, reason: str, transaction: TransactionId | None = None) -> None:
+        if reason == LATE:
+            self.counters.late += 1
+        else:
+            self.counters.refused[reason] += 1
+        known = None
+        if transaction is not None:
+            known = self._open[transaction].metadata if transaction in self._open else self._ended.get(transaction)
+        one = self._untold.setdefault(reason, _Untold())
+        one.count += 1
+        one.transaction, one.name = transaction, known.name if known is not None else ""
+
+    def _renew(self, pdu: Pdu) -> bool:
+        """Whether the PDU begins another file under the number of a transaction that has ended: that is forgotten."""
+        before = self._ended[pdu.transaction]
+        if not isinstance(pdu, Metadata) or before is None or pdu == before:
+            return False
+        del self._ended[pdu.transaction]
+        self.counters.renewed += 1
+        return True
+
     def _verdict(self, one: _Transaction) -> str | None:
         """Why the transaction, ended now, is incomplete; None where it is whole."""
         if one.whole():
@@ -296,26 +369,24 @@ class CfdpReceiver:
         one = self._open[transaction] = _Transaction(now_ns)
         return one
 
-    def _on_file_data(self, one: _Transaction, pdu: FileData) -> None:
-        config, refused = self.config, self.counters.refused
+    def _on_file_data(self, one: _Transaction, pdu: FileData) -> str:
+        """Why the segment is refused, empty where it is not; the same below."""
+        config = self.config
         end = pdu.offset + len(pdu.data)
         size = one.size()
         if end > config.file_octets or (size is not None and end > size):
-            refused["offset"] += 1
-            return
+            return "offset"
         if not pdu.data:
-            return
+            return ""
         if one.has(pdu.offset, end):
             # What came first stays: a repeated PDU says the same, a forged one must not replace it.
             self.counters.repeated += 1
-            return
+            return ""
         grown = max(0, end - len(one.data))
         if self._octets + grown > config.total_octets:
-            refused["memory"] += 1
-            return
+            return "memory"
         if len(one.starts) >= config.ranges and (not one.ends or pdu.offset != one.ends[-1]):
-            refused["ranges"] += 1
-            return
+            return "ranges"
         if pdu.offset == len(one.data):
             one.data += pdu.data
         else:
@@ -324,43 +395,41 @@ class CfdpReceiver:
         self._octets += grown
         self.counters.octets += len(pdu.data)
         one.add(pdu.offset, end)
+        return ""
 
-    def _on_metadata(self, one: _Transaction, pdu: Metadata) -> None:
-        refused = self.counters.refused
+    def _on_metadata(self, one: _Transaction, pdu: Metadata) -> str:
         if one.metadata is not None:
-            if one.metadata == pdu:
-                self.counters.repeated += 1
-            else:
-                refused["conflict"] += 1
+            if one.metadata != pdu:
+                return "conflict"
+            self.counters.repeated += 1
         elif pdu.octets > self.config.file_octets:
-            refused["offset"] += 1
+            return "offset"
         elif one.eof is not None and one.eof.condition == NO_ERROR and one.eof.octets != pdu.octets:
-            refused["conflict"] += 1
+            return "conflict"
         else:
             one.metadata = pdu
+        return ""
 
-    def _on_eof(self, one: _Transaction, pdu: EndOfFile) -> None:
-        refused = self.counters.refused
+    def _on_eof(self, one: _Transaction, pdu: EndOfFile) -> str:
         if one.eof is not None:
-            if one.eof == pdu:
-                self.counters.repeated += 1
-            else:
-                refused["conflict"] += 1
+            if one.eof != pdu:
+                return "conflict"
+            self.counters.repeated += 1
         elif pdu.octets > self.config.file_octets:
-            refused["offset"] += 1
+            return "offset"
         elif pdu.condition == NO_ERROR and one.metadata is not None and one.metadata.octets != pdu.octets:
-            refused["conflict"] += 1
+            return "conflict"
         else:
             one.eof = pdu
+        return ""
 
     def _end(self, transaction: TransactionId, reason: str | None, actions: list[FileAction]) -> None:
         """Deliver as whole (`reason` None, the checksum decides) or as incomplete, and forget but the number."""
         one = self._open.pop(transaction)
         self._octets -= len(one.data)
         if len(self._ended) == _ENDED_MAX:
-            self._ended_set.discard(self._ended[0])
-        self._ended.append(transaction)
-        self._ended_set.add(transaction)
+            del self._ended[next(iter(self._ended))]
+        self._ended[transaction] = one.metadata
         name = f"transaction-{transaction.source}-{transaction.number}"
         if one.metadata is not None and one.metadata.name:
             name = one.metadata.name

@@ -11,7 +11,7 @@ from flight.link.space_packet import HEADER_OCTETS as PACKET_HEADER_OCTETS
 from flight.link.tm_frame import data_octets
 
 ENTITY_OCTETS = 2
-TRANSACTION_OCTETS = 4
+TRANSACTION_OCTETS = 8
 HEADER_OCTETS = 4 + 2 * ENTITY_OCTETS + TRANSACTION_OCTETS
 OFFSET_OCTETS = 4
 FILE_OCTETS_MAX = 0xFFFFFFFF
@@ -98,7 +98,7 @@ def _name(text: str) -> bytes:
 
 
 def encode_pdu(pdu: Pdu) -> bytes:
-    """The PDU's octets: 16-bit entity ids, 32-bit transaction number, no CRC (the frame has one)."""
+    """The PDU's octets: 16-bit entity ids, 64-bit transaction number, no CRC (the frame has one)."""
     match pdu:
         case Metadata():
             body = bytes((_METADATA, pdu.checksum_type)) + pdu.octets.to_bytes(4, "big")

@@ -30,7 +30,8 @@ def declare(apid: int) -> Declarations:
             EventDefinition(
                 apid, 1, BOOT, "info", "boot {count} after {cause}, dictionary {dictionary}",
                 (Field("count", "u32"), Field("cause", "str"),
-                 Field("dictionary", "str", text="first octets of its sha256")),
+                 Field("dictionary", "str", text="first octets of its sha256"),
+                 Field("epoch", "u64", text="drawn at each boot")),
             ),
             EventDefinition(
                 apid, 2, "task_failed", "high", "task {task} failed: {error}",

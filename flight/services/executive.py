@@ -106,7 +106,6 @@ class Executive:
 
     def sample(self) -> tuple[Value, ...]:
         scheduler, totals = self._scheduler, self._scheduler.totals()
-        up_ns = max(1, scheduler.now_ns() - scheduler.started_ns)
         # The worst of all may be that of a task that has ended: it has no name any more.
         step = [one.name for one in scheduler.tasks if one.stats.worst_ns == totals.worst_ns]
         latency = [one.name for one in scheduler.tasks if one.stats.worst_latency_ns == totals.worst_latency_ns]
@@ -117,7 +116,7 @@ class Executive:
         return (
             len(scheduler.tasks), *(count & _U32 for count in counts),
             min(totals.worst_ns // 1000, _U32), min(totals.worst_latency_ns // 1000, _U32),
-            min(totals.cpu_ns * 1000 // up_ns, 0xFFFF),
+            min(totals.cpu_ns * 1000 // scheduler.up_cpu_ns, 0xFFFF),
             step[0] if step else "", latency[0] if latency else "",
         )  # fmt: skip
 

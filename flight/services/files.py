@@ -10,6 +10,7 @@ from flight.config import key
 from flight.dictionary import Declarations, EventDefinition
 from flight.fields import Field
 from flight.link.cfdp import CfdpSender
+from flight.link.cfdp_numbers import TransactionNumbers
 from flight.link.space_packet import SpacePacket
 from flight.services.telemetry import SEQUENCE_MODULUS
 
@@ -41,13 +42,14 @@ def declare(apid: int) -> Declarations:
 class Outbox:
     """Files in order of arrival. Octets count until their last PDU was handed to the link.
 
-    segment_octets: file octets in one PDU. boot_count goes into the transaction numbers: those of another boot
-    must not look like these to the receiver.
+    segment_octets: file octets in one PDU. boot_count, and boot_epoch for a count that comes again: the transaction
+    numbers are made of both, since those of another boot must not look like these to the receiver.
     """
 
     def __init__(
-        self, config: OutboxConfig, apid: int, segment_octets: int, boot_count: int, events: EventSink
-    ) -> None:
+        self, config: OutboxConfig, apid: int, segment_octets: int, boot_count: int, events: EventSink,
+        boot_epoch: int = 0,
+    ) -> None:  # fmt: skip
         self.sent = 0
         self.sent_octets = 0
         self.refused = 0
@@ -58,7 +60,7 @@ class Outbox:
         self._waiting_octets = 0
         self._sender: CfdpSender | None = None
         self._segment_octets = segment_octets
-        self._transaction = (boot_count & 0xFFFF) << 16
+        self._numbers = TransactionNumbers(boot_count, boot_epoch)
         self._sequence = 0
 
     @property
@@ -114,9 +116,8 @@ class Outbox:
         name, octets = self._waiting.popleft()
         self._waiting_octets -= len(octets)
         self.sent_octets += len(octets)
-        self._transaction = (self._transaction + 1) & 0xFFFFFFFF
         config = self._config
         self._sender = CfdpSender(
-            config.entity, config.ground_entity, self._transaction, name, octets, self._segment_octets
+            config.entity, config.ground_entity, self._numbers.take(), name, octets, self._segment_octets
         )
         return True

@@ -1,8 +1,15 @@
-"""Node duty: who we are and how the executive fares, as one housekeeping structure; the boot count."""
+"""Node duty: who we are and how the executive fares, as one housekeeping structure; which boot this is.
+
+A boot is named by two numbers. Its count is stored, and comes again where the record cannot be written, was lost with
+its storage, or went with the power before it was durable. Its epoch is drawn at random and tells such boots apart.
+Whatever must not be taken for that of another boot (transaction numbers, and what the ground believes of it) is made of
+both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
@@ -10,11 +17,13 @@ from flight.core.generations import Generations
 from flight.core.scheduler import NS, Scheduler
 from flight.dictionary import Declarations, Structure
 from flight.fields import Field, Value
+from flight.link.cfdp_numbers import EPOCH_BITS
 
 _COUNT_OCTETS = 4
 _CAUSE_OCTETS_MAX = 200
 FIRST_BOOT = "first boot"
 POWER_LOST = "loss of power or of the process"
+UNKNOWN = "an unknown cause, its record is damaged"
 
 
 def declare(apid: int) -> Declarations:
@@ -41,6 +50,8 @@ def declare(apid: int) -> Declarations:
                     Field("events_high", "u32"),
                     Field("events_held_back", "u32", "", "of these not reported: too many of a kind in a short time"),
                     Field("events_disabled", "u32", "", "of these not reported: disabled from ground"),
+                    Field("log_lines_lost", "u32", "", "lines of the log on board that nothing took"),
+                    Field("boot_epoch", "u64", "", "drawn at each boot: tells boots apart whose count is the same"),
                 ),
             ),
         )
@@ -51,14 +62,15 @@ class BootRecord:
     """How often this node's storage was booted, and why it boots now: `cause` was written by the boot before.
 
     Storage that cannot be written keeps no node from flying: it goes on with the count in memory, and tells
-    `on_fault`.
+    `on_fault`. `epoch` is drawn from `random`.
     """
 
-    def __init__(self, record: Generations, on_fault: Callable[[str], None]) -> None:
+    def __init__(self, record: Generations, on_fault: Callable[[str], None], random: Random) -> None:
         before = record.load()
         known = before is not None and len(before) >= _COUNT_OCTETS
+        self.epoch = random.getrandbits(EPOCH_BITS)
         self.count = 1
-        self.cause = FIRST_BOOT
+        self.cause = UNKNOWN if before is not None or record.damaged else FIRST_BOOT
         if known and before is not None:
             self.count = int.from_bytes(before[:_COUNT_OCTETS], "big") + 1 & 0xFFFFFFFF
             self.cause = before[_COUNT_OCTETS:].decode(errors="replace")
@@ -87,10 +99,14 @@ class BootRecord:
 
 
 class Status:
-    """Samples the "node" structure. `counts` gives what follows the figures of the scheduler, in order."""
+    """Samples the "node" structure. `counts` gives what follows the figures of the scheduler, in order, up to the
+    epoch of the boot."""
 
-    def __init__(self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, ...]]) -> None:
+    def __init__(
+        self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, ...]], boot_epoch: int = 0
+    ) -> None:
         self._boot_count = boot_count
+        self._boot_epoch = boot_epoch
         self._boot_ns = scheduler.now_ns()
         self._scheduler = scheduler
         self._counts = counts
@@ -100,4 +116,4 @@ class Status:
         uptime_s = (self._scheduler.now_ns() - self._boot_ns) // NS
         values = (self._boot_count, uptime_s, totals.steps, totals.ticks, totals.skipped, totals.late,
                   totals.overruns, totals.failures, *self._counts())  # fmt: skip
-        return tuple(value & 0xFFFFFFFF for value in values)
+        return (*(value & 0xFFFFFFFF for value in values), self._boot_epoch)

@@ -2,7 +2,9 @@
 
     PDUs --> in transfer --whole, checksum fits--> held, event `upload_received`; the one held before it is forgotten
                          --otherwise-------------> forgotten, event `upload_failed`
+    PDUs of a transfer that has ended, or that cannot be taken --> ignored, event `upload_ignored`
 
+Each event names the transaction, so that the ground knows which of its files is meant.
 A file that is held does nothing: a command names it and says what it is for. It is held in memory, the newest alone,
 until the next boot; what a command made of it is as durable as that command.
 """
@@ -24,6 +26,7 @@ from flight.services.verification import BAD_VALUE
 _TRANSFERS_MAX = 2  # one more than is needed: a new file does not end one that a lost EOF left open
 _RANGES_MAX = 64
 _LOOK_S = 10.0
+_NUMBER = Field("number", "u64", text="of the CFDP transaction")
 _TELECOMMAND = 0x1000  # type bit of the first header word (133.0-B-2, 4.1.3.3.2)
 
 
@@ -43,18 +46,23 @@ def declare(apid: int) -> Declarations:
         events=(
             EventDefinition(
                 apid, 51, "upload_received", "info", "file {name} of {octets} octets came up",
-                (Field("name", "str"), Field("octets", "u32", "octet")),
+                (Field("name", "str"), Field("octets", "u32", "octet"), _NUMBER),
             ),
             EventDefinition(
                 apid, 52, "upload_failed", "low", "file {name} did not come up whole: {reason}",
-                (Field("name", "str"), Field("reason", "str")),
+                (Field("name", "str"), Field("reason", "str"), _NUMBER),
+            ),
+            EventDefinition(
+                apid, 53, "upload_ignored", "low", "{pdus} PDUs of files ignored, the last of {name}: {reason}",
+                (Field("pdus", "u32"), Field("name", "str"), Field("reason", "str"), _NUMBER),
             ),
         )
     )  # fmt: skip
 
 
 class Uploads:
-    """apid: that of files. entity: the node's own CFDP entity. `refused` counts PDUs of which nothing was kept."""
+    """apid: that of files. entity: the node's own CFDP entity. `refused` counts PDUs of which nothing was kept, for
+    whatever reason."""
 
     def __init__(
         self, config: UploadsConfig, apid: int, entity: int, events: EventSink, now_ns: Callable[[], int]
@@ -79,7 +87,8 @@ class Uploads:
 
     @property
     def refused(self) -> int:
-        return sum(self._receiver.counters.refused.values())
+        counters = self._receiver.counters
+        return counters.late + sum(counters.refused.values())
 
     def on_packet(self, raw: bytes) -> bool:
         """A whole packet from the uplink; False where it is not a telecommand packet of the file APID without a PUS
@@ -107,9 +116,13 @@ class Uploads:
             if isinstance(one, FileReceived):
                 self.received += 1
                 self._name, self._octets = one.name, one.data
-                self._events.emit("upload_received", one.name, len(one.data))
+                self._events.emit("upload_received", one.name, len(one.data), one.transaction.number)
             else:
                 self.failed += 1
                 missing = sum(end - start for start, end in one.missing)
                 reason = f"{one.reason}, {missing} of {len(one.data)} octets missing" if missing else one.reason
-                self._events.emit("upload_failed", one.name, reason)
+                self._events.emit("upload_failed", one.name, reason, one.transaction.number)
+        for told in self._receiver.ignored(self._now_ns()):
+            number = told.transaction.number if told.transaction is not None else 0
+            name = told.name or (f"transaction {number}" if told.transaction is not None else "no transaction")
+            self._events.emit("upload_ignored", told.count & 0xFFFFFFFF, name, told.meaning, number)

@@ -247,7 +247,7 @@ def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
     assert rig.node.command_log.interrupted == CUT_SHORT
     assert len({one.encode() for one in rig.reports(1, 8)}) == CUT_SHORT, "each has its report"
     assert rig.node.vault.checkpoints > 0
-    assert rig.node.recorder.stores[0].foreign + rig.node.recorder.stores[0].missing > 0
+    assert rig.node.recorder.stores[0].stats.foreign + rig.node.recorder.stores[0].missing > 0
     assert not any(store._is_to_discard() for store in rig.node.recorder.stores), "what was deleted is gone"
     assert sum(store.octets for store in rig.node.recorder.stores) < 400_000
     assert meter.over == [], meter.most

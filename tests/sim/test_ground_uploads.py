@@ -8,10 +8,17 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp import FileReceived
-from ground.operator import COMPLETED
-from ground.station import Change
-from ground.uploads import WAITING_MAX, Upload, Uploads
-from tests.ground_node import S
+from flight.link.cfdp_numbers import TransactionNumbers
+from flight.link.stack import LinkConfig
+from ground.archive import Archive
+from ground.operator import COMPLETED, FAILED
+from ground.session import GroundSession
+from ground.station import Change, GroundStation
+from ground.uploads import SENT_MAX, UNCONFIRMED, WAITING_MAX, Upload, Uploads
+from sim_hw.ground_segment import GroundSegment
+from tests.ground_dictionary import make
+from tests.ground_node import EPOCH_NS, S
+from tests.sim.conftest import PASS_START_S
 from tests.sim.test_ground_station import Rig
 
 
@@ -53,7 +60,7 @@ def test_files_arrive_whole_one_after_the_other_and_commands_between(tmp_path: A
     assert record.outcome == COMPLETED and uploads[0].is_open  # it did not wait for the whole file
     up.until(300.0)
     assert up.files == [("first", first), ("second", second)]
-    assert [(one.acknowledged, one.failure) for one in uploads] == [(414, ""), (3, "")]
+    assert [(one.acknowledged, one.failure) for one in uploads] == [(416, ""), (3, "")]
     assert up.told[-1] == (3, "") and up.rig.station.uploads.sent == 2
 
 
@@ -79,9 +86,9 @@ def test_a_file_of_which_nothing_arrives_fails_and_leaves_the_queue(tmp_path: An
 
 @pytest.mark.parametrize("how", ["arrives", "is rejected", "times out"])
 def test_the_time_of_a_file_begins_when_its_turn_comes(how: str) -> None:
-    uploads = Uploads(3, 1, 2)
-    first = uploads.begin("a", bytes(20_000), 0, S, timeout_s=30.0)
-    second = uploads.begin("b", bytes(1_000), S, S, timeout_s=40.0)
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7))
+    first = uploads.begin("a", bytes(20_000), 0, timeout_s=30.0)
+    second = uploads.begin("b", bytes(1_000), S, timeout_s=40.0)
     now_ns = 0
     while first.is_open:
         given = uploads.next_packet(100)
@@ -107,3 +114,110 @@ def test_what_is_refused_before_anything_is_sent(tmp_path: Any) -> None:
         up.upload(f"f{number}", b"")
     with pytest.raises(OrbitnodeError, match="8 files wait to go up"):
         up.upload("one-more", b"")
+
+
+@pytest.mark.parametrize("shared_archive", [True, False])
+def test_eight_files_a_restart_of_the_ground_and_one_more_all_arrive(tmp_path: Any, shared_archive: bool) -> None:
+    """Five seconds after eight files the ground starts anew, with its archive or another one, and sends a ninth."""
+    up = Uplink(tmp_path, [(10.0, 400.0)])
+    up.until(20.0)
+    for number in range(8):
+        up.upload(f"f{number}", b"0123")
+    up.until(25.0)
+    first = up.rig.ground
+    first.close()
+    if first._timer is not None:
+        first._timer.cancel()
+    archive = up.rig.archive if shared_archive else Archive(tmp_path / "other.db", make())
+    station = GroundStation(
+        make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive, epoch=0 if shared_archive else 99
+    )
+    up.rig.ground, up.rig.station = GroundSegment(station, up.rig.air, up.rig.loop), station  # type: ignore[arg-type]
+    up.until(26.0)  # numbers taken from a clock of whole seconds would be at the seventh file now
+    ninth = up.upload("f8", b"0123")
+    up.until(60.0)
+    assert [name for name, _ in up.files] == [f"f{number}" for number in range(9)]
+    assert (ninth.outcome, ninth.said) == (COMPLETED, "has f8 of 4 octets")
+    assert up.rig.node.receiver.counters.renewed == 0  # its number was not one of the first eight
+
+
+def test_a_file_is_completed_by_the_word_of_the_node_alone(tmp_path: Any) -> None:
+    up = Uplink(tmp_path, [(10.0, 400.0)])
+    up.until(20.0)
+    up.rig.node.mute.add("upload_received")
+    silent = up.upload("a", b"0123", timeout_s=30.0)
+    up.until(40.0)
+    assert (silent.acknowledged, silent.outcome) == (3, "")
+    up.until(60.0)
+    assert silent.outcome == UNCONFIRMED and silent.reason.startswith("sent, not confirmed: the node's link has every")
+    up.rig.node.event("upload_received", "a", 4, silent.number + 1)  # of another file of that name
+    up.until(62.0)
+    assert silent.outcome == UNCONFIRMED
+    up.rig.node.event("upload_received", "a", 4, silent.number)  # late, played back say
+    up.until(64.0)
+    assert (silent.outcome, silent.reason) == (COMPLETED, "")
+
+
+def test_what_the_node_ignores_or_gives_up_is_no_completed_file(tmp_path: Any) -> None:
+    up = Uplink(tmp_path, [(10.0, 400.0)])
+    up.until(20.0)
+    up.rig.station.uploads._numbers = TransactionNumbers(7, 7)
+    up.upload("a", b"0123")
+    up.until(30.0)
+    up.rig.station.uploads._numbers = TransactionNumbers(7, 7)  # as a ground whose numbers come again
+    repeated = up.upload("a", b"4567")
+    up.rig.node.mute.add("upload_received")
+    given_up = up.upload("b", b"0123")
+    up.until(31.0)
+    up.rig.node.event("upload_failed", "b", "checksum does not fit", given_up.number)
+    up.until(100.0)
+    assert up.files == [("a", b"0123"), ("b", b"0123")]
+    assert repeated.outcome == given_up.outcome == FAILED
+    assert repeated.reason == "sent, and the node ignored 1 PDUs of files: their transaction has ended"
+    assert given_up.reason == "sent, and the node has given it up: checksum does not fit"
+    assert up.rig.station.counters()["uploads.completed"] == 1
+
+
+def test_a_node_without_such_events_confirms_nothing() -> None:
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7))
+    upload = uploads.begin("a", b"", 0, timeout_s=30.0)
+    while (given := uploads.next_packet(100)) is not None:
+        uploads.acknowledged(given[0], 0)
+    assert upload.outcome == UNCONFIRMED and "has no event that would tell" in upload.reason
+
+
+def test_files_that_were_sent_are_remembered_up_to_a_bound() -> None:
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), confirms=True)
+    made = []
+    for number in range(SENT_MAX + 1):
+        made.append(uploads.begin(f"f{number}", b"", 0, timeout_s=30.0))
+        while (given := uploads.next_packet(100)) is not None:
+            uploads.acknowledged(given[0], 0)
+    assert [one.outcome for one in made[:2]] == [UNCONFIRMED, ""]
+    assert uploads.next_time_ns == 30 * S and len(uploads.due(30 * S)) == SENT_MAX
+
+
+def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: Any, tmp_path: Any) -> None:
+    rig = make_rig()
+    with Archive(tmp_path / "archive.db", rig.dictionary) as archive:
+        station = GroundStation(
+            rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, epoch=5
+        )
+        ground = GroundSegment(station, rig.air, rig.loop)
+        rig.until(PASS_START_S + 60)
+        made = []
+        for name in ("a", "b", "a"):
+            upload, cltus = station.upload(name, b"0123", rig.loop.now_ns(), 60.0)
+            ground.uplink(cltus)
+            made.append(upload)
+        station.uploads._numbers = TransactionNumbers(1, 5)
+        repeated, cltus = station.upload("a", b"4567", rig.loop.now_ns(), 60.0)
+        ground.uplink(cltus)
+        rig.until(PASS_START_S + 200)
+        assert [(one.outcome, one.said) for one in made] == [
+            (COMPLETED, f"has {name} of 4 octets") for name in ("a", "b", "a")
+        ]
+        assert rig.node.uploads.octets("a") == b"0123" and rig.node.uploads.refused == 3
+        assert repeated.outcome == FAILED and "their transaction has ended" in repeated.reason
+        assert "upload_ignored" in [event.name for event in station.events]
+        ground.close()

@@ -27,8 +27,9 @@ from flight.core.vault import Vault
 from flight.dictionary import Declarations, collect
 from flight.swarm.protocol import JobRequest, LocalSwarm
 from hal.base import HalError, Image
-from payloads import declarations
+from payloads import control_group, declarations
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass
+from payloads.guards import Guard
 from payloads.manager import InferenceManager, pool_config
 from payloads.pool import WorkerPool
 from payloads.product import decode_product
@@ -698,3 +699,29 @@ def test_the_sum_holds_whatever_happens(
                 b.run(run_s / 4)
     finally:
         b.close()
+
+
+def test_ground_sees_which_guards_hold(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that may not make control groups says so once, at its start, and in its housekeeping."""
+    monkeypatch.setattr(control_group, "home", lambda: None)
+    one = Bench(config_of(model, guards_off=("no_network",)))
+    try:
+        one.run(30.0)
+        pool = one.manager.pool
+        (event,) = one.ground.named("guards_missing")
+        assert event["guards"] == ", ".join(pool.missing.labels)
+        assert "cgroup" in event["guards"]
+        assert "no_network" not in event["guards"]
+        held = Guard(one.ground.housekeeping("payload")["isolation"])
+        assert held == pool.guards
+        assert Guard.NO_NEW_PRIVILEGES | Guard.MEMORY_LIMIT in held
+        assert not Guard.NO_NETWORK & held
+        assert one.manager.statistics().guards_missing == pool.missing.labels
+    finally:
+        one.close()
+
+
+def test_guards_off_must_be_guards(model: Path) -> None:
+    ((name, text),) = config_of(model, guards_off=("moat", "cgroup")).faults()
+    assert name == "guards_off"
+    assert text.startswith("names moat, should be of no_new_privileges, ")

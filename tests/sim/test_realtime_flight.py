@@ -226,6 +226,7 @@ def test_a_node_that_ends_itself_is_no_clean_stop(bench: Bench, monkeypatch: pyt
         raise RuntimeError("again")
 
     monkeypatch.setattr("flight.command.build", build_and_lose_a_task)
+    bench.write("[executive]\nwatchdog_s = 0.0\n")  # it would end the process of this very test
     parser = ArgumentParser()
     command.add_arguments(parser)
     sim = bench.sim()
@@ -235,3 +236,53 @@ def test_a_node_that_ends_itself_is_no_clean_stop(bench: Bench, monkeypatch: pyt
             command.execute(parser.parse_args(arguments))
     finally:
         end(sim)
+
+
+STANDING = """
+import sys, time
+from flight import cli, command
+
+plain = command.build
+
+def build(*arguments, **options):
+    node = plain(*arguments, **options)
+
+    async def stand(task):
+        await task.sleep(3.0)
+        time.sleep(1000)
+
+    node.scheduler.spawn("standing", stand)
+    return node
+
+command.build = build
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_node_that_stands_is_ended_and_the_next_boot_tells_the_ground_why(bench: Bench) -> None:
+    bench.write("[executive]\nwatchdog_s = 2.0\n")
+    sim = bench.sim()
+    arguments = ("flight", "--mission", str(bench.mission), "--storage", str(bench.folder / "store"))
+    standing = subprocess.run(
+        [sys.executable, "-c", STANDING, *arguments], cwd=ROOT, text=True, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, timeout=120, check=False,
+    )  # fmt: skip
+    assert standing.returncode == 70, standing.stderr
+    assert "watchdog: no turn for 2 s in task standing, at <string>:" in standing.stderr
+    bench.write()
+    flight = bench.flight()
+    try:
+        dictionary = dictionary_of(load(bench.mission))
+        boot = next(e for e in dictionary.events if e.name == "boot")
+
+        def causes(got: list[PusTm]) -> list[str]:
+            events = [p.data for p in got if p.service == 5 and int.from_bytes(p.data[:2], "big") == boot.number]
+            return [str(boot.layout.decode(data[2:])[1]) for data in events]
+
+        words = "watchdog: no turn for 2 s in task standing, at <string>:"
+        bench.talk(None, lambda got: any(cause.startswith(words) for cause in causes(got)))
+        assert end(flight)[0] == 0
+    finally:
+        for process in (sim, flight):
+            process.kill()
+            process.wait()

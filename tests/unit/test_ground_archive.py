@@ -14,11 +14,13 @@ import pytest
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTm
 from ground.archive import Archive, ProductRow
+from ground.command import held
 from ground.decoder import Decoder
 from ground.limits import Alarm
 from ground.operator import CommandRecord, Stage
 from tests.ground_dictionary import make
 
+ROOT = Path(__file__).parents[2]
 T_NS = 2_152_000_000 * 10**9
 
 
@@ -177,3 +179,18 @@ def test_an_archive_without_the_table_of_newest_values_goes_on(tmp_path):
         archive.commit_promptly()
     with Archive(path, read_only=True) as archive:
         assert archive.latest()["power.soc"].value == 0.75 and archive.latest()["power.mode"].value == "idle"
+
+
+def test_a_folder_is_kept_for_one_ground_alone(tmp_path):
+    folder = tmp_path / "ground"
+    command = [sys.executable, "-m", "flight.cli", "ground", "--folder", str(folder)]
+    with held(folder):
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 1
+        assert f"folder {folder} is held by another ground (process {os.getpid()}): end it" in second.stderr
+        assert not (folder / "archive.db").exists()
+    with held(folder):  # whoever held it is gone
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OrbitnodeError, match="cannot be used: Not a directory"), held(tmp_path / "file" / "ground"):
+        pass

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from flight.dictionary import Dictionary
 from flight.fields import Value
+from flight.link.cfdp import CfdpSender
 from flight.link.pus import PusTm, RequestId
+from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from ground.archive import Archive
 from ground.operator import CommandRecord
+from ground.products import ProductStore
 from ground.session import GroundSession
 from ground.station import Change, GroundStation
 
@@ -26,9 +30,11 @@ NODE: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 class Bench:
     """A station, and the node's end of the link with packets made by hand."""
 
-    def __init__(self, archive: Archive | None = None) -> None:
+    def __init__(self, archive: Archive | None = None, products: ProductStore | None = None, epoch: int = 0) -> None:
         self.link = FlightLink(LinkConfig())
-        self.station = GroundStation(NODE, GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive)
+        self.station = GroundStation(
+            NODE, GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive, products=products, epoch=epoch
+        )
         self.seen: list[object] = []
         self.station.listen(lambda change, what: self.seen.append(what) if change is Change.PACKET else None)
         self.sequence = 0
@@ -42,10 +48,11 @@ class Bench:
         while self.link.has_packets():
             self.station.on_downlink(self.link.next_unit(), round(now_s * S))
 
-    def beacon(self, boot_count: int, uptime_s: int, at_s: float) -> bytes:
+    def beacon(self, boot_count: int, uptime_s: int, at_s: float, epoch: int = 0) -> bytes:
         structure = next(s for s in NODE.structures if s.name == "node")
         values: list[Value] = [0] * len(structure.fields)
         values[:2] = [boot_count, uptime_s]
+        values[[f.name for f in structure.fields].index("boot_epoch")] = epoch
         return self.made(3, 25, structure.sid.to_bytes(2, "big") + structure.layout.encode(values), at_s)
 
     def soc(self, soc_frac: float, at_s: float) -> bytes:
@@ -57,9 +64,9 @@ class Bench:
     def report(self, subtype: int, record: CommandRecord, at_s: float) -> bytes:
         return self.made(1, subtype, RequestId(record.apid, record.seq).encode(), at_s)
 
-    def boot_event(self, boot_count: int, at_s: float) -> bytes:
+    def boot_event(self, boot_count: int, at_s: float, epoch: int = 0) -> bytes:
         event = next(e for e in NODE.events if e.name == "boot")
-        data = event.number.to_bytes(2, "big") + event.layout.encode([boot_count, "a test", "abcd"])
+        data = event.number.to_bytes(2, "big") + event.layout.encode([boot_count, "a test", "abcd", epoch])
         return self.made(5, event.subtype, data, at_s)
 
 
@@ -214,3 +221,82 @@ def test_a_command_on_the_air_keeps_its_number_and_count_over_a_kill(tmp_path: P
         later, _ = Bench(archive).station.send("ping", {}, 9 * S, bypass=True)
     assert later.number == max(r.number for r in (first, insertion, held)) + 1
     assert (later.apid, later.seq) not in [(r.apid, r.seq) for r in (first, insertion, held)]
+
+
+def remarks(bench: Bench, name: str) -> list[str]:
+    return [event.text for event in bench.station.events if event.name == name]
+
+
+@pytest.mark.parametrize("count", [3, 1])
+def test_a_live_boot_with_a_count_that_does_not_rise_is_a_boot_and_is_said(count: int) -> None:
+    bench = Bench()
+    bench.down(bench.beacon(3, 10, 5.0, epoch=111), 6.0)
+    before, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
+    bench.down(bench.made(1, 1, RequestId(before.apid, before.seq).encode(), 8.0), 9.0)
+    bench.down(bench.boot_event(count, 20.0, epoch=222), 20.0)
+    assert (before.outcome, before.reason) == ("lost", f"the node booted again (boot {count})")
+    after, _ = bench.station.send("ping", {}, 21 * S, bypass=True)
+    for uptime_s in (5, 15):
+        bench.down(bench.beacon(count, uptime_s, 20.0 + uptime_s, epoch=222), 22.0 + uptime_s)
+    bench.down(bench.beacon(3, 14, 9.0, epoch=111), 40.0, vcid=1)  # of the boot before, played back
+    assert after.is_open
+    counters = bench.station.counters()
+    assert (counters["station.boots"], counters["station.boots_repeated"]) == (1, 1)
+    (text,) = remarks(bench, "boot_count_repeated")
+    assert f"counts boot {count}, after boot 3: its boot record is lost or cannot be written" in text
+
+
+def test_a_boot_that_is_played_back_is_new_by_a_higher_count_alone() -> None:
+    bench = Bench()
+    bench.down(bench.beacon(3, 10, 5.0, epoch=111), 6.0)
+    record, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
+    bench.down(bench.boot_event(3, 30.0, epoch=99), 31.0, vcid=1)
+    assert record.is_open and bench.station.station_counters.boots == 0
+    bench.down(bench.boot_event(4, 30.0, epoch=222), 31.0, vcid=1)
+    assert record.outcome == "lost" and bench.station.station_counters.boots == 1
+    assert remarks(bench, "boot_count_repeated") == []
+
+
+def test_a_restarted_ground_tells_a_repeated_count_and_keeps_what_it_said(tmp_path: Path) -> None:
+    for epoch in (111, 222, 222):
+        with Archive(tmp_path / "archive.db", NODE) as archive:
+            bench = Bench(archive)
+            bench.down(bench.beacon(1, 10, 5.0, epoch=epoch), 6.0)
+            bench.station.close(7 * S)
+    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+        assert [event.name for event in archive.events()] == ["boot_count_repeated"]
+
+
+def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
+    with Archive(tmp_path / "archive.db", NODE) as archive:
+        bench = Bench(archive, ProductStore(tmp_path / "products"))
+        sender = CfdpSender(2, 1, 77, "screen-0-1.bin", b"content", 1000)
+        pdus = list(iter(sender.next_pdu, None))
+        for pdu in (*pdus, *pdus):
+            bench.down(SpacePacket(3, 0, pdu).encode(), 1.0, vcid=2)
+        bench.station.on_time(61 * S)
+        assert remarks(bench, "product_ignored") == [
+            f"ground: {count} parts of products ignored, the last of screen-0-1.bin: their transaction has ended"
+            for count in (1, 2)
+        ]
+        bench.station.close(62 * S)
+        assert len(archive.events()) == 2 and bench.station.counters()["cfdp.late"] == 3
+
+
+def test_grounds_with_archives_of_their_own_do_not_begin_with_the_same_request_ids(tmp_path: Path) -> None:
+    first, later = (Bench(epoch=Random(seed).getrandbits(48)) for seed in (1, 2))
+    ids = [{(r.apid, r.seq) for r in (b.station.send("ping", {}, S, bypass=True)[0],)} for b in (first, later)]
+    assert not ids[0] & ids[1]
+
+
+def test_a_command_within_another_keeps_its_count_over_a_restart_of_the_ground(tmp_path: Path) -> None:
+    """What waits on board under that request id would take the reports of the next command for its own."""
+    with Archive(tmp_path / "archive.db", NODE) as archive:
+        station = Bench(archive).station
+        station.send("load_sequence", {"sequence": "s", "steps": [[0, "list_jobs"], [0, "list_jobs"]]}, S, bypass=True)
+        (tmp_path / "killed").mkdir()
+        for one in tmp_path.glob("archive.db*"):
+            shutil.copy(one, tmp_path / "killed")
+    with Archive(tmp_path / "killed" / "archive.db", NODE) as archive:
+        later, _ = Bench(archive).station.send("list_jobs", {}, 2 * S, bypass=True)
+    assert later.seq == 2

@@ -88,3 +88,33 @@ def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path, monkeypatc
     (part,) = store.end_all(0)
     assert isinstance(part, ProductRow) and "y.bin.part.missing cannot be written" in part.facts["fault"]
     assert (store.counters.complete, store.counters.incomplete, store.counters.unwritten) == (1, 1, 0)
+
+
+def test_no_file_is_written_over_another_however_often_a_name_comes(tmp_path):
+    store = make_store(tmp_path)
+    sent = {f"content {number}".encode() for number in range(120)}
+    for number, data in enumerate(sorted(sent)):
+        for pdu in iter(CfdpSender(1, 2, number, "screen-0-1.bin", data, 1000).next_pdu, None):
+            store.on_pdu(pdu, 0, 0)
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == sent
+    assert (tmp_path / "screen-0-1-100.bin").exists() and not (tmp_path / "screen-0-1-101.bin").exists()
+
+
+def test_what_is_made_beside_a_file_is_written_over_no_other(tmp_path):
+    product = encode_product(np.zeros((4, 32, 32), np.uint16), np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0)
+    store = make_store(tmp_path)
+    names = ("tile-mask.png", "a.bin.tmp", "x.bin.part.missing", "tile.obsp", "a.bin")
+    for number, name in enumerate(names):
+        data = product if name == "tile.obsp" else name.encode()
+        for pdu in iter(CfdpSender(1, 2, number, name, data, 60_000).next_pdu, None):
+            store.on_pdu(pdu, 0, 0)
+    sender = CfdpSender(1, 2, 99, "x.bin", bytes(5000), 1000)
+    for _ in range(3):
+        store.on_pdu(sender.next_pdu() or b"", 0, 0)
+    store.end_all(0)
+    contents = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert all(name.encode() in contents for name in names if name != "tile.obsp")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.bin", "a.bin.tmp_", "tile-mask-2.png", "tile-mask.png", "tile.obsp", "x.bin.part", "x.bin.part-2.missing",
+        "x.bin.part.missing",
+    ]  # fmt: skip

@@ -66,7 +66,7 @@ def test_a_segment_spoilt_from_end_to_end_is_searched_with_a_bound(
     journal.sync()
     loop.run_until(ns(1))
     spoilt = disk.durable["j.00000001"]
-    disk.durable["j.00000001"] = spoilt[:20] + (filling * len(spoilt))[: len(spoilt) - 20]
+    disk.durable["j.00000001"] = spoilt[:HEAD_OCTETS] + (filling * len(spoilt))[: len(spoilt) - HEAD_OCTETS]
     again = Journal(disk.boot(loop), "j", segment_octets=16_384)
     tries: list[int] = []
 
@@ -74,9 +74,9 @@ def test_a_segment_spoilt_from_end_to_end_is_searched_with_a_bound(
         tries.append(len(octets))
         return zlib.crc32(octets, start)
 
-    monkeypatch.setattr("flight.core.journal.crc32", crc32)
+    monkeypatch.setattr("flight.core.segments.crc32", crc32)
     looks = Looks()
-    monkeypatch.setattr("flight.core.journal._RECORD", looks)
+    monkeypatch.setattr("flight.core.segments._RECORD", looks)
     segment = again.segments[1]
     assert again.read_segment(segment, 16_384) == []
     assert again.stats.missing == segment.end - segment.first
@@ -95,13 +95,14 @@ def test_a_hole_in_a_segment_costs_the_records_in_it() -> None:
     journal.append(b"")
     journal.sync()
     loop.run_until(ns(1))
-    for begin in range(20, 90):  # whatever octet of a record it begins with
+    for begin in range(HEAD_OCTETS, HEAD_OCTETS + 70):  # whatever octet of a record it begins with
         content = bytearray(disk.durable["j.00000000"])
         content[begin : begin + 300] = bytes(300)
         spoilt = Disk(Random(1))
         spoilt.durable["j.00000000"] = bytes(content)
         found = contents(Journal(spoilt.boot(VirtualLoop()), "j"))
-        gone = range((begin - 20) // 68, (begin + 299 - 3 - 20) // 68 + 1)  # a length begins with three zeros
+        at = begin - HEAD_OCTETS
+        gone = range(at // 68, (at + 299 - 3) // 68 + 1)  # a length begins with three zeros
         assert found == [one for number, one in enumerate([*records, b""]) if number not in gone]
 
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from flight.link.cfdp import CfdpConfig, CfdpReceiver, CfdpSender, FileIncomplete, FileReceived
+from flight.link.cfdp import CfdpConfig, CfdpReceiver, CfdpSender, FileIncomplete, FileReceived, PdusIgnored
 from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, checksum_modular, encode_pdu
 
 SECOND_NS = 1_000_000_000
@@ -187,3 +187,55 @@ def test_junk_is_counted():
         assert receiver.on_pdu(raw, 0) == []
     assert receiver.counters.refused["malformed"] == 4
     assert receiver.open == 0
+
+
+def late(count: int, number: int = 7) -> PdusIgnored:
+    return PdusIgnored("late", count, TransactionId(0x1AB, number), "mask.bin")
+
+
+def test_what_is_ignored_is_told_at_once_and_then_once_a_minute_with_its_count():
+    receiver = CfdpReceiver(CfdpConfig())
+    feed(receiver, pdus_of())
+    assert receiver.ignored(0) == []
+    feed(receiver, pdus_of()[:1])
+    assert receiver.ignored(0) == [late(1)] and receiver.ignored(1) == []
+    feed(receiver, pdus_of()[:5])
+    assert receiver.ignored(60 * SECOND_NS - 1) == []
+    assert receiver.ignored(60 * SECOND_NS) == [late(5)] and receiver.ignored(200 * SECOND_NS) == []
+    assert receiver.counters.late == 6
+
+
+def test_every_reason_for_ignoring_is_told_with_what_is_known_of_the_file():
+    receiver = CfdpReceiver(CfdpConfig(file_octets=2000))
+    pdus = pdus_of()
+    far, strange = FileData(ID, 1, 3000, b"x"), FileData(ID, 9, 0, b"x")
+    feed(receiver, [*pdus[:3], encode_pdu(far), encode_pdu(strange), b"junk", encode_pdu(EndOfFile(ID, 1, 0, 0, 5))])
+    told = receiver.ignored(0)
+    assert [(one.reason, one.transaction, one.name) for one in told] == [
+        ("offset", ID, "mask.bin"), ("entity", ID, "mask.bin"), ("malformed", None, ""), ("conflict", ID, "mask.bin"),
+    ]  # fmt: skip
+    assert all(one.meaning for one in told)
+
+
+def test_a_number_is_not_late_because_others_were_higher():
+    receiver = CfdpReceiver(CfdpConfig())
+    for number in (2**63 - 1, 5, 2**63 - 2, 4, 0):
+        assert len(feed(receiver, pdus_of(number=number))) == 1
+
+
+def test_a_number_given_out_twice_costs_no_file_whose_metadata_tells_it_apart():
+    receiver = CfdpReceiver(CfdpConfig())
+    feed(receiver, pdus_of())
+    assert feed(receiver, pdus_of(DATA[:500])) == [FileReceived(ID, "mask.bin", DATA[:500])]
+    assert (receiver.counters.renewed, receiver.counters.late, receiver.open) == (1, 0, 0)
+    # And where it does not: said, not silent.
+    assert feed(receiver, pdus_of(bytes(500))) == []
+    assert receiver.ignored(0) == [late(7)]
+
+
+def test_ended_transactions_are_known_again_up_to_a_bound():
+    receiver = CfdpReceiver(CfdpConfig())
+    for number in range(1025):
+        feed(receiver, pdus_of(b"", number))
+    assert len(feed(receiver, pdus_of(b"", 1))) == 0
+    assert len(feed(receiver, pdus_of(b"", 0))) == 1

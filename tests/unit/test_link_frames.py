@@ -124,7 +124,7 @@ def test_counts_go_on_over_a_pass():
 
 
 def test_cfdp_segment_fills_a_frame():
-    assert segment_octets(1115) == 1103 - 6 - 16
+    assert segment_octets(1115) == 1103 - 6 - 20
 
 
 def frame(**changes) -> TmFrame:

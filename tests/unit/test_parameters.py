@@ -240,7 +240,7 @@ def test_the_newest_whole_file_is_held() -> None:
     assert made.octets("b") == bytes(250)
     with pytest.raises(CommandRefused, match="no file a: b came up last"):
         made.octets("a")
-    assert sink.events == [("upload_received", "a", 250), ("upload_received", "b", 250)]
+    assert sink.events == [("upload_received", "a", 250, 1), ("upload_received", "b", 250, 2)]
 
 
 def test_a_file_over_the_capacity_is_refused_and_the_next_one_taken() -> None:
@@ -251,7 +251,9 @@ def test_a_file_over_the_capacity_is_refused_and_the_next_one_taken() -> None:
     for number in (2, 3, 4):
         for raw in packets("small", bytes(900), number):
             made.on_packet(raw)
-    assert sink.events == [("upload_received", "small", 900)] * 3
+    beyond = "they go beyond the end of the file, or what one file may have"
+    assert sink.events[0] == ("upload_ignored", 1, "transaction 1", beyond, 1)
+    assert sink.events[1:] == [("upload_received", "small", 900, number) for number in (2, 3, 4)]
 
 
 def test_what_is_no_part_of_a_file_is_left_to_others() -> None:

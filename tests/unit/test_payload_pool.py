@@ -219,7 +219,7 @@ def test_killed_from_outside_is_restarted_at_once(folder: Path) -> None:
 
 def test_submitting_does_not_wait_for_the_start(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATIENT", str(tmp_path / "come"))
-    with pool_of(folder, "Patient") as pool:
+    with pool_of(folder, "Patient", environment=("PATIENT",)) as pool:
         work = pool.submit(tile())
         (tmp_path / "come").touch()
         assert work is not None

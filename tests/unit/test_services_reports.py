@@ -99,7 +99,7 @@ def events(air: Air, apid: int = 1) -> tuple[Events, Log]:
 def test_an_event_is_a_packet_of_its_severity_a_count_and_a_line() -> None:
     air = Air()
     sink, log = events(air)
-    sink.emit("boot", 2**32 - 1, "first boot", "abcd")  # as far as the boot count goes
+    sink.emit("boot", 2**32 - 1, "first boot", "abcd", 2**48 - 1)  # as far as the boot count goes
     sink.emit("outbox_full", "f", 1, 2)
     sink.emit("board_hot", 66.25, 55.0)
     sink.emit("battery_low", 0.5)
@@ -121,8 +121,12 @@ def test_every_event_takes_every_value_of_its_fields(event: Any, data: st.DataOb
     for one in event.fields:
         if one.type == "str":
             values.append(data.draw(st.text(st.characters(), max_size=300)))
+        elif one.type == "time":
+            values.append(data.draw(st.integers(0, 2**32 * 10**9 - 1)))
         elif one.type[0] == "f":
             values.append(data.draw(st.floats(width=32)))
+        elif one.type == "time":
+            values.append(data.draw(st.integers(0, 2**32 * 10**9 - 1)))
         else:
             bits = int(one.type[1:])
             low = 0 if one.type[0] == "u" else -(2 ** (bits - 1))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from random import Random
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.link.cfdp import CfdpConfig, CfdpReceiver
+from flight.link.cfdp import CfdpConfig, CfdpReceiver, FileReceived
+from flight.link.cfdp_numbers import EPOCH_BITS
+from flight.link.cfdp_pdu import decode_pdu
 from flight.link.space_packet import SpacePacket
 from flight.services.files import Outbox, OutboxConfig
 
@@ -22,9 +26,9 @@ class Sink:
         self.events.append((name, *values))
 
 
-def outbox(boot: int = 1, **config: int) -> tuple[Outbox, Sink]:
+def outbox(boot: int = 1, epoch: int = 0, **config: int) -> tuple[Outbox, Sink]:
     sink = Sink()
-    return Outbox(OutboxConfig(**config), 3, SEGMENT, boot, sink), sink
+    return Outbox(OutboxConfig(**config), 3, SEGMENT, boot, sink, epoch), sink
 
 
 def drain(box: Outbox, most: int = 10_000) -> list[SpacePacket]:
@@ -96,25 +100,41 @@ def test_packets_are_counted_and_the_count_wraps() -> None:
     assert [packet.seq for packet in drain(box)] == [0x3FFE, 0x3FFF, 0, 1, 2]
 
 
-def numbers(box: Outbox) -> list[int]:
-    """Transaction numbers of a file each."""
-    for _ in range(3):
-        box.put("f", b"x")
-    return [int.from_bytes(packet.data[6:10], "big") for packet in drain(box)]
+def file_numbers(box: Outbox, files: int = 3) -> list[int]:
+    """Transaction numbers of so many files."""
+    seen: dict[int, None] = {}
+    for _ in range(files):
+        assert box.put("f", b"x")
+        seen |= {decode_pdu(packet.data).transaction.number: None for packet in drain(box)}
+    return list(seen)
 
 
 def test_transaction_numbers_of_different_boots_differ() -> None:
     seen: set[int] = set()
-    for boot in (0, 1, 2, 65_535):
-        box, _ = outbox(boot)
-        mine = set(numbers(box))
-        assert len(mine) == 3
-        assert all(number >> 16 == boot for number in mine)
-        assert not seen & mine
+    for boot, epoch in itertools.product((0, 1, 2, 32_767), (5, 50, 2**48 - 2)):
+        mine = set(file_numbers(outbox(boot, epoch)[0]))  # the last epoch wraps within its boot
+        assert len(mine) == 3 and not seen & mine
+        assert all(number >> 48 == boot for number in mine)
         seen |= mine
 
 
-def test_the_numbers_of_the_last_boot_of_a_cycle_wrap() -> None:
-    box, _ = outbox(0x3FFFF)
-    box._transaction = 0xFFFF_FFFE
-    assert sorted(set(numbers(box))) == [0, 1, 0xFFFF_FFFF]
+def test_products_beyond_what_one_boot_had_numbers_for_arrive_and_so_do_those_of_the_next() -> None:
+    """65,536 and 500 more in one boot, 2,000 in the next one: through what numbers and what knows numbers again."""
+    receiver, got = CfdpReceiver(CfdpConfig()), 0
+    for boot, files in ((1, 65_536 + 500), (2, 2_000)):
+        box, _ = outbox(boot)
+        for number in range(files):
+            assert box.put(f"{boot}-{number}", b"")
+            while (raw := box.take()) is not None:
+                got += sum(isinstance(one, FileReceived) for one in receiver.on_pdu(raw[6:], 0))
+    assert (got, receiver.counters.late, receiver.ignored(0)) == (65_536 + 500 + 2_000, 0, [])
+
+
+def test_products_of_a_boot_whose_count_comes_again_arrive() -> None:
+    receiver, random = CfdpReceiver(CfdpConfig()), Random(1)
+    for _ in range(20):
+        box, _ = outbox(1, random.getrandbits(EPOCH_BITS))
+        assert box.put("screen-0-1.obsp", b"same name, same size")
+        got = [one for packet in drain(box) for one in receiver.on_pdu(packet.data, 0)]
+        assert [one.name for one in got] == ["screen-0-1.obsp"]
+    assert receiver.counters.late == 0

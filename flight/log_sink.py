@@ -1,0 +1,335 @@
+"""Where the words of a loop go: a bounded queue, and one helper thread that writes it to a descriptor. Edge code.
+
+A loop that others depend on must neither wait for whoever reads its output nor end because nobody does. So while
+`diverted` is in force, `sys.stderr` and `sys.stdout` are sinks: the log, status lines, and whatever a library, a
+warning or a traceback prints besides. To write is to put a line into the queue; it never waits and never raises.
+
+States of a sink, by what its helper thread does:
+
+    waiting   nothing is queued
+    writing   a chunk is with the kernel, more lines are queued meanwhile
+    stalled   still writing after STALL_S: the reader is paused (a full pipe, Ctrl-S on a terminal, a hung disk)
+    failing   the write was refused (reader gone, disk full, terminal hung up): it is tried again every `retry_s`,
+              from the octet at which it stopped, so that no line is torn
+    closed    what is written now is lost; the thread has ended, or is left behind in a write that does not return
+
+`fault` says what is wrong in the states stalled and failing. When the queue is full the newest line is dropped:
+what led to the trouble is worth more than its repetitions, and the lines that are kept have one gap, whose place is
+known. `lost` counts what was dropped, and as soon as the queue is taken one line stands in the gap that says how
+many lines are missing, since when, and why.
+
+The descriptor is a duplicate, so that nothing else is ever opened under its number. Its flags are not touched:
+O_NONBLOCK would be set for every process that shares the open file. The thread blocks all signals: they belong to the
+loop, and a background process is not stopped for writing to its terminal (SIGTTOU).
+
+Who uses what:
+
+    flight, ground, sim       loops: sinks, from before the mission is read until after the last error line. Whoever
+                              does not read delays the end of the process by GIVE_UP_S, whoever reads slowly by
+                              CLOSE_S; neither changes its exit code.
+    every other command       stdout is Python's own: a paused reader pauses a batch or a live view, which harms
+                              nobody; one that is gone, or a full disk, ends it with exit code 1. stderr carries
+                              progress and errors: it may pause a command as well, but its faults end at a
+                              `GuardedStream` (flight/core/guarded_stream.py) and change neither result nor exit code.
+    a simulated node's log    a file behind a `GuardedStream`: in virtual time nothing is late, and a full disk of
+                              this machine is no fault of the simulated one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TextIO, cast
+
+QUEUE_OCTETS = 128 << 10  # some thousand lines
+CHUNK_OCTETS = 4096  # a pipe takes this much at once or not at all
+RETRY_S = 1.0
+STALL_S = 3.0
+GIVE_UP_S = 1.0
+CLOSE_S = 10.0
+
+SLOW = "its reader is paused, or slower than the lines come"
+
+
+@dataclass(slots=True)
+class _Gap:
+    """Lines dropped in a row."""
+
+    lines: int
+    since_s: float
+    reason: str
+
+
+def _plain_gap(lines: int, over_s: float, reason: str) -> str:
+    return f"orbitnode: {lines} lines are missing here, lost in {over_s:.1f} s: {reason}\n"
+
+
+class LogSink:
+    """Writes to the file behind `stream`; a text stream for whoever writes to it.
+
+    describe_gap: makes the line that stands in a gap, from how many lines were dropped, in how many seconds, and why;
+    called in the helper thread. It may be replaced at any time.
+    """
+
+    errors = "backslashreplace"
+
+    def __init__(self, stream: TextIO, *, queue_octets: int = QUEUE_OCTETS, retry_s: float = RETRY_S) -> None:
+        self.lost = 0
+        self.describe_gap: Callable[[int, float, str], str] = _plain_gap
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._stream = stream
+        self._fileno = _duplicate(stream)
+        self._is_terminal = _is_terminal(stream)
+        self._queue_octets = queue_octets
+        self._retry_s = retry_s
+        self._partial = ""  # of a line whose end has not been written yet
+        self._queue: deque[bytes] = deque()
+        self._octets = 0  # in the queue and in the hands of the thread
+        self._gap: _Gap | None = None
+        self._refused = ""  # why the last write failed, empty after one that did not
+        self._writing_since_s: float | None = None
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        # Re-entrant, because a signal handler may write while the loop does.
+        self._changed = threading.Condition(threading.RLock())
+
+    # What a text stream offers
+
+    def write(self, text: str) -> int:
+        """Queue what ends in a line end, keep the rest for the next call; returns the characters taken, all."""
+        with self._changed:
+            head, end, self._partial = (self._partial + text).rpartition("\n")
+            self._put(head + end)
+            if len(self._partial) > CHUNK_OCTETS:
+                self._put_partial()
+        return len(text)
+
+    def flush(self) -> None:
+        """Queue a line that has no end yet, such as a status line on a terminal. Waits for nothing."""
+        with self._changed:
+            self._put_partial()
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """For what writes past the queue, such as a dump of a process that crashes; that may block."""
+        if self._fileno is None:
+            raise OSError("the stream behind this sink has no descriptor")
+        return self._fileno
+
+    # What the owner asks
+
+    @property
+    def fault(self) -> str:
+        """Why lines are not getting out just now; empty while they are."""
+        with self._changed:
+            stalled = self._writing_since_s is not None and time.monotonic() - self._writing_since_s > STALL_S
+            return self._refused or (SLOW if stalled else self._gap.reason if self._gap is not None else "")
+
+    def start(self) -> None:
+        """Start the helper thread, rather than with the first line: threads inherit the priority of that moment."""
+        with self._changed:
+            if self._thread is not None or self._closing:
+                return
+            thread = threading.Thread(target=self._run, name="log-sink", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads in this process: the next line tries again
+                self._refused = str(error)
+                return
+            self._thread = thread
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until everything queued is written; False if that took longer than `timeout_s`."""
+        with self._changed:
+            self._put_partial()
+            return self._changed.wait_for(lambda: not self._octets and self._gap is None, timeout_s)
+
+    def close(self) -> bool:
+        """Write what is queued, for CLOSE_S at most, less if one write takes longer than GIVE_UP_S. False if lines were
+        left behind."""
+        with self._changed:
+            self._put_partial()
+            self._closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is None:
+            self._release()
+        else:
+            deadline_s = time.monotonic() + CLOSE_S
+            while thread.is_alive() and time.monotonic() < deadline_s:
+                thread.join(GIVE_UP_S)
+                since_s = self._writing_since_s
+                if since_s is not None and time.monotonic() - since_s >= GIVE_UP_S:
+                    break
+        with self._changed:
+            return not self._octets and self._gap is None
+
+    # The loop's side of the queue; called with the lock held
+
+    def _put_partial(self) -> None:
+        text, self._partial = self._partial, ""
+        self._put(text)
+
+    def _put(self, text: str) -> None:
+        if not text:
+            return
+        octets = text.encode(self.encoding, self.errors)
+        if self._closing or self._octets + len(octets) > self._queue_octets:
+            lines = max(1, text.count("\n"))
+            self.lost += lines
+            if self._gap is None:
+                self._gap = _Gap(0, time.monotonic(), "")
+            self._gap.lines += lines
+            # A single line that is longer than the queue takes is dropped whatever the reader does.
+            too_long = f"a line of {len(octets)} octets, at most {self._queue_octets} are kept"
+            self._gap.reason = self._refused or (SLOW if self._octets else too_long)
+        else:
+            self._queue.append(octets)
+            self._octets += len(octets)
+        self._changed.notify_all()
+        self.start()
+
+    # The thread's side
+
+    def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while (batch := self._take()) is not None:
+            if not self._write_all(batch):
+                break
+        self._release()
+
+    def _take(self) -> bytes | None:
+        """Everything queued, with a line about the gap behind it; None when the sink closes."""
+        with self._changed:
+            self._octets = 0  # what was in hand has been written
+            self._writing_since_s = None
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._queue or self._gap is not None or self._closing)
+            if not self._queue and self._gap is None:
+                return None
+            batch = b"".join(self._queue)
+            self._queue.clear()
+            gap, self._gap = self._gap, None
+            if gap is not None:
+                line = self.describe_gap(gap.lines, time.monotonic() - gap.since_s, gap.reason)
+                batch += line.encode(self.encoding, self.errors)
+            self._octets = len(batch)
+            return batch
+
+    def _write_all(self, batch: bytes) -> bool:
+        """False if the sink closes while the file refuses."""
+        at = 0
+        while at < len(batch):
+            # Chunks end with a line if they can: another process may write to the same file in between.
+            end = batch.rfind(b"\n", at, at + CHUNK_OCTETS) + 1 or at + CHUNK_OCTETS
+            self._writing_since_s = time.monotonic()
+            try:
+                at += self._write(batch[at:end])
+                self._refused = ""
+            except BlockingIOError:  # someone who shares the open file has made it so
+                if not self._poll() and self._closing:
+                    return False
+            except (OSError, ValueError) as error:
+                self._refused = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                if self._closing:
+                    return False
+                with self._changed:
+                    if self._gap is not None:
+                        self._gap.reason = self._refused
+                    self._changed.wait_for(lambda: self._closing, self._retry_s)
+        return True
+
+    def _write(self, octets: bytes) -> int:
+        if self._fileno is not None:
+            return os.write(self._fileno, octets)
+        self._stream.write(octets.decode(self.encoding, "replace"))
+        self._stream.flush()
+        return len(octets)
+
+    def _poll(self) -> bool:
+        """Wait until the descriptor takes octets, for `retry_s` at most."""
+        assert self._fileno is not None
+        poll = select.poll()
+        poll.register(self._fileno, select.POLLOUT)
+        return bool(poll.poll(self._retry_s * 1000))
+
+    def _release(self) -> None:
+        if self._fileno is not None:
+            os.close(self._fileno)
+            self._fileno = None
+
+
+def _duplicate(stream: TextIO) -> int | None:
+    """A descriptor of our own for the file behind `stream`; None for a stream in memory."""
+    try:
+        return os.dup(stream.fileno())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _is_same_file(first: TextIO, second: TextIO) -> bool:
+    try:
+        return os.path.sameopenfile(first.fileno(), second.fileno())
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def diverted() -> Iterator[LogSink]:
+    """`sys.stderr` and `sys.stdout` are sinks within this block; gives that of stderr. Within another such block, its
+    sink. At the end what was written gets out, unless that takes longer than GIVE_UP_S."""
+    stderr, stdout = sys.stderr, sys.stdout
+    if isinstance(cast("object", stderr), LogSink):
+        yield cast("LogSink", stderr)
+        return
+    with ExitStack() as closing:
+        sink = LogSink(stderr)
+        closing.callback(sink.close)
+        sink.start()
+        if _is_same_file(stderr, stdout):
+            printed = sink  # one order of lines
+        else:
+            printed = LogSink(stdout)
+            closing.callback(printed.close)
+        sys.stderr, sys.stdout = cast("TextIO", sink), cast("TextIO", printed)
+        try:
+            yield sink
+        finally:
+            sys.stderr, sys.stdout = stderr, stdout
+
+
+def open_standard_descriptors() -> None:
+    """See to it that descriptors 0, 1 and 2 are open, and their streams there.
+
+    A process that was started with one of them closed (`2>&-`) would open its first file under that number, and
+    whatever is printed past Python would go into that file.
+    """
+    while (fileno := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fileno, True)
+    os.close(fileno)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115

@@ -1,0 +1,43 @@
+"""A payload app that is a bad neighbour in one way only: a library of it prints without end, to stderr and stdout."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from flight.app import AppContext
+from flight.core.scheduler import Task
+from flight.dictionary import Declarations
+
+PERIOD_S = 0.01
+FILLING = "." * 2000  # a pipe and the queue are full within seconds
+
+
+@dataclass(frozen=True, slots=True)
+class NoisyConfig:
+    """Nothing to choose."""
+
+
+class NoisyApp:
+    CONFIG = NoisyConfig
+
+    @staticmethod
+    def declare(apid: int) -> Declarations:
+        return Declarations()
+
+    def __init__(self, context: AppContext) -> None:
+        self._scheduler = context.scheduler
+
+    def start(self) -> None:
+        self._scheduler.spawn("noise", self.run)
+
+    async def run(self, task: Task) -> None:
+        number = 0
+        while True:
+            number += 1
+            print(f"noise {number} {FILLING}", file=sys.stderr)
+            print(f"stray {number}")
+            await task.sleep(PERIOD_S)
+
+    def close(self) -> None:
+        pass

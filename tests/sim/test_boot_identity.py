@@ -1,0 +1,59 @@
+"""Which boot it is, where the count comes again: the real node and a ground that must take them for two."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from ground.archive import Archive
+from ground.products import ProductStore
+from ground.station import GroundStation
+from sim_hw.ground_segment import GroundSegment
+from tests.sim.conftest import PASS_START_S
+
+
+def make_unwritable(rig: Any) -> None:
+    rig.craft.disk.read_only = True
+
+
+def damage_both_records(rig: Any) -> None:
+    for name in ("boot.a", "boot.b"):
+        if name in rig.craft.disk.durable:
+            rig.craft.disk.flip(name)
+
+
+@pytest.mark.parametrize(
+    ("harm", "counts"), [(make_unwritable, [1, 2, 2]), (damage_both_records, [1, 1, 1])], ids=["unwritable", "damaged"]
+)
+def test_products_of_boots_with_one_count_all_arrive_and_the_ground_says_so(
+    make_rig: Any, tmp_path: Any, harm: Any, counts: list[int]
+) -> None:
+    rig = make_rig()
+    with Archive(tmp_path / "archive.db", rig.dictionary) as archive:
+        products = ProductStore(tmp_path / "products")
+        station = GroundStation(
+            rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, products=products
+        )
+        ground = GroundSegment(station, rig.air, rig.loop)
+        epochs, told = [], []
+        for index in range(3):
+            rig.until(PASS_START_S + 60 + 100 * index)
+            told.append(rig.node.boot.count)
+            epochs.append(rig.node.boot.epoch)
+            assert rig.node.outbox.put("screen-0-1.bin", b"boot %d" % index)
+            rig.until(PASS_START_S + 90 + 100 * index)
+            assert station.latest["node.boot_epoch"].raw == epochs[-1]
+            harm(rig)
+            rig.craft.cut_power()
+        assert told == counts and len(set(epochs)) == 3
+        assert {path.read_bytes() for path in (tmp_path / "products").iterdir()} == {b"boot 0", b"boot 1", b"boot 2"}
+        counters = station.counters()
+        assert (counters["cfdp.late"], counters["cfdp.renewed"], counters["station.boots"]) == (0, 0, 2)
+        repeated = [event.text for event in station.events if event.name == "boot_count_repeated"]
+        assert len(repeated) == sum(later <= sooner for sooner, later in itertools.pairwise(counts))
+        assert "its boot record is lost or cannot be written" in repeated[0]
+        boots = [event.text for event in station.events if event.name == "boot"]
+        assert ("an unknown cause, its record is damaged" in boots[-1]) == (harm is damage_both_records)
+        ground.close()

@@ -1,0 +1,191 @@
+"""The watchdog of the flight loop: real processes that stand still, and what is known of them afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from flight.core.scheduler import Scheduler, Task, ns
+from flight.platform_linux import LinuxPlatform
+from flight.services.watchdog import STROKES, WatchdogDuty
+from flight.watchdog import CAUSE_OCTETS_MAX, STALLED, take_report
+from sim_hw.loop import VirtualLoop
+
+ROOT = Path(__file__).resolve().parents[2]
+GIVE_UP_S = 120.0
+
+NODE = """
+import ctypes, os, sys, time
+from flight.core.scheduler import Scheduler
+from flight.platform_linux import LinuxPlatform
+from flight.services.watchdog import WatchdogDuty
+
+folder, limit_s = sys.argv[1], float(sys.argv[2])
+platform = LinuxPlatform(folder, "node")
+watchdog = platform.start_watchdog(limit_s, lambda line: print(line, file=sys.stderr))
+scheduler = Scheduler(platform, platform.cpu_ns, lambda task, error: print(repr(error), file=sys.stderr))
+watchdog.where = lambda: "task " + scheduler.running.name if scheduler.running else "no task"
+scheduler.spawn("watchdog", WatchdogDuty(scheduler, platform.stroke, limit_s).run)
+
+def stand():
+    {stand}
+
+async def victim(task):
+    await task.sleep(limit_s)
+    print("well", flush=True)
+    stand()
+
+scheduler.spawn("victim", victim)
+platform.run()
+scheduler.close()
+platform.close()
+"""
+
+
+def node(folder: Path, stand: str, limit_s: float = 0.8) -> subprocess.Popen[str]:
+    code = NODE.format(stand=textwrap.indent(stand, "    ").strip())
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), str(limit_s)],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def boot(folder: Path) -> str:
+    """The last words that the next process finds."""
+    platform = LinuxPlatform(folder, "node")
+    try:
+        words = platform.take_last_words()
+        assert platform.take_last_words() == "", "told twice"
+        return words
+    finally:
+        platform.close()
+
+
+STANDS = {
+    "sleep": "time.sleep(1000)",
+    "pipe": "os.read(os.pipe()[0], 1)",
+    "spin": "while True: pass",
+    "fifo": "os.mkfifo(folder + '.fifo'); open(folder + '.fifo')",
+}
+
+
+@pytest.mark.parametrize("stand", STANDS.values(), ids=STANDS)
+def test_a_loop_that_stands_is_ended_and_the_next_boot_says_where(tmp_path: Path, stand: str) -> None:
+    process = node(tmp_path / "store", stand)
+    _, log = process.communicate(timeout=GIVE_UP_S)
+    assert process.returncode == STALLED
+    assert "watchdog: no turn for 0.8 s in task victim, at <string>:" in log
+    assert "Thread 0x" in log and '"<string>", line' in log and " in stand" in log, "the log has the stacks"
+    assert "in stand" in boot(tmp_path / "store")
+    kept = (tmp_path / "store" / "STALL.last").read_text()
+    assert kept.startswith("watchdog: no turn for") and "flight/core/scheduler.py" in kept
+    assert boot(tmp_path / "store") == "", "an old report is not the cause of a later boot"
+
+
+def test_a_boot_that_stands_is_ended_as_well(tmp_path: Path) -> None:
+    code = NODE.format(stand="pass").replace("scheduler = Scheduler(", "time.sleep(1000)\nscheduler = Scheduler(", 1)
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), "0.1"], cwd=ROOT, timeout=GIVE_UP_S, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode == STALLED
+    assert "in the boot, at <string>:" in boot(tmp_path)
+
+
+def test_native_code_that_holds_the_interpreter_is_ended_too(tmp_path: Path) -> None:
+    process = node(tmp_path, "ctypes.PyDLL(None).sleep(1000)")
+    process.communicate(timeout=GIVE_UP_S)
+    assert process.returncode == 1
+    assert boot(tmp_path).startswith("watchdog: the interpreter stood still, at <string>:")
+
+
+def test_a_crash_of_native_code_is_known_at_the_next_boot(tmp_path: Path) -> None:
+    process = node(tmp_path, "ctypes.string_at(1)")
+    process.communicate(timeout=GIVE_UP_S)
+    assert process.returncode == -signal.SIGSEGV
+    words = boot(tmp_path)
+    assert words.startswith("segmentation fault, at ") and " in " in words
+
+
+def test_a_log_that_nobody_reads_does_not_keep_it_from_ending_the_process(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    code = NODE.format(stand="time.sleep(1000)")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), "0.8"], cwd=ROOT, stderr=writer, stdout=subprocess.DEVNULL
+    )
+    assert process.wait(timeout=GIVE_UP_S) == STALLED
+    os.close(reader)
+    os.close(writer)
+    assert "in stand" in boot(tmp_path)
+
+
+def test_a_process_that_was_stopped_for_longer_than_the_limit_goes_on(tmp_path: Path) -> None:
+    process = node(tmp_path, "pass", 2.0)
+    assert process.stdout is not None and process.stdout.readline() == "well\n"
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3.0)
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=GIVE_UP_S)
+    assert process.returncode == 0, log
+    assert not list(tmp_path.glob("STALL*")), "an orderly end leaves no words"
+
+
+def test_room_for_the_words_is_set_aside_at_boot(tmp_path: Path) -> None:
+    process = node(tmp_path, "time.sleep(1000)", 30.0)
+    deadline = time.monotonic() + GIVE_UP_S
+    while not (tmp_path / "STALL").exists() or (tmp_path / "STALL").stat().st_blocks * 512 < 65_536:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert boot(tmp_path) == "", "the power went: that is no word"
+    assert not (tmp_path / "STALL").exists()
+
+
+def test_a_folder_that_cannot_be_written_gives_no_words(tmp_path: Path) -> None:
+    assert take_report(str(tmp_path / "absent")) == ""
+    (tmp_path / "STALL").write_bytes("watchdog: ä".encode() * 100 + b"\0" * 50)
+    words = take_report(str(tmp_path))
+    assert len(words.encode()) <= CAUSE_OCTETS_MAX and words.startswith("watchdog: ä")
+
+
+def test_no_stroke_while_a_critical_task_gets_no_turn() -> None:
+    loop, strokes = VirtualLoop(), []
+    costs: dict[str, int] = {}
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None, step_cost_ns=lambda name: costs.get(name, 0),
+                          starve_s=1e6, critical_starve_s=1e6)  # fmt: skip
+
+    async def body(task: Task) -> None:
+        async for _ in task.every(0.1):
+            pass
+
+    scheduler.spawn("critical", body, critical=True, deadline_s=1e5)
+    scheduler.spawn("hog", body, deadline_s=0.001)
+    scheduler.spawn(
+        "watchdog", WatchdogDuty(scheduler, lambda: strokes.append(loop.now_ns()), 2.0).run, deadline_s=1e-6
+    )
+    loop.run_until(ns(20.0))
+    assert len(strokes) >= 10 * STROKES
+    costs["hog"] = ns(0.2)  # it is never done: nobody behind it gets a turn
+    loop.run_until(ns(30.0))
+    before = len(strokes)
+    loop.run_until(ns(60.0))
+    assert len(strokes) == before
+    costs.clear()
+    loop.run_until(ns(70.0))
+    assert len(strokes) > before, "it strokes again once all is well"
