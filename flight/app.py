@@ -6,7 +6,7 @@ section with the app's own config dataclass, and hands it an AppContext. The app
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,7 +38,8 @@ class Durable:
     undo: Callable[[], None] = lambda: None
 
 
-Handler = Callable[..., Awaitable[Durable | None] | Durable | None]
+Slices = Generator[None, None, Durable | None]
+Handler = Callable[..., Awaitable[Durable | None] | Slices | Durable | None]
 
 
 class EventSink(Protocol):
@@ -51,7 +52,8 @@ class CommandTable(Protocol):
         """Serve the command `name`: both are called with one value an argument.
 
         `check` runs before acceptance, `execute` after; either may raise CommandRefused. An `execute` that returns
-        an awaitable is completed when it is; what a durable command wants kept it returns as Durable.
+        an awaitable is completed when it is; what a durable command wants kept it returns as Durable. One with more
+        to do than a step holds (flight.core.step_budget) is a generator: at each `yield` others have their turn.
         """
 
 

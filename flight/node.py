@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 import flight
 from flight.app import App, AppContext, NodeState
 from flight.core.errors import SetupError
-from flight.core.generations import Generations
+from flight.core.generations import Generations, Presence
 from flight.core.log import node_log
 from flight.core.quota import SharedStorage
 from flight.core.scheduler import NS, Scheduler, Task
@@ -135,7 +135,7 @@ class Node:
         # A little over what the stores hold: their segments end before they are quite full, never after.
         shares = storage.shares(mission.recorder.capacity_octets * 5 // 4)
         self.storage = SharedStorage(platform.storage, shares, mission.storage)
-        self.vault = Vault(self.storage.user(storage.VAULT))
+        self.vault = Vault(self.storage.user(storage.VAULT), epoch=platform.random.getrandbits(64))
         self.clock = clock.Clock(platform, self.vault)
         self.links: list[radio.RadioLink] = []
         self.recorder = Recorder(mission.recorder, self.storage.user(storage.RECORDER), self.vault)
@@ -166,7 +166,7 @@ class Node:
         generations = Generations(self.storage.user(storage.BOOT), storage.BOOT)
         self.boot = status.BootRecord(generations, self._boot_kept_in_memory, platform.random)
         self.boot.cause = platform.take_last_words() or self.boot.cause
-        self._tell_what_was_found(generations.damaged)
+        self._tell_what_was_found(generations)
         self.time = clock.TimeService(mission.time, self.clock, platform, self.vault, self.events)
 
         self.housekeeping = housekeeping.Housekeeping(
@@ -202,16 +202,20 @@ class Node:
             self._spawn()
             undo.pop_all()
 
-    def _tell_what_was_found(self, boot_damaged: int) -> None:
+    def _tell_what_was_found(self, boot: Generations) -> None:
         """The boot, and what of the stored state was not sound."""
         sha256 = str(self.dictionary.document()["sha256"])
         self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8], self.boot.epoch)
-        if boot_damaged:
-            self.events.emit("record_damaged", "boot", "the other generation stands")
-        for damage in self.vault.damage:
-            self.events.emit("record_damaged", "vault", damage)
-        if self.command_log.foreign:
-            self.events.emit("record_damaged", "command log", f"{self.command_log.foreign} rows are left as they are")
+        told = [("boot", boot.fault)] + [("vault", damage) for damage in self.vault.damage]
+        # The two were begun together: of one alone the other is gone.
+        if boot.found is Presence.NOTHING and self.vault.octets:
+            told.append(("boot", "nothing is left of it, and this storage was in use: the count begins anew"))
+        if self.vault.found_nothing and self.boot.count > 1:
+            told.append(("vault", "nothing is left of it, and this storage was booted before"))
+        told += [("command log", damage) for damage in self.command_log.damage]
+        for record, damage in told:
+            if damage:
+                self.events.emit("record_damaged", record, damage)
         if self.clock.damage:
             self.events.emit("record_damaged", "time", self.clock.damage)
         for dropped in self.gate.dropped:
@@ -336,7 +340,7 @@ class Node:
         hk.provide("executive", tasks.sample)
         hk.provide("link", self._sample_link)
         hk.provide("commands", self.commands.sample)
-        hk.provide("storage", storage.StorageStatus(self.storage, self.vault).sample)
+        hk.provide("storage", storage.StorageStatus(self.storage, self.vault, self.recorder).sample)
         hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts, self.boot.epoch).sample)
 
     def _spawn(self) -> None:
@@ -427,7 +431,8 @@ class Node:
         stands on storage."""
         contacts = [link.link for link in self.links if link.in_contact]
         backlog = any(link.backlog_octets(link.config.vc_realtime) for link in contacts)
-        return not backlog and not self.recorder.in_memory
+        unheard = any(link.unheard for link in self.links)
+        return not backlog and not unheard and not self.recorder.in_memory
 
     def _counts(self) -> tuple[int, ...]:
         done = self.verification.counts

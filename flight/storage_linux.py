@@ -460,10 +460,12 @@ class LinuxStorage:
     def _enter(self, commit: _Commit, error: StorageError | None, duration_ns: int) -> None:
         self._running = None
         self.counters.enter_commit(commit.flash_octets, duration_ns)
-        renamed = {path: new_path for path, new_path in commit.changes if new_path is not None}
         if error is None:
-            for file in self._files.values():
-                file.path = renamed.get(file.path, file.path)
+            for path, new_path in commit.changes:
+                # The name may have another content by now, or none.
+                file = None if new_path is None else self._files.get(os.path.basename(new_path))
+                if file is not None and new_path is not None and file.path == path:
+                    file.path = new_path
         else:
             self.counters.failures += 1
             self._failed = str(error)

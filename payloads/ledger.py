@@ -12,6 +12,7 @@ from flight.core.vault import Changes, Vault
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
+_NUMBERS_LOST = 1 << 20  # passed over where the vault has lost transactions: far more than one of its segments has used
 _JOB = "payload.job."
 _NEXT = "payload.next"
 _NUMBER = struct.Struct(">I")
@@ -32,7 +33,7 @@ class Request:
 class Ledger:
     """Rows of the node's vault: one a request, and the first number that no job of an earlier boot can have had.
 
-    `damaged` counts rows that this version cannot read; they are left as they are.
+    `damaged` counts rows that this version cannot read. Requests among them are left as they are.
     """
 
     def __init__(self, vault: Vault) -> None:
@@ -40,7 +41,13 @@ class Ledger:
         self._vault = vault
         self._requests = tuple(self._read())
         stored = vault.get(_NEXT)
-        (known,) = _NUMBER.unpack(stored) if stored is not None and len(stored) == _NUMBER.size else (1,)
+        known = 1
+        if stored is not None and len(stored) == _NUMBER.size:
+            (known,) = _NUMBER.unpack(stored)
+        elif stored is not None:
+            self.damaged += 1
+        if vault.is_stale(_NEXT) or (stored is not None and known == 1):
+            known += _NUMBERS_LOST  # what is gone, or cannot be read, may have set further ones aside
         self._next: int = max(known, *(one.job + 1 for one in self._requests), 1)
         self._set_aside = self._next
 

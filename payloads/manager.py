@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 
 from flight.app import AppContext, CommandRefused, Durable, NodeState
 from flight.core.errors import StorageError
@@ -33,6 +34,7 @@ from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
 
 KIND = "screen"
 _ATTEMPTS_MAX = 2
+_DROPPED_IN_A_STEP = 32  # jobs; each tells an event, and forgets a row of the vault
 
 ProductHook = Callable[[ProductInfo, bytes], None]
 
@@ -168,10 +170,12 @@ class InferenceManager:
     def _on_capture(self, image: Image) -> None:
         """A picture just taken goes to the best job that waits for one, else into the node's own traffic."""
         self._sweep(self._waiting)
+        now_ns = self._platform.now_ns()
         for job in self._waiting:
-            self._waiting.remove(job)
-            self._hold(job, image)
-            return
+            if job.deadline_ns > now_ns:
+                self._waiting.remove(job)
+                self._hold(job, image)
+                return
         own = self._traffic[self._config.pattern[self._own_tiles % len(self._config.pattern)]]
         self._own_tiles += 1
         deadline_ns = self._platform.now_ns() + ns(own.deadline_s)
@@ -223,11 +227,15 @@ class InferenceManager:
         now_ns = self._platform.now_ns()
         room_octets = self._context.outbox.room_octets - self._busy * self._config.reserve_octets
         chosen: Job | None = None
+        dropped = 0
         for job in self._queue:
             verdict = admit(job, now_ns, self._gates, self._config, state, room_octets)
             if isinstance(verdict, Refuse):
                 self._queue.remove(job)
                 self._drop(job, verdict.reason)
+                dropped += 1
+                if dropped == _DROPPED_IN_A_STEP:
+                    break  # the rest at the next look
             elif isinstance(verdict, Delay):
                 self._delay(job, verdict.reason)
             elif chosen is None:
@@ -264,12 +272,11 @@ class InferenceManager:
             self._context.events.emit("workers_given_up", self._pool.stats.restarts & 0xFFFF)
 
     def _sweep(self, queue: JobQueue) -> None:
-        """Drop jobs whose deadline has passed."""
+        """Drop jobs whose deadline has passed; a few in one step, and more of them at the next look."""
         now_ns = self._platform.now_ns()
-        for job in queue:
-            if job.deadline_ns <= now_ns:
-                queue.remove(job)
-                self._drop(job, Reason.DEADLINE)
+        for job in list(islice((one for one in queue if one.deadline_ns <= now_ns), _DROPPED_IN_A_STEP)):
+            queue.remove(job)
+            self._drop(job, Reason.DEADLINE)
 
     def _delay(self, job: Job, reason: Reason) -> None:
         job.reason = reason
@@ -451,7 +458,7 @@ class InferenceManager:
         offset_ns = self._context.tai_ns() - self._platform.now_ns()
         requests = self._ledger.load()
         if self._ledger.damaged:
-            self._context.events.emit("ledger_failed", f"{self._ledger.damaged} requests are unreadable")
+            self._context.events.emit("ledger_failed", f"{self._ledger.damaged} rows are unreadable")
         for request in requests[: self._config.jobs_max]:
             job = Job(request.job, request.priority, request.deadline_tai_ns - offset_ns, durable=True)
             self.counters.requested += 1

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from flight.app import Durable
 from flight.core.scheduler import Scheduler, ns
+from flight.core.step_budget import Budget
 from flight.core.vault import Vault
 from flight.link.pus import PusTm
-from flight.services.packet_store import StoreConfig
+from flight.services.packet_store import PacketStore, Place, StoreConfig
 from flight.services.recorder import Recorder, RecorderConfig
 from flight.services.retrieval import Taken
 from sim_hw.disk import Disk
@@ -20,6 +21,7 @@ from sim_hw.world import World, WorldConfig
 
 T0_NS = 2_000_000_000 * 10**9
 SECOND_NS = 10**9
+T = TypeVar("T")
 
 
 def packet(number: int, service: int = 3, octets: int = 100, time_s: float | None = None) -> bytes:
@@ -41,6 +43,20 @@ def small(name: str = "all", capacity_octets: int = 65_536, **more: Any) -> Stor
     return StoreConfig(name, capacity_octets=capacity_octets, **more)
 
 
+def finish(work: Generator[None, None, T]) -> T:
+    """What a generator returns, all its steps taken at once."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+
+
+def place_at(store: PacketStore, time_ns: int) -> Place:
+    return finish(store.place_at(time_ns, Budget()))
+
+
 class RecorderBench:
     """The recorder of one boot after the other, with its task running and an event sink."""
 
@@ -52,6 +68,7 @@ class RecorderBench:
         self.config = RecorderConfig(store=stores or (small(),), range_priority=range_priority)
         self.failures: list[Exception] = []
         self.events: list[tuple[Any, ...]] = []
+        self.on_step: Callable[[str], None] = lambda _: None
         self.boot()
 
     def emit(self, name: str, *values: Any) -> None:
@@ -62,10 +79,17 @@ class RecorderBench:
         self.storage = platform.storage
         self.vault = Vault(self.storage)
         self.recorder = Recorder(self.config, self.storage, self.vault)
-        self.scheduler = Scheduler(platform, platform.cpu_ns, lambda _, error: self.failures.append(error))
+        self.scheduler = Scheduler(
+            platform, platform.cpu_ns, lambda _, error: self.failures.append(error), step_cost_ns=self.step_cost_ns
+        )
         events: Any = self
         self.scheduler.spawn("recorder", lambda task: self.recorder.run(task, events))
         return self.recorder
+
+    def step_cost_ns(self, task: str) -> int:
+        """Nothing; the scheduler asks after each step."""
+        self.on_step(task)
+        return 0
 
     def reboot(self) -> Recorder:
         self.disk.cut()
@@ -95,7 +119,7 @@ class RecorderBench:
         """Up to `most` packets."""
         out: list[Taken] = []
         while len(out) < most:
-            taken = self.recorder.take()
+            taken = self.recorder.take(Budget())
             if taken is not None:
                 out.append(taken)
             elif not self.recorder.searching:

@@ -3,21 +3,30 @@
     commit(changes) --> one record in a journal --sync--> done: survives power loss at any instant
     every so often  --> the whole map as a checkpoint of two generations; the journal before the older one goes
 
+A checkpoint holds the map as it was when it was begun. It is encoded a slice with each transaction, so that none takes
+long, and written as a whole once it is there.
+
 The map is held in memory and small: accepted commands, the schedule, parameters, read pointers. At boot it is the
 newest sound checkpoint with the journal's later transactions laid over it in order. Where the newest checkpoint is
 damaged the older one still finds everything since in the journal. A damaged stretch of journal costs its own
 transactions, later ones still count: whoever is asked by key gets the last value that was read.
+
+Where transactions were and are gone, rows from before them may be of the past: what was lost may have changed or
+deleted them. Such rows are held and given all the same, being the best there is, and known as stale until they are
+written again. Who acts on a row as if it were still so asks `is_stale` first.
 """
 
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Future
-from flight.core.generations import Generations
-from flight.core.journal import Journal
+from flight.core.generations import Generations, Presence
+from flight.core.journal import Journal, JournalStats
 from flight.platform import Storage
 
 _NUMBER = struct.Struct(">Q")
@@ -26,6 +35,11 @@ _DELETED = 0xFFFFFFFF
 _KEY_OCTETS_MAX = 255
 _SEGMENT_OCTETS = 65536
 _SEGMENTS_MAX = 32
+# Of a checkpoint, encoded with a transaction: so many octets, and so many times those of the transaction, so that it is
+# done long before the journal is full.
+_SLICE_OCTETS = 32_768
+_SLICE_TIMES = 8
+_SLICE_ROWS = 64
 
 Changes = Mapping[str, bytes | None]
 
@@ -33,12 +47,19 @@ Changes = Mapping[str, bytes | None]
 class Vault:
     """The map called `name` on `storage`. Keys are at most 255 octets of UTF-8; None as a value deletes.
 
-    octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints.
-    `damage` says in words what was not sound at boot, empty where everything was.
+    octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints. epoch: a
+    random number, for a vault that is new. `damage` says in words what was not sound at boot, empty where everything
+    was. `found_nothing`: storage held nothing of it at all.
     """
 
     def __init__(
-        self, storage: Storage, name: str = "vault", *, octets_max: int = 1_000_000, checkpoint_octets: int = 131_072
+        self,
+        storage: Storage,
+        name: str = "vault",
+        *,
+        octets_max: int = 1_000_000,
+        checkpoint_octets: int = 131_072,
+        epoch: int = 0,
     ) -> None:
         self.octets = 0
         self.commits = 0
@@ -46,16 +67,33 @@ class Vault:
         self.checkpoint_faults = 0
         self.damage: list[str] = []
         self._rows: dict[str, bytes] = {}
+        self._stale: set[str] = set()
+        self._keys: list[str] = []  # of `_rows`, sorted
+        self._begun: _Checkpoint | None = None
         self._octets_max = octets_max
         self._checkpoint_octets = checkpoint_octets
         self._storage = storage
         self._prefix = f"{name}."
         self._generations = Generations(storage, f"{name}.checkpoint")
-        self._journal = Journal(storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX)
+        self._journal = Journal(
+            storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX, epoch=epoch
+        )
         self._covered = 0  # number of the first record that the newest stored checkpoint does not hold
         self._since_octets = 0
         self._crowded = False  # the journal refused: two checkpoints in a row empty it
         self._recover()
+        self.found_nothing = self._journal.found_nothing and self._generations.found is Presence.NOTHING
+        self._journal.begin()
+
+    @property
+    def epoch(self) -> int:
+        """The random number drawn when this vault began."""
+        return self._journal.epoch
+
+    @property
+    def stats(self) -> JournalStats:
+        """Of the journal."""
+        return self._journal.stats
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -63,10 +101,19 @@ class Vault:
     def get(self, key: str) -> bytes | None:
         return self._rows.get(key)
 
+    def is_stale(self, key: str) -> bool:
+        """Whether a transaction that is gone may have changed or deleted the row, and nothing has written it since."""
+        return key in self._stale
+
     def rows(self, prefix: str) -> list[tuple[str, bytes]]:
         """Every key that starts with `prefix`, the prefix taken off, with its value; in order of keys."""
-        cut = len(prefix)
-        return [(key[cut:], self._rows[key]) for key in sorted(self._rows) if key.startswith(prefix)]
+        cut, found = len(prefix), list[tuple[str, bytes]]()
+        for at in range(bisect_left(self._keys, prefix), len(self._keys)):
+            key = self._keys[at]
+            if not key.startswith(prefix):
+                break
+            found.append((key[cut:], self._rows[key]))
+        return found
 
     def stage(self, changes: Changes) -> None:
         """Make `changes`, durable together with whatever is synced next. Raises StorageError, with nothing changed,
@@ -82,8 +129,10 @@ class Vault:
         self._since_octets += len(record)
         for key, value in changes.items():
             self._apply(key, value)
-        if self._since_octets >= self._checkpoint_octets:
-            self._checkpoint()
+        if self._begun is None and self._since_octets >= self._checkpoint_octets:
+            self._begin_checkpoint()
+        if self._begun is not None and self._begun.encode(_SLICE_OCTETS + _SLICE_TIMES * len(record)):
+            self._store_checkpoint(self._begun)
 
     def commit(self, changes: Changes) -> Future[None]:
         """Make `changes`; the future is done when they are durable, all of them. Raises as `stage` does."""
@@ -98,15 +147,30 @@ class Vault:
 
     def _apply(self, key: str, value: bytes | None) -> None:
         self.octets += self._grown(key, value)
+        self._stale.discard(key)
         if value is None:
-            self._rows.pop(key, None)
+            if self._rows.pop(key, None) is not None:
+                del self._keys[bisect_left(self._keys, key)]
         else:
+            if key not in self._rows:
+                insort(self._keys, key)
             self._rows[key] = value
 
-    def _checkpoint(self) -> None:
-        """Store the whole map, and then give up the journal that the checkpoint before this one holds."""
+    def _begin_checkpoint(self) -> None:
         self._since_octets = 0
-        covered, before = self._journal.end, self._covered
+        self._begun = _Checkpoint(self._journal.end, self._rows)
+
+    def _checkpoint(self) -> None:
+        """Store the whole map in one step: the journal takes nothing more before that is done."""
+        self._begin_checkpoint()
+        assert self._begun is not None
+        self._begun.encode(None)
+        self._store_checkpoint(self._begun)
+
+    def _store_checkpoint(self, made: _Checkpoint) -> None:
+        """Store what was encoded, and then give up the journal that the checkpoint before this one holds."""
+        self._begun = None
+        covered, before = made.covered, self._covered
 
         def stored(done: Future[None]) -> None:
             try:
@@ -122,7 +186,7 @@ class Vault:
                 self._checkpoint()
 
         try:
-            self._generations.save(_NUMBER.pack(covered) + _encode(self._rows)).add_callback(stored)
+            self._generations.save(_NUMBER.pack(covered) + made.content()).add_callback(stored)
         except StorageError:
             self.checkpoint_faults += 1
 
@@ -137,28 +201,64 @@ class Vault:
                 continue
             self._covered = covered
             break
-        if self._generations.damaged:
-            stands = "the other one stands" if checkpoints else "none is left"
-            self.damage.append(f"unreadable checkpoints: {self._generations.damaged}, {stands}")
-        for _, record in self._journal.read(self._covered):
+        if self._generations.fault:
+            self.damage.append(f"checkpoint: {self._generations.fault}")
+        self._replay()
+        self._journal.skip_to(self._covered)
+
+    def _replay(self) -> None:
+        """Lay the journal's transactions over the checkpoint; what is missing of them, and makes the rows stale."""
+        journal, expected = self._journal, self._covered
+        for number, record in journal.read(expected):
+            if number > expected:
+                self._stale.update(self._rows)
+            expected = number + 1
             self._since_octets += len(record)
             try:
                 self._take(record)
             except DecodeError as error:
                 self.damage.append(str(error))
-        stats = self._journal.stats
-        missing = stats.missing + max(0, self._journal.first - self._covered)
+                self._stale.update(self._rows)
+        stats = journal.stats
+        missing = stats.missing + (max(0, journal.first - self._covered) if journal.segments else 0)
         if missing:
-            self.damage.append(f"{missing} transactions of the journal are missing or unreadable")
+            self.damage.append(f"transactions of the journal that are missing or unreadable: {missing}")
         if stats.spoilt:
             self.damage.append("the newest transactions of the journal were unreadable")
-        if stats.foreign:
-            self.damage.append(f"{stats.foreign} segments of the journal are foreign or of another version")
-        self._journal.skip_to(self._covered)
+        self.damage += [f"journal: {damage}" for damage in journal.damage()]
+        if expected < journal.end:
+            self._stale.update(self._rows)
+        if self._stale and (missing or stats.spoilt or journal.cut):  # else a boot before this one has told of them
+            self.damage.append(
+                f"rows from before what is gone, which may have changed or deleted them: {len(self._stale)}"
+            )
 
     def _take(self, record: bytes) -> None:
         for key, value in list(_decode(record)):
             self._apply(key, value)
+
+
+class _Checkpoint:
+    """The map of one instant on its way to the disk. `covered`: number of the first record that it does not hold."""
+
+    def __init__(self, covered: int, rows: dict[str, bytes]) -> None:
+        self.covered = covered
+        self._rows = iter(tuple(rows.items()))
+        self._parts: list[bytes] = []
+
+    def encode(self, octets: int | None) -> bool:
+        """Encode rows of about that many octets, all where it is None; True when all are encoded."""
+        while octets is None or octets > 0:
+            part = dict(islice(self._rows, _SLICE_ROWS))
+            if not part:
+                return True
+            self._parts.append(_encode(part))
+            if octets is not None:
+                octets -= len(self._parts[-1])
+        return False
+
+    def content(self) -> bytes:
+        return b"".join(self._parts)
 
 
 def _encode(changes: Changes) -> bytes:

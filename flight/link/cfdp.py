@@ -77,6 +77,7 @@ class CfdpSender:
         self._data = data
         self._segment = segment
         self._offset = -1  # before the metadata
+        self._checksum = 0  # CRC-32 of what was given out: that of a long file at once would keep others waiting
         self._ended = False
 
     @property
@@ -108,17 +109,16 @@ class CfdpSender:
             segment = self._data[self._offset : self._offset + self._segment]
             pdu = FileData(self.transaction, self._destination, self._offset, segment)
             self._offset += len(segment)
+            self._checksum = checksum_crc32(segment, self._checksum)
             return encode_pdu(pdu)
         self._ended = True
-        checksum = checksum_crc32(self._data)
-        return encode_pdu(EndOfFile(self.transaction, self._destination, NO_ERROR, checksum, octets))
+        return encode_pdu(EndOfFile(self.transaction, self._destination, NO_ERROR, self._checksum, octets))
 
     def cancel(self, condition: int = 15) -> bytes:
         """Give up: the EOF with this condition (15: cancel requested) and the checksum of what was sent."""
         assert 1 <= condition <= 15, condition
         self._ended = True
-        sent = self._data[: max(self._offset, 0)]
-        eof = EndOfFile(self.transaction, self._destination, condition, checksum_crc32(sent), len(sent))
+        eof = EndOfFile(self.transaction, self._destination, condition, self._checksum, max(self._offset, 0))
         return encode_pdu(eof)
 
 

@@ -66,9 +66,9 @@ class EndOfFile:
 Pdu = Metadata | FileData | EndOfFile
 
 
-def checksum_crc32(data: bytes | bytearray | memoryview) -> int:
-    """Checksum type 3: CRC-32 of IEEE 802.3."""
-    return zlib.crc32(data)
+def checksum_crc32(data: bytes | bytearray | memoryview, before: int = 0) -> int:
+    """Checksum type 3: CRC-32 of IEEE 802.3; of a file in parts where `before` is that of what comes before `data`."""
+    return zlib.crc32(data, before)
 
 
 def checksum_modular(data: bytes | bytearray | memoryview) -> int:

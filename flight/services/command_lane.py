@@ -26,13 +26,14 @@ class Served:
 @dataclass(slots=True)
 class Accepted:
     """A telecommand on its way. `row` is its key in the command log once it has one, `opened`: it is stored there as
-    open. `closed` is done when nothing more is to be said."""
+    open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said."""
 
     request: PusTc
     served: Served
     arguments: tuple[Value, ...]
     row: str = ""
     opened: bool = False
+    sliced: bool = False
     closed: Future[None] = field(default_factory=Future)
 
 

@@ -9,12 +9,17 @@ A row of the vault a command, `command.NUMBER`:
 as interrupted, and never executed again. A row that is done at boot may or may not have been reported: its report is
 emitted again, octet for octet the same, so that the ground takes it once. Rows go when their reports have left the
 node, or stand durable in the recorder.
+
+Where the vault lost transactions, a row that is open may be one of the past: its command may have ended, and been
+reported. Nobody knows, so no report is made up: such rows are given up, and an event names their commands. A row that
+is done holds the report itself, which is true whenever it is emitted.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -22,6 +27,7 @@ from typing import Self
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event, Future
 from flight.core.scheduler import Task
+from flight.core.step_budget import PACKETS
 from flight.core.vault import Changes, Vault
 from flight.link.pus import PusTm, RequestId
 from flight.services.telemetry import Telemetry
@@ -34,6 +40,7 @@ _STATE = struct.Struct(">B4s")
 _AGAIN_S = 10.0
 _CLOSE_S = 2.0  # more than a modem holds
 ROWS_MAX = 256
+_NAMED_MAX = 12  # commands in one event
 _URGENT_ROWS = 32  # of them, for urgent commands alone
 
 
@@ -80,16 +87,34 @@ class CommandLog:
         self._drained = drained
         self._sync = sync
         self.foreign = 0  # rows that this version cannot read, left as they are
+        self.uncertain: list[RequestId] = []  # commands whose end is gone, if they had one: not reported
+        self._given_up: list[str] = []
         self._found = self._read()
         self._rows = {row.key for row in self._found}
         taken = [int(name, 16) for name, _ in vault.rows(_PREFIX) if _NUMBER.fullmatch(name)]
         self._next = max(taken, default=-1) + 1
+        self._to_emit: deque[tuple[str, bytes]] = deque()
         self._emitted: list[str] = []
         self._unsaid: dict[str, bytes] = {}
         self._closable = Event()
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def damage(self) -> list[str]:
+        """What was found at boot that is not as it should be, in words."""
+        out: list[str] = []
+        if self.foreign:
+            out.append(f"{self.foreign} rows are left as they are")
+        if self.uncertain:
+            names = [f"{one.apid}/{one.seq}" for one in self.uncertain[:_NAMED_MAX]]
+            more = ", ..." if len(self.uncertain) > _NAMED_MAX else ""
+            out.append(
+                f"{len(self.uncertain)} commands may have ended in what is gone and get no report: "
+                f"{', '.join(names)}{more}"
+            )
+        return out
 
     def full(self, urgent: bool) -> bool:
         return len(self._rows) >= (ROWS_MAX if urgent else ROWS_MAX - _URGENT_ROWS)
@@ -118,11 +143,12 @@ class CommandLog:
         self._closable.set()
 
     def recover(self) -> None:
-        """At boot, before anything is received: end what was cut short, report what may not have been.
+        """At boot, before anything is received: end what was cut short, report what may not have been: at once, or by
+        `run` when it is stored, a few a step.
 
         Storage that does not write leaves the rows for the next boot.
         """
-        changes: dict[str, bytes | None] = {}
+        changes: dict[str, bytes | None] = dict.fromkeys(self._given_up)
         reports: list[tuple[str, bytes]] = []
         for row in self._found:
             report = row.report
@@ -135,7 +161,8 @@ class CommandLog:
             reports.append((row.key, report))
         self._found = []
         if not changes:
-            self._emit_all(reports)
+            for key, report in reports:
+                self.emit(key, report)
             return
 
         def stored(done: Future[None]) -> None:
@@ -143,7 +170,8 @@ class CommandLog:
                 done.result()
             except StorageError:
                 return
-            self._emit_all(reports)
+            self._to_emit.extend(reports)
+            self._closable.set()
 
         try:
             self._vault.commit(changes).add_callback(stored)
@@ -155,14 +183,16 @@ class CommandLog:
         found: list[_Row] = []
         for name, value in self._vault.rows(_PREFIX):
             try:
-                found.append(_Row.decode(_PREFIX + name, value))
+                row = _Row.decode(_PREFIX + name, value)
             except DecodeError:
                 self.foreign += 1
+                continue
+            if row.state == _OPEN and self._vault.is_stale(row.key):
+                self.uncertain.append(row.request)
+                self._given_up.append(row.key)
+            else:
+                found.append(row)
         return found
-
-    def _emit_all(self, reports: list[tuple[str, bytes]]) -> None:
-        for key, report in reports:
-            self.emit(key, report)
 
     async def run(self, task: Task) -> None:
         """Give up rows whose reports are safe: what went to the recorder durable there, the rest out of the links."""
@@ -170,9 +200,11 @@ class CommandLog:
             if self._unsaid:
                 await task.sleep(_AGAIN_S)
                 unsaid, self._unsaid = self._unsaid, {}
-                self._emit_all(list(unsaid.items()))
+                self._to_emit.extend(unsaid.items())
+                self._closable.set()
             await self._closable.wait()
             self._closable.clear()
+            await self._emit_waiting(task)
             emitted, self._emitted = self._emitted, []
             if not emitted:
                 continue
@@ -190,3 +222,10 @@ class CommandLog:
                 self._closable.set()
                 continue
             self._rows.difference_update(emitted)
+
+    async def _emit_waiting(self, task: Task) -> None:
+        """Report what waits for it, a few in a step."""
+        while self._to_emit:
+            for _ in range(min(PACKETS, len(self._to_emit))):
+                self.emit(*self._to_emit.popleft())
+            await task.sleep(0)

@@ -3,8 +3,9 @@
 A volatile command is reported accepted when it is queued and executed when its turn comes. A durable one is executed
 when its turn comes, stored with its outcome and with what it changed in one transaction of the vault, and all its
 reports follow when that is durable: accepted, started, completed. One that takes its time (its handler is a
-coroutine) is stored as open first, reported accepted, and stored again with its outcome. `command_log` tells what
-becomes of it when power is lost.
+coroutine) is stored as open first, reported accepted, and stored again with its outcome. One that has much to do
+and nothing to wait for (its handler is a generator) is executed in slices, others having their turn between them, and
+is otherwise as one that is done at once. `command_log` tells what becomes of it when power is lost.
 
 Two lanes, each in order: urgent commands wait for no others and for no disk, and have room and rate of their own.
 The other lane waits for the disk no longer than `store_limit_s`; the reports come whenever the disk answers. Where
@@ -17,15 +18,15 @@ At every instant received = unreadable + executed + refused + waiting.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
-from flight.app import CommandRefused, Durable, Handler
+from flight.app import CommandRefused, Durable, Handler, Slices
 from flight.config import key, suggestion
 from flight.core.errors import DecodeError, SetupError, StorageError
 from flight.core.future import Future
-from flight.core.scheduler import Scheduler, SchedulerFull, Task
+from flight.core.scheduler import Scheduler, SchedulerFull, Task, ns
 from flight.core.vault import Changes, Vault
 from flight.dictionary import Command, Declarations, EventDefinition, Structure
 from flight.fields import Field, FieldError
@@ -40,6 +41,7 @@ from hal.base import HalError
 
 _FUNCTION_SERVICE = 8
 _FUNCTION_OCTETS = 2
+_IN_A_STEP = 8  # commands
 _FAULT = "the executing task failed, an event says how"
 _UNKNOWN = (st01.UNKNOWN_APID, st01.UNKNOWN_COMMAND)
 _INVALID = (st01.BAD_LENGTH, st01.BAD_VALUE)
@@ -296,8 +298,14 @@ class Commands:
         await self._serve(task, self._urgent)
 
     async def _serve(self, task: Task, lane: Lane) -> None:
+        in_a_row = 0
         while True:
-            await self._execute(task, await lane.queue.get())
+            one = await lane.queue.get()
+            await self._execute(task, one)
+            in_a_row = in_a_row + 1 if len(lane.queue) else 0
+            if in_a_row and (one.sliced or in_a_row == _IN_A_STEP):
+                in_a_row = 0
+                await task.sleep(0)  # none of them may have waited for anything
 
     async def perform(self, task: Task, raw: bytes, changes: Changes) -> None:
         """Execute a command that the node itself holds: a scheduled one, a step of a sequence.
@@ -377,6 +385,9 @@ class Commands:
                         _abandon(outcome)
                         return
                     outcome = await self._finish(task, one, outcome)
+                elif isinstance(outcome, Generator):
+                    one.sliced = True
+                    outcome = await self._in_slices(task, outcome)
                 left = outcome or left
             except CommandRefused as refusal:
                 code, detail = refusal.code, str(refusal)
@@ -413,6 +424,21 @@ class Commands:
         except StorageError as error:
             self._outcome_unknown(one, str(error), st01.STORAGE)
         return False
+
+    async def _in_slices(self, task: Task, work: Slices) -> Durable | None:
+        """Run a handler's slices, a step each. Raises as the handler does."""
+        limit_s = self._config.execution_limit_s
+        end_ns = self._scheduler.now_ns() + ns(limit_s)
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                outcome: Durable | None = end.value
+                return outcome
+            if self._scheduler.now_ns() > end_ns:
+                work.close()
+                raise CommandRefused(st01.UNFINISHED, f"not done within {limit_s:g} s, cancelled")
+            await task.sleep(0)
 
     async def _finish(self, task: Task, one: Accepted, work: Awaitable[Durable | None]) -> Durable | None:
         """Run what a handler goes on with as a task of its own, which ends at the limit. Raises as the handler does."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from flight.app import CommandRefused, CommandTable, Durable
+from flight.app import CommandRefused, CommandTable, Durable, Slices
 from flight.config import key
 from flight.core.errors import DecodeError
 from flight.core.future import Queue
@@ -229,8 +229,8 @@ class EventActions:
         held = self._rows()
         return Durable({_row(one): status + held[one][1:] for one in rows or held}, self._refresh)
 
-    def _send(self) -> None:
-        self._report.send((*one, int(enabled)) for one, (enabled, _) in sorted(self._definitions.items()))
+    def _send(self) -> Slices:
+        return self._report.send((*one, int(enabled)) for one, (enabled, _) in sorted(self._definitions.items()))
 
 
 def _read(name: str, octets: bytes) -> Key:

@@ -13,6 +13,7 @@ from flight.config import key
 from flight.core.errors import StorageError
 from flight.core.future import Event
 from flight.core.scheduler import NS, Task, ns
+from flight.core.step_budget import PACKETS
 from flight.core.vault import Vault
 from flight.dictionary import EventDefinition
 
@@ -118,9 +119,13 @@ class EventGate:
                 await self._holding.wait()
                 continue
             now_ns = self._now_ns()
+            told = 0
             for window in holding:
                 if window.end_ns <= now_ns:
                     self._end(window)
+                    told += 1
+                    if told % PACKETS == 0:
+                        await task.sleep(0)
             next_ns = min((window.end_ns for window in holding if window.held_back), default=now_ns)
             await task.sleep((next_ns - self._now_ns()) / NS)
 

@@ -7,7 +7,9 @@ above.
 
 from __future__ import annotations
 
+from flight.app import Slices
 from flight.core.scheduler import Scheduler
+from flight.core.step_budget import PACKETS
 from flight.core.task_stats import BUCKETS, TaskReport
 from flight.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.fields import Field, Layout, Value
@@ -92,12 +94,15 @@ class Executive:
         self._telemetry = telemetry
         self._layout = Layout(_REPORT)
 
-    def report(self) -> None:
+    def report(self) -> Slices:
         """One packet a task, in the order in which they were started."""
         tasks = self._scheduler.report()
         for index, one in enumerate(tasks):
             data = self._layout.encode((index, len(tasks), *_values(one)))
             self._telemetry.send(self._apid, 3, _SUBTYPE_REPORT, data)
+            if (index + 1) % PACKETS == 0:
+                yield
+        return None
 
     def sample(self) -> tuple[Value, ...]:
         scheduler, totals = self._scheduler, self._scheduler.totals()

@@ -13,11 +13,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from flight.app import CommandRefused, CommandTable, Durable
+from flight.app import CommandRefused, CommandTable, Durable, Slices
 from flight.config import key
 from flight.core.errors import DecodeError, SetupError, StorageError
 from flight.core.future import Event
 from flight.core.scheduler import NS, Task, ns
+from flight.core.step_budget import PACKETS
 from flight.core.vault import Vault
 from flight.dictionary import FIELDS_MAX, STRUCTURES_END, Command, Declarations, EventDefinition, Report, Structure
 from flight.fields import ROWS_MAX, Field, Row
@@ -36,6 +37,7 @@ from flight.services.verification import BAD_VALUE
 
 _FIRST_REPORT_S = 1.0  # after boot: the duties have read their sensors by then
 _PREFIX = "housekeeping."
+_IN_A_STEP = 32  # structures; as many as the node has by itself fall due together
 _SID = re.compile(r"0|[1-9][0-9]{0,4}")
 _SID_MAX = 0xFFFF
 
@@ -161,16 +163,20 @@ class Housekeeping:
         """Report what is due, then wait for what is next or for a change. Ground hears at boot what it defined."""
         if self._sampled is not None:
             self._set_aside(self._sampled)
-        self._report_definitions(tuple((sid,) for sid in self._collections if sid >= STRUCTURES_END))
+        for _ in self._report_definitions(tuple((sid,) for sid in self._collections if sid >= STRUCTURES_END)):
+            await task.sleep(0)
         while True:
             self._changed.clear()
-            now_ns, next_ns = self._now_ns(), None
+            now_ns, next_ns, sent = self._now_ns(), None, 0
             for one in list(self._collections.values()):
                 if not one.plan.enabled:
                     continue
                 if one.due_ns <= now_ns:
                     task.stats.ticks += 1
                     task.stats.skipped += self._collect(one, now_ns)
+                    sent += 1
+                    if sent % _IN_A_STEP == 0:
+                        await task.sleep(0)
                 next_ns = one.due_ns if next_ns is None else min(next_ns, one.due_ns)
             wait_s = None if next_ns is None else (next_ns - self._now_ns()) / NS
             await task.first((self._changed.wait(),), wait_s)
@@ -230,7 +236,8 @@ class Housekeeping:
 
         def then() -> None:
             self._apply({sid: plan})
-            self._report_definitions(((sid,),))
+            for _ in self._report_definitions(((sid,),)):
+                pass  # it is one
 
         return Durable(self._rows({sid: plan}), then)
 
@@ -256,16 +263,22 @@ class Housekeeping:
     def _change(self, plans: Mapping[int, Plan]) -> Durable:
         return Durable(self._rows(plans), lambda: self._apply(plans))
 
-    def _report(self, rows: tuple[tuple[int], ...]) -> None:
-        for one in self._found(rows):
+    def _report(self, rows: tuple[tuple[int], ...]) -> Slices:
+        for i, one in enumerate(self._found(rows)):
+            if i and i % PACKETS == 0:
+                yield
             self._send(one, one.octets())
+        return None
 
-    def _report_definitions(self, rows: tuple[tuple[int], ...]) -> None:
-        for one in self._found(rows):
+    def _report_definitions(self, rows: tuple[tuple[int], ...]) -> Slices:
+        for i, one in enumerate(self._found(rows)):
+            if i and i % PACKETS == 0:
+                yield
             sid, plan = one.structure.sid, one.plan
             numbers = plan.parameters or range(sid * FIELDS_MAX, sid * FIELDS_MAX + len(one.structure.fields))
             values = (sid, int(plan.enabled), plan.period_s, tuple((number,) for number in numbers), 0)
             self._telemetry.send(self._apid, 3, 10, self._definition_layout.encode(values))
+        return None
 
     def _report_periods(self, rows: tuple[tuple[int], ...]) -> None:
         found = tuple((one.structure.sid, int(one.plan.enabled), one.plan.period_s) for one in self._found(rows))

@@ -14,6 +14,7 @@ from flight.core.vault import Vault
 from flight.dictionary import Command, Declarations, EventDefinition, Setting, Structure
 from flight.fields import Field, Limits, Value
 from flight.services.device import Device
+from flight.services.foreign_rows import ForeignRows
 from flight.services.parameters import Parameters
 from flight.services.verification import DEVICE, REFUSED_IN_MODE
 from hal.base import Eps, Governor, PowerReading
@@ -141,6 +142,7 @@ class Power:
         self._wanted: dict[str, bool] = {"radio": False}
         self._unswitched: set[str] = {"radio"}  # those that the EPS has still to be told
         self._limited = False
+        self._foreign = ForeignRows("power mode", events)
         self._load()
 
     @property
@@ -228,6 +230,8 @@ class Power:
         for mode, one in enumerate(self._modes):
             if one.name == name:
                 self._mode = self._commanded_mode = mode
+                return
+        self._foreign.tell(_ROW, f"no mode {name!r} here, it starts in {self._modes[self._mode].name}")
 
     def _set_mode(self, mode: int, cause: str) -> None:
         old, self._mode = self._mode, mode

@@ -9,6 +9,7 @@ from typing import Protocol
 from flight.app import EventSink
 from flight.core.future import Event
 from flight.core.scheduler import NS, Task, ns
+from flight.core.step_budget import Budget
 from flight.dictionary import Declarations, EventDefinition, Structure
 from flight.fields import Field
 from flight.link.stack import FlightLink
@@ -22,6 +23,9 @@ _REFILL_FRAMES = 4
 _SLICE_PACKETS = 8
 _SLICE_OCTETS = 1024
 _SLICE_UNITS = 16
+_SLICE_UNHEARD = 64
+# A modem that is busy for so long has time to wait until a search has found what fills the next frame.
+_SEARCH_NS = 20_000_000
 # A unit counts as gone when the modem has taken so many after it: that much it may hold when the carrier goes.
 _MODEM_UNITS = 16
 # A modem that fails may not tell when it is well again: it is asked.
@@ -67,7 +71,8 @@ class Source(Protocol):
 class Playback(Protocol):
     """Packets that are kept until they have left."""
 
-    def take(self) -> Taken | None: ...
+    def take(self, budget: Budget) -> Taken | None:
+        """The next one. `budget`: what may be read for it in this step."""
 
     @property
     def searching(self) -> bool:
@@ -143,6 +148,7 @@ class RadioLink:
         self._realtime_octets = 0
         self._realtime: deque[tuple[int, bytes]] = deque()
         self._realtime_units: deque[tuple[int, int]] = deque()
+        self._unheard: deque[bytes] = deque()  # of a contact that ended, on their way back to the recorder
         radio.on_event(self._wake.set)
 
     @property
@@ -152,6 +158,11 @@ class RadioLink:
         if dropped is not None:
             self._dropped = dropped
         return self._dropped
+
+    @property
+    def unheard(self) -> int:
+        """Real-time packets of a contact that ended which the recorder does not have yet."""
+        return len(self._unheard)
 
     def send_realtime(self, packet: bytes) -> bool:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
@@ -169,6 +180,9 @@ class RadioLink:
             self._wake.clear()
             self._resting = False
             self._follow_carrier()
+            while self._unheard:
+                await task.sleep(0)
+                self._give_back_realtime()
             if self._receive():
                 await task.sleep(0)  # the commands have their turn, and their reports go into one frame
             self._resting = True
@@ -215,13 +229,16 @@ class RadioLink:
         return commands
 
     def _transmit(self) -> None:
-        """Fill the modem. A unit it refused is kept: its frame counts are spent."""
+        """Fill the modem. A unit it refused is kept: its frame counts are spent. A step in which storage was read as
+        much as it may be ends with the unit in hand, or without one that can wait for what is found next."""
         if not self.in_contact:
             return
-        refill = True
+        refill, budget = True, Budget()
         for _ in range(_SLICE_UNITS):
             if self._held is None:
-                refill = refill and self._refill()
+                refill = refill and self._refill(budget)
+                if budget.spent and self._may_search_on():
+                    break
                 if self._idle_ns and not self.link.has_packets() and not self._is_idle_due():
                     return
                 self._make_unit()
@@ -238,11 +255,24 @@ class RadioLink:
             self._held = None
             self._forget_realtime()
             self._follow_playback()
+            if budget.spent:
+                break
         self._wake.set()  # there may be room for more
 
     def _send(self, unit: bytes) -> bool:
         """True where the modem has taken it."""
         return self._devices["send"].ask(lambda: self._radio.send(unit)) is True
+
+    def _may_search_on(self) -> bool:
+        """Whether less than a frame waits, for which the modem has time."""
+        link, config = self.link, self.link.config
+        waiting = link.backlog_octets(config.vc_realtime) + link.backlog_octets(config.vc_products)
+        if waiting or link.backlog_octets(config.vc_playback) >= config.frame_octets:
+            return False
+        if self._idle_ns:
+            return not self._is_idle_due()
+        free_ns = self._devices["free_ns"].ask(self._radio.free_ns)
+        return free_ns is not None and free_ns - self._now_ns() > _SEARCH_NS
 
     def _is_idle_due(self) -> bool:
         return self._now_ns() >= self._idle_due_ns or self.link.ocf() != self._ocf_sent
@@ -255,15 +285,15 @@ class RadioLink:
         self._held = self.link.next_unit()
         self._held_count = frames & 0xFF if self.link.realtime_frames != frames else None
 
-    def _refill(self) -> bool:
+    def _refill(self, budget: Budget) -> bool:
         """Top the queues of playback and products up; False where neither has more before the next round."""
-        more_playback, more_products = self._refill_playback(), self._refill_products()
+        more_playback, more_products = self._refill_playback(budget), self._refill_products()
         return more_playback or more_products
 
-    def _refill_playback(self) -> bool:
+    def _refill_playback(self, budget: Budget) -> bool:
         vcid = self.link.config.vc_playback
         while self._has_room(vcid):
-            taken = self._playback.take()
+            taken = self._playback.take(budget)
             if taken is None:
                 if not self._playback.searching:
                     return False
@@ -298,9 +328,15 @@ class RadioLink:
                 self._queued.popleft()
                 lost.append(taken)
         self._playback.returned(lost)
-        self._playback.unheard([packet for _, packet in self._realtime])
+        self._unheard.extend(packet for _, packet in self._realtime)
         self._realtime.clear()
         self._realtime_units.clear()
+        self._give_back_realtime()
+
+    def _give_back_realtime(self) -> None:
+        """Have what may not have been heard recorded, as much as one step may."""
+        count = min(_SLICE_UNHEARD, len(self._unheard))
+        self._playback.unheard([self._unheard.popleft() for _ in range(count)])
 
     def _follow_realtime(self) -> None:
         """The modem took a unit with real-time packets: keep how far they have come."""

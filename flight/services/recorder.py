@@ -17,6 +17,7 @@ from flight.app import Durable
 from flight.config import key
 from flight.core.errors import StorageError
 from flight.core.scheduler import Task
+from flight.core.step_budget import Budget
 from flight.core.vault import Vault
 from flight.platform import Storage
 from flight.services.events import Events
@@ -65,7 +66,7 @@ class RecorderConfig:
 
 
 class _Source(Protocol):
-    def take(self) -> Taken | None: ...
+    def take(self, budget: Budget) -> Taken | None: ...
 
 
 class _Ranges:
@@ -75,11 +76,11 @@ class _Ranges:
         self.running: list[RangeRetrieval] = []
         self.ended: list[RangeRetrieval] = []
 
-    def take(self) -> Taken | None:
+    def take(self, budget: Budget) -> Taken | None:
         if not self.running:
             return None
         one = self.running[0]
-        taken = one.take()
+        taken = one.take(budget)
         if one.finished:
             self.ended.append(self.running.pop(0))
         return taken
@@ -117,7 +118,9 @@ class Recorder:
         self._config = config
         self._storage = storage
         self._vault = vault
-        self.stores = [PacketStore(storage, one, _number(vault.get(_deleted(one.name)))) for one in config.store]
+        self.stores = [
+            PacketStore(storage, one, _number(vault.get(_deleted(one.name))), vault.epoch) for one in config.store
+        ]
         self.retrievals = [OpenRetrieval(store, vault) for store in self.stores]
         self.enabled = [_disabled(store) not in vault for store in self.stores]
         self._ranges = _Ranges()
@@ -129,7 +132,9 @@ class Recorder:
         self._memory_octets = 0
         self._memory_played = 0
         self._unsynced = False
-        self._alarms = [(_Alarm(), _Alarm(), _Alarm(), _Alarm()) for _ in self.stores]
+        self._owed_octets = 0  # that others asked for, and one step could not give up
+        self._alarms = [(_Alarm(), _Alarm(), _Alarm()) for _ in self.stores]
+        self._damage = [(store.name, damage) for store in self.stores for damage in store.damage]
         self._faulty = _Alarm()
 
     @property
@@ -139,7 +144,7 @@ class Recorder:
 
     @property
     def searching(self) -> bool:
-        """Whether `take` has not yet read all there may be: it reads a segment a call."""
+        """Whether `take` has not yet read all there may be: it reads a segment of each source a call, at most."""
         return bool(self._ranges.running) or any(one.searching for one in self.retrievals)
 
     @property
@@ -183,7 +188,7 @@ class Recorder:
         self._unsynced |= kept
         return kept
 
-    def take(self) -> Taken | None:
+    def take(self, budget: Budget) -> Taken | None:
         """The next packet to be sent, None where there is none now. What was given back comes first."""
         if self._returned:
             return self._returned.popleft()
@@ -193,7 +198,7 @@ class Recorder:
             self._memory_played += 1
             return Taken(packet)
         for source in self._sources:
-            taken = source.take()
+            taken = source.take(budget)
             if taken is not None:
                 return taken
         return None
@@ -218,10 +223,15 @@ class Recorder:
                 self.returned_packets += 1
 
     async def run(self, task: Task, events: Events) -> None:
-        """Make packets and read pointers durable, and tell of trouble, once a period."""
+        """Make packets and read pointers durable, tell of trouble, and give up what is owed, once a period."""
         async for _ in task.every(self._config.sync_period_s):
             await self.sync()
+            budget = Budget()
+            for one in self.retrievals:
+                one.follow(budget)
             self._tell(events)
+            while self._discard():
+                await task.sleep(0)
 
     async def sync(self) -> None:
         """What was recorded, and how far playback has come, is durable when this is done."""
@@ -239,18 +249,48 @@ class Recorder:
 
     def give_up(self, octets: int) -> int:
         """Make room for somebody more important: segments that were played back, then others; in both cases those of
-        the last in playback first. Octets gained, fewer than asked for where there are no more. Raises StorageError."""
+        the last in playback first. Octets gained, fewer than asked for where there are no more, or where that takes
+        more deletions than a step may do: what is missing then follows in the recorder's own steps. Raises
+        StorageError."""
+        gained = self._give_up(octets, Budget())
+        self._owed_octets = octets - gained
+        return gained
+
+    def _give_up(self, octets: int, budget: Budget) -> int:
         gained = 0
         last_first = sorted(self.retrievals, key=lambda one: one.store.config.priority, reverse=True)
         for played_alone in (True, False):
             for one in last_first:
                 while gained < octets:
+                    if budget.operations < 1:
+                        budget.spent = True
+                        return gained
                     more = one.store.give_up(one.pointer.number if played_alone else one.store.end.number)
                     if not more:
                         break
+                    budget.take()
                     gained += more
                     self._unsynced = True
         return gained
+
+    def _discard(self) -> bool:
+        """Delete what was deleted by command and what others wait for, as much as one step may; True where there is
+        more. What storage does not delete now waits for the next period."""
+        budget = Budget()
+        before = budget.operations
+        try:
+            for store in self.stores:
+                store.discard(budget)
+            if self._owed_octets > 0:
+                self._owed_octets -= self._give_up(self._owed_octets, budget)
+        except StorageError as error:
+            self._failed(error)
+            return False
+        finally:
+            self._unsynced |= budget.operations < before
+        if not budget.spent:
+            self._owed_octets = 0  # there is no more to give up
+        return budget.spent
 
     # What ground commands (services.retrieval_commands)
 
@@ -268,7 +308,6 @@ class Recorder:
         def apply() -> None:
             self.retrievals[index].skip_to(place)
             self.stores[index].delete_before(place.number)
-            self._unsynced = True
 
         return Durable({_deleted(self.stores[index].name): place.number.to_bytes(8, "big")}, apply)
 
@@ -308,7 +347,10 @@ class Recorder:
 
     def _tell(self, events: Events) -> None:
         """Events are telemetry, and recorded: so never from within `store`."""
-        for one, (full, overwriting, losing, foreign) in zip(self.retrievals, self._alarms, strict=True):
+        for name, damage in self._damage:
+            events.emit("record_damaged", f"store {name}", damage)
+        self._damage = []
+        for one, (full, overwriting, losing) in zip(self.retrievals, self._alarms, strict=True):
             store = one.store
             if full.rings(store.refused):
                 events.emit("store_refuses", store.name, store.refused & 0xFFFFFFFF)
@@ -316,8 +358,6 @@ class Recorder:
                 events.emit("store_overwrites", store.name, one.overwritten & 0xFFFFFFFF)
             if losing.rings(store.missing):
                 events.emit("packets_missing", store.name, store.missing & 0xFFFFFFFF)
-            if foreign.rings(store.foreign):
-                events.emit("record_damaged", f"store {store.name}", f"{store.foreign} foreign segments are left alone")
         if self._faulty.rings(self.storage_faults):
             events.emit("recorder_fault", self.storage_faults & 0xFFFFFFFF, self.fault)
         ended, self._ranges.ended = self._ranges.ended, []

@@ -8,6 +8,8 @@ pointer is kept in the vault, and stands at the first packet that has not left t
                                   +-- given back where the contact ended first, and taken again by whoever comes next
 
 A pointer that ground sets begins a new generation; what an older one stored of its progress counts no more.
+
+Each reads by the budget of the step that asks (flight.core.step_budget), one segment a call at most.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from collections import deque
 from dataclasses import dataclass
 
 from flight.app import Durable
+from flight.core.step_budget import Budget
 from flight.core.vault import Changes, Vault
 from flight.services.packet_store import OWNER, PacketStore, Place, Stored
 
+_NOTHING = Budget(0, 0)  # nothing is read
 _POINTER = struct.Struct(">IQQ")  # generation, and the place
 
 
@@ -42,8 +46,8 @@ class OpenRetrieval:
         self._overwritten = 0
         self._key = f"{OWNER}.{store.name}"
         self.suspended = self._suspended_key in vault
-        started, at_start = _decode(vault.get(self._start_key))
-        self._generation, place = _decode(vault.get(self._key))
+        started, at_start = self._decode(vault.get(self._start_key))
+        self._generation, place = self._decode(vault.get(self._key))
         if self._generation != started:
             self._generation, place = started, at_start
         self._issued = self._generation
@@ -52,13 +56,23 @@ class OpenRetrieval:
         self._saved: tuple[int, Place] | None = (self._generation, place)
         self._ahead: deque[Stored] = deque()
         self._on_link: dict[int, Place] = {}  # taken, in order, and not left yet
-        self._follow_store()
+        self.follow(Budget.of_boot())
         self._overwritten = 0  # those were counted by the boot that gave them up
+
+    def _decode(self, raw: bytes | None) -> tuple[int, Place]:
+        """A pointer as it was kept; the beginning where there is none, or one of another version."""
+        if raw is None:
+            return 0, Place(0, 0)
+        if len(raw) != _POINTER.size:
+            self.store.damage.append(f"a read pointer of {len(raw)} octets is foreign: playback begins anew")
+            return 0, Place(0, 0)
+        generation, number, unheard = _POINTER.unpack(raw)
+        return generation, Place(number, unheard)
 
     @property
     def waiting(self) -> int:
-        """Packets that wait to be taken."""
-        self._follow_store()
+        """Packets that wait to be taken; with those that the store gave up, until `follow` has counted them."""
+        self.follow(_NOTHING)
         return len(self._ahead) + max(0, self.store.end.unheard - self._reach.unheard)
 
     @property
@@ -68,8 +82,8 @@ class OpenRetrieval:
 
     @property
     def overwritten(self) -> int:
-        """Packets that the store gave up before they were taken."""
-        self._follow_store()
+        """Packets that the store gave up before they were taken, as far as `follow` has counted them."""
+        self.follow(_NOTHING)
         return self._overwritten
 
     @property
@@ -79,16 +93,16 @@ class OpenRetrieval:
             return next(iter(self._on_link.values()))
         return self._ahead[0].place if self._ahead else self._reach
 
-    @property
-    def start_ns(self) -> int:
-        """Time of the next packet to be taken; that of the newest one where none waits."""
-        number = self._ahead[0].place.number if self._ahead else self._reach.number
-        records, _ = self.store.read_from(number)
-        return records[0].time_ns if records else self.store.newest_ns
+    def start_ns(self, budget: Budget) -> int:
+        """Time of the next packet to be taken; that of the newest one where none waits, or the budget was spent."""
+        if self._ahead:
+            return self._ahead[0].time_ns
+        read = self.store.read_from(self._reach.number, budget)
+        return read[0][0].time_ns if read is not None and read[0] else self.store.newest_ns
 
-    def take(self) -> Taken | None:
+    def take(self, budget: Budget) -> Taken | None:
         """The next packet; None where none waits. Reads one segment at most: there may be one at the next call."""
-        if self.suspended or not (self._ahead or self._read_ahead()):
+        if self.suspended or not (self._ahead or self._read_ahead(budget)):
             return None
         one = self._ahead.popleft()
         self._on_link[one.place.number] = one.place
@@ -146,22 +160,29 @@ class OpenRetrieval:
     def _suspended_key(self) -> str:
         return f"{self._key}.suspended"
 
-    def _follow_store(self) -> None:
-        """Pass over what the store has given up, and count it."""
-        if self.store.first > self._reach.number:
-            oldest = self.store.oldest()
-            place = oldest.place if oldest is not None else self.store.end
+    def follow(self, budget: Budget) -> None:
+        """Pass over what the store has given up, and count it; later, where the budget does not admit to see how many
+        there were. The store knows it without reading for what was stored since boot."""
+        if self.store.first <= self._reach.number:
+            return
+        place = self.store.first_place(budget)
+        if place is not None:
             self._overwritten += max(0, place.unheard - self._reach.unheard)
             self._reach = Place(place.number, max(place.unheard, self._reach.unheard))
 
-    def _read_ahead(self) -> bool:
+    def _read_ahead(self, budget: Budget) -> bool:
         """Read on by one segment; True where there is something to take."""
-        self._follow_store()
+        self.follow(budget)
         end = self.store.end
         if self._reach.unheard >= end.unheard:
             self._reach = end  # all the rest was heard as it was made
             return False
-        records, after = self.store.read_from(self._reach.number)
+        if self.store.first > self._reach.number:
+            return False  # where to go on is not known yet
+        read = self.store.read_from(self._reach.number, budget)
+        if read is None:
+            return False
+        records, after = read
         self._ahead.extend(one for one in records if not one.heard)
         last = records[-1] if records else None
         unheard = self._reach.unheard if last is None else last.place.unheard + (not last.heard)
@@ -184,28 +205,23 @@ class RangeRetrieval:
     def finished(self) -> bool:
         return not self._ahead and self._next >= self._end
 
-    def take(self) -> Taken | None:
+    def take(self, budget: Budget) -> Taken | None:
         """The next packet; None where none is found in the next segment. Reads one segment at most."""
         if not self._ahead and not self.finished:
-            self._read_ahead()
+            self._read_ahead(budget)
         if not self._ahead:
             return None
         self.played_back += 1
         return Taken(self._ahead.popleft().packet)
 
-    def _read_ahead(self) -> None:
+    def _read_ahead(self, budget: Budget) -> None:
         self._next = self.store.after_foreign_times(self._next, self._from_ns, self._to_ns)
         if self._next >= self._end:
             return
-        records, self._next = self.store.read_from(self._next)
+        read = self.store.read_from(self._next, budget)
+        if read is None:
+            return
+        records, self._next = read
         self._ahead.extend(
             one for one in records if one.place.number < self._end and self._from_ns <= one.time_ns <= self._to_ns
         )
-
-
-def _decode(raw: bytes | None) -> tuple[int, Place]:
-    """A pointer as it was kept; the beginning where there is none, or one of another version."""
-    if raw is None or len(raw) != _POINTER.size:
-        return 0, Place(0, 0)
-    generation, number, unheard = _POINTER.unpack(raw)
-    return generation, Place(number, unheard)

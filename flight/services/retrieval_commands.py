@@ -6,12 +6,14 @@ where open retrieval starts and whether it rests. A retrieval by time range is v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 
-from flight.app import CommandRefused, CommandTable, Durable, HousekeepingTable
+from flight.app import CommandRefused, CommandTable, Durable, HousekeepingTable, Slices
+from flight.core.step_budget import Budget, in_steps
 from flight.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.fields import Field, Row, Value
+from flight.services.packet_store import Place
 from flight.services.recorder import Recorder, RecorderConfig
 from flight.services.telemetry import Telemetry
 from flight.services.verification import BAD_VALUE, TOO_MANY
@@ -171,24 +173,26 @@ class RetrievalCommands:
 
     def _each(self, stores: Stores, act: Callable[[int], Durable]) -> Durable:
         """`act` on each store, as one change."""
-        made = [act(index) for index in self._indices(stores)]
+        return _together([act(index) for index in self._indices(stores)])
 
-        def apply() -> None:
-            for one in made:
-                one.then()
-
-        return Durable({key: value for one in made for key, value in one.changes.items()}, apply)
+    def _each_from(self, stores: Stores, time_ns: int, act: Callable[[int, Place], Durable]) -> Slices:
+        """`act` on each store and its first packet not made before `time_ns`, as one change."""
+        budget = Budget()
+        made: list[Durable] = []
+        for index in self._indices(stores):
+            place = yield from self._recorder.stores[index].place_at(time_ns, budget)
+            made.append(act(index, place))
+        return _together(made)
 
     def _suspend(self, index: int, suspended: bool) -> Durable:
         return self._recorder.retrievals[index].suspend(suspended)
 
-    def _delete(self, time_ns: int, stores: Stores) -> Durable:
-        recorder = self._recorder
-        return self._each(stores, lambda i: recorder.delete_before(i, recorder.stores[i].place_at(time_ns + 1)))
+    def _delete(self, time_ns: int, stores: Stores) -> Slices:
+        return self._each_from(stores, time_ns + 1, self._recorder.delete_before)
 
-    def _set_start(self, time_ns: int, stores: Stores) -> Durable:
-        recorder = self._recorder
-        return self._each(stores, lambda i: recorder.retrievals[i].start_at(recorder.stores[i].place_at(time_ns)))
+    def _set_start(self, time_ns: int, stores: Stores) -> Slices:
+        retrievals = self._recorder.retrievals
+        return self._each_from(stores, time_ns, lambda index, place: retrievals[index].start_at(place))
 
     def _check_ranges(self, ranges: tuple[Row, ...]) -> None:
         indices = [int(index) for index, _, _ in ranges]
@@ -208,17 +212,24 @@ class RetrievalCommands:
         for index in self._indices(stores):
             self._recorder.abort_range(index)
 
-    def _report_summary(self, stores: Stores) -> None:
+    def _report_summary(self, stores: Stores) -> Slices:
         rows: list[Row] = []
+        budget = Budget()
         for index in self._indices(stores):
-            store, one = self._recorder.stores[index], self._recorder.retrievals[index]
-            oldest = store.oldest()
-            filled, waiting = store.filled_frac(), store.filled_frac(one.pointer.number)
-            rows.append((
-                index, oldest.time_ns if oldest else 0, store.newest_ns, one.start_ns,
-                round(100 * filled), round(100 * waiting),
-            ))  # fmt: skip
+            row = yield from self._summarise(index, budget)
+            rows.append(row)
         self._send(SUMMARY, self._summary.encode((tuple(rows),)))
+        return None
+
+    def _summarise(self, index: int, budget: Budget) -> Generator[None, None, Row]:
+        store, one = self._recorder.stores[index], self._recorder.retrievals[index]
+        oldest = yield from in_steps(store.oldest, budget)
+        start_ns = yield from in_steps(one.start_ns, budget)
+        filled, waiting = store.filled_frac(), store.filled_frac(one.pointer.number)
+        return (
+            index, oldest.time_ns if oldest else 0, store.newest_ns, start_ns,
+            round(100 * filled), round(100 * waiting),
+        )  # fmt: skip
 
     def _report_status(self, stores: Stores) -> None:
         recorder = self._recorder
@@ -230,3 +241,13 @@ class RetrievalCommands:
 
     def _send(self, subtype: int, data: bytes) -> None:
         self._telemetry.send(self._apid, 15, subtype, data)
+
+
+def _together(made: list[Durable]) -> Durable:
+    """All of them as one change."""
+
+    def apply() -> None:
+        for one in made:
+            one.then()
+
+    return Durable({key: value for one in made for key, value in one.changes.items()}, apply)

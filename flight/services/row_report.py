@@ -1,9 +1,11 @@
-"""Reports of many rows: as many packets as they take."""
+"""Reports of many rows: as many packets as they take, and as many steps (flight.core.step_budget)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from flight.app import Slices
+from flight.core.step_budget import PACKETS
 from flight.dictionary import Report
 from flight.fields import ROWS_MAX, Layout, Row, Value
 from flight.services.telemetry import Telemetry
@@ -21,19 +23,22 @@ class RowReport:
         self._lead = Layout(report.fields[:-1])
         self._row = Layout(report.fields[-1].fields)
 
-    def send(self, rows: Iterable[Row], lead: Sequence[Value] = ()) -> None:
+    def send(self, rows: Iterable[Row], lead: Sequence[Value] = ()) -> Slices:
         """One packet at least, also without rows; each begins with the values of `lead`."""
         head = self._lead.encode(lead)
         part: list[bytes] = []
-        octets = 0
+        octets = sent = 0
         for row in rows:
             encoded = self._row.encode(row)
             if part and (octets + len(encoded) > REPORT_OCTETS_MAX or len(part) == ROWS_MAX):
                 self._send(head, part)
-                part, octets = [], 0
+                part, octets, sent = [], 0, sent + 1
+                if sent % PACKETS == 0:
+                    yield
             part.append(encoded)
             octets += len(encoded)
         self._send(head, part)
+        return None
 
     def _send(self, head: bytes, part: list[bytes]) -> None:
         report, data = self._report, head + bytes((len(part),)) + b"".join(part)

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from flight.app import CommandRefused, CommandTable, Durable
+from flight.app import CommandRefused, CommandTable, Durable, Slices
+from flight.core.errors import StorageError
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task, ns
 from flight.core.vault import Changes, Vault
@@ -34,6 +35,7 @@ from flight.services.verification import BAD_VALUE, LATE
 
 _LOOK_S = 1.0
 _AT_WORK_MAX = 8
+_NAMED_MAX = 12  # activities in one event
 _ALL, _BETWEEN, _FROM, _TO = range(len(WINDOWS))
 
 Ids = tuple[tuple[int], ...]  # rows of one number each
@@ -69,12 +71,31 @@ class Schedule:
         self._given_up: set[ID] = set()  # the disk did not take their release: out of sight until the next boot
         self._held: dict[ID, Activity] = {}
         self._gates = Gates()
+        self._give_up_uncertain(vault)
         self._refresh()
         self._next = max((one.number for one in self._held.values()), default=-1) + 1
         reports = {report.subtype: report for report in declare(apid).reports}
         self._detail, self._summary, self._sub_schedules, self._groups = (
             RowReport(telemetry, reports[subtype]) for subtype in (10, 13, 19, 27)
         )
+
+    def _give_up_uncertain(self, vault: Vault) -> None:
+        """Where the vault lost transactions, an activity that was due by now may have been released in them: never
+        twice. Later ones stand: a schedule that ground deleted in what is lost is the lesser risk, and ground is told.
+        """
+        now_ns = self._tai_ns()
+        due = [one for one in self._store.activities().values() if one.time_ns <= now_ns and vault.is_stale(one.row)]
+        if not due:
+            return
+        self._given_up.update(one.id for one in due)
+        names = ", ".join(f"{one.id[1]}/{one.id[2]}" for one in due[:_NAMED_MAX])
+        more = ", ..." if len(due) > _NAMED_MAX else ""
+        text = f"{len(due)} activities may have been released in what is gone and are given up: {names}{more}"
+        self._events.emit("record_damaged", "schedule", text)
+        try:
+            vault.stage({one.row: None for one in due})
+        except StorageError:
+            return  # out of sight until the next boot, which finds them again
 
     def sample(self) -> tuple[int, ...]:
         """The schedule's own fields of the housekeeping structure `schedule`."""
@@ -279,20 +300,20 @@ class Schedule:
         disabled = gates.disabled_groups - chosen if enable else gates.disabled_groups | chosen
         return self._set(replace(gates, disabled_groups=disabled))
 
-    def _send_detail(self, chosen: Iterable[Activity]) -> None:
-        self._detail.send((one.sub_schedule, one.group, one.time_ns, one.request) for one in chosen)
+    def _send_detail(self, chosen: Iterable[Activity]) -> Slices:
+        return self._detail.send((one.sub_schedule, one.group, one.time_ns, one.request) for one in chosen)
 
-    def _send_summary(self, chosen: Iterable[Activity]) -> None:
-        self._summary.send((one.sub_schedule, one.group, one.time_ns, *one.id) for one in chosen)
+    def _send_summary(self, chosen: Iterable[Activity]) -> Slices:
+        return self._summary.send((one.sub_schedule, one.group, one.time_ns, *one.id) for one in chosen)
 
-    def _report_sub_schedules(self) -> None:
+    def _report_sub_schedules(self) -> Slices:
         disabled = self._gates.disabled_sub_schedules
         known = sorted(disabled | {one.sub_schedule for one in self._held.values()})
-        self._sub_schedules.send((number, int(number not in disabled)) for number in known)
+        return self._sub_schedules.send((number, int(number not in disabled)) for number in known)
 
-    def _report_groups(self) -> None:
+    def _report_groups(self) -> Slices:
         gates = self._gates
-        self._groups.send((number, int(number not in gates.disabled_groups)) for number in sorted(gates.groups))
+        return self._groups.send((number, int(number not in gates.disabled_groups)) for number in sorted(gates.groups))
 
     async def run(self, task: Task) -> None:
         """Release what is due, earliest first."""

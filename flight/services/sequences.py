@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from flight.app import CommandRefused, CommandTable, Durable
+from flight.app import CommandRefused, CommandTable, Durable, Slices
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task
@@ -241,20 +241,20 @@ class Sequences:
         self._check_abort(name)
         self._running[name].stop.set()
 
-    def _abort_all(self) -> None:
+    def _abort_all(self) -> Slices:
         for run in self._running.values():
             run.stop.set()
-        self._ended.send((name,) for name in self._running)
+        return self._ended.send([(name,) for name in self._running])
 
-    def _report_status(self) -> None:
-        self._status.send(self._state(name) for name in self._known())
+    def _report_status(self) -> Slices:
+        return self._status.send([self._state(name) for name in self._known()])
 
     def _state(self, name: str) -> tuple[str, int, int, int]:
         run, steps = self._running.get(name), len(self._steps(name))
         return (name, 0, 0, steps) if run is None else (name, 1, run.begun, steps)
 
-    def _report_content(self, name: str) -> None:
-        self._content.send(self._steps(name), (name,))
+    def _report_content(self, name: str) -> Slices:
+        return self._content.send(self._steps(name), (name,))
 
     async def _take_steps(self, task: Task, run: _Run) -> str:
         """Why it did not come to its end, empty where it did."""

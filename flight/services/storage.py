@@ -6,6 +6,7 @@ from flight.core.quota import Share, SharedStorage
 from flight.core.vault import Vault
 from flight.dictionary import Declarations, Structure
 from flight.fields import Field, Value
+from flight.services.recorder import Recorder
 
 _U32 = 0xFFFFFFFF
 # Everything acknowledged is in the vault; the recorder gives way to it.
@@ -44,6 +45,12 @@ def declare(apid: int) -> Declarations:
                     Field("vault_commits", "u32", "", "transactions since boot"),
                     Field("vault_checkpoints", "u32", "", "since boot"),
                     Field("vault_checkpoint_faults", "u32", "", "checkpoints that could not be stored"),
+                    Field("records_missing", "u32", "", "of vault and recorder, stored once and gone or unreadable"),
+                    Field("segments_damaged", "u32", "", "with unreadable octets, as far as they were read"),
+                    Field("segments_gone", "u32", "", "stored once, and under no name any more"),
+                    Field("segments_foreign", "u32", "", "of another journal, life or format, left alone"),
+                    Field("segments_misplaced", "u32", "", "under a name that is not theirs, left alone"),
+                    Field("segments_unreadable", "u32", "", "whose head is damaged, left alone"),
                 ),
             ),
         )
@@ -53,9 +60,10 @@ def declare(apid: int) -> Declarations:
 class StorageStatus:
     """Samples the "storage" structure."""
 
-    def __init__(self, storage: SharedStorage, vault: Vault) -> None:
+    def __init__(self, storage: SharedStorage, vault: Vault, recorder: Recorder) -> None:
         self._storage = storage
         self._vault = vault
+        self._journals = (vault.stats, *(store.stats for store in recorder.stores))
 
     def sample(self) -> tuple[Value, ...]:
         users, vault = self._storage.users, self._vault
@@ -65,5 +73,14 @@ class StorageStatus:
             c.octets, c.flash_octets, c.write_amplification, c.commits & _U32, c.commit_last_ns / 1e6,
             c.commit_max_ns / 1e6, c.failures & _U32, refused & _U32, users[VAULT].free_octets(),
             recorder.held_octets, recorder.yielded_octets, users[VAULT].usage.held_octets, vault.commits & _U32,
-            vault.checkpoints & _U32, vault.checkpoint_faults & _U32,
+            vault.checkpoints & _U32, vault.checkpoint_faults & _U32, *self._damage(),
         )  # fmt: skip
+
+    def _damage(self) -> tuple[int, ...]:
+        journals = self._journals
+        counts = (
+            sum(one.missing for one in journals), sum(one.damaged for one in journals),
+            sum(one.gone for one in journals), sum(one.foreign for one in journals),
+            sum(one.misplaced for one in journals), sum(one.unreadable for one in journals),
+        )  # fmt: skip
+        return tuple(count & _U32 for count in counts)

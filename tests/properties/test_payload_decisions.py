@@ -105,6 +105,32 @@ def test_requests_and_numbers_outlive_a_boot(found: list[Request], numbers: int)
     assert again.next_number() > max([given[-1], *(r.job for r in found)])
 
 
+def test_no_number_is_given_again_after_those_who_set_it_aside_are_gone() -> None:
+    """The newest segment of the vault's journal is lost, and with it what it said of job numbers."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop))
+    ledger = Ledger(vault)
+    given = [ledger.next_number() for _ in range(3)]
+    for _ in range(80):
+        vault.commit({"fill": bytes(1000)})
+    given += [ledger.next_number() for _ in range(5000)]
+    vault.commit({})
+    loop.run_until(1_000_000_000)
+    disk.cut()
+    segments = sorted(name for name in disk.durable if name.startswith("vault.journal.0"))
+    assert len(segments) == 2
+    del disk.durable[segments[-1]]
+    assert Ledger(Vault(disk.boot(loop))).next_number() > max(given)
+
+
+def test_numbers_go_on_far_above_where_the_row_of_numbers_cannot_be_read() -> None:
+    vault = Vault(Disk(Random(1)).boot(VirtualLoop()))
+    vault.stage({"payload.next": b"?"})
+    ledger = Ledger(vault)
+    assert ledger.damaged == 1
+    assert ledger.next_number() > 1_000_000
+
+
 @given(st.binary(max_size=300) | st.binary(max_size=260).map(lambda tail: b"OBAN" + tail))
 def test_answer_takes_any_octets(raw: bytes) -> None:
     try:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from flight.services.retrieval import Taken
 from sim_hw.disk import PowerCut
-from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, small
+from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
 
 class RecorderMachine(RuleBasedStateMachine):
@@ -85,7 +85,7 @@ class RecorderMachine(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def delete(self, share: float) -> None:
         number = round(len(self.made) * share)
-        place = self.bench.recorder.stores[0].place_at(T0_NS + number * SECOND_NS)
+        place = place_at(self.bench.recorder.stores[0], T0_NS + number * SECOND_NS)
         self.bench.apply(self.bench.recorder.delete_before(0, place))
         self.present = [one for one in self.present if one >= number]
         self.queue = [one for one in self.queue if one >= number]
@@ -95,7 +95,7 @@ class RecorderMachine(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def start_at(self, share: float) -> None:
         number = round(len(self.made) * share)
-        place = self.bench.recorder.stores[0].place_at(T0_NS + number * SECOND_NS)
+        place = place_at(self.bench.recorder.stores[0], T0_NS + number * SECOND_NS)
         self.bench.apply(self.bench.recorder.retrievals[0].start_at(place))
         self.queue = [one for one in self.present if one >= number and one not in self.heard]
         self.begin = max(number, self.present[0] if self.present else number)

@@ -53,7 +53,7 @@ def fly(cost_ns, seconds=10.0):
 
 def reported(scheduler):
     sink = Sink()
-    Executive(1, scheduler, sink).report()
+    list(Executive(1, scheduler, sink).report())
     (report,) = declare(1).reports
     names = [f.name for f in report.fields]
     assert {(apid, service, subtype) for apid, service, subtype, _ in sink.sent} == {(1, 3, 130)}

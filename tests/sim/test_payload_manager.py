@@ -631,7 +631,7 @@ def test_damaged_ledger_is_said(bench: Callable[..., Bench]) -> None:
     Vault(disk.boot(loop)).commit({"payload.job.0000000007": b"rubbish", "payload.next": b"?"})
     loop.run_until(1_000_000_000)
     b = bench(disk=disk, loop=loop)
-    assert b.ground.named("ledger_failed") == [{"detail": "1 requests are unreadable"}]
+    assert b.ground.named("ledger_failed") == [{"detail": "2 rows are unreadable"}]
     assert b.vault.get("payload.job.0000000007") == b"rubbish", "another version may know it"
 
 

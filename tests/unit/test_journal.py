@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from random import Random
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from flight.core.errors import StorageError
 from flight.core.generations import Generations
 from flight.core.journal import Journal
 from flight.core.scheduler import ns
+from flight.core.segments import HEAD_OCTETS
 from flight.platform import Storage
 from sim_hw.disk import Disk, PowerCut
 from sim_hw.loop import VirtualLoop
@@ -39,6 +41,71 @@ def test_records_come_back_in_order_over_segments() -> None:
     assert contents(Journal(disk.boot(loop), "j")) == records
 
 
+class Looks:
+    """How often a record was looked for somewhere."""
+
+    size = 8
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def unpack_from(self, raw: bytes, at: int) -> tuple[int, int]:
+        self.count += 1
+        return int.from_bytes(raw[at : at + 4], "big"), int.from_bytes(raw[at + 4 : at + 8], "big")
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\0\0\4\0", b"\0\0\0\4\0"])
+def test_a_segment_spoilt_from_end_to_end_is_searched_with_a_bound(
+    filling: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hole, and octets that look like the lengths of records wherever one looks."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j", segment_octets=16_384)
+    while len(journal.segments) < 3:
+        journal.append(bytes(100))
+    journal.sync()
+    loop.run_until(ns(1))
+    spoilt = disk.durable["j.00000001"]
+    disk.durable["j.00000001"] = spoilt[:HEAD_OCTETS] + (filling * len(spoilt))[: len(spoilt) - HEAD_OCTETS]
+    again = Journal(disk.boot(loop), "j", segment_octets=16_384)
+    tries: list[int] = []
+
+    def crc32(octets: bytes, start: int = 0) -> int:
+        tries.append(len(octets))
+        return zlib.crc32(octets, start)
+
+    monkeypatch.setattr("flight.core.segments.crc32", crc32)
+    looks = Looks()
+    monkeypatch.setattr("flight.core.segments._RECORD", looks)
+    segment = again.segments[1]
+    assert again.read_segment(segment, 16_384) == []
+    assert again.stats.missing == segment.end - segment.first
+    assert len(tries) < 16_384 and sum(tries) < 256 * 16_384, (len(tries), sum(tries))
+    assert looks.count < 8192, looks.count
+    assert again.read_segment(segment, 16_384) == []
+    assert again.stats.missing == segment.end - segment.first, "counted once"
+
+
+def test_a_hole_in_a_segment_costs_the_records_in_it() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j")
+    records = [bytes([number + 1]) * 60 for number in range(100)]
+    for record in records:
+        journal.append(record)
+    journal.append(b"")
+    journal.sync()
+    loop.run_until(ns(1))
+    for begin in range(HEAD_OCTETS, HEAD_OCTETS + 70):  # whatever octet of a record it begins with
+        content = bytearray(disk.durable["j.00000000"])
+        content[begin : begin + 300] = bytes(300)
+        spoilt = Disk(Random(1))
+        spoilt.durable["j.00000000"] = bytes(content)
+        found = contents(Journal(spoilt.boot(VirtualLoop()), "j"))
+        at = begin - HEAD_OCTETS
+        gone = range(at // 68, (at + 299 - 3) // 68 + 1)  # a length begins with three zeros
+        assert found == [one for number, one in enumerate([*records, b""]) if number not in gone]
+
+
 def test_writing_goes_on_in_the_last_segment_after_a_boot() -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
     for boot in range(6):
@@ -46,7 +113,7 @@ def test_writing_goes_on_in_the_last_segment_after_a_boot() -> None:
         journal.append(bytes([boot]))
         journal.sync()
         loop.run_until(loop.now_ns() + ns(1))
-    assert len(disk.durable) == 1
+    assert sorted(disk.durable) == ["j.00000000", "j.mark.a", "j.mark.b"]
     assert contents(Journal(disk.boot(loop), "j")) == [bytes([boot]) for boot in range(6)]
 
 
@@ -71,10 +138,10 @@ def test_unsynced_records_may_be_lost_but_never_half_there() -> None:
         assert list(again.read())[-1][1] == b"next"
 
 
-@pytest.mark.parametrize("octet", [60, 49, 53], ids=["content", "length", "checksum"])
+@pytest.mark.parametrize("octet", [84, 73, 77], ids=["content", "length", "checksum"])
 def test_a_flipped_bit_costs_its_record_alone(octet: int) -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
-    journal = Journal(disk.boot(loop), "j", segment_octets=110)
+    journal = Journal(disk.boot(loop), "j", segment_octets=134)
     records = [bytes([i]) * 20 for i in range(9)]  # three a segment
     for record in records:
         journal.append(record)
@@ -90,7 +157,7 @@ def test_a_flipped_bit_costs_its_record_alone(octet: int) -> None:
 
 def test_a_missing_segment_is_counted_and_costs_itself() -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
-    journal = Journal(disk.boot(loop), "j", segment_octets=110)
+    journal = Journal(disk.boot(loop), "j", segment_octets=134)
     records = [bytes([i]) * 20 for i in range(9)]
     for record in records:
         journal.append(record)
@@ -169,7 +236,7 @@ def test_boot_reads_heads_and_the_last_segment_however_much_is_stored() -> None:
 
     again = Journal(cast("Storage", Counting()), "j")
     assert (again.first, again.end) == (0, 400)
-    assert sum(read) < 1000 + 50 * 24
+    assert sum(read) < 1000 + 50 * HEAD_OCTETS + 100
 
 
 @given(st.binary(max_size=300), st.booleans())
@@ -179,14 +246,14 @@ def test_any_segment_content_is_read_or_counted_as_damaged(raw: bytes, with_head
     journal.append(b"one")
     journal.sync()
     loop.run_until(ns(1))
-    head = disk.durable["j.00000000"] if with_head else bytes(20)
+    head = disk.durable["j.00000000"] if with_head else bytes(HEAD_OCTETS)
     disk.durable["j.00000000"] = head + raw
     again = Journal(disk.boot(loop), "j")
     found = contents(again)
     octets = sum(len(record) + 8 for record in found)
     if with_head:
         assert found[0] == b"one"
-        assert again.stats.damaged == (20 + octets < len(head + raw))
+        assert again.stats.damaged == (HEAD_OCTETS + octets < len(head + raw))
         assert again.append(b"two")
         assert contents(again) == [*found, b"two"]
     else:

@@ -804,6 +804,31 @@ def test_a_row_of_other_software_keeps_no_node_from_booting(boot: Callable[..., 
     assert two.vault.rows("command.") == [(key.removeprefix("command."), value)]
 
 
+def test_a_command_whose_end_may_be_gone_gets_no_report_made_up(boot: Callable[..., Boot]) -> None:
+    """It was open, and has ended, in transactions that are lost: a second end would contradict the first."""
+    one = boot()
+    ended = one.send("long")
+    one.run(1.0)
+    for _ in range(80):  # until the journal's next segment
+        one.vault.commit({"fill": bytes(1000)})
+        one.run(0.1)
+    one.gate.set_result(None)
+    one.run(1.0)
+    terminal = [PusTm.decode(raw).subtype for raw in one.raw]
+    assert terminal.count(7) == 1
+    one.disk.cut()
+    newest = max(name for name in one.disk.durable if name.startswith("vault.journal.0"))
+    del one.disk.durable[newest]
+    two = one.after_power_cut()
+    assert two.log.uncertain == [ended.request_id]
+    assert "1 commands may have ended in what is gone and get no report: 1/1" in two.log.damage[0]
+    two.run(5.0)
+    assert two.log.interrupted == 0
+    assert not two.raw
+    assert two.vault.rows("command.") == []
+    assert two.after_power_cut().log.uncertain == []
+
+
 def test_a_report_that_nothing_keeps_is_tried_again_and_outlives_the_power(boot: Callable[..., Boot]) -> None:
     one = boot()
     one.keeping = False

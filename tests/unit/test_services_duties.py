@@ -394,3 +394,12 @@ def test_no_heater_and_a_hot_board(make: Callable[..., Bench]) -> None:
     board.celsius = 60.0
     bench.run(4)
     assert len(bench.sink.named("board_hot")) == 2
+
+
+def test_a_stored_mode_that_this_mission_does_not_have_is_told(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.vault.stage({"power": b"\1no such mode"})
+    power = bench.power(SimEps(bench.platform))
+    ((name, record, text),) = [one for one in bench.sink.events if one[0] == "record_damaged"]
+    assert (name, record) == ("record_damaged", "power mode")
+    assert text == f"power left out: no mode 'no such mode' here, it starts in {power.mode.name}"

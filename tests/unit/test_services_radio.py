@@ -71,7 +71,7 @@ class Nothing:
     def __init__(self) -> None:
         self.kept: list[bytes] = []
 
-    def take(self) -> None:
+    def take(self, budget: object = None) -> None:
         return None
 
     def left(self, taken: object) -> None:
@@ -200,6 +200,20 @@ def test_what_waits_in_the_real_time_queue_is_kept_and_no_more_than_the_modem_an
     kept = end_contact(bench)
     assert kept[-8:] == packets
     assert 16 * CONFIG.frame_octets <= sum(map(len, kept[:-8])) <= 19 * CONFIG.frame_octets
+
+
+def test_a_long_real_time_queue_is_given_back_in_slices_and_in_order() -> None:
+    bench = Bench(0.0)
+    bench.run(0.1)
+    given: list[list[bytes]] = []
+    bench.store.unheard = lambda packets: given.append(list(packets))  # type: ignore[method-assign]
+    packets = numbered(300, octets=200)
+    for packet in packets:
+        assert bench.link.send_realtime(packet)
+    end_contact(bench)
+    assert [packet for part in given for packet in part][-300:] == packets
+    assert max(map(len, given)) <= 64
+    assert bench.link.unheard == 0
 
 
 @pytest.mark.parametrize("units", [[pings(i) for i in range(100)], [pings(*range(70)), pings(*range(70, 100))]])

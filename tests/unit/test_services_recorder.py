@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from flight.config import Fault, read_table
+from flight.core.step_budget import Budget
 from flight.link.space_packet import SpacePacket
 from flight.services.packet_store import PacketStore, Place, StoreConfig
 from flight.services.recorder import STORES_MAX, RecorderConfig
-from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, small
+from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
 Make = Callable[..., RecorderBench]
 REPORTS = small("reports", priority=0, services=(1, 5), always=True)
@@ -114,7 +115,7 @@ def test_a_bounded_store_refuses_until_something_is_deleted(make: Make) -> None:
     assert bench.play() == list(range(kept))
     bench.fill(1000, 1001)
     assert bench.play() == [], "played back packets stay"
-    bench.apply(bench.recorder.delete_before(0, store.place_at(T0_NS + 300 * SECOND_NS)))
+    bench.apply(bench.recorder.delete_before(0, place_at(store, T0_NS + 300 * SECOND_NS)))
     bench.fill(2000, 2100)
     assert bench.play() == list(range(2000, 2100))
 
@@ -260,9 +261,9 @@ def test_deleting_up_to_a_time_is_exact_and_survives(make: Make) -> None:
     bench.fill(0, 400)
     store = bench.recorder.stores[0]
     bench.play(10)
-    bench.apply(bench.recorder.delete_before(0, store.place_at(T0_NS + 200 * SECOND_NS + 1)))
+    bench.apply(bench.recorder.delete_before(0, place_at(store, T0_NS + 200 * SECOND_NS + 1)))
     assert bench.recorder.overwritten == 0
-    oldest = store.oldest()
+    oldest = store.oldest(Budget())
     assert oldest is not None
     assert number_of(oldest.packet) == 201
     bench.reboot()
@@ -279,7 +280,7 @@ def test_open_retrieval_starts_where_ground_says_and_what_was_on_the_way_counts_
     bench = make()
     bench.fill(0, 300)
     taken = bench.take(250)
-    bench.apply(bench.recorder.retrievals[0].start_at(bench.recorder.stores[0].place_at(T0_NS + 100 * SECOND_NS)))
+    bench.apply(bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 100 * SECOND_NS)))
     for one in taken:
         bench.recorder.left(one)
     bench.run(6)
@@ -296,7 +297,7 @@ def test_a_pointer_that_was_set_and_came_back_to_where_it_stood_is_stored(make: 
     bench.fill(0, 50)
     bench.play()
     bench.run(6)
-    order = bench.recorder.retrievals[0].start_at(bench.recorder.stores[0].place_at(T0_NS + 20 * SECOND_NS))
+    order = bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 20 * SECOND_NS))
     bench.apply(order)
     assert bench.play() == list(range(20, 50))
     bench.run(6)
@@ -309,7 +310,7 @@ def test_an_order_to_start_elsewhere_holds_against_progress_that_was_stored_befo
     bench.fill(0, 100)
     bench.play(80)
     bench.run(6)
-    order = bench.recorder.retrievals[0].start_at(bench.recorder.stores[0].place_at(T0_NS + 10 * SECOND_NS))
+    order = bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 10 * SECOND_NS))
     done = bench.vault.commit(order.changes)
     bench.play(10)
     bench.vault.stage(bench.recorder.retrievals[0].progress())  # before the order is durable and in force
@@ -339,11 +340,11 @@ def test_a_full_disk_keeps_packets_in_memory_and_forgets_the_oldest_when_that_is
     bench.fill(0, 3000)
     recorder = bench.recorder
     assert recorder.in_memory == 2621
-    assert recorder.lost == 3000 - 2621 - 8
-    assert recorder.storage_faults == 3000 - 8
+    assert recorder.lost == 3000 - 2621 - 6
+    assert recorder.storage_faults == 3000 - 6
     bench.run(6)
     assert any(one[0] == "recorder_fault" and "disk full" in one[2] for one in bench.events)
-    assert bench.play() == [*range(3000 - 2621, 3000), *range(8)]
+    assert bench.play() == [*range(3000 - 2621, 3000), *range(6)]
     bench.run(60)
     assert sum(one[0] == "recorder_fault" for one in bench.events) <= 2
 
@@ -373,6 +374,44 @@ def test_giving_up_room_takes_what_was_played_back_first_and_then_the_last_in_pl
     assert (reports.overwritten, rest.overwritten > 0) == (0, True)
     assert bench.recorder.give_up(10**9) < 10**6
     assert len(bench.play()) + bench.recorder.overwritten == 300
+
+
+def test_room_that_others_need_at_once_is_given_up_in_steps(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 3000)
+    store = bench.recorder.stores[0]
+    segments, held = len(store._journal.segments), store.octets
+    assert segments > 16
+    gained = bench.recorder.give_up(300_000)
+    assert segments - len(store._journal.segments) == 8, "deletions in one step"
+    bench.run(6)
+    assert held - store.octets >= 300_000 > gained
+    assert bench.recorder.waiting + bench.recorder.overwritten == 3000
+    assert bench.play() == list(range(bench.recorder.overwritten, 3000))
+
+
+def test_what_was_deleted_is_hidden_at_once_and_its_segments_go_in_steps(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 3000)
+    store = bench.recorder.stores[0]
+    bench.run(6)
+    operations: list[int] = []
+    bench.disk.trace = []
+
+    def ended(_: str) -> None:
+        assert bench.disk.trace is not None
+        operations.append(sum(kind == "delete" for _, kind, _ in bench.disk.trace))
+        bench.disk.trace.clear()
+
+    bench.on_step = ended
+    bench.apply(bench.recorder.delete_before(0, store.end))
+    assert (store.oldest(Budget()), store.filled_frac(), bench.recorder.waiting, bench.play()) == (None, 0.0, 0, [])
+    bench.run(6)
+    assert store.octets == 0
+    assert 0 < max(operations) <= 8 < sum(operations)
+    bench.reboot()
+    bench.fill(5000, 5003)
+    assert bench.play() == [5000, 5001, 5002]
 
 
 def test_a_disk_that_fails_is_counted_and_told_and_the_node_goes_on(make: Make) -> None:
@@ -411,7 +450,7 @@ def test_segments_that_are_not_the_stores_own_are_left_alone_and_told(make: Make
     bench.reboot()
     assert bench.play() == list(range(100))
     bench.run(6)
-    assert ("record_damaged", "store all", "1 foreign segments are left alone") in bench.events
+    assert ("record_damaged", "store all", "foreign segments, left alone: 1") in bench.events
     assert bench.disk.durable["recorder.all.00000077"] == b"something else" * 4
 
 
@@ -424,8 +463,8 @@ def test_a_place_is_found_by_time_past_a_segment_that_cannot_be_read(make: Make)
     bench.reboot()
     store = bench.recorder.stores[0]
     for number in (0, 1, 630, 860, 1500, 1999):
-        assert store.place_at(T0_NS + number * SECOND_NS).number == number
-    assert store.place_at(T0_NS + 2000 * SECOND_NS) == store.end
+        assert place_at(store, T0_NS + number * SECOND_NS).number == number
+    assert place_at(store, T0_NS + 2000 * SECOND_NS) == store.end
 
 
 def test_memory_does_not_grow_with_the_store(make: Make) -> None:
@@ -456,7 +495,7 @@ def test_each_step_of_playback_reads_one_segment_at_most(make: Make, monkeypatch
     monkeypatch.setattr(bench.storage, "read", counted)
     most = 0
     for _ in range(10_000):
-        assert bench.recorder.take() is not None
+        assert bench.recorder.take(Budget()) is not None
         most = max(most, sum(read))
         read.clear()
     assert 0 < most <= 16_384
@@ -509,3 +548,29 @@ def test_a_number_of_other_software_keeps_no_node_from_booting(make: Make, row: 
     bench.reboot()
     bench.fill(0, 5)
     assert bench.play() == [0, 1, 2, 3, 4]
+
+
+def test_a_read_pointer_of_other_software_is_told_and_playback_begins_anew(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    assert bench.play() == list(range(10))
+    bench.run(6)
+    bench.vault.commit({"recorder.all": b"?"})
+    bench.run(1)
+    bench.reboot()
+    assert bench.play() == list(range(10))
+    bench.run(6)
+    told = "a read pointer of 1 octets is foreign: playback begins anew"
+    assert ("record_damaged", "store all", told) in bench.events
+
+
+def test_a_store_of_which_nothing_is_left_is_told(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    bench.play()
+    bench.run(6)
+    for name in [name for name in bench.disk.durable if name.startswith("recorder.")]:
+        del bench.disk.durable[name]
+    bench.reboot()
+    bench.run(6)
+    assert ("record_damaged", "store all", "nothing is left of it, and packets were stored") in bench.events

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+import flight.core.vault
 from flight.core.errors import StorageError
-from flight.core.journal import HEAD_OCTETS
 from flight.core.scheduler import ns
-from flight.core.vault import Vault
+from flight.core.segments import HEAD_OCTETS
+from flight.core.vault import Changes, Vault
 from sim_hw.disk import Disk, PowerCut
 from sim_hw.loop import VirtualLoop
 
@@ -67,6 +68,55 @@ def test_power_cut_at_any_operation_keeps_whole_transactions_and_all_acknowledge
         assert again.damage == []
 
 
+def test_a_large_map_is_encoded_over_many_transactions_and_stored_as_it_was_at_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop), checkpoint_octets=20_000)
+    expected = {f"{number:05d}": bytes(200) for number in range(4000)}
+    for first in range(0, 4000, 200):
+        vault.stage({f"row.{number:05d}": bytes(200) for number in range(first, first + 200)})
+    encoded: list[int] = []
+
+    def encode(changes: Changes, plain: Any = flight.core.vault._encode) -> bytes:
+        octets: bytes = plain(changes)
+        encoded.append(len(octets))
+        return octets
+
+    monkeypatch.setattr("flight.core.vault._encode", encode)
+    before, most = vault.checkpoints, 0
+    for number in range(1000):
+        name, value = f"{number * 7 % 4000:05d}", None if number % 3 == 0 else bytes([number % 256]) * 150
+        vault.stage({f"row.{name}": value})
+        most = max(most, sum(encoded))
+        encoded.clear()
+        if value is None:
+            expected.pop(name, None)
+        else:
+            expected[name] = value
+        if number % 100 == 50:
+            vault.commit({"mark": bytes([number % 256])})
+            run(loop)
+            for one in (vault, Vault(copy(disk).boot(loop))):
+                assert one.rows("row.") == sorted(expected.items())
+                assert one.octets == 5 + sum(len(f"row.{key}") + len(value) for key, value in expected.items())
+    assert vault.checkpoints > before + 3
+    assert 30_000 < most < 100_000, "of a map of more than 800,000 octets"
+
+
+def copy(disk: Disk) -> Disk:
+    """Another one with the same on it."""
+    other = Disk(Random(1))
+    other.durable.update(disk.durable)
+    return other
+
+
+def test_power_cut_while_a_checkpoint_is_encoded_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_SLICE_OCTETS", 1), ("_SLICE_TIMES", 0), ("_SLICE_ROWS", 1)):
+        monkeypatch.setattr(f"flight.core.vault.{name}", value)
+    test_power_cut_at_any_operation_keeps_whole_transactions_and_all_acknowledged_ones()
+
+
 def test_a_damaged_newest_checkpoint_loses_nothing() -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
     vault = Vault(disk.boot(loop), checkpoint_octets=300)
@@ -79,7 +129,7 @@ def test_a_damaged_newest_checkpoint_loses_nothing() -> None:
     disk.durable[newest] = disk.durable[newest][:-1] + b"?"
     again = Vault(disk.boot(loop), checkpoint_octets=300)
     assert again.rows("") == rows
-    assert again.damage == ["unreadable checkpoints: 1, the other one stands"]
+    assert again.damage == ["checkpoint: one generation is damaged, the other generation stands"]
 
 
 def test_a_damaged_transaction_is_told_and_later_ones_count() -> None:
@@ -194,7 +244,10 @@ def test_a_bit_flipped_in_the_newest_transaction_is_told() -> None:
     disk.flip("vault.journal.00000000", bit=8 * (len(disk.durable["vault.journal.00000000"]) - 3))
     again = Vault(disk.boot(loop))
     assert len(again.rows("")) == 4
-    assert again.damage == ["the newest transactions of the journal were unreadable"]
+    assert again.damage == [
+        "the newest transactions of the journal were unreadable",
+        "rows from before what is gone, which may have changed or deleted them: 4",
+    ]
 
 
 def test_a_journal_whose_beginning_is_gone_is_told() -> None:
@@ -202,7 +255,7 @@ def test_a_journal_whose_beginning_is_gone_is_told() -> None:
     del disk.durable["vault.journal.00000000"]
     again = Vault(disk.boot(loop))
     assert again.rows("")
-    assert "transactions of the journal are missing" in again.damage[0]
+    assert "transactions of the journal that are missing" in again.damage[0]
 
 
 def test_two_damaged_checkpoints_are_told_as_what_they_are() -> None:
@@ -210,7 +263,7 @@ def test_two_damaged_checkpoints_are_told_as_what_they_are() -> None:
     for name in [n for n in disk.durable if "checkpoint" in n]:
         disk.durable[name] = disk.durable[name][:-1] + b"?"
     again = Vault(disk.boot(loop))
-    assert again.damage[0] == "unreadable checkpoints: 2, none is left"
+    assert again.damage[0] == "checkpoint: both generations are damaged: what was stored is gone"
     assert "missing" in again.damage[1]
 
 
@@ -259,3 +312,56 @@ def test_a_journal_that_filled_up_while_no_checkpoint_could_be_stored_gets_room_
     run(loop)
     vault.stage({"row": bytes(901)})
     assert vault.get("row") == bytes(901)
+
+
+def test_a_lost_newest_segment_is_told_with_what_it_covers() -> None:
+    """Rows that it deleted are back, and known for what they are."""
+    loop, disk = stored(1800)
+    vault = Vault(disk.boot(loop))
+    vault.commit({f"row{number}": None for number in range(100)})
+    run(loop)
+    names = sorted(n for n in disk.durable if n.startswith("vault.journal.0"))
+    del disk.durable[names[-1]]
+    again = Vault(disk.boot(loop))
+    assert again.get("row0") == bytes(20) and again.is_stale("row0")
+    assert any("its newest records, from number" in damage and "are gone" in damage for damage in again.damage)
+    assert any("rows from before what is gone" in damage for damage in again.damage)
+    assert Vault(disk.boot(loop)).damage == again.damage
+    again = Vault(disk.boot(loop))
+    again.commit({"row0": b"new"})
+    run(loop)
+    assert not again.is_stale("row0") and again.is_stale("row1")
+    last = Vault(disk.boot(loop))
+    assert last.get("row0") == b"new" and not last.is_stale("row0")
+    assert last.is_stale("row1"), "for as long as nothing has written it"
+    assert last.damage == [], "it was told by the boot that found it"
+
+
+def test_what_was_written_after_a_lost_stretch_is_not_stale() -> None:
+    loop, disk = stored(3800)
+    names = sorted(n for n in disk.durable if n.startswith("vault.journal.0"))
+    assert len(names) >= 3
+    del disk.durable[names[1]]
+    again = Vault(disk.boot(loop))
+    stale = [again.is_stale(f"row{number}") for number in range(3800) if f"row{number}" in again]
+    assert stale[0] and not stale[-1] and sorted(stale, reverse=True) == stale
+    assert "segments that are gone: 1" in " ".join(again.damage)
+
+
+def test_a_vault_that_never_was_is_told_from_one_that_is_gone() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = Vault(disk.boot(loop), epoch=5)
+    assert vault.found_nothing and vault.damage == []
+    disk.boot(loop)
+    vault = Vault(disk.boot(loop), epoch=5)
+    vault.commit({})
+    run(loop)
+    again = Vault(disk.boot(loop), epoch=6)
+    assert not again.found_nothing and again.epoch == 5, "the number drawn first stays"
+    for name in list(disk.durable):
+        if "mark" not in name:
+            del disk.durable[name]
+    lost = Vault(disk.boot(loop))
+    assert not lost.found_nothing
+    assert lost.damage == ["journal: its newest records, from number 0 on, were stored and are gone",
+                           "journal: segments that are gone: 1"]  # fmt: skip

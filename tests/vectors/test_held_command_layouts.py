@@ -104,7 +104,7 @@ def test_a_report_is_laid_out_as_the_standard_says(name: str) -> None:
     lead, rows, text = REPORTS[name]
     report = next(r for r in DICTIONARY.reports if r.name == name)
     sink: Any = Sink()
-    RowReport(sink, report).send(rows, lead)
+    list(RowReport(sink, report).send(rows, lead))
     assert sink.sent == [(1, report.service, report.subtype, octets(text))]
     assert report.layout.decode(octets(text)) == (*lead, rows)
 
@@ -119,7 +119,7 @@ def test_services_and_subtypes_are_those_of_the_standard() -> None:
 def test_a_long_report_is_split_between_its_rows() -> None:
     report = next(r for r in DICTIONARY.reports if r.name == "group_status")
     sink: Any = Sink()
-    RowReport(sink, report).send((i % 256, 1) for i in range(600))
+    list(RowReport(sink, report).send((i % 256, 1) for i in range(600)))
     parts: list[Any] = [report.layout.decode(data)[0] for _, _, _, data in sink.sent]
     assert [len(part) for part in parts] == [255, 255, 90]
     assert [row[0] for part in parts for row in part] == [i % 256 for i in range(600)]

@@ -1,0 +1,81 @@
+"""What one step may do, and how that is kept.
+
+A step is what a task runs between two awaits, with everything that is called inside it: handlers of commands, samplers
+of housekeeping, hooks of events, callbacks of futures. Nothing is preempted, so the longest step is how late everybody
+else can be, the power duty and the watchdog included. Storage answers from memory as a rule, and takes its time when
+it must: a step that asks a hundred times waits a hundred times.
+
+The rule: the storage work of a step, and its computing, have a bound that does not depend on how much is stored.
+OPERATIONS_MAX storage operations (reads, appends, replacements, deletions), READ_OCTETS_MAX read, WRITTEN_OCTETS_MAX
+written, and beside these one checkpoint of the vault. A test counts them in every step of a node whose stores are full,
+damaged and foreign.
+
+How it is kept:
+
+- Whoever reads what is stored is given a `Budget` by the owner of the step, and cannot read without one. What the
+  budget does not admit is left for the next step, and the reader remembers how far it came. So a search through a
+  thousand segments takes five hundred steps, with everybody else's turns between them.
+- A command's handler with more to do than one step holds is a generator: at each `yield` others have their turn
+  (flight.services.commands). Its outcome is still one transaction.
+- Work that nobody waits for is owed, and done a budget at a time by a task: deleting segments (Recorder.run), giving
+  up more room than one budget deletes.
+- Reports of many packets send PACKETS a step.
+- The boot is exempt: nobody else has a turn yet. It is linear in the number of segments and reads heads alone, the
+  last segment of a journal, and the vault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+OPERATIONS_MAX = 128
+READ_OCTETS_MAX = 65_536
+WRITTEN_OCTETS_MAX = 131_072
+PACKETS = 8  # that a report of many sends in one step
+
+_OPERATIONS = 8
+_OCTETS = 32_768  # two segments of a packet store
+_BOOT = 1 << 62
+
+
+class Budget:
+    """Storage work that a step may still ask for. `spent`: something was refused, which the next step may do."""
+
+    __slots__ = ("octets", "operations", "spent")
+
+    def __init__(self, operations: int = _OPERATIONS, octets: int = _OCTETS) -> None:
+        self.operations = operations
+        self.octets = octets
+        self.spent = False
+
+    @classmethod
+    def of_boot(cls) -> Budget:
+        """One that admits everything: before the first step there is nobody to be kept waiting."""
+        return cls(_BOOT, _BOOT)
+
+    def take(self, octets: int = 0) -> bool:
+        """Whether one more operation, on that many octets, is admitted; it then counts as done."""
+        if self.spent or self.operations < 1 or self.octets < octets:
+            self.spent = True
+            return False
+        self.operations -= 1
+        self.octets -= octets
+        return True
+
+    def renew(self) -> None:
+        """A new step has begun."""
+        self.operations, self.octets, self.spent = _OPERATIONS, _OCTETS, False
+
+
+def in_steps(search: Callable[[Budget], T], budget: Budget) -> Generator[None, None, T]:
+    """What `search` finds, in as many steps as that takes: it is called again where its budget was spent, and must
+    then go on from where it came."""
+    while True:
+        found = search(budget)
+        if not budget.spent:
+            return found
+        yield
+        budget.renew()
