@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 after SIGINT or SIGTERM. Raises OrbitnodeError or HalError, whose message is one line, for whatever keeps the
-    node from flying."""
+    """0 after SIGINT, SIGTERM or SIGHUP. Raises OrbitnodeError or HalError, whose message is one line, for whatever
+    keeps the node from flying."""
     with diverted() as sink:
         return _fly(args, sink)
 

@@ -10,6 +10,7 @@ import functools
 import importlib
 from contextlib import ExitStack
 from pathlib import Path
+from traceback import format_exception_only
 
 from structlog.typing import FilteringBoundLogger
 
@@ -406,7 +407,8 @@ class Node:
 
     def _task_failed(self, task: Task, error: Exception) -> None:
         self.log.error("task failed", task=task.name, exc_info=error)
-        self.events.emit("task_failed", task.name, f"{type(error).__name__}: {error}")
+        # Not str(error): that one may raise as well.
+        self.events.emit("task_failed", task.name, format_exception_only(error)[-1].strip())
 
     def _task_given_up(self, task: Task) -> None:
         """Without a critical task the node is no node: end it, so that whoever started it starts it anew."""

@@ -4,8 +4,8 @@ One thread runs the loop. Calls wait in a heap of (t_ns, order given, call); one
 of them; descriptors are watched by the same epoll, so that the loop sleeps in exactly one place. A round makes
 a bounded number of due calls and then looks at the descriptors, so that neither starves the other.
 
-SIGINT and SIGTERM end the loop after the calls that are due, and `run` says which it was. A second signal cuts
-a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there, SIGTERM raises SystemExit.
+SIGINT, SIGTERM and SIGHUP end the loop after the calls that are due, and `run` says which it was. A second signal
+cuts a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there, the others raise SystemExit.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from flight.call_limit import CallLimits
 from flight.core.errors import OrbitnodeError
 from flight.core.future import Future
+from flight.ending_signals import ending_signals
 from flight.platform import External
 from flight.storage_linux import LinuxStorage
 from flight.timerfd import TimerFd
@@ -288,7 +289,7 @@ class LinuxPlatform:
         self._armed_ns = None
 
     def _take_signals(self) -> Callable[[], None]:
-        """Let SIGINT and SIGTERM end the loop; returns what puts the earlier handlers back."""
+        """Let the signals that end a process end the loop; returns what puts the earlier handlers back."""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
         def on_signal(number: int, frame: FrameType | None) -> None:
@@ -309,7 +310,7 @@ class LinuxPlatform:
             raise
         earlier: dict[signal.Signals, Any] = {}
         earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             earlier[number] = signal.signal(number, on_signal)
 
         def restore() -> None:

@@ -24,7 +24,6 @@ import asyncio
 import errno
 import json
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from typing import Any
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import utc_text
 from flight.dictionary import Dictionary
+from flight.ending_signals import ending_signals
 from flight.fields import Plain
 from flight.log_sink import LogSink
 from ground.archive import Archive
@@ -106,7 +106,7 @@ class GroundServer:
         self._request_faults = 0
 
     async def run(self) -> None:
-        """Serve until SIGINT, SIGTERM or `stop`. Raises SetupError for a port that cannot be had."""
+        """Serve until a signal or `stop`. Raises SetupError for a port that cannot be had."""
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         telemetry, _ = await _bound(
@@ -124,7 +124,7 @@ class GroundServer:
                 asyncio.start_server(self._connected, "127.0.0.1", self._config.api_port, limit=LINE_OCTETS_MAX),
                 "TCP", self._config.api_port, "is another ground running? end it, or set ground.api_port",
             )  # fmt: skip
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in ending_signals():
                 loop.add_signal_handler(number, self._stop.set)
             async with api:
                 print(self._welcome(), file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Self
 
 from flight.core.errors import SetupError
+from flight.ending_signals import ending_signals
 from flight.log_sink import diverted
 from flight.mission import MISSIONS, Mission, load
 from sim_hw.board_server import BoardServer, WorldBoard
@@ -160,7 +161,7 @@ def board_path(mission: Mission) -> str:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 after SIGINT or SIGTERM; raises SetupError for whatever keeps it from running."""
+    """0 after a signal that ends it; raises SetupError for whatever keeps it from running."""
     with diverted():
         return _emulate(args)
 
@@ -183,7 +184,7 @@ def _emulate(args: argparse.Namespace) -> int:
         def stop(number: int, frame: FrameType | None) -> None:
             emulator.stopping = True
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             signal.signal(number, stop)
         print(f"board at {wire.link} ({wire.device}), {args.speed:g} x real time; Ctrl-C ends it", flush=True)
         emulator.run(report=True)

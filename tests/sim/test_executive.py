@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.core.scheduler import Scheduler
+from flight.core.scheduler import Scheduler, Task
 from flight.core.task_stats import BUCKETS
 from flight.services.executive import Executive, declare
 from flight.services.status import Status
@@ -16,7 +17,7 @@ from ground.tasks_command import choose, duration, histogram, rows
 from sim_hw.loop import VirtualLoop
 from sim_hw.mission_run import ENDED, task_totals
 from sim_hw.run_report import store_rows, task_rows
-from tests.sim.conftest import Rig
+from tests.sim.conftest import PASS_START_S, Rig
 
 DONE = [1, 3, 7]
 NS = 10**9
@@ -169,3 +170,26 @@ def test_ground_hears_of_every_task_of_a_node(make_rig):
     assert [one.values["index"] for one in told] == list(range(told[0].values["tasks"]))
     assert {"power", "commands", "radio.s-band"} <= {one.values["task"] for one in told}
     assert any(one.name == "executive" for one in map(decoder.decode, rig.raw))
+
+
+class Unspeakable(Exception):
+    """Says nothing of itself but another exception."""
+
+    def __str__(self) -> str:
+        raise ArithmeticError("no words")
+
+
+def test_a_task_that_fails_without_words_is_told_and_ends_nobody_else(make_rig: Any) -> None:
+    rig = make_rig()
+
+    async def fails(task: Task) -> None:
+        await task.sleep(PASS_START_S)
+        raise Unspeakable
+
+    rig.node.scheduler.spawn("fails", fails)
+    rig.until(PASS_START_S + 30.0)
+    failed = next(e for e in rig.dictionary.events if e.name == "task_failed")
+    number = failed.number.to_bytes(2, "big")
+    told = [p for p in rig.packets if (p.apid, p.service, p.data[:2]) == (failed.apid, 5, number)]
+    texts = [failed.layout.decode(p.data[2:]) for p in told]
+    assert texts and all(task == "fails" and "Unspeakable" in text for task, text in texts)

@@ -245,6 +245,22 @@ def test_an_absent_ground_does_not_hurt(bench: Bench) -> None:
     assert os.path.islink(bench.link)  # killed, not ended: the next emulator replaces it
 
 
+def test_a_terminal_that_hangs_up_ends_the_three_in_order_and_nohup_keeps_them(bench: Bench) -> None:
+    sim, flight = bench.sim(), bench.flight()
+    flight.says("Ctrl-C ends it")
+    code, text = flight.end(signal.SIGHUP)
+    assert code == 0 and "stopped, storage is safe" in text
+    assert sim.end(signal.SIGHUP)[0] == 0
+    ignoring = "import signal, sys, flight.cli as c; signal.signal(signal.SIGHUP, signal.SIG_IGN); sys.exit(c.main())"
+    sim = bench.start("sim", "--link", bench.link, entry=("-c", ignoring))
+    wait_until(bench.link.exists, "the emulator has made its link")
+    sim.send_signal(signal.SIGHUP)
+    flight = bench.flight()
+    flight.says("boot 2 after SIGHUP")
+    flight.says("Ctrl-C ends it")
+    assert sim.poll() is None and flight.end()[0] == 0 and sim.end()[0] == 0
+
+
 def test_a_node_that_ends_itself_is_no_clean_stop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def build_and_lose_a_task(*arguments: Any, **options: Any) -> Node:
         node = build(*arguments, **options)

@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "flight.fields",  # the field codec that the dictionary's documents are made of
         "flight.kernels",
         "flight.link",
+        "flight.ending_signals",  # which signals end a loop in order
         "flight.log_sink",  # a loop's output, which must not stop it
         "flight.mission",
         "flight.node",  # dictionary_of and link_config: what a mission says to both ends
@@ -166,6 +167,7 @@ def test_edge_files_are_the_few() -> None:
         "flight/cli.py",
         "flight/command.py",
         "flight/kernels/build.py",
+        "flight/ending_signals.py",
         "flight/log_sink.py",
         "flight/mission.py",
         "flight/platform_linux.py",
