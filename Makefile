@@ -22,7 +22,7 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test power-cut check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
+.PHONY: help setup run test coverage mutants power-cut check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,13 @@ run: setup ## one orbit of the whole system in virtual time; ARGS="--seed 12 --o
 
 test: setup $(VENV)/.dev ## all tests, on JOBS=2 processes; ARGS="-k kernels -x"
 	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+coverage: setup $(VENV)/.dev ## all tests once more, counting which lines and branches they take; fails below the floor
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
+
+mutants: setup $(VENV)/.dev ## small faults put in one by one: does a test notice? ARGS="flight/link --sample 0"
+	@$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)
 
 power-cut: setup $(VENV)/.dev ## ten minutes of commanding, cut at every storage operation; ARGS="--at 700"
 	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)
@@ -76,7 +83,7 @@ wheel: $(VENV)/.installed ## dist/orbitnode-*-abi3-*.whl
 	@ls dist/*.whl
 
 clean: ## remove all that make makes in this folder
-	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .coverage .coverage.*
 	rm -f flight/kernels/*.so flight/kernels/_kernels.c $(TABLES) flight/kernels/*.o
 	find flight hal payloads ground sim_hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "kept for the next set-up: model and scene in $${ORBITNODE_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/orbitnode}"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -15,6 +15,8 @@ settings.register_profile(
     "ci", derandomize=True, max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("search", max_examples=2000, deadline=None)
+# `mutants`: as `ci`, without looking for the smallest example of a failure, which nobody would see.
+settings.register_profile("mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate, Phase.target])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
