@@ -38,7 +38,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--sample", type=int, default=2000, help="at most so many mutants, chosen by --seed; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--budget", type=float, default=5.0, help="seconds of tests for one mutant, as measured")
+    parser.add_argument(
+        "--budget", type=float, default=5.0, help="seconds of tests for a mutant; 8 x that if it survives"
+    )
     parser.add_argument("--again", choices=("survived", "all"), help="try these once more, whatever is kept")
     parser.add_argument("--list", action="store_true", help="show every survivor, the accepted ones too")
     args = parser.parse_args()

@@ -19,7 +19,7 @@ from tests.mutants.testmap import LineMap
 # For giving up alone, on a mutant that waits for ever, and in processor time, on one that loops for ever.
 _LIMIT_LEAST_S, _LIMIT_TIMES = 120.0, 50.0
 _CPU_LEAST_S, _CPU_TIMES = 10.0, 5.0
-_TESTS_MAX = 400
+_DEEP = 8.0  # times the budget, for what has survived it
 _FIRST_FILES, _FIRST_TESTS = 3, 25
 _MAKING_SURE = 0.4  # of the budget, for a survivor of the warm server
 _KILLERS = 3  # the last ones that saw a mutant of the same file come first
@@ -82,37 +82,37 @@ class _Worker:
 
     def try_mutant(self, mutant: Mutant) -> tuple[str, str]:
         """killed, hung, survived or untested, and the test that saw it."""
-        chosen = self._choose(mutant)
-        if not chosen:
-            return "untested", ""
+        ordered = self._tests.covering(
+            mutant.file, mutant.first_line, mutant.last_line, mutant.names, at_import=not mutant.scope
+        )
+        killers = [test for test in self._killers.get(mutant.file, ()) if test in ordered]
+        ordered = [*killers, *(test for test in ordered if test not in killers)]
+        quick = self._within(ordered, self._budget_s)
+        deep = self._within(ordered, self._budget_s * _DEEP)[len(quick) :]
         if mutant.scope:
-            outcome, by = self._try("warm", mutant, chosen)
-            if outcome in ("killed", "hung"):
-                return outcome, by
-            chosen = self._within(chosen, self._budget_s * _MAKING_SURE)
-        # A new process collects what it is given: first a few tests of few files, which see most mutants.
-        files = list(dict.fromkeys(self._tests.tests[test].partition("::")[0] for test in chosen))[:_FIRST_FILES]
-        first = [test for test in chosen if self._tests.tests[test].startswith(tuple(files))][:_FIRST_TESTS]
-        outcome, by = self._try("cold", mutant, first)
-        rest = [test for test in chosen if test not in first]
-        if outcome in ("killed", "hung") or not rest:
-            return outcome, by
-        return self._try("cold", mutant, rest)
+            stages = [("warm", quick), ("warm", deep), ("cold", self._within(ordered, self._budget_s * _MAKING_SURE))]
+        else:
+            # A new process collects what it is given: first a few tests of few files, which see most mutants.
+            files = tuple(dict.fromkeys(self._tests.tests[test].partition("::")[0] for test in quick))[:_FIRST_FILES]
+            first = [test for test in quick if self._tests.tests[test].startswith(files)][:_FIRST_TESTS]
+            stages = [("cold", first), ("cold", [test for test in quick if test not in first]), ("cold", deep)]
+        result = ("untested", "")
+        for kind, tests in stages:
+            if tests:
+                result = self._try(kind, mutant, tests)
+                if result[0] in ("killed", "hung"):
+                    break
+        return result
 
     def _within(self, tests: list[int], budget_s: float) -> list[int]:
         """The first of them, at least one, that take no longer together."""
         chosen: list[int] = []
         for test in tests:
             budget_s -= self._tests.seconds[test]
-            if chosen and (budget_s < 0 or len(chosen) >= _TESTS_MAX):
+            if chosen and budget_s < 0:
                 break
             chosen.append(test)
         return chosen
-
-    def _choose(self, mutant: Mutant) -> list[int]:
-        ordered = self._tests.covering(mutant.file, mutant.first_line, mutant.last_line, mutant.names)
-        killers = [test for test in self._killers.get(mutant.file, ()) if test in ordered]
-        return self._within([*killers, *(test for test in ordered if test not in killers)], self._budget_s)
 
     def _try(self, kind: str, mutant: Mutant, chosen: list[int]) -> tuple[str, str]:
         """A test that fails without the mutant too, in this way of running it, is left out."""
@@ -122,10 +122,8 @@ class _Worker:
             outcome, by = self._ask(kind, mutant, tests, measured_s)
             if outcome != "killed" or by not in tests or self._is_sound(kind, by, measured_s):
                 if by in self._numbers:
-                    last = self._killers.setdefault(mutant.file, [])
-                    self._killers[mutant.file] = [self._numbers[by], *(n for n in last if n != self._numbers[by])][
-                        :_KILLERS
-                    ]
+                    killer, before = self._numbers[by], self._killers.get(mutant.file, [])
+                    self._killers[mutant.file] = [killer, *(one for one in before if one != killer)][:_KILLERS]
                 return outcome, by
             tests.remove(by)
         return "untested", ""

@@ -407,3 +407,11 @@ def test_fop_begins_with_nothing_done_and_refuses_what_cannot_be():
         with pytest.raises(AssertionError):
             Fop(1, **wrong)
     assert (Fop(1, window=1).window, Fop(1, window=127).window, Fop(1, transmission_limit=1).vs) == (1, 127, 0)
+
+
+def test_fop_forgets_its_directive_and_its_timer_with_an_alert():
+    for state, sent in ((S1, 2), (S5, 0)):
+        fop = fop_in(state, sent)
+        fop.terminate()
+        assert (fop.timer_ns, fop._directive) == (None, None)
+        assert fop.on_time(10**12) == []

@@ -20,7 +20,17 @@ from flight.link.cfdp_pdu import (
     decode_pdu,
     encode_pdu,
 )
-from flight.link.pus import PusTc, PusTm, RequestId, encode_tm, packet_apid
+from flight.link.pus import (
+    ACK_ACCEPTANCE,
+    ACK_COMPLETION,
+    ACK_PROGRESS,
+    ACK_START,
+    PusTc,
+    PusTm,
+    RequestId,
+    encode_tm,
+    packet_apid,
+)
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.time_code import TIME_NS_MAX, decode_cuc, encode_cuc
 
@@ -277,3 +287,14 @@ def test_pdus_of_others_with_what_ours_do_not_have() -> None:
 def test_the_modular_checksum(octets: str, right: int) -> None:
     """727.0-B-5, 4.2.2: the sum of words of four octets, the last one filled up with zeros."""
     assert checksum_modular(bytes.fromhex(octets)) == right
+
+
+def test_the_apid_of_a_packet_is_in_its_first_two_octets_alone() -> None:
+    for apid in (0, 1, 0xFF, 0x100, 0x2AB, 0x400, 0x7FF):
+        for first in (SpacePacket(apid, 0, b"x"), SpacePacket(apid, 0, b"x", is_command=True, has_secondary=True)):
+            assert packet_apid(first.encode()) == packet_apid(memoryview(first.encode())) == apid
+
+
+def test_what_a_telecommand_may_ask_to_be_told() -> None:
+    """ECSS-E-ST-70-41C, 7.4.4.1: one flag for each stage."""
+    assert (ACK_ACCEPTANCE, ACK_START, ACK_PROGRESS, ACK_COMPLETION) == (1, 2, 4, 8)
