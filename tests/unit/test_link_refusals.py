@@ -12,8 +12,9 @@ from flight.core.errors import DecodeError
 from flight.kernels import crc16
 from flight.link.aos_frame import AosFormat, AosFrame
 from flight.link.clcw import Clcw
+from flight.link.request_source import GROUND_SEQ_COUNTS, ON_BOARD_SOURCE, ON_BOARD_STEPS_MAX
 from flight.link.tc_frame import DATA_OCTETS_MAX, TcFrame
-from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
+from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFormat, TmFrame
 
 TC = TcFrame(0x2AB, 0x21, 0xC7, b"command")
 TM = TmFrame(0x2AB, 5, 0x81, 0x42, 3, bytes(range(20)), b"\xa1\xb2\xc3\xd4")
@@ -225,3 +226,19 @@ def test_each_field_of_a_control_word_is_where_the_standard_has_it(word: str, cl
     """232.0-B-4, 4.2.1."""
     assert clcw.encode() == bytes.fromhex(word)
     assert Clcw.decode(bytes.fromhex(word)) == clcw
+
+
+def test_a_refused_frame_says_why_in_words() -> None:
+    with pytest.raises(FrameError, match="frame of 31 octets, this link's are 32"):
+        TmFrame.decode(GOOD_TM[:-1], TM_OCTETS)
+    with pytest.raises(FrameError, match="frame of 33 octets, this link's are 34"):
+        AosFrame.decode(GOOD_AOS[:-1], AOS_FORMAT)
+
+
+def test_counts_of_a_channel_go_round_where_the_standards_say() -> None:
+    """132.0-B-3, 4.1.2.6: 8 bits; 732.0-B-4, 4.1.2.4: 24 bits."""
+    assert (TmFormat(1, 64).vc_counts, AosFormat(1, 64).vc_counts) == (256, 16_777_216)
+
+
+def test_telecommands_of_the_ground_and_of_the_mission_have_counts_of_their_own() -> None:
+    assert (GROUND_SEQ_COUNTS, ON_BOARD_STEPS_MAX, ON_BOARD_SOURCE) == (16_128, 256, 0xFFFF)
