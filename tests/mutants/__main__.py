@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument(
         "--budget", type=float, default=5.0, help="seconds of tests for a mutant; 8 x that if it survives"
     )
+    parser.add_argument("--tests", nargs="+", help="test files for every mutant, in place of those that run its line")
     parser.add_argument("--again", choices=("survived", "all"), help="try these once more, whatever is kept")
     parser.add_argument("--list", action="store_true", help="show every survivor, the accepted ones too")
     args = parser.parse_args()
@@ -54,7 +55,8 @@ def main() -> int:
           f"{len(open_ones)} to be tried", flush=True)  # fmt: skip
     started = time.monotonic()
     if open_ones:
-        with Farm(testmap.load(), args.jobs, args.budget) as farm:
+        tests = testmap.GivenTests(args.tests) if args.tests else testmap.load()
+        with Farm(tests, args.jobs, args.budget) as farm:
             for done, (mutant, outcome, by) in enumerate(farm.run(open_ones), 1):
                 results.enter(mutant, outcome, by)
                 if done % 50 == 0 or done == len(open_ones):

@@ -14,7 +14,7 @@ from typing import Self
 
 from tests.mutants import trees
 from tests.mutants.operators import Mutant
-from tests.mutants.testmap import LineMap
+from tests.mutants.testmap import GivenTests, LineMap
 
 # For giving up alone, on a mutant that waits for ever, and in processor time, on one that loops for ever.
 _LIMIT_LEAST_S, _LIMIT_TIMES = 120.0, 50.0
@@ -28,13 +28,13 @@ Outcome = tuple[Mutant, str, str]
 
 
 class _Server:
-    def __init__(self, kind: str, tree: Path) -> None:
+    def __init__(self, kind: str, tree: Path, collected: list[str]) -> None:
         to_read, to_write = os.pipe()
         answers, answering = os.pipe()
         command = [sys.executable, "-m", "tests.mutants.server"]
         if kind == "warm":
             ignored = (f"--ignore={one}" for one in trees.LEFT_OUT)
-            command = trees.pytest_command("-p", "tests.mutants.server", *ignored)
+            command = trees.pytest_command("-p", "tests.mutants.server", *(collected or ignored))
         environment = trees.environment(tree) | {"MUTANTS_IN": str(to_read), "MUTANTS_OUT": str(answering)}
         self._process = subprocess.Popen(
             command, cwd=tree, env=environment, pass_fds=(to_read, answering), stdin=subprocess.DEVNULL,
@@ -67,11 +67,12 @@ class _Server:
 class _Worker:
     """One job: two copies of the project and a server in each."""
 
-    def __init__(self, number: int, tests: LineMap, budget_s: float) -> None:
+    def __init__(self, number: int, tests: LineMap | GivenTests, budget_s: float) -> None:
         self._tests = tests
         self._budget_s = budget_s
         self._trees = {kind: trees.make(f"{kind}-{number}") for kind in ("warm", "cold")}
-        self._servers = {kind: _Server(kind, tree) for kind, tree in self._trees.items()}
+        collected = tests.tests if isinstance(tests, GivenTests) else []
+        self._servers = {kind: _Server(kind, tree, collected) for kind, tree in self._trees.items()}
         self._sound: dict[tuple[str, str], bool] = {}
         self._killers: dict[str, list[int]] = {}
         self._numbers = {test: number for number, test in enumerate(tests.tests)}
@@ -159,7 +160,7 @@ class _Worker:
 
 
 class Farm:
-    def __init__(self, tests: LineMap, jobs: int, budget_s: float) -> None:
+    def __init__(self, tests: LineMap | GivenTests, jobs: int, budget_s: float) -> None:
         self._workers = [_Worker(number, tests, budget_s) for number in range(jobs)]
 
     def __enter__(self) -> Self:

@@ -138,6 +138,8 @@ def _warm(
                 return NOT_HERE, ""
             one.__code__ = code
     chosen = [items[test] for test in request["tests"] if test in items]
+    files = tuple(f"{test}::" for test in request["tests"] if "::" not in test)
+    chosen += [item for test, item in items.items() if test.startswith(files)]
     for item, following in zip(chosen, [*chosen[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:

@@ -415,3 +415,27 @@ def test_fop_forgets_its_directive_and_its_timer_with_an_alert():
         fop.terminate()
         assert (fop.timer_ns, fop._directive) == (None, None)
         assert fop.on_time(10**12) == []
+
+
+def test_farm_tells_wait_and_retransmission_apart():
+    farm = farm_in(FarmState.OPEN)
+    farm.on_frame(ad(105))
+    assert (farm.clcw().retransmit, farm.clcw().wait) == (True, False)
+
+
+def test_fop_says_what_it_did_when_it_is_initiated():
+    assert fop_in(S6).initiate() == [Initiated()]
+    assert fop_in(S6).initiate_with_clcw(0) == []
+    for start in (Fop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0),
+                  lambda f: f.initiate_with_set_vr(1, 0)):  # fmt: skip
+        with pytest.raises(AssertionError):
+            start(fop_in(S1))
+
+
+def test_fop_leaves_nothing_waiting_behind_an_alert():
+    fop = fop_in(S3, 1)
+    fop.send(b"packet", "waits", 0)
+    fop.terminate()
+    fop.initiate()
+    assert fop.ready
+    assert fop.send(b"packet", "new", 0) == [Transmit(TcFrame(1, 0, 11, b"packet"), "new")]

@@ -32,7 +32,7 @@ from flight.link.pus import (
     packet_apid,
 )
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.time_code import TIME_NS_MAX, decode_cuc, encode_cuc
+from flight.link.time_code import P_FIELD, TIME_NS_MAX, decode_cuc, encode_cuc
 
 
 def with_octets(good: bytes, at: int, *octets: int) -> bytes:
@@ -247,6 +247,9 @@ PDU_FAULTS = {
     "one octet more": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 01020304") + b"\0", "header says 22 octets, got 23"),
     "one octet less": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 01020304")[:-1], "header says 22 octets, got 21"),
     "nothing behind the header": (pdu(f"24 len 13 {IDS}|"), "header says 12 octets, got 12"),
+    "only a fixed header": (bytes.fromhex("24000013"), "header says 12 octets, got 4"),
+    "a large file that is acknowledged": (pdu(f"21 len 13 {IDS}|04 00 a1b2c3d4 01020304"), "acknowledged mode"),
+    "only a directive": (pdu(f"24 len 13 {IDS}|05"), "directive 5"),
     "only a CRC": (pdu(f"26 len 13 {IDS}|0000"), "its CRC does not fit"),
     "another directive": (pdu(f"24 len 13 {IDS}|05 00"), "directive 5"),
     "file data without its offset": (pdu(f"34 len 13 {IDS}|010203"), "file data of 3 octets, its header takes 4"),
@@ -298,3 +301,37 @@ def test_the_apid_of_a_packet_is_in_its_first_two_octets_alone() -> None:
 def test_what_a_telecommand_may_ask_to_be_told() -> None:
     """ECSS-E-ST-70-41C, 7.4.4.1: one flag for each stage."""
     assert (ACK_ACCEPTANCE, ACK_START, ACK_PROGRESS, ACK_COMPLETION) == (1, 2, 4, 8)
+
+
+def test_each_bit_of_the_numbers_in_a_header_counts() -> None:
+    for bit in range(14):
+        one = 1 << bit
+        for apid in {one & 0x7FF, one & 0x7FF ^ 0x7FF}:
+            packets = (
+                SpacePacket(apid, one, b"x"), SpacePacket(apid, one, b"x", is_command=True),
+                SpacePacket(apid, one, b"x", has_secondary=True), PusTc(apid, one, 1, 1, b"", ack=one & 15),
+                PusTm(apid, one, 1, 1, b"", TM_NS, time_status=one & 15),
+            )  # fmt: skip
+            assert [type(packet).decode(packet.encode()) for packet in packets] == list(packets)
+            request = RequestId(apid, one)
+            assert request.encode() == PusTc(apid, one, 1, 1, b"").encode()[:4]
+            assert RequestId.decode(request.encode()) == request
+
+
+@pytest.mark.parametrize("octets", [255, 256, 511, 1000])
+def test_lengths_of_two_octets(octets: int) -> None:
+    data = bytes(octets)
+    for packet in (PusTc(1, 2, 3, 4, data), PusTm(1, 2, 3, 4, data, TM_NS)):
+        assert type(packet).decode(packet.encode()) == packet
+    assert decode_pdu(encode_pdu(FileData(ONE, 3, 0, data))) == FileData(ONE, 3, 0, data)
+
+
+def test_the_shortest_pdu_with_a_crc() -> None:
+    body = pdu(f"26 0003 13 {IDS}|05")
+    with pytest.raises(DecodeError, match="directive 5"):
+        decode_pdu(body + crc16(body).to_bytes(2, "big"))
+
+
+def test_the_time_code_is_the_one_that_the_mission_declares() -> None:
+    """301.0-B-4, 3.2.2: epoch 1958 TAI, four octets of seconds, two of fraction."""
+    assert P_FIELD == 0b0_001_11_10
