@@ -55,12 +55,14 @@ def main() -> int:
           f"{len(open_ones)} to be tried", flush=True)  # fmt: skip
     started = time.monotonic()
     if open_ones:
+        lock = trees.lock()
         tests = testmap.GivenTests(args.tests) if args.tests else testmap.load()
         with Farm(tests, args.jobs, args.budget) as farm:
             for done, (mutant, outcome, by) in enumerate(farm.run(open_ones), 1):
                 results.enter(mutant, outcome, by)
                 if done % 50 == 0 or done == len(open_ones):
                     print(f"mutants: {done} of {len(open_ones)}, {time.monotonic() - started:.0f} s", flush=True)
+        lock.close()
     return _report(mutants, results, show_all=args.list)
 
 

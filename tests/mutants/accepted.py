@@ -5,9 +5,11 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Self
 
+from tests.mutants import trees
 from tests.mutants.operators import Mutant
 
 _FILE = Path(__file__).with_name("accepted.toml")
@@ -15,16 +17,16 @@ _FILE = Path(__file__).with_name("accepted.toml")
 
 @dataclass(frozen=True)
 class Accepted:
-    """Rows of file pattern, kind pattern, pattern of the old text, pattern of the new one, and the group's name."""
+    """Rows of patterns: file, kind, source line, old text, new text; and the group's name."""
 
-    rows: tuple[tuple[str, str, str, str, str], ...]
+    rows: tuple[tuple[str, str, str, str, str, str], ...]
 
     @classmethod
     def load(cls) -> Self:
         groups = tomllib.loads(_FILE.read_text(encoding="utf-8"))["group"]
         return cls(
             tuple(
-                (one["file"], one.get("kind", "*"), one.get("old", "*"), one.get("new", "*"), group["name"])
+                (one["file"], *(one.get(part, "*") for part in ("kind", "line", "old", "new")), group["name"])
                 for group in groups
                 for one in group["mutants"]
             )
@@ -32,13 +34,15 @@ class Accepted:
 
     def reason(self, mutant: Mutant) -> str:
         """The name of the group that it is in, empty if it is in none."""
-        old, new = (" ".join(text.split()) for text in (mutant.old, mutant.new))
-        for file, kind, old_pattern, new_pattern, name in self.rows:
-            if (
-                fnmatchcase(mutant.file, file)
-                and fnmatchcase(mutant.kind, kind)
-                and fnmatchcase(old, old_pattern)
-                and fnmatchcase(new, new_pattern)
-            ):
+        line = _lines(mutant.file)[mutant.first_line - 1]
+        texts = (mutant.file, mutant.kind, line, mutant.old, mutant.new)
+        flat = [" ".join(text.split()) for text in texts]
+        for *patterns, name in self.rows:
+            if all(fnmatchcase(text, pattern) for text, pattern in zip(flat, patterns, strict=True)):
                 return name
         return ""
+
+
+@cache
+def _lines(file: str) -> list[str]:
+    return (trees.ROOT / file).read_text(encoding="utf-8").splitlines()

@@ -6,7 +6,8 @@ something for the last, nothing returned, a statement left out. And those that p
 values of a row, or two arguments, that change places; a checksum of which half is compared; a time that is met half a
 second early or late.
 
-Left alone, because nobody would test it: texts, what is raised with them, annotations, decorators, assertions.
+Left alone, because nobody would test it: texts, what is raised with them, annotations, decorators, assertions; and the
+order of what has none, as in `x in (A, B)`, `max(a, b)`, `except (A, B)` and `a, b = None, None`.
 """
 
 from __future__ import annotations
@@ -138,6 +139,8 @@ class _Walk:
                 self.statement(child)
             elif isinstance(child, ast.expr):
                 self.expression(child)
+            elif isinstance(child, ast.ExceptHandler):
+                self.body(child.body)
             elif isinstance(child, ast.match_case):
                 if child.guard is not None:
                     self.condition(child.guard)
@@ -171,7 +174,7 @@ class _Walk:
         elif self._function[0] and node.value is not None and all(_is_place(one) for one in targets):
             self.add("statement left out", node, "pass")
         for target in targets:
-            if isinstance(target, ast.Tuple):
+            if isinstance(target, ast.Tuple) and not _is_of_one_value(node.value):
                 self._swaps("places changed", target.elts)
         if node.value is not None:
             self.expression(node.value)
@@ -222,6 +225,11 @@ class _Walk:
                 self.add("sign left out", node, self.text(node.operand))
             case ast.Compare():
                 self._comparison(node)
+                if isinstance(node.ops[0], ast.In | ast.NotIn) and isinstance(node.comparators[0], ast.Tuple):
+                    self.expression(node.left)
+                    for one in node.comparators[0].elts:
+                        self.expression(one)
+                    return
             case ast.BinOp() if _is_text(node.left) or _is_text(node.right):
                 return
             case ast.BinOp() if type(node.op) in _ARITHMETIC:
@@ -291,7 +299,8 @@ class _Walk:
     def _call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Name) and node.func.id in _CALLS:
             self.add("other call", node.func, _CALLS[node.func.id])
-        self._swaps("places changed", node.args)
+        if not (isinstance(node.func, ast.Name) and node.func.id in _CALLS):
+            self._swaps("places changed", node.args)
         self._swaps("places changed", [one.value for one in node.keywords if one.arg is not None])
 
     def _index(self, node: ast.Subscript) -> None:
@@ -320,6 +329,11 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(inner, ast.JoinedStr) or (
         isinstance(inner, ast.Constant) and isinstance(inner.value, str | bytes)
     )
+
+
+def _is_of_one_value(node: ast.expr | None) -> bool:
+    """Whether what is assigned to several targets is the same for all."""
+    return isinstance(node, ast.Tuple) and len({ast.unparse(one) for one in node.elts}) == 1
 
 
 def _is_place(node: ast.expr) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "mutants"
@@ -29,6 +31,17 @@ LEFT_OUT = (
     "tests/unit/test_payload_assets.py",
     "tests/unit/test_payload_pool.py",
 )
+
+
+def lock() -> IO[str]:
+    """Held while the copies are in use: two runs at once would put their mutants into the same ones."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    file = (BUILD / "lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(f"mutants: another run is at work in {BUILD}; wait for its end, or end it") from None
+    return file
 
 
 def make(name: str) -> Path:

@@ -263,6 +263,12 @@ def test_spacecraft_replay_and_cycle_of_an_aos_frame_do_not_touch(
     assert AosFrame.decode(frame.encode(AOS_FORMAT), AOS_FORMAT) == frame
 
 
+def test_a_cycle_that_is_not_in_use_is_passed_over() -> None:
+    """732.0-B-4, 4.1.2.5.4: it should be zeros then; what is there instead says nothing."""
+    taken = AosFrame.decode(with_header(GOOD_AOS, 5, 0x2F), AOS_FORMAT)
+    assert (taken.cycle, taken.replay) == (None, False) and taken == AOS
+
+
 def test_the_longest_telemetry_frame_is_what_the_standard_admits() -> None:
     """132.0-B-3, 4.1.1."""
     assert FRAME_OCTETS_MAX == 2048

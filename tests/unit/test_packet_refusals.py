@@ -253,6 +253,11 @@ PDU_FAULTS = {
     "only a CRC": (pdu(f"26 len 13 {IDS}|0000"), "its CRC does not fit"),
     "another directive": (pdu(f"24 len 13 {IDS}|05 00"), "directive 5"),
     "file data without its offset": (pdu(f"34 len 13 {IDS}|010203"), "file data of 3 octets, its header takes 4"),
+    "an offset of a large file": (pdu(f"35 len 13 {IDS}|0102030405060708 61"), "64-bit file"),
+    "CRC with nothing before it": (
+        pdu(f"26 len 13 {IDS}|") + crc16(pdu(f"26 0002 13 {IDS}|")).to_bytes(2, "big"),
+        "header says 12 octets, got 14",
+    ),
     "segment metadata over the end": (pdu(f"34 len 1b {IDS}|02 aabb 010203"), "of 6 octets, its header takes 7"),
     "metadata cut short": (pdu(f"24 len 13 {IDS}|07 03 01020304 00"), "metadata of 7 octets, shortest is 8"),
     "a name over the end": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 02 61"), "ends at octet 10 of 9"),
@@ -335,3 +340,17 @@ def test_the_shortest_pdu_with_a_crc() -> None:
 def test_the_time_code_is_the_one_that_the_mission_declares() -> None:
     """301.0-B-4, 3.2.2: epoch 1958 TAI, four octets of seconds, two of fraction."""
     assert P_FIELD == 0b0_001_11_10
+
+
+def test_the_least_that_each_pdu_takes() -> None:
+    """Where one octet less is refused."""
+    assert decode_pdu(pdu(f"34 len 13 {IDS}|01020304")) == FileData(ONE, 0x7788, 0x01020304, b"")
+    assert decode_pdu(pdu(f"34 len 1b {IDS}|00 01020304")) == FileData(ONE, 0x7788, 0x01020304, b"")
+    for length in (1, 62, 63):  # of the segment metadata, behind two bits of record continuation
+        body = f"{0xC0 | length:02x} {'aa' * length} 01020304 64617461"
+        assert decode_pdu(pdu(f"34 len 1b {IDS}|{body}")) == DATA
+    empty = pdu(f"26 0002 13 {IDS}|")
+    with pytest.raises(DecodeError, match="its CRC does not fit"):
+        decode_pdu(empty + crc16(empty).to_bytes(2, "big"))
+    assert decode_pdu(pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 06 00")) == STOP
+    assert decode_pdu(pdu(f"24 len 13 {IDS}|07 03 01020304 00 00")) == Metadata(ONE, 0x7788, 0x01020304, 3, "", "")
