@@ -23,7 +23,7 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-busy power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
+.PHONY: help setup run test test-busy coverage mutants power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,13 @@ test: setup $(VENV)/.dev ## all tests, on JOBS=2 processes; ARGS="-k kernels -x"
 
 test-busy: setup $(VENV)/.dev ## all tests, three times running, beside BUSY=4 busy processes; ARGS="-k flight"
 	@$(BIN)/python -m tests.busy --processes $(BUSY) -- -n $(JOBS) $(ARGS)
+
+coverage: setup $(VENV)/.dev ## all tests once more, counting which lines and branches they take; fails below the floor
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
+
+mutants: setup $(VENV)/.dev ## small faults put in one by one: does a test notice? ARGS="flight/link --sample 0"
+	@$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)
 
 power-cut: setup $(VENV)/.dev ## ten minutes of commanding, cut at every storage operation; ARGS="--at 700"
 	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)
@@ -86,7 +93,7 @@ wheel: $(VENV)/.installed ## dist/orbitnode-*-abi3-*.whl
 	@ls dist/*.whl
 
 clean: ## remove all that make makes in this folder
-	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .coverage .coverage.*
 	rm -f flight/kernels/*.so flight/kernels/_kernels.c $(TABLES) flight/kernels/*.o
 	find flight hal payloads ground sim_hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "kept for the next set-up: model and scene in $${ORBITNODE_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/orbitnode}"

@@ -270,7 +270,6 @@ class Fop:
     def _transmit_directive(self, command: bytes, now_ns: int) -> list[FopAction]:
         self.state = FopState.INITIALIZING_BC
         self._directive = TcFrame(self.spacecraft_id, self.vcid, 0, command, bypass=True, control=True)
-        self.transmissions = 1
         self._start_timer(now_ns)
         return [Transmit(self._directive)]
 

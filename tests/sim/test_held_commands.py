@@ -113,6 +113,28 @@ def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(mak
     assert (apid, seq, limit_s) == (1, PusTc.decode(late).seq, 8) and 8 < late_s < 12
 
 
+def test_whatever_wakes_the_schedule_nothing_is_released_before_its_time(make_rig: Any) -> None:
+    """Every change of the schedule wakes its task: here commands and what follows one, up to a millisecond before."""
+    held = Held(make_rig())
+    held.rig.until(120)
+    due_s = [150.0, 155.25, 160.5, 166.0]
+    for t_s in due_s:
+        held.insert(t_s, held.packet("ping"))
+    schedule = held.rig.node.schedule
+    for done, t_s in enumerate(due_s):
+        for ahead_s in (1.15, 1.0, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.005, 0.001):
+            held.rig.until(t_s - ahead_s)
+            held.rig.send("enable_schedule")
+            schedule._refresh()
+            held.rig.until(t_s - ahead_s / 2)
+            assert schedule.released == done, f"{ahead_s} s early"
+        held.rig.until(t_s + 0.1)
+        assert schedule.released == done + 1
+    held.rig.until(175)
+    late_ns = [pong.time_ns - held.tai_ns(t_s) for pong, t_s in zip(held.rig.reports(17, 2), due_s, strict=True)]
+    assert all(-20_000 < one < 50_000_000 for one in late_ns), late_ns  # a time code counts in 15 us
+
+
 def test_a_disabled_group_loses_its_activities_and_says_so(make_rig: Any) -> None:
     held = Held(make_rig())
     held.rig.send("create_groups", ((9, 1),))

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from hal.base import HalError, Image
 from payloads import control_group, declarations
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass
 from payloads.guards import Guard
+from payloads.jobs import DELAYS, DROPS
 from payloads.manager import InferenceManager, pool_config
 from payloads.pool import WorkerPool
 from payloads.product import decode_product
@@ -727,3 +729,38 @@ def test_guards_off_must_be_guards(model: Path) -> None:
     ((name, text),) = config_of(model, guards_off=("moat", "cgroup")).faults()
     assert name == "guards_off"
     assert text.startswith("names moat, should be of no_new_privileges, ")
+
+
+def test_housekeeping_shows_what_its_fields_are_named_after(bench: Callable[..., Bench]) -> None:
+    """Values and names are matched by position alone: each counter here is one that no other field has."""
+    b = bench()
+    b.state = None  # nothing starts: what is captured waits
+    b.run(12)
+    b.state = GOOD
+    b.run(3.5)
+    b.state = None
+    assert b.command("submit_job", 2, 0, 3_000) == "completed"
+    counters, stats = b.manager.counters, b.manager.pool.stats
+    right: dict[str, Any] = {"pending": 4, "running": 1, "waiting": 2}
+    for number, name in enumerate(("captured", "screened", "cloudy", "capture_faults"), 100):
+        setattr(counters, name, number)
+        right[name] = number
+    for number, reason in enumerate((*DELAYS, *DROPS), 200):
+        kind, counter = ("delayed", counters.delayed) if number < 200 + len(DELAYS) else ("dropped", counters.dropped)
+        counter[reason] = number
+        right[f"{kind}_{reason.label}"] = number
+    stats.restarts, counters.failures = 300, Counter({"hung": 150, "died": 160})
+    right |= {"dropped": counters.dropped.total(), "worker_restarts": 300, "worker_failures": 310}
+    right["isolation"] = int(b.manager.pool.guards)
+    shown = b.ground.housekeeping("payload")
+    assert shown == right and len(set(right.values())) == len(right)
+    counters.captured = counters.screened + counters.dropped.total() + b.manager.pending
+    b.run(4)
+    counters.screened, counters.energy_j, counters.energy_lost_j = 4, 90.0, 10.0
+    counters.octets_raw, counters.octets_product = 6_400, 1_600
+    assert b.ground.housekeeping("payload_energy") == {
+        "energy_j": 90.0, "energy_lost_j": 10.0, "tile_energy_j": 20.0, "octets_raw": 6_400, "octets_product": 1_600,
+        "product_frac": 0.25,
+    }  # fmt: skip
+    stats.restarts = 0  # the pool is shared
+    counters.captured = counters.screened + counters.dropped.total() + b.manager.pending

@@ -156,6 +156,14 @@ def test_reports_with_wrong_error_control_or_another_length_are_left_out(diction
     assert (len(table), table.damaged) == (2, 3)
 
 
+def test_of_all_values_of_error_control_the_right_one_is_taken(dictionary):
+    structure = next(one for one in dictionary.structures if one.name == "power")
+    good = next(one for one in reports(dictionary, 200) if one[8] == 25 and one[19:21] == structure.sid.to_bytes(2))
+    stream = b"".join(good[:-2] + value.to_bytes(2, "big") for value in range(1 << 16))
+    (table,) = all_tables([Recording(CONFIG, PACKETS).feed(stream)], [structure])
+    assert (len(table), table.damaged) == (1, (1 << 16) - 1)
+
+
 def test_only_damaged_reports_give_an_empty_table(dictionary):
     structure = next(one for one in dictionary.structures if one.name == "power")
     short = PusTm(structure.apid, 0, 3, 25, structure.sid.to_bytes(2, "big") + b"\1", TAI_NS).encode()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
 from flight.core.generations import Generations
-from flight.core.journal import Journal
+from flight.core.journal import RECORD_OCTETS, Journal
 from flight.core.scheduler import ns
 from flight.core.segments import HEAD_OCTETS
 from flight.platform import Storage
@@ -187,6 +187,48 @@ def test_a_foreign_segment_is_left_alone_and_counted(case: str) -> None:
     again.sync()
     loop.run_until(loop.now_ns() + ns(1))
     assert disk.durable["j.00000007"] == foreign
+
+
+def test_an_older_segment_copied_over_a_name_behind_it_brings_no_record_back_a_second_time() -> None:
+    """Numbers only rise from one segment to the next: a copy is sound in itself, and in the wrong place."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    segment_octets = HEAD_OCTETS + 3 * (RECORD_OCTETS + 20)
+    journal = Journal(disk.boot(loop), "j", segment_octets=segment_octets)
+    records = [bytes([i]) * 20 for i in range(9)]  # three per segment
+    for record in records:
+        journal.append(record)
+    journal.sync()
+    loop.run_until(ns(1))
+    for copy_of, name in ((0, "j.00000003"), (1, "j.00000004")):
+        disk.durable[name] = disk.durable[f"j.{copy_of:08d}"]
+    again = Journal(disk.boot(loop), "j", segment_octets=segment_octets)
+    assert list(again.read()) == list(enumerate(records))
+    assert (again.first, again.end) == (0, 9)
+    assert again.append(b"next")
+    assert list(again.read())[-1] == (9, b"next"), "a number is given once"
+
+
+@pytest.mark.parametrize("damaged", range(1, 10))
+def test_damage_may_take_eight_records_in_a_row_and_those_behind_are_found(damaged: int) -> None:
+    """What is behind more than that is given up to the end of the segment, and counted as missing."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j", segment_octets=700)
+    records = [bytes([i]) * 20 for i in range(30)]  # 24 in the first segment
+    for record in records:
+        journal.append(record)
+    journal.sync()
+    loop.run_until(ns(1))
+    in_first = journal.segments[0].end
+    octets = HEAD_OCTETS + 2 * (RECORD_OCTETS + 20)
+    spoilt = bytearray(disk.durable["j.00000000"])
+    for record in range(damaged):
+        spoilt[octets + record * (RECORD_OCTETS + 20) + RECORD_OCTETS] ^= 1
+    disk.durable["j.00000000"] = bytes(spoilt)
+    again = Journal(disk.boot(loop), "j", segment_octets=700)
+    behind = 2 + damaged if damaged <= 8 else in_first
+    assert 14 < in_first < 30
+    assert list(again.read()) == [*enumerate(records[:2]), *list(enumerate(records))[behind:]]
+    assert again.stats.missing == behind - 2
 
 
 def test_a_bounded_journal_refuses_and_a_circular_one_drops_its_oldest_segment() -> None:

@@ -1,0 +1,202 @@
+"""What schedule and sequences refuse, each with its reason, and what becomes of groups: a node over the radio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flight.core.scheduler import NS
+from flight.link.pus import PusTc
+from flight.link.time_code import TIME_NS_MAX
+from flight.services.held import NO_ROOM
+from flight.services.verification import BAD_VALUE, LATE
+
+MORE = """
+[schedule]
+activities = 20
+octets = 1000
+margin_s = 5
+[sequencing]
+loaded = 2
+octets = 600
+running = 1
+[[sequence]]
+name = "ours"
+steps = [{command = "ping"}, {command = "ping", delay_s = 900}]
+"""
+Rows = list[tuple[Any, ...]]
+
+
+class Bench:
+    """A rig in contact, and the refusals and reports that came down."""
+
+    def __init__(self, rig: Any) -> None:
+        self.rig = rig
+        self.count = 7000
+        rig.until(100.0)
+
+    def ping(self) -> bytes:
+        self.count += 1
+        return PusTc(1, self.count, 17, 1, b"", source=7).encode()
+
+    def due_ns(self, ahead_s: float = 5_000.0) -> int:
+        return int(self.rig.node.clock.tai_ns() + ahead_s * NS)
+
+    def do(self, name: str, *values: Any) -> tuple[int, str] | None:
+        """Send a command and wait: why it was refused or failed, None if it was completed."""
+        request = self.rig.send(name, *values)
+        self.rig.until(self.rig.loop.now_ns() / NS + 2.0)
+        stages = self.rig.stages(request)
+        if stages == [1, 3, 7]:
+            return None
+        layout = next(r for r in self.rig.dictionary.reports if (r.service, r.subtype) == (1, 2)).layout
+        for subtype in (2, 8):
+            for packet in self.rig.reports(1, subtype):
+                _, word, code, detail = layout.decode(packet.data)
+                if int(word) & 0x3FFF == request.seq:
+                    return code, detail
+        raise AssertionError(f"{name}: stages {stages}")
+
+    def rows(self, name: str) -> Rows:
+        report = next(r for r in self.rig.dictionary.reports if r.name == name)
+        packets = self.rig.reports(report.service, report.subtype)
+        return [tuple(row) for row in report.layout.decode(packets[-1].data)[-1]]
+
+
+@pytest.fixture
+def bench(make_rig: Callable[..., Any]) -> Bench:
+    return Bench(make_rig(more=MORE))
+
+
+def test_groups_are_made_switched_and_given_up(bench: Bench) -> None:
+    assert bench.do("create_groups", ((3, 1), (4, 0), (255, 1))) is None
+    assert bench.do("create_groups", ((5, 1), (4, 1))) == (BAD_VALUE, "group 4 is there already")
+    assert bench.do("create_groups", ((0, 1),)) == (BAD_VALUE, "group 0 is there already")
+    for name in ("enable_groups", "disable_groups", "delete_groups"):
+        assert bench.do(name, ((3,), (6,))) == (BAD_VALUE, "no group 6, have 0, 3, 4, 255")
+    bench.do("report_groups")
+    assert bench.rows("group_status") == [(0, 1), (3, 1), (4, 0), (255, 1)]
+    assert bench.do("enable_groups", ((4,),)) is None and bench.do("disable_groups", ((3,), (255,))) is None
+    bench.do("report_groups")
+    assert bench.rows("group_status") == [(0, 1), (3, 0), (4, 1), (255, 0)]
+
+    assert bench.do("insert_activities", 0, ((3, bench.due_ns(), bench.ping()),)) is None
+    assert bench.do("delete_groups", ((3,), (4,))) == (BAD_VALUE, "activities are in group 3")
+    assert bench.do("delete_groups", ()) == (BAD_VALUE, "activities are in group 3")
+    assert bench.do("delete_groups", ((0,),)) == (BAD_VALUE, "group 0 is always there")
+    assert bench.do("delete_groups", ((255,),)) is None
+    bench.do("report_groups")
+    assert bench.rows("group_status") == [(0, 1), (3, 0), (4, 1)]
+    assert bench.do("reset_schedule") is None
+    assert bench.do("delete_groups", ()) is None, "all but group 0"
+    bench.do("report_groups")
+    assert bench.rows("group_status") == [(0, 1)]
+    assert bench.do("create_groups", ((3, 1),)) is None, "its status is new with it"
+    bench.do("report_groups")
+    assert bench.rows("group_status") == [(0, 1), (3, 1)]
+
+
+def test_all_groups_and_all_sub_schedules_are_switched_at_once(bench: Bench) -> None:
+    bench.do("create_groups", ((3, 1), (4, 0)))
+    for sub in (7, 9):
+        assert bench.do("insert_activities", sub, ((0, bench.due_ns(), bench.ping()),)) is None
+    assert bench.do("disable_groups", ()) is None and bench.do("disable_sub_schedules", ((8,),)) is None
+    bench.do("report_groups")
+    bench.do("report_sub_schedules")
+    assert bench.rows("group_status") == [(0, 0), (3, 0), (4, 0)]
+    assert bench.rows("sub_schedule_status") == [(7, 1), (8, 0), (9, 1)]
+    assert bench.do("enable_groups", ()) is None and bench.do("disable_sub_schedules", ()) is None
+    bench.do("report_groups")
+    bench.do("report_sub_schedules")
+    assert bench.rows("group_status") == [(0, 1), (3, 1), (4, 1)]
+    assert bench.rows("sub_schedule_status") == [(7, 0), (8, 0), (9, 0)]
+    assert bench.do("enable_sub_schedules", ((9,), (8,))) is None
+    bench.do("report_sub_schedules")
+    assert bench.rows("sub_schedule_status") == [(7, 0), (9, 1)]
+    assert bench.do("enable_sub_schedules", ()) is None
+    bench.do("report_sub_schedules")
+    assert bench.rows("sub_schedule_status") == [(7, 1), (9, 1)]
+
+
+def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
+    kept = bench.ping()
+    assert bench.do("insert_activities", 0, ((0, bench.due_ns(), kept),)) is None
+    seq = PusTc.decode(kept).seq
+    assert bench.do("insert_activities", 0, ((0, bench.due_ns(), kept),)) == (
+        BAD_VALUE, f"activity 0: sequence count {seq} of APID 1 is scheduled",
+    )  # fmt: skip
+    late = bench.do("insert_activities", 0, ((0, bench.due_ns(4.0), bench.ping()),))
+    assert late is not None and late[0] == LATE and late[1].endswith("s too late, it takes 5 s ahead")
+    beyond = bench.do("insert_activities", 0, ((0, TIME_NS_MAX + 1, bench.ping()),))
+    assert beyond is not None and beyond[0] == BAD_VALUE and beyond[1].startswith("activities[0].release_time")
+    assert bench.do("shift_activities", 2_000_000_000, ((7, 1, seq),)) is None
+    assert bench.do("shift_schedule", 1_000_000_000) == (
+        BAD_VALUE, f"sequence count {seq} of APID 1: beyond what the time code tells",
+    )  # fmt: skip
+    assert bench.do("shift_activities", -2_000_000_000, ((7, 1, seq),)) is None
+    assert bench.rig.node.schedule._store.used() == (1, 27)
+    assert bench.do("delete_activities", ((7, 1, seq + 1),)) == (
+        BAD_VALUE, f"no activity of source 7, APID 1, sequence count {seq + 1}",
+    )  # fmt: skip
+    assert bench.do("shift_activities", -100_000, ((7, 1, seq),))[0] == LATE  # type: ignore[index]
+    assert bench.do("shift_schedule", -100_000)[0] == LATE  # type: ignore[index]
+    assert bench.do("delete_activities_by_filter", 1, bench.due_ns(9.0), bench.due_ns(8.0), (), ()) == (
+        BAD_VALUE, "from_time is 1 s after to_time",
+    )  # fmt: skip
+    rows = tuple((0, bench.due_ns(), bench.ping()) for _ in range(20))
+    assert bench.do("insert_activities", 0, rows) == (NO_ROOM, "20 activities more, 19 are free")
+    assert bench.do("insert_activities", 0, rows[:19]) is None
+    assert bench.rig.node.schedule._store.used() == (20, 540)
+    assert bench.rig.node.schedule.refused == 22
+
+
+@pytest.mark.parametrize(
+    ("window", "chosen"), [(0, [10, 20, 30, 40]), (1, [20, 30]), (2, [20, 30, 40]), (3, [10, 20, 30])]
+)
+def test_a_filter_chooses_by_time_with_both_ends(bench: Bench, window: int, chosen: list[int]) -> None:
+    base_ns = bench.due_ns()
+    times = {number: base_ns + number * NS for number in (10, 20, 30, 40)}
+    assert bench.do("insert_activities", 0, tuple((0, t, bench.ping()) for t in times.values())) is None
+    held = {round((one.time_ns - base_ns) / NS): one.time_ns for one in bench.rig.node.schedule._all()}
+    assert sorted(held) == [10, 20, 30, 40]
+    assert bench.do("summarise_activities_by_filter", window, held[20], held[30], (), ()) is None
+    assert [round((row[2] - base_ns) / NS) for row in bench.rows("activity_summary")] == chosen
+    assert bench.do("delete_activities_by_filter", window, held[20], held[30], (), ()) is None
+    left = [round((one.time_ns - base_ns) / NS) for one in bench.rig.node.schedule._all()]
+    assert left == sorted({10, 20, 30, 40} - set(chosen))
+
+
+def test_sequences_are_refused_by_name_steps_and_room(bench: Bench) -> None:
+    step = ((0, bench.ping()),)
+    refused: dict[tuple[Any, ...], tuple[int, str]] = {
+        ("load_sequence", "", step): (BAD_VALUE, "a name has 1 .. 32 octets"),
+        ("load_sequence", "x" * 33, step): (BAD_VALUE, "a name has 1 .. 32 octets"),
+        ("load_sequence", "ours", step): (BAD_VALUE, "sequence 'ours' is there already"),
+        ("load_sequence", "new", ()): (BAD_VALUE, "a sequence has one step at least"),
+        ("load_sequence", "new", ((0, bench.ping()), (604_800_001, bench.ping()))): (
+            BAD_VALUE, "step 1: delay of 604800001 ms, at most 604800 s",
+        ),
+        ("load_sequence", "new", tuple((0, bench.ping()) for _ in range(40))): (NO_ROOM, "681 octets, 600 are free"),
+        ("unload_sequence", "ours"): (BAD_VALUE, "sequence 'ours' is the mission's own"),
+        ("unload_sequence", "none"): (BAD_VALUE, "no sequence 'none', have ours"),
+        ("activate_sequence", "none"): (BAD_VALUE, "no sequence 'none', have ours"),
+        ("report_sequence", "none"): (BAD_VALUE, "no sequence 'none', have ours"),
+        ("abort_sequence", "none"): (BAD_VALUE, "no sequence 'none', have ours"),
+        ("abort_sequence", "ours"): (BAD_VALUE, "sequence 'ours' is not running"),
+    }  # fmt: skip
+    for (name, *values), why in refused.items():
+        assert bench.do(name, *values) == why, (name, values)
+    assert bench.do("load_sequence", "x" * 32, step) is None and bench.do("load_sequence", "b", step) is None
+    assert bench.do("load_sequence", "b", step) == (BAD_VALUE, "sequence 'b' is there already")
+    assert bench.do("load_sequence", "c", step) == (NO_ROOM, "2 sequences are loaded")
+    assert bench.do("activate_sequence", "ours") is None
+    assert bench.do("activate_sequence", "ours") == (BAD_VALUE, "sequence 'ours' is running")
+    assert bench.do("activate_sequence", "b") == (NO_ROOM, "1 sequences are running")
+    assert bench.do("unload_sequence", "b") is None
+    assert bench.do("load_sequence", "b", ((0, bench.ping()), (900_000, bench.ping()))) is None
+    assert bench.do("abort_sequence", "ours") is None and bench.do("activate_sequence", "b") is None
+    assert bench.do("unload_sequence", "b") == (BAD_VALUE, "sequence 'b' is running")
+    assert bench.do("abort_all_sequences") is None and bench.do("unload_sequence", "b") is None
+    assert bench.rig.node.sequences.sample()[:2] == (2, 0)

@@ -1,0 +1,325 @@
+"""Every field of every housekeeping structure shows what it is named after.
+
+A sample is a row of values by position, and a structure a row of names: two values that have changed places are as
+sound as they were. So each source is driven to a value that no other field of its structure has, and the packet is
+read back by name. A structure, or a field, that is not looked at here fails the test as well: add its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flight.core.scheduler import ns
+from flight.dictionary import Structure
+from flight.fields import Value
+from flight.link.pus import PusTc
+from flight.mission import MISSIONS, load
+from flight.node import Node, dictionary_of
+from flight.services import verification as st01
+from flight.services.clock import Correction
+from hal.base import PowerReading
+
+IN_PASS_S = 120.0
+REPORTED = {"payload", "payload_energy"}  # by the app: tests/sim/test_payload_manager.py
+SEQUENCES = """
+[[sequence]]
+name = "slow"
+on_event = "boot"
+steps = [{command = "ping"}, {command = "ping", delay_s = 3000}]
+[[sequence]]
+name = "slower"
+on_event = "boot"
+steps = [{command = "ping"}, {command = "ping", delay_s = 4000}]
+"""
+
+
+def structure_of(node: Node, name: str) -> Structure:
+    return next(one for one in node.dictionary.structures if one.name == name)
+
+
+def shown(node: Node, name: str) -> dict[str, Value]:
+    """The structure as its report would be now, by name of the field."""
+    structure = structure_of(node, name)
+    octets = node.housekeeping._collections[structure.sid].octets()
+    return dict(zip((f.name for f in structure.fields), structure.layout.decode(octets[2:]), strict=True))
+
+
+def check(node: Node, name: str, right: Mapping[str, Value]) -> None:
+    values = shown(node, name)
+    assert list(right) == list(values), f"{name}: this test has other fields than the structure"
+    assert len(set(right.values())) == len(right), f"{name}: two fields have the same value, a swap would go unseen"
+    assert values == {field: pytest.approx(value, rel=1e-6) for field, value in right.items()}
+
+
+def numbers() -> Iterator[int]:
+    """Counts that no run of a few minutes comes to by itself, each once."""
+    return count(1_000_003, 1_009)
+
+
+def settle(rig: Any, t_s: float = IN_PASS_S) -> Node:
+    rig.until(t_s)
+    node: Node = rig.node
+    return node
+
+
+def busy_tasks(node: Node) -> Any:
+    """Give two tasks counters that differ from each other in everything, so that the totals do; those totals."""
+    fresh = numbers()
+    first, second = node.scheduler.tasks[:2]
+    for stats in (first.stats, second.stats):
+        for name in ("ticks", "late", "skipped", "overruns", "starved", "failures", "restarts"):
+            setattr(stats, name, next(fresh))
+        stats.step[3] += next(fresh)
+    first.stats.worst_ns, second.stats.worst_latency_ns = 7_000_000, 9_000_000
+    first.stats.cpu_ns = node.scheduler.now_ns() // 4
+    return node.scheduler.totals()
+
+
+def test_every_structure_is_looked_at() -> None:
+    """What to do for a new structure: a test of its own here, that sets every source to a value of its own."""
+    names = {one.name for one in dictionary_of(load(MISSIONS / "orbit.toml")).structures}
+    assert names == {name.removeprefix("test_fields_of_") for name in globals() if "_fields_of_" in name} | REPORTED
+
+
+def test_fields_of_node(make_rig: Any) -> None:
+    rig = make_rig(faults="power-cut@10 power-cut@30")
+    node = settle(rig, 200.0)
+    totals, fresh = busy_tasks(node), numbers()
+    stages = {name: next(fresh) for name in ("acceptance_success", "completion_success")}
+    failed = {f"{stage}_failure": next(fresh) for stage in ("acceptance", "start", "completion")}
+    node.verification.counts.update(stages | failed)
+    node.telemetry.sent, node.gate.held_back, node.gate.disabled = (next(fresh) for _ in range(3))
+    severities = {severity: next(fresh) for severity in ("info", "low", "medium", "high")}
+    node.events.counts.update(severities)
+    counts = node.verification.counts
+    node._log_loss = SimpleNamespace(lost=next(fresh), fault="")
+    right = {
+        "boot_count": 3, "uptime_s": 200 - 40, "steps": totals.steps, "ticks": totals.ticks,
+        "skipped": totals.skipped, "late": totals.late, "overruns": totals.overruns, "task_failures": totals.failures,
+        "commands_accepted": counts["acceptance_success"], "commands_completed": counts["completion_success"],
+        "commands_failed": sum(counts[name] for name in failed), "telemetry_packets": node.telemetry.sent,
+        **{f"events_{severity}": node.events.counts[severity] for severity in severities},
+        "events_held_back": node.gate.held_back, "events_disabled": node.gate.disabled,
+        "log_lines_lost": node._log_loss.lost, "boot_epoch": node.boot.epoch,
+    }  # fmt: skip
+    check(node, "node", right)
+
+
+def test_fields_of_power(make_rig: Any) -> None:
+    rig = make_rig()
+    settle(rig)
+    rig.send("set_power_mode", 3)
+    node = settle(rig, IN_PASS_S + 10)
+    node.power.reading = PowerReading(soc_frac=0.875, solar_w=31.5, load_w=17.25, battery_w=14.5, bus_v=11.75)
+    node.power._device.faults, node.power._switches.faults = 70, 7
+    right = {
+        "soc_frac": 0.875, "solar_w": 31.5, "load_w": 17.25, "battery_w": 14.5, "bus_v": 11.75, "mode": 3,
+        "payload": 1, "eps_faults": 77,
+    }  # fmt: skip
+    check(node, "power", right)
+
+
+def test_fields_of_thermal(make_rig: Any) -> None:
+    node = settle(make_rig())
+    node.thermal.board_c, node.thermal.radiator_c, node.thermal._heater_on = 23.5, -11.25, True
+    devices = node.thermal._devices.values()
+    for number, device in enumerate(devices, 5):
+        device.faults = number
+    check(node, "thermal", {
+        "board_c": 23.5, "radiator_c": -11.25, "heater": 1, "sensor_faults": sum(range(5, 5 + len(devices))),
+    })  # fmt: skip
+
+
+def test_fields_of_link(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, fresh = settle(make_rig()), numbers()
+    link = node.links[0].link
+    link.counters.tc_frames, link.counters.tc_packets, link._cltus.corrected = (next(fresh) for _ in range(3))
+    link.counters.uplink_rejected.update({"frame": next(fresh), "packet": next(fresh)})
+    node.outbox.put("waits", bytes(5_000))
+    node.outbox.sent, node.uploads.received, node.uploads.failed = (next(fresh) for _ in range(3))
+    for _ in range(5):
+        node.uploads.on_packet((0x1000 | node.mission.node.file_apid).to_bytes(2, "big") + b"\xc0\0\0\1??")
+    monkeypatch.setattr(node.links[0]._radio, "dropped", lambda: 17)
+    counters = link.counters
+    right = {
+        "contact": 1, "frames_sent": counters.units_sent, "idle_frames": counters.idle_frames,
+        "tc_frames": counters.tc_frames, "tc_packets": counters.tc_packets,
+        "tc_rejected": sum(counters.uplink_rejected.values()), "outbox_octets": 5_000, "files_sent": node.outbox.sent,
+        "files_received": node.uploads.received, "files_failed": node.uploads.failed, "file_pdus_refused": 5,
+        "rx_dropped": 17, "codeblocks_corrected": counters.cltu_corrected,
+    }  # fmt: skip
+    check(node, "link", right)
+
+
+def test_fields_of_executive(make_rig: Any) -> None:
+    node = settle(make_rig())
+    totals = busy_tasks(node)
+    node.scheduler.refused = 5
+    first, second = node.scheduler.tasks[:2]
+    right = {
+        "tasks": len(node.scheduler.tasks), "refused": 5, "steps": totals.steps, "ticks": totals.ticks,
+        "late": totals.late, "skipped": totals.skipped, "overruns": totals.overruns, "starved": totals.starved,
+        "failures": totals.failures, "restarts": totals.restarts, "worst_step_us": 7_000, "worst_latency_us": 9_000,
+        "cpu_permille": totals.cpu_ns * 1000 // node.scheduler.now_ns(), "worst_step_task": first.name,
+        "worst_latency_task": second.name,
+    }  # fmt: skip
+    values = shown(node, "executive")
+    assert list(values) == list(right) and len(set(right.values())) == len(right)
+    assert values == right and right["cpu_permille"] >= 250
+
+
+def test_the_report_of_a_task_shows_what_its_fields_are_named_after(make_rig: Any) -> None:
+    """Not housekeeping, but made in the same way, and of the same counters."""
+    rig = make_rig()
+    node = settle(rig)
+    busy_tasks(node)
+    stats = node.scheduler.tasks[0].stats
+    stats.latency[2] += 5_000_000
+    stats.worst_latency_ns = 6_000_000
+    (one,) = (report for report in node.scheduler.report() if report.name == node.scheduler.tasks[0].name)
+    rig.send("report_tasks")
+    settle(rig, IN_PASS_S + 5)
+    layout = next(r for r in rig.dictionary.reports if r.name == "task_report")
+    row = dict(zip((f.name for f in layout.fields), layout.layout.decode(rig.reports(3, 130)[0].data), strict=True))
+    counters = ("late", "skipped", "overruns", "starved", "failures", "restarts", "worst_step_us",
+                "worst_latency_us", "period_ms",
+                "deadline_ms", "budget_us", "latency_p50_us")  # fmt: skip
+    right = {name: getattr(one, name) for name in counters}
+    assert {name: row[name] for name in counters} == right
+    assert len({right[name] for name in counters[:10]}) == 10
+    assert (row["index"], row["tasks"], row["task"]) == (0, len(node.scheduler.tasks), one.name)
+    assert (row["state"], row["critical"]) == (("waiting", "ready", "finished").index(one.state), 1)
+    assert 0 <= int(str(row["steps"])) - one.steps < 100 and 0 <= int(str(row["ticks"])) - one.ticks < 100
+    assert [0 <= int(str(row[f"latency_{i}"])) - one.latency[i] < 100 for i in range(20)] == [True] * 20
+
+
+def test_fields_of_commands(make_rig: Any) -> None:
+    node, fresh = settle(make_rig()), numbers()
+    commands, log = node.commands, node.command_log
+    commands.received, commands.unreadable, commands.executed, commands.waiting = (next(fresh) for _ in range(4))
+    log.interrupted, log.reported_again = next(fresh), next(fresh)
+    commands.refused.update({code: next(fresh) for code in sorted(st01.FAILURES)})
+    for number in range(7):
+        log.open(PusTc(1, number, 17, 1, b"").request_id)
+    refused = commands.refused
+    right = {
+        "received": commands.received, "unreadable": commands.unreadable, "executed": commands.executed,
+        "refused": refused.total(), "waiting": commands.waiting,
+        "refused_unknown": refused[st01.UNKNOWN_APID] + refused[st01.UNKNOWN_COMMAND],
+        "refused_invalid": refused[st01.BAD_LENGTH] + refused[st01.BAD_VALUE],
+        "refused_in_mode": refused[st01.REFUSED_IN_MODE], "refused_rate": refused[st01.TOO_MANY],
+        "refused_queue": refused[st01.QUEUE_FULL], "refused_storage": refused[st01.STORAGE],
+        "interrupted": log.interrupted, "reported_again": log.reported_again, "log_rows": 7,
+    }  # fmt: skip
+    check(node, "commands", right)
+
+
+def test_fields_of_storage(make_rig: Any) -> None:
+    node, fresh = settle(make_rig()), numbers()
+    vault, recorder, counters = (
+        node.storage.user("vault"),
+        node.storage.user("recorder"),
+        node.storage.user("vault").counters,
+    )
+    for name in ("octets", "flash_octets", "commits", "failures", "refused"):
+        setattr(counters, name, next(fresh))
+    counters.commit_last_ns, counters.commit_max_ns = ns(0.004), ns(0.25)
+    vault.usage.refused, recorder.usage.refused = 300, 4_000
+    recorder.usage.yielded_octets, vault.usage.held_octets, recorder.usage.held_octets = 555, 66_666, 7_777
+    node.vault.commits, node.vault.checkpoints, node.vault.checkpoint_faults = 21, 12, 31
+    damage = {}
+    for name in ("missing", "damaged", "gone", "foreign", "misplaced", "unreadable"):
+        of_journals = [next(fresh) for _ in (node.vault, *node.recorder.stores)]
+        for one, value in zip((node.vault, *node.recorder.stores), of_journals, strict=True):
+            setattr(one.stats, name, value)
+        damage["records_missing" if name == "missing" else f"segments_{name}"] = sum(of_journals)
+    right = {
+        "octets": counters.octets, "flash_octets": counters.flash_octets,
+        "write_amplification": counters.flash_octets / counters.octets, "commits": counters.commits,
+        "commit_last_ms": 4.0, "commit_max_ms": 250.0, "failures": counters.failures,
+        "refused": counters.refused + 4_300, "free_octets": vault.free_octets(), "recorder_octets": 7_777,
+        "recorder_yielded": 555, "vault_octets": 66_666, "vault_commits": 21, "vault_checkpoints": 12,
+        "vault_checkpoint_faults": 31, **damage,
+    }  # fmt: skip
+    check(node, "storage", right)
+
+
+def test_fields_of_recorder(make_rig: Any) -> None:
+    """Before the pass: each store holds packets that wait."""
+    node, fresh = settle(make_rig(), 60.0), numbers()
+    recorder = node.recorder
+    recorder.storage_faults, recorder.lost, recorder.returned_packets = (next(fresh) for _ in range(3))
+    for _ in range(4):
+        recorder._hold(bytes(30))
+    right: dict[str, Value] = {
+        "storage_faults": recorder.storage_faults, "in_memory": 4, "lost": recorder.lost,
+        "returned": recorder.returned_packets,
+    }  # fmt: skip
+    for store, retrieval in zip(recorder.stores, recorder.retrievals, strict=True):
+        store.recorded, store.refused, store._journal.stats.missing = (next(fresh) for _ in range(3))
+        retrieval.played_back, retrieval._overwritten = next(fresh), next(fresh)
+        right |= {
+            f"{store.name}_waiting": retrieval.waiting, f"{store.name}_recorded": store.recorded,
+            f"{store.name}_played": retrieval.played_back, f"{store.name}_overwritten": retrieval.overwritten,
+            f"{store.name}_refused": store.refused, f"{store.name}_missing": store.missing,
+            f"{store.name}_filled_frac": store.filled_frac(),
+        }  # fmt: skip
+        assert retrieval.waiting and store.filled_frac()
+    check(node, "recorder", right)
+
+
+def test_fields_of_schedule(make_rig: Any) -> None:
+    rig = make_rig(more=SEQUENCES)
+    node = settle(rig)
+    pings = [PusTc(1, number, 17, 1, b"", ack=0b1011, source=7).encode() for number in range(20)]
+    due_ns = node.clock.tai_ns() + ns(5_000)
+    rig.send("insert_activities", 0, tuple((0, due_ns + ns(i), ping) for i, ping in enumerate(pings[:7])))
+    for number in range(3):
+        rig.send("load_sequence", f"more-{number}", ((0, pings[10]),))
+    events = [one for one in rig.dictionary.events if one.apid == 1][:6]
+    rig.send("add_event_actions", tuple((1, one.number, pings[11]) for one in events))
+    rig.send("enable_schedule")
+    settle(rig, IN_PASS_S + 20)
+    schedule, sequences, actions = node.schedule, node.sequences, node.actions
+    fresh = numbers()
+    schedule.released, schedule.late, schedule.disabled, schedule.refused = (next(fresh) for _ in range(4))
+    sequences.started, sequences.aborted, actions.fired, actions.suppressed = (next(fresh) for _ in range(4))
+    octets = 7 * (len(pings[0]) + 14)
+    bound = len({one.name for one in events} | {"boot"})
+    right = {
+        "enabled": 1, "activities": 7, "capacity": node.mission.schedule.activities, "octets": octets,
+        "released": schedule.released, "late": schedule.late, "disabled": schedule.disabled,
+        "refused": schedule.refused, "next_release": due_ns, "sequences": 5, "sequences_running": 2,
+        "sequences_started": sequences.started, "sequences_aborted": sequences.aborted, "actions": bound,
+        "actions_fired": actions.fired, "actions_suppressed": actions.suppressed,
+    }  # fmt: skip
+    check(node, "schedule", right)
+
+
+def test_fields_of_parameters(make_rig: Any) -> None:
+    rig = make_rig(faults="power-cut@30")
+    settle(rig, 20.0)
+    settings = list(rig.dictionary.settings)
+    kept = {
+        f"parameter.{one.name}": rig.node.parameters.set_rows(((one.number, one.default),)).changes for one in settings
+    }
+    rows = {key: next(iter(changes.values())) for key, changes in list(kept.items())[:3]}
+    rig.node.vault.stage(
+        rows | {f"parameter.{settings[3].name}": b"short"} | {f"parameter.no-{i}": bytes(8) for i in range(2)}
+    )
+    node = settle(rig)
+    node.parameters._changes = 9
+    check(node, "parameters", {"set": 3, "unknown": 2, "refused": 1, "changes": 9})
+
+
+def test_fields_of_time(make_rig: Any) -> None:
+    node = settle(make_rig())
+    raw_ns = node._platform.tai_ns()
+    node.clock.correct(Correction(ns(1.5), -77, raw_ns))
+    node.time.rate, node.time.reports, node.time.left_out = 6, 1_003, 2_011
+    check(node, "time", {"offset_us": 1_500_000, "drift_ppb": -77, "rate": 6, "reports": 1_003, "left_out": 2_011})

@@ -1,0 +1,217 @@
+"""No octet of any checksum may be left out of the comparison: every wrong value is refused, wherever one is checked.
+
+A frame whose check looks at half of its 16 bits passes every test that spoils one bit of the frame; it lets one
+spoilt frame in 256 through. So the field itself takes every value that it can, 65,535 wrong ones of 16 bits, or of 32
+bits every value of each octet, and the one right value alone is taken.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from flight.core.errors import DecodeError
+from flight.core.generations import Generations
+from flight.core.journal import HEAD_OCTETS, Journal
+from flight.core.scheduler import ns
+from flight.dictionary import Setting
+from flight.kernels import AosLink, BatchExtractor, TmLink, Verdict, crc16, crc16_units
+from flight.link.aos_frame import AosFormat, AosFrame
+from flight.link.cfdp import CfdpConfig, CfdpReceiver, FileReceived
+from flight.link.cfdp_pdu import (
+    CHECKSUM_CRC32,
+    CHECKSUM_MODULAR,
+    CHECKSUMS,
+    NO_ERROR,
+    EndOfFile,
+    FileData,
+    Metadata,
+    TransactionId,
+    decode_pdu,
+    encode_pdu,
+)
+from flight.link.pus import PusTc, PusTm
+from flight.link.tc_frame import TcFrame
+from flight.link.tm_frame import TmFrame
+from flight.services.packet_store import PacketStore, StoreConfig
+from flight.services.parameter_table import decode_table, encode_table
+from hal.board_wire import BoardFrame, Kind, WireError, cobs_decode, cobs_encode
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+
+AOS = AosFormat(0x1AB, 32)
+SETTINGS = tuple(Setting(number, name, "", 0.0, 0.0, 9.0, "") for number, name in enumerate("ab", 1))
+
+
+def with_crc(raw: bytes) -> bytes:
+    """A PDU of ours with the CRC that other senders may put behind it."""
+    length = (raw[1] << 8 | raw[2]) + 2
+    body = bytes((raw[0] | 0x02,)) + length.to_bytes(2, "big") + raw[3:]
+    return body + crc16(body).to_bytes(2, "big")
+
+
+def board_decode(raw: bytes) -> object:
+    return BoardFrame.decode(cobs_encode(raw))
+
+
+PDU = encode_pdu(FileData(TransactionId(1, 2), 3, 0, b"content"))
+SIXTEEN: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
+    "TC frame": (TcFrame(0x1AB, 0, 7, b"command").encode(), TcFrame.decode),
+    "TM frame": (TmFrame(0x1AB, 0, 1, 2, 0, bytes(8), bytes(4)).encode(20), lambda raw: TmFrame.decode(raw, 20)),
+    "AOS frame": (
+        AosFrame(0x1AB, 1, 5, 0, bytes(AOS.data_octets), bytes(4)).encode(AOS),
+        lambda raw: AosFrame.decode(raw, AOS),
+    ),
+    "telecommand packet": (PusTc(1, 2, 17, 1, b"").encode(), PusTc.decode),
+    "telemetry packet": (PusTm(1, 2, 17, 2, b"data", 10**18).encode(), PusTm.decode),
+    "PDU with CRC": (with_crc(PDU), decode_pdu),
+    "frame of a board": (cobs_decode(BoardFrame(Kind(1), 5, b"body").encode().strip(b"\0")), board_decode),
+}
+
+
+def each_octet_of(field: bytes) -> Iterator[bytes]:
+    """The field with one octet changed, to every other value."""
+    for at, was in enumerate(field):
+        for octet in range(256):
+            if octet != was:
+                yield field[:at] + bytes((octet,)) + field[at + 1 :]
+
+
+@pytest.mark.parametrize("name", SIXTEEN)
+def test_every_wrong_value_of_sixteen_bits_is_refused(name: str) -> None:
+    good, decode = SIXTEEN[name]
+    decode(good)
+    body, right = good[:-2], int.from_bytes(good[-2:], "big")
+    taken = []
+    for wrong in range(1 << 16):
+        try:
+            decode(body + wrong.to_bytes(2, "big"))
+        except (DecodeError, WireError):
+            continue
+        taken.append(wrong)
+    assert taken == [right]
+
+
+@pytest.mark.parametrize("name", SIXTEEN)
+def test_every_flipped_bit_is_noticed(name: str) -> None:
+    """One of the length field or of the version is refused for that; all others for the checksum. But for the flag
+    that says whether a PDU has one."""
+    good, decode = SIXTEEN[name]
+    for bit in range(8 * len(good)):
+        if (name, bit) == ("PDU with CRC", 6):
+            continue
+        spoilt = bytearray(good)
+        spoilt[bit // 8] ^= 0x80 >> bit % 8
+        with pytest.raises((DecodeError, WireError)):
+            decode(bytes(spoilt))
+
+
+@pytest.mark.parametrize("kind", ["TM", "AOS"])
+def test_batches_of_frames_take_the_one_right_value(kind: str) -> None:
+    good = SIXTEEN[f"{kind} frame"][0]
+    link: TmLink | AosLink = TmLink(20) if kind == "TM" else AosLink(32, has_fecf=True, has_ocf=True)
+    every = b"".join(good[:-2] + wrong.to_bytes(2, "big") for wrong in range(1 << 16))
+    frames, _ = BatchExtractor(link).extract(every)
+    refused = [verdict == Verdict.CRC for verdict in frames.verdict]
+    assert refused.index(False) == int.from_bytes(good[-2:], "big") and refused.count(False) == 1
+    residues = crc16_units(every, 1 << 16, len(good))
+    assert [residue == 0 for residue in residues] == [not one for one in refused]
+
+
+@pytest.mark.parametrize("kind", [CHECKSUM_CRC32, CHECKSUM_MODULAR])
+def test_a_file_is_received_with_its_own_checksum_alone(kind: int) -> None:
+    content = bytes(range(200))
+    right = CHECKSUMS[kind](content).to_bytes(4, "big")
+
+    def received(checksum: bytes) -> bool:
+        receiver, one = CfdpReceiver(CfdpConfig(entity=3, file_octets=1_000)), TransactionId(1, 2)
+        actions = []
+        for pdu in (
+            Metadata(one, 3, len(content), kind, "f", "f"),
+            FileData(one, 3, 0, content),
+            EndOfFile(one, 3, NO_ERROR, int.from_bytes(checksum, "big"), len(content)),
+        ):
+            actions += receiver.on_pdu(encode_pdu(pdu), 0)
+        return any(isinstance(action, FileReceived) for action in actions)
+
+    assert received(right)
+    assert not any(received(wrong) for wrong in each_octet_of(right))
+
+
+def test_a_parameter_table_with_any_other_checksum_is_refused() -> None:
+    good = encode_table(SETTINGS, {"a": 1.0, "b": 2.0})
+    assert decode_table(good, SETTINGS) == {"a": 1.0, "b": 2.0}
+    assert int.from_bytes(good[-4:], "big") == zlib.crc32(good[:-4])
+    for wrong in each_octet_of(good[-4:]):
+        with pytest.raises(DecodeError, match="CRC-32"):
+            decode_table(good[:-4] + wrong, SETTINGS)
+
+
+def test_every_flipped_bit_of_a_generation_gives_way_to_the_other() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    record = Generations(disk.boot(loop), "p")
+    for content in (b"one", b"two"):
+        record.save(content)
+    loop.run_until(ns(1))
+    newest = next(name for name, raw in disk.durable.items() if raw.endswith(b"two"))
+    good = disk.durable[newest]
+    for bit in range(8 * len(good)):
+        disk.durable[newest] = flip(good, bit)
+        again = Generations(disk.boot(VirtualLoop()), "p")
+        assert (again.load(), again.damaged) == (b"one", 1), f"bit {bit} of the newer generation"
+
+
+def test_every_flipped_bit_of_a_journal_record_costs_that_record() -> None:
+    """Of its length, its checksum and its content alike."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    journal = Journal(disk.boot(loop), "j")
+    records = [b"first one", b"second one", b"third one"]
+    ends = []
+    for record in records:
+        journal.append(record)
+        ends.append(journal.octets)
+    journal.sync()
+    loop.run_until(ns(1))
+    good = disk.durable["j.00000000"]
+    assert len(good) == ends[-1] and ends[0] > HEAD_OCTETS
+    for bit in range(8 * ends[0], 8 * ends[1]):
+        disk.durable["j.00000000"] = flip(good, bit)
+        again = Journal(disk.boot(VirtualLoop()), "j")
+        assert [content for _, content in again.read()] == [records[0], records[2]], f"bit {bit}"
+        assert (again.stats.damaged, again.stats.missing) == (1, 1)
+
+
+def test_the_time_of_a_damaged_packet_is_not_taken_for_that_of_its_segment() -> None:
+    """Retrieval by time looks at the first packet of a segment, which nothing but its own checksum holds there."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    config = StoreConfig("s", capacity_octets=64_000, priority=0)
+    store = PacketStore(disk.boot(loop), config)
+    packet = PusTm(1, 2, 17, 2, b"data", 10**18).encode()
+    assert store.store(packet, heard=False)
+    at = store.octets  # where the second packet begins, which is sound and keeps the segment
+    assert store.store(packet, heard=False)
+    (segment,) = store._journal.segments
+    assert store._peek(segment) == pytest.approx(10**18, abs=20_000)
+    store._storage.sync()
+    loop.run_until(ns(1))
+    name = f"recorder.s.{segment.index:08d}"
+    good = disk.durable[name]
+    assert good[:at].endswith(packet)
+    tried = 0
+    for wrong in range(1 << 16):
+        residue = crc16(packet[:-2] + wrong.to_bytes(2, "big"))
+        if residue == 0 or (residue & 0xFF and residue >> 8):
+            continue  # the right one, and those that half a comparison refuses as well
+        disk.durable[name] = good[: at - 2] + wrong.to_bytes(2, "big") + good[at:]
+        assert PacketStore(disk.boot(VirtualLoop()), config)._peek(segment) is None
+        tried += 1
+    assert tried == 2 * 255
+
+
+def flip(octets: bytes, bit: int) -> bytes:
+    spoilt = bytearray(octets)
+    spoilt[bit // 8] ^= 0x80 >> bit % 8
+    return bytes(spoilt)

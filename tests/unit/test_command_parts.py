@@ -1,0 +1,222 @@
+"""Small parts of commanding by themselves: the rate limit, retries on a disk that refuses, names of held commands,
+refusals gathered into ranges, stages counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flight.app import CommandRefused
+from flight.core.errors import StorageError
+from flight.core.scheduler import Scheduler, Task
+from flight.link.pus import PusTc, PusTm, RequestId
+from flight.services import refusals as st01_128
+from flight.services import verification as st01
+from flight.services.command_lane import Bucket
+from flight.services.held import ADD_EVENT_ACTIONS, INSERT_ACTIVITIES, LOAD_SEQUENCE, check_held, request_key, stored
+from flight.services.refusals import Refusals
+from flight.services.telemetry import Telemetry
+from flight.services.verification import Verification
+from sim_hw.loop import VirtualLoop
+
+S = 10**9
+
+
+class Keeping:
+    """A recorder that keeps every packet."""
+
+    def __init__(self) -> None:
+        self.packets: list[PusTm] = []
+
+    def store(self, packet: bytes, heard: bool) -> bool:
+        self.packets.append(PusTm.decode(packet))
+        return True
+
+
+def telemetry(keeping: Keeping) -> Telemetry:
+    recorder: Any = keeping
+    return Telemetry(lambda: 2 * S**2, [], recorder)
+
+
+# The rate limit
+
+
+def test_a_bucket_gives_its_burst_at_once_and_its_rate_in_the_long_run() -> None:
+    now_ns = 100 * S
+    bucket = Bucket(10.0, 3, lambda: now_ns)
+    assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
+    now_ns += S // 10 - 1
+    assert not bucket.take(), "a nanosecond early"
+    now_ns += 1
+    assert [bucket.take() for _ in range(2)] == [True, False]
+    now_ns += 2 * S // 10
+    assert [bucket.take() for _ in range(3)] == [True, True, False]
+    now_ns += 3600 * S
+    assert [bucket.take() for _ in range(4)] == [True, True, True, False], "no more than the burst is saved"
+    taken = 0
+    for _ in range(1000):
+        now_ns += S // 100
+        taken += bucket.take()
+    assert taken == 100
+
+
+# Held commands
+
+
+def test_a_held_command_is_named_by_source_application_and_count() -> None:
+    """ECSS-E-ST-70-41C, 6.11.4.4.3."""
+    for source, apid, seq in (
+        (0xBEEF, 0x2AB, 0x1234),
+        (0, 0x7FF, 0x3FFF),
+        (0x00FF, 0x100, 0x00FF),
+        (0xFF00, 1, 0x3F00),
+    ):
+        assert request_key(PusTc(apid, seq, 17, 1, b"", source=source).encode()) == (source, apid, seq)
+
+
+@pytest.mark.parametrize("kind", [INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS])
+def test_what_holds_commands_is_not_held(kind: tuple[int, int]) -> None:
+    nobody: Any = None
+    assert kind in {(11, 4), (21, 1), (19, 1)}
+    with pytest.raises(
+        CommandRefused, match=rf"activity 3: TC\[{kind[0]},{kind[1]}\] holds commands itself"
+    ) as refused:
+        check_held(nobody, PusTc(1, 2, *kind, b"").encode(), "activity 3")
+    assert refused.value.code == st01.BAD_VALUE
+
+
+def test_other_commands_are_checked_and_the_refusal_says_which() -> None:
+    class Commands:
+        def check(self, raw: bytes) -> None:
+            if len(raw) != 13:
+                raise CommandRefused(st01.TOO_MANY, "why")
+
+    commands: Any = Commands()
+    for service, subtype in ((11, 1), (21, 4), (19, 4), (4, 11), (17, 1)):
+        check_held(commands, PusTc(1, 2, service, subtype, b"").encode(), "x")
+        with pytest.raises(CommandRefused, match="step 2: why") as refused:
+            check_held(commands, PusTc(1, 2, service, subtype, b"data").encode(), "step 2")
+        assert refused.value.code == st01.TOO_MANY
+    for octets in range(13):
+        with pytest.raises(CommandRefused, match="step 2: why"):
+            check_held(commands, PusTc(1, 2, 11, 4, b"").encode()[:octets] if octets < 11 else bytes(octets), "step 2")
+
+
+@pytest.mark.parametrize(("failures", "at_s"), [(0, 0.0), (1, 0.5), (2, 1.5), (3, 3.5), (4, 7.5), (5, 15.5), (6, 15.5)])
+def test_a_refused_transaction_is_tried_six_times_at_growing_intervals(failures: int, at_s: float) -> None:
+    loop = VirtualLoop()
+    tried: list[float] = []
+    told: list[str] = []
+    ended: list[tuple[bool, float]] = []
+
+    async def attempt() -> None:
+        tried.append(loop.now_ns() / S)
+        if len(tried) <= failures:
+            raise StorageError(f"full {len(tried)}")
+
+    async def body(task: Task) -> None:
+        ended.append((await stored(task, attempt, told.append), loop.now_ns() / S))
+
+    Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error))).spawn("x", body)
+    loop.run_until(100 * S)
+    assert ended == [(failures < 6, at_s)]
+    assert tried == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5][: failures + 1]
+    assert told == ["full 1"][:failures]
+
+
+# Refusals of a burst
+
+
+Row = tuple[int, int, int, int, int, int]
+
+
+class Gathered:
+    def __init__(self, each_max: int = 0) -> None:
+        self.keeping = Keeping()
+        self.refusals = Refusals(1, telemetry(self.keeping), each_max)
+
+    def rows(self) -> list[Row]:
+        """What the summary says: code, APID, first, last, count, exact."""
+        self.keeping.packets.clear()
+        self.refusals.flush()
+        (report,) = st01_128.declare(1).reports
+        rows: list[Row] = []
+        for packet in self.keeping.packets:
+            assert (packet.apid, packet.service, packet.subtype) == (1, 1, 128)
+            (values,) = report.layout.decode(packet.data)
+            rows += values  # type: ignore[arg-type]
+        return rows
+
+
+def test_the_first_refusals_of_a_period_are_reported_one_by_one() -> None:
+    gathered = Gathered(3)
+    for _ in range(2):
+        assert [gathered.refusals.admit(RequestId(1, seq), 5) for seq in range(5)] == [True] * 3 + [False] * 2
+        assert gathered.rows() == [(5, 1, 3, 4, 2, 1)]
+    assert gathered.rows() == []
+
+
+def test_refusals_in_a_row_are_a_range_for_each_code_and_application() -> None:
+    gathered = Gathered()
+    for apid, seq, code in ((1, 7, 5), (2, 9, 5), (1, 8, 5), (1, 9, 4), (2, 10, 5), (1, 9, 5), (1, 11, 5), (1, 9, 5)):
+        assert not gathered.refusals.admit(RequestId(apid, seq), code)
+    assert gathered.rows() == [
+        (5, 1, 7, 9, 3, 1), (5, 2, 9, 10, 2, 1), (4, 1, 9, 9, 1, 1), (5, 1, 11, 11, 1, 1), (5, 1, 9, 9, 1, 1),
+    ]  # fmt: skip
+
+
+def test_a_range_goes_round_with_the_count_and_ends_when_it_holds_every_one() -> None:
+    gathered = Gathered()
+    for number in range(16_384 + 2):
+        gathered.refusals.admit(RequestId(1, (16_380 + number) % 16_384), 5)
+    assert gathered.rows() == [(5, 1, 16_380, 16_379, 16_384, 1), (5, 1, 16_380, 16_381, 2, 1)]
+
+
+def test_when_the_ranges_are_used_up_the_rest_is_counted_by_code() -> None:
+    gathered = Gathered()
+    bound = st01_128._RANGES_MAX
+    for number in range(bound):
+        gathered.refusals.admit(RequestId(1, 2 * number), 5)
+    for seq, code in ((100, 4), (7, 5), (200, 4), (3, 4)):
+        gathered.refusals.admit(RequestId(2, seq), code)
+    gathered.refusals.admit(RequestId(1, 2 * bound - 1), 5)  # goes on where the last range ended
+    rows = gathered.rows()
+    assert rows[: bound - 1] == [(5, 1, 2 * n, 2 * n, 1, 1) for n in range(bound - 1)]
+    assert rows[bound - 1 :] == [
+        (5, 1, 2 * bound - 2, 2 * bound - 1, 2, 1), (4, 2, 100, 3, 3, 0), (5, 2, 7, 7, 1, 0),
+    ]  # fmt: skip
+
+
+def test_a_summary_comes_a_second_after_the_first_refusal() -> None:
+    loop, gathered = VirtualLoop(), Gathered()
+    Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error))).spawn("x", gathered.refusals.run)
+    for at_s in (5.0, 5.9, 20.0):
+        loop.run_until(round(at_s * S))
+        gathered.refusals.admit(RequestId(1, 1), 5)
+        loop.run_until(round((at_s + 0.05) * S))
+    assert len(gathered.keeping.packets) == 1
+    loop.run_until(round(20.99 * S))
+    assert len(gathered.keeping.packets) == 1
+    loop.run_until(round(21.01 * S))
+    assert len(gathered.keeping.packets) == 2
+
+
+# Stages
+
+
+@pytest.mark.parametrize(("stage", "flag", "name"), [(1, 1, "acceptance"), (3, 2, "start"), (7, 8, "completion")])
+def test_a_stage_is_counted_always_and_reported_as_asked(stage: int, flag: int, name: str) -> None:
+    """ECSS-E-ST-70-41C, 8.1: success if its flag asks for it, failure always."""
+    keeping = Keeping()
+    verification = Verification(1, telemetry(keeping))
+    for ack in (0, flag, 15 - flag, 15):
+        verification.success(PusTc(0x2AB, 0x1234, 17, 1, b"", ack=ack), stage)
+    verification.failure(PusTc(0x2AB, 0x1234, 17, 1, b"", ack=0), stage, st01.LATE, "why")
+    verification.count(stage, st01.NONE)
+    verification.count(stage, st01.STORAGE)
+    assert verification.counts == {f"{name}_success": 5, f"{name}_failure": 2}
+    subtypes = [(one.apid, one.service, one.subtype) for one in keeping.packets]
+    assert subtypes == [(1, 1, stage)] * 2 + [(1, 1, stage + 1)]
+    assert keeping.packets[0].data == bytes.fromhex("1aab d234")
+    assert keeping.packets[2].data == bytes.fromhex("1aab d234 000c 03") + b"why"
