@@ -158,6 +158,8 @@ class Uploads:
         upload = next((one for one in (*self._queue, *self._sent) if one.number == number), None)
         if upload is None or upload.outcome in (COMPLETED, FAILED):
             return None
+        if name == IGNORED and upload.word in (RECEIVED, GIVEN_UP):  # a repeated part changes nothing any more
+            return None
         if name == RECEIVED:
             upload.said = f"has {values.get('name')} of {values.get('octets')} octets"
         elif name == GIVEN_UP:
