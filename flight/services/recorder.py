@@ -252,8 +252,9 @@ class Recorder:
         the last in playback first. Octets gained, fewer than asked for where there are no more, or where that takes
         more deletions than a step may do: what is missing then follows in the recorder's own steps. Raises
         StorageError."""
-        gained = self._give_up(octets, Budget())
-        self._owed_octets = octets - gained
+        budget = Budget()
+        gained = self._give_up(octets, budget)
+        self._owed_octets = octets - gained if budget.spent else 0  # what is recorded from now on is not owed
         return gained
 
     def _give_up(self, octets: int, budget: Budget) -> int:
