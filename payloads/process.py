@@ -198,7 +198,9 @@ class Process:
         """Wait for its end and for that of its children; one that is stuck in the kernel goes when that lets it."""
         end_s = time.monotonic() + limit_s
         if self.exited() is None:
-            select.select([self.pid_fd], [], [], limit_s)
+            poller = select.poll()
+            poller.register(self.pid_fd, select.POLLIN)
+            poller.poll(limit_s * 1000.0)
             self.exited()
         # The kernel kills a group, and says that it is empty, in its own time.
         while self._group is not None and not self._group.remove() and time.monotonic() < end_s:
@@ -206,12 +208,15 @@ class Process:
             time.sleep(_GROUP_CHECK_S)
 
     def close(self) -> bool:
-        """Give back descriptors; True when the process is reaped and its group is gone too."""
-        gone = self.exited() is not None if self.channel.fileno() >= 0 else self.popen.poll() is not None
+        """Give back descriptors, that of the process itself when it is reaped; True when its group is gone too."""
         if self.channel.fileno() >= 0:
             self.channel.close()
-            for descriptor in (self.pid_fd, self.slot_fd, self.log_fd):
-                os.close(descriptor)
+            os.close(self.slot_fd)
+            os.close(self.log_fd)
+        gone = self.exited() is not None
+        if gone and self.pid_fd >= 0:
+            os.close(self.pid_fd)
+            self.pid_fd = -1
         if gone and self._group is not None and self._group.remove():
             self._group = None
         return gone and self._group is None
