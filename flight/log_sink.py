@@ -49,6 +49,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TextIO, cast
 
+from flight.core.errors import reason_of
+
 QUEUE_OCTETS = 128 << 10  # some thousand lines
 CHUNK_OCTETS = 4096  # a pipe takes this much at once or not at all
 RETRY_S = 1.0
@@ -243,7 +245,7 @@ class LogSink:
                 if not self._poll() and self._closing:
                     return False
             except (OSError, ValueError) as error:
-                self._refused = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                self._refused = reason_of(error)
                 if self._closing:
                     return False
                 with self._changed:

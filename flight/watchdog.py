@@ -131,7 +131,7 @@ class Watchdog:
 
 
 def take_report(folder: str) -> str:
-    """Why the process before this one ended, in one line of at most CAUSE_OCTETS_MAX octets; empty where it left no
+    """Why the process before this one ended, in one line of at most CAUSE_OCTETS_MAX octets; empty if it left no
     word. It is told once."""
     path = os.path.join(folder, _NAME)
     try:
@@ -160,7 +160,7 @@ def _summary(text: str) -> str:
 
 
 def _open_report(path: str) -> TextIOWrapper | None:
-    """The file for the last words, with its room set aside; None where this folder takes none."""
+    """The file for the last words, with its room set aside; None if this folder takes none."""
     try:
         file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the process lives
     except OSError:

@@ -53,7 +53,7 @@ def sealed_memory(name: str, octets: int) -> int:
 
 def environment(passed: Sequence[str], inherited: Mapping[str, str]) -> dict[str, str]:
     """All that a worker knows of the node's environment: nothing that is not named here or in `passed`."""
-    # Numerical libraries start a thread a core when imported; the app's own count is the one that holds.
+    # Numerical libraries start a thread per core when imported; the app's own count is the one that holds.
     made = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     made |= {
         "PATH": os.defpath,
@@ -112,7 +112,7 @@ class Process:
             done += os.pwrite(self.slot_fd, memoryview(octets)[done:], done)
 
     def read_slot(self, at: int, octets: int) -> bytes:
-        """A copy of what lies there now, shorter where the slot ends."""
+        """A copy of what lies there now, shorter if the slot ends."""
         parts = []
         while octets > 0 and (part := os.pread(self.slot_fd, octets, at)):
             parts.append(part)

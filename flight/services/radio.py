@@ -260,7 +260,7 @@ class RadioLink:
         self._wake.set()  # there may be room for more
 
     def _send(self, unit: bytes) -> bool:
-        """True where the modem has taken it."""
+        """True if the modem has taken it."""
         return self._devices["send"].ask(lambda: self._radio.send(unit)) is True
 
     def _may_search_on(self) -> bool:

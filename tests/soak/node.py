@@ -29,6 +29,7 @@ from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS
 from ground.client import GroundClient
 from ground.tasks_command import ask
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TILES = ROOT.parent / "shared" / "imagery"
@@ -45,12 +46,6 @@ class Look:
     before_s: float
     after_s: float
     tasks: dict[str, dict[str, Any]]
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Bench:
