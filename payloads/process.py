@@ -4,6 +4,15 @@ Everything that both sides can reach is of fixed size: slot and log are memory f
 growing, so that a worker can neither take memory away under the node's hands nor fill more of it. The node does not
 even map the slot; it reads and writes it by descriptor, and gets an error where a mapping would get SIGBUS. A slot
 belongs to one process: one that was killed and lingers cannot write into the tile of the next.
+
+States, by what the node knows:
+
+    started    no word yet
+    isolated   it has said which guards hold: `guards`
+    ready      its app is up: `ready`, set by who reads the answers
+    silent     it closed its end, nothing more will be said: `silent`
+    exited     it has ended, and its process group is being killed: `exited`
+    gone       reaped, its control group empty and removed: `close` is true
 """
 
 from __future__ import annotations
