@@ -13,10 +13,10 @@ States of a sink, by what its helper thread does:
               from the octet at which it stopped, so that no line is torn
     closed    what is written now is lost; the thread has ended, or is left behind in a write that does not return
 
-`fault` says what is wrong in the states stalled and failing. When the queue is full the newest line is dropped:
-what led to the trouble is worth more than its repetitions, and the lines that are kept have one gap, whose place is
-known. `lost` counts what was dropped, and as soon as the queue is taken one line stands in the gap that says how
-many lines are missing, since when, and why.
+`fault` says what is wrong in the states stalled and failing. When the queue is full the newest line is dropped, and
+every one after it until the queue is taken, also one that would fit: what led to the trouble is worth more than its
+repetitions, and the lines that are kept have one gap, whose place is known. `lost` counts what was dropped, and as
+soon as the queue is taken one line stands in the gap that says how many lines are missing, since when, and why.
 
 The descriptor is a duplicate, so that nothing else is ever opened under its number. Its flags are not touched:
 O_NONBLOCK would be set for every process that shares the open file. The thread blocks all signals: they belong to the
@@ -48,6 +48,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TextIO, cast
+
+from flight.core.errors import reason_of
 
 QUEUE_OCTETS = 128 << 10  # some thousand lines
 CHUNK_OCTETS = 4096  # a pipe takes this much at once or not at all
@@ -187,15 +189,15 @@ class LogSink:
         if not text:
             return
         octets = text.encode(self.encoding, self.errors)
-        if self._closing or self._octets + len(octets) > self._queue_octets:
+        if self._closing or self._gap is not None or self._octets + len(octets) > self._queue_octets:
             lines = max(1, text.count("\n"))
             self.lost += lines
             if self._gap is None:
-                self._gap = _Gap(0, time.monotonic(), "")
+                # A single line that is longer than the queue takes is dropped whatever the reader does.
+                too_long = f"a line of {len(octets)} octets, at most {self._queue_octets} are kept"
+                self._gap = _Gap(0, time.monotonic(), SLOW if self._octets else too_long)
             self._gap.lines += lines
-            # A single line that is longer than the queue takes is dropped whatever the reader does.
-            too_long = f"a line of {len(octets)} octets, at most {self._queue_octets} are kept"
-            self._gap.reason = self._refused or (SLOW if self._octets else too_long)
+            self._gap.reason = self._refused or self._gap.reason
         else:
             self._queue.append(octets)
             self._octets += len(octets)
@@ -243,7 +245,7 @@ class LogSink:
                 if not self._poll() and self._closing:
                     return False
             except (OSError, ValueError) as error:
-                self._refused = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                self._refused = reason_of(error)
                 if self._closing:
                     return False
                 with self._changed:

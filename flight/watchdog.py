@@ -66,6 +66,7 @@ class Watchdog:
         self._log = log
         self._strokes = 0
         self._main_thread = threading.main_thread().ident
+        self._memory = os.memfd_create("stacks")  # now: a node that stands may have no descriptors left
         self._file = _open_report(os.path.join(folder, _NAME))
         if self._file is not None:
             faulthandler.enable(self._file, all_threads=True)
@@ -87,6 +88,7 @@ class Watchdog:
             with contextlib.suppress(OSError):
                 os.unlink(self._file.name)
             self._file.close()
+        os.close(self._memory)
 
     def _watch(self) -> None:
         slice_s = self._limit_s / LOOKS
@@ -106,23 +108,30 @@ class Watchdog:
     def _end_process(self, stood_s: float) -> None:
         frame = sys._current_frames().get(self._main_thread or 0)
         faulthandler.dump_traceback_later(2 * WRITE_S, exit=True, file=_STDERR)  # whatever happens from here on
-        line = f"watchdog: no turn for {stood_s:g} s in {self.where()}, at {_place(frame)}"
-        writer = threading.Thread(target=self._write, args=(line[:CAUSE_OCTETS_MAX],), daemon=True)
-        writer.start()
-        writer.join(WRITE_S)
-        os._exit(STALLED)
+        try:
+            line = f"watchdog: no turn for {stood_s:g} s in {self.where()}, at {_place(frame)}"
+            writer = threading.Thread(target=self._write, args=(line[:CAUSE_OCTETS_MAX],), daemon=True)
+            writer.start()
+            writer.join(WRITE_S)
+        finally:  # also when no thread can be had for the words
+            os._exit(STALLED)
 
     def _write(self, line: str) -> None:
-        text = f"{line}\n{_stacks()}"
+        text = f"{line}\n{self._stacks()}"
         if self._file is not None:
             with contextlib.suppress(OSError):
                 os.write(self._file.fileno(), text.encode(errors="replace"))
                 os.fsync(self._file.fileno())
         self._log(text)
 
+    def _stacks(self) -> str:
+        """Where every thread stands, by way of memory: a file or a pipe might hold this thread up."""
+        faulthandler.dump_traceback(self._memory, all_threads=True)
+        return os.pread(self._memory, _ROOM_OCTETS // 2, 0).decode(errors="replace")
+
 
 def take_report(folder: str) -> str:
-    """Why the process before this one ended, in one line of at most CAUSE_OCTETS_MAX octets; empty where it left no
+    """Why the process before this one ended, in one line of at most CAUSE_OCTETS_MAX octets; empty if it left no
     word. It is told once."""
     path = os.path.join(folder, _NAME)
     try:
@@ -150,18 +159,8 @@ def _summary(text: str) -> str:
     return f"{first.removeprefix('Fatal Python error: ').lower()}{where}"
 
 
-def _stacks() -> str:
-    """Where every thread stands, by way of memory: a file or a pipe might hold this thread up."""
-    memory = os.memfd_create("stacks")
-    try:
-        faulthandler.dump_traceback(memory, all_threads=True)
-        return os.pread(memory, _ROOM_OCTETS // 2, 0).decode(errors="replace")
-    finally:
-        os.close(memory)
-
-
 def _open_report(path: str) -> TextIOWrapper | None:
-    """The file for the last words, with its room set aside; None where this folder takes none."""
+    """The file for the last words, with its room set aside; None if this folder takes none."""
     try:
         file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the process lives
     except OSError:

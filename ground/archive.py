@@ -301,7 +301,7 @@ class Archive:
         self._write("INSERT OR REPLACE INTO meta VALUES ('seqs', ?)", [(octets,)])
 
     def next_seqs(self) -> dict[int, int]:
-        """For each APID the sequence count to go on with after a restart: that of `put_seqs`, and where an archive of
+        """For each APID the sequence count to go on with after a restart: that of `put_seqs`, and if an archive of
         before does not have it, that after the newest command's."""
         rows = self._query("SELECT apid, seq, max(number) FROM commands GROUP BY apid")
         stored = self._query("SELECT value FROM meta WHERE key = 'seqs'")
@@ -310,7 +310,7 @@ class Archive:
 
     def next_start(self) -> int:
         """How many ground processes have begun with this archive, this one included: counted, and on disk against a
-        kill, before anything is numbered by it. Raises OrbitnodeError where that cannot be written."""
+        kill, before anything is numbered by it. Raises OrbitnodeError if that cannot be written."""
         self._write(
             "INSERT INTO meta VALUES ('starts', '1') "
             "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",

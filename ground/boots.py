@@ -11,15 +11,15 @@ _SECOND_NS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """Names one boot. `count` comes again where the node has lost its record or cannot write it; `epoch`, drawn at
-    random at each boot, does not. It is None where the node's telemetry does not tell it."""
+    """Names one boot. `count` comes again if the node has lost its record or cannot write it; `epoch`, drawn at
+    random at each boot, does not. It is None if the node's telemetry does not tell it."""
 
     count: int
     epoch: int | None = None
 
 
 def boot_told(packet: DecodedPacket) -> tuple[Boot, int] | None:
-    """The boot, and when it was by the on-board clock of the packet; None where the packet tells of none."""
+    """The boot, and when it was by the on-board clock of the packet; None if the packet tells of none."""
     raw, time_ns = packet.raw, packet.time_ns
     if time_ns is None:
         return None

@@ -8,7 +8,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep the folder for this process alone: two grounds with one archive would give out the same command numbers and
-    request ids, and write over each other's rows. Raises SetupError where another holds it."""
+    request ids, and write over each other's rows. Raises SetupError if another holds it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -57,8 +57,11 @@ def held(folder: Path) -> Iterator[None]:
             raise SetupError(
                 f"folder {folder} is held by another ground (process {holder}): end it, or name another --folder"
             ) from None
-        os.ftruncate(lock, 0)
-        os.write(lock, b"%d\n" % os.getpid())
+        except OSError as error:
+            raise SetupError(f"folder {folder} cannot be locked: {error.strerror}") from None
+        with suppress(OSError):  # a full disk: who holds it is a courtesy
+            os.ftruncate(lock, 0)
+            os.write(lock, b"%d\n" % os.getpid())
         yield
     finally:
         os.close(lock)

@@ -163,7 +163,7 @@ class ProductStore:
         return facts | {"mask": mask_path.name}
 
     def _free_path(self, name: str, data: bytes) -> Path:
-        """`name` in the folder, with a number where another file already has it; see the head of the file."""
+        """`name` in the folder, with a number if another file already has it; see the head of the file."""
         path = self.folder / name
         stem, suffix = path.stem, path.suffix
         for number in range(2, _COPIES_MAX + 2):

@@ -10,7 +10,7 @@ API, one JSON object a line on 127.0.0.1; `do` says what is asked, every answer 
     {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
      "group": 0, "sub_schedule": 0}               -> as for a command: how its insertion into the schedule fares
     {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
-                                                  -> a line for what has arrived, then the outcome: "completed" where
+                                                  -> a line for what has arrived, then the outcome: "completed" if
                                                      the node said so, else "failed" or "unconfirmed", with a reason
     {"do": "parameters"}                          -> the settings of the dictionary with their newest values
     {"do": "latest", "name": "power"}             -> newest values whose name begins so

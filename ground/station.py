@@ -303,8 +303,8 @@ class GroundStation:
     def upload(self, name: str, octets: bytes, now_ns: int, timeout_s: float) -> tuple[Upload, list[bytes]]:
         """Send a file up as `name`; its state, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
 
-        Its parts take at most half of the session's queue. It fails where none of them arrives for `timeout_s`, and
-        stays unconfirmed where the node says nothing of it for as long after the last one.
+        Its parts take at most half of the session's queue. It fails if none of them arrives for `timeout_s`, and
+        stays unconfirmed if the node says nothing of it for as long after the last one.
         """
         made = self.uploads.begin(name, octets, now_ns, timeout_s)
         return made, self._feed_uploads(now_ns)

@@ -4,7 +4,7 @@
     WAITING, GOING --a PDU rejected or lost, or nothing acknowledged for too long--> failed
     SENT    --event: the node has the file whole--> completed
     SENT    --event: the node has given it up-----> failed
-    SENT    --no word for too long----------------> unconfirmed; failed where the node has said that it ignored parts
+    SENT    --no word for too long----------------> unconfirmed; failed if the node has said that it ignored parts
 
 SENT says that the node's link has every PDU. What became of the file the node says itself, by an event that names the
 transaction; before that nobody may call it completed. A word that comes later, played back say, still decides over
@@ -49,10 +49,10 @@ class PduTag:
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """One file. `acknowledged` of `pdus` have arrived; `failure` says why no more will, empty where none does.
+    """One file. `acknowledged` of `pdus` have arrived; `failure` says why no more will, empty if none does.
 
     outcome: "" until it is known, then "completed", "failed" or "unconfirmed". `reason` says why it is not completed,
-    `said` what the node said of the file, both empty where there is nothing to say.
+    `said` what the node said of the file, both empty if there is nothing to say.
     """
 
     number: int
@@ -102,7 +102,7 @@ class Uploads:
         self._seq = 0
 
     def begin(self, name: str, octets: bytes, now_ns: int, timeout_s: float) -> Upload:
-        """Queue a file; raises OrbitnodeError where there is no room, or the name is none."""
+        """Queue a file; raises OrbitnodeError if there is no room, or the name is none."""
         if len(self._queue) >= WAITING_MAX:
             raise OrbitnodeError(f"{WAITING_MAX} files wait to go up, no more are taken")
         if len(octets) > OCTETS_MAX:
@@ -151,12 +151,14 @@ class Uploads:
         return upload
 
     def on_event(self, name: str, values: Mapping[str, Plain]) -> Upload | None:
-        """An event of the node; the upload it tells of and that changed, None where there is none."""
+        """An event of the node; the upload it tells of and that changed, None if there is none."""
         if name not in (RECEIVED, GIVEN_UP, IGNORED):
             return None
         number = values.get("number")
         upload = next((one for one in (*self._queue, *self._sent) if one.number == number), None)
         if upload is None or upload.outcome in (COMPLETED, FAILED):
+            return None
+        if name == IGNORED and upload.word in (RECEIVED, GIVEN_UP):  # a repeated part changes nothing any more
             return None
         if name == RECEIVED:
             upload.said = f"has {values.get('name')} of {values.get('octets')} octets"

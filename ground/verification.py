@@ -7,7 +7,7 @@ A final report that arrives after "lost" (played back from the recorder, say) st
 session, where it learns that the command never arrived.
 
 Boots are told apart by count and epoch. What is live speaks of the boot that is: one not heard of before is a new one,
-whatever its count, which comes again where the node has lost its record. What is played back may be older than what is
+whatever its count, which comes again if the node has lost its record. What is played back may be older than what is
 known; it tells of a new boot only by a higher count.
 
 Request ids come round again. A report that was played back, and is clearly older than the command by the on-board
@@ -264,7 +264,7 @@ class CommandTracker:
         """The node is, or if not `live` was, in the boot of that name, which began at `board_ns` by its own clock,
         `ground_ns` on ours.
 
-        Where that is a new one, what the node held then and does not keep is lost. A boot that is known, or an old one
+        If that is a new one, what the node held then and does not keep is lost. A boot that is known, or an old one
         that is played back, says nothing.
         """
         boot, known = Boot(count, epoch), self.boot

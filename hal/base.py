@@ -33,16 +33,6 @@ class CallLimit(Protocol):
         """Make `call`, which is not a driver's own, from inside a limited one: it is never cut off halfway."""
 
 
-class NoLimit:
-    """The CallLimit of virtual time: wall time reaches no decision there, so that calls are simply made."""
-
-    def run(self, call: Callable[[], T], limit_s: float) -> T:
-        return call()
-
-    def shield(self, call: Callable[[], T]) -> T:
-        return call()
-
-
 class Host(Protocol):
     """What a driver may ask of the platform that opens it: the one timeline and readiness of descriptors."""
 

@@ -156,7 +156,7 @@ class GuardedHost:
             self.behind.unwatch(fileno)
 
     def resume(self, fileno: int) -> None:
-        """Have the descriptor watched again; raises HalError where it is closed, or another one by now."""
+        """Have the descriptor watched again; raises HalError if it is closed, or another one by now."""
         if _identity(fileno) != self.watches[fileno][1]:
             raise HalError(f"descriptor {fileno} was closed while it was watched")
         self.behind.watch(fileno, partial(self._guard.on_ready, fileno))
@@ -197,7 +197,7 @@ class Guard:
         return None if self._driver is _UNOPENED else self._driver
 
     def open(self) -> None:
-        """Open at boot. Raises HalError where the driver says so; any other fault sets the device aside."""
+        """Open at boot. Raises HalError if the driver says so; any other fault sets the device aside."""
         try:
             self._try_open(OPEN_LIMIT_S)
         except (StalledError, _Fault) as error:
@@ -254,7 +254,7 @@ class Guard:
         self._limit.shield(call)
 
     def _call_back(self, call: Callable[[], None]) -> bool:
-        """True where the callback came to its end without a fault."""
+        """True if the callback came to its end without a fault."""
         self._used_ns += CALLBACK_NS
         try:
             self._run("callback", call, CALL_LIMIT_S)
@@ -271,7 +271,7 @@ class Guard:
     # the driver's side
 
     def _run(self, what: str, call: Callable[[], T], limit_s: float) -> T:
-        """Make a call into the driver: its result, or HalError; StalledError where it was cut off."""
+        """Make a call into the driver: its result, or HalError; StalledError if it was cut off."""
         begin_ns, self._thread = self._now_ns(), threading.get_ident()
         try:
             return self._limit.run(call, limit_s)
@@ -357,7 +357,7 @@ class _Fault(HalError):
 
 
 def _identity(fileno: int) -> _Identity:
-    """What tells one open file from another under the same number; None where there is none."""
+    """What tells one open file from another under the same number; None if there is none."""
     try:
         found = os.fstat(fileno)
     except OSError:

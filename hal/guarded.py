@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -21,11 +22,10 @@ class _Guarded:
         self.guard.open()
 
     def close(self) -> None:
-        """Have the driver leave its device, if it can."""
-        try:
-            self.guard.call("close", answers.nothing)
-        except HalError:
-            pass  # it is being left
+        """Have the driver leave its device, if it can. One that could not be opened is not opened for that."""
+        if self.guard.driver is not None:
+            with suppress(HalError):  # it is being left
+                self.guard.call("close", answers.nothing)
         self.guard.host.release()
 
 

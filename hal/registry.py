@@ -79,7 +79,7 @@ def open_imager(url: str, host: Host) -> Imager:
 
 
 class _Factory:
-    """Opens the driver at one URL on a host: for the guard, which does it again where it failed."""
+    """Opens the driver at one URL on a host: for the guard, which does it again if it failed."""
 
     def __init__(self, kind: str, url: str, row: str, address: str, *arguments: object) -> None:
         self._what = f"{kind} {url!r}"

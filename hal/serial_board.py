@@ -106,7 +106,7 @@ class SerialBoard:
     def __init__(self, path: str, baud: int, host: Host) -> None:
         self.path, self.baud = path, baud
         self.counters = BoardCounters()
-        self.description: BoardDescription | None = None  # None where it has to be asked for
+        self.description: BoardDescription | None = None  # None if it has to be asked for
         self.version = 1
         self._host = host
         self._line = _Line()
@@ -157,7 +157,7 @@ class SerialBoard:
             self._send_next()
 
     def temperature_c(self, name: str) -> float:
-        """Of the newest sample; raises HalError where that is too old or has no such sensor."""
+        """Of the newest sample; raises HalError if that is too old or has no such sensor."""
         status = self.status()
         if name not in self._sensors:
             raise HalError(f"board {self.path}: no sensor {name!r}, has {', '.join(self._sensors) or 'none'}")
@@ -288,7 +288,7 @@ class SerialBoard:
         return _Request(Kind.STATUS, self._seq, now), ASK if self.version > 1 else b""
 
     def _order_body(self, target: Target, order: _Order) -> bytes:
-        """For the board that is there now; raises HalError where it does not have the target."""
+        """For the board that is there now; raises HalError if it does not have the target."""
         kind, name = target
         if kind is Kind.LIMIT:
             return order.value

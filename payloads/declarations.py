@@ -133,6 +133,7 @@ def _events(apid: int) -> tuple[EventDefinition, ...]:
             (Field("detail", "str"),),
         ),
         EventDefinition(
-            apid, 15, "guards_missing", "low", "workers run without {guards}", (Field("guards", "str"),)
+            apid, 15, "guards_missing", "low", "guards that do not hold around workers: {guards}",
+            (Field("guards", "str"),),
         ),
     )  # fmt: skip

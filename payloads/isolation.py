@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from payloads.guards import Guard
-from payloads.system_calls import LIBC, checked, hide_files, refuse_calls
+from payloads.system_calls import LIBC, PR_SET_PDEATHSIG, checked, hide_files, refuse_calls
 from payloads.worker_settings import WorkerSettings
 
 THREADS_MAX = 64  # of a worker, those that it computes with on top
@@ -33,7 +33,7 @@ FILE_OCTETS_MAX = 1 << 20  # of one file
 FOLDER = "/dev/shm"
 OOM_SCORE = 1000
 
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 24, 38, 47
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 38, 47
 _AMBIENT_CLEAR_ALL = 4
 _NEW_USER, _NEW_NETWORK, _NEW_MOUNTS, _NEW_IPC = 0x10000000, 0x40000000, 0x00020000, 0x08000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x4000, 1 << 18
@@ -97,7 +97,7 @@ def _reset_signals() -> None:
 
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when `parent` ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the line above
         sys.exit(1)
 

@@ -12,7 +12,7 @@ from flight.core.vault import Changes, Vault
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
-_NUMBERS_LOST = 1 << 20  # passed over where the vault has lost transactions: far more than one of its segments has used
+_NUMBERS_LOST = 1 << 20  # passed over if the vault has lost transactions: far more than one of its segments has used
 _JOB = "payload.job."
 _NEXT = "payload.next"
 _NUMBER = struct.Struct(">I")

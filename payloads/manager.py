@@ -369,7 +369,7 @@ class InferenceManager:
         missing = self._pool.missing
         if missing != self._guards_missing:
             self._guards_missing = missing
-            self._context.events.emit("guards_missing", ", ".join(missing.labels) or "nothing: all guards hold now")
+            self._context.events.emit("guards_missing", ", ".join(missing.labels) or "none")
 
     def _accrue(self) -> None:
         """Share what the payload drew since the last change among the jobs that ran meanwhile."""

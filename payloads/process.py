@@ -4,6 +4,15 @@ Everything that both sides can reach is of fixed size: slot and log are memory f
 growing, so that a worker can neither take memory away under the node's hands nor fill more of it. The node does not
 even map the slot; it reads and writes it by descriptor, and gets an error where a mapping would get SIGBUS. A slot
 belongs to one process: one that was killed and lingers cannot write into the tile of the next.
+
+States, by what the node knows:
+
+    started    no word yet
+    isolated   it has said which guards hold: `guards`
+    ready      its app is up: `ready`, set by who reads the answers
+    silent     it closed its end, nothing more will be said: `silent`
+    exited     it has ended, and its process group is being killed: `exited`
+    gone       reaped, its control group empty and removed: `close` is true
 """
 
 from __future__ import annotations
@@ -53,7 +62,7 @@ def sealed_memory(name: str, octets: int) -> int:
 
 def environment(passed: Sequence[str], inherited: Mapping[str, str]) -> dict[str, str]:
     """All that a worker knows of the node's environment: nothing that is not named here or in `passed`."""
-    # Numerical libraries start a thread a core when imported; the app's own count is the one that holds.
+    # Numerical libraries start a thread per core when imported; the app's own count is the one that holds.
     made = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     made |= {
         "PATH": os.defpath,
@@ -112,7 +121,7 @@ class Process:
             done += os.pwrite(self.slot_fd, memoryview(octets)[done:], done)
 
     def read_slot(self, at: int, octets: int) -> bytes:
-        """A copy of what lies there now, shorter where the slot ends."""
+        """A copy of what lies there now, shorter if the slot ends."""
         parts = []
         while octets > 0 and (part := os.pread(self.slot_fd, octets, at)):
             parts.append(part)
@@ -198,7 +207,9 @@ class Process:
         """Wait for its end and for that of its children; one that is stuck in the kernel goes when that lets it."""
         end_s = time.monotonic() + limit_s
         if self.exited() is None:
-            select.select([self.pid_fd], [], [], limit_s)
+            poller = select.poll()
+            poller.register(self.pid_fd, select.POLLIN)
+            poller.poll(limit_s * 1000.0)
             self.exited()
         # The kernel kills a group, and says that it is empty, in its own time.
         while self._group is not None and not self._group.remove() and time.monotonic() < end_s:
@@ -206,12 +217,15 @@ class Process:
             time.sleep(_GROUP_CHECK_S)
 
     def close(self) -> bool:
-        """Give back descriptors; True when the process is reaped and its group is gone too."""
-        gone = self.exited() is not None if self.channel.fileno() >= 0 else self.popen.poll() is not None
+        """Give back descriptors, that of the process itself when it is reaped; True when its group is gone too."""
         if self.channel.fileno() >= 0:
             self.channel.close()
-            for descriptor in (self.pid_fd, self.slot_fd, self.log_fd):
-                os.close(descriptor)
+            os.close(self.slot_fd)
+            os.close(self.log_fd)
+        gone = self.exited() is not None
+        if gone and self.pid_fd >= 0:
+            os.close(self.pid_fd)
+            self.pid_fd = -1
         if gone and self._group is not None and self._group.remove():
             self._group = None
         return gone and self._group is None

@@ -24,7 +24,7 @@ from pathlib import Path
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _CLONE_THREAD = 0x00010000
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY = 8, 10, 15, 1024, 1026
 _FIOSETOWN, _SIOCSPGRP, _FIOASYNC, _TIOCSTI = 0x8901, 0x8902, 0x5452, 0x5412
@@ -84,7 +84,7 @@ _OWN_PROCESS_ONLY = ((62, 129), (234, 131), (129, 138), (297, 240))  # kill, tgk
 _PRLIMIT = (302, 261)
 # Calls of many uses: which argument chooses, and which choices are refused. A descriptor's owner is sent signals.
 _REFUSED_USES = (
-    ((157, 167), 0, (_PR_SET_PDEATHSIG,)),  # prctl
+    ((157, 167), 0, (PR_SET_PDEATHSIG,)),  # prctl
     ((72, 25), 1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY)),  # fcntl
     ((16, 29), 1, (_FIOSETOWN, _SIOCSPGRP, _FIOASYNC, _TIOCSTI)),  # ioctl
 )

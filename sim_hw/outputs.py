@@ -53,7 +53,7 @@ class OutputFile:
 
 
 class OutputFolder:
-    """`folder` with the streams of a run open for writing. Raises OrbitnodeError in one line where it cannot be.
+    """`folder` with the streams of a run open for writing. Raises OrbitnodeError in one line if it cannot be.
 
     `log` raises nothing: the simulated node writes it, and a full disk of this machine is no fault of that one.
     """

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from flight.core.future import Future
 from flight.platform import External
-from hal.base import Imager, NoLimit, Radio
+from hal.base import Imager, Radio
 from sim_hw.cpu_profile import CpuProfile
 from sim_hw.disk import Disk, DiskSession
 from sim_hw.faults import FaultPlan
@@ -66,7 +66,7 @@ class SimPlatform:
         self.radios = radios or {}
         self.imager = imager
         self.faults = faults or FaultPlan()
-        self.limit = NoLimit()
+        self.limit = loop.limit
         self.now_ns = self.cpu_ns = loop.now_ns
         self._record = record
         self._cpu = cpu

@@ -17,3 +17,8 @@ class StorageError(OrbitnodeError):
 
 class SetupError(OrbitnodeError):
     """Something the program needs (model, scene, device, port, extra) is missing or not what it should be."""
+
+
+def reason_of(error: Exception) -> str:
+    """The system's own words for a failed call (`No space left on device`), else the text of the error."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -6,7 +6,7 @@ other, and what is found tells what has become of the record:
 
     NOTHING    no name is there: nothing was ever stored, or it was deleted as a whole
     WHOLE      both, of versions that follow each other, or the very first one alone
-    ONE_LOST   one is damaged, unreadable, gone, misplaced or put back from earlier: the other stands, and where the
+    ONE_LOST   one is damaged, unreadable, gone, misplaced or put back from earlier: the other stands, and if the
                lost one was the newer it is one write behind
     LOST       there is something, and none of it can be read: what was stored was and is gone
 
@@ -40,7 +40,7 @@ class Presence(Enum):
 class Generations:
     """One record called `name`, stored as `name.a` and `name.b`.
 
-    `found`, after a load: what has become of it. `fault` says so in words, empty where nothing is wrong. `damaged`:
+    `found`, after a load: what has become of it. `fault` says so in words, empty if nothing is wrong. `damaged`:
     generations that are there and cannot be used.
     """
 
@@ -54,7 +54,7 @@ class Generations:
         self._afresh = False  # nothing that stands is sound
 
     def load(self) -> bytes | None:
-        """The newest valid content, None where there is none."""
+        """The newest valid content, None if there is none."""
         return next(iter(self.load_all()), None)
 
     def load_all(self) -> list[bytes]:
@@ -127,7 +127,7 @@ def _build(version: int, content: bytes) -> bytes:
 
 
 def _parse(raw: bytes) -> tuple[int, bytes | None]:
-    """Version and content; no content, and what seems to be its version, where it is not sound."""
+    """Version and content; no content, and what seems to be its version, if it is not sound."""
     if len(raw) < _HEAD.size:
         return 0, None
     version, _, _ = _HEAD.unpack_from(raw)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import Protocol
 
+from flight.core.errors import reason_of
+
 
 class LineStream(Protocol):
     """What a log needs of a text stream."""
@@ -69,4 +71,4 @@ class GuardedStream:
 
     def _count(self, error: Exception) -> None:
         self.faults += 1
-        self.fault = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        self.fault = reason_of(error)

@@ -1,14 +1,14 @@
 """An append log that survives power loss and what else happens to its files: numbered records in segments.
 
 A segment is a stored name `NAME.%08d`; what stands in it, and which of the names found make up the journal, is told in
-flight/core/segments.py. Damage costs the records it is in, and the rest of the segment where it takes many in a row:
+flight/core/segments.py. Damage costs the records it is in, and the rest of the segment if it takes many in a row:
 reading goes on with the next sound record, or the next segment. A segment that does not belong where it stands is left
 alone, reported by its kind, and costs its own records. A torn tail, which a power cut leaves, is cut off at the first
 append after recovery; a tail that is damaged stays as it is, and writing goes on in a new segment.
 
 What is gone from the end no segment can tell. So each segment that is begun enters the high-water mark `NAME.mark`, a
 record of two generations: that it is there, and its first number. The mark is a replacement, which storage makes
-durable never before what was written ahead of it: a segment that the mark names was durable, and is gone where it is
+durable never before what was written ahead of it: a segment that the mark names was durable, and is gone if it is
 not found. That costs one small replacement per segment, nothing per append. A journal that gives up its last segment
 enters first that it holds none.
 
@@ -50,7 +50,7 @@ from flight.core.segments import (
 from flight.platform import Storage
 
 _MARK = struct.Struct(">HQI?Q")  # owner, epoch, index of the newest segment, whether it is held, number
-_AHEAD = 1 << 20  # numbers passed over where a newest segment is gone: more than those that were lost can have held
+_AHEAD = 1 << 20  # numbers passed over if a newest segment is gone: more than those that were lost can have held
 _DROPPED = 2  # segments that a circular journal gives up for a new one, at most
 
 
@@ -91,7 +91,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """Segments up to `index` were begun. Where `held`, that one with `number`; else nothing was held, and numbers
+    """Segments up to `index` were begun. If `held`, that one with `number`; else nothing was held, and numbers
     below `number` were given."""
 
     owner: int
@@ -160,7 +160,7 @@ class Journal:
         return self._closed_octets + (self.segments[-1].octets if self.segments else 0)
 
     def damage(self) -> list[str]:
-        """What was found that is not as it was written, in words; empty where all is."""
+        """What was found that is not as it was written, in words; empty if all is."""
         stats, out = self.stats, list[str]()
         if self.cut:
             behind = self.segments[-1].end if self.segments else 0
@@ -282,7 +282,7 @@ class Journal:
         return True
 
     def _start(self) -> bool:
-        """Open a new segment, under a name that nothing has; False where that would be one too many. A circular
+        """Open a new segment, under a name that nothing has; False if that would be one too many. A circular
         journal that has more than it may, having been made smaller, shrinks by one for each new one: a step deletes a
         few, however many they are."""
         for _ in range(_DROPPED):

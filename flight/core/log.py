@@ -61,7 +61,7 @@ def node_log(
             structlog.dev.ConsoleRenderer(colors=guarded.isatty(), timestamp_key="time", exception_formatter=plain)
         ]
     made = structlog.wrap_logger(
-        structlog.WriteLogger(cast("TextIO", guarded)),  # one call a line, its end included
+        structlog.WriteLogger(cast("TextIO", guarded)),  # one call per line, its end included
         processors=[structlog.processors.add_log_level, stamp, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,

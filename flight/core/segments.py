@@ -204,7 +204,7 @@ def records(raw: bytes, at: int, number: int) -> Iterator[tuple[int, int, bytes]
 
 
 def _end_of_sound(raw: bytes, at: int, number: int) -> int | None:
-    """Where the record at `at` ends, None where no record of that number stands there whole."""
+    """Where the record at `at` ends, None if no record of that number stands there whole."""
     length, crc = _RECORD.unpack_from(raw, at)
     end: int = at + RECORD_OCTETS + length
     if end > len(raw):

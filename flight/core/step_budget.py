@@ -19,7 +19,7 @@ How it is kept:
   (flight.services.commands). Its outcome is still one transaction.
 - Work that nobody waits for is owed, and done a budget at a time by a task: deleting segments (Recorder.run), giving
   up more room than one budget deletes.
-- Reports of many packets send PACKETS a step.
+- Reports of many packets send PACKETS per step.
 - The boot is exempt: nobody else has a turn yet. It is linear in the number of segments and reads heads alone, the
   last segment of a journal, and the vault.
 """
@@ -71,8 +71,8 @@ class Budget:
 
 
 def in_steps(search: Callable[[Budget], T], budget: Budget) -> Generator[None, None, T]:
-    """What `search` finds, in as many steps as that takes: it is called again where its budget was spent, and must
-    then go on from where it came."""
+    """What `search` finds, in as many steps as that takes: it is called again if its budget was spent, and must
+    then go on from where it stopped."""
     while True:
         found = search(budget)
         if not budget.spent:

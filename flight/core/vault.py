@@ -11,7 +11,7 @@ newest sound checkpoint with the journal's later transactions laid over it in or
 damaged the older one still finds everything since in the journal. A damaged stretch of journal costs its own
 transactions, later ones still count: whoever is asked by key gets the last value that was read.
 
-Where transactions were and are gone, rows from before them may be of the past: what was lost may have changed or
+If transactions are gone, rows from before them may be of the past: what was lost may have changed or
 deleted them. Such rows are held and given all the same, being the best there is, and known as stale until they are
 written again. Who acts on a row as if it were still so asks `is_stale` first.
 """
@@ -48,7 +48,7 @@ class Vault:
     """The map called `name` on `storage`. Keys are at most 255 octets of UTF-8; None as a value deletes.
 
     octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints. epoch: a
-    random number, for a vault that is new. `damage` says in words what was not sound at boot, empty where everything
+    random number, for a vault that is new. `damage` says in words what was not sound at boot, empty if everything
     was. `found_nothing`: storage held nothing of it at all.
     """
 
@@ -247,7 +247,7 @@ class _Checkpoint:
         self._parts: list[bytes] = []
 
     def encode(self, octets: int | None) -> bool:
-        """Encode rows of about that many octets, all where it is None; True when all are encoded."""
+        """Encode rows of about that many octets, all if it is None; True when all are encoded."""
         while octets is None or octets > 0:
             part = dict(islice(self._rows, _SLICE_ROWS))
             if not part:

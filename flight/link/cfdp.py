@@ -160,7 +160,7 @@ FileAction = FileReceived | FileIncomplete
 
 @dataclass(frozen=True, slots=True)
 class PdusIgnored:
-    """How many PDUs were ignored for `reason`, and of which transaction the newest was: None and "" where it names
+    """How many PDUs were ignored for `reason`, and of which transaction the newest was: None and "" if it names
     none, `name` that of its file as far as it is known."""
 
     reason: str
@@ -370,7 +370,7 @@ class CfdpReceiver:
         return one
 
     def _on_file_data(self, one: _Transaction, pdu: FileData) -> str:
-        """Why the segment is refused, empty where it is not; the same below."""
+        """Why the segment is refused, empty if it is not; the same below."""
         config = self.config
         end = pdu.offset + len(pdu.data)
         size = one.size()

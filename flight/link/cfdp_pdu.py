@@ -67,7 +67,7 @@ Pdu = Metadata | FileData | EndOfFile
 
 
 def checksum_crc32(data: bytes | bytearray | memoryview, before: int = 0) -> int:
-    """Checksum type 3: CRC-32 of IEEE 802.3; of a file in parts where `before` is that of what comes before `data`."""
+    """Checksum type 3: CRC-32 of IEEE 802.3; of a file in parts if `before` is that of what comes before `data`."""
     return zlib.crc32(data, before)
 
 

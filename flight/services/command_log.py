@@ -10,7 +10,7 @@ as interrupted, and never executed again. A row that is done at boot may or may 
 emitted again, octet for octet the same, so that the ground takes it once. Rows go when their reports have left the
 node, or stand durable in the recorder.
 
-Where the vault lost transactions, a row that is open may be one of the past: its command may have ended, and been
+If the vault lost transactions, a row that is open may be one of the past: its command may have ended, and been
 reported. Nobody knows, so no report is made up: such rows are given up, and an event names their commands. A row that
 is done holds the report itself, which is true whenever it is emitted.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,7 +40,7 @@ _STATE = struct.Struct(">B4s")
 _AGAIN_S = 10.0
 _CLOSE_S = 2.0  # more than a modem holds
 ROWS_MAX = 256
-_NAMED_MAX = 12  # commands in one event
+_NAMED_MAX = 12  # commands that an event has room for
 _URGENT_ROWS = 32  # of them, for urgent commands alone
 
 
@@ -108,12 +108,8 @@ class CommandLog:
         if self.foreign:
             out.append(f"{self.foreign} rows are left as they are")
         if self.uncertain:
-            names = [f"{one.apid}/{one.seq}" for one in self.uncertain[:_NAMED_MAX]]
-            more = ", ..." if len(self.uncertain) > _NAMED_MAX else ""
-            out.append(
-                f"{len(self.uncertain)} commands may have ended in what is gone and get no report: "
-                f"{', '.join(names)}{more}"
-            )
+            names = name_commands([(one.apid, one.seq) for one in self.uncertain])
+            out.append(f"{len(self.uncertain)} commands may have ended in what is gone and get no report: {names}")
         return out
 
     def full(self, urgent: bool) -> bool:
@@ -144,7 +140,7 @@ class CommandLog:
 
     def recover(self) -> None:
         """At boot, before anything is received: end what was cut short, report what may not have been: at once, or by
-        `run` when it is stored, a few a step.
+        `run` when it is stored, a few per step.
 
         Storage that does not write leaves the rows for the next boot.
         """
@@ -229,3 +225,9 @@ class CommandLog:
             for _ in range(min(PACKETS, len(self._to_emit))):
                 self.emit(*self._to_emit.popleft())
             await task.sleep(0)
+
+
+def name_commands(ids: Sequence[tuple[int, int]]) -> str:
+    """APIDs and sequence counts for the text of an event, the first few: `1/17, 1/18, ...`."""
+    names = [f"{apid}/{seq}" for apid, seq in ids[:_NAMED_MAX]]
+    return ", ".join([*names, "..."] if len(ids) > _NAMED_MAX else names)

@@ -95,7 +95,7 @@ class Executive:
         self._layout = Layout(_REPORT)
 
     def report(self) -> Slices:
-        """One packet a task, in the order in which they were started."""
+        """One packet per task, in the order in which they were started."""
         tasks = self._scheduler.report()
         for index, one in enumerate(tasks):
             data = self._layout.encode((index, len(tasks), *_values(one)))

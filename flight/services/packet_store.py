@@ -5,7 +5,7 @@ how many packets that nobody heard were stored before this one (u64), whether th
 and the packet. So what waits for playback is one subtraction, and boot reads heads and the last segment alone.
 
 A circular store gives up its oldest segment for a new one, a bounded one refuses. Reading goes by whole segments of
-16 KiB at most, and takes a budget (flight.core.step_budget): where that does not admit a segment, None comes back, and
+16 KiB at most, and takes a budget (flight.core.step_budget): if that does not admit a segment, None comes back, and
 the same call in the next step goes on. What was found out about a segment is remembered, so it does go on. Deleting
 hides packets at once; their segments go a few at a time (`discard`).
 """
@@ -177,7 +177,7 @@ class PacketStore:
     def read_from(self, number: int, budget: Budget) -> tuple[list[Stored], int] | None:
         """The readable packets from `number` on in its segment, and the number with which the next segment begins.
 
-        Nothing, and the store's end, where there are no more. None where the budget does not admit the read.
+        Nothing, and the store's end, if there are no more. None if the budget does not admit the read.
         """
         number = max(number, self.first)
         at = self._at(number)
@@ -200,7 +200,7 @@ class PacketStore:
         return segments[at + _INDEX_ROWS].first if at + _INDEX_ROWS < len(segments) else self._journal.end
 
     def oldest(self, budget: Budget) -> Stored | None:
-        """The first packet that can be read. None where there is none, or none was found before the budget was spent:
+        """The first packet that can be read. None if there is none, or none was found before the budget was spent:
         the next call goes on from there."""
         self._unreadable_to = max(self._unreadable_to, self.first)
         while self._unreadable_to < self._journal.end:
@@ -213,7 +213,7 @@ class PacketStore:
         return None
 
     def first_place(self, budget: Budget) -> Place | None:
-        """Where the packets that are held begin; None where the budget was spent before that was known."""
+        """Where the packets that are held begin; None if the budget was spent before that was known."""
         first, at = self.first, self._at(self.first)
         if at == len(self._journal.segments):
             return self.end
@@ -291,7 +291,7 @@ class PacketStore:
         return bisect_right(self._journal.segments, number, key=lambda segment: segment.end)
 
     def _records(self, segment: Segment, budget: Budget) -> list[Stored] | None:
-        """The readable packets of a segment; None where the budget does not admit the read."""
+        """The readable packets of a segment; None if the budget does not admit the read."""
         if segment.end == segment.first:
             return []
         octets_max = _SEGMENT_OCTETS[1]
@@ -328,7 +328,7 @@ class PacketStore:
                 return
 
     def _number_before(self, time_ns: int, budget: Budget) -> int:
-        """Number of the first packet in the last segment that begins before `time_ns`; meaningless where the budget
+        """Number of the first packet in the last segment that begins before `time_ns`; meaningless if the budget
         was spent."""
         segments = self._journal.segments
         low, high = 0, len(segments)
@@ -345,7 +345,7 @@ class PacketStore:
 
     def _segment_ns(self, segment: Segment, budget: Budget) -> int | None:
         """Time of the segment's first packet, read once, a kibibyte as a rule. What cannot be read counts as new, so
-        that a search begins before it. None where the budget was spent."""
+        that a search begins before it. None if the budget was spent."""
         time_ns = self._first_ns.get(segment.index)
         if time_ns is not None:
             return time_ns

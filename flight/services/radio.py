@@ -189,12 +189,13 @@ class RadioLink:
             self._transmit()
             if self._wake.is_set:
                 await task.sleep(0)  # there is more; others get their turn first
-            elif not all(device.healthy for device in self._devices.values()):
-                await task.wait(self._wake.wait(), _RETRY_S)
-            elif self._idle_ns and self._held is None and self.in_contact:
-                await task.wait(self._wake.wait(), (self._idle_due_ns - self._now_ns()) / NS)
-            else:
-                await self._wake.wait()
+                continue
+            limits_s: list[float] = []
+            if not all(device.healthy for device in self._devices.values()):
+                limits_s.append(_RETRY_S)
+            if self._idle_ns and self._held is None and self.in_contact:
+                limits_s.append((self._idle_due_ns - self._now_ns()) / NS)
+            await task.first((self._wake.wait(),), min(limits_s, default=None))
 
     def _follow_carrier(self) -> None:
         carrier = self._devices["carrier"].ask(self._radio.carrier) is True  # what cannot be asked hears nobody
@@ -260,7 +261,7 @@ class RadioLink:
         self._wake.set()  # there may be room for more
 
     def _send(self, unit: bytes) -> bool:
-        """True where the modem has taken it."""
+        """True if the modem has taken it."""
         return self._devices["send"].ask(lambda: self._radio.send(unit)) is True
 
     def _may_search_on(self) -> bool:

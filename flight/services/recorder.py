@@ -144,7 +144,7 @@ class Recorder:
 
     @property
     def searching(self) -> bool:
-        """Whether `take` has not yet read all there may be: it reads a segment of each source a call, at most."""
+        """Whether `take` has not yet read all there may be: it reads a segment of each source per call, at most."""
         return bool(self._ranges.running) or any(one.searching for one in self.retrievals)
 
     @property
@@ -249,11 +249,12 @@ class Recorder:
 
     def give_up(self, octets: int) -> int:
         """Make room for somebody more important: segments that were played back, then others; in both cases those of
-        the last in playback first. Octets gained, fewer than asked for where there are no more, or where that takes
+        the last in playback first. Octets gained, fewer than asked for if there are no more, or if that takes
         more deletions than a step may do: what is missing then follows in the recorder's own steps. Raises
         StorageError."""
-        gained = self._give_up(octets, Budget())
-        self._owed_octets = octets - gained
+        budget = Budget()
+        gained = self._give_up(octets, budget)
+        self._owed_octets = octets - gained if budget.spent else 0  # what is recorded from now on is not owed
         return gained
 
     def _give_up(self, octets: int, budget: Budget) -> int:
@@ -274,7 +275,7 @@ class Recorder:
         return gained
 
     def _discard(self) -> bool:
-        """Delete what was deleted by command and what others wait for, as much as one step may; True where there is
+        """Delete what was deleted by command and what others wait for, as much as one step may; True if there is
         more. What storage does not delete now waits for the next period."""
         budget = Budget()
         before = budget.operations

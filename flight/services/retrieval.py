@@ -60,7 +60,7 @@ class OpenRetrieval:
         self._overwritten = 0  # those were counted by the boot that gave them up
 
     def _decode(self, raw: bytes | None) -> tuple[int, Place]:
-        """A pointer as it was kept; the beginning where there is none, or one of another version."""
+        """A pointer as it was kept; the beginning if there is none, or one of another version."""
         if raw is None:
             return 0, Place(0, 0)
         if len(raw) != _POINTER.size:
@@ -94,7 +94,7 @@ class OpenRetrieval:
         return self._ahead[0].place if self._ahead else self._reach
 
     def start_ns(self, budget: Budget) -> int:
-        """Time of the next packet to be taken; that of the newest one where none waits, or the budget was spent."""
+        """Time of the next packet to be taken; that of the newest one if none waits, or the budget was spent."""
         if self._ahead:
             return self._ahead[0].time_ns
         read = self.store.read_from(self._reach.number, budget)
@@ -161,7 +161,7 @@ class OpenRetrieval:
         return f"{self._key}.suspended"
 
     def follow(self, budget: Budget) -> None:
-        """Pass over what the store has given up, and count it; later, where the budget does not admit to see how many
+        """Pass over what the store has given up, and count it; later, if the budget does not admit to see how many
         there were. The store knows it without reading for what was stored since boot."""
         if self.store.first <= self._reach.number:
             return

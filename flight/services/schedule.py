@@ -23,6 +23,7 @@ from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task, ns
 from flight.core.vault import Changes, Vault
 from flight.link.time_code import TIME_NS_MAX
+from flight.services.command_log import name_commands
 from flight.services.commands import Commands
 from flight.services.events import Events
 from flight.services.foreign_rows import ForeignRows
@@ -35,7 +36,6 @@ from flight.services.verification import BAD_VALUE, LATE
 
 _LOOK_S = 1.0
 _AT_WORK_MAX = 8
-_NAMED_MAX = 12  # activities in one event
 _ALL, _BETWEEN, _FROM, _TO = range(len(WINDOWS))
 
 Ids = tuple[tuple[int], ...]  # rows of one number each
@@ -80,7 +80,7 @@ class Schedule:
         )
 
     def _give_up_uncertain(self, vault: Vault) -> None:
-        """Where the vault lost transactions, an activity that was due by now may have been released in them: never
+        """If the vault lost transactions, an activity that was due by now may have been released in them: never
         twice. Later ones stand: a schedule that ground deleted in what is lost is the lesser risk, and ground is told.
         """
         now_ns = self._tai_ns()
@@ -88,9 +88,8 @@ class Schedule:
         if not due:
             return
         self._given_up.update(one.id for one in due)
-        names = ", ".join(f"{one.id[1]}/{one.id[2]}" for one in due[:_NAMED_MAX])
-        more = ", ..." if len(due) > _NAMED_MAX else ""
-        text = f"{len(due)} activities may have been released in what is gone and are given up: {names}{more}"
+        names = name_commands([one.id[1:] for one in due])
+        text = f"{len(due)} activities may have been released in what is gone and are given up: {names}"
         self._events.emit("record_damaged", "schedule", text)
         try:
             vault.stage({one.row: None for one in due})

@@ -1,6 +1,6 @@
 """Node duty: who we are and how the executive fares, as one housekeeping structure; which boot this is.
 
-A boot is named by two numbers. Its count is stored, and comes again where the record cannot be written, was lost with
+A boot is named by two numbers. Its count is stored, and comes again if the record cannot be written, was lost with
 its storage, or went with the power before it was durable. Its epoch is drawn at random and tells such boots apart.
 Whatever must not be taken for that of another boot (transaction numbers, and what the ground believes of it) is made of
 both.

@@ -277,6 +277,19 @@ def test_its_factory_may_raise_or_block(bench: Bench, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_could_not_be_opened_is_not_opened_to_be_closed(bench: Bench, kind: str) -> None:
+    def fail(host: Host) -> None:
+        raise ZeroDivisionError("in the factory")
+
+    bench.do["factory"] = fail
+    device = bench.open(kind)
+    bench.until(lambda: not device.guard.aside)
+    del bench.do["factory"]
+    device.close()
+    assert not bench.drivers
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_its_factory_says_keeps_the_node_from_starting(bench: Bench, kind: str) -> None:
     def refuse(host: Host) -> None:
         host.call_at(host.now_ns(), lambda: pytest.fail("the driver has gone"))

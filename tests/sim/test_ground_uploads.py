@@ -178,6 +178,21 @@ def test_what_the_node_ignores_or_gives_up_is_no_completed_file(tmp_path: Any) -
     assert up.rig.station.counters()["uploads.completed"] == 1
 
 
+@pytest.mark.parametrize("word", ["upload_received", "upload_failed"])
+def test_a_part_that_comes_again_changes_no_word_of_the_node(word: str) -> None:
+    """The node may have the file, and say so, before its link has told the ground that the last part arrived."""
+    uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7), confirms=True)
+    upload = uploads.begin("a", b"", 0, timeout_s=30.0)
+    tags = []
+    while (given := uploads.next_packet(100)) is not None:
+        tags.append(given[0])
+    uploads.on_event(word, {"name": "a", "octets": 0, "reason": "checksum", "number": upload.number})
+    uploads.on_event("upload_ignored", {"pdus": 1, "reason": "their transaction has ended", "number": upload.number})
+    for tag in tags:
+        uploads.acknowledged(tag, 0)
+    assert upload.outcome == (COMPLETED if word == "upload_received" else FAILED)
+
+
 def test_a_node_without_such_events_confirms_nothing() -> None:
     uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7))
     upload = uploads.begin("a", b"", 0, timeout_s=30.0)

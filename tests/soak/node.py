@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS
 from ground.client import GroundClient
 from ground.tasks_command import ask
+from tests.busy import busy
+from tests.ports import free_port
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TILES = ROOT.parent / "shared" / "imagery"
@@ -45,12 +48,6 @@ class Look:
     before_s: float
     after_s: float
     tasks: dict[str, dict[str, Any]]
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Bench:
@@ -133,19 +130,6 @@ def unaccounted(first: Look, last: Look) -> Iterator[str]:
             yield f"{name}: {passed} ticks of {period_s:g} s, should be {fewest:.0f} to {most:.0f}"
 
 
-@contextmanager
-def busy(count: int) -> Iterator[None]:
-    """That many processes that compute; they end with this one, however it ends."""
-    code = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
-    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
 def disturb(bench: Bench, minute: int) -> str:
     """What happens in this minute beside everything else."""
     match minute % 10:
@@ -171,8 +155,8 @@ def soak(bench: Bench, seconds: float) -> list[str]:
     faults: list[str] = []
     for name in ("sim", "flight", "ground"):
         bench.start(name)
-        while name == "sim" and not (bench.folder / "board").exists():
-            time.sleep(0.05)
+        if name == "sim":
+            wait_until((bench.folder / "board").exists, "the emulated board is there")
     first = wait_for_look(bench)
     end_s, minute = time.monotonic() + seconds, 0
     last = first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -189,6 +190,13 @@ def test_a_folder_is_kept_for_one_ground_alone(tmp_path):
         assert second.returncode == 1
         assert f"folder {folder} is held by another ground (process {os.getpid()}): end it" in second.stderr
         assert not (folder / "archive.db").exists()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk
+    try:
+        with held(folder):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     with held(folder):  # whoever held it is gone
         pass
     (tmp_path / "file").write_text("")

@@ -225,6 +225,24 @@ def test_what_is_closed_and_opened_again_under_the_same_number_gets_no_line(pipe
     os.close(journal)
 
 
+def test_a_short_line_does_not_pass_a_long_one_that_was_dropped(pipe: Pipe) -> None:
+    sink = LogSink(pipe.stream, queue_octets=200_000)
+    sink.write("x" * 150_000 + "\n")  # more than the pipe takes
+    sink.write("y" * 100_000 + "\n")
+    sink.write("short\n")
+    assert sink.lost == 2
+    reading = threading.Thread(target=lambda: text.append(pipe.read_to_end()))
+    text: list[str] = []
+    reading.start()
+    assert sink.drain(60)
+    sink.write("after\n")
+    assert sink.drain(60) and sink.close()
+    reading.join()
+    first, gap, after = text[0].splitlines()
+    told = GAP.fullmatch(gap)
+    assert first.startswith("xxx") and told and (told[1], told[2]) == ("2", SLOW) and after == "after"
+
+
 def test_a_line_longer_than_the_queue_is_missed_and_the_others_are_not(pipe: Pipe) -> None:
     sink = LogSink(pipe.stream, queue_octets=1000)
     sink.write("x" * 1001 + "\n")

@@ -23,10 +23,10 @@ from hal.base import Image
 from payloads import control_group, system_calls
 from payloads.guards import Guard
 from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
-from payloads.process import LOG_OCTETS, contradicted, sealed_memory
+from payloads.process import LOG_OCTETS, Process, contradicted, sealed_memory
 from payloads.wire import SlotShape
 from payloads.worker_settings import WorkerSettings
-from tests.waiting import wait_until
+from tests.waiting import GIVE_UP_S, wait_until
 
 SIDE = 16
 APPS = Path(__file__).resolve().parents[1] / "hostile_apps.py"
@@ -353,6 +353,19 @@ def test_failures_pile_up_neither_descriptors_nor_processes(folder: Path) -> Non
             ask(pool)
         assert len(os.listdir("/proc/self/fd")) <= before
         wait_until(lambda: len(leftovers()) == 1, "the processes have gone")
+
+
+def test_a_process_that_lingers_is_followed_after_its_descriptors_were_given_back() -> None:
+    """A killed process that is stuck in the kernel is one such; here it was not killed yet."""
+    before = len(os.listdir("/proc/self/fd"))
+    process = Process(WorkerSettings("x:Y", "m.onnx", 1, 4, SIDE, SIDE, 5, 2048, 16), (), None, os.sched_getaffinity(0))
+    os.kill(process.popen.pid, signal.SIGSTOP)
+    assert not process.close() and process.exited() is None
+    assert len(os.listdir("/proc/self/fd")) == before + 1, "that of the process, by which it is waited for"
+    process.end()
+    process.wait(GIVE_UP_S)
+    assert process.close() and process.exited() == "ended by signal 9"
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("spare", range(10))

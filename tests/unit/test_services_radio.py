@@ -133,6 +133,17 @@ def test_a_link_of_datagrams_carries_an_idle_frame_now_and_then() -> None:
     assert bench.run(0.35) == [0, 100, 200, 300]
 
 
+def test_a_modem_that_fails_in_something_else_still_gets_its_idle_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(0.1)
+
+    def fail() -> int:
+        raise HalError("no such counter")
+
+    monkeypatch.setattr(bench.modem, "dropped", fail)
+    assert bench.link.dropped == 0
+    assert bench.run(0.65) == list(range(0, 700, 100))
+
+
 def test_a_packet_goes_out_at_once_and_puts_the_idle_frame_off() -> None:
     bench = Bench(0.1)
     bench.run(0.03)

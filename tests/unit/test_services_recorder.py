@@ -376,6 +376,18 @@ def test_giving_up_room_takes_what_was_played_back_first_and_then_the_last_in_pl
     assert len(bench.play()) + bench.recorder.overwritten == 300
 
 
+def test_what_is_recorded_after_all_was_given_up_stays(make: Make) -> None:
+    """More was asked for than there was: nothing of it is owed by what comes later."""
+    bench = make(small())
+    bench.fill(0, 100)
+    assert 0 < bench.recorder.give_up(10**9) < 10**6
+    bench.fill(100, 200)
+    left = bench.recorder.waiting
+    assert left >= 100
+    bench.run(6)
+    assert bench.play() == list(range(200 - left, 200))
+
+
 def test_room_that_others_need_at_once_is_given_up_in_steps(make: Make) -> None:
     bench = make(small(capacity_octets=400_000))
     bench.fill(0, 3000)

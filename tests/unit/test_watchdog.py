@@ -89,6 +89,21 @@ def test_a_loop_that_stands_is_ended_and_the_next_boot_says_where(tmp_path: Path
     assert boot(tmp_path / "store") == "", "an old report is not the cause of a later boot"
 
 
+def test_a_node_without_descriptors_says_where_it_stood(tmp_path: Path) -> None:
+    stand = """
+        try:
+            while True:
+                os.dup(0)
+        except OSError:
+            time.sleep(1000)
+    """
+    process = node(tmp_path / "store", textwrap.dedent(stand).strip())
+    process.communicate(timeout=GIVE_UP_S)
+    assert process.returncode == STALLED
+    assert "in stand" in boot(tmp_path / "store")
+    assert "Thread 0x" in (tmp_path / "store" / "STALL.last").read_text()
+
+
 def test_a_boot_that_stands_is_ended_as_well(tmp_path: Path) -> None:
     code = NODE.format(stand="pass").replace("scheduler = Scheduler(", "time.sleep(1000)\nscheduler = Scheduler(", 1)
     process = subprocess.run(
