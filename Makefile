@@ -40,7 +40,6 @@ test-busy: setup $(VENV)/.dev ## all tests, three times running, beside BUSY=4 b
 	@$(BIN)/python -m tests.busy --processes $(BUSY) -- -n $(JOBS) $(ARGS)
 
 coverage: setup $(VENV)/.dev ## all tests once more, counting which lines and branches they take; fails below the floor
-	@rm -f .coverage .coverage.*
 	@$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
 
 mutants: setup $(VENV)/.dev ## small faults put in one by one: does a test notice? ARGS="flight/link --sample 0"
