@@ -272,7 +272,7 @@ class Guard:
 
     def _run(self, what: str, call: Callable[[], T], limit_s: float) -> T:
         """Make a call into the driver: its result, or HalError; StalledError where it was cut off."""
-        begin_ns, self._thread = self._now_ns(), threading.get_ident()
+        begin_ns, self._thread, process = self._now_ns(), threading.get_ident(), os.getpid()
         try:
             return self._limit.run(call, limit_s)
         except StalledError:
@@ -285,6 +285,8 @@ class Guard:
                 raise
             fault = _Fault(f"{self.name}: {what} raised {type(error).__name__}: {self._text(error)}{_place(error)}")
         finally:
+            if os.getpid() != process:  # it forked, and the child came back: there is one node, and that is not it
+                os._exit(1)
             self._use(begin_ns)
         # Raised here, so that it holds nothing of the driver's frames.
         self.counters.faults += 1
