@@ -52,7 +52,7 @@ def mood(name):
         threading.Thread(target=time.sleep, args=(3600,)).start()
         atexit.register(time.sleep, 3600)
     if what == "move":
-        os.chdir("/")
+        os.chdir(FOLDER)
     (FOLDER / f"{name} began").touch()
     if what == "fifo":
         (FOLDER / "fifo").read_bytes()
