@@ -19,7 +19,7 @@ from flight.core.errors import SetupError
 from flight.core.generations import Generations, Presence
 from flight.core.log import node_log
 from flight.core.quota import SharedStorage
-from flight.core.scheduler import NS, Scheduler, Task
+from flight.core.scheduler import NS, Scheduler, Task, text_of
 from flight.core.vault import Vault
 from flight.dictionary import Declarations, Dictionary, EventDefinition, collect
 from flight.fields import Value
@@ -406,7 +406,7 @@ class Node:
 
     def _task_failed(self, task: Task, error: Exception) -> None:
         self.log.error("task failed", task=task.name, exc_info=error)
-        self.events.emit("task_failed", task.name, f"{type(error).__name__}: {error}")
+        self.events.emit("task_failed", task.name, text_of(error))
 
     def _task_given_up(self, task: Task) -> None:
         """Without a critical task the node is no node: end it, so that whoever started it starts it anew."""

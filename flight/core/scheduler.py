@@ -56,6 +56,14 @@ def ns(seconds: float) -> int:
     return round(seconds * NS)
 
 
+def text_of(error: Exception) -> str:
+    """Kind and text of a task's fault. Its text is made by foreign code as well: where that fails, only the kind."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - a part of the task's fault
+        return type(error).__name__
+
+
 class SchedulerFull(OrbitnodeError):
     """As many tasks run as the scheduler holds."""
 

@@ -169,3 +169,34 @@ def test_ground_hears_of_every_task_of_a_node(make_rig):
     assert [one.values["index"] for one in told] == list(range(told[0].values["tasks"]))
     assert {"power", "commands", "radio.s-band"} <= {one.values["task"] for one in told}
     assert any(one.name == "executive" for one in map(decoder.decode, rig.raw))
+
+
+class Mute(Exception):
+    """Its text raises."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def test_a_task_may_fail_with_an_error_that_has_no_text(make_rig):
+    rig: Rig = make_rig()
+    told = []
+    rig.until(5)
+    emit = rig.node.events.emit
+
+    def hear(name, *values):
+        told.append((name, *values))
+        emit(name, *values)
+
+    rig.node.events.emit = hear
+
+    async def body(task):
+        await task.sleep(1.0)
+        if not task.stats.failures:
+            raise Mute
+        await task.sleep(1000.0)
+
+    task = rig.node.scheduler.spawn("app", body)
+    rig.until(20)
+    assert ("task_failed", "app", "Mute") in told
+    assert (task.stats.failures, task.waiting) == (1, True)
