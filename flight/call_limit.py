@@ -108,13 +108,18 @@ class CallLimits:
     def __init__(self) -> None:
         self._open = threading.current_thread() is threading.main_thread()
         self._main = threading.main_thread().ident
+        self.cut = 0  # calls so far
         if self._open:
             _ALARM.install()
 
     def run(self, call: Callable[[], T], limit_s: float) -> T:
         if not self._open or _ALARM.active or threading.get_ident() != self._main:
             return call()
-        return _ALARM.limited(call, limit_s)
+        try:
+            return _ALARM.limited(call, limit_s)
+        except StalledError:
+            self.cut += 1
+            raise
 
     def shield(self, call: Callable[[], T]) -> T:
         if threading.get_ident() != self._main:

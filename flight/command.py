@@ -6,7 +6,7 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from signal import Signals
+from signal import SIGINT, Signals
 
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import FORMS, LEVELS, gap_line, node_log
@@ -15,6 +15,7 @@ from flight.mission import MISSIONS, load
 from flight.node import Node, build
 from flight.platform_linux import LinuxPlatform
 from flight.realtime import apply
+from flight.watchdog import end_within
 
 HELP = "fly a node on this board"
 LOOP = True
@@ -34,8 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """0 after SIGINT, SIGTERM or SIGHUP. Raises OrbitnodeError or HalError, whose message is one line, for whatever
     keeps the node from flying."""
-    with diverted() as sink:
-        return _fly(args, sink)
+    status = 1
+    try:
+        with diverted() as sink:
+            status = _fly(args, sink)
+    except KeyboardInterrupt:
+        status = 128 + SIGINT
+        raise
+    except SystemExit as ended:  # by a second signal
+        status = ended.code if isinstance(ended.code, int) else 1
+        raise
+    finally:
+        end_within(status)  # also if a driver has left a thread behind that does not end
+    return status
 
 
 def _fly(args: argparse.Namespace, sink: LogSink) -> int:

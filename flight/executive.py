@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from flight.config import key
 
 CPUS_MAX = 1024
+# A call of a driver may take 2 s, and its opening at boot 15 s, before it is cut off (hal/guard.py): the watchdog,
+# which waits six times as long at boot, must not be quicker than that.
+WATCHDOG_LEAST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ class ExecutiveConfig:
         found = []
         if len(set(self.cpus)) < len(self.cpus):
             found.append(("cpus", f"is {list(self.cpus)}, should name each processor once"))
-        if self.watchdog_s and self.watchdog_s < 2 * self.critical_starve_s:
-            least_s = 2 * self.critical_starve_s
-            text = f"is {self.watchdog_s:g}, should be 0 or at least twice critical_starve_s, {least_s:g}"
+        least_s = max(2 * self.critical_starve_s, WATCHDOG_LEAST_S)
+        if 0.0 < self.watchdog_s < least_s:
+            text = f"is {self.watchdog_s:g}, should be 0 or at least {WATCHDOG_LEAST_S:g} and twice critical_starve_s"
+            text += f", {least_s:g}"
             found.append(("watchdog_s", text))
         return found

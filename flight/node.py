@@ -10,7 +10,6 @@ import functools
 import importlib
 from contextlib import ExitStack
 from pathlib import Path
-from traceback import format_exception_only
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,7 +19,7 @@ from flight.core.errors import SetupError
 from flight.core.generations import Generations, Presence
 from flight.core.log import node_log
 from flight.core.quota import SharedStorage
-from flight.core.scheduler import NS, Scheduler, Task
+from flight.core.scheduler import NS, Scheduler, Task, text_of
 from flight.core.vault import Vault
 from flight.dictionary import Declarations, Dictionary, EventDefinition, collect
 from flight.fields import Value
@@ -405,10 +404,9 @@ class Node:
         if self.app is not None:
             self.app.close()
 
-    def _task_failed(self, task: Task, error: Exception) -> None:
+    def _task_failed(self, task: Task, error: BaseException) -> None:
         self.log.error("task failed", task=task.name, exc_info=error)
-        # Not str(error): that one may raise as well.
-        self.events.emit("task_failed", task.name, format_exception_only(error)[-1].strip())
+        self.events.emit("task_failed", task.name, text_of(error))
 
     def _task_given_up(self, task: Task) -> None:
         """Without a critical task the node is no node: end it, so that whoever started it starts it anew."""

@@ -10,6 +10,7 @@ cuts a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there
 
 from __future__ import annotations
 
+import ctypes
 import heapq
 import os
 import select
@@ -42,6 +43,7 @@ TAI_OFFSET_NS = (4_383 * 86_400 + 37) * 1_000_000_000
 CALLS_PER_ROUND = 64
 READY_PER_ROUND = 64
 CANCELLED_KEPT = 256
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -70,6 +72,32 @@ class _Call:
             self.loop._on_cancel()
 
 
+class _Family:
+    """Processes that are forked off this one, by a library or a driver: they end with it.
+
+    They hold everything that it has open: the lock of its storage, its sockets. One that outlived a node that was
+    killed would keep the next one from starting. What is started as a program of its own holds nothing, and goes on.
+    """
+
+    def __init__(self) -> None:
+        self._parent = 0
+        self._libc = ctypes.CDLL(None)
+
+    def join(self) -> None:
+        """This process has something to hold."""
+        if not self._parent:
+            os.register_at_fork(after_in_child=self._on_fork)
+        self._parent = os.getpid()
+
+    def _on_fork(self) -> None:
+        self._libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != self._parent:  # it ended in between
+            os._exit(1)
+
+
+_FAMILY = _Family()
+
+
 class LinuxPlatform:
     """This computer. `storage_dir` is made where it is missing; `name` is the node's, for messages.
 
@@ -77,6 +105,7 @@ class LinuxPlatform:
     """
 
     def __init__(self, storage_dir: str | Path, name: str, seed: int | None = None) -> None:
+        _FAMILY.join()
         self.name = name
         self.counters = LoopCounters()
         self.now_ns = time.monotonic_ns
@@ -212,7 +241,7 @@ class LinuxPlatform:
     def start_watchdog(self, limit_s: float, log: Callable[[str], None]) -> Watchdog:
         """Have the process ended if `stroke` is not called for so long; until `close`. See flight/watchdog.py."""
         assert self._watchdog is None, "one process has one watchdog"
-        self._watchdog = Watchdog(limit_s, self._storage.directory, log=log)
+        self._watchdog = Watchdog(limit_s, self._storage.directory, log=log, cuts=lambda: self.limit.cut)
         return self._watchdog
 
     def stroke(self) -> None:

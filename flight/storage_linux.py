@@ -81,7 +81,7 @@ class LinuxStorage:
     """
 
     def __init__(self, directory: str | Path, host: Host) -> None:
-        self.directory = str(directory)
+        self.directory = os.path.abspath(directory)  # whoever changes the current folder does not take it along
         self.counters = StorageCounters()
         self._host = host
         self._failed: str | None = None
@@ -150,12 +150,12 @@ class LinuxStorage:
             os.ftruncate(lock, 0)
             os.write(lock, b"%d\n" % os.getpid())
         except OSError as error:
-            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-            os.close(lock)
             if isinstance(error, BlockingIOError):
+                holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
                 reason = f"held by another process ({holder or 'unknown'}): end it, or choose another folder"
             else:
-                reason = _reason(error)
+                reason = f"{LOCK_NAME}: {_reason(error)}"
+            os.close(lock)
             raise StorageError(f"storage folder {self.directory}: {reason}") from None
         return lock
 
@@ -477,7 +477,8 @@ class LinuxStorage:
             start_ns = self._host.now_ns()
             error = self._perform(commit)
             for fileno in commit.retired:
-                os.close(fileno)
+                with contextlib.suppress(OSError):  # its content is out of reach already: nothing is lost with it
+                    os.close(fileno)
             self._done.put((commit, error, self._host.now_ns() - start_ns))
             os.eventfd_write(self._wake, 1)
 

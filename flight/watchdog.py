@@ -10,6 +10,10 @@ The node strokes it while all is well (flight/services/watchdog.py). A thread of
     ENDED    it writes where the process stands, all stacks, to the file STALL in the node's storage folder and to the
              log, and ends the process at once with status 70
 
+A call of a driver that was cut off (flight/call_limit.py) is a sign of life as well, though no stroke: the limits of
+several drivers that block, one behind the other, may be longer than that of the loop, above all at boot. How often that
+may be is bounded, since each of them is set aside for longer and longer.
+
 Looks are counted, not seconds. A process that was stopped, or a machine that is so busy that the loop gets no turn,
 keeps this thread waiting as well: each look that comes late counts once, and a good loop strokes in between.
 
@@ -27,11 +31,14 @@ file, says its first line as the cause of the boot, and keeps it as STALL.last f
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import os
 import re
+import stat
 import sys
 import threading
+import time
 from collections.abc import Callable
 from io import TextIOWrapper
 from types import FrameType
@@ -40,6 +47,7 @@ STALLED = 70  # exit status
 LOOKS = 8
 BOOT_FACTOR = 6
 WRITE_S = 2.0  # what the last words may take
+END_S = 5.0  # what the interpreter may take to end
 CAUSE_OCTETS_MAX = 180  # with the boot record's own words a cause fits into an event
 _ROOM_OCTETS = 65_536
 _STDERR = 2
@@ -51,7 +59,7 @@ class Watchdog:
     """Watches over this process from now on; see the head of the file.
 
     folder: the node's storage folder. where: what the node was doing, in a few words, asked by another thread.
-    log: writes lines to the log; may block.
+    log: writes lines to the log; may block. cuts: counts calls of drivers that were cut off.
     """
 
     def __init__(
@@ -60,8 +68,10 @@ class Watchdog:
         folder: str,
         where: Callable[[], str] = lambda: "the boot",
         log: Callable[[str], None] = lambda line: None,
+        cuts: Callable[[], int] = lambda: 0,
     ) -> None:
         self.where = where
+        self._cuts = cuts
         self._limit_s = limit_s
         self._log = log
         self._strokes = 0
@@ -92,13 +102,13 @@ class Watchdog:
 
     def _watch(self) -> None:
         slice_s = self._limit_s / LOOKS
-        seen, hungry = 0, 0
+        seen, seen_cuts, hungry = 0, 0, 0
         while not self._ended.wait(slice_s):
-            strokes = self._strokes
+            strokes, cuts = self._strokes, self._cuts()
             if strokes and not seen:
                 _run_above_the_loop()  # by now the loop has the priority that the mission asks for
-            hungry = 0 if strokes != seen else hungry + 1
-            seen = strokes
+            hungry = 0 if (strokes, cuts) != (seen, seen_cuts) else hungry + 1
+            seen, seen_cuts = strokes, cuts
             looks = LOOKS if strokes else LOOKS * BOOT_FACTOR
             if hungry >= looks:
                 self._end_process(looks * slice_s)
@@ -135,15 +145,30 @@ def take_report(folder: str) -> str:
     word. It is told once."""
     path = os.path.join(folder, _NAME)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_file) as file:
             text = file.read(_ROOM_OCTETS).replace(b"\0", b"").decode(errors="replace")
-        if text:
-            os.rename(path, os.path.join(folder, _KEPT_NAME))
-        else:
+        if not (text and _kept(path, os.path.join(folder, _KEPT_NAME))):
             os.unlink(path)
     except OSError:
         return ""
     return _summary(text).encode()[:CAUSE_OCTETS_MAX].decode(errors="ignore")
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Opens a file and nothing else: no FIFO, which would wait for a writer, and no link to somewhere else."""
+    fileno = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fileno).st_mode):
+        os.close(fileno)
+        raise OSError(errno.EINVAL, "not a file", path)
+    return fileno
+
+
+def _kept(path: str, kept_path: str) -> bool:
+    try:
+        os.rename(path, kept_path)
+    except OSError:  # a folder is in its place, or nothing can be written
+        return False
+    return True
 
 
 def _summary(text: str) -> str:
@@ -159,10 +184,28 @@ def _summary(text: str) -> str:
     return f"{first.removeprefix('Fatal Python error: ').lower()}{where}"
 
 
+def end_within(status: int, limit_s: float = END_S) -> None:
+    """Have this process end with `status` when its main thread has ended, even if something in it does not.
+
+    Python waits without limit for threads that are no daemons and for handlers of atexit. A driver, or a library that
+    it uses, may leave such a thing behind, and a node that has ended itself would never be started anew.
+    """
+
+    def wait() -> None:
+        threading.main_thread().join()
+        time.sleep(limit_s)
+        os._exit(status)
+
+    with contextlib.suppress(RuntimeError):  # no more threads in this process
+        threading.Thread(target=wait, name="end", daemon=True).start()
+
+
 def _open_report(path: str) -> TextIOWrapper | None:
     """The file for the last words, with its room set aside; None if this folder takes none."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)  # it has been read, or is no file: nothing is written through a link, nor into a FIFO
     try:
-        file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the process lives
+        file = open(path, "x", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the process lives
     except OSError:
         return None
     with contextlib.suppress(OSError):  # a file system that cannot say: then it is tried as it comes

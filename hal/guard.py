@@ -272,27 +272,33 @@ class Guard:
 
     def _run(self, what: str, call: Callable[[], T], limit_s: float) -> T:
         """Make a call into the driver: its result, or HalError; StalledError if it was cut off."""
-        begin_ns, self._thread = self._now_ns(), threading.get_ident()
+        begin_ns, self._thread, process = self._now_ns(), threading.get_ident(), os.getpid()
         try:
-            return self._limit.run(call, limit_s)
+            return self._limit.run(partial(self._attempt, what, call), limit_s)
         except StalledError:
             self.counters.stalls += 1
             fault: HalError = StalledError(f"{self.name}: {what} did not return within {limit_s:g} s")
         except HalError as error:
-            fault = HalError(self._text(error) or f"{self.name}: {what} failed and did not say why")
-        except BaseException as error:  # a driver may raise anything; the node goes on
-            if isinstance(error, KeyboardInterrupt) and _is_ctrl_c():
-                raise
-            fault = _Fault(f"{self.name}: {what} raised {type(error).__name__}: {self._text(error)}{_place(error)}")
+            fault = error
         finally:
+            if os.getpid() != process:  # it forked, and the child came back: there is one node, and that is not it
+                os._exit(1)
             self._use(begin_ns)
-        # Raised here, so that it holds nothing of the driver's frames.
         self.counters.faults += 1
         raise fault
 
-    def _text(self, error: BaseException) -> str:
-        """The error's own text, which is the driver's code as well."""
-        return self._limit.run(partial(_line, error), CALL_LIMIT_S)
+    def _attempt(self, what: str, call: Callable[[], T]) -> T:
+        """All of it under the limit: the text of what a driver raises, and its destructor, are driver code as well."""
+        try:
+            return call()
+        except HalError as error:
+            fault = HalError(_line(error) or f"{self.name}: {what} failed and did not say why")
+        except BaseException as error:  # a driver may raise anything; the node goes on
+            if isinstance(error, KeyboardInterrupt) and _is_ctrl_c():
+                raise
+            fault = _Fault(f"{self.name}: {what} raised {type(error).__name__}: {_line(error)}{_place(error)}")
+        # Raised here, so that it holds nothing of the driver's frames.
+        raise fault
 
     def _use(self, begin_ns: int) -> None:
         """Count the time of a call. See the head of the file."""

@@ -350,7 +350,9 @@ class Journal:
         self._enter_segments(chain, mark)
         if self.segments:
             self._scan_last(self.segments[-1])
-            self._unmarked = mark is None or not mark.held or mark.index < self.segments[-1].index
+            # A mark of which one generation is lost is entered again too: the other stands alone until then.
+            known = mark is not None and mark.held and mark.index >= self.segments[-1].index
+            self._unmarked = not known or self._marks.found is not Presence.WHOLE
         self._judge_end(chain, mark)
         self._closed_octets = sum(one.octets for one in self.segments[:-1])
 

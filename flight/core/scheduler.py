@@ -56,12 +56,21 @@ def ns(seconds: float) -> int:
     return round(seconds * NS)
 
 
+def text_of(error: BaseException) -> str:
+    """Kind and text of a task's fault. The text is made by foreign code as well: if that fails, the kind alone."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a part of the task's fault
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class SchedulerFull(OrbitnodeError):
     """As many tasks run as the scheduler holds."""
 
 
 Body = Callable[["Task"], Coroutine[Any, Any, None]]
-FaultHook = Callable[["Task", Exception], None]
+FaultHook = Callable[["Task", BaseException], None]
 TimeHook = Callable[["Task", int], None]
 
 
@@ -217,7 +226,9 @@ class Task:
                 waited = self._coroutine.throw(cast("BaseException", thrown))
         except (StopIteration, Cancelled):
             ended = True
-        except Exception as error:  # noqa: BLE001 - the one place where a task's fault ends
+        # The one place where a task's fault ends, that of a library which would end the program among them. A second
+        # signal that cuts a step short (platform_linux) ends here too: the loop has been told to stop by the first.
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001
             if not self._fail(error):
                 return False
             ended = True
@@ -227,7 +238,7 @@ class Task:
             self._await(waited)
         return ended
 
-    def _fail(self, error: Exception) -> bool:
+    def _fail(self, error: BaseException) -> bool:
         """Report, and start the body anew while restarts are left. A good stretch brings them all back.
 
         True where it ends.

@@ -214,6 +214,32 @@ def test_it_may_raise_anything(bench: Bench, monkeypatch: Any, kind: str, call: 
     assert device.guard.counters.faults == 3 * len(RAISED)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what is cut in a destructor
+@pytest.mark.parametrize("place", ["text", "end"])
+def test_what_it_raises_may_block_as_well(bench: Bench, place: str) -> None:
+    """As a port does that is closed when the last frame that holds it goes."""
+    heater = bench.open("heater")
+
+    class Sticky(Exception):
+        def __str__(self) -> str:
+            if place == "text":
+                block_for_ever()
+            return "sticky"
+
+        def __del__(self) -> None:
+            if place == "end":
+                block_for_ever()
+
+    def fail(on: bool) -> None:
+        raise Sticky
+
+    bench.do["set_on"] = fail
+    with pytest.raises(HalError, match="set_on did not return within"):
+        heater.set_on(True)
+    del bench.do["set_on"]
+    bench.recovers(heater, "set_on")
+
+
 @pytest.mark.parametrize(("kind", "call"), CALLS)
 def test_it_may_block_for_ever(bench: Bench, kind: str, call: str) -> None:
     device, (arguments, _, _) = bench.open(kind), KINDS[kind].calls[call]

@@ -16,12 +16,12 @@ from flight.dictionary import Dictionary
 from flight.mission import load
 from flight.node import dictionary_of
 from hal import registry
-from tests.sim.test_realtime_flight import Bench, Process
+from tests.sim.test_realtime_flight import ROOT, Bench, Process
 from tests.waiting import wait_until
 
 # Each device looks at a file of its name at every call: what stands there is what it does. `PATH` is filled in.
 DRIVERS = """
-import os, sys, time
+import atexit, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
 from hal import registry, udp_radio
 from hal.base import HalError, PowerReading
@@ -37,6 +37,22 @@ def mood(name):
         raise OverflowError("cannot convert float infinity to integer")
     if what == "exit":
         sys.exit("a vendor's library ends the program")
+    if what == "fork":
+        child = os.fork()
+        if child:
+            (FOLDER / name).write_text("")
+            (FOLDER / "child").write_text(str(child))
+            return
+        sys.exit("the child is done")
+    if what == "helper":
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,), daemon=True).start()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "leave":
+        (FOLDER / name).write_text("")
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+        atexit.register(time.sleep, 3600)
+    if what == "move":
+        os.chdir(FOLDER)
     (FOLDER / f"{name} began").touch()
     if what == "fifo":
         (FOLDER / "fifo").read_bytes()
@@ -135,19 +151,26 @@ class BadBench(Bench):
             fresh.write_text(what)
             fresh.rename(path)
 
-    def flight(self) -> Process:
+    def flight(self, storage: str | Path = "") -> Process:
         entry = (
             "import sys; sys.path.insert(0, sys.argv.pop(1)); import bad_drivers, flight.cli as c; sys.exit(c.main())"
         )
         return self.start(
-            self.folder, "flight", "--mission", self.mission, "--storage", self.folder / "store", entry=("-c", entry)
-        )
+            self.folder, "flight", "--mission", self.mission, "--storage", storage or self.folder / "store",
+            entry=("-c", entry),
+        )  # fmt: skip
 
     def events(self, name: str, packets: list[Any]) -> list[str]:
         """The texts of the events of that name."""
         event = next(one for one in self.dictionary.events if one.name == name)
         found = [p for p in packets if p.service == 5 and int.from_bytes(p.data[:2], "big") == event.number]
         return [" ".join(map(str, event.layout.decode(p.data[2:]))) for p in found]
+
+    def forget(self) -> None:
+        """What the node before the next one has sent."""
+        self.down.close()
+        self.listen()
+        self.packets.clear()
 
     def hear(self, name: str, *texts: str) -> None:
         """Be the ground until there was an event of that name with each of the texts."""
@@ -224,3 +247,46 @@ def test_ctrl_c_ends_a_node_that_waits_for_a_driver_to_open(bad: BadBench) -> No
     wait_until((bad.folder / "eps factory began").exists, "the EPS blocks as it is opened")
     code, text = flight.end()
     assert code == 130 and "Traceback" not in text, text
+
+
+def test_a_node_ends_whatever_a_driver_leaves_running(bad: BadBench) -> None:
+    """A thread that is no daemon and a handler of atexit, for both of which Python waits."""
+    flight = bad.flight()
+    bad.hear("boot", "")
+    bad.be(eps="leave")
+    wait_until((bad.folder / "eps began").exists, "the EPS has left them")
+    ends_in_order(flight)
+
+
+def test_a_child_that_comes_back_from_a_driver_does_not_fly(bad: BadBench) -> None:
+    flight = bad.flight()
+    bad.hear("boot", "")
+    bad.be(eps="fork")
+    wait_until((bad.folder / "child").exists, "the EPS forks")
+    stat = Path("/proc", (bad.folder / "child").read_text(), "stat")
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z", "the child ends; nobody waits for it")
+    bad.packets.clear()
+    bad.talk(None, bool)
+    ends_in_order(flight)
+
+
+def test_a_node_starts_again_after_one_that_was_killed_and_had_forked(bad: BadBench) -> None:
+    bad.be(eps="helper")
+    assert bad.flight().ended()[0] == -signal.SIGKILL
+    bad.be(eps="")
+    bad.forget()
+    flight = bad.flight()
+    bad.talk(None, bool)
+    ends_in_order(flight)
+
+
+def test_a_driver_that_changes_the_current_folder_does_not_take_the_storage_along(bad: BadBench) -> None:
+    flight = bad.flight(os.path.relpath(bad.folder / "store", ROOT))
+    bad.hear("boot", "")
+    bad.be(eps="move")
+    wait_until((bad.folder / "eps began").exists, "the EPS is in another folder")
+    assert "storage" not in ends_in_order(flight).replace("storage is safe", "").partition("Ctrl-C ends it")[2]
+    bad.forget()
+    second = bad.flight()
+    bad.talk(None, bool)
+    assert "boot 2 after SIGINT" in ends_in_order(second)

@@ -136,3 +136,17 @@ def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(mak
     sample = StorageStatus(rig.node.storage, rig.node.vault, rig.node.recorder).sample()
     values = dict(zip((field.name for field in structure.fields), sample, strict=True))
     assert (values["segments_misplaced"], values["segments_foreign"], values["records_missing"]) == (2, 0, lost)
+
+
+def test_a_lost_generation_of_a_mark_is_told_once_and_made_good(make_rig: Any) -> None:
+    """The other stands alone until then, and a second fault would cost the mark."""
+    for slot in ("a", "b"):
+        rig = make_rig()
+        rig.until(60)
+        files = cut_power(rig)
+        name = f"recorder.reports.mark.{slot}"
+        files[name] = bytes(len(files[name]))
+        rig.until(75)
+        cut_power(rig)
+        rig.until(90)
+        assert [record for record, _ in damages(rig)] == ["store reports"]

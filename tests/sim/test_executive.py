@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
 from flight.core.task_stats import BUCKETS
 from flight.services.executive import Executive, declare
 from flight.services.status import Status
@@ -17,7 +16,7 @@ from ground.tasks_command import choose, duration, histogram, rows
 from sim_hw.loop import VirtualLoop
 from sim_hw.mission_run import ENDED, task_totals
 from sim_hw.run_report import store_rows, task_rows
-from tests.sim.conftest import PASS_START_S, Rig
+from tests.sim.conftest import Rig
 
 DONE = [1, 3, 7]
 NS = 10**9
@@ -172,24 +171,36 @@ def test_ground_hears_of_every_task_of_a_node(make_rig):
     assert any(one.name == "executive" for one in map(decoder.decode, rig.raw))
 
 
-class Unspeakable(Exception):
-    """Says nothing of itself but another exception."""
+class Mute(Exception):
+    """Its text raises."""
 
-    def __str__(self) -> str:
-        raise ArithmeticError("no words")
+    def __str__(self):
+        raise RuntimeError("no text")
 
 
-def test_a_task_that_fails_without_words_is_told_and_ends_nobody_else(make_rig: Any) -> None:
-    rig = make_rig()
+@pytest.mark.parametrize(
+    ("error", "text"), [(Mute(), "Mute"), (SystemExit(3), "SystemExit: 3"), (GeneratorExit(), "GeneratorExit")]
+)
+def test_a_task_may_fail_with_anything(make_rig, error: BaseException, text: str):
+    """With an error that has no text, and with what would end a program."""
+    rig: Rig = make_rig()
+    told = []
+    rig.until(5)
+    emit = rig.node.events.emit
 
-    async def fails(task: Task) -> None:
-        await task.sleep(PASS_START_S)
-        raise Unspeakable
+    def hear(name, *values):
+        told.append((name, *values))
+        emit(name, *values)
 
-    rig.node.scheduler.spawn("fails", fails)
-    rig.until(PASS_START_S + 30.0)
-    failed = next(e for e in rig.dictionary.events if e.name == "task_failed")
-    number = failed.number.to_bytes(2, "big")
-    told = [p for p in rig.packets if (p.apid, p.service, p.data[:2]) == (failed.apid, 5, number)]
-    texts = [failed.layout.decode(p.data[2:]) for p in told]
-    assert texts and all(task == "fails" and "Unspeakable" in text for task, text in texts)
+    rig.node.events.emit = hear
+
+    async def body(task):
+        await task.sleep(1.0)
+        if not task.stats.failures:
+            raise error
+        await task.sleep(1000.0)
+
+    task = rig.node.scheduler.spawn("app", body)
+    rig.until(20)
+    assert ("task_failed", "app", text) in told
+    assert (task.stats.failures, task.waiting) == (1, True)

@@ -302,14 +302,14 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def test_a_node_that_stands_is_ended_and_the_next_boot_tells_the_ground_why(bench: Bench) -> None:
-    bench.write("[executive]\nwatchdog_s = 2.0\n")
+    bench.write("[executive]\nwatchdog_s = 3.0\n")
     bench.sim()
     arguments = ("flight", "--mission", str(bench.mission), "--storage", str(bench.folder / "store"))
     standing = subprocess.run(
         [sys.executable, "-c", STANDING, *arguments], cwd=ROOT, text=True, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, timeout=GIVE_UP_S, check=False,
     )  # fmt: skip
-    words = "watchdog: no turn for 2 s in task standing, at <string>:"
+    words = "watchdog: no turn for 3 s in task standing, at <string>:"
     assert standing.returncode == 70, standing.stderr
     assert words in standing.stderr
     bench.write()

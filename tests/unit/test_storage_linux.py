@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import threading
@@ -223,3 +224,29 @@ def test_close_makes_all_durable_and_calls_nobody_back(tmp_path: Path, monkeypat
     again = LinuxPlatform(tmp_path / "store", "unit")
     assert again.storage.read("log") == b"12"
     again.close()
+
+
+def test_a_close_that_fails_does_not_end_the_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a content that was replaced: the commit is done all the same, and so are those after it."""
+    platform = LinuxPlatform(tmp_path / "store", "unit")
+    storage = platform.storage
+    real, failed = os.close, []
+
+    def close(fileno: int) -> None:
+        real(fileno)
+        if threading.current_thread().name == "storage-commit":
+            failed.append(fileno)
+            raise OSError(errno.EIO, "the file system noticed it late")
+
+    monkeypatch.setattr(os, "close", close)
+    for content in (b"1", b"2", b"3"):
+        storage.replace("name", content)
+        finish(platform, storage.sync())
+    platform.close()
+    assert failed and (tmp_path / "store" / "name").read_bytes() == b"3"
+
+
+def test_a_lock_that_is_no_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "LOCK")
+    with pytest.raises(StorageError, match="LOCK: invalid argument"):
+        LinuxPlatform(tmp_path, "unit")

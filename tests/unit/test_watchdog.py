@@ -114,6 +114,26 @@ def test_a_boot_that_stands_is_ended_as_well(tmp_path: Path) -> None:
     assert "in the boot, at <string>:" in boot(tmp_path)
 
 
+CUT = """
+from hal.base import StalledError
+for _ in range(3):
+    try:
+        platform.limit.run(lambda: time.sleep(1000), 3 * limit_s)
+    except StalledError:
+        pass
+scheduler = Scheduler("""
+
+
+def test_a_boot_that_cuts_off_one_blocking_driver_after_the_other_goes_on(tmp_path: Path) -> None:
+    """Each of them takes half of what a boot may."""
+    code = NODE.format(stand="os._exit(0)").replace("scheduler = Scheduler(", CUT, 1)
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), "0.8"], cwd=ROOT, timeout=GIVE_UP_S, check=False,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (process.returncode, process.stdout) == (0, "well\n"), process.stderr
+
+
 def test_native_code_that_holds_the_interpreter_is_ended_too(tmp_path: Path) -> None:
     process = node(tmp_path, "ctypes.PyDLL(None).sleep(1000)")
     process.communicate(timeout=GIVE_UP_S)
@@ -175,6 +195,31 @@ def test_a_folder_that_cannot_be_written_gives_no_words(tmp_path: Path) -> None:
     (tmp_path / "STALL").write_bytes("watchdog: ä".encode() * 100 + b"\0" * 50)
     words = take_report(str(tmp_path))
     assert len(words.encode()) <= CAUSE_OCTETS_MAX and words.startswith("watchdog: ä")
+
+
+@pytest.mark.parametrize("thing", ["a folder", "a FIFO", "a link"])
+def test_what_is_no_file_in_place_of_the_report_stops_nothing(tmp_path: Path, thing: str) -> None:
+    (tmp_path / "another's").write_text("watchdog: of another")
+    store = tmp_path / "store"
+    store.mkdir()
+    if thing == "a folder":
+        (store / "STALL").mkdir()
+    elif thing == "a FIFO":
+        os.mkfifo(store / "STALL")
+    else:
+        (store / "STALL").symlink_to(tmp_path / "another's")
+    process = node(store, "time.sleep(1000)")
+    _, log = process.communicate(timeout=GIVE_UP_S)
+    assert process.returncode == STALLED and "watchdog: no turn for" in log
+    assert (tmp_path / "another's").read_text() == "watchdog: of another"
+    assert thing == "a folder" or "in stand" in boot(store)
+
+
+def test_a_cause_is_told_once_even_if_its_report_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "STALL").write_text("watchdog: no turn\n")
+    (tmp_path / "STALL.last").mkdir()
+    assert boot(tmp_path) == "watchdog: no turn"
+    assert boot(tmp_path) == ""
 
 
 def test_no_stroke_while_a_critical_task_gets_no_turn() -> None:
