@@ -821,3 +821,12 @@ def test_a_report_that_nothing_keeps_is_tried_again_and_outlives_the_power(boot:
     two = one.after_power_cut()
     two.run(1.0)
     assert two.stages(again) == [7]
+
+
+def test_refusals_that_have_no_report_of_their_own_are_counted_all_the_same(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    for _ in range(30):
+        one.send("two", 10)
+    one.run(3)
+    assert one.verification.counts["acceptance_failure"] == one.commands.refused[st01.BAD_VALUE] == 30
+    assert sum(PusTm.decode(raw).subtype == 2 for raw in one.raw) == 20
