@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -38,8 +39,8 @@ class Life:
         self.log = CommandLog(
             self.vault, telemetry, self.verification, lambda: True, lambda: self.synced or storage.sync()
         )
-        scheduler = Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error)))
-        scheduler.spawn("log", self.log.run)
+        self.scheduler = Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error)))
+        self.scheduler.spawn("log", self.log.run)
 
     def store(self, packet: bytes, heard: bool) -> bool:
         if self.keeping:
@@ -50,17 +51,23 @@ class Life:
 class World:
     def __init__(self) -> None:
         self.disk, self.loop = Disk(Random(1)), VirtualLoop()
+        self.lives: list[Life] = []
 
     def boot(self) -> Life:
-        return Life(self.disk, self.loop)
+        self.lives.append(Life(self.disk, self.loop))
+        return self.lives[-1]
 
     def settle(self, duration_s: float = 1.0) -> None:
         self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.settle(0)
+    for life in world.lives:
+        life.scheduler.close()
 
 
 def test_rows_are_stored_as_they_always_were(world: World) -> None:
