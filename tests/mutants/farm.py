@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,7 @@ from tests.mutants.testmap import GivenTests, LineMap
 # For giving up alone, on a mutant that waits for ever, and in processor time, on one that loops for ever.
 _LIMIT_LEAST_S, _LIMIT_TIMES = 120.0, 50.0
 _CPU_LEAST_S, _CPU_TIMES = 10.0, 5.0
+_GIVEN_MAX_S = 600.0
 _DEEP = 8.0  # times the budget, for what has survived it
 _FIRST_FILES, _FIRST_TESTS = 3, 25
 _MAKING_SURE = 0.4  # of the budget, for a survivor of the warm server
@@ -76,6 +78,17 @@ class _Worker:
         self._sound: dict[tuple[str, str], bool] = {}
         self._killers: dict[str, list[int]] = {}
         self._numbers = {test: number for number, test in enumerate(tests.tests)}
+        self._given_s = 0.0
+        if isinstance(tests, GivenTests):
+            self._given_s = max(self._measure(kind, tests.tests) for kind in self._servers)
+
+    def _measure(self, kind: str, tests: list[str]) -> float:
+        """How long given test files take, all of which must pass as things are."""
+        started = time.monotonic()
+        outcome, by = self._ask(kind, None, tests, _GIVEN_MAX_S)
+        if outcome != "survived":
+            raise SystemExit(f"mutants: {by or 'a given test'} fails without a mutant, {kind}: {outcome}")
+        return time.monotonic() - started
 
     def close(self) -> None:
         for server in self._servers.values():
@@ -118,7 +131,7 @@ class _Worker:
     def _try(self, kind: str, mutant: Mutant, chosen: list[int]) -> tuple[str, str]:
         """A test that fails without the mutant too, in this way of running it, is left out."""
         tests = [self._tests.tests[test] for test in chosen if self._sound.get((kind, self._tests.tests[test]), True)]
-        measured_s = sum(self._tests.seconds[test] for test in chosen)
+        measured_s = self._given_s or sum(self._tests.seconds[test] for test in chosen)
         while tests:
             outcome, by = self._ask(kind, mutant, tests, measured_s)
             if outcome != "killed" or by not in tests or self._is_sound(kind, by, measured_s):

@@ -14,7 +14,10 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "mutants"
 CODE = ("flight", "hal", "payloads", "ground", "sim_hw", "tests")
-_FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "Makefile", "constraints.txt", "setup.py")
+_FILES = (
+    ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "THIRD_PARTY_NOTICES.md", "constraints.txt",
+    "pyproject.toml", "setup.py",
+)  # fmt: skip
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.o", ".hypothesis")
 
 # Slow to no purpose, or of real time, which a machine at work does not keep: they would kill mutants by chance.
@@ -50,7 +53,7 @@ def make(name: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     tree = folder / "tree"
     tree.mkdir(parents=True)
-    for one in (*CODE, "docs"):
+    for one in (*CODE, "docs", ".ci"):
         shutil.copytree(ROOT / one, tree / one, ignore=_NOT_COPIED)
     for one in _FILES:
         shutil.copy(ROOT / one, tree / one)

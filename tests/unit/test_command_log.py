@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import pytest
 
+from flight.core.future import Future
 from flight.core.scheduler import Scheduler
 from flight.core.vault import Vault
 from flight.link.pus import PusTm, RequestId
@@ -27,33 +29,45 @@ class Life:
 
     def __init__(self, disk: Disk, loop: VirtualLoop) -> None:
         self.heard: list[bytes] = []
+        self.keeping = True
+        self.synced: Future[None] | None = None  # in place of the disk's own answer
         recorder: Any = self
         telemetry = Telemetry(lambda: 2 * 10**18, [], recorder)
         storage = disk.boot(loop)
         self.vault = Vault(storage)
         self.verification = Verification(1, telemetry)
-        self.drained = True
-        self.log = CommandLog(self.vault, telemetry, self.verification, lambda: self.drained, storage.sync)
+        self.log = CommandLog(
+            self.vault, telemetry, self.verification, lambda: True, lambda: self.synced or storage.sync()
+        )
+        self.scheduler = Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error)))
+        self.scheduler.spawn("log", self.log.run)
 
     def store(self, packet: bytes, heard: bool) -> bool:
-        self.heard.append(packet)
-        return True
+        if self.keeping:
+            self.heard.append(packet)
+        return self.keeping
 
 
 class World:
     def __init__(self) -> None:
         self.disk, self.loop = Disk(Random(1)), VirtualLoop()
+        self.lives: list[Life] = []
 
     def boot(self) -> Life:
-        return Life(self.disk, self.loop)
+        self.lives.append(Life(self.disk, self.loop))
+        return self.lives[-1]
 
-    def settle(self) -> None:
-        self.loop.run_until(self.loop.now_ns() + S)
+    def settle(self, duration_s: float = 1.0) -> None:
+        self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.settle(0)
+    for life in world.lives:
+        life.scheduler.close()
 
 
 def test_rows_are_stored_as_they_always_were(world: World) -> None:
@@ -110,9 +124,6 @@ def test_what_was_open_is_interrupted_and_what_was_done_is_said_again(world: Wor
     first.vault.commit(rows)
     world.settle()
     life = world.boot()
-    life.drained = False  # the reports do not leave the node: the rows stay
-    scheduler = Scheduler(world.loop, world.loop.now_ns, lambda _, error: pytest.fail(repr(error)))
-    scheduler.spawn("commands.close", life.log.run)
     life.log.recover()
     world.settle()
     assert (life.log.interrupted, life.log.reported_again, life.log.foreign) == (1, 1, 0)
@@ -134,3 +145,56 @@ def test_the_log_takes_256_commands_of_which_32_are_for_urgent_ones(world: World
     log.forget(keys[0])
     log.forget(keys[0])
     assert (len(log), log.full(urgent=True), log.full(urgent=False)) == (255, False, True)
+
+
+def test_what_was_recovered_once_is_not_said_again(world: World) -> None:
+    first = world.boot()
+    first.vault.commit({"command.00000000": OPEN, "command.00000001": DONE + b""})
+    world.settle()
+    life = world.boot()
+    for _ in range(2):
+        life.log.recover()
+        world.settle()
+    assert (life.log.interrupted, len(life.heard)) == (1, 1)
+
+
+def test_an_interruption_that_is_not_stored_is_not_said(world: World) -> None:
+    """The next boot says it: said twice it might be said in two ways."""
+    first = world.boot()
+    first.vault.commit({"command.00000000": OPEN})
+    world.settle()
+    life = world.boot()
+    world.disk.fail_commits = True
+    life.log.recover()
+    world.settle(30)
+    assert (life.heard, life.log.interrupted, len(life.log)) == ([], 1, 1)
+
+
+def test_a_report_that_nothing_keeps_is_tried_again_every_ten_seconds(world: World) -> None:
+    life = world.boot()
+    key, opening = life.log.open(REQUEST)
+    report = life.verification.make_failure(REQUEST, st01.COMPLETED, st01.DEVICE, "why")
+    life.vault.commit(opening | life.log.done(key, REQUEST, report))
+    life.keeping = False
+    life.log.emit(key, report)
+    world.settle(9.9)
+    life.keeping = True
+    assert life.heard == []
+    world.settle(0.2)
+    assert life.heard == [report]
+    world.settle(10)
+    assert (life.heard, len(life.log), life.vault.get(key)) == ([report], 0, None)
+
+
+def test_a_row_stays_until_the_storage_says_that_the_report_is_durable(world: World) -> None:
+    """What went to the recorder stands there from the next sync on, not before."""
+    life = world.boot()
+    key, opening = life.log.open(REQUEST)
+    life.vault.commit(opening)
+    life.synced = Future()
+    life.log.emit(key, b"")
+    world.settle(60)
+    assert (len(life.log), life.vault.get(key)) == (1, OPEN)
+    life.synced.set_result(None)
+    world.settle(10)
+    assert (len(life.log), life.vault.get(key)) == (0, None)

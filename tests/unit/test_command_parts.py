@@ -14,7 +14,18 @@ from flight.link.pus import PusTc, PusTm, RequestId
 from flight.services import refusals as st01_128
 from flight.services import verification as st01
 from flight.services.command_lane import Bucket
-from flight.services.held import ADD_EVENT_ACTIONS, INSERT_ACTIVITIES, LOAD_SEQUENCE, check_held, request_key, stored
+from flight.services.held import (
+    ADD_EVENT_ACTIONS,
+    FAILURES,
+    INSERT_ACTIVITIES,
+    LOAD_SEQUENCE,
+    NO_ROOM,
+    NOT_RELEASED,
+    check_held,
+    once,
+    request_key,
+    stored,
+)
 from flight.services.refusals import Refusals
 from flight.services.telemetry import Telemetry
 from flight.services.verification import Verification
@@ -134,16 +145,16 @@ Row = tuple[int, int, int, int, int, int]
 class Gathered:
     def __init__(self, each_max: int = 0) -> None:
         self.keeping = Keeping()
-        self.refusals = Refusals(1, telemetry(self.keeping), each_max)
+        self.refusals = Refusals(5, telemetry(self.keeping), each_max)
 
     def rows(self) -> list[Row]:
         """What the summary says: code, APID, first, last, count, exact."""
         self.keeping.packets.clear()
         self.refusals.flush()
-        (report,) = st01_128.declare(1).reports
+        (report,) = st01_128.declare(5).reports
         rows: list[Row] = []
         for packet in self.keeping.packets:
-            assert (packet.apid, packet.service, packet.subtype) == (1, 1, 128)
+            assert (packet.apid, packet.service, packet.subtype) == (5, 1, 128)
             (values,) = report.layout.decode(packet.data)
             rows += values  # type: ignore[arg-type]
         return rows
@@ -191,15 +202,24 @@ def test_when_the_ranges_are_used_up_the_rest_is_counted_by_code() -> None:
 def test_a_summary_comes_a_second_after_the_first_refusal() -> None:
     loop, gathered = VirtualLoop(), Gathered()
     Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error))).spawn("x", gathered.refusals.run)
-    for at_s in (5.0, 5.9, 20.0):
+    for at_s in (5.3, 5.9, 20.7):
         loop.run_until(round(at_s * S))
         gathered.refusals.admit(RequestId(1, 1), 5)
         loop.run_until(round((at_s + 0.05) * S))
     assert len(gathered.keeping.packets) == 1
-    loop.run_until(round(20.99 * S))
+    loop.run_until(round(21.69 * S))
     assert len(gathered.keeping.packets) == 1
-    loop.run_until(round(21.01 * S))
+    loop.run_until(round(21.71 * S))
     assert len(gathered.keeping.packets) == 2
+
+
+def test_a_row_of_refusals_is_laid_out_as_it_always_was() -> None:
+    gathered = Gathered()
+    for seq in (0x1234, 0x1235):
+        gathered.refusals.admit(RequestId(0x2AB, seq), 0x0C)
+    gathered.refusals.flush()
+    (packet,) = gathered.keeping.packets
+    assert packet.data == bytes.fromhex("01 000c 02ab 1234 1235 00000002 01")
 
 
 # Stages
@@ -209,7 +229,7 @@ def test_a_summary_comes_a_second_after_the_first_refusal() -> None:
 def test_a_stage_is_counted_always_and_reported_as_asked(stage: int, flag: int, name: str) -> None:
     """ECSS-E-ST-70-41C, 8.1: success if its flag asks for it, failure always."""
     keeping = Keeping()
-    verification = Verification(1, telemetry(keeping))
+    verification = Verification(5, telemetry(keeping))
     for ack in (0, flag, 15 - flag, 15):
         verification.success(PusTc(0x2AB, 0x1234, 17, 1, b"", ack=ack), stage)
     verification.failure(PusTc(0x2AB, 0x1234, 17, 1, b"", ack=0), stage, st01.LATE, "why")
@@ -217,6 +237,48 @@ def test_a_stage_is_counted_always_and_reported_as_asked(stage: int, flag: int, 
     verification.count(stage, st01.STORAGE)
     assert verification.counts == {f"{name}_success": 5, f"{name}_failure": 2}
     subtypes = [(one.apid, one.service, one.subtype) for one in keeping.packets]
-    assert subtypes == [(1, 1, stage)] * 2 + [(1, 1, stage + 1)]
+    assert subtypes == [(5, 1, stage)] * 2 + [(5, 1, stage + 1)]
     assert keeping.packets[0].data == bytes.fromhex("1aab d234")
     assert keeping.packets[2].data == bytes.fromhex("1aab d234 000c 03") + b"why"
+
+
+def test_reports_of_stages_are_declared_under_the_application_that_makes_them() -> None:
+    declared = [(one.apid, one.service, one.subtype, one.name) for one in st01.declare(5).reports]
+    names = {1: "acceptance_success", 2: "acceptance_failure", 3: "start_success", 4: "start_failure",
+             7: "completion_success", 8: "completion_failure"}  # fmt: skip
+    assert sorted(declared) == [(5, 1, subtype, name) for subtype, name in names.items()]
+    assert [(one.apid, one.service, one.subtype) for one in st01_128.declare(5).reports] == [(5, 1, 128)]
+
+
+def test_failure_codes_have_the_numbers_that_they_always_had() -> None:
+    """The ground of another version shows their meaning by number."""
+    assert (st01.UNKNOWN_APID, st01.UNKNOWN_COMMAND, st01.BAD_LENGTH, st01.BAD_VALUE, st01.QUEUE_FULL) == (
+        1,
+        2,
+        3,
+        4,
+        5,
+    )
+    assert (st01.REFUSED_IN_MODE, st01.DEVICE, st01.STORAGE, st01.UNFINISHED) == (6, 7, 8, 9)
+    assert (st01.TOO_MANY, st01.INTERRUPTED, st01.LATE) == (10, 11, 12)
+    assert (NO_ROOM, NOT_RELEASED, st01.NONE) == (20, 21, 0)
+    assert sorted(st01.FAILURES) == list(range(1, 13)) and sorted(FAILURES) == [20, 21]
+
+
+def test_every_failure_code_counts_as_a_failure() -> None:
+    verification = Verification(5, telemetry(Keeping()))
+    for code in (*st01.FAILURES, *FAILURES):
+        verification.count(st01.COMPLETED, code)
+    assert verification.counts == {"completion_failure": 14}
+
+
+def test_the_body_of_a_held_command_is_run_once_however_often_its_task_starts() -> None:
+    loop, runs = VirtualLoop(), []
+
+    async def work(task: Task) -> None:
+        runs.append(loop.now_ns())
+        raise ValueError("a fault in a handler")
+
+    Scheduler(loop, loop.now_ns, lambda _, error: None).spawn("x", once(work))
+    loop.run_until(100 * S)
+    assert len(runs) == 1

@@ -111,3 +111,12 @@ def test_a_row_that_is_not_ours_is_told_and_left_out() -> None:
     assert held.gates() == Gates() and told[-1][0] == "schedule.state"
     vault.stage(held.set_gates(Gates(enabled=False)))
     assert held.gates() == Gates(enabled=False)
+
+
+def test_clearing_deletes_every_activity_and_nothing_else() -> None:
+    held, vault, _ = store()
+    vault.stage({activity().row: activity(time_ns=1).encode(), "schedule.activity.x": b"", "other": b"stays"})
+    vault.stage(held.set_gates(Gates(enabled=False)))
+    assert held.clear() == {activity().row: None, "schedule.activity.x": None}
+    vault.stage(held.clear())
+    assert held.used() == (0, 0) and vault.get("other") == b"stays" and not held.gates().enabled

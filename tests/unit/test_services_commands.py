@@ -24,6 +24,7 @@ from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from flight.services import refusals as st01_128
 from flight.services import verification as st01
+from flight.services.command_lane import Served
 from flight.services.command_log import ROWS_MAX, CommandLog
 from flight.services.commands import Commands, CommandsConfig
 from flight.services.events import Events
@@ -846,3 +847,202 @@ def test_a_report_that_nothing_keeps_is_tried_again_and_outlives_the_power(boot:
     two = one.after_power_cut()
     two.run(1.0)
     assert two.stages(again) == [7]
+
+
+def test_refusals_that_have_no_report_of_their_own_are_counted_all_the_same(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    for _ in range(30):
+        one.send("two", 10)
+    one.run(3)
+    assert one.verification.counts["acceptance_failure"] == one.commands.refused[st01.BAD_VALUE] == 30
+    assert sum(PusTm.decode(raw).subtype == 2 for raw in one.raw) == 20
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "detail"),
+    [
+        (PusTc(9, 1, 17, 1, b""), st01.UNKNOWN_APID, "APID 9"),
+        (PusTc(1, 1, 17, 9, b"x"), st01.UNKNOWN_COMMAND, "TC[17,9]"),
+        (PusTc(1, 1, 8, 1, b"\0"), st01.UNKNOWN_COMMAND, "TC[8,1]"),
+        (PusTc(1, 1, 8, 1, b"\1\2"), st01.UNKNOWN_COMMAND, "TC[8,1] function 258"),
+        (PusTc(1, 1, 8, 2, b"\0\2\0"), st01.UNKNOWN_COMMAND, "TC[8,2] function 2"),
+    ],
+)
+def test_what_is_not_known_is_told(boot: Callable[..., Boot], request_: PusTc, code: int, detail: str) -> None:
+    one = boot()
+    one.commands.on_packet(request_.encode())
+    assert one.detail(request_) == (code, detail)
+    assert one.commands.refused == {code: 1}
+
+
+def test_a_handlers_own_check_refuses_before_anything_is_accepted(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    table = one.commands._table
+    seen: list[int] = []
+
+    def check(n: int) -> None:
+        seen.append(n)
+        if n == 7:
+            raise CommandRefused(st01.REFUSED_IN_MODE, "not seven")
+
+    for key, served in table.items():
+        if served.command.name == "two":
+            table[key] = Served(served.command, served.layout, check, served.execute)
+    refused, taken = one.send("two", 7), one.send("two", 8)
+    one.run(1)
+    assert (one.stages(refused), one.stages(taken)) == ([2], [1, 3, 7])
+    assert one.detail(refused) == (st01.REFUSED_IN_MODE, "not seven")
+    assert (seen, one.acted) == ([7, 8], [8])
+
+
+def test_what_a_volatile_command_leaves_takes_effect(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.two = lambda n: Durable({}, lambda: one.acted.append(-n))
+    one.send("two", 5)
+    one.run(1)
+    assert one.acted == [-5]
+
+
+@pytest.mark.parametrize("name", ["two", "long"])
+def test_a_held_command_whose_commit_fails_stays_held_and_does_not_run(boot: Callable[..., Boot], name: str) -> None:
+    one = boot()
+    one.disk.fail_commits = True
+    errors = perform(one, one.request(name, *([5] if name == "two" else [])), {"held": None})
+    one.gate.set_result(None)
+    one.run(1)
+    assert [type(error) for error in errors] == [StorageError]
+    assert (one.raw, one.acted, one.commands.received, one.commands.waiting, len(one.log)) == ([], [], 0, 0, 0)
+
+
+@pytest.mark.parametrize("broken", ["read_only", "fail_commits"])
+def test_a_refusal_of_a_held_command_that_is_not_stored_leaves_it_held(boot: Callable[..., Boot], broken: str) -> None:
+    one = boot(refused_in={"safe": "two"})
+    one.mode = "safe"
+    setattr(one.disk, broken, True)
+    errors = perform(one, one.request("two", 5), {"held": None})
+    one.run(1)
+    assert [type(error) for error in errors] == [StorageError]
+    assert (one.raw, one.commands.received, one.commands.refused, len(one.log)) == ([], 0, {}, 0)
+    assert one.verification.counts == {}
+
+
+def test_a_refusal_of_a_held_command_counts_as_a_failure_of_acceptance(boot: Callable[..., Boot]) -> None:
+    one = boot(refused_in={"safe": "two"})
+    one.mode = "safe"
+    perform(one, one.request("two", 5), {})
+    one.run(1)
+    assert one.verification.counts == {"acceptance_failure": 1}
+
+
+@pytest.mark.parametrize(("mode", "room"), [("nominal", 256), ("safe", 224)])
+def test_a_full_log_keeps_held_commands_where_they_are(boot: Callable[..., Boot], mode: str, room: int) -> None:
+    """A refusal takes no room of the urgent ones."""
+    one = boot(refused_in={"safe": "two"})
+    one.mode = mode
+    for number in range(224):
+        one.log.open(RequestId(1, number))
+    errors = perform(one, one.request("two", 5), {"held": None})
+    one.run(1)
+    assert [str(error) for error in errors] == ["too many durable commands wait for the disk"]
+    assert (one.raw, one.acted, len(one.log)) == ([], [], 224)
+    if room == 256:
+        assert perform(one, one.request("safe", 5), {}) == []
+        one.run(1)
+        assert one.acted == [5], "an urgent one has room of its own"
+
+
+def test_a_held_volatile_command_keeps_its_turn_until_the_disk_has_its_report(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=5.0)
+    ended: list[float] = []
+
+    async def body(task: Task) -> None:
+        await one.commands.perform(task, one.request("two", 5).encode(), {})
+        ended.append(one.loop.now_ns() / S)
+
+    one.disk.commit_s = 2.0
+    one.scheduler.spawn("holder", body)
+    one.run(20)
+    assert ended == [pytest.approx(4.0, abs=0.1)], "opened after two seconds, reported after two more"
+
+
+def test_a_long_command_on_a_disk_that_refuses_is_refused_and_never_runs(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.read_only = True
+    request = one.send("long")
+    one.gate.set_result(None)
+    one.run(1)
+    assert (one.stages(request), one.detail(request)[0], one.acted) == ([2], st01.STORAGE, [])
+    assert "read-only" in one.detail(request)[1]
+    assert (one.commands.refused, one.commands.waiting, len(one.log)) == ({st01.STORAGE: 1}, 0, 0)
+
+
+def test_a_long_command_whose_opening_fails_is_not_run_and_nobody_is_told(boot: Callable[..., Boot]) -> None:
+    """Whether it stands open on the disk is not known: after a boot it is interrupted, or was never there."""
+    one = boot()
+    one.disk.fail_commits = True
+    request = one.send("long")
+    one.gate.set_result(None)
+    one.run(1)
+    assert (one.stages(request), one.events(), one.acted) == ([], [12], [])
+    assert (one.commands.refused, one.commands.waiting) == ({st01.STORAGE: 1}, 0)
+    (event,) = (packet for packet in one.packets() if packet.service == 5)
+    assert event.data[2:].startswith(b"\x04long") and b"input/output error" in event.data
+
+
+def test_a_long_command_that_waits_for_a_slow_disk_gives_its_turn_away(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=2.0)
+    one.disk.commit_s = 10.0
+    request = one.send("long")
+    one.run(3)
+    assert (one.events(), one.commands.waiting, one.commands.refused) == ([11], 0, {st01.STORAGE: 1})
+    one.disk.read_only = True
+    one.disk.fail_commits = True
+    one.run(60)
+    assert one.stages(request) == [] and one.acted == []
+
+
+def test_a_long_command_whose_refusal_cannot_be_stored_either(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=2.0)
+    one.disk.commit_s = 10.0
+    request = one.send("long")
+    one.run(1)
+    one.disk.read_only = True
+    one.run(1.5)
+    assert (one.stages(request), one.events()) == ([], [11, 12])
+    assert (one.commands.refused, one.commands.waiting) == ({st01.STORAGE: 1}, 0)
+
+
+def test_a_long_command_whose_outcome_is_refused_by_the_disk_is_left_to_the_next_boot(
+    boot: Callable[..., Boot],
+) -> None:
+    one = boot()
+    request = one.send("long")
+    one.run(1)
+    assert one.stages(request) == [1, 3]
+    one.disk.read_only = True
+    one.gate.set_result(None)
+    one.run(1)
+    assert (one.stages(request), one.events(), one.commands.waiting) == ([1, 3], [12], 0)
+    (event,) = (packet for packet in one.packets() if packet.service == 5)
+    assert event.data[2:].startswith(b"\x04long") and b"read-only" in event.data
+    one.disk.read_only = False
+    after = one.after_power_cut()
+    after.run(1)
+    assert after.stages(request) == [8] and after.detail(request)[0] == st01.INTERRUPTED
+
+
+def test_an_urgent_command_that_the_disk_does_not_take_is_done_with(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    one.disk.read_only = True
+    one.send("safe", 3)
+    one.run(1)
+    assert (one.acted, one.commands.waiting, one.commands.executed) == ([3], 0, 1)
+
+
+def test_a_disk_that_is_slow_again_is_told_again(boot: Callable[..., Boot]) -> None:
+    one = boot(store_limit_s=1.0)
+    for commit_s, events in ((3.0, [11]), (3.0, [11]), (0.0, [11]), (3.0, [11, 11])):
+        one.disk.commit_s = commit_s
+        one.send("keep", 1)
+        one.run(20)
+        assert one.events() == events
