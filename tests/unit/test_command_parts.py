@@ -220,6 +220,8 @@ def test_a_row_of_refusals_is_laid_out_as_it_always_was() -> None:
     gathered.refusals.flush()
     (packet,) = gathered.keeping.packets
     assert packet.data == bytes.fromhex("01 000c 02ab 1234 1235 00000002 01")
+    (ranges,) = st01_128.declare(5).reports[0].fields
+    assert [one.name for one in ranges.fields] == ["code", "apid", "first", "last", "count", "exact"]
 
 
 # Stages

@@ -974,6 +974,7 @@ def test_a_long_command_on_a_disk_that_refuses_is_refused_and_never_runs(boot: C
     assert (one.stages(request), one.detail(request)[0], one.acted) == ([2], st01.STORAGE, [])
     assert "read-only" in one.detail(request)[1]
     assert (one.commands.refused, one.commands.waiting, len(one.log)) == ({st01.STORAGE: 1}, 0, 0)
+    assert one.faults == []
 
 
 def test_a_long_command_whose_opening_fails_is_not_run_and_nobody_is_told(boot: Callable[..., Boot]) -> None:
@@ -1009,7 +1010,8 @@ def test_a_long_command_whose_refusal_cannot_be_stored_either(boot: Callable[...
     one.disk.read_only = True
     one.run(1.5)
     assert (one.stages(request), one.events()) == ([], [11, 12])
-    assert (one.commands.refused, one.commands.waiting) == ({st01.STORAGE: 1}, 0)
+    assert (one.commands.refused, one.commands.waiting, one.faults) == ({st01.STORAGE: 1}, 0, [])
+    assert b"read-only" in one.packets()[-1].data
 
 
 def test_a_long_command_whose_outcome_is_refused_by_the_disk_is_left_to_the_next_boot(
@@ -1046,3 +1048,13 @@ def test_a_disk_that_is_slow_again_is_told_again(boot: Callable[..., Boot]) -> N
         one.send("keep", 1)
         one.run(20)
         assert one.events() == events
+
+
+def test_a_full_log_is_nothing_to_a_volatile_command(boot: Callable[..., Boot]) -> None:
+    one = boot()
+    for number in range(ROWS_MAX):
+        one.log.open(RequestId(1, number))
+    volatile, durable, urgent = one.send("two", 5), one.send("keep", 5), one.send("safe", 5)
+    one.run(1)
+    assert [one.stages(request) for request in (volatile, durable, urgent)] == [[1, 3, 7], [2], [2]]
+    assert one.commands.refused == {st01.STORAGE: 2}
