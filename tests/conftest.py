@@ -22,6 +22,12 @@ from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A shell starts what runs in the background with SIGINT ignored, and nohup ignores SIGHUP. Processes inherit that, and
+# those that the tests start are to be ended by these signals.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(_number, _usual)
+
 # `ci` (the default) tries the same examples on every run; `search` looks for new ones: HYPOTHESIS_PROFILE=search
 settings.register_profile(
     "ci", derandomize=True, max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
