@@ -111,6 +111,8 @@ def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(mak
     assert held.failure(PusTc.decode(late))[0] == LATE
     ((apid, seq, late_s, limit_s),) = held.events("activity_late")
     assert (apid, seq, limit_s) == (1, PusTc.decode(late).seq, 8) and 8 < late_s < 12
+    schedule = held.rig.node.schedule
+    assert (schedule.late, schedule.released, schedule.disabled) == (1, 2, 0)
 
 
 def test_whatever_wakes_the_schedule_nothing_is_released_before_its_time(make_rig: Any) -> None:
