@@ -15,8 +15,9 @@ longer is counted and told.
 
 Nothing that is due is ever forgotten. The scheduler runs only when its host calls it, and asks for two kinds of
 call: a turn, at once, when a task has become ready; an alarm, at the earliest time that a task waits for. Whether
-one is pending is written in one place each (`_asked`, `_armed`), and only the call itself takes it back. Each call
-carries a number, so one that comes after it was cancelled, or comes twice, takes back nothing that is not its own.
+one is pending is written in one place each (`_asked`, `_armed`), and only the call itself takes it back, or the one
+that takes its place. Each call carries a number, so one that comes after it was cancelled, or comes twice, takes back
+nothing that is not its own.
 What the clock says decides nothing about that: a call may come early or late, and the processor may be taken away
 between any two lines. Every turn ends with the invariant:
 
@@ -241,7 +242,7 @@ class Task:
     def _fail(self, error: BaseException) -> bool:
         """Report, and start the body anew while restarts are left. A good stretch brings them all back.
 
-        True where it ends.
+        True if it ends.
         """
         self.stats.failures += 1
         scheduler, now_ns = self._scheduler, self._scheduler.now_ns()

@@ -73,7 +73,7 @@ def checksum_crc32(data: bytes | bytearray | memoryview, before: int = 0) -> int
 
 def checksum_modular(data: bytes | bytearray | memoryview) -> int:
     """Checksum type 0 (4.2.2): the sum of big-endian 32-bit words, the last one padded with zeros, modulo 2^32."""
-    # Sum of each octet lane: four sums in C instead of one a word. What the last word lacks would add nothing.
+    # Sum of each octet lane: four sums in C instead of one per word. What the last word lacks would add nothing.
     return sum(sum(data[lane::4]) << 24 - 8 * lane for lane in range(4)) & 0xFFFFFFFF
 
 
