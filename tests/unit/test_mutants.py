@@ -13,7 +13,7 @@ from tests.mutants import trees
 from tests.mutants.accepted import Accepted
 from tests.mutants.operators import Mutant, mutants_of
 from tests.mutants.results import Results
-from tests.mutants.server import KILLED, SURVIVED, _in_fork
+from tests.mutants.server import KILLED, SURVIVED, _functions, _in_fork
 from tests.mutants.testmap import LineMap
 
 
@@ -112,6 +112,16 @@ def test_tests_are_those_of_the_lines_and_quick_ones_come_first() -> None:
     assert tests.covering("flight/core/journal.py", 4, 5, frozenset(), at_import=False) == [1, 0]
     whole = tests.covering("flight/core/journal.py", 1, 1, frozenset(), at_import=True)
     assert set(whole) == {0, 1, 2}, "the file's, failing others"
+
+
+def test_functions_are_found_among_objects_that_answer_no_question() -> None:
+    class Hostile:
+        def __getattribute__(self, name: str) -> object:
+            raise OSError("no such register")
+
+    hostile = [Hostile()]
+    assert _functions()
+    del hostile
 
 
 def test_a_fork_survives_is_killed_or_hangs() -> None:
