@@ -365,7 +365,7 @@ class Journal:
     def _indices(self) -> list[int]:
         """Of the names that could be a segment's, in order."""
         tails = (n.removeprefix(self._prefix) for n in self._storage.names() if n.startswith(self._prefix))
-        numbers = ((tail, int(tail)) for tail in tails if 8 <= len(tail) <= 10 and tail.isascii() and tail.isdecimal())
+        numbers = ((tail, int(tail)) for tail in tails if tail.isdecimal())
         return sorted(index for tail, index in numbers if tail == f"{index:08d}" and index < NO_INDEX)
 
     def _look(self, index: int) -> tuple[int, Head | Kind]:
