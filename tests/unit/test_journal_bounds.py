@@ -227,6 +227,25 @@ def test_a_journal_that_begins_before_its_first_record_was_from_then_on() -> Non
     assert bench.shape() == [(0, 0, 1, HEAD_OCTETS + ONE)]
 
 
+def test_a_journal_that_begins_with_a_number_that_another_store_knows_keeps_it() -> None:
+    bench = Bench()
+    bench.journal.skip_to(5)
+    bench.journal.begin()
+    bench.sync()
+    journal = bench.open()
+    assert (journal.end, journal.cut, journal.damage()) == (5, False, [])
+    journal.append(content(5))
+    assert bench.shape() == [(0, 5, 6, HEAD_OCTETS + ONE)]
+
+
+def test_a_journal_of_which_the_marks_alone_are_left_had_records_from_number_0_on() -> None:
+    bench = Bench(3)
+    del bench.disk.durable[name(0)]
+    assert bench.open().damage() == [
+        "its newest records, from number 0 on, were stored and are gone", "segments that are gone: 1"
+    ]  # fmt: skip
+
+
 # Numbers
 
 
@@ -366,22 +385,54 @@ def test_a_torn_tail_that_storage_does_not_let_cut_off_takes_nothing_until_it_do
 @pytest.mark.parametrize("octets", [1, 7, 8, 15, 16, 40])
 def test_behind_rubbish_at_the_end_no_number_is_given_that_it_can_have_held(octets: int) -> None:
     """What seems to be no write cut short may have been records, of 8 octets each at least."""
-    bench = Bench(2)
+    bench = Bench(1)
     before = bench.disk.durable[name(0)] + bytes(octets)
     bench.disk.durable[name(0)] = before
     journal = bench.open()
     if octets < RECORD_OCTETS:
         assert journal.stats == counted(damaged=1), "the beginning of a record"
-        journal.append(content(2))
-        assert bench.shape() == [(0, 0, 3, SEGMENT_OCTETS)]
+        journal.append(content(1))
+        assert bench.shape() == [(0, 0, 2, HEAD_OCTETS + 2 * ONE)]
         return
     assert journal.stats == counted(damaged=1, spoilt=1)
-    assert (journal.end, bench.shape()) == (2 + octets // 8, [(0, 0, 2, len(before))])
+    assert (journal.end, bench.shape()) == (1 + octets // 8, [(0, 0, 1, len(before))])
     journal.append(content(journal.end))
-    assert bench.numbers() == [0, 1, 2 + octets // 8]
+    assert bench.numbers() == [0, 1 + octets // 8]
     bench.sync()
     assert bench.disk.durable[name(0)] == before, "left as it is"
-    assert (bench.open().stats, bench.numbers()) == (counted(), [0, 1, 2 + octets // 8])
+    assert (bench.open().stats, bench.numbers()) == (counted(), [0, 1 + octets // 8])
+
+
+class BadSector:
+    """A storage that gives back the beginning of one name, and fails where more of it is read."""
+
+    def __init__(self, storage: Any, name: str) -> None:
+        self.storage, self.name = storage, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.storage, name)
+
+    def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        if name == self.name and octets != HEAD_OCTETS:
+            raise StorageError("input/output error")
+        found: bytes | None = self.storage.read(name, at, octets)
+        return found
+
+
+def test_a_last_segment_of_which_the_head_alone_reads_costs_no_number() -> None:
+    bench = Bench(5)
+    storage: Any = BadSector(bench.disk.boot(bench.loop), name(1))
+    journal = bench.journal = Journal(storage, "j", segment_octets=SEGMENT_OCTETS, epoch=7)
+    octets = HEAD_OCTETS + 2 * ONE
+    assert journal.stats == counted(damaged=1)
+    assert journal.damage() == ["its newest records, from number 3 on, were stored and are gone"]
+    assert (journal.cut, journal.end, bench.numbers()) == (True, 3 + octets // RECORD_OCTETS, [0, 1, 2])
+    new = journal.end
+    journal.append(content(new))
+    assert bench.numbers() == [0, 1, 2, new]
+    bench.sync()
+    assert bench.open().damage() == []
+    assert {0, 1, 2, new} <= set(bench.numbers()) <= {0, 1, 2, 3, 4, new}
 
 
 # Names, marks, and what is told
@@ -548,3 +599,259 @@ def test_a_mark_that_stands_alone_is_entered_again_with_the_next_record_and_not_
     bench.open()
     assert bench.journal.damage() == []
     assert Generations(bench.disk.boot(bench.loop), "j.mark").load() == whole
+
+
+def test_a_mark_that_knows_the_last_segment_is_not_entered_again_and_an_older_one_is() -> None:
+    bench = Bench(4)
+    bench.open()
+    bench.disk.trace = []
+    bench.journal.append(content(4))
+    assert [one for _, _, one in bench.disk.trace] == [name(1)]
+    bench.sync()
+    bench.disk.durable[name(2)] = Bench(8).disk.durable[name(2)]  # as if storage had refused the mark of the third one
+    bench.disk.durable[name(1)] = Bench(6).disk.durable[name(1)]
+    bench.open()
+    bench.disk.trace = []
+    bench.journal.append(content(8))
+    assert ("replace", "j.mark.a") in [(kind, one) for _, kind, one in bench.disk.trace]
+    bench.sync()
+    bench.open()
+    assert Generations(bench.disk.boot(bench.loop), "j.mark").load() == mark(owner_of("j"), 7, 2, True, 6)
+
+
+def test_segments_without_a_mark_are_something_that_was_found() -> None:
+    bench = Bench(1)
+    for one in ("j.mark.a", "j.mark.b"):
+        del bench.disk.durable[one]
+    assert not bench.open().found_nothing
+
+
+def test_a_name_that_something_foreign_has_is_passed_over_alone_and_no_segment_is_missed() -> None:
+    bench = Bench(2)
+    for index in (1, 2, 4):
+        bench.disk.durable[name(index)] = b"rubbish, and more of it"
+    bench.open()
+    for number in range(2, 10):
+        bench.journal.append(content(number))
+    for _ in range(2):
+        assert [index for index, *_ in bench.shape()] == [0, 3, 5, 6]
+        assert bench.numbers() == list(range(10))
+        assert bench.journal.damage() == ["foreign segments, left alone: 3"]
+        bench.sync()
+        bench.open()
+
+
+# Segments that were begun in one commit, of which a power cut left the later ones
+
+
+def begun(there: tuple[int, ...]) -> Bench:
+    """Two segments that were synced, and of those begun after them the ones that are `there`."""
+    bench, whole = Bench(6), Bench(24)
+    bench.disk.durable |= {name(index): whole.disk.durable[name(index)] for index in there}
+    bench.open()
+    return bench
+
+
+@pytest.mark.parametrize("there", [(3,), (2, 4), (3, 5), (4, 5)])
+def test_segments_behind_a_gap_are_joined_once_and_no_other_one_is_written_again(there: tuple[int, ...]) -> None:
+    bench = begun(there)
+    expected = [*range(6), *(3 * index + at for index in there for at in range(3))]
+    gaps = [name(index) for index in there if index - 1 not in (*there, 1)]
+    for _ in range(2):
+        assert (bench.numbers(), bench.journal.damage(), bench.journal.stats) == (expected, [], counted())
+        bench.open()
+    bench.disk.trace = []
+    for _ in range(7):
+        expected.append(bench.journal.end)
+        bench.journal.append(content(bench.journal.end))
+    written = [one for _, kind, one in bench.disk.trace if kind == "replace" and "mark" not in one]
+    assert written == gaps
+    assert bench.numbers() == expected
+    bench.sync()
+    assert (bench.open().damage(), bench.numbers(), bench.journal.stats) == ([], expected, counted())
+    del bench.disk.durable[name(there[-1])]
+    assert bench.open().stats.gone, "from now on they belong together"
+
+
+def test_a_segment_behind_a_gap_that_became_the_oldest_is_left_as_it_is() -> None:
+    bench = begun((3,))
+    bench.journal.drop_before(6)
+    assert bench.numbers() == [9, 10, 11]
+    for number in range(12, 16):
+        bench.journal.append(content(number))
+    bench.sync()
+    assert (bench.open().damage(), bench.numbers()) == ([], list(range(9, 16)))
+
+
+def test_a_gap_is_told_as_a_loss_where_the_mark_that_stands_may_be_the_older_one() -> None:
+    bench = Bench(8)
+    newest = max(("j.mark.a", "j.mark.b"), key=lambda one: bench.disk.durable[one][:4])
+    bench.disk.flip(newest, 100)
+    del bench.disk.durable[name(1)]
+    assert bench.open().stats == counted(gone=1, missing=3)
+    assert bench.journal.damage() == [
+        "segments that are gone: 1",
+        "its high-water mark: one generation is damaged, the other generation stands",
+    ]
+    assert bench.numbers() == [0, 1, 2, 6, 7]
+
+
+def test_a_gap_behind_the_first_segments_of_a_journal_that_had_begun_is_no_loss() -> None:
+    bench = Bench()
+    bench.journal.begin()
+    bench.sync()
+    whole = Bench(9)
+    bench.disk.durable |= {name(index): whole.disk.durable[name(index)] for index in (0, 2)}
+    assert (bench.open().damage(), bench.journal.stats, bench.numbers()) == ([], counted(), [0, 1, 2, 6, 7, 8])
+
+
+def make_format_1(bench: Bench, *indices: int) -> None:
+    for index in indices:
+        raw = bench.disk.durable[name(index)]
+        head = Head.read(raw)
+        assert isinstance(head, Head)
+        bench.disk.durable[name(index)] = Head(head.owner, head.first).encode() + raw[HEAD_OCTETS:]
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_gap_between_segments_of_format_1_is_a_loss_whatever_the_mark_says(marked: bool) -> None:
+    """Their heads do not know who was ahead of them: the names tell. A mark of an earlier time may have come back."""
+    bench, earlier = Bench(15), Bench(3)
+    make_format_1(bench, 0, 1, 2, 3, 4)
+    for one in ("j.mark.a", "j.mark.b"):
+        bench.disk.durable[one] = earlier.disk.durable[one]
+        if not marked:
+            del bench.disk.durable[one]
+    bench.disk.flip(name(3), 8 * (HEAD_OCTETS - 24 + 2 * ONE + RECORD_OCTETS))  # of its last record
+    del bench.disk.durable[name(2)]
+    assert bench.open().stats == counted(gone=1, missing=3), "nothing else was read yet"
+    assert bench.numbers() == [0, 1, 2, 3, 4, 5, 9, 10, 12, 13, 14]
+    assert bench.journal.stats == counted(gone=1, missing=4, damaged=1)
+
+
+def test_a_segment_without_records_that_is_gone_cost_none() -> None:
+    bench = Bench(9)
+    raw = bench.disk.durable[name(2)]
+    bench.disk.durable[name(2)] = Head(owner_of("j"), 6, 3, 7, 2, 1).encode() + raw[HEAD_OCTETS:]
+    del bench.disk.durable[name(1)]  # it had numbers 3 to 5 skipped, and none of its own
+    assert bench.open().stats == counted(gone=1)
+    assert (bench.numbers(), bench.journal.stats) == ([0, 1, 2, 6, 7, 8], counted(gone=1))
+
+
+def test_the_name_of_a_segment_that_is_gone_is_not_given_again() -> None:
+    bench = Bench(9)
+    for one in (name(1), "j.mark.a", "j.mark.b"):
+        del bench.disk.durable[one]
+    bench.open()
+    bench.journal.append(content(9))
+    assert [index for index, *_ in bench.shape()] == [0, 2, 3]
+
+
+@pytest.mark.parametrize("began", [False, True])
+@pytest.mark.parametrize("octets", [0, 3, 20, 43])
+def test_a_segment_that_was_just_begun_as_the_power_failed_never_was(octets: int, began: bool) -> None:
+    bench, whole = Bench(0 if began else 3), Bench(6)
+    index = 0 if began else 1
+    if began:
+        bench.journal.begin()
+        bench.sync()
+    bench.disk.durable[name(index)] = whole.disk.durable[name(index)][:octets]
+    for _ in range(2):
+        assert (bench.open().damage(), bench.journal.stats) == ([], counted())
+        bench.sync()
+        assert name(index) not in bench.disk.durable
+    bench.disk.durable[name(index)] = b"ONJL"
+    bench.disk.read_only = True
+    bench.open()
+    bench.disk.read_only = False
+    bench.journal.append(content(bench.journal.end))
+    assert bench.journal.damage() == [] and bench.numbers()[-1] == 3 * index
+
+
+def test_a_segment_that_was_given_up_and_came_back_damaged_is_no_loss_at_the_end() -> None:
+    """The power failed between the mark that gave it up and its deletion."""
+    bench = Bench(3)
+    kept = bench.disk.durable[name(0)]
+    bench.journal.clear()
+    bench.sync()
+    bench.cut()
+    bench.disk.durable[name(0)] = kept
+    bench.disk.flip(name(0), 100)
+    assert bench.open().damage() == ["segments with an unreadable head, left alone: 1"]
+    assert (bench.journal.end, bench.journal.cut) == (3, False)
+
+
+def test_segments_of_another_life_bar_no_numbers() -> None:
+    bench = Bench(3)
+    bench.disk.durable[name(5)] = Head(owner_of("j"), 900, 0, 8, 5, 4).encode()
+    assert (bench.open().end, bench.journal.stats) == (3, counted(foreign=1))
+
+
+def test_rubbish_behind_the_last_segment_that_is_left_makes_nothing_less_that_is_missing() -> None:
+    """It may have held more numbers than the mark says there were."""
+    bench = Bench(8)
+    del bench.disk.durable[name(2)]
+    bench.disk.durable[name(1)] += bytes(80)
+    assert bench.open().stats == counted(gone=1, spoilt=1, damaged=1)
+    assert bench.journal.cut and bench.numbers() == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({3: "deleted"}, counted(gone=1, missing=3)),
+        ({3: "foreign"}, counted(gone=1, missing=3, foreign=1)),
+        ({3: "unreadable"}, counted(unreadable=1, missing=3)),
+        ({3: "short"}, counted(unreadable=1, missing=3)),
+        ({3: "deleted", 8: "copy of 3"}, counted(misplaced=1, missing=3)),
+        ({3: "deleted", 9: "another life's 3"}, counted(gone=1, missing=3, foreign=1)),
+        ({2: "deleted", 3: "deleted"}, counted(gone=2, missing=6)),
+        ({2: "foreign", 3: "deleted"}, counted(gone=1, missing=6, foreign=1)),
+        ({2: "unreadable", 3: "deleted"}, counted(gone=1, missing=6, unreadable=1)),
+        ({2: "deleted", 3: "unreadable"}, counted(gone=1, missing=6, unreadable=1)),
+        ({2: "copy of 3", 3: "copy of 2"}, counted(misplaced=2, missing=6)),
+        ({3: "deleted", 8: "copy of 2"}, counted(misplaced=1, gone=1, missing=3)),
+    ],
+)
+def test_segments_count_as_gone_that_no_name_holds_any_more(changes: dict[int, str], expected: JournalStats) -> None:
+    """But for a foreign one before the last of a gap: its name may have been passed over."""
+    bench = Bench(18)
+    files, whole = bench.disk.durable, dict(bench.disk.durable)
+    for index, what in changes.items():
+        if what == "deleted":
+            del files[name(index)]
+        elif what.startswith("copy"):
+            files[name(index)] = whole[name(int(what[-1]))]
+        elif what.startswith("another"):
+            files[name(index)] = Head(owner_of("j"), 9, 0, 8, 3, 2).encode()
+        else:
+            files[name(index)] = {"foreign": bytes(60), "short": b"ONJL", "unreadable": whole[name(index)][:-1]}[what]
+            if what == "unreadable":
+                bench.disk.flip(name(index), 100)
+    for _ in range(2):
+        assert bench.open().stats == expected
+    assert bench.numbers() == [number for number in range(18) if number // 3 not in changes]
+    assert (bench.journal.stats, bench.journal.cut) == (expected, False)
+
+
+@pytest.mark.parametrize("given_up", [3, 9])
+def test_a_segment_that_was_given_up_and_is_put_back_has_lost_nothing_behind_it(given_up: int) -> None:
+    """The one that was begun as the journal held none says so: what is ahead of it was not lost."""
+    bench = Bench(given_up)
+    kept = bench.disk.durable[name(0)]
+    bench.journal.clear()
+    bench.journal.append(content(given_up))
+    bench.sync()
+    bench.cut()
+    bench.disk.durable[name(0)] = kept
+    for _ in range(2):
+        assert (bench.open().damage(), bench.journal.stats) == ([], counted())
+    assert bench.numbers() == [0, 1, 2, given_up]
+    assert bench.journal.stats == counted()
+
+
+def test_a_segment_that_names_one_further_ahead_than_there_is_misses_none() -> None:
+    bench = Bench(12)
+    raw = bench.disk.durable[name(3)]
+    bench.disk.durable[name(3)] = Head(owner_of("j"), 9, 0, 7, 3, 1).encode() + raw[HEAD_OCTETS:]
+    assert (bench.open().stats, bench.numbers()) == (counted(), list(range(12)))
