@@ -62,7 +62,7 @@ class Generations:
         """Every valid content, the newest first."""
         sound: list[tuple[int, bytes]] = []
         faults: list[str] = []
-        seeming = absent = 0
+        seeming = 0
         for slot, name in enumerate(self._names):
             try:
                 raw = self._storage.read(name)
@@ -70,7 +70,6 @@ class Generations:
                 faults.append("unreadable")
                 continue
             if raw is None:
-                absent += 1
                 continue
             version, content = _parse(raw)
             if content is None:

@@ -76,6 +76,7 @@ def test_what_is_found_of_two_generations_and_what_the_next_write_leaves(
     else:
         found, fault = Presence.NOTHING, ""
     record = Generations(disk.boot(loop), "p")
+    assert (record.found, record.fault, record.damaged) == (Presence.NOTHING, "", 0), "before anything was looked at"
     assert record.load_all() == [sound[version] for version in sorted(sound, reverse=True)]
     assert record.load() == sound.get(newest)
     assert (record.found, record.fault, record.damaged) == (found, fault, told["damaged"])

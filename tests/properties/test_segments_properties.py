@@ -204,6 +204,20 @@ def test_behind_damage_a_record_of_any_length_is_found(octets: int) -> None:
     assert [number for number, _, _ in records(bytes(raw), 0, 0)] == [1, 2]
 
 
+@pytest.mark.parametrize("zeros", [0, 1, 2, 3, 4, 20])
+@pytest.mark.parametrize("octets", [1, 2, 3, 9, 50])
+def test_behind_damage_a_record_is_found_wherever_it_stands(octets: int, zeros: int) -> None:
+    damage = b"\xff" * octets + b"\0" * zeros
+    raw = record(0, b"sound") + damage + record(2, b"") + damage + record(4, b"last")
+    assert [(number, one) for number, _, one in records(raw, 0, 0)] == [(0, b"sound"), (2, b""), (4, b"last")]
+
+
+def test_behind_damage_a_length_counts_also_where_the_checksum_is_that_of_an_empty_record() -> None:
+    looks_like = pack_record_head(5, crc32(pack_numbered(0, 2)))
+    raw = record(0, b"sound") + b"\xff" * 20 + looks_like + record(2, b"real")
+    assert [(number, one) for number, _, one in records(raw, 0, 0)] == [(0, b"sound"), (2, b"real")]
+
+
 @given(st.integers(0, 90), st.integers(0, 200), st.integers(0, 60), st.integers(0, 200))
 @example(HEAD_OCTETS, 50, 20, 0)
 @example(HEAD_OCTETS + 1, 50, 20, 0)

@@ -37,7 +37,7 @@ def test_a_user_sees_and_fills_its_own_part() -> None:
     shared = shared_on(disk)
     recorder = shared.user("recorder")
     assert recorder.names() == ["recorder.0"] and recorder.size("recorder.0") == 5
-    assert recorder.read("recorder.0", 1, 2) == b"23"
+    assert recorder.read("recorder.0", 1, 2) == b"23" and recorder.read("recorder.0") == b"12345"
     assert shared.unowned == ("older.version",) and set(shared.users) == set(SHARES)
     recorder.append("recorder.0", b"6")
     recorder.replace("recorder", b"position")
@@ -165,6 +165,8 @@ def test_configuration() -> None:
     assert StorageConfig(capacity_octets=5, reserve_octets=5).faults()
     with pytest.raises(SetupError, match=r"storage\.priority\.recrder: no such user of storage, did you mean recorder"):
         shared_on(Disk(Random(1)), StorageConfig(priority={"recrder": 1}))
+    with pytest.raises(SetupError, match=r"^storage\.quota\.x: .*\nstorage\.priority\.y: "):
+        shared_on(Disk(Random(1)), StorageConfig(quota={"x": 1}, priority={"y": 1}))
     changed = shared_on(Disk(Random(1)), StorageConfig(priority={"schedule": 2}, quota={"recorder": 7}))
     assert changed.user("schedule").share == Share(300, 2) and changed.user("recorder").share == Share(7, 2)
 
@@ -397,6 +399,59 @@ def test_a_sync_is_of_the_names_that_were_asked_for() -> None:
     commands.append("commands.a", b"x")
     assert shared.user("recorder").sync("recorder.").done and not commands.sync("commands.").done
     assert not shared.user("recorder").sync().done
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_write_for_which_nobody_gave_way_is_not_tried_again(asked: bool) -> None:
+    """Nor is one of somebody who was asked to."""
+    disk = Disk(Random(1))
+    shared = shared_on(disk)
+    recorder, commands = shared.user("recorder"), shared.user("commands")
+
+    def fail_to_give(octets: int) -> None:
+        recorder.append("recorder.0", b"what is left")
+
+    if asked:
+        recorder.on_pressure(fail_to_give)
+    disk.capacity_octets = 0
+    with pytest.raises(StorageFull, match="disk full"):
+        commands.append("commands.a", bytes(100))
+    assert commands.counters.refused == commands.usage.refused + recorder.usage.refused == 1 + asked
+
+
+def test_who_fails_after_it_gave_some_is_not_asked_again() -> None:
+    shared = shared_on(Disk(Random(1), capacity_octets=500), StorageConfig(reserve_octets=0))
+    recorder, commands = shared.user("recorder"), shared.user("commands")
+    asked: list[int] = []
+
+    def give_and_fail(octets: int) -> None:
+        asked.append(octets)
+        drop_oldest(recorder)
+        raise StorageError("input/output error")
+
+    recorder.on_pressure(give_and_fail)
+    for at in range(5):
+        recorder.append(f"recorder.{at}", bytes(100))
+    with pytest.raises(StorageFull):
+        commands.append("commands.a", bytes(150))
+    assert asked == [150] and recorder.usage.yielded_octets == 100
+
+
+def test_what_is_free_is_told_as_the_medium_is_now() -> None:
+    disk = Disk(Random(1), capacity_octets=700)
+    commands = shared_on(disk, StorageConfig(reserve_octets=0)).user("commands")
+    disk.capacity_octets = 90
+    assert commands.free_octets() == 90
+
+
+def test_a_capacity_is_kept_to_the_octet() -> None:
+    for octets, fits in ((250, True), (251, False)):
+        shared = shared_on(Disk(Random(1)), StorageConfig(capacity_octets=250, reserve_octets=0))
+        if fits:
+            shared.user("commands").append("commands.a", bytes(octets))
+            continue
+        with pytest.raises(StorageFull, match=r"251 octets .* 250 are free, 0 of them kept"):
+            shared.user("commands").append("commands.a", bytes(octets))
 
 
 USERS = st.sampled_from(sorted(SHARES))
