@@ -309,6 +309,8 @@ def test_a_journal_that_filled_up_while_no_checkpoint_could_be_stored_gets_room_
     loop, disk = VirtualLoop(), Disk(Random(1))
     storage: Any = NoReplace(disk.boot(loop))
     vault = Vault(storage, checkpoint_octets=100_000)
+    kept = {f"kept{number:03d}": b"%d" % number for number in range(200)}
+    vault.stage(kept)
     with suppress(StorageError):
         for _ in range(3000):
             vault.stage({"row": bytes(900)})
@@ -318,8 +320,12 @@ def test_a_journal_that_filled_up_while_no_checkpoint_could_be_stored_gets_room_
         vault.stage({"row": bytes(900)})
     run(loop)
     run(loop)
-    vault.stage({"row": bytes(901)})
-    assert vault.get("row") == bytes(901)
+    assert vault.checkpoints == 2, "two in a row empty the journal"
+    assert len([name for name in storage.names() if name.startswith("vault.journal.0")]) <= 1
+    vault.commit({"row": bytes(901)})
+    run(loop)
+    again = Vault(disk.boot(loop))
+    assert dict(again.rows("")) == kept | {"row": bytes(901)} and again.damage == []
 
 
 def test_a_lost_newest_segment_is_told_with_what_it_covers() -> None:
@@ -423,20 +429,58 @@ def test_the_map_takes_as_many_octets_as_it_may_and_tells_how_many_are_free() ->
 
 
 @pytest.mark.parametrize("boots", [False, True])
-def test_a_checkpoint_comes_with_the_transaction_that_fills_up_what_is_between_two(boots: bool) -> None:
+@pytest.mark.parametrize(("checkpoint_octets", "every"), [(67, 4), (88, 4), (89, 5)])
+def test_a_checkpoint_comes_with_the_transaction_that_fills_up_what_is_between_two(
+    checkpoint_octets: int, every: int, boots: bool
+) -> None:
     """Whatever boots are between them: what is to be read again at the next one does not grow with their number."""
     loop, disk = VirtualLoop(), Disk(Random(1))
-    vault = vault_on(disk, loop, checkpoint_octets=80)
-    made = []
+    vault = vault_on(disk, loop, checkpoint_octets=checkpoint_octets)
     for number in range(16):
         vault.commit({"row": b"%014d" % number})  # 22 octets of journal: length, name, length, value
         run(loop)
-        made.append(sum("checkpoint" in name for name in disk.durable))
+        assert sum("checkpoint" in name for name in disk.durable) == min(2, (number + 1) // every)
         if boots:
-            vault = vault_on(disk, loop, checkpoint_octets=80)
-    assert made[:9] == [0, 0, 0, 1, 1, 1, 1, 2, 2]
-    assert boots or (vault.checkpoints, vault.checkpoint_faults) == (4, 0)
+            vault = vault_on(disk, loop, checkpoint_octets=checkpoint_octets)
+    assert boots or (vault.checkpoints, vault.checkpoint_faults) == (16 // every, 0)
     assert vault_on(disk, loop).rows("") == [("row", b"%014d" % 15)]
+
+
+def test_checkpoints_of_a_large_map_keep_up_with_large_transactions() -> None:
+    """Each is done before the next is due, and the journal takes all there is."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop)
+    for number in range(45):
+        vault.stage({f"row{number:02d}": bytes(20_000)})
+    vault.commit({})
+    run(loop)
+    before = vault.checkpoints
+    for number in range(210):
+        vault.commit({f"row{number % 45:02d}": b"%d" % number + bytes(20_000)})
+        run(loop)
+    assert vault.checkpoints - before == 210 // 7, "each 131,072 octets"
+    assert vault.checkpoint_faults == 0
+
+
+def test_a_checkpoint_that_takes_longer_than_the_next_is_due_is_not_begun_anew() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop, checkpoint_octets=1000)
+    vault.commit({f"row{number:03d}": bytes(1000) for number in range(300)})
+    for number in range(60):
+        vault.commit({f"row{number:03d}": b"%d" % number + bytes(1000)})
+        run(loop)
+    assert vault.checkpoints > 4
+    assert len(vault_on(disk, loop).rows("")) == 300
+
+
+def test_a_vault_that_was_never_written_to_was_there_all_the_same() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    storage = disk.boot(loop)
+    assert Vault(storage, epoch=5).found_nothing
+    storage.sync()
+    run(loop)
+    again = Vault(disk.boot(loop), epoch=6)
+    assert (again.found_nothing, again.epoch, again.damage) == (False, 5, [])
 
 
 def test_the_journal_holds_no_more_than_what_the_older_checkpoint_does_not() -> None:
