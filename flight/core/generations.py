@@ -25,7 +25,8 @@ from flight.core.future import Future
 from flight.platform import Storage
 
 _HEAD = struct.Struct(">III")  # version, length, CRC-32 of both and the content
-_VERSION_MAX = 0x7FFFFFFF  # more writes than a medium takes
+# What a damaged head says is believed up to here: it leaves more versions above it than a medium takes writes.
+_SEEMING_MAX = 0x7FFFFFFF
 
 
 class Presence(Enum):
@@ -61,7 +62,7 @@ class Generations:
         """Every valid content, the newest first."""
         sound: list[tuple[int, bytes]] = []
         faults: list[str] = []
-        seeming = absent = 0
+        seeming = 0
         for slot, name in enumerate(self._names):
             try:
                 raw = self._storage.read(name)
@@ -69,7 +70,6 @@ class Generations:
                 faults.append("unreadable")
                 continue
             if raw is None:
-                absent += 1
                 continue
             version, content = _parse(raw)
             if content is None:
@@ -131,7 +131,7 @@ def _parse(raw: bytes) -> tuple[int, bytes | None]:
     if len(raw) < _HEAD.size:
         return 0, None
     version, _, _ = _HEAD.unpack_from(raw)
-    if not 0 < version <= _VERSION_MAX:
-        return 0, None
     content = raw[_HEAD.size :]
-    return version, content if _build(version, content) == raw else None
+    if version and _build(version, content) == raw:
+        return version, content
+    return version if version <= _SEEMING_MAX else 0, None

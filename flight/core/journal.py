@@ -365,7 +365,7 @@ class Journal:
     def _indices(self) -> list[int]:
         """Of the names that could be a segment's, in order."""
         tails = (n.removeprefix(self._prefix) for n in self._storage.names() if n.startswith(self._prefix))
-        numbers = ((tail, int(tail)) for tail in tails if 8 <= len(tail) <= 10 and tail.isascii() and tail.isdecimal())
+        numbers = ((tail, int(tail)) for tail in tails if tail.isdecimal())
         return sorted(index for tail, index in numbers if tail == f"{index:08d}" and index < NO_INDEX)
 
     def _look(self, index: int) -> tuple[int, Head | Kind]:
@@ -392,14 +392,14 @@ class Journal:
                     end, last.end = last.end, min(self._end_of(last), head.first)
                     if head.epoch is not None and found.index > synced:
                         parted = True
-                    else:
+                    elif before != NO_INDEX:  # else none was held as it was begun: what is ahead of it was given up
                         self.stats.missing += max(0, end - last.end)
                         self.stats.gone += _gone(chain, last.index, before)
             self.segments.append(Segment(found.index, head.first, head.first, found.octets, head.octets))
             if parted:
                 self._parted.append(self.segments[-1])
         if self.segments:
-            self._end, self._next_index = self.segments[-1].end, self.segments[-1].index + 1
+            self._next_index = self.segments[-1].index + 1
 
     def _octets(self, segment: Segment, octets_max: int | None = None) -> bytes:
         """What the segment holds; nothing where the medium does not give it back."""

@@ -181,8 +181,8 @@ class Vault:
                 return
             self.checkpoints += 1
             self._covered = covered
+            self._crowded = self._crowded and before < covered
             if self._crowded:
-                self._crowded = before < covered
                 self._checkpoint()
 
         try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+from pathlib import PurePosixPath
 
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.core.log import node_log, utc_text
+from flight.core.log import FORMS, LEVELS, gap_line, node_log, utc_text
 
 T_NS = 2_152_690_537 * 10**9 + 5_000_000
 
@@ -40,3 +43,49 @@ def test_refusals_and_time() -> None:
     with pytest.raises(OrbitnodeError, match="log level 'loud'"):
         node_log("n", lambda: 0, level="loud")
     assert utc_text(T_NS) == "2026-03-20T09:35:00.005Z"
+    assert utc_text(0) == "1957-12-31T23:59:23.000Z", "TAI is ahead of UTC by 37 s since 2017"
+    assert utc_text(T_NS + 994_999_999) == "2026-03-20T09:35:00.999Z"
+    assert utc_text(T_NS + 995_000_000) == "2026-03-20T09:35:01.000Z"
+
+
+def test_the_least_important_level_shown_is_the_one_asked_for() -> None:
+    for at, level in enumerate(LEVELS):
+        stream = io.StringIO()
+        log = node_log("n", lambda: T_NS, stream, form="json", level=level)
+        for one in LEVELS:
+            getattr(log, one)("said")
+        assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == list(LEVELS[at:])
+
+
+def test_a_line_of_json_has_its_keys_in_order_and_any_value_as_text() -> None:
+    stream = io.StringIO()
+    node_log("n", lambda: T_NS, stream, form="json").info("kept", zone=1, at=PurePosixPath("/a/b"))
+    pairs = json.loads(stream.getvalue(), object_pairs_hook=list)
+    assert pairs == [
+        ("at", "/a/b"), ("event", "kept"), ("level", "info"), ("node", "n"), ("time", "2026-03-20T09:35:00.005Z"),
+        ("zone", 1),
+    ]  # fmt: skip
+
+
+def test_a_line_for_people_begins_with_its_time_and_has_colours_on_a_terminal_alone() -> None:
+    plain = io.StringIO()
+    node_log("n", lambda: T_NS, plain).warning("low", soc_frac=0.25)
+    assert re.fullmatch(r"2026-03-20T09:35:00\.005Z \[warning +\] low +node=n soc_frac=0\.25\n", plain.getvalue())
+    master, slave = os.openpty()
+    with open(slave, "w", encoding="utf-8") as terminal:
+        node_log("n", lambda: T_NS, terminal).warning("low", soc_frac=0.25)
+        terminal.flush()
+        shown = os.read(master, 4096).decode()
+    os.close(master)
+    assert "\x1b[" in shown
+    assert re.sub(r"\x1b\[[\d;]*m", "", shown).replace("\r\n", "\n").split() == plain.getvalue().split()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_gap_is_one_line_that_says_how_many_why_and_since_when(form: str) -> None:
+    line = gap_line("n", lambda: T_NS, form=form)(12, 2.5, "Broken pipe")
+    assert line.count("\n") == 1 and line.endswith("\n")
+    for text in ("12 lines of this log are missing here: Broken pipe", "warning", "2026-03-20T09:34:57.505Z"):
+        assert text in line
+    assert re.search(r"lines_lost\W+12\b", line)
+    assert ("{" in line) == (form == "json")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from flight.config import Fault, read_table
 from flight.core.errors import SetupError, StorageError
-from flight.core.quota import ROUNDS_MAX, Share, SharedStorage, StorageConfig, UserStorage
+from flight.core.quota import MEASURE_OCTETS, ROUNDS_MAX, Share, SharedStorage, StorageConfig, UserStorage
 from flight.core.storage import StorageFull
 from sim_hw.disk import Disk, DiskSession
 from sim_hw.loop import VirtualLoop
@@ -35,7 +37,7 @@ def test_a_user_sees_and_fills_its_own_part() -> None:
     shared = shared_on(disk)
     recorder = shared.user("recorder")
     assert recorder.names() == ["recorder.0"] and recorder.size("recorder.0") == 5
-    assert recorder.read("recorder.0", 1, 2) == b"23"
+    assert recorder.read("recorder.0", 1, 2) == b"23" and recorder.read("recorder.0") == b"12345"
     assert shared.unowned == ("older.version",) and set(shared.users) == set(SHARES)
     recorder.append("recorder.0", b"6")
     recorder.replace("recorder", b"position")
@@ -163,8 +165,293 @@ def test_configuration() -> None:
     assert StorageConfig(capacity_octets=5, reserve_octets=5).faults()
     with pytest.raises(SetupError, match=r"storage\.priority\.recrder: no such user of storage, did you mean recorder"):
         shared_on(Disk(Random(1)), StorageConfig(priority={"recrder": 1}))
+    with pytest.raises(SetupError, match=r"^storage\.quota\.x: .*\nstorage\.priority\.y: "):
+        shared_on(Disk(Random(1)), StorageConfig(quota={"x": 1}, priority={"y": 1}))
     changed = shared_on(Disk(Random(1)), StorageConfig(priority={"schedule": 2}, quota={"recorder": 7}))
     assert changed.user("schedule").share == Share(300, 2) and changed.user("recorder").share == Share(7, 2)
+
+
+def faults_of(table: dict[str, object]) -> list[str]:
+    faults: list[Fault] = []
+    read_table(StorageConfig, table, ("storage",), faults)
+    return [".".join(map(str, fault.path)) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("one", "low", "high"),
+    [("capacity_octets", 0, 1 << 50), ("reserve_octets", 0, 1 << 40), ("quota.vault", 0, 1 << 50),
+     ("priority.vault", 0, 9)],
+)  # fmt: skip
+def test_the_bounds_are_those_of_the_guide(one: str, low: int, high: int) -> None:
+    """docs/guides/mission.md; the reserve is less than the capacity, if there is one."""
+    name, _, user = one.partition(".")
+    for value, fits in ((low, True), (low - 1, False), (high, True), (high + 1, False)):
+        assert faults_of({name: {user: value} if user else value}) == ([] if fits else [f"storage.{one}"]), value
+    assert StorageConfig() == StorageConfig(0, 262_144, {}, {})
+    assert StorageConfig(10, 9).faults() == StorageConfig(0, 9).faults() == StorageConfig(0, 0).faults() == []
+    for capacity in (9, 8):
+        ((key, fault),) = StorageConfig(capacity, 9).faults()
+        assert (key, fault) == ("reserve_octets", "is 9, should be less than the capacity")
+
+
+def test_one_reserve_is_kept_for_each_priority_that_somebody_has() -> None:
+    """However far apart their numbers are, and however many have the same."""
+    shares = {"a": Share(10_000, 0), "b": Share(10_000, 4), "c": Share(10_000, 4), "d": Share(10_000, 9)}
+    disk = Disk(Random(1), capacity_octets=1000)
+    shared = SharedStorage(disk.boot(VirtualLoop()), shares, StorageConfig(reserve_octets=RESERVE))
+    assert {name: user.free_octets() for name, user in shared.users.items()} == {
+        "a": 1000, "b": 900, "c": 900, "d": 800
+    }  # fmt: skip
+    for name, octets in (("d", 800), ("c", 100), ("a", 100)):
+        user = shared.user(name)
+        user.append(f"{name}.0", bytes(octets))
+        assert user.free_octets() == 0
+        with pytest.raises(StorageFull, match="of them kept"):
+            user.append(f"{name}.0", b"1")
+    assert shared.user("b").free_octets() == 0, "never less"
+
+
+def test_a_user_begins_with_nothing_counted() -> None:
+    assert {astuple(user.usage) for user in shared_on(Disk(Random(1))).users.values()} == {(0, 0, 0, 0)}
+
+
+def test_the_less_important_are_asked_in_order_and_nobody_as_important_or_more() -> None:
+    shares = {"a": Share(10_000, 1), "b": Share(10_000, 1), "c": Share(10_000, 2), "d": Share(10_000, 3),
+              "first": Share(10_000, 0)}  # fmt: skip
+    disk = Disk(Random(1), capacity_octets=1000)
+    shared = SharedStorage(disk.boot(VirtualLoop()), shares, StorageConfig(reserve_octets=0))
+    asked: list[tuple[str, int]] = []
+
+    def gives(name: str) -> None:
+        user = shared.user(name)
+
+        def give(octets: int) -> None:
+            asked.append((name, octets))
+            drop_oldest(user)
+
+        user.on_pressure(give)
+
+    for name in ("c", "first", "d", "b"):
+        gives(name)
+        for at in range(2):
+            shared.user(name).append(f"{name}.{at}", bytes(100))
+    a = shared.user("a")
+    a.append("a.0", bytes(200))
+    assert asked == [], "nothing is missing"
+    a.append("a.1", bytes(1))
+    assert asked == [("d", 1)], "the least important, as much as is missing"
+    asked.clear()
+    a.append("a.1", bytes(99 + 250))
+    assert asked == [("d", 250), ("d", 150), ("c", 150), ("c", 50)], "each as long as it gives"
+    assert shared.user("c").usage.yielded_octets + shared.user("d").usage.yielded_octets == 400
+    asked.clear()
+    with pytest.raises(StorageFull):
+        a.append("a.1", bytes(101))
+    assert {name for name, _ in asked} <= {"c", "d"}, "neither its equal nor who is more important"
+    assert shared.user("b").usage.yielded_octets == shared.user("first").usage.yielded_octets == 0
+
+
+class Medium:
+    """A disk whose questions for free octets and syncs are counted."""
+
+    def __init__(self, session: DiskSession) -> None:
+        self.session = session
+        self.questions = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+    def free_octets(self) -> int:
+        self.questions += 1
+        return self.session.free_octets()
+
+
+def test_the_medium_is_asked_once_for_many_small_writes_and_in_time_where_little_is_left() -> None:
+    medium: Any = Medium(Disk(Random(1), capacity_octets=1_000_000).boot(VirtualLoop()))
+    shared = SharedStorage(medium, {"a": Share(2_000_000, 0)}, StorageConfig(reserve_octets=RESERVE))
+    user = shared.user("a")
+    assert medium.questions == 1
+    for _ in range(8 * MEASURE_OCTETS // 1024):
+        user.append("a.0", bytes(1024))
+    assert medium.questions == 8
+    while user.usage.held_octets < 998_500:
+        user.append("a.0", bytes(1000))
+    assert medium.questions <= 998_500 // MEASURE_OCTETS + 20
+    with pytest.raises(StorageFull):
+        user.append("a.0", bytes(20_000))
+    left = 1_000_000 - user.usage.held_octets
+    for _ in range(left):
+        user.append("a.0", b"1")
+    with pytest.raises(StorageFull, match="0 are free"):
+        user.append("a.0", b"1")
+
+
+def test_room_that_was_given_up_is_committed_at_once() -> None:
+    """On a real disk it comes free with the commit alone."""
+    shared = shared_on(Disk(Random(1), capacity_octets=1000))
+    recorder, commands = shared.user("recorder"), shared.user("commands")
+    recorder.on_pressure(lambda octets: drop_oldest(recorder))
+    for at in range(8):
+        recorder.append(f"recorder.{at}", bytes(100))
+    counters = recorder.counters
+    before = counters.syncs
+    commands.append("commands.a", bytes(149))
+    assert counters.syncs == before, "nobody was asked"
+    commands.append("commands.a", bytes(2))
+    assert counters.syncs == before + 1 and commands.counters is counters
+    assert recorder.usage.yielded_octets == 100
+
+
+def test_what_is_written_while_giving_way_asks_nobody_to_give_way() -> None:
+    shares = {"a": Share(10_000, 0), "b": Share(10_000, 1), "c": Share(10_000, 2)}
+    disk = Disk(Random(1), capacity_octets=300)
+    shared = SharedStorage(disk.boot(VirtualLoop()), shares, StorageConfig(reserve_octets=0))
+    a, b, c = (shared.user(name) for name in "abc")
+    asked: list[str] = []
+
+    def give_b(octets: int) -> None:
+        asked.append("b")
+        b.delete("b.0")
+        with pytest.raises(StorageFull):
+            b.append("b.1", bytes(210))
+
+    def give_c(octets: int) -> None:
+        asked.append("c")
+
+    b.append("b.0", bytes(100))
+    c.append("c.0", bytes(100))
+    b.on_pressure(give_b)
+    c.on_pressure(give_c)
+    a.append("a.0", bytes(150))
+    assert asked == ["c", "b"]
+    asked.clear()
+    with pytest.raises(StorageFull):
+        b.append("b.2", bytes(60))
+    assert asked == ["c"], "and afterwards it does again"
+
+
+def test_who_cannot_even_delete_is_left_alone_and_who_grows_gave_nothing() -> None:
+    shares = {"a": Share(10_000, 0), "b": Share(10_000, 1), "c": Share(10_000, 2)}
+    disk = Disk(Random(1), capacity_octets=300)
+    shared = SharedStorage(disk.boot(VirtualLoop()), shares, StorageConfig(reserve_octets=0))
+    a, b, c = (shared.user(name) for name in "abc")
+    asked: list[tuple[str, int]] = []
+
+    def fail(octets: int) -> None:
+        asked.append(("c", octets))
+        raise StorageError("read-only")
+
+    def grow(octets: int) -> None:
+        asked.append(("b", octets))
+        b.append("b.0", bytes(5))
+
+    c.on_pressure(fail)
+    b.on_pressure(grow)
+    b.append("b.0", bytes(100))
+    with pytest.raises(StorageFull):
+        a.append("a.0", bytes(201))
+    assert asked == [("c", 1), ("b", 1)]
+    assert (b.usage.yielded_octets, c.usage.yielded_octets, b.usage.held_octets) == (0, 0, 105)
+
+
+def test_a_user_is_told_what_it_can_still_write_of_both_its_quota_and_the_room() -> None:
+    shared = shared_on(Disk(Random(1), capacity_octets=700))
+    commands, recorder = shared.user("commands"), shared.user("recorder")
+    assert (commands.free_octets(), recorder.free_octets()) == (300, 500)
+    commands.append("commands.a", bytes(250))
+    assert (commands.free_octets(), recorder.free_octets()) == (50, 250)
+    smaller = StorageConfig(capacity_octets=700, reserve_octets=RESERVE, quota={"commands": 100})
+    disk = Disk(Random(1))
+    disk.durable = {"commands.a": bytes(120), "commands": b"1", "commandsx.a": bytes(40)}
+    shared = shared_on(disk, smaller)
+    commands = shared.user("commands")
+    assert (commands.usage.held_octets, commands.free_octets()) == (121, 0)
+    assert shared.unowned == ("commandsx.a",) and commands.names() == ["commands", "commands.a"]
+    assert shared.user("recorder").free_octets() == 700 - 161 - 200
+    with pytest.raises(StorageFull, match="holds 121 of 100 octets, 1 more"):
+        commands.append("commands.a", b"1")
+    for octets in (120, 119):
+        commands.replace("commands.a", bytes(octets))
+        assert commands.usage.held_octets == octets + 1, "what does not grow is taken"
+
+
+def test_a_replacement_stands_beside_the_old_content_until_its_commit() -> None:
+    """So it needs the room of both on the medium; of a capacity it takes what it grows."""
+    shared = shared_on(Disk(Random(1), capacity_octets=500), StorageConfig(reserve_octets=0))
+    commands = shared.user("commands")
+    commands.append("commands.a", bytes(260))
+    with pytest.raises(StorageFull, match=r"260 octets .* 240 are free"):
+        commands.replace("commands.a", bytes(260))
+    commands.replace("commands.a", bytes(240))
+    assert commands.usage.held_octets == 240
+    shared = shared_on(Disk(Random(1)), StorageConfig(capacity_octets=300, reserve_octets=0))
+    commands = shared.user("commands")
+    commands.append("commands.a", bytes(200))
+    commands.replace("commands.a", bytes(300))
+    assert (commands.usage.held_octets, commands.usage.written_octets, commands.free_octets()) == (300, 500, 0)
+
+
+def test_a_sync_is_of_the_names_that_were_asked_for() -> None:
+    loop = VirtualLoop()
+    disk = Disk(Random(1))
+    shared = SharedStorage(disk.boot(loop), SHARES, StorageConfig(reserve_octets=RESERVE))
+    commands = shared.user("commands")
+    commands.append("commands.a", b"x")
+    assert shared.user("recorder").sync("recorder.").done and not commands.sync("commands.").done
+    assert not shared.user("recorder").sync().done
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_write_for_which_nobody_gave_way_is_not_tried_again(asked: bool) -> None:
+    """Nor is one of somebody who was asked to."""
+    disk = Disk(Random(1))
+    shared = shared_on(disk)
+    recorder, commands = shared.user("recorder"), shared.user("commands")
+
+    def fail_to_give(octets: int) -> None:
+        recorder.append("recorder.0", b"what is left")
+
+    if asked:
+        recorder.on_pressure(fail_to_give)
+    disk.capacity_octets = 0
+    with pytest.raises(StorageFull, match="disk full"):
+        commands.append("commands.a", bytes(100))
+    assert commands.counters.refused == commands.usage.refused + recorder.usage.refused == 1 + asked
+
+
+def test_who_fails_after_it_gave_some_is_not_asked_again() -> None:
+    shared = shared_on(Disk(Random(1), capacity_octets=500), StorageConfig(reserve_octets=0))
+    recorder, commands = shared.user("recorder"), shared.user("commands")
+    asked: list[int] = []
+
+    def give_and_fail(octets: int) -> None:
+        asked.append(octets)
+        drop_oldest(recorder)
+        raise StorageError("input/output error")
+
+    recorder.on_pressure(give_and_fail)
+    for at in range(5):
+        recorder.append(f"recorder.{at}", bytes(100))
+    with pytest.raises(StorageFull):
+        commands.append("commands.a", bytes(150))
+    assert asked == [150] and recorder.usage.yielded_octets == 100
+
+
+def test_what_is_free_is_told_as_the_medium_is_now() -> None:
+    disk = Disk(Random(1), capacity_octets=700)
+    commands = shared_on(disk, StorageConfig(reserve_octets=0)).user("commands")
+    disk.capacity_octets = 90
+    assert commands.free_octets() == 90
+
+
+def test_a_capacity_is_kept_to_the_octet() -> None:
+    for octets, fits in ((250, True), (251, False)):
+        shared = shared_on(Disk(Random(1)), StorageConfig(capacity_octets=250, reserve_octets=0))
+        if fits:
+            shared.user("commands").append("commands.a", bytes(octets))
+            continue
+        with pytest.raises(StorageFull, match=r"251 octets .* 250 are free, 0 of them kept"):
+            shared.user("commands").append("commands.a", bytes(octets))
 
 
 USERS = st.sampled_from(sorted(SHARES))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 import flight.core.vault
-from flight.core.errors import StorageError
+from flight.core.errors import DecodeError, StorageError
+from flight.core.journal import Journal, JournalStats
 from flight.core.scheduler import ns
 from flight.core.segments import HEAD_OCTETS
 from flight.core.vault import Changes, Vault
@@ -221,7 +222,14 @@ class VaultMachine(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        assert dict(self.vault.rows("")) == self.versions[-1]
+        vault, rows = self.vault, self.versions[-1]
+        for prefix in ("", "a", "ab", ".", "b."):
+            cut = len(prefix)
+            assert vault.rows(prefix) == sorted((k[cut:], v) for k, v in rows.items() if k.startswith(prefix))
+        assert all(
+            vault.get(key) == rows.get(key) and (key in vault) == (key in rows) for key in ("a", "b", "ab", *rows)
+        )
+        assert not any(vault.is_stale(key) for key in rows) and vault.damage == []
         assert self.vault.octets == sum(len(k) + len(v) for k, v in self.versions[-1].items())
 
 
@@ -301,6 +309,8 @@ def test_a_journal_that_filled_up_while_no_checkpoint_could_be_stored_gets_room_
     loop, disk = VirtualLoop(), Disk(Random(1))
     storage: Any = NoReplace(disk.boot(loop))
     vault = Vault(storage, checkpoint_octets=100_000)
+    kept = {f"kept{number:03d}": b"%d" % number for number in range(200)}
+    vault.stage(kept)
     with suppress(StorageError):
         for _ in range(3000):
             vault.stage({"row": bytes(900)})
@@ -310,8 +320,12 @@ def test_a_journal_that_filled_up_while_no_checkpoint_could_be_stored_gets_room_
         vault.stage({"row": bytes(900)})
     run(loop)
     run(loop)
-    vault.stage({"row": bytes(901)})
-    assert vault.get("row") == bytes(901)
+    assert vault.checkpoints == 2, "two in a row empty the journal"
+    assert len([name for name in storage.names() if name.startswith("vault.journal.0")]) <= 1
+    vault.commit({"row": bytes(901)})
+    run(loop)
+    again = Vault(disk.boot(loop))
+    assert dict(again.rows("")) == kept | {"row": bytes(901)} and again.damage == []
 
 
 def test_a_lost_newest_segment_is_told_with_what_it_covers() -> None:
@@ -365,3 +379,284 @@ def test_a_vault_that_never_was_is_told_from_one_that_is_gone() -> None:
     assert not lost.found_nothing
     assert lost.damage == ["journal: its newest records, from number 0 on, were stored and are gone",
                            "journal: segments that are gone: 1"]  # fmt: skip
+
+
+def vault_on(disk: Disk, loop: VirtualLoop, **options: Any) -> Vault:
+    return Vault(disk.boot(loop), epoch=7, **options)
+
+
+def journal_of(disk: Disk) -> list[str]:
+    return sorted(name for name in disk.durable if name.startswith("vault.journal.0"))
+
+
+def append_record(loop: VirtualLoop, disk: Disk, record: bytes) -> None:
+    """A transaction as somebody else would write it, sound as far as the journal knows."""
+    journal = Journal(disk.boot(loop), "vault.journal", epoch=7)
+    journal.append(record)
+    journal.sync()
+    run(loop)
+
+
+def test_a_vault_that_never_was_holds_and_counts_nothing() -> None:
+    vault = vault_on(Disk(Random(1)), VirtualLoop())
+    assert (vault.octets, vault.commits, vault.checkpoints, vault.checkpoint_faults) == (0, 0, 0, 0)
+    assert (vault.damage, vault.rows(""), vault.found_nothing, vault.epoch) == ([], [], True, 7)
+    assert vault.stats == JournalStats()
+    vault.commit({"a": b"1"})
+    vault.stage({"b": b"2"})
+    vault.commit({"a": None})
+    assert (vault.commits, vault.octets, vault.stats.appended) == (2, 2, 3)
+
+
+def test_the_map_takes_as_many_octets_as_it_may_and_tells_how_many_are_free() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop, octets_max=100)
+    vault.stage({"a": bytes(99)})
+    for more in ({"b": b""}, {"a": bytes(100)}):
+        with pytest.raises(StorageError, match=r"^1 octets more to remember, 0 are free$"):
+            vault.stage(more)
+    vault.commit({"a": bytes(99), "c": None})
+    vault.commit({"b": bytes(9), "a": bytes(89)})
+    with pytest.raises(StorageError, match=r"^13 octets more to remember, 0 are free$"):
+        vault.stage({"key": bytes(10)})
+    run(loop)
+    smaller = vault_on(disk, loop, octets_max=50)
+    assert smaller.octets == 100 and smaller.damage == []
+    smaller.stage({"a": bytes(88)})
+    smaller.stage({"a": bytes(88)})
+    with pytest.raises(StorageError, match=r"^1 octets more to remember, -49 are free$"):
+        smaller.stage({"a": bytes(89)})
+
+
+@pytest.mark.parametrize("boots", [False, True])
+@pytest.mark.parametrize(("checkpoint_octets", "every"), [(67, 4), (88, 4), (89, 5)])
+def test_a_checkpoint_comes_with_the_transaction_that_fills_up_what_is_between_two(
+    checkpoint_octets: int, every: int, boots: bool
+) -> None:
+    """Whatever boots are between them: what is to be read again at the next one does not grow with their number."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop, checkpoint_octets=checkpoint_octets)
+    for number in range(16):
+        vault.commit({"row": b"%014d" % number})  # 22 octets of journal: length, name, length, value
+        run(loop)
+        assert sum("checkpoint" in name for name in disk.durable) == min(2, (number + 1) // every)
+        if boots:
+            vault = vault_on(disk, loop, checkpoint_octets=checkpoint_octets)
+    assert boots or (vault.checkpoints, vault.checkpoint_faults) == (16 // every, 0)
+    assert vault_on(disk, loop).rows("") == [("row", b"%014d" % 15)]
+
+
+def test_checkpoints_of_a_large_map_keep_up_with_large_transactions() -> None:
+    """Each is done before the next is due, and the journal takes all there is."""
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop)
+    for number in range(45):
+        vault.stage({f"row{number:02d}": bytes(20_000)})
+    vault.commit({})
+    run(loop)
+    before = vault.checkpoints
+    for number in range(210):
+        vault.commit({f"row{number % 45:02d}": b"%d" % number + bytes(20_000)})
+        run(loop)
+    assert vault.checkpoints - before == 210 // 7, "each 131,072 octets"
+    assert vault.checkpoint_faults == 0
+
+
+def test_a_checkpoint_that_takes_longer_than_the_next_is_due_is_not_begun_anew() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop, checkpoint_octets=1000)
+    vault.commit({f"row{number:03d}": bytes(1000) for number in range(300)})
+    for number in range(60):
+        vault.commit({f"row{number:03d}": b"%d" % number + bytes(1000)})
+        run(loop)
+    assert vault.checkpoints > 4
+    assert len(vault_on(disk, loop).rows("")) == 300
+
+
+def test_a_vault_that_was_never_written_to_was_there_all_the_same() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    storage = disk.boot(loop)
+    assert Vault(storage, epoch=5).found_nothing
+    storage.sync()
+    run(loop)
+    again = Vault(disk.boot(loop), epoch=6)
+    assert (again.found_nothing, again.epoch, again.damage) == (False, 5, [])
+
+
+def test_the_journal_holds_no_more_than_what_the_older_checkpoint_does_not() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop, checkpoint_octets=100_000)
+    most = 0
+    for number in range(900):
+        vault.commit({f"row{number % 9}": b"%d" % number + bytes(2000)})
+        if number % 9 == 0:
+            run(loop)
+        most = max(most, len(journal_of(disk)))
+    assert vault.checkpoints > 10 and 3 <= most <= 5
+    run(loop)
+    rows = vault.rows("")
+    newest = max((n for n in disk.durable if "checkpoint" in n), key=lambda n: disk.durable[n][:4])
+    del disk.durable[newest]
+    again = vault_on(disk, loop)
+    assert again.rows("") == rows
+    assert again.damage == ["checkpoint: one generation is gone, the other generation stands"]
+    assert not any(again.is_stale(key) for key, _ in rows)
+
+
+@pytest.mark.parametrize("how", ["commit", "write"])
+def test_a_checkpoint_that_is_not_stored_is_counted_and_costs_nothing(how: str) -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    storage = disk.boot(loop)
+    vault = Vault(storage, checkpoint_octets=80, epoch=7)
+    for number in range(3):
+        vault.commit({"row": b"%014d" % number})
+        run(loop)
+
+    def refuse(name: str, octets: bytes, taken: Any = storage.replace) -> None:
+        if "checkpoint" in name:
+            raise StorageError("not now")
+        taken(name, octets)
+
+    if how == "write":
+        storage.replace = refuse  # type: ignore[method-assign]
+    disk.fail_commits = how == "commit"
+    done = vault.commit({"row": b"%014d" % 3})
+    run(loop)
+    assert (vault.checkpoints, vault.checkpoint_faults) == (0, 1)
+    assert vault.get("row") == b"%014d" % 3, "it was asked to remember that"
+    disk.fail_commits = False
+    again = vault_on(disk, loop)
+    if how == "write":
+        assert done.result() is None
+    else:
+        with pytest.raises(StorageError):
+            done.result()
+    assert again.damage == [] and (again.get("row") == b"%014d" % 3 or how == "commit")
+
+
+def test_what_a_checkpoint_holds_is_there_without_any_journal_and_numbers_go_on_above_it() -> None:
+    """What is committed afterwards is not taken for older than the checkpoint."""
+    loop, disk = stored(40, 300)
+    for name in [n for n in disk.durable if "journal" in n]:
+        del disk.durable[name]
+    held = vault_on(disk, loop)
+    rows = held.rows("")
+    assert len(rows) > 25 and not held.found_nothing
+    held.commit({"row0": b"new"})
+    run(loop)
+    again = vault_on(disk, loop)
+    assert dict(again.rows("")) == dict(rows) | {"row0": b"new"}
+    assert again.damage == [] and not again.is_stale("row1")
+
+
+def test_a_journal_alone_is_something_that_was_found() -> None:
+    loop, disk = stored(3)
+    assert not any("checkpoint" in name for name in disk.durable)
+    vault = vault_on(disk, loop)
+    assert not vault.found_nothing and vault.damage == [] and len(vault.rows("")) == 3
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (b"\3ab", "transaction of 3 octets ends in a key at octet 0"),
+        (b"\1a\0\0\0\2x", "transaction of 7 octets ends in a value at octet 6"),
+        (b"\1a\0\0\0\0\1\xff\0\0\0\0", "transaction with a key that is no text at octet 6"),
+    ],
+)
+def test_a_transaction_of_another_format_is_told_and_all_before_it_is_stale(record: bytes, told: str) -> None:
+    loop, disk = stored(3)
+    append_record(loop, disk, record)
+    vault = vault_on(disk, loop)
+    assert (vault.damage, len(vault.rows(""))) == ([told], 3)
+    assert all(vault.is_stale(key) for key, _ in vault.rows(""))
+    vault.commit({"after": b"", "row0": b"new"})
+    run(loop)
+    again = vault_on(disk, loop)
+    assert again.damage == [told]
+    assert [key for key, _ in again.rows("") if again.is_stale(key)] == ["row1", "row2"]
+
+
+changes = st.dictionaries(st.text(max_size=3), st.none() | st.binary(max_size=9), max_size=4)
+
+
+@given(changes)
+def test_a_transaction_comes_back_as_it_was_and_none_that_was_cut_off_is_taken(one: dict[str, bytes | None]) -> None:
+    record = b"".join(
+        bytes((len(key.encode()),)) + key.encode()
+        + (0xFFFFFFFF if value is None else len(value)).to_bytes(4, "big") + (value or b"")
+        for key, value in one.items()
+    )  # fmt: skip
+    assert flight.core.vault._encode(one) == record
+    assert list(flight.core.vault._decode(record)) == list(one.items())
+    if not one:
+        return
+    ends, at = {0}, 0
+    for key, value in one.items():
+        at += 5 + len(key.encode()) + len(value or b"")
+        ends.add(at)
+    for octets in range(len(record)):
+        if octets in ends:
+            assert list(flight.core.vault._decode(record[:octets])) == list(one.items())[: sorted(ends).index(octets)]
+        else:
+            with pytest.raises(DecodeError, match=f"transaction of {octets} octets ends in a"):
+                list(flight.core.vault._decode(record[:octets]))
+
+
+def test_a_key_may_have_255_octets() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop)
+    key = "é" * 127 + "x"
+    vault.commit({key: b"1"})
+    with pytest.raises(AssertionError):
+        vault.commit({key + "y": b"1"})
+    run(loop)
+    assert vault_on(disk, loop).rows("") == [(key, b"1")]
+
+
+def test_everything_that_is_gone_is_told_in_order_and_by_number() -> None:
+    loop, disk = VirtualLoop(), Disk(Random(1))
+    vault = vault_on(disk, loop)
+    for number in range(800):
+        vault.commit({f"row{number}": bytes(500)})
+        if number % 50 == 0:
+            run(loop)
+    run(loop)
+    assert vault.checkpoints == 3
+    files, names = dict(disk.durable), journal_of(disk)
+    heads = [struct.unpack_from(">Q", files[name], 12)[0] for name in names]
+    assert len(names) == 5
+    covered = max(struct.unpack_from(">Q", files[n], 12)[0] for n in files if "checkpoint" in n)
+    older = min(struct.unpack_from(">Q", files[n], 12)[0] for n in files if "checkpoint" in n)
+    assert heads[1] < heads[2] <= older < heads[3] < heads[4] < covered, (heads, older, covered)
+    # The newest segment, and the newest checkpoint: what only they held.
+    newest = max((n for n in files if "checkpoint" in n), key=lambda n: files[n][:4])
+    del disk.durable[names[4]], disk.durable[newest]
+    again = vault_on(disk, loop)
+    assert again.damage == [
+        "checkpoint: one generation is gone, the other generation stands",
+        f"journal: its newest records, from number {heads[4]} on, were stored and are gone",
+        "journal: segments that are gone: 1",
+        f"rows from before what is gone, which may have changed or deleted them: {heads[4]}",
+    ]
+    assert len(again.rows("")) == heads[4] and all(again.is_stale(key) for key, _ in again.rows(""))
+    # The segment between the older checkpoint and the rest.
+    disk.cut()
+    disk.durable = dict(files)
+    for name in (*names[:3], newest):
+        del disk.durable[name]
+    again = vault_on(disk, loop)
+    assert again.damage == [
+        "checkpoint: one generation is gone, the other generation stands",
+        f"transactions of the journal that are missing or unreadable: {heads[3] - older}",
+        f"rows from before what is gone, which may have changed or deleted them: {older}",
+    ]
+    assert [key for key, _ in again.rows("") if again.is_stale(key)] == sorted(f"row{n}" for n in range(older))
+    # Nothing that is needed.
+    disk.cut()
+    disk.durable = dict(files)
+    for name in names[:3]:
+        del disk.durable[name]
+    again = vault_on(disk, loop)
+    assert (again.damage, len(again.rows(""))) == ([], 800)
+    assert not any(again.is_stale(key) for key, _ in again.rows(""))
