@@ -330,11 +330,11 @@ def test_a_closed_scheduler_leaves_nothing_to_come_and_nobody_ready() -> None:
     host = WatchedHost(loop := VirtualLoop())
     failed: list[str] = []
     scheduler = Scheduler(host, loop.now_ns, lambda task, _: failed.append(task.name), restarts_max=9)
-    event, trail = Event(), list[str]()
+    event, early, trail = Event(), Event(), list[str]()
 
     async def body(task: Task) -> None:
         try:
-            await task.first([event.wait()], 100.0)
+            await task.first([early.wait() if task.name == "d" else event.wait()], 100.0)
             trail.append("woken")
         finally:
             trail.append(task.name)
@@ -342,13 +342,34 @@ def test_a_closed_scheduler_leaves_nothing_to_come_and_nobody_ready() -> None:
             if task.name == "b":
                 raise ArithmeticError
 
-    tasks = [scheduler.spawn(name, body) for name in "abc"]
+    tasks = [scheduler.spawn(name, body) for name in "abcd"]
     loop.run_until(NS)
+    early.set()  # d is ready, and a turn is asked for
     scheduler.close()
-    assert [(task.finished.done, task.waiting) for task in tasks] == [(True, False)] * 3
+    assert [(task.finished.done, task.waiting) for task in tasks] == [(True, False)] * 4
+    assert all(timer.t_ns == NS for timer in host.pending), "no alarm is left"
+    steps = scheduler.totals().steps
     loop.run_until(500 * NS)
-    assert (trail, failed, host.pending, scheduler.closed) == (["a", "b", "c"], ["b"], set(), True)
-    assert [task.stats.restarts for task in tasks] == [0] * 3
+    assert (trail, failed, host.pending, scheduler.closed) == (["a", "b", "c", "d"], ["b"], set(), True)
+    assert [task.stats.restarts for task in tasks] == [0] * 4 and scheduler.totals().steps == steps
+
+
+def test_who_runs_is_known_during_the_step_and_a_report_needs_no_time_to_have_passed() -> None:
+    loop, seen = VirtualLoop(), list[Task | None]()
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None)
+
+    async def body(task: Task) -> None:
+        seen.append(scheduler.running)
+        if not task.stats.failures:
+            raise ArithmeticError
+
+    assert scheduler.running is None
+    task = scheduler.spawn("t", body)
+    (report,) = scheduler.report()
+    assert (report.state, report.steps, report.cpu_permille, report.period_ms) == ("ready", 0, 0, 0)
+    loop.run_until(0)
+    assert seen == [task, task] and scheduler.running is None
+    assert task._report(1).state == "finished"
 
 
 @given(st.lists(st.lists(st.integers(0, 10**6), min_size=10, max_size=10), min_size=1, max_size=4))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flight.app import CommandRefused, Durable
+from flight.core.future import Future
 from flight.core.scheduler import TASKS_MAX, Scheduler, Task
 from flight.core.vault import Vault
 from flight.dictionary import Command, EventDefinition, Report
@@ -40,8 +41,9 @@ NOTE = Command("note", 1, 8, 1, "", (Field("n", "u16"),), function=1)
 NOTE_LONG = Command("note_long", 1, 8, 1, "", (Field("n", "u16"),), function=2, durable=True)
 CRASH = Command("crash", 1, 8, 1, "", (), function=3)
 FULL = Command("full", 1, 8, 1, "", (), function=4)
+LINGER = Command("linger", 1, 8, 1, "", (), function=5)
 DECLARED = st11.declare(1), st21.declare(1)
-COMMANDS = (NOTE, NOTE_LONG, CRASH, FULL, *DECLARED[0].commands, *DECLARED[1].commands)
+COMMANDS = (NOTE, NOTE_LONG, CRASH, FULL, LINGER, *DECLARED[0].commands, *DECLARED[1].commands)
 EVENTS: tuple[EventDefinition, ...] = (
     *st01.declare(1).events, *st05.declare(1).events, *DECLARED[0].events, *DECLARED[1].events,
 )  # fmt: skip
@@ -74,6 +76,7 @@ class Boot:
         self.jump_ns = 0
         self.raw: list[bytes] = []
         self.noted: list[tuple[int, float]] = []
+        self.gate: Future[None] = Future()  # of `linger`
         self.faults: list[BaseException] = []
         self.seq = 0
         recorder: Any = self
@@ -103,6 +106,7 @@ class Boot:
         self.commands.handle("note_long", None, self._note_long)
         self.commands.handle("crash", None, self._crash)
         self.commands.handle("full", None, self._full)
+        self.commands.handle("linger", None, self._linger)
         for body in (self.commands.run, self.commands.run_urgent, command_log.run, self.schedule.run):
             self.scheduler.spawn(body.__qualname__, body)
         command_log.recover()
@@ -118,6 +122,9 @@ class Boot:
 
     def _full(self) -> None:
         raise CommandRefused(BAD_VALUE, "no")
+
+    async def _linger(self) -> None:
+        await self.gate
 
     @property
     def t_s(self) -> float:
@@ -136,7 +143,8 @@ class Boot:
     def give(self, name: str, *values: Any) -> PusTc:
         command = next(c for c in COMMANDS if c.name == name)
         self.seq += 1
-        request = PusTc(1, self.seq, command.service, command.subtype, command.layout.encode(values))
+        data = b"" if command.function is None else command.function.to_bytes(2, "big")
+        request = PusTc(1, self.seq, command.service, command.subtype, data + command.layout.encode(values))
         self.commands.on_packet(request.encode())
         return request
 
@@ -236,6 +244,9 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
         LATE, "sequence count 2 of APID 1: 1.0 s too late, it takes 2 s ahead",
     )  # fmt: skip
     assert one.schedule.refused == 2, "activities that were not taken in"
+    broken = (0, EPOCH + 9 * S, note(5)[:-1] + b"x")
+    code, detail = one.do("insert_activities", 0, (broken,)) or (0, "")
+    assert code == BAD_VALUE and detail.startswith("activity 0: telecommand")
     assert one.insert(9.25, 5, 5) == (BAD_VALUE, "activity 1: sequence count 5 of APID 1 is scheduled")
     assert one.insert(9.25, 5, 6, 4) is None
     one.until(20)
@@ -302,9 +313,14 @@ def test_what_is_disabled_at_its_time_says_so(world: World) -> None:
     one.until(25)
     assert one.events("activity_disabled")[2:] == [(1, 5, "schedule")]
     assert one.schedule.sample()[4:8] == (1, 0, 3, 0)
+    for given, rows in (
+        (("disable_sub_schedules", ((7,), (8,))), [(7, 0), (8, 0), (9, 0)]),
+        (("enable_sub_schedules", ((8,), (5,))), [(7, 0), (9, 0)]), (("enable_sub_schedules", ()), []),
+    ):  # fmt: skip
+        assert one.do(*given) is None and one.report("report_sub_schedules", "sub_schedule_status") == rows
 
 
-@pytest.mark.parametrize("jump_s", [89.2, 60.0, -30.0])
+@pytest.mark.parametrize("jump_s", [89.2, 60.0, -1e-9, -30.0])
 def test_a_clock_that_jumps_is_followed_within_a_second(world: World, jump_s: float) -> None:
     """Nothing wakes the schedule but its own look at the clock."""
     one = world.boot()
@@ -403,8 +419,8 @@ def test_a_filter_chooses_by_sub_schedule_and_group(world: World) -> None:
     assert chosen(2, (5,), (), from_s=400) == [4] and chosen(3, (), (0,), to_s=100) == [1]
     assert chosen(1, (), (), 200, 200) == [2] and chosen(1, (), (), 199.75, 299.75) == [2]
     assert chosen(1, (), (), 200.25, 300) == [3] and chosen(3, (), (), to_s=299.75) == [1, 2]
-    backwards = one.do("delete_activities_by_filter", 1, EPOCH + 4 * S, EPOCH + 3 * S // 2, (), ())
-    assert backwards == (BAD_VALUE, "from_time is 2.5 s after to_time")
+    backwards = one.do("delete_activities_by_filter", 1, EPOCH + 2 * S, EPOCH + 7 * S // 4, (), ())
+    assert backwards == (BAD_VALUE, "from_time is 0.25 s after to_time")
     assert chosen(2, (), (), from_s=300, to_s=100) == [3, 4, 5], "only the window between has both"
     assert one.report("report_activities_by_filter", "activities", 0, 0, 0, ((6,),), ()) == [
         (6, 2, EPOCH + 500 * S, note(5)),
@@ -457,6 +473,30 @@ def test_a_shift_reaches_as_far_as_the_time_code(world: World) -> None:
         beyond = (BAD_VALUE, f"sequence count {n} of APID 1: beyond what the time code tells")
         assert one.do("shift_activities", 10, ((3, 1, n),)) == (None if fits else beyond)
     assert one.held() == [4, 2, 3, 1]
+
+
+def test_a_release_that_waited_for_the_disk_is_told_as_what_became_of_it(world: World) -> None:
+    one = world.boot()
+    assert one.insert(10, 1) is None
+    one.until(9)
+    room, world.disk.capacity_octets = world.disk.capacity_octets, 0
+    one.until(11)
+    world.disk.capacity_octets = room
+    one.until(20)
+    assert one.noted == [(1, 11.5)] and one.events("activity_not_stored") == []
+    ((apid, seq, reason),) = one.events("activity_waits")
+    assert (apid, seq) == (1, 1) and reason
+
+
+def test_what_is_deleted_in_the_very_moment_of_its_release_is_not_executed(world: World) -> None:
+    """Between the look at what is due and the step that executes it."""
+    reset: list[PusTc] = []
+    world.loop.call_at(10 * S, lambda: reset.append(world.lives[-1].give("reset_schedule")))
+    one = world.boot()
+    assert one.insert(10, 1) is None
+    one.until(20)
+    assert one.outcome(reset[0]) is None and one.noted == []
+    assert one.events("activity_not_stored") == [] and one.schedule.sample()[1:8] == (0, 256, 0, 0, 0, 0, 0)
 
 
 def test_what_the_disk_never_took_is_out_of_sight_until_the_next_boot_or_a_reset(world: World) -> None:
@@ -657,6 +697,7 @@ def test_sequences_are_taken_up_to_the_bounds_of_their_number_and_octets(world: 
     """A step takes its packet and four octets, a sequence one more."""
     octets = 1 + 2 * (4 + len(note(1)))
     two = ((0, note(1)), (604_800_000, note(2)))
+    broken = note(2)[:-1] + b"x"
     one = world.boot(sequencing={"loaded": 2, "octets": 2 * octets}, of_mission={"ours": two})
     assert one.do("load_sequence", "a", two) is None
     assert one.do("load_sequence", "b", (*two, (0, note(3)))) == (NO_ROOM, f"{octets + 21} octets, {octets} are free")
@@ -666,7 +707,10 @@ def test_sequences_are_taken_up_to_the_bounds_of_their_number_and_octets(world: 
     assert one.do("load_sequence", "c", ((604_800_001, note(1)),)) == (
         BAD_VALUE, "step 0: delay of 604800001 ms, at most 604800 s",
     )  # fmt: skip
+    code, detail = one.do("load_sequence", "c", ((0, note(1)), (0, broken))) or (0, "")
+    assert code == BAD_VALUE and detail.startswith("step 1: telecommand")
     assert one.do("load_sequence", "x" * 32, two) is None
+    assert one.stages(one.give("report_sequence", "c")) == [2], "before it is accepted"
     assert one.sequences.sample() == (3, 0, 0, 0)
     assert [row[0] for row in one.report("report_sequences", "sequence_status")] == ["ours", "b", "x" * 32]
 
@@ -696,6 +740,51 @@ def test_no_more_sequences_run_than_may_and_those_that_are_about_to_count(world:
     one.sequences.start("b", "a test")
     assert [name for name, _ in one.events("sequence_not_started")[3:]] == ["b"]
     assert one.sequences.sample() == (3, 1, 3, 0)
+
+
+def test_the_row_of_a_sequence_that_runs_is_there_until_it_ends(world: World) -> None:
+    """Also where the disk did not drop the row of its run before, and drops it with that of another one."""
+    later = ((5000, note(1)), (5000, note(2)))
+    one = world.boot(of_mission={"a": later, "b": later, "c": ((60_000, note(3)),)})
+    one.sequences.start("a", "a test")
+    one.give("activate_sequence", "b")
+    one.until(1)
+    assert one.vault.rows("sequence.run.") == [("a", b"\0\2"), ("b", b"\0\2")]
+    room, world.disk.capacity_octets = world.disk.capacity_octets, 0
+    one.until(100)
+    assert [event[:3] for event in one.events("sequence_aborted")] == [("a", 0, 2), ("b", 0, 2)]
+    assert [text.partition(":")[0] for _, text in one.events("record_damaged")] == ["not cleared"] * 2
+    assert len(one.vault.rows("sequence.run.")) == 2
+    world.disk.capacity_octets = room
+    one.sequences.start("c", "a test")
+    one.until(119)
+    one.give("activate_sequence", "a")
+    one.until(119.5)
+    world.disk.commit_s = 2.0
+    activated = one.give("activate_sequence", "b")
+    one.until(120)
+    assert one.stages(activated) == [], "on its way"
+    one.sequences._abort("c")
+    one.until(124)  # c has ended, a runs, and b was on its way
+    assert one.events("sequence_aborted")[2:] == [("c", 0, 1, "aborted by command")]
+    assert [name for name, _ in one.vault.rows("sequence.run.")] == ["a", "b"]
+    world.disk.commit_s = 0.0
+    one.until(150)
+    assert one.events("sequence_ended") == [("a",), ("b",)] and one.vault.rows("sequence.run.") == []
+    assert one.sequences._ended_rows == set(), "none is dropped again"
+
+
+def test_a_sequence_that_ends_before_the_turn_of_its_abortion_is_not_running(world: World) -> None:
+    one = world.boot(of_mission={"a": ((2000, note(1)),)})
+    one.sequences.start("a", "a test")
+    one.until(1.5)
+    lingers, abort = one.give("linger"), one.give("abort_sequence", "a")
+    one.until(3)
+    assert one.events("sequence_ended") == [("a",)] and one.stages(abort) == [1]
+    one.gate.set_result(None)
+    one.until(4)
+    assert one.outcome(lingers) is None
+    assert (one.stages(abort), one.outcome(abort)) == ([1, 8], (BAD_VALUE, "sequence 'a' is not running"))
 
 
 def test_an_activation_that_the_disk_does_not_take_can_be_given_again(world: World) -> None:
@@ -794,7 +883,7 @@ def test_requests_and_reports_of_sequences_are_laid_out_as_they_always_were(worl
         12: name + b"\x01" + (90_000).to_bytes(4, "big") + packet,
         14: b"\x01" + name,
     }
-    state = DECLARED[1].reports[0].fields[0].fields[1]
+    state = next(r for r in DECLARED[1].reports if r.subtype == 7).fields[0].fields[1]
     assert (state.name, state.labels) == ("status", ("inactive", "running"))
 
 
