@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,11 +52,10 @@ def test_a_search_goes_on_from_where_its_budget_was_spent(things: int) -> None:
             found.append(len(found))
         return found
 
-    steps = in_steps(search, Budget(1, OCTETS))
-    seen: list[int] = []
-    with pytest.raises(StopIteration) as end:
-        while True:
-            next(steps)
-            seen.append(len(found))
-    assert end.value.value == list(range(things))
-    assert seen == list(range(1, things, 8)), "one in the first step, eight in each that follows"
+    ended: list[list[int] | None] = []
+
+    def through() -> Iterator[None]:
+        ended.append((yield from in_steps(search, Budget(1, OCTETS))))
+
+    assert [len(found) for _ in through()] == list(range(1, things, 8)), "one in the first step, then eight in each"
+    assert ended == [list(range(things))]
