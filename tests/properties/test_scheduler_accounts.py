@@ -275,6 +275,31 @@ def test_how_long_critical_tasks_wait_is_known_whether_they_are_ready_or_due() -
     assert seen == [[0, 0], [NS - 1] * 2, [0, NS, NS], [NS // 4, NS + NS // 4, NS + NS // 4]]
 
 
+@given(
+    st.lists(st.sampled_from((0, 0, 1, 999, 1000, NS // 4)) | st.integers(0, 2 * NS), min_size=1, max_size=20),
+    st.sampled_from((0, 1)) | st.integers(0, 5 * NS),
+)
+def test_steps_that_cost_virtual_time_follow_one_another_without_a_gap(costs: list[int], begin_ns: int) -> None:
+    loop, started, others = VirtualLoop(), list[int](), list[int]()
+    loop.run_until(begin_ns)
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None, step_cost_ns=lambda name: costs[int(name)])
+
+    async def body(task: Task) -> None:
+        started.append(loop.now_ns())
+
+    for number in range(len(costs)):
+        scheduler.spawn(str(number), body)
+    starts = [begin_ns + sum(costs[:number]) for number in range(len(costs) + 1)]
+    for at_ns in starts:
+        loop.call_at(at_ns, lambda: others.append(loop.now_ns()))
+    loop.run_until(100 * NS)
+    assert (started, others) == (starts[:-1], starts), "the processor is taken, the host goes on"
+    totals = scheduler.totals()
+    assert totals.step == histogram(costs) and totals.cpu_ns == sum(one for one in costs if one >= 1000)
+    assert totals.latency == histogram(at_ns - begin_ns for at_ns in starts[:-1])
+    assert scheduler.tasks == []
+
+
 def test_the_host_has_its_turn_after_a_millisecond_of_steps() -> None:
     host, seen = Spending(), list[str]()
     scheduler = Scheduler(host, host.now_ns, lambda *_: None)

@@ -841,6 +841,10 @@ def test_requests_and_reports_of_the_schedule_are_laid_out_as_in_the_standard(wo
     assert layouts[6].encode([1, EPOCH + 100 * S, EPOCH + 100 * S, ((5,),), ((7,), (9,))]) == (
         b"\x01" + time + time + b"\x01\x05" + b"\x02\x07\x09"
     )
+    for subtype in (6, 11, 14):
+        (by_filter,) = [c for c in DECLARED[0].commands if c.subtype == subtype]
+        defaults = [one.default for one in by_filter.arguments[1:]]
+        assert by_filter.layout.encode([0, *defaults]) == bytes(1 + 2 * 6 + 2), "times and rows may be left out"  # type: ignore[list-item]
     assert layouts[8].encode([-1, 0, 0, 0, (), ()]) == b"\xff" * 4 + bytes(15)
     assert layouts[15].encode([3]) == bytes.fromhex("00000003")
     for subtype in (20, 21, 23, 24, 25):
