@@ -862,6 +862,13 @@ def test_requests_and_reports_of_the_schedule_are_laid_out_as_in_the_standard(wo
         19: bytes.fromhex("01 0501"),
         27: bytes.fromhex("03 0001 0701 0900"),
     }
+    names = {r.subtype: [one.name for one in r.fields[0].fields] for r in DECLARED[0].reports}
+    assert names == {
+        10: ["sub_schedule", "group", "release_time", "request"],
+        13: ["sub_schedule", "group", "release_time", "source", "apid", "seq"],
+        19: ["sub_schedule", "status"],
+        27: ["group", "status"],
+    }
     labels = {(r.subtype, f.name): f.labels for r in DECLARED[0].reports for f in r.fields[0].fields if f.labels}
     assert labels == {(19, "status"): ("disabled", "enabled"), (27, "status"): ("disabled", "enabled")}
     (window,) = {f.labels for c in DECLARED[0].commands for f in c.arguments if f.name == "window"}
@@ -887,6 +894,8 @@ def test_requests_and_reports_of_sequences_are_laid_out_as_they_always_were(worl
         12: name + b"\x01" + (90_000).to_bytes(4, "big") + packet,
         14: b"\x01" + name,
     }
+    names = {r.subtype: [one.name for one in r.fields[-1].fields] for r in DECLARED[1].reports}
+    assert names == {7: ["sequence", "status", "step", "steps"], 12: ["delay_ms", "request"], 14: ["sequence"]}
     state = next(r for r in DECLARED[1].reports if r.subtype == 7).fields[0].fields[1]
     assert (state.name, state.labels) == ("status", ("inactive", "running"))
 
