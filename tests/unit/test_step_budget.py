@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,5 +58,7 @@ def test_a_search_goes_on_from_where_its_budget_was_spent(things: int) -> None:
     def through() -> Iterator[None]:
         ended.append((yield from in_steps(search, Budget(1, OCTETS))))
 
-    assert [len(found) for _ in through()] == list(range(1, things, 8)), "one in the first step, then eight in each"
+    assert [len(found) for _ in islice(through(), 99)] == list(range(1, things, 8)), (
+        "one in the first step, then eight in each"
+    )
     assert ended == [list(range(things))]
