@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, Task
-from flight.core.task_stats import BUCKETS, TaskStats
+from flight.core.task_stats import BUCKETS, TaskReport, TaskStats
 from flight.executive import ExecutiveConfig
 from sim_hw.loop import VirtualLoop
 from tests.executive_load import WatchedHost
@@ -401,6 +401,7 @@ def test_who_runs_is_known_during_the_step_and_a_report_needs_no_time_to_have_pa
 def test_sums_of_counters_are_sums_and_the_worst_of_worst_cases(counts: list[list[int]]) -> None:
     names = [one.name for one in fields(TaskStats) if one.type == "int"]
     assert len(names) == 10
+    assert asdict(TaskStats()) == dict.fromkeys(names, 0) | {"step": [0] * BUCKETS, "latency": [0] * BUCKETS}
     total, parts = TaskStats(), [TaskStats(**dict(zip(names, one, strict=True))) for one in counts]
     for number, part in enumerate(parts):
         part.step[number], part.latency[BUCKETS - 1 - number] = 3, 5
@@ -410,6 +411,21 @@ def test_sums_of_counters_are_sums_and_the_worst_of_worst_cases(counts: list[lis
         assert getattr(total, name) == (max(values) if name.startswith("worst") else sum(values)), name
     assert total.step[: len(parts)] == [3] * len(parts) and sum(total.step) == 3 * len(parts) == total.steps
     assert total.latency[::-1][: len(parts)] == [5] * len(parts) and sum(total.latency) == 5 * len(parts)
+
+
+def test_a_report_shows_each_counter_under_its_name() -> None:
+    stats = TaskStats(1, 2, 3, 4, 5, 7, 6, 9 * NS, 7_000_999, 8_000_999)
+    stats.latency[3], stats.latency[10], stats.step[4] = 98, 2, 11
+    report = TaskReport.of(
+        stats, 9 * NS, name="n", state="ready", critical=True, period_ns=7200 * NS + 999_999, deadline_ns=3600 * NS,
+        budget_ns=500 * NS + 999,
+    )  # fmt: skip
+    assert asdict(report) == {
+        "name": "n", "state": "ready", "critical": True, "period_ms": 7_200_000, "deadline_ms": 3_600_000,
+        "budget_us": 500_000_000, "steps": 11, "ticks": 1, "late": 2, "skipped": 3, "overruns": 4, "starved": 5,
+        "failures": 7, "restarts": 6, "worst_step_us": 7000, "worst_latency_us": 8000, "latency_p50_us": 8,
+        "latency_p99_us": 1024, "cpu_permille": 1000, "latency": tuple(stats.latency), "step": tuple(stats.step),
+    }  # fmt: skip
 
 
 def test_what_is_not_said_is_as_the_guides_say() -> None:
