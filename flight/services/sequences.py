@@ -268,11 +268,15 @@ class Sequences:
             changes = {run.row: run.encode(run.begun + 1)}
 
             async def attempt(request: bytes = request, changes: dict[str, bytes] = changes) -> None:
-                await self._commands.perform(task, request, changes)
+                run.begun += 1  # as its row has it, from here on
+                try:
+                    await self._commands.perform(task, request, changes)
+                except StorageError:
+                    run.begun -= 1
+                    raise
 
             if not await stored(task, attempt, reasons.append):
                 return f"the disk did not take the next step: {reasons[0]}"
-            run.begun += 1
         return ""
 
     def _end(self, run: _Run) -> None:

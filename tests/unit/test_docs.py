@@ -353,6 +353,17 @@ def test_dictionary_guide_has_every_packet_as_it_is() -> None:
     assert [code for code, text in dictionary.failures.items() if f"| {code} | {text} |" not in lines] == []
 
 
+def test_dictionary_guide_says_which_commands_are_lost_with_the_power_and_which_are_urgent() -> None:
+    commands = dictionary_of(load(MISSIONS / "orbit.toml")).commands
+    text = read(DOCS / "guides" / "dictionary.md")
+    for begin, names in (
+        ("which are lost with the power", {c.name for c in commands if not c.durable}),
+        ("These are urgent", {c.name for c in commands if c.urgent}),
+    ):
+        listed = re.findall("`([a-z_]+)`", text.partition(begin)[2].partition(".\n")[0])
+        assert sorted(listed) == sorted(names), begin
+
+
 def test_notices_name_every_pinned_package() -> None:
     text = read(ROOT / "THIRD_PARTY_NOTICES.md").lower()
     pins = [line.partition("==")[0] for line in read(ROOT / "constraints.txt").splitlines() if "==" in line]

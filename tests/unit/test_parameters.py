@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from random import Random
@@ -18,7 +19,7 @@ from flight.dictionary import Setting
 from flight.fields import FieldError
 from flight.link.cfdp import CfdpSender
 from flight.link.space_packet import SpacePacket
-from flight.services.parameter_table import admit, decode_table, encode_table, schema
+from flight.services.parameter_table import ROWS_MAX, admit, decode_table, encode_table, schema
 from flight.services.parameters import Parameters
 from flight.services.uploads import Uploads, UploadsConfig
 from sim_hw.disk import Disk
@@ -133,6 +134,71 @@ def test_reports_of_many_parameters_are_several() -> None:
     assert sink.packets[-1] == b"\2" + 2 * (b"\0\7" + value(7.0))
 
 
+def test_no_more_than_eight_refused_values_are_told_one_by_one() -> None:
+    settings = tuple(Setting(n, f"p{n:02}", "", 1.0, 0.0, 9.0, "") for n in range(12))
+    _, sink = Board({f"p{n:02}": b"" for n in range(12)}).boot(settings)
+    told = [("parameter_refused", f"p{n:02}", "0 octets, a value has 8") for n in range(8)]
+    assert sink.events == [("parameters_restored", 0, 0, 12), *told]
+
+
+class Tables:
+    """What the parameters serve: checks and handlers by command, the housekeeping of the structure."""
+
+    def __init__(self, made: Parameters, files: dict[str, bytes]) -> None:
+        self.check: dict[str, Any] = {}
+        self.execute: dict[str, Any] = {}
+        self.sample: Any = None
+        tables: Any = self
+        made.serve(tables, tables, files.__getitem__)
+
+    def handle(self, name: str, check: Any, execute: Any) -> None:
+        self.check[name], self.execute[name] = check, execute
+
+    def provide(self, structure: str, sample: Any) -> None:
+        assert structure == "parameters"
+        self.sample = sample
+
+
+def test_a_command_is_checked_by_itself_before_and_with_all_values_when_its_turn_comes() -> None:
+    board = Board()
+    made, sink = board.boot(SETTINGS)
+    tables = Tables(made, {"t": encode_table(SETTINGS, {"low": 6.0})})
+    for name, argument in (
+        ("report_parameters", ()), ("set_parameters", ((1, 6.0),)), ("reset_parameters", ()),
+        ("load_parameter_table", "t"),
+    ):  # fmt: skip
+        assert tables.check[name](argument) is None and sink.packets == [], "a check does nothing"
+    for name, argument in (("set_parameters", ((1, 6.0),)), ("load_parameter_table", "t")):
+        with pytest.raises(CommandRefused, match="low: 6 should stay below high, 5"):
+            tables.execute[name](argument)
+    board.change(tables.execute["set_parameters"](((2, 8.0),)))
+    board.change(tables.execute["load_parameter_table"]("t"))
+    tables.execute["report_parameters"](((1,), (2,)))
+    assert sink.packets == [b"\2\0\1" + value(6.0) + b"\0\2" + value(8.0)]
+    with pytest.raises(CommandRefused, match="low: 6 should stay below high, 5"):
+        tables.execute["reset_parameters"](((2,),))
+    assert tables.execute["reset_parameters"](((1,), (3,))).changes == {"parameter.low": None}, "what is stored alone"
+    assert tables.execute["reset_parameters"](()).changes == {"parameter.low": None, "parameter.high": None}
+
+
+def test_the_structure_counts_what_is_stored_and_what_took_effect() -> None:
+    """In force, unknown here, refused; and the commands since boot, in 32 bits."""
+    board = Board({"high": value(7.0), "gone": value(1.0), "lost": value(1.0), "count": value(2.5), "low": value(8.0)})
+    made, _ = board.boot(SETTINGS)
+    tables = Tables(made, {})
+    assert tables.sample() == (0, 2, 3, 0), "low and high contradict each other"
+    board.change(made.set_rows(((3, 4.0),)))
+    assert tables.sample() == (1, 2, 0, 1), "those of a contradiction are given up by the first change"
+    board.change(made.set_rows(((1, 1.0), (2, 8.5))))
+    assert tables.sample() == (3, 2, 0, 2)
+    board.change(made.reset(((1,),)))
+    assert tables.sample() == (2, 2, 0, 3)
+    made._changes = 2**32 - 1
+    assert tables.sample()[3] == 2**32 - 1
+    board.change(made.reset(((1,),)))
+    assert tables.sample()[3] == 0
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
@@ -210,6 +276,29 @@ def test_a_table_for_other_software_says_so() -> None:
         decode_table(remade(octets[:13] + b"\0\2" + octets[15:25] * 2 + bytes(4)), SETTINGS)
     with pytest.raises(DecodeError, match="low: 6 should stay below high, 5"):
         decode_table(encode_table(SETTINGS, {"low": 6.0, "high": 5.0}), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("octets", "says"),
+    [
+        (b"OPTC" + bytes(15), "no parameter table: it begins with 4f505443, should be 4f505442"),
+        (encode_table(SETTINGS, {"low": 5.0, "high": 5.0}), "parameter table: low: 5 should stay below high, 5"),
+        (encode_table(SETTINGS, {"low": 9.5}), "parameter table: low: 9.5 is outside 0 .. 9 V"),
+        (encode_table(SETTINGS, {"low": 1.0})[:15] + b"\0\x09" + value(1.0) + bytes(4), "table: no parameter 9"),
+        (encode_table(SETTINGS, {})[:-4] + b"\xff", "parameter table of 16 octets, shortest is 19"),
+        (encode_table(SETTINGS, {})[:13] + b"\0\1" + bytes(4), "table of 1 rows in 19 octets, should be 29"),
+    ],
+)
+def test_a_table_that_is_refused_says_why(octets: bytes, says: str) -> None:
+    with pytest.raises(DecodeError, match=re.escape(says)):
+        decode_table(remade(octets), SETTINGS)
+
+
+def test_a_table_has_as_many_rows_as_its_count_can_tell() -> None:
+    assert ROWS_MAX == 2**16 - 1
+    settings = [Setting(n, f"p{n}", "", 0.0, 0.0, 9.0, "") for n in range(ROWS_MAX)]
+    values = {one.name: 1.0 for one in settings}
+    assert encode_table(settings, values)[13:15] == b"\xff\xff"
 
 
 def test_a_small_type_holds_less_than_the_bounds_say() -> None:

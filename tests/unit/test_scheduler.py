@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from itertools import pairwise
 
 from flight.core.future import Event, Future, Queue
 from flight.core.scheduler import Scheduler, Task, ns
-from flight.core.task_stats import BUCKETS, quantile_us
+from flight.core.task_stats import BUCKETS, bucket_bounds_us, quantile_us
 from sim_hw.loop import VirtualLoop
 
 
@@ -359,6 +360,26 @@ def test_future_keeps_its_first_outcome() -> None:
     assert future.result() == 1
 
 
+def test_a_future_calls_back_when_it_is_done_and_at_once_where_it_is() -> None:
+    future, called = Future[int](), list[tuple[str, int]]()
+
+    def first(done: Future[int]) -> None:
+        called.append(("first", done.result()))
+
+    def second(done: Future[int]) -> None:
+        called.append(("second", done.result()))
+
+    for callback in (first, second, first):
+        future.add_callback(callback)
+    future.remove_callback(first)
+    future.remove_callback(lambda _: None)
+    assert called == []
+    future.set_result(5)
+    assert called == [("second", 5), ("first", 5)]
+    future.add_callback(second)
+    assert called[2:] == [("second", 5)]
+
+
 def test_close_ends_every_task_where_it_stands() -> None:
     host, scheduler, _ = make()
     trail: list[str] = []
@@ -501,3 +522,9 @@ def test_quantiles_are_upper_edges_of_buckets() -> None:
     assert quantile_us(histogram, 0.5) == 0
     histogram[3], histogram[10] = 98, 2
     assert [quantile_us(histogram, q) for q in (0.0, 0.5, 0.98, 0.99, 1.0)] == [8, 8, 8, 1024, 1024]
+
+
+def test_buckets_follow_one_another_from_below_a_microsecond_on() -> None:
+    bounds = [bucket_bounds_us(bucket) for bucket in range(BUCKETS)]
+    assert bounds[:4] == [(0, 1), (1, 2), (2, 4), (4, 8)]
+    assert all(low == before for (_, before), (low, _) in pairwise(bounds))
