@@ -60,7 +60,7 @@ class LinkConfig:
         return TmCoding(
             self.frame_octets,
             parity=PARITY[self.coding],
-            interleave=self.interleave if PARITY[self.coding] else 1,
+            interleave=self.interleave,
             randomizer=self.randomizer,
             convolutional=self.convolutional,
         )
@@ -132,7 +132,7 @@ class FlightLink:
         self._cltus = CltuReceiver(ERROR_MODES[config.cltu_errors], config.tc_randomizer)
         self._farm = Farm(config.tc_vcid, config.farm_window)
         self._held = False
-        self._no_rf = self._no_bit_lock = True
+        self._silent = True
         self._encoder = TmEncoder(config.tm_coding) if config.tm_coding is not None else None
         self._counters = LinkCounters(farm=self._farm.counters)
         self.last_uplink_ns: int | None = None
@@ -162,7 +162,7 @@ class FlightLink:
         """The CLCW of this moment, encoded."""
         ocf = self._ocf
         if ocf is None:
-            ocf = self._ocf = self._farm.clcw(self._no_rf, self._no_bit_lock).encode()
+            ocf = self._ocf = self._farm.clcw(no_rf=self._silent, no_bit_lock=self._silent).encode()
         return ocf
 
     def next_unit(self) -> bytes:
@@ -174,12 +174,12 @@ class FlightLink:
 
     def acquired(self) -> None:
         """The receiver hears the ground: the CLCW says so."""
-        self._no_rf = self._no_bit_lock = False
+        self._silent = False
         self._ocf = None
 
     def carrier_lost(self) -> None:
         """The receiver hears nothing: a CLTU that has begun is forgotten, FARM-1 and all counts stay."""
-        self._no_rf = self._no_bit_lock = True
+        self._silent = True
         self._ocf = None
         self._cltus.reset()
 

@@ -45,8 +45,12 @@ def receive(bits: str, cuts: list[int], **options: int) -> tuple[list[bytes], Fr
     stream = int("1" + bits, 2).to_bytes(len(bits) // 8 + 1, "big")[1:]
     sync = FrameSynchronizer(UNIT_OCTETS, **options)  # type: ignore[arg-type]
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
-    batches = [sync.feed(stream[start:end]) for start, end in pairwise(edges)]
+    batches = []
+    for i, (start, end) in enumerate(pairwise(edges)):
+        batches.append(sync.feed((bytes, bytearray, memoryview)[i % 3](stream[start:end])))
+        assert sync.held_octets <= 2 * (4 + UNIT_OCTETS) + 6
     batches.append(sync.finish())
+    assert (sync.held_octets, sync.skipped) == (0, sync.counters.skipped_bits // 8)
     offsets = [offset for batch in batches for offset in batch.offset_bits]
     assert offsets == sorted(set(offsets))
     return [unit for batch in batches for unit in batch], sync
