@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -195,18 +196,17 @@ def chosen(lines: list[Line]) -> Line | None:
 all_shares = st.tuples(*[st.sampled_from((0, 1250, 2500, 3333, 4999))] * 3).filter(lambda shares: sum(shares) <= 10_000)
 
 
-@settings(max_examples=200)
-@given(all_shares, st.lists(st.tuples(st.integers(0, 2), st.integers(7, 25)) | st.integers(1, 4), max_size=60))
-def test_the_multiplexer_does_what_the_model_does(shares: tuple[int, ...], steps: list[tuple[int, int] | int]) -> None:
+def check(shares: tuple[int, ...], steps: list[tuple[int, int] | int], packets_max: int, octets_max: int) -> None:
     """Steps: a packet for a channel, or so many frames."""
-    down = Multiplexer(ShortFrames(), (4, 5, 6), 7, 3, 60, {4 + i: share / 10_000 for i, share in enumerate(shares)})
+    fracs = {4 + i: share / 10_000 for i, share in enumerate(shares)}
+    down = Multiplexer(ShortFrames(), (4, 5, 6), 7, packets_max, octets_max, fracs)
     lines = [Line(Fraction(share, 10_000)) for share in shares]
     frames = idle_frames = idle_octets = 0
     for seq, step in enumerate(steps):
         if isinstance(step, tuple):
             line, raw = lines[step[0]], packet(step[1], seq)
             waiting = sum(not piece.begun for piece in line.pieces)
-            fits = waiting < 3 and line.backlog() + len(raw) <= 60
+            fits = waiting < packets_max and line.backlog() + len(raw) <= octets_max
             line.pieces += [Piece(raw)] * fits
             line.accepted += fits
             line.refused += not fits
@@ -228,3 +228,21 @@ def test_the_multiplexer_does_what_the_model_does(shares: tuple[int, ...], steps
             assert (channel.octets, channel.frames) == (line.backlog(), line.frames)
             assert (channel.accepted, channel.refused) == (line.accepted, line.refused)
     assert (down.frames, down.idle_frames, down.idle_octets) == (frames, idle_frames, idle_octets)
+
+
+@settings(max_examples=200)
+@given(all_shares, st.lists(st.tuples(st.integers(0, 2), st.integers(7, 25)) | st.integers(1, 4), max_size=60))
+def test_the_multiplexer_does_what_the_model_does(shares: tuple[int, ...], steps: list[tuple[int, int] | int]) -> None:
+    check(shares, steps, 3, 60)
+
+
+WAITING = [(0, 25), (1, 25), (2, 25)]
+
+
+@pytest.mark.parametrize("first", [0, 1250, 2500, 3333, 4999])
+def test_channels_that_wait_long_and_by_turns(first: int) -> None:
+    """Each with every share: all at once, the later ones alone for a while, and the first one again."""
+    steps = [*WAITING * 8, 30, *WAITING[1:] * 4, 7, *WAITING[:1] * 2, 40, *WAITING[2:] * 3, 5, *WAITING * 4, 60]
+    for second, third in product((0, 1250, 2500, 3333, 4999), repeat=2):
+        if first + second + third <= 10_000:
+            check((first, second, third), steps, 100, 10_000)

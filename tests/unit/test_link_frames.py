@@ -114,7 +114,9 @@ def test_lost_frame_costs_only_the_packets_it_touched():
     assert got == [0, 3, 4, 5]
     assert [missed for missed, _ in results] == [0, 1, 0, 0]
     assert extractor.master_missed == 1
-    assert extractor.channels[1].broken == 1
+    channel = extractor.channels[1]
+    assert (channel.broken, channel.missed, channel.inconsistent) == (1, 1, 0)
+    assert extractor.take(frame(vcid=1, vc_count=5, first_header_pointer=IDLE_DATA)) == (0, [])
 
 
 def test_counts_go_on_over_a_pass():
@@ -157,23 +159,48 @@ def test_bad_frames_by_reason():
 
 
 @pytest.mark.parametrize(
-    "frames",
+    ("frames", "broken", "packets"),
     [
         # the packet in hand should have ended before the pointer
-        [frame(data=packet(100)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))],
+        ([frame(data=packet(100)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))], 1, 1),
         # it runs over the pointer
-        [frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))],
+        ([frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))], 1, 1),
         # it ends, and yet no packet is said to start
-        [frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=NO_PACKET_START, data=bytes(52))],
-        # a packet header of another version
-        [frame(data=b"\xff" * 52)],
+        ([frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=NO_PACKET_START, data=bytes(52))], 1, 0),
+        # a packet header of another version, of all bits and of the last
+        ([frame(data=b"\xff" * 52)], 0, 0),
+        ([frame(data=b"\x20" * 52)], 0, 0),
     ],
 )
-def test_frames_that_contradict_themselves_are_counted(frames):
+def test_frames_that_contradict_themselves_are_counted(frames, broken, packets):
     extractor = PacketExtractor()
     got = [one for each in frames for one in extractor.take(each)[1]]
-    assert got in ([], [packet(32)])
-    assert extractor.channels[0].inconsistent == 1
+    assert got == [packet(32)] * packets
+    channel = extractor.channels[0]
+    assert (channel.inconsistent, channel.broken) == (1, broken)
+
+
+def test_packets_of_any_length_over_frames_of_any_length():
+    whole = b"".join(packet(octets, seq) for seq, octets in enumerate((7, 262, 263, 300, 600, 8)))
+    starts = [0, 7, 269, 532, 832, 1432]
+    for size in (50, 51, 52, 700, 1440):
+        extractor, got = PacketExtractor(), []
+        for count, at in enumerate(range(0, len(whole), size)):
+            pointer = next((one - at for one in starts if at <= one < at + size), NO_PACKET_START)
+            one = frame(master_count=count, vc_count=count, first_header_pointer=pointer, data=whole[at : at + size])
+            missed, packets = extractor.take(one)
+            assert missed == 0
+            got += packets
+        assert b"".join(got) == whole and len(got) == 6
+
+
+def test_packets_of_one_apid_alone_are_idle():
+    """133.0-B-2, 4.1.3.3.4.4: all ones. Of either type."""
+    extractor = PacketExtractor()
+    apids = (0x7FF, 0x7FE, 0x0FF, 0x700, 0x3FF, 0)
+    packets = [SpacePacket(apid, 0, b"x", is_command=command).encode() for command in (False, True) for apid in apids]
+    assert extractor.take(frame(data=b"".join(packets)))[1] == packets[1:6] + packets[7:]
+    assert (extractor.channels[0].idle_packets, extractor.channels[0].inconsistent) == (2, 0)
 
 
 def test_header_over_the_frame_border():
