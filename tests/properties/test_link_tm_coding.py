@@ -89,8 +89,9 @@ def test_up_to_e_wrong_symbols_a_codeword_are_corrected_and_more_are_told(parity
         assert counters.symbols_corrected == 0
 
 
+@pytest.mark.parametrize("codeword", [0, 2, 4])
 @pytest.mark.parametrize("coding", ["rs(255,223)", "rs(255,239)"])
-def test_one_unsound_codeword_spoils_its_frame_alone(coding):
+def test_one_unsound_codeword_spoils_its_frame_alone(coding, codeword):
     made = LinkConfig(coding=coding).tm_coding
     assert made is not None
     assert made.parity == PARITY[coding]
@@ -98,23 +99,34 @@ def test_one_unsound_codeword_spoils_its_frame_alone(coding):
     frames = [source.randbytes(1115) for _ in range(3)]
     encoder = TmEncoder(made)
     units = [bytearray(encoder.encode(frame)) for frame in frames]
-    for place in range(MARKER_OCTETS + 2, MARKER_OCTETS + 2 + 5 * 40, 5):
-        units[1][place] ^= 0x5A
-    # Beside it, and in another unit, a few that can be corrected.
-    for unit, codeword, wrong in ((1, 0, 5), (2, 4, 3)):
-        for place in range(MARKER_OCTETS + codeword, MARKER_OCTETS + codeword + 5 * wrong, 5):
+    # Forty wrong symbols; and beside them, and in another unit, a few that can be corrected.
+    for unit, at, wrong in ((1, codeword, 40), (1, (codeword + 1) % 5, 5), (2, 4, 3)):
+        for place in range(MARKER_OCTETS + at, MARKER_OCTETS + at + 5 * wrong, 5):
             units[unit][place] ^= 0xA5
     decoder = TmDecoder(made)
     batch = decoder.feed(b"".join(map(bytes, units)))
     assert [sound for _, sound in batch] == [True, False, True]
     assert list(batch.unsound) == [0, 1, 0]
-    assert list(batch.corrected) == [0] * 5 + [5, 0, -1, 0, 0] + [0, 0, 0, 0, 3]
-    assert decoder.counters == CodingCounters(
-        codewords=15, codewords_corrected=2, codewords_uncorrectable=1, symbols_corrected=8
-    )  # fmt: skip
+    want = [0] * 15
+    want[5 + codeword], want[5 + (codeword + 1) % 5], want[14] = -1, 5, 3
+    assert list(batch.corrected) == want
+    # Of 15 codewords two corrected and one given up, eight symbols; no inner code.
+    assert (len(batch), decoder.counters) == (3, CodingCounters(15, 2, 1, 8, 0, 0, 0))
     decoder.feed(encoder.encode(frames[0]))
     assert (decoder.counters.codewords, decoder.counters.symbols_corrected) == (20, 8)
     assert [octets for octets, sound in batch if sound] == [frames[0], frames[2]]
+
+
+def test_a_reset_forgets_half_a_unit():
+    source = Random(6)
+    coding = TmCoding(1115)
+    encoder, decoder = TmEncoder(coding), TmDecoder(coding)
+    frames = [source.randbytes(1115) for _ in range(3)]
+    units = [encoder.encode(frame) for frame in frames]
+    assert len(decoder.feed(units[0][:600])) == 0
+    decoder.reset()
+    assert [*decoder.feed(b"".join(units)), *decoder.finish()] == [(frame, True) for frame in frames]
+    assert decoder.counters.codewords == 15
 
 
 def test_a_bit_error_rate_of_1e_3_costs_no_frame():
@@ -204,7 +216,8 @@ def test_the_inner_code_comes_back_from_a_burst_of_noise_and_from_slips():
     assert got == [frame for frame in frames if frame in got]
 
 
-@pytest.mark.parametrize("noise_symbols", range(LOOK_SYMBOLS - 2, LOOK_SYMBOLS + 3))
+# A look ends, and a symbol is to be dropped, four symbols behind the noise that comes first, and then once more.
+@pytest.mark.parametrize("noise_symbols", [*range(2, 7), *range(LOOK_SYMBOLS + 3, LOOK_SYMBOLS + 8)])
 def test_a_reset_of_the_inner_decoder_forgets_all(noise_symbols):
     coding, frames, units = inner_stream(12, 13)
     decoder = TmDecoder(coding)
@@ -236,14 +249,25 @@ def inner_model(symbols: bytes) -> tuple[bytes, int, int, int]:
 def test_where_calls_cut_the_symbols_changes_nothing(pieces, seed):
     source = Random(seed)
     symbols = soften(ConvolutionalEncoder().encode(source.randbytes(5000)))[source.randrange(2) :]
-    symbols = source.randbytes(source.randrange(20_000)) + symbols
+    lost = source.randrange(len(symbols))
+    symbols = source.randbytes(source.randrange(20_000)) + symbols[:lost] + symbols[lost + 1 :]
     decoder, at, got = InnerDecoder(), 0, b""
     for piece in [*pieces, len(symbols)]:
         got += decoder.feed_soft(symbols[at : at + piece])
         at += piece
-    assert (got, decoder.symbols_compared, decoder.symbol_errors, decoder.node_slips) == inner_model(symbols)
-    decoder.reset()
-    assert (decoder.symbols_compared, decoder.symbol_errors, decoder.node_slips) == inner_model(symbols)[1:]
+    want = inner_model(symbols)
+    assert (got, decoder.symbols_compared, decoder.symbol_errors, decoder.node_slips) == want
+    # The next stream is decoded as if it were the first; the counters go on.
+    if source.randrange(2):
+        decoder.finish()
+    else:
+        decoder.reset()
+    compared, errors = decoder.symbols_compared, decoder.symbol_errors
+    assert compared >= want[1] and errors >= want[2]
+    data, more_compared, more_errors, more_slips = inner_model(symbols[1:])
+    assert decoder.feed_soft(symbols[1:]) == data
+    assert (decoder.symbols_compared, decoder.symbol_errors) == (compared + more_compared, errors + more_errors)
+    assert decoder.node_slips == want[3] + more_slips
 
 
 @settings(max_examples=30)
