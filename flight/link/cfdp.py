@@ -26,7 +26,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
-from flight.config import key
 from flight.core.errors import DecodeError
 from flight.link.cfdp_pdu import (
     CHECKSUM_CRC32,
@@ -124,15 +123,15 @@ class CfdpSender:
 
 @dataclass(frozen=True, slots=True)
 class CfdpConfig:
-    """Limits of the receiver."""
+    """Limits of the receiver, each at least 1 but for the times."""
 
-    entity: int = key(1, minimum=0, maximum=65535, text="own entity id; PDUs for others are refused")
-    transactions: int = key(16, minimum=1, maximum=1024, text="transactions open at a time")
-    file_octets: int = key(8388608, minimum=1, maximum=1 << 31, text="octets of one file at most")
-    total_octets: int = key(67108864, minimum=1, maximum=1 << 33, text="octets held in open transactions at most")
-    ranges: int = key(4096, minimum=1, maximum=1 << 20, text="stretches of one file that do not touch, at most")
-    late_s: float = key(5.0, minimum=0.0, maximum=3600.0, text="how long after an EOF late PDUs are waited for")
-    inactivity_s: float = key(12000.0, minimum=1.0, maximum=1e6, text="silence that ends a file without EOF")
+    entity: int = 1  # own entity id; PDUs for others are refused
+    transactions: int = 16  # transactions open at a time
+    file_octets: int = 8388608  # octets of one file at most
+    total_octets: int = 67108864  # octets held in open transactions at most
+    ranges: int = 4096  # stretches of one file that do not touch, at most
+    late_s: float = 5.0  # how long after an EOF late PDUs are waited for
+    inactivity_s: float = 12000.0  # silence that ends a file without EOF
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +238,7 @@ class _Transaction:
         if self.eof is None:
             return False
         size = self.eof.octets
-        return not size or (self.starts == [0] and self.ends[0] >= size)
+        return not size or (self.starts[:1] == [0] and self.ends[0] >= size)
 
 
 @dataclass(slots=True)
@@ -385,7 +384,7 @@ class CfdpReceiver:
         grown = max(0, end - len(one.data))
         if self._octets + grown > config.total_octets:
             return "memory"
-        if len(one.starts) >= config.ranges and (not one.ends or pdu.offset != one.ends[-1]):
+        if len(one.starts) >= config.ranges and pdu.offset != one.ends[-1]:
             return "ranges"
         if pdu.offset == len(one.data):
             one.data += pdu.data
@@ -404,7 +403,7 @@ class CfdpReceiver:
             self.counters.repeated += 1
         elif pdu.octets > self.config.file_octets:
             return "offset"
-        elif one.eof is not None and one.eof.condition == NO_ERROR and one.eof.octets != pdu.octets:
+        elif one.eof is not None and one.eof.octets != pdu.octets:
             return "conflict"
         else:
             one.metadata = pdu

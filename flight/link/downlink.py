@@ -44,7 +44,7 @@ class VirtualChannel:
     """
 
     vcid: int
-    share: int = 0
+    share: int
     credit: int = 0
     packets: deque[bytes] = field(default_factory=deque)
     octets: int = 0

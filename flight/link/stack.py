@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flight.config import key
 from flight.core.errors import DecodeError
 from flight.link.coding.cltu import ERROR_MODES, INFORMATION_OCTETS, CltuReceiver
-from flight.link.coding.tm_coding import CODINGS, PARITY, RANDOMIZERS, TmCoding, TmEncoder
+from flight.link.coding.tm_coding import PARITY, TmCoding, TmEncoder
 from flight.link.downlink import Multiplexer
 from flight.link.farm import Farm, FarmCounters
 from flight.link.space_packet import PACKET_OCTETS_MIN
@@ -24,33 +23,34 @@ MIN_FRACS_MAX = 0.9
 
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
-    """What both ends of one link agree on, and each end's limits."""
+    """What both ends of one link agree on, and each end's limits. What a mission sets has its bounds where it is
+    declared (flight/mission.py)."""
 
-    spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF, text="spacecraft id in every frame")
-    frame_octets: int = key(1115, minimum=64, maximum=2048, text="length of a telemetry frame")
-    coding: str = key("frame", choices=CODINGS, text="what goes around each telemetry frame")
-    interleave: int = key(5, minimum=1, maximum=8, text="Reed-Solomon codewords in a unit")
-    randomizer: str = key("short", choices=RANDOMIZERS, text="sequence that randomizes units")
-    convolutional: bool = key(False, text="inner code of rate 1/2 around all units")
-    tc_randomizer: bool = key(False, text="telecommand frames are randomized")
-    cltu_errors: str = key("correct", choices=tuple(ERROR_MODES), text="what codeblocks of CLTUs are used for")
-    playback_min_frac: float = key(0.0, minimum=0.0, maximum=1.0, text="least share of the recorder while it waits")
-    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0, text="least share of the products while they wait")
-    vc_realtime: int = key(0, minimum=0, maximum=7, text="channel of housekeeping, reports and events")
-    vc_playback: int = key(1, minimum=0, maximum=7, text="channel of the recorder")
-    vc_products: int = key(2, minimum=0, maximum=7, text="channel of payload products")
-    vc_idle: int = key(7, minimum=0, maximum=7, text="channel of idle frames")
-    tc_vcid: int = key(0, minimum=0, maximum=63, text="virtual channel of telecommands")
-    queue_packets: int = key(512, minimum=1, maximum=65536, text="packets held for each channel at most")
-    queue_octets: int = key(262144, minimum=65542, maximum=1 << 28, text="octets held for each channel at most")
-    farm_window: int = key(20, minimum=2, maximum=254, text="FARM-1 window W, even")
-    fop_window: int = key(10, minimum=1, maximum=127, text="FOP-1 window K, at most W / 2")
-    t1_s: float = key(3.0, minimum=0.01, maximum=3600.0, text="FOP-1 timer T1 beyond light and sending time")
-    transmission_limit: int = key(3, minimum=1, maximum=255, text="FOP-1 transmissions of one frame at most")
-    light_time_s: float = key(0.0, minimum=0.0, maximum=3600.0, text="one-way light time; T1 waits for it twice")
-    uplink_bit_s: float = key(16000.0, minimum=1.0, maximum=1e9, text="uplink rate; T1 waits for the sending")
-    command_queue: int = key(256, minimum=1, maximum=65536, text="telecommands waiting on the ground at most")
-    recoveries: int = key(5, minimum=0, maximum=1000, text="restarts of the AD service after alerts, in a row")
+    spacecraft_id: int = 0x1AB  # spacecraft id in every frame
+    frame_octets: int = 1115  # length of a telemetry frame
+    coding: str = "frame"  # what goes around each telemetry frame
+    interleave: int = 5  # Reed-Solomon codewords in a unit
+    randomizer: str = "short"  # sequence that randomizes units
+    convolutional: bool = False  # inner code of rate 1/2 around all units
+    tc_randomizer: bool = False  # telecommand frames are randomized
+    cltu_errors: str = "correct"  # what codeblocks of CLTUs are used for
+    playback_min_frac: float = 0.0  # least share of the recorder while it waits
+    products_min_frac: float = 0.0  # least share of the products while they wait
+    vc_realtime: int = 0  # channel of housekeeping, reports and events
+    vc_playback: int = 1  # channel of the recorder
+    vc_products: int = 2  # channel of payload products
+    vc_idle: int = 7  # channel of idle frames
+    tc_vcid: int = 0  # virtual channel of telecommands
+    queue_packets: int = 512  # packets held for each channel at most
+    queue_octets: int = 262144  # octets held for each channel at most
+    farm_window: int = 20  # FARM-1 window W, even
+    fop_window: int = 10  # FOP-1 window K, at most W / 2
+    t1_s: float = 3.0  # FOP-1 timer T1 beyond light and sending time
+    transmission_limit: int = 3  # FOP-1 transmissions of one frame at most
+    light_time_s: float = 0.0  # one-way light time; T1 waits for it twice
+    uplink_bit_s: float = 16000.0  # uplink rate; T1 waits for the sending
+    command_queue: int = 256  # telecommands waiting on the ground at most
+    recoveries: int = 5  # restarts of the AD service after alerts, in a row
 
     @property
     def tm_coding(self) -> TmCoding | None:
@@ -60,7 +60,7 @@ class LinkConfig:
         return TmCoding(
             self.frame_octets,
             parity=PARITY[self.coding],
-            interleave=self.interleave if PARITY[self.coding] else 1,
+            interleave=self.interleave,
             randomizer=self.randomizer,
             convolutional=self.convolutional,
         )
@@ -132,7 +132,7 @@ class FlightLink:
         self._cltus = CltuReceiver(ERROR_MODES[config.cltu_errors], config.tc_randomizer)
         self._farm = Farm(config.tc_vcid, config.farm_window)
         self._held = False
-        self._no_rf = self._no_bit_lock = True
+        self._silent = True
         self._encoder = TmEncoder(config.tm_coding) if config.tm_coding is not None else None
         self._counters = LinkCounters(farm=self._farm.counters)
         self.last_uplink_ns: int | None = None
@@ -162,7 +162,7 @@ class FlightLink:
         """The CLCW of this moment, encoded."""
         ocf = self._ocf
         if ocf is None:
-            ocf = self._ocf = self._farm.clcw(self._no_rf, self._no_bit_lock).encode()
+            ocf = self._ocf = self._farm.clcw(no_rf=self._silent, no_bit_lock=self._silent).encode()
         return ocf
 
     def next_unit(self) -> bytes:
@@ -174,12 +174,12 @@ class FlightLink:
 
     def acquired(self) -> None:
         """The receiver hears the ground: the CLCW says so."""
-        self._no_rf = self._no_bit_lock = False
+        self._silent = False
         self._ocf = None
 
     def carrier_lost(self) -> None:
         """The receiver hears nothing: a CLTU that has begun is forgotten, FARM-1 and all counts stay."""
-        self._no_rf = self._no_bit_lock = True
+        self._silent = True
         self._ocf = None
         self._cltus.reset()
 

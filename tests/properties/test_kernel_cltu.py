@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.core.errors import DecodeError
 from flight.kernels import ErrorMode, decode_codeblocks, find_start, make_cltu, randomize_tc
 from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
 
@@ -134,28 +137,49 @@ def test_cltu_round_trip(frame: bytes, mode: ErrorMode, randomized: bool) -> Non
         assert cltu == cltu_model(randomize_tc(frame))
 
 
-def receiver_model(data: bytes, mode: ErrorMode) -> list[bytes]:
-    """The machine of the module's docstring over all octets at once, one codeblock after the other."""
-    units, at = [], 0
+@dataclass
+class Received:
+    """What a receiver should say of all octets at once."""
+
+    units: list[bytes] = field(default_factory=list)
+    broken: int = 0
+    aborted: int = 0
+    codeblocks: int = 0
+    corrected: int = 0
+    skipped: int = 0
+    open: bool = False
+
+
+def receiver_model(data: bytes, mode: ErrorMode) -> Received:
+    """The machine of the module's docstring, one codeblock after the other."""
+    out, at = Received(), 0
     while True:
-        at += start_model(data[at:], mode)
+        skipped = start_model(data[at:], mode)
+        out.skipped += skipped
+        at += skipped
         if at + 2 > len(data):
-            return units
+            return out
         at += 2
-        frames = b""
-        while True:
+        out.open, frames = True, b""
+        while out.open:
             block = data[at : at + 8]
             if len(block) < 8:
-                return units
-            information, *_, ended = decode_model(block, mode)
-            if ended:
-                units += [frames] if frames else []
+                return out
+            information, _, corrected, ended = decode_model(block, mode)
+            out.codeblocks += not ended
+            out.corrected += corrected
+            if len(frames) == 7 * CODEBLOCKS_MAX and not ended:
+                # Too long; a unit may begin in what was one codeblock too many.
+                out.open, out.aborted = False, out.aborted + 1
+            elif not ended:
+                frames += information
+                at += 8
+            else:
+                out.open = False
+                out.units += [frames] if frames else []
+                out.aborted += not frames
+                out.broken += bool(frames) and block != TAIL
                 at += 8 if frames and block == TAIL else 0
-                break
-            if len(frames) == 7 * CODEBLOCKS_MAX:
-                break
-            frames += information
-            at += 8
 
 
 pieces = st.lists(
@@ -171,13 +195,50 @@ def test_receiver_is_its_machine_whatever_the_split(parts: list[bytes], mode: Er
     at = sorted(min(cut, len(data)) for cut in cuts)
     receiver = CltuReceiver(mode)
     got = [unit for a, b in zip([0, *at], [*at, len(data)], strict=True) for unit in receiver.feed(data[a:b])]
-    assert got == receiver_model(data, mode)
-    assert receiver.units == len(got) >= receiver.broken
+    assert said(receiver, got) == receiver_model(data, mode)
+    assert receiver.units == len(got)
 
 
-@pytest.mark.parametrize("mode", ErrorMode)
-def test_no_unit_without_end_is_kept(mode: ErrorMode) -> None:
-    endless = b"\xeb\x90" + codeblock_model(b"1234567") * (CODEBLOCKS_MAX + 3)
+def said(receiver: CltuReceiver, units: list[bytes]) -> Received:
+    counted = (receiver.broken, receiver.aborted, receiver.codeblocks, receiver.corrected, receiver.skipped)
+    return Received(units, *counted, receiver.open)
+
+
+def one_cltu_model(cltu: bytes, mode: ErrorMode) -> bytes | None:
+    """The information of exactly one CLTU; None where it is not whole. Any octets that are no codeblock end it."""
+    body = cltu[2:]
+    codeblocks = len(body) // 8 - 1
+    if len(body) % 8 or not 1 <= codeblocks <= CODEBLOCKS_MAX or start_model(cltu[:2], mode):
+        return None
+    information, good, corrected, ended = decode_model(body, mode)
+    return information if ended and good + corrected == codeblocks else None
+
+
+cltus = st.binary(min_size=1, max_size=30).map(make_cltu)
+
+
+@given(
+    cltus | st.builds(wrong_somewhere, cltus, noise) | st.binary(max_size=40) | cltus.map(lambda one: one[:-8]), modes
+)
+def test_one_cltu_is_taken_whole_or_refused(cltu: bytes, mode: ErrorMode) -> None:
+    want = one_cltu_model(cltu, mode)
+    if want is None:
+        with pytest.raises(DecodeError):
+            decode_cltu(cltu, mode)
+    else:
+        assert decode_cltu(cltu, mode) == want
+        assert decode_cltu(cltu, mode, randomized=True) == randomize_tc(want)
+
+
+@pytest.mark.parametrize(("mode", "wrong_bits"), [(ErrorMode.SEC, 0), (ErrorMode.SEC, 1), (ErrorMode.TED, 0)])
+@pytest.mark.parametrize("more", [-1, 0, 1, 2, 3])
+@pytest.mark.parametrize("first", [1, 10, 8 * CODEBLOCKS_MAX + 1, 8 * CODEBLOCKS_MAX + 9, 5000])
+def test_no_unit_without_end_is_kept(mode: ErrorMode, wrong_bits: int, more: int, first: int) -> None:
+    codeblock = flipped(codeblock_model(b"1234567"), *range(9, 9 + wrong_bits))
+    endless = b"\xeb\x90" + codeblock * (CODEBLOCKS_MAX + more)
     receiver = CltuReceiver(mode)
-    assert receiver.feed(endless + make_cltu(b"abcdefg")) == receiver_model(endless + make_cltu(b"abcdefg"), mode)
-    assert receiver.aborted == 1
+    data = endless + make_cltu(b"abcdefg")
+    want = receiver_model(data, mode)
+    assert said(receiver, receiver.feed(data[:first]) + receiver.feed(data[first:])) == want
+    # As many codeblocks as there may be are a unit, which the next start sequence ends; one more is too many.
+    assert (want.aborted, want.broken) == ((1, 0) if more > 0 else (0, 1))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flight.kernels import UnitFlag
@@ -39,14 +40,26 @@ def insert_or_delete(source: Random, bits: str, slip: int) -> str:
     return bits[:at] + "".join(source.choice("01") for _ in range(slip)) + bits[at + max(0, -slip) :]
 
 
+def in_pairs(octets: bytes) -> memoryview:
+    """Where they are even in number, as a buffer whose elements are not octets."""
+    return memoryview(octets) if len(octets) % 2 else memoryview(octets).cast("H")
+
+
+KINDS = (bytes, bytearray, in_pairs, memoryview)
+
+
 def receive(bits: str, cuts: list[int], **options: int) -> tuple[list[bytes], FrameSynchronizer]:
     """The stream through a synchronizer in pieces, and what it says at the end; offsets must grow."""
     bits += "0" * (-len(bits) % 8)
     stream = int("1" + bits, 2).to_bytes(len(bits) // 8 + 1, "big")[1:]
     sync = FrameSynchronizer(UNIT_OCTETS, **options)  # type: ignore[arg-type]
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
-    batches = [sync.feed(stream[start:end]) for start, end in pairwise(edges)]
+    batches = []
+    for i, (start, end) in enumerate(pairwise(edges)):
+        batches.append(sync.feed(KINDS[i % 4](stream[start:end])))
+        assert sync.held_octets <= 2 * (4 + UNIT_OCTETS) + 6
     batches.append(sync.finish())
+    assert (sync.held_octets, sync.skipped) == (0, sync.counters.skipped_bits // 8)
     offsets = [offset for batch in batches for offset in batch.offset_bits]
     assert offsets == sorted(set(offsets))
     return [unit for batch in batches for unit in batch], sync
@@ -156,7 +169,8 @@ def elsewhere(moved: list[int], bits: int) -> bool:
     return all(7 < place < PERIOD_BITS - 7 for place in places)
 
 
-@given(seeds, st.lists(st.integers(0, 2), min_size=1, max_size=8), st.integers(0, 3), cut_lists)
+@given(seeds, st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(0, 3), cut_lists)
+@example(0, [3, 1, 3], 3, [])
 def test_units_come_by_flywheel_over_spoilt_markers(
     seed: int, runs: list[int], flywheel_units: int, cuts: list[int]
 ) -> None:
@@ -240,6 +254,57 @@ def test_known_polarity_takes_upright_markers_only(seed: int, count: int, cuts: 
     bits = "".join(MARKER + bits_of(unit) for unit in sent)
     assert receive(bits, cuts, inverted_allowed=False)[0] == sent
     assert receive(bits.translate(FLIP), cuts, inverted_allowed=False)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("markers", "locks", "flywheel_units", "slips", "units"),
+    [
+        # docs/guides/link.md: searched with one wrong bit at most,
+        ([MARKER[:-1] + "0"], 1, 0, 0, 1),
+        ([MARKER[:-3] + "000"], 0, 0, 0, 0),
+        # expected with three,
+        ([MARKER, MARKER[:-5] + "00000", MARKER], 1, 1, 0, 3),
+        ([MARKER, MARKER[:-4] + "0000", MARKER], 1, 0, 0, 3),
+        # moved by two at once and by three after a search,
+        ([MARKER, "00" + MARKER, MARKER], 1, 0, 1, 3),
+        ([MARKER, "000" + MARKER, MARKER], 2, 0, 0, 3),
+        # and two units without a marker of their own.
+        ([MARKER, "0" * 32, "0" * 32, MARKER], 1, 2, 0, 4),
+        ([MARKER, "0" * 32, "0" * 32, "0" * 32, MARKER], 2, 2, 0, 4),
+    ],
+)
+def test_the_figures_that_a_link_has(
+    markers: list[str], locks: int, flywheel_units: int, slips: int, units: int
+) -> None:
+    source = Random(8)
+    received, sync = receive("".join(marker + bits_of(source.randbytes(UNIT_OCTETS)) for marker in markers), [])
+    counters = sync.counters
+    assert (counters.locks, counters.flywheel_units, counters.slips, len(received)) == (
+        locks, flywheel_units, slips, units,
+    )  # fmt: skip
+
+
+@given(seeds, st.integers(1, 4), st.integers(0, 1 << 16), st.booleans())
+def test_what_ends_a_stream_forgets_it_and_offsets_go_on(seed: int, count: int, cut: int, resets: bool) -> None:
+    """Cut anywhere, the next stream is searched for as if there had been none before it."""
+    source = Random(seed)
+    sent = [source.randbytes(UNIT_OCTETS) for _ in range(count)]
+    marker = int(MARKER, 2).to_bytes(4, "big")
+    stream = b"".join(marker + unit for unit in sent)
+    first = stream[: cut % (len(stream) + 1)]
+    sync = FrameSynchronizer(UNIT_OCTETS)
+    got = list(sync.feed(first))
+    if resets:
+        sync.reset()
+    else:
+        got += sync.finish()
+    assert got == sent[: len(first) // (4 + UNIT_OCTETS)]
+    assert sync.held_octets == 0
+    units = sync.feed(stream + marker)
+    assert list(units) == sent
+    assert list(units.offset_bits) == [8 * len(first) + 32 + i * PERIOD_BITS for i in range(count)]
+    # A marker whose unit never came was found too.
+    assert sync.locks == 1 + (len(first) >= 4)
 
 
 def test_flags_say_how_each_unit_was_found() -> None:

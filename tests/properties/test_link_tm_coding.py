@@ -5,12 +5,21 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flight.kernels import ConvolutionalEncoder, soften
+from flight.kernels import ConvolutionalEncoder, ViterbiDecoder, soften
 from flight.link.coding.inner_decoder import LOOK_SYMBOLS, InnerDecoder
-from flight.link.coding.tm_coding import CODINGS, MARKER_OCTETS, PARITY, RANDOMIZERS, TmCoding, TmDecoder, TmEncoder
+from flight.link.coding.tm_coding import (
+    CODINGS,
+    MARKER_OCTETS,
+    PARITY,
+    RANDOMIZERS,
+    CodingCounters,
+    TmCoding,
+    TmDecoder,
+    TmEncoder,
+)
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tm_frame import TmFrame
 
@@ -80,8 +89,9 @@ def test_up_to_e_wrong_symbols_a_codeword_are_corrected_and_more_are_told(parity
         assert counters.symbols_corrected == 0
 
 
+@pytest.mark.parametrize("codeword", [0, 2, 4])
 @pytest.mark.parametrize("coding", ["rs(255,223)", "rs(255,239)"])
-def test_one_unsound_codeword_spoils_its_frame_alone(coding):
+def test_one_unsound_codeword_spoils_its_frame_alone(coding, codeword):
     made = LinkConfig(coding=coding).tm_coding
     assert made is not None
     assert made.parity == PARITY[coding]
@@ -89,13 +99,34 @@ def test_one_unsound_codeword_spoils_its_frame_alone(coding):
     frames = [source.randbytes(1115) for _ in range(3)]
     encoder = TmEncoder(made)
     units = [bytearray(encoder.encode(frame)) for frame in frames]
-    for place in range(MARKER_OCTETS + 2, MARKER_OCTETS + 2 + 5 * 40, 5):
-        units[1][place] ^= 0x5A
-    batch = TmDecoder(made).feed(b"".join(map(bytes, units)))
+    # Forty wrong symbols; and beside them, and in another unit, a few that can be corrected.
+    for unit, at, wrong in ((1, codeword, 40), (1, (codeword + 1) % 5, 5), (2, 4, 3)):
+        for place in range(MARKER_OCTETS + at, MARKER_OCTETS + at + 5 * wrong, 5):
+            units[unit][place] ^= 0xA5
+    decoder = TmDecoder(made)
+    batch = decoder.feed(b"".join(map(bytes, units)))
     assert [sound for _, sound in batch] == [True, False, True]
     assert list(batch.unsound) == [0, 1, 0]
-    assert list(batch.corrected)[5:10] == [0, 0, -1, 0, 0]
+    want = [0] * 15
+    want[5 + codeword], want[5 + (codeword + 1) % 5], want[14] = -1, 5, 3
+    assert list(batch.corrected) == want
+    # Of 15 codewords two corrected and one given up, eight symbols; no inner code.
+    assert (len(batch), decoder.counters) == (3, CodingCounters(15, 2, 1, 8, 0, 0, 0))
+    decoder.feed(encoder.encode(frames[0]))
+    assert (decoder.counters.codewords, decoder.counters.symbols_corrected) == (20, 8)
     assert [octets for octets, sound in batch if sound] == [frames[0], frames[2]]
+
+
+def test_a_reset_forgets_half_a_unit():
+    source = Random(6)
+    coding = TmCoding(1115)
+    encoder, decoder = TmEncoder(coding), TmDecoder(coding)
+    frames = [source.randbytes(1115) for _ in range(3)]
+    units = [encoder.encode(frame) for frame in frames]
+    assert len(decoder.feed(units[0][:600])) == 0
+    decoder.reset()
+    assert [*decoder.feed(b"".join(units)), *decoder.finish()] == [(frame, True) for frame in frames]
+    assert decoder.counters.codewords == 15
 
 
 def test_a_bit_error_rate_of_1e_3_costs_no_frame():
@@ -143,6 +174,23 @@ def inner_stream(count: int, seed: int) -> tuple[TmCoding, list[bytes], list[byt
     return coding, frames, [encoder.encode(frame) for frame in frames]
 
 
+def test_the_inner_code_counts_symbols_and_wrong_ones_over_the_ends_of_streams():
+    coding, frames, _ = inner_stream(3, 14)
+    decoder = TmDecoder(coding)
+    assert decoder.counters == CodingCounters(0, 0, 0, 0, 0, 0, 0)
+    for times in (1, 2):
+        encoder = TmEncoder(coding)
+        stream = bytearray(b"".join(map(encoder.encode, frames)))
+        for place in range(100, len(stream), 200):
+            stream[place] ^= 1
+        got = [*decoder.feed(bytes(stream)), *decoder.finish()]
+        assert got == [(frame, True) for frame in frames]
+        counters = decoder.counters
+        assert counters.channel_symbols == times * 8 * len(stream)
+        assert counters.channel_symbol_errors == times * len(range(100, len(stream), 200))
+        assert (counters.node_slips, counters.symbols_corrected) == (0, 0)
+
+
 @pytest.mark.parametrize("noise_octets", [100, 2050, 3000, 20_000, 20_001])
 def test_the_inner_code_comes_up_behind_noise(noise_octets):
     coding, frames, units = inner_stream(40, 11)
@@ -168,7 +216,8 @@ def test_the_inner_code_comes_back_from_a_burst_of_noise_and_from_slips():
     assert got == [frame for frame in frames if frame in got]
 
 
-@pytest.mark.parametrize("noise_symbols", range(LOOK_SYMBOLS - 2, LOOK_SYMBOLS + 3))
+# A look ends, and a symbol is to be dropped, four symbols behind the noise that comes first, and then once more.
+@pytest.mark.parametrize("noise_symbols", [*range(2, 7), *range(LOOK_SYMBOLS + 3, LOOK_SYMBOLS + 8)])
 def test_a_reset_of_the_inner_decoder_forgets_all(noise_symbols):
     coding, frames, units = inner_stream(12, 13)
     decoder = TmDecoder(coding)
@@ -179,19 +228,46 @@ def test_a_reset_of_the_inner_decoder_forgets_all(noise_symbols):
     assert got == [(frame, True) for frame in frames]
 
 
+def inner_model(symbols: bytes) -> tuple[bytes, int, int, int]:
+    """The machine of the module's docstring, a look at a time: data, symbols compared, wrong ones, slips."""
+    viterbi, data = ViterbiDecoder(), b""
+    compared = errors = slips = at = 0
+    while at < len(symbols):
+        compared_before, errors_before = viterbi.symbols_compared, viterbi.symbol_errors
+        data += viterbi.decode(symbols[at : at + LOOK_SYMBOLS])
+        at += LOOK_SYMBOLS
+        wrong = viterbi.symbol_errors - errors_before
+        if at <= len(symbols) and wrong > 0.115 * (viterbi.symbols_compared - compared_before):
+            compared, errors, slips = compared + viterbi.symbols_compared, errors + viterbi.symbol_errors, slips + 1
+            viterbi.reset()
+            at += 1
+    return data, compared + viterbi.symbols_compared, errors + viterbi.symbol_errors, slips
+
+
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, 30_000), max_size=12), st.integers(0, 2**32))
 def test_where_calls_cut_the_symbols_changes_nothing(pieces, seed):
     source = Random(seed)
     symbols = soften(ConvolutionalEncoder().encode(source.randbytes(5000)))[source.randrange(2) :]
-    symbols = source.randbytes(source.randrange(20_000)) + symbols
-    whole, cut_up = InnerDecoder(), InnerDecoder()
-    want, at, got = whole.feed_soft(symbols), 0, b""
+    lost = source.randrange(len(symbols))
+    symbols = source.randbytes(source.randrange(20_000)) + symbols[:lost] + symbols[lost + 1 :]
+    decoder, at, got = InnerDecoder(), 0, b""
     for piece in [*pieces, len(symbols)]:
-        got += cut_up.feed_soft(symbols[at : at + piece])
+        got += decoder.feed_soft(symbols[at : at + piece])
         at += piece
-    assert got == want
-    assert (cut_up.node_slips, cut_up.symbol_errors) == (whole.node_slips, whole.symbol_errors)
+    want = inner_model(symbols)
+    assert (got, decoder.symbols_compared, decoder.symbol_errors, decoder.node_slips) == want
+    # The next stream is decoded as if it were the first; the counters go on.
+    if source.randrange(2):
+        decoder.finish()
+    else:
+        decoder.reset()
+    compared, errors = decoder.symbols_compared, decoder.symbol_errors
+    assert compared >= want[1] and errors >= want[2]
+    data, more_compared, more_errors, more_slips = inner_model(symbols[1:])
+    assert decoder.feed_soft(symbols[1:]) == data
+    assert (decoder.symbols_compared, decoder.symbol_errors) == (compared + more_compared, errors + more_errors)
+    assert decoder.node_slips == want[3] + more_slips
 
 
 @settings(max_examples=30)
@@ -212,6 +288,27 @@ def test_any_octets_give_frames_of_the_right_length(pieces, coding):
         for octets, _ in decoder.feed(piece):
             assert len(octets) == coding.frame_octets
     assert decoder.synchronizer.held_octets < 2 * coding.cadu_octets + 8
+
+
+@given(
+    st.sampled_from([("rs(255,223)", 223), ("rs(255,239)", 239), ("cadu", None)]),
+    st.integers(1, 8),
+    st.integers(64, 2048) | st.sampled_from([223 * 4, 223 * 4 + 4, 223 * 5, 223 * 5 + 5, 239 * 8, 239 * 8 + 8]),
+)
+@example(("rs(255,223)", 223), 5, 1115)
+@example(("rs(255,223)", 223), 5, 1120)
+@example(("rs(255,239)", 239), 8, 1912)
+@example(("rs(255,239)", 239), 8, 1920)
+def test_frames_that_fit_a_codeblock(coding, interleave, octets):
+    """131.0-B-5, 4: interleaves of 1, 2, 3, 4, 5 and 8; virtual fill in whole symbols of each codeword."""
+    name, most = coding
+    fits = most is None or (
+        interleave in (1, 2, 3, 4, 5, 8) and octets % interleave == 0 and octets <= most * interleave
+    )
+    wrong = LinkConfig(coding=name, interleave=interleave, frame_octets=octets).faults()
+    assert [key for key, _ in wrong] == ([] if fits else ["interleave"])
+    if most is not None and interleave in (1, 2, 3, 4, 5, 8) and not fits:
+        assert f"multiples of {interleave} up to {most * interleave} octets fit" in wrong[0][1]
 
 
 @pytest.mark.parametrize("coding", CODINGS)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flight.core.generations import Generations
@@ -95,6 +95,16 @@ def test_the_numbers_of_two_starts_never_meet(first: int, second: int, starts: i
     numbers = [one.take() for _ in range(some)] + [two.take() for _ in range(others)]
     assert len(set(numbers)) == some + others
     assert all(0 <= number < 1 << 63 for number in numbers)
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**48 - 1), st.integers(1, 5))
+@example(2**15 - 1, 2**48 - 1, 3)
+@example(2**15, 2**48 - 2, 3)
+def test_a_number_is_the_start_and_then_the_epoch_with_one_more_for_each(starts: int, epoch: int, count: int) -> None:
+    """docs/adr/0018: bits 62 to 48 and 47 to 0; both go round, and neither touches the other."""
+    numbers = TransactionNumbers(starts, epoch)
+    for place in range(epoch, epoch + count):
+        assert f"{numbers.take():064b}" == f"0{starts % 2**15:015b}{place % 2**48:048b}"
 
 
 @settings(max_examples=20)  # each start makes its commit durable

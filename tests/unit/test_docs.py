@@ -18,6 +18,8 @@ from flight.core.quota import StorageConfig
 from flight.dictionary import SEVERITIES
 from flight.executive import ExecutiveConfig
 from flight.fields import TYPES, Field
+from flight.link.cfdp import CfdpConfig
+from flight.link.stack import LinkConfig
 from flight.mission import _SECTIONS, MISSIONS, DriverConfig, LinkSection, NodeConfig, load
 from flight.node import dictionary_of
 from flight.services.clock import TimeConfig
@@ -199,6 +201,26 @@ def test_mission_guide_shows_the_defaults_of_lists(kind: type[Any], table: str, 
     shown = read_table(kind, {name: merged[name] for name in lists}, (table,), faults := [])
     assert faults == []
     assert all(getattr(shown, name) == getattr(default, name) for name in lists)
+
+
+@pytest.mark.parametrize(
+    ("heading", "figures", "read_from_files"),
+    [
+        ("Rest of a link", LinkConfig(), {"frame_octets", "spacecraft_id", "uplink_bit_s"}),
+        ("Products on the ground", CfdpConfig(), {"entity"}),
+    ],
+)
+def test_mission_guide_has_the_figures_that_no_file_sets(
+    heading: str, figures: LinkConfig | CfdpConfig, read_from_files: set[str]
+) -> None:
+    """And of those that a file sets, both declarations have the same default."""
+    written = {cells[0].strip("`"): cells[1] for cells in tables(DOCS / "guides" / "mission.md")[heading]}
+    section = {one.name for one in dataclasses.fields(LinkSection)}
+    rest = {one.name for one in dataclasses.fields(figures)} - section - read_from_files
+    assert written == {name: f"{getattr(figures, name):.10g}" for name in rest}
+    link = LinkSection("down", "sim:radio").config(NodeConfig("node"))
+    assert link == LinkConfig(coding="cadu")
+    assert OutboxConfig().ground_entity == CfdpConfig().entity
 
 
 def test_every_section_of_the_missions_is_in_the_guide() -> None:

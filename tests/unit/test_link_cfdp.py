@@ -17,7 +17,7 @@ ID = TransactionId(0x1AB, 7)
 def pdus_of(data: bytes = DATA, number: int = 7, segment: int = 100) -> list[bytes]:
     sender = CfdpSender(0x1AB, 1, number, "mask.bin", data, segment)
     assert not sender.done
-    pdus = list(iter(sender.next_pdu, None))
+    pdus = list(itertools.islice(iter(sender.next_pdu, None), sender.pdus + 1))
     assert sender.done
     assert sender.remaining_octets == 0
     assert len(pdus) == sender.pdus
@@ -161,14 +161,36 @@ def test_file_that_ends_before_data_already_here():
     assert (file.missing, len(file.data)) == (((4, 50),), 50)
 
 
+def test_an_octet_beyond_the_end_costs_no_file_that_is_whole_before_it():
+    """It came before anything told the size; with a gap in front of it, it is a stretch of its own."""
+    receiver = CfdpReceiver(CfdpConfig())
+    pdus = pdus_of()
+    assert feed(receiver, [encode_pdu(FileData(ID, 1, 2000, b"stray")), *pdus]) == [WHOLE]
+
+
 def test_memory_and_ranges_are_bounded():
     receiver = CfdpReceiver(CfdpConfig(total_octets=2000, ranges=3))
     for number in range(3):
         receiver.on_pdu(encode_pdu(FileData(TransactionId(1, number), 1, 900, bytes(50))), 0)
     assert receiver.counters.refused["memory"] == 1
+    # 1,900 octets are held: just as many more as there is room for, and one more than that.
+    for end, refused in ((101, 2), (100, 2), (101, 3)):
+        receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 2), 1, end - 1, b"x")), 0)
+        assert receiver.counters.refused["memory"] == refused
     for offset in (10, 20, 30):
         receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 0), 1, offset, b"x")), 0)
     assert receiver.counters.refused["ranges"] == 1
+    # With as many stretches as there may be the file goes on where the last of them ends, and nowhere else.
+    for offset, refused in ((11, 2), (21, 3), (950, 3)):
+        receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 0), 1, offset, b"x")), 0)
+        assert receiver.counters.refused["ranges"] == refused
+
+
+def test_a_gap_that_is_filled_makes_the_file_no_longer():
+    receiver = CfdpReceiver(CfdpConfig())
+    feed(receiver, [encode_pdu(FileData(ID, 1, at, DATA[at : at + 4])) for at in (8, 0, 4)])
+    (file,) = receiver.end_all()
+    assert (file.data, file.missing, file.reason) == (DATA[:12], (), "no EOF")
 
 
 def test_full_table_ends_the_transaction_that_is_idle_longest():

@@ -62,6 +62,7 @@ def test_fill_is_not_randomized() -> None:
     [
         (encode_cltu(b"a")[:-1], "shortest is 18"),
         (encode_cltu(FRAME)[:-1], "whole codeblocks"),
+        (b"\x90\xeb" + encode_cltu(FRAME)[2:], "starts with 90eb, not eb90"),
         (encode_cltu(FRAME)[:-8] + encode_cltu(FRAME)[2:10], "without tail"),
         (b"\xeb\x90" + encode_cltu(b"a")[2:10] * 148 + encode_cltu(b"a")[10:], "most is 147"),
     ],
@@ -69,6 +70,31 @@ def test_fill_is_not_randomized() -> None:
 def test_what_is_not_exactly_one_cltu(cltu: bytes, text: str) -> None:
     with pytest.raises(DecodeError, match=text):
         decode_cltu(cltu)
+
+
+def test_the_longest_frame_makes_the_longest_cltu() -> None:
+    """232.0-B-4, 4.1.1: 1,024 octets."""
+    frame = bytes(range(256)) * 4
+    cltu = encode_cltu(frame)
+    assert len(cltu) == 2 + 147 * 8 + 8
+    assert decode_cltu(cltu)[:1024] == frame
+    with pytest.raises(AssertionError):
+        encode_cltu(frame + b"x")
+
+
+def test_reset_forgets_half_a_start_sequence() -> None:
+    receiver = CltuReceiver()
+    receiver.feed(b"\xeb")
+    receiver.reset()
+    assert receiver.feed(encode_cltu(FRAME)[1:]) == []
+
+
+def test_a_unit_is_open_once_its_start_sequence_is_there() -> None:
+    receiver = CltuReceiver()
+    receiver.feed(b"\x55\xeb")
+    assert not receiver.open
+    receiver.feed(b"\x90")
+    assert receiver.open
 
 
 def test_reset_forgets_a_unit_and_half_a_codeblock() -> None:

@@ -9,10 +9,12 @@ from flight.kernels import crc16
 from flight.link.cfdp_pdu import segment_octets
 from flight.link.clcw import Clcw
 from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
+from flight.link.coding.tm_coding import TmCoding
 from flight.link.extract import PacketExtractor
+from flight.link.farm import FarmCounters
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import FlightLink, LinkConfig, LinkCounters
 from flight.link.tc_frame import TcFrame
 from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
 from hal.udp_radio import UNIT_OCTETS_MAX
@@ -85,7 +87,7 @@ def test_priority_is_strict_and_queues_are_bounded():
     assert [frame.vcid for frame in frames_of(link, 10)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 7]
     assert link.counters.packets_refused == 3
     assert link.counters.packets_queued == 9
-    assert (link.counters.units_sent, link.counters.idle_frames) == (10, 1)
+    assert (link.counters.units_sent, link.counters.idle_frames, link.realtime_frames) == (10, 1, 3)
     assert link.queue(0, packet(65542))
     assert not link.queue(0, packet(7))
 
@@ -112,7 +114,9 @@ def test_lost_frame_costs_only_the_packets_it_touched():
     assert got == [0, 3, 4, 5]
     assert [missed for missed, _ in results] == [0, 1, 0, 0]
     assert extractor.master_missed == 1
-    assert extractor.channels[1].broken == 1
+    channel = extractor.channels[1]
+    assert (channel.broken, channel.missed, channel.inconsistent) == (1, 1, 0)
+    assert extractor.take(frame(vcid=1, vc_count=5, first_header_pointer=IDLE_DATA)) == (0, [])
 
 
 def test_counts_go_on_over_a_pass():
@@ -155,23 +159,48 @@ def test_bad_frames_by_reason():
 
 
 @pytest.mark.parametrize(
-    "frames",
+    ("frames", "broken", "packets"),
     [
         # the packet in hand should have ended before the pointer
-        [frame(data=packet(100)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))],
+        ([frame(data=packet(100)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))], 1, 1),
         # it runs over the pointer
-        [frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))],
+        ([frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=20, data=bytes(20) + packet(32))], 1, 1),
         # it ends, and yet no packet is said to start
-        [frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=NO_PACKET_START, data=bytes(52))],
-        # a packet header of another version
-        [frame(data=b"\xff" * 52)],
+        ([frame(data=packet(60)[:52]), frame(vc_count=1, first_header_pointer=NO_PACKET_START, data=bytes(52))], 1, 0),
+        # a packet header of another version, of all bits and of the last
+        ([frame(data=b"\xff" * 52)], 0, 0),
+        ([frame(data=b"\x20" * 52)], 0, 0),
     ],
 )
-def test_frames_that_contradict_themselves_are_counted(frames):
+def test_frames_that_contradict_themselves_are_counted(frames, broken, packets):
     extractor = PacketExtractor()
     got = [one for each in frames for one in extractor.take(each)[1]]
-    assert got in ([], [packet(32)])
-    assert extractor.channels[0].inconsistent == 1
+    assert got == [packet(32)] * packets
+    channel = extractor.channels[0]
+    assert (channel.inconsistent, channel.broken) == (1, broken)
+
+
+def test_packets_of_any_length_over_frames_of_any_length():
+    whole = b"".join(packet(octets, seq) for seq, octets in enumerate((7, 262, 263, 300, 600, 8)))
+    starts = [0, 7, 269, 532, 832, 1432]
+    for size in (50, 51, 52, 700, 1440):
+        extractor, got = PacketExtractor(), []
+        for count, at in enumerate(range(0, len(whole), size)):
+            pointer = next((one - at for one in starts if at <= one < at + size), NO_PACKET_START)
+            one = frame(master_count=count, vc_count=count, first_header_pointer=pointer, data=whole[at : at + size])
+            missed, packets = extractor.take(one)
+            assert missed == 0
+            got += packets
+        assert b"".join(got) == whole and len(got) == 6
+
+
+def test_packets_of_one_apid_alone_are_idle():
+    """133.0-B-2, 4.1.3.3.4.4: all ones. Of either type."""
+    extractor = PacketExtractor()
+    apids = (0x7FF, 0x7FE, 0x0FF, 0x700, 0x3FF, 0)
+    packets = [SpacePacket(apid, 0, b"x", is_command=command).encode() for command in (False, True) for apid in apids]
+    assert extractor.take(frame(data=b"".join(packets)))[1] == packets[1:6] + packets[7:]
+    assert (extractor.channels[0].idle_packets, extractor.channels[0].inconsistent) == (2, 0)
 
 
 def test_header_over_the_frame_border():
@@ -181,6 +210,47 @@ def test_header_over_the_frame_border():
     extractor = PacketExtractor()
     assert extractor.take(first)[1] == [packet(49)]
     assert extractor.take(second)[1] == [packet(40, 1), packet(15, 2)]
+
+
+# Of the last frame heard and of the next: master and channel count, and whether the next tells of a restart.
+RESTARTS = {
+    "the first frames after boot": ((100, 50), (0, 0), True),
+    "the sixteenth after boot": ((100, 50), (15, 15), True),
+    "the seventeenth is too far from boot": ((100, 50), (16, 16), False),
+    "a channel cannot be ahead of all": ((100, 50), (3, 4), False),
+    "counts that go on round": ((255, 255), (0, 0), False),
+    "fifteen lost": ((250, 250), (10, 10), False),
+    "sixteen lost": ((250, 250), (11, 11), True),
+    "as many lost of the channel as of all": ((250, 250), (0, 0), False),
+    "more lost of the channel than of all": ((250, 249), (0, 0), True),
+    "nothing lost of the channel": ((100, 255), (3, 0), False),
+    "one lost of the channel": ((100, 254), (3, 0), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RESTARTS)
+def test_a_restart_is_what_lost_frames_hardly_explain(case):
+    (master, channel), (next_master, next_channel), expected = RESTARTS[case]
+    extractor = PacketExtractor()
+    heard = frame(master_count=master, vc_count=channel)
+    following = frame(master_count=next_master, vc_count=next_channel)
+    assert not extractor.is_restart(heard) and not extractor.is_restart(following)
+    extractor.take(heard)
+    assert extractor.is_restart(following) is expected
+    # Of a channel that was not heard before nothing is known.
+    assert not extractor.is_restart(frame(vcid=1, master_count=next_master, vc_count=next_channel))
+
+
+def test_a_restart_ends_the_packet_in_hand_and_misses_nothing():
+    extractor = PacketExtractor()
+    extractor.take(frame(master_count=70, vc_count=30, data=packet(100)[:52]))
+    extractor.restart()
+    again = frame(master_count=2, vc_count=1, first_header_pointer=0)
+    assert not extractor.is_restart(again)
+    assert extractor.take(again) == (0, [packet(52)])
+    channel = extractor.channels[0]
+    assert (channel.broken, channel.inconsistent, channel.missed, extractor.master_missed) == (1, 0, 0, 0)
+    assert (channel.frames, channel.packets) == (2, 1)
 
 
 # Uplink
@@ -207,6 +277,36 @@ def test_two_frames_in_one_cltu():
     link = FlightLink(CONFIG)
     both = TcFrame(0x1AB, 0, 0, ping(0)).encode() + TcFrame(0x1AB, 0, 1, ping(1)).encode()
     assert link.on_uplink(encode_cltu(both), 0) == [ping(0), ping(1)]
+
+
+def test_the_shortest_frame_at_the_end_of_a_cltu():
+    """Its one octet is no packet, but it is a frame and no fill."""
+    link = FlightLink(CONFIG)
+    first, second = packet(13), TcFrame(0x1AB, 0, 1, b"x").encode()
+    assert len(second) == 8
+    assert link.on_uplink(encode_cltu(TcFrame(0x1AB, 0, 0, first).encode() + second), 0) == [first]
+    assert link.counters.tc_frames == 2
+    assert (link.counters.uplink_rejected["packet"], link.counters.uplink_rejected["frame"]) == (1, 0)
+
+
+@pytest.mark.parametrize("randomized", [False, True])
+@pytest.mark.parametrize("errors", ["correct", "detect"])
+def test_the_uplink_is_coded_as_the_link_says(errors, randomized):
+    link = FlightLink(LinkConfig(frame_octets=64, cltu_errors=errors, tc_randomizer=randomized))
+    whole = encode_cltu(TcFrame(0x1AB, 0, 0, ping()).encode(), randomized=randomized)
+    damaged = whole[:4] + bytes((whole[4] ^ 1,)) + whole[5:]
+    assert link.on_uplink(damaged, 0) == ([ping()] if errors == "correct" else [])
+    assert (link.counters.cltu_corrected, link.counters.uplink_rejected["cltu"]) == (
+        (1, 0) if errors == "correct" else (0, 1)
+    )  # fmt: skip
+    other = FlightLink(LinkConfig(frame_octets=64, cltu_errors=errors, tc_randomizer=randomized))
+    assert other.on_uplink(whole, 0) == [ping()]
+
+
+def test_a_link_that_has_done_nothing_has_counted_nothing():
+    rejected = dict.fromkeys(("cltu", "frame", "spacecraft", "vcid", "packet"), 0)
+    nothing = LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, FarmCounters(*[0] * 11), rejected)
+    assert LinkCounters() == FlightLink(CONFIG).counters == nothing
 
 
 def test_uplink_refuses_by_reason():
@@ -245,6 +345,7 @@ def test_hold_makes_the_farm_wait():
     report = Clcw.decode(frames_of(link, 1)[0].ocf or b"")
     assert (report.wait, report.retransmit, report.report_value) == (True, True, 0)
     link.hold(False)
+    assert not Clcw.decode(link.ocf()).wait
     assert link.on_uplink(cltu(0, ping()), 0) == [ping()]
 
 
@@ -294,7 +395,34 @@ def test_bad_telemetry_packets(raw, text):
 def test_contradictory_configuration():
     faults = dict(LinkConfig(farm_window=11, fop_window=6, vc_playback=0).faults())
     assert set(faults) == {"farm_window", "fop_window", "vc_playback"}
-    assert LinkConfig().faults() == []
+    assert LinkConfig().faults() == LinkConfig(coding="cadu", convolutional=True).faults() == []
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+@pytest.mark.parametrize("randomizer", ["short", "long", "none"])
+@pytest.mark.parametrize(("coding", "parity"), [("cadu", 0), ("rs(255,223)", 32), ("rs(255,239)", 16)])
+def test_a_link_is_coded_as_its_configuration_says(coding, parity, randomizer, convolutional):
+    config = LinkConfig(0x1AB, 1000, coding, 4, randomizer, convolutional)
+    assert config.tm_coding == TmCoding(1000, parity, 4, randomizer, convolutional)
+    assert config.unit_octets == (1000 + 4 + 4 * parity) * (2 if convolutional else 1)
+    assert LinkConfig(0x1AB, 1000, "frame", 4, randomizer, convolutional).tm_coding is None
+
+
+@pytest.mark.parametrize("first", ["vc_realtime", "vc_playback", "vc_products", "vc_idle"])
+@pytest.mark.parametrize("second", ["vc_realtime", "vc_playback", "vc_products", "vc_idle"])
+def test_no_two_uses_of_a_link_share_a_channel(first, second):
+    names = ["vc_realtime", "vc_playback", "vc_products", "vc_idle"]
+    config = LinkConfig(**({name: index for index, name in enumerate(names)} | {first: 6, second: 6}))
+    earlier, later = sorted((first, second), key=names.index)
+    right = [(later, f"is 6 like {earlier}, each channel should have its own")]
+    assert config.faults() == (right if first != second else [])
+
+
+@pytest.mark.parametrize(("window", "allowed"), [(2, 1), (20, 10), (254, 127)])
+def test_the_window_of_fop_is_half_that_of_farm_at_most(window, allowed):
+    """232.1-B-2: PW and NW are W / 2, and a sender that has more under way locks the receiver out."""
+    assert LinkConfig(farm_window=window, fop_window=allowed).faults() == []
+    assert [key for key, _ in LinkConfig(farm_window=window, fop_window=allowed + 1).faults()] == ["fop_window"]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,6 @@ class InnerDecoder:
             if self._drop:
                 self._drop = False
                 at += 1
-                continue
             piece = symbols[at : at + LOOK_SYMBOLS - self._fed]
             pieces.append(self._viterbi.decode(piece))
             at += len(piece)
