@@ -94,11 +94,11 @@ class OpenRetrieval:
         return self._ahead[0].place if self._ahead else self._reach
 
     def start_ns(self, budget: Budget) -> int:
-        """Time of the next packet to be taken; that of the newest one if none waits, or the budget was spent."""
-        if self._ahead:
-            return self._ahead[0].time_ns
-        read = self.store.read_from(self._reach.number, budget)
-        return read[0][0].time_ns if read is not None and read[0] else self.store.newest_ns
+        """Time of the next packet to be taken; that of the newest one if none waits, or the budget was spent: the next
+        call goes on from there."""
+        while not (self._ahead or budget.spent or self._reach == self.store.end):
+            self._read_ahead(budget)
+        return self._ahead[0].time_ns if self._ahead else self.store.newest_ns
 
     def take(self, budget: Budget) -> Taken | None:
         """The next packet; None where none waits. Reads one segment at most: there may be one at the next call."""
