@@ -25,6 +25,7 @@ from flight.services.packet_store import OWNER, PacketStore, Place, Stored
 
 _NOTHING = Budget(0, 0)  # nothing is read
 _POINTER = struct.Struct(">IQQ")  # generation, and the place
+NUMBERS = 1 << 48  # more packets than a store sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,12 @@ class OpenRetrieval:
         """A pointer as it was kept; the beginning if there is none, or one of another version."""
         if raw is None:
             return 0, Place(0, 0)
-        if len(raw) != _POINTER.size:
-            self.store.damage.append(f"a read pointer of {len(raw)} octets is foreign: playback begins anew")
-            return 0, Place(0, 0)
-        generation, number, unheard = _POINTER.unpack(raw)
-        return generation, Place(number, unheard)
+        if len(raw) == _POINTER.size:
+            generation, number, unheard = _POINTER.unpack(raw)
+            if number < NUMBERS and unheard < NUMBERS:
+                return generation, Place(number, unheard)
+        self.store.damage.append(f"a read pointer of {len(raw)} octets is foreign: playback begins anew")
+        return 0, Place(0, 0)
 
     @property
     def waiting(self) -> int:

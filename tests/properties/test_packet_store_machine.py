@@ -25,6 +25,11 @@ RECORD = 17  # what a packet takes beside its own octets, as docs/guides/mission
 LONGEST = SEGMENT - HEAD_OCTETS - RECORD
 ROWS_LOOKED_AT = 3  # of the index at once, in place of more than there are segments here
 INDICES = st.floats(0, 1)
+NUMBERS = st.tuples(INDICES, st.sampled_from([None, None, -1, 0, 1]))  # anywhere, or about where a segment begins
+BATCHES = st.tuples(  # how many packets, of how many octets, heard or not, so many seconds apart
+    st.integers(1, 60), st.one_of(st.integers(25, 700), st.integers(LONGEST - 2, LONGEST + 2)), st.booleans(),
+    st.floats(0, 3),
+)  # fmt: skip
 
 
 @dataclass
@@ -46,8 +51,9 @@ def time_of(raw: bytes) -> int:
 class PacketStoreMachine(RuleBasedStateMachine):
     """`segments` are those that stand on the disk, `deleted` the number below which everything is hidden."""
 
-    @initialize(circular=st.booleans(), rising=st.booleans())
-    def begin(self, circular: bool, rising: bool) -> None:
+    @initialize(circular=st.booleans(), rising=st.booleans(), batches=st.lists(BATCHES, min_size=3, max_size=12))
+    def begin(self, circular: bool, rising: bool, batches: list[tuple[int, int, bool, float]]) -> None:
+        """With something in it: most rules do nothing to an empty store."""
         self.rows_looked_at, packet_store._INDEX_ROWS = packet_store._INDEX_ROWS, ROWS_LOOKED_AT
         self.loop, self.disk = VirtualLoop(), Disk(Random(1))
         self.circular, self.rising = circular, rising
@@ -58,6 +64,8 @@ class PacketStoreMachine(RuleBasedStateMachine):
         self.open = False
         self.emptied_at = 0  # the number that came next as the last segment was given up
         self.boot()
+        for batch in batches:
+            self.record(batch)
 
     def boot(self) -> None:
         self.storage = self.disk.boot(self.loop)
@@ -88,9 +96,13 @@ class PacketStoreMachine(RuleBasedStateMachine):
         """Which segment holds `number`, or the next one."""
         return sum(one.end <= number for one in self.segments)
 
-    def number(self, share: float) -> int:
+    def number(self, drawn: tuple[float, int | None]) -> int:
         """One that the store has, or had, or the next one."""
-        return round(self.end.number * share)
+        share, off = drawn
+        if off is None or not self.segments:
+            return round(self.end.number * share)
+        bounds = [*(one.first for one in self.segments), self.segments[-1].end]
+        return min(max(0, bounds[round((len(bounds) - 1) * share)] + off), self.end.number)
 
     def take(self, raw: bytes, heard: bool) -> bool:
         octets = len(raw) + RECORD
@@ -112,10 +124,10 @@ class PacketStoreMachine(RuleBasedStateMachine):
 
     # What is done
 
-    @rule(count=st.integers(1, 60), octets=st.one_of(st.integers(22, 700), st.integers(LONGEST - 2, LONGEST + 2)),
-          heard=st.booleans(), step_s=st.floats(0, 3))  # fmt: skip
-    def record(self, count: int, octets: int, heard: bool, step_s: float) -> None:
+    @rule(batch=BATCHES)
+    def record(self, batch: tuple[int, int, bool, float]) -> None:
         """Times rise, or go to and fro."""
+        count, octets, heard, step_s = batch
         for at in range(count):
             self.time_ns += round(step_s * SECOND_NS)
             back_ns = 0 if self.rising else at % 3 * 7 * SECOND_NS
@@ -140,9 +152,9 @@ class PacketStoreMachine(RuleBasedStateMachine):
         self.end = Place(max(number, self.deleted), unheard)
         self.open = last is not None and self.end.number == number
 
-    @rule(share=INDICES)
-    def delete(self, share: float) -> None:
-        number = self.number(share)
+    @rule(drawn=NUMBERS)
+    def delete(self, drawn: tuple[float, int | None]) -> None:
+        number = self.number(drawn)
         self.store.delete_before(number)
         self.deleted = max(self.deleted, number)
 
@@ -158,9 +170,9 @@ class PacketStoreMachine(RuleBasedStateMachine):
         assert budget.spent == more
         self.open = self.open and bool(self.segments)
 
-    @rule(share=INDICES)
-    def give_up(self, share: float) -> None:
-        number = self.number(share)
+    @rule(drawn=NUMBERS)
+    def give_up(self, drawn: tuple[float, int | None]) -> None:
+        number = self.number(drawn)
         gained = 0
         if len(self.segments) > 1 and self.segments[0].end <= number:
             gained = self.segments.pop(0).octets
@@ -169,7 +181,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
     @rule(share=INDICES, unheard=st.integers(0, 100))
     def reserve(self, share: float, unheard: int) -> None:
         """Ahead of what there is, or behind it, which changes nothing. Whoever reserves does so at each boot."""
-        place = Place(self.number(share * 1.5), self.end.unheard + unheard - 50)
+        place = Place(round(self.end.number * share * 1.5), self.end.unheard + unheard - 50)
         self.store.reserve(place)
         if place.number > self.end.number:
             self.open = False
@@ -177,9 +189,9 @@ class PacketStoreMachine(RuleBasedStateMachine):
 
     # What is asked
 
-    @rule(share=INDICES)
-    def read(self, share: float) -> None:
-        number = self.number(share)
+    @rule(drawn=NUMBERS)
+    def read(self, drawn: tuple[float, int | None]) -> None:
+        number = self.number(drawn)
         at = self.at(max(number, self.first))
         read = self.store.read_from(number, Budget())
         assert self.store.read_from(number, Budget(0)) == (([], self.end.number) if at == len(self.segments) else None)
@@ -196,7 +208,12 @@ class PacketStoreMachine(RuleBasedStateMachine):
 
     @rule(operations=st.integers(0, 2))
     def look_at_the_oldest(self, operations: int) -> None:
-        oldest = next(self.rows(), None)
+        """Where they begin is known without reading, if their segment was begun or read since boot."""
+        oldest, begin = next(self.rows(), None), self.segments[0] if self.segments else None
+        known = begin is None or self.first == self.end.number or (begin.known and begin.first == self.first)
+        if known:
+            right = self.end if oldest is None else oldest.place
+            assert self.store.first_place(Budget(0)) == right
         found = self.store.oldest(Budget(operations))
         assert found == oldest or (found is None and operations == 0)
         place = self.store.first_place(Budget(operations))
@@ -214,8 +231,10 @@ class PacketStoreMachine(RuleBasedStateMachine):
         right = next((one.place for one in rows if one.time_ns >= time_ns), self.end)
         assert finish(self.store.place_at(time_ns, Budget(operations))) == right
 
-    @rule(share=INDICES, ends=st.tuples(INDICES, INDICES), off_ns=st.sampled_from([-1, 0, 1]), know=st.booleans())
-    def pass_over_foreign_times(self, share: float, ends: tuple[float, float], off_ns: int, know: bool) -> None:
+    @rule(drawn=NUMBERS, ends=st.tuples(INDICES, INDICES), off_ns=st.sampled_from([-1, 0, 1]), know=st.booleans())
+    def pass_over_foreign_times(
+        self, drawn: tuple[float, int | None], ends: tuple[float, float], off_ns: int, know: bool
+    ) -> None:
         """To the first segment that may have packets of those times, if the index is asked often enough."""
         if know:
             for segment in self.segments:
@@ -223,7 +242,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
                 segment.known = segment.known or segment.end > self.first
         times = sorted(one.time_ns for one in self.rows()) or [T0_NS]
         from_ns, to_ns = (times[round((len(times) - 1) * end)] + off_ns for end in sorted(ends))
-        number, begin = self.number(share), self.number(share)
+        number, begin = self.number(drawn), self.number(drawn)
         right = next(
             (max(number, one.first) for one in self.segments[self.at(number) :]
              if any(from_ns <= row.time_ns for row in one.rows) and any(row.time_ns <= to_ns for row in one.rows)),
@@ -236,15 +255,15 @@ class PacketStoreMachine(RuleBasedStateMachine):
         if all(segment.known for segment in self.segments):
             assert number == right
 
-    @rule(share=INDICES)
-    def see_how_full_it_is(self, share: float) -> None:
+    @rule(drawn=NUMBERS)
+    def see_how_full_it_is(self, drawn: tuple[float, int | None]) -> None:
         """From a packet on: its segment counts in proportion."""
-        number = max(self.number(share), self.first)
+        number = max(self.number(drawn), self.first)
         octets = 0.0
         for segment in self.segments:
             there = sum(one.place.number >= number for one in segment.rows)
             octets += segment.octets * there / len(segment.rows)
-        assert abs(self.store.filled_frac(self.number(share)) - octets / CAPACITY) < 1e-9
+        assert abs(self.store.filled_frac(self.number(drawn)) - octets / CAPACITY) < 1e-9
 
     @invariant()
     def counts_are_right(self) -> None:
@@ -259,4 +278,4 @@ class PacketStoreMachine(RuleBasedStateMachine):
 
 
 TestPacketStore = PacketStoreMachine.TestCase
-TestPacketStore.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestPacketStore.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
