@@ -710,6 +710,54 @@ def test_a_place_is_found_by_time_past_a_segment_that_cannot_be_read(make: Make)
     assert place_at(store, T0_NS + 2000 * SECOND_NS) == store.end
 
 
+def test_what_was_heard_is_passed_over_without_reading(make: Make) -> None:
+    bench = make(small(always=True))
+    bench.fill(0, 10)
+    bench.play()
+    for number in range(10, 300):
+        bench.recorder.store(packet(number), heard=True)
+    assert bench.recorder.take(Budget(0)) is None and not bench.recorder.searching
+    assert bench.recorder.retrievals[0].pointer == bench.recorder.stores[0].end == Place(300, 10)
+
+
+def test_a_range_and_the_start_are_found_by_the_index_and_one_segment(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 3000)
+    recorder, budget = bench.recorder, Budget()
+    operations = budget.operations
+    assert recorder.retrievals[0].start_ns(budget) == T0_NS and budget.operations == operations - 1
+    bench.apply(recorder.retrievals[0].suspend(True))
+    recorder.start_range(0, T0_NS + 2990 * SECOND_NS, T0_NS + 2992 * SECOND_NS)
+    taken = [recorder.take(budget) for _ in range(3)]
+    assert [number_of(one.packet) for one in taken if one] == [2990, 2991, 2992] and budget.operations == operations - 2
+
+
+def test_what_cannot_be_read_any_more_does_not_wait_for_ever(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 100)
+    bench.run(6)
+    bench.disk.unreadable.update(n for n in bench.disk.durable if n.startswith("recorder."))
+    assert (bench.play(), bench.recorder.waiting, bench.recorder.searching) == ([], 0, False)
+    bench.fill(100, 110)
+    bench.disk.unreadable.clear()
+    assert bench.play() == list(range(100, 110))
+
+
+def test_playback_waits_until_it_is_known_where_to_go_on(make: Make) -> None:
+    """The segment ahead was given up, and the next one not read since boot: how many there were has to be read."""
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 1000)
+    bench.run(6)
+    bench.reboot()
+    assert bench.recorder.give_up(1) > 0
+    first = bench.recorder.stores[0].first
+    for _ in range(2):
+        assert bench.recorder.take(Budget(0)) is None and bench.recorder.searching
+    assert bench.recorder.waiting == 1000
+    assert bench.play() == list(range(first, 1000))
+    assert (bench.recorder.waiting, bench.recorder.overwritten) == (0, first)
+
+
 @pytest.mark.parametrize("gone", [0, 1, 5, 99])
 def test_the_oldest_packet_behind_unreadable_segments_is_found_a_segment_a_step(make: Make, gone: int) -> None:
     bench = make(small(capacity_octets=400_000))
@@ -783,12 +831,13 @@ def test_each_step_of_playback_reads_one_segment_at_most(make: Make, monkeypatch
         return content
 
     monkeypatch.setattr(bench.storage, "read", counted)
-    most = 0
+    most = total = 0
     for _ in range(10_000):
         assert bench.recorder.take(Budget()) is not None
-        most = max(most, sum(read))
+        most, total = max(most, sum(read)), total + sum(read)
         read.clear()
     assert 0 < most <= 16_384
+    assert total == 2 * bench.recorder.stores[0].octets, "each segment once, by the range and by open retrieval"
 
 
 def test_storing_and_playing_back_take_little_time(make: Make) -> None:
@@ -841,7 +890,9 @@ def test_one_to_eight_stores_that_differ_are_taken(stores: int) -> None:
 
 @pytest.mark.parametrize("row", ["recorder.rest.deleted", "recorder.rest", "recorder.rest.start"])
 @pytest.mark.parametrize(
-    "octets", [b"\xff" * 20, b"\xff" * 9, bytes(5) + b"\xff" * 7 + bytes(8), bytes(13) + b"\xff" * 7]
+    "octets",
+    [b"\xff" * 20, b"\xff" * 9, b"\0\0\0\1" + b"\xff" * 8 + bytes(8), b"\0\0\0\1" + bytes(8) + b"\xff" * 8],
+    ids=["all", "length", "number", "unheard"],
 )
 def test_a_number_of_other_software_keeps_no_node_from_booting(make: Make, row: str, octets: bytes) -> None:
     bench = make(REST)
