@@ -190,6 +190,16 @@ def test_what_has_left_does_not_come_again_and_what_was_only_taken_does(make: Ma
     assert (bench.recorder.waiting, bench.play()) == (0, [])
 
 
+def test_a_pointer_behind_packets_that_were_heard_survives(make: Make) -> None:
+    bench = make(small(always=True))
+    for number in range(30):
+        bench.recorder.store(packet(number), heard=number < 20)
+    bench.play(4)
+    bench.run(6)
+    bench.reboot()
+    assert (bench.recorder.waiting, bench.play()) == (6, list(range(24, 30)))
+
+
 def test_two_links_may_be_done_in_any_order(make: Make) -> None:
     bench = make()
     bench.fill(0, 10)
