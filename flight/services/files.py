@@ -81,7 +81,7 @@ class Outbox:
     def room_octets(self) -> int:
         if len(self._waiting) >= self._config.files:
             return 0
-        return max(0, self._config.capacity_octets - self.backlog_octets)
+        return self._config.capacity_octets - self.backlog_octets
 
     def put(self, name: str, octets: bytes) -> bool:
         """Queue a file. A full outbox refuses, with an event."""
@@ -95,29 +95,23 @@ class Outbox:
 
     def take(self) -> bytes | None:
         """The next packet for the products channel, None where nothing waits."""
-        pdu = self._sender.next_pdu() if self._sender else None
-        if pdu is None:
-            if not self._start():
-                return None
-            assert self._sender is not None
-            pdu = self._sender.next_pdu()
-            assert pdu is not None, "a transfer begins with its metadata"
-        if self._sender is not None and self._sender.done:
-            self.sent += 1
-            self._sender = None
+        sender = self._sender or self._start()
+        if sender is None:
+            return None
+        pdu = sender.next_pdu()
+        assert pdu is not None, "a transfer that is done is forgotten with its last PDU"
+        self._sender = None if sender.done else sender
+        self.sent += sender.done
         packet = SpacePacket(self._apid, self._sequence, pdu).encode()
         self._sequence = (self._sequence + 1) % SEQUENCE_MODULUS
         return packet
 
-    def _start(self) -> bool:
-        """Open a transaction for the file that waits longest."""
+    def _start(self) -> CfdpSender | None:
+        """A transaction for the file that waits longest."""
         if not self._waiting:
-            return False
+            return None
         name, octets = self._waiting.popleft()
         self._waiting_octets -= len(octets)
         self.sent_octets += len(octets)
         config = self._config
-        self._sender = CfdpSender(
-            config.entity, config.ground_entity, self._numbers.take(), name, octets, self._segment_octets
-        )
-        return True
+        return CfdpSender(config.entity, config.ground_entity, self._numbers.take(), name, octets, self._segment_octets)

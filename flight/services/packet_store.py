@@ -33,7 +33,7 @@ from flight.platform import Storage
 _HEADER = struct.Struct(">QB")
 _TIME = slice(13, 19)  # of a telemetry packet (7.4.3.1)
 _CONTENT_OCTETS_MIN = _HEADER.size + _TIME.stop
-_SEGMENT_OCTETS = (4096, 16384)
+_SEGMENT_OCTETS_MAX = 16_384
 _SEGMENTS = 16  # at least, so that a full circular store gives up a small part of itself
 _PEEK_OCTETS = 1024
 _INDEX_ROWS = 512  # of the index that one call looks through
@@ -87,8 +87,7 @@ class PacketStore:
         self.refused = 0
         self.newest_ns = 0
         self._storage = storage
-        low, high = _SEGMENT_OCTETS
-        segment_octets = min(high, max(low, config.capacity_octets // _SEGMENTS))
+        segment_octets = min(_SEGMENT_OCTETS_MAX, config.capacity_octets // _SEGMENTS)
         self._packet_octets_max = segment_octets - HEAD_OCTETS - RECORD_OCTETS - _HEADER.size
         self._circular = config.kind == "circular"
         self._journal = Journal(
@@ -258,7 +257,9 @@ class PacketStore:
         segments = self._journal.segments
         if not segments:
             return False
-        return segments[0].end <= self._deleted or (self._circular and len(segments) > self._journal.segments_max)
+        if segments[0].end <= self._deleted:
+            return True
+        return self._circular and len(segments) > 1 and self.octets > self.config.capacity_octets
 
     def give_up(self, before: int) -> int:
         """Give up the oldest segment where all its packets are numbered below `before`; octets gained.
@@ -294,11 +295,10 @@ class PacketStore:
         """The readable packets of a segment; None if the budget does not admit the read."""
         if segment.end == segment.first:
             return []
-        octets_max = _SEGMENT_OCTETS[1]
-        if not budget.take(min(segment.octets, octets_max)):
+        if not budget.take(min(segment.octets, _SEGMENT_OCTETS_MAX)):
             return None
         out: list[Stored] = []
-        for number, content in self._journal.read_segment(segment, octets_max):
+        for number, content in self._journal.read_segment(segment, _SEGMENT_OCTETS_MAX):
             if len(content) < _CONTENT_OCTETS_MIN:
                 continue  # sound, and no packet of ours
             unheard, heard = _HEADER.unpack_from(content)

@@ -22,14 +22,13 @@ from flight.core.vault import Vault
 from flight.platform import Storage
 from flight.services.events import Events
 from flight.services.packet_store import OWNER, PacketStore, Place, StoreConfig
-from flight.services.retrieval import OpenRetrieval, RangeRetrieval, Taken
+from flight.services.retrieval import NUMBERS, OpenRetrieval, RangeRetrieval, Taken
 
 STORES_MAX = 8
 _MEMORY_OCTETS = 262_144
 _SERVICE = 7  # octet of a telemetry packet (ECSS-E-ST-70-41C, 7.4.3.1)
 _SECONDARY_HEADER = 0x08  # flag in the first octet (133.0-B-2, 4.1.3.3.3)
 _QUIET_PERIODS = 12
-_NUMBERS = 1 << 48  # more packets than a store sees
 
 STORES = (
     StoreConfig("reports", capacity_octets=1_000_000, priority=0, services=(1, 5), always=True),
@@ -384,4 +383,4 @@ def _disabled(store: PacketStore) -> str:
 def _number(raw: bytes | None) -> int:
     """A stored packet number; 0 for what cannot be one, as another version may have left it."""
     number = int.from_bytes(raw or b"", "big")
-    return number if number < _NUMBERS else 0
+    return number if number < NUMBERS else 0

@@ -25,6 +25,7 @@ from flight.services.packet_store import OWNER, PacketStore, Place, Stored
 
 _NOTHING = Budget(0, 0)  # nothing is read
 _POINTER = struct.Struct(">IQQ")  # generation, and the place
+NUMBERS = 1 << 48  # more packets than a store sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,12 @@ class OpenRetrieval:
         """A pointer as it was kept; the beginning if there is none, or one of another version."""
         if raw is None:
             return 0, Place(0, 0)
-        if len(raw) != _POINTER.size:
-            self.store.damage.append(f"a read pointer of {len(raw)} octets is foreign: playback begins anew")
-            return 0, Place(0, 0)
-        generation, number, unheard = _POINTER.unpack(raw)
-        return generation, Place(number, unheard)
+        if len(raw) == _POINTER.size:
+            generation, number, unheard = _POINTER.unpack(raw)
+            if number < NUMBERS and unheard < NUMBERS:
+                return generation, Place(number, unheard)
+        self.store.damage.append(f"a read pointer of {len(raw)} octets is foreign: playback begins anew")
+        return 0, Place(0, 0)
 
     @property
     def waiting(self) -> int:
@@ -94,11 +96,11 @@ class OpenRetrieval:
         return self._ahead[0].place if self._ahead else self._reach
 
     def start_ns(self, budget: Budget) -> int:
-        """Time of the next packet to be taken; that of the newest one if none waits, or the budget was spent."""
-        if self._ahead:
-            return self._ahead[0].time_ns
-        read = self.store.read_from(self._reach.number, budget)
-        return read[0][0].time_ns if read is not None and read[0] else self.store.newest_ns
+        """Time of the next packet to be taken; that of the newest one if none waits, or the budget was spent: the next
+        call goes on from there."""
+        while not (self._ahead or budget.spent or self._reach == self.store.end):
+            self._read_ahead(budget)
+        return self._ahead[0].time_ns if self._ahead else self.store.newest_ns
 
     def take(self, budget: Budget) -> Taken | None:
         """The next packet; None where none waits. Reads one segment at most: there may be one at the next call."""

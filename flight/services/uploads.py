@@ -72,8 +72,7 @@ class Uploads:
         self._first_octets = (_TELECOMMAND | apid).to_bytes(2, "big")
         self._events = events
         self._now_ns = now_ns
-        self._name = ""
-        self._octets = b""
+        self._held: FileReceived | None = None
         self._receiver = CfdpReceiver(
             CfdpConfig(
                 entity=entity,
@@ -105,17 +104,17 @@ class Uploads:
 
     def octets(self, name: str) -> bytes:
         """The file called `name`; raises CommandRefused where it is not the one that is held."""
-        if not self._name:
+        if self._held is None:
             raise CommandRefused(BAD_VALUE, f"no file {name}: none has come up since boot")
-        if name != self._name:
-            raise CommandRefused(BAD_VALUE, f"no file {name}: {self._name} came up last")
-        return self._octets
+        if name != self._held.name:
+            raise CommandRefused(BAD_VALUE, f"no file {name}: {self._held.name} came up last")
+        return self._held.data
 
     def _settle(self, actions: list[FileAction]) -> None:
         for one in actions:
             if isinstance(one, FileReceived):
                 self.received += 1
-                self._name, self._octets = one.name, one.data
+                self._held = one
                 self._events.emit("upload_received", one.name, len(one.data), one.transaction.number)
             else:
                 self.failed += 1

@@ -12,6 +12,8 @@ from flight.services.retrieval import Taken
 from sim_hw.disk import PowerCut
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
+BATCHES = st.tuples(st.integers(1, 150), st.integers(30, 600), st.booleans())  # how many, of how many octets, heard
+
 
 class RecorderMachine(RuleBasedStateMachine):
     """One store that is never full, so that a packet is lost by a power cut alone.
@@ -21,8 +23,9 @@ class RecorderMachine(RuleBasedStateMachine):
     and give back what is not in `settled`.
     """
 
-    @initialize(seed=st.integers(0, 2**32))
-    def boot(self, seed: int) -> None:
+    @initialize(seed=st.integers(0, 2**32), batches=st.lists(BATCHES, min_size=1, max_size=4))
+    def boot(self, seed: int, batches: list[tuple[int, int, bool]]) -> None:
+        """With something in it: most rules do nothing to an empty store."""
         self.bench = RecorderBench(small(capacity_octets=8_000_000, always=True), seed=seed)
         self.made: dict[int, bytes] = {}
         self.heard: set[int] = set()
@@ -34,13 +37,16 @@ class RecorderMachine(RuleBasedStateMachine):
         self.settled: set[int] = set()
         self.begin = 0  # neither deleted nor passed over by order
         self.suspended = False
+        for batch in batches:
+            self.record(batch)
 
     def teardown(self) -> None:
         if hasattr(self, "bench"):
             self.bench.close()
 
-    @rule(count=st.integers(1, 150), octets=st.integers(30, 600), heard=st.booleans())
-    def record(self, count: int, octets: int, heard: bool) -> None:
+    @rule(batch=BATCHES)
+    def record(self, batch: tuple[int, int, bool]) -> None:
+        count, octets, heard = batch
         for _ in range(count):
             number = len(self.made)
             self.made[number] = packet(number, octets=octets)
@@ -117,7 +123,7 @@ class RecorderMachine(RuleBasedStateMachine):
         """Inside one of the next storage operations."""
         self.bench.disk.cut_at_operation = self.bench.disk.operations + operations
         with contextlib.suppress(PowerCut):
-            self.record(3, 100, False)
+            self.record((3, 100, False))
             self.bench.loop.run_until(self.bench.loop.now_ns() + 6 * SECOND_NS)
         self.bench.disk.cut_at_operation = None
         self.come_back()

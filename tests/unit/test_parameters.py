@@ -1,4 +1,4 @@
-"""Parameters one fact at a time, the file of a table of them, and files that come up."""
+"""Parameters one fact at a time, and the file of a table of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from flight.core.errors import DecodeError
 from flight.core.vault import Vault
 from flight.dictionary import Setting
 from flight.fields import FieldError
-from flight.link.cfdp import CfdpSender
-from flight.link.space_packet import SpacePacket
 from flight.services.parameter_table import ROWS_MAX, admit, decode_table, encode_table, schema
 from flight.services.parameters import Parameters
-from flight.services.uploads import Uploads, UploadsConfig
 from sim_hw.disk import Disk
 from sim_hw.loop import VirtualLoop
 
@@ -304,57 +301,3 @@ def test_a_table_has_as_many_rows_as_its_count_can_tell() -> None:
 def test_a_small_type_holds_less_than_the_bounds_say() -> None:
     with pytest.raises(FieldError, match=r"outside 0 .. 255"):
         admit(Setting(1, "n", "", 0, -5, 1000, "", type="u8"), 256.0)
-
-
-# Files that come up
-
-
-def packets(name: str, data: bytes, number: int = 1) -> list[bytes]:
-    sender = CfdpSender(1, 2, number, name, data, 100)
-    pdus = [sender.next_pdu() for _ in range(sender.pdus)]
-    return [SpacePacket(3, i, pdu, is_command=True).encode() for i, pdu in enumerate(pdus) if pdu is not None]
-
-
-def uploads(capacity: int = 1024) -> tuple[Uploads, Sink]:
-    sink: Any = Sink()
-    return Uploads(UploadsConfig(capacity_octets=capacity), 3, 2, sink, lambda: 0), sink
-
-
-def test_the_newest_whole_file_is_held() -> None:
-    made, sink = uploads()
-    with pytest.raises(CommandRefused, match="no file a: none has come up since boot"):
-        made.octets("a")
-    for name, number in (("a", 1), ("b", 2)):
-        assert all(made.on_packet(raw) for raw in packets(name, bytes(250), number))
-    assert made.octets("b") == bytes(250)
-    with pytest.raises(CommandRefused, match="no file a: b came up last"):
-        made.octets("a")
-    assert sink.events == [("upload_received", "a", 250, 1), ("upload_received", "b", 250, 2)]
-
-
-def test_a_file_over_the_capacity_is_refused_and_the_next_one_taken() -> None:
-    made, sink = uploads()
-    for raw in packets("big", bytes(2000)):
-        made.on_packet(raw)
-    assert made.received == 0 and made.refused > 0
-    for number in (2, 3, 4):
-        for raw in packets("small", bytes(900), number):
-            made.on_packet(raw)
-    beyond = "they go beyond the end of the file, or what one file may have"
-    assert sink.events[0] == ("upload_ignored", 1, "transaction 1", beyond, 1)
-    assert sink.events[1:] == [("upload_received", "small", 900, number) for number in (2, 3, 4)]
-
-
-def test_what_is_no_part_of_a_file_is_left_to_others() -> None:
-    made, _ = uploads()
-    (first, *_) = packets("a", b"")
-    assert not made.on_packet(bytes((first[0] | 0x08,)) + first[1:])  # with a PUS header: a telecommand
-    assert not made.on_packet(first[:1] + b"\1" + first[2:])
-    assert made.on_packet(first[:6] + b"nonsense") and made.refused == 1
-
-
-@given(st.binary(max_size=80))
-def test_any_packet_of_the_file_apid_is_survived(data: bytes) -> None:
-    made, _ = uploads()
-    made.on_packet(b"\x10\x03\xc0\x00\x00\x00" + data)
-    assert made.received == 0

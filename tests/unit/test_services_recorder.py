@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flight.config import Fault, read_table
+from flight.core.journal import Journal
 from flight.core.step_budget import Budget
+from flight.core.storage import StorageFull
 from flight.link.space_packet import SpacePacket
-from flight.services.packet_store import PacketStore, Place, StoreConfig
+from flight.services.packet_store import PacketStore, Place, StoreConfig, Stored
 from flight.services.recorder import STORES_MAX, RecorderConfig
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
@@ -128,6 +133,36 @@ def test_a_packet_too_long_for_the_store_is_refused(make: Make) -> None:
     assert bench.play() == [2]
 
 
+@pytest.mark.parametrize("capacity", [65_536, 100_000, 262_144, 8_000_000])
+@pytest.mark.parametrize("kind", ["circular", "bounded"])
+def test_the_longest_packet_is_a_sixteenth_of_the_capacity_or_16_kib_less_61_octets(
+    make: Make, capacity: int, kind: str
+) -> None:
+    """As docs/guides/mission.md says."""
+    bench = make(small(capacity_octets=capacity, kind=kind))
+    longest = min(capacity // 16, 16_384) - 61
+    for number in range(20):
+        assert not bench.recorder.store(packet(100 + number, octets=longest + 1))
+        assert bench.recorder.store(packet(number, octets=longest)) or (kind == "bounded" and number >= 16)
+    assert bench.recorder.stores[0].octets <= capacity
+    whole = len(bench.play())
+    assert whole == 20 - bench.recorder.overwritten - (bench.recorder.refused - 20) >= 15
+
+
+def test_a_store_made_smaller_is_full_and_shrinks_from_its_oldest_end(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 3000)
+    bench.run(6)
+    bench.config = RecorderConfig(store=(small(),))
+    bench.reboot()
+    store = bench.recorder.stores[0]
+    assert store.octets > 300_000 and store.filled_frac() == 1.0
+    bench.run(60)
+    assert store.octets <= 65_536 and 0.8 < store.filled_frac() <= 1
+    assert bench.recorder.waiting + bench.recorder.overwritten == 3000
+    assert bench.play() == list(range(bench.recorder.overwritten, 3000))
+
+
 @pytest.mark.parametrize("octets", [25, 60, 1100])
 def test_what_was_synced_survives_a_power_cut(make: Make, octets: int) -> None:
     bench = make()
@@ -153,6 +188,16 @@ def test_what_has_left_does_not_come_again_and_what_was_only_taken_does(make: Ma
     bench.run(6)
     bench.reboot()
     assert (bench.recorder.waiting, bench.play()) == (0, [])
+
+
+def test_a_pointer_behind_packets_that_were_heard_survives(make: Make) -> None:
+    bench = make(small(always=True))
+    for number in range(30):
+        bench.recorder.store(packet(number), heard=number < 20)
+    bench.play(4)
+    bench.run(6)
+    bench.reboot()
+    assert (bench.recorder.waiting, bench.play()) == (6, list(range(24, 30)))
 
 
 def test_two_links_may_be_done_in_any_order(make: Make) -> None:
@@ -214,10 +259,10 @@ def test_packets_played_back_before_they_were_durable_leave_no_place_to_others(m
         for changes in (one.progress() for one in bench.recorder.retrievals):
             bench.vault.stage(changes)
         bench.reboot()  # what survives of the packets and of the pointer is chosen by the seed
-        before = bench.play()
         bench.fill(100, 110)
-        assert [n for n in before if n < 35] == []
-        assert bench.play() == list(range(100, 110))
+        back = bench.play()
+        assert [n for n in back if n < 35] == []
+        assert back[-10:] == list(range(100, 110))
 
 
 def test_a_time_range_brings_exactly_its_packets_over_a_reboot_too(make: Make) -> None:
@@ -360,6 +405,24 @@ def test_a_full_disk_costs_a_circular_store_its_oldest_segment_once_a_sync(make:
     assert len(bench.play()) + recorder.overwritten == 301
 
 
+def test_a_full_disk_costs_a_circular_store_one_segment_between_two_syncs_and_a_bounded_one_none(make: Make) -> None:
+    for kind, given_up in (("circular", 1), ("bounded", 0)):
+        bench = make(disk_octets=20_000)
+        store = PacketStore(bench.storage, small("other", kind=kind))
+        for _ in range(3):
+            firsts = {store.first}
+            with contextlib.suppress(StorageFull):
+                while store.store(packet(store.end.number), heard=False):
+                    firsts.add(store.first)
+            assert len(firsts) == 1 + given_up
+            store.synced()
+        number, found = store.first, list[int]()
+        while number < store.end.number:
+            records, number = store.read_from(number, Budget()) or ([], number)
+            found += [number_of(one.packet) for one in records]
+        assert found == list(range(found[0], store.end.number)) and len(found) > 60
+
+
 def test_giving_up_room_takes_what_was_played_back_first_and_then_the_last_in_playback(make: Make) -> None:
     bench = make(REPORTS, REST)
     for number in range(200):
@@ -374,6 +437,184 @@ def test_giving_up_room_takes_what_was_played_back_first_and_then_the_last_in_pl
     assert (reports.overwritten, rest.overwritten > 0) == (0, True)
     assert bench.recorder.give_up(10**9) < 10**6
     assert len(bench.play()) + bench.recorder.overwritten == 300
+
+
+@settings(max_examples=25)
+@given(
+    st.tuples(*[st.integers(0, 600)] * 3),
+    st.integers(0, 1800),
+    st.lists(st.integers(1, 90_000), min_size=1, max_size=4),
+)
+def test_room_is_given_up_in_that_order_at_most_eight_segments_a_step_and_no_more_than_was_asked_for(
+    packets: tuple[int, int, int], played: int, asked: list[int]
+) -> None:
+    """Segments of each store against lists of them: first what was played back, then the rest, and in both cases the
+    last in playback first; never the segment that is being written."""
+    bench = RecorderBench(small("b", priority=2, services=(9,)), REST, REPORTS)
+    recorder = bench.recorder
+    for count, service in zip(packets, (9, 3, 5), strict=True):
+        bench.fill(0, count, service=service)
+    bench.play(played)
+    bench.run(6)
+    held = [list(one._journal.segments) for one in recorder.stores]
+    pointers = [one.pointer.number for one in recorder.retrievals]
+
+    def next_one() -> int | None:
+        for limits in (pointers, [one.end.number for one in recorder.stores]):
+            for index, segments in enumerate(held):
+                if len(segments) > 1 and segments[0].end <= limits[index]:
+                    return index
+        return None
+
+    for octets in asked:
+        gained = deletions = 0
+        expected = None
+        while gained < octets and (index := next_one()) is not None:
+            if deletions == 8 and expected is None:
+                expected = gained
+            gained += held[index].pop(0).octets
+            deletions += 1
+        assert recorder.give_up(octets) == (gained if expected is None else expected)
+        bench.run(6)
+        assert [one._journal.segments for one in recorder.stores] == held
+    assert recorder.waiting + recorder.overwritten + recorder.played_back == sum(packets)
+    bench.close()
+
+
+def test_what_storage_does_not_delete_waits_for_the_next_period(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 1000)
+    bench.play()
+    bench.run(6)
+    bench.apply(bench.recorder.delete_before(0, Place(1000, 1000)))
+    store, faults = bench.recorder.stores[0], bench.recorder.storage_faults
+    bench.disk.read_only = True
+    bench.run(10)
+    assert bench.recorder.storage_faults == faults + 2 and store.octets > 100_000
+    bench.disk.read_only = False
+    bench.run(5)
+    assert (bench.recorder.storage_faults, store.octets) == (faults + 2, 0)
+
+
+GROWING = ("store_refuses", "store_overwrites", "packets_missing", "recorder_fault")
+PERIOD_S, QUIET_PERIODS = 5.0, 12  # by default: a minute
+
+
+@given(st.lists(st.tuples(st.sets(st.sampled_from(GROWING)), st.integers(1, QUIET_PERIODS + 1)), max_size=8))
+def test_a_count_that_grows_is_told_once_and_again_after_a_quiet_minute(steps: list[tuple[set[str], int]]) -> None:
+    """Each by itself, with the store's name; beyond 32 bits a count goes on from zero."""
+    bench = RecorderBench(REPORTS, REST)
+    recorder: Any = bench.recorder
+    recorder.fault = "the reason"
+    counts, quiet, told = dict.fromkeys(GROWING, 0), dict.fromkeys(GROWING, QUIET_PERIODS), []
+    for grows, periods in [(set(GROWING), 1), *steps]:
+        for name in GROWING:
+            if name in grows:
+                counts[name] += 1 if counts[name] else 0xFFFF_FFFF
+                if quiet[name] >= QUIET_PERIODS:
+                    shown = counts[name] & 0xFFFF_FFFF
+                    told.append((name, shown, "the reason") if name == "recorder_fault" else (name, "rest", shown))
+                quiet[name] = periods - 1
+            else:
+                quiet[name] += periods
+        recorder.stores[1].refused, recorder.retrievals[1]._overwritten = (counts[name] for name in GROWING[:2])
+        recorder.stores[1].stats.missing, recorder.storage_faults = (counts[name] for name in GROWING[2:])
+        bench.run(PERIOD_S * periods)
+    assert bench.events == told
+    bench.close()
+
+
+def leave(bench: RecorderBench) -> None:
+    bench.recorder.left(bench.take(1)[0])
+
+
+CHANGES: dict[str, Callable[[RecorderBench], object]] = {
+    "a packet": lambda bench: bench.recorder.store(packet(900)),
+    "one that was heard": lambda bench: bench.recorder.store(packet(900), heard=True),
+    "one that has left": leave,
+    "room given up": lambda bench: bench.recorder.give_up(4000),
+    "a command": lambda bench: bench.apply(bench.recorder.delete_before(0, Place(300, 300))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_period_makes_durable_what_has_changed_and_writes_nothing_if_nothing_has(make: Make, change: str) -> None:
+    bench = make(small(always=True))
+    bench.fill(0, 500)
+    bench.run(6)
+    counters = bench.storage.counters
+    commits = counters.commits
+    bench.run(60)
+    assert counters.commits == commits
+    CHANGES[change](bench)
+    commits = counters.commits
+    bench.run(11)
+    recorder = bench.recorder
+    before = [(one.first, one.end, one.octets) for one in recorder.stores], recorder.waiting, recorder.overwritten
+    follows = change in ("room given up", "a command")  # after the sync of its period: pointer, or segments deleted
+    assert counters.commits == commits + 1 + follows
+    bench.run(60)
+    assert counters.commits == commits + 1 + follows
+    bench.reboot()
+    recorder = bench.recorder
+    overwritten = before[2] if change == "room given up" else 0  # which the boot before has told
+    assert ([(one.first, one.end, one.octets) for one in recorder.stores], recorder.waiting, overwritten) == before
+    bench.run(60)
+    assert bench.storage.counters.commits == 0, "a boot by itself changes nothing"
+
+
+def test_a_pointer_that_the_vault_did_not_take_is_handed_to_it_again(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
+    bench.vault.commit({"filler": bytes(1_000_000 - 6)})
+    bench.run(6)
+    bench.play(4)
+    bench.run(6)
+    assert bench.recorder.storage_faults > 0 and "octets more to remember, 0 are free" in bench.recorder.fault
+    faults = bench.recorder.storage_faults
+    bench.vault.commit({"filler": None})
+    bench.run(6)
+    assert bench.recorder.storage_faults == faults
+    bench.reboot()
+    assert bench.play() == list(range(4, 10))
+
+
+def test_whoever_hands_over_a_packet_is_told_whether_it_is_kept(make: Make) -> None:
+    bench = make(REPORTS, REST, small("full", services=(9,), kind="bounded"), disk_octets=100_000)
+    recorder = bench.recorder
+    assert [recorder.store(packet(1, service), heard) for service in (5, 3) for heard in (False, True)] == [
+        True, True, True, False,
+    ]  # fmt: skip
+    assert not recorder.store(packet(1, octets=5000))
+    bench.apply(recorder.enable(1, False))
+    assert not recorder.store(packet(1))
+    while recorder.store(packet(1, 9)) and not recorder.storage_faults:
+        pass
+    assert recorder.refused == 2 and recorder.storage_faults == 0, "the store was full, not the disk"
+    bench.disk.read_only = True
+    bench.run(6)
+    kept = [recorder.store(packet(number, 5), heard=number == 1) for number in range(2)]
+    assert (kept, recorder.in_memory) == ([True, False], 1)
+    assert "read-only" in recorder.fault
+    (first,) = bench.take(1)
+    assert number_of(first.packet) == 0 and (recorder.in_memory, recorder.played_back) == (0, 1)
+
+
+@pytest.mark.parametrize("range_priority", range(4))
+def test_a_time_range_comes_in_its_own_place_among_the_priorities(make: Make, range_priority: int) -> None:
+    """Before a store of the same; stores of the same in their order."""
+    bench = make(
+        small("b", priority=1, services=(5,)), small("a", priority=1), small("first", priority=0, services=(9,)),
+        range_priority=range_priority,
+    )  # fmt: skip
+    bench.recorder.store(packet(1, 3))
+    bench.play()
+    for number, service in enumerate((5, 3, 9), 2):
+        bench.recorder.store(packet(number, service))
+    bench.recorder.start_range(1, T0_NS + SECOND_NS, T0_NS + SECOND_NS)
+    order = [4, 2, 3]
+    order.insert({0: 0, 1: 1}.get(range_priority, 3), 1)
+    assert bench.play() == order
 
 
 def test_what_is_recorded_after_all_was_given_up_stays(make: Make) -> None:
@@ -479,12 +720,107 @@ def test_a_place_is_found_by_time_past_a_segment_that_cannot_be_read(make: Make)
     assert place_at(store, T0_NS + 2000 * SECOND_NS) == store.end
 
 
+def test_what_was_heard_is_passed_over_without_reading(make: Make) -> None:
+    bench = make(small(always=True))
+    bench.fill(0, 10)
+    bench.play()
+    for number in range(10, 300):
+        bench.recorder.store(packet(number), heard=True)
+    assert bench.recorder.take(Budget(0)) is None and not bench.recorder.searching
+    assert bench.recorder.retrievals[0].pointer == bench.recorder.stores[0].end == Place(300, 10)
+
+
+def test_a_range_and_the_start_are_found_by_the_index_and_one_segment(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 3000)
+    recorder, budget = bench.recorder, Budget()
+    operations = budget.operations
+    assert recorder.retrievals[0].start_ns(budget) == T0_NS and budget.operations == operations - 1
+    bench.apply(recorder.retrievals[0].suspend(True))
+    recorder.start_range(0, T0_NS + 2990 * SECOND_NS, T0_NS + 2992 * SECOND_NS)
+    taken = [recorder.take(budget) for _ in range(3)]
+    assert [number_of(one.packet) for one in taken if one] == [2990, 2991, 2992] and budget.operations == operations - 2
+
+
+def test_what_cannot_be_read_any_more_does_not_wait_for_ever(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 100)
+    bench.run(6)
+    bench.disk.unreadable.update(n for n in bench.disk.durable if n.startswith("recorder."))
+    assert (bench.play(), bench.recorder.waiting, bench.recorder.searching) == ([], 0, False)
+    bench.fill(100, 110)
+    bench.disk.unreadable.clear()
+    assert bench.play() == list(range(100, 110))
+
+
+def test_playback_waits_until_it_is_known_where_to_go_on(make: Make) -> None:
+    """The segment ahead was given up, and the next one not read since boot: how many there were has to be read."""
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 1000)
+    bench.run(6)
+    bench.reboot()
+    assert bench.recorder.give_up(1) > 0
+    first = bench.recorder.stores[0].first
+    for _ in range(2):
+        assert bench.recorder.take(Budget(0)) is None and bench.recorder.searching
+    assert bench.recorder.waiting == 1000
+    assert bench.play() == list(range(first, 1000))
+    assert (bench.recorder.waiting, bench.recorder.overwritten) == (0, first)
+
+
+@pytest.mark.parametrize("gone", [0, 1, 5, 99])
+def test_the_oldest_packet_behind_unreadable_segments_is_found_a_segment_a_step(make: Make, gone: int) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 1000)
+    bench.run(6)
+    names = sorted(n for n in bench.disk.durable if n.startswith("recorder.all.0"))
+    bench.reboot()
+    store = bench.recorder.stores[0]
+    bench.disk.unreadable.update(names[:gone])
+    waits = [store.first_place(Budget(1)) for _ in names[:gone]]
+    if gone > len(names):
+        assert waits == [*[None] * (len(names) - 1), store.end]
+        assert store.oldest(Budget(0)) is None
+        return
+    assert waits == [None] * gone
+    oldest, place = store.oldest(Budget(1)), store.first_place(Budget(1))
+    assert oldest is not None and place == oldest.place
+    assert number_of(oldest.packet) == place.number == store._journal.segments[gone].first
+
+
+def test_a_segment_whose_first_packet_is_damaged_begins_with_the_second(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 500)
+    bench.run(6)
+    bench.disk.flip("recorder.all.00000000", 8 * 80)
+    bench.reboot()
+    store = bench.recorder.stores[0]
+    for _ in range(2):  # and so after it was read
+        oldest = store.oldest(Budget())
+        assert oldest is not None and (oldest.place, number_of(oldest.packet)) == (Place(1, 1), 1)
+        assert store.first_place(Budget()) == place_at(store, T0_NS) == Place(1, 1)
+        assert place_at(store, T0_NS + 3 * SECOND_NS) == Place(3, 3)
+
+
+def test_records_too_short_for_a_packet_are_passed_over(make: Make) -> None:
+    bench = make()
+    journal = Journal(bench.storage, "recorder.odd", segment_octets=4096, circular=True)
+    for octets in range(28):
+        journal.append(bytes(octets))
+    store = PacketStore(bench.storage, small("odd"))
+    store.store(packet(7), heard=False)
+    assert (store.read_from(0, Budget()) or ([], 0))[0] == [
+        Stored(Place(28, 0), False, T0_NS + 7 * SECOND_NS, packet(7))
+    ]
+
+
 def test_memory_does_not_grow_with_the_store(make: Make) -> None:
     bench = make()
     bench.fill(0, 5000)
-    bench.play()
     store: Any = bench.recorder.stores[0]
     segments = len(store._journal.segments)
+    assert max(len(store._spans), len(store._first_ns), len(store._unheard)) <= segments
+    bench.play()
     assert segments == 16
     assert len(store._spans) <= segments + 1
     bench.recorder.start_range(0, T0_NS, T0_NS + 10**13)
@@ -505,12 +841,13 @@ def test_each_step_of_playback_reads_one_segment_at_most(make: Make, monkeypatch
         return content
 
     monkeypatch.setattr(bench.storage, "read", counted)
-    most = 0
+    most = total = 0
     for _ in range(10_000):
         assert bench.recorder.take(Budget()) is not None
-        most = max(most, sum(read))
+        most, total = max(most, sum(read)), total + sum(read)
         read.clear()
     assert 0 < most <= 16_384
+    assert total == 2 * bench.recorder.stores[0].octets, "each segment once, by the range and by open retrieval"
 
 
 def test_storing_and_playing_back_take_little_time(make: Make) -> None:
@@ -543,6 +880,7 @@ def test_places_are_reserved_by_the_higher_of_both_counts(make: Make) -> None:
         ([{"name": "a"}, {"name": "b"}], "exactly one store without services"),
         ([{"name": "A.b"}], "should be a letter and at most 23 more"),
         ([{"name": "a", "kind": "round"}], "should be one of circular, bounded"),
+        ([{"name": "a" * 25}], "should be a letter and at most 23 more"),
         ([{"name": "a", "capacity_octets": 100}], "should be in 65536"),
     ],
 )
@@ -552,10 +890,23 @@ def test_a_set_of_stores_that_does_not_fit_is_refused_with_its_reason(stores: li
     assert any(reason in one.text for one in faults), faults
 
 
-@pytest.mark.parametrize("row", ["recorder.rest.deleted", "recorder.rest"])
-def test_a_number_of_other_software_keeps_no_node_from_booting(make: Make, row: str) -> None:
+@pytest.mark.parametrize("stores", [1, 8])
+def test_one_to_eight_stores_that_differ_are_taken(stores: int) -> None:
+    faults: list[Fault] = []
+    rows = [{"name": f"s{i}".ljust(24, "_"), "services": [i] if i else []} for i in range(stores)]
+    read = read_table(RecorderConfig, {"store": rows}, ("recorder",), faults)
+    assert faults == [] and read is not None and read.capacity_octets == stores * 1_000_000
+
+
+@pytest.mark.parametrize("row", ["recorder.rest.deleted", "recorder.rest", "recorder.rest.start"])
+@pytest.mark.parametrize(
+    "octets",
+    [b"\xff" * 20, b"\xff" * 9, b"\0\0\0\1" + b"\xff" * 8 + bytes(8), b"\0\0\0\1" + bytes(8) + b"\xff" * 8],
+    ids=["all", "length", "number", "unheard"],
+)
+def test_a_number_of_other_software_keeps_no_node_from_booting(make: Make, row: str, octets: bytes) -> None:
     bench = make(REST)
-    bench.vault.commit({row: b"\xff" * 20})
+    bench.vault.commit({row: octets})
     bench.run(6)
     bench.reboot()
     bench.fill(0, 5)
@@ -570,10 +921,16 @@ def test_a_read_pointer_of_other_software_is_told_and_playback_begins_anew(make:
     bench.vault.commit({"recorder.all": b"?"})
     bench.run(1)
     bench.reboot()
+    assert bench.recorder.waiting == 10
     assert bench.play() == list(range(10))
     bench.run(6)
     told = "a read pointer of 1 octets is foreign: playback begins anew"
     assert ("record_damaged", "store all", told) in bench.events
+    bench.apply(bench.recorder.retrievals[0].start_at(Place(4, 4)))
+    bench.vault.commit({"recorder.all": b"?"})
+    bench.run(1)
+    bench.reboot()
+    assert (bench.recorder.waiting, bench.play()) == (6, list(range(4, 10))), "anew is where ground let it start"
 
 
 def test_a_store_of_which_nothing_is_left_is_told(make: Make) -> None:
@@ -581,8 +938,22 @@ def test_a_store_of_which_nothing_is_left_is_told(make: Make) -> None:
     bench.fill(0, 10)
     bench.play()
     bench.run(6)
+    bench.apply(bench.recorder.delete_before(0, Place(5, 5)))  # this and the read pointer say that there were some
+    bench.reboot()
+    bench.run(6)
+    assert bench.events == []
     for name in [name for name in bench.disk.durable if name.startswith("recorder.")]:
         del bench.disk.durable[name]
     bench.reboot()
+    bench.run(60)
+    assert bench.events == [("record_damaged", "store all", "nothing is left of it, and packets were stored")]
+
+
+def test_a_segment_that_has_grown_beyond_the_capacity_keeps_its_packets(make: Make) -> None:
+    bench = make()
+    bench.fill(0, 10)
     bench.run(6)
-    assert ("record_damaged", "store all", "nothing is left of it, and packets were stored") in bench.events
+    bench.disk.durable["recorder.all.00000000"] += b"\xa5" * 70_000
+    bench.reboot()
+    bench.run(6)
+    assert bench.play() == list(range(10))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flight.link.cfdp import CfdpConfig, CfdpReceiver, FileReceived
 from flight.link.cfdp_numbers import EPOCH_BITS
-from flight.link.cfdp_pdu import decode_pdu
+from flight.link.cfdp_pdu import FileData, decode_pdu
 from flight.link.space_packet import SpacePacket
 from flight.services.files import Outbox, OutboxConfig
 
@@ -76,21 +76,32 @@ def test_octets_in_are_octets_waiting_plus_octets_out(steps: list[tuple[str, int
     box, _ = outbox(capacity_octets=100_000)
     receiver = CfdpReceiver(CfdpConfig())
     taken_in = refused = 0
+    files: list[int] = []  # octets of each; its packets are metadata, segments, end
+    packets: list[SpacePacket] = []
     for act, n in steps:
         if act == "put":
             accepted = box.put("f", bytes(n))
             taken_in += n * accepted
             refused += not accepted
+            files += [n] * accepted
         else:
-            for packet in drain(box, n):
-                receiver.on_pdu(packet.data, 0)
+            packets += drain(box, n)
         assert box.backlog_octets <= 100_000
         assert 0 <= box.room_octets == 100_000 - box.backlog_octets
         assert box.refused == refused
-    for packet in drain(box):
+        ends = list(itertools.accumulate(2 + -(-octets // SEGMENT) for octets in files))
+        done = sum(end <= len(packets) for end in ends)
+        begun = sum(start < len(packets) for start in [0, *ends][: len(files)])
+        assert (box.sent, box.waiting, box.begun) == (done, len(files) - done, begun)
+        out = sum(len(pdu.data) for one in packets if isinstance(pdu := decode_pdu(one.data), FileData))
+        assert box.backlog_octets == sum(files) - out
+    packets += drain(box)
+    for packet in packets:
         receiver.on_pdu(packet.data, 0)
+    assert receiver.counters.files_received == len(files) == box.sent
+    assert [packet.seq for packet in packets] == list(range(len(packets))), "counted from 0 at each boot, none left out"
     assert box.sent_octets == taken_in
-    assert box.backlog_octets == 0
+    assert box.backlog_octets == box.waiting == 0
 
 
 def test_packets_are_counted_and_the_count_wraps() -> None:

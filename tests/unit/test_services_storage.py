@@ -1,0 +1,118 @@
+"""What the node tells of its storage: every field by name, and who may hold how much."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from flight.core.quota import Share, SharedStorage
+from flight.core.vault import Vault
+from flight.services import storage
+from flight.services.recorder import Recorder, RecorderConfig
+from sim_hw.disk import Disk
+from sim_hw.loop import VirtualLoop
+from tests.recorder_bench import packet, small
+
+APID = 1
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "mission.md"
+
+
+class Board:
+    """Vault and recorder on one storage, shared as on a node."""
+
+    def __init__(self, disk_octets: int = 64_000_000) -> None:
+        self.loop = VirtualLoop()
+        self.disk = Disk(Random(1), capacity_octets=disk_octets)
+        config = RecorderConfig(store=(small("one", services=(1,), capacity_octets=400_000), small("two")))
+        self.shared = SharedStorage(self.disk.boot(self.loop), storage.shares(config.capacity_octets * 5 // 4))
+        self.vault = Vault(self.shared.user(storage.VAULT))
+        self.recorder = Recorder(config, self.shared.user(storage.RECORDER), self.vault)
+        self.shared.user(storage.RECORDER).on_pressure(self.recorder.give_up)
+        self.status = storage.StorageStatus(self.shared, self.vault, self.recorder)
+
+    def shown(self) -> dict[str, Any]:
+        """The newest report as the ground sees it."""
+        (structure,) = storage.declare(APID).structures
+        octets = structure.layout.encode(self.status.sample())
+        return dict(zip((one.name for one in structure.fields), structure.layout.decode(octets), strict=True))
+
+
+@pytest.mark.parametrize("wraps", [0, 1], ids=["", "beyond 32 bits"])
+def test_every_field_shows_what_it_is_named_after_and_wraps_at_its_width(wraps: int) -> None:
+    """Each source has a value of its own; counts that have gone beyond 32 bits go on from zero."""
+    board, fresh = Board(), count(1_000_003, 1_009)
+    beyond = wraps << 32
+    users = board.shared.users
+    medium, vault, recorder = users[storage.VAULT].counters, board.vault, users[storage.RECORDER].usage
+    right: dict[str, Any] = {name: next(fresh) for name in ("commits", "failures", "refused")}
+    medium.commits, medium.failures = right["commits"] + beyond, right["failures"] + beyond
+    of_users = {user.name: next(fresh) for user in users.values()}
+    for user in users.values():
+        user.usage.refused = of_users[user.name]
+    medium.refused = right["refused"] - sum(of_users.values()) + beyond
+    medium.octets, medium.flash_octets = next(fresh) + beyond, 4 * (next(fresh) + beyond)
+    medium.commit_last_ns, medium.commit_max_ns = 4_000_000, 250_000_000
+    recorder.held_octets, recorder.yielded_octets = next(fresh) + beyond, next(fresh) + beyond
+    users[storage.VAULT].usage.held_octets = 77_777
+    right["free_octets"] = 4_000_000 - 77_777  # its quota, on a larger medium
+    for name in ("commits", "checkpoints", "checkpoint_faults"):
+        right[f"vault_{name}"] = next(fresh)
+        setattr(vault, name, right[f"vault_{name}"] + beyond)
+    journals = [vault.stats, *(one.stats for one in board.recorder.stores)]
+    for name in ("missing", "damaged", "gone", "foreign", "misplaced", "unreadable"):
+        of_journals = [next(fresh) for _ in journals]
+        for stats, value in zip(journals, of_journals, strict=True):
+            setattr(stats, name, value + beyond)
+        right["records_missing" if name == "missing" else f"segments_{name}"] = sum(of_journals)
+    right |= {
+        "octets": medium.octets, "flash_octets": medium.flash_octets,
+        "write_amplification": medium.flash_octets / medium.octets, "commit_last_ms": 4.0, "commit_max_ms": 250.0,
+        "recorder_octets": recorder.held_octets, "recorder_yielded": recorder.yielded_octets, "vault_octets": 77_777,
+    }  # fmt: skip
+    shown = board.shown()
+    assert shown == {name: pytest.approx(value, rel=1e-6) for name, value in right.items()}
+    assert len(set(shown.values())) == len(shown), "two fields have the same value, a swap would go unseen"
+
+
+def test_what_is_written_is_shown() -> None:
+    board = Board()
+    board.vault.commit({"a": bytes(1000)})
+    for number in range(100):
+        board.recorder.store(packet(number))
+    board.loop.run_until(10**9)
+    shown = board.shown()
+    assert shown["octets"] >= sum(map(len, board.disk.durable.values())) > 10_000
+    assert shown["commits"] == shown["vault_commits"] == 1
+    assert shown["recorder_octets"] == sum(len(v) for k, v in board.disk.durable.items() if k.startswith("recorder"))
+    assert (shown["failures"], shown["refused"], shown["recorder_yielded"]) == (0, 0, 0)
+
+
+def test_the_recorder_gives_way_to_what_was_acknowledged() -> None:
+    board = Board(disk_octets=600_000)
+    number = 0
+    while not board.recorder.storage_faults:
+        board.recorder.store(packet(number, 1))
+        number += 1
+    for row in range(300):
+        board.vault.commit({f"row.{row}": bytes(1000)})
+        board.loop.run_until(board.loop.now_ns() + 10**8)
+    assert all(len(board.vault.get(f"row.{row}") or b"") == 1000 for row in range(300))
+    shown = board.shown()
+    assert shown["recorder_yielded"] > 0 and board.recorder.overwritten > 0
+
+
+def test_the_guide_says_who_may_hold_how_much() -> None:
+    (section,) = re.findall(r"\n## `\[storage\]`\n(.*?)\n```toml", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    shares = storage.shares(123)
+    vault, boot = shares.pop(storage.VAULT), shares.pop(storage.BOOT)
+    assert (
+        f"`vault` (commands, schedule, parameters; {vault.quota_octets:,} octets,\npriority {vault.priority})"
+        in section
+    )
+    assert f"`boot` ({boot.quota_octets:,}, {boot.priority})" in section
+    assert "`recorder` (what its stores need, 1)" in section and shares == {storage.RECORDER: Share(123, 1)}
