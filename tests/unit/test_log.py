@@ -75,7 +75,9 @@ def test_a_line_for_people_begins_with_its_time_and_has_colours_on_a_terminal_al
     with open(slave, "w", encoding="utf-8") as terminal:
         node_log("n", lambda: T_NS, terminal).warning("low", soc_frac=0.25)
         terminal.flush()
-        shown = os.read(master, 4096).decode()
+        shown = ""
+        while not shown.endswith("\n"):
+            shown += os.read(master, 4096).decode()
     os.close(master)
     assert "\x1b[" in shown
     assert re.sub(r"\x1b\[[\d;]*m", "", shown).replace("\r\n", "\n").split() == plain.getvalue().split()

@@ -74,6 +74,7 @@ def test_a_large_map_is_encoded_over_many_transactions_and_stored_as_it_was_at_t
 ) -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
     vault = Vault(disk.boot(loop), checkpoint_octets=20_000)
+    vault.stage({f"a{number:02d}": b"" for number in range(64)})  # a slice that is much shorter than the others
     expected = {f"{number:05d}": bytes(200) for number in range(4000)}
     for first in range(0, 4000, 200):
         vault.stage({f"row.{number:05d}": bytes(200) for number in range(first, first + 200)})
@@ -100,7 +101,7 @@ def test_a_large_map_is_encoded_over_many_transactions_and_stored_as_it_was_at_t
             run(loop)
             for one in (vault, Vault(copy(disk).boot(loop))):
                 assert one.rows("row.") == sorted(expected.items())
-                assert one.octets == 5 + sum(len(f"row.{key}") + len(value) for key, value in expected.items())
+                assert one.octets == 64 * 3 + 5 + sum(len(f"row.{key}") + len(value) for key, value in expected.items())
     assert vault.checkpoints > before + 3
     assert 30_000 < most < 100_000, "of a map of more than 800,000 octets"
 
@@ -280,7 +281,7 @@ def test_a_checkpoint_of_another_format_leaves_the_one_before_it() -> None:
     rows = Vault(disk.boot(loop)).rows("")
     newest = max((n for n in disk.durable if "checkpoint" in n), key=lambda n: disk.durable[n][:4])
     version = int.from_bytes(disk.durable[newest][:4], "big")
-    content = bytes(8) + b"\xff of another format"
+    content = disk.durable[newest][12:20] + b"\xff of another format"
     head = struct.pack(">III", version, len(content), 0)
     crc = zlib.crc32(head + content)
     disk.durable[newest] = struct.pack(">III", version, len(content), crc) + content
@@ -450,13 +451,15 @@ def test_checkpoints_of_a_large_map_keep_up_with_large_transactions() -> None:
     """Each is done before the next is due, and the journal takes all there is."""
     loop, disk = VirtualLoop(), Disk(Random(1))
     vault = vault_on(disk, loop)
-    for number in range(45):
-        vault.stage({f"row{number:02d}": bytes(20_000)})
+    rows = [f"row{number:03d}" for number in range(900)]
+    for at in range(0, 900, 20):
+        vault.stage({row: bytes(1000) for row in rows[at : at + 20]})
     vault.commit({})
     run(loop)
     before = vault.checkpoints
     for number in range(210):
-        vault.commit({f"row{number % 45:02d}": b"%d" % number + bytes(20_000)})
+        at = number % 45 * 20
+        vault.commit({row: b"%03d" % number + bytes(1000) for row in rows[at : at + 20]})
         run(loop)
     assert vault.checkpoints - before == 210 // 7, "each 131,072 octets"
     assert vault.checkpoint_faults == 0
@@ -612,6 +615,20 @@ def test_a_key_may_have_255_octets() -> None:
         vault.commit({key + "y": b"1"})
     run(loop)
     assert vault_on(disk, loop).rows("") == [(key, b"1")]
+
+
+def test_one_transaction_that_is_unreadable_makes_the_rows_before_it_stale_and_no_other() -> None:
+    loop, disk = stored(5)
+    raw = disk.durable["vault.journal.00000000"]
+    place = raw.index(b"row2")
+    disk.flip("vault.journal.00000000", 8 * (place + 20))
+    vault = vault_on(disk, loop)
+    assert [key for key, _ in vault.rows("")] == ["row0", "row1", "row3", "row4"]
+    assert [key for key, _ in vault.rows("") if vault.is_stale(key)] == ["row0", "row1"]
+    assert vault.damage == [
+        "transactions of the journal that are missing or unreadable: 1",
+        "rows from before what is gone, which may have changed or deleted them: 2",
+    ]
 
 
 def test_everything_that_is_gone_is_told_in_order_and_by_number() -> None:
