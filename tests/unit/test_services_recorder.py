@@ -728,6 +728,11 @@ def test_what_was_heard_is_passed_over_without_reading(make: Make) -> None:
         bench.recorder.store(packet(number), heard=True)
     assert bench.recorder.take(Budget(0)) is None and not bench.recorder.searching
     assert bench.recorder.retrievals[0].pointer == bench.recorder.stores[0].end == Place(300, 10)
+    for number in range(300, 1300):
+        bench.recorder.store(packet(number), heard=True)
+    assert (bench.recorder.waiting, bench.recorder.overwritten) == (0, 0), "none of those that made room had waited"
+    bench.fill(1300, 1305)
+    assert bench.play() == list(range(1300, 1305))
 
 
 def test_a_range_and_the_start_are_found_by_the_index_and_one_segment(make: Make) -> None:
@@ -759,6 +764,7 @@ def test_playback_waits_until_it_is_known_where_to_go_on(make: Make) -> None:
     bench.fill(0, 1000)
     bench.run(6)
     bench.reboot()
+    assert bench.recorder.take(Budget(0)) is None and bench.recorder.searching
     assert bench.recorder.give_up(1) > 0
     first = bench.recorder.stores[0].first
     for _ in range(2):
