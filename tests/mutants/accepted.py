@@ -34,15 +34,15 @@ class Accepted:
 
     def reason(self, mutant: Mutant) -> str:
         """The name of the group that it is in, empty if it is in none."""
-        line = _lines(mutant.file)[mutant.first_line - 1]
-        texts = (mutant.file, mutant.kind, line, mutant.old, mutant.new)
-        flat = [" ".join(text.split()) for text in texts]
+        line = lines_of(mutant.file)[mutant.first_line - 1]
+        texts = [" ".join(text.split()) for text in (mutant.file, mutant.kind, line, mutant.old, mutant.new)]
         for *patterns, name in self.rows:
-            if all(fnmatchcase(text, pattern) for text, pattern in zip(flat, patterns, strict=True)):
+            if all(fnmatchcase(text, pattern) for text, pattern in zip(texts, patterns, strict=True)):
                 return name
         return ""
 
 
 @cache
-def _lines(file: str) -> list[str]:
-    return (trees.ROOT / file).read_text(encoding="utf-8").splitlines()
+def lines_of(file: str) -> list[str]:
+    """The file's lines as rows have them: white space counts as one space."""
+    return [" ".join(line.split()) for line in (trees.ROOT / file).read_text(encoding="utf-8").splitlines()]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 from tests.mutants import results as kept
 from tests.mutants import trees
-from tests.mutants.accepted import Accepted
+from tests.mutants.accepted import Accepted, lines_of
 from tests.mutants.operators import Mutant, mutants_of
 from tests.mutants.results import Results
 from tests.mutants.server import KILLED, SURVIVED, _functions, _in_fork
@@ -105,6 +106,13 @@ def test_accepted_survivors_are_those_that_fit_in_everything() -> None:
 def test_what_is_accepted_says_why() -> None:
     for *_, name in Accepted.load().rows:
         assert name in (Path(__file__).parents[2] / "docs" / "guides" / "testing.md").read_text(encoding="utf-8"), name
+
+
+def test_what_is_accepted_is_there() -> None:
+    """A row that fits no line of the code says nothing any more, or has lost its line to another file."""
+    for file, _, line, *_ in Accepted.load().rows:
+        files = [path.relative_to(trees.ROOT).as_posix() for path in trees.ROOT.glob(file)]
+        assert any(fnmatchcase(text, line) for one in files for text in lines_of(one)), (file, line)
 
 
 def test_tests_are_those_of_the_lines_and_quick_ones_come_first() -> None:
