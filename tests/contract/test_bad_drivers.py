@@ -21,6 +21,8 @@ from hal import guard, registry
 from hal.base import HalError, Host, Image, PowerReading, StalledError
 from tests.linux_loop import run_until
 
+pytestmark = pytest.mark.usefixtures("cuts_fall_anywhere")
+
 NAN, INF = float("nan"), float("inf")
 READING = PowerReading(0.5, 1.0, 2.0, -1.0, 8.0)
 IMAGE = Image(3, 1, 2, 2, bytes(8))

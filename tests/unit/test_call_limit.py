@@ -16,6 +16,8 @@ from flight import call_limit
 from flight.call_limit import CallLimits
 from hal.base import StalledError
 
+pytestmark = pytest.mark.usefixtures("cuts_fall_anywhere")
+
 
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[CallLimits]:
