@@ -64,6 +64,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
         self.open = False
         self.emptied_at = 0  # the number that came next as the last segment was given up
         self.boot()
+        self.counts_are_right()
         for batch in batches:
             self.record(batch)
 
@@ -238,8 +239,9 @@ class PacketStoreMachine(RuleBasedStateMachine):
         """To the first segment that may have packets of those times, if the index is asked often enough."""
         if know:
             for segment in self.segments:
-                self.store.read_from(segment.first, Budget())
-                segment.known = segment.known or segment.end > self.first
+                if not segment.known and segment.end > self.first:
+                    self.store.read_from(segment.first, Budget())
+                    segment.known = True
         times = sorted(one.time_ns for one in self.rows()) or [T0_NS]
         from_ns, to_ns = (times[round((len(times) - 1) * end)] + off_ns for end in sorted(ends))
         number, begin = self.number(drawn), self.number(drawn)
@@ -278,4 +280,4 @@ class PacketStoreMachine(RuleBasedStateMachine):
 
 
 TestPacketStore = PacketStoreMachine.TestCase
-TestPacketStore.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestPacketStore.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
