@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict, dataclass, fields
+from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, Task
 from flight.core.task_stats import BUCKETS, TaskReport, TaskStats
 from flight.executive import ExecutiveConfig
-from sim_hw.loop import VirtualLoop
+from sim_hw.loop import Call, VirtualLoop
 from tests.executive_load import WatchedHost
 
 MS = 1_000_000
@@ -116,6 +117,7 @@ def test_every_step_and_every_wait_is_counted_and_told(rounds: list[tuple[int, i
 @given(
     st.lists(around(FORGIVE_NS) | st.integers(1, 3 * NS), min_size=1, max_size=20), st.integers(0, 4), st.integers(0, 3)
 )
+@example([1] * 8, 2, 0)
 def test_restarts_come_back_after_more_than_the_stretch(gaps_ns: list[int], restarts_max: int, late_s: int) -> None:
     host = Spending()
     host.spend(late_s * 30 * NS)
@@ -263,7 +265,7 @@ def test_how_long_critical_tasks_wait_is_known_whether_they_are_ready_or_due() -
         await task.sleep(2.0)
 
     async def later(task: Task) -> None:
-        await task.sleep(2.0)
+        await task.sleep(2.0 if task.critical else 1.5)
 
     scheduler.spawn("asks", asks, critical=True, deadline_s=0.1)
     for name, body, critical in (("a", ready, True), ("b", ready, False), ("c", later, True), ("d", later, False),
@@ -300,6 +302,29 @@ def test_steps_that_cost_virtual_time_follow_one_another_without_a_gap(costs: li
     assert scheduler.tasks == []
 
 
+def test_what_falls_due_while_virtual_time_is_taken_has_its_step_at_the_end_of_that() -> None:
+    loop, seen = VirtualLoop(), list[tuple[str, int]]()
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None, step_cost_ns=lambda name: 200 * MS * (name == "works"))
+
+    async def works(task: Task) -> None:
+        seen.append((task.name, loop.now_ns()))
+        await task.sleep(0.35)
+        seen.append((task.name, loop.now_ns()))
+
+    async def wakes(task: Task) -> None:
+        for _ in range(4):
+            await task.sleep(0.1)
+            seen.append((task.name, loop.now_ns() // MS))
+
+    scheduler.spawn("wakes", wakes)
+    scheduler.spawn("works", works)
+    loop.run_until(NS)
+    assert seen == [
+        ("works", 0), ("wakes", 200), ("wakes", 300), ("works", 350 * MS), ("wakes", 550), ("wakes", 650),
+    ]  # fmt: skip
+    assert loop.calls < 20, "the host is not asked again and again meanwhile"
+
+
 def test_the_host_has_its_turn_after_a_millisecond_of_steps() -> None:
     host, seen = Spending(), list[str]()
     scheduler = Scheduler(host, host.now_ns, lambda *_: None)
@@ -315,39 +340,98 @@ def test_the_host_has_its_turn_after_a_millisecond_of_steps() -> None:
     assert seen.index("host") == 4 and len(seen) == 21
 
 
-def test_alarms_that_were_not_needed_do_not_pile_up_and_the_others_keep_their_order() -> None:
-    host, woken = Spending(), list[int]()
+def test_alarms_that_were_not_needed_do_not_pile_up_and_the_others_stay_in_time() -> None:
+    """Many wait for long, are woken long before, and wait again; in the end nobody wakes them any more."""
+    host, random = Spending(), Random(1)
     scheduler = Scheduler(host, host.now_ns, lambda *_: None)
-    event, most = Event(), 0
+    events = [Event() for _ in range(200)]
+    late_ns: list[int] = []
+    most = 0
 
-    async def waits(task: Task) -> None:
-        nonlocal most
-        for number in range(5000):
-            assert await task.wait(event.wait(), 7200.0 - number), "its time is far away"
-            event.clear()
-            most = max(most, len(scheduler.alarms))
-
-    async def rouses(task: Task) -> None:
-        for _ in range(5000):
-            await task.sleep(0.1)
-            event.set()
-
-    def sleeps(at_s: int) -> Callable[[Task], Coroutine[Any, Any, None]]:
+    def waits(event: Event) -> Callable[[Task], Coroutine[Any, Any, None]]:
         async def run(task: Task) -> None:
-            await task.sleep(at_s)
-            woken.append(host.now_ns() // NS)
+            while True:
+                limit_s = random.randrange(1000, 30_000)
+                due_ns = host.now_ns() + limit_s * NS
+                if not await task.wait(event.wait(), limit_s):
+                    late_ns.append(host.now_ns() - due_ns)
+                    return
+                event.clear()
 
         return run
 
-    at_s = [1000 + (number * 37) % 101 for number in range(100)]
-    for one in at_s:
-        scheduler.spawn("sleeps", sleeps(one))
-    scheduler.spawn("waits", waits)
+    async def rouses(task: Task) -> None:
+        nonlocal most
+        for _ in range(5000):
+            await task.sleep(0.01)
+            random.choice(events).set()
+            most = max(most, len(scheduler.alarms))
+
+    for event in events:
+        scheduler.spawn("waits", waits(event))
     scheduler.spawn("rouses", rouses)
-    host.run_until(4000 * NS)
-    assert woken == sorted(at_s)
-    assert most <= 4 * 256 + 2
-    assert scheduler.tasks == []
+    host.run_until(40_000 * NS)
+    assert late_ns == [0] * 200 and scheduler.tasks == []
+    assert 1000 < most <= 4 * 256 + 2
+
+
+def test_an_alarm_before_the_one_that_is_armed_is_in_time_and_takes_its_place() -> None:
+    host = WatchedHost(loop := VirtualLoop())
+    woken: list[int] = []
+    pending: list[int] = []
+    event = Event()
+    scheduler = Scheduler(host, loop.now_ns, lambda *_: None)
+
+    async def patient(task: Task) -> None:
+        await task.sleep(3600.0)
+
+    async def brief(task: Task) -> None:
+        await task.sleep(3599.8)
+        woken.append(loop.now_ns() // MS)
+
+    async def frequent(task: Task) -> None:
+        for _ in range(100):
+            await event.wait()
+            event.clear()
+            await task.sleep(0.1)
+            pending.append(len(host.pending))
+
+    scheduler.spawn("patient", patient)
+    loop.run_until(MS)
+    scheduler.spawn("brief", brief)
+    loop.run_until(5000 * NS)
+    assert woken == [3_599_801]
+    scheduler.spawn("patient", patient)
+    loop.run_until(5001 * NS)
+    scheduler.spawn("frequent", frequent)
+    for number in range(100):
+        loop.call_at((5001 + number) * NS, event.set)
+    loop.run_until(10_000 * NS)
+    assert max(pending) <= 2, "the turn and the alarm"
+    assert len(pending) == 100 and scheduler.tasks == []
+
+
+class Stuttering(VirtualLoop):
+    """Makes every call twice."""
+
+    def call_at(self, t_ns: int, call: Callable[[], None]) -> Call:
+        super().call_at(t_ns + 3 * MS, call)
+        return super().call_at(t_ns, call)
+
+
+def test_a_call_that_comes_twice_takes_back_nothing_that_is_not_its_own() -> None:
+    loop, ticks = Stuttering(), list[int]()
+    scheduler = Scheduler(loop, loop.now_ns, lambda *_: None)
+
+    async def body(task: Task) -> None:
+        async for tick in task.every(0.01):
+            ticks.append(tick.index)
+            if tick.index == 12:
+                return
+
+    scheduler.spawn("t", body)
+    loop.run_until(NS)
+    assert ticks == list(range(13)) and loop.calls < 40
 
 
 def test_a_closed_scheduler_leaves_nothing_to_come_and_nobody_ready() -> None:

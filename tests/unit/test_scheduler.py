@@ -490,13 +490,15 @@ def test_a_body_may_close_its_own_scheduler() -> None:
         try:
             scheduler.close()
             await task.sleep(1.0)
+            trail.append("went on")
         finally:
             trail.append("cleaned")
 
     task = scheduler.spawn("t", run)
     other = scheduler.spawn("other", lambda task: task.sleep(9.0), deadline_s=0.1)
-    host.run_until(ns(20))
-    assert (trail, faults, task.finished.done, other.finished.done) == (["cleaned"], [], True, True)
+    for until_s in (0, 20):
+        host.run_until(ns(until_s))
+        assert (trail, faults, task.finished.done, other.finished.done) == (["cleaned"], [], True, True)
 
 
 def test_report_says_what_a_table_of_tasks_shows() -> None:
