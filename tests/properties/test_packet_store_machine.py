@@ -28,7 +28,7 @@ INDICES = st.floats(0, 1)
 NUMBERS = st.tuples(INDICES, st.sampled_from([None, None, -1, 0, 1]))  # anywhere, or about where a segment begins
 BATCHES = st.tuples(  # how many packets, of how many octets, heard or not, so many seconds apart
     st.integers(1, 60), st.one_of(st.integers(25, 700), st.integers(LONGEST - 2, LONGEST + 2)), st.booleans(),
-    st.floats(0, 3),
+    st.one_of(st.just(0.1), st.floats(0, 3)),
 )  # fmt: skip
 
 
@@ -51,12 +51,16 @@ def time_of(raw: bytes) -> int:
 class PacketStoreMachine(RuleBasedStateMachine):
     """`segments` are those that stand on the disk, `deleted` the number below which everything is hidden."""
 
-    @initialize(circular=st.booleans(), rising=st.booleans(), batches=st.lists(BATCHES, min_size=3, max_size=12))
-    def begin(self, circular: bool, rising: bool, batches: list[tuple[int, int, bool, float]]) -> None:
+    @initialize(
+        circular=st.booleans(),
+        back_s=st.sampled_from([0.0, 0.0, 0.3, 7.0]),
+        batches=st.lists(BATCHES, min_size=3, max_size=12),
+    )
+    def begin(self, circular: bool, back_s: float, batches: list[tuple[int, int, bool, float]]) -> None:
         """With something in it: most rules do nothing to an empty store."""
         self.rows_looked_at, packet_store._INDEX_ROWS = packet_store._INDEX_ROWS, ROWS_LOOKED_AT
         self.loop, self.disk = VirtualLoop(), Disk(Random(1))
-        self.circular, self.rising = circular, rising
+        self.circular, self.back_s = circular, back_s
         self.segments: list[Segment] = []
         self.end, self.deleted = Place(0, 0), 0
         self.recorded = self.refused = 0
@@ -131,7 +135,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
         count, octets, heard, step_s = batch
         for at in range(count):
             self.time_ns += round(step_s * SECOND_NS)
-            back_ns = 0 if self.rising else at % 3 * 7 * SECOND_NS
+            back_ns = round(at % 3 * self.back_s * SECOND_NS)
             raw = packet(self.end.number, octets=octets, time_s=(self.time_ns - back_ns - T0_NS) / SECOND_NS)
             taken = self.take(raw, heard)
             assert self.store.store(raw, heard) == taken
@@ -226,7 +230,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
     @rule(share=INDICES, off_ns=st.sampled_from([-SECOND_NS, -1, 0, 1, SECOND_NS]), operations=st.integers(0, 8))
     def find_a_time(self, share: float, off_ns: int, operations: int) -> None:
         rows = list(self.rows())
-        if not self.rising or not rows:
+        if self.back_s or not rows:
             return
         time_ns = rows[round((len(rows) - 1) * share)].time_ns + off_ns
         right = next((one.place for one in rows if one.time_ns >= time_ns), self.end)
@@ -236,13 +240,15 @@ class PacketStoreMachine(RuleBasedStateMachine):
     def pass_over_foreign_times(
         self, drawn: tuple[float, int | None], ends: tuple[float, float], off_ns: int, know: bool
     ) -> None:
-        """To the first segment that may have packets of those times, if the index is asked often enough."""
+        """To the first segment that may have packets of those times, if the index is asked often enough. Both ends are
+        where the times of a segment begin or end, or just beside."""
         if know:
             for segment in self.segments:
                 if not segment.known and segment.end > self.first:
                     self.store.read_from(segment.first, Budget())
                     segment.known = True
-        times = sorted(one.time_ns for one in self.rows()) or [T0_NS]
+        bounds = ((one.time_ns for one in segment.rows) for segment in self.segments)
+        times = sorted(time_ns for one in map(sorted, bounds) for time_ns in (one[0], one[-1])) or [T0_NS]
         from_ns, to_ns = (times[round((len(times) - 1) * end)] + off_ns for end in sorted(ends))
         number, begin = self.number(drawn), self.number(drawn)
         right = next(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from flight.core.journal import Journal
 from flight.core.step_budget import Budget
 from flight.core.storage import StorageFull
 from flight.link.space_packet import SpacePacket
+from flight.services import packet_store
 from flight.services.packet_store import PacketStore, Place, StoreConfig, Stored
 from flight.services.recorder import STORES_MAX, RecorderConfig
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
@@ -162,6 +164,17 @@ def test_a_store_made_smaller_is_full_and_shrinks_from_its_oldest_end(make: Make
     assert store.octets <= 65_536 and 0.8 < store.filled_frac() <= 1
     assert bench.recorder.waiting + bench.recorder.overwritten == 3000
     assert bench.play() == list(range(bench.recorder.overwritten, 3000))
+
+
+def test_a_bounded_store_made_smaller_keeps_what_it_holds(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000, kind="bounded"))
+    bench.fill(0, 3000)
+    bench.run(6)
+    bench.config = RecorderConfig(store=(small(kind="bounded"),))
+    bench.reboot()
+    bench.run(60)
+    bench.fill(3000, 3001)
+    assert bench.play() == list(range(3000)) and bench.recorder.refused == 1
 
 
 @pytest.mark.parametrize("octets", [25, 60, 1100])
@@ -567,9 +580,9 @@ def test_a_period_makes_durable_what_has_changed_and_writes_nothing_if_nothing_h
     bench.fill(0, 500)
     bench.run(6)
     counters = bench.storage.counters
-    before = counters.commits, counters.syncs
+    idle = counters.commits, counters.syncs
     bench.run(60)
-    assert (counters.commits, counters.syncs) == before
+    assert (counters.commits, counters.syncs) == idle
     CHANGES[change](bench)
     commits = counters.commits
     bench.run(11)
@@ -641,7 +654,7 @@ def test_a_time_range_comes_in_its_own_place_among_the_priorities(make: Make, ra
     assert bench.play() == order
 
 
-@pytest.mark.parametrize(("segments", "more", "gone"), [(1, 0, 1), (1, 1, 2), (8, 0, 8), (8, 1, 9), (9, 0, 9)])
+@pytest.mark.parametrize(("segments", "more", "gone"), [(1, 0, 1), (1, 1, 2), (8, 0, 8), (8, 1, 9), (18, 0, 18)])
 def test_room_is_given_up_to_the_octet(make: Make, segments: int, more: int, gone: int) -> None:
     """More than a step may do follows in the next ones."""
     bench = make(small(capacity_octets=400_000))
@@ -757,6 +770,35 @@ def test_segments_that_are_not_the_stores_own_are_left_alone_and_told(make: Make
     assert bench.disk.durable["recorder.all.00000077"] == b"something else" * 4
 
 
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=60), st.integers(0, 60), st.booleans())
+def test_a_segment_is_passed_over_if_its_packets_are_all_of_other_times(
+    quarters: list[int], start: int, booted: bool
+) -> None:
+    """Four packets in a segment, in any order of times, as they are stored and as they are read."""
+    bench = RecorderBench(small(always=True))
+    store, times = bench.recorder.stores[0], [T0_NS + SECOND_NS * one // 4 for one in quarters]
+    for quarter in quarters:
+        bench.recorder.store(packet(0, octets=900, time_s=quarter / 4), heard=True)
+    if booted:
+        bench.run(6)
+        store = bench.reboot().stores[0]
+    spans = []
+    for segment in store._journal.segments:
+        if booted:
+            store.read_from(segment.first, Budget())
+        of_segment = times[segment.first : segment.end]
+        spans.append((segment, min(of_segment), max(of_segment)))
+    for last, back in itertools.product(range(21), (0, 3)):
+        from_ns, to_ns = T0_NS + SECOND_NS * (last - back) // 4, T0_NS + SECOND_NS * last // 4
+        right = (
+            max(start, segment.first)
+            for segment, earliest, latest in spans
+            if segment.end > start and earliest <= to_ns and from_ns <= latest
+        )
+        assert store.after_foreign_times(start, from_ns, to_ns) == next(right, len(quarters))
+    bench.close()
+
+
 def test_a_place_is_found_by_time_past_a_segment_that_cannot_be_read(make: Make) -> None:
     bench = make(small(capacity_octets=400_000))
     bench.fill(0, 2000)
@@ -793,8 +835,9 @@ def test_a_range_and_the_start_are_found_by_the_index_and_one_segment(make: Make
     assert recorder.retrievals[0].start_ns(budget) == T0_NS and budget.operations == operations - 1
     bench.apply(recorder.retrievals[0].suspend(True))
     recorder.start_range(0, T0_NS + 1000 * SECOND_NS, T0_NS + 2992 * SECOND_NS)
-    taken = [recorder.take(budget) for _ in range(3)]
-    assert [number_of(one.packet) for one in taken if one] == [1000, 1001, 1002] and budget.operations == operations - 2
+    for number, reads in ((1000, 1), (1001, 0), (1002, 0)):
+        taken = recorder.take(budget := Budget())
+        assert taken is not None and number_of(taken.packet) == number and budget.operations == operations - reads
 
 
 def test_what_cannot_be_read_any_more_does_not_wait_for_ever(make: Make) -> None:
@@ -885,6 +928,35 @@ def test_memory_does_not_grow_with_the_store(make: Make) -> None:
     assert len(store._spans) <= segments
 
 
+def test_what_is_known_of_segments_that_are_gone_is_forgotten_however_many_go(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packet_store, "_INDEX_ROWS", 3)
+    bench = make()
+    for given_up in (1, 3, 4, 6):
+        bench.fill(0, 400)
+        store: Any = bench.recorder.stores[0]
+        bench.recorder.give_up(sum(one.octets for one in store._journal.segments[:given_up]))
+        bench.fill(0, 40)
+        indices = {one.index for one in store._journal.segments}
+        assert set(store._spans) == set(store._first_ns) == set(store._unheard) == indices
+
+
+def test_a_segment_whose_file_is_gone_costs_its_packets_alone(make: Make) -> None:
+    bench = make(small(capacity_octets=400_000))
+    bench.fill(0, 2000)
+    bench.run(6)
+    bench.reboot()
+    store = bench.recorder.stores[0]
+    for at in (2, 7):
+        bench.storage.delete(f"recorder.all.{store._journal.segments[at].index:08d}")
+    lost = {n for at in (2, 7) for n in range(store._journal.segments[at].first, store._journal.segments[at].end)}
+    for number in (0, min(lost) - 1, min(lost), 1000, max(lost), 1999):
+        right = next(one for one in range(number, 2000) if one not in lost)
+        assert place_at(store, T0_NS + number * SECOND_NS).number == right
+    assert bench.play() == [number for number in range(2000) if number not in lost]
+
+
 def test_each_step_of_playback_reads_one_segment_at_most(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = make(small(capacity_octets=1_000_000))
     bench.fill(0, 5000)
@@ -907,7 +979,7 @@ def test_each_step_of_playback_reads_one_segment_at_most(make: Make, monkeypatch
     assert total == 2 * bench.recorder.stores[0].octets, "each segment once, by the range and by open retrieval"
 
 
-@pytest.mark.parametrize("octets", [100, 1200], ids=["", "longer than a peek"])
+@pytest.mark.parametrize("octets", [100, 600, 1200], ids=["", "of two octets of length", "longer than a peek"])
 def test_a_place_is_found_by_time_with_few_reads_and_fewer_the_next_time(make: Make, octets: int) -> None:
     bench = make(small(capacity_octets=400_000))
     bench.fill(0, 2000, octets=octets)
@@ -931,7 +1003,7 @@ def test_a_place_is_found_by_time_with_few_reads_and_fewer_the_next_time(make: M
                 assert place.number == number
                 if again or not booted:
                     assert read == [segment.octets], "that segment alone"
-                elif octets == 100:
+                elif octets < 1000:
                     assert read.count(1024) == len(read) - 1 <= len(segments).bit_length(), "a kibibyte of others"
                 read.clear()
 
@@ -953,6 +1025,11 @@ def test_places_are_reserved_by_the_higher_of_both_counts(make: Make) -> None:
     assert store.end == Place(10, 4)
     store.store(packet(0), heard=False)
     assert (store.end, store.first) == (Place(11, 5), 10)
+    store.reserve(Place(20, 5))
+    store.store(packet(0), heard=False)
+    assert [round(store.filled_frac(number) * 65_536) for number in (0, 10, 11, 15, 20, 21)] == [
+        store.octets, store.octets, store.octets / 2, store.octets / 2, store.octets / 2, 0,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
