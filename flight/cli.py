@@ -3,7 +3,7 @@
 A command is a module named in the entry-point group `orbitnode.commands`, also of another distribution. It offers
 `HELP` (one line, a plain string), `add_arguments(parser)` and `execute(args) -> int`. Only the chosen command is
 imported: help texts are read from the sources, so that the list is quick and complete on a board without extras.
-A module that runs a loop says `LOOP = True`: its output goes through sinks that never wait (flight/log_sink.py).
+A module that runs a loop says `LOOP = True`: its output goes through sinks that never wait (flight/linux/log_sink.py).
 
 Exit codes: 0 fine, 1 failed, 2 wrong use, 70 ended by the watchdog (`flight`), 130 interrupted. What becomes of stderr
 changes none of them; a result that stdout does not take is a failure.
@@ -28,7 +28,7 @@ from typing import Any, Protocol, TextIO, cast
 from flight import __version__
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.guarded_stream import GuardedStream
-from flight.log_sink import diverted, open_standard_descriptors
+from flight.linux.log_sink import diverted, open_standard_descriptors
 from hal.base import HalError
 
 GROUP = "orbitnode.commands"

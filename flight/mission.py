@@ -14,27 +14,27 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flight.app import App
-from flight.config import Fault, key, read_table, suggestion
+from flight.contract.app import App
+from flight.core.config import Fault, key, read_table, suggestion
 from flight.core.errors import OrbitnodeError
-from flight.core.quota import StorageConfig
-from flight.executive import ExecutiveConfig
+from flight.core.executive_section import ExecutiveConfig
+from flight.core.toml_lines import TomlLines
 from flight.link.coding.cltu import ERROR_MODES
 from flight.link.coding.tm_coding import CODINGS, RANDOMIZERS
 from flight.link.stack import LinkConfig
-from flight.services.clock import TimeConfig
-from flight.services.commands import CommandsConfig
-from flight.services.event_action import EventActionConfig
-from flight.services.event_gate import EventsConfig
-from flight.services.files import OutboxConfig
-from flight.services.housekeeping import HousekeepingConfig
-from flight.services.power import PowerConfig
-from flight.services.recorder import RecorderConfig
-from flight.services.schedule_declarations import ScheduleConfig
-from flight.services.sequence_declarations import SequenceConfig, SequencingConfig
-from flight.services.thermal import ThermalConfig
-from flight.services.uploads import UploadsConfig
-from flight.toml_lines import TomlLines
+from flight.services.automation.event_action import EventActionConfig
+from flight.services.automation.schedule_declarations import ScheduleConfig
+from flight.services.automation.sequence_declarations import SequenceConfig, SequencingConfig
+from flight.services.board.power import PowerConfig
+from flight.services.board.thermal import ThermalConfig
+from flight.services.commanding.commands import CommandsConfig
+from flight.services.files.outbox import OutboxConfig
+from flight.services.files.uploads import UploadsConfig
+from flight.services.recorder.recorder import RecorderConfig
+from flight.services.reporting.event_gate import EventsConfig
+from flight.services.reporting.housekeeping import HousekeepingConfig
+from flight.services.time.clock import TimeConfig
+from flight.store.quota import StorageConfig
 from hal import registry
 
 MISSIONS = Path(__file__).parent / "missions"

@@ -14,50 +14,38 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 import flight
-from flight.app import App, AppContext, NodeState
+from flight.contract.app import App, AppContext, NodeState
+from flight.contract.dictionary import Declarations, Dictionary, EventDefinition, collect
+from flight.contract.fields import Value
 from flight.core.errors import SetupError
-from flight.core.generations import Generations, Presence
 from flight.core.log import node_log
-from flight.core.quota import SharedStorage
+from flight.core.platform import Platform
 from flight.core.scheduler import NS, Scheduler, Task, text_of
-from flight.core.vault import Vault
-from flight.dictionary import Declarations, Dictionary, EventDefinition, collect
-from flight.fields import Value
-from flight.link.cfdp_pdu import segment_octets
+from flight.link.cfdp.pdu import segment_octets
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import LinkSection, Mission
-from flight.platform import Platform
-from flight.services import (
-    clock,
-    commands,
-    event_action,
-    events,
-    executive,
-    files,
-    housekeeping,
-    log_watch,
-    parameters,
-    power,
-    radio,
-    refusals,
-    retrieval_commands,
-    schedule_declarations,
-    sequence_declarations,
-    status,
-    storage,
-    test,
-    thermal,
-    uploads,
-)
-from flight.services import verification as st01
-from flight.services.command_log import CommandLog
-from flight.services.event_gate import BOOT, THROTTLED, EventGate
-from flight.services.mission_sequences import encode_sequences
-from flight.services.recorder import Recorder
-from flight.services.schedule import Schedule
-from flight.services.sequences import Sequences
-from flight.services.telemetry import Downlink, Telemetry
-from flight.services.watchdog import WatchdogDuty
+from flight.services.automation import event_action, schedule_declarations, sequence_declarations
+from flight.services.automation.mission_sequences import encode_sequences
+from flight.services.automation.schedule import Schedule
+from flight.services.automation.sequences import Sequences
+from flight.services.board import power, thermal
+from flight.services.commanding import commands, refusals, test
+from flight.services.commanding import verification as st01
+from flight.services.commanding.command_log import CommandLog
+from flight.services.files import outbox, uploads
+from flight.services.health import executive, log_watch, status, storage
+from flight.services.health.watchdog import WatchdogDuty
+from flight.services.radio import radio
+from flight.services.recorder import retrieval_commands
+from flight.services.recorder.recorder import Recorder
+from flight.services.reporting import events, housekeeping
+from flight.services.reporting.event_gate import BOOT, THROTTLED, EventGate
+from flight.services.reporting.telemetry import Downlink, Telemetry
+from flight.services.settings import parameters
+from flight.services.time import clock
+from flight.store.generations import Generations, Presence
+from flight.store.quota import SharedStorage
+from flight.store.vault import Vault
 from flight.swarm.protocol import LocalSwarm, Swarm
 from hal import registry
 
@@ -85,7 +73,7 @@ def dictionary_of(mission: Mission) -> Dictionary:
         thermal.declare(apid, mission.thermal),
         radio.declare(apid),
         retrieval_commands.declare(apid, mission.recorder),
-        files.declare(apid),
+        outbox.declare(apid),
         uploads.declare(apid),
         schedule_declarations.declare(apid),
         sequence_declarations.declare(apid),
@@ -182,7 +170,7 @@ class Node:
         self.uploads = uploads.Uploads(
             mission.uploads, mission.node.file_apid, mission.outbox.entity, self.events, platform.now_ns
         )
-        self.outbox = files.Outbox(
+        self.outbox = outbox.Outbox(
             mission.outbox,
             mission.node.file_apid,
             segment_octets(mission.node.frame_octets),
@@ -469,7 +457,7 @@ class Node:
 
 
 class _Reports:
-    """The app's own reports (flight.app.ReportSink)."""
+    """The app's own reports (flight.contract.app.ReportSink)."""
 
     def __init__(self, dictionary: Dictionary, apid: int, telemetry: Telemetry) -> None:
         self._apid = apid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.config import key
+from flight.core.config import key
 from flight.core.errors import SetupError
 from flight.mission import LinkSection, Mission
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from flight.fields import Plain
+from flight.contract.fields import Plain
 
 COMPLETED, FAILED, REJECTED, LOST = "completed", "failed", "rejected", "lost"
 

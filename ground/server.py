@@ -29,20 +29,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from flight.contract.dictionary import Dictionary
+from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import utc_text
-from flight.dictionary import Dictionary
-from flight.ending_signals import ending_signals
-from flight.fields import Plain
-from flight.log_sink import LogSink
-from ground.archive import Archive
-from ground.commanding import describe_field, find_command, parse_arguments
+from flight.linux.ending_signals import ending_signals
+from flight.linux.log_sink import LogSink
+from ground.commands.commanding import describe_field, find_command, parse_arguments
+from ground.commands.names import choices
+from ground.commands.release_time import release_tai_ns
 from ground.config import GroundConfig, UdpLink
-from ground.decoder import EVENT, REPORT, TIME_REPORT, VERIFICATION, DecodedPacket, parameter_rows
-from ground.names import choices
 from ground.operator import CommandRecord
-from ground.release_time import release_tai_ns
 from ground.station import Change, GroundStation, Packet
+from ground.telemetry.archive import Archive
+from ground.telemetry.decoder import EVENT, REPORT, TIME_REPORT, VERIFICATION, DecodedPacket, parameter_rows
 from ground.times import tai_from_unix
 
 LINE_OCTETS_MAX = 1 << 16

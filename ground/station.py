@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum, auto
 
+from flight.contract.dictionary import Dictionary
+from flight.contract.fields import Field, Plain
 from flight.core.errors import DecodeError, OrbitnodeError
-from flight.dictionary import Dictionary
-from flight.fields import Field, Plain
-from flight.link.cfdp_numbers import TransactionNumbers
-from ground.actions import (
+from flight.link.cfdp.numbers import TransactionNumbers
+from ground.commands.commanding import CommandEncoder, first_counts
+from ground.commands.verification import CommandTracker
+from ground.link.actions import (
     Acknowledged,
     Action,
     Alert,
@@ -28,11 +30,15 @@ from ground.actions import (
     Restarted,
     SendCltu,
 )
-from ground.archive import Archive, EventRow, ProductRow
-from ground.boots import boot_told, repeated_text
-from ground.commanding import CommandEncoder, first_counts
-from ground.correlation import Correlator
-from ground.decoder import (
+from ground.link.boots import boot_told, repeated_text
+from ground.link.correlation import Correlator
+from ground.link.duplicates import Duplicates
+from ground.link.onboard_clock import OnboardClock
+from ground.link.session import GroundSession, Service
+from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
+from ground.operator import COMPLETED, FAILED, REJECTED, CommandRecord
+from ground.telemetry.archive import Archive, EventRow, ProductRow
+from ground.telemetry.decoder import (
     DEFINITION,
     EVENT,
     HOUSEKEEPING,
@@ -43,14 +49,8 @@ from ground.decoder import (
     Decoder,
     parameter_rows,
 )
-from ground.duplicates import Duplicates
-from ground.limits import NORMAL, Alarm, LimitChecker
-from ground.onboard_clock import OnboardClock
-from ground.operator import COMPLETED, FAILED, REJECTED, CommandRecord
-from ground.products import ProductStore
-from ground.session import GroundSession, Service
-from ground.uploads import RECEIVED, PduTag, Upload, Uploads
-from ground.verification import CommandTracker
+from ground.telemetry.limits import NORMAL, Alarm, LimitChecker
+from ground.telemetry.products import ProductStore
 
 SECOND_NS = 10**9
 EVENTS_KEPT = 500

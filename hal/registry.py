@@ -13,15 +13,15 @@ from hal.base import Eps, Governor, HalError, Heater, Host, Imager, Radio, Therm
 from hal.guarded import GuardedEps, GuardedGovernor, GuardedHeater, GuardedImager, GuardedRadio, GuardedThermometer
 
 # scheme -> "module:factory". Factories get (address, host); those of radios also the rate in bit/s.
-EPS: Mapping[str, str] = {"serial": "hal.serial_board:open_eps", "sim": "sim_hw.boards:open_eps"}
+EPS: Mapping[str, str] = {"serial": "hal.serial_board:open_eps", "sim": "sim_hw.machine.boards:open_eps"}
 THERMOMETER: Mapping[str, str] = {
     "serial": "hal.serial_board:open_thermometer",
-    "sim": "sim_hw.boards:open_thermometer",
+    "sim": "sim_hw.machine.boards:open_thermometer",
 }
-HEATER: Mapping[str, str] = {"serial": "hal.serial_board:open_heater", "sim": "sim_hw.boards:open_heater"}
-GOVERNOR: Mapping[str, str] = {"serial": "hal.serial_board:open_governor", "sim": "sim_hw.boards:open_governor"}
-RADIO: Mapping[str, str] = {"udp": "hal.udp_radio:open_radio", "sim": "sim_hw.boards:open_radio"}
-IMAGER: Mapping[str, str] = {"replay": "hal.replay_imager:open_imager", "sim": "sim_hw.boards:open_imager"}
+HEATER: Mapping[str, str] = {"serial": "hal.serial_board:open_heater", "sim": "sim_hw.machine.boards:open_heater"}
+GOVERNOR: Mapping[str, str] = {"serial": "hal.serial_board:open_governor", "sim": "sim_hw.machine.boards:open_governor"}
+RADIO: Mapping[str, str] = {"udp": "hal.udp_radio:open_radio", "sim": "sim_hw.machine.boards:open_radio"}
+IMAGER: Mapping[str, str] = {"replay": "hal.replay_imager:open_imager", "sim": "sim_hw.machine.boards:open_imager"}
 
 _TABLES: Mapping[str, Mapping[str, str]] = {
     "eps": EPS,

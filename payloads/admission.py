@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.app import NodeState
+from flight.contract.app import NodeState
 from flight.core.scheduler import ns
 from payloads.config import PayloadConfig
 from payloads.jobs import Job, Reason

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.config import key
-from payloads.guards import Guard
+from flight.core.config import key
+from payloads.worker.guards import Guard
 
 
 @dataclass(frozen=True, slots=True)

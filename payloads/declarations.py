@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flight.dictionary import Command, Declarations, EventDefinition, Report, Structure
-from flight.fields import Field
-from payloads.guards import Guard
+from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
+from flight.contract.fields import Field
 from payloads.jobs import DELAYS, DROPS, REASON_LABELS, STATE_LABELS
+from payloads.worker.guards import Guard
 
 UNKNOWN_JOB, JOB_TABLE_FULL, JOB_RUNNING, JOB_REFUSED = 100, 101, 102, 103
 FAILURES = {

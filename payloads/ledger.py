@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flight.core.vault import Changes, Vault
+from flight.store.vault import Changes, Vault
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024

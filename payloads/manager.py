@@ -4,7 +4,7 @@ A job is WAITING (asked for by command, no picture yet), QUEUED (holds a tile), 
 Tiles come from the capture task, which serves waiting jobs before it takes tiles of its own traffic classes; jobs
 come in through the swarm. One task a worker takes the best job that admission lets start. A worker that dies,
 hangs or gives nonsense costs the job one attempt of two. Everything on the node's timeline; processes are
-payloads/pool.py's business.
+payloads/worker/pool.py's business.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 
-from flight.app import AppContext, CommandRefused, Durable, NodeState
+from flight.contract.app import AppContext, CommandRefused, Durable, NodeState
+from flight.contract.dictionary import Declarations
+from flight.contract.fields import Value
 from flight.core.errors import StorageError
 from flight.core.future import Event, Future
 from flight.core.scheduler import Task, ns
-from flight.dictionary import Declarations
-from flight.fields import Value
 from flight.swarm.protocol import Admission, JobRequest
 from hal.base import HalError, Image
 from payloads import assets
@@ -27,10 +27,10 @@ from payloads import declarations as names
 from payloads.accounting import Counters, ProductInfo, Statistics, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, admit, update_gates
 from payloads.config import PayloadConfig
-from payloads.guards import Guard
 from payloads.jobs import DELAYS, DROPS, Job, JobQueue, Reason, State
 from payloads.ledger import Ledger, Request
-from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
+from payloads.worker.guards import Guard
+from payloads.worker.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
 
 KIND = "screen"
 _ATTEMPTS_MAX = 2
@@ -62,7 +62,7 @@ def pool_config(config: PayloadConfig) -> PoolConfig:
 
 
 class InferenceManager:
-    """The app (flight.app.App). `on_product`, where set, sees every product and its mask, uint8 [row, column].
+    """The app (flight.contract.app.App). `on_product`, where set, sees every product and its mask, uint8 [row, column].
 
     pool: workers to use in place of those that the configuration asks for. Raises SetupError without a model.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.config import key
-from sim_hw.world import WorldConfig
+from flight.core.config import key
+from sim_hw.world.world import WorldConfig
 
 
 @dataclass(frozen=True, slots=True)

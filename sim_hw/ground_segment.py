@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+from flight.contract.fields import Plain
 from flight.core.future import Future
 from flight.core.scheduler import Scheduler, Task
-from flight.fields import Plain
 from ground.operator import CommandRecord, Operator
 from ground.station import Change, GroundStation, Packet
-from sim_hw.air import Air
-from sim_hw.loop import Call, VirtualLoop
+from sim_hw.machine.air import Air
+from sim_hw.machine.loop import Call, VirtualLoop
 
 T = TypeVar("T")
 Script = Callable[[Operator], Awaitable[None]]

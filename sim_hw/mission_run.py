@@ -15,34 +15,34 @@ from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.scheduler import Scheduler, ns
 from flight.core.task_stats import TaskStats
-from flight.link.cfdp import CfdpConfig
-from flight.link.cfdp_numbers import EPOCH_BITS
+from flight.link.cfdp.numbers import EPOCH_BITS
+from flight.link.cfdp.transfers import CfdpConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node, dictionary_of, link_config
-from flight.services.retrieval import OpenRetrieval
-from ground.actions import FrameReceived
-from ground.archive import Archive
-from ground.products import ProductStore
-from ground.session import GroundSession
+from flight.services.recorder.retrieval import OpenRetrieval
+from ground.link.actions import FrameReceived
+from ground.link.session import GroundSession
 from ground.station import Change, GroundStation, Packet
+from ground.telemetry.archive import Archive
+from ground.telemetry.products import ProductStore
 from payloads.accounting import ProductInfo, Statistics
 from payloads.manager import InferenceManager
-from sim_hw.air import Air
-from sim_hw.boards import SimImager
-from sim_hw.channel import ChannelConfig
 from sim_hw.config import SimConfig
-from sim_hw.cpu_profile import CpuProfile
-from sim_hw.digest import Digest
-from sim_hw.faults import FaultPlan
 from sim_hw.ground_segment import GroundSegment, Script
-from sim_hw.loop import VirtualLoop
-from sim_hw.outputs import PRODUCTS, OutputFolder
-from sim_hw.platform import ClockError
-from sim_hw.report import Tile as ReportTile
-from sim_hw.report import quicklook_png
-from sim_hw.scenes import Tile, TileSource
+from sim_hw.machine.air import Air
+from sim_hw.machine.boards import SimImager
+from sim_hw.machine.cpu_profile import CpuProfile
+from sim_hw.machine.digest import Digest
+from sim_hw.machine.faults import FaultPlan
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import ClockError
+from sim_hw.report.outputs import PRODUCTS, OutputFolder
+from sim_hw.report.report import Tile as ReportTile
+from sim_hw.report.report import quicklook_png
 from sim_hw.spacecraft import Spacecraft
-from sim_hw.world import World
+from sim_hw.world.channel import ChannelConfig
+from sim_hw.world.scenes import Tile, TileSource
+from sim_hw.world.world import World
 
 _CLOUD = 1
 _REPORT_TILES = 24

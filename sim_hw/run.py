@@ -14,16 +14,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from flight.mission import MISSIONS, load
-from ground.xtce import xtce_document
+from ground.telemetry.xtce import xtce_document
 from payloads.assets import scene_path
 from payloads.manager import InferenceManager, pool_config
 from sim_hw.config import SimConfig
-from sim_hw.faults import KINDS, FaultPlan, PlannedFault
+from sim_hw.machine.faults import KINDS, FaultPlan, PlannedFault
 from sim_hw.mission_run import MissionRun
-from sim_hw.outputs import OutputFolder
-from sim_hw.run_report import report
-from sim_hw.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
-from sim_hw.summary import summarise
+from sim_hw.report.outputs import OutputFolder
+from sim_hw.report.run_report import report
+from sim_hw.report.summary import summarise
+from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
 
 HELP = "orbits of the whole system in virtual time"
 

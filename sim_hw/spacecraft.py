@@ -12,14 +12,14 @@ from flight import node as flight_node
 from flight.mission import Mission
 from flight.node import Node
 from hal.base import Radio
-from sim_hw.boards import SimImager
-from sim_hw.cpu_profile import CpuProfile
-from sim_hw.digest import Digest
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.faults import REBOOT_S, FaultPlan
-from sim_hw.loop import VirtualLoop
-from sim_hw.platform import ClockError, SimPlatform
-from sim_hw.world import World
+from sim_hw.machine.boards import SimImager
+from sim_hw.machine.cpu_profile import CpuProfile
+from sim_hw.machine.digest import Digest
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.faults import REBOOT_S, FaultPlan
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import ClockError, SimPlatform
+from sim_hw.world.world import World
 
 
 class SimRadio(Radio, Protocol):

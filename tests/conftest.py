@@ -55,7 +55,7 @@ TEST_LIMIT_S = 900.0  # for each of set-up, call and tear-down; the longest take
 def limited(limit_s: float) -> Iterator[None]:
     """Fail what runs inside, where it stands, once it has taken `limit_s`. For the main thread, which gets signals.
 
-    The interval timer and its SIGALRM belong to the node (flight/call_limit.py), so a thread keeps the time.
+    The interval timer and its SIGALRM belong to the node (flight/linux/call_limit.py), so a thread keeps the time.
     """
 
     def give_up(number: int, frame: FrameType | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flight.dictionary import (
+from flight.contract.dictionary import (
     Command,
     Declarations,
     Dictionary,
@@ -12,8 +12,8 @@ from flight.dictionary import (
     Structure,
     collect,
 )
-from flight.fields import Field, Limits
-from flight.services import uploads
+from flight.contract.fields import Field, Limits
+from flight.services.files import uploads
 
 _REQUEST = (Field("request_apid_word", "u16"), Field("request_seq_word", "u16"))
 _FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))

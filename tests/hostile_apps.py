@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from payloads.product import encode_product
-from payloads.wire import Answer, SlotShape, Status
+from payloads.worker.wire import Answer, SlotShape, Status
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 from hal.base import Timer
 from tests.waiting import GIVE_UP_S
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from flight.app import AppContext
+from flight.contract.app import AppContext
+from flight.contract.dictionary import Declarations
 from flight.core.scheduler import Task
-from flight.dictionary import Declarations
 
 PERIOD_S = 0.01
 FILLING = "." * 2000  # a pipe and the queue are full within seconds

@@ -6,18 +6,18 @@ from collections.abc import Callable, Generator, Iterable
 from random import Random
 from typing import Any, TypeVar
 
-from flight.app import Durable
+from flight.contract.app import Durable
 from flight.core.scheduler import Scheduler, ns
 from flight.core.step_budget import Budget
-from flight.core.vault import Vault
 from flight.link.pus import PusTm
-from flight.services.packet_store import PacketStore, Place, StoreConfig
-from flight.services.recorder import Recorder, RecorderConfig
-from flight.services.retrieval import Taken
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
-from sim_hw.platform import SimPlatform
-from sim_hw.world import World, WorldConfig
+from flight.services.recorder.packet_store import PacketStore, Place, StoreConfig
+from flight.services.recorder.recorder import Recorder, RecorderConfig
+from flight.services.recorder.retrieval import Taken
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import SimPlatform
+from sim_hw.world.world import World, WorldConfig
 
 T0_NS = 2_000_000_000 * 10**9
 SECOND_NS = 10**9

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX, WRITTEN_OCTETS_MAX
-from flight.platform_linux import LinuxPlatform
-from sim_hw.platform import SimPlatform
+from flight.linux.platform import LinuxPlatform
+from sim_hw.machine.platform import SimPlatform
 
 CHECKPOINT_OCTETS = 1_000_100  # what a vault holds, and the head of a generation
 

@@ -1,1 +1,1 @@
-"""The executive: scheduler, futures, bus, journal, errors, log."""
+"""What all of flight stands on: scheduler, futures, Platform, configuration, errors, log."""

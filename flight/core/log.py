@@ -1,7 +1,7 @@
 """The log of one node: structlog without global set-up, every line stamped by the node's own clock.
 
 To log never raises, whatever the stream does. That it never waits either takes a stream that does not
-(flight/log_sink.py).
+(flight/linux/log_sink.py).
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ class Task:
         except (StopIteration, Cancelled):
             ended = True
         # The one place where a task's fault ends, that of a library which would end the program among them. A second
-        # signal that cuts a step short (platform_linux) ends here too: the loop has been told to stop by the first.
+        # signal that cuts a step short (flight/linux) ends here too: the loop has been told to stop by the first.
         except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001
             if not self._fail(error):
                 return False

@@ -148,7 +148,7 @@ class ExtractedPackets:
 class BatchExtractor:
     """All virtual channels of one link, its frames taken a batch at a time.
 
-    Where `flight.link.extract` takes a frame at a time as it arrives, this takes any number at once, with the same
+    Where `flight.link.tm.extract` takes a frame at a time as it arrives, this takes any number at once, with the same
     packets and the same account: a gap in a channel's count drops the packet in hand, and the search goes on at the
     next first header pointer, so that only packets with octets in missing frames are lost. Packets that span frames
     are kept from batch to batch. Memory: 64 KiB a channel that packets span frames on, and a batch's results.

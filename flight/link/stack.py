@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from flight.core.errors import DecodeError
 from flight.link.coding.cltu import ERROR_MODES, INFORMATION_OCTETS, CltuReceiver
 from flight.link.coding.tm_coding import PARITY, TmCoding, TmEncoder
-from flight.link.downlink import Multiplexer
-from flight.link.farm import Farm, FarmCounters
 from flight.link.space_packet import PACKET_OCTETS_MIN
-from flight.link.tc_frame import FRAME_OCTETS_MIN, TcFrame
-from flight.link.tm_frame import TmFormat
+from flight.link.tc.farm import Farm, FarmCounters
+from flight.link.tc.tc_frame import FRAME_OCTETS_MIN, TcFrame
+from flight.link.tm.downlink import Multiplexer
+from flight.link.tm.tm_frame import TmFormat
 
 # What the least shares of playback and products may take together.
 MIN_FRACS_MAX = 0.9

@@ -1,1 +1,1 @@
-"""On-board services, one file a PUS service or duty."""
+"""On-board services, a room per concern, a file per PUS service or duty."""

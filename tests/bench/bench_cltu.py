@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from flight.link.coding.cltu import TAIL, decode_cltu, encode_cltu
-from sim_hw.bench import Bench, Race
+from sim_hw.bench.bench_command import Bench, Race
 
 FRAME_OCTETS = 256
 CODEBLOCKS = -(-FRAME_OCTETS // 7)

@@ -14,8 +14,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from flight.core.errors import OrbitnodeError, SetupError
-from ground.client import GroundClient
-from sim_hw.bench import Row, Survey, at_most, quantile
+from ground.cli.client import GroundClient
+from sim_hw.bench.bench_command import Row, Survey, at_most, quantile
 from tests.bench.flight_node import FlightNode
 
 GAP_S = 0.02  # between two commands: their frames are no load for the link

@@ -9,7 +9,7 @@ import numpy as np
 from flight.core.errors import SetupError
 from flight.kernels import ConvolutionalEncoder, ViterbiDecoder, soften
 from flight.kernels._kernels import ffi, lib
-from sim_hw.bench import Bench, Race
+from sim_hw.bench.bench_command import Bench, Race
 from tests.libfec_viterbi import INSTALL, LibfecDecoder, library
 
 DATA_OCTETS = 1280

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from flight.kernels import crc16, crc16_units
-from sim_hw.bench import Bench, Race
+from sim_hw.bench.bench_command import Bench, Race
 
 FRAMES, FRAME_OCTETS = 1000, 1115
 LARGE_OCTETS = 1 << 20

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from flight.core.scheduler import Scheduler, Task, ns
-from sim_hw.bench import BenchError, Row, Survey, at_most, output_of, shown
-from sim_hw.loop import VirtualLoop
+from sim_hw.bench.bench_command import BenchError, Row, Survey, at_most, output_of, shown
+from sim_hw.machine.loop import VirtualLoop
 
 HERE = Path(__file__).resolve().parent
 TASKS, PERIOD_S = 50, 0.1

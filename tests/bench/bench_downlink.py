@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from random import Random
 from statistics import median
 
-from flight.fields import Value
+from flight.contract.fields import Value
 from flight.link.pus import PusTm
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from ground.recording import UNITS, Recording, all_tables
-from sim_hw.bench import Row, Survey, at_least
+from ground.telemetry.recording import UNITS, Recording, all_tables
+from sim_hw.bench.bench_command import Row, Survey, at_least
 
 LIMIT_MBIT_S = 100.0
 CONFIG = LinkConfig(coding="rs(255,223)", queue_packets=65536, queue_octets=1 << 24)

@@ -16,11 +16,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from flight.core.future import Future
-from flight.core.journal import Journal
 from flight.core.scheduler import Scheduler, Task
-from flight.core.vault import Vault
-from flight.platform_linux import LinuxPlatform
-from sim_hw.bench import Row, Survey, at_least, at_most, compiled, output_of, quantile, shown
+from flight.linux.platform import LinuxPlatform
+from flight.store.journal import Journal
+from flight.store.vault import Vault
+from sim_hw.bench.bench_command import Row, Survey, at_least, at_most, compiled, output_of, quantile, shown
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE.parents[1] / "out"  # on the disk of the checkout: the folder for temporary files is often none

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from sim_hw.bench import Row, Survey, at_most, compiled, output_of, quantile, shown
+from sim_hw.bench.bench_command import Row, Survey, at_most, compiled, output_of, quantile, shown
 
 HERE = Path(__file__).resolve().parent
 PERIOD_NS = 10_000_000

@@ -7,8 +7,8 @@ import time
 from tempfile import TemporaryDirectory
 
 from flight.core.scheduler import Scheduler, Task
-from flight.platform_linux import LinuxPlatform
-from sim_hw.bench import Bench, Race
+from flight.linux.platform import LinuxPlatform
+from sim_hw.bench.bench_command import Bench, Race
 
 WAKES, SLEEP_S = 20, 0.001
 

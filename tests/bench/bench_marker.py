@@ -8,7 +8,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from flight.link.coding.synchronizer import FrameSynchronizer
-from sim_hw.bench import Bench, Race, compiled
+from sim_hw.bench.bench_command import Bench, Race, compiled
 
 MARKER = bytes.fromhex("1acffc1d")
 UNITS, UNIT_OCTETS = 1000, 1275

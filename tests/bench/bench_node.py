@@ -13,7 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from flight.mission import MISSIONS
-from sim_hw.bench import BenchError, Row, Survey, at_most, output_of, shown
+from sim_hw.bench.bench_command import BenchError, Row, Survey, at_most, output_of, shown
 from tests.ports import free_port
 
 HERE = Path(__file__).resolve().parent

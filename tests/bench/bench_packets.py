@@ -21,9 +21,9 @@ from flight.kernels import (
     extract_fields,
     split_packets,
 )
-from flight.link.downlink import Multiplexer
-from flight.link.tm_frame import TmFormat
-from sim_hw.bench import Bench, Race, compiled
+from flight.link.tm.downlink import Multiplexer
+from flight.link.tm.tm_frame import TmFormat
+from sim_hw.bench.bench_command import Bench, Race, compiled
 
 HERE = Path(__file__).resolve().parent
 PACKETS, MANY_PACKETS, DATA_OCTETS = 20_000, 1_000_000, 64  # 70 octets in all: the size of one housekeeping report

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from flight.kernels import Randomizer, randomize_tm, randomize_tm_long, randomize_units
-from sim_hw.bench import Bench, Race
+from sim_hw.bench.bench_command import Bench, Race
 
 FRAMES, FRAME_OCTETS = 1000, 1115
 CODEBLOCK_OCTETS = 1275  # RS(255,223), interleave 5

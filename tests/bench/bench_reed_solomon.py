@@ -12,7 +12,7 @@ from random import Random
 
 from flight.kernels import decode_reed_solomon, encode_reed_solomon
 from flight.kernels._kernels import ffi, lib
-from sim_hw.bench import Bench, Race
+from sim_hw.bench.bench_command import Bench, Race
 from tests import libfec_reed_solomon as libfec
 
 FRAMES, FRAME_OCTETS, PARITY, INTERLEAVE = 40, 1115, 32, 5

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flight.contract.fields import Value
 from flight.core.errors import DecodeError, SetupError
-from flight.fields import Value
 from flight.link.coding.cltu import encode_cltu
-from flight.link.extract import VcExtractor
 from flight.link.pus import PusTc, PusTm
-from flight.link.tc_frame import TcFrame
-from flight.link.tm_frame import TmFrame
+from flight.link.tc.tc_frame import TcFrame
+from flight.link.tm.extract import VcExtractor
+from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of, link_config
 from ground.config import GroundConfig

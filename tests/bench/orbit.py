@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 
 from flight.core.scheduler import ns
 from flight.mission import MISSIONS, load
-from sim_hw.air import Air
-from sim_hw.channel import ChannelConfig
-from sim_hw.digest import Digest
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.air import Air
+from sim_hw.machine.digest import Digest
+from sim_hw.machine.loop import VirtualLoop
 from sim_hw.spacecraft import Spacecraft
-from sim_hw.world import World, WorldConfig
+from sim_hw.world.channel import ChannelConfig
+from sim_hw.world.world import World, WorldConfig
 
 MISSION = """
 extends = "{base}"

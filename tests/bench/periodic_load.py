@@ -13,7 +13,7 @@ import sys
 from tempfile import TemporaryDirectory
 
 from flight.core.scheduler import Scheduler, Task, ns
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 
 
 def cpu_s() -> float:

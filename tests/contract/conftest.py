@@ -18,21 +18,21 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from flight.platform import Platform
-from flight.platform_linux import LinuxPlatform
+from flight.core.platform import Platform
+from flight.linux.platform import LinuxPlatform
 from hal import registry
 from hal import serial_board as serial_board_driver
 from hal.base import Eps, Governor, HalError, Heater, Imager, Radio, Thermometer
-from sim_hw.air import Air
-from sim_hw.boards import SimImager
-from sim_hw.channel import ChannelConfig
-from sim_hw.disk import Disk
-from sim_hw.emulate import Emulator, Wire
-from sim_hw.loop import VirtualLoop
-from sim_hw.orbit import Pass
-from sim_hw.platform import SimPlatform
-from sim_hw.scenes import SyntheticClouds
-from sim_hw.world import SVALBARD, World, WorldConfig
+from sim_hw.bench.emulate import Emulator, Wire
+from sim_hw.machine.air import Air
+from sim_hw.machine.boards import SimImager
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import SimPlatform
+from sim_hw.world.channel import ChannelConfig
+from sim_hw.world.orbit import Pass
+from sim_hw.world.scenes import SyntheticClouds
+from sim_hw.world.world import SVALBARD, World, WorldConfig
 from tests.linux_loop import run_until
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from flight import call_limit
-from flight.platform_linux import LinuxPlatform
+from flight.linux import call_limit
+from flight.linux.platform import LinuxPlatform
 from hal import guard, registry
 from hal.base import HalError, Host, Image, PowerReading, StalledError
 from tests.linux_loop import run_until

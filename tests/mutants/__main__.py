@@ -1,6 +1,6 @@
 """Mutants: small faults put into the code one by one, to see whether a test notices. `make mutants`.
 
-    python -m tests.mutants flight/link flight/services/schedule.py --jobs 2
+    python -m tests.mutants flight/link flight/services/automation/schedule.py --jobs 2
 
 Measures first which tests run which line (once, until a source changes), then gives each mutant to those tests, the
 quickest first, up to a budget of measured time. What was found is kept in build/mutants/results.jsonl as it comes: a
@@ -24,17 +24,21 @@ from tests.mutants.results import Results
 
 # What must not be wrong: everything a command, a frame and a record goes through.
 TARGETS = (
-    "flight/core", "flight/link", *(f"flight/services/{name}.py" for name in (
-        "command_lane", "command_log", "commands", "files", "held", "packet_store", "parameter_table", "parameters",
-        "recorder", "refusals", "retrieval", "retrieval_commands", "schedule", "schedule_declarations",
-        "schedule_store", "sequence_declarations", "sequences", "storage", "uploads", "verification",
+    "flight/core", "flight/link", "flight/store", *(f"flight/services/{name}.py" for name in (
+        "automation/held", "automation/schedule", "automation/schedule_declarations", "automation/schedule_store",
+        "automation/sequence_declarations", "automation/sequences", "commanding/command_lane", "commanding/command_log",
+        "commanding/commands", "commanding/refusals", "commanding/verification", "files/outbox", "files/uploads",
+        "health/storage", "recorder/packet_store", "recorder/recorder", "recorder/retrieval",
+        "recorder/retrieval_commands", "settings/parameter_table", "settings/parameters",
     )),
 )  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", default=TARGETS, help="files or folders; default: core, link, services")
+    parser.add_argument(
+        "targets", nargs="*", default=TARGETS, help="files or folders; default: core, link, store, services"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--sample", type=int, default=2000, help="at most so many mutants, chosen by --seed; 0: all")
     parser.add_argument("--seed", type=int, default=1)

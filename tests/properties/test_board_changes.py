@@ -18,8 +18,8 @@ from hal import serial_board
 from hal.base import HalError, PowerReading
 from hal.board_wire import BoardDescription, Kind
 from hal.serial_board import SerialBoard
-from sim_hw.board_server import BoardServer
-from sim_hw.loop import NoLimit
+from sim_hw.bench.board_server import BoardServer
+from sim_hw.machine.loop import NoLimit
 
 SWITCHES, HEATERS, SENSORS = ("payload", "radio", "camera"), ("line", "tank", "wheel"), ("cold", "warm", "hot")
 TRUTH_C = {"cold": -40.0, "warm": 20.0, "hot": 90.0}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.contract.fields import ROWS_MAX, STRING_OCTETS_MAX, TYPES, Field, FieldError, Layout, Limits, Value
 from flight.core.errors import DecodeError
-from flight.fields import ROWS_MAX, STRING_OCTETS_MAX, TYPES, Field, FieldError, Layout, Limits, Value
 from flight.link.space_packet import SpacePacket
 from flight.link.time_code import TIME_NS_MAX, decode_cuc, encode_cuc
 

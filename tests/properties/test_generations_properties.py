@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
-from flight.core.generations import Generations, Presence
 from flight.core.scheduler import ns
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.store.generations import Generations, Presence
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 NAMES = ("p.a", "p.b")
 BELIEVED_MAX = 0x7FFFFFFF

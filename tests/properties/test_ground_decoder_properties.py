@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flight.contract.dictionary import hk_parameters
+from flight.contract.fields import Field, Layout
 from flight.core.errors import DecodeError, OrbitnodeError
-from flight.dictionary import hk_parameters
-from flight.fields import Field, Layout
 from flight.kernels import crc16
 from flight.link.pus import PusTc, PusTm
 from flight.link.time_code import decode_cuc
-from ground.commanding import CommandEncoder
-from ground.decoder import DEFINITION, Decoder, flattened
+from ground.commands.commanding import CommandEncoder
+from ground.telemetry.decoder import DEFINITION, Decoder, flattened
 from tests.ground_dictionary import make
 
 DICTIONARY = make()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from flight.kernels import AosLink, BatchExtractor, TmLink, Verdict, crc16
 from flight.kernels._kernels import ffi, lib
-from flight.link.extract import PacketExtractor
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
+from flight.link.tm.extract import PacketExtractor
+from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
 
 SPACECRAFT = 0x1AB
 REASONS = {"crc": Verdict.CRC, "version": Verdict.VERSION, "status": Verdict.STATUS, "pointer": Verdict.POINTER}

@@ -8,7 +8,8 @@ from zlib import crc32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flight.link.cfdp import (
+from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, decode_pdu, encode_pdu
+from flight.link.cfdp.transfers import (
     LATE,
     CfdpConfig,
     CfdpCounters,
@@ -19,7 +20,6 @@ from flight.link.cfdp import (
     FileReceived,
     PdusIgnored,
 )
-from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, decode_pdu, encode_pdu
 
 S = 1_000_000_000
 CONFIG = CfdpConfig(

@@ -9,21 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
-from flight.link.aos_frame import AosFormat, AosFrame
-from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
-from flight.link.clcw import Clcw
+from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import CODINGS, TmEncoder
-from flight.link.downlink import Multiplexer
-from flight.link.extract import PacketExtractor
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.stack import FlightLink, LinkConfig
-from flight.link.tc_frame import TcFrame
+from flight.link.tc.clcw import Clcw
+from flight.link.tc.tc_frame import TcFrame
 from flight.link.time_code import decode_cuc, encode_cuc
-from flight.link.tm_frame import TmFormat, TmFrame
-from ground.actions import SendCltu
-from ground.session import GroundSession
+from flight.link.tm.aos_frame import AosFormat, AosFrame
+from flight.link.tm.downlink import Multiplexer
+from flight.link.tm.extract import PacketExtractor
+from flight.link.tm.tm_frame import TmFormat, TmFrame
+from ground.link.actions import SendCltu
+from ground.link.session import GroundSession
 
 U2, U8, U16, U32 = st.integers(0, 3), st.integers(0, 255), st.integers(0, 65535), st.integers(0, 2**32 - 1)
 APID, SEQ = st.integers(0, 0x7FF), st.integers(0, 0x3FFF)

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc
 from flight.link.stack import FlightLink, LinkConfig
-from flight.link.tc_frame import TcFrame
-from ground.actions import Acknowledged, Action, Lost, Rejected, Restarted, SendCltu
-from ground.session import GroundSession, Service
+from flight.link.tc.tc_frame import TcFrame
+from ground.link.actions import Acknowledged, Action, Lost, Rejected, Restarted, SendCltu
+from ground.link.session import GroundSession, Service
 
 SECOND_NS = 1_000_000_000
 # What becomes of a unit, by weight.

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flight.link.aos_frame import VC_COUNTS, VC_IDLE, AosFormat, AosFrame
-from flight.link.downlink import Multiplexer
-from flight.link.extract import VcExtractor
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, TmFormat, TmFrame
+from flight.link.tm.aos_frame import VC_COUNTS, VC_IDLE, AosFormat, AosFrame
+from flight.link.tm.downlink import Multiplexer
+from flight.link.tm.extract import VcExtractor
+from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, TmFormat, TmFrame
 
 TM = TmFormat(0x1AB, 64)
 AOS = AosFormat(0x1AB, 64)

@@ -21,7 +21,7 @@ from flight.link.coding.tm_coding import (
     TmEncoder,
 )
 from flight.link.stack import FlightLink, LinkConfig
-from flight.link.tm_frame import TmFrame
+from flight.link.tm.tm_frame import TmFrame
 
 codings = st.builds(
     TmCoding,

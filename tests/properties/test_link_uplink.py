@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.link.coding.cltu import START, TAIL, encode_cltu
-from flight.link.farm import Farm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
-from flight.link.tc_frame import TcFrame
+from flight.link.tc.farm import Farm
+from flight.link.tc.tc_frame import TcFrame
 
 CONFIG = LinkConfig(tc_vcid=9, farm_window=30)
 

@@ -10,15 +10,15 @@ from random import Random
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flight.core.generations import Generations
-from flight.link.cfdp import CfdpConfig, CfdpReceiver, FileReceived
-from flight.link.cfdp_numbers import EPOCH_BITS, TransactionNumbers
+from flight.link.cfdp.numbers import EPOCH_BITS, TransactionNumbers
+from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
 from flight.link.space_packet import SpacePacket
-from flight.services.files import Outbox, OutboxConfig
-from flight.services.status import BootRecord
-from ground.archive import Archive
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.loop import VirtualLoop
+from flight.services.files.outbox import Outbox, OutboxConfig
+from flight.services.health.status import BootRecord
+from flight.store.generations import Generations
+from ground.telemetry.archive import Archive
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.loop import VirtualLoop
 
 S = 10**9
 BOOTS = ("sound", "cut at once", "cut in the write", "read-only", "commits fail", "unreadable", "damaged", "lost")

@@ -10,14 +10,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from flight.core.segments import HEAD_OCTETS
 from flight.core.step_budget import Budget
-from flight.core.vault import Vault
 from flight.link.time_code import decode_cuc
-from flight.services import packet_store
-from flight.services.packet_store import PacketStore, Place, Stored
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.recorder import packet_store
+from flight.services.recorder.packet_store import PacketStore, Place, Stored
+from flight.store.segments import HEAD_OCTETS
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 from tests.recorder_bench import SECOND_NS, T0_NS, finish, packet, small
 
 CAPACITY, SEGMENT, SEGMENTS = 65_536, 4096, 16

@@ -11,14 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flight.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable
+from flight.contract.dictionary import Setting
 from flight.core.errors import StorageError
-from flight.core.vault import Vault
-from flight.dictionary import Setting
-from flight.services.parameter_table import contradiction, encode_table
-from flight.services.parameters import Parameters
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.loop import VirtualLoop
+from flight.services.settings.parameter_table import contradiction, encode_table
+from flight.services.settings.parameters import Parameters
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.loop import VirtualLoop
 
 # Three versions of the software: names come and go, bounds and types tighten, values must agree that needed not before.
 VERSIONS = (

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.app import NodeState, PowerMode
-from flight.config import Fault, read_table
+from flight.contract.app import NodeState, PowerMode
+from flight.core.config import Fault, read_table
 from flight.core.errors import DecodeError
-from flight.core.vault import Vault
+from flight.store.vault import Vault
 from payloads.accounting import Counters, quantile, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, Verdict, admit, update_gates
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass
 from payloads.jobs import Job, JobQueue, Reason
 from payloads.ledger import Ledger, Request
-from payloads.wire import Answer, SlotShape, Status
-from payloads.wire import Request as WireRequest
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from payloads.worker.wire import Answer, SlotShape, Status
+from payloads.worker.wire import Request as WireRequest
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 CONFIG = PayloadConfig(
     energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(2, 0.7, 0.8)), heat_stop_c=50.0, heat_resume_c=45.0, reserve_octets=100

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from flight.services.retrieval import Taken
-from sim_hw.disk import PowerCut
+from flight.services.recorder.retrieval import Taken
+from sim_hw.machine.disk import PowerCut
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
 BATCHES = st.tuples(st.integers(1, 150), st.integers(30, 600), st.booleans())  # how many, of how many octets, heard

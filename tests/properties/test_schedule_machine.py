@@ -16,23 +16,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from flight.contract.dictionary import Command, EventDefinition
+from flight.contract.fields import Field
 from flight.core.scheduler import Scheduler
-from flight.core.vault import Vault
-from flight.dictionary import Command, EventDefinition
-from flight.fields import Field
 from flight.link.pus import PusTc, PusTm
-from flight.services import events as st05
-from flight.services import schedule_declarations as st11
-from flight.services.command_log import CommandLog
-from flight.services.commands import Commands, CommandsConfig
-from flight.services.events import Events
-from flight.services.refusals import Refusals
-from flight.services.schedule import Schedule
-from flight.services.schedule_store import ScheduleStore
-from flight.services.telemetry import Telemetry
-from flight.services.verification import Verification
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.loop import VirtualLoop
+from flight.services.automation import schedule_declarations as st11
+from flight.services.automation.schedule import Schedule
+from flight.services.automation.schedule_store import ScheduleStore
+from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.commands import Commands, CommandsConfig
+from flight.services.commanding.refusals import Refusals
+from flight.services.commanding.verification import Verification
+from flight.services.reporting import events as st05
+from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Telemetry
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.loop import VirtualLoop
 
 S = 10**9
 TEN = 10 * S

@@ -11,11 +11,11 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from flight.core.executive_section import ExecutiveConfig
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, Task
 from flight.core.task_stats import BUCKETS, TaskReport, TaskStats
-from flight.executive import ExecutiveConfig
-from sim_hw.loop import Call, VirtualLoop
+from sim_hw.machine.loop import Call, VirtualLoop
 from tests.executive_load import WatchedHost
 
 MS = 1_000_000

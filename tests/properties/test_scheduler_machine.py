@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from flight.core.future import Event
 from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task, ns
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.loop import VirtualLoop
 
 EVENTS, CATCH_UP_MAX = 3, 2
 

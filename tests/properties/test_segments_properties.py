@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flight.core.segments import (
+from flight.store.segments import (
     HEAD_OCTETS,
     NO_INDEX,
     RECORD_OCTETS,
@@ -29,7 +29,7 @@ from flight.core.segments import (
 
 OWNER, OURS, OTHERS = owner_of("j"), 7, 8
 
-# As stored by versions that have flown. The layouts are in the head of flight/core/segments.py.
+# As stored by versions that have flown. The layouts are in the head of flight/store/segments.py.
 FORMAT_1 = bytes.fromhex("4f4e4a4c01003b4a f3a41c9c 0000000000000102")
 FORMAT_2 = bytes.fromhex(
     "4f4e4a4c02003b4a 7bd3371d 0000000000000102 0000000000000003 0000000000000007 00000005 00000004"

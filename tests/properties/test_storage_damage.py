@@ -17,11 +17,11 @@ from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flight.core.journal import Journal
 from flight.core.scheduler import ns
-from flight.core.vault import Vault
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.store.journal import Journal
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 OURS, OTHERS = 0x0123456789ABCDEF, 0xFEDCBA9876543210
 SEGMENT_OCTETS = 150

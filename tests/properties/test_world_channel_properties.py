@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim_hw.channel import Channel, ChannelConfig
+from sim_hw.world.channel import Channel, ChannelConfig
 
 DELAY_NS = 3_000_000
 LOCK_NS = 50_000_000

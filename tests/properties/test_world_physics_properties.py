@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim_hw.orbit import windows_above
-from sim_hw.power import LOADS, PowerConfig, PowerSystem
-from sim_hw.thermal import ZERO_C_K, ThermalConfig, ThermalSystem
+from sim_hw.world.orbit import windows_above
+from sim_hw.world.power import LOADS, PowerConfig, PowerSystem
+from sim_hw.world.thermal import ZERO_C_K, ThermalConfig, ThermalSystem
 
 stretches = st.lists(
     st.tuples(

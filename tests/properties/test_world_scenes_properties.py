@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import OrbitnodeError, SetupError
-from sim_hw.scenes import FolderSource, SyntheticClouds, load_scene
+from sim_hw.world.scenes import FolderSource, SyntheticClouds, load_scene
 
 
 def npz_octets() -> bytes:

@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 
+from flight.contract.dictionary import Dictionary
+from flight.contract.fields import Value
 from flight.core.errors import DecodeError
 from flight.core.scheduler import ns
-from flight.dictionary import Dictionary
-from flight.fields import Value
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, dictionary_of, link_config
-from ground.actions import PacketReceived, SendCltu
-from ground.session import GroundSession
-from sim_hw.air import Air
-from sim_hw.channel import ChannelConfig
-from sim_hw.digest import Digest
-from sim_hw.faults import FaultPlan, PlannedFault
-from sim_hw.loop import VirtualLoop
-from sim_hw.orbit import OrbitConfig
+from ground.link.actions import PacketReceived, SendCltu
+from ground.link.session import GroundSession
+from sim_hw.machine.air import Air
+from sim_hw.machine.digest import Digest
+from sim_hw.machine.faults import FaultPlan, PlannedFault
+from sim_hw.machine.loop import VirtualLoop
 from sim_hw.spacecraft import Spacecraft
-from sim_hw.world import World, WorldConfig
+from sim_hw.world.channel import ChannelConfig
+from sim_hw.world.orbit import OrbitConfig
+from sim_hw.world.world import World, WorldConfig
 
 # The run starts a minute and a half before a pass over Svalbard (docs: default orbit).
 START = "2026-03-20T09:49:00Z"

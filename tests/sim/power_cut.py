@@ -27,19 +27,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from flight.contract.dictionary import Dictionary
+from flight.contract.fields import Value
 from flight.core.log import node_log
 from flight.core.scheduler import NS, ns
-from flight.dictionary import Dictionary
-from flight.fields import Value
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, dictionary_of, link_config
-from ground.actions import PacketReceived, SendCltu
-from ground.session import GroundSession
-from sim_hw.disk import PowerCut
-from sim_hw.loop import VirtualLoop
+from ground.link.actions import PacketReceived, SendCltu
+from ground.link.session import GroundSession
+from sim_hw.machine.disk import PowerCut
+from sim_hw.machine.loop import VirtualLoop
 from sim_hw.spacecraft import Spacecraft
-from sim_hw.world import World, WorldConfig
+from sim_hw.world.world import World, WorldConfig
 
 SEED = 5
 END_S = 600.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from random import Random
 
 from flight.core.scheduler import ns
-from sim_hw.air import Air
-from sim_hw.channel import ChannelConfig
-from sim_hw.loop import VirtualLoop
-from sim_hw.orbit import Pass
-from sim_hw.world import SVALBARD, TROLL, World, WorldConfig
+from sim_hw.machine.air import Air
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.world.channel import ChannelConfig
+from sim_hw.world.orbit import Pass
+from sim_hw.world.world import SVALBARD, TROLL, World, WorldConfig
 
 
 def test_a_pass_within_or_after_another_does_not_end_the_contact() -> None:

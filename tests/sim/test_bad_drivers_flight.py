@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flight.dictionary import Dictionary
+from flight.contract.dictionary import Dictionary
 from flight.mission import load
 from flight.node import dictionary_of
 from hal import registry

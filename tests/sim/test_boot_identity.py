@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ground.archive import Archive
-from ground.products import ProductStore
 from ground.station import GroundStation
+from ground.telemetry.archive import Archive
+from ground.telemetry.products import ProductStore
 from sim_hw.ground_segment import GroundSegment
 from tests.sim.conftest import PASS_START_S
 

@@ -17,14 +17,14 @@ from flight.core.scheduler import Scheduler, Task, ns
 from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX
 from flight.link.pus import PusTc, RequestId
 from flight.link.stack import FlightLink, LinkConfig
+from flight.linux.platform import LinuxPlatform
 from flight.mission import load
 from flight.node import Node, build
-from flight.platform_linux import LinuxPlatform
-from flight.services.held import request_key
-from flight.services.packet_store import OWNER, PacketStore, StoreConfig
-from flight.services.radio import RadioLink
-from flight.services.schedule_store import Activity
-from sim_hw.disk import Disk
+from flight.services.automation.held import request_key
+from flight.services.automation.schedule_store import Activity
+from flight.services.radio.radio import RadioLink
+from flight.services.recorder.packet_store import OWNER, PacketStore, StoreConfig
+from sim_hw.machine.disk import Disk
 from tests.linux_loop import run_until
 from tests.recorder_bench import T0_NS, RecorderBench, packet, small
 from tests.sim.conftest import PASS_START_S

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from flight.link.pus import PusTc, PusTm
-from flight.log_sink import SLOW
+from flight.linux.log_sink import SLOW
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from tests.noisy_app import FILLING

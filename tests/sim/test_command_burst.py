@@ -12,8 +12,8 @@ import pytest
 from flight.core.scheduler import Task, ns
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, RequestId
-from flight.link.tc_frame import TcFrame
-from sim_hw.platform import SimPlatform
+from flight.link.tc.tc_frame import TcFrame
+from sim_hw.machine.platform import SimPlatform
 from tests.bench.flight_node import FlightNode
 from tests.waiting import wait_until
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTc, PusTm
-from flight.services.packet_store import PacketStore, Stored
-from flight.services.storage import StorageStatus
+from flight.services.health.storage import StorageStatus
+from flight.services.recorder.packet_store import PacketStore, Stored
 
 FILL = 75  # transactions of a kilobyte: into the second segment of the vault's journal, no checkpoint yet
 

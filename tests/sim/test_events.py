@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flight.link.pus import PusTm
-from ground.decoder import Decoder
+from ground.telemetry.decoder import Decoder
 
 IN_PASS_S = 120.0
 DONE, REFUSED = [1, 3, 7], [2]

@@ -9,13 +9,13 @@ import pytest
 from flight.core.errors import OrbitnodeError
 from flight.core.scheduler import Scheduler
 from flight.core.task_stats import BUCKETS
-from flight.services.executive import Executive, declare
-from flight.services.status import Status
-from ground.decoder import Decoder
-from ground.tasks_command import choose, duration, histogram, rows
-from sim_hw.loop import VirtualLoop
+from flight.services.health.executive import Executive, declare
+from flight.services.health.status import Status
+from ground.cli.tasks import choose, duration, histogram, rows
+from ground.telemetry.decoder import Decoder
+from sim_hw.machine.loop import VirtualLoop
 from sim_hw.mission_run import ENDED, task_totals
-from sim_hw.run_report import store_rows, task_rows
+from sim_hw.report.run_report import store_rows, task_rows
 from tests.sim.conftest import Rig
 
 DONE = [1, 3, 7]

@@ -11,13 +11,13 @@ import pytest
 from flight.core.errors import OrbitnodeError
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.node import link_config
-from ground import schedule_command
-from ground.commanding import CommandEncoder
+from ground.cli import schedule as schedule_command
+from ground.commands.commanding import CommandEncoder
+from ground.commands.release_time import release_tai_ns
 from ground.config import GroundConfig, UdpLink
+from ground.link.session import GroundSession
 from ground.operator import COMPLETED, REJECTED, SCHEDULED, CommandRecord
-from ground.release_time import release_tai_ns
 from ground.server import GroundServer, _request
-from ground.session import GroundSession
 from ground.station import GroundStation
 from sim_hw.ground_segment import GroundSegment
 

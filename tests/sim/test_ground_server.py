@@ -20,15 +20,15 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.stack import LinkConfig
-from flight.services.parameter_table import decode_table
-from ground import cmd_command, events_command, parameters_command, tm_command
-from ground.archive import Archive
-from ground.client import GroundClient
+from flight.services.settings.parameter_table import decode_table
+from ground.cli import cmd, events, parameters, tm
+from ground.cli.client import GroundClient
 from ground.config import GroundConfig, UdpLink
-from ground.decoder import REPORT, DecodedPacket
+from ground.link.session import GroundSession
 from ground.server import BACKLOG_OCTETS_MAX, LINE_OCTETS_MAX, GroundServer
-from ground.session import GroundSession
 from ground.station import Change, GroundStation, Packet
+from ground.telemetry.archive import Archive
+from ground.telemetry.decoder import REPORT, DecodedPacket
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
 from tests.ports import free_port
@@ -38,11 +38,11 @@ ROOT = Path(__file__).parents[2]
 GROUND = """
 import asyncio, sys
 from pathlib import Path
-from ground.archive import Archive
+from ground.telemetry.archive import Archive
 from ground.config import GroundConfig, UdpLink
-from ground.products import ProductStore
+from ground.telemetry.products import ProductStore
 from ground.server import GroundServer, epoch_tai_ns
-from ground.session import GroundSession
+from ground.link.session import GroundSession
 from ground.station import GroundStation
 from flight.core.errors import OrbitnodeError
 from flight.link.stack import LinkConfig
@@ -138,8 +138,8 @@ def node(ground):
 def command(*argv: str) -> int:
     """`orbitnode parameters`."""
     parser = argparse.ArgumentParser()
-    parameters_command.add_arguments(parser)
-    return parameters_command.execute(parser.parse_intermixed_args(argv))
+    parameters.add_arguments(parser)
+    return parameters.execute(parser.parse_intermixed_args(argv))
 
 
 def run(module, ground: Ground, *argv: str) -> int:
@@ -158,21 +158,21 @@ def run(module, ground: Ground, *argv: str) -> int:
 )
 def test_wrong_commands_are_one_line(ground, argv, match):
     with pytest.raises(OrbitnodeError, match=match) as caught:
-        run(cmd_command, ground, *argv)
+        run(cmd, ground, *argv)
     assert "\n" not in str(caught.value)
 
 
 def test_no_node_is_said_and_the_command_is_never_sent_later(ground, capsys):
-    assert run(cmd_command, ground, "ping", "--timeout", "0.3") == 1
+    assert run(cmd, ground, "ping", "--timeout", "0.3") == 1
     assert "never sent: no node was heard in time" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_no_ground_process():
     parser = argparse.ArgumentParser()
-    cmd_command.add_arguments(parser)
+    cmd.add_arguments(parser)
     match = r"no ground process on 127\.0\.0\.1:\d+; start one with `orbitnode ground`"
     with pytest.raises(OrbitnodeError, match=match):
-        cmd_command.execute(parser.parse_args(["ping", "--port", str(free_port(socket.SOCK_STREAM))]))
+        cmd.execute(parser.parse_args(["ping", "--port", str(free_port(socket.SOCK_STREAM))]))
 
 
 def test_busy_ports_are_named(ground):
@@ -374,22 +374,22 @@ def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(ground,
     for name, says in (("pwer", "did you mean 'power'"), ("power.so", "did you mean 'power.soc'"), ("zz", "have ")):
         for argv in ([name], [name, "--follow"]):
             with pytest.raises(OrbitnodeError, match=f"no telemetry is called '{name}', {says}"):
-                run(tm_command, ground, *argv)
+                run(tm, ground, *argv)
     for name in ("power", "power.soc", "hk-300", "plan", "correlation"):
-        assert run(tm_command, ground, name) == 1
+        assert run(tm, ground, name) == 1
         assert f"no value of {name} has been received yet" in capsys.readouterr().err
 
 
 def test_one_command_is_listed_by_its_name(ground, capsys):
-    assert run(cmd_command, ground, "--list", "cancel_job") == 0
+    assert run(cmd, ground, "--list", "cancel_job") == 0
     assert capsys.readouterr().out == "cancel_job  forget a job\n    job: u32\n"
     with pytest.raises(OrbitnodeError, match="did you mean 'cancel_job'"):
-        run(cmd_command, ground, "--list", "cancel_jb")
+        run(cmd, ground, "--list", "cancel_jb")
 
 
 def test_rows_of_a_report_are_rows_of_the_table():
     first = {"note": "x", "entries[0].at": 1, "entries[0].command": "aa", "entries[1].at": 2, "entries[1].command": ""}
-    assert cmd_command.report_rows([first, {"job": 3}, {}]) == [
+    assert cmd.report_rows([first, {"job": 3}, {}]) == [
         {"note": "x", "at": 1, "command": "aa"},
         {"note": "x", "at": 2, "command": ""},
         {"job": 3},
@@ -398,36 +398,34 @@ def test_rows_of_a_report_are_rows_of_the_table():
 
 def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
     assert "Ctrl-C ends it" in ground.welcome
-    assert run(cmd_command, ground, "ping", "--json") == 0
+    assert run(cmd, ground, "ping", "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [x["stage"] for x in lines[:-1]] == ["sent", "acknowledged", "accepted", "started", "completed"]
     assert lines[-1]["outcome"] == "completed" and lines[-1]["round_trip_ms"] > 0
 
-    assert run(cmd_command, ground, "ping", "--json", "--bypass") == 0
+    assert run(cmd, ground, "ping", "--json", "--bypass") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[-1]["outcome"] == "completed"
 
-    assert run(cmd_command, ground, "report_parameters", "soc_min", "--json") == 0
+    assert run(cmd, ground, "report_parameters", "soc_min", "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (report,) = [x for x in lines if "report" in x]
     assert report["report"] == "parameter_values" and report["values"]["parameter"] == "soc_min"
-    assert run(cmd_command, ground, "report_parameters", "soc_min") == 0
+    assert run(cmd, ground, "report_parameters", "soc_min") == 0
     assert "parameter_values" in capsys.readouterr().out
 
-    assert run(cmd_command, ground, "set_parameters", "soc_min=5", "--raw") == 1
+    assert run(cmd, ground, "set_parameters", "soc_min=5", "--raw") == 1
     assert "acceptance failed: argument out of range" in capsys.readouterr().out
 
     node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.3, 8.0, 1, -5]))
     node.tm(1, 5, 2, b"\x00\x02\x00")
-    wait_until(lambda: run(tm_command, ground, "power", "--json") == 0, "power came down")
+    wait_until(lambda: run(tm, ground, "power", "--json") == 0, "power came down")
     values = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert values["power.soc"]["state"] == "yellow" and values["power.mode"]["value"] == "idle"
-    assert run(tm_command, ground) == 0 and "power.battery" in capsys.readouterr().out
-    wait_until(lambda: run(events_command, ground, "--json") == 0 and capsys.readouterr().out, "the event came down")
-    assert run(events_command, ground) == 0 and "mode safe" in capsys.readouterr().out
-    assert (
-        run(cmd_command, ground, "--list") == 0 and "deadline_s: f32 from 1 s, default 600.0" in capsys.readouterr().out
-    )
+    assert run(tm, ground) == 0 and "power.battery" in capsys.readouterr().out
+    wait_until(lambda: run(events, ground, "--json") == 0 and capsys.readouterr().out, "the event came down")
+    assert run(events, ground) == 0 and "mode safe" in capsys.readouterr().out
+    assert run(cmd, ground, "--list") == 0 and "deadline_s: f32 from 1 s, default 600.0" in capsys.readouterr().out
 
     assert ground.stop() == 0
     with Archive(ground.folder / "archive.db", read_only=True) as archive:

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.link.cfdp import CfdpConfig
+from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import FlightLink, LinkConfig
-from ground.archive import Archive
-from ground.limits import RED
+from ground.link.session import GroundSession, Service
 from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
-from ground.products import ProductStore
-from ground.session import GroundSession, Service
 from ground.station import Change, GroundStation
+from ground.telemetry.archive import Archive
+from ground.telemetry.limits import RED
+from ground.telemetry.products import ProductStore
 from payloads.product import decode_product, encode_product
 from sim_hw.ground_segment import GroundSegment
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, LittleNode, S
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.link.cfdp import FileReceived
-from flight.link.cfdp_numbers import TransactionNumbers
+from flight.link.cfdp.numbers import TransactionNumbers
+from flight.link.cfdp.transfers import FileReceived
 from flight.link.stack import LinkConfig
-from ground.archive import Archive
+from ground.link.session import GroundSession
+from ground.link.uploads import SENT_MAX, UNCONFIRMED, WAITING_MAX, Upload, Uploads
 from ground.operator import COMPLETED, FAILED
-from ground.session import GroundSession
 from ground.station import Change, GroundStation
-from ground.uploads import SENT_MAX, UNCONFIRMED, WAITING_MAX, Upload, Uploads
+from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, S

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from flight.contract.fields import Row
 from flight.core.errors import SetupError
-from flight.fields import Row
 from flight.link.pus import PusTc
 from flight.link.request_source import GROUND_SEQ_COUNTS
-from flight.services.held import NO_ROOM, NOT_RELEASED
-from flight.services.verification import BAD_VALUE, LATE
+from flight.services.automation.held import NO_ROOM, NOT_RELEASED
+from flight.services.commanding.verification import BAD_VALUE, LATE
 
 NS = 10**9
 SEQUENCE = """

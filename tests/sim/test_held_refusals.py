@@ -10,8 +10,8 @@ import pytest
 from flight.core.scheduler import NS
 from flight.link.pus import PusTc
 from flight.link.time_code import TIME_NS_MAX
-from flight.services.held import NO_ROOM
-from flight.services.verification import BAD_VALUE, LATE
+from flight.services.automation.held import NO_ROOM
+from flight.services.commanding.verification import BAD_VALUE, LATE
 
 MORE = """
 [schedule]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from flight.contract.dictionary import hk_parameters
 from flight.core.scheduler import ns
-from flight.dictionary import hk_parameters
 from flight.link.pus import PusTm
-from flight.services.verification import BAD_VALUE
-from ground.decoder import Decoder
+from flight.services.commanding.verification import BAD_VALUE
+from ground.telemetry.decoder import Decoder
 
 IN_PASS_S = 120.0
 DONE, REFUSED, FAILED = [1, 3, 7], [2], [1, 3, 8]

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from flight.contract.dictionary import Structure
+from flight.contract.fields import Value
 from flight.core.scheduler import ns
-from flight.dictionary import Structure
-from flight.fields import Value
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS, load
 from flight.node import Node, dictionary_of
-from flight.services import verification as st01
-from flight.services.clock import Correction
+from flight.services.commanding import verification as st01
+from flight.services.time.clock import Correction
 from hal.base import PowerReading
 
 IN_PASS_S = 120.0

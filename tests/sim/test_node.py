@@ -12,15 +12,15 @@ from spacepackets.ccsds.spacepacket import PacketId, PacketSeqCtrl, PacketType, 
 from spacepackets.ecss.tc import PusTc as PeerTc
 from spacepackets.ecss.tm import PusTm as PeerTm
 
+from flight.contract.dictionary import Dictionary
 from flight.core.scheduler import ns
-from flight.dictionary import Dictionary
 from flight.mission import load
-from flight.services.verification import TOO_MANY
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
-from sim_hw.platform import SimPlatform
+from flight.services.commanding.verification import TOO_MANY
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import SimPlatform
 from sim_hw.spacecraft import Spacecraft
-from sim_hw.world import World, WorldConfig
+from sim_hw.world.world import World, WorldConfig
 from tests.sim.conftest import PASS_END_S, PASS_START_S
 
 IN_PASS_S = PASS_START_S + 60
@@ -374,7 +374,7 @@ def test_power_cut_at_every_early_storage_operation_leaves_a_node_that_boots_and
 
 
 def boot_or_cut(craft: Spacecraft) -> None:
-    from sim_hw.disk import PowerCut
+    from sim_hw.machine.disk import PowerCut
 
     try:
         craft.boot()

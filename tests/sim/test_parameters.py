@@ -13,9 +13,9 @@ from puslib.services import RequestVerification
 from puslib.services.pus_020_parameter_management import ParameterManagement
 from puslib.streams.buffer import QueuedOutput
 
-from flight.link.cfdp_numbers import TransactionNumbers
-from flight.services.parameter_table import encode_table
-from ground.uploads import Uploads
+from flight.link.cfdp.numbers import TransactionNumbers
+from flight.services.settings.parameter_table import encode_table
+from ground.link.uploads import Uploads
 from tests.sim.conftest import PASS_START_S
 
 IN_PASS_S = PASS_START_S + 60

@@ -21,25 +21,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from flight.app import AppContext, CommandRefused, Durable, NodeState, PowerMode
+from flight.contract.app import AppContext, CommandRefused, Durable, NodeState, PowerMode
+from flight.contract.dictionary import Declarations, collect
 from flight.core.errors import StorageError
 from flight.core.scheduler import Scheduler, Task
-from flight.core.vault import Vault
-from flight.dictionary import Declarations, collect
+from flight.store.vault import Vault
 from flight.swarm.protocol import JobRequest, LocalSwarm
 from hal.base import HalError, Image
-from payloads import control_group, declarations
+from payloads import declarations
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass
-from payloads.guards import Guard
 from payloads.jobs import DELAYS, DROPS
 from payloads.manager import InferenceManager, pool_config
-from payloads.pool import WorkerPool
 from payloads.product import decode_product
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.faults import FaultPlan, PlannedFault
-from sim_hw.loop import VirtualLoop
-from sim_hw.platform import SimPlatform
-from sim_hw.world import World, WorldConfig
+from payloads.worker import control_group
+from payloads.worker.guards import Guard
+from payloads.worker.pool import WorkerPool
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.faults import FaultPlan, PlannedFault
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import SimPlatform
+from sim_hw.world.world import World, WorldConfig
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S
 
 SIDE = 16

@@ -10,8 +10,8 @@ import pytest
 from flight.core.errors import SetupError
 from hal.base import Image
 from payloads import assets
-from payloads.pool import PoolConfig, Screened, WorkerPool
 from payloads.product import CLOUD, decode_product
+from payloads.worker.pool import PoolConfig, Screened, WorkerPool
 from tests.waiting import GIVE_UP_RUN_S
 
 ACCURACY_MIN = 0.94

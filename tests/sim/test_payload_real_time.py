@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from flight.core.scheduler import Scheduler, Task
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 from hal.base import Image
-from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
+from payloads.worker.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
 from tests.waiting import GIVE_UP_S
 
 APP = """

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from flight import command
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.scheduler import Task
 from flight.link.pus import PusTc, PusTm
+from flight.linux import flight_command as command
 from flight.mission import MISSIONS, load
 from flight.node import Node, build, dictionary_of, link_config
-from ground.actions import PacketReceived, SendCltu
-from ground.session import GroundSession
+from ground.link.actions import PacketReceived, SendCltu
+from ground.link.session import GroundSession
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S, wait_until
 
@@ -270,10 +270,10 @@ def test_a_node_that_ends_itself_is_no_clean_stop(bench: Bench, monkeypatch: pyt
     async def fail(task: Task) -> None:
         raise RuntimeError("again")
 
-    monkeypatch.setattr("flight.command.build", build_and_lose_a_task)
+    monkeypatch.setattr("flight.linux.flight_command.build", build_and_lose_a_task)
     # Both would end the process of this very test.
     bench.write("[executive]\nwatchdog_s = 0.0\n")
-    monkeypatch.setattr("flight.command.end_within", lambda status: None)
+    monkeypatch.setattr("flight.linux.flight_command.end_within", lambda status: None)
     parser = ArgumentParser()
     command.add_arguments(parser)
     bench.sim()
@@ -284,7 +284,8 @@ def test_a_node_that_ends_itself_is_no_clean_stop(bench: Bench, monkeypatch: pyt
 
 STANDING = """
 import sys, time
-from flight import cli, command
+from flight import cli
+from flight.linux import flight_command as command
 
 plain = command.build
 

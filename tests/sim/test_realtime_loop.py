@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from flight.core.scheduler import Scheduler, Task, Tick
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 
 HZ, TICKS, STALL_AT, STALL_S = 100, 40, 10, 0.15
 PERIOD_NS = 1_000_000_000 // HZ

@@ -24,15 +24,15 @@ from onnx import TensorProto, helper
 from spacepackets.ccsds.tm_frame import TmTransferFrame
 from spacepackets.ecss.tm import PusTm as PeerTm
 
-from flight.dictionary import Dictionary
+from flight.contract.dictionary import Dictionary
 from flight.link.pus import PusTm
 from flight.link.time_code import decode_cuc
-from flight.link.tm_frame import TmFrame
+from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS
-from ground.archive import Archive
-from ground.decoder import HOUSEKEEPING, Decoder
-from ground.xtce import ROOT_CONTAINER, parameter_name
-from payloads.guards import Guard
+from ground.telemetry.archive import Archive
+from ground.telemetry.decoder import HOUSEKEEPING, Decoder
+from ground.telemetry.xtce import ROOT_CONTAINER, parameter_name
+from payloads.worker.guards import Guard
 from tests.sim.conftest import START
 from tests.waiting import GIVE_UP_RUN_S, wait_until
 

@@ -23,9 +23,9 @@ from flight.core.errors import SetupError
 from flight.mission import MISSIONS
 from hal.base import HalError
 from payloads.assets import model_path, scene_path
-from sim_hw.boards import SimImager
-from sim_hw.scenes import FolderSource, SyntheticClouds
-from sim_hw.world import World, WorldConfig
+from sim_hw.machine.boards import SimImager
+from sim_hw.world.scenes import FolderSource, SyntheticClouds
+from sim_hw.world.world import World, WorldConfig
 from tests.waiting import GIVE_UP_RUN_S
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,10 +14,10 @@ from flight.core.guarded_stream import GuardedStream
 from flight.core.scheduler import ns
 from flight.mission import load
 from sim_hw.config import SimConfig
-from sim_hw.faults import FaultPlan
+from sim_hw.machine.faults import FaultPlan
 from sim_hw.mission_run import MissionRun
-from sim_hw.outputs import OutputFolder
-from sim_hw.scenes import FolderSource
+from sim_hw.report.outputs import OutputFolder
+from sim_hw.world.scenes import FolderSource
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "2026-03-20T09:49:00Z"  # a pass begins soon

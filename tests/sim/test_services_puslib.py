@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from flight.contract.dictionary import hk_parameters
+from flight.contract.fields import Field
 from flight.core.scheduler import ns
-from flight.dictionary import hk_parameters
-from flight.fields import Field
-from ground.decoder import Decoder
+from ground.telemetry.decoder import Decoder
 
 puslib = pytest.importorskip("puslib")
 from puslib.ident import PusIdent  # noqa: E402

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flight.app import CommandRefused
+from flight.contract.app import CommandRefused
 from flight.core.scheduler import ns
 from flight.link.space_packet import SpacePacket
 from flight.mission import load
-from flight.services.clock import Clock, Correction
-from ground.decoder import Decoder
-from ground.xtce import ROOT_CONTAINER, xtce_document
+from flight.services.time.clock import Clock, Correction
+from ground.telemetry.decoder import Decoder
+from ground.telemetry.xtce import ROOT_CONTAINER, xtce_document
 from sim_hw.config import SimConfig
-from sim_hw.faults import FaultPlan
+from sim_hw.machine.faults import FaultPlan
 from sim_hw.mission_run import MissionRun
-from sim_hw.outputs import OutputFolder
-from sim_hw.scenes import FolderSource
+from sim_hw.report.outputs import OutputFolder
+from sim_hw.world.scenes import FolderSource
 from tests.sim.conftest import START
 
 DONE = [1, 3, 7]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 from flight.core.scheduler import NS, Scheduler
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 from tests.executive_load import ExecutiveLoad, WatchedHost, unwoken
 
 LOOK_NS = 200_000_000

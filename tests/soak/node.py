@@ -27,8 +27,8 @@ from typing import Any
 
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS
-from ground.client import GroundClient
-from ground.tasks_command import ask
+from ground.cli.client import GroundClient
+from ground.cli.tasks import ask
 from tests.busy import busy
 from tests.ports import free_port
 from tests.waiting import wait_until

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from flight.core.errors import SetupError
-from sim_hw import bench
+from sim_hw.bench import bench_command
 from tests.waiting import GIVE_UP_S
 
 MODULE = """
 import sys
-from sim_hw.bench import Bench, Race
+from sim_hw.bench.bench_command import Bench, Race
 
 def takes(ns):
     def call():
@@ -33,7 +33,7 @@ BENCHES = (
 """
 
 SURVEY = """
-from sim_hw.bench import Survey, at_least, at_most, shown
+from sim_hw.bench.bench_command import Survey, at_least, at_most, shown
 
 def delays(brief):
     return [
@@ -59,19 +59,19 @@ class Clock:
 @pytest.fixture
 def benches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     clock = Clock()
-    monkeypatch.setattr(bench, "time", clock)
+    monkeypatch.setattr(bench_command, "time", clock)
     monkeypatch.setitem(sys.modules, "bench_clock", clock)
-    monkeypatch.setattr(bench, "TURN_S", 0.0005)
-    monkeypatch.setattr(bench, "TURNS", 3)
-    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    monkeypatch.setattr(bench_command, "TURN_S", 0.0005)
+    monkeypatch.setattr(bench_command, "TURNS", 3)
+    monkeypatch.setattr(bench_command, "FOLDER", tmp_path)
     (tmp_path / "bench_sums.py").write_text(MODULE.format(quick=2.0, slow=0.001), encoding="utf-8")
     return tmp_path
 
 
 def run(*argv: str) -> int:
     parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
-    return bench.execute(parser.parse_args(argv))
+    bench_command.add_arguments(parser)
+    return bench_command.execute(parser.parse_args(argv))
 
 
 def test_rows_as_json(benches: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,10 +92,10 @@ def test_a_missed_floor_is_a_failure(benches: Path, capsys: pytest.CaptureFixtur
 
 
 def test_unknown_name_and_empty_folder(benches: Path, tmp_path: Path) -> None:
-    with pytest.raises(bench.BenchError, match="no benchmark 'swift', there are: quick, slow"):
+    with pytest.raises(bench_command.BenchError, match="no benchmark 'swift', there are: quick, slow"):
         run("swift")
     (benches / "bench_sums.py").unlink()
-    with pytest.raises(bench.BenchError, match="part of the checkout"):
+    with pytest.raises(bench_command.BenchError, match="part of the checkout"):
         run()
 
 
@@ -119,45 +119,47 @@ def test_what_brief_does_not_shorten_does_not_say_so(benches: Path, capsys: pyte
 
 
 def test_a_cost_of_nothing_stays_a_number() -> None:
-    assert bench.at_most("free", 0.0, 3.0, "C", "us").ratio == bench.RATIO_MAX
-    assert bench.at_least("alone", 1.0, 0.0, "C", "1/s", 2.0).ok
-    assert not bench.at_most("dear", 4.0, 3.0, "C", "us", 0.8).ok
+    assert bench_command.at_most("free", 0.0, 3.0, "C", "us").ratio == bench_command.RATIO_MAX
+    assert bench_command.at_least("alone", 1.0, 0.0, "C", "1/s", 2.0).ok
+    assert not bench_command.at_most("dear", 4.0, 3.0, "C", "us", 0.8).ok
 
 
 def test_quantiles() -> None:
     values = [5.0, 1.0, 4.0, 2.0, 3.0]
-    assert [bench.quantile(values, q) for q in (0.0, 0.2, 0.5, 0.99, 1.0)] == [1.0, 1.0, 3.0, 5.0, 5.0]
+    assert [bench_command.quantile(values, q) for q in (0.0, 0.2, 0.5, 0.99, 1.0)] == [1.0, 1.0, 3.0, 5.0, 5.0]
 
 
 def test_what_a_program_prints() -> None:
-    assert bench.output_of([sys.executable, "-c", "print(7)"], GIVE_UP_S) == "7\n"
-    with pytest.raises(bench.BenchError, match=r"exit status 3: no disk$"):
-        bench.output_of([sys.executable, "-c", "import sys; print('no disk', file=sys.stderr); sys.exit(3)"], GIVE_UP_S)
-    with pytest.raises(bench.BenchError, match=r"not done within 0\.2 s"):
-        bench.output_of([sys.executable, "-c", "import time; time.sleep(3600)"], 0.2)
+    assert bench_command.output_of([sys.executable, "-c", "print(7)"], GIVE_UP_S) == "7\n"
+    with pytest.raises(bench_command.BenchError, match=r"exit status 3: no disk$"):
+        bench_command.output_of(
+            [sys.executable, "-c", "import sys; print('no disk', file=sys.stderr); sys.exit(3)"], GIVE_UP_S
+        )
+    with pytest.raises(bench_command.BenchError, match=r"not done within 0\.2 s"):
+        bench_command.output_of([sys.executable, "-c", "import time; time.sleep(3600)"], 0.2)
 
 
 def test_a_program_to_compare_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "answer.c"
     source.write_text("int main(void) { return 42; }\n", encoding="utf-8")
-    assert subprocess.run([bench.compiled(source, tmp_path)], check=False).returncode == 42
+    assert subprocess.run([bench_command.compiled(source, tmp_path)], check=False).returncode == 42
     source.write_text("int main(void) { return forty_two; }\n", encoding="utf-8")
     with pytest.raises(SetupError, match=r"cc cannot build .*answer\.c: .*forty_two"):
-        bench.compiled(source, tmp_path)
+        bench_command.compiled(source, tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match=r"no C compiler \(cc\)"):
-        bench.compiled(source, tmp_path)
+        bench_command.compiled(source, tmp_path)
 
 
 def test_a_peer_that_is_not_installed() -> None:
-    def prepare() -> bench.Race:
+    def prepare() -> bench_command.Race:
         raise ModuleNotFoundError(name="libfast")
 
     with pytest.raises(SetupError, match=r"libfast is not installed; pip install 'orbitnode\[dev\]'"):
-        bench.measure(bench.Bench("x", "libfast", "MB/s", 1.0, prepare))
+        bench_command.measure(bench_command.Bench("x", "libfast", "MB/s", 1.0, prepare))
 
 
 def test_the_checkout_has_benches() -> None:
-    names = [each.name for each in bench.find_benches(bench.FOLDER)]
+    names = [each.name for each in bench_command.find_benches(bench_command.FOLDER)]
     assert len(names) == len(set(names)) >= 7
     assert {"lateness-100hz", "dispatch", "journal-append", "transaction", "node-rss", "node-orbit"} <= set(names)

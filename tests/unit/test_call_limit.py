@@ -12,8 +12,8 @@ from queue import Queue
 
 import pytest
 
-from flight import call_limit
-from flight.call_limit import CallLimits
+from flight.linux import call_limit
+from flight.linux.call_limit import CallLimits
 from hal.base import StalledError
 
 pytestmark = pytest.mark.usefixtures("cuts_fall_anywhere")

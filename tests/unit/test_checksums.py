@@ -13,15 +13,11 @@ from random import Random
 
 import pytest
 
+from flight.contract.dictionary import Setting
 from flight.core.errors import DecodeError
-from flight.core.generations import Generations
-from flight.core.journal import HEAD_OCTETS, Journal
 from flight.core.scheduler import ns
-from flight.dictionary import Setting
 from flight.kernels import AosLink, BatchExtractor, TmLink, Verdict, crc16, crc16_units
-from flight.link.aos_frame import AosFormat, AosFrame
-from flight.link.cfdp import CfdpConfig, CfdpReceiver, FileReceived
-from flight.link.cfdp_pdu import (
+from flight.link.cfdp.pdu import (
     CHECKSUM_CRC32,
     CHECKSUM_MODULAR,
     CHECKSUMS,
@@ -33,14 +29,18 @@ from flight.link.cfdp_pdu import (
     decode_pdu,
     encode_pdu,
 )
+from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
 from flight.link.pus import PusTc, PusTm
-from flight.link.tc_frame import TcFrame
-from flight.link.tm_frame import TmFrame
-from flight.services.packet_store import PacketStore, StoreConfig
-from flight.services.parameter_table import decode_table, encode_table
+from flight.link.tc.tc_frame import TcFrame
+from flight.link.tm.aos_frame import AosFormat, AosFrame
+from flight.link.tm.tm_frame import TmFrame
+from flight.services.recorder.packet_store import PacketStore, StoreConfig
+from flight.services.settings.parameter_table import decode_table, encode_table
+from flight.store.generations import Generations
+from flight.store.journal import HEAD_OCTETS, Journal
 from hal.board_wire import BoardFrame, Kind, WireError, cobs_decode, cobs_encode
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 AOS = AosFormat(0x1AB, 32)
 SETTINGS = tuple(Setting(number, name, "", 0.0, 0.0, 9.0, "") for number, name in enumerate("ab", 1))

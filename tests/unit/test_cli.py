@@ -86,7 +86,7 @@ def test_the_extra_of_the_commands_own_folder_is_named(monkeypatch: pytest.Monke
     monkeypatch.setattr(EntryPoint, "load", lambda _: (_ for _ in ()).throw(ModuleNotFoundError(name="numpy.linalg")))
     for module, extra in (
         ("sim_hw.run", "sim"),
-        ("ground.command", "ground"),
+        ("ground.cli.ground", "ground"),
         ("payloads.x", "payload"),
         ("a.b", "ground"),
     ):

@@ -110,7 +110,7 @@ def test_a_file_opened_by_a_command_never_stands_under_the_number_of_a_closed_st
     """What is printed past Python, by a library in C, would go into that file."""
     code = f"""
 import os, sys
-from flight.log_sink import open_standard_descriptors
+from flight.linux.log_sink import open_standard_descriptors
 open_standard_descriptors()
 print("to nowhere")
 print("to nowhere", file=sys.stderr)

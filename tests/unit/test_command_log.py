@@ -10,14 +10,14 @@ import pytest
 
 from flight.core.future import Future
 from flight.core.scheduler import Scheduler
-from flight.core.vault import Vault
 from flight.link.pus import PusTm, RequestId
-from flight.services import verification as st01
-from flight.services.command_log import ROWS_MAX, CommandLog
-from flight.services.telemetry import Telemetry
-from flight.services.verification import Verification
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.commanding import verification as st01
+from flight.services.commanding.command_log import ROWS_MAX, CommandLog
+from flight.services.commanding.verification import Verification
+from flight.services.reporting.telemetry import Telemetry
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 S = 10**9
 REQUEST = RequestId(0x2AB, 0x1234)

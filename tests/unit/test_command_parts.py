@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 
-from flight.app import CommandRefused
+from flight.contract.app import CommandRefused
 from flight.core.errors import StorageError
 from flight.core.scheduler import Scheduler, Task
 from flight.link.pus import PusTc, PusTm, RequestId
-from flight.services import refusals as st01_128
-from flight.services import verification as st01
-from flight.services.command_lane import Bucket
-from flight.services.held import (
+from flight.services.automation.held import (
     ADD_EVENT_ACTIONS,
     FAILURES,
     INSERT_ACTIVITIES,
@@ -26,10 +23,13 @@ from flight.services.held import (
     request_key,
     stored,
 )
-from flight.services.refusals import Refusals
-from flight.services.telemetry import Telemetry
-from flight.services.verification import Verification
-from sim_hw.loop import VirtualLoop
+from flight.services.commanding import refusals as st01_128
+from flight.services.commanding import verification as st01
+from flight.services.commanding.command_lane import Bucket
+from flight.services.commanding.refusals import Refusals
+from flight.services.commanding.verification import Verification
+from flight.services.reporting.telemetry import Telemetry
+from sim_hw.machine.loop import VirtualLoop
 
 S = 10**9
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.config import Fault, key, read_table
+from flight.core.config import Fault, key, read_table
 
 
 @dataclass(frozen=True, slots=True)

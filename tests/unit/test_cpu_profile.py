@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from flight.core.errors import SetupError
 from flight.core.scheduler import Scheduler, Task, ns
 from flight.core.task_stats import BUCKETS
-from sim_hw.cpu_profile import ANY_TASK, FORMAT, CpuProfile
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
-from sim_hw.platform import SimPlatform
-from sim_hw.world import World, WorldConfig
+from sim_hw.machine.cpu_profile import ANY_TASK, FORMAT, CpuProfile
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import SimPlatform
+from sim_hw.world.world import World, WorldConfig
 
 
 def profile(**tasks: list[list[float]]) -> CpuProfile:

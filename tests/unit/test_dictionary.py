@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.core.errors import OrbitnodeError
-from flight.dictionary import (
+from flight.contract.dictionary import (
     FORMAT,
     Command,
     Declarations,
@@ -24,7 +23,8 @@ from flight.dictionary import (
     Structure,
     collect,
 )  # fmt: skip
-from flight.fields import Field
+from flight.contract.fields import Field
+from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 

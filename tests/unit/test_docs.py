@@ -13,40 +13,40 @@ from typing import Any
 
 import pytest
 
-from flight.config import read_table
-from flight.core.quota import StorageConfig
-from flight.dictionary import SEVERITIES
-from flight.executive import ExecutiveConfig
-from flight.fields import TYPES, Field
-from flight.link.cfdp import CfdpConfig
+from flight.contract.dictionary import SEVERITIES
+from flight.contract.fields import TYPES, Field
+from flight.core.config import read_table
+from flight.core.executive_section import ExecutiveConfig
+from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.stack import LinkConfig
 from flight.mission import _SECTIONS, MISSIONS, DriverConfig, LinkSection, NodeConfig, load
 from flight.node import dictionary_of
-from flight.services.clock import TimeConfig
-from flight.services.commands import CommandsConfig
-from flight.services.event_action import EventActionConfig
-from flight.services.event_gate import EventsConfig
-from flight.services.files import OutboxConfig
-from flight.services.housekeeping import HousekeepingConfig
-from flight.services.packet_store import StoreConfig
-from flight.services.power import ModeConfig
-from flight.services.power import PowerConfig as NodePowerConfig
-from flight.services.recorder import RecorderConfig
-from flight.services.schedule_declarations import ScheduleConfig
-from flight.services.sequence_declarations import SequenceConfig, SequencingConfig, StepConfig
-from flight.services.thermal import ThermalConfig as NodeThermalConfig
-from flight.services.uploads import UploadsConfig
+from flight.services.automation.event_action import EventActionConfig
+from flight.services.automation.schedule_declarations import ScheduleConfig
+from flight.services.automation.sequence_declarations import SequenceConfig, SequencingConfig, StepConfig
+from flight.services.board.power import ModeConfig
+from flight.services.board.power import PowerConfig as NodePowerConfig
+from flight.services.board.thermal import ThermalConfig as NodeThermalConfig
+from flight.services.commanding.commands import CommandsConfig
+from flight.services.files.outbox import OutboxConfig
+from flight.services.files.uploads import UploadsConfig
+from flight.services.recorder.packet_store import StoreConfig
+from flight.services.recorder.recorder import RecorderConfig
+from flight.services.reporting.event_gate import EventsConfig
+from flight.services.reporting.housekeeping import HousekeepingConfig
+from flight.services.time.clock import TimeConfig
+from flight.store.quota import StorageConfig
 from ground.config import GroundConfig
 from hal import registry
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass
 from payloads.jobs import DELAYS, DROPS
 from sim_hw.config import SimConfig
-from sim_hw.faults import KINDS
-from sim_hw.orbit import OrbitConfig, StationConfig
-from sim_hw.power import PowerConfig
-from sim_hw.summary import machine
-from sim_hw.thermal import ThermalConfig
-from sim_hw.world import WorldConfig
+from sim_hw.machine.faults import KINDS
+from sim_hw.report.summary import machine
+from sim_hw.world.orbit import OrbitConfig, StationConfig
+from sim_hw.world.power import PowerConfig
+from sim_hw.world.thermal import ThermalConfig
+from sim_hw.world.world import WorldConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -234,10 +234,10 @@ def test_every_section_of_the_missions_is_in_the_guide() -> None:
 
 
 def summary_paths() -> set[str]:
-    """Dotted paths of every key that sim_hw/summary.py and sim_hw/run.py put into the document."""
+    """Dotted paths of every key that sim_hw/report/summary.py and sim_hw/run.py put into the document."""
     functions = {
         node.name: node
-        for node in ast.parse(read(ROOT / "sim_hw" / "summary.py")).body
+        for node in ast.parse(read(ROOT / "sim_hw" / "report" / "summary.py")).body
         if isinstance(node, ast.FunctionDef)
     }
     paths = set(_paths_of_call("summarise", functions, ""))
@@ -280,7 +280,7 @@ def _paths_of(made: ast.Dict, functions: dict[str, ast.FunctionDef], prefix: str
 def test_summary_page_has_every_key_and_no_other() -> None:
     written = {cells[0].strip("`") for rows in tables(DOCS / "summary.md").values() for cells in rows}
     paths = summary_paths()
-    assert len(paths) > 80, "the reading of sim_hw/summary.py has lost its way"
+    assert len(paths) > 80, "the reading of sim_hw/report/summary.py has lost its way"
     assert sorted(paths - written) == [], "keys that docs/summary.md does not have"
     assert sorted(written - paths) == [], "keys of docs/summary.md that no summary has"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 from hal import registry
 from hal.base import HalError
 

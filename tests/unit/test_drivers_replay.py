@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 from hal.base import HalError
 from hal.replay_imager import open_imager, read_tile
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 from hal.base import HalError
 from hal.board_wire import BoardFrame, BoardReceiver, Kind
 from hal.serial_board import STALE_NS, SerialBoard, open_eps, open_governor, open_heater, open_thermometer
-from sim_hw.board_server import BoardServer, WorldBoard
-from sim_hw.world import World, WorldConfig
+from sim_hw.bench.board_server import BoardServer, WorldBoard
+from sim_hw.world.world import World, WorldConfig
 from tests.linux_loop import run_until
 
 MS = 1_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flight.platform_linux import LinuxPlatform
+from flight.linux.platform import LinuxPlatform
 from hal.base import HalError
 from hal.udp_radio import TRANSMIT_UNITS, UNIT_OCTETS_MAX, open_radio
 from tests.linux_loop import run_until

@@ -7,12 +7,12 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.contract.dictionary import EventDefinition
 from flight.core.scheduler import Scheduler, ns
-from flight.core.vault import Vault
-from flight.dictionary import EventDefinition
-from flight.services.event_gate import BOOT, EventGate, EventsConfig, row_of
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.reporting.event_gate import BOOT, EventGate, EventsConfig, row_of
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 A = EventDefinition(1, 7, "a", "low", "")
 B = EventDefinition(2, 7, "b", "high", "")

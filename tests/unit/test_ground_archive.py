@@ -14,11 +14,11 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTm
-from ground.archive import Archive, ProductRow
-from ground.command import held
-from ground.decoder import Decoder
-from ground.limits import Alarm
+from ground.cli.ground import held
 from ground.operator import CommandRecord, Stage
+from ground.telemetry.archive import Archive, ProductRow
+from ground.telemetry.decoder import Decoder
+from ground.telemetry.limits import Alarm
 from tests.ground_dictionary import make
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def test_foreign_files_and_places(tmp_path):
 
 
 def test_locked_archive(tmp_path, monkeypatch):
-    monkeypatch.setattr("ground.archive.LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr("ground.telemetry.archive.LOCK_WAIT_S", 0.05)
     path = tmp_path / "archive.db"
     Archive(path, make()).close()
     holder = sqlite3.connect(path)

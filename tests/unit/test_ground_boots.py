@@ -8,19 +8,19 @@ from random import Random
 
 import pytest
 
-from flight.dictionary import Dictionary
-from flight.fields import Value
-from flight.link.cfdp import CfdpSender
+from flight.contract.dictionary import Dictionary
+from flight.contract.fields import Value
+from flight.link.cfdp.transfers import CfdpSender
 from flight.link.pus import PusTm, RequestId
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from ground.archive import Archive
+from ground.link.session import GroundSession
 from ground.operator import CommandRecord
-from ground.products import ProductStore
-from ground.session import GroundSession
 from ground.station import Change, GroundStation
+from ground.telemetry.archive import Archive
+from ground.telemetry.products import ProductStore
 
 S = 10**9
 EPOCH_NS = 2_152_000_000 * S

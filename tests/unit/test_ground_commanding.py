@@ -12,11 +12,11 @@ from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from ground.commanding import CommandEncoder, describe_field, find_command, parse_arguments
-from ground.decoder import Decoder
-from ground.duplicates import Duplicates
+from ground.commands.commanding import CommandEncoder, describe_field, find_command, parse_arguments
+from ground.commands.verification import CommandTracker
+from ground.link.duplicates import Duplicates
 from ground.operator import CommandRecord
-from ground.verification import CommandTracker
+from ground.telemetry.decoder import Decoder
 from tests.ground_dictionary import make
 
 S = 10**9

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.link.stack import LinkConfig
-from ground.correlation import FRAMES_KEPT, PAIRS_MIN, WINDOW_PAIRS, Correlation, Correlator, Pair, fit
-from ground.session import GroundSession
+from ground.link.correlation import FRAMES_KEPT, PAIRS_MIN, WINDOW_PAIRS, Correlation, Correlator, Pair, fit
+from ground.link.session import GroundSession
 from ground.station import GroundStation
 from tests.ground_dictionary import make
 

@@ -10,13 +10,13 @@ import struct
 
 import pytest
 
+from flight.contract.dictionary import Dictionary
+from flight.contract.fields import Limits
 from flight.core.errors import DecodeError
-from flight.dictionary import Dictionary
-from flight.fields import Limits
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
-from ground.decoder import DEFINITION, LEARNED_MAX, Decoder, DecoderCounters, event_text
-from ground.limits import NORMAL, RED, YELLOW, LimitChecker, limit_state
+from ground.telemetry.decoder import DEFINITION, LEARNED_MAX, Decoder, DecoderCounters, event_text
+from ground.telemetry.limits import NORMAL, RED, YELLOW, LimitChecker, limit_state
 from tests.ground_dictionary import make
 
 T_NS = 2_152_000_000 * 10**9

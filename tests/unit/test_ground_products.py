@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.link.cfdp import CfdpConfig, CfdpSender
-from ground.archive import ProductRow
-from ground.products import ProductStore
+from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
+from ground.telemetry.archive import ProductRow
+from ground.telemetry.products import ProductStore
 from payloads.product import encode_product
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from flight.cli import main
+from flight.contract.dictionary import Dictionary
 from flight.core.errors import DecodeError
-from flight.dictionary import Dictionary
 from flight.kernels import Verdict
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
@@ -20,8 +20,8 @@ from flight.link.stack import FlightLink, LinkConfig
 from flight.link.time_code import encode_cuc
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from ground.decoder import HOUSEKEEPING, Decoder
-from ground.recording import FRAMES, PACKETS, UNITS, Recording, all_tables, form_of
+from ground.telemetry.decoder import HOUSEKEEPING, Decoder
+from ground.telemetry.recording import FRAMES, PACKETS, UNITS, Recording, all_tables, form_of
 
 CONFIG = LinkConfig(coding="rs(255,223)")
 TAI_NS = 2_152_000_000_000_000_000

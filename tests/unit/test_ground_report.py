@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from flight.core.errors import OrbitnodeError
-from ground.archive import CommandRow, EventRow
-from ground.products import MASK_COLOURS, mask_picture, safe_name
-from sim_hw.report import Figure, Interval, ReportData, Series, Tile, page, quicklook_png, write_report
-from sim_hw.report_charts import TimeAxis, area_chart, nice_ticks, thin
+from ground.telemetry.archive import CommandRow, EventRow
+from ground.telemetry.products import MASK_COLOURS, mask_picture, safe_name
+from sim_hw.report.charts import TimeAxis, area_chart, nice_ticks, thin
+from sim_hw.report.report import Figure, Interval, ReportData, Series, Tile, page, quicklook_png, write_report
 
 S = 10**9
 

@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from flight.fields import Layout, Value
+from flight.contract.fields import Layout, Value
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.time_code import decode_cuc
-from ground.decoder import Decoder
-from ground.xtce import NAMESPACE, ROOT_CONTAINER, TIME_PARAMETER, parameter_name, xtce_document
+from ground.telemetry.decoder import Decoder
+from ground.telemetry.xtce import NAMESPACE, ROOT_CONTAINER, TIME_PARAMETER, parameter_name, xtce_document
 from tests.ground_dictionary import make
 
 SCHEMA = Path(__file__).parents[2] / "../shared/vectors/space_packet_parser/SpaceSystem.xsd"

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable
+from flight.contract.dictionary import FIELDS_MAX, Structure
+from flight.contract.fields import Field
 from flight.core.errors import DecodeError, SetupError
 from flight.core.scheduler import Scheduler, ns
-from flight.core.vault import Vault
-from flight.dictionary import FIELDS_MAX, Structure
-from flight.fields import Field
-from flight.services.housekeeping import Housekeeping, HousekeepingConfig
-from flight.services.structures import Plan, Structures
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.reporting.housekeeping import Housekeeping, HousekeepingConfig
+from flight.services.reporting.structures import Plan, Structures
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 STRUCTURES = (
     Structure(1, 1, "a", 1.0, (Field("x", "u8"), Field("y", "f32"))),

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
-from flight.core.generations import Generations
-from flight.core.journal import RECORD_OCTETS, Journal
+from flight.core.platform import Storage
 from flight.core.scheduler import ns
-from flight.core.segments import HEAD_OCTETS
-from flight.platform import Storage
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.loop import VirtualLoop
+from flight.store.generations import Generations
+from flight.store.journal import RECORD_OCTETS, Journal
+from flight.store.segments import HEAD_OCTETS
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.loop import VirtualLoop
 
 
 def contents(journal: Journal, first: int = 0) -> list[bytes]:
@@ -74,9 +74,9 @@ def test_a_segment_spoilt_from_end_to_end_is_searched_with_a_bound(
         tries.append(len(octets))
         return zlib.crc32(octets, start)
 
-    monkeypatch.setattr("flight.core.segments.crc32", crc32)
+    monkeypatch.setattr("flight.store.segments.crc32", crc32)
     looks = Looks()
-    monkeypatch.setattr("flight.core.segments._RECORD", looks)
+    monkeypatch.setattr("flight.store.segments._RECORD", looks)
     segment = again.segments[1]
     assert again.read_segment(segment, 16_384) == []
     assert again.stats.missing == segment.end - segment.first

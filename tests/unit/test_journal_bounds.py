@@ -12,12 +12,12 @@ from zlib import crc32
 import pytest
 
 from flight.core.errors import StorageError
-from flight.core.generations import Generations
-from flight.core.journal import Journal, JournalStats
 from flight.core.scheduler import ns
-from flight.core.segments import HEAD_OCTETS, NO_INDEX, RECORD_OCTETS, Head, owner_of
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.loop import VirtualLoop
+from flight.store.generations import Generations
+from flight.store.journal import Journal, JournalStats
+from flight.store.segments import HEAD_OCTETS, NO_INDEX, RECORD_OCTETS, Head, owner_of
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.loop import VirtualLoop
 
 RECORD = 20
 ONE = RECORD_OCTETS + RECORD

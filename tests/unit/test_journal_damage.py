@@ -12,13 +12,13 @@ from zlib import crc32
 import pytest
 
 from flight.core.errors import StorageError
-from flight.core.generations import Generations, Presence
-from flight.core.journal import Journal
 from flight.core.scheduler import ns
-from flight.core.vault import Vault
-from flight.platform_linux import LinuxPlatform
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.linux.platform import LinuxPlatform
+from flight.store.generations import Generations, Presence
+from flight.store.journal import Journal
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 from tests.linux_loop import run_until
 
 PER_SEGMENT = 3

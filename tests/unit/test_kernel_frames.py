@@ -7,8 +7,8 @@ import pytest
 
 from flight.kernels import AosLink, BatchExtractor, KernelError, TmLink, Verdict, crc16, encode_packets
 from flight.kernels._kernels import ffi, lib
-from flight.link.downlink import Multiplexer
-from flight.link.tm_frame import TmFormat, TmFrame, data_octets
+from flight.link.tm.downlink import Multiplexer
+from flight.link.tm.tm_frame import TmFormat, TmFrame, data_octets
 
 OCTETS = 64
 LINK = TmLink(OCTETS, 0x1AB)

@@ -24,19 +24,19 @@ MAY_IMPORT = {
     "flight": ("hal.base", "hal.registry"),
     "payloads": ("flight", "hal.base"),
     "ground": (
-        "flight.config",  # how a section of mission.toml is declared
+        "flight.core.config",  # how a section of mission.toml is declared
         "flight.core.errors",
         "flight.core.log",
-        "flight.dictionary",
-        "flight.fields",  # the field codec that the dictionary's documents are made of
+        "flight.contract.dictionary",
+        "flight.contract.fields",  # the field codec that the dictionary's documents are made of
         "flight.kernels",
         "flight.link",
-        "flight.ending_signals",  # which signals end a loop in order
-        "flight.log_sink",  # a loop's output, which must not stop it
+        "flight.linux.ending_signals",  # which signals end a loop in order
+        "flight.linux.log_sink",  # a loop's output, which must not stop it
         "flight.mission",
         "flight.node",  # dictionary_of and link_config: what a mission says to both ends
-        "flight.services.parameter_table",  # what parameters may be, and the file that both ends know
-        "flight.toml_lines",
+        "flight.services.settings.parameter_table",  # what parameters may be, and the file that both ends know
+        "flight.core.toml_lines",
         "hal.base",
         "hal.registry",
         "payloads.product",
@@ -47,12 +47,12 @@ MAY_IMPORT = {
 
 # Parts that do no I/O at all, wherever they stand: protocol machines and codecs.
 SANS_IO = (
+    "flight/contract/dictionary.py",
+    "flight/contract/fields.py",
     "flight/link/",
-    "flight/fields.py",
-    "flight/dictionary.py",
-    "ground/session.py",
     "payloads/product.py",
     "payloads/product_header.py",
+    "ground/link/session.py",
 )
 # Where no file may be reached either; the ground writes products and the simulator reads scenes.
 FILE_FREE = ("flight/", "payloads/", *SANS_IO)
@@ -63,7 +63,7 @@ SANS_IO_BANNED = (
     "pathlib",
     "io",
     "flight.core.log",
-    "flight.platform",
+    "flight.core.platform",
     "flight.core.scheduler",
 )
 
@@ -163,31 +163,31 @@ def test_edge_files_are_the_few() -> None:
     """Edge code in flight/, payloads/ and ground/ is a closed list: a new one is a decision, made here as well."""
     edge = {pattern for pattern in EDGE if pattern.split("/")[0] in ("flight", "payloads", "ground")}
     assert edge <= {
-        "flight/call_limit.py",
         "flight/cli.py",
-        "flight/command.py",
         "flight/kernels/build.py",
-        "flight/ending_signals.py",
-        "flight/log_sink.py",
+        "flight/linux/call_limit.py",
+        "flight/linux/ending_signals.py",
+        "flight/linux/flight_command.py",
+        "flight/linux/log_sink.py",
+        "flight/linux/platform.py",
+        "flight/linux/realtime.py",
+        "flight/linux/storage.py",
+        "flight/linux/timerfd.py",
+        "flight/linux/watchdog.py",
         "flight/mission.py",
-        "flight/platform_linux.py",
-        "flight/realtime.py",
-        "flight/storage_linux.py",
-        "flight/timerfd.py",
-        "flight/watchdog.py",
-        "ground/archive.py",
-        "ground/client.py",
-        "ground/command.py",
-        "ground/server.py",
         "payloads/assets.py",
-        "payloads/control_group.py",
-        "payloads/isolation.py",
-        "payloads/pool.py",
-        "payloads/process.py",
-        "payloads/system_calls.py",
-        "payloads/worker.py",
-        "payloads/worker_loop.py",
-        "payloads/worker_settings.py",
+        "payloads/worker/__main__.py",
+        "payloads/worker/control_group.py",
+        "payloads/worker/isolation.py",
+        "payloads/worker/loop.py",
+        "payloads/worker/pool.py",
+        "payloads/worker/process.py",
+        "payloads/worker/settings.py",
+        "payloads/worker/system_calls.py",
+        "ground/cli/client.py",
+        "ground/cli/ground.py",
+        "ground/server.py",
+        "ground/telemetry/archive.py",
     }
 
 
@@ -213,7 +213,7 @@ def test_broad_excepts_stand_in_four_places() -> None:
     """The scheduler's task wrapper, the worker's call into an app, the guard's call into a driver, the command line's
     main."""
     found = {file for file in FILES for node in ast.walk(tree_of(file)) if is_broad(node)}
-    assert found <= {"flight/core/scheduler.py", "payloads/worker_settings.py", "hal/guard.py", "flight/cli.py"}
+    assert found <= {"flight/core/scheduler.py", "payloads/worker/settings.py", "hal/guard.py", "flight/cli.py"}
 
 
 def is_broad(node: ast.AST) -> bool:
@@ -250,8 +250,8 @@ def test_the_timeline_check_bites(source: str, text: str) -> None:
 
 def test_the_layer_check_bites() -> None:
     assert layer_faults("flight/x.py", ast.parse("from payloads.manager import InferenceManager"))
-    assert layer_faults("ground/x.py", ast.parse("import flight.services.power"))
-    assert layer_faults("hal/x.py", ast.parse("from flight import fields"))
-    assert not layer_faults("ground/x.py", ast.parse("from flight.link.clcw import Clcw"))
+    assert layer_faults("ground/x.py", ast.parse("import flight.services.board.power"))
+    assert layer_faults("hal/x.py", ast.parse("from flight.contract import fields"))
+    assert not layer_faults("ground/x.py", ast.parse("from flight.link.tc.clcw import Clcw"))
     assert not timeline_faults("flight/x.py", ast.parse("from random import Random\nr = Random(7)"))
     assert is_broad(ast.parse("try:\n    pass\nexcept (ValueError, Exception):\n    pass").body[0].handlers[0])  # type: ignore[attr-defined]

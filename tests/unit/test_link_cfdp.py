@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from flight.link.cfdp import CfdpConfig, CfdpReceiver, CfdpSender, FileIncomplete, FileReceived, PdusIgnored
-from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, checksum_modular, encode_pdu
+from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, checksum_modular, encode_pdu
+from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, CfdpSender, FileIncomplete, FileReceived, PdusIgnored
 
 SECOND_NS = 1_000_000_000
 DATA = bytes(range(256)) * 4

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flight.link.clcw import Clcw
-from flight.link.farm import Farm, FarmCounters, FarmState
-from flight.link.fop import Confirmed, Fop, FopAlert, FopState, Initiated, Transmit, Unconfirmed, Unsent
-from flight.link.tc_frame import UNLOCK, TcFrame, set_vr_command
+from flight.link.tc.clcw import Clcw
+from flight.link.tc.farm import Farm, FarmCounters, FarmState
+from flight.link.tc.fop import Confirmed, Fop, FopAlert, FopState, Initiated, Transmit, Unconfirmed, Unsent
+from flight.link.tc.tc_frame import UNLOCK, TcFrame, set_vr_command
 
 SECOND_NS = 1_000_000_000
 

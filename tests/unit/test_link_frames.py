@@ -6,17 +6,17 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
-from flight.link.cfdp_pdu import segment_octets
-from flight.link.clcw import Clcw
+from flight.link.cfdp.pdu import segment_octets
 from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import TmCoding
-from flight.link.extract import PacketExtractor
-from flight.link.farm import FarmCounters
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig, LinkCounters
-from flight.link.tc_frame import TcFrame
-from flight.link.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
+from flight.link.tc.clcw import Clcw
+from flight.link.tc.farm import FarmCounters
+from flight.link.tc.tc_frame import TcFrame
+from flight.link.tm.extract import PacketExtractor
+from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
 from hal.udp_radio import UNIT_OCTETS_MAX
 
 CONFIG = LinkConfig(frame_octets=64)  # 52 octets of data

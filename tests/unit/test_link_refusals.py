@@ -10,11 +10,11 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
-from flight.link.aos_frame import AosFormat, AosFrame
-from flight.link.clcw import Clcw
 from flight.link.request_source import GROUND_SEQ_COUNTS, ON_BOARD_SOURCE, ON_BOARD_STEPS_MAX
-from flight.link.tc_frame import DATA_OCTETS_MAX, TcFrame
-from flight.link.tm_frame import FRAME_OCTETS_MAX, IDLE_DATA, NO_PACKET_START, FrameError, TmFormat, TmFrame
+from flight.link.tc.clcw import Clcw
+from flight.link.tc.tc_frame import DATA_OCTETS_MAX, TcFrame
+from flight.link.tm.aos_frame import AosFormat, AosFrame
+from flight.link.tm.tm_frame import FRAME_OCTETS_MAX, IDLE_DATA, NO_PACKET_START, FrameError, TmFormat, TmFrame
 
 TC = TcFrame(0x2AB, 0x21, 0xC7, b"command")
 TM = TmFrame(0x2AB, 5, 0x81, 0x42, 3, bytes(range(20)), b"\xa1\xb2\xc3\xd4")

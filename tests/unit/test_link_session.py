@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flight.link.clcw import Clcw
 from flight.link.coding.cltu import decode_cltu, encode_cltu
 from flight.link.pus import PusTc
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
-from flight.link.tc_frame import UNLOCK, TcFrame
-from flight.link.tm_frame import IDLE_DATA, TmFrame
-from ground.actions import (
+from flight.link.tc.clcw import Clcw
+from flight.link.tc.tc_frame import UNLOCK, TcFrame
+from flight.link.tm.tm_frame import IDLE_DATA, TmFrame
+from ground.link.actions import (
     Acknowledged,
     Alert,
     FrameGap,
@@ -21,7 +21,7 @@ from ground.actions import (
     Restarted,
     SendCltu,
 )
-from ground.session import GroundSession, Service
+from ground.link.session import GroundSession, Service
 
 SECOND_NS = 1_000_000_000
 CONFIG = LinkConfig(frame_octets=64)

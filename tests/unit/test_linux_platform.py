@@ -19,9 +19,9 @@ import pytest
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
-from flight.platform_linux import CALLS_PER_ROUND, CANCELLED_KEPT, TAI_OFFSET_NS, LinuxPlatform
-from flight.storage_linux import CHANGES_MAX, OPEN_FILES_MAX
-from flight.timerfd import TimerFd
+from flight.linux.platform import CALLS_PER_ROUND, CANCELLED_KEPT, TAI_OFFSET_NS, LinuxPlatform
+from flight.linux.storage import CHANGES_MAX, OPEN_FILES_MAX
+from flight.linux.timerfd import TimerFd
 from hal.base import HalError
 from tests.linux_loop import run_until
 from tests.waiting import GIVE_UP_S, wait_until
@@ -346,7 +346,7 @@ def test_a_full_disk_takes_a_partial_append_back(platform: LinuxPlatform) -> Non
 
 def test_an_uncommitted_replace_is_the_old_content_after_a_kill(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from flight.platform_linux import LinuxPlatform as P\n"
+        "import os, sys; from flight.linux.platform import LinuxPlatform as P\n"
         "p = P(sys.argv[1], 'victim'); s = p.storage\n"
         "s.replace('state', b'old'); s.append('log', b'1')\n"
         "s.sync().add_callback(lambda f: p.stop()); p.run()\n"

@@ -20,8 +20,8 @@ from typing import TextIO
 import pytest
 
 from flight.core.log import gap_line, node_log
-from flight.log_sink import SLOW, LogSink, diverted
-from flight.services.log_watch import LogWatch
+from flight.linux.log_sink import SLOW, LogSink, diverted
+from flight.services.health.log_watch import LogWatch
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +160,7 @@ def test_a_file_that_may_not_grow_goes_on_without_a_torn_line_once_it_may(tmp_pa
     path = tmp_path / "log"
     script = f"""
 import resource, signal, time
-from flight.log_sink import LogSink
+from flight.linux.log_sink import LogSink
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
@@ -299,7 +299,7 @@ def test_writing_from_many_threads_keeps_lines_whole(pipe: Pipe) -> None:
 def test_no_thread_to_be_had_is_a_fault_until_there_is_one() -> None:
     script = """
 import resource, sys
-from flight.log_sink import LogSink
+from flight.linux.log_sink import LogSink
 import threading
 class None_(threading.Thread):
     def start(self):
@@ -389,7 +389,7 @@ def test_diverted_streams_are_put_back_and_nested_blocks_share_them(capfd: pytes
 def test_two_names_for_one_pipe_keep_one_order(pipe: Pipe) -> None:
     script = """
 import sys
-from flight.log_sink import diverted
+from flight.linux.log_sink import diverted
 with diverted():
     for number in range(100):
         print(number, file=sys.stderr if number % 2 else sys.stdout)

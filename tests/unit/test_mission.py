@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flight.config import key
+from flight.contract.dictionary import Declarations
+from flight.core.config import key
 from flight.core.errors import OrbitnodeError
-from flight.dictionary import Declarations
 from flight.mission import MISSIONS, MissionError, load
 from ground.config import GroundConfig
 from payloads.manager import InferenceManager

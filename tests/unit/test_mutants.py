@@ -116,9 +116,9 @@ def test_what_is_accepted_is_there() -> None:
 
 
 def test_tests_are_those_of_the_lines_and_quick_ones_come_first() -> None:
-    tests = LineMap(["slow", "quick", "other"], [9.0, 0.1, 0.1], {"flight/core/journal.py": {5: [0, 1], 6: [2]}})
-    assert tests.covering("flight/core/journal.py", 4, 5, frozenset(), at_import=False) == [1, 0]
-    whole = tests.covering("flight/core/journal.py", 1, 1, frozenset(), at_import=True)
+    tests = LineMap(["slow", "quick", "other"], [9.0, 0.1, 0.1], {"flight/store/journal.py": {5: [0, 1], 6: [2]}})
+    assert tests.covering("flight/store/journal.py", 4, 5, frozenset(), at_import=False) == [1, 0]
+    whole = tests.covering("flight/store/journal.py", 1, 1, frozenset(), at_import=True)
     assert set(whole) == {0, 1, 2}, "the file's, failing others"
 
 

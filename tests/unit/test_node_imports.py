@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
-import flight.command, payloads.manager
-from payloads.worker_settings import find_app
+import flight.linux.flight_command, payloads.manager
+from payloads.worker.settings import find_app
 find_app("payloads.apps.screen:Screen")
 print(*sorted({"numpy", "onnxruntime", "PIL", "sgp4"} & set(sys.modules)))
 """

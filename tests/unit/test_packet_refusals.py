@@ -9,7 +9,7 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
-from flight.link.cfdp_pdu import (
+from flight.link.cfdp.pdu import (
     CHECKSUM_CRC32,
     NO_ERROR,
     EndOfFile,

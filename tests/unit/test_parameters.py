@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.app import CommandRefused
+from flight.contract.app import CommandRefused
+from flight.contract.dictionary import Setting
+from flight.contract.fields import FieldError
 from flight.core.errors import DecodeError
-from flight.core.vault import Vault
-from flight.dictionary import Setting
-from flight.fields import FieldError
-from flight.services.parameter_table import ROWS_MAX, admit, decode_table, encode_table, schema
-from flight.services.parameters import Parameters
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.settings.parameter_table import ROWS_MAX, admit, decode_table, encode_table, schema
+from flight.services.settings.parameters import Parameters
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 SETTINGS = (
     Setting(1, "low", "V", 2.0, 0.0, 9.0, "", below="high"),

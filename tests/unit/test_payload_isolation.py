@@ -20,12 +20,12 @@ import pytest
 
 from flight.core.errors import SetupError
 from hal.base import Image
-from payloads import control_group, system_calls
-from payloads.guards import Guard
-from payloads.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
-from payloads.process import LOG_OCTETS, Process, contradicted, sealed_memory
-from payloads.wire import SlotShape
-from payloads.worker_settings import WorkerSettings
+from payloads.worker import control_group, system_calls
+from payloads.worker.guards import Guard
+from payloads.worker.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
+from payloads.worker.process import LOG_OCTETS, Process, contradicted, sealed_memory
+from payloads.worker.settings import WorkerSettings
+from payloads.worker.wire import SlotShape
 from tests.waiting import GIVE_UP_S, wait_until
 
 SIDE = 16
@@ -198,7 +198,7 @@ def test_the_group_of_a_node_that_was_killed_is_ended_by_the_next(folder: Path) 
         sys.path.insert(0, {str(folder)!r})
         from pathlib import Path
         from hal.base import Image
-        from payloads.pool import PoolConfig, WorkerPool
+        from payloads.worker.pool import PoolConfig, WorkerPool
         config = PoolConfig(Path({str(folder / "m.onnx")!r}), "hostile_copy:LeavesChild", height=16, width=16,
                             guards_off=("system_calls",))
         pool = WorkerPool(config)
@@ -286,7 +286,7 @@ def test_file_systems_are_read_only_on_an_older_kernel_too(tmp_path: Path) -> No
     """Without the call of Linux 5.12, mount by mount; in a process of its own, which may have to be refused it."""
     script = f"""
         import ctypes, os
-        from payloads import isolation
+        from payloads.worker import isolation
         if not isolation._new_users(isolation._NEW_MOUNTS):
             raise SystemExit(5)
         isolation.checked(isolation.LIBC.mount(None, b"/", None, ctypes.c_ulong(0x44000), None))

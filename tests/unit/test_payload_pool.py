@@ -21,8 +21,8 @@ from onnx import TensorProto, helper
 
 from flight.core.errors import SetupError
 from hal.base import Image
-from payloads.pool import PoolConfig, Screened, WorkerFailure, WorkerPool
 from payloads.product import decode_product
+from payloads.worker.pool import PoolConfig, Screened, WorkerFailure, WorkerPool
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
 
 SIDE = 16
@@ -327,7 +327,7 @@ def test_unknown_app_and_missing_model(folder: Path) -> None:
     for config, text in (
         (PoolConfig(folder / "good.onnx", "payloads.apps.absent:Screen"), "No module named"),
         (PoolConfig(folder / "good.onnx", "payloads.apps.screen:Absent"), "no attribute 'Absent'"),
-        (PoolConfig(folder / "good.onnx", "payloads.wire:Status"), "no check or run"),
+        (PoolConfig(folder / "good.onnx", "payloads.worker.wire:Status"), "no check or run"),
         (PoolConfig(folder / "good.onnx", ""), "should be like"),
         (PoolConfig(folder / "absent.onnx"), "run `make setup`"),
     ):
@@ -356,10 +356,10 @@ def test_a_worker_has_neither_the_priority_nor_the_processors_of_the_flight_loop
         import os, sys
         sys.path.insert(0, {str(folder)!r})
         from pathlib import Path
-        from flight.executive import ExecutiveConfig
-        from flight.realtime import apply
+        from flight.core.executive_section import ExecutiveConfig
+        from flight.linux.realtime import apply
         from hal.base import Image
-        from payloads.pool import PoolConfig, WorkerPool
+        from payloads.worker.pool import PoolConfig, WorkerPool
         model = Path({str(folder / "good.onnx")!r})
         pool = WorkerPool(PoolConfig(model, "strange_apps:Picky", height=16, width=16))
         cpus = os.sched_getaffinity(0)
@@ -384,7 +384,7 @@ def test_no_orphan_when_the_parent_goes(folder: Path, end: signal.Signals) -> No
         sys.path.insert(0, {str(folder)!r})
         from pathlib import Path
         from hal.base import Image
-        from payloads.pool import PoolConfig, WorkerPool
+        from payloads.worker.pool import PoolConfig, WorkerPool
         pool = WorkerPool(PoolConfig(Path({str(folder / "good.onnx")!r}), "strange_apps:Picky", height=16, width=16))
         pool.start()
         assert pool.submit(Image(1, 4, 16, 16, bytes(2048))).wait().product

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 
-from flight.config import Fault, read_table
-from flight.executive import ExecutiveConfig
+from flight.core.config import Fault, read_table
+from flight.core.executive_section import ExecutiveConfig
 
 CODE = """
 import json, os, resource, sys
-from flight.executive import ExecutiveConfig
-from flight.realtime import apply
+from flight.core.executive_section import ExecutiveConfig
+from flight.linux.realtime import apply
 options, plain = json.loads(sys.argv[1]), json.loads(sys.argv[2])
 if plain:
     for limit in (resource.RLIMIT_MEMLOCK, resource.RLIMIT_RTPRIO):

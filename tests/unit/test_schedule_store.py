@@ -7,13 +7,13 @@ from random import Random
 import pytest
 
 from flight.core.errors import DecodeError
-from flight.core.vault import Vault
 from flight.link.pus import PusTc
 from flight.link.time_code import TIME_NS_MAX
-from flight.services.held import request_key
-from flight.services.schedule_store import Activity, Gates, ScheduleStore
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.automation.held import request_key
+from flight.services.automation.schedule_store import Activity, Gates, ScheduleStore
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 PING = PusTc(0x2AB, 0x1234, 17, 1, b"", source=0xBEEF).encode()
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from flight.core.future import Event, Future, Queue
 from flight.core.scheduler import Scheduler, Task, ns
 from flight.core.task_stats import BUCKETS, bucket_bounds_us, quantile_us
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.loop import VirtualLoop
 
 
 class SteppingHost(VirtualLoop):

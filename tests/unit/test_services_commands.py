@@ -12,28 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable
+from flight.contract.dictionary import Command, Dictionary
+from flight.contract.fields import Field
 from flight.core.errors import SetupError, StorageError
 from flight.core.future import Future
 from flight.core.scheduler import Scheduler, Task
-from flight.core.vault import Vault
-from flight.dictionary import Command, Dictionary
-from flight.fields import Field
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from flight.services import refusals as st01_128
-from flight.services import verification as st01
-from flight.services.command_lane import Served
-from flight.services.command_log import ROWS_MAX, CommandLog
-from flight.services.commands import Commands, CommandsConfig
-from flight.services.events import Events
-from flight.services.refusals import Refusals
-from flight.services.telemetry import Telemetry
-from flight.services.verification import Verification
+from flight.services.commanding import refusals as st01_128
+from flight.services.commanding import verification as st01
+from flight.services.commanding.command_lane import Served
+from flight.services.commanding.command_log import ROWS_MAX, CommandLog
+from flight.services.commanding.commands import Commands, CommandsConfig
+from flight.services.commanding.refusals import Refusals
+from flight.services.commanding.verification import Verification
+from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Telemetry
+from flight.store.vault import Vault
 from hal.base import HalError
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 S = 10**9

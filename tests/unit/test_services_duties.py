@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from flight.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable
 from flight.core.scheduler import Scheduler, Task, ns
-from flight.core.vault import Vault
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from flight.services.parameters import Parameters
-from flight.services.power import Power
-from flight.services.thermal import Thermal
-from flight.services.verification import DEVICE, REFUSED_IN_MODE
+from flight.services.board.power import Power
+from flight.services.board.thermal import Thermal
+from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE
+from flight.services.settings.parameters import Parameters
+from flight.store.vault import Vault
 from hal.base import Eps, Governor, HalError, Heater, PowerReading, Thermometer
-from sim_hw.boards import SimEps, SimGovernor, SimHeater, SimThermometer
-from sim_hw.disk import Disk
-from sim_hw.faults import FaultPlan, PlannedFault
-from sim_hw.loop import VirtualLoop
-from sim_hw.platform import SimPlatform
-from sim_hw.world import World, WorldConfig
+from sim_hw.machine.boards import SimEps, SimGovernor, SimHeater, SimThermometer
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.faults import FaultPlan, PlannedFault
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import SimPlatform
+from sim_hw.world.world import World, WorldConfig
 
 
 @dataclass

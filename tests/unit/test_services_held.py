@@ -9,30 +9,30 @@ from typing import Any
 
 import pytest
 
-from flight.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable
+from flight.contract.dictionary import Command, EventDefinition, Report
+from flight.contract.fields import Field
 from flight.core.future import Future
 from flight.core.scheduler import TASKS_MAX, Scheduler, Task
-from flight.core.vault import Vault
-from flight.dictionary import Command, EventDefinition, Report
-from flight.fields import Field
 from flight.link.pus import PusTc, PusTm
 from flight.link.time_code import TIME_NS_MAX
-from flight.services import commands as st01
-from flight.services import events as st05
-from flight.services import schedule_declarations as st11
-from flight.services import sequence_declarations as st21
-from flight.services.command_log import CommandLog
-from flight.services.commands import Commands, CommandsConfig
-from flight.services.events import Events
-from flight.services.held import NO_ROOM, NOT_RELEASED, request_key
-from flight.services.refusals import Refusals
-from flight.services.schedule import Schedule
-from flight.services.schedule_store import Activity
-from flight.services.sequences import Sequences
-from flight.services.telemetry import Telemetry
-from flight.services.verification import BAD_VALUE, LATE, Verification
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.automation import schedule_declarations as st11
+from flight.services.automation import sequence_declarations as st21
+from flight.services.automation.held import NO_ROOM, NOT_RELEASED, request_key
+from flight.services.automation.schedule import Schedule
+from flight.services.automation.schedule_store import Activity
+from flight.services.automation.sequences import Sequences
+from flight.services.commanding import commands as st01
+from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.commands import Commands, CommandsConfig
+from flight.services.commanding.refusals import Refusals
+from flight.services.commanding.verification import BAD_VALUE, LATE, Verification
+from flight.services.reporting import events as st05
+from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Telemetry
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 
 S = 10**9
 EPOCH = 2 * 10**18  # a whole second, which the time code tells exactly

@@ -12,10 +12,10 @@ from flight.core.scheduler import Scheduler, ns
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import FlightLink, LinkConfig
-from flight.link.tc_frame import TcFrame
-from flight.services.radio import RadioLink
+from flight.link.tc.tc_frame import TcFrame
+from flight.services.radio.radio import RadioLink
 from hal.base import HalError
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.loop import VirtualLoop
 
 CONFIG = LinkConfig()
 

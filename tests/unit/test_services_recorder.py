@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flight.config import Fault, read_table
-from flight.core.journal import Journal
+from flight.core.config import Fault, read_table
 from flight.core.step_budget import Budget
 from flight.core.storage import StorageFull
 from flight.link.space_packet import SpacePacket
-from flight.services import packet_store
-from flight.services.packet_store import PacketStore, Place, StoreConfig, Stored
-from flight.services.recorder import STORES_MAX, RecorderConfig
+from flight.services.recorder import packet_store
+from flight.services.recorder.packet_store import PacketStore, Place, StoreConfig, Stored
+from flight.services.recorder.recorder import STORES_MAX, RecorderConfig
+from flight.store.journal import Journal
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
 Make = Callable[..., RecorderBench]

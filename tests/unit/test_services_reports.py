@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.dictionary import SEVERITIES, Dictionary
-from flight.fields import Value
+from flight.contract.dictionary import SEVERITIES, Dictionary
+from flight.contract.fields import Value
 from flight.link.pus import PusTc, PusTm
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from flight.services import verification as st01
-from flight.services.events import Events
-from flight.services.telemetry import Telemetry
-from flight.services.verification import ACCEPTED, COMPLETED, STARTED, Verification
+from flight.services.commanding import verification as st01
+from flight.services.commanding.verification import ACCEPTED, COMPLETED, STARTED, Verification
+from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Telemetry
 
 ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 

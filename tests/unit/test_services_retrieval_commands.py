@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable
+from flight.contract.fields import Value
 from flight.core.step_budget import Budget
-from flight.fields import Value
 from flight.link.pus import PusTm
-from flight.services.retrieval_commands import RetrievalCommands, declare
-from flight.services.telemetry import Telemetry
-from flight.services.verification import BAD_VALUE, TOO_MANY
+from flight.services.commanding.verification import BAD_VALUE, TOO_MANY
+from flight.services.recorder.retrieval_commands import RetrievalCommands, declare
+from flight.services.reporting.telemetry import Telemetry
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, finish, number_of, packet, small
 
 APID = 1

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from flight.core.quota import Share, SharedStorage
-from flight.core.vault import Vault
-from flight.services import storage
-from flight.services.recorder import Recorder, RecorderConfig
-from sim_hw.disk import Disk
-from sim_hw.loop import VirtualLoop
+from flight.services.health import storage
+from flight.services.recorder.recorder import Recorder, RecorderConfig
+from flight.store.quota import Share, SharedStorage
+from flight.store.vault import Vault
+from sim_hw.machine.disk import Disk
+from sim_hw.machine.loop import VirtualLoop
 from tests.recorder_bench import packet, small
 
 APID = 1

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.link.cfdp import CfdpConfig, CfdpReceiver, FileReceived
-from flight.link.cfdp_numbers import EPOCH_BITS
-from flight.link.cfdp_pdu import FileData, decode_pdu
+from flight.link.cfdp.numbers import EPOCH_BITS
+from flight.link.cfdp.pdu import FileData, decode_pdu
+from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
 from flight.link.space_packet import SpacePacket
-from flight.services.files import Outbox, OutboxConfig
+from flight.services.files.outbox import Outbox, OutboxConfig
 
 SEGMENT = 1000
 

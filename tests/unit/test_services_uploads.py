@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.app import CommandRefused
+from flight.contract.app import CommandRefused
 from flight.core.scheduler import Scheduler, ns
-from flight.link.cfdp import CfdpSender
-from flight.link.cfdp_pdu import FileData, TransactionId, encode_pdu
+from flight.link.cfdp.pdu import FileData, TransactionId, encode_pdu
+from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import SpacePacket
-from flight.services.uploads import Uploads, UploadsConfig, declare
-from sim_hw.loop import VirtualLoop
+from flight.services.files.uploads import Uploads, UploadsConfig, declare
+from sim_hw.machine.loop import VirtualLoop
 
 NODE_APID, FILE_APID = 1, 4
 GROUND, NODE = 1, 5  # CFDP entities

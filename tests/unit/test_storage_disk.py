@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from flight.core.errors import StorageError
 from flight.core.scheduler import ns
 from flight.core.storage import StorageFull
-from sim_hw.disk import Disk, DiskSession, PowerCut
-from sim_hw.loop import VirtualLoop
+from sim_hw.machine.disk import Disk, DiskSession, PowerCut
+from sim_hw.machine.loop import VirtualLoop
 
 MS = 1_000_000
 

@@ -13,11 +13,11 @@ import pytest
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
-from flight.core.quota import Share, SharedStorage, StorageConfig
+from flight.core.platform import Storage
 from flight.core.storage import StorageFull
-from flight.platform import Storage
-from flight.platform_linux import LinuxPlatform
-from flight.storage_linux import CHANGES_MAX, LinuxStorage
+from flight.linux.platform import LinuxPlatform
+from flight.linux.storage import CHANGES_MAX, LinuxStorage
+from flight.store.quota import Share, SharedStorage, StorageConfig
 from tests.linux_loop import run_until
 from tests.waiting import GIVE_UP_S
 

@@ -11,12 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from flight.config import Fault, read_table
+from flight.core.config import Fault, read_table
 from flight.core.errors import SetupError, StorageError
-from flight.core.quota import MEASURE_OCTETS, ROUNDS_MAX, Share, SharedStorage, StorageConfig, UserStorage
 from flight.core.storage import StorageFull
-from sim_hw.disk import Disk, DiskSession
-from sim_hw.loop import VirtualLoop
+from flight.store.quota import MEASURE_OCTETS, ROUNDS_MAX, Share, SharedStorage, StorageConfig, UserStorage
+from sim_hw.machine.disk import Disk, DiskSession
+from sim_hw.machine.loop import VirtualLoop
 
 RESERVE = 100
 SHARES = {"commands": Share(300, 0), "schedule": Share(300, 1), "recorder": Share(10_000, 2)}

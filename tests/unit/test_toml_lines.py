@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.core.toml_lines import TomlLines
 from flight.mission import MISSIONS
-from flight.toml_lines import TomlLines
 
 # Each key or element carries its own line as its value, so that the text says what is right.
 CORPUS = {

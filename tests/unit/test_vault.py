@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-import flight.core.vault
+import flight.store.vault
 from flight.core.errors import DecodeError, StorageError
-from flight.core.journal import Journal, JournalStats
 from flight.core.scheduler import ns
-from flight.core.segments import HEAD_OCTETS
-from flight.core.vault import Changes, Vault
-from sim_hw.disk import Disk, PowerCut
-from sim_hw.loop import VirtualLoop
+from flight.store.journal import Journal, JournalStats
+from flight.store.segments import HEAD_OCTETS
+from flight.store.vault import Changes, Vault
+from sim_hw.machine.disk import Disk, PowerCut
+from sim_hw.machine.loop import VirtualLoop
 
 
 def run(loop: VirtualLoop) -> None:
@@ -80,12 +80,12 @@ def test_a_large_map_is_encoded_over_many_transactions_and_stored_as_it_was_at_t
         vault.stage({f"row.{number:05d}": bytes(200) for number in range(first, first + 200)})
     encoded: list[int] = []
 
-    def encode(changes: Changes, plain: Any = flight.core.vault._encode) -> bytes:
+    def encode(changes: Changes, plain: Any = flight.store.vault._encode) -> bytes:
         octets: bytes = plain(changes)
         encoded.append(len(octets))
         return octets
 
-    monkeypatch.setattr("flight.core.vault._encode", encode)
+    monkeypatch.setattr("flight.store.vault._encode", encode)
     before, most = vault.checkpoints, 0
     for number in range(1000):
         name, value = f"{number * 7 % 4000:05d}", None if number % 3 == 0 else bytes([number % 256]) * 150
@@ -115,7 +115,7 @@ def copy(disk: Disk) -> Disk:
 
 def test_power_cut_while_a_checkpoint_is_encoded_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_SLICE_OCTETS", 1), ("_SLICE_TIMES", 0), ("_SLICE_ROWS", 1)):
-        monkeypatch.setattr(f"flight.core.vault.{name}", value)
+        monkeypatch.setattr(f"flight.store.vault.{name}", value)
     test_power_cut_at_any_operation_keeps_whole_transactions_and_all_acknowledged_ones()
 
 
@@ -590,8 +590,8 @@ def test_a_transaction_comes_back_as_it_was_and_none_that_was_cut_off_is_taken(o
         + (0xFFFFFFFF if value is None else len(value)).to_bytes(4, "big") + (value or b"")
         for key, value in one.items()
     )  # fmt: skip
-    assert flight.core.vault._encode(one) == record
-    assert list(flight.core.vault._decode(record)) == list(one.items())
+    assert flight.store.vault._encode(one) == record
+    assert list(flight.store.vault._decode(record)) == list(one.items())
     if not one:
         return
     ends, at = {0}, 0
@@ -600,10 +600,10 @@ def test_a_transaction_comes_back_as_it_was_and_none_that_was_cut_off_is_taken(o
         ends.add(at)
     for octets in range(len(record)):
         if octets in ends:
-            assert list(flight.core.vault._decode(record[:octets])) == list(one.items())[: sorted(ends).index(octets)]
+            assert list(flight.store.vault._decode(record[:octets])) == list(one.items())[: sorted(ends).index(octets)]
         else:
             with pytest.raises(DecodeError, match=f"transaction of {octets} octets ends in a"):
-                list(flight.core.vault._decode(record[:octets]))
+                list(flight.store.vault._decode(record[:octets]))
 
 
 def test_a_key_may_have_255_octets() -> None:

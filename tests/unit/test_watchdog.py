@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from flight.core.scheduler import Scheduler, Task, ns
-from flight.platform_linux import LinuxPlatform
-from flight.services.watchdog import STROKES, WatchdogDuty
-from flight.watchdog import CAUSE_OCTETS_MAX, STALLED, take_report
-from sim_hw.loop import VirtualLoop
+from flight.linux.platform import LinuxPlatform
+from flight.linux.watchdog import CAUSE_OCTETS_MAX, STALLED, take_report
+from flight.services.health.watchdog import STROKES, WatchdogDuty
+from sim_hw.machine.loop import VirtualLoop
 from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NODE = """
 import ctypes, os, sys, time
 from flight.core.scheduler import Scheduler
-from flight.platform_linux import LinuxPlatform
-from flight.services.watchdog import WatchdogDuty
+from flight.linux.platform import LinuxPlatform
+from flight.services.health.watchdog import WatchdogDuty
 
 folder, limit_s = sys.argv[1], float(sys.argv[2])
 platform = LinuxPlatform(folder, "node")

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from flight.config import Fault, read_table
-from sim_hw.channel import Channel, ChannelConfig, Delivery
+from flight.core.config import Fault, read_table
+from sim_hw.world.channel import Channel, ChannelConfig, Delivery
 
 MS = 1_000_000
 SECOND = 1_000 * MS

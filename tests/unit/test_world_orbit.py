@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from flight.config import Fault, read_table
+from flight.core.config import Fault, read_table
 from flight.core.errors import OrbitnodeError
-from sim_hw.orbit import (
+from sim_hw.world.orbit import (
     AU_KM,
     EARTH_RADIUS_KM,
     SPEED_OF_LIGHT_KM_S,
@@ -21,7 +21,7 @@ from sim_hw.orbit import (
     parse_utc,
     windows_above,
 )
-from sim_hw.world import SVALBARD, TROLL
+from sim_hw.world.world import SVALBARD, TROLL
 
 MINUTE_NS = 60_000_000_000
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from flight.config import Fault, read_table
+from flight.core.config import Fault, read_table
 from flight.core.errors import OrbitnodeError
 from hal.base import HalError
-from sim_hw.orbit import OrbitConfig, StationConfig
-from sim_hw.power import PowerConfig, PowerSystem
-from sim_hw.thermal import ThermalConfig, ThermalSystem
-from sim_hw.world import SVALBARD, TROLL, World, WorldConfig
+from sim_hw.world.orbit import OrbitConfig, StationConfig
+from sim_hw.world.power import PowerConfig, PowerSystem
+from sim_hw.world.thermal import ThermalConfig, ThermalSystem
+from sim_hw.world.world import SVALBARD, TROLL, World, WorldConfig
 
 HOUR_S = 3600.0
 SECOND_NS = 1_000_000_000

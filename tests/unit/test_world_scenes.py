@@ -12,8 +12,8 @@ import tifffile
 
 from flight.core.errors import OrbitnodeError, SetupError
 from payloads.assets import scene_path
-from sim_hw.clouds import COVER_MAX, TAU_CLOUD, TAU_MAX, _spectral_weight, cover_ground, make_field
-from sim_hw.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
+from sim_hw.world.clouds import COVER_MAX, TAU_CLOUD, TAU_MAX, _spectral_weight, cover_ground, make_field
+from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGERY = ROOT.parent / "shared" / "imagery"

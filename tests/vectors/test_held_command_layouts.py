@@ -10,7 +10,7 @@ from flight.core.errors import DecodeError
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from flight.services.row_report import RowReport
+from flight.services.reporting.row_report import RowReport
 
 DICTIONARY = dictionary_of(load(MISSIONS / "orbit.toml"))
 TIME = "7FFFFFFF 8000"  # CUC 4 + 2: 2^31 - 1 seconds and a half

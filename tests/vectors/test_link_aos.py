@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from flight.kernels import randomize_tm
-from flight.link.aos_frame import VC_COUNTS, VC_IDLE, AosFormat, AosFrame
-from flight.link.extract import VcExtractor
-from flight.link.tm_frame import FrameError
+from flight.link.tm.aos_frame import VC_COUNTS, VC_IDLE, AosFormat, AosFrame
+from flight.link.tm.extract import VcExtractor
+from flight.link.tm.tm_frame import FrameError
 
 MARKER = bytes.fromhex("1acffc1d")
 

@@ -17,8 +17,8 @@ from spacepackets.ecss.tc import PusTc as TheirTc
 from spacepackets.ecss.tm import PusTm as TheirTm
 from spacepackets.util import ByteFieldU8, ByteFieldU16, ByteFieldU32
 
-from flight.link.cfdp import CfdpSender
-from flight.link.cfdp_pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
+from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
+from flight.link.cfdp.transfers import CfdpSender
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.stack import FlightLink, LinkConfig

@@ -9,11 +9,11 @@ import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import ErrorMode, crc16
-from flight.link.cfdp_pdu import checksum_modular, decode_pdu
+from flight.link.cfdp.pdu import checksum_modular, decode_pdu
 from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
-from flight.link.extract import PacketExtractor
-from flight.link.tc_frame import FECF_OCTETS, TcFrame
-from flight.link.tm_frame import IDLE_DATA, FrameError, TmFrame
+from flight.link.tc.tc_frame import FECF_OCTETS, TcFrame
+from flight.link.tm.extract import PacketExtractor
+from flight.link.tm.tm_frame import IDLE_DATA, FrameError, TmFrame
 
 VECTORS = Path(__file__).parents[3] / "shared" / "vectors"
 MARKER = bytes.fromhex("1acffc1d")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from flight.core.errors import DecodeError
 from flight.kernels import ErrorMode, decode_codeblocks, find_start, make_cltu, randomize_tc
-from flight.link.tc_frame import FRAME_OCTETS_MAX
+from flight.link.tc.tc_frame import FRAME_OCTETS_MAX
 
 START = bytes.fromhex("eb90")
 TAIL = bytes.fromhex("c5c5c5c5c5c5c579")

@@ -1,0 +1,147 @@
+"""What the node offers a payload app, and what it asks of one.
+
+mission.toml names the app (`app = "payloads.manager:InferenceManager"`); the node imports the class, reads its
+section with the app's own config dataclass, and hands it an AppContext. The app touches nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from flight.contract.dictionary import Declarations
+from flight.contract.fields import Value
+from flight.core.platform import Platform
+from flight.core.scheduler import Scheduler
+from flight.store.vault import Vault
+from flight.swarm.protocol import Swarm
+from hal.base import Imager
+
+
+class CommandRefused(Exception):
+    """A command handler's no: `code` is a failure code of the dictionary, the message its detail."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """What the handler of a durable command leaves to be done: `changes` of the node's vault, stored in one
+    transaction with the command's own outcome, and `then`, called once that is durable and before it is reported.
+    Where it was not stored, or nobody can know, `undo` is called instead: what is not kept must not be done."""
+
+    changes: Mapping[str, bytes | None] = field(default_factory=dict)
+    then: Callable[[], None] = lambda: None
+    undo: Callable[[], None] = lambda: None
+
+
+Slices = Generator[None, None, Durable | None]
+Handler = Callable[..., Awaitable[Durable | None] | Slices | Durable | None]
+
+
+class EventSink(Protocol):
+    def emit(self, name: str, *values: Value) -> None:
+        """Report the app's event `name`; values in the order of its fields."""
+
+
+class CommandTable(Protocol):
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
+        """Serve the command `name`: both are called with one value an argument.
+
+        `check` runs before acceptance, `execute` after; either may raise CommandRefused. An `execute` that returns
+        an awaitable is completed when it is; what a durable command wants kept it returns as Durable. One with more
+        to do than a step holds (flight.core.step_budget) is a generator: at each `yield` others have their turn.
+        """
+
+
+class HousekeepingTable(Protocol):
+    def provide(self, structure: str, sample: Callable[[], Sequence[Value]]) -> None:
+        """Call `sample` whenever a report of `structure` is due; one value a field."""
+
+
+class ReportSink(Protocol):
+    def send(self, name: str, *values: Value) -> None:
+        """Send the app's report `name` (Declarations.reports)."""
+
+
+class FileOutbox(Protocol):
+    """Products on their way to the ground: CFDP class 1 on VC2."""
+
+    @property
+    def backlog_octets(self) -> int:
+        """File octets waiting or in transfer."""
+
+    @property
+    def room_octets(self) -> int: ...
+
+    def put(self, name: str, octets: bytes) -> bool:
+        """Queue a file for downlink; False where the outbox is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerMode:
+    """One row of mission.toml's mode table: what the node may draw for the payload, and how fast it is then.
+
+    `tile_s` is the tabled duration of one inference, `payload_w` what the payload draws meanwhile.
+    """
+
+    name: str
+    payload_w: float
+    tile_s: float
+    admits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """What an admission decision may look at, sampled by the node's own services."""
+
+    soc_frac: float
+    board_c: float
+    radiator_c: float
+    mode: PowerMode
+    payload_on: bool
+    in_contact: bool
+    payload_cycles: int = 0
+    """How often the payload was switched on since boot, so that off and on between two looks is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppContext:
+    """Everything an app gets. `state()` is the newest NodeState, None before the first sample."""
+
+    platform: Platform
+    scheduler: Scheduler
+    vault: Vault
+    tai_ns: Callable[[], int]
+    """On-board time, ns of TAI since 1958: the platform's, corrected by ground. It may be set back."""
+    config: Any
+    events: EventSink
+    commands: CommandTable
+    housekeeping: HousekeepingTable
+    reports: ReportSink
+    outbox: FileOutbox
+    swarm: Swarm
+    imager: Imager | None
+    state: Callable[[], NodeState | None]
+    set_load: Callable[[bool], None]
+    """Tell the power service that the payload is working (draws its mode's `payload_w`) or idle."""
+
+
+class App(Protocol):
+    """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare(apid) -> Declarations`."""
+
+    CONFIG: type[Any]
+
+    @staticmethod
+    def declare(apid: int) -> Declarations: ...
+
+    def __init__(self, context: AppContext) -> None: ...
+
+    def start(self) -> None:
+        """Spawn tasks. Called once, after every service is in place."""
+
+    def close(self) -> None:
+        """Give back processes and shared memory; the node is going down."""

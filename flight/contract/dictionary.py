@@ -1,0 +1,339 @@
+"""The dictionary: telemetry, commands, events and settings of a node and its app, as one hashed document.
+
+Each owner declares its part beside its code, in a `Declarations` constant; `build_dictionary` collects them.
+Ground decodes from the document alone (`Dictionary.from_document`), also one of another version than the
+installed code: nothing on ground looks at the declarations themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from flight.contract.fields import Field, Layout
+from flight.core.errors import OrbitnodeError
+
+FORMAT = "orbitnode-dictionary/1"
+SEVERITIES = ("info", "low", "medium", "high")  # ST[05] subtypes 1..4
+STRUCTURES_END = 256  # structure ids from here on are for those defined from ground
+FIELDS_MAX = 256  # a structure has fewer
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A housekeeping structure, ST[03]: TM[3,25] carries `sid` and then the fields. Period 0: on request."""
+
+    apid: int
+    sid: int
+    name: str
+    period_s: float
+    fields: tuple[Field, ...]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.fields)
+
+
+def hk_parameters(structures: Iterable[Structure]) -> dict[int, Field]:
+    """Every field of `structures` by its number in ST[03], structure id * 256 + index, named `structure.field`."""
+    return {
+        s.sid * FIELDS_MAX + index: replace(one, name=f"{s.name}.{one.name}")
+        for s in structures
+        if s.sid < STRUCTURES_END
+        for index, one in enumerate(s.fields[:FIELDS_MAX])
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class EventDefinition:
+    """An event, ST[05]: TM[5, 1 + severity] carries `number` and then the fields. `text` formats them."""
+
+    apid: int
+    number: int
+    name: str
+    severity: str
+    text: str
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.fields)
+
+    @property
+    def subtype(self) -> int:
+        return 1 + SEVERITIES.index(self.severity)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Any other telemetry packet: the fields are its whole source data."""
+
+    apid: int
+    service: int
+    subtype: int
+    name: str
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A telecommand. With `function` (ST[08]) that number goes before the arguments.
+
+    A durable one is in the node's store before it is reported accepted, and has one terminal report whatever
+    happens; any other is lost with the power. An urgent one finds room where others are refused.
+    """
+
+    name: str
+    apid: int
+    service: int
+    subtype: int
+    text: str
+    arguments: tuple[Field, ...] = ()
+    function: int | None = None
+    durable: bool = False
+    urgent: bool = False
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An on-board parameter that ground reads and writes, ST[20]. Travels as f64 whatever its type.
+
+    type: a number type of `flight.contract.fields`; a whole one admits whole numbers alone. below: the setting that
+    this one must stay below, empty for none.
+    """
+
+    number: int
+    name: str
+    unit: str
+    default: float
+    minimum: float
+    maximum: float
+    text: str
+    type: str = "f64"
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """What one owner brings to the dictionary. `failures` are ST[01] failure codes with their meaning."""
+
+    structures: tuple[Structure, ...] = ()
+    events: tuple[EventDefinition, ...] = ()
+    reports: tuple[Report, ...] = ()
+    commands: tuple[Command, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """The collected document. Lookups are built once and shared by everybody who decodes."""
+
+    mission: str
+    spacecraft_id: int
+    version: str
+    apids: Mapping[str, int]
+    structures: tuple[Structure, ...]
+    events: tuple[EventDefinition, ...]
+    reports: tuple[Report, ...]
+    commands: tuple[Command, ...]
+    settings: tuple[Setting, ...]
+    failures: Mapping[int, str]
+    frame_octets: int = 1115
+
+    def document(self) -> dict[str, Any]:
+        """As JSON-ready data, with `sha256` over the rest in canonical form."""
+        body: dict[str, Any] = {
+            "format": FORMAT,
+            "mission": self.mission,
+            "spacecraft_id": self.spacecraft_id,
+            "version": self.version,
+            "frame_octets": self.frame_octets,
+            "apids": dict(self.apids),
+            "time": {"code": "CUC", "scale": "TAI", "epoch": "1958-01-01", "coarse_octets": 4, "fine_octets": 2},
+            "structures": [
+                {"apid": s.apid, "sid": s.sid, "name": s.name, "period_s": s.period_s, "fields": _fields(s.fields)}
+                for s in self.structures
+            ],
+            "events": [
+                {"apid": e.apid, "number": e.number, "name": e.name, "severity": e.severity, "text": e.text,
+                 "fields": _fields(e.fields)}
+                for e in self.events
+            ],
+            "reports": [
+                {"apid": r.apid, "service": r.service, "subtype": r.subtype, "name": r.name,
+                 "fields": _fields(r.fields)}
+                for r in self.reports
+            ],
+            "commands": [
+                {"name": c.name, "apid": c.apid, "service": c.service, "subtype": c.subtype, "text": c.text,
+                 "function": c.function, "arguments": _fields(c.arguments), "durable": c.durable,
+                 "urgent": c.urgent}
+                for c in self.commands
+            ],
+            "settings": [
+                {"number": s.number, "name": s.name, "unit": s.unit, "default": s.default, "minimum": s.minimum,
+                 "maximum": s.maximum, "text": s.text, "type": s.type, "below": s.below}
+                for s in self.settings
+            ],
+            "failures": {str(code): text for code, text in sorted(self.failures.items())},
+        }  # fmt: skip
+        return body | {"sha256": _sha256(body)}
+
+    @classmethod
+    def from_document(cls, document: object) -> Self:
+        """The inverse of `document`; raises OrbitnodeError where the document is not one of ours or was altered."""
+        if not isinstance(document, Mapping) or document.get("format") != FORMAT:
+            raise OrbitnodeError(f"not a dictionary document: its format is not {FORMAT!r}")
+        try:
+            # Over the document itself: another version may have keys that this one does not know.
+            if _sha256({key: value for key, value in document.items() if key != "sha256"}) != document.get("sha256"):
+                raise OrbitnodeError("dictionary document does not match its sha256: it was altered or cut")
+            made = cls(
+                mission=document["mission"],
+                spacecraft_id=document["spacecraft_id"],
+                version=document["version"],
+                apids=dict(document["apids"]),
+                structures=tuple(
+                    Structure(s["apid"], s["sid"], s["name"], s["period_s"], _read(s["fields"]))
+                    for s in document["structures"]
+                ),
+                events=tuple(
+                    EventDefinition(e["apid"], e["number"], e["name"], e["severity"], e["text"], _read(e["fields"]))
+                    for e in document["events"]
+                ),
+                reports=tuple(
+                    Report(r["apid"], r["service"], r["subtype"], r["name"], _read(r["fields"]))
+                    for r in document["reports"]
+                ),
+                commands=tuple(
+                    Command(c["name"], c["apid"], c["service"], c["subtype"], c["text"], _read(c["arguments"]),
+                            c["function"], c.get("durable", False), c.get("urgent", False))
+                    for c in document["commands"]
+                ),
+                settings=tuple(Setting(**s) for s in document["settings"]),
+                failures={int(code): text for code, text in document["failures"].items()},
+                frame_octets=document["frame_octets"],
+            )  # fmt: skip
+            made._check()
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RecursionError) as error:
+            raise OrbitnodeError(f"dictionary document is malformed: {type(error).__name__}: {error}") from None
+        return made
+
+    def _check(self) -> None:
+        """What decoding relies on; raises ValueError or TypeError."""
+        texts: list[object] = [self.mission, self.version, *self.apids, *self.failures.values()]
+        numbers: list[tuple[object, int]] = [(self.spacecraft_id, 0x3FF), (self.frame_octets, 0xFFFF)]
+        flags: list[object] = []
+        numbers += [(apid, 0x7FF) for apid in self.apids.values()] + [(code, 0xFFFF) for code in self.failures]
+        for structure in self.structures:
+            texts.append(structure.name)
+            numbers += [(structure.apid, 0x7FF), (structure.sid, 0xFFFF)]
+        for event in self.events:
+            texts += [event.name, event.text]
+            numbers += [(event.apid, 0x7FF), (event.number, 0xFFFF), (event.subtype, 0xFF)]
+        for report in self.reports:
+            texts.append(report.name)
+            numbers += [(report.apid, 0x7FF), (report.service, 0xFF), (report.subtype, 0xFF)]
+        for command in self.commands:
+            texts += [command.name, command.text]
+            numbers += [(command.apid, 0x7FF), (command.service, 0xFF), (command.subtype, 0xFF)]
+            numbers += [] if command.function is None else [(command.function, 0xFFFF)]
+            flags += [command.durable, command.urgent]
+        reals: list[object] = [structure.period_s for structure in self.structures]
+        for setting in self.settings:
+            texts += [setting.name, setting.unit, setting.text, setting.below]
+            if not Field(setting.name, setting.type).is_number:
+                raise ValueError(f"{setting.name}: {setting.type!r} should be a number type")
+            numbers.append((setting.number, 0xFFFF))
+            reals += [setting.default, setting.minimum, setting.maximum]
+        for text in texts:
+            if not isinstance(text, str):
+                raise TypeError(f"{text!r} should be a text")
+        for number, most in numbers:
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= most:
+                raise ValueError(f"{number!r} should be a number in 0 .. {most}")
+        for flag in flags:
+            if not isinstance(flag, bool):
+                raise TypeError(f"{flag!r} should be true or false")
+        for real in reals:
+            if not isinstance(real, int | float) or isinstance(real, bool):
+                raise TypeError(f"{real!r} should be a number")
+
+    def command(self, name: str) -> Command:
+        """The command called `name`; raises OrbitnodeError naming those there are."""
+        for one in self.commands:
+            if one.name == name:
+                return one
+        raise OrbitnodeError(f"unknown command {name!r}, have {', '.join(sorted(c.name for c in self.commands))}")
+
+    def setting(self, name: str) -> Setting:
+        """The setting called `name`; raises OrbitnodeError naming those there are."""
+        for one in self.settings:
+            if one.name == name:
+                return one
+        raise OrbitnodeError(f"unknown parameter {name!r}, have {', '.join(sorted(s.name for s in self.settings))}")
+
+
+def collect(
+    parts: Iterable[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
+    frame_octets: int = 1115,
+) -> Dictionary:  # fmt: skip
+    """One dictionary out of all parts, in a stable order. A number or name declared twice is our own mistake."""
+    parts = list(parts)
+    failures: dict[int, str] = {}
+    for part in parts:
+        assert not failures.keys() & part.failures.keys(), "failure code declared twice"
+        failures |= part.failures
+    made = Dictionary(
+        mission=mission,
+        spacecraft_id=spacecraft_id,
+        version=version,
+        apids=apids,
+        structures=tuple(sorted((s for p in parts for s in p.structures), key=lambda s: (s.apid, s.sid))),
+        events=tuple(sorted((e for p in parts for e in p.events), key=lambda e: (e.apid, e.number))),
+        reports=tuple(sorted((r for p in parts for r in p.reports), key=lambda r: (r.apid, r.service, r.subtype))),
+        commands=tuple(sorted((c for p in parts for c in p.commands), key=lambda c: c.name)),
+        settings=tuple(sorted((s for p in parts for s in p.settings), key=lambda s: s.number)),
+        failures=failures,
+        frame_octets=frame_octets,
+    )
+    unique: tuple[list[Any], ...] = (
+        [s.sid for s in made.structures],  # the commands of ST[03] name a structure by this alone
+        [s.name for s in made.structures],
+        [(e.apid, e.number) for e in made.events],
+        [(r.apid, r.service, r.subtype) for r in made.reports],
+        [c.name for c in made.commands],
+        [s.number for s in made.settings],
+        [s.name for s in made.settings],
+    )
+    for keys in unique:
+        assert len(keys) == len(set(keys)), f"declared twice: {sorted(k for k in keys if keys.count(k) > 1)}"
+    for structure in made.structures:
+        assert structure.sid < STRUCTURES_END, f"{structure.name}: structure id {structure.sid} is for the ground"
+        assert len(structure.fields) < FIELDS_MAX, f"{structure.name} has {len(structure.fields)} fields"
+    return made
+
+
+def _sha256(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def _fields(fields: Iterable[Field]) -> list[dict[str, Any]]:
+    return [one.document() for one in fields]
+
+
+def _read(fields: Iterable[Mapping[str, Any]]) -> tuple[Field, ...]:
+    return tuple(Field.from_document(one) for one in fields)

@@ -1,0 +1,1 @@
+"""CFDP class 1: PDUs, transfers, numbers."""

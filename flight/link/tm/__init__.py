@@ -1,0 +1,1 @@
+"""Down: TM and AOS frames, their channels, packets taken out of them."""

@@ -1,0 +1,174 @@
+"""Transfer frames back into packets, and the account of what is missing (CCSDS 132.0-B-3, 4.3.2 and 4.3.3).
+
+The same for TM and for AOS frames with M_PDUs (732.0-B-4, 4.3.2 to 4.3.4), which have no master count.
+
+A channel is either without a packet in hand, or holds the beginning of one. A missing frame drops what is in hand
+and the search resumes at the next first header pointer: only packets with octets in the missing frames are lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flight.link.space_packet import HEADER_OCTETS, PACKET_OCTETS_MIN
+from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, TmFormat, TmFrame
+
+# The counts of a restarted node are this small in the first frame that is heard of it; later, it is taken for a gap.
+RESTART_FRAMES_MAX = 16
+
+
+class PacketFrame(Protocol):
+    """A transfer frame of packets, TM or AOS."""
+
+    @property
+    def vcid(self) -> int: ...
+    @property
+    def vc_count(self) -> int: ...
+    @property
+    def first_header_pointer(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+def counts_anew(frame: TmFrame) -> bool:
+    """True where this may be one of the first frames after boot: both counts begin at 0, the master's leads."""
+    return frame.vc_count <= frame.master_count < RESTART_FRAMES_MAX
+
+
+@dataclass(slots=True)
+class VcExtractor:
+    """One channel, whose count goes modulo `vc_counts`. Counters: packets delivered, idle packets left out, packets of
+    which only a part arrived (`broken`), and frames whose pointer or packet headers contradict each other
+    (`inconsistent`)."""
+
+    vc_counts: int = TmFormat.vc_counts
+    packets: int = 0
+    idle_packets: int = 0
+    broken: int = 0
+    inconsistent: int = 0
+    frames: int = 0
+    missed: int = 0
+    _expected: int | None = None
+    _partial: bytearray = field(default_factory=bytearray)
+
+    def take(self, frame: PacketFrame) -> tuple[int, list[bytes]]:
+        """How many frames of this channel were missed before `frame` (see `gap`), and the packets it completed."""
+        missed = self.gap(frame)
+        self._expected = (frame.vc_count + 1) % self.vc_counts
+        self.frames += 1
+        if missed:
+            self.missed += missed
+            self._drop()
+        pointer = frame.first_header_pointer
+        if pointer == IDLE_DATA:
+            return missed, []
+        packets: list[bytes] = []
+        data = frame.data
+        if pointer == NO_PACKET_START:
+            if self._partial:
+                self._continue(data, packets)
+            return missed, packets
+        if self._partial:
+            self._continue(data[:pointer], packets)
+            if self._partial:
+                # The pointer says that a packet starts here, so the one in hand should have ended.
+                self.inconsistent += 1
+                self._drop()
+        self._split(data, pointer, packets)
+        return missed, packets
+
+    def gap(self, frame: PacketFrame) -> int:
+        """Frames of this channel missed before `frame` (modulo `vc_counts`)."""
+        return 0 if self._expected is None else (frame.vc_count - self._expected) % self.vc_counts
+
+    def restart(self) -> None:
+        """The node begins anew: its next frame is not missed, and a packet in hand never ends."""
+        self._expected = None
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._partial:
+            self.broken += 1
+            self._partial.clear()
+
+    def _continue(self, data: bytes, packets: list[bytes]) -> None:
+        """Add to the packet in hand; deliver it where it is whole, drop it where it would run over."""
+        partial = self._partial
+        partial += data
+        if len(partial) < HEADER_OCTETS:
+            return
+        octets = (partial[4] << 8 | partial[5]) + PACKET_OCTETS_MIN
+        if len(partial) < octets:
+            return
+        if len(partial) > octets:
+            self.inconsistent += 1
+            self._drop()
+            return
+        self._deliver(bytes(partial), packets)
+        partial.clear()
+
+    def _split(self, data: bytes, at: int, packets: list[bytes]) -> None:
+        size = len(data)
+        while at < size:
+            if data[at] >> 5:
+                # No packet starts like this: leave the rest of the frame, the next pointer leads on.
+                self.inconsistent += 1
+                return
+            if at + HEADER_OCTETS > size:
+                break
+            end = at + (data[at + 4] << 8 | data[at + 5]) + PACKET_OCTETS_MIN
+            if end > size:
+                break
+            self._deliver(data[at:end], packets)
+            at = end
+        self._partial += data[at:]
+
+    def _deliver(self, packet: bytes, packets: list[bytes]) -> None:
+        if packet[1] == 0xFF and packet[0] & 0x07 == 0x07:
+            self.idle_packets += 1
+        else:
+            self.packets += 1
+            packets.append(packet)
+
+
+@dataclass(slots=True)
+class PacketExtractor:
+    """All channels of one master channel, eight at most. `master_missed` sums gaps in the master count."""
+
+    channels: dict[int, VcExtractor] = field(default_factory=dict)
+    master_missed: int = 0
+    _master_expected: int | None = None
+
+    def is_restart(self, frame: TmFrame) -> bool:
+        """True where both counts jump to near 0 in a way that lost frames hardly explain: the node was restarted.
+
+        Fewer lost frames than `RESTART_FRAMES_MAX` are a gap, but no channel loses more frames than all together.
+        """
+        channel = self.channels.get(frame.vcid)
+        if channel is None or not counts_anew(frame):
+            return False
+        missed = channel.gap(frame)
+        return missed > 0 and (missed > self._gap(frame) or self._gap(frame) >= RESTART_FRAMES_MAX)
+
+    def restart(self) -> None:
+        """Forget counts and beginnings of packets, keep the counters."""
+        self._master_expected = None
+        for channel in self.channels.values():
+            channel.restart()
+
+    def _gap(self, frame: TmFrame) -> int:
+        return 0 if self._master_expected is None else (frame.master_count - self._master_expected) & 0xFF
+
+    def pass_over(self, frame: TmFrame) -> None:
+        """A frame of which nothing is wanted: it is not missed."""
+        self.master_missed += self._gap(frame)
+        self._master_expected = frame.master_count + 1 & 0xFF
+
+    def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
+        """Frames of this virtual channel missed before `frame` (mod 256), and the packets it completed."""
+        self.pass_over(frame)
+        channel = self.channels.get(frame.vcid)
+        if channel is None:
+            channel = self.channels[frame.vcid] = VcExtractor()
+        return channel.take(frame)

@@ -1,0 +1,114 @@
+"""Telemetry transfer frames: fixed length, operational control field, frame error control (CCSDS 132.0-B-3, 4.1)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from flight.core.errors import DecodeError
+from flight.kernels import crc16
+
+HEADER_OCTETS = 6
+OCF_OCTETS = 4
+FECF_OCTETS = 2
+FRAME_OCTETS_MAX = 2048
+NO_PACKET_START = 0x7FF  # 4.1.2.7.6.4: no packet starts in this frame
+IDLE_DATA = 0x7FE  # 4.1.2.7.6.5: only idle data in this frame
+
+
+class FrameError(DecodeError):
+    """A frame that is not one; `reason` is its name in the counters."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def data_octets(frame_octets: int) -> int:
+    """Octets of the data field of a frame with control field and error control."""
+    return frame_octets - HEADER_OCTETS - OCF_OCTETS - FECF_OCTETS
+
+
+@dataclass(frozen=True, slots=True)
+class TmFormat:
+    """TM frames of one spacecraft and length, for a multiplexer (flight.link.tm.downlink.FrameFormat)."""
+
+    spacecraft_id: int
+    frame_octets: int
+    vc_counts: ClassVar[int] = 256
+
+    @property
+    def data_octets(self) -> int:
+        return data_octets(self.frame_octets)
+
+    def encode(
+        self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
+    ) -> bytes:
+        frame = TmFrame(self.spacecraft_id, vcid, master_count, vc_count, first_header_pointer, data, ocf)
+        return frame.encode(self.frame_octets)
+
+
+@dataclass(frozen=True, slots=True)
+class TmFrame:
+    """One frame of packets (not of virtual channel access data), without secondary header.
+
+    `first_header_pointer` is the octet of `data` at which the first packet starts, NO_PACKET_START or IDLE_DATA.
+    `ocf` is 4 octets or None.
+    """
+
+    spacecraft_id: int
+    vcid: int
+    master_count: int
+    vc_count: int
+    first_header_pointer: int
+    data: bytes
+    ocf: bytes | None
+    _HEADER: ClassVar[struct.Struct] = struct.Struct(">HBBH")
+
+    def encode(self, octets: int) -> bytes:
+        """The frame of exactly `octets`; `data` must fill it."""
+        ocf = self.ocf
+        body = b"".join(
+            (
+                self._HEADER.pack(
+                    self.spacecraft_id << 4 | self.vcid << 1 | (ocf is not None),
+                    self.master_count,
+                    self.vc_count,
+                    # 4.1.2.7: no secondary header, packets in order, segment length 3
+                    0x1800 | self.first_header_pointer,
+                ),
+                self.data,
+                ocf or b"",
+            )
+        )
+        assert len(body) == octets - FECF_OCTETS, (len(body), octets)
+        return body + crc16(body).to_bytes(2, "big")
+
+    @classmethod
+    def decode(cls, raw: bytes | memoryview, octets: int, *, has_fecf: bool = True) -> Self:
+        """The frame that is exactly `raw`, `octets` long; raises FrameError (a DecodeError).
+
+        `has_fecf=False` is for links where Reed-Solomon alone guards the frame.
+        """
+        if len(raw) != octets:
+            raise FrameError("length", f"frame of {len(raw)} octets, this link's are {octets}")
+        if octets < HEADER_OCTETS + 1 + OCF_OCTETS + FECF_OCTETS:
+            raise FrameError("length", f"frames of {octets} octets have no room for data")
+        if has_fecf and crc16(raw):
+            raise FrameError("crc", "frame error control does not fit")
+        first, master_count, vc_count, status = cls._HEADER.unpack_from(raw)
+        if first >> 14:
+            raise FrameError("version", f"frame version {first >> 14}, only 0 (TM) is used")
+        if status & 0xC000:
+            raise FrameError("status", f"data field status {status:#06x}: secondary header or no packets")
+        end = octets - FECF_OCTETS * has_fecf
+        ocf = None
+        if first & 1:
+            end -= OCF_OCTETS
+            ocf = bytes(raw[end : end + OCF_OCTETS])
+        pointer = status & 0x7FF
+        data = bytes(raw[HEADER_OCTETS:end])
+        if len(data) <= pointer < IDLE_DATA:
+            raise FrameError("pointer", f"first header pointer {pointer} beyond {len(data)} octets of data")
+        return cls(first >> 4 & 0x3FF, first >> 1 & 7, master_count, vc_count, pointer, data, ocf)

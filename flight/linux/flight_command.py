@@ -1,0 +1,97 @@
+"""`orbitnode flight`: one node on this board, in real time, until SIGINT or SIGTERM. Edge code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from signal import SIGINT, Signals
+
+from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.log import FORMS, LEVELS, gap_line, node_log
+from flight.linux.log_sink import LogSink, diverted
+from flight.linux.platform import LinuxPlatform
+from flight.linux.realtime import apply
+from flight.linux.watchdog import end_within
+from flight.mission import MISSIONS, load
+from flight.node import Node, build
+
+HELP = "fly a node on this board"
+LOOP = True
+LAST_WORDS_S = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+                        help="mission file (default: the bench mission, flown against `orbitnode sim`)")  # fmt: skip
+    parser.add_argument("--storage", type=Path, metavar="DIR",
+                        help="folder of what the node keeps (default: out/flight/NAME of the node)")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="seed of the node's randomness (default: from the system)")
+    parser.add_argument("--log", choices=FORMS, default="console", help="form of the log (default %(default)s)")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="least level shown (default %(default)s)")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0 after SIGINT, SIGTERM or SIGHUP. Raises OrbitnodeError or HalError, whose message is one line, for whatever
+    keeps the node from flying."""
+    status = 1
+    try:
+        with diverted() as sink:
+            status = _fly(args, sink)
+    except KeyboardInterrupt:
+        status = 128 + SIGINT
+        raise
+    except SystemExit as ended:  # by a second signal
+        status = ended.code if isinstance(ended.code, int) else 1
+        raise
+    finally:
+        end_within(status)  # also if a driver has left a thread behind that does not end
+    return status
+
+
+def _fly(args: argparse.Namespace, sink: LogSink) -> int:
+    mission = load(args.mission)
+    name = mission.node.name
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise SetupError(f"mission {args.mission}: node.name {name!r} should be letters, digits, - and _")
+    storage = args.storage if args.storage is not None else Path("out", "flight", name)
+    platform = LinuxPlatform(storage, name, args.seed)
+    try:
+        watchdog = None
+        if mission.executive.watchdog_s:
+            watchdog = platform.start_watchdog(mission.executive.watchdog_s, partial(_log_last_words, sink))
+        log = node_log(name, platform.tai_ns, sink, form=args.log, level=args.log_level)
+        sink.describe_gap = gap_line(name, platform.tai_ns, form=args.log)
+        node = build(mission, platform, log=log, log_loss=sink)
+        if watchdog is not None:
+            watchdog.where = partial(_doing, node)
+        try:
+            for missing in apply(mission.executive):
+                node.events.emit("realtime_degraded", missing)
+            links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
+            print(f"{name}: boot {node.boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
+                  "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
+            ended_by = platform.run()
+            if ended_by is not None:
+                node.boot.end(Signals(ended_by).name, lambda: None)  # durable when the platform is closed
+        finally:
+            node.close()
+    finally:
+        platform.close()
+    if ended_by is None:  # nobody asked for it: exit code 1, so that a supervisor starts the node anew
+        raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it anew")
+    print(f"{name}: stopped, storage is safe", file=sys.stderr)
+    return 0
+
+
+def _doing(node: Node) -> str:
+    """What the node is at, for a thread beside the loop."""
+    running = node.scheduler.running
+    return "no task" if running is None else f"task {running.name}"
+
+
+def _log_last_words(sink: LogSink, text: str) -> None:
+    """Past everything that waits in the process that is being ended, and no longer than its log may take."""
+    sink.write(text)
+    sink.drain(LAST_WORDS_S)

@@ -1,0 +1,370 @@
+"""The Platform of a Linux board: timerfd and epoll loop, group-committed files, real clocks. Edge code.
+
+One thread runs the loop. Calls wait in a heap of (t_ns, order given, call); one timerfd stands at the earliest
+of them; descriptors are watched by the same epoll, so that the loop sleeps in exactly one place. A round makes
+a bounded number of due calls and then looks at the descriptors, so that neither starves the other.
+
+SIGINT, SIGTERM and SIGHUP end the loop after the calls that are due, and `run` says which it was. A second signal
+cuts a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there, the others raise SystemExit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any, TypeVar
+
+from flight.core.errors import OrbitnodeError
+from flight.core.future import Future
+from flight.core.platform import External
+from flight.linux.call_limit import CallLimits
+from flight.linux.ending_signals import ending_signals
+from flight.linux.storage import LinuxStorage
+from flight.linux.timerfd import TimerFd
+from flight.linux.watchdog import Watchdog, take_report
+from hal.base import HalError
+
+T = TypeVar("T")
+
+# 1958-01-01 to 1970-01-01 is 4,383 days; TAI - UTC has been 37 s since 2017-01-01 (IERS Bulletin C 52).
+# CLOCK_TAI is not used: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset.
+TAI_OFFSET_NS = (4_383 * 86_400 + 37) * 1_000_000_000
+CALLS_PER_ROUND = 64
+READY_PER_ROUND = 64
+CANCELLED_KEPT = 256
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class LoopCounters:
+    """What the loop did. `expiries` are those of the timer, `late_max_ns` the latest call after its time."""
+
+    rounds: int = 0
+    calls: int = 0
+    ready: int = 0
+    expiries: int = 0
+    late_max_ns: int = 0
+
+
+class _Call:
+    """One entry of the heap; a cancelled one stays there, without its call, until its time."""
+
+    __slots__ = ("call", "loop")
+
+    # Set by `call_at`: an __init__ would take longer than all the rest of it.
+    call: Callable[[], None] | None
+    loop: LinuxPlatform
+
+    def cancel(self) -> None:
+        if self.call is not None:
+            self.call = None
+            self.loop._on_cancel()
+
+
+class _Family:
+    """Processes that are forked off this one, by a library or a driver: they end with it.
+
+    They hold everything that it has open: the lock of its storage, its sockets. One that outlived a node that was
+    killed would keep the next one from starting. What is started as a program of its own holds nothing, and goes on.
+    """
+
+    def __init__(self) -> None:
+        self._parent = 0
+        self._libc = ctypes.CDLL(None)
+
+    def join(self) -> None:
+        """This process has something to hold."""
+        if not self._parent:
+            os.register_at_fork(after_in_child=self._on_fork)
+        self._parent = os.getpid()
+
+    def _on_fork(self) -> None:
+        self._libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != self._parent:  # it ended in between
+            os._exit(1)
+
+
+_FAMILY = _Family()
+
+
+class LinuxPlatform:
+    """This computer. `storage_dir` is made where it is missing; `name` is the node's, for messages.
+
+    seed: None takes the system's entropy. Raises StorageError where the folder cannot be used.
+    """
+
+    def __init__(self, storage_dir: str | Path, name: str, seed: int | None = None) -> None:
+        _FAMILY.join()
+        self.name = name
+        self.counters = LoopCounters()
+        self.now_ns = time.monotonic_ns
+        # Wall time, not processor time: a task that blocks keeps the others waiting just as one that computes.
+        self.cpu_ns = time.monotonic_ns
+        self._random = Random(seed)
+        self._heap: list[tuple[int, int, _Call]] = []
+        self._order = 0
+        self._cancelled = 0
+        self._armed_ns: int | None = None
+        self._stopping = False
+        self._signal: int | None = None
+        self._closed = False
+        self._watchdog: Watchdog | None = None
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._works: dict[int, list[Callable[[], None]]] = {}
+        self.limit = CallLimits()
+        self._timer = TimerFd()
+        self._epoll = select.epoll()
+        try:
+            # Told once an expiry, so that a wake-up costs no system call for making the timer unready again.
+            self._epoll.register(self._timer.fileno, select.EPOLLIN | select.EPOLLET)
+            self._watched[self._timer.fileno] = self._on_timer
+            self._storage = LinuxStorage(storage_dir, self)
+            self._last_words = take_report(self._storage.directory)
+        except OrbitnodeError:
+            self._epoll.close()
+            self._timer.close()
+            self.limit.close()
+            raise
+
+    # time
+
+    def tai_ns(self) -> int:
+        return time.time_ns() + TAI_OFFSET_NS
+
+    def step_cost_ns(self, task: str) -> int:
+        return 0
+
+    def call_at(self, t_ns: int, call: Callable[[], None]) -> _Call:
+        entry = _Call()
+        entry.call, entry.loop = call, self
+        self._order += 1
+        heapq.heappush(self._heap, (t_ns, self._order, entry))
+        return entry
+
+    def _on_cancel(self) -> None:
+        # Time-outs that are cancelled a hundred times a second would pile up until their time: sweep them out.
+        self._cancelled += 1
+        if self._cancelled > CANCELLED_KEPT and 2 * self._cancelled > len(self._heap):
+            self._heap[:] = [item for item in self._heap if item[2].call is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    # descriptors
+
+    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+        """Call `on_ready` whenever the descriptor is readable, hung up or in error; the last watcher counts."""
+        try:
+            self._epoll.register(fileno, select.EPOLLIN)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise HalError(f"descriptor {fileno} cannot be watched: {error.strerror}") from None
+        self._watched[fileno] = on_ready
+
+    def unwatch(self, fileno: int) -> None:
+        """Forget the descriptor; harmless where it is not watched or already closed."""
+        if self._watched.pop(fileno, None) is None or self._closed:
+            return
+        try:
+            self._epoll.unregister(fileno)
+        except OSError:
+            pass  # closed before: the kernel has forgotten it
+
+    # everything else of the Platform
+
+    @property
+    def storage(self) -> LinuxStorage:
+        return self._storage
+
+    @property
+    def random(self) -> Random:
+        return self._random
+
+    def complete(self, work: External[T], duration_s: float) -> Future[T]:
+        """Resolves as soon as the reply is there; `duration_s` is for virtual time and is not looked at."""
+        future: Future[T] = Future()
+        filenos = tuple(work.filenos())
+
+        def look() -> None:
+            try:
+                reply = work.poll()
+            except OrbitnodeError as error:
+                future.set_error(error)
+            else:
+                if reply is None:
+                    # It may name fewer by now, such as no socket that was closed at the other end: that one
+                    # would be ready for ever.
+                    for fileno in set(filenos).difference(work.filenos()):
+                        self._forget_work(fileno, look)
+                    return
+                future.set_result(reply)
+            first.cancel()
+            for fileno in filenos:
+                self._forget_work(fileno, look)
+
+        for fileno in filenos:
+            # Several works may share a descriptor (one worker's pipe): each of them looks.
+            waiting = self._works.setdefault(fileno, [])
+            waiting.append(look)
+            self.watch(fileno, partial(self._on_work, fileno))
+        first = self.call_at(self.now_ns(), look)  # the reply may have been read before this call
+        return future
+
+    def _on_work(self, fileno: int) -> None:
+        for look in tuple(self._works.get(fileno, ())):
+            if look in self._works.get(fileno, ()):
+                look()
+
+    def _forget_work(self, fileno: int, look: Callable[[], None]) -> None:
+        waiting = self._works.get(fileno)
+        if waiting is None or look not in waiting:
+            return
+        waiting.remove(look)
+        if not waiting:
+            del self._works[fileno]
+            self.unwatch(fileno)
+
+    def note(self, channel: str, octets: bytes) -> None:
+        """Real time keeps no record of decisions."""
+
+    def start_watchdog(self, limit_s: float, log: Callable[[str], None]) -> Watchdog:
+        """Have the process ended if `stroke` is not called for so long; until `close`. See flight/linux/watchdog.py."""
+        assert self._watchdog is None, "one process has one watchdog"
+        self._watchdog = Watchdog(limit_s, self._storage.directory, log=log, cuts=lambda: self.limit.cut)
+        return self._watchdog
+
+    def stroke(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stroke()
+
+    def take_last_words(self) -> str:
+        words, self._last_words = self._last_words, ""
+        return words
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    # the loop
+
+    def run(self) -> int | None:
+        """Run until `stop` or a signal, and return the signal's number, None where there was none.
+
+        May be called again. Signals are taken only in the main thread. A `stop` from before this call ends it at
+        once, after the calls that are due.
+        """
+        self._signal = None
+        restore = self._take_signals() if threading.current_thread() is threading.main_thread() else None
+        try:
+            while not self._stopping:
+                self._round()
+            self._make_due_calls()
+        finally:
+            if restore is not None:
+                restore()
+            self._stopping = False
+        return self._signal  # read last: one that came after a `stop` counts as well
+
+    def _round(self) -> None:
+        self.counters.rounds += 1
+        self._make_due_calls()
+        heap = self._heap
+        while heap and heap[0][2].call is None:
+            heapq.heappop(heap)
+            self._cancelled -= 1
+        if self._stopping:
+            return
+        timeout_s = -1
+        if heap and heap[0][0] != self._armed_ns:
+            if heap[0][0] > time.monotonic_ns():
+                self._armed_ns = heap[0][0]
+                self._timer.set(self._armed_ns)
+            else:
+                timeout_s = 0  # it is due by now: a look at the descriptors, and no timer
+        for fileno, _ in self._epoll.poll(timeout_s, READY_PER_ROUND):
+            on_ready = self._watched.get(fileno)  # an earlier one of this round may have unwatched it
+            if on_ready is not None:
+                self.counters.ready += 1
+                on_ready()
+
+    def _make_due_calls(self) -> None:
+        heap, counters, now_ns = self._heap, self.counters, time.monotonic_ns()
+        for _ in range(CALLS_PER_ROUND):
+            if not heap or heap[0][0] > now_ns:
+                break
+            t_ns, _, entry = heapq.heappop(heap)
+            call, entry.call = entry.call, None
+            if call is None:
+                self._cancelled -= 1
+            else:
+                counters.calls += 1
+                counters.late_max_ns = max(counters.late_max_ns, now_ns - t_ns)
+                call()
+
+    def _on_timer(self) -> None:
+        # The timer is one-shot: an event is one expiry, and there is no count to be read that could say more.
+        # Ticks that were missed are counted by the scheduler, from absolute indices.
+        self.counters.expiries += 1
+        self._armed_ns = None
+
+    def _take_signals(self) -> Callable[[], None]:
+        """Let the signals that end a process end the loop; returns what puts the earlier handlers back."""
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            # The byte in the pipe wakes the loop. Only a loop that does not come back is cut short.
+            if self._signal is not None:
+                raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+            self._signal = number
+            self.stop()
+
+        def on_wake() -> None:
+            os.read(reader, 64)  # written for every signal with a handler in Python, also those of others
+
+        try:
+            self.watch(reader, on_wake)
+        except HalError:
+            os.close(reader)
+            os.close(writer)
+            raise
+        earlier: dict[signal.Signals, Any] = {}
+        earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in ending_signals():
+            earlier[number] = signal.signal(number, on_signal)
+
+        def restore() -> None:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(earlier_fd)
+            self.unwatch(reader)
+            os.close(reader)
+            os.close(writer)
+
+        return restore
+
+    def close(self) -> None:
+        """Make what was written durable, forget calls and descriptors. Raises StorageError where that fails."""
+        if self._closed:
+            return
+        try:
+            self._storage.close()
+        finally:
+            self._closed = True
+            self._heap.clear()
+            self._watched.clear()
+            self._works.clear()
+            self._epoll.close()
+            self._timer.close()
+            self.limit.close()
+            if self._watchdog is not None:
+                self._watchdog.close()  # last: what hangs on the way here is noticed as well

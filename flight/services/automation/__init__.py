@@ -1,0 +1,1 @@
+"""Commands kept for later: schedule, sequences, event-action."""

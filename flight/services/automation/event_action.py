@@ -1,0 +1,248 @@
+"""ST[19] event-action: a command, or a sequence of the mission, that an event brings about (ECSS-E-ST-70-41C, 6.19).
+
+A definition is added disabled, as the standard has it, and kept over reboots with its status. After an action another
+occurrence of its event within `hold_s` is suppressed and counted: neither the action's own events nor a storm of them
+make a loop. Actions wait their turn in a bounded queue; what finds it full is suppressed too, and so is a command while
+as many as may be are not through: the disk hangs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
+from flight.contract.dictionary import Command, Declarations, EventDefinition, Report
+from flight.contract.fields import Field
+from flight.core.config import key
+from flight.core.errors import DecodeError
+from flight.core.future import Queue
+from flight.core.scheduler import Scheduler, SchedulerFull, Task, ns
+from flight.link.pus import PusTc
+from flight.services.automation.held import NO_ROOM, check_held, once, stored
+from flight.services.commanding.commands import Commands
+from flight.services.commanding.verification import BAD_VALUE
+from flight.services.reporting.events import Events
+from flight.services.reporting.row_report import RowReport
+from flight.services.reporting.telemetry import Telemetry
+from flight.services.settings.foreign_rows import ForeignRows
+from flight.store.vault import Vault
+
+_PREFIX, _FUNCTION = "event_action.event.", "event_action.function"
+_QUEUE = 16
+_AT_WORK_MAX = 8
+_PATIENCE_S = 5.0
+_ENABLED, _DISABLED = b"\1", b"\0"
+_KEY = re.compile(r"([0-7][0-9a-f]{2})\.([0-9a-f]{4})")
+_EVENT = (Field("apid", "u16"), Field("event", "u16", text="its number"))
+_STATUS = Field("status", "u8", labels=("disabled", "enabled"))
+_ADD = Field("actions", "rows", fields=(*_EVENT, Field("request", "packet", text="the telecommand")))
+_EVENTS = Field("events", "rows", text="none for all", fields=_EVENT)
+
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EventActionConfig:
+    actions: int = key(32, minimum=0, maximum=255, text="events with an action from ground at most")
+    hold_s: float = key(10.0, minimum=0.1, maximum=86400, text="an event does not bring about its action again so soon")
+
+
+def declare(apid: int) -> Declarations:
+    def change(name: str, subtype: int, text: str, *arguments: Field) -> Command:
+        return Command(name, apid, 19, subtype, text, arguments, durable=True)
+
+    return Declarations(
+        commands=(
+            change("add_event_actions", 1, "tie commands to events, disabled at first", _ADD),
+            change("delete_event_actions", 2, "untie them", Field("events", "rows", fields=_EVENT)),
+            change("delete_all_event_actions", 3, "untie all"),
+            change("enable_event_actions", 4, "let events bring about their commands", _EVENTS),
+            change("disable_event_actions", 5, "keep the definitions, do nothing", _EVENTS),
+            Command("report_event_actions", apid, 19, 6, "report which events have an action"),
+            change("enable_event_action_function", 8, "let actions happen at all, those of the mission too"),
+            change("disable_event_action_function", 9, "let no action happen"),
+        ),
+        reports=(Report(apid, 19, 7, "event_actions", (Field("actions", "rows", fields=(*_EVENT, _STATUS)),)),),
+        events=(
+            EventDefinition(
+                apid, 96, "action_fired", "info", "event {event} of APID {apid} brought about {what}",
+                (*_EVENT, Field("what", "str")),
+            ),
+            EventDefinition(
+                apid, 97, "action_not_stored", "medium",
+                "action of event {event} of APID {apid} not executed: {reason}",
+                (*_EVENT, Field("reason", "str")),
+            ),
+        ),
+    )  # fmt: skip
+
+
+class EventActions:
+    """`known` are the events of the dictionary. `on_event` is what the event sinks call."""
+
+    def __init__(
+        self,
+        apid: int,
+        config: EventActionConfig,
+        known: Iterable[EventDefinition],
+        vault: Vault,
+        commands: Commands,
+        telemetry: Telemetry,
+        events: Events,
+        scheduler: Scheduler,
+    ) -> None:
+        self.fired = 0
+        self.suppressed = 0
+        self._config = config
+        self._known = {(event.apid, event.number): event.name for event in known}
+        self._vault = vault
+        self._commands = commands
+        self._events = events
+        self._scheduler = scheduler
+        self._report = RowReport(telemetry, declare(apid).reports[0])
+        self._of_mission: dict[Key, list[tuple[str, Callable[[str], None]]]] = {}
+        self._fired_ns: dict[Key, int] = {}
+        self._queue: Queue[Key] = Queue(_QUEUE)
+        self._at_work: list[Task] = []
+        self._foreign = ForeignRows("event actions", events)
+        self._definitions: dict[Key, tuple[bool, bytes]] = {}
+        self._enabled = True
+        self._refresh()
+
+    def sample(self) -> tuple[int, ...]:
+        """The actions' fields of the housekeeping structure `schedule`."""
+        return len(self._definitions.keys() | self._of_mission.keys()), self.fired, self.suppressed
+
+    def serve(self, table: CommandTable) -> None:
+        table.handle("add_event_actions", self._check_add, self._add)
+        table.handle("delete_event_actions", self._check_there, self._delete)
+        table.handle("delete_all_event_actions", None, lambda: self._delete(tuple(self._rows())))
+        table.handle("enable_event_actions", self._check_there, lambda rows: self._switch(rows, _ENABLED))
+        table.handle("disable_event_actions", self._check_there, lambda rows: self._switch(rows, _DISABLED))
+        table.handle("report_event_actions", None, self._send)
+        table.handle("enable_event_action_function", None, lambda: Durable({_FUNCTION: _ENABLED}, self._refresh))
+        table.handle("disable_event_action_function", None, lambda: Durable({_FUNCTION: _DISABLED}, self._refresh))
+
+    def bind(self, event: str, what: str, act: Callable[[str], None]) -> None:
+        """Have `act(cause)` called when the event called `event` occurs; `what` names it to people."""
+        for one, name in self._known.items():
+            if name == event:
+                self._of_mission.setdefault(one, []).append((what, act))
+
+    def on_event(self, definition: EventDefinition) -> None:
+        """An event has occurred: queue its action, where it has one and did not have its turn just now."""
+        one = (definition.apid, definition.number)
+        wanted = one in self._of_mission or self._definitions.get(one, (False, b""))[0]
+        if not (wanted and self._enabled):
+            return
+        now_ns, last_ns = self._scheduler.now_ns(), self._fired_ns.get(one)
+        if (last_ns is not None and now_ns - last_ns < ns(self._config.hold_s)) or not self._queue.put(one):
+            self.suppressed += 1
+            return
+        self._fired_ns[one] = now_ns
+
+    async def run(self, task: Task) -> None:
+        """Execute what is queued, one after the other; one that takes long goes on beside those after it."""
+        while True:
+            one = await self._queue.get()
+            for what, act in self._of_mission.get(one, ()):
+                self._tell(one, what)
+                act(f"event {self._known[one]}")
+            enabled, request = self._definitions.get(one, (False, b""))
+            if enabled:
+                await self._perform(task, one, request)
+
+    async def _perform(self, task: Task, one: Key, request: bytes) -> None:
+        self._at_work = [child for child in self._at_work if not child.finished.done]
+        if len(self._at_work) >= _AT_WORK_MAX:
+            self.suppressed += 1
+            return
+
+        async def work(mine: Task) -> None:
+            reasons: list[str] = []
+            if not await stored(mine, lambda: self._commands.perform(mine, request, {}), reasons.append):
+                self._events.emit("action_not_stored", *one, reasons[0])
+
+        try:
+            child = self._scheduler.spawn("event_action.perform", once(work))
+        except SchedulerFull as error:
+            self._events.emit("action_not_stored", *one, str(error))
+            return
+        self._at_work.append(child)
+        self._tell(one, f"TC[{request[7]},{request[8]}]")
+        await task.wait(child.finished, _PATIENCE_S)
+
+    def _tell(self, one: Key, what: str) -> None:
+        self.fired += 1
+        self._events.emit("action_fired", *one, what)
+
+    def _refresh(self) -> None:
+        """A change is durable: have it in force."""
+        rows = self._rows()
+        self._definitions = {one: (octets[:1] == _ENABLED, octets[1:]) for one, octets in rows.items()}
+        function = self._vault.get(_FUNCTION)
+        self._enabled = function != _DISABLED
+        if function not in (None, _ENABLED, _DISABLED):
+            self._foreign.tell(_FUNCTION, "actions happen")
+
+    def _rows(self) -> dict[Key, bytes]:
+        """What the vault has, or is about to have. What does not fit this software is left out."""
+        found: dict[Key, bytes] = {}
+        for name, octets in self._vault.rows(_PREFIX):
+            try:
+                found[_read(name, octets)] = octets
+            except DecodeError as error:
+                self._foreign.tell(_PREFIX + name, error)
+        return found
+
+    def _check_add(self, rows: tuple[tuple[int, int, bytes], ...]) -> None:
+        held = self._rows()
+        for i, (apid, number, request) in enumerate(rows):
+            one = (apid, number)
+            if one not in self._known:
+                raise CommandRefused(BAD_VALUE, f"action {i}: no event {number} of APID {apid}")
+            if held.get(one, _DISABLED)[:1] == _ENABLED:
+                raise CommandRefused(BAD_VALUE, f"action {i}: event {number} of APID {apid} has one that is enabled")
+            check_held(self._commands, request, f"action {i}")
+            held[one] = _DISABLED
+        if len(held) > self._config.actions:
+            raise CommandRefused(NO_ROOM, f"{len(held)} actions, {self._config.actions} at most")
+
+    def _add(self, rows: tuple[tuple[int, int, bytes], ...]) -> Durable:
+        self._check_add(rows)
+        return Durable({_row((apid, n)): _DISABLED + request for apid, n, request in rows}, self._refresh)
+
+    def _check_there(self, rows: tuple[Key, ...]) -> None:
+        held = self._rows()
+        for one in rows:
+            if one not in held:
+                raise CommandRefused(BAD_VALUE, f"event {one[1]} of APID {one[0]} has no action")
+
+    def _delete(self, rows: tuple[Key, ...]) -> Durable:
+        self._check_there(rows)
+        return Durable({_row(one): None for one in rows}, self._refresh)
+
+    def _switch(self, rows: tuple[Key, ...], status: bytes) -> Durable:
+        self._check_there(rows)
+        held = self._rows()
+        return Durable({_row(one): status + held[one][1:] for one in rows or held}, self._refresh)
+
+    def _send(self) -> Slices:
+        return self._report.send((*one, int(enabled)) for one, (enabled, _) in sorted(self._definitions.items()))
+
+
+def _read(name: str, octets: bytes) -> Key:
+    """The event of a row; raises DecodeError for a key or a value that this software would not have written."""
+    found = _KEY.fullmatch(name)
+    if found is None:
+        raise DecodeError("the key names no event")
+    if octets[:1] not in (_ENABLED, _DISABLED):
+        raise DecodeError(f"status {octets[:1].hex() or 'missing'}")
+    PusTc.decode(octets[1:])
+    return int(found[1], 16), int(found[2], 16)
+
+
+def _row(one: Key) -> str:
+    return "{}{:03x}.{:04x}".format(_PREFIX, *one)

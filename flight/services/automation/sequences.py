@@ -1,0 +1,315 @@
+"""ST[21] request sequencing: commands one after the other, relative in time (ECSS-E-ST-70-41C, 6.21).
+
+    inactive --activated by command or event--> running --last step ended--> inactive
+                                                running --abort, reboot----> inactive, told by an event
+
+A running sequence is a task of its own. A step begins its delay after the step before has begun, and not before that
+has ended; what becomes of it is in its reports, the sequence goes on whatever they say. An abort lets a step that has
+begun come to its end. Which steps have begun is in the vault, in the transaction that stores the step itself as begun:
+after a reboot no sequence goes on, and an event says how far it came. What runs now is known without the vault: a row
+that the disk did not drop at the end of its sequence goes with the next that is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
+from flight.contract.fields import Layout
+from flight.core.errors import DecodeError, StorageError
+from flight.core.future import Event
+from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task
+from flight.link.pus import PusTc
+from flight.services.automation.held import NO_ROOM, check_held, once, stored
+from flight.services.automation.mission_sequences import Steps
+from flight.services.automation.sequence_declarations import DELAY_MAX_S, STEPS, SequencingConfig, declare
+from flight.services.commanding.commands import Commands
+from flight.services.commanding.verification import BAD_VALUE
+from flight.services.reporting.events import Events
+from flight.services.reporting.row_report import RowReport
+from flight.services.reporting.telemetry import Telemetry
+from flight.services.settings.foreign_rows import ForeignRows
+from flight.store.vault import Vault
+
+_LOADED, _RUN = "sequence.load.", "sequence.run."
+_NAME_OCTETS_MAX = 32
+_LAYOUT = Layout((STEPS,))
+_RUN_OCTETS = 2
+
+
+class _Run:
+    """A sequence that runs. `begun` counts its steps; `stop` ends it before the next one; `end` tells why it ended
+    before its time, empty where it did not."""
+
+    def __init__(self, name: str, steps: Steps, cause: str) -> None:
+        self.name = name
+        self.steps = steps
+        self.cause = cause
+        self.begun = 0
+        self.end = "a fault in a command, an event says which"
+        self.stop = Event()
+
+    @property
+    def row(self) -> str:
+        return _RUN + self.name
+
+    def encode(self, begun: int) -> bytes:
+        return bytes((begun, len(self.steps)))
+
+
+class Sequences:
+    """`of_mission` are the steps of the mission's own sequences, which are always there."""
+
+    def __init__(
+        self,
+        apid: int,
+        config: SequencingConfig,
+        of_mission: Mapping[str, Steps],
+        vault: Vault,
+        commands: Commands,
+        telemetry: Telemetry,
+        events: Events,
+        scheduler: Scheduler,
+    ) -> None:
+        self.started = 0
+        self.aborted = 0
+        self._config = config
+        self._of_mission = of_mission
+        self._vault = vault
+        self._commands = commands
+        self._events = events
+        self._scheduler = scheduler
+        self._starting: set[str] = set()  # their activation is on its way to the disk
+        self._running: dict[str, _Run] = {}
+        self._ended_rows: set[str] = set()  # still in the vault
+        self._foreign = self._find_foreign()
+        reports = {report.subtype: report for report in declare(apid).reports}
+        self._status, self._content, self._ended = (RowReport(telemetry, reports[subtype]) for subtype in (7, 12, 14))
+        self._end_those_before()
+
+    def sample(self) -> tuple[int, ...]:
+        """The sequences' fields of the housekeeping structure `schedule`."""
+        return len(self._known()), len(self._running), self.started, self.aborted
+
+    def serve(self, table: CommandTable) -> None:
+        table.handle("load_sequence", self._check_load, self._load)
+        table.handle("unload_sequence", self._check_unload, self._unload)
+        table.handle("activate_sequence", self._check_activate, self._activate)
+        table.handle("abort_sequence", self._check_abort, self._abort)
+        table.handle("abort_all_sequences", None, self._abort_all)
+        table.handle("report_sequences", None, self._report_status)
+        table.handle("report_sequence", self._check_known, self._report_content)
+
+    def start(self, name: str, cause: str) -> None:
+        """Start the sequence because of an event; another event says where that is not possible."""
+        try:
+            run = self._new_run(name, cause)
+            self._vault.stage({run.row: run.encode(0)})
+        except (CommandRefused, StorageError) as error:
+            self._events.emit("sequence_not_started", name, str(error))
+        else:
+            self._begin(run)
+
+    def _end_those_before(self) -> None:
+        """What ran when the power went does not go on."""
+        foreign = ForeignRows("sequences", self._events)
+        for name, octets in self._vault.rows(_RUN):
+            if not _is_name(name) or len(octets) != _RUN_OCTETS:
+                foreign.tell(_RUN + name, "it names no sequence that ran")
+                continue
+            self._events.emit("sequence_aborted", name, *octets, "reboot")
+            self.aborted += 1
+            self._ended_rows.add(_RUN + name)
+        if self._ended_rows:
+            self._drop_ended()
+
+    def _drop_ended(self) -> None:
+        """Where the disk does not take it, and never does, the next boot tells of a sequence that it ended."""
+        rows = self._ended_rows - {_RUN + name for name in self._starting}
+        try:
+            self._vault.commit(dict.fromkeys(sorted(rows)))
+        except StorageError as error:
+            self._events.emit("record_damaged", "sequences", f"not cleared: {error}")
+        else:
+            self._ended_rows -= rows
+
+    def _find_foreign(self) -> dict[str, bytes]:
+        """Rows of loaded sequences that do not fit this software."""
+        found: dict[str, bytes] = {}
+        foreign = ForeignRows("sequences", self._events)
+        for name, octets in self._vault.rows(_LOADED):
+            try:
+                _check_row(name, octets)
+            except DecodeError as error:
+                foreign.tell(_LOADED + name, error)
+                found[name] = octets
+        return found
+
+    def _known(self) -> list[str]:
+        rows = self._vault.rows(_LOADED)
+        loaded = (name for name, octets in rows if octets != self._foreign.get(name))
+        return list(dict.fromkeys((*self._of_mission, *loaded)))
+
+    def _steps(self, name: str) -> Steps:
+        """Raises CommandRefused."""
+        if name in self._of_mission:
+            return self._of_mission[name]
+        octets = self._vault.get(_LOADED + name)
+        if octets is None:
+            raise CommandRefused(BAD_VALUE, f"no sequence {name!r}, have {', '.join(self._known()) or 'none'}")
+        if octets == self._foreign.get(name):
+            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is of another version, it can be unloaded and no more")
+        return _decode(octets)
+
+    def _check_known(self, name: str) -> None:
+        self._steps(name)
+
+    def _check_load(self, name: str, steps: Steps) -> None:
+        if not _is_name(name):
+            raise CommandRefused(BAD_VALUE, f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
+        if name in self._of_mission or _LOADED + name in self._vault:
+            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is there already")
+        if not steps:
+            raise CommandRefused(BAD_VALUE, "a sequence has one step at least")
+        for i, (delay_ms, request) in enumerate(steps):
+            if delay_ms > DELAY_MAX_S * 1000:
+                raise CommandRefused(BAD_VALUE, f"step {i}: delay of {delay_ms} ms, at most {DELAY_MAX_S:g} s")
+            check_held(self._commands, request, f"step {i}")
+        rows = self._vault.rows(_LOADED)
+        free = self._config.octets - sum(len(octets) for _, octets in rows)
+        if len(rows) >= self._config.loaded:
+            raise CommandRefused(NO_ROOM, f"{len(rows)} sequences are loaded")
+        if len(_LAYOUT.encode([steps])) > free:
+            raise CommandRefused(NO_ROOM, f"{len(_LAYOUT.encode([steps]))} octets, {free} are free")
+
+    def _load(self, name: str, steps: Steps) -> Durable:
+        self._check_load(name, steps)
+        return Durable({_LOADED + name: _LAYOUT.encode([steps])})
+
+    def _check_unload(self, name: str) -> None:
+        if name in self._of_mission:
+            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is the mission's own")
+        if self._vault.get(_LOADED + name) is None:
+            self._steps(name)  # there is none
+        if name in self._starting or name in self._running:
+            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is running")
+
+    def _unload(self, name: str) -> Durable:
+        self._check_unload(name)
+        return Durable({_LOADED + name: None})
+
+    def _check_activate(self, name: str) -> None:
+        self._new_run(name, "")
+
+    def _activate(self, name: str) -> Durable:
+        run = self._new_run(name, "command")
+        self._starting.add(name)
+        return Durable({run.row: run.encode(0)}, lambda: self._begin(run), lambda: self._starting.discard(name))
+
+    def _new_run(self, name: str, cause: str) -> _Run:
+        """Raises CommandRefused."""
+        steps = self._steps(name)
+        if name in self._starting or name in self._running:
+            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is running")
+        if len(self._starting) + len(self._running) >= self._config.running:
+            raise CommandRefused(NO_ROOM, f"{self._config.running} sequences are running")
+        return _Run(name, steps, cause)
+
+    def _begin(self, run: _Run) -> None:
+        async def work(task: Task) -> None:
+            run.end = await self._take_steps(task, run)
+
+        self._starting.discard(run.name)
+        self._ended_rows.discard(run.row)
+        self._running[run.name] = run
+        try:
+            task = self._scheduler.spawn(f"sequence.{run.name}", once(work))
+        except SchedulerFull as error:
+            run.end = str(error)
+            self._end(run)
+            return
+        self.started += 1
+        self._events.emit("sequence_started", run.name, run.cause)
+        task.finished.add_callback(lambda _: self._end(run))
+
+    def _check_abort(self, name: str) -> None:
+        self._steps(name)
+        if name not in self._running:
+            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is not running")
+
+    def _abort(self, name: str) -> None:
+        self._check_abort(name)
+        self._running[name].stop.set()
+
+    def _abort_all(self) -> Slices:
+        for run in self._running.values():
+            run.stop.set()
+        return self._ended.send([(name,) for name in self._running])
+
+    def _report_status(self) -> Slices:
+        return self._status.send([self._state(name) for name in self._known()])
+
+    def _state(self, name: str) -> tuple[str, int, int, int]:
+        run, steps = self._running.get(name), len(self._steps(name))
+        return (name, 0, 0, steps) if run is None else (name, 1, run.begun, steps)
+
+    def _report_content(self, name: str) -> Slices:
+        return self._content.send(self._steps(name), (name,))
+
+    async def _take_steps(self, task: Task, run: _Run) -> str:
+        """Why it did not come to its end, empty where it did."""
+        now_ns: Callable[[], int] = self._scheduler.now_ns
+        began_ns = now_ns()
+        for delay_ms, request in run.steps:
+            due_ns = began_ns + delay_ms * 1_000_000
+            if await task.wait(run.stop.wait(), max(0, due_ns - now_ns()) / NS):
+                return "aborted by command"
+            began_ns, reasons = now_ns(), list[str]()
+            changes = {run.row: run.encode(run.begun + 1)}
+
+            async def attempt(request: bytes = request, changes: dict[str, bytes] = changes) -> None:
+                run.begun += 1  # as its row has it, from here on
+                try:
+                    await self._commands.perform(task, request, changes)
+                except StorageError:
+                    run.begun -= 1
+                    raise
+
+            if not await stored(task, attempt, reasons.append):
+                return f"the disk did not take the next step: {reasons[0]}"
+        return ""
+
+    def _end(self, run: _Run) -> None:
+        if self._scheduler.closed:
+            return  # the power goes: the next boot tells
+        del self._running[run.name]
+        self._ended_rows.add(run.row)
+        self._drop_ended()
+        if run.end:
+            self.aborted += 1
+            self._events.emit("sequence_aborted", run.name, run.begun, len(run.steps), run.end)
+        else:
+            self._events.emit("sequence_ended", run.name)
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name.encode()) <= _NAME_OCTETS_MAX
+
+
+def _decode(octets: bytes) -> Steps:
+    """Raises DecodeError."""
+    (rows,) = _LAYOUT.decode(octets)
+    return rows  # type: ignore[return-value]
+
+
+def _check_row(name: str, octets: bytes) -> None:
+    """Raises DecodeError for a key or a value that this software would not have written."""
+    if not _is_name(name):
+        raise DecodeError(f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
+    steps = _decode(octets)
+    if not steps:
+        raise DecodeError("a sequence has one step at least")
+    for delay_ms, request in steps:
+        if delay_ms > DELAY_MAX_S * 1000:
+            raise DecodeError(f"delay of {delay_ms} ms")
+        PusTc.decode(request)

@@ -1,0 +1,1 @@
+"""Commands: admission, execution, lanes, log, verification, refusals."""

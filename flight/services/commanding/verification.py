@@ -1,0 +1,86 @@
+"""ST[01] request verification: acceptance, start, completion, and their failures with a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from flight.contract.dictionary import Declarations, Report
+from flight.contract.fields import Field
+from flight.link.pus import PusTc, RequestId
+from flight.services.reporting.telemetry import Telemetry
+
+ACCEPTED, STARTED, COMPLETED = 1, 3, 7
+
+# Acknowledgement flags of a telecommand (ECSS-E-ST-70-41C, 7.4.4.1): which successes its sender wants to hear of.
+_FLAG = {ACCEPTED: 0b0001, STARTED: 0b0010, COMPLETED: 0b1000}
+
+NONE = 0
+UNKNOWN_APID, UNKNOWN_COMMAND, BAD_LENGTH, BAD_VALUE, QUEUE_FULL = range(1, 6)
+REFUSED_IN_MODE, DEVICE, STORAGE, UNFINISHED = range(6, 10)
+TOO_MANY, INTERRUPTED, LATE = range(10, 13)
+FAILURES = {
+    UNKNOWN_APID: "unknown application process",
+    UNKNOWN_COMMAND: "unknown service, subtype or function",
+    BAD_LENGTH: "arguments do not fit the command",
+    BAD_VALUE: "argument out of range",
+    QUEUE_FULL: "command queue full",
+    REFUSED_IN_MODE: "refused in this mode",
+    DEVICE: "device fault",
+    STORAGE: "storage fault",
+    UNFINISHED: "execution failed",
+    TOO_MANY: "more commands than the rate limit admits",
+    INTERRUPTED: "power was lost before it was completed",
+    LATE: "its time had passed",
+}
+
+_REQUEST = (
+    Field("request_apid_word", "u16", text="first two octets of the request's packet header"),
+    Field("request_seq_word", "u16", text="third and fourth octets of the request's packet header"),
+)
+_FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))
+_STAGES = {ACCEPTED: "acceptance", STARTED: "start", COMPLETED: "completion"}
+
+
+def declare(apid: int) -> Declarations:
+    successes = (Report(apid, 1, s, f"{name}_success", _REQUEST) for s, name in _STAGES.items())
+    failures = (Report(apid, 1, s + 1, f"{name}_failure", _FAILURE) for s, name in _STAGES.items())
+    return Declarations(reports=(*successes, *failures), failures=FAILURES)
+
+
+class Verification:
+    """Reports the stages of each telecommand. Success only where its flags ask for it, failure always.
+
+    `counts` are of stages, whether they were reported or not."""
+
+    def __init__(self, apid: int, telemetry: Telemetry) -> None:
+        self.counts: Counter[str] = Counter()
+        self._apid = apid
+        self._telemetry = telemetry
+        self._failure = Report(apid, 1, 2, "", _FAILURE).layout
+
+    def success(self, request: PusTc, stage: int) -> None:
+        self.emit(stage, NONE, self.make_success(request, stage))
+
+    def failure(self, request: PusTc, stage: int, code: int, detail: str) -> None:
+        self.emit(stage, code, self.make_failure(request.request_id, stage, code, detail))
+
+    def emit(self, stage: int, code: int, packet: bytes) -> None:
+        """Report what was made before."""
+        self.count(stage, code)
+        if packet:
+            self._telemetry.emit(packet)
+
+    def count(self, stage: int, code: int) -> None:
+        """A stage that is reported by others, or not at all."""
+        self.counts[f"{_STAGES[stage]}_{'success' if code == NONE else 'failure'}"] += 1
+
+    def make_success(self, request: PusTc, stage: int) -> bytes:
+        """The report as a packet, to be emitted later; empty where the sender does not ask for it."""
+        if not request.ack & _FLAG[stage]:
+            return b""
+        return self._telemetry.make(self._apid, 1, stage, request.request_id.encode())
+
+    def make_failure(self, request: RequestId, stage: int, code: int, detail: str) -> bytes:
+        raw = request.encode()
+        words = (int.from_bytes(raw[:2], "big"), int.from_bytes(raw[2:], "big"))
+        return self._telemetry.make(self._apid, 1, stage + 1, self._failure.encode((*words, code, detail)))

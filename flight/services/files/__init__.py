@@ -1,0 +1,1 @@
+"""Files down and up: outbox, uploads."""

@@ -1,0 +1,127 @@
+"""Files that come up: CFDP class 1 in telecommand packets of the file APID (727.0-B-5), through COP-1.
+
+    PDUs --> in transfer --whole, checksum fits--> held, event `upload_received`; the one held before it is forgotten
+                         --otherwise-------------> forgotten, event `upload_failed`
+    PDUs of a transfer that has ended, or that cannot be taken --> ignored, event `upload_ignored`
+
+Each event names the transaction, so that the ground knows which of its files is meant.
+A file that is held does nothing: a command names it and says what it is for. It is held in memory, the newest alone,
+until the next boot; what a command made of it is as durable as that command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flight.contract.app import CommandRefused, EventSink
+from flight.contract.dictionary import Declarations, EventDefinition
+from flight.contract.fields import Field
+from flight.core.config import key
+from flight.core.scheduler import Task
+from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileReceived
+from flight.link.space_packet import HEADER_OCTETS
+from flight.services.commanding.verification import BAD_VALUE
+
+_TRANSFERS_MAX = 2  # one more than is needed: a new file does not end one that a lost EOF left open
+_RANGES_MAX = 64
+_LOOK_S = 10.0
+_NUMBER = Field("number", "u64", text="of the CFDP transaction")
+_TELECOMMAND = 0x1000  # type bit of the first header word (133.0-B-2, 4.1.3.3.2)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsConfig:
+    capacity_octets: int = key(
+        65536, minimum=1024, maximum=16_000_000,
+        text="octets of one file; memory is for three: two in transfer, one held",
+    )  # fmt: skip
+    silence_s: float = key(
+        12000.0, minimum=10.0, maximum=1e6, text="silence that ends a transfer, longer than from pass to pass"
+    )
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        events=(
+            EventDefinition(
+                apid, 51, "upload_received", "info", "file {name} of {octets} octets came up",
+                (Field("name", "str"), Field("octets", "u32", "octet"), _NUMBER),
+            ),
+            EventDefinition(
+                apid, 52, "upload_failed", "low", "file {name} did not come up whole: {reason}",
+                (Field("name", "str"), Field("reason", "str"), _NUMBER),
+            ),
+            EventDefinition(
+                apid, 53, "upload_ignored", "low", "{pdus} PDUs of files ignored, the last of {name}: {reason}",
+                (Field("pdus", "u32"), Field("name", "str"), Field("reason", "str"), _NUMBER),
+            ),
+        )
+    )  # fmt: skip
+
+
+class Uploads:
+    """apid: that of files. entity: the node's own CFDP entity. `refused` counts PDUs of which nothing was kept, for
+    whatever reason."""
+
+    def __init__(
+        self, config: UploadsConfig, apid: int, entity: int, events: EventSink, now_ns: Callable[[], int]
+    ) -> None:
+        self.received = 0
+        self.failed = 0
+        self._first_octets = (_TELECOMMAND | apid).to_bytes(2, "big")
+        self._events = events
+        self._now_ns = now_ns
+        self._held: FileReceived | None = None
+        self._receiver = CfdpReceiver(
+            CfdpConfig(
+                entity=entity,
+                transactions=_TRANSFERS_MAX,
+                file_octets=config.capacity_octets,
+                total_octets=_TRANSFERS_MAX * config.capacity_octets,
+                ranges=_RANGES_MAX,
+                inactivity_s=config.silence_s,
+            )
+        )
+
+    @property
+    def refused(self) -> int:
+        counters = self._receiver.counters
+        return counters.late + sum(counters.refused.values())
+
+    def on_packet(self, raw: bytes) -> bool:
+        """A whole packet from the uplink; False where it is not a telecommand packet of the file APID without a PUS
+        header, which is what a PDU travels in."""
+        if raw[:2] != self._first_octets:
+            return False
+        self._settle(self._receiver.on_pdu(raw[HEADER_OCTETS:], self._now_ns()))
+        return True
+
+    async def run(self, task: Task) -> None:
+        """Give up transfers for which nothing comes any more."""
+        async for _ in task.every(_LOOK_S):
+            self._settle(self._receiver.on_time(self._now_ns()))
+
+    def octets(self, name: str) -> bytes:
+        """The file called `name`; raises CommandRefused where it is not the one that is held."""
+        if self._held is None:
+            raise CommandRefused(BAD_VALUE, f"no file {name}: none has come up since boot")
+        if name != self._held.name:
+            raise CommandRefused(BAD_VALUE, f"no file {name}: {self._held.name} came up last")
+        return self._held.data
+
+    def _settle(self, actions: list[FileAction]) -> None:
+        for one in actions:
+            if isinstance(one, FileReceived):
+                self.received += 1
+                self._held = one
+                self._events.emit("upload_received", one.name, len(one.data), one.transaction.number)
+            else:
+                self.failed += 1
+                missing = sum(end - start for start, end in one.missing)
+                reason = f"{one.reason}, {missing} of {len(one.data)} octets missing" if missing else one.reason
+                self._events.emit("upload_failed", one.name, reason, one.transaction.number)
+        for told in self._receiver.ignored(self._now_ns()):
+            number = told.transaction.number if told.transaction is not None else 0
+            name = told.name or (f"transaction {number}" if told.transaction is not None else "no transaction")
+            self._events.emit("upload_ignored", told.count & 0xFFFFFFFF, name, told.meaning, number)

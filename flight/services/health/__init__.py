@@ -1,0 +1,1 @@
+"""What the node says about its own state: boot, tasks, storage, log, watchdog."""

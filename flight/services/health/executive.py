@@ -1,0 +1,135 @@
+"""What the executive says of itself: totals as housekeeping, one report a task on request, and events.
+
+The reports answer TC[3,129], which is ours: one TM[3,130] a task, with a histogram of how long the task waited from
+being ready or due to its step. Bucket 0 counts waits below 1 us, bucket i those in [2^(i-1), 2^i) us, the last one all
+above.
+"""
+
+from __future__ import annotations
+
+from flight.contract.app import Slices
+from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
+from flight.contract.fields import Field, Layout, Value
+from flight.core.scheduler import Scheduler
+from flight.core.step_budget import PACKETS
+from flight.core.task_stats import BUCKETS, TaskReport
+from flight.services.reporting.telemetry import Telemetry
+
+_STATES = ("waiting", "ready", "finished")
+_SUBTYPE_REPORT = 130
+_U32 = 0xFFFFFFFF
+_COUNTERS = (
+    Field("steps", "u32", "", "times it ran until it waited again"),
+    Field("ticks", "u32", "", "of its periods"),
+    Field("late", "u32", "", "ticks finished after their deadline"),
+    Field("skipped", "u32", "", "ticks given up"),
+    Field("overruns", "u32", "", "steps over the budget"),
+    Field("starved", "u32", "", "steps that waited too long for their turn"),
+    Field("failures", "u32", "", "exceptions that left it"),
+    Field("restarts", "u32", "", "after these"),
+)
+_WORST = (
+    Field("worst_step_us", "u32", "us", "longest step"),
+    Field("worst_latency_us", "u32", "us", "longest wait from ready or due to its step"),
+)
+_REPORT = (
+    Field("index", "u8", "", "of this task, from 0"),
+    Field("tasks", "u16", "", "reported in this row"),
+    Field("task", "str"),
+    Field("state", "u8", labels=_STATES),
+    Field("critical", "u8", labels=("no", "yes")),
+    Field("period_ms", "u32", "ms", "0 where it waits for events"),
+    Field("deadline_ms", "u32", "ms", "after ready or due"),
+    Field("budget_us", "u32", "us", "for one step"),
+    *_COUNTERS,
+    *_WORST,
+    Field("latency_p50_us", "u32", "us", "good to a factor of two"),
+    Field("latency_p99_us", "u32", "us", "the same"),
+    Field("cpu_permille", "u16", "", "share of the processor since boot"),
+    *(Field(f"latency_{bucket}", "u32", "", "steps in this bucket of the histogram") for bucket in range(BUCKETS)),
+)
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        structures=(
+            Structure(
+                apid, 5, "executive", 60.0,
+                (
+                    Field("tasks", "u16", "", "tasks that run"),
+                    Field("refused", "u32", "", "tasks not started, for there were too many"),
+                    *_COUNTERS,
+                    *_WORST,
+                    Field("cpu_permille", "u16", "", "share of the processor since boot, all tasks"),
+                    Field("worst_step_task", "str", "", "whose step that was, empty where it has ended"),
+                    Field("worst_latency_task", "str", "", "who waited so long, empty where it has ended"),
+                ),
+            ),
+        ),
+        events=(
+            EventDefinition(
+                apid, 120, "realtime_degraded", "low", "the executive goes on without: {missing}",
+                (Field("missing", "str"),),
+            ),
+            EventDefinition(
+                apid, 121, "task_starved", "low", "task {task} waited {waited_s:.3f} s for its turn",
+                (Field("task", "str"), Field("waited_s", "f32", "s")),
+            ),
+            EventDefinition(
+                apid, 122, "task_overrun", "low", "a step of task {task} took {took_s:.3f} s, over its budget",
+                (Field("task", "str"), Field("took_s", "f32", "s")),
+            ),
+        ),
+        commands=(Command("report_tasks", apid, 3, 129, "report every task of the executive once"),),
+        reports=(Report(apid, 3, _SUBTYPE_REPORT, "task_report", _REPORT),),
+    )  # fmt: skip
+
+
+class Executive:
+    """Reports of the tasks that `scheduler()` has."""
+
+    def __init__(self, apid: int, scheduler: Scheduler, telemetry: Telemetry) -> None:
+        self._apid = apid
+        self._scheduler = scheduler
+        self._telemetry = telemetry
+        self._layout = Layout(_REPORT)
+
+    def report(self) -> Slices:
+        """One packet per task, in the order in which they were started."""
+        tasks = self._scheduler.report()
+        for index, one in enumerate(tasks):
+            data = self._layout.encode((index, len(tasks), *_values(one)))
+            self._telemetry.send(self._apid, 3, _SUBTYPE_REPORT, data)
+            if (index + 1) % PACKETS == 0:
+                yield
+        return None
+
+    def sample(self) -> tuple[Value, ...]:
+        scheduler, totals = self._scheduler, self._scheduler.totals()
+        # The worst of all may be that of a task that has ended: it has no name any more.
+        step = [one.name for one in scheduler.tasks if one.stats.worst_ns == totals.worst_ns]
+        latency = [one.name for one in scheduler.tasks if one.stats.worst_latency_ns == totals.worst_latency_ns]
+        counts = (
+            scheduler.refused, totals.steps, totals.ticks, totals.late, totals.skipped, totals.overruns,
+            totals.starved, totals.failures, totals.restarts,
+        )  # fmt: skip
+        return (
+            len(scheduler.tasks), *(count & _U32 for count in counts),
+            min(totals.worst_ns // 1000, _U32), min(totals.worst_latency_ns // 1000, _U32),
+            min(totals.cpu_ns * 1000 // scheduler.up_cpu_ns, 0xFFFF),
+            step[0] if step else "", latency[0] if latency else "",
+        )  # fmt: skip
+
+
+def _values(one: TaskReport) -> tuple[Value, ...]:
+    counts = (one.steps, one.ticks, one.late, one.skipped, one.overruns, one.starved, one.failures, one.restarts)
+    limits = (
+        one.worst_step_us, one.worst_latency_us,
+        min(one.latency_p50_us, one.worst_latency_us), min(one.latency_p99_us, one.worst_latency_us),
+    )  # fmt: skip
+    return (
+        one.name, _STATES.index(one.state), int(one.critical),
+        *(min(value, _U32) for value in (one.period_ms, one.deadline_ms, one.budget_us)),
+        *(count & _U32 for count in counts), *(min(value, _U32) for value in limits),
+        min(one.cpu_permille, 0xFFFF), *(count & _U32 for count in one.latency),
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""Node duty: tell the ground when the log on board does not get out, and what it lost when it does again.
+
+Two events for one trouble, however long it lasts: the log's own line about them may be lost as well, but that brings
+about no further event.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from flight.contract.app import EventSink
+from flight.contract.dictionary import Declarations, EventDefinition
+from flight.contract.fields import Field
+from flight.core.scheduler import Task
+
+LOOK_S = 2.0
+
+
+class LogLoss(Protocol):
+    """What the stream behind a log says of itself."""
+
+    @property
+    def lost(self) -> int:
+        """Lines dropped so far."""
+
+    @property
+    def fault(self) -> str:
+        """Why lines do not get out just now; empty while they do."""
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        events=(
+            EventDefinition(
+                apid, 130, "log_stopped", "low", "the log on board does not get out: {reason}",
+                (Field("reason", "str"),),
+            ),
+            EventDefinition(
+                apid, 131, "log_resumed", "info", "the log on board gets out again, {lines} lines of it were lost",
+                (Field("lines", "u32"),),
+            ),
+        )
+    )  # fmt: skip
+
+
+class LogWatch:
+    """Looks at the log every LOOK_S."""
+
+    def __init__(self, log: LogLoss, events: EventSink) -> None:
+        self._log = log
+        self._events = events
+        self._stopped = False
+        self._told = 0  # lines lost, as of the last event about them
+
+    async def run(self, task: Task) -> None:
+        while True:
+            self.look()
+            await task.sleep(LOOK_S)
+
+    def look(self) -> None:
+        fault, lost = self._log.fault, self._log.lost
+        if fault and not self._stopped:
+            self._stopped = True
+            self._events.emit("log_stopped", fault)
+        elif not fault and (self._stopped or lost != self._told):
+            self._stopped = False
+            self._events.emit("log_resumed", (lost - self._told) & 0xFFFFFFFF)
+            self._told = lost

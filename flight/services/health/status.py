@@ -1,0 +1,119 @@
+"""Node duty: who we are and how the executive fares, as one housekeeping structure; which boot this is.
+
+A boot is named by two numbers. Its count is stored, and comes again if the record cannot be written, was lost with
+its storage, or went with the power before it was durable. Its epoch is drawn at random and tells such boots apart.
+Whatever must not be taken for that of another boot (transaction numbers, and what the ground believes of it) is made of
+both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from flight.contract.dictionary import Declarations, Structure
+from flight.contract.fields import Field, Value
+from flight.core.errors import StorageError
+from flight.core.future import Future
+from flight.core.scheduler import NS, Scheduler
+from flight.link.cfdp.numbers import EPOCH_BITS
+from flight.store.generations import Generations
+
+_COUNT_OCTETS = 4
+_CAUSE_OCTETS_MAX = 200
+FIRST_BOOT = "first boot"
+POWER_LOST = "loss of power or of the process"
+UNKNOWN = "an unknown cause, its record is damaged"
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        structures=(
+            Structure(
+                apid, 1, "node", 10.0,
+                (
+                    Field("boot_count", "u32", "", "boots of this node's storage"),
+                    Field("uptime_s", "u32", "s", "since boot"),
+                    Field("steps", "u32", "", "scheduler: steps of all tasks"),
+                    Field("ticks", "u32", "", "scheduler: ticks of periodic tasks"),
+                    Field("skipped", "u32", "", "scheduler: ticks given up"),
+                    Field("late", "u32", "", "scheduler: ticks finished after their deadline"),
+                    Field("overruns", "u32", "", "scheduler: steps over their budget"),
+                    Field("task_failures", "u32", "", "scheduler: exceptions that left a task"),
+                    Field("commands_accepted", "u32"),
+                    Field("commands_completed", "u32"),
+                    Field("commands_failed", "u32", "", "refused, or failed in execution"),
+                    Field("telemetry_packets", "u32", "", "made since boot"),
+                    Field("events_info", "u32", "", "occurred since boot"),
+                    Field("events_low", "u32"),
+                    Field("events_medium", "u32"),
+                    Field("events_high", "u32"),
+                    Field("events_held_back", "u32", "", "of these not reported: too many of a kind in a short time"),
+                    Field("events_disabled", "u32", "", "of these not reported: disabled from ground"),
+                    Field("log_lines_lost", "u32", "", "lines of the log on board that nothing took"),
+                    Field("boot_epoch", "u64", "", "drawn at each boot: tells boots apart whose count is the same"),
+                ),
+            ),
+        )
+    )  # fmt: skip
+
+
+class BootRecord:
+    """How often this node's storage was booted, and why it boots now: `cause` was written by the boot before.
+
+    Storage that cannot be written keeps no node from flying: it goes on with the count in memory, and tells
+    `on_fault`. `epoch` is drawn from `random`.
+    """
+
+    def __init__(self, record: Generations, on_fault: Callable[[str], None], random: Random) -> None:
+        before = record.load()
+        known = before is not None and len(before) >= _COUNT_OCTETS
+        self.epoch = random.getrandbits(EPOCH_BITS)
+        self.count = 1
+        self.cause = UNKNOWN if before is not None or record.damaged else FIRST_BOOT
+        if known and before is not None:
+            self.count = int.from_bytes(before[:_COUNT_OCTETS], "big") + 1 & 0xFFFFFFFF
+            self.cause = before[_COUNT_OCTETS:].decode(errors="replace")
+        self._record = record
+        self._on_fault = on_fault
+        self._save(POWER_LOST, lambda: None)
+
+    def end(self, cause: str, then: Callable[[], None]) -> None:
+        """Keep why the node ends for the next boot to tell, then call `then`, whether that worked or not."""
+        self._save(cause, then)
+
+    def _save(self, cause: str, then: Callable[[], None]) -> None:
+        def saved(done: Future[None]) -> None:
+            try:
+                done.result()
+            except StorageError as error:
+                self._on_fault(str(error))
+            then()
+
+        content = self.count.to_bytes(_COUNT_OCTETS, "big") + cause.encode()[:_CAUSE_OCTETS_MAX]
+        try:
+            self._record.save(content).add_callback(saved)
+        except StorageError as error:
+            self._on_fault(str(error))
+            then()
+
+
+class Status:
+    """Samples the "node" structure. `counts` gives what follows the figures of the scheduler, in order, up to the
+    epoch of the boot."""
+
+    def __init__(
+        self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, ...]], boot_epoch: int = 0
+    ) -> None:
+        self._boot_count = boot_count
+        self._boot_epoch = boot_epoch
+        self._boot_ns = scheduler.now_ns()
+        self._scheduler = scheduler
+        self._counts = counts
+
+    def sample(self) -> tuple[Value, ...]:
+        totals = self._scheduler.totals()
+        uptime_s = (self._scheduler.now_ns() - self._boot_ns) // NS
+        values = (self._boot_count, uptime_s, totals.steps, totals.ticks, totals.skipped, totals.late,
+                  totals.overruns, totals.failures, *self._counts())  # fmt: skip
+        return (*(value & 0xFFFFFFFF for value in values), self._boot_epoch)

@@ -1,0 +1,86 @@
+"""Storage duty: what the node writes, what that costs the medium, and how much is left; who holds what."""
+
+from __future__ import annotations
+
+from flight.contract.dictionary import Declarations, Structure
+from flight.contract.fields import Field, Value
+from flight.services.recorder.recorder import Recorder
+from flight.store.quota import Share, SharedStorage
+from flight.store.vault import Vault
+
+_U32 = 0xFFFFFFFF
+# Everything acknowledged is in the vault; the recorder gives way to it.
+VAULT, BOOT, RECORDER = "vault", "boot", "recorder"
+_VAULT_QUOTA_OCTETS = 4_000_000
+_BOOT_QUOTA_OCTETS = 10_000
+
+
+def shares(recorder_quota_octets: int) -> dict[str, Share]:
+    """The users of a node's storage, before the mission's own [storage] section."""
+    return {
+        VAULT: Share(_VAULT_QUOTA_OCTETS, 0),
+        BOOT: Share(_BOOT_QUOTA_OCTETS, 0),
+        RECORDER: Share(recorder_quota_octets, 1),
+    }
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        structures=(
+            Structure(
+                apid, 7, "storage", 60.0,
+                (
+                    Field("octets", "u64", "octet", "asked to be written since boot"),
+                    Field("flash_octets", "u64", "octet", "what a medium of 4,096-octet pages writes for that"),
+                    Field("write_amplification", "f32", "", "flash_octets in proportion to octets"),
+                    Field("commits", "u32", "", "groups of writes made durable"),
+                    Field("commit_last_ms", "f32", "ms", "how long the last one took"),
+                    Field("commit_max_ms", "f32", "ms", "the longest since boot"),
+                    Field("failures", "u32", "", "commits that failed; the first one is final until the next boot"),
+                    Field("refused", "u32", "", "writes refused, by a quota, a reserve or a full medium"),
+                    Field("free_octets", "u64", "octet", "left on the medium"),
+                    Field("recorder_octets", "u64", "octet", "held by the recorder"),
+                    Field("recorder_yielded", "u64", "octet", "given up by it for what is more important"),
+                    Field("vault_octets", "u64", "octet", "held by commands, schedule, parameters and pointers"),
+                    Field("vault_commits", "u32", "", "transactions since boot"),
+                    Field("vault_checkpoints", "u32", "", "since boot"),
+                    Field("vault_checkpoint_faults", "u32", "", "checkpoints that could not be stored"),
+                    Field("records_missing", "u32", "", "of vault and recorder, stored once and gone or unreadable"),
+                    Field("segments_damaged", "u32", "", "with unreadable octets, as far as they were read"),
+                    Field("segments_gone", "u32", "", "stored once, and under no name any more"),
+                    Field("segments_foreign", "u32", "", "of another journal, life or format, left alone"),
+                    Field("segments_misplaced", "u32", "", "under a name that is not theirs, left alone"),
+                    Field("segments_unreadable", "u32", "", "whose head is damaged, left alone"),
+                ),
+            ),
+        )
+    )  # fmt: skip
+
+
+class StorageStatus:
+    """Samples the "storage" structure."""
+
+    def __init__(self, storage: SharedStorage, vault: Vault, recorder: Recorder) -> None:
+        self._storage = storage
+        self._vault = vault
+        self._journals = (vault.stats, *(store.stats for store in recorder.stores))
+
+    def sample(self) -> tuple[Value, ...]:
+        users, vault = self._storage.users, self._vault
+        c, recorder = users[VAULT].counters, users[RECORDER].usage
+        refused = c.refused + sum(user.usage.refused for user in users.values())
+        return (
+            c.octets, c.flash_octets, c.write_amplification, c.commits & _U32, c.commit_last_ns / 1e6,
+            c.commit_max_ns / 1e6, c.failures & _U32, refused & _U32, users[VAULT].free_octets(),
+            recorder.held_octets, recorder.yielded_octets, users[VAULT].usage.held_octets, vault.commits & _U32,
+            vault.checkpoints & _U32, vault.checkpoint_faults & _U32, *self._damage(),
+        )  # fmt: skip
+
+    def _damage(self) -> tuple[int, ...]:
+        journals = self._journals
+        counts = (
+            sum(one.missing for one in journals), sum(one.damaged for one in journals),
+            sum(one.gone for one in journals), sum(one.foreign for one in journals),
+            sum(one.misplaced for one in journals), sum(one.unreadable for one in journals),
+        )  # fmt: skip
+        return tuple(count & _U32 for count in counts)

@@ -1,0 +1,1 @@
+"""The radio links: contact, transmitter, counters."""

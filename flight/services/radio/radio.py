@@ -1,0 +1,363 @@
+"""Radio duty: one link's modem joined to its protocol stack, telecommands in, frames out while in contact."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from flight.contract.app import EventSink
+from flight.contract.dictionary import Declarations, EventDefinition, Structure
+from flight.contract.fields import Field
+from flight.core.future import Event
+from flight.core.scheduler import NS, Task, ns
+from flight.core.step_budget import Budget
+from flight.link.stack import FlightLink
+from flight.services.board.device import Device
+from flight.services.recorder.retrieval import Taken
+from hal.base import Radio
+
+# Playback and files wait in their own stores; the link's queues only ever hold what the next frames need.
+_REFILL_FRAMES = 4
+# A step takes in and gives out no more than this, so that others are not kept waiting: about a millisecond each.
+_SLICE_PACKETS = 8
+_SLICE_OCTETS = 1024
+_SLICE_UNITS = 16
+_SLICE_UNHEARD = 64
+# A modem that is busy for so long has time to wait until a search has found what fills the next frame.
+_SEARCH_NS = 20_000_000
+# A unit counts as gone when the modem has taken so many after it: that much it may hold when the carrier goes.
+_MODEM_UNITS = 16
+# A modem that fails may not tell when it is well again: it is asked.
+_RETRY_S = 1.0
+
+
+def declare(apid: int) -> Declarations:
+    u32 = "u32"
+    return Declarations(
+        structures=(
+            Structure(
+                apid, 4, "link", 10.0,
+                (
+                    Field("contact", "u8", "", "a ground station is heard", labels=("no", "yes")),
+                    Field("frames_sent", u32, "", "TM frames sent"),
+                    Field("idle_frames", u32, "", "of them without any packet"),
+                    Field("tc_frames", u32, "", "TC frames for this spacecraft"),
+                    Field("tc_packets", u32, "", "telecommand packets taken by FARM-1"),
+                    Field("tc_rejected", u32, "", "units and frames refused, any reason"),
+                    Field("outbox_octets", u32, "octet", "products that wait for the downlink"),
+                    Field("files_sent", u32, "", "products sent"),
+                    Field("files_received", u32, "", "files that came up whole"),
+                    Field("files_failed", u32, "", "files that did not come up whole"),
+                    Field("file_pdus_refused", u32, "", "parts of files refused, any reason"),
+                    Field("rx_dropped", u32, "", "received units lost before they were taken in, for want of room"),
+                    Field("codeblocks_corrected", u32, "", "codeblocks of telecommands with a wrong bit, corrected"),
+                ),
+            ),
+        ),
+        events=(
+            EventDefinition(apid, 40, "contact", "info", "link {link}: contact", (Field("link", "str"),)),
+            EventDefinition(apid, 41, "contact_lost", "info", "link {link}: contact lost", (Field("link", "str"),)),
+        ),
+    )  # fmt: skip
+
+
+class Source(Protocol):
+    """Packets that wait for a free channel."""
+
+    def take(self) -> bytes | None: ...
+
+
+class Playback(Protocol):
+    """Packets that are kept until they have left."""
+
+    def take(self, budget: Budget) -> Taken | None:
+        """The next one. `budget`: what may be read for it in this step."""
+
+    @property
+    def searching(self) -> bool:
+        """Whether `take` may find something at the next call though it found nothing now."""
+
+    def left(self, taken: Taken) -> None:
+        """The packet has left the node."""
+
+    def returned(self, packets: Iterable[Taken]) -> None:
+        """The packets were in the modem as the carrier went: whoever is there next gets them again."""
+
+    def unheard(self, packets: Iterable[bytes]) -> None:
+        """The same for real-time packets, those that wait in their queue included."""
+
+
+# Called for every frame of the real-time channel that the modem has taken: the link, the frame's virtual channel
+# count, and when on the node's timeline its first bit leaves.
+FrameHook = Callable[["RadioLink", int, int], None]
+
+
+class RadioLink:
+    """One `[[link]]`. In contact it keeps the modem's buffer full, with idle frames where nothing else waits.
+
+    idle_s: where it is not 0 an idle frame goes out only that often, and at once when the CLCW has changed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        radio: Radio,
+        link: FlightLink,
+        *,
+        playback: Playback,
+        products: Source,
+        on_command: Callable[[bytes], None],
+        on_contact: Callable[[], None],
+        on_frame: FrameHook,
+        idle_s: float = 0.0,
+        events: EventSink,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.name = name
+        self.link = link
+        self.in_contact = False
+        self._radio = radio
+        # Faults of their own: a modem that does not send may still be heard.
+        calls = ("carrier", "receive", "send", "free_ns", "dropped")
+        self._devices = {call: Device(f"radio {name} {call}", events) for call in calls}
+        self._dropped = 0
+        self._playback = playback
+        self._products = products
+        self._on_command = on_command
+        self._on_contact = on_contact
+        self._on_frame = on_frame
+        self._idle_ns = ns(idle_s)
+        self._idle_due_ns = 0
+        self._ocf_sent = b""
+        self._events = events
+        self._now_ns = now_ns
+        self._wake = Event()
+        self._resting = True  # or about to: nobody looks into the queues before the modem has something new
+        self._commands: deque[bytes] = deque()  # of one received unit
+        self._held: bytes | None = None  # the unit that the modem takes next
+        self._held_count: int | None = None  # of the frame in it, where that is of the real-time channel
+        self._units = 0  # that the modem has taken
+        # Playback: octets handed to its channel, those of them that the modem has, and the packets on their way.
+        self._queued_octets = 0
+        self._sent_octets = 0
+        self._queued: deque[tuple[int, Taken]] = deque()  # with the octets handed to the channel up to its end
+        self._in_modem: deque[tuple[int, Taken]] = deque()  # with the number of the unit that ended it
+        # Real time: octets handed to its channel, the packets that may not have been heard with that count up to their
+        # end, and the units that carried some with that count as they left. The channel's queue and the modem bound it.
+        self._realtime_octets = 0
+        self._realtime: deque[tuple[int, bytes]] = deque()
+        self._realtime_units: deque[tuple[int, int]] = deque()
+        self._unheard: deque[bytes] = deque()  # of a contact that ended, on their way back to the recorder
+        radio.on_event(self._wake.set)
+
+    @property
+    def dropped(self) -> int:
+        """Received units lost before they were taken in, for want of room."""
+        dropped = self._devices["dropped"].ask(self._radio.dropped)
+        if dropped is not None:
+            self._dropped = dropped
+        return self._dropped
+
+    @property
+    def unheard(self) -> int:
+        """Real-time packets of a contact that ended which the recorder does not have yet."""
+        return len(self._unheard)
+
+    def send_realtime(self, packet: bytes) -> bool:
+        """False out of contact, or where the real-time queue is full: then the recorder has it."""
+        if not self.in_contact or not self.link.queue(self.link.config.vc_realtime, packet):
+            return False
+        self._realtime_octets += len(packet)
+        self._realtime.append((self._realtime_octets, packet))
+        if self._idle_ns and self._resting:
+            self._wake.set()  # the modem may be waiting for nothing
+        return True
+
+    async def run(self, task: Task) -> None:
+        """Serve the modem whenever it has something new."""
+        while True:
+            self._wake.clear()
+            self._resting = False
+            self._follow_carrier()
+            while self._unheard:
+                await task.sleep(0)
+                self._give_back_realtime()
+            if self._receive():
+                await task.sleep(0)  # the commands have their turn, and their reports go into one frame
+            self._resting = True
+            self._transmit()
+            if self._wake.is_set:
+                await task.sleep(0)  # there is more; others get their turn first
+                continue
+            limits_s: list[float] = []
+            if not all(device.healthy for device in self._devices.values()):
+                limits_s.append(_RETRY_S)
+            if self._idle_ns and self._held is None and self.in_contact:
+                limits_s.append((self._idle_due_ns - self._now_ns()) / NS)
+            await task.first((self._wake.wait(),), min(limits_s, default=None))
+
+    def _follow_carrier(self) -> None:
+        carrier = self._devices["carrier"].ask(self._radio.carrier) is True  # what cannot be asked hears nobody
+        if carrier == self.in_contact:
+            return
+        self.in_contact = carrier
+        self._on_contact()
+        if carrier:
+            self.link.acquired()
+            self._events.emit("contact", self.name)
+        else:
+            self.link.carrier_lost()
+            self._give_back()
+            self._events.emit("contact_lost", self.name)
+
+    def _receive(self) -> bool:
+        """Take in a slice of what came up; True where there were commands in it."""
+        room_octets, commands = _SLICE_OCTETS, False
+        for _ in range(_SLICE_PACKETS):
+            if not self._commands:
+                if room_octets <= 0:
+                    break
+                octets = self._devices["receive"].ask(self._radio.receive)
+                if octets is None:
+                    return commands
+                room_octets -= len(octets)
+                self._commands.extend(self.link.on_uplink(octets, self._now_ns()))
+            if self._commands:
+                self._on_command(self._commands.popleft())
+                commands = True
+        self._wake.set()  # more may wait
+        return commands
+
+    def _transmit(self) -> None:
+        """Fill the modem. A unit it refused is kept: its frame counts are spent. A step in which storage was read as
+        much as it may be ends with the unit in hand, or without one that can wait for what is found next."""
+        if not self.in_contact:
+            return
+        refill, budget = True, Budget()
+        for _ in range(_SLICE_UNITS):
+            if self._held is None:
+                refill = refill and self._refill(budget)
+                if budget.spent and self._may_search_on():
+                    break
+                if self._idle_ns and not self.link.has_packets() and not self._is_idle_due():
+                    return
+                self._make_unit()
+            assert self._held is not None
+            free_ns = 0 if self._held_count is None else self._devices["free_ns"].ask(self._radio.free_ns)
+            left_ns = None if free_ns is None else max(free_ns, self._now_ns())
+            if not self._send(self._held):
+                return
+            self._units += 1
+            if self._held_count is not None:
+                self._follow_realtime()
+                if left_ns is not None:
+                    self._on_frame(self, self._held_count, left_ns)
+            self._held = None
+            self._forget_realtime()
+            self._follow_playback()
+            if budget.spent:
+                break
+        self._wake.set()  # there may be room for more
+
+    def _send(self, unit: bytes) -> bool:
+        """True if the modem has taken it."""
+        return self._devices["send"].ask(lambda: self._radio.send(unit)) is True
+
+    def _may_search_on(self) -> bool:
+        """Whether less than a frame waits, for which the modem has time."""
+        link, config = self.link, self.link.config
+        waiting = link.backlog_octets(config.vc_realtime) + link.backlog_octets(config.vc_products)
+        if waiting or link.backlog_octets(config.vc_playback) >= config.frame_octets:
+            return False
+        if self._idle_ns:
+            return not self._is_idle_due()
+        free_ns = self._devices["free_ns"].ask(self._radio.free_ns)
+        return free_ns is not None and free_ns - self._now_ns() > _SEARCH_NS
+
+    def _is_idle_due(self) -> bool:
+        return self._now_ns() >= self._idle_due_ns or self.link.ocf() != self._ocf_sent
+
+    def _make_unit(self) -> None:
+        if self._idle_ns:
+            self._idle_due_ns = self._now_ns() + self._idle_ns
+            self._ocf_sent = self.link.ocf()
+        frames = self.link.realtime_frames
+        self._held = self.link.next_unit()
+        self._held_count = frames & 0xFF if self.link.realtime_frames != frames else None
+
+    def _refill(self, budget: Budget) -> bool:
+        """Top the queues of playback and products up; False where neither has more before the next round."""
+        more_playback, more_products = self._refill_playback(budget), self._refill_products()
+        return more_playback or more_products
+
+    def _refill_playback(self, budget: Budget) -> bool:
+        vcid = self.link.config.vc_playback
+        while self._has_room(vcid):
+            taken = self._playback.take(budget)
+            if taken is None:
+                if not self._playback.searching:
+                    return False
+                self._wake.set()
+                return True
+            if not self.link.queue(vcid, taken.packet):
+                self._playback.returned([taken])
+                return False
+            self._queued_octets += len(taken.packet)
+            self._queued.append((self._queued_octets, taken))
+        return True
+
+    def _refill_products(self) -> bool:
+        vcid = self.link.config.vc_products
+        while self._has_room(vcid):
+            packet = self._products.take()
+            if packet is None:
+                return False
+            self.link.queue(vcid, packet)
+        return True
+
+    def _has_room(self, vcid: int) -> bool:
+        return self.link.backlog_octets(vcid) < _REFILL_FRAMES * self.link.config.frame_octets
+
+    def _give_back(self) -> None:
+        """The carrier went: what may not have been heard is taken again, the packet that is half sent as well."""
+        lost = [taken for _, taken in self._in_modem]
+        self._in_modem.clear()
+        if self._queued:
+            end_octets, taken = self._queued[0]
+            if end_octets - len(taken.packet) < self._sent_octets:
+                self._queued.popleft()
+                lost.append(taken)
+        self._playback.returned(lost)
+        self._unheard.extend(packet for _, packet in self._realtime)
+        self._realtime.clear()
+        self._realtime_units.clear()
+        self._give_back_realtime()
+
+    def _give_back_realtime(self) -> None:
+        """Have what may not have been heard recorded, as much as one step may."""
+        count = min(_SLICE_UNHEARD, len(self._unheard))
+        self._playback.unheard([self._unheard.popleft() for _ in range(count)])
+
+    def _follow_realtime(self) -> None:
+        """The modem took a unit with real-time packets: keep how far they have come."""
+        waiting = self.link.backlog_octets(self.link.config.vc_realtime)
+        self._realtime_units.append((self._units, self._realtime_octets - waiting))
+
+    def _forget_realtime(self) -> None:
+        """Real-time packets that ended in a unit which is gone need not be kept any more."""
+        units = self._realtime_units
+        while units and units[0][0] + _MODEM_UNITS <= self._units:
+            sent_octets = units.popleft()[1]
+            while self._realtime and self._realtime[0][0] <= sent_octets:
+                self._realtime.popleft()
+
+    def _follow_playback(self) -> None:
+        """A unit was given to the modem: see which packets it ended, and tell of those that are gone."""
+        queued, in_modem = self._queued, self._in_modem
+        if queued:
+            self._sent_octets = self._queued_octets - self.link.backlog_octets(self.link.config.vc_playback)
+            while queued and queued[0][0] <= self._sent_octets:
+                in_modem.append((self._units, queued.popleft()[1]))
+        while in_modem and in_modem[0][0] + _MODEM_UNITS <= self._units:
+            self._playback.left(in_modem.popleft()[1])

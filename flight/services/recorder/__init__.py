@@ -1,0 +1,1 @@
+"""Packet stores and their retrieval."""

@@ -1,0 +1,382 @@
+"""One packet store of ST[15] (ECSS-E-ST-70-41C, 6.15.2): telemetry packets on a journal of their own.
+
+Packets live on the storage; in memory there is an index with a row a segment, whatever the store holds. A record is
+how many packets that nobody heard were stored before this one (u64), whether this one was heard as it was made (u8),
+and the packet. So what waits for playback is one subtraction, and boot reads heads and the last segment alone.
+
+A circular store gives up its oldest segment for a new one, a bounded one refuses. Reading goes by whole segments of
+16 KiB at most, and takes a budget (flight.core.step_budget): if that does not admit a segment, None comes back, and
+the same call in the next step goes on. What was found out about a segment is remembered, so it does go on. Deleting
+hides packets at once; their segments go a few at a time (`discard`).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from bisect import bisect_right
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from flight.core.config import key
+from flight.core.errors import StorageError
+from flight.core.platform import Storage
+from flight.core.step_budget import Budget, in_steps
+from flight.core.storage import StorageFull
+from flight.kernels import crc16
+from flight.link.space_packet import PACKET_OCTETS_MIN
+from flight.link.time_code import decode_cuc
+from flight.store.journal import Journal, JournalStats, Segment
+from flight.store.segments import HEAD_OCTETS, RECORD_OCTETS
+
+_HEADER = struct.Struct(">QB")
+_TIME = slice(13, 19)  # of a telemetry packet (7.4.3.1)
+_CONTENT_OCTETS_MIN = _HEADER.size + _TIME.stop
+_SEGMENT_OCTETS_MAX = 16_384
+_SEGMENTS = 16  # at least, so that a full circular store gives up a small part of itself
+_PEEK_OCTETS = 1024
+_INDEX_ROWS = 512  # of the index that one call looks through
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
+OWNER = "recorder"  # user of the storage, and prefix of every name and key
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """One `[[recorder.store]]`."""
+
+    name: str = key(text="the store's name")
+    capacity_octets: int = key(1_000_000, minimum=65_536, maximum=134_217_728, text="of storage, all included")
+    kind: str = key("circular", choices=("circular", "bounded"), text="when full: the oldest go, or new ones")
+    priority: int = key(1, minimum=0, maximum=9, text="in playback, 0 comes first")
+    services: tuple[int, ...] = key((), minimum=1, maximum=255, text="services it takes; empty: all others")
+    always: bool = key(False, text="true: keeps also what went down in contact, for retrieval by time range")
+
+    def faults(self) -> list[tuple[str, str]]:
+        if not _NAME.fullmatch(self.name):
+            return [("name", f"is {self.name!r}, should be a letter and at most 23 more of a-z 0-9 _")]
+        return []
+
+
+class Place(NamedTuple):
+    """Where one stands in a store: `number` of the next packet, and how many `unheard` ones came before it."""
+
+    number: int
+    unheard: int
+
+
+class Stored(NamedTuple):
+    """A packet as it was read back."""
+
+    place: Place
+    heard: bool
+    time_ns: int
+    packet: bytes
+
+
+class PacketStore:
+    """Packets in the order of storing. Counts are since boot; `refused`: the store was full, or the packet too long.
+    `damage`: what was found at boot that is not as it was written, in words."""
+
+    def __init__(self, storage: Storage, config: StoreConfig, deleted: int = 0, epoch: int = 0) -> None:
+        """`deleted`: packets numbered below it are gone, whatever storage still holds of them. `epoch`: a random
+        number, for a store that is new."""
+        self.config = config
+        self.name = config.name
+        self.recorded = 0
+        self.refused = 0
+        self.newest_ns = 0
+        self._storage = storage
+        segment_octets = min(_SEGMENT_OCTETS_MAX, config.capacity_octets // _SEGMENTS)
+        self._packet_octets_max = segment_octets - HEAD_OCTETS - RECORD_OCTETS - _HEADER.size
+        self._circular = config.kind == "circular"
+        self._journal = Journal(
+            storage,
+            f"{OWNER}.{config.name}",
+            segment_octets=segment_octets,
+            segments_max=config.capacity_octets // segment_octets,
+            circular=self._circular,
+            epoch=epoch,
+        )
+        self.damage = self._journal.damage()
+        # What is known of segments, by their index.
+        self._spans: dict[int, list[int]] = {}  # earliest and latest packet time
+        self._first_ns: dict[int, int] = {}  # time of the first packet
+        self._unheard: dict[int, int] = {}  # unheard packets before the first one
+        self._known_from = 0  # of no segment before it
+        self._unreadable_to = 0  # no packet numbered below can be read
+        self._gave_way = False
+        self._deleted = deleted
+        self.end = Place(self._journal.end, 0)
+        self._find_end()
+        self.reserve(Place(deleted, 0))  # where all is gone, numbers go on
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest packet held; that of `end` where there is none."""
+        return max(self._deleted, self._journal.first)
+
+    @property
+    def octets(self) -> int:
+        return self._journal.octets
+
+    @property
+    def missing(self) -> int:
+        """Packets that were found unreadable or gone, as far as somebody read."""
+        return self._journal.stats.missing
+
+    @property
+    def stats(self) -> JournalStats:
+        """Of the journal."""
+        return self._journal.stats
+
+    def filled_frac(self, number: int = 0) -> float:
+        """The part of the capacity that the packets from `number` on take, the first segment in proportion."""
+        segments, number = self._journal.segments, max(number, self.first)
+        at = self._at(number)
+        octets = float(self.octets - sum(segment.octets for segment in segments[:at]))
+        if at < len(segments):
+            segment = segments[at]
+            octets -= segment.octets * max(0, number - segment.first) / max(1, segment.end - segment.first)
+        return min(1.0, octets / self.config.capacity_octets)
+
+    def reserve(self, place: Place) -> None:
+        """Give new packets a place not before `place`: packets that were stored there are lost, but were played."""
+        if place.number and self._journal.found_nothing and not self.damage:
+            self.damage.append("nothing is left of it, and packets were stored")
+        self._journal.skip_to(place.number)
+        self.end = Place(self._journal.end, max(self.end.unheard, place.unheard))
+
+    def store(self, packet: bytes, heard: bool) -> bool:
+        """Add a packet; False, counted, where it is refused. Raises StorageError where storage does not take it."""
+        unheard = self.end.unheard
+        if len(packet) > self._packet_octets_max or not self._append(_HEADER.pack(unheard, heard) + packet):
+            self.refused += 1
+            return False
+        self.recorded += 1
+        segment, time_ns = self._journal.segments[-1], decode_cuc(packet[_TIME])
+        self.end = Place(segment.end, unheard if heard else unheard + 1)
+        self.newest_ns = time_ns
+        span = self._spans.get(segment.index)
+        if span is None:
+            self._spans[segment.index] = [time_ns, time_ns]
+            if segment.end == segment.first + 1:
+                self._enter_first(segment, time_ns, unheard)
+                self._prune()
+        elif time_ns > span[1]:
+            span[1] = time_ns
+        elif time_ns < span[0]:
+            span[0] = time_ns
+        return True
+
+    def synced(self) -> None:
+        """What was written and deleted so far is durable."""
+        self._gave_way = False
+
+    def read_from(self, number: int, budget: Budget) -> tuple[list[Stored], int] | None:
+        """The readable packets from `number` on in its segment, and the number with which the next segment begins.
+
+        Nothing, and the store's end, if there are no more. None if the budget does not admit the read.
+        """
+        number = max(number, self.first)
+        at = self._at(number)
+        if at == len(self._journal.segments):
+            return [], self._journal.end
+        segment = self._journal.segments[at]
+        records = self._records(segment, budget)
+        if records is None:
+            return None
+        return [one for one in records if one.place.number >= number], segment.end
+
+    def after_foreign_times(self, number: int, from_ns: int, to_ns: int) -> int:
+        """`number`, or that of a later packet, up to which no packet is known to be of `from_ns` .. `to_ns`. It may
+        stop before it has to."""
+        segments, at = self._journal.segments, self._at(number)
+        for segment in segments[at : at + _INDEX_ROWS]:
+            earliest, latest = self._spans.get(segment.index, (from_ns, to_ns))
+            if latest >= from_ns and earliest <= to_ns:
+                return max(number, segment.first)
+        return segments[at + _INDEX_ROWS].first if at + _INDEX_ROWS < len(segments) else self._journal.end
+
+    def oldest(self, budget: Budget) -> Stored | None:
+        """The first packet that can be read. None if there is none, or none was found before the budget was spent:
+        the next call goes on from there."""
+        self._unreadable_to = max(self._unreadable_to, self.first)
+        while self._unreadable_to < self._journal.end:
+            read = self.read_from(self._unreadable_to, budget)
+            if read is None:
+                return None
+            if read[0]:
+                return read[0][0]
+            self._unreadable_to = read[1]
+        return None
+
+    def first_place(self, budget: Budget) -> Place | None:
+        """Where the packets that are held begin; None if the budget was spent before that was known."""
+        first, at = self.first, self._at(self.first)
+        if at == len(self._journal.segments):
+            return self.end
+        unheard = self._unheard.get(self._journal.segments[at].index)
+        if unheard is not None and self._journal.segments[at].first == first:
+            return Place(first, unheard)
+        oldest = self.oldest(budget)
+        if oldest is not None:
+            return oldest.place
+        return None if self._unreadable_to < self._journal.end else self.end
+
+    def place_at(self, time_ns: int, budget: Budget) -> Generator[None, None, Place]:
+        """The first packet not made before `time_ns`, in as many steps as the search takes. Times are taken to rise in
+        a store, as those of the clock do."""
+        number = yield from in_steps(lambda one: self._number_before(time_ns, one), budget)
+        while number < self._journal.end:
+            read = self.read_from(number, budget)
+            if read is None:
+                yield
+                budget.renew()
+                continue
+            records, number = read
+            for one in records:
+                if one.time_ns >= time_ns:
+                    return one.place
+        return self.end
+
+    def delete_before(self, number: int) -> None:
+        """Hide packets numbered below `number`; `discard` gives up their segments."""
+        self._deleted = max(self._deleted, number)
+
+    def discard(self, budget: Budget) -> None:
+        """Give up segments that hold nothing but what was deleted, and those that a smaller capacity has no room for.
+
+        What the budget does not admit stays for the next call, and so does what storage does not delete now: it raises
+        StorageError.
+        """
+        while self._is_to_discard() and budget.take():
+            self._journal.drop_oldest()
+
+    def _is_to_discard(self) -> bool:
+        segments = self._journal.segments
+        if not segments:
+            return False
+        if segments[0].end <= self._deleted:
+            return True
+        return self._circular and len(segments) > 1 and self.octets > self.config.capacity_octets
+
+    def give_up(self, before: int) -> int:
+        """Give up the oldest segment where all its packets are numbered below `before`; octets gained.
+
+        The segment that is being written stays. Raises StorageError.
+        """
+        segments = self._journal.segments
+        if len(segments) < 2 or segments[0].end > before:
+            return 0
+        return self._journal.drop_oldest()
+
+    def _append(self, content: bytes) -> bool:
+        """A full disk takes the place of the oldest segment of a circular store, one until the next sync: the room of
+        what was deleted comes free with it. A full bounded store has room once something deleted has gone."""
+        try:
+            if self._journal.append(content):
+                return True
+            segments = self._journal.segments
+            if segments[0].end > self._deleted or not self._journal.drop_oldest():
+                return False
+            return self._journal.append(content)
+        except StorageFull:
+            if self._gave_way or not self._circular or not self.give_up(self._journal.end):
+                raise
+        self._gave_way = True
+        return self._journal.append(content)
+
+    def _at(self, number: int) -> int:
+        """Index in the journal's segments of the one that holds `number`, or of the next one."""
+        return bisect_right(self._journal.segments, number, key=lambda segment: segment.end)
+
+    def _records(self, segment: Segment, budget: Budget) -> list[Stored] | None:
+        """The readable packets of a segment; None if the budget does not admit the read."""
+        if segment.end == segment.first:
+            return []
+        if not budget.take(min(segment.octets, _SEGMENT_OCTETS_MAX)):
+            return None
+        out: list[Stored] = []
+        for number, content in self._journal.read_segment(segment, _SEGMENT_OCTETS_MAX):
+            if len(content) < _CONTENT_OCTETS_MIN:
+                continue  # sound, and no packet of ours
+            unheard, heard = _HEADER.unpack_from(content)
+            packet = content[_HEADER.size :]
+            out.append(Stored(Place(number, unheard), bool(heard), decode_cuc(packet[_TIME]), packet))
+        if out:
+            times = [one.time_ns for one in out]
+            self._spans[segment.index] = [min(times), max(times)]
+            if out[0].place.number == segment.first:
+                self._enter_first(segment, out[0].time_ns, out[0].place.unheard)
+        self._prune()
+        return out
+
+    def _enter_first(self, segment: Segment, time_ns: int, unheard: int) -> None:
+        """What the first packet of a segment tells."""
+        self._first_ns[segment.index] = time_ns
+        self._unheard[segment.index] = unheard
+
+    def _find_end(self) -> None:
+        """How many unheard packets there were, from the last one that can be read."""
+        for segment in reversed(self._journal.segments):
+            records = self._records(segment, Budget.of_boot())
+            if records:
+                last = records[-1]
+                self.end = Place(self._journal.end, last.place.unheard + (not last.heard))
+                self.newest_ns = last.time_ns
+                return
+
+    def _number_before(self, time_ns: int, budget: Budget) -> int:
+        """Number of the first packet in the last segment that begins before `time_ns`; meaningless if the budget
+        was spent."""
+        segments = self._journal.segments
+        low, high = 0, len(segments)
+        while low < high:
+            middle = (low + high) // 2
+            begin_ns = self._segment_ns(segments[middle], budget)
+            if begin_ns is None:
+                return 0
+            if begin_ns < time_ns:
+                low = middle + 1
+            else:
+                high = middle
+        return segments[max(0, low - 1)].first if segments else self._journal.end
+
+    def _segment_ns(self, segment: Segment, budget: Budget) -> int | None:
+        """Time of the segment's first packet, read once, a kibibyte as a rule. What cannot be read counts as new, so
+        that a search begins before it. None if the budget was spent."""
+        time_ns = self._first_ns.get(segment.index)
+        if time_ns is not None:
+            return time_ns
+        if not budget.take(_PEEK_OCTETS):
+            return None
+        time_ns = self._peek(segment)
+        if time_ns is None:
+            records = self._records(segment, budget)
+            if records is None:
+                return None
+            time_ns = records[0].time_ns if records else self.newest_ns
+        self._first_ns[segment.index] = time_ns
+        return time_ns
+
+    def _peek(self, segment: Segment) -> int | None:
+        """Time of the first packet, None where it is longer than what is read, or damaged."""
+        at = segment.body + RECORD_OCTETS + _HEADER.size
+        try:
+            raw = self._storage.read(f"{OWNER}.{self.name}.{segment.index:08d}", at, _PEEK_OCTETS) or b""
+        except StorageError:
+            return None
+        if len(raw) < _TIME.stop:
+            return None
+        packet = raw[: (raw[4] << 8 | raw[5]) + PACKET_OCTETS_MIN]
+        return None if crc16(packet) else decode_cuc(packet[_TIME])
+
+    def _prune(self) -> None:
+        """Forget what is known of segments that are gone."""
+        oldest, gone = self._journal.segments[0].index, range(self._known_from, self._journal.segments[0].index)
+        for known in (self._spans, self._first_ns, self._unheard):
+            # Numbers of segments follow each other, but for those of foreign ones.
+            for index in gone if len(gone) <= _INDEX_ROWS else [index for index in known if index < oldest]:
+                known.pop(index, None)
+        self._known_from = oldest

@@ -1,0 +1,1 @@
+"""What the node tells: telemetry, events, housekeeping and its structures."""

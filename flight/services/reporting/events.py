@@ -1,0 +1,148 @@
+"""ST[05] event reporting: four severities, one bounded line of log each, switched by event from ground.
+
+The event definitions of an APID are its own (ECSS-E-ST-70-41C, 6.5): each APID that has events has the commands too,
+with event numbers of that APID.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from flight.contract.app import CommandRefused, CommandTable, Durable
+from flight.contract.dictionary import SEVERITIES, Command, Declarations, EventDefinition, Report
+from flight.contract.fields import ROWS_MAX, Field, Layout, Value
+from flight.services.commanding.verification import BAD_VALUE
+from flight.services.reporting.event_gate import BOOT, THROTTLED, EventGate, row_of
+from flight.services.reporting.telemetry import Telemetry
+
+_LOG_LEVELS = {"info": "info", "low": "warning", "medium": "error", "high": "critical"}
+_NUMBER_OCTETS = 2
+
+
+def declare(apid: int) -> Declarations:
+    """Events of the node itself, those with no better owner."""
+    return Declarations(
+        events=(
+            EventDefinition(
+                apid, 1, BOOT, "info", "boot {count} after {cause}, dictionary {dictionary}",
+                (Field("count", "u32"), Field("cause", "str"),
+                 Field("dictionary", "str", text="first octets of its sha256"),
+                 Field("epoch", "u64", text="drawn at each boot")),
+            ),
+            EventDefinition(
+                apid, 2, "task_failed", "high", "task {task} failed: {error}",
+                (Field("task", "str"), Field("error", "str")),
+            ),
+            EventDefinition(
+                apid, 3, "device_fault", "medium", "{device}: {fault}",
+                (Field("device", "str"), Field("fault", "str")),
+            ),
+            EventDefinition(apid, 4, "device_recovered", "info", "{device} answers again", (Field("device", "str"),)),
+            EventDefinition(
+                apid, 6, "task_given_up", "high", "task {task} fails again and again, {action}",
+                (Field("task", "str"), Field("action", "str")),
+            ),
+            EventDefinition(
+                apid, 5, "record_damaged", "medium", "stored {record} was damaged, {action}",
+                (Field("record", "str"), Field("action", "str")),
+            ),
+            EventDefinition(
+                apid, 105, THROTTLED, "low", "{count} more of event {event} were not reported",
+                (Field("event_apid", "u16"), Field("event_number", "u16"), Field("event", "str"),
+                 Field("count", "u32")),
+            ),
+            EventDefinition(
+                apid, 106, "event_switch_dropped", "low", "event {event} was disabled and is not of this software",
+                (Field("event", "str", text="APID.number"),),
+            ),
+        )
+    )  # fmt: skip
+
+
+def declare_switch(apid: int, prefix: str = "") -> Declarations:
+    """The commands of one APID; `prefix` tells their names from those of another."""
+    rows = Field("events", "rows", "", f"numbers of events of APID {apid}", fields=(Field("event", "u16"),))
+    return Declarations(
+        commands=(
+            Command(f"{prefix}enable_events", apid, 5, 5, "report events again, kept over reboots", (rows,),
+                    durable=True),
+            Command(f"{prefix}disable_events", apid, 5, 6, "report events no more, kept over reboots", (rows,),
+                    durable=True),
+            Command(f"{prefix}report_disabled_events", apid, 5, 7, "report which events are disabled"),
+        ),
+        reports=(Report(apid, 5, 8, f"{prefix}disabled_events", (rows,)),),
+    )  # fmt: skip
+
+
+class Events:
+    """The event sink of one APID. An event the dictionary does not have is our own mistake.
+
+    Without a gate everything is reported.
+    """
+
+    def __init__(self, apid: int, declared: tuple[EventDefinition, ...], telemetry: Telemetry,
+                 log: FilteringBoundLogger, gate: EventGate | None = None) -> None:  # fmt: skip
+        self.counts: Counter[str] = Counter()
+        self._apid = apid
+        self._definitions = {e.name: (e, e.layout) for e in declared if e.apid == apid}
+        assert len(self._definitions) <= ROWS_MAX, len(self._definitions)
+        self._telemetry = telemetry
+        self._log = log
+        self._gate = gate
+        self._listeners: list[Callable[[EventDefinition], None]] = []
+
+    def listen(self, listener: Callable[[EventDefinition], None]) -> None:
+        """Call `listener` at the end of each `emit`, also of an event that is disabled or throttled: what the node
+        does about an event does not hang on whether ground wants to read of it."""
+        self._listeners.append(listener)
+
+    def emit(self, name: str, *values: Value) -> None:
+        """The event `name` has occurred; counted, and reported where the gate lets it."""
+        definition, layout = self._definitions[name]
+        self.counts[definition.severity] += 1
+        if self._gate is None or self._gate.admit(definition):
+            self._report(definition, layout, values)
+        for listener in self._listeners:
+            listener(definition)
+
+    def _report(self, definition: EventDefinition, layout: Layout, values: tuple[Value, ...]) -> None:
+        data = definition.number.to_bytes(_NUMBER_OCTETS, "big") + layout.encode(values)
+        self._telemetry.send(self._apid, 5, definition.subtype, data)
+        shown = {f.name: f.label(v) for f, v in zip(definition.fields, values, strict=True)}
+        log = getattr(self._log, _LOG_LEVELS[definition.severity])
+        log(definition.text.format(**shown), event_name=definition.name)
+
+    def by_severity(self) -> dict[str, int]:
+        return {severity: self.counts[severity] for severity in SEVERITIES}
+
+    def serve(self, table: CommandTable, prefix: str = "") -> None:
+        table.handle(f"{prefix}enable_events", self._check, functools.partial(self._switch, True))
+        table.handle(f"{prefix}disable_events", self._check_disable, functools.partial(self._switch, False))
+        table.handle(f"{prefix}report_disabled_events", None, self._report_disabled)
+
+    def _check(self, rows: tuple[tuple[int], ...]) -> None:
+        known = {definition.number for definition, _ in self._definitions.values()}
+        for (number,) in rows:
+            if number not in known:
+                raise CommandRefused(BAD_VALUE, f"no event {number} of APID {self._apid}")
+
+    def _check_disable(self, rows: tuple[tuple[int], ...]) -> None:
+        self._check(rows)
+        boot = self._definitions.get(BOOT)
+        if boot is not None and (boot[0].number,) in rows:
+            raise CommandRefused(BAD_VALUE, f"event {boot[0].number} tells of a boot and cannot be disabled")
+
+    def _switch(self, enabled: bool, rows: tuple[tuple[int], ...]) -> Durable:
+        assert self._gate is not None
+        gate, keys = self._gate, [(self._apid, number) for (number,) in rows]
+        return Durable({row_of(*one): None if enabled else b"" for one in keys}, lambda: gate.switch(enabled, keys))
+
+    def _report_disabled(self) -> None:
+        assert self._gate is not None
+        numbers = self._gate.off(self._apid)
+        data = bytes((len(numbers),)) + b"".join(number.to_bytes(_NUMBER_OCTETS, "big") for number in numbers)
+        self._telemetry.send(self._apid, 5, 8, data)

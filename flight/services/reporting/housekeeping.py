@@ -1,0 +1,378 @@
+"""ST[03] housekeeping: periodic reports of structures, those of the dictionary and those defined from ground.
+
+What ground decides (definition, switch, period, report by change) is kept over reboots, one row of the vault a
+structure. A command that names a structure defined from ground looks for it when it is executed: its definition may
+be on its way. One task collects everything, at absolute ticks of each structure; a tick that was missed is skipped
+and counted, since a sample of now is no sample of then.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
+from flight.contract.dictionary import (
+    FIELDS_MAX,
+    STRUCTURES_END,
+    Command,
+    Declarations,
+    EventDefinition,
+    Report,
+    Structure,
+)
+from flight.contract.fields import ROWS_MAX, Field, Row
+from flight.core.config import key
+from flight.core.errors import DecodeError, SetupError, StorageError
+from flight.core.future import Event
+from flight.core.scheduler import NS, Task, ns
+from flight.core.step_budget import PACKETS
+from flight.services.commanding.verification import BAD_VALUE
+from flight.services.reporting.events import Events
+from flight.services.reporting.structures import (
+    KEEPALIVE_MAX_S,
+    PERIOD_MAX_S,
+    PERIOD_MIN_S,
+    Collection,
+    Plan,
+    Sampler,
+    Structures,
+)
+from flight.services.reporting.telemetry import Telemetry
+from flight.store.vault import Vault
+
+_FIRST_REPORT_S = 1.0  # after boot: the duties have read their sensors by then
+_PREFIX = "housekeeping."
+_IN_A_STEP = 32  # structures; as many as the node has by itself fall due together
+_SID = re.compile(r"0|[1-9][0-9]{0,4}")
+_SID_MAX = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class HousekeepingConfig:
+    period_s: Mapping[str, float] = key({}, minimum=0, maximum=PERIOD_MAX_S, text="period by structure, 0 for off")
+    defined_max: int = key(16, minimum=0, maximum=ROWS_MAX, text="structures defined from ground at most")
+    parameters_max: int = key(64, minimum=1, maximum=ROWS_MAX, text="parameters in one of those at most")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """The names are checked at boot: what structures there are depends on the app."""
+        return [
+            ("period_s", f"{name} is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
+            for name, period_s in self.period_s.items()
+            if 0 < period_s < PERIOD_MIN_S
+        ]
+
+
+def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
+    """Commands, reports and events; `structures` are all there are, so that ground can name one."""
+    sid = Field("structure", "u16", text="; ".join(f"{s.sid} {s.name}" for s in structures))
+    period = Field("period_s", "f32", "s", minimum=PERIOD_MIN_S, maximum=PERIOD_MAX_S)
+    keepalive = Field("keepalive_s", "f32", "s", "0: send every report", minimum=0, maximum=KEEPALIVE_MAX_S)
+    state = Field("enabled", "u8", labels=("off", "on"))
+    rows = Field("structures", "rows", fields=(sid,))
+    parameters = Field(
+        "parameters", "rows", "", "structure id * 256 + index of the field", fields=(Field("hk_parameter", "u16"),)
+    )
+    arrays = Field("arrays", "u8", "", "groups sampled several times a report: there are none", maximum=0, default=0)
+    new = replace(sid, minimum=STRUCTURES_END, text=f"a free number from {STRUCTURES_END} on")
+
+    def command(name: str, subtype: int, text: str, *arguments: Field, durable: bool = True) -> Command:
+        return Command(name, apid, 3, subtype, text, arguments, durable=durable)
+
+    return Declarations(
+        commands=(
+            command("create_hk", 1, "define a structure, disabled at first", new, period, parameters, arrays),
+            command("delete_hk", 3, "forget disabled structures that were defined from ground", rows),
+            command("enable_hk", 5, "report structures periodically, kept over reboots", rows),
+            command("disable_hk", 6, "report structures no more, kept over reboots", rows),
+            command("report_hk_definition", 9, "report of what parameters structures are made", rows, durable=False),
+            command("report_hk", 27, "report structures once", rows, durable=False),
+            command(
+                "set_hk_period", 31, "set the collection interval of structures, kept over reboots",
+                replace(rows, fields=(sid, period)),
+            ),
+            command("report_hk_period", 33, "report switch and interval of structures", rows, durable=False),
+            command(
+                "set_hk_on_change", 128, "report structures when a value changed, and at least so often",
+                replace(rows, fields=(sid, keepalive)),
+            ),
+        ),
+        reports=(
+            Report(apid, 3, 10, "hk_definition", (sid, state, period, parameters, arrays)),
+            Report(apid, 3, 35, "hk_period", (replace(rows, fields=(sid, state, period)),)),
+        ),
+        events=(
+            EventDefinition(
+                apid, 100, "hk_dropped", "low", "what ground set for structure {structure} is dropped: {reason}",
+                (Field("structure", "str"), Field("reason", "str")),
+            ),
+            EventDefinition(
+                apid, 101, "hk_failed", "medium", "structure {structure} cannot be sampled, it is off until enabled",
+                (Field("structure", "str"),),
+            ),
+        ),
+    )  # fmt: skip
+
+
+class Housekeeping:
+    """All housekeeping structures of a node."""
+
+    def __init__(
+        self, apid: int, structures: tuple[Structure, ...], config: HousekeepingConfig, vault: Vault,
+        telemetry: Telemetry, events: Events, now_ns: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """Raises SetupError for a period given to a structure that is not there."""
+        self._apid = apid
+        self._config = config
+        self._structures = Structures(structures)
+        self._vault = vault
+        self._telemetry = telemetry
+        self._events = events
+        self._now_ns = now_ns
+        self._changed = Event()
+        self._sampled: Collection | None = None  # where the task is; still there when a sampler has made it fail
+        reports = declare(apid, ()).reports
+        self._definition_layout, self._period_layout = (report.layout for report in reports)
+        unknown = sorted(config.period_s.keys() - self._structures.by_name.keys())
+        if unknown:
+            have = ", ".join(sorted(self._structures.by_name))
+            raise SetupError(f"housekeeping.period_s: no structure {', '.join(unknown)}, have {have}")
+        self._collections: dict[int, Collection] = {}
+        for one in structures:
+            period_s = config.period_s.get(one.name, one.period_s)
+            self._apply({one.sid: Plan(period_s > 0, period_s or one.period_s)})
+        self._restore()
+
+    def provide(self, structure: str, sample: Sampler) -> None:
+        """`sample` gives one value a field of `structure`, one of the dictionary's, whenever a report is due."""
+        self._structures.provide(structure, sample)
+
+    def assert_complete(self) -> None:
+        """A structure nobody samples is our own mistake, found at boot."""
+        missing = self._structures.missing()
+        assert not missing, f"not sampled: {', '.join(missing)}"
+
+    def serve(self, table: CommandTable) -> None:
+        table.handle("create_hk", self._check_create, self._create)
+        table.handle("delete_hk", self._check_delete, self._delete)
+        table.handle("enable_hk", self._check, functools.partial(self._switch, True))
+        table.handle("disable_hk", self._check, functools.partial(self._switch, False))
+        table.handle("set_hk_period", self._check, self._set_period)
+        table.handle("set_hk_on_change", self._check, self._set_on_change)
+        table.handle("report_hk_definition", self._check, self._report_definitions)
+        table.handle("report_hk_period", self._check, self._report_periods)
+        table.handle("report_hk", self._check, self._report)
+
+    # Collection
+
+    async def run(self, task: Task) -> None:
+        """Report what is due, then wait for what is next or for a change. Ground hears at boot what it defined."""
+        if self._sampled is not None:
+            self._set_aside(self._sampled)
+        for _ in self._report_definitions(tuple((sid,) for sid in self._collections if sid >= STRUCTURES_END)):
+            await task.sleep(0)
+        while True:
+            self._changed.clear()
+            now_ns, next_ns, sent = self._now_ns(), None, 0
+            for one in list(self._collections.values()):
+                if not one.plan.enabled:
+                    continue
+                if one.due_ns <= now_ns:
+                    task.stats.ticks += 1
+                    task.stats.skipped += self._collect(one, now_ns)
+                    sent += 1
+                    if sent % _IN_A_STEP == 0:
+                        await task.sleep(0)
+                next_ns = one.due_ns if next_ns is None else min(next_ns, one.due_ns)
+            wait_s = None if next_ns is None else (next_ns - self._now_ns()) / NS
+            await task.first((self._changed.wait(),), wait_s)
+
+    def _collect(self, one: Collection, now_ns: int) -> int:
+        """Sample a structure that is due, and send it where there is something to say; ticks skipped."""
+        period_ns = ns(one.plan.period_s)
+        skipped = (now_ns - one.due_ns) // period_ns
+        one.due_ns += (skipped + 1) * period_ns
+        self._sampled = one
+        octets = one.octets()
+        self._sampled = None
+        keepalive_ns = ns(one.plan.keepalive_s)
+        if not keepalive_ns or octets != one.sent or now_ns - one.sent_ns >= keepalive_ns:
+            self._send(one, octets)
+        return skipped
+
+    def _send(self, one: Collection, octets: bytes) -> None:
+        one.sent, one.sent_ns = octets, self._now_ns()
+        self._telemetry.send(one.structure.apid, 3, 25, octets)
+
+    def _set_aside(self, one: Collection) -> None:
+        """Its sampler made the task fail: the others go on without it."""
+        self._sampled = None
+        one.plan = replace(one.plan, enabled=False)
+        self._events.emit("hk_failed", one.structure.name)
+
+    # Commands
+
+    def _check(self, rows: Iterable[Row]) -> None:
+        for sid, *_ in rows:
+            if isinstance(sid, int) and sid < STRUCTURES_END and sid not in self._structures.by_sid:
+                raise _unknown(sid)
+
+    def _check_create(self, sid: int, period_s: float, parameters: tuple[tuple[int]], arrays: int) -> None:
+        numbers = [number for (number,) in parameters]
+        if not 1 <= len(numbers) <= self._config.parameters_max:
+            raise CommandRefused(BAD_VALUE, f"{len(numbers)} parameters, should be 1 .. {self._config.parameters_max}")
+        for index, number in enumerate(numbers):
+            if number not in self._structures.parameters:
+                raise CommandRefused(BAD_VALUE, f"no housekeeping parameter {number}")
+            if number in numbers[:index]:
+                raise CommandRefused(BAD_VALUE, f"{self._structures.parameters[number].name} is listed twice")
+
+    def _check_delete(self, rows: tuple[tuple[int], ...]) -> None:
+        for (sid,) in rows:
+            if sid < STRUCTURES_END:
+                raise CommandRefused(BAD_VALUE, f"structure {sid} is not defined from ground, disable it instead")
+
+    def _create(self, sid: int, period_s: float, parameters: tuple[tuple[int]], arrays: int) -> Durable:
+        if self._stored(sid) is not None:
+            raise CommandRefused(BAD_VALUE, f"structure {sid} is there, delete it first")
+        defined = self._count_defined()
+        if defined >= self._config.defined_max:
+            raise CommandRefused(BAD_VALUE, f"{defined} structures are defined, which is as many as there may be")
+        plan = Plan(False, period_s, parameters=tuple(number for (number,) in parameters))
+
+        def then() -> None:
+            self._apply({sid: plan})
+            for _ in self._report_definitions(((sid,),)):
+                pass  # it is one
+
+        return Durable(self._rows({sid: plan}), then)
+
+    def _delete(self, rows: tuple[tuple[int], ...]) -> Durable:
+        for (sid,) in rows:
+            if self._planned(sid).enabled:
+                raise CommandRefused(BAD_VALUE, f"structure {sid} is enabled, disable it first")
+        gone: dict[int, Plan | None] = {sid: None for (sid,) in rows}
+        return Durable(self._rows(gone), lambda: self._apply(gone))
+
+    def _switch(self, enabled: bool, rows: tuple[tuple[int], ...]) -> Durable:
+        for (sid,) in rows:
+            if enabled and not self._planned(sid).period_s:
+                raise CommandRefused(BAD_VALUE, f"structure {sid} has no period, set one first")
+        return self._change({sid: replace(self._planned(sid), enabled=enabled) for (sid,) in rows})
+
+    def _set_period(self, rows: tuple[tuple[int, float], ...]) -> Durable:
+        return self._change({sid: replace(self._planned(sid), period_s=period_s) for sid, period_s in rows})
+
+    def _set_on_change(self, rows: tuple[tuple[int, float], ...]) -> Durable:
+        return self._change({sid: replace(self._planned(sid), keepalive_s=keepalive_s) for sid, keepalive_s in rows})
+
+    def _change(self, plans: Mapping[int, Plan]) -> Durable:
+        return Durable(self._rows(plans), lambda: self._apply(plans))
+
+    def _report(self, rows: tuple[tuple[int], ...]) -> Slices:
+        for i, one in enumerate(self._found(rows)):
+            if i and i % PACKETS == 0:
+                yield
+            self._send(one, one.octets())
+        return None
+
+    def _report_definitions(self, rows: tuple[tuple[int], ...]) -> Slices:
+        for i, one in enumerate(self._found(rows)):
+            if i and i % PACKETS == 0:
+                yield
+            sid, plan = one.structure.sid, one.plan
+            numbers = plan.parameters or range(sid * FIELDS_MAX, sid * FIELDS_MAX + len(one.structure.fields))
+            values = (sid, int(plan.enabled), plan.period_s, tuple((number,) for number in numbers), 0)
+            self._telemetry.send(self._apid, 3, 10, self._definition_layout.encode(values))
+        return None
+
+    def _report_periods(self, rows: tuple[tuple[int], ...]) -> None:
+        found = tuple((one.structure.sid, int(one.plan.enabled), one.plan.period_s) for one in self._found(rows))
+        self._telemetry.send(self._apid, 3, 35, self._period_layout.encode((found,)))
+
+    # What is in force, and what is stored
+
+    @property
+    def _defined(self) -> int:
+        return len(self._collections) - len(self._structures.by_sid)
+
+    def _found(self, rows: tuple[tuple[int], ...]) -> list[Collection]:
+        """The structures in force that `rows` name; raises CommandRefused before anything is done with them."""
+        for (sid,) in rows:
+            if sid not in self._collections:
+                raise _unknown(sid)
+        return [self._collections[sid] for (sid,) in rows]
+
+    def _planned(self, sid: int) -> Plan:
+        """The plan as last decided, in force or on its way there; raises CommandRefused where there is none."""
+        plan = self._stored(sid)
+        if plan is not None:
+            return plan
+        if sid not in self._structures.by_sid:
+            raise _unknown(sid)
+        return self._collections[sid].plan
+
+    def _stored(self, sid: int) -> Plan | None:
+        """What the vault has of the structure, or is about to have; None where that does not fit this software."""
+        octets = self._vault.get(_PREFIX + str(sid))
+        try:
+            return None if octets is None else self._read(str(sid), octets)[1]
+        except DecodeError:
+            return None
+
+    def _count_defined(self) -> int:
+        """Structures defined from ground, those on their way to the disk included."""
+        plans = (self._stored(int(name)) for name, _ in self._vault.rows(_PREFIX) if _SID.fullmatch(name))
+        return sum(1 for plan in plans if plan is not None and plan.parameters)
+
+    def _read(self, name: str, octets: bytes) -> tuple[int, Plan]:
+        """The structure and the plan of a row; raises DecodeError for what this software would not have written."""
+        if not _SID.fullmatch(name) or int(name) > _SID_MAX:
+            raise DecodeError(f"the key names no structure of 0 .. {_SID_MAX}")
+        return int(name), self._structures.decode(int(name), octets)
+
+    def _rows(self, plans: Mapping[int, Plan | None]) -> dict[str, bytes | None]:
+        return {
+            _PREFIX + str(sid): None if plan is None else self._structures.encode(plan) for sid, plan in plans.items()
+        }
+
+    def _apply(self, plans: Mapping[int, Plan | None]) -> None:
+        """Put plans in force. A new period, or a switch, starts a new row of ticks."""
+        for sid, plan in plans.items():
+            if plan is None:
+                self._collections.pop(sid, None)
+                continue
+            one = self._collections.get(sid)
+            if one is None:
+                one = self._collections[sid] = self._structures.collection(sid, self._apid, plan)
+            elif (one.plan.enabled, one.plan.period_s) == (plan.enabled, plan.period_s):
+                one.plan = plan
+                continue
+            one.plan = plan
+            one.due_ns = self._now_ns() + ns(min(_FIRST_REPORT_S, plan.period_s))
+        self._changed.set()
+
+    def _restore(self) -> None:
+        """Lay what is stored over the dictionary's own. What does not fit this software is dropped and reported."""
+        dropped: dict[str, None] = {}
+        for name, octets in self._vault.rows(_PREFIX):
+            try:
+                sid, plan = self._read(name, octets)
+                if plan.parameters and self._defined == self._config.defined_max:
+                    raise DecodeError(f"more than {self._config.defined_max} are defined")
+            except DecodeError as error:
+                dropped[_PREFIX + name] = None
+                self._events.emit("hk_dropped", name, str(error))
+            else:
+                self._apply({sid: plan})
+        if dropped:
+            try:
+                self._vault.stage(dropped)
+            except StorageError:
+                pass  # the next boot finds them, and drops them, again
+
+
+def _unknown(sid: object) -> CommandRefused:
+    return CommandRefused(BAD_VALUE, f"no housekeeping structure {sid}")

@@ -1,0 +1,127 @@
+"""Housekeeping structures at work: how each is collected, who samples it, and what of that is stored.
+
+A structure of the dictionary is sampled by its owner. One defined from ground is a list of parameters of those: its
+sources are sampled once a report, however many parameters it takes of them. Parameters are stored by name, so that a
+definition means the same under software that numbers its fields in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters
+from flight.contract.fields import Field, Layout, Value
+from flight.core.errors import DecodeError
+
+PERIOD_MIN_S = 0.1
+PERIOD_MAX_S = 3600.0
+KEEPALIVE_MAX_S = 86_400.0
+SID_OCTETS = 2
+
+Sampler = Callable[[], Sequence[Value]]
+
+_FORMAT = 1
+_ROW = Layout(
+    (
+        Field("format", "u8"),
+        Field("enabled", "u8"),
+        Field("period_s", "f64"),
+        Field("keepalive_s", "f64"),
+        Field("parameters", "rows", fields=(Field("name", "str"),)),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a structure is collected.
+
+    period_s: 0 where none was ever given. keepalive_s: 0 to send every report; else one is sent when a value changed,
+    and at least so often. parameters: numbers, of a structure defined from ground alone.
+    """
+
+    enabled: bool
+    period_s: float
+    keepalive_s: float = 0.0
+    parameters: tuple[int, ...] = ()
+
+
+class Collection:
+    """One structure and its plan. `due_ns` is when it is sampled next; `sent` and `sent_ns` say what went out last."""
+
+    def __init__(self, structure: Structure, sample: Sampler, plan: Plan) -> None:
+        self.structure = structure
+        self.plan = plan
+        self.due_ns = 0
+        self.sent = b""
+        self.sent_ns = 0
+        self._layout = structure.layout
+        self._sample = sample
+
+    def octets(self) -> bytes:
+        """The source data of TM[3,25] as of now."""
+        return self.structure.sid.to_bytes(SID_OCTETS, "big") + self._layout.encode(self._sample())
+
+
+class Structures:
+    """Those of the dictionary with their samplers, and the parameters that others are made of."""
+
+    def __init__(self, structures: tuple[Structure, ...]) -> None:
+        self.by_sid = {s.sid: s for s in structures}
+        self.by_name = {s.name: s for s in structures}
+        self.parameters = hk_parameters(structures)
+        self._numbers = {one.name: number for number, one in self.parameters.items()}
+        self._samplers: dict[int, Sampler] = {}
+
+    def provide(self, name: str, sample: Sampler) -> None:
+        sid = self.by_name[name].sid
+        assert sid not in self._samplers, f"{name} is sampled twice"
+        self._samplers[sid] = sample
+
+    def missing(self) -> list[str]:
+        """Names of the structures that nobody samples."""
+        return sorted(s.name for s in self.by_sid.values() if s.sid not in self._samplers)
+
+    def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
+        """Structure `sid` of the dictionary, or one that `plan` defines, sent under `apid`."""
+        known = self.by_sid.get(sid)
+        if known is not None:
+            return Collection(known, partial(self._sample, sid), plan)
+        fields = tuple(self.parameters[number] for number in plan.parameters)
+        made = Structure(apid, sid, f"hk-{sid}", plan.period_s, fields)
+        return Collection(made, partial(self._join, plan.parameters), plan)
+
+    def _sample(self, sid: int) -> Sequence[Value]:
+        return self._samplers[sid]()
+
+    def _join(self, parameters: tuple[int, ...]) -> list[Value]:
+        sids = dict.fromkeys(number // FIELDS_MAX for number in parameters)
+        rows = {sid: self._sample(sid) for sid in sids}
+        return [rows[number // FIELDS_MAX][number % FIELDS_MAX] for number in parameters]
+
+    def encode(self, plan: Plan) -> bytes:
+        """`plan` as it is stored."""
+        names = tuple((self.parameters[number].name,) for number in plan.parameters)
+        return _ROW.encode((_FORMAT, int(plan.enabled), plan.period_s, plan.keepalive_s, names))
+
+    def decode(self, sid: int, octets: bytes) -> Plan:
+        """The inverse of `encode`; raises DecodeError for what does not fit structure `sid` or this software."""
+        form, enabled, period_s, keepalive_s, rows = _ROW.decode(octets)
+        assert isinstance(period_s, float)
+        assert isinstance(keepalive_s, float)
+        assert isinstance(rows, tuple)
+        if form != _FORMAT:
+            raise DecodeError(f"format {form!r}, only {_FORMAT} is known")
+        if not (period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S) or not 0 <= keepalive_s <= KEEPALIVE_MAX_S:
+            raise DecodeError(f"period {period_s:g} s with keepalive {keepalive_s:g} s")
+        if enabled and not period_s:
+            raise DecodeError("enabled without a period")
+        if sid < STRUCTURES_END if rows else sid not in self.by_sid:
+            raise DecodeError("there is no such structure")
+        names = [str(name) for (name,) in rows]
+        unknown = [name for name in names if name not in self._numbers]
+        if unknown:
+            raise DecodeError(f"there is no parameter {', '.join(unknown)}")
+        return Plan(bool(enabled), period_s, keepalive_s, tuple(self._numbers[name] for name in names))

@@ -1,0 +1,244 @@
+"""ST[20] on-board parameters: settings that ground reads and writes, checked as a set, kept over power loss.
+
+A value that was set stands in the vault under the setting's name, `parameter.NAME`; what was not set is at its
+default. Other software over the same vault takes what it knows and admits:
+
+    name unknown here                                --> kept aside, untouched
+    not of its type, out of its bounds               --> kept aside, the default stands, an event tells
+    in contradiction to another one (Setting.below)  --> the same, for all stored ones of the contradiction; the first
+                                                         change here gives it up: it must not come back into force by
+                                                         itself when the others move
+
+A command is checked by itself before it is accepted, and with all other values when its turn comes: commands before
+it may have moved them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+
+from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable
+from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Setting, Structure
+from flight.contract.fields import ROWS_MAX, Field, FieldError
+from flight.core.errors import DecodeError
+from flight.services.commanding.verification import BAD_VALUE
+from flight.services.reporting.telemetry import Telemetry
+from flight.services.settings.parameter_table import admit, check_together, contradiction, decode_table
+from flight.store.vault import Vault
+
+_VALUE = struct.Struct(">d")
+_PREFIX = "parameter."
+_REFUSED_EVENTS_MAX = 8
+
+_NUMBER = Field("parameter", "u16")
+_NUMBERS = (Field("parameters", "rows", fields=(_NUMBER,)),)
+_VALUES = (Field("parameters", "rows", fields=(_NUMBER, Field("value", "f64"))),)
+
+
+def declare(apid: int) -> Declarations:
+    return Declarations(
+        structures=(
+            Structure(
+                apid, 10, "parameters", 60.0,
+                (
+                    Field("set", "u16", "", "settings with a stored value in force"),
+                    Field("unknown", "u16", "", "stored values that this software does not know, kept aside"),
+                    Field("refused", "u16", "", "stored values that this software refuses, kept aside"),
+                    Field("changes", "u32", "", "commands that took effect since boot"),
+                ),
+            ),
+        ),
+        events=(
+            EventDefinition(
+                apid, 70, "parameters_restored", "info",
+                "stored parameters: {set} in force, {unknown} unknown here, {refused} refused",
+                (Field("set", "u16"), Field("unknown", "u16"), Field("refused", "u16")),
+            ),
+            EventDefinition(
+                apid, 71, "parameter_refused", "medium", "stored {parameter} kept aside, the default stands: {reason}",
+                (Field("parameter", "str"), Field("reason", "str")),
+            ),
+        ),
+        commands=(
+            Command("report_parameters", apid, 20, 1, "report these parameters, all where none is named",
+                    _NUMBERS),
+            Command("set_parameters", apid, 20, 3, "set parameters, all or none, kept over reboots", _VALUES,
+                    durable=True),
+            Command("reset_parameters", apid, 20, 128, "back to the defaults, all parameters where none is named",
+                    _NUMBERS, durable=True),
+            Command("load_parameter_table", apid, 8, 1, "set what the uploaded parameter table says, all or none",
+                    (Field("name", "str", text="name of the uploaded file"),), function=10, durable=True),
+        ),
+        reports=(Report(apid, 20, 2, "parameter_values", _VALUES),),
+    )  # fmt: skip
+
+
+Numbers = tuple[tuple[int], ...]
+Rows = tuple[tuple[int, float], ...]
+
+
+class Parameters:
+    """All settings: defaults overlaid by what ground last set. Reads are plain look-ups."""
+
+    def __init__(self, apid: int, settings: tuple[Setting, ...], vault: Vault, telemetry: Telemetry,
+                 events: EventSink) -> None:  # fmt: skip
+        self._apid = apid
+        self._settings = {one.name: one for one in settings}
+        self._names = {one.number: one.name for one in settings}
+        self._values = {one.name: one.default for one in settings}
+        self._vault = vault
+        self._telemetry = telemetry
+        self._report = Report(apid, 20, 2, "", _VALUES).layout
+        self._changes = 0
+        self._unknown = 0
+        self._aside: dict[str, bytes] = {}
+        self._contradicting: set[str] = set()
+        assert all(one.below in self._settings for one in settings if one.below), "below an unknown setting"
+        assert contradiction(settings, self._values) is None, "the defaults contradict each other"
+        self._restore(events)
+
+    def serve(self, commands: CommandTable, housekeeping: HousekeepingTable, upload: Callable[[str], bytes]) -> None:
+        """`upload` gives the octets of an uploaded file by name, or raises CommandRefused."""
+        commands.handle("report_parameters", self.check_numbers, self.report)
+        commands.handle("set_parameters", self.check_rows, self.set_rows)
+        commands.handle("reset_parameters", self.check_numbers, self.reset)
+        commands.handle(
+            "load_parameter_table",
+            lambda name: self.check_table(upload(name)),
+            lambda name: self.load(upload(name)),
+        )
+        housekeeping.provide("parameters", self._sample)
+
+    def get(self, name: str) -> float:
+        """The value in force of the setting called `name`, one of the dictionary's."""
+        return self._values[name]
+
+    def check_numbers(self, numbers: Numbers) -> None:
+        for (number,) in numbers:
+            if number not in self._names:
+                raise CommandRefused(BAD_VALUE, f"no parameter {number}")
+
+    def check_rows(self, rows: Rows) -> None:
+        """Each row by itself."""
+        if not rows:
+            raise CommandRefused(BAD_VALUE, "no parameter is named")
+        self._named(rows)
+
+    def check_table(self, octets: bytes) -> None:
+        """The file by itself."""
+        self._table(octets)
+
+    def report(self, numbers: Numbers) -> None:
+        names = [self._names[number] for (number,) in numbers] or list(self._settings)
+        for first in range(0, len(names), ROWS_MAX):
+            part = names[first : first + ROWS_MAX]
+            rows = tuple((self._settings[name].number, self._values[name]) for name in part)
+            self._telemetry.send(self._apid, 20, 2, self._report.encode((rows,)))
+
+    def set_rows(self, rows: Rows) -> Durable:
+        return self._change(self._named(rows))
+
+    def load(self, octets: bytes) -> Durable:
+        """Set what a table says. Raises CommandRefused for one that is not for this software, or not now."""
+        return self._change(self._table(octets))
+
+    def reset(self, numbers: Numbers) -> Durable:
+        names = [self._names[number] for (number,) in numbers] or list(self._settings)
+        return self._change(dict.fromkeys(names))
+
+    def _named(self, rows: Rows) -> dict[str, float]:
+        """Values by name, as far as each setting admits its own; raises CommandRefused."""
+        values: dict[str, float] = {}
+        for number, value in rows:
+            self.check_numbers(((number,),))
+            setting = self._settings[self._names[number]]
+            if setting.name in values:
+                raise CommandRefused(BAD_VALUE, f"{setting.name} is given twice")
+            try:
+                values[setting.name] = admit(setting, value)
+            except FieldError as error:
+                raise CommandRefused(BAD_VALUE, str(error)) from None
+        return values
+
+    def _table(self, octets: bytes) -> dict[str, float]:
+        try:
+            return decode_table(octets, list(self._settings.values()))
+        except DecodeError as error:
+            raise CommandRefused(BAD_VALUE, str(error)) from None
+
+    def _change(self, wanted: Mapping[str, float | None]) -> Durable:
+        """One transaction to the values `wanted`, None for the default. Raises CommandRefused where the set of all
+        that would then be stored contradicts itself."""
+        values = {name: self._settings[name].default if value is None else value for name, value in wanted.items()}
+        held = {name: self._held(one) for name, one in self._settings.items()}
+        try:
+            check_together(self._settings.values(), held | values)
+        except FieldError as error:
+            raise CommandRefused(BAD_VALUE, str(error)) from None
+        rows: dict[str, bytes | None] = {_PREFIX + name: None for name in self._contradicting if self._is_aside(name)}
+        for name, value in wanted.items():
+            if value is not None:
+                rows[_PREFIX + name] = _VALUE.pack(value)
+            elif _PREFIX + name in self._vault:
+                rows[_PREFIX + name] = None
+        return Durable(rows, lambda: self._take_effect(values))
+
+    def _take_effect(self, values: Mapping[str, float]) -> None:
+        self._values.update(values)
+        self._changes += 1
+
+    def _is_aside(self, name: str) -> bool:
+        """Whether the vault still has what was kept aside at boot: that very object, not one set anew and equal."""
+        return name in self._aside and self._vault.get(_PREFIX + name) is self._aside[name]
+
+    def _held(self, setting: Setting) -> float:
+        """The value by the vault, which is ahead of the one in force as long as the disk writes."""
+        octets = self._vault.get(_PREFIX + setting.name)
+        if octets is None or self._is_aside(setting.name):
+            return setting.default
+        value: float = _VALUE.unpack(octets)[0]
+        return value
+
+    def _restore(self, events: EventSink) -> None:
+        """Overlay the stored values that this software admits."""
+        refused: dict[str, str] = {}
+        stored: dict[str, float] = {}
+        rows = dict(self._vault.rows(_PREFIX))
+        for name, octets in rows.items():
+            setting = self._settings.get(name)
+            if setting is None:
+                self._unknown += 1
+                continue
+            if len(octets) != _VALUE.size:
+                refused[name] = f"{len(octets)} octets, a value has {_VALUE.size}"
+                continue
+            try:
+                stored[name] = admit(setting, _VALUE.unpack(octets)[0])
+            except FieldError as error:
+                refused[name] = str(error)
+        self._contradicting = self._settle(stored, refused)
+        self._aside = {name: rows[name] for name in refused}
+        self._values.update(stored)
+        if rows:
+            events.emit("parameters_restored", len(stored), self._unknown, len(refused))
+        for name, reason in list(refused.items())[:_REFUSED_EVENTS_MAX]:
+            events.emit("parameter_refused", name, reason)
+
+    def _settle(self, stored: dict[str, float], refused: dict[str, str]) -> set[str]:
+        """Move stored values that contradict each other, or a default, over to `refused`; their names."""
+        moved: set[str] = set()
+        while (pair := contradiction(self._settings.values(), self._values | stored)) is not None:
+            values = self._values | stored
+            reason = f"{pair[0]} {values[pair[0]]:g} is not below {pair[1]} {values[pair[1]]:g}"
+            for name in pair:
+                if name in stored:
+                    del stored[name]
+                    refused[name] = reason
+                    moved.add(name)
+        return moved
+
+    def _sample(self) -> tuple[int, ...]:
+        held = [name for name in self._settings if _PREFIX + name in self._vault]
+        refused = sum(self._is_aside(name) for name in held)
+        return len(held) - refused, self._unknown, refused, self._changes & 0xFFFFFFFF

@@ -1,0 +1,1 @@
+"""The on-board clock and its reports."""

@@ -1,0 +1,1 @@
+"""What lasts: journal, vault, records of two generations, quotas."""

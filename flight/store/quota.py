@@ -1,0 +1,284 @@
+"""One storage shared by users that cannot starve each other: quotas, priorities, and who gives way on a full medium.
+
+The user of a name is what stands before its first dot: `recorder.00000012` belongs to `recorder`, `boot.a` to
+`boot`. Three rules, in this order:
+
+1. A user holds at most its quota.
+2. Room is kept for whoever is more important (0 is the most important priority). A write must leave one
+   `reserve_octets` free for each declared priority above its own; priority 0 may use the last octet. So on a medium
+   that fills up the least important user is refused first, the next one reserve later, and so on.
+3. Before a write is refused for want of room, and already when it comes within half a reserve of that, users of
+   lower priority are asked to give up octets, the least important first (`on_pressure`). The half reserve matters
+   on a real disk, where the room of a deleted file comes free with the next commit, not at once.
+
+A medium that is full earlier than it said (StorageFull from below) is answered in the same way, with one more try.
+Where the room comes free only with the commit that try fails too, and the write can be made after the next sync.
+Whatever else stands on the medium is outside the rules: where that may grow, set `capacity_octets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flight.core.config import key, suggestion
+from flight.core.errors import SetupError, StorageError
+from flight.core.future import Future
+from flight.core.platform import Storage
+from flight.core.storage import StorageCounters, StorageFull
+
+MEASURE_OCTETS = 65536  # written between two questions for the free octets of the medium
+ROUNDS_MAX = 8  # questions to one user for one write
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    """Mission section [storage]. A user that is not named here keeps the share that the node gives it."""
+
+    capacity_octets: int = key(0, minimum=0, maximum=1 << 50, text="for all users together; 0: what the medium has")
+    reserve_octets: int = key(262_144, minimum=0, maximum=1 << 40, text="kept free for each more important priority")
+    quota: Mapping[str, int] = key({}, minimum=0, maximum=1 << 50, text="octets by user")
+    priority: Mapping[str, int] = key({}, minimum=0, maximum=9, text="by user, 0 is the most important")
+
+    def faults(self) -> list[tuple[str, str]]:
+        if self.capacity_octets and self.reserve_octets >= self.capacity_octets:
+            return [("reserve_octets", f"is {self.reserve_octets}, should be less than the capacity")]
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one user may hold, and how important it is: 0 most."""
+
+    quota_octets: int
+    priority: int
+
+
+@dataclass(slots=True)
+class ShareCounters:
+    """Octets held now, written since boot, and given up for others; writes refused."""
+
+    held_octets: int = 0
+    written_octets: int = 0
+    yielded_octets: int = 0
+    refused: int = 0
+
+
+class SharedStorage:
+    """`storage` divided among the users named in `shares`, which `config` overrides.
+
+    `unowned` are the stored names of no declared user; they stay, and count against the capacity. Raises SetupError
+    where `config` names a user that there is not, StorageError where the medium does not answer.
+    """
+
+    def __init__(self, storage: Storage, shares: Mapping[str, Share], config: StorageConfig | None = None) -> None:
+        assert not any("." in name for name in shares), "a user's name ends at the first dot"
+        config = config if config is not None else StorageConfig()
+        self._storage = storage
+        self._capacity_octets = config.capacity_octets
+        self._users = {name: UserStorage(self, storage, name, one) for name, one in _settled(shares, config).items()}
+        ranks = sorted({user.share.priority for user in self._users.values()})
+        self._floors = {priority: rank * config.reserve_octets for rank, priority in enumerate(ranks)}
+        self._early_octets = config.reserve_octets // 2
+        self._yielding: list[UserStorage] = []  # least important first
+        self._pressing = False
+        self._unowned_octets = 0
+        unowned: list[str] = []
+        for name in storage.names():
+            octets = storage.size(name) or 0
+            user = self._users.get(name.partition(".")[0])
+            if user is None:
+                unowned.append(name)
+                self._unowned_octets += octets
+            else:
+                user.usage.held_octets += octets
+        self.unowned = tuple(unowned)
+        # Until `unmeasured_octets`, counted since the medium was asked, exceed `ample_octets` no rule but the quota
+        # can refuse anybody.
+        self.unmeasured_octets = self.ample_octets = 0
+        self._measure()
+
+    @property
+    def users(self) -> Mapping[str, UserStorage]:
+        return self._users
+
+    def user(self, name: str) -> UserStorage:
+        """The part of the declared user `name`."""
+        assert name in self._users, f"storage user {name} has no share"
+        return self._users[name]
+
+    def free_octets(self, user: UserStorage) -> int:
+        """What the medium has for `user` beyond what is kept for others."""
+        self._measure()
+        return max(0, self._room(0, 0) - self._floors[user.share.priority])
+
+    def admit(self, user: UserStorage, name: str, grown: int, octets: int) -> None:
+        """Make room for a write of `octets` that lets its file grow by `grown`; raises StorageFull."""
+        share, held = user.share, user.usage.held_octets
+        if grown > 0 and held + grown > share.quota_octets:
+            raise StorageFull(
+                f"cannot write {name}: storage user {user.name} holds {held} of {share.quota_octets} octets, {grown} "
+                f"more do not fit: delete something, or raise storage.quota.{user.name}"
+            )
+        self._measure()
+        floor = self._floors[share.priority]
+        short = floor + self._early_octets - self._room(grown, octets)
+        if short > 0:
+            self.press(user, short)
+        if self._room(grown, octets) < floor:
+            raise StorageFull(
+                f"cannot write {name}: {octets} octets for storage user {user.name} of priority {share.priority}, "
+                f"{max(0, self._room(0, 0))} are free, {floor} of them kept for more important users: delete "
+                "something, or lower storage.reserve_octets"
+            )
+
+    def enter_yielding(self, user: UserStorage) -> None:
+        """From now on `user` is asked to give way."""
+        assert user not in self._yielding, user.name
+        self._yielding.append(user)
+        self._yielding.sort(key=lambda one: one.share.priority, reverse=True)
+
+    def press(self, user: UserStorage, octets: int) -> bool:
+        """Ask those less important than `user` to give up `octets`; True where somebody gave some."""
+        if self._pressing:
+            return False  # what is written while giving up room does not ask for more
+        self._pressing = True
+        missing = octets
+        try:
+            for one in self._yielding:
+                if one.share.priority > user.share.priority and missing > 0:
+                    missing -= one.yield_octets(missing)
+        finally:
+            self._pressing = False
+        if missing == octets:
+            return False
+        self._storage.sync()  # the room comes free with the commit
+        self._measure()
+        return True
+
+    def _room(self, grown: int, octets: int) -> int:
+        """Octets free after such a write; a replacement stands beside the old content until its commit."""
+        room = self._free_octets - self.unmeasured_octets - octets
+        if self._capacity_octets:
+            held = self._unowned_octets + sum(user.usage.held_octets for user in self._users.values())
+            room = min(room, self._capacity_octets - held - grown)
+        return room
+
+    def _measure(self) -> None:
+        self.unmeasured_octets = 0
+        self._free_octets = self._storage.free_octets()
+        enough = max(self._floors.values(), default=0) + self._early_octets
+        self.ample_octets = min(MEASURE_OCTETS, self._room(0, 0) - enough)
+
+
+class UserStorage:
+    """flight.core.platform.Storage for one user: its own names alone, within its share."""
+
+    def __init__(self, shared: SharedStorage, storage: Storage, name: str, share: Share) -> None:
+        self.name, self.share = name, share
+        self.usage = ShareCounters()
+        self._shared = shared
+        self._storage = storage
+        self._prefix = f"{name}."
+        self._quota_octets = share.quota_octets
+        self._on_pressure: Callable[[int], object] | None = None
+
+    @property
+    def counters(self) -> StorageCounters:
+        """Of the whole medium."""
+        return self._storage.counters
+
+    def on_pressure(self, call: Callable[[int], object]) -> None:
+        """Have `call(octets)` asked to delete about that much, when the room is needed by somebody more important."""
+        self._on_pressure = call
+        self._shared.enter_yielding(self)
+
+    def names(self) -> list[str]:
+        return [name for name in self._storage.names() if self._owns(name)]
+
+    def size(self, name: str) -> int | None:
+        assert self._owns(name), name
+        return self._storage.size(name)
+
+    def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        assert self._owns(name), name
+        return self._storage.read(name, at, octets)
+
+    def append(self, name: str, octets: bytes) -> None:
+        assert name.startswith(self._prefix) or name == self.name, name  # not by a call: this is done most often
+        self._write(self._storage.append, name, octets, len(octets))
+
+    def replace(self, name: str, octets: bytes) -> None:
+        assert self._owns(name), name
+        self._write(self._storage.replace, name, octets, len(octets) - (self._storage.size(name) or 0))
+
+    def delete(self, name: str) -> None:
+        assert self._owns(name), name
+        octets = self._storage.size(name) or 0
+        self._storage.delete(name)
+        self.usage.held_octets -= octets
+
+    def sync(self, prefix: str = "") -> Future[None]:
+        """Of every user's names, where `prefix` does not say otherwise."""
+        return self._storage.sync(prefix)
+
+    def free_octets(self) -> int:
+        """What this user can still write: what is left of its quota and of the room that others do not need more."""
+        left = max(0, self.share.quota_octets - self.usage.held_octets)
+        return min(left, self._shared.free_octets(self))
+
+    def yield_octets(self, octets: int) -> int:
+        """Ask for `octets` to be given up, in several rounds where that is needed; what was given up."""
+        assert self._on_pressure is not None, self.name
+        before = self.usage.held_octets
+        for _ in range(ROUNDS_MAX):
+            held = self.usage.held_octets
+            if before - held >= octets:
+                break
+            try:
+                self._on_pressure(octets - (before - held))
+            except StorageError:
+                break  # it cannot even delete
+            if self.usage.held_octets >= held:
+                break
+        given = max(0, before - self.usage.held_octets)
+        self.usage.yielded_octets += given
+        return given
+
+    def _owns(self, name: str) -> bool:
+        return name.startswith(self._prefix) or name == self.name
+
+    def _write(self, act: Callable[[str, bytes], None], name: str, octets: bytes, grown: int) -> None:
+        written, usage, shared = len(octets), self.usage, self._shared
+        ample = shared.unmeasured_octets + written <= shared.ample_octets
+        try:
+            if not ample or usage.held_octets + grown > self._quota_octets:
+                shared.admit(self, name, grown, written)
+            try:
+                act(name, octets)
+            except StorageFull:
+                if not shared.press(self, written):
+                    raise
+                act(name, octets)
+        except StorageError:
+            usage.refused += 1
+            raise
+        usage.held_octets += grown
+        usage.written_octets += written
+        shared.unmeasured_octets += written
+
+
+def _settled(shares: Mapping[str, Share], config: StorageConfig) -> dict[str, Share]:
+    """`shares` as `config` changes them; raises SetupError for users that there are not."""
+    unknown = [
+        f"storage.{table}.{name}: no such user of storage, {suggestion(name, shares)}"
+        for table, names in (("quota", config.quota), ("priority", config.priority))
+        for name in names
+        if name not in shares
+    ]
+    if unknown:
+        raise SetupError("\n".join(unknown))
+    return {
+        name: Share(config.quota.get(name, one.quota_octets), config.priority.get(name, one.priority))
+        for name, one in shares.items()
+    }

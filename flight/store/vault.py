@@ -1,0 +1,291 @@
+"""What the node must not forget: a durable map of text to octets, changed by transactions that are all or nothing.
+
+    commit(changes) --> one record in a journal --sync--> done: survives power loss at any instant
+    every so often  --> the whole map as a checkpoint of two generations; the journal before the older one goes
+
+A checkpoint holds the map as it was when it was begun. It is encoded a slice with each transaction, so that none takes
+long, and written as a whole once it is there.
+
+The map is held in memory and small: accepted commands, the schedule, parameters, read pointers. At boot it is the
+newest sound checkpoint with the journal's later transactions laid over it in order. Where the newest checkpoint is
+damaged the older one still finds everything since in the journal. A damaged stretch of journal costs its own
+transactions, later ones still count: whoever is asked by key gets the last value that was read.
+
+If transactions are gone, rows from before them may be of the past: what was lost may have changed or
+deleted them. Such rows are held and given all the same, being the best there is, and known as stale until they are
+written again. Who acts on a row as if it were still so asks `is_stale` first.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from flight.core.errors import DecodeError, StorageError
+from flight.core.future import Future
+from flight.core.platform import Storage
+from flight.store.generations import Generations, Presence
+from flight.store.journal import Journal, JournalStats
+
+_NUMBER = struct.Struct(">Q")
+_LENGTH = struct.Struct(">I")
+_DELETED = 0xFFFFFFFF
+_KEY_OCTETS_MAX = 255
+_SEGMENT_OCTETS = 65536
+_SEGMENTS_MAX = 32
+# Of a checkpoint, encoded with a transaction: so many octets, and so many times those of the transaction, so that it is
+# done long before the journal is full.
+_SLICE_OCTETS = 32_768
+_SLICE_TIMES = 8
+_SLICE_ROWS = 64
+
+Changes = Mapping[str, bytes | None]
+
+
+class Vault:
+    """The map called `name` on `storage`. Keys are at most 255 octets of UTF-8; None as a value deletes.
+
+    octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints. epoch: a
+    random number, for a vault that is new. `damage` says in words what was not sound at boot, empty if everything
+    was. `found_nothing`: storage held nothing of it at all.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        name: str = "vault",
+        *,
+        octets_max: int = 1_000_000,
+        checkpoint_octets: int = 131_072,
+        epoch: int = 0,
+    ) -> None:
+        self.octets = 0
+        self.commits = 0
+        self.checkpoints = 0
+        self.checkpoint_faults = 0
+        self.damage: list[str] = []
+        self._rows: dict[str, bytes] = {}
+        self._stale: set[str] = set()
+        self._keys: list[str] = []  # of `_rows`, sorted
+        self._begun: _Checkpoint | None = None
+        self._octets_max = octets_max
+        self._checkpoint_octets = checkpoint_octets
+        self._storage = storage
+        self._prefix = f"{name}."
+        self._generations = Generations(storage, f"{name}.checkpoint")
+        self._journal = Journal(
+            storage, f"{name}.journal", segment_octets=_SEGMENT_OCTETS, segments_max=_SEGMENTS_MAX, epoch=epoch
+        )
+        self._covered = 0  # number of the first record that the newest stored checkpoint does not hold
+        self._since_octets = 0
+        self._crowded = False  # the journal refused: two checkpoints in a row empty it
+        self._recover()
+        self.found_nothing = self._journal.found_nothing and self._generations.found is Presence.NOTHING
+        self._journal.begin()
+
+    @property
+    def epoch(self) -> int:
+        """The random number drawn when this vault began."""
+        return self._journal.epoch
+
+    @property
+    def stats(self) -> JournalStats:
+        """Of the journal."""
+        return self._journal.stats
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def get(self, key: str) -> bytes | None:
+        return self._rows.get(key)
+
+    def is_stale(self, key: str) -> bool:
+        """Whether a transaction that is gone may have changed or deleted the row, and nothing has written it since."""
+        return key in self._stale
+
+    def rows(self, prefix: str) -> list[tuple[str, bytes]]:
+        """Every key that starts with `prefix`, the prefix taken off, with its value; in order of keys."""
+        cut, found = len(prefix), list[tuple[str, bytes]]()
+        for at in range(bisect_left(self._keys, prefix), len(self._keys)):
+            key = self._keys[at]
+            if not key.startswith(prefix):
+                break
+            found.append((key[cut:], self._rows[key]))
+        return found
+
+    def stage(self, changes: Changes) -> None:
+        """Make `changes`, durable together with whatever is synced next. Raises StorageError, with nothing changed,
+        where the map or the storage is full or the storage does not write."""
+        grown = sum(self._grown(key, value) for key, value in changes.items())
+        if grown > 0 and self.octets + grown > self._octets_max:
+            raise StorageError(f"{grown} octets more to remember, {self._octets_max - self.octets} are free")
+        record = _encode(changes)
+        if not self._journal.append(record):
+            self._crowded = True
+            self._checkpoint()  # the medium may take it by now; then there is room again
+            raise StorageError("the journal is full: no checkpoint could be written")
+        self._since_octets += len(record)
+        for key, value in changes.items():
+            self._apply(key, value)
+        if self._begun is None and self._since_octets >= self._checkpoint_octets:
+            self._begin_checkpoint()
+        if self._begun is not None and self._begun.encode(_SLICE_OCTETS + _SLICE_TIMES * len(record)):
+            self._store_checkpoint(self._begun)
+
+    def commit(self, changes: Changes) -> Future[None]:
+        """Make `changes`; the future is done when they are durable, all of them. Raises as `stage` does."""
+        self.stage(changes)
+        self.commits += 1
+        return self._storage.sync(self._prefix)
+
+    def _grown(self, key: str, value: bytes | None) -> int:
+        before = self._rows.get(key)
+        held = 0 if before is None else len(key) + len(before)
+        return (0 if value is None else len(key) + len(value)) - held
+
+    def _apply(self, key: str, value: bytes | None) -> None:
+        self.octets += self._grown(key, value)
+        self._stale.discard(key)
+        if value is None:
+            if self._rows.pop(key, None) is not None:
+                del self._keys[bisect_left(self._keys, key)]
+        else:
+            if key not in self._rows:
+                insort(self._keys, key)
+            self._rows[key] = value
+
+    def _begin_checkpoint(self) -> None:
+        self._since_octets = 0
+        self._begun = _Checkpoint(self._journal.end, self._rows)
+
+    def _checkpoint(self) -> None:
+        """Store the whole map in one step: the journal takes nothing more before that is done."""
+        self._begin_checkpoint()
+        assert self._begun is not None
+        self._begun.encode(None)
+        self._store_checkpoint(self._begun)
+
+    def _store_checkpoint(self, made: _Checkpoint) -> None:
+        """Store what was encoded, and then give up the journal that the checkpoint before this one holds."""
+        self._begun = None
+        covered, before = made.covered, self._covered
+
+        def stored(done: Future[None]) -> None:
+            try:
+                done.result()
+                self._journal.drop_before(before)
+            except StorageError:
+                self.checkpoint_faults += 1
+                return
+            self.checkpoints += 1
+            self._covered = covered
+            self._crowded = self._crowded and before < covered
+            if self._crowded:
+                self._checkpoint()
+
+        try:
+            self._generations.save(_NUMBER.pack(covered) + made.content()).add_callback(stored)
+        except StorageError:
+            self.checkpoint_faults += 1
+
+    def _recover(self) -> None:
+        checkpoints = self._generations.load_all()
+        for content in checkpoints:
+            try:
+                (covered,) = _NUMBER.unpack_from(content)
+                self._take(content[_NUMBER.size :])
+            except (DecodeError, struct.error):
+                self.damage.append("a checkpoint is of another format and was left out")
+                continue
+            self._covered = covered
+            break
+        if self._generations.fault:
+            self.damage.append(f"checkpoint: {self._generations.fault}")
+        self._replay()
+        self._journal.skip_to(self._covered)
+
+    def _replay(self) -> None:
+        """Lay the journal's transactions over the checkpoint; what is missing of them, and makes the rows stale."""
+        journal, expected = self._journal, self._covered
+        for number, record in journal.read(expected):
+            if number > expected:
+                self._stale.update(self._rows)
+            expected = number + 1
+            self._since_octets += len(record)
+            try:
+                self._take(record)
+            except DecodeError as error:
+                self.damage.append(str(error))
+                self._stale.update(self._rows)
+        stats = journal.stats
+        missing = stats.missing + (max(0, journal.first - self._covered) if journal.segments else 0)
+        if missing:
+            self.damage.append(f"transactions of the journal that are missing or unreadable: {missing}")
+        if stats.spoilt:
+            self.damage.append("the newest transactions of the journal were unreadable")
+        self.damage += [f"journal: {damage}" for damage in journal.damage()]
+        if expected < journal.end:
+            self._stale.update(self._rows)
+        if self._stale and (missing or stats.spoilt or journal.cut):  # else a boot before this one has told of them
+            self.damage.append(
+                f"rows from before what is gone, which may have changed or deleted them: {len(self._stale)}"
+            )
+
+    def _take(self, record: bytes) -> None:
+        for key, value in list(_decode(record)):
+            self._apply(key, value)
+
+
+class _Checkpoint:
+    """The map of one instant on its way to the disk. `covered`: number of the first record that it does not hold."""
+
+    def __init__(self, covered: int, rows: dict[str, bytes]) -> None:
+        self.covered = covered
+        self._rows = iter(tuple(rows.items()))
+        self._parts: list[bytes] = []
+
+    def encode(self, octets: int | None) -> bool:
+        """Encode rows of about that many octets, all if it is None; True when all are encoded."""
+        while octets is None or octets > 0:
+            part = dict(islice(self._rows, _SLICE_ROWS))
+            if not part:
+                return True
+            self._parts.append(_encode(part))
+            if octets is not None:
+                octets -= len(self._parts[-1])
+        return False
+
+    def content(self) -> bytes:
+        return b"".join(self._parts)
+
+
+def _encode(changes: Changes) -> bytes:
+    parts: list[bytes] = []
+    for key, value in changes.items():
+        name = key.encode()
+        assert len(name) <= _KEY_OCTETS_MAX, key
+        length = _DELETED if value is None else len(value)
+        parts += (bytes((len(name),)), name, _LENGTH.pack(length), value or b"")
+    return b"".join(parts)
+
+
+def _decode(record: bytes) -> Iterator[tuple[str, bytes | None]]:
+    """The changes of a transaction; raises DecodeError where it is not one."""
+    at = 0
+    while at < len(record):
+        end = at + 1 + record[at]
+        if end + _LENGTH.size > len(record):
+            raise DecodeError(f"transaction of {len(record)} octets ends in a key at octet {at}")
+        (length,) = _LENGTH.unpack_from(record, end)
+        start = end + _LENGTH.size
+        octets = 0 if length == _DELETED else length
+        if start + octets > len(record):
+            raise DecodeError(f"transaction of {len(record)} octets ends in a value at octet {start}")
+        try:
+            key = record[at + 1 : end].decode()
+        except UnicodeDecodeError:
+            raise DecodeError(f"transaction with a key that is no text at octet {at}") from None
+        yield key, None if length == _DELETED else record[start : start + octets]
+        at = start + octets

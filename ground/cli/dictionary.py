@@ -1,0 +1,56 @@
+"""`orbitnode dictionary`: telemetry, commands, events and parameters of a mission, as XTCE or JSON. Edge code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from flight.contract.dictionary import Dictionary
+from flight.core.errors import OrbitnodeError
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of
+from ground.telemetry.xtce import xtce_document
+
+HELP = "write the mission's dictionary as XTCE or JSON"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--xtce", action="store_true", help="XTCE 1.2, for other ground systems (the default)")
+    form.add_argument("--json", action="store_true", help="the dictionary document itself")
+    parser.add_argument("--mission", type=Path, default=MISSIONS / "orbit.toml", metavar="FILE", help="mission file")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the terminal")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Raises OrbitnodeError for a mission that cannot be read or a file that cannot be written."""
+    dictionary = dictionary_of(load(args.mission))
+    if args.json:
+        text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = xtce_document(dictionary)
+    if args.out is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OrbitnodeError(f"{args.out} cannot be written: {error.strerror}") from None
+    return 0
+
+
+def read_dictionary(path: Path) -> Dictionary:
+    """The dictionary in a JSON file that `--json` wrote; raises OrbitnodeError."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OrbitnodeError(f"dictionary {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise OrbitnodeError(f"dictionary {path} is not JSON; `orbitnode dictionary --json` writes one") from None
+    try:
+        return Dictionary.from_document(document)
+    except OrbitnodeError as error:
+        raise OrbitnodeError(f"{path}: {error}") from None

@@ -1,0 +1,47 @@
+"""`orbitnode events`: the node's events, newest last, once or live."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from flight.contract.dictionary import SEVERITIES
+from ground.cli.client import GroundClient, add_connection_arguments
+
+HELP = "show the node's events"
+
+_COLOURS = {"info": "", "low": "cyan", "medium": "yellow", "high": "bold red"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--severity", choices=SEVERITIES, default="", help="only events of this severity")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="newest N (default 50)")
+    parser.add_argument("--follow", action="store_true", help="go on showing events as they come, until Ctrl-C")
+    add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    if args.limit < 1:
+        args.parser.error(f"--limit {args.limit}, should be at least 1")
+    console = Console()
+    with GroundClient(args.port) as client:
+        for event in client.ask(do="events", limit=args.limit, severity=args.severity)["events"]:
+            _show(console, event, args.json)
+        if args.follow:
+            for event in client.lines(do="follow", what="events"):
+                if args.severity in ("", event.get("severity")):
+                    _show(console, event, args.json)
+    return 0
+
+
+def _show(console: Console, event: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(event), flush=True)
+        return
+    line = f"{event['time']}  {event['severity']:<6}  {event['event']}: {event['text']}"
+    console.print(Text(line, style=_COLOURS.get(event["severity"], "")), soft_wrap=True)

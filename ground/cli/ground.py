@@ -1,0 +1,99 @@
+"""`orbitnode ground`: the ground process; telemetry in, commands out, archive, and the API of cmd, tm and events."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from random import Random
+
+from flight.core.errors import SetupError
+from flight.link.cfdp.numbers import EPOCH_BITS
+from flight.link.cfdp.transfers import CfdpConfig
+from flight.linux.log_sink import LogSink, diverted
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of, link_config
+from ground.cli.dictionary import read_dictionary
+from ground.config import GroundConfig, chosen_link, udp_link
+from ground.link.session import GroundSession
+from ground.server import GroundServer, epoch_tai_ns
+from ground.station import GroundStation
+from ground.telemetry.archive import Archive
+from ground.telemetry.products import ProductStore
+
+LOCK_NAME = ".lock"
+HELP = "run the ground: receive telemetry, send commands, keep the archive"
+LOOP = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+                        help="mission file (default: the bench mission)")  # fmt: skip
+    parser.add_argument("--link", default="", metavar="NAME", help="which [[link]] (default: the first)")
+    parser.add_argument("--dictionary", type=Path, metavar="FILE",
+                        help="decode by this document (from `orbitnode dictionary --json`)")  # fmt: skip
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="archive and products (default: from the mission)")
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep the folder for this process alone: two grounds with one archive would give out the same command numbers and
+    request ids, and write over each other's rows. Raises SetupError if another holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SetupError(f"folder {folder} cannot be used: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise SetupError(
+                f"folder {folder} is held by another ground (process {holder}): end it, or name another --folder"
+            ) from None
+        except OSError as error:
+            raise SetupError(f"folder {folder} cannot be locked: {error.strerror}") from None
+        with suppress(OSError):  # a full disk: who holds it is a courtesy
+            os.ftruncate(lock, 0)
+            os.write(lock, b"%d\n" % os.getpid())
+        yield
+    finally:
+        os.close(lock)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Runs until Ctrl-C; raises OrbitnodeError for whatever keeps it from running."""
+    with diverted() as sink:
+        return _serve(args, sink)
+
+
+def _serve(args: argparse.Namespace, sink: LogSink) -> int:
+    mission = load(args.mission, extra={"ground": GroundConfig})
+    config: GroundConfig = mission.sections["ground"]
+    section = chosen_link(mission, args.link)
+    link = udp_link(section, config.node_host)
+    dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
+    folder = Path(config.folder) if args.folder is None else args.folder
+    with held(folder), Archive(folder / "archive.db", dictionary) as archive:
+        station = GroundStation(
+            dictionary,
+            GroundSession(link_config(mission, section)),
+            epoch_tai_ns=epoch_tai_ns(),
+            archive=archive,
+            products=ProductStore(folder / "products", CfdpConfig(entity=mission.outbox.ground_entity)),
+            command_timeout_s=config.command_timeout_s,
+            silence_s=config.silence_s,
+            path_delay_ns=lambda _: round(config.path_delay_s * 1e9),
+            entity=mission.outbox.ground_entity,
+            node_entity=mission.outbox.entity,
+            epoch=Random().getrandbits(EPOCH_BITS),
+        )
+        asyncio.run(GroundServer(station, archive, config, link, sink).run())
+    print("ground: stopped, the archive is safe", file=sys.stderr)
+    return 0

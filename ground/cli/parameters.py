@@ -1,0 +1,162 @@
+"""`orbitnode parameters`: list the on-board parameters, pack a table of them into a file, load one into the node."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from flight.contract.dictionary import Setting
+from flight.contract.fields import ROWS_MAX as TC_ROWS_MAX
+from flight.contract.fields import FieldError
+from flight.core.config import suggestion
+from flight.core.errors import OrbitnodeError
+from flight.core.toml_lines import TomlLines
+from flight.mission import MISSIONS, load
+from flight.node import dictionary_of
+from flight.services.settings.parameter_table import ROWS_MAX, admit, contradiction, encode_table
+from ground.cli.client import GroundClient, add_connection_arguments, age, output
+from ground.cli.cmd import command
+from ground.cli.dictionary import read_dictionary
+from ground.operator import COMPLETED
+from ground.telemetry.products import safe_name
+
+HELP = "list on-board parameters, pack a table of them, load it into the node"
+
+
+_ACTIONS = {
+    "list": "every parameter with its newest value, bounds and default",
+    "pack": "make the file that the node takes out of lines name = value",
+    "load": "pack a table, send it up and let it take effect, all of it or nothing",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = "; ".join(f"{name}: {text}" for name, text in _ACTIONS.items())
+    parser.add_argument("action", choices=tuple(_ACTIONS), metavar="|".join(_ACTIONS), help=actions)
+    parser.add_argument("table", nargs="?", type=Path, metavar="TABLE.toml", help="what to pack or load")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="pack: the file to write")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+                        help="pack: for the parameters of this mission (default: the bench mission)")  # fmt: skip
+    source.add_argument("--dictionary", type=Path, metavar="FILE",
+                        help="pack: for those of this document (from `orbitnode dictionary --json`)")  # fmt: skip
+    add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Raises OrbitnodeError for a table with faults, a file that cannot be had, and where no ground answers."""
+    if (args.table is None) != (args.action == "list"):
+        args.parser.error(f"{args.action} takes {'no table' if args.action == 'list' else 'a TABLE.toml'}")
+    if (args.out is None) == (args.action == "pack"):
+        args.parser.error("pack takes -o FILE, and nothing else does")
+    if args.action == "pack":
+        return _pack(args)
+    with GroundClient(args.port) as client:
+        rows: list[dict[str, Any]] = client.ask(do="parameters")["parameters"]
+        return _list(rows, args.json) if args.action == "list" else _load(client, rows, args)
+
+
+def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
+    """Values by name from a file of lines `name = value`; raises OrbitnodeError with every fault and its line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise OrbitnodeError(f"table {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise OrbitnodeError(f"table {path}: not valid TOML: {error}") from None
+    known = {one.name: one for one in settings}
+    lines = TomlLines(text)
+    values: dict[str, float] = {}
+    faults: list[tuple[int, str]] = []
+    for name, value in table.items():
+        line = lines.find((name,)) or 1
+        if name not in known:
+            faults.append((line, f"{name}: unknown parameter, {suggestion(name, known)}"))
+            continue
+        try:
+            values[name] = admit(known[name], value)
+        except FieldError as error:
+            faults.append((line, str(error)))
+    faults += [(lines.find((low,)) or 1, text) for low, text in _contradictions(settings, values)]
+    if not table:
+        faults.append((1, "no parameter is named, should be lines such as name = value"))
+    if len(values) > ROWS_MAX:
+        faults.append((1, f"{len(values)} parameters, a table has {ROWS_MAX} at most"))
+    if faults:
+        count = f"{len(faults)} fault{'s' * (len(faults) != 1)}"
+        raise OrbitnodeError("\n  ".join([f"table {path}: {count}", *(f"{path}:{n}: {t}" for n, t in sorted(faults))]))
+    return values
+
+
+def _contradictions(settings: Sequence[Setting], values: dict[str, float]) -> list[tuple[str, str]]:
+    """Every parameter that is not below the one it must stay below, and what to say of it."""
+    found: list[tuple[str, str]] = []
+    for one in settings:
+        pair = contradiction([one], values)
+        if pair is not None:
+            low, high = pair
+            found.append((low, f"{low}: is {values[low]:g}, should be below {high}, {values[high]:g}"))
+    return found
+
+
+def _pack(args: argparse.Namespace) -> int:
+    dictionary = dictionary_of(load(args.mission)) if args.dictionary is None else read_dictionary(args.dictionary)
+    octets = encode_table(dictionary.settings, read_table(args.table, dictionary.settings))
+    try:
+        args.out.write_bytes(octets)
+    except OSError as error:
+        raise OrbitnodeError(f"{args.out} cannot be written: {error.strerror}") from None
+    made = {"file": str(args.out), "octets": len(octets)}
+    print(json.dumps(made) if args.json else f"{args.out}: {len(octets)} octets")
+    return 0
+
+
+def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Namespace) -> int:
+    """Send the table up, load it, and have reported what is then in force; 1 where one of these fails."""
+    settings = [Setting(**{key: value for key, value in row.items() if key != "latest"}) for row in rows]
+    values = read_table(args.table, settings)
+    octets = encode_table(settings, values)
+    name = safe_name(f"{args.table.stem}.table")
+    console = output()
+    last: dict[str, Any] = {}
+    for last in client.lines(do="upload", name=name, octets=octets.hex()):
+        if args.json:
+            print(json.dumps(last), flush=True)
+        elif "arrived" in last:
+            console.print(f"{name}: {last['arrived']} of {last['of']} parts arrived")
+    if last["outcome"] != COMPLETED:
+        if not args.json:
+            console.print(f"{name}: {last['reason']}", style="red", markup=False, soft_wrap=True)
+        return 1
+    if not args.json:
+        console.print(f"{name}: the node {last['said']}", markup=False, soft_wrap=True)
+    if not command(client, {"name": "load_parameter_table", "arguments": {"name": name}}, args.json):
+        return 1
+    names = list(values) if len(values) <= TC_ROWS_MAX else []
+    return 0 if command(client, {"name": "report_parameters", "arguments": {"parameters": names}}, args.json) else 1
+
+
+def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(rows))
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for column in ("parameter", "value", "reported", "unit", "default", "bounds", "below", "meaning"):
+        table.add_column(column, justify="right" if column in ("value", "reported", "default") else "left")
+    for row in rows:
+        latest = row["latest"]
+        value, reported = ("-", "never") if latest is None else (f"{float(latest['value']):g}", age(latest["age_s"]))
+        bounds = f"{row['minimum']:g} .. {row['maximum']:g}"
+        table.add_row(
+            row["name"], value, reported, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"]
+        )
+    output().print(table)
+    return 0

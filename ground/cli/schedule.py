@@ -1,0 +1,155 @@
+"""`orbitnode schedule`: commands for a later time; put them on board, list, move and delete them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ground.cli.client import GroundClient, add_connection_arguments, output
+from ground.cli.cmd import report_rows
+from ground.operator import COMPLETED
+
+HELP = "schedule commands on board, list, move and delete them"
+
+_COLUMNS = {"list": "summarise_schedule", "report": "report_schedule"}
+_ACTIONS = {
+    "list": ("", "release time and request id of every scheduled command"),
+    "report": ("", "the same with the commands themselves, in hexadecimal"),
+    "insert": ("AT COMMAND [key=value ...]", "have a command executed at its time"),
+    "delete": ("APID:SEQ ...", "take scheduled commands out, named as `list` shows them"),
+    "shift": ("SECONDS [APID:SEQ ...]", "move these commands, or all, + later or - sooner, by whole seconds"),
+    "enable": ("", "release scheduled commands at their time"),
+    "disable": ("", "delete them unexecuted at their time"),
+}
+_TIMES = "AT is UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board."
+_GROUPED = ("insert", "enable", "disable")
+_OFFSET_MAX_S = 2**31 - 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    # One flat parser: an option may stand anywhere between the words, as it may for every other command.
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["actions:", *_usage(), "", _TIMES])
+    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
+    parser.add_argument("words", nargs="*", metavar="WORD", help="what the action takes, see below")
+    parser.add_argument("--group", type=_number, metavar="N",
+                        help="insert: into this group (default 0); enable, disable: this group alone")  # fmt: skip
+    parser.add_argument("--sub-schedule", type=_number, metavar="N", help="the same of a sub-schedule")
+    add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def _usage() -> list[str]:
+    return [f"  {f'{name} {words}':33} {text}" for name, (words, text) in _ACTIONS.items()]
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0 where the command completed, 1 where it did not. Raises OrbitnodeError where the ground refuses it."""
+    parser: argparse.ArgumentParser = args.parser
+    try:
+        asked = _asked(args)
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
+    with GroundClient(args.port) as client:
+        lines = list(client.lines(**asked))
+    last = lines[-1]
+    rows = report_rows([line["values"] for line in lines if "values" in line])
+    if args.json:
+        print(json.dumps({**last, "activities": rows} if args.action in _COLUMNS else last))
+    elif last["outcome"] == COMPLETED and args.action in _COLUMNS:
+        output().print(_table(rows) if rows else "nothing is scheduled")
+    else:
+        _tell(last)
+    return 0 if last["outcome"] == COMPLETED else 1
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The request to the ground process; raises ArgumentTypeError for wrong use."""
+    action, words = args.action, args.words
+    grouped = args.group is not None or args.sub_schedule is not None
+    if grouped and action not in _GROUPED:
+        raise argparse.ArgumentTypeError(f"{action}: --group and --sub-schedule belong to {', '.join(_GROUPED)}")
+    match action:
+        case "insert" if len(words) >= 2:
+            at, name, *texts = words
+            return {"do": "schedule", "name": name, "texts": texts, "at": at, "group": args.group or 0,
+                    "sub_schedule": args.sub_schedule or 0}  # fmt: skip
+        case "delete" if words:
+            return _command("delete_activities", requests=[_request(word) for word in words])
+        case "shift" if len(words) >= 2:
+            requests = [_request(word) for word in words[1:]]
+            return _command("shift_activities", offset_s=_offset(words[0]), requests=requests)
+        case "shift" if words:
+            return _command("shift_schedule", offset_s=_offset(words[0]))
+        case "enable" | "disable" if not words:
+            return _switch(args, action)
+        case "list" | "report" if not words:
+            return _command(_COLUMNS[action])
+        case _:
+            raise argparse.ArgumentTypeError(f"{action} takes {_ACTIONS[action][0] or 'no words'}")
+
+
+def _switch(args: argparse.Namespace, action: str) -> dict[str, Any]:
+    if args.group is not None and args.sub_schedule is not None:
+        raise argparse.ArgumentTypeError(f"{action} takes --group or --sub-schedule, not both")
+    if args.group is not None:
+        return _command(f"{action}_groups", groups=[[args.group]])
+    if args.sub_schedule is not None:
+        return _command(f"{action}_sub_schedules", sub_schedules=[[args.sub_schedule]])
+    return _command(f"{action}_schedule")
+
+
+def _command(name: str, **arguments: object) -> dict[str, Any]:
+    return {"do": "command", "name": name, "arguments": arguments}
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    """A row an activity; its request id is named as `delete` and `shift` take it."""
+    rows = [_named(row) for row in rows]
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in ("release_time", "request") else "right")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    return table
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    if "seq" not in row or "apid" not in row:
+        return row
+    others = {name: value for name, value in row.items() if name not in ("source", "apid", "seq")}
+    source = f"{row['source']}:" if row.get("source") else ""
+    return {"request": f"{source}{row['apid']}:{row['seq']}", **others}
+
+
+def _tell(last: dict[str, Any]) -> None:
+    text = f"{last['name']} {last['outcome']}"
+    if "scheduled" in last and last["outcome"] == COMPLETED:
+        text = f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}"
+    reason = f": {last['reason']}" if last["reason"] else ""
+    output().print(escape(text + reason), soft_wrap=True)
+
+
+def _request(text: str) -> list[int]:
+    """`APID:SEQ`, or `SOURCE:APID:SEQ` for a command of another ground."""
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() and len(part) <= 5 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}, should be APID:SEQ such as 1:42")
+    return [*[0] * (3 - len(parts)), *map(int, parts)]
+
+
+def _number(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= 3 and int(text) <= 255):
+        raise argparse.ArgumentTypeError(f"{text!r}, should be in 0 .. 255")
+    return int(text)
+
+
+def _offset(text: str) -> int:
+    if not re.fullmatch(r"[+-]?\d{1,10}", text) or abs(int(text)) > _OFFSET_MAX_S:
+        raise argparse.ArgumentTypeError(f"{text!r}, should be whole seconds")
+    return int(text)

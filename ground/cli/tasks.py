@@ -1,0 +1,201 @@
+"""`orbitnode tm tasks`: the tasks of the node's executive, live like top, or one task's latency as a histogram."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import count, takewhile
+from typing import Any
+
+from flight.core.errors import OrbitnodeError
+from ground.cli.client import GroundClient, pace
+from ground.operator import COMPLETED
+
+COMMAND, REPORT = "report_tasks", "task_report"
+SORTS: Mapping[str, Callable[[Mapping[str, Any]], tuple[float, ...]]] = {
+    "cpu": lambda task: (task["cpu_permille"], task["steps"]),
+    "late": lambda task: (task["late"] + task["skipped"] + task["starved"], task["overruns"], task["worst_latency_us"]),
+    "worst": lambda task: (task["worst_step_us"],),
+}
+EVERY_S_MIN, EVERY_S_MAX = 0.2, 3600.0
+_BAR = 50
+_COLUMNS = (
+    ("task", "task"), ("state", "state"), ("period", "period_ms"), ("steps", "steps"), ("ticks", "ticks"),
+    ("late", "late"), ("skip", "skipped"), ("over", "overruns"), ("starved", "starved"), ("fail", "failures"),
+    ("worst", "worst_step_us"), ("wait p50", "latency_p50_us"), ("p99", "latency_p99_us"),
+    ("max", "worst_latency_us"), ("cpu", "cpu_permille"),
+)  # fmt: skip
+_TEXTS = {"task", "state"}
+_TIMES = {"worst_step_us", "latency_p50_us", "latency_p99_us", "worst_latency_us"}
+_DROPPED_FIRST = (
+    "ticks", "state", "latency_p50_us", "failures", "period_ms", "steps", "worst_latency_us", "starved",
+    "latency_p99_us",
+)  # fmt: skip
+_BAD = {"late", "skipped", "overruns", "starved", "failures"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("tm tasks")
+    group.add_argument("task", nargs="?", default="", metavar="TASK", help="one task: its latency as a histogram")
+    group.add_argument("--sort", choices=SORTS, default="cpu", help="which tasks come first (default %(default)s)")
+    group.add_argument("--every", type=float, default=2.0, metavar="S", help="time between looks (default %(default)s)")
+    group.add_argument("--once", action="store_true", help="show them once and end")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0; raises OrbitnodeError where the node does not answer, or has no such task."""
+    # The parser is that of `orbitnode tm`, which sets it.
+    if not EVERY_S_MIN <= args.every <= EVERY_S_MAX:
+        args.parser.error(f"--every {args.every:g}, should be in {EVERY_S_MIN:g} .. {EVERY_S_MAX:g} s")
+    with GroundClient(args.port) as client, suppress(KeyboardInterrupt):
+        show = _shower(args)
+        for _ in pace(args.every):
+            show(choose(ask(client, args.every), args.sort, args.task))
+            if args.once:
+                break
+    return 0
+
+
+def ask(client: GroundClient, every_s: float) -> list[dict[str, Any]]:
+    """Every task of the node, as it reports them now. Raises OrbitnodeError where it does not."""
+    tasks: list[dict[str, Any]] = []
+    last: dict[str, Any] = {}
+    for last in client.lines(do="command", name=COMMAND, texts=[], timeout_s=max(10.0, every_s)):
+        if last.get("report") == REPORT:
+            tasks.append(last["values"])
+    if last["outcome"] != COMPLETED:
+        raise OrbitnodeError(f"{COMMAND} {last['outcome']}: {last['reason']}")
+    # Two that ask at once each see both answers: the newest report of a task is the right one.
+    newest = {int(task["index"]): task for task in tasks}
+    return [newest[index] for index in sorted(newest)]
+
+
+def choose(tasks: Sequence[dict[str, Any]], sort: str, name: str) -> list[dict[str, Any]]:
+    """The tasks in the order asked for, or the one called `name`; raises OrbitnodeError where there is none."""
+    if name:
+        found = [task for task in tasks if task["task"] == name]
+        if not found:
+            raise OrbitnodeError(f"no task {name!r}, have {', '.join(sorted({str(task['task']) for task in tasks}))}")
+        return found
+    return sorted(tasks, key=SORTS[sort], reverse=True)
+
+
+def rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Heading and one row of texts a task."""
+    made = [[heading for heading, _ in _COLUMNS]]
+    made += [[_cell(name, task[name]) for _, name in _COLUMNS] for task in tasks]
+    return made
+
+
+def histogram(task: Mapping[str, Any]) -> list[str]:
+    """The task's facts, and one line for each filled stretch of its waits from ready or due to the step."""
+    counts = [int(task[f"latency_{bucket}"]) for bucket in takewhile(lambda i: f"latency_{i}" in task, count())]
+    most, total = max([*counts, 1]), max(sum(counts), 1)
+    filled = [bucket for bucket, steps in enumerate(counts) if steps]
+    critical = ", critical" if task["critical"] == "yes" else ""
+    limits = f"deadline {task['deadline_ms']} ms, budget {duration(task['budget_us'])}"
+    lines = [
+        f"{task['task']}: {task['state']}{critical}, {task['steps']:,} steps, {limits}",
+        f"longest step {duration(task['worst_step_us'])}, longest wait {duration(task['worst_latency_us'])}",
+        "wait for the processor:",
+    ]
+    for bucket in range(filled[0], filled[-1] + 1) if filled else ():
+        low, high = (1 << bucket) >> 1, 1 << bucket  # as flight/services/health/executive.py says
+        above = "and more" if bucket == len(counts) - 1 else f".. {duration(high)}"
+        bar = "#" * -(-_BAR * counts[bucket] // most)
+        lines.append(
+            f"{duration(low):>8} {above:<10} {counts[bucket]:>10,} {counts[bucket] / total:6.1%}  {bar}".rstrip()
+        )
+    return lines
+
+
+def duration(us: float) -> str:
+    """Microseconds with a unit that suits them."""
+    if us < 1000:
+        return f"{us:g} us"
+    return f"{us / 1000:.3g} ms" if us < 1_000_000 else f"{us / 1e6:.3g} s"
+
+
+def _cell(name: str, value: Any) -> str:
+    if name in _TIMES:
+        return duration(value)
+    if name == "period_ms":
+        return duration(value * 1000) if value else "-"
+    return f"{value / 10:.1f} %" if name == "cpu_permille" else str(value) if name in _TEXTS else f"{value:,}"
+
+
+def _shower(args: argparse.Namespace) -> Callable[[list[dict[str, Any]]], None]:
+    """What shows one answer: JSON lines, a live table on a terminal that rich can write to, else plain lines."""
+    if args.json:
+        return lambda tasks: print(json.dumps({"tasks": tasks}), flush=True)
+    if args.task:
+        return lambda tasks: _print_lines(histogram(tasks[0]), clear=sys.stdout.isatty() and not args.once)
+    try:
+        from rich.console import Console
+    except ImportError:
+        return lambda tasks: _print_lines(_plain(rows(tasks)))
+    console = Console(highlight=False)
+
+    def show(tasks: list[dict[str, Any]]) -> None:
+        if console.is_terminal and not args.once:
+            console.clear()
+        if console.is_terminal:
+            console.print(_table(tasks, console.width))
+        else:
+            print("\n".join(_plain(rows(tasks))), flush=True)
+
+    return show
+
+
+def _print_lines(lines: Sequence[str], *, clear: bool = False) -> None:
+    print(("\x1b[H\x1b[2J" if clear else "") + "\n".join(lines), flush=True)
+
+
+def _plain(texts: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as what stands in them, texts to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in texts) for i in range(len(_COLUMNS))]
+    return [
+        "  ".join(
+            cell.ljust(width) if name in _TEXTS else cell.rjust(width)
+            for cell, width, (_, name) in zip(row, widths, _COLUMNS, strict=True)
+        ).rstrip()
+        for row in texts
+    ]
+
+
+def _fitting(texts: Sequence[Sequence[str]], width: int) -> set[str]:
+    """The columns that find room beside each other; where it is narrow, those that say least go first."""
+    wide = {name: 2 + max(len(row[i]) for row in texts) for i, (_, name) in enumerate(_COLUMNS)}
+    for name in _DROPPED_FIRST:
+        if sum(wide.values()) <= width + 2:
+            break
+        del wide[name]
+    return set(wide)
+
+
+def _table(tasks: Sequence[Mapping[str, Any]], width: int) -> Any:
+    """The rows in rich's clothes: what is not as it should be stands out."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=_caption(tasks), caption_justify="left")
+    heading, *others = rows(tasks)
+    shown = _fitting([heading, *others], width)
+    for text, name in [(text, name) for text, name in _COLUMNS if name in shown]:
+        made.add_column(text, justify="left" if name in _TEXTS else "right", no_wrap=True)
+    for row, task in zip(others, tasks, strict=True):
+        cells = [
+            f"[bold red]{cell}[/]" if name in _BAD and task[name] else escape(cell)
+            for cell, (_, name) in zip(row, _COLUMNS, strict=True)
+            if name in shown
+        ]
+        made.add_row(*cells, style="bold" if task["critical"] == "yes" else "")
+    return made
+
+
+def _caption(tasks: Sequence[Mapping[str, Any]]) -> str:
+    cpu = sum(task["cpu_permille"] for task in tasks) / 10
+    return f"{len(tasks)} tasks, {cpu:.1f} % of a processor since boot; critical ones bold; Ctrl-C ends it"

@@ -1,0 +1,137 @@
+"""`orbitnode tm`: the latest telemetry with units, labels and limit states, once or live.
+
+Two names are no structures but views of their own: `tasks` asks the node for its executive's tasks
+(ground/cli/tasks.py), `time` begins with what the ground knows of the on-board clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from ground.cli import tasks
+from ground.cli.client import GroundClient, add_connection_arguments, age, output
+from ground.telemetry.limits import NORMAL, RED, YELLOW
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HELP = "show the latest telemetry"
+
+_COLOURS = {RED: "bold red", YELLOW: "yellow", NORMAL: ""}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name",
+        nargs="?",
+        default="",
+        metavar="NAME",
+        help="structure or parameter, such as power.soc_frac; or tasks, time",
+    )
+    parser.add_argument("--follow", action="store_true", help="go on showing values as they come, until Ctrl-C")
+    tasks.add_arguments(parser)
+    add_connection_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0; 1 where there is no value of that name yet."""
+    if args.name == "tasks":
+        return tasks.execute(args)
+    if args.task or args.once:
+        args.parser.error("TASK and --once belong to `orbitnode tm tasks`")
+    if args.name == "time" and not args.follow:
+        return _time(args)
+    with GroundClient(args.port) as client:
+        values: dict[str, dict[str, Any]] = client.ask(do="latest", name=args.name)["values"]
+        if args.follow:
+            return _follow(args, client, values)
+    from rich.console import Console
+
+    if args.json:
+        print(json.dumps(values))
+    elif values:
+        output().print(_table(values))
+    else:
+        Console(stderr=True).print(_nothing(args.name), highlight=False, soft_wrap=True)
+    return 0 if values else 1
+
+
+def _nothing(name: str) -> str:
+    text = f"no value of {name or 'any parameter'} has been received yet"
+    if not name.startswith("hk-"):
+        return text
+    structure = name.partition(".")[0]
+    return f"{text}; what is in it says `orbitnode cmd report_hk_definition {structure}`"
+
+
+def _time(args: argparse.Namespace) -> int:
+    """What the time reports say of the on-board clock; 1 where there were too few of them yet."""
+    with GroundClient(args.port) as client:
+        values: dict[str, dict[str, Any]] = client.ask(do="latest", name="correlation")["values"]
+        counters: dict[str, int] = client.ask(do="status")["counters"]
+        told: dict[str, dict[str, Any]] = client.ask(do="latest", name="time")["values"]
+    counts = {name: counters.get(f"correlation.{name}", 0) for name in ("pairs", "outliers", "unmatched", "jumps")}
+    if args.json:
+        print(json.dumps({"correlation": values, "counters": counts, "node": told}))
+        return 0 if values else 1
+    console = output()
+    if values:
+        known = {name.partition(".")[2]: one["value"] for name, one in values.items()}
+        console.print(
+            f"on-board clock {known['offset_us'] / 1e6:+.6f} s ± {known['offset_sigma_us']:.0f} us against ground, "
+            f"gains {known['drift_ppb'] / 1e3:+.3f} ± {known['drift_sigma_ppb'] / 1e3:.3f} us a second\n"
+            f"from {known['pairs']:.0f} pairs that scatter by {known['scatter_us']:.0f} us (one standard deviation), "
+            f"{age(values['correlation.offset_us']['age_s'])} ago",
+            soft_wrap=True,
+        )
+    else:
+        console.print("no correlation yet: it takes three time reports", soft_wrap=True)
+    console.print("since the ground started: " + ", ".join(f"{name} {n}" for name, n in counts.items()), soft_wrap=True)
+    if told:
+        console.print(_table(told))
+    return 0 if values else 1
+
+
+def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, dict[str, Any]]) -> int:
+    packets = client.lines(do="follow", what="packets", name=args.name)
+    if args.json:
+        for packet in packets:
+            if packet.get("kind") == "housekeeping":
+                print(json.dumps(packet), flush=True)
+        return 0
+    from rich.live import Live
+
+    console = output()
+    # A second connection asks for values: the first one is busy with the stream that says when.
+    with GroundClient(args.port) as asking:
+        if not console.is_terminal:
+            console.print(_table(values))
+            for packet in packets:
+                if packet.get("kind") == "housekeeping":
+                    console.print(_table(asking.ask(do="latest", name=args.name)["values"]))
+                    console.file.flush()
+            return 0
+        with Live(_table(values), auto_refresh=False, console=console) as live:
+            for packet in packets:
+                if packet.get("kind") == "housekeeping":
+                    live.update(_table(asking.ask(do="latest", name=args.name)["values"]), refresh=True)
+    return 0
+
+
+def _table(values: dict[str, dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("parameter")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    table.add_column("state")
+    table.add_column("age", justify="right")
+    for name, one in values.items():
+        value = one["value"]
+        shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
+        table.add_row(name, shown, one["unit"], one["state"], age(one["age_s"]), style=_COLOURS.get(one["state"], ""))
+    return table

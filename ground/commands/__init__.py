@@ -1,0 +1,1 @@
+"""Commanding: names, what is sent, its verification, when it is released."""

@@ -1,0 +1,1 @@
+"""What came down: decoder, limits, archive, products, recordings as columns, XTCE."""

@@ -1,0 +1,70 @@
+"""What a worker does behind its guards: wait for a request, run the app on the slot, answer. Edge code."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from payloads.apps.base import BadOutput, WorkerApp
+from payloads.product import CLASSES, Mask, encode_product
+from payloads.worker.settings import Failed, WorkerSettings, find_app, guarded
+from payloads.worker.wire import MESSAGE_OCTETS_MAX, Answer, Request, SlotShape, Status
+
+
+def serve(control: socket.socket, slot_fd: int, settings: WorkerSettings) -> int:
+    """Start the app and answer requests until the parent closes its end; the process's exit code."""
+    shape = settings.shape
+    with mmap.mmap(slot_fd, shape.octets) as slot:
+        started_ns = time.monotonic_ns()
+        app = guarded(lambda: find_app(settings.app)(settings.app_settings()))
+        if isinstance(app, Failed):
+            control.send(Answer(Status.NOT_READY, 0, os.getpid(), detail=app.detail).encode())
+            return 3
+        control.send(Answer(Status.READY, 0, os.getpid(), time.monotonic_ns() - started_ns).encode())
+        while raw := control.recv(MESSAGE_OCTETS_MAX):
+            _begin_log()
+            control.send(_answer(app, Request.decode(raw), slot, shape).encode())
+    return 0
+
+
+def _begin_log() -> None:
+    """Let what is printed begin anew: the log is of fixed size, and it is this request's that would be asked for."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the app filled it, closed it, or took it away
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.lseek(1, 0, os.SEEK_SET)
+
+
+def _answer(app: WorkerApp, request: Request, slot: mmap.mmap, shape: SlotShape) -> Answer:
+    """Run the app on the slot's tile and put mask and product into the slot."""
+    count = request.bands * request.height * request.width
+    tile = np.frombuffer(slot, dtype=np.uint16, count=count).reshape(request.bands, request.height, request.width)
+    tile.flags.writeable = False
+    started_ns = time.monotonic_ns()
+    mask = guarded(lambda: _checked(app.run(tile), tile.shape[1:]))
+    infer_ns = time.monotonic_ns() - started_ns
+    if isinstance(mask, Failed):
+        return Answer(mask.status, request.sequence, os.getpid(), infer_ns, detail=mask.detail)
+    product = encode_product(
+        tile, mask, tile=request.tile, job=request.job, time_ns=request.time_ns, cloudy_frac=request.cloudy_frac
+    )
+    pack_ns = time.monotonic_ns() - started_ns - infer_ns
+    slot[shape.mask_at : shape.mask_at + mask.size] = mask.tobytes()
+    slot[shape.product_at : shape.product_at + len(product)] = product
+    return Answer(Status.DONE, request.sequence, os.getpid(), infer_ns, pack_ns, mask.size, len(product))
+
+
+def _checked(mask: Any, shape: tuple[int, ...]) -> Mask:
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.shape != shape:
+        kind = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise BadOutput(f"app gave {kind}, should be uint8 {shape}")
+    if int(mask.max()) >= len(CLASSES):
+        raise BadOutput(f"app gave class {int(mask.max())}, highest is {len(CLASSES) - 1}")
+    return mask

@@ -1,0 +1,113 @@
+"""What the parent settles before a worker starts: its settings, and the app that it will run. Edge code.
+
+The parent imports this and the worker does; nothing here brings numpy into the parent.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+from flight.core.errors import SetupError
+from payloads.apps.base import AppSettings, BadOutput, WorkerApp
+from payloads.worker.wire import SlotShape, Status
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What the parent decides for the worker.
+
+    memory_mib: limit of its address space, 0 for none. scratch_mib: size of its folder, 0 for none. readable: files and
+    folders that the app may read besides those of Python, app and model. guards_off: labels of guards not to put up.
+    """
+
+    app: str
+    model: str
+    threads: int
+    bands: int
+    height: int
+    width: int
+    nice: int
+    memory_mib: int
+    scratch_mib: int
+    readable: Sequence[str] = ()
+    guards_off: Sequence[str] = ()
+
+    @property
+    def shape(self) -> SlotShape:
+        return SlotShape(self.bands, self.height, self.width)
+
+    def app_settings(self) -> AppSettings:
+        """What the app gets; raises SetupError where model or statistics are missing."""
+        model = Path(self.model)
+        statistics = model.with_suffix(".json")
+        try:
+            if not model.is_file():
+                raise SetupError(f"model {model} is missing; run `make setup`")
+            return AppSettings(model, statistics.read_text(encoding="utf-8"), self.threads)
+        except (OSError, ValueError) as error:
+            raise SetupError(f"model statistics {statistics}: {error}; run `make setup`") from None
+
+    def readable_paths(self) -> tuple[str, ...]:
+        """What the worker may read: where Python finds modules, the model and what lies beside it, and `readable`."""
+        model, statistics = Path(self.model), Path(self.model).with_suffix(".json")
+        interpreter = Path(sys.executable)
+        modules = (path for path in sys.path if path and os.path.realpath(path) != "/")  # a service's folder may be "/"
+        return (
+            *modules, sys.prefix, sys.base_prefix, str(interpreter), os.path.realpath(interpreter),
+            str(model.parent), os.path.realpath(model), os.path.realpath(statistics), *self.readable,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What an app's fault is in an answer."""
+
+    status: Status
+    detail: str
+
+
+def guarded(call: Callable[[], T]) -> T | Failed:
+    """The one place where an app's fault, of whatever kind, becomes a word about it."""
+    try:
+        return call()
+    except BadOutput as error:
+        return Failed(Status.BAD_OUTPUT, str(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything; the node goes on
+        return Failed(Status.APP_ERROR, f"{type(error).__name__}: {error}")
+
+
+def check_app(settings: WorkerSettings) -> None:
+    """Import the app in this process and let it look at its settings; raises SetupError, whatever the app raises."""
+
+    def look() -> SetupError | None:
+        try:
+            find_app(settings.app).check(settings.app_settings())
+        except SetupError as error:
+            return error
+        return None
+
+    found = guarded(look)
+    if isinstance(found, Failed):
+        raise SetupError(f"payload app {settings.app!r} cannot be used: {found.detail}")
+    if found is not None:
+        raise found
+
+
+def find_app(name: str) -> type[WorkerApp]:
+    """The class behind "module:Class"; raises SetupError where there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SetupError(f"payload app {name!r}: {error}; should be like 'payloads.apps.screen:Screen'") from None
+    if not all(callable(getattr(found, need, None)) for need in ("check", "run")):
+        raise SetupError(f"payload app {name!r} has no check or run (payloads/apps/base.py, WorkerApp)")
+    return cast("type[WorkerApp]", found)

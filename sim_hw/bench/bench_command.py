@@ -1,0 +1,257 @@
+"""The command `orbitnode bench`: runs every tests/bench/bench_*.py of the checkout, ours beside other people's code.
+
+Such a file offers `BENCHES`, a tuple of `Bench` and `Survey`. A `Bench` is a race: ours and the peer are timed in
+turns in one process, so that what else the machine does meets both; its row's `ratio` is the median over the turns of
+ours / peer in units of work per second. A `Survey` measures in its own way, such as by processes of its own, and gives
+as many rows as it likes, each made by `at_least`, `at_most` or `shown`. In every row more is better for the `ratio`,
+and the row is `ok` where it reaches its `floor`. Absolute figures are not compared between machines, unless the peer
+is called a limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from statistics import median
+
+from flight.core.errors import OrbitnodeError, SetupError
+
+HELP = "measure our parts beside those of others; fail where a floor is missed"
+
+FOLDER = Path(__file__).resolve().parents[2] / "tests" / "bench"
+TURNS = 11
+TURN_S = 0.02
+RATIO_MAX = 9999.0  # for a cost of nothing
+_COMPILE_S = 60.0
+
+
+class BenchError(OrbitnodeError):
+    """A benchmark is not there, or cannot be run as asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Two ways of doing the same work. `amount` is how much of the bench's unit one call does."""
+
+    ours: Callable[[], object]
+    peer: Callable[[], object]
+    amount: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One row to be: `prepare` makes the input and imports the peer, outside the measured time."""
+
+    name: str
+    peer_name: str
+    unit: str
+    floor: float
+    prepare: Callable[[], Race]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured row; `ours` and `peer` in `unit`. `note`: what whoever reads the row must know."""
+
+    name: str
+    ours: float
+    peer: float
+    peer_name: str
+    unit: str
+    ratio: float
+    floor: float
+    ok: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Rows of one measurement. `measure` is told whether to be brief: shorter, with figures that say less.
+
+    long: it takes so long that being brief shortens it, and its rows say so then.
+    """
+
+    name: str
+    measure: Callable[[bool], Sequence[Row]]
+    long: bool = False
+
+
+Measured = Bench | Survey
+
+
+def at_least(
+    name: str, ours: float, peer: float, peer_name: str, unit: str, floor: float, *, ratio: float | None = None,
+    note: str = "",
+) -> Row:  # fmt: skip
+    """A row of which more is better. ratio: ours / peer where it is not given."""
+    if ratio is None:
+        ratio = min(ours / peer, RATIO_MAX) if peer > 0 else RATIO_MAX
+    return Row(name, ours, peer, peer_name, unit, ratio, floor, ratio >= floor, note)
+
+
+def at_most(
+    name: str, ours: float, peer: float, peer_name: str, unit: str, floor: float = 1.0, *,
+    ratio: float | None = None, note: str = "",
+) -> Row:  # fmt: skip
+    """A row of which less is better: a cost beside a peer's, or beside a limit. ratio: peer / ours."""
+    if ratio is None:
+        ratio = min(peer / ours, RATIO_MAX) if ours > 0 else RATIO_MAX
+    return Row(name, ours, peer, peer_name, unit, ratio, floor, ratio >= floor, note)
+
+
+def shown(row: Row) -> Row:
+    """The row without a floor: for information beside others."""
+    return replace(row, floor=0.0, ok=True)
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The least of `values` that a share of at least `q` of them does not exceed. NaN where there are none."""
+    if not values:
+        return math.nan
+    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
+
+
+def output_of(command: Sequence[str | Path], timeout_s: float) -> str:
+    """What a program prints. Raises BenchError, with the last line of its stderr, where it fails or takes too long."""
+    words = [str(word) for word in command]
+    try:
+        made = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"{' '.join(words)}: not done within {timeout_s:g} s") from None
+    if made.returncode != 0:
+        said = made.stderr.strip().rpartition("\n")[2]
+        raise BenchError(f"{' '.join(words)}: exit status {made.returncode}{said and ': '}{said}")
+    return made.stdout
+
+
+def compiled(source: Path, folder: Path, *options: str) -> Path:
+    """The program of one C source, built into `folder`. Raises SetupError where there is no compiler for it."""
+    program = folder / source.stem
+    command = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", str(source), "-o", str(program), *options]
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=False)
+    except FileNotFoundError:
+        raise SetupError("no C compiler (cc) for the program to compare with; Debian: apt-get install gcc") from None
+    if made.returncode != 0:
+        reason = next((line for line in made.stderr.splitlines() if "error" in line), f"exit status {made.returncode}")
+        raise SetupError(f"cc cannot build {source}: {reason}")
+    return program
+
+
+def _per_call_s(call: Callable[[], object], calls: int) -> float:
+    start = time.perf_counter_ns()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter_ns() - start) / calls / 1e9
+
+
+def _calls_in_a_turn(call: Callable[[], object]) -> int:
+    call()
+    return max(1, int(TURN_S / max(_per_call_s(call, 1), 1e-9)))
+
+
+def measure(bench: Measured, brief: bool = False) -> Sequence[Row]:
+    """Run one bench. A missing peer raises SetupError that says what to install."""
+    try:
+        if isinstance(bench, Survey):
+            rows = bench.measure(brief)
+            return [replace(row, note=_joined("brief", row.note)) for row in rows] if brief and bench.long else rows
+        race = bench.prepare()
+    except ModuleNotFoundError as missing:
+        raise SetupError(f"bench {bench.name}: {missing.name} is not installed; pip install 'orbitnode[dev]'") from None
+    return [_run_race(bench, race)]
+
+
+def _joined(*notes: str) -> str:
+    return ", ".join(note for note in notes if note)
+
+
+def _run_race(bench: Bench, race: Race) -> Row:
+    calls = _calls_in_a_turn(race.ours), _calls_in_a_turn(race.peer)
+    turns = [(_per_call_s(race.ours, calls[0]), _per_call_s(race.peer, calls[1])) for _ in range(TURNS)]
+    ratio = median(peer_s / ours_s for ours_s, peer_s in turns)
+    ours = race.amount / median(ours_s for ours_s, _ in turns)
+    peer = race.amount / median(peer_s for _, peer_s in turns)
+    return at_least(bench.name, ours, peer, bench.peer_name, bench.unit, bench.floor, ratio=ratio)
+
+
+def find_benches(folder: Path) -> list[Measured]:
+    """The benches of every bench_*.py in `folder`, in order of file and place."""
+    paths = sorted(folder.glob("bench_*.py"))
+    if not paths:
+        raise BenchError(f"no benchmarks in {folder}; they are part of the checkout, not of the installed package")
+    benches: list[Measured] = []
+    for path in paths:
+        spec = spec_from_file_location(path.stem, path)
+        assert spec is not None, path
+        assert spec.loader is not None, path
+        module = sys.modules[path.stem] = module_from_spec(spec)  # dataclasses look it up there
+        spec.loader.exec_module(module)
+        benches += module.BENCHES
+    return benches
+
+
+def choose(benches: Sequence[Measured], names: Sequence[str]) -> list[Measured]:
+    """Those whose name starts with one of `names`; all where none is given."""
+    for name in names:
+        if not any(bench.name.startswith(name) for bench in benches):
+            known = ", ".join(sorted({bench.name for bench in benches}))
+            raise BenchError(f"no benchmark {name!r}, there are: {known}")
+    return [bench for bench in benches if not names or any(bench.name.startswith(name) for name in names)]
+
+
+def table(rows: Iterable[Row]) -> Iterator[str]:
+    """The rows as lines of text, each as soon as it is measured."""
+    yield f"{'benchmark':<26} {'ours':>10} {'peer':>10}  {'unit':<12} {'ratio':>7} {'floor':>6}      peer"
+    for row in rows:
+        verdict = "ok" if row.ok else "LOW"
+        floor = f"{row.floor:.2f}" if row.floor else "-"
+        note = f" ({row.note})" if row.note else ""
+        yield (
+            f"{row.name:<26} {row.ours:>10.4g} {row.peer:>10.4g}  {row.unit:<12} {row.ratio:>7.2f} {floor:>6}"
+            f"  {verdict:<3} {row.peer_name}{note}"
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="only benchmarks whose name starts so; `profile` alone measures the node's tasks, for virtual time",
+    )  # fmt: skip
+    parser.add_argument("--brief", action="store_true", help="shorten the long ones; their rows say so")
+    parser.add_argument("--json", action="store_true", help="print a JSON list of rows instead of a table")
+    group = parser.add_argument_group("profile")
+    group.add_argument("-o", "--out", type=Path, default=Path("out", "cpu_profile.json"), metavar="FILE",
+                       help="where the profile goes (default %(default)s)")  # fmt: skip
+    group.add_argument("--seconds", type=float, default=60.0, metavar="N", help="how long the node flies (default 60)")
+    group.add_argument("--mission", type=Path, metavar="FILE", help="mission file (default: the orbit mission)")
+
+
+def execute(args: argparse.Namespace) -> int:
+    if args.names == ["profile"]:
+        from sim_hw.bench import profile
+
+        return profile.run(args.mission or profile.DEFAULT_MISSION, args.out, args.seconds)
+    rows: list[Row] = []
+
+    def measured(benches: Sequence[Measured]) -> Iterator[Row]:
+        for bench in benches:
+            for row in measure(bench, args.brief):
+                rows.append(row)
+                yield row
+
+    results = measured(choose(find_benches(FOLDER), args.names))
+    if args.json:
+        print(json.dumps([asdict(row) for row in results], indent=2))
+    else:
+        for line in table(results):
+            print(line, flush=True)
+    return 0 if all(row.ok for row in rows) else 1

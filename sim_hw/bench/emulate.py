@@ -1,0 +1,193 @@
+"""`orbitnode sim`: the spacecraft's board emulated in real time on the other side of a pseudo-terminal. Edge code.
+
+The world (orbit, Sun, power, heat) runs at `--speed` times real time and answers the board protocol, so that a
+node with the serial driver cannot tell it from a board on a wire.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+import tty
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from flight.core.errors import SetupError
+from flight.linux.ending_signals import ending_signals
+from flight.linux.log_sink import diverted
+from flight.mission import MISSIONS, Mission, load
+from sim_hw.bench.board_server import BoardServer, WorldBoard
+from sim_hw.config import SimConfig
+from sim_hw.world.world import World, WorldConfig
+
+HELP = "emulate the spacecraft's board on a serial line (pseudo-terminal)"
+LOOP = True
+ADVANCE_S = 0.1
+STATUS_S = 1.0
+STATUS_QUIET_S = 60.0
+
+
+class Wire:
+    """A pseudo-terminal under a stable name. The lock beside the link tells a live emulator from a dead one's.
+
+    Raises SetupError where the link cannot be had.
+    """
+
+    def __init__(self, link: str | Path) -> None:
+        self.link = Path(link)
+        self._lock_path = self.link.with_name(self.link.name + ".lock")
+        try:
+            self.link.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SetupError(f"cannot make {self._lock_path}: {error.strerror}; choose another --link") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
+            os.close(self._lock)
+            raise SetupError(
+                f"{self.link} is served by another emulator (process {holder}); end it or choose another --link"
+            ) from None
+        if self.link.exists() and not self.link.is_symlink():
+            os.close(self._lock)
+            raise SetupError(f"{self.link} is there and no link of an emulator; remove it or choose another --link")
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, b"%d\n" % os.getpid())
+        # The far end is kept open here as well, or each closing by the node would read as a broken line.
+        self.fileno, self._far = os.openpty()
+        tty.setraw(self._far)
+        os.set_blocking(self.fileno, False)
+        self.device = os.ttyname(self._far)
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(self.device)
+
+    def close(self) -> None:
+        # The lock's file stays: removed, two later emulators could each hold a lock of their own.
+        self.link.unlink(missing_ok=True)
+        for fileno in (self.fileno, self._far, self._lock):
+            os.close(fileno)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(slots=True)
+class Emulator:
+    """A world in real time behind a wire. `start_s` seconds of it have passed when it begins."""
+
+    wire: Wire
+    world: World
+    speed: float = 1.0
+    start_s: float = 0.0
+    stopping: bool = False
+    overruns: int = 0
+
+    def run(self, report: bool = False) -> None:
+        """Serve until `stopping`; `report` shows the state on stdout."""
+        server = BoardServer(WorldBoard(self.world), int.from_bytes(os.urandom(2)))
+        begin_ns = time.monotonic_ns()
+        shown_ns = 0
+        self.world.advance(round(self.start_s * 1e9))
+        while not self.stopping:
+            ready = select.select((self.wire.fileno,), (), (), ADVANCE_S)[0]
+            now_ns = time.monotonic_ns()
+            self.world.advance(round(self.start_s * 1e9 + (now_ns - begin_ns) * self.speed))
+            if ready:
+                self._serve(server)
+            period_s = STATUS_S if sys.stdout.isatty() else STATUS_QUIET_S
+            if report and now_ns - shown_ns >= period_s * 1e9:
+                shown_ns = now_ns
+                self._show(server)
+
+    def _serve(self, server: BoardServer) -> None:
+        octets = os.read(self.wire.fileno, 4096)
+        answer = server.feed(octets)
+        if not answer:
+            return
+        try:
+            if os.write(self.wire.fileno, answer) != len(answer):
+                self.overruns += 1
+        except BlockingIOError:  # nobody reads: a real line would lose it as well
+            self.overruns += 1
+
+    def _show(self, server: BoardServer) -> None:
+        power, now_ns = self.world.read_power(), self.world.now_ns
+        station = self.world.station_in_sight(now_ns)
+        board = WorldBoard(self.world)
+        on = [name for name in (*board.description.switches, *board.description.heaters) if board.switched_on(name)]
+        line = (
+            f"{now_ns / 60e9:6.1f} min  {'sun    ' if self.world.sun_frac(now_ns) > 0.5 else 'eclipse'}"
+            f"  charge {power.soc_frac:5.1%}  solar {power.solar_w:4.1f} W  load {power.load_w:4.1f} W"
+            f"  board {board.read_c('board'):5.1f} C  radiator {board.read_c('radiator'):5.1f} C"
+            f"  on: {', '.join(on) or '-'}  pass: {station.name if station else '-'}"
+            f"  requests {server.requests}, garbage {server.garbage}"
+        )
+        if sys.stdout.isatty():
+            sys.stdout.write(f"\r\x1b[2K{line}")
+        else:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+                        help="mission file, for the world and the link (default: the bench mission)")  # fmt: skip
+    parser.add_argument("--link", help="name under which the line is found (default: the path of the mission's EPS)")
+    parser.add_argument("--speed", type=float, default=1.0, help="seconds of the world in a second (default 1)")
+    parser.add_argument("--start", type=float, default=0.0, metavar="MIN", help="minutes into the orbit at the start")
+    parser.add_argument("--charge", type=float, metavar="FRAC", help="state of charge at the start, 0 to 1")
+
+
+def board_path(mission: Mission) -> str:
+    """Where the mission looks for its board; raises SetupError where its EPS is not on a serial line."""
+    scheme, _, path = mission.drivers.eps.partition("?")[0].partition(":")
+    if scheme != "serial" or not path:
+        raise SetupError(
+            f"{mission.path}: drivers.eps is {mission.drivers.eps!r}, the emulator serves serial:PATH; "
+            "name another mission, or the line with --link"
+        )
+    return path
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0 after a signal that ends it; raises SetupError for whatever keeps it from running."""
+    with diverted():
+        return _emulate(args)
+
+
+def _emulate(args: argparse.Namespace) -> int:
+    if not 0.0 < args.speed <= 1000.0:
+        raise SetupError(f"--speed {args.speed:g}, should be above 0 and at most 1000")
+    if not 0.0 <= args.start <= 10_000.0:
+        raise SetupError(f"--start {args.start:g}, should be 0 to 10000 minutes")
+    mission = load(args.mission, {"sim": SimConfig})
+    config: WorldConfig = mission.sections["sim"].world
+    if args.charge is not None:
+        if not 0.0 <= args.charge <= 1.0:
+            raise SetupError(f"--charge {args.charge:g}, should be 0 to 1")
+        config = replace(config, power=replace(config.power, soc_start_frac=args.charge))
+    world = World(config)
+    with Wire(args.link or board_path(mission)) as wire:
+        emulator = Emulator(wire, world, args.speed, args.start * 60.0)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            emulator.stopping = True
+
+        for number in ending_signals():
+            signal.signal(number, stop)
+        print(f"board at {wire.link} ({wire.device}), {args.speed:g} x real time; Ctrl-C ends it", flush=True)
+        emulator.run(report=True)
+        if sys.stdout.isatty():
+            print()
+    return 0

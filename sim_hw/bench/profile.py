@@ -1,0 +1,158 @@
+"""`orbitnode bench profile`: what steps of the node's tasks cost on this machine, for virtual time. Edge code.
+
+The node flies in this process as `orbitnode flight` would: LinuxPlatform, the emulated board (`orbitnode sim`) behind a
+pseudo-terminal, and UDP on the loopback, with a ground station at the other end that sends a command a second. The
+station is served by the node's loop between steps: what it costs is not the node's. There is no camera.
+"""
+
+from __future__ import annotations
+
+import platform as machine
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from flight.contract.dictionary import Dictionary
+from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.log import node_log
+from flight.linux.platform import LinuxPlatform
+from flight.mission import MISSIONS, Mission, load
+from flight.node import Node, build, dictionary_of, link_config
+from ground.link.session import GroundSession
+from ground.station import GroundStation
+from sim_hw.config import SimConfig
+from sim_hw.machine.cpu_profile import CpuProfile
+
+DEFAULT_MISSION = MISSIONS / "orbit.toml"
+SECONDS_MIN, SECONDS_MAX = 1.0, 86_400.0
+_TIMER_NS = 100_000_000
+_COMMAND_NS = 1_000_000_000
+# What is sent while measuring: nothing that changes how the node flies.
+_COMMANDS = ("ping", "report_tasks", "list_jobs")
+_BOARD_S = 20.0
+
+
+@contextmanager
+def _board(mission: Path, link: Path) -> Iterator[None]:
+    """`orbitnode sim` as a process of its own, serving `link`. Raises OrbitnodeError where it does not come up."""
+    command = [sys.executable, "-m", "flight.cli", "sim", "--mission", str(mission), "--link", str(link)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            end_s = time.monotonic() + _BOARD_S
+            while not link.exists():
+                if process.poll() is not None or time.monotonic() > end_s:
+                    process.kill()
+                    said = process.communicate()[1].strip().splitlines()
+                    raise OrbitnodeError(
+                        f"the emulated board did not come up: {said[-1] if said else 'no reason given'}"
+                    )
+                time.sleep(0.05)
+            yield
+        finally:
+            process.terminate()
+
+
+class _Ground:
+    """A ground station on the loopback, without archive."""
+
+    def __init__(self, mission: Mission, dictionary: Dictionary, down: socket.socket, node_port: int,
+                 host: LinuxPlatform) -> None:  # fmt: skip
+        self.station = GroundStation(
+            dictionary, GroundSession(link_config(mission, mission.links[0])), epoch_tai_ns=0, command_timeout_s=10.0
+        )
+        self._down, self._host, self._node = down, host, ("127.0.0.1", node_port)
+        self._names = [name for name in _COMMANDS if name in {c.name for c in dictionary.commands}]
+        self._sent = 0
+        host.watch(down.fileno(), self._receive)
+        self._on_time()
+        host.call_at(host.now_ns() + _COMMAND_NS, self._command)
+
+    def _receive(self) -> None:
+        self._send(self.station.on_downlink(self._down.recv(65536), self._host.now_ns()))
+
+    def _on_time(self) -> None:
+        self._send(self.station.on_time(self._host.now_ns()))
+        self._host.call_at(self._host.now_ns() + _TIMER_NS, self._on_time)
+
+    def _command(self) -> None:
+        if self.station.in_contact and self.station.tracker.has_room:
+            _, cltus = self.station.send(self._names[self._sent % len(self._names)], {}, self._host.now_ns())
+            self._sent += 1
+            self._send(cltus)
+        self._host.call_at(self._host.now_ns() + _COMMAND_NS, self._command)
+
+    def _send(self, cltus: list[bytes]) -> None:
+        for cltu in cltus:
+            self._down.sendto(cltu, self._node)
+
+
+def measure(mission: Mission, seconds: float) -> tuple[CpuProfile, GroundStation]:
+    """Fly `mission` for that long; the profile, and the ground as it was then. Raises OrbitnodeError or HalError."""
+    with (
+        tempfile.TemporaryDirectory(prefix="orbitnode-profile-") as folder,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as down,
+        _board(mission.path, Path(folder) / "board"),
+    ):
+        mission, node_port = _here(mission, Path(folder) / "board", down)
+        platform = LinuxPlatform(Path(folder) / "storage", mission.node.name, seed=1)
+        try:
+            node = build(mission, platform, log=node_log(mission.node.name, platform.tai_ns, level="error"))
+            try:
+                ground = _Ground(mission, dictionary_of(mission), down, node_port, platform)
+                platform.call_at(platform.now_ns() + round(seconds * 1e9), platform.stop)
+                if platform.run() is not None:
+                    raise OrbitnodeError("interrupted: nothing was written")
+                return _profile(node), ground.station
+            finally:
+                node.close()
+        finally:
+            platform.close()
+
+
+def _here(mission: Mission, wire: Path, down: socket.socket) -> tuple[Mission, int]:
+    """The mission with its board and its link at places of this process alone."""
+    down.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        node_port = probe.getsockname()[1]
+    link = replace(mission.links[0], driver=f"udp:127.0.0.1:{down.getsockname()[1]}:{node_port}", coding="frame")
+    board = f"serial:{wire}"
+    drivers = replace(
+        mission.drivers, eps=board, board_thermometer=f"{board}:board", radiator_thermometer=f"{board}:radiator",
+        heater=f"{board}:heater", governor=board, imager="",
+    )  # fmt: skip
+    return replace(mission, links=(link,), drivers=drivers), node_port
+
+
+def _profile(node: Node) -> CpuProfile:
+    here = f"{machine.machine()} {machine.system()}, Python {machine.python_version()}"
+    return CpuProfile.from_reports(here, node.scheduler.report())
+
+
+def run(mission_path: Path, out: Path, seconds: float) -> int:
+    """Measure, write `out`, and say what was seen. Raises OrbitnodeError or HalError."""
+    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
+        raise SetupError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
+    mission = load(mission_path, {"sim": SimConfig})
+    print(f"profile: {mission.node.name} flies for {seconds:g} s", file=sys.stderr, flush=True)
+    begun_s = time.monotonic()
+    profile, station = measure(mission, seconds)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(profile.encode())
+    except OSError as error:
+        raise OrbitnodeError(f"profile {out}: {error.strerror}") from None
+    commands = station.tracker.counters
+    print(
+        f"profile: {sum(cost.steps for name, cost in profile.tasks.items() if name != '*'):,} steps of "
+        f"{len(profile.tasks) - 1} tasks in {time.monotonic() - begun_s:.1f} s, {commands.completed} of "
+        f"{commands.sent} commands completed, {station.session.counters.frames:,} frames; written to {out}",
+        file=sys.stderr,
+    )
+    return 0

@@ -1,0 +1,143 @@
+"""Simulated devices behind the driver Protocols: what `sim:` means in mission.toml."""
+
+from __future__ import annotations
+
+from flight.core.errors import OrbitnodeError
+from hal.base import Eps, HalError, Heater, Host, Image, Imager, PowerReading, Radio, Thermometer
+from hal.guard import behind
+from sim_hw.machine.faults import EPS_MUTE_S
+from sim_hw.machine.platform import SimPlatform
+from sim_hw.world.scenes import Tile, TileSource
+from sim_hw.world.world import World
+
+_TRUTHS_MAX = 512  # of 0.6 MB each; more tiles than a node may hold
+
+
+class SimEps:
+    """The world's power system. A planned fault mutes it for a minute."""
+
+    def __init__(self, platform: SimPlatform) -> None:
+        self._platform = platform
+        self._mute_until_ns = -1
+
+    def read(self) -> PowerReading:
+        self._answer()
+        return self._platform.world.read_power()
+
+    def set_switch(self, name: str, on: bool) -> None:
+        self._answer()
+        self._platform.world.set_switch(name, on)
+
+    def _answer(self) -> None:
+        now_ns = self._platform.now_ns()
+        if self._platform.faults.take("eps-mute", now_ns):
+            self._mute_until_ns = now_ns + round(EPS_MUTE_S * 1e9)
+        if now_ns < self._mute_until_ns:
+            raise HalError("EPS: no answer")
+        self._platform.world.advance(now_ns)
+
+
+class SimThermometer:
+    def __init__(self, platform: SimPlatform, node: str) -> None:
+        self._platform = platform
+        self._node = node
+
+    def read_c(self) -> float:
+        self._platform.world.advance(self._platform.now_ns())
+        return self._platform.world.temperature_c(self._node)
+
+
+class SimHeater:
+    def __init__(self, platform: SimPlatform) -> None:
+        self._platform = platform
+
+    def set_on(self, on: bool) -> None:
+        self._platform.world.advance(self._platform.now_ns())
+        self._platform.world.set_switch("heater", on)
+
+
+class SimGovernor:
+    """The payload draws what its limit allows."""
+
+    def __init__(self, platform: SimPlatform) -> None:
+        self._platform = platform
+
+    def set_limit_w(self, power_w: float) -> None:
+        self._platform.world.advance(self._platform.now_ns())
+        self._platform.world.set_load_w("payload", power_w)
+
+
+class SimImager:
+    """A camera over a tile source, from the start again where that ends; it sees as long as the Sun does.
+
+    Keeps the newest tiles it took, with their truth, until they are asked for.
+    """
+
+    def __init__(self, source: TileSource, world: World) -> None:
+        self.taken = 0
+        self._source = source
+        self._world = world
+        self._truths: dict[int, Tile] = {}
+
+    def ready(self) -> bool:
+        return self._world.sun_frac(self._world.now_ns) > 0.5
+
+    def capture(self) -> Image:
+        count = self._source.count
+        try:
+            tile = self._source.tile(self.taken if count is None else self.taken % count)
+        except OrbitnodeError as error:  # a file that was damaged behind its head
+            self.taken += 1
+            raise HalError(str(error)) from None
+        bands, height, width = tile.refl.shape
+        image = Image(self.taken, bands, height, width, tile.refl.tobytes())
+        if len(self._truths) >= _TRUTHS_MAX:
+            del self._truths[next(iter(self._truths))]
+        self._truths[self.taken] = tile
+        self.taken += 1
+        return image
+
+    def tile(self, number: int) -> Tile | None:
+        """The tile that was captured as `number`, with its truth; handed out once."""
+        return self._truths.pop(number, None)
+
+
+def _simulator(host: Host, device: str) -> SimPlatform:
+    platform = behind(host)
+    if not isinstance(platform, SimPlatform):
+        raise HalError(f"sim:{device}: simulated devices live only in `orbitnode run`; name a real driver here")
+    return platform
+
+
+def open_eps(address: str, host: Host) -> Eps:
+    return SimEps(_simulator(host, address))
+
+
+def open_thermometer(address: str, host: Host) -> Thermometer:
+    """`sim:board` or `sim:radiator`."""
+    platform = _simulator(host, address)
+    platform.world.temperature_c(address)
+    return SimThermometer(platform, address)
+
+
+def open_heater(address: str, host: Host) -> Heater:
+    return SimHeater(_simulator(host, address))
+
+
+def open_governor(address: str, host: Host) -> SimGovernor:
+    return SimGovernor(_simulator(host, address))
+
+
+def open_imager(address: str, host: Host) -> Imager:
+    imager = _simulator(host, address).imager
+    if imager is None:
+        raise HalError(f"sim:{address}: this run has no camera")
+    return imager
+
+
+def open_radio(address: str, host: Host, rate_bps: int) -> Radio:
+    """`sim:NAME`, a modem that the run has put on the air; its rate is the channel's."""
+    radios = _simulator(host, address).radios
+    if address not in radios:
+        raise HalError(f"sim:{address}: no such modem on the air, have {', '.join(sorted(radios)) or 'none'}")
+    return radios[address]

@@ -1,0 +1,326 @@
+"""A simulated disk: what was not synced may be lost with the power, in part and out of order, as on a real one.
+
+`Disk` outlives the node; `DiskSession` is the Storage of one boot. The disk counts operations (append, replace,
+delete, and each commit) and can cut the power inside a chosen one. Faults are set at any time: `capacity_octets`,
+`read_only`, `commit_s`, `fail_commits`, `unreadable`, `flip`.
+
+After a power cut everything covered by a completed sync is there. Of the rest, a part chosen by the seed: a file
+has the beginning of what was appended to it, torn at any octet, whatever became of other files; replacements and
+deletions are whole or not there, in their order, none before data that was written ahead of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from random import Random
+from typing import Literal
+
+from flight.core.errors import StorageError
+from flight.core.future import Future
+from flight.core.storage import (
+    INPUT_OUTPUT_ERROR,
+    NO_SPACE,
+    READ_ONLY,
+    StorageCounters,
+    StorageFull,
+    checked_name,
+    flash_octets,
+)
+from sim_hw.machine.loop import VirtualLoop
+
+
+class PowerCut(BaseException):
+    """The node lost power in the middle of what it was doing. Not an Exception: nothing on board catches it."""
+
+
+_Operation = tuple[Literal["append", "replace", "delete"], str, bytes]
+
+
+class Disk:
+    """Octets that survive, by name. `note` is told of each commit, for the run's digest.
+
+    `trace`, once it is a list, receives (number, kind, name) of every operation; a commit has no name.
+    """
+
+    def __init__(
+        self,
+        random: Random,
+        *,
+        capacity_octets: int = 64_000_000,
+        cut_at_operation: int | None = None,
+        note: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        self.operations = 0
+        self.durable: dict[str, bytes] = {}
+        self.capacity_octets = capacity_octets
+        self.read_only = False
+        self.commit_s = 0.004
+        self.fail_commits = False
+        self.unreadable: set[str] = set()
+        self.cut_at_operation = cut_at_operation
+        self.trace: list[tuple[int, str, str]] | None = None
+        self.note = note
+        self._random = random
+        self._session: DiskSession | None = None
+
+    def boot(self, loop: VirtualLoop) -> DiskSession:
+        """The storage of a new boot; the session before it is gone."""
+        if self._session is not None:
+            self.cut()
+        self._session = DiskSession(self, loop)
+        return self._session
+
+    def cut(self) -> None:
+        """Power off now."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.alive = False
+            apply(self.durable, survivors(session.pending, self._random))
+
+    def flip(self, name: str, bit: int | None = None) -> int:
+        """Turn one bit of a durable content over, a random one where none is given; the bit's number.
+
+        The node sees it after its next boot: until then it reads from memory.
+        """
+        content = bytearray(self.durable[name])
+        chosen = self._random.randrange(8 * len(content)) if bit is None else bit
+        content[chosen // 8] ^= 0x80 >> chosen % 8
+        self.durable[name] = bytes(content)
+        return chosen
+
+    def count(self, kind: str, name: str) -> None:
+        """Enter one operation; raises PowerCut inside the chosen one."""
+        self.operations += 1
+        if self.trace is not None:
+            self.trace.append((self.operations, kind, name))
+        if self.operations == self.cut_at_operation:
+            self.cut()
+            raise PowerCut
+
+
+class _Window:
+    """What one commit covers, for the count of its wear: files with new octets, from which octet on, and names
+    replaced or deleted."""
+
+    __slots__ = ("changed", "dirty", "folder")
+
+    def __init__(self) -> None:
+        self.dirty: dict[str, int] = {}
+        self.changed: set[str] = set()
+        self.folder = False
+
+
+class DiskSession:
+    """flight.core.platform.Storage on a Disk, for one boot. As on Linux one commit runs at a time, for all syncs asked
+    for before it began, and a failed one is final."""
+
+    def __init__(self, disk: Disk, loop: VirtualLoop) -> None:
+        self.alive = True
+        self.counters = StorageCounters()
+        self.pending: deque[_Operation] = deque()
+        self._disk = disk
+        self._loop = loop
+        self._view: dict[str, bytearray] = {name: bytearray(octets) for name, octets in disk.durable.items()}
+        self._octets = sum(len(octets) for octets in self._view.values())
+        self._window = _Window()
+        self._committing: _Window | None = None
+        self._wanted = False
+        self._waiting: list[tuple[str, Future[None]]] = []
+        self._failed: str | None = None
+
+    def names(self) -> list[str]:
+        return sorted(self._view)
+
+    def size(self, name: str) -> int | None:
+        content = self._content(name)
+        return None if content is None else len(content)
+
+    def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
+        assert at >= 0 and (octets is None or octets >= 0), (at, octets)
+        content = self._content(name)
+        if content is None:
+            return None
+        if name in self._disk.unreadable:
+            raise StorageError(f"cannot read {name}: {INPUT_OUTPUT_ERROR}")
+        return bytes(content[at : None if octets is None else at + octets])
+
+    def append(self, name: str, octets: bytes) -> None:
+        if not self._admit("append to", name, len(octets)):
+            return
+        self.pending.append(("append", name, octets))
+        self._disk.count("append", name)
+        content, window = self._view.get(name), self._window
+        if content is None:
+            content = self._view[name] = bytearray()
+            if name in window.changed or (self._committing is not None and name in self._committing.changed):
+                window.changed.add(name)  # made under another name, until the deletion before it is done
+            window.folder = True
+        window.dirty.setdefault(name, len(content))
+        content += octets
+        self._octets += len(octets)
+        self.counters.octets += len(octets)
+
+    def replace(self, name: str, octets: bytes) -> None:
+        before = self._content(name) or b""
+        if not self._admit("replace", name, len(octets) - len(before)):
+            return
+        self.pending.append(("replace", name, octets))
+        self._disk.count("replace", name)
+        self._view[name] = bytearray(octets)
+        self._window.dirty[name] = 0
+        self._window.changed.add(name)
+        self._octets += len(octets) - len(before)
+        self.counters.octets += len(octets)
+
+    def delete(self, name: str) -> None:
+        content = self._content(name)
+        if content is None or not self._admit("delete", name, -len(content)):
+            return
+        self.pending.append(("delete", name, b""))
+        self._disk.count("delete", name)
+        del self._view[name]
+        self._window.dirty.pop(name, None)
+        self._window.changed.add(name)
+        self._octets -= len(content)
+
+    def sync(self, prefix: str = "") -> Future[None]:
+        """A future that fails with StorageError where the commit did. As on Linux a commit takes everything where
+        names have come, changed or gone."""
+        done: Future[None] = Future()
+        self.counters.syncs += 1
+        if self._failed is not None:
+            done.set_error(StorageError(self._failed))
+        elif not any(name.startswith(prefix) for _, name, _ in self.pending):
+            done.set_result(None)
+        else:
+            self._waiting.append((prefix, done))
+            self._want_commit()
+        return done
+
+    def free_octets(self) -> int:
+        return max(0, self._disk.capacity_octets - self._octets)
+
+    def _content(self, name: str) -> bytearray | None:
+        content = self._view.get(name)
+        if content is None:
+            checked_name(name)
+        return content
+
+    def _admit(self, act: str, name: str, grown: int) -> bool:
+        """Whether there is power; raises StorageError for what the disk refuses."""
+        checked_name(name)
+        if not self.alive:
+            return False  # clean-up of a node without power
+        refusal: StorageError | None = None
+        if self._failed is not None:
+            refusal = StorageError(self._failed)
+        elif self._disk.read_only:
+            refusal = StorageError(f"cannot {act} {name}: {READ_ONLY}")
+        elif grown > 0 and self._octets + grown > self._disk.capacity_octets:
+            refusal = StorageFull(f"cannot {act} {name}: {NO_SPACE}")
+        if refusal is not None:
+            self.counters.refused += 1
+            raise refusal
+        return True
+
+    def _want_commit(self) -> None:
+        if not self._wanted and self._committing is None:
+            self._wanted = True
+            self._loop.call_at(self._loop.now_ns(), self._start_commit)
+
+    def _start_commit(self) -> None:
+        self._wanted = False
+        if not self.alive:
+            return
+        waiting, window = [future for _, future in self._waiting], self._window
+        scope = tuple({prefix for prefix, _ in self._waiting})
+        if window.folder or window.changed or any(name not in self._disk.durable for name in window.dirty):
+            scope = ("",)
+        covered = [operation for operation in self.pending if operation[1].startswith(scope)]
+        left = _Window()
+        left.dirty = {name: start for name, start in window.dirty.items() if not name.startswith(scope)}
+        for name in left.dirty:
+            del window.dirty[name]
+        extents = [(start, len(self._view[name])) for name, start in window.dirty.items()]
+        flash = flash_octets(extents, len(window.changed), window.folder or bool(window.changed))
+        self._committing, self._window, self._waiting = window, left, []
+        start_ns = self._loop.now_ns()
+        end_ns = start_ns + round(self._disk.commit_s * 1e9)
+
+        def finish() -> None:
+            if self.alive:
+                self._disk.count("commit", "")
+                self.counters.enter_commit(flash, end_ns - start_ns)
+                self._finish_commit(covered, scope, waiting)
+
+        self._loop.call_at(end_ns, finish)
+
+    def _finish_commit(
+        self, covered: Sequence[_Operation], scope: tuple[str, ...], waiting: list[Future[None]]
+    ) -> None:
+        """Make the operations `covered`, the first of those under names in `scope`, durable, and say so."""
+        self._committing = None
+        if self._disk.fail_commits or self._disk.read_only:
+            reason = READ_ONLY if self._disk.read_only else INPUT_OUTPUT_ERROR
+            self._failed = f"storage failed, restart the node: {reason}"
+            self.counters.failures += 1
+            waiting, self._waiting = waiting + [future for _, future in self._waiting], []
+            for future in waiting:
+                future.set_error(StorageError(self._failed))
+            return
+        left: list[_Operation] = []
+        taken = 0
+        while taken < len(covered):
+            operation = self.pending.popleft()
+            if operation[1].startswith(scope):
+                taken += 1
+            else:
+                left.append(operation)
+        self.pending.extendleft(reversed(left))
+        apply(self._disk.durable, covered)
+        for kind, name, octets in covered:
+            self._disk.note(kind.encode() + b" " + name.encode() + b" " + octets)
+        for future in waiting:
+            future.set_result(None)
+        if self._waiting:
+            self._want_commit()
+
+
+def survivors(pending: Sequence[_Operation], random: Random) -> list[_Operation]:
+    """What of the operations after the last commit a power cut leaves on the medium."""
+    changes = [i for i, (kind, _, _) in enumerate(pending) if kind != "append"]
+    kept = random.randint(0, len(changes))
+    ahead = changes[kept - 1] + 1 if kept else 0  # up to the last change that is there nothing is missing
+    landed = list(islice(pending, ahead))
+    appended: dict[str, list[bytes]] = {}
+    lost: set[str] = set()  # what follows a lost change of the same name went into a file that has no name
+    for kind, name, octets in islice(pending, ahead, None):
+        if kind != "append":
+            lost.add(name)
+        elif name not in lost:
+            appended.setdefault(name, []).append(octets)
+    for name, parts in appended.items():
+        whole = random.randint(-1, len(parts))  # -1: not even a new name is there
+        landed += [("append", name, part) for part in parts[: max(0, whole)]]
+        if 0 <= whole < len(parts):
+            landed.append(("append", name, parts[whole][: random.randint(0, len(parts[whole]))]))
+    return landed
+
+
+def apply(files: dict[str, bytes], operations: Iterable[_Operation]) -> None:
+    """What the operations do to the stored octets."""
+    contents: dict[str, bytearray | None] = {}
+    for kind, name, octets in operations:
+        content = contents[name] if name in contents else bytearray(files.get(name, b""))
+        if kind == "append" and content is not None:
+            content += octets
+        else:
+            content = None if kind == "delete" else bytearray(octets)
+        contents[name] = content
+    for name, made in contents.items():
+        if made is None:
+            files.pop(name, None)
+        else:
+            files[name] = bytes(made)

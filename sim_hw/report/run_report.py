@@ -1,0 +1,197 @@
+"""The report of a run, filled from what the ground received and from the world's own intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from flight.services.board.power import PowerConfig
+from ground.cli.tasks import duration
+from sim_hw.mission_run import MissionRun
+from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
+
+_GAP_S = 90.0
+_EVENTS = 5000
+
+
+def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
+    """Write report.html; raises OrbitnodeError where it cannot be written."""
+    power: PowerConfig = run.mission.power
+    tiles, machine = summary["tiles"], summary["machine"]
+    data = ReportData(
+        title=f"{run.mission.node.name}: {summary['orbits']:g} orbit{'s' * (summary['orbits'] != 1)}",
+        subtitle=(
+            f"{summary['mission_s'] / 60:.0f} minutes of virtual time, seed {run.seed}. Telemetry as received on "
+            "ground, so its curves end with the last contact; eclipses and passes from the simulated world."
+        ),
+        start_tai_ns=run.world.start_tai_ns,
+        duration_s=run.end_ns / 1e9,
+        figures=_figures(summary),
+        eclipses=[Interval(e.start_ns / 1e9, e.end_ns / 1e9) for e in run.eclipses],
+        passes=[Interval(p.start_ns / 1e9, p.end_ns / 1e9, p.station.name) for p in run.passes],
+        power=[_series(run, "power.solar_w", "array"), _series(run, "power.load_w", "loads")],
+        charge=[_series(run, "power.soc_frac", "state of charge")],
+        temperatures=[_series(run, "thermal.board_c", "board"), _series(run, "thermal.radiator_c", "radiator")],
+        rates=_rates(run),
+        backlog=[_series(run, "link.outbox_octets", "products", 1e-6)],
+        charge_guides=[(power.soc_safe_frac, "safe mode below")],
+        temperature_guides=[(run.mission.thermal.board_warm_c, "board warm")],
+        link=_link_facts(summary),
+        tiles=run.screening.tiles,
+        tiles_note=_tiles_note(summary),
+        commands=run.archive.commands(),
+        events=run.archive.events(limit=_EVENTS),
+        event_counts=summary["events"],
+        tables={
+            "Tiles delayed, by reason": {k: f"{v}" for k, v in tiles["delayed_by_reason"].items()},
+            "Tiles dropped, by reason": {k: f"{v}" for k, v in tiles["dropped_by_reason"].items()},
+            "Energy, Wh": {k: f"{v:.2f}" for k, v in summary["energy"]["energy_wh"]["consumed_by_load"].items()},
+            "Scheduler": {k: f"{v:,}" for k, v in summary["scheduler"].items()},
+        },
+        grids={"Tasks": task_rows(summary["tasks"]), "Recorder": store_rows(summary["recorder"]["stores"])},
+        footer=[
+            f"digest {summary['digest']}",
+            f"dictionary {summary['dictionary_sha256']}",
+            ", ".join(f"{name} {value}" for name, value in machine.items()),
+        ],
+    )
+    write_report(path, data)
+
+
+def _figures(summary: Mapping[str, Any]) -> list[Figure]:
+    tiles, link, commands = summary["tiles"], summary["link"], summary["commands"]
+    octets, accuracy, energy, soc = (summary[part] for part in ("bytes", "cloud_accuracy", "energy", "soc"))
+    figures = [
+        Figure("Tiles screened", f"{tiles['screened']}", f"of {tiles['captured']}",
+               f"{tiles['dropped']} dropped, {tiles['pending']} pending"),
+        Figure("Cloud accuracy", _percent(accuracy["mean"]), "%", f"{accuracy['tiles']} tiles with truth"),
+        Figure("Product per raw octet", _percent(octets["product_per_raw"]), "%",
+               f"{octets['raw'] / 1e6:.0f} MB in, {octets['product'] / 1e6:.0f} MB out"),
+        Figure("Downlinked", f"{octets['downlinked'] / 1e6:.1f}", "MB", f"{summary['files']['received']} products"),
+        Figure("Energy a tile", "-" if energy["tile_j"] is None else f"{energy['tile_j']:.1f}", "J"),
+        Figure("Charge, lowest", f"{100 * soc['min']:.0f}", "%", f"{100 * soc['end']:.0f} % at end"),
+        Figure("Board, hottest", f"{summary['temperature_c']['board_max']:.1f}", "°C"),
+        Figure("Frames lost", f"{link['frames_lost']}", f"of {link['frames_sent']:,}", _loss_note(link)),
+        Figure("Commands completed", f"{commands['completed']}", f"of {commands['sent']}",
+               f"{commands['rejected']} rejected, {commands['failed']} failed, {commands['lost']} lost"),
+        Figure("Wall time", f"{summary['wall_s']:.0f}", "s", f"inference p50 {summary['inference']['median_ms']} ms"),
+    ]  # fmt: skip
+    if summary["boots"] > 1:
+        figures.append(Figure("Boots", f"{summary['boots']}", "", "the node lost power", "warn"))
+    failures = sum(summary["worker"]["failures"].values())
+    if failures:
+        figures.append(Figure("Worker failures", f"{failures}", "", f"{summary['worker']['retried']} retried", "warn"))
+    return figures
+
+
+def _loss_note(link: Mapping[str, Any]) -> str:
+    without_signal, corrected = link["frames_lost_without_signal"], link["coding"].get("symbols_corrected")
+    note = f"{without_signal} without signal"
+    return note if corrected is None else f"{note}; {corrected:,} wrong symbols corrected"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _tiles_note(summary: Mapping[str, Any]) -> str:
+    if summary["scenes"] == "synthetic":
+        return (
+            "Real Sentinel-2 ground under simulated clouds: the truth masks are those of the simulation. Cover is "
+            "capped at 0.8, because the model takes most wholly overcast tiles for clear ground."
+        )
+    return f"Real tiles from {summary['scenes']}; truth from their labels where they have any."
+
+
+def _link_facts(summary: Mapping[str, Any]) -> dict[str, str]:
+    link, files, recorder = summary["link"], summary["files"], summary["recorder"]
+    return {
+        "frames sent": f"{link['frames_sent']:,}",
+        "frames received": f"{link['frames_received']:,}",
+        "lost without signal": f"{link['frames_lost_without_signal']:,}",
+        "lost to bit errors": f"{link['frames_lost_to_bit_errors']:,}",
+        "arrived with bit errors": f"{link['frames_with_bit_errors']:,}",
+        **_coding_facts(link["coding"]),
+        "idle frames": f"{link['idle_frames']:,}",
+        "packets recorded": f"{recorder['recorded']:,}",
+        "packets played back": f"{recorder['played_back']:,}",
+        "products complete": f"{files['received']:,}",
+        "products incomplete": f"{files['incomplete']:,}",
+        "command frames sent again": f"{summary['commands']['retransmitted']:,}",
+    }
+
+
+def _coding_facts(coding: Mapping[str, Any]) -> dict[str, str]:
+    if coding["code"] == "frame":
+        return {}
+    facts = {"bit error rate": f"{coding['bit_error_rate']:g}"}
+    if coding["codewords"]:
+        facts |= {
+            "code": f"{coding['code'].upper()}, I = {coding['interleave']}",
+            "codewords": f"{coding['codewords']:,}",
+            "codewords corrected": f"{coding['codewords_corrected']:,}",
+            "codewords lost": f"{coding['codewords_uncorrectable']:,}",
+            "wrong symbols corrected": f"{coding['symbols_corrected']:,}",
+        }
+    if coding["channel_symbols"]:
+        facts["wrong channel symbols"] = f"{coding['channel_symbol_errors']:,} of {coding['channel_symbols']:,}"
+    facts["wrong bits in markers"] = f"{coding['marker_bit_errors']:,}"
+    facts["bits corrected in CLTUs"] = f"{coding['cltu_bits_corrected']:,}"
+    return facts
+
+
+def task_rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Column heads and a row a task, the busiest first."""
+    counts = ("steps", "ticks", "late", "skipped", "overruns", "starved", "failures")
+    times = ("worst_us", "latency_p50_us", "latency_p99_us", "worst_latency_us")
+    rows = [["task", *counts, "longest step", "wait p50", "wait p99", "longest wait", "processor"]]
+    for one in sorted(tasks, key=lambda task: (task["cpu_permille"], task["steps"]), reverse=True):
+        numbers = [f"{one[name]:,}" for name in counts] + [duration(one[name]) for name in times]
+        rows.append([one["name"], *numbers, f"{one['cpu_permille'] / 10:.2f} %"])
+    return rows
+
+
+def store_rows(stores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Column heads and a row a packet store."""
+    counts = ("recorded", "played_back", "overwritten", "refused", "waiting", "octets")
+    rows = [["store", "recorded", "played back", "overwritten", "refused", "waiting", "octets", "full"]]
+    rows += [[one["name"], *(f"{one[name]:,}" for name in counts), f"{one['fill_frac']:.1%}"] for one in stores]
+    return rows
+
+
+def _points(run: MissionRun, parameter: str) -> list[tuple[float, float]]:
+    start_ns = run.world.start_tai_ns
+    series = run.archive.series(parameter)
+    return [((t - start_ns) / 1e9, float(value)) for t, value in series if isinstance(value, int | float)]
+
+
+def _series(run: MissionRun, parameter: str, name: str, scale: float = 1.0) -> Series:
+    """One parameter over time; a break where telemetry is missing."""
+    points: list[tuple[float, float]] = []
+    for t_s, value in _points(run, parameter):
+        if points and t_s - points[-1][0] > _GAP_S:
+            points.append((t_s, nan))
+        points.append((t_s, value * scale))
+    return Series(name, points)
+
+
+def _rates(run: MissionRun) -> list[Series]:
+    """Downlink rate by channel, from the ground's own octet counters; a channel not yet heard counts as 0."""
+    start_ns = run.world.start_tai_ns
+    channels = {0: "real time", 1: "playback", 2: "products", 7: "idle"}
+    counts = {vc: dict(run.archive.counters(f"station.octets_by_vc.{vc}")) for vc in channels}
+    # Of every entry, also before the first contact; the last one may have come twice, at the close.
+    times = sorted({t_ns for t_ns, _ in run.archive.counters("link.frames")})
+    made = []
+    for vc, name in channels.items():
+        points: list[tuple[float, float]] = []
+        octets = 0
+        for before_ns, t_ns in pairwise(times):
+            now = counts[vc].get(t_ns, 0)
+            points.append(((t_ns - start_ns) / 1e9, 8e6 * (now - octets) / (t_ns - before_ns)))
+            octets = now
+        made.append(Series(name, points))
+    return made

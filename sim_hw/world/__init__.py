@@ -1,0 +1,1 @@
+"""The simulated world: orbit, power, heat, radio channel, scenes, clouds."""

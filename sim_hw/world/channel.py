@@ -1,0 +1,260 @@
+"""One direction of a radio link: transmit buffer, rate, light time, contact, bit errors. Pure: no clock, no loop.
+
+The transmitter always drains its buffer at the line rate; nothing it sends without contact arrives. Times of
+one unit (frame, CADU, CLTU), all in integer nanoseconds:
+
+    start   = later of (offered, end of the unit before it)
+    end     = start + 8 * octets / rate, rounded up        the unit leaves the buffer
+    arrival = end + light time at start                    the last bit reaches the receiver
+
+States of the receiver: NONE -on_rise-> ACQUIRING -(acquisition_s)-> LOCKED -on_set-> NONE. A unit is
+delivered where the receiver is locked from its first bit to its last; all others are lost and counted:
+accepted = delivered + lost + pending, at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from flight.core.config import key
+
+# Bounds units that nobody takes and a light time that would hold very many; far above what a pass needs.
+_PENDING_UNITS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConfig:
+    """Defaults: the downlink. `bit_error_rate` is per bit, errors are independent (binary symmetric channel)."""
+
+    rate_bps: int = key(256_000, minimum=1, maximum=10**10, text="line rate")
+    bit_error_rate: float = key(1e-7, minimum=0.0, maximum=0.5, text="share of bits that arrive inverted")
+    acquisition_s: float = key(2.0, minimum=0.0, maximum=600.0, text="from rise above the mask to lock")
+    buffer_octets: int = key(16_384, minimum=1, maximum=2**30, text="transmit buffer; a unit fits whole or not at all")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One unit at the receiver; `t_ns` is the arrival of its last bit."""
+
+    t_ns: int
+    octets: bytes
+    bit_errors: int
+
+
+@dataclass(slots=True)
+class ChannelCounters:
+    """Units and octets since the start."""
+
+    accepted: int = 0
+    refused: int = 0
+    sent: int = 0
+    delivered: int = 0
+    lost: int = 0
+    with_errors: int = 0
+    bit_errors: int = 0
+    accepted_octets: int = 0
+    delivered_octets: int = 0
+    lost_octets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A unit in the buffer."""
+
+    start_ns: int
+    end_ns: int
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A unit that has left the transmitter within contact: when its first and last bit arrive."""
+
+    first_bit_ns: int
+    arrival_ns: int
+    octets: bytes
+
+
+class Channel:
+    """Every method that takes the present moves the channel there; it must never step back.
+
+    The loop calls `deliveries` at `next_event_ns`, and `on_rise` and `on_set` at the edges of a pass; between
+    those instants nothing changes but what `offer` adds.
+    """
+
+    def __init__(self, config: ChannelConfig, random: Random) -> None:
+        self.config = config
+        self.counters = ChannelCounters()
+        self._random = random
+        self._now_ns = 0
+        self._buffer: deque[_Unit] = deque()
+        self._buffered_octets = 0
+        self._air: deque[_Flight] = deque()
+        self._ready: deque[Delivery] = deque()
+        self._busy_until_ns = 0
+        self._last_arrival_ns = 0
+        self._light_time: Callable[[int], int] | None = None
+        self._rise_ns = 0
+        self._lock_ns = 0
+        self._good_bits = self._gap()
+
+    @property
+    def pending(self) -> int:
+        """Units accepted whose fate is open: in the buffer or on their way."""
+        return len(self._buffer) + len(self._air)
+
+    @property
+    def busy_until_ns(self) -> int:
+        """When the last bit of what was accepted leaves; in the past where nothing waits."""
+        return self._busy_until_ns
+
+    def unit_time_ns(self, octets: int) -> int:
+        """How long a unit takes on the air: 8 * octets / rate, rounded up to a nanosecond."""
+        return -(-octets * 8_000_000_000 // self.config.rate_bps)
+
+    def on_rise(self, now_ns: int, light_time: Callable[[int], int]) -> None:
+        """The two sides see each other from now on; lock follows after the acquisition time.
+
+        `light_time` gives the one-way delay in ns of a bit that leaves at a given time. A second rise
+        without a set (hand-over to another station) changes the delay and keeps the lock.
+        """
+        self._move(now_ns)
+        if self._light_time is None:
+            self._rise_ns = now_ns
+            self._lock_ns = now_ns + round(self.config.acquisition_s * 1e9)
+        self._light_time = light_time
+
+    def on_set(self, now_ns: int) -> None:
+        """Sight is gone: whatever has begun to be sent and has not wholly arrived is lost."""
+        self._move(now_ns)
+        self._light_time = None
+        while self._air:
+            self._lose(self._air.popleft().octets)
+
+    def carrier(self, now_ns: int) -> bool:
+        """True while the receiver is locked."""
+        return self._light_time is not None and now_ns >= self._lock_ns
+
+    def offer(self, octets: bytes, now_ns: int) -> bool:
+        """Put one unit into the transmit buffer; False, and counted, where it does not fit."""
+        assert octets, "empty transmission unit"
+        self._move(now_ns)
+        full = self._buffered_octets + len(octets) > self.config.buffer_octets
+        if full or self.pending + len(self._ready) >= _PENDING_UNITS:
+            self.counters.refused += 1
+            return False
+        start = max(now_ns, self._busy_until_ns)
+        self._busy_until_ns = start + self.unit_time_ns(len(octets))
+        self._buffer.append(_Unit(start, self._busy_until_ns, bytes(octets)))
+        self._buffered_octets += len(octets)
+        self.counters.accepted += 1
+        self.counters.accepted_octets += len(octets)
+        return True
+
+    def room_octets(self, now_ns: int) -> int:
+        """Free space in the transmit buffer."""
+        self._move(now_ns)
+        return self.config.buffer_octets - self._buffered_octets
+
+    def room_at_ns(self, octets: int, now_ns: int) -> int | None:
+        """When a unit of `octets` will fit, `now_ns` where it does already; None where it never can."""
+        self._move(now_ns)
+        if octets > self.config.buffer_octets:
+            return None
+        missing = self._buffered_octets + octets - self.config.buffer_octets
+        when = now_ns
+        for unit in self._buffer:
+            if missing <= 0:
+                break
+            missing -= len(unit.octets)
+            when = unit.end_ns
+        return when
+
+    def deliveries(self, now_ns: int) -> list[Delivery]:
+        """What has arrived up to now and was not taken yet, in order of arrival."""
+        self._move(now_ns)
+        taken = list(self._ready)
+        self._ready.clear()
+        return taken
+
+    def next_event_ns(self) -> int | None:
+        """When something happens next if nothing is offered: a unit leaves the buffer or arrives, or lock is gained.
+
+        Deliveries that were not taken yet are due at once.
+        """
+        times = []
+        if self._ready:
+            times.append(self._now_ns)
+        if self._buffer:
+            times.append(self._buffer[0].end_ns)
+        if self._air:
+            times.append(self._air[0].arrival_ns)
+        if self._light_time is not None and self._lock_ns > self._now_ns:
+            times.append(self._lock_ns)
+        return min(times, default=None)
+
+    def _move(self, now_ns: int) -> None:
+        """Let everything happen that is due up to `now_ns`."""
+        assert now_ns >= self._now_ns, f"time went back from {self._now_ns} to {now_ns}"
+        self._now_ns = now_ns
+        while self._buffer and self._buffer[0].end_ns <= now_ns:
+            self._leave(self._buffer.popleft())
+        while self._air and self._air[0].arrival_ns <= now_ns:
+            flight = self._air.popleft()
+            if flight.first_bit_ns >= self._lock_ns:
+                self._deliver(flight)
+            else:
+                self._lose(flight.octets)
+
+    def _leave(self, unit: _Unit) -> None:
+        """The last bit has left the transmitter."""
+        self._buffered_octets -= len(unit.octets)
+        self.counters.sent += 1
+        if self._light_time is None or unit.start_ns < self._rise_ns:
+            self._lose(unit.octets)
+            return
+        delay = self._light_time(unit.start_ns)
+        # Units stay in order where a hand-over shortens the way.
+        arrival = self._last_arrival_ns = max(self._last_arrival_ns, unit.end_ns + delay)
+        self._air.append(_Flight(unit.start_ns + delay, arrival, unit.octets))
+
+    def _lose(self, octets: bytes) -> None:
+        self.counters.lost += 1
+        self.counters.lost_octets += len(octets)
+
+    def _deliver(self, flight: _Flight) -> None:
+        octets, errors = self._corrupt(flight.octets)
+        self.counters.delivered += 1
+        self.counters.delivered_octets += len(octets)
+        self.counters.with_errors += errors > 0
+        self.counters.bit_errors += errors
+        self._ready.append(Delivery(flight.arrival_ns, octets, errors))
+
+    def _corrupt(self, octets: bytes) -> tuple[bytes, int]:
+        """Invert the bits whose turn it is. One random draw an error, none for a clean unit."""
+        bits = 8 * len(octets)
+        if self._good_bits is None:
+            return octets, 0
+        if self._good_bits >= bits:
+            self._good_bits -= bits
+            return octets, 0
+        made, errors, position = bytearray(octets), 0, self._good_bits
+        while position < bits:
+            made[position >> 3] ^= 0x80 >> (position & 7)
+            errors += 1
+            gap = self._gap()
+            assert gap is not None
+            position += 1 + gap
+        self._good_bits = position - bits
+        return bytes(made), errors
+
+    def _gap(self) -> int | None:
+        """Good bits before the next error: geometric, by inversion. None where there are no errors."""
+        rate = self.config.bit_error_rate
+        if rate <= 0.0:
+            return None
+        return int(math.log(1.0 - self._random.random()) / math.log1p(-rate))
