@@ -1,14 +1,15 @@
-"""The walls of the design, by syntax tree over every file: who may import whom, and the one timeline.
+"""The walls of the design, by syntax tree over every file: which room may import which, no circles, one timeline.
 
-The lists of edge files and of banned modules are ruff's, in pyproject.toml (TID251); this test also sees what ruff
-cannot: files opened without a module, randomness without a seed, imports made by name.
+HOUSE is the map. The lists of edge files and of banned modules are ruff's, in pyproject.toml (TID251); this test also
+sees what ruff cannot: files opened without a module, randomness without a seed, imports made by name.
 """
 
 from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -18,32 +19,104 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("flight", "hal", "payloads", "ground", "sim_hw")
 
-# Who may import whom. A file may always import from its own folder.
-MAY_IMPORT = {
-    "hal": (),
-    "flight": ("hal.base", "hal.registry"),
-    "payloads": ("flight", "hal.base"),
-    "ground": (
-        "flight.core.config",  # how a section of mission.toml is declared
-        "flight.core.errors",
-        "flight.core.log",
-        "flight.contract.dictionary",
-        "flight.contract.fields",  # the field codec that the dictionary's documents are made of
-        "flight.kernels",
-        "flight.link",
-        "flight.linux.ending_signals",  # which signals end a loop in order
-        "flight.linux.log_sink",  # a loop's output, which must not stop it
+# What any service may import; which other services it sees stands in its row.
+_BASE = ("flight.contract", "flight.core", "flight.link", "flight.store", "hal.base")
+_TOLD = ("flight.services.commanding", "flight.services.reporting")  # what is told to a service, and what it tells
+# What all of the ground shares with the flight code: errors, and what packets and their fields look like.
+_SHARED = ("flight.contract.dictionary", "flight.contract.fields", "flight.core.errors", "flight.link")
+
+# The map of the house, roof first. A row is a room, that is a folder, or one file of it that stands on a floor of its
+# own; then what it may import besides its own folder: rooms, parts of rooms, or whole top-level folders. Imports go
+# down only: of its own folder, and of whatever its row names, a file may import what stands in the rows below.
+HOUSE: dict[str, tuple[str, ...]] = {
+    # The simulator sees everything, and nothing sees the simulator.
+    "sim_hw.run": FOLDERS,
+    "sim_hw.report.run_report": FOLDERS,
+    "sim_hw.report.summary": FOLDERS,
+    "sim_hw.bench": FOLDERS,
+    "sim_hw": FOLDERS,  # the run itself: node, ground and world in one process
+    "sim_hw.report": FOLDERS,
+    "sim_hw.machine": ("flight.core", "hal", "sim_hw.world"),
+    "sim_hw.world": ("flight.core", "hal"),
+    # The ground.
+    "ground.cli": (
+        *_SHARED, "flight.core.config", "flight.core.log", "flight.core.toml_lines", "flight.linux.log_sink",
         "flight.mission",
         "flight.node",  # dictionary_of and link_config: what a mission says to both ends
-        "flight.services.settings.parameter_table",  # what parameters may be, and the file that both ends know
-        "flight.core.toml_lines",
-        "hal.base",
-        "hal.registry",
-        "payloads.product",
-        "payloads.product_header",
+        "flight.services.settings.parameter_table", "ground",
     ),
-    "sim_hw": FOLDERS,
+    "ground.server": (
+        *_SHARED, "flight.core.log",
+        "flight.linux.ending_signals",  # which signals end a loop in order
+        "flight.linux.log_sink",  # a loop's output, which must not stop it
+        "ground",
+    ),
+    "ground.station": (*_SHARED, "ground"),
+    "ground.procedures": ("ground.operator",),
+    "ground.commands": (
+        *_SHARED,
+        "flight.services.settings.parameter_table",  # what parameters may be, and the file that both ends know
+        "ground.link", "ground.operator", "ground.telemetry", "ground.times",
+    ),
+    "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
+    "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product", "payloads.product_header"),
+    "ground": (  # what all rooms of the ground stand on
+        "flight.contract.fields",
+        "flight.core.config",  # how a section of mission.toml is declared
+        "flight.core.errors", "flight.mission",
+    ),
+    # The payload.
+    "payloads": ("flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.worker"),
+    "payloads.worker": ("flight.core", "hal.base", "payloads.apps.base", "payloads.product", "payloads.product_header"),
+    "payloads.apps": ("flight.core.errors", "payloads.product"),
+    "payloads.product": ("flight.core.errors",),
+    "payloads.product_header": ("flight.core.errors",),
+    # What flies: four doors, the services, and what they stand on.
+    "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node"),
+    "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
+    "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.registry"),
+    "flight.mission": (*_BASE, "flight.services", "hal.registry"),
+    "flight.services.health": (*_BASE, "flight.services.recorder", "flight.services.reporting"),
+    "flight.services.radio": (*_BASE, "flight.services.board", "flight.services.recorder"),
+    "flight.services.files": (*_BASE, *_TOLD),
+    "flight.services.automation": (*_BASE, *_TOLD, "flight.services.settings"),
+    "flight.services.time": (*_BASE, *_TOLD, "flight.services.settings"),
+    "flight.services.board": (*_BASE, "flight.services.commanding", "flight.services.settings"),
+    "flight.services.recorder": (*_BASE, *_TOLD, "flight.kernels"),
+    "flight.services.settings": (*_BASE, *_TOLD),
+    "flight.services.settings.parameter_table": ("flight.contract", "flight.core.errors"),
+    "flight.services.commanding": (*_BASE, "flight.services.reporting"),
+    "flight.services.reporting": (*_BASE, "flight.services.commanding.verification"),
+    "flight.services.commanding.verification": (*_BASE, "flight.services.reporting.telemetry"),
+    "flight.services.reporting.telemetry": _BASE,
+    "flight.services": (),  # nothing stands here outside a room
+    "flight.contract": ("flight.core", "flight.link", "flight.store", "flight.swarm", "hal.base"),
+    "flight.swarm": ("hal.base",),
+    "flight.store": ("flight.core",),
+    "flight.link.stack": ("flight.core", "flight.link"),
+    "flight.link.cfdp": ("flight.core", "flight.kernels", "flight.link.space_packet", "flight.link.tm"),
+    "flight.link.coding": ("flight.core", "flight.kernels", "flight.link.tc"),
+    "flight.link.tm": ("flight.core", "flight.kernels", "flight.link.space_packet"),
+    "flight.link.tc": ("flight.core", "flight.kernels"),
+    "flight.link": ("flight.core", "flight.kernels"),  # packets
+    "flight.kernels": (),
+    "flight.linux": ("flight.core", "hal.base"),
+    "flight.core": ("hal.base",),
+    "flight": (),  # the version
+    # The drivers.
+    "hal.registry": (),
+    "hal": (),
+    "hal.base": (),
+}  # fmt: skip
+_FLOOR = {room: len(HOUSE) - row for row, room in enumerate(HOUSE)}
+
+# Groups of modules that import one another, each with its reason. There should be none.
+CIRCLES = {
+    frozenset({"flight.core.scheduler", "flight.core.ticks"}): (
+        "a task's ticks read what the scheduler keeps of the task; to be cut by giving the task a file of its own"
+    ),
 }
+FILES_MAX = 15  # in one folder, __init__.py aside
 
 # Parts that do no I/O at all, wherever they stand: protocol machines and codecs.
 SANS_IO = (
@@ -52,7 +125,7 @@ SANS_IO = (
     "flight/link/",
     "payloads/product.py",
     "payloads/product_header.py",
-    "ground/link/session.py",
+    "ground/link/",
 )
 # Where no file may be reached either; the ground writes products and the simulator reads scenes.
 FILE_FREE = ("flight/", "payloads/", *SANS_IO)
@@ -81,6 +154,14 @@ EDGE = tuple(
 BANNED = frozenset(CONFIG["flake8-tidy-imports"]["banned-api"])
 
 FILES = sorted(path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+# With the kernels, which are C and have a stub.
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*.py*")
+    if path.suffix in {".py", ".pyi"}
+}
+PACKAGES = {file.removesuffix("/__init__.py").replace("/", ".") for file in FILES if file.endswith("/__init__.py")}
 
 
 def tree_of(file: str) -> ast.Module:
@@ -105,14 +186,74 @@ def is_edge(file: str) -> bool:
     return any(fnmatch(file, pattern) for pattern in EDGE)
 
 
+def module_of(file: str) -> str:
+    return file.rpartition(".")[0].replace("/", ".").removesuffix(".__init__")
+
+
+def module_in(name: str) -> str:
+    """The module that an import of `name` loads, empty if it is none of ours; `a.b.C` is in a.b."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def room_of(module: str) -> str:
+    """The row of HOUSE that a module belongs to: the narrowest; empty if it stands in no room."""
+    while module and module not in HOUSE:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def folder_of(module: str) -> str:
+    return module if module in PACKAGES else module.rpartition(".")[0]
+
+
 def layer_faults(file: str, tree: ast.Module) -> list[str]:
-    folder = file.partition("/")[0]
-    allowed = (folder, *MAY_IMPORT[folder])
-    return [
-        f"{file}:{line}: imports {name}, {folder}/ may import only {', '.join(allowed)}"
-        for line, name in imports(tree)
-        if within(name, FOLDERS) and not within(name, allowed)
-    ]
+    module = module_of(file)
+    room = room_of(module)
+    faults = []
+    for line, name in imports(tree):
+        other = module_in(name)
+        if not other or other in FOLDERS or room_of(other) == room:  # a package itself is its version, for anyone
+            continue
+        if folder_of(other) != folder_of(module) and not within(name, HOUSE[room]):
+            faults.append(f"{file}:{line}: imports {name}, {room} may import only {', '.join(HOUSE[room])}")
+        elif _FLOOR[room_of(other)] > _FLOOR[room]:
+            faults.append(f"{file}:{line}: imports {name}, which goes up: {room_of(other)} stands above {room}")
+    return faults
+
+
+def graph_of(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
+    """Module -> modules that it imports, anywhere in its file, for types alone as well."""
+    return {
+        module_of(file): {module_in(name) for _, name in imports(tree)} - {"", module_of(file)}
+        for file, tree in trees.items()
+    }
+
+
+def circles_in(graph: Mapping[str, Iterable[str]]) -> set[frozenset[str]]:
+    """The groups of modules that import one another, by whatever way round."""
+    reached = {module: reached_from(module, graph) for module in graph}
+    return {
+        frozenset(other for other in reached[module] if module in reached.get(other, ()))
+        for module in graph
+        if module in reached[module]
+    }
+
+
+def reached_from(module: str, graph: Mapping[str, Iterable[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = set(graph.get(waiting.pop(), ())) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def full_rooms(files: Iterable[str]) -> list[str]:
+    counts = Counter(file.rpartition("/")[0] for file in files if not file.endswith("/__init__.py"))
+    return [f"{folder}/ has {n} files, {FILES_MAX} at most" for folder, n in counts.items() if n > FILES_MAX]
 
 
 def timeline_faults(file: str, tree: ast.Module) -> list[str]:
@@ -157,6 +298,28 @@ def sans_io_faults(file: str, tree: ast.Module) -> list[str]:
 def test_there_is_something_to_look_at() -> None:
     assert {file.split("/")[0] for file in FILES} == set(FOLDERS)
     assert {"time", "threading", "socket", "subprocess", "asyncio", "os"} <= BANNED
+
+
+def test_the_map_names_what_is_there() -> None:
+    for room, entries in HOUSE.items():
+        assert room in MODULES, room
+        for entry in entries:
+            named = [module for module in MODULES if within(module, (entry,))]
+            below = any(_FLOOR[room_of(module)] < _FLOOR[room] for module in named)
+            assert below, f"{room}: nothing of {entry} stands below it"
+
+
+def test_nothing_stands_outside_a_room() -> None:
+    loose = [file for file in FILES if room_of(module_of(file)) in {"flight", "flight.services"}]
+    assert loose == ["flight/__init__.py", "flight/services/__init__.py"]
+
+
+def test_no_room_is_full() -> None:
+    assert full_rooms(FILES) == []
+
+
+def test_no_modules_import_one_another() -> None:
+    assert circles_in(graph_of({file: tree_of(file) for file in FILES})) == set(CIRCLES)
 
 
 def test_edge_files_are_the_few() -> None:
@@ -248,10 +411,71 @@ def test_the_timeline_check_bites(source: str, text: str) -> None:
     assert text in faults[0]
 
 
-def test_the_layer_check_bites() -> None:
-    assert layer_faults("flight/x.py", ast.parse("from payloads.manager import InferenceManager"))
-    assert layer_faults("ground/x.py", ast.parse("import flight.services.board.power"))
-    assert layer_faults("hal/x.py", ast.parse("from flight.contract import fields"))
-    assert not layer_faults("ground/x.py", ast.parse("from flight.link.tc.clcw import Clcw"))
+@pytest.mark.parametrize(
+    ("file", "source", "text"),
+    [
+        ("flight/services/board/x.py", "from payloads.manager import InferenceManager", "may import only"),
+        ("flight/services/board/x.py", "from flight.services.radio.radio import RadioLink", "may import only"),
+        ("flight/services/board/x.py", "from flight.linux import storage", "may import only"),
+        ("flight/services/reporting/telemetry.py", "import flight.services.reporting.events", "goes up"),
+        ("flight/link/tm/x.py", "from flight.link.tc import clcw", "may import only"),
+        ("flight/link/pus.py", "from flight.link.stack import FlightLink", "goes up"),
+        ("flight/store/x.py", "def f():\n    import flight.contract.fields", "may import only"),
+        ("flight/core/x.py", "from flight.node import Node", "may import only"),
+        ("flight/mission.py", "from flight import node", "goes up"),
+        ("ground/link/x.py", "import flight.services.board.power", "may import only"),
+        ("ground/telemetry/x.py", "from ground.link import session", "may import only"),
+        ("ground/station.py", "import ground.server", "goes up"),
+        ("sim_hw/world/x.py", "from sim_hw.machine import loop", "may import only"),
+        ("sim_hw/mission_run.py", "from sim_hw.report import report, summary", "goes up"),
+        ("hal/x.py", "from flight.contract import fields", "may import only"),
+        ("hal/base.py", "import hal.registry", "goes up"),
+    ],
+)
+def test_the_layer_check_bites(file: str, source: str, text: str) -> None:
+    faults = layer_faults(file, ast.parse(source))
+    assert len(faults) == 1
+    assert text in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("ground/link/x.py", "from flight.link.tc.clcw import Clcw"),
+        ("flight/link/tc/x.py", "from flight.link.tc import farm, fop"),
+        ("flight/node.py", "from flight import __version__, mission\nimport os, flight"),
+        ("flight/services/commanding/x.py", "from flight.services.commanding import verification as st01"),
+        ("sim_hw/machine/x.py", "from sim_hw.world.world import World"),
+    ],
+)
+def test_the_layer_check_lets_pass(file: str, source: str) -> None:
+    assert layer_faults(file, ast.parse(source)) == []
+
+
+def test_the_circle_check_bites() -> None:
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from flight.core.future import Future"
+    sources = {
+        "flight/core/future.py": "import flight.core.log",
+        "flight/core/log.py": "def f():\n    from flight.core import storage, errors",
+        "flight/core/storage.py": typed,
+        "flight/core/errors.py": "import sys",
+        "flight/core/config.py": "from flight.core.log import node_log",
+    }
+    graph = graph_of({file: ast.parse(source) for file, source in sources.items()})
+    assert circles_in(graph) == {frozenset({"flight.core.future", "flight.core.log", "flight.core.storage"})}
+    assert circles_in({"a": {"b"}, "b": {"a", "c"}, "c": {"d"}, "d": {"c"}, "e": {"a"}}) == {
+        frozenset({"a", "b"}),
+        frozenset({"c", "d"}),
+    }
+    assert circles_in({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == set()
+
+
+def test_the_room_check_bites() -> None:
+    files = [f"flight/store/{number}.py" for number in range(FILES_MAX)]
+    assert full_rooms([*files, "flight/store/__init__.py", "flight/core/x.py"]) == []
+    assert full_rooms([*files, "flight/store/x.py"]) == ["flight/store/ has 16 files, 15 at most"]
+
+
+def test_the_other_checks_tell_apart() -> None:
     assert not timeline_faults("flight/x.py", ast.parse("from random import Random\nr = Random(7)"))
     assert is_broad(ast.parse("try:\n    pass\nexcept (ValueError, Exception):\n    pass").body[0].handlers[0])  # type: ignore[attr-defined]
