@@ -19,8 +19,10 @@ from flight.contract.dictionary import Declarations, Dictionary, EventDefinition
 from flight.contract.fields import Value
 from flight.core.errors import SetupError
 from flight.core.log import node_log
+from flight.core.nanoseconds import NS
 from flight.core.platform import Platform
-from flight.core.scheduler import NS, Scheduler, Task, text_of
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task, text_of
 from flight.link.cfdp.pdu import segment_octets
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import LinkSection, Mission

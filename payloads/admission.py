@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flight.contract.app import NodeState
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from payloads.config import PayloadConfig
 from payloads.jobs import Job, Reason
 

@@ -19,7 +19,8 @@ from flight.contract.dictionary import Declarations
 from flight.contract.fields import Value
 from flight.core.errors import StorageError
 from flight.core.future import Event, Future
-from flight.core.scheduler import Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.task import Task
 from flight.swarm.protocol import Admission, JobRequest
 from hal.base import HalError, Image
 from payloads import assets

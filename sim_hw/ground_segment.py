@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from flight.contract.fields import Plain
 from flight.core.future import Future
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from ground.operator import CommandRecord, Operator
 from ground.station import Change, GroundStation, Packet
 from sim_hw.machine.air import Air

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from flight.core.errors import SetupError
 from flight.core.log import node_log
-from flight.core.scheduler import Scheduler, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
 from flight.core.task_stats import TaskStats
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from random import Random
 
 from flight.core.future import Event, Queue
-from flight.core.scheduler import NS, Scheduler, Task
+from flight.core.nanoseconds import NS
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from hal.base import Host, Timer
 
 TICKERS = 12
@@ -57,7 +59,7 @@ def unwoken(scheduler: Scheduler, host: WatchedHost) -> str:
     earliest_ns = min((timer.t_ns for timer in host.pending), default=None)
     now_ns = host.now_ns()
     for task in scheduler.tasks:
-        dues = [t_ns for t_ns, number, whose, _ in scheduler.alarms if whose is task and number == task._alarm]
+        dues = [t_ns for t_ns, number, whose, _ in scheduler.alarms if whose is task and number == task.alarm]
         if not task.waiting and earliest_ns is None:
             return f"{task.name} is ready and no call is to come"
         if dues and (earliest_ns is None or earliest_ns > max(dues[0], now_ns)):

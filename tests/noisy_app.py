@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flight.contract.app import AppContext
 from flight.contract.dictionary import Declarations
-from flight.core.scheduler import Task
+from flight.core.task import Task
 
 PERIOD_S = 0.01
 FILLING = "." * 2000  # a pipe and the queue are full within seconds

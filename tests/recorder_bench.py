@@ -7,7 +7,8 @@ from random import Random
 from typing import Any, TypeVar
 
 from flight.contract.app import Durable
-from flight.core.scheduler import Scheduler, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTm
 from flight.services.recorder.packet_store import PacketStore, Place, StoreConfig

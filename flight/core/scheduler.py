@@ -2,24 +2,17 @@
 
 A task is a coroutine with a name, a relative deadline and a time budget. It waits only for time and for futures
 (events, queues, storage, external work, the end of other tasks); whatever it waits for makes it ready, and among
-ready tasks the one with the earliest absolute deadline runs next, until it waits again. Nothing is preempted.
-
-Ticks are absolute indices from the task's start: a tick's due time is start + phase + index * period whatever
-happened before it. A task that comes late replays at most `catch_up_max` missed ticks; more are skipped. Both
-are counted, as are ticks finished after their deadline, steps over their budget, and a latency histogram.
+ready tasks the one with the earliest absolute deadline runs next, until it waits again. Nothing is preempted. What a
+task is, what it waits for and how its ticks are counted: flight/core/task.py. Steps over their budget and a latency
+histogram are counted here.
 
 Nobody starves under overload. A deadline that has passed counts as that of now, and one further away than the
 task's `starve_s` as `starve_s` away. So whatever becomes ready more than `starve_s` after a task runs after it:
 from then on it waits for at most one step of each task that was ready before. A step that waited `starve_s` or
 longer is counted and told.
 
-Nothing that is due is ever forgotten. The scheduler runs only when its host calls it, and asks for two kinds of
-call: a turn, at once, when a task has become ready; an alarm, at the earliest time that a task waits for. Whether
-one is pending is written in one place each (`_asked`, `_armed`), and only the call itself takes it back, or the one
-that takes its place. Each call carries a number, so one that comes after it was cancelled, or comes twice, takes back
-nothing that is not its own.
-What the clock says decides nothing about that: a call may come early or late, and the processor may be taken away
-between any two lines. Every turn ends with the invariant:
+The scheduler runs only when its host calls it, and nothing that is due is ever forgotten: flight/core/pending_calls.py
+holds what is asked of the host. Every turn ends with the invariant:
 
     tasks are ready, or the processor is taken for a while     a turn is asked for
     else tasks wait for a time                                 the alarm is armed for the earliest, or before it
@@ -31,19 +24,16 @@ waited. The processor's (`cpu_ns`) says how long a step took and which share of 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
-from functools import partial
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from types import coroutine
-from typing import Any, cast
 
 from flight.core.errors import OrbitnodeError
-from flight.core.future import Cancelled, Event, Future
-from flight.core.task_stats import TaskReport, TaskStats, Tick
-from flight.core.ticks import Ticks
-from hal.base import Host, Timer
+from flight.core.nanoseconds import ns
+from flight.core.pending_calls import PendingCalls
+from flight.core.task import Body, Task
+from flight.core.task_stats import TaskReport, TaskStats
+from hal.base import Host
 
-NS = 1_000_000_000
 TASKS_MAX = 256
 
 # The host's own calls, input and output among them, get their turn after this many steps and after this long.
@@ -52,241 +42,19 @@ _TURN_NS = 1_000_000
 _ALARMS_MAX = 4 * TASKS_MAX  # one for each task, and stale ones
 
 
-def ns(seconds: float) -> int:
-    """Seconds as integer nanoseconds, the one unit of time inside the flight code."""
-    return round(seconds * NS)
-
-
-def text_of(error: BaseException) -> str:
-    """Kind and text of a task's fault. The text is made by foreign code as well: if that fails, the kind alone."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - a part of the task's fault
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 class SchedulerFull(OrbitnodeError):
     """As many tasks run as the scheduler holds."""
 
 
-Body = Callable[["Task"], Coroutine[Any, Any, None]]
-FaultHook = Callable[["Task", BaseException], None]
-TimeHook = Callable[["Task", int], None]
-
-
-class Task:
-    """A running body. Made by `Scheduler.spawn`; the body gets it as its only argument."""
-
-    __slots__ = (
-        "_alarm", "_body", "_budget_ns", "_cancelled", "_coroutine", "_deadline_ns", "_failed_ns",
-        "_failures_in_a_row", "_finish_by_ns", "_futures", "_overrun_ns", "_period_ns", "_scheduler", "_serve_ns",
-        "_starve_ns", "_starved_ns", "_thrown", "_waits_since_ns", "critical", "finished", "name", "stats",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        name: str,
-        body: Body,
-        deadline_ns: int,
-        budget_ns: int,
-        starve_ns: int,
-        critical: bool,
-    ) -> None:
-        self.name = name
-        self.critical = critical
-        self.stats = TaskStats()
-        self.finished: Future[None] = Future()
-        self._scheduler = scheduler
-        self._body = body
-        self._deadline_ns = deadline_ns
-        self._budget_ns = budget_ns
-        self._starve_ns = starve_ns
-        self._serve_ns = min(deadline_ns, starve_ns)  # what counts among ready tasks
-        self._period_ns = 0
-        self._coroutine = body(self)
-        self._cancelled = False
-        self._thrown: BaseException | None = None  # goes into the body at its next step
-        # What it waits for: any of these futures, and the scheduler's alarm of this number, 0 for none.
-        self._futures: Sequence[Future[Any]] = ()
-        self._alarm = 0
-        self._waits_since_ns = 0
-        self._finish_by_ns: int | None = None  # deadline of the tick whose work ends with the present step
-        self._failures_in_a_row = 0
-        self._failed_ns = 0
-        self._overrun_ns: int | None = None
-        self._starved_ns: int | None = None
-
-    def every(
-        self, period_s: float, *, phase_s: float = 0.0, deadline_s: float | None = None, stop: Event | None = None
-    ) -> AsyncIterator[Tick]:
-        """Tick at absolute multiples of the period, until `stop` is set."""
-        self._period_ns = ns(period_s)
-        assert self._period_ns > 0, period_s
-        deadline_ns = self._deadline_ns if deadline_s is None else ns(deadline_s)
-        return Ticks(self, self._scheduler.now_ns() + ns(phase_s), self._period_ns, deadline_ns, stop)
-
-    async def sleep(self, duration_s: float) -> None:
-        """Wait for that long. Where it is 0 or less, others that are ready still get their turn first."""
-        await self._pause(self._scheduler.now_ns() + ns(duration_s))
-
-    async def wait(self, future: Future[Any], timeout_s: float) -> bool:
-        """True when `future` is done, False when `timeout_s` passed first. Leaves nothing behind."""
-        if not future.done:
-            await self._pause(self._scheduler.now_ns() + ns(timeout_s), (future,))
-        return future.done
-
-    async def first(self, futures: Sequence[Future[Any]], timeout_s: float | None = None) -> int | None:
-        """Wait until one of `futures` is done: its index, the lowest where there are several.
-
-        None when `timeout_s` passed first; without it there is no limit. Leaves nothing behind.
-        """
-        assert futures, "nothing to wait for"
-        done = _first_done(futures)
-        if done is None:
-            limit_ns = None if timeout_s is None else self._scheduler.now_ns() + ns(timeout_s)
-            await self._pause(limit_ns, futures)
-            done = _first_done(futures)
-        return done
-
-    def cancel(self) -> None:
-        """Throw Cancelled into the body where it waits; `finished` is done after its clean-up ran.
-
-        A cancelled task is never restarted. Clean-up may await; a second cancel interrupts that too.
-        """
-        if self.finished.done:
-            return
-        self._cancelled = True
-        self._thrown = Cancelled()
-        if self.waiting:
-            self._wake()
-
-    @property
-    def waiting(self) -> bool:
-        """True where neither runs nor is ready to."""
-        return bool(self._alarm or self._futures)
-
-    @coroutine
-    def _pause(self, until_ns: int | None, futures: Sequence[Future[Any]] = ()) -> Generator[Task, None, None]:
-        """Wait for the time, or for one of the futures, none of them done."""
-        self.begin_wait(until_ns, self._serve_ns, futures)
-        yield self
-
-    def begin_wait(self, until_ns: int | None, serve_ns: int, futures: Sequence[Future[Any]] = ()) -> None:
-        """From the next `yield` on wait for the time, to be served within `serve_ns` then, or for the futures."""
-        scheduler = self._scheduler
-        assert scheduler.running is self, f"{self.name} is made to wait by another task"
-        if self._thrown is not None:  # it cancelled itself and does not get to wait
-            thrown, self._thrown = self._thrown, None
-            raise thrown
-        if until_ns is not None:
-            self._alarm = scheduler.number = number = scheduler.number + 1
-            heappush(scheduler.alarms, (until_ns, number, self, until_ns + serve_ns))
-        if futures:
-            self._wait_for(futures)
-
-    def _wait_for(self, futures: Sequence[Future[Any]]) -> None:
-        self._futures = futures
-        for future in futures:
-            future.add_callback(self._on_future)
-
-    def _await(self, waited: object) -> None:
-        """Wait for what the body awaits, where that is no wait of its own."""
-        if not isinstance(waited, Future):
-            self._thrown = TypeError(f"a task awaits only futures of this scheduler, not {type(waited).__name__}")
-        if self._thrown is None:
-            self._wait_for((cast("Future[Any]", waited),))
-        else:
-            self._scheduler._ready_now(self)
-
-    def _on_future(self, _: Future[Any]) -> None:
-        if self._futures:  # else something earlier among the callbacks of this very future ended the wait
-            self._wake()
-
-    def _wake(self) -> None:
-        self._forget_wait()
-        self._scheduler._ready_now(self)
-
-    def _forget_wait(self) -> None:
-        """Take back everything that could end the wait."""
-        self._alarm = 0
-        futures, self._futures = self._futures, ()
-        for future in futures:
-            future.remove_callback(self._on_future)
-
-    def _step(self, ended: bool = False) -> bool:
-        """Run the body until it waits, ends or fails, True where it ended; `ended` makes it. For the scheduler."""
-        try:
-            if self._thrown is None and not ended:
-                waited = self._coroutine.send(None)
-            elif ended:
-                self._coroutine.close()
-            else:
-                thrown, self._thrown = self._thrown, None
-                waited = self._coroutine.throw(cast("BaseException", thrown))
-        except (StopIteration, Cancelled):
-            ended = True
-        # The one place where a task's fault ends, that of a library which would end the program among them. A second
-        # signal that cuts a step short (flight/linux) ends here too: the loop has been told to stop by the first.
-        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001
-            if not self._fail(error):
-                return False
-            ended = True
-        if ended:
-            self.finished.set_result(None)
-        elif waited is not self:
-            self._await(waited)
-        return ended
-
-    def _fail(self, error: BaseException) -> bool:
-        """Report, and start the body anew while restarts are left. A good stretch brings them all back.
-
-        True if it ends.
-        """
-        self.stats.failures += 1
-        scheduler, now_ns = self._scheduler, self._scheduler.now_ns()
-        scheduler.on_fault(self, error)
-        if now_ns - self._failed_ns > scheduler.forgive_ns:
-            self._failures_in_a_row = 0
-        self._failed_ns = now_ns
-        self._failures_in_a_row += 1
-        if self._cancelled or scheduler.closed:
-            return True
-        if self._failures_in_a_row > scheduler.restarts_max:
-            scheduler.on_given_up(self)
-            return True
-        self.stats.restarts += 1
-        self._thrown = None
-        self._coroutine = self._body(self)
-        scheduler._ready_now(self)
-        return False
-
-    def _report(self, up_ns: int) -> TaskReport:
-        return TaskReport.of(
-            self.stats,
-            up_ns,
-            name=self.name,
-            state="finished" if self.finished.done else "waiting" if self.waiting else "ready",
-            critical=self.critical,
-            period_ns=self._period_ns,
-            deadline_ns=self._deadline_ns,
-            budget_ns=self._budget_ns,
-        )
-
-
-def _first_done(futures: Sequence[Future[Any]]) -> int | None:
-    for index, future in enumerate(futures):
-        if future.done:
-            return index
-    return None
+FaultHook = Callable[[Task, BaseException], None]
+TimeHook = Callable[[Task, int], None]
 
 
 class Scheduler:
     """Runs the tasks of one node on its host's timeline.
 
     cpu_ns: a clock for the length of steps; only differences of it are looked at. step_cost_ns: what a step of the
-    named task costs beside that, for virtual time, where steps take none: it counts as the step's length, and the
+    named task costs beside that, for virtual time, in which steps take none: it counts as the step's length, and the
     next step starts that much later. on_fault: told of every exception that left a body. on_given_up: told of a task
     that failed more than `restarts_max` times with less than `forgive_s` between one and the next. on_overrun and
     on_starved: told of a step over its budget, and of one that waited `starve_s` or longer for its turn
@@ -310,14 +78,7 @@ class Scheduler:
         starve_s: float = 5.0,
         critical_starve_s: float = 1.0,
     ) -> None:
-        self.host = host
-        self.on_fault = on_fault
-        self.on_given_up = on_given_up
-        self.on_overrun = on_overrun
-        self.on_starved = on_starved
-        self.forgive_ns = ns(forgive_s)
         self.catch_up_max = catch_up_max
-        self.restarts_max = restarts_max
         self.tasks: list[Task] = []
         self.refused = 0  # calls of `spawn`
         self.closed = False
@@ -326,21 +87,22 @@ class Scheduler:
         # The step that runs, and when it began.
         self.running: Task | None = None
         self.step_ns = self.started_ns
-        # Time, number, who, by when to be served; stale where the task has another number by now.
+        # Time, number, who, by when to be served; stale if the task has another number by now.
         self.alarms: list[tuple[int, int, Task, int]] = []
-        self.number = 0
+        self.ended = TaskStats()  # what the tasks that have ended had counted
+        self._ready: list[tuple[int, int, int, Task]] = []  # by when to be served, order, since when, who
+        self._number = 0  # of the newest alarm or place among ready tasks
+        self._on_fault = on_fault
+        self._on_given_up = on_given_up
+        self._on_overrun = on_overrun
+        self._on_starved = on_starved
+        self._forgive_ns = ns(forgive_s)
+        self._restarts_max = restarts_max
         self._cpu_ns = None if cpu_ns == host.now_ns else cpu_ns  # None: one clock serves as both, and is read once
         self._cpu_zero_ns = cpu_ns()  # what it showed at the start
         self._step_cost_ns = step_cost_ns
         self._starve_ns = (ns(starve_s), ns(critical_starve_s))
-        self.ended = TaskStats()  # what the tasks that have ended had counted
-        self._ready: list[tuple[int, int, int, Task]] = []  # by when to be served, order, since when, who
-        # The host's calls that are pending, and their numbers: a turn, 0 for none; the alarm and when it is due.
-        self._calls = 0
-        self._asked = 0
-        self._armed: Timer | None = None
-        self._armed_ns = 0
-        self._armed_number = 0
+        self._calls = PendingCalls(host, self._turn)
         self._in_turn = False
         self._free_ns = -1  # when a step that costs virtual time gives the processor back; -1 for none
 
@@ -356,7 +118,7 @@ class Scheduler:
     ) -> Task:
         """Start `body`; it has its first step at the loop's next turn.
 
-        starve_s: None for the scheduler's. Raises SchedulerFull where TASKS_MAX tasks run already.
+        starve_s: None for the scheduler's. Raises SchedulerFull if TASKS_MAX tasks run already.
         """
         assert not self.closed, "spawn on a closed scheduler"
         if len(self.tasks) >= TASKS_MAX:
@@ -365,7 +127,7 @@ class Scheduler:
         starve_ns = self._starve_ns[critical] if starve_s is None else ns(starve_s)
         task = Task(self, name, body, ns(deadline_s), ns(budget_s), starve_ns, critical)
         self.tasks.append(task)
-        self._ready_now(task)
+        self.make_ready(task)
         return task
 
     @property
@@ -376,7 +138,7 @@ class Scheduler:
     def report(self) -> list[TaskReport]:
         """Every task that runs, in the order they were spawned."""
         up_ns = self.up_cpu_ns
-        return [task._report(up_ns) for task in self.tasks]
+        return [task.report(up_ns) for task in self.tasks]
 
     def critical_waits_ns(self) -> list[int]:
         """How long each critical task that is ready, or due, has been waiting for its turn."""
@@ -385,7 +147,7 @@ class Scheduler:
         due = [
             now_ns - t_ns
             for t_ns, number, task, _ in self.alarms
-            if t_ns <= now_ns and task.critical and task._alarm == number
+            if t_ns <= now_ns and task.critical and task.alarm == number
         ]
         return ready + due
 
@@ -402,60 +164,48 @@ class Scheduler:
         self.closed = True
         self._ready.clear()
         self.alarms.clear()
-        if self._armed is not None:
-            self._armed.cancel()
+        self._calls.disarm()
         for task in self.tasks:
-            task._forget_wait()
+            task.forget_wait()
             # One that closes its own scheduler ends after the step it is in.
             if not task.finished.done and task is not self.running:
-                task._step(ended=True)
+                task.step(ended=True)
 
-    def _ready_now(self, task: Task) -> None:
+    # What tasks ask (flight.core.task.Dispatcher)
+
+    def make_ready(self, task: Task) -> None:
+        """Give `task` a step in the order of its deadline; nothing on a scheduler that is closed."""
         if not self.closed:
             now_ns = self.now_ns()
-            self.number += 1
-            heappush(self._ready, (now_ns + task._serve_ns, self.number, now_ns, task))
+            self._number += 1
+            heappush(self._ready, (now_ns + task.serve_ns, self._number, now_ns, task))
             if not self._in_turn:  # what becomes ready in a turn is run in it, or asks for the next one at its end
-                self._ask_turn(now_ns)
+                self._calls.ask_turn(now_ns)
 
-    def _ask_turn(self, t_ns: int) -> None:
-        """Have the host call at `t_ns`, unless that is asked for already."""
-        if not self._asked:
-            self._calls += 1
-            self._asked = self._calls
-            self.host.call_at(t_ns, partial(self._on_asked, self._calls))
+    def wake_at(self, t_ns: int, task: Task, serve_by_ns: int) -> int:
+        """Make `task` ready at `t_ns`, to be served by `serve_by_ns`, while its `alarm` is the number given back."""
+        self._number = number = self._number + 1
+        heappush(self.alarms, (t_ns, number, task, serve_by_ns))
+        return number
 
-    def _on_asked(self, number: int) -> None:
-        if number == self._asked:
-            self._asked = 0
-        self._turn()
+    def judge_failure(self, task: Task, error: BaseException) -> bool:
+        """Report an error that left the body. True if it is to be started anew: while restarts are left, all of which
+        a good stretch brings back."""
+        task.stats.failures += 1
+        now_ns = self.now_ns()
+        self._on_fault(task, error)
+        if now_ns - task.failed_ns > self._forgive_ns:
+            task.failures_in_a_row = 0
+        task.failed_ns = now_ns
+        task.failures_in_a_row += 1
+        if task.cancelled or self.closed:
+            return False
+        if task.failures_in_a_row > self._restarts_max:
+            self._on_given_up(task)
+            return False
+        return True
 
-    def _arm(self) -> None:
-        """Have the host call at the earliest alarm, or before it."""
-        alarms = self.alarms
-        if len(alarms) > _ALARMS_MAX:
-            # Time-outs that were not needed pile up until their time: sweep them out.
-            alarms[:] = [alarm for alarm in alarms if alarm[2]._alarm == alarm[1]]
-            heapify(alarms)
-        while alarms:
-            t_ns, number, task, _ = alarms[0]
-            if task._alarm == number:
-                break
-            heappop(alarms)
-        else:
-            return
-        if self._armed is not None:
-            if self._armed_ns <= t_ns:
-                return
-            self._armed.cancel()
-        self._calls = number = self._calls + 1
-        self._armed_ns, self._armed_number = t_ns, number
-        self._armed = self.host.call_at(t_ns, partial(self._on_alarm, number))
-
-    def _on_alarm(self, number: int) -> None:
-        if number == self._armed_number:
-            self._armed = None
-        self._turn()
+    # Turns
 
     def _turn(self) -> None:
         """Run what is ready, earliest deadline first, and what comes due meanwhile; then give the host its turn.
@@ -470,10 +220,25 @@ class Scheduler:
             if ready:
                 begin_ns = self._run_ready(begin_ns)
         if ready or self._free_ns > 0:
-            self._ask_turn(max(begin_ns, self._free_ns))
+            self._calls.ask_turn(max(begin_ns, self._free_ns))
         elif alarms:
             self._arm()
-        assert self._asked or not (ready or (alarms and self._armed is None)), "a task is due and nothing will wake it"
+        calls = self._calls
+        assert calls.turn_asked or not (ready or (alarms and not calls.armed)), "a task is due and nothing will wake it"
+
+    def _arm(self) -> None:
+        """Have the host call at the earliest alarm, or before it."""
+        alarms = self.alarms
+        if len(alarms) > _ALARMS_MAX:
+            # Time-outs that were not needed pile up until their time: sweep them out.
+            alarms[:] = [alarm for alarm in alarms if alarm[2].alarm == alarm[1]]
+            heapify(alarms)
+        while alarms:
+            t_ns, number, task, _ = alarms[0]
+            if task.alarm == number:
+                self._calls.arm(t_ns)
+                return
+            heappop(alarms)
 
     def _run_ready(self, begin_ns: int) -> int:
         """Run tasks for one turn's length; the time at which the last step ended."""
@@ -485,7 +250,7 @@ class Scheduler:
             for _ in range(_STEPS_A_TURN):
                 _, _, since_ns, task = heappop(ready)
                 self.running, self.step_ns = task, begin_ns
-                ended = task._step()
+                ended = task.step()
                 end_ns = now_ns()
                 cpu_end_ns = end_ns if cpu_ns is None else cpu_ns()
                 took_ns = cpu_end_ns - cpu_begin_ns
@@ -494,7 +259,7 @@ class Scheduler:
                     self._free_ns = end_ns = last_ns = end_ns + cost_ns
                     took_ns += cost_ns
                 self._account(task, begin_ns - since_ns, took_ns, end_ns)
-                task._waits_since_ns = begin_ns = end_ns
+                task.waits_since_ns = begin_ns = end_ns
                 cpu_begin_ns = cpu_end_ns
                 if ended or self.closed:
                     self._retire(task)
@@ -515,13 +280,13 @@ class Scheduler:
         ready, alarms = self._ready, self.alarms
         while alarms and alarms[0][0] <= now_ns:
             since_ns, number, task, serve_by_ns = heappop(alarms)
-            if task._alarm != number:
+            if task.alarm != number:
                 continue
-            task._alarm = 0
-            if task._futures:
-                task._forget_wait()
-            if since_ns < task._waits_since_ns:  # it is late, but not for the time that it was at work itself
-                since_ns = task._waits_since_ns
+            task.alarm = 0
+            if task.futures:
+                task.forget_wait()
+            if since_ns < task.waits_since_ns:  # it is late, but not for the time that it was at work itself
+                since_ns = task.waits_since_ns
                 serve_by_ns = max(serve_by_ns, since_ns)
             heappush(ready, (serve_by_ns, number, since_ns, task))
 
@@ -533,35 +298,35 @@ class Scheduler:
             stats.step[0] += 1
         else:
             stats.count_step(took_ns)
-            if took_ns > task._budget_ns:
+            if took_ns > task.budget_ns:
                 self._overrun(task, took_ns, end_ns)
         if waited_ns < 1000:
             stats.latency[0] += 1
         else:
             stats.count_wait(waited_ns)
-            if waited_ns >= task._starve_ns:
+            if waited_ns >= task.starve_ns:
                 self._starved(task, waited_ns, end_ns)
-        if task._finish_by_ns is not None:
-            if end_ns > task._finish_by_ns:
+        if task.finish_by_ns is not None:
+            if end_ns > task.finish_by_ns:
                 stats.late += 1
-            task._finish_by_ns = None
+            task.finish_by_ns = None
 
     def _overrun(self, task: Task, took_ns: int, now_ns: int) -> None:
         task.stats.overruns += 1
-        last_ns, task._overrun_ns = task._overrun_ns, now_ns
-        if last_ns is None or now_ns - last_ns > self.forgive_ns:
-            self.on_overrun(task, took_ns)
+        last_ns, task.overrun_ns = task.overrun_ns, now_ns
+        if last_ns is None or now_ns - last_ns > self._forgive_ns:
+            self._on_overrun(task, took_ns)
 
     def _starved(self, task: Task, waited_ns: int, now_ns: int) -> None:
         task.stats.starved += 1
-        last_ns, task._starved_ns = task._starved_ns, now_ns
-        if last_ns is None or now_ns - last_ns > self.forgive_ns:
-            self.on_starved(task, waited_ns)
+        last_ns, task.starved_ns = task.starved_ns, now_ns
+        if last_ns is None or now_ns - last_ns > self._forgive_ns:
+            self._on_starved(task, waited_ns)
 
     def _retire(self, task: Task) -> None:
         """Forget a task that has finished, or that has closed its own scheduler, but not what it did."""
         if not task.finished.done:
-            task._forget_wait()
-            task._step(ended=True)
+            task.forget_wait()
+            task.step(ended=True)
         self.tasks.remove(task)
         self.ended.add(task.stats)

@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from sim_hw.bench.bench_command import BenchError, Row, Survey, at_most, output_of, shown
 from sim_hw.machine.loop import VirtualLoop
 

@@ -16,7 +16,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from flight.core.future import Future
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.linux.platform import LinuxPlatform
 from flight.store.journal import Journal
 from flight.store.vault import Vault

@@ -6,7 +6,8 @@ import atexit
 import time
 from tempfile import TemporaryDirectory
 
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.linux.platform import LinuxPlatform
 from sim_hw.bench.bench_command import Bench, Race
 

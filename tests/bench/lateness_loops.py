@@ -17,7 +17,8 @@ NS = 1_000_000_000
 
 def of_flight(period_ns: int, ticks: int) -> list[int]:
     """A periodic task as a node has them. A tick that the scheduler gave up counts as late by a period."""
-    from flight.core.scheduler import Scheduler, Task
+    from flight.core.scheduler import Scheduler
+    from flight.core.task import Task
     from flight.linux.platform import LinuxPlatform
 
     late_ns: list[int] = []

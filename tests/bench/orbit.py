@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.mission import MISSIONS, load
 from sim_hw.machine.air import Air
 from sim_hw.machine.digest import Digest

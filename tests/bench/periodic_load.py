@@ -12,7 +12,9 @@ import resource
 import sys
 from tempfile import TemporaryDirectory
 
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.linux.platform import LinuxPlatform
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.store.generations import Generations, Presence
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop

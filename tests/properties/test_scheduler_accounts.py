@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.future import Event
-from flight.core.scheduler import NS, Scheduler, Task
+from flight.core.nanoseconds import NS
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.core.task_stats import BUCKETS, TaskReport, TaskStats
 from sim_hw.machine.loop import Call, VirtualLoop
 from tests.executive_load import WatchedHost
@@ -478,7 +480,7 @@ def test_who_runs_is_known_during_the_step_and_a_report_needs_no_time_to_have_pa
     assert (report.state, report.steps, report.cpu_permille, report.period_ms) == ("ready", 0, 0, 0)
     loop.run_until(0)
     assert seen == [task, task] and scheduler.running is None
-    assert task._report(1).state == "finished"
+    assert task.report(1).state == "finished"
 
 
 @given(st.lists(st.lists(st.integers(0, 10**6), min_size=10, max_size=10), min_size=1, max_size=4))

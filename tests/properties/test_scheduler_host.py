@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flight.core.scheduler import NS, Scheduler, Task
+from flight.core.nanoseconds import NS
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from tests.executive_load import ExecutiveLoad, WatchedHost, unwoken
 
 CALLS = 1500

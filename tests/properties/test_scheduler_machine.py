@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from flight.core.future import Event
-from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task, ns
+from flight.core.nanoseconds import NS, ns
+from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.task import Task
 from sim_hw.machine.loop import VirtualLoop
 
 EVENTS, CATCH_UP_MAX = 3, 2
@@ -142,15 +144,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         live = [task for task in self.spawned if not task.finished.done]
         assert all(not task.waiting for task in self.spawned if task.finished.done)
         for future in [event.wait() for event in self.events] + [task.finished for task in self.spawned]:
-            waits = sum(list(task._futures).count(future) for task in live)
+            waits = sum(list(task.futures).count(future) for task in live)
             assert len(future._callbacks) == (0 if future.done else waits)
 
     @invariant()
     def no_alarm_for_a_task_that_has_finished(self) -> None:
-        alarms = [task for _, number, task, _ in self.scheduler.alarms if task._alarm == number]
+        alarms = [task for _, number, task, _ in self.scheduler.alarms if task.alarm == number]
         assert len(alarms) == len(set(alarms))
         assert not any(task.finished.done for task in alarms)
-        assert {task for task in self.spawned if task._alarm} == set(alarms)
+        assert {task for task in self.spawned if task.alarm} == set(alarms)
 
     @invariant()
     def live_tasks_are_the_listed_ones_and_sums_never_go_back(self) -> None:

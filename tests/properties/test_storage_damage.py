@@ -17,7 +17,7 @@ from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.store.journal import Journal
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk

@@ -13,7 +13,7 @@ import pytest
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.errors import DecodeError
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load

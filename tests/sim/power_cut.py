@@ -30,7 +30,7 @@ from typing import Any
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.log import node_log
-from flight.core.scheduler import NS, ns
+from flight.core.nanoseconds import NS, ns
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, dictionary_of, link_config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.world.channel import ChannelConfig

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
 from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX
+from flight.core.task import Task
 from flight.link.pus import PusTc, RequestId
 from flight.link.stack import FlightLink, LinkConfig
 from flight.linux.platform import LinuxPlatform

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flight.core.scheduler import Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.task import Task
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, RequestId
 from flight.link.tc.tc_frame import TcFrame

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flight.core.scheduler import NS
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation.held import NO_ROOM

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flight.contract.dictionary import hk_parameters
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.link.pus import PusTm
 from flight.services.commanding.verification import BAD_VALUE
 from ground.telemetry.decoder import Decoder

@@ -16,7 +16,7 @@ import pytest
 
 from flight.contract.dictionary import Structure
 from flight.contract.fields import Value
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS, load
 from flight.node import Node, dictionary_of

@@ -13,7 +13,7 @@ from spacepackets.ecss.tc import PusTc as PeerTc
 from spacepackets.ecss.tm import PusTm as PeerTm
 
 from flight.contract.dictionary import Dictionary
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.mission import load
 from flight.services.commanding.verification import TOO_MANY
 from sim_hw.machine.disk import Disk

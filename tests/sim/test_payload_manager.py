@@ -24,7 +24,8 @@ from onnx import TensorProto, helper
 from flight.contract.app import AppContext, CommandRefused, Durable, NodeState, PowerMode
 from flight.contract.dictionary import Declarations, collect
 from flight.core.errors import StorageError
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.store.vault import Vault
 from flight.swarm.protocol import JobRequest, LocalSwarm
 from hal.base import HalError, Image

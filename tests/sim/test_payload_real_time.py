@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.linux.platform import LinuxPlatform
 from hal.base import Image
 from payloads.worker.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool

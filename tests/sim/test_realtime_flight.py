@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from flight.core.errors import DecodeError, OrbitnodeError
-from flight.core.scheduler import Task
+from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm
 from flight.linux import flight_command as command
 from flight.mission import MISSIONS, load

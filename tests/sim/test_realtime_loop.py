@@ -6,7 +6,9 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from flight.core.scheduler import Scheduler, Task, Tick
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
+from flight.core.task_stats import Tick
 from flight.linux.platform import LinuxPlatform
 
 HZ, TICKS, STALL_AT, STALL_S = 100, 40, 10, 0.15

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flight.contract.fields import Value
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.link.pus import PusTm
 from tests.sim.conftest import PASS_START_S
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flight.core.guarded_stream import GuardedStream
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.mission import load
 from sim_hw.config import SimConfig
 from sim_hw.machine.faults import FaultPlan

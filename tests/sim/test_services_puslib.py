@@ -13,7 +13,7 @@ import pytest
 
 from flight.contract.dictionary import hk_parameters
 from flight.contract.fields import Field
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from ground.telemetry.decoder import Decoder
 
 puslib = pytest.importorskip("puslib")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flight.contract.app import CommandRefused
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.link.space_packet import SpacePacket
 from flight.mission import load
 from flight.services.time.clock import Clock, Correction

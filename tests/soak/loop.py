@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Callable
 from random import Random
 
-from flight.core.scheduler import NS, Scheduler
+from flight.core.nanoseconds import NS
+from flight.core.scheduler import Scheduler
 from flight.linux.platform import LinuxPlatform
 from tests.executive_load import ExecutiveLoad, WatchedHost, unwoken
 

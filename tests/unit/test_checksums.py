@@ -15,7 +15,7 @@ import pytest
 
 from flight.contract.dictionary import Setting
 from flight.core.errors import DecodeError
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.kernels import AosLink, BatchExtractor, TmLink, Verdict, crc16, crc16_units
 from flight.link.cfdp.pdu import (
     CHECKSUM_CRC32,

@@ -9,7 +9,8 @@ import pytest
 
 from flight.contract.app import CommandRefused
 from flight.core.errors import StorageError
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.services.automation.held import (
     ADD_EVENT_ACTIONS,

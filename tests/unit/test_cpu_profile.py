@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.core.errors import SetupError
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.core.task_stats import BUCKETS
 from sim_hw.machine.cpu_profile import ANY_TASK, FORMAT, CpuProfile
 from sim_hw.machine.disk import Disk

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.contract.dictionary import EventDefinition
-from flight.core.scheduler import Scheduler, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
 from flight.services.reporting.event_gate import BOOT, EventGate, EventsConfig, row_of
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk

@@ -15,7 +15,8 @@ from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import FIELDS_MAX, Structure
 from flight.contract.fields import Field
 from flight.core.errors import DecodeError, SetupError
-from flight.core.scheduler import Scheduler, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
 from flight.services.reporting.housekeeping import Housekeeping, HousekeepingConfig
 from flight.services.reporting.structures import Plan, Structures
 from flight.store.vault import Vault

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
+from flight.core.nanoseconds import ns
 from flight.core.platform import Storage
-from flight.core.scheduler import ns
 from flight.store.generations import Generations
 from flight.store.journal import RECORD_OCTETS, Journal
 from flight.store.segments import HEAD_OCTETS

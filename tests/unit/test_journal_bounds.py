@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 
 from flight.core.errors import StorageError
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.store.generations import Generations
 from flight.store.journal import Journal, JournalStats
 from flight.store.segments import HEAD_OCTETS, NO_INDEX, RECORD_OCTETS, Head, owner_of

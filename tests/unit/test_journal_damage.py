@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 
 from flight.core.errors import StorageError
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.linux.platform import LinuxPlatform
 from flight.store.generations import Generations, Presence
 from flight.store.journal import Journal

@@ -6,7 +6,9 @@ from collections.abc import Callable, Generator
 from itertools import pairwise
 
 from flight.core.future import Event, Future, Queue
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.core.task_stats import BUCKETS, bucket_bounds_us, quantile_us
 from sim_hw.machine.loop import VirtualLoop
 

@@ -17,7 +17,8 @@ from flight.contract.dictionary import Command, Dictionary
 from flight.contract.fields import Field
 from flight.core.errors import SetupError, StorageError
 from flight.core.future import Future
-from flight.core.scheduler import Scheduler, Task
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of

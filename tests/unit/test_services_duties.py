@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from flight.contract.app import CommandRefused, Durable
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from flight.services.board.power import Power

@@ -13,7 +13,8 @@ from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Command, EventDefinition, Report
 from flight.contract.fields import Field
 from flight.core.future import Future
-from flight.core.scheduler import TASKS_MAX, Scheduler, Task
+from flight.core.scheduler import TASKS_MAX, Scheduler
+from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation import schedule_declarations as st11

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flight.core.scheduler import Scheduler, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import FlightLink, LinkConfig

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.contract.app import CommandRefused
-from flight.core.scheduler import Scheduler, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
 from flight.link.cfdp.pdu import FileData, TransactionId, encode_pdu
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import SpacePacket

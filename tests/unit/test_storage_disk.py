@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import StorageError
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.core.storage import StorageFull
 from sim_hw.machine.disk import Disk, DiskSession, PowerCut
 from sim_hw.machine.loop import VirtualLoop

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 import flight.store.vault
 from flight.core.errors import DecodeError, StorageError
-from flight.core.scheduler import ns
+from flight.core.nanoseconds import ns
 from flight.store.journal import Journal, JournalStats
 from flight.store.segments import HEAD_OCTETS
 from flight.store.vault import Changes, Vault

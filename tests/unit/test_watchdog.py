@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 from flight.linux.platform import LinuxPlatform
 from flight.linux.watchdog import CAUSE_OCTETS_MAX, STALLED, take_report
 from flight.services.health.watchdog import STROKES, WatchdogDuty

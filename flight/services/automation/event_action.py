@@ -18,7 +18,9 @@ from flight.contract.fields import Field
 from flight.core.config import key
 from flight.core.errors import DecodeError
 from flight.core.future import Queue
-from flight.core.scheduler import Scheduler, SchedulerFull, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.task import Task
 from flight.link.pus import PusTc
 from flight.services.automation.held import NO_ROOM, check_held, once, stored
 from flight.services.commanding.commands import Commands

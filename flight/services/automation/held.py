@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from flight.contract.app import CommandRefused
 from flight.core.errors import StorageError
-from flight.core.scheduler import Body, Task
+from flight.core.task import Body, Task
 from flight.link.pus import TC_DATA_OFFSET, packet_apid
 from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import BAD_VALUE

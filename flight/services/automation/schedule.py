@@ -20,7 +20,9 @@ from dataclasses import replace
 from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
 from flight.core.errors import StorageError
 from flight.core.future import Event
-from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task, ns
+from flight.core.nanoseconds import NS, ns
+from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.task import Task
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation.held import NO_ROOM, NOT_RELEASED, check_held, once, request_key, stored
 from flight.services.automation.schedule_declarations import WINDOWS, ScheduleConfig, declare

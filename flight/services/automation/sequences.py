@@ -18,7 +18,9 @@ from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
 from flight.contract.fields import Layout
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event
-from flight.core.scheduler import NS, Scheduler, SchedulerFull, Task
+from flight.core.nanoseconds import NS
+from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.task import Task
 from flight.link.pus import PusTc
 from flight.services.automation.held import NO_ROOM, check_held, once, stored
 from flight.services.automation.mission_sequences import Steps

@@ -11,7 +11,8 @@ from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Setting, Structure
 from flight.contract.fields import Field, Limits, Value
 from flight.core.config import key
-from flight.core.scheduler import Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.task import Task
 from flight.services.board.device import Device
 from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE
 from flight.services.settings.foreign_rows import ForeignRows

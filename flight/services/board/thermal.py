@@ -9,7 +9,8 @@ from flight.contract.app import EventSink, HousekeepingTable
 from flight.contract.dictionary import Declarations, EventDefinition, Setting, Structure
 from flight.contract.fields import Field, Limits, Value
 from flight.core.config import key
-from flight.core.scheduler import Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.task import Task
 from flight.services.board.device import Device
 from flight.services.settings.parameters import Parameters
 from hal.base import Heater, Thermometer

@@ -9,7 +9,7 @@ from flight.contract.app import Handler
 from flight.contract.dictionary import Command
 from flight.contract.fields import Layout, Value
 from flight.core.future import Future, Queue
-from flight.core.scheduler import NS
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
 
 

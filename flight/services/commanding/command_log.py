@@ -26,8 +26,8 @@ from typing import Self
 
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event, Future
-from flight.core.scheduler import Task
 from flight.core.step_budget import PACKETS
+from flight.core.task import Task
 from flight.link.pus import PusTm, RequestId
 from flight.services.commanding.verification import COMPLETED, INTERRUPTED, Verification
 from flight.services.reporting.telemetry import Telemetry

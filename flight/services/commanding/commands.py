@@ -28,7 +28,9 @@ from flight.contract.fields import Field, FieldError
 from flight.core.config import key, suggestion
 from flight.core.errors import DecodeError, SetupError, StorageError
 from flight.core.future import Future
-from flight.core.scheduler import Scheduler, SchedulerFull, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.task import Task
 from flight.link.pus import PusTc
 from flight.services.commanding import verification as st01
 from flight.services.commanding.command_lane import Accepted, Lane, Served

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from flight.contract.dictionary import Declarations, Report
 from flight.contract.fields import Field, Value
 from flight.core.future import Event
-from flight.core.scheduler import Task
+from flight.core.task import Task
 from flight.link.pus import RequestId
 from flight.services.reporting.telemetry import SEQUENCE_MODULUS, Telemetry
 

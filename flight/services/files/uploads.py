@@ -18,7 +18,7 @@ from flight.contract.app import CommandRefused, EventSink
 from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
 from flight.core.config import key
-from flight.core.scheduler import Task
+from flight.core.task import Task
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileReceived
 from flight.link.space_packet import HEADER_OCTETS
 from flight.services.commanding.verification import BAD_VALUE

@@ -11,7 +11,7 @@ from typing import Protocol
 from flight.contract.app import EventSink
 from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
-from flight.core.scheduler import Task
+from flight.core.task import Task
 
 LOOK_S = 2.0
 

@@ -15,7 +15,8 @@ from flight.contract.dictionary import Declarations, Structure
 from flight.contract.fields import Field, Value
 from flight.core.errors import StorageError
 from flight.core.future import Future
-from flight.core.scheduler import NS, Scheduler
+from flight.core.nanoseconds import NS
+from flight.core.scheduler import Scheduler
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.store.generations import Generations
 

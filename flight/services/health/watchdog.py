@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flight.core.scheduler import Scheduler, Task, ns
+from flight.core.nanoseconds import ns
+from flight.core.scheduler import Scheduler
+from flight.core.task import Task
 
 STROKES = 4  # in one limit
 

@@ -10,8 +10,9 @@ from flight.contract.app import EventSink
 from flight.contract.dictionary import Declarations, EventDefinition, Structure
 from flight.contract.fields import Field
 from flight.core.future import Event
-from flight.core.scheduler import NS, Task, ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
+from flight.core.task import Task
 from flight.link.stack import FlightLink
 from flight.services.board.device import Device
 from flight.services.recorder.retrieval import Taken

@@ -17,8 +17,8 @@ from flight.contract.app import Durable
 from flight.core.config import key
 from flight.core.errors import StorageError
 from flight.core.platform import Storage
-from flight.core.scheduler import Task
 from flight.core.step_budget import Budget
+from flight.core.task import Task
 from flight.services.recorder.packet_store import OWNER, PacketStore, Place, StoreConfig
 from flight.services.recorder.retrieval import NUMBERS, OpenRetrieval, RangeRetrieval, Taken
 from flight.services.reporting.events import Events

@@ -13,8 +13,9 @@ from flight.contract.dictionary import EventDefinition
 from flight.core.config import key
 from flight.core.errors import StorageError
 from flight.core.future import Event
-from flight.core.scheduler import NS, Task, ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import PACKETS
+from flight.core.task import Task
 from flight.store.vault import Vault
 
 BOOT = "boot"

@@ -27,8 +27,9 @@ from flight.contract.fields import ROWS_MAX, Field, Row
 from flight.core.config import key
 from flight.core.errors import DecodeError, SetupError, StorageError
 from flight.core.future import Event
-from flight.core.scheduler import NS, Task, ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import PACKETS
+from flight.core.task import Task
 from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.events import Events
 from flight.services.reporting.structures import (

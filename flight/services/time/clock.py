@@ -20,8 +20,8 @@ from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.contract.fields import Field, Layout, Value
 from flight.core.config import key
+from flight.core.nanoseconds import ns
 from flight.core.platform import Platform
-from flight.core.scheduler import ns
 from flight.link.space_packet import SpacePacket
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.commanding.verification import BAD_VALUE

@@ -1,0 +1,322 @@
+"""A task: a coroutine that waits for time and for futures, and the ticks of a periodic one.
+
+A task's body is a coroutine. At any moment the task is in one of these states:
+
+    ready      in the scheduler's queue, or running its present step (`Dispatcher.running`)
+    waiting    for a time (`alarm` is the number of its alarm), for one of `futures`, or for the first of both
+    finished   the body has ended; `finished` is done
+
+    ready   --the body awaits---------------------------> waiting
+    waiting --its time, one of its futures, a cancel----> ready
+    ready   --the body ends, or Cancelled leaves it-----> finished
+    ready   --an error leaves it, and it may restart----> ready, with a new coroutine of the same body
+    ready   --an error leaves it, and it may not--------> finished
+
+Whatever ends a wait takes back everything else that could end it, so a wait leaves nothing behind.
+
+Ticks are absolute indices from the task's start: a tick's due time is start + phase + index * period whatever
+happened before it. A task that comes late replays at most `catch_up_max` missed ticks; more are skipped. Both are
+counted, as are ticks finished after their deadline.
+
+A task knows of its scheduler only what `Dispatcher` says. What the scheduler keeps about a task stands on the task,
+under public names: a body has no business with these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from types import coroutine
+from typing import Any, Protocol, cast
+
+from flight.core.future import Cancelled, Event, Future
+from flight.core.nanoseconds import ns
+from flight.core.task_stats import TaskReport, TaskStats, Tick
+
+
+class Dispatcher(Protocol):
+    """What a task asks of the scheduler that runs it."""
+
+    catch_up_max: int  # missed ticks that are replayed
+    running: Task | None  # whose step it is
+    step_ns: int  # when that step began
+
+    def now_ns(self) -> int:
+        """Time of the host, in nanoseconds."""
+
+    def make_ready(self, task: Task) -> None:
+        """Give `task` a step in the order of its deadline."""
+
+    def wake_at(self, t_ns: int, task: Task, serve_by_ns: int) -> int:
+        """Make `task` ready at `t_ns`, to be served by `serve_by_ns`, while its `alarm` is the number given back."""
+
+    def judge_failure(self, task: Task, error: BaseException) -> bool:
+        """Report an error that left the body. True if the body is to be started anew."""
+
+
+Body = Callable[["Task"], Coroutine[Any, Any, None]]
+
+
+class Task:
+    """A running body. Made by `Scheduler.spawn`; the body gets it as its only argument.
+
+    For the scheduler: alarm, the number of the alarm that ends the wait, 0 for none; futures, those that do;
+    serve_ns, how soon after it became ready a task is to be served; waits_since_ns, when its last step ended;
+    finish_by_ns, the deadline of the tick whose work ends with the present step; failed_ns, overrun_ns and
+    starved_ns, when that last happened, for what is told only once in a while.
+    """
+
+    __slots__ = (
+        "_body", "_coroutine", "_dispatcher", "_period_ns", "_thrown", "alarm", "budget_ns", "cancelled", "critical",
+        "deadline_ns", "failed_ns", "failures_in_a_row", "finish_by_ns", "finished", "futures", "name", "overrun_ns",
+        "serve_ns", "starve_ns", "starved_ns", "stats", "waits_since_ns",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        name: str,
+        body: Body,
+        deadline_ns: int,
+        budget_ns: int,
+        starve_ns: int,
+        critical: bool,
+    ) -> None:
+        self.name = name
+        self.critical = critical
+        self.deadline_ns = deadline_ns
+        self.budget_ns = budget_ns
+        self.starve_ns = starve_ns
+        self.serve_ns = min(deadline_ns, starve_ns)
+        self.stats = TaskStats()
+        self.finished: Future[None] = Future()
+        self.cancelled = False
+        self.alarm = 0
+        self.futures: Sequence[Future[Any]] = ()
+        self.waits_since_ns = 0
+        self.finish_by_ns: int | None = None
+        self.failures_in_a_row = 0
+        self.failed_ns = 0
+        self.overrun_ns: int | None = None
+        self.starved_ns: int | None = None
+        self._dispatcher = dispatcher
+        self._body = body
+        self._period_ns = 0
+        self._coroutine = body(self)
+        self._thrown: BaseException | None = None  # goes into the body at its next step
+
+    # For the body, and for those who hold the task
+
+    def every(
+        self, period_s: float, *, phase_s: float = 0.0, deadline_s: float | None = None, stop: Event | None = None
+    ) -> AsyncIterator[Tick]:
+        """Tick at absolute multiples of the period, until `stop` is set."""
+        self._period_ns = ns(period_s)
+        assert self._period_ns > 0, period_s
+        deadline_ns = self.deadline_ns if deadline_s is None else ns(deadline_s)
+        first_ns = self._dispatcher.now_ns() + ns(phase_s)
+        return Ticks(self, self._dispatcher, first_ns, self._period_ns, deadline_ns, stop)
+
+    async def sleep(self, duration_s: float) -> None:
+        """Wait for that long. If it is 0 or less, others that are ready still get their turn first."""
+        await self._pause(self._dispatcher.now_ns() + ns(duration_s))
+
+    async def wait(self, future: Future[Any], timeout_s: float) -> bool:
+        """True when `future` is done, False when `timeout_s` passed first. Leaves nothing behind."""
+        if not future.done:
+            await self._pause(self._dispatcher.now_ns() + ns(timeout_s), (future,))
+        return future.done
+
+    async def first(self, futures: Sequence[Future[Any]], timeout_s: float | None = None) -> int | None:
+        """Wait until one of `futures` is done: its index, the lowest if several are.
+
+        None when `timeout_s` passed first; without it there is no limit. Leaves nothing behind.
+        """
+        assert futures, "nothing to wait for"
+        done = _first_done(futures)
+        if done is None:
+            limit_ns = None if timeout_s is None else self._dispatcher.now_ns() + ns(timeout_s)
+            await self._pause(limit_ns, futures)
+            done = _first_done(futures)
+        return done
+
+    def cancel(self) -> None:
+        """Throw Cancelled into the body where it waits; `finished` is done after its clean-up ran.
+
+        A cancelled task is never restarted. Clean-up may await; a second cancel interrupts that too.
+        """
+        if self.finished.done:
+            return
+        self.cancelled = True
+        self._thrown = Cancelled()
+        if self.waiting:
+            self._wake()
+
+    @property
+    def waiting(self) -> bool:
+        """True if it neither runs nor is ready to."""
+        return bool(self.alarm or self.futures)
+
+    # Waiting
+
+    @coroutine
+    def _pause(self, until_ns: int | None, futures: Sequence[Future[Any]] = ()) -> Generator[Task, None, None]:
+        """Wait for the time, or for one of the futures, none of them done."""
+        self.begin_wait(until_ns, self.serve_ns, futures)
+        yield self
+
+    def begin_wait(self, until_ns: int | None, serve_ns: int, futures: Sequence[Future[Any]] = ()) -> None:
+        """From the next `yield` on wait for the time, to be served within `serve_ns` then, or for the futures."""
+        dispatcher = self._dispatcher
+        assert dispatcher.running is self, f"{self.name} is made to wait by another task"
+        if self._thrown is not None:  # it cancelled itself and does not get to wait
+            thrown, self._thrown = self._thrown, None
+            raise thrown
+        if until_ns is not None:
+            self.alarm = dispatcher.wake_at(until_ns, self, until_ns + serve_ns)
+        if futures:
+            self._wait_for(futures)
+
+    def forget_wait(self) -> None:
+        """Take back everything that could end the wait."""
+        self.alarm = 0
+        futures, self.futures = self.futures, ()
+        for future in futures:
+            future.remove_callback(self._on_future)
+
+    def _wait_for(self, futures: Sequence[Future[Any]]) -> None:
+        self.futures = futures
+        for future in futures:
+            future.add_callback(self._on_future)
+
+    def _await(self, waited: object) -> None:
+        """Wait for what the body awaits, if that is no wait of its own."""
+        if not isinstance(waited, Future):
+            self._thrown = TypeError(f"a task awaits only futures of this scheduler, not {type(waited).__name__}")
+        if self._thrown is None:
+            self._wait_for((cast("Future[Any]", waited),))
+        else:
+            self._dispatcher.make_ready(self)
+
+    def _on_future(self, _: Future[Any]) -> None:
+        if self.futures:  # else something earlier among the callbacks of this very future ended the wait
+            self._wake()
+
+    def _wake(self) -> None:
+        self.forget_wait()
+        self._dispatcher.make_ready(self)
+
+    # For the scheduler
+
+    def step(self, ended: bool = False) -> bool:
+        """Run the body until it waits, ends or fails; True if it ended. `ended` closes it where it stands."""
+        try:
+            if self._thrown is None and not ended:
+                waited = self._coroutine.send(None)
+            elif ended:
+                self._coroutine.close()
+            else:
+                thrown, self._thrown = self._thrown, None
+                waited = self._coroutine.throw(cast("BaseException", thrown))
+        except (StopIteration, Cancelled):
+            ended = True
+        # The one place where a task's fault ends, that of a library which would end the program among them. A second
+        # signal that cuts a step short (flight/linux) ends here too: the loop has been told to stop by the first.
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001
+            if self._dispatcher.judge_failure(self, error):
+                self._restart()
+                return False
+            ended = True
+        if ended:
+            self.finished.set_result(None)
+        elif waited is not self:
+            self._await(waited)
+        return ended
+
+    def report(self, up_ns: int) -> TaskReport:
+        """Say what telemetry shows of it; `up_ns` after the scheduler's start, by the clock of steps."""
+        return TaskReport.of(
+            self.stats,
+            up_ns,
+            name=self.name,
+            state="finished" if self.finished.done else "waiting" if self.waiting else "ready",
+            critical=self.critical,
+            period_ns=self._period_ns,
+            deadline_ns=self.deadline_ns,
+            budget_ns=self.budget_ns,
+        )
+
+    def _restart(self) -> None:
+        self.stats.restarts += 1
+        self._thrown = None
+        self._coroutine = self._body(self)
+        self._dispatcher.make_ready(self)
+
+
+class Ticks:
+    """The ticks of one `Task.every`. An asynchronous generator would take twice as long for each."""
+
+    __slots__ = (
+        "_deadline_ns", "_dispatcher", "_due_ns", "_finish_by_ns", "_index", "_period_ns", "_serve_ns", "_stop",
+        "_task",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        task: Task,
+        dispatcher: Dispatcher,
+        first_ns: int,
+        period_ns: int,
+        deadline_ns: int,
+        stop: Event | None,
+    ) -> None:
+        self._task = task
+        self._dispatcher = dispatcher
+        self._due_ns = first_ns
+        self._period_ns = period_ns
+        self._deadline_ns = deadline_ns
+        self._serve_ns = min(deadline_ns, task.starve_ns)
+        self._stop = stop
+        self._index = 0
+        self._finish_by_ns: int | None = None  # of the tick that the body works at
+
+    def __aiter__(self) -> Ticks:
+        return self
+
+    @coroutine
+    def __anext__(self) -> Generator[Task, None, Tick]:
+        task, stop, due_ns = self._task, self._stop, self._due_ns
+        task.finish_by_ns = self._finish_by_ns
+        if stop is None:
+            task.begin_wait(due_ns, self._serve_ns)
+            yield task
+        else:
+            if not stop.is_set:
+                task.begin_wait(due_ns, self._serve_ns, (stop.wait(),))
+                yield task
+            if stop.is_set:
+                raise StopAsyncIteration
+        index, period_ns, stats = self._index, self._period_ns, task.stats
+        late_ns, skipped = self._dispatcher.step_ns - due_ns, 0
+        if late_ns >= period_ns:
+            skipped = max(0, late_ns // period_ns - self._dispatcher.catch_up_max)
+            due_ns, index, late_ns = due_ns + skipped * period_ns, index + skipped, late_ns - skipped * period_ns
+            stats.skipped += skipped
+        stats.ticks += 1
+        self._finish_by_ns, self._due_ns, self._index = due_ns + self._deadline_ns, due_ns + period_ns, index + 1
+        return tuple.__new__(Tick, (index, due_ns, late_ns, skipped))  # half the time of Tick(...)
+
+
+def _first_done(futures: Sequence[Future[Any]]) -> int | None:
+    for index, future in enumerate(futures):
+        if future.done:
+            return index
+    return None
+
+
+def text_of(error: BaseException) -> str:
+    """Kind and text of a task's fault. The text is made by foreign code as well: if that fails, the kind alone."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a part of the task's fault
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
