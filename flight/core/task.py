@@ -290,10 +290,11 @@ class Ticks:
             task.begin_wait(due_ns, self._serve_ns)
             yield task
         else:
-            if not stop.is_set:
-                task.begin_wait(due_ns, self._serve_ns, (stop.wait(),))
+            stopped = stop.wait()  # the future, not the flag: one that is set and cleared at once has been set
+            if not stopped.done:
+                task.begin_wait(due_ns, self._serve_ns, (stopped,))
                 yield task
-            if stop.is_set:
+            if stopped.done:
                 raise StopAsyncIteration
         index, period_ns, stats = self._index, self._period_ns, task.stats
         late_ns, skipped = self._dispatcher.step_ns - due_ns, 0

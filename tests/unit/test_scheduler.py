@@ -399,6 +399,25 @@ def test_close_ends_every_task_where_it_stands() -> None:
     assert trail == ["closed"]
 
 
+def test_ticks_end_at_a_stop_that_is_cleared_at_once_and_none_comes_early() -> None:
+    host, scheduler, faults = make()
+    stop = Event()
+    lates_ns: list[int] = []
+
+    async def run(task: Task) -> None:
+        async for tick in task.every(1.0, stop=stop):
+            lates_ns.append(tick.late_ns)
+
+    def pulse() -> None:
+        stop.set()
+        stop.clear()
+
+    task = scheduler.spawn("t", run)
+    host.call_at(ns(1.5), pulse)
+    host.run_until(ns(5))
+    assert (lates_ns, task.finished.done, faults) == ([0, 0], True, [])
+
+
 def test_ticks_end_when_they_are_stopped() -> None:
     host, scheduler, _ = make()
     stop = Event()
