@@ -16,7 +16,7 @@ How it is kept:
   budget does not admit is left for the next step, and the reader remembers how far it came. So a search through a
   thousand segments takes five hundred steps, with everybody else's turns between them.
 - A command's handler with more to do than one step holds is a generator: at each `yield` others have their turn
-  (flight.services.commanding.commands). Its outcome is still one transaction.
+  (flight.services.commanding.execution). Its outcome is still one transaction.
 - Work that nobody waits for is owed, and done a budget at a time by a task: deleting segments (Recorder.run), giving
   up more room than one budget deletes.
 - Reports of many packets send PACKETS per step.

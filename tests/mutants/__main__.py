@@ -26,8 +26,10 @@ from tests.mutants.results import Results
 TARGETS = (
     "flight/core", "flight/link", "flight/store", *(f"flight/services/{name}.py" for name in (
         "automation/held", "automation/schedule", "automation/schedule_declarations", "automation/schedule_store",
-        "automation/sequence_declarations", "automation/sequences", "commanding/command_lane", "commanding/command_log",
-        "commanding/commands", "commanding/refusals", "commanding/verification", "files/outbox", "files/uploads",
+        "automation/sequence_declarations", "automation/sequences", "commanding/admission", "commanding/command_counts",
+        "commanding/command_lane", "commanding/command_log", "commanding/commands", "commanding/execution",
+        "commanding/handler_table", "commanding/outcomes", "commanding/refusals", "commanding/verification",
+        "files/outbox", "files/uploads",
         "health/storage", "recorder/packet_store", "recorder/recorder", "recorder/retrieval",
         "recorder/retrieval_commands", "settings/parameter_table", "settings/parameters",
     )),

@@ -241,14 +241,14 @@ class Flight:
 
     def _booted(self, node: Node) -> None:
         self.boots_s.append(self.now_s)
-        commands = node.commands
-        execute = commands._execute
+        execution = node.commands.execution
+        execute = execution.execute
 
-        def counting(task: Any, one: Any) -> Any:
-            self.executions[one.request.request_id] += 1
-            return execute(task, one)
+        def counting(task: Any, tc: Any) -> Any:
+            self.executions[tc.request.request_id] += 1
+            return execute(task, tc)
 
-        commands._execute = counting  # type: ignore[method-assign]
+        execution.execute = counting  # type: ignore[method-assign]
 
 
 def script(flight: Flight) -> None:

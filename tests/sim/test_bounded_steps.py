@@ -274,7 +274,7 @@ def test_no_step_on_linux_does_more_than_its_share(tmp_path: Path) -> None:
         try:
             meter = platform.meter
             platform.call_at(platform.now_ns(), partial(send_all, node))
-            assert run_until(platform, lambda: node.commands.executed == len(COMMANDS), 60.0)
+            assert run_until(platform, lambda: node.commands.counts.executed == len(COMMANDS), 60.0)
             assert run_until(
                 platform,
                 lambda: sum(store.octets for store in node.recorder.stores) < 100_000 and not node.recorder.waiting,

@@ -200,16 +200,16 @@ def test_the_report_of_a_task_shows_what_its_fields_are_named_after(make_rig: An
 
 def test_fields_of_commands(make_rig: Any) -> None:
     node, fresh = settle(make_rig()), numbers()
-    commands, log = node.commands, node.command_log
-    commands.received, commands.unreadable, commands.executed, commands.waiting = (next(fresh) for _ in range(4))
+    counts, log = node.commands.counts, node.command_log
+    counts.received, counts.unreadable, counts.executed, counts.waiting = (next(fresh) for _ in range(4))
     log.interrupted, log.reported_again = next(fresh), next(fresh)
-    commands.refused.update({code: next(fresh) for code in sorted(st01.FAILURES)})
+    counts.refused.update({code: next(fresh) for code in sorted(st01.FAILURES)})
     for number in range(7):
         log.open(PusTc(1, number, 17, 1, b"").request_id)
-    refused = commands.refused
+    refused = counts.refused
     right = {
-        "received": commands.received, "unreadable": commands.unreadable, "executed": commands.executed,
-        "refused": refused.total(), "waiting": commands.waiting,
+        "received": counts.received, "unreadable": counts.unreadable, "executed": counts.executed,
+        "refused": refused.total(), "waiting": counts.waiting,
         "refused_unknown": refused[st01.UNKNOWN_APID] + refused[st01.UNKNOWN_COMMAND],
         "refused_invalid": refused[st01.BAD_LENGTH] + refused[st01.BAD_VALUE],
         "refused_in_mode": refused[st01.REFUSED_IN_MODE], "refused_rate": refused[st01.TOO_MANY],

@@ -89,7 +89,7 @@ def test_a_command_to_nobody_and_one_with_a_broken_checksum(make_rig: Any) -> No
     rig.send_packet(bytes(broken))
     rig.until(IN_PASS_S + 5)
     assert detail(rig, 2) == "APID 99"
-    assert rig.node.commands.unreadable == 1
+    assert rig.node.commands.counts.unreadable == 1
     assert rig.reports(17, 2) == []
 
 

@@ -24,9 +24,9 @@ from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
 from flight.services.commanding import refusals as st01_128
 from flight.services.commanding import verification as st01
-from flight.services.commanding.command_lane import Served
 from flight.services.commanding.command_log import ROWS_MAX, CommandLog
 from flight.services.commanding.commands import Commands, CommandsConfig
+from flight.services.commanding.handler_table import Served
 from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import Verification
 from flight.services.reporting.events import Events
@@ -126,7 +126,7 @@ class Boot:
         self.check_sum()
 
     def check_sum(self) -> None:
-        one = self.commands
+        one = self.commands.counts
         assert one.received == one.unreadable + one.executed + one.refused.total() + one.waiting
 
     def request(self, name: str, *values: Any, ack: int = 0b1011) -> PusTc:
@@ -198,7 +198,7 @@ def test_a_gap_or_a_double_in_the_command_table_is_found_at_boot(boot: Callable[
         commands.handle("one", None, lambda: None)
     with pytest.raises(KeyError):
         commands.handle("three", None, lambda: None)
-    commands._table.popitem()
+    commands.table._served.popitem()
     with pytest.raises(AssertionError, match=r"not served: \['work'\]"):
         commands.assert_complete()
 
@@ -244,7 +244,7 @@ def test_any_request_is_accepted_or_refused_once(data: bytes, kind: tuple[int, i
 def test_octets_that_are_no_telecommand_are_an_event(raw: bytes) -> None:
     one = Boot()
     one.commands.on_packet(raw)
-    assert one.commands.unreadable == 1
+    assert one.commands.counts.unreadable == 1
     assert [(p.service, p.subtype) for p in one.packets()] == [(5, 2)]
     one.check_sum()
     one.scheduler.close()
@@ -298,7 +298,7 @@ def test_the_sender_hears_how_it_ended_whatever_happens(
         assert one.stages(request) == [1, 3, 7 if code == st01.NONE else 8]
         assert code == st01.NONE or one.detail(request)[0] == code
     assert len(one.faults) == faults
-    assert (one.commands.executed, one.commands.waiting) == (2, 0)
+    assert (one.commands.counts.executed, one.commands.counts.waiting) == (2, 0)
 
 
 @pytest.mark.parametrize("ack", range(16))
@@ -316,9 +316,9 @@ def test_nothing_is_said_or_in_force_before_it_is_durable(boot: Callable[..., Bo
     one.disk.commit_s = 1.0
     request = one.send("keep", 7)
     one.run(0.99)
-    assert (one.stages(request), one.acted, one.commands.waiting) == ([], [], 1)
+    assert (one.stages(request), one.acted, one.commands.counts.waiting) == ([], [], 1)
     one.run(0.02)
-    assert (one.stages(request), one.acted, one.commands.waiting) == ([1, 3, 7], [7], 0)
+    assert (one.stages(request), one.acted, one.commands.counts.waiting) == ([1, 3, 7], [7], 0)
     after = one.after_power_cut()
     assert after.vault.get("n") == b"\7"
     assert after.raw == one.raw[2:], "the terminal report is repeated octet for octet"
@@ -349,7 +349,7 @@ def test_a_disk_that_refuses_at_once_is_a_refusal(boot: Callable[..., Boot]) -> 
         assert one.stages(request) == [2]
         assert one.detail(request)[0] == st01.STORAGE
         assert "read-only" in one.detail(request)[1].lower()
-    assert (one.acted, one.commands.refused[st01.STORAGE], len(one.log)) == ([], 2, 0)
+    assert (one.acted, one.commands.counts.refused[st01.STORAGE], len(one.log)) == ([], 2, 0)
     assert one.verification.counts == {"acceptance_failure": 2}
     one.disk.read_only = False
     again = one.send("keep", 8)
@@ -379,7 +379,7 @@ def test_of_a_commit_that_fails_later_nobody_knows_the_outcome(boot: Callable[..
     one.run(1)
     assert [one.stages(request) for request in requests] == [[], []]
     assert one.events() == [12, 12]
-    assert (one.acted, one.commands.waiting) == ([1], 0)
+    assert (one.acted, one.commands.counts.waiting) == ([1], 0)
     after = one.after_power_cut()
     terminal = [after.stages(request) for request in requests]
     assert all(stages in ([], [7]) for stages in terminal)
@@ -412,7 +412,7 @@ def test_urgent_commands_act_at_once_while_the_disk_hangs(boot: Callable[..., Bo
     one.run(0.001)
     assert one.acted == [1, 2]
     assert [one.stages(r) for r in (stuck, *requests)] == [[], [], []]
-    assert one.commands.waiting == 3
+    assert one.commands.counts.waiting == 3
 
 
 def test_a_dead_disk_does_not_pile_up_commands(boot: Callable[..., Boot]) -> None:
@@ -538,7 +538,7 @@ def test_handlers_that_cannot_be_cancelled_are_bounded(boot: Callable[..., Boot]
         request = one.send("work")
         one.run(0.11)
         details[one.detail(request)[1].split(",")[0]] += 1
-    assert len(details) == 2 and one.commands.waiting == 0
+    assert len(details) == 2 and one.commands.counts.waiting == 0
     assert one.stages(one.send("one")) == [1]
 
 
@@ -626,7 +626,7 @@ def test_refusals_from_everywhere_fit_one_report(boot: Callable[..., Boot]) -> N
     reports = [p for p in one.packets() if (p.service, p.subtype) == (1, 128)]
     (rows,) = st01_128.declare(1).reports[0].layout.decode(reports[0].data)
     assert len(reports) == 1 and len(rows) == 241
-    assert 20 + sum(row[4] for row in rows) == 2040 == one.commands.refused.total()
+    assert 20 + sum(row[4] for row in rows) == 2040 == one.commands.counts.refused.total()
 
 
 def perform(one: Boot, request: PusTc, changes: dict[str, bytes | None]) -> list[Exception]:
@@ -664,7 +664,7 @@ def test_a_held_command_that_cannot_be_opened_stays_held(boot: Callable[..., Boo
     errors = perform(one, request, {"held": None})
     one.run(1)
     assert len(errors) == 1 and one.raw == [] and one.acted == []
-    assert (one.commands.received, len(one.log)) == (0, 0)
+    assert (one.commands.counts.received, len(one.log)) == (0, 0)
 
 
 def test_a_held_command_waits_for_a_slow_disk(boot: Callable[..., Boot]) -> None:
@@ -706,7 +706,7 @@ def test_a_held_command_that_is_refused_leaves_its_place_with_the_report(boot: C
     one.run(1)
     assert one.detail(late) == (st01.LATE, "by 3 s")
     assert (one.vault.get("held"), one.vault.get("other"), one.acted) == (None, None, [])
-    assert one.commands.refused == {st01.REFUSED_IN_MODE: 1, st01.LATE: 1}
+    assert one.commands.counts.refused == {st01.REFUSED_IN_MODE: 1, st01.LATE: 1}
 
 
 def test_a_fault_in_a_held_command_is_reported(boot: Callable[..., Boot]) -> None:
@@ -731,7 +731,7 @@ def test_a_check_looks_at_everything_but_the_mode(boot: Callable[..., Boot]) -> 
         with pytest.raises(CommandRefused) as refused:
             one.commands.check(raw)
         assert refused.value.code == code
-    assert one.commands.received == 0
+    assert one.commands.counts.received == 0
 
 
 def test_the_structure_tells_where_every_command_is(boot: Callable[..., Boot]) -> None:
@@ -855,7 +855,7 @@ def test_refusals_that_have_no_report_of_their_own_are_counted_all_the_same(boot
     for _ in range(30):
         one.send("two", 10)
     one.run(3)
-    assert one.verification.counts["acceptance_failure"] == one.commands.refused[st01.BAD_VALUE] == 30
+    assert one.verification.counts["acceptance_failure"] == one.commands.counts.refused[st01.BAD_VALUE] == 30
     assert sum(PusTm.decode(raw).subtype == 2 for raw in one.raw) == 20
 
 
@@ -873,12 +873,12 @@ def test_what_is_not_known_is_told(boot: Callable[..., Boot], request_: PusTc, c
     one = boot()
     one.commands.on_packet(request_.encode())
     assert one.detail(request_) == (code, detail)
-    assert one.commands.refused == {code: 1}
+    assert one.commands.counts.refused == {code: 1}
 
 
 def test_a_handlers_own_check_refuses_before_anything_is_accepted(boot: Callable[..., Boot]) -> None:
     one = boot()
-    table = one.commands._table
+    table = one.commands.table._served
     seen: list[int] = []
 
     def check(n: int) -> None:
@@ -912,7 +912,13 @@ def test_a_held_command_whose_commit_fails_stays_held_and_does_not_run(boot: Cal
     one.gate.set_result(None)
     one.run(1)
     assert [type(error) for error in errors] == [StorageError]
-    assert (one.raw, one.acted, one.commands.received, one.commands.waiting, len(one.log)) == ([], [], 0, 0, 0)
+    assert (one.raw, one.acted, one.commands.counts.received, one.commands.counts.waiting, len(one.log)) == (
+        [],
+        [],
+        0,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("broken", ["read_only", "fail_commits"])
@@ -923,7 +929,7 @@ def test_a_refusal_of_a_held_command_that_is_not_stored_leaves_it_held(boot: Cal
     errors = perform(one, one.request("two", 5), {"held": None})
     one.run(1)
     assert [type(error) for error in errors] == [StorageError]
-    assert (one.raw, one.commands.received, one.commands.refused, len(one.log)) == ([], 0, {}, 0)
+    assert (one.raw, one.commands.counts.received, one.commands.counts.refused, len(one.log)) == ([], 0, {}, 0)
     assert one.verification.counts == {}
 
 
@@ -974,7 +980,7 @@ def test_a_long_command_on_a_disk_that_refuses_is_refused_and_never_runs(boot: C
     one.run(1)
     assert (one.stages(request), one.detail(request)[0], one.acted) == ([2], st01.STORAGE, [])
     assert "read-only" in one.detail(request)[1]
-    assert (one.commands.refused, one.commands.waiting, len(one.log)) == ({st01.STORAGE: 1}, 0, 0)
+    assert (one.commands.counts.refused, one.commands.counts.waiting, len(one.log)) == ({st01.STORAGE: 1}, 0, 0)
     assert one.faults == []
 
 
@@ -986,7 +992,7 @@ def test_a_long_command_whose_opening_fails_is_not_run_and_nobody_is_told(boot: 
     one.gate.set_result(None)
     one.run(1)
     assert (one.stages(request), one.events(), one.acted) == ([], [12], [])
-    assert (one.commands.refused, one.commands.waiting) == ({st01.STORAGE: 1}, 0)
+    assert (one.commands.counts.refused, one.commands.counts.waiting) == ({st01.STORAGE: 1}, 0)
     (event,) = (packet for packet in one.packets() if packet.service == 5)
     assert event.data[2:].startswith(b"\x04long") and b"input/output error" in event.data
 
@@ -996,7 +1002,7 @@ def test_a_long_command_that_waits_for_a_slow_disk_gives_its_turn_away(boot: Cal
     one.disk.commit_s = 10.0
     request = one.send("long")
     one.run(3)
-    assert (one.events(), one.commands.waiting, one.commands.refused) == ([11], 0, {st01.STORAGE: 1})
+    assert (one.events(), one.commands.counts.waiting, one.commands.counts.refused) == ([11], 0, {st01.STORAGE: 1})
     one.disk.read_only = True
     one.disk.fail_commits = True
     one.run(60)
@@ -1011,7 +1017,7 @@ def test_a_long_command_whose_refusal_cannot_be_stored_either(boot: Callable[...
     one.disk.read_only = True
     one.run(1.5)
     assert (one.stages(request), one.events()) == ([], [11, 12])
-    assert (one.commands.refused, one.commands.waiting, one.faults) == ({st01.STORAGE: 1}, 0, [])
+    assert (one.commands.counts.refused, one.commands.counts.waiting, one.faults) == ({st01.STORAGE: 1}, 0, [])
     assert b"read-only" in one.packets()[-1].data
 
 
@@ -1025,7 +1031,7 @@ def test_a_long_command_whose_outcome_is_refused_by_the_disk_is_left_to_the_next
     one.disk.read_only = True
     one.gate.set_result(None)
     one.run(1)
-    assert (one.stages(request), one.events(), one.commands.waiting) == ([1, 3], [12], 0)
+    assert (one.stages(request), one.events(), one.commands.counts.waiting) == ([1, 3], [12], 0)
     (event,) = (packet for packet in one.packets() if packet.service == 5)
     assert event.data[2:].startswith(b"\x04long") and b"read-only" in event.data
     one.disk.read_only = False
@@ -1039,7 +1045,7 @@ def test_an_urgent_command_that_the_disk_does_not_take_is_done_with(boot: Callab
     one.disk.read_only = True
     one.send("safe", 3)
     one.run(1)
-    assert (one.acted, one.commands.waiting, one.commands.executed) == ([3], 0, 1)
+    assert (one.acted, one.commands.counts.waiting, one.commands.counts.executed) == ([3], 0, 1)
 
 
 def test_a_disk_that_is_slow_again_is_told_again(boot: Callable[..., Boot]) -> None:
@@ -1058,4 +1064,4 @@ def test_a_full_log_is_nothing_to_a_volatile_command(boot: Callable[..., Boot]) 
     volatile, durable, urgent = one.send("two", 5), one.send("keep", 5), one.send("safe", 5)
     one.run(1)
     assert [one.stages(request) for request in (volatile, durable, urgent)] == [[1, 3, 7], [2], [2]]
-    assert one.commands.refused == {st01.STORAGE: 2}
+    assert one.commands.counts.refused == {st01.STORAGE: 2}

@@ -1,0 +1,99 @@
+"""The telecommands of a node by service, subtype and function, each with its handler, and what a packet means by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flight.contract.app import CommandRefused, Handler
+from flight.contract.dictionary import Command
+from flight.contract.fields import FieldError, Layout, Value
+from flight.core.errors import DecodeError
+from flight.core.future import Future
+from flight.link.pus import PusTc
+from flight.services.commanding.verification import BAD_LENGTH, BAD_VALUE, UNKNOWN_APID, UNKNOWN_COMMAND
+
+_FUNCTION_SERVICE = 8
+_FUNCTION_OCTETS = 2
+
+_Key = tuple[int, int, int, int | None]  # APID, service, subtype, function
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A command of the dictionary and who serves it."""
+
+    command: Command
+    layout: Layout
+    check: Callable[..., None] | None
+    execute: Handler
+
+
+@dataclass(slots=True)
+class Telecommand:
+    """A telecommand on its way. `row` is its key in the command log once it has one, `opened`: it is stored there as
+    open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said."""
+
+    request: PusTc
+    served: Served
+    arguments: tuple[Value, ...]
+    row: str = ""
+    opened: bool = False
+    sliced: bool = False
+    closed: Future[None] = field(default_factory=Future)
+
+    @property
+    def name(self) -> str:
+        """The command's name in the dictionary."""
+        return self.served.command.name
+
+
+class HandlerTable:
+    """Every command of `declared` has one handler, given by its owner."""
+
+    def __init__(self, declared: tuple[Command, ...]) -> None:
+        self.declared = {command.name: command for command in declared}
+        self._apids = {command.apid for command in declared}
+        self._served: dict[_Key, Served] = {}
+
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
+        """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared."""
+        command = self.declared[name]
+        key = (command.apid, command.service, command.subtype, command.function)
+        assert key not in self._served, f"{name} is served twice"
+        self._served[key] = Served(command, command.layout, check, execute)
+
+    def assert_complete(self) -> None:
+        """Every declared command has its handler; a gap is our own mistake, found at boot."""
+        served = {served.command.name for served in self._served.values()}
+        assert served == self.declared.keys(), f"not served: {sorted(self.declared.keys() - served)}"
+
+    def find(self, request: PusTc) -> Served:
+        """Who serves the request; raises CommandRefused if nobody does."""
+        if request.apid not in self._apids:
+            raise CommandRefused(UNKNOWN_APID, f"APID {request.apid}")
+        function = None
+        if request.service == _FUNCTION_SERVICE and len(request.data) >= _FUNCTION_OCTETS:
+            function = int.from_bytes(request.data[:_FUNCTION_OCTETS], "big")
+        served = self._served.get((request.apid, request.service, request.subtype, function))
+        if served is None:
+            of = "" if function is None else f" function {function}"
+            raise CommandRefused(UNKNOWN_COMMAND, f"TC[{request.service},{request.subtype}]{of}")
+        return served
+
+    @staticmethod
+    def read(request: PusTc, served: Served) -> Telecommand:
+        """Decode the request's arguments and have its owner check them; raises CommandRefused with the reason."""
+        command = served.command
+        data = request.data if command.function is None else request.data[_FUNCTION_OCTETS:]
+        try:
+            values = served.layout.decode(data)
+        except DecodeError as error:
+            raise CommandRefused(BAD_LENGTH, str(error)) from None
+        try:
+            arguments = tuple(f.admit(v) for f, v in zip(command.arguments, values, strict=True))
+        except FieldError as error:
+            raise CommandRefused(BAD_VALUE, str(error)) from None
+        if served.check is not None:
+            served.check(*arguments)
+        return Telecommand(request, served, arguments)
