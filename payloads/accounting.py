@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from payloads.jobs import DELAYS, DROPS, Reason
+from flight.contract.app import NodeState
+from flight.core.nanoseconds import NS
+from payloads.jobs import DELAYS, DROPS, Job, Reason
 
 _TIMES_MAX = 100_000
 
@@ -58,6 +60,57 @@ class Counters:
     # Wall time of inference and of packing: for the summary alone, no decision and no telemetry sees them.
     infer_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_MAX))
     pack_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_MAX))
+
+
+class EnergyAccount:
+    """Shares what the payload draws among the jobs in work. `running` is by worker, and kept by its owner.
+
+    What it draws changes with the node's mode and switch, so `accrue` is to be called before and after each change of
+    what runs, and now and then meanwhile.
+    """
+
+    def __init__(
+        self,
+        counters: Counters,
+        running: Sequence[Job | None],
+        now_ns: Callable[[], int],
+        state: Callable[[], NodeState | None],
+    ) -> None:
+        self._counters = counters
+        self._running = running
+        self._now_ns = now_ns
+        self._state = state
+        self._drawn_w = 0.0
+        self._begun_j = [0.0] * len(running)  # what the job of each worker had taken before this attempt
+        self._accrued_ns = 0
+
+    def accrue(self) -> None:
+        """Share what the payload drew since the last call among the jobs that ran meanwhile."""
+        now_ns = self._now_ns()
+        running = [job for job in self._running if job is not None]
+        if running:
+            drawn_j = self._drawn_w * (now_ns - self._accrued_ns) / NS
+            self._counters.energy_j += drawn_j
+            for job in running:
+                job.energy_j += drawn_j / len(running)
+        self._accrued_ns = now_ns
+        state = self._state()
+        if state is not None:
+            self._drawn_w = state.mode.payload_w if state.payload_on else 0.0
+
+    def begin(self, worker: int, job: Job) -> None:
+        """Begin the account of an attempt."""
+        self._begun_j[worker] = job.energy_j
+
+    def attempt_j(self, worker: int, job: Job) -> float:
+        """Joules that this attempt has taken."""
+        return job.energy_j - self._begun_j[worker]
+
+    @property
+    def running_j(self) -> float:
+        """Joules that attempts which have not ended have taken so far."""
+        pairs = zip(self._running, self._begun_j, strict=True)
+        return sum(job.energy_j - begun_j for job, begun_j in pairs if job is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from enum import IntEnum
 
 from hal.base import Image
 
+KIND = "screen"  # of all jobs here, by which the swarm knows them
+
 
 class Reason(IntEnum):
     """Why a job is delayed (first row) or dropped (second row). Numbers travel in telemetry."""

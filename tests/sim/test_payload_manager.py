@@ -217,7 +217,9 @@ class Bench:
         """Every tile, every commanded job and every held place is accounted for."""
         c = self.manager.statistics()
         assert c.captured == c.screened + c.dropped_total + c.pending
-        assert c.requested == c.requested_done + c.requested_dropped + sum(job.durable for job in self.manager._open())
+        assert c.requested == c.requested_done + c.requested_dropped + sum(
+            job.durable for job in self.manager.jobs.open_jobs()
+        )
         assert c.pending <= self.config.queue_tiles
         assert self.task_faults == []
 
@@ -438,7 +440,7 @@ def test_energy_is_shared_by_jobs_that_run_at_once(bench: Callable[..., Bench]) 
     b = bench(own_pool=True, workers=2, capture_period_s=2.0)
     b.run(60)
     c = b.manager.statistics()
-    done = [job for job in b.manager._ended if job.state.name == "DONE"]
+    done = [job for job in b.manager.jobs.ended if job.state.name == "DONE"]
     assert c.screened > 20
     assert 59 * 15.0 * 0.9 <= c.energy_j <= 60 * 15.0  # one power limit, however many workers are at work
     assert sum(job.energy_j for job in done) <= c.energy_j
@@ -448,7 +450,7 @@ def test_energy_is_shared_by_jobs_that_run_at_once(bench: Callable[..., Bench]) 
 def test_energy_follows_the_mode_while_a_job_runs_and_what_runs_is_in_the_account(bench: Callable[..., Bench]) -> None:
     b = bench()
     b.run(1)
-    assert b.manager._busy == 1
+    assert b.manager.jobs.busy == 1
     b.state = replace(GOOD, mode=SAFE)
     b.run(1)
     c = b.manager.statistics()
@@ -462,7 +464,7 @@ def test_off_and_on_between_two_looks_is_seen(bench: Callable[..., Bench]) -> No
     b = bench(own_pool=True)
     b.run(8)
     resets: list[int] = []
-    b.manager._pool.reset = lambda: resets.append(1)  # type: ignore[method-assign]
+    b.manager.pool.reset = lambda: resets.append(1)  # type: ignore[method-assign]
     b.state = replace(GOOD, payload_cycles=1)
     b.run(8)
     assert resets == [1]
@@ -472,7 +474,7 @@ def test_a_worker_that_died_between_jobs_costs_no_attempt_but_is_reported(bench:
     b = bench(own_pool=True)
     b.run(9.5)
     before = b.manager.statistics()
-    assert b.manager.pending == 0
+    assert b.manager.jobs.pending == 0
     (pid,) = b.manager.pool.pids
     pid_fd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
@@ -572,7 +574,7 @@ def test_submit_list_cancel(bench: Callable[..., Bench]) -> None:
 
 def test_a_node_without_a_camera_refuses_to_take_pictures(bench: Callable[..., Bench]) -> None:
     b = bench()
-    b.manager._context = replace(b.manager._context, imager=None)
+    b.manager._commands._context = replace(b.manager._commands._context, imager=None)
     assert b.command("submit_job", 1, 1, 500) == "not accepted: this node has no camera"
 
 
@@ -756,7 +758,7 @@ def test_housekeeping_shows_what_its_fields_are_named_after(bench: Callable[...,
     right["isolation"] = int(b.manager.pool.guards)
     shown = b.ground.housekeeping("payload")
     assert shown == right and len(set(right.values())) == len(right)
-    counters.captured = counters.screened + counters.dropped.total() + b.manager.pending
+    counters.captured = counters.screened + counters.dropped.total() + b.manager.jobs.pending
     b.run(4)
     counters.screened, counters.energy_j, counters.energy_lost_j = 4, 90.0, 10.0
     counters.octets_raw, counters.octets_product = 6_400, 1_600
@@ -765,4 +767,4 @@ def test_housekeeping_shows_what_its_fields_are_named_after(bench: Callable[...,
         "product_frac": 0.25,
     }  # fmt: skip
     stats.restarts = 0  # the pool is shared
-    counters.captured = counters.screened + counters.dropped.total() + b.manager.pending
+    counters.captured = counters.screened + counters.dropped.total() + b.manager.jobs.pending

@@ -1,0 +1,160 @@
+"""One job's way through a worker and back: an attempt, its account, and what becomes of the reply.
+
+A worker that dies, hangs or gives nonsense costs the job one attempt of two. What an attempt drew is lost unless a
+product came of it. If the payload was switched off under a job, the job is not to blame: it goes back into the queue,
+whatever came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flight.contract.app import AppContext, NodeState
+from flight.core.future import Future
+from flight.core.nanoseconds import NS, ns
+from flight.core.task import Task
+from payloads.accounting import Counters, EnergyAccount, ProductInfo
+from payloads.config import PayloadConfig
+from payloads.declarations import FAILURE_LABELS
+from payloads.job_book import JobBook
+from payloads.jobs import Job, Reason, State
+from payloads.selection import Selection
+from payloads.worker.guards import Guard
+from payloads.worker.pool import Reply, Screened, WorkerFailure, WorkerPool
+
+_ATTEMPTS_MAX = 2
+
+
+class Screening:
+    """Runs the chosen jobs. `on_product` gets every product and its mask, uint8 [row, column]."""
+
+    def __init__(
+        self,
+        context: AppContext,
+        config: PayloadConfig,
+        counters: Counters,
+        jobs: JobBook,
+        pool: WorkerPool,
+        energy: EnergyAccount,
+        on_product: Callable[[ProductInfo, bytes], None],
+    ) -> None:
+        self._context = context
+        self._platform = context.platform
+        self._config = config
+        self._counters = counters
+        self._jobs = jobs
+        self._pool = pool
+        self._energy = energy
+        self._on_product = on_product
+        self._selection = Selection(context, config, jobs, pool)
+        self._guards_missing = Guard(0)
+
+    async def run(self, worker: int, task: Task) -> None:
+        """Run one job after the other. Whatever ends the body, the job that it had in hand goes back to the queue."""
+        while True:
+            chosen = self._selection.choose()
+            if chosen is None:
+                await task.wait(self._jobs.changed.wait(), self._config.decide_period_s)
+                self._jobs.changed.clear()
+                continue
+            try:
+                await self._screen(task, worker, *chosen)
+            finally:
+                if self._jobs.running[worker] is chosen[0]:
+                    self._jobs.put_back(worker, chosen[0])
+                    self._context.set_load(self._jobs.busy > 0)
+
+    def look_at_guards(self) -> None:
+        """Say which of the guards that were asked for do not hold, once, and again when that changes."""
+        missing = self._pool.missing
+        if missing != self._guards_missing:
+            self._guards_missing = missing
+            self._context.events.emit("guards_missing", ", ".join(missing.labels) or "none")
+
+    async def _screen(self, task: Task, worker: int, job: Job, state: NodeState) -> None:
+        """Make one attempt at one job, from the worker and back."""
+        assert job.image is not None, job.number
+        self._energy.accrue()
+        self._jobs.running[worker] = job
+        self._energy.begin(worker, job)
+        job.state = State.RUNNING
+        died = self._pool.stats.died
+        work = self._pool.submit(job.image, job=job.number, time_ns=job.captured_tai_ns)
+        if self._pool.stats.died > died:
+            self._report_failure(job, WorkerFailure("died", "found dead before the job"))
+        if work is None:
+            self._jobs.put_back(worker, job)
+            await task.sleep(self._config.decide_period_s)
+            return
+        job.attempts += 1
+        self._jobs.note(f"job {job.number} tile {job.image.number} admit {state.mode.name}")
+        self._context.set_load(True)
+        future: Future[Reply] = self._platform.complete(work, state.mode.tile_s)
+        limit_s = max(self._config.hang_s, 3.0 * state.mode.tile_s)
+        end_ns = self._platform.now_ns() + ns(limit_s)
+        # In slices, so that a change of mode or switch meanwhile is in the account of energy.
+        while not future.done and (left_ns := end_ns - self._platform.now_ns()) > 0:
+            await task.wait(future, min(self._config.decide_period_s, left_ns / NS))
+            self._energy.accrue()
+        reply: Reply
+        if future.done:
+            reply = future.result()
+        else:
+            work.kill()
+            reply = WorkerFailure("hung", f"no answer in {limit_s:g} s")
+        self._energy.accrue()
+        self.look_at_guards()
+        self._context.set_load(self._jobs.busy > 1)
+        self._settle(worker, job, reply, self._energy.attempt_j(worker, job))
+
+    def _settle(self, worker: int, job: Job, reply: Reply, energy_j: float) -> None:
+        """Take the reply: a product, another attempt, or the end."""
+        now = self._context.state()
+        if now is not None and not now.payload_on:
+            job.attempts -= 1
+            self._counters.interrupted += 1
+            self._counters.energy_lost_j += energy_j
+            self._jobs.put_back(worker, job)
+        elif isinstance(reply, Screened):
+            self._jobs.running[worker] = None
+            self._deliver(job, reply, energy_j)
+        else:
+            self._counters.energy_lost_j += energy_j
+            self._report_failure(job, reply)
+            if job.attempts < _ATTEMPTS_MAX:
+                self._counters.retried += 1
+                self._jobs.put_back(worker, job)
+            else:
+                self._jobs.running[worker] = None
+                self._jobs.drop(job, Reason.FAILED)
+
+    def _report_failure(self, job: Job, failure: WorkerFailure) -> None:
+        self._counters.failures[failure.reason] += 1
+        which = FAILURE_LABELS.index(failure.reason)
+        self._context.events.emit("worker_failed", job.number, which, job.attempts, failure.detail)
+        self._jobs.note(f"job {job.number} worker {failure.reason}")
+
+    def _deliver(self, job: Job, reply: Screened, energy_j: float) -> None:
+        """Put the product into the outbox, and end the job."""
+        assert job.image is not None, job.number
+        tile = job.image.number
+        name = f"screen-{tile:08d}-{job.number:08d}.obsp"
+        if not self._context.outbox.put(name, reply.product):
+            self._counters.energy_lost_j += energy_j
+            self._jobs.drop(job, Reason.DOWNLINK)
+            return
+        counters, cloudy = self._counters, not reply.has_clear
+        job.octets_product = len(reply.product)
+        counters.screened += 1
+        counters.cloudy += cloudy
+        counters.octets_raw += len(job.image.samples)
+        counters.octets_product += len(reply.product)
+        counters.infer_s.append(reply.infer_s)
+        counters.pack_s.append(reply.pack_s)
+        self._jobs.finish(job)
+        self._jobs.note(f"job {job.number} done {reply.product[-32:].hex()}")
+        info = ProductInfo(
+            job.number, tile, job.priority, name, len(reply.product), reply.cloud_frac, cloudy, job.energy_j,
+            job.attempts, self._platform.now_ns(),
+        )  # fmt: skip
+        self._on_product(info, reply.mask)
