@@ -19,8 +19,9 @@ import pytest
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
+from flight.linux.open_files import OPEN_FILES_MAX
 from flight.linux.platform import CALLS_PER_ROUND, CANCELLED_KEPT, TAI_OFFSET_NS, LinuxPlatform
-from flight.linux.storage import CHANGES_MAX, OPEN_FILES_MAX
+from flight.linux.storage import CHANGES_MAX
 from flight.linux.timerfd import TimerFd
 from hal.base import HalError
 from tests.linux_loop import run_until
@@ -403,7 +404,7 @@ def test_changes_and_descriptors_are_bounded(platform: LinuxPlatform) -> None:
         storage.replace("one", b"%d" % i)  # each takes the place of the last: no pile
         storage.delete("other")
         storage.append("other", b"x")
-    assert len(storage._changes) <= 4
+    assert len(storage._pending.changes) <= 4
     for i in range(2 * OPEN_FILES_MAX):
         storage.append(f"file-{i}", b"x")
         if i % 20 == 19:
@@ -411,8 +412,8 @@ def test_changes_and_descriptors_are_bounded(platform: LinuxPlatform) -> None:
     run_until_done(platform, storage.sync())
     assert storage.read("file-0") == b"x"
     assert sum(f.fileno is not None for f in storage._files.values()) <= OPEN_FILES_MAX + 21
-    assert storage._opened == {f.fileno: f for f in storage._files.values() if f.fileno is not None}
-    for i in range(CHANGES_MAX - len(storage._changes)):
+    assert storage._open._files == {f.fileno: f for f in storage._files.values() if f.fileno is not None}
+    for i in range(CHANGES_MAX - len(storage._pending.changes)):
         storage.replace(f"many-{i}", b"")
     with pytest.raises(StorageError, match=f"{CHANGES_MAX} changes wait"):
         storage.replace("one-more", b"")

@@ -1,0 +1,87 @@
+"""The helper thread that makes commits. It knows its commit and the folder, nothing else, and one commit at a time.
+
+A commit is: fdatasync of every file written since the last one, the renames and deletions in the order they were asked
+for, fsync of the folder. So a rename never becomes durable before data that was written ahead of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from flight.core.errors import StorageError
+from flight.linux.pending_changes import Commit
+from flight.linux.storage_folder import StorageFolder, reason_of
+from hal.base import Host
+
+Result = tuple[Commit, StorageError | None, int]  # what was done, its fault, nanoseconds that it took
+
+
+class CommitThread:
+    """Makes commits in `folder`. `on_done` is called in the loop's thread when one is done, or was taken meanwhile."""
+
+    def __init__(self, host: Host, folder: StorageFolder, on_done: Callable[[], None]) -> None:
+        self._host = host
+        self._folder = folder
+        self._on_done = on_done
+        self._work: SimpleQueue[Commit | None] = SimpleQueue()
+        self._done: SimpleQueue[Result] = SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        host.watch(self._wake, self._on_wake)
+        self._thread = threading.Thread(target=self._run, name="storage-commit", daemon=True)
+        self._thread.start()
+
+    def begin(self, commit: Commit) -> None:
+        """Have `commit` made. The one before has to be done."""
+        self._work.put(commit)
+
+    def take(self) -> Result:
+        """Wait for the result of the commit that was begun."""
+        return self._done.get()
+
+    def close(self) -> None:
+        """End the thread, with every result taken."""
+        self._work.put(None)
+        self._thread.join()
+        self._host.unwatch(self._wake)
+        os.close(self._wake)
+
+    def _on_wake(self) -> None:
+        os.eventfd_read(self._wake)
+        self._on_done()
+
+    def _run(self) -> None:
+        while (commit := self._work.get()) is not None:
+            start_ns = self._host.now_ns()
+            error = self._make(commit)
+            for fileno in commit.retired:
+                with contextlib.suppress(OSError):  # its content is out of reach already: nothing is lost with it
+                    os.close(fileno)
+            self._done.put((commit, error, self._host.now_ns() - start_ns))
+            os.eventfd_write(self._wake, 1)
+
+    def _make(self, commit: Commit) -> StorageError | None:
+        try:
+            for fileno in commit.dirty:
+                os.fdatasync(fileno)
+            for path, new_path in commit.changes:
+                _apply_change(path, new_path)
+            if commit.folder:
+                os.fsync(self._folder.fileno)
+        except OSError as error:
+            reason = reason_of(error)
+            return StorageError(f"storage folder {self._folder.directory} failed, restart the node: {reason}")
+        return None
+
+
+def _apply_change(path: str, new_path: str | None) -> None:
+    if new_path is not None:
+        os.rename(path, new_path)
+        return
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # the name was made and deleted between two commits

@@ -1,0 +1,90 @@
+"""The files of a storage folder and their descriptors, of which a process has 1,024 by default.
+
+A file stays open from its first use on, for another open(2) costs more than the write. Past OPEN_FILES_MAX the least
+lately opened ones are closed; one that has octets which no commit has covered is kept open, as its descriptor is what
+the commit makes durable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import islice
+
+OPEN_FILES_MAX = 64
+READ_OCTETS = 1 << 20  # of one system call
+
+
+class File:
+    """A visible name: where its content is now, how long it is, and its descriptor while that is open."""
+
+    __slots__ = ("fileno", "octets", "path")
+
+    def __init__(self, path: str, fileno: int | None, octets: int) -> None:
+        self.path, self.fileno, self.octets = path, fileno, octets
+
+    def write_rest(self, octets: bytes, written: int) -> None:
+        """Write at the end what is left of `octets` after the first `written`. Takes all of it back if that fails, and
+        raises OSError."""
+        assert self.fileno is not None
+        view = memoryview(octets)
+        try:
+            while written < len(octets):
+                written += os.pwrite(self.fileno, view[written:], self.octets + written)
+        except OSError:
+            if written:
+                os.ftruncate(self.fileno, self.octets)
+            raise
+
+
+def create_file(path: str) -> File:
+    """Make an empty file that was not there, open. Raises OSError."""
+    return File(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), 0)
+
+
+def read_part(fileno: int, at: int, end: int) -> bytes:
+    """Read octets `at` up to `end`; fewer if the file ends before. Raises OSError."""
+    parts: list[bytes] = []
+    while at < end and (part := os.pread(fileno, min(end - at, READ_OCTETS), at)):
+        parts.append(part)
+        at += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class OpenFiles:
+    """Files by descriptor, the least lately opened first. `in_use` says of a file that it must stay open."""
+
+    def __init__(self, in_use: Callable[[File], bool]) -> None:
+        self._in_use = in_use
+        self._files: dict[int, File] = {}
+
+    def descriptor(self, file: File) -> int:
+        """The open descriptor of `file`, opened if need be. Raises OSError."""
+        if file.fileno is None:
+            file.fileno = os.open(file.path, os.O_RDWR | os.O_CLOEXEC)
+            self.add(file)
+        return file.fileno
+
+    def add(self, file: File) -> None:
+        """Take in a file that was just opened; close others if there are too many."""
+        assert file.fileno is not None
+        files = self._files
+        files[file.fileno] = file
+        excess = len(files) - OPEN_FILES_MAX
+        if excess > 0:
+            clean = (fileno for fileno, one in files.items() if one is not file and not self._in_use(one))
+            for fileno in list(islice(clean, excess)):
+                os.close(fileno)
+                files.pop(fileno).fileno = None
+
+    def remove(self, file: File) -> None:
+        """Leave the descriptor of `file` to the caller."""
+        if file.fileno is not None:
+            del self._files[file.fileno]
+
+    def close(self) -> None:
+        """Close all. Files are without descriptor then, so that use after this is noticed."""
+        for fileno, file in self._files.items():
+            file.fileno = None
+            os.close(fileno)
+        self._files = {}

@@ -1,0 +1,86 @@
+"""What waits for the next commit: written octets, renames and deletions in the order they were asked for.
+
+A commit takes either everything, or, if no names have come, changed or gone, only the files that those who wait asked
+for: an urgent record does not wait for a recorder's megabytes. Everything else stays for a later one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flight.core.future import Future
+from flight.core.storage import flash_octets
+from flight.linux.open_files import File
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one commit does, in this order."""
+
+    dirty: tuple[int, ...]
+    changes: tuple[tuple[str, str | None], ...]  # (path, new path), None deletes
+    folder: bool  # names were added, renamed or deleted
+    retired: tuple[int, ...]  # descriptors to close afterwards
+    waiting: tuple[Future[None], ...]
+    flash_octets: int
+    leaving_octets: int  # held by the file system until this is done
+
+
+class PendingChanges:
+    """Changes that are visible to readers already, and not durable."""
+
+    def __init__(self) -> None:
+        self.dirty: dict[File, int] = {}  # the first octet that no commit has covered
+        self.changes: list[tuple[str, str | None]] = []
+        self.folder_changed = False  # by a new file
+        self.leaving_octets = 0
+        self._retired: list[int] = []
+
+    @property
+    def renaming(self) -> bool:
+        """Whether names have come, changed or gone."""
+        return bool(self.changes or self.folder_changed)
+
+    def dirty_under(self, prefixes: tuple[str, ...]) -> dict[File, int]:
+        """Files that begin so and are not committed, each with its first such octet."""
+        return {file: start for file, start in self.dirty.items() if os.path.basename(file.path).startswith(prefixes)}
+
+    def change(self, path: str, new_path: str | None) -> None:
+        """Enter a rename or deletion. A replaced content that was itself never committed is dropped."""
+        target = new_path or path
+        for earlier, earlier_target in tuple(self.changes):
+            if earlier_target == target:
+                with contextlib.suppress(OSError):  # one that stays is removed at the next start
+                    os.unlink(earlier)
+                self.changes.remove((earlier, earlier_target))
+        if new_path is None and (path, None) in self.changes:
+            self.changes.remove((path, None))
+        self.changes.append((path, new_path))
+
+    def retire(self, file: File) -> None:
+        """Have the descriptor of a content that nobody can reach any more closed, once no commit uses it."""
+        self.leaving_octets += file.octets
+        if file.fileno is not None:
+            self.dirty.pop(file, None)
+            self._retired.append(file.fileno)
+            file.fileno = None
+
+    def take(self, waiting: Sequence[tuple[str, Future[None]]]) -> Commit:
+        """Take out what those who wait have asked for, by prefix; everything if names have changed, or nobody waits."""
+        folder = self.renaming
+        scope = ("",) if folder or not waiting else tuple({prefix for prefix, _ in waiting})
+        dirty = self.dirty_under(scope)
+        extents = ((start, file.octets) for file, start in dirty.items())
+        commit = Commit(
+            tuple(file.fileno for file in dirty if file.fileno is not None), tuple(self.changes), folder,
+            tuple(self._retired), tuple(future for _, future in waiting),
+            flash_octets(extents, len(self.changes), folder), self.leaving_octets,
+        )  # fmt: skip
+        # From here on a file whose rename is on its way is reachable under both names; the open descriptor is used.
+        self.dirty = {file: start for file, start in self.dirty.items() if file not in dirty}
+        self.changes, self._retired = [], []
+        self.folder_changed, self.leaving_octets = False, 0
+        return commit
