@@ -14,7 +14,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 import flight
-from flight.contract.app import App, AppContext, NodeState
+from flight.contract.app import App, AppContext, NodeState, Sample
 from flight.contract.dictionary import Declarations, Dictionary, EventDefinition, collect
 from flight.contract.fields import Value
 from flight.core.errors import SetupError
@@ -323,15 +323,19 @@ class Node:
         table.handle("set_drift_correction", self.time.check_drift, self.time.set_drift)
         for holder in (self.schedule, self.sequences, self.actions):
             holder.serve(table)
-        hk.provide("schedule", lambda: (*self.schedule.sample(), *self.sequences.sample(), *self.actions.sample()))
+        for holder in (self.schedule, self.sequences, self.actions):
+            hk.provide("schedule", holder.sample)
         hk.provide("time", self.time.sample)
         tasks = executive.Executive(apid, self.scheduler, self.telemetry)
         table.handle("report_tasks", None, tasks.report)
         hk.provide("executive", tasks.sample)
-        hk.provide("link", self._sample_link)
+        hk.provide("link", functools.partial(radio.sample, self.links))
+        hk.provide("link", self.outbox.sample)
+        hk.provide("link", self.uploads.sample)
         hk.provide("commands", self.commands.sample)
         hk.provide("storage", storage.StorageStatus(self.storage, self.vault, self.recorder).sample)
-        hk.provide("node", status.Status(self.boot.count, self.scheduler, self._counts, self.boot.epoch).sample)
+        hk.provide("node", status.Status(self.boot.count, self.scheduler, self.boot.epoch).sample)
+        hk.provide("node", self._sample_counts)
 
     def _spawn(self) -> None:
         spawn = self.scheduler.spawn
@@ -358,7 +362,7 @@ class Node:
         if self.app is not None:
             self.app.start()
         self.commands.assert_complete()
-        self.housekeeping.assert_complete()
+        self.housekeeping.check_samples()
         self.command_log.recover()
 
     def _route(self, raw: bytes) -> None:
@@ -424,38 +428,19 @@ class Node:
         unheard = any(link.unheard for link in self.links)
         return not backlog and not unheard and not self.recorder.in_memory
 
-    def _counts(self) -> tuple[int, ...]:
+    def _sample_counts(self) -> Sample:
+        """What the structure "node" says of commands, telemetry, events and log."""
         done = self.verification.counts
-        failed = done["acceptance_failure"] + done["start_failure"] + done["completion_failure"]
-        return (
-            done["acceptance_success"],
-            done["completion_success"],
-            failed,
-            self.telemetry.sent,
-            *self.event_counts().values(),
-            self.gate.held_back,
-            self.gate.disabled,
-            self._log_loss.lost if self._log_loss is not None else 0,
-        )
-
-    def _sample_link(self) -> tuple[int, ...]:
-        counters = [link.link.counters for link in self.links]
-        values = (
-            sum(c.units_sent for c in counters),
-            sum(c.idle_frames for c in counters),
-            sum(c.tc_frames for c in counters),
-            sum(c.tc_packets for c in counters),
-            sum(sum(c.uplink_rejected.values()) for c in counters),
-            self.outbox.backlog_octets,
-            self.outbox.sent,
-            self.uploads.received,
-            self.uploads.failed,
-            self.uploads.refused,
-            sum(link.dropped for link in self.links),
-            sum(c.cltu_corrected for c in counters),
-        )
-        contact = any(link.in_contact for link in self.links)
-        return (int(contact), *(value & 0xFFFFFFFF for value in values))
+        return {
+            "commands_accepted": done["acceptance_success"],
+            "commands_completed": done["completion_success"],
+            "commands_failed": done["acceptance_failure"] + done["start_failure"] + done["completion_failure"],
+            "telemetry_packets": self.telemetry.sent,
+            **{f"events_{severity}": count for severity, count in self.event_counts().items()},
+            "events_held_back": self.gate.held_back,
+            "events_disabled": self.gate.disabled,
+            "log_lines_lost": self._log_loss.lost if self._log_loss is not None else 0,
+        }
 
 
 class _Reports:

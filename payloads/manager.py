@@ -8,12 +8,11 @@ its energy. Everything is on the node's timeline; processes are payloads/worker/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-from flight.contract.app import AppContext
+from flight.contract.app import AppContext, Sample
 from flight.contract.dictionary import Declarations
-from flight.contract.fields import Value
 from payloads import assets, declarations
 from payloads.accounting import Counters, EnergyAccount, ProductInfo, Statistics, summarise
 from payloads.config import PayloadConfig
@@ -112,20 +111,33 @@ class InferenceManager:
         if self.on_product is not None:
             self.on_product(info, mask)
 
-    def _sample(self) -> Sequence[Value]:
-        c, jobs = self.counters, self.jobs
-        return (
-            c.captured, c.screened, c.dropped.total(), jobs.pending, c.cloudy, jobs.busy, len(jobs.waiting),
-            *(c.delayed[reason] for reason in DELAYS), *(c.dropped[reason] for reason in DROPS),
-            self.pool.stats.restarts & 0xFFFF, c.failures.total() & 0xFFFF, c.capture_faults & 0xFFFF,
-            self.pool.guards,
-        )  # fmt: skip
+    def _sample(self) -> Sample:
+        counters, jobs = self.counters, self.jobs
+        return {
+            "captured": counters.captured,
+            "screened": counters.screened,
+            "dropped": counters.dropped.total(),
+            "pending": jobs.pending,
+            "cloudy": counters.cloudy,
+            "running": jobs.busy,
+            "waiting": len(jobs.waiting),
+            **{f"delayed_{reason.label}": counters.delayed[reason] for reason in DELAYS},
+            **{f"dropped_{reason.label}": counters.dropped[reason] for reason in DROPS},
+            "worker_restarts": self.pool.stats.restarts,
+            "worker_failures": counters.failures.total(),
+            "capture_faults": counters.capture_faults,
+            "isolation": self.pool.guards,
+        }
 
-    def _sample_energy(self) -> Sequence[Value]:
+    def _sample_energy(self) -> Sample:
         self._energy.accrue()
-        c = self.counters
-        useful_j = c.energy_j - c.energy_lost_j - self._energy.running_j
-        return (
-            c.energy_j, c.energy_lost_j, useful_j / c.screened if c.screened else 0.0, c.octets_raw, c.octets_product,
-            c.octets_product / c.octets_raw if c.octets_raw else 0.0,
-        )  # fmt: skip
+        counters = self.counters
+        useful_j = counters.energy_j - counters.energy_lost_j - self._energy.running_j
+        return {
+            "energy_j": counters.energy_j,
+            "energy_lost_j": counters.energy_lost_j,
+            "tile_energy_j": useful_j / counters.screened if counters.screened else 0.0,
+            "octets_raw": counters.octets_raw,
+            "octets_product": counters.octets_product,
+            "product_frac": counters.octets_product / counters.octets_raw if counters.octets_raw else 0.0,
+        }

@@ -81,4 +81,4 @@ class Selection:
         self._payload_on = state.payload_on
         if self._pool.given_up and not self._given_up:
             self._given_up = True
-            self._context.events.emit("workers_given_up", self._pool.stats.restarts & 0xFFFF)
+            self._context.events.emit("workers_given_up", self._pool.stats.restarts)

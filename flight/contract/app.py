@@ -6,7 +6,7 @@ section with the app's own config dataclass, and hands it an AppContext. The app
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -57,9 +57,17 @@ class CommandTable(Protocol):
         """
 
 
+Sample = Mapping[str, Value]
+"""Values of a housekeeping structure by the names of its fields."""
+
+
 class HousekeepingTable(Protocol):
-    def provide(self, structure: str, sample: Callable[[], Sequence[Value]]) -> None:
-        """Call `sample` whenever a report of `structure` is due; one value a field."""
+    def provide(self, structure: str, sample: Callable[[], Sample]) -> None:
+        """Call `sample` whenever a report of `structure` is due.
+
+        Several owners may each give a part of one structure. Together they give every field once, which is checked
+        at boot and at each report. A count that its field cannot hold goes round there (flight.contract.fields).
+        """
 
 
 class ReportSink(Protocol):

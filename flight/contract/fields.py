@@ -216,6 +216,13 @@ def _fits(text: str) -> bool:
         return False
 
 
+def _gone_round(one: Field, value: Value) -> Value:
+    """A count modulo what its field holds; any other value as it is."""
+    if one.type[0] != "u" or one.labels or not isinstance(value, int) or value < 0:
+        return value
+    return value % (1 << int(one.type[1:]))
+
+
 def _packet_octets(octets: bytes | memoryview, at: int) -> int:
     """Length of the space packet that starts at `at`, by its own header; 0 where not even that is there."""
     if len(octets) - at < PACKET_OCTETS_MIN or octets[at] >> 5:
@@ -225,7 +232,11 @@ def _packet_octets(octets: bytes | memoryview, at: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A row of fields and its codec. `encode` takes one value a field, in order."""
+    """A row of fields and its codec. `encode` takes one value per field, in order.
+
+    An unsigned number that its field cannot hold is a count that has gone round, and travels modulo 2^bits: whoever
+    counts need not know how wide the field is. Any other number that does not fit is our own mistake.
+    """
 
     fields: tuple[Field, ...]
     _runs: tuple[tuple[struct.Struct, int] | _Varying, ...] = field(init=False, repr=False, compare=False)
@@ -249,13 +260,18 @@ class Layout:
         return runs
 
     def encode(self, values: Sequence[Value]) -> bytes:
-        """Octets of `values`. A text over 255 octets is cut; a number that does not fit is our own mistake."""
+        """Octets of `values`. A text over 255 octets is cut, a count goes round; raises struct.error or OverflowError
+        for a signed, enumerated or real number that does not fit."""
         assert len(values) == len(self.fields), (len(values), [f.name for f in self.fields])
         out, at = [], 0
         for run in self._runs:
             if isinstance(run, tuple):
                 packer, count = run
-                out.append(packer.pack(*values[at : at + count]))
+                numbers = values[at : at + count]
+                try:
+                    out.append(packer.pack(*numbers))
+                except struct.error:
+                    out.append(packer.pack(*map(_gone_round, self.fields[at : at + count], numbers)))
                 at += count
             else:
                 out.append(run.encode(values[at]))

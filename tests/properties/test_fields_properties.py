@@ -64,6 +64,25 @@ def test_round_trip(row: list[tuple[str, Value]]) -> None:
     assert all(type(value) is type(back) for (_, value), back in zip(row, decoded, strict=True))
 
 
+@given(st.sampled_from(("u8", "u16", "u32", "u64")), st.integers(0, 1 << 70))
+def test_a_count_goes_round_in_its_field(kind: str, count: int) -> None:
+    layout = layout_of(["i8", kind, "f64"])
+    assert layout.decode(layout.encode([-1, count, 0.5])) == (-1, count % (1 << int(kind[1:])), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (Field("signed", "i8"), 128),
+        (Field("negative", "u8"), -1),
+        (Field("label", "u8", labels=("off", "on")), 256),
+    ],
+)
+def test_what_does_not_go_round_is_our_own_mistake(field: Field, value: int) -> None:
+    with pytest.raises(struct.error):
+        Layout((field,)).encode([value])
+
+
 @given(_row)
 def test_octets_are_those_of_struct_field_by_field(row: list[tuple[str, Value]]) -> None:
     codes = dict(zip(("u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64"), "BHIQbhiqfd", strict=True))

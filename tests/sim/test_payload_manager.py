@@ -8,7 +8,7 @@ import os
 import select
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -147,13 +147,15 @@ class Ground:
     def handle(self, name: str, check: Any, execute: Any) -> None:
         self.handlers[name] = check, execute
 
-    def provide(self, structure: str, sample: Callable[[], Sequence[Any]]) -> None:
+    def provide(self, structure: str, sample: Callable[[], Mapping[str, Any]]) -> None:
         self.samplers[structure] = sample
 
     def housekeeping(self, name: str) -> dict[str, Any]:
         one = next(s for s in DICTIONARY.structures if s.name == name)
-        decoded = one.layout.decode(one.layout.encode(tuple(self.samplers[name]())))
-        return dict(zip((f.name for f in one.fields), decoded, strict=True))
+        sample, names = self.samplers[name](), [field.name for field in one.fields]
+        assert sorted(sample) == sorted(names)
+        decoded = one.layout.decode(one.layout.encode([sample[name] for name in names]))
+        return dict(zip(names, decoded, strict=True))
 
     def named(self, name: str) -> list[dict[str, Any]]:
         return [values for one, values in self.events if one == name]

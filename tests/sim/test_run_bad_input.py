@@ -19,7 +19,11 @@ import numpy as np
 import pytest
 
 from flight.cli import main
+from flight.contract.app import AppContext
+from flight.contract.dictionary import Declarations, Structure
+from flight.contract.fields import Field
 from flight.core.errors import SetupError
+from flight.core.executive_section import ExecutiveConfig
 from flight.mission import MISSIONS
 from hal.base import HalError
 from payloads.assets import model_path, scene_path
@@ -167,6 +171,44 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
         Case(mission("model", "[payload]\nmodel = 'x.onnx'\n"), ["model 'x.onnx': no file x.onnx; name 'ukis-csmask'"]),
         Case(mission("period", "[housekeeping.period_s]\npowr = 1\n"), ["no structure powr, have commands, exec"]),
     )  # fmt: skip
+
+
+class Misnamed:
+    """An app two of whose samples do not fit their structures."""
+
+    CONFIG = ExecutiveConfig
+
+    @staticmethod
+    def declare(apid: int) -> Declarations:
+        names = (("position", ("x_km", "y_km")), ("attitude", ("roll_deg",)), ("drift", ("rate",)))
+        return Declarations(
+            structures=tuple(
+                Structure(apid, 40 + i, name, 30.0, tuple(Field(field, "f32") for field in fields))
+                for i, (name, fields) in enumerate(names)
+            )
+        )
+
+    def __init__(self, context: AppContext) -> None:
+        context.housekeeping.provide("position", lambda: {"x_km": 1.0})
+        context.housekeeping.provide("attitude", lambda: {"roll_deg": 0.0, "pitch_deg": 0.0})
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_app_whose_samples_do_not_fit_their_structures(tmp_path: Path) -> None:
+    mission = tmp_path / "misnamed.toml"
+    mission.write_text(f'extends = "{ORBIT}"\n[node]\napp = "{__name__}:Misnamed"\n')
+    says = [
+        "structure position: its sample lacks y_km\n",
+        "structure attitude: its sample has no field for pitch_deg\n",
+        "structure drift: nobody samples it\n",
+    ]
+    needs_assets()
+    check(Case(["--mission", str(mission), "--out", str(tmp_path / "out")], says, lines=3, process=True))
 
 
 def test_folders_of_tiles_that_cannot_be_used(tmp_path: Path) -> None:

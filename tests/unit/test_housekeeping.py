@@ -55,8 +55,10 @@ class Bench:
     def emit(self, *event: Any) -> None:
         self.told.append(event)
 
-    def start(self, a: Callable[[], Any] = lambda: (7, 0.5), b: Callable[[], Any] = lambda: (9,)) -> Bench:
-        for name, sample in (("a", a), ("b", b), ("c", lambda: ("t", 0))):
+    def start(
+        self, a: Callable[[], Any] = lambda: {"x": 7, "y": 0.5}, b: Callable[[], Any] = lambda: {"n": 9}
+    ) -> Bench:
+        for name, sample in (("a", a), ("b", b), ("c", lambda: {"text": "t", "at": 0})):
             self.hk.provide(name, sample)
         self.task = self.scheduler.spawn("housekeeping", self.hk.run)
         self.at(0)
@@ -86,9 +88,44 @@ def test_a_period_for_a_structure_that_is_not_there() -> None:
 
 def test_a_structure_nobody_samples_is_found() -> None:
     bench = Bench()
-    bench.hk.provide("a", lambda: (1, 2.0))
-    with pytest.raises(AssertionError, match="not sampled: b, c"):
-        bench.hk.assert_complete()
+    bench.hk.provide("a", lambda: {"x": 1, "y": 2.0})
+    with pytest.raises(
+        SetupError, match=r"^housekeeping structure b: nobody samples it\nhousekeeping structure c: nobody"
+    ):
+        bench.hk.check_samples()
+
+
+def test_names_that_do_not_fit_their_structure_are_found_at_boot_all_at_once() -> None:
+    bench = Bench()
+    bench.hk.provide("a", lambda: {"x": 1, "z": 2.0})
+    bench.hk.provide("b", lambda: {"n": 1})
+    bench.hk.provide("b", lambda: {"n": 2})
+    bench.hk.provide("c", lambda: {"text": "t"})
+    with pytest.raises(SetupError) as caught:
+        bench.hk.check_samples()
+    assert str(caught.value).splitlines() == [
+        "housekeeping structure a: its sample lacks y; has no field for z",
+        "housekeeping structure b: its sample has twice n",
+        "housekeeping structure c: its sample lacks at",
+    ]
+
+
+def test_several_owners_give_parts_of_one_structure() -> None:
+    bench = Bench(period_s={"a": 1.0})
+    bench.hk.provide("a", lambda: {"y": 0.5})
+    bench.hk.provide("a", lambda: {"x": 7})
+    bench.hk.provide("b", lambda: {"n": 0x1_0003})
+    bench.hk.provide("c", lambda: {"at": 0, "text": ""})
+    bench.hk.check_samples()
+    list(bench.hk._report(((1,), (2,))))
+    assert [data for *_, data in bench.sent] == [b"\0\1\x07" + struct.pack(">f", 0.5), b"\0\2\0\3"]
+
+
+def test_a_sampler_that_fails_at_boot_does_not_keep_the_node_from_booting() -> None:
+    bench = Bench()
+    for name, sample in (("a", lambda: {"x": 1 // 0}), ("b", lambda: {"n": 1}), ("c", lambda: {"text": "", "at": 0})):
+        bench.hk.provide(name, sample)
+    bench.hk.check_samples()
 
 
 def test_ticks_are_absolute_and_a_new_period_starts_a_new_row() -> None:
@@ -123,7 +160,7 @@ async def nothing(task: Any) -> None:
 def test_sources_are_sampled_once_a_report() -> None:
     calls: list[str] = []
     bench = Bench(period_s={"a": 0.0, "c": 0.0})
-    bench.start(a=lambda: calls.append("a") or (7, 0.5), b=lambda: calls.append("b") or (9,))
+    bench.start(a=lambda: calls.append("a") or {"x": 7, "y": 0.5}, b=lambda: calls.append("b") or {"n": 9})
     create(bench, 300, 1.0, Y, N, X)
     bench.at(3.5)
     assert calls == ["a", "b"] * 3
@@ -131,7 +168,7 @@ def test_sources_are_sampled_once_a_report() -> None:
 
 
 def test_a_structure_that_cannot_be_sampled_is_set_aside() -> None:
-    bench = Bench(period_s={"a": 0.5, "c": 1.0}).start(a=lambda: (1 // 0, 0.5))
+    bench = Bench(period_s={"a": 0.5, "c": 1.0}).start(a=lambda: {"x": 1 // 0, "y": 0.5})
     bench.at(5)
     assert bench.times(3) == [1, 2, 3, 4, 5]
     assert bench.times(1) == [] and len(bench.faults) == 1
@@ -141,7 +178,7 @@ def test_a_structure_that_cannot_be_sampled_is_set_aside() -> None:
 @pytest.mark.parametrize("nan", [float("nan"), -float("nan")])
 def test_a_nan_that_stays_is_no_change(nan: float) -> None:
     values = [nan]
-    bench = Bench(period_s={"c": 0.0}).start(a=lambda: (7, values[0]))
+    bench = Bench(period_s={"c": 0.0}).start(a=lambda: {"x": 7, "y": values[0]})
     bench.do(bench.hk._set_on_change(((1, 3600.0),)))
     bench.at(10.5)
     assert bench.times(1) == [1]

@@ -373,11 +373,17 @@ def test_protocol_machines_do_no_io() -> None:
     assert [fault for file in files for fault in sans_io_faults(file, tree_of(file))] == []
 
 
-def test_broad_excepts_stand_in_four_places() -> None:
+def test_broad_excepts_stand_in_five_places() -> None:
     """The scheduler's task wrapper, the worker's call into an app, the guard's call into a driver, the command line's
-    main."""
+    main, and the look at every sample at boot: what an app's sampler raises must not keep the node from booting."""
     found = {file for file in FILES for node in ast.walk(tree_of(file)) if is_broad(node)}
-    assert found <= {"flight/core/task.py", "payloads/worker/settings.py", "hal/guard.py", "flight/cli.py"}
+    assert found <= {
+        "flight/core/task.py",
+        "flight/services/reporting/structures.py",
+        "payloads/worker/settings.py",
+        "hal/guard.py",
+        "flight/cli.py",
+    }
 
 
 def is_broad(node: ast.AST) -> bool:

@@ -220,7 +220,7 @@ def test_thresholds_that_are_set_are_those_that_count(make: Callable[..., Bench]
 def test_no_number_for_a_charge_changes_nothing(make: Callable[..., Bench]) -> None:
     bench = make()
     power = bench.power(Moody(SimEps(bench.platform), soc_frac=nan))
-    assert all(isnan(v) for v in bench.sink.samples["power"]()[:5])
+    assert all(isnan(value) for value in list(bench.sink.samples["power"]().values())[:5])
     bench.run(5)
     assert power.mode.name == "nominal"
     assert bench.sink.events == []
@@ -240,12 +240,12 @@ def test_a_switch_that_the_eps_refuses_fails_the_command_and_nothing_else(make: 
     assert [e for e in bench.sink.events if e[0].startswith("device")] == [
         ("device_fault", "eps switches", "no answer")
     ]
-    assert bench.sink.samples["power"]()[-1] == 1  # one fault, and it is not tried again: the sender was told
+    assert bench.sink.samples["power"]()["eps_faults"] == 1  # one fault, and it is not tried again: the sender was told
     eps.stuck = False
     bench.order("payload_power", 0)
     assert not bench.world.power.switched_on("payload")
     assert bench.sink.events[-2:] == [("device_recovered", "eps switches"), ("payload_power", 0)]
-    assert bench.sink.samples["power"]()[6] == 0
+    assert bench.sink.samples["power"]()["payload"] == 0
 
 
 def test_an_eps_that_is_mute_at_boot_gets_its_orders_when_it_answers(make: Callable[..., Bench]) -> None:
@@ -253,8 +253,8 @@ def test_an_eps_that_is_mute_at_boot_gets_its_orders_when_it_answers(make: Calla
     power = bench.power(SimEps(bench.platform))
     bench.run(30)
     power.switch_transmitter(True)
-    assert isnan(bench.sink.samples["power"]()[0])
-    assert bench.sink.samples["power"]()[-1] > 30
+    assert isnan(bench.sink.samples["power"]()["soc_frac"])
+    assert bench.sink.samples["power"]()["eps_faults"] > 30
     bench.run(60)
     assert power.reading is not None
     assert bench.world.power.switched_on("payload")
@@ -304,7 +304,7 @@ def test_a_governor_that_fails_is_one_fault_and_gets_its_limit_later(make: Calla
     bench.run(2)
     assert governor.orders == [("limit", 15.0)]
     assert bench.sink.events[1:] == [("device_recovered", "payload governor")]
-    assert bench.sink.samples["power"]()[-1] == 0  # eps_faults
+    assert bench.sink.samples["power"]()["eps_faults"] == 0
 
 
 def test_the_limit_follows_work_mode_and_switch(make: Callable[..., Bench]) -> None:
@@ -335,7 +335,7 @@ def test_the_thermostat_switches_at_two_thresholds(make: Callable[..., Bench]) -
     for celsius in (20.0, 2.0, 1.9, 5.9, 6.0, 6.1, 2.0, -30.0):
         board.celsius = celsius
         bench.run(2)
-        states.append(bench.sink.samples["thermal"]()[2])
+        states.append(bench.sink.samples["thermal"]()["heater"])
     assert states == [0, 0, 1, 1, 1, 0, 0, 1]
     assert bench.sink.named("heater_switched") == [(1, 1.9), (0, 6.1), (1, -30.0)]
     assert heater.orders == [("heater", False), ("heater", True), ("heater", False), ("heater", True)]
@@ -361,12 +361,12 @@ def test_without_a_number_the_heater_stays_as_it_is(make: Callable[..., Bench]) 
     bench.run(2)
     board.celsius = nan
     bench.run(2)
-    assert bench.sink.samples["thermal"]()[2] == 1
+    assert bench.sink.samples["thermal"]()["heater"] == 1
     board.mute = True
     bench.run(20)
     assert bench.sink.named("device_fault") == [("board thermometer", "no answer")] * 2
     assert bench.sink.named("device_recovered") == [("board thermometer",)]
-    assert bench.sink.samples["thermal"]()[3] >= 10
+    assert bench.sink.samples["thermal"]()["sensor_faults"] >= 10
 
 
 def test_a_heater_that_fails_is_one_fault_and_is_tried_again(make: Callable[..., Bench]) -> None:
@@ -375,7 +375,7 @@ def test_a_heater_that_fails_is_one_fault_and_is_tried_again(make: Callable[...,
     bench.thermal(Moody(celsius=-5.0), Moody(celsius=0.0), heater)
     bench.run(20)
     assert bench.sink.events == [("device_fault", "heater", "no answer")]
-    assert bench.sink.samples["thermal"]()[2] == 0
+    assert bench.sink.samples["thermal"]()["heater"] == 0
     heater.stuck = False
     bench.run(2)
     assert bench.sink.events[1:] == [("device_recovered", "heater"), ("heater_switched", 1, -5.0)]

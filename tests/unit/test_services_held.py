@@ -57,6 +57,11 @@ def note(n: int, command: Command = NOTE) -> bytes:
     return PusTc(1, n, 8, 1, data, source=3).encode()
 
 
+def sampled(service: Any) -> tuple[Any, ...]:
+    """The values of its housekeeping, in the order of their fields."""
+    return tuple(service.sample().values())
+
+
 class Silent:
     def __getattr__(self, level: str) -> Callable[..., None]:
         return lambda *_, **__: None
@@ -270,16 +275,16 @@ def test_activities_are_taken_up_to_the_bounds_of_their_number_and_octets(
     assert one.schedule.refused == 2
     assert one.insert(900, 3) is None
     assert one.insert(800, 4) is not None
-    assert one.schedule.sample() == (
+    assert sampled(one.schedule) == (
         1, 3, bounds.get("activities", 256), 3 * ACTIVITY_OCTETS, 0, 0, 0, 3, EPOCH + 900 * S,
     )  # fmt: skip
     assert one.held() == [1, 2, 3]
     assert one.do("delete_activities", tuple((3, 1, n) for n in (3, 1, 3))) is None, "one of them named twice"
     assert one.held() == [2] and one.insert(800, 4, 5) is None
     assert one.held() == [4, 5, 2]
-    assert one.schedule.sample()[-1] == EPOCH + 800 * S
+    assert sampled(one.schedule)[-1] == EPOCH + 800 * S
     assert one.do("reset_schedule") is None
-    assert one.schedule.sample() == (0, 0, bounds.get("activities", 256), 0, 0, 0, 0, 3, 0)
+    assert sampled(one.schedule) == (0, 0, bounds.get("activities", 256), 0, 0, 0, 0, 3, 0)
 
 
 @pytest.mark.parametrize(("sub", "limit_s"), [(0, 60), (7, 5), (70, 60)])
@@ -313,7 +318,7 @@ def test_what_is_disabled_at_its_time_says_so(world: World) -> None:
     assert one.do("disable_schedule") is None and one.insert(20, 5) is None
     one.until(25)
     assert one.events("activity_disabled")[2:] == [(1, 5, "schedule")]
-    assert one.schedule.sample()[4:8] == (1, 0, 3, 0)
+    assert sampled(one.schedule)[4:8] == (1, 0, 3, 0)
     for given, rows in (
         (("disable_sub_schedules", ((7,), (8,))), [(7, 0), (8, 0), (9, 0)]),
         (("enable_sub_schedules", ((8,), (5,))), [(7, 0), (9, 0)]), (("enable_sub_schedules", ()), []),
@@ -370,7 +375,7 @@ def test_a_scheduler_without_room_delays_releases_and_refuses_sequences(world: W
     one.until(13.6)
     ((name, step, steps, cause),) = one.events("sequence_aborted")
     assert (name, step, steps) == ("ours", 0, 1) and "sequence.ours not started: 256 tasks run" in cause
-    assert one.sequences.sample() == (1, 0, 0, 1) and one.events("sequence_started") == []
+    assert sampled(one.sequences) == (1, 0, 0, 1) and one.events("sequence_started") == []
     assert one.vault.rows("sequence.run.") == []
     for task in idle[:3]:
         task.cancel()
@@ -379,7 +384,12 @@ def test_a_scheduler_without_room_delays_releases_and_refuses_sequences(world: W
     one.sequences.start("ours", "a test")
     one.until(21)
     assert [n for n, _ in one.noted] == [1, 50]
-    assert one.events("sequence_started") == [("ours", "a test")] and one.sequences.sample() == (1, 0, 1, 1)
+    assert one.events("sequence_started") == [("ours", "a test")] and sampled(one.sequences) == (
+        1,
+        0,
+        1,
+        1,
+    )
 
 
 def test_equal_times_keep_the_order_of_insertion_over_boots_and_when_numbers_are_used_up(world: World) -> None:
@@ -500,7 +510,15 @@ def test_what_is_deleted_in_the_very_moment_of_its_release_is_not_executed(world
     assert one.insert(10, 1) is None
     one.until(20)
     assert one.outcome(reset[0]) is None and one.noted == []
-    assert one.events("activity_not_stored") == [] and one.schedule.sample()[1:8] == (0, 256, 0, 0, 0, 0, 0)
+    assert one.events("activity_not_stored") == [] and sampled(one.schedule)[1:8] == (
+        0,
+        256,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 def test_what_the_disk_never_took_is_out_of_sight_until_the_next_boot_or_a_reset(world: World) -> None:
@@ -512,14 +530,14 @@ def test_what_the_disk_never_took_is_out_of_sight_until_the_next_boot_or_a_reset
     world.disk.capacity_octets = room
     assert one.events("activity_not_stored") == [(1, 1), (1, 2)] and one.noted == []
     assert [event[:2] for event in one.events("activity_waits")] == [(1, 1), (1, 2)]
-    assert one.held() == [3] and one.schedule.sample()[-1] == EPOCH + 400 * S
+    assert one.held() == [3] and sampled(one.schedule)[-1] == EPOCH + 400 * S
     assert one.do("delete_activities", ((3, 1, 1),)) == (BAD_VALUE, "no activity of source 3, APID 1, sequence count 1")
     assert one.insert(300, 1) == (BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
     assert one.do("enable_schedule") is None and one.held() == [3], "a change does not bring them back"
     two = world.boot(schedule={"late_s": 500.0})
     two.until(70)
     assert [n for n, _ in two.noted] == [1, 2] and two.held() == [3]
-    assert two.schedule.sample()[4:8] == (2, 0, 0, 0)
+    assert sampled(two.schedule)[4:8] == (2, 0, 0, 0)
 
 
 def test_after_a_reset_what_the_disk_never_took_may_come_again(world: World) -> None:
@@ -553,12 +571,12 @@ def test_what_may_have_been_released_in_lost_transactions_is_given_up(world: Wor
     full = world.boot(schedule={"late_s": 500.0})  # which cannot even delete them
     full.until(60.5)
     assert ("schedule", lost) in full.events("record_damaged")
-    assert full.noted == [] and full.schedule.sample()[1] == 4 and full.schedule.sample()[-1] == EPOCH + 61 * S
+    assert full.noted == [] and sampled(full.schedule)[1] == 4 and sampled(full.schedule)[-1] == EPOCH + 61 * S
     full.scheduler.close()
     world.disk.capacity_octets = room
     again = world.boot(schedule={"late_s": 500.0})
     again.until(62)
-    assert ("schedule", lost) in again.events("record_damaged") and again.schedule.sample()[1] == 1
+    assert ("schedule", lost) in again.events("record_damaged") and sampled(again.schedule)[1] == 1
     assert again.held() == [4] and again.noted == [(3, 61.0)]
     last = world.boot()
     last.until(70)
@@ -641,7 +659,7 @@ def test_a_step_begins_its_delay_after_the_one_before_began_and_not_before_that_
     one.until(30)
     assert one.noted[3:] == [(4, 17.5)]
     assert one.events("sequence_ended") == [("four",)] and one.events("sequence_aborted") == []
-    assert one.sequences.sample() == (1, 0, 1, 0)
+    assert sampled(one.sequences) == (1, 0, 1, 0)
     one.give("activate_sequence", "four")
     one.until(33)
     world.disk.commit_s = 6.0  # longer than the delay of the step after it
@@ -670,7 +688,7 @@ def test_a_sequence_says_how_far_it_came_whatever_ends_it(world: World) -> None:
     one.until(100)
     ((name, step, steps, cause),) = one.events("sequence_aborted")
     assert (name, step, steps) == ("ours", 1, 2) and cause.startswith("the disk did not take the next step: ")
-    assert one.sequences.sample() == (1, 0, 2, 2)
+    assert sampled(one.sequences) == (1, 0, 2, 2)
     world.disk.capacity_octets = disk_room
 
     assert one.do("load_sequence", "crash", ((0, note(2)), (0, note(3, CRASH)), (5000, note(4)))) is None
@@ -691,7 +709,7 @@ def test_a_sequence_says_how_far_it_came_whatever_ends_it(world: World) -> None:
     one = world.boot()
     one.until(157)
     assert one.events("sequence_aborted") == [("ours", 1, 2, "reboot")]
-    assert one.sequences.sample() == (2, 0, 0, 1) and one.vault.rows("sequence.run.") == []
+    assert sampled(one.sequences) == (2, 0, 0, 1) and one.vault.rows("sequence.run.") == []
     one = world.boot()
     one.until(158)
     assert one.events("sequence_aborted") == [], "it was told"
@@ -715,7 +733,7 @@ def test_sequences_are_taken_up_to_the_bounds_of_their_number_and_octets(world: 
     assert code == BAD_VALUE and detail.startswith("step 1: telecommand")
     assert one.do("load_sequence", "x" * 32, two) is None
     assert one.stages(one.give("report_sequence", "c")) == [2], "before it is accepted"
-    assert one.sequences.sample() == (3, 0, 0, 0)
+    assert sampled(one.sequences) == (3, 0, 0, 0)
     assert [row[0] for row in one.report("report_sequences", "sequence_status")] == ["ours", "b", "x" * 32]
 
 
@@ -725,7 +743,7 @@ def test_no_more_sequences_run_than_may_and_those_that_are_about_to_count(world:
     world.disk.commit_s = 1.0
     first = one.give("activate_sequence", "a")
     one.until(0.5)
-    assert one.sequences.sample() == (3, 0, 0, 0), "on its way to the disk"
+    assert sampled(one.sequences) == (3, 0, 0, 0), "on its way to the disk"
     for name in "abcx":
         one.sequences.start(name, "a test")
     one.until(2.5)
@@ -743,7 +761,7 @@ def test_no_more_sequences_run_than_may_and_those_that_are_about_to_count(world:
     world.disk.capacity_octets = 0
     one.sequences.start("b", "a test")
     assert [name for name, _ in one.events("sequence_not_started")[3:]] == ["b"]
-    assert one.sequences.sample() == (3, 1, 3, 0)
+    assert sampled(one.sequences) == (3, 1, 3, 0)
 
 
 def test_the_row_of_a_sequence_that_runs_is_there_until_it_ends(world: World) -> None:
@@ -796,7 +814,7 @@ def test_an_activation_that_the_disk_does_not_take_can_be_given_again(world: Wor
     room, world.disk.capacity_octets = world.disk.capacity_octets, 0
     assert one.do("activate_sequence", "a") is not None
     world.disk.capacity_octets = room
-    assert one.sequences.sample() == (1, 0, 0, 0)
+    assert sampled(one.sequences) == (1, 0, 0, 0)
     assert one.do("activate_sequence", "a") is None
     assert [n for n, _ in one.noted] == [1]
 

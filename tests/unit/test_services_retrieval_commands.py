@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
 from itertools import count, islice
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.contract.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable, Sample
 from flight.contract.fields import Value
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTm
@@ -41,7 +41,7 @@ class Console:
 
     def boot(self) -> None:
         self.handlers: dict[str, tuple[Callable[..., None] | None, Callable[..., Any]]] = {}
-        self.samples: dict[str, Callable[[], Sequence[Value]]] = {}
+        self.samples: dict[str, Callable[[], Sample]] = {}
         me: Any = self
         telemetry = Telemetry(lambda: T0_NS, [me], me)
         RetrievalCommands(APID, self.bench.config, self.bench.recorder, telemetry).serve(me, me)
@@ -53,7 +53,7 @@ class Console:
     def handle(self, name: str, check: Callable[..., None] | None, execute: Callable[..., Any]) -> None:
         self.handlers[name] = check, execute
 
-    def provide(self, structure: str, sample: Callable[[], Sequence[Value]]) -> None:
+    def provide(self, structure: str, sample: Callable[[], Sample]) -> None:
         self.samples[structure] = sample
 
     def send_realtime(self, raw: bytes) -> bool:
@@ -320,7 +320,8 @@ def test_housekeeping_shows_each_stores_own_counts_and_they_wrap(beyond: int) ->
             f"{store.name}_filled_frac": store.octets / store.config.capacity_octets,
         }  # fmt: skip
     (structure,) = console.declared.structures
-    values = structure.layout.decode(structure.layout.encode(console.samples["recorder"]()))
+    sample = console.samples["recorder"]()
+    values = structure.layout.decode(structure.layout.encode([sample[one.name] for one in structure.fields]))
     shown = dict(zip((one.name for one in structure.fields), values, strict=True))
     assert shown == {name: pytest.approx(value, rel=1e-6) for name, value in right.items()}
     waiting = [shown[f"{store.name}_waiting"] for store in recorder.stores]

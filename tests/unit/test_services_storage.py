@@ -38,7 +38,8 @@ class Board:
     def shown(self) -> dict[str, Any]:
         """The newest report as the ground sees it."""
         (structure,) = storage.declare(APID).structures
-        octets = structure.layout.encode(self.status.sample())
+        sample = self.status.sample()
+        octets = structure.layout.encode([sample[one.name] for one in structure.fields])
         return dict(zip((one.name for one in structure.fields), structure.layout.decode(octets), strict=True))
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
+from flight.contract.app import CommandRefused, CommandTable, Durable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report
 from flight.contract.fields import Field
 from flight.core.config import key
@@ -113,9 +113,13 @@ class EventActions:
         self._enabled = True
         self._refresh()
 
-    def sample(self) -> tuple[int, ...]:
+    def sample(self) -> Sample:
         """The actions' fields of the housekeeping structure `schedule`."""
-        return len(self._definitions.keys() | self._of_mission.keys()), self.fired, self.suppressed
+        return {
+            "actions": len(self._definitions.keys() | self._of_mission.keys()),
+            "actions_fired": self.fired,
+            "actions_suppressed": self.suppressed,
+        }
 
     def serve(self, table: CommandTable) -> None:
         table.handle("add_event_actions", self._check_add, self._add)

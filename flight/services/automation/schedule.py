@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
+from flight.contract.app import CommandRefused, CommandTable, Durable, Sample, Slices
 from flight.core.errors import StorageError
 from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
@@ -98,14 +98,21 @@ class Schedule:
         except StorageError:
             return  # out of sight until the next boot, which finds them again
 
-    def sample(self) -> tuple[int, ...]:
+    def sample(self) -> Sample:
         """The schedule's own fields of the housekeeping structure `schedule`."""
         count, octets = self._store.used()
         first = self._first()
-        return (
-            int(self._gates.enabled), count, self._config.activities, octets, self.released, self.late, self.disabled,
-            self.refused, 0 if first is None else first.time_ns,
-        )  # fmt: skip
+        return {
+            "enabled": int(self._gates.enabled),
+            "activities": count,
+            "capacity": self._config.activities,
+            "octets": octets,
+            "released": self.released,
+            "late": self.late,
+            "disabled": self.disabled,
+            "refused": self.refused,
+            "next_release": 0 if first is None else first.time_ns,
+        }
 
     def serve(self, table: CommandTable) -> None:
         handle = table.handle

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
+from flight.contract.app import CommandRefused, CommandTable, Durable, Sample, Slices
 from flight.contract.fields import Layout
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event
@@ -89,9 +89,14 @@ class Sequences:
         self._status, self._content, self._ended = (RowReport(telemetry, reports[subtype]) for subtype in (7, 12, 14))
         self._end_those_before()
 
-    def sample(self) -> tuple[int, ...]:
+    def sample(self) -> Sample:
         """The sequences' fields of the housekeeping structure `schedule`."""
-        return len(self._known()), len(self._running), self.started, self.aborted
+        return {
+            "sequences": len(self._known()),
+            "sequences_running": len(self._running),
+            "sequences_started": self.started,
+            "sequences_aborted": self.aborted,
+        }
 
     def serve(self, table: CommandTable) -> None:
         table.handle("load_sequence", self._check_load, self._load)

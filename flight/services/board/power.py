@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable, PowerMode
+from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable, PowerMode, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Setting, Structure
-from flight.contract.fields import Field, Limits, Value
+from flight.contract.fields import Field, Limits
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
@@ -24,6 +24,7 @@ _CAUSES = ("boot", "command", "battery low", "battery recovered")
 _SWITCHES = ("off", "on")
 REPEAT_TICKS = 30
 _ROW = "power"
+_UNREAD = PowerReading(*(float("nan"),) * 5)
 STALE_S = 10.0  # a reading older than this says nothing: no decision rests on it, housekeeping shows NaN
 
 
@@ -273,8 +274,15 @@ class Power:
         self._wanted[name] = on
         self._unswitched.discard(name)
 
-    def _sample(self) -> tuple[Value, ...]:
-        r = self.reading
-        rails = (r.soc_frac, r.solar_w, r.load_w, r.battery_w, r.bus_v) if r else (float("nan"),) * 5
-        faults = self._device.faults + self._switches.faults
-        return (*rails, self._mode, int(self.payload_on), faults & 0xFFFF)
+    def _sample(self) -> Sample:
+        reading = self.reading or _UNREAD
+        return {
+            "soc_frac": reading.soc_frac,
+            "solar_w": reading.solar_w,
+            "load_w": reading.load_w,
+            "battery_w": reading.battery_w,
+            "bus_v": reading.bus_v,
+            "mode": self._mode,
+            "payload": int(self.payload_on),
+            "eps_faults": self._device.faults + self._switches.faults,
+        }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from flight.contract.app import EventSink, HousekeepingTable
+from flight.contract.app import EventSink, HousekeepingTable, Sample
 from flight.contract.dictionary import Declarations, EventDefinition, Setting, Structure
-from flight.contract.fields import Field, Limits, Value
+from flight.contract.fields import Field, Limits
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
@@ -137,6 +137,10 @@ class Thermal:
         elif self._hot and self.board_c < limit_c - 2.0:
             self._hot = False
 
-    def _sample(self) -> tuple[Value, ...]:
-        faults = sum(d.faults for d in self._devices.values())
-        return (self.board_c, self.radiator_c, int(self._heater_on), faults & 0xFFFF)
+    def _sample(self) -> Sample:
+        return {
+            "board_c": self.board_c,
+            "radiator_c": self.radiator_c,
+            "heater": int(self._heater_on),
+            "sensor_faults": sum(device.faults for device in self._devices.values()),
+        }

@@ -41,7 +41,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flight.contract.app import CommandRefused, Handler
+from flight.contract.app import CommandRefused, Handler, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Structure
 from flight.contract.fields import Field
 from flight.core.config import key
@@ -199,23 +199,22 @@ class Commands:
         """End a command that the node held and does not execute; like `perform`, with a failure of acceptance."""
         await self._outcomes.refuse_held(PusTc.decode(raw), CommandRefused(code, detail), changes)
 
-    def sample(self) -> tuple[int, ...]:
-        """The structure "commands"."""
+    def sample(self) -> Sample:
+        """The values of the structure "commands"."""
         counts, refused = self.counts, self.counts.refused
-        values = (
-            counts.received,
-            counts.unreadable,
-            counts.executed,
-            refused.total(),
-            counts.waiting,
-            sum(refused[code] for code in _UNKNOWN),
-            sum(refused[code] for code in _INVALID),
-            refused[st01.REFUSED_IN_MODE],
-            refused[st01.TOO_MANY],
-            refused[st01.QUEUE_FULL],
-            refused[st01.STORAGE],
-            self._log.interrupted,
-            self._log.reported_again,
-            len(self._log),
-        )
-        return tuple(value & 0xFFFFFFFF for value in values)
+        return {
+            "received": counts.received,
+            "unreadable": counts.unreadable,
+            "executed": counts.executed,
+            "refused": refused.total(),
+            "waiting": counts.waiting,
+            "refused_unknown": sum(refused[code] for code in _UNKNOWN),
+            "refused_invalid": sum(refused[code] for code in _INVALID),
+            "refused_in_mode": refused[st01.REFUSED_IN_MODE],
+            "refused_rate": refused[st01.TOO_MANY],
+            "refused_queue": refused[st01.QUEUE_FULL],
+            "refused_storage": refused[st01.STORAGE],
+            "interrupted": self._log.interrupted,
+            "reported_again": self._log.reported_again,
+            "log_rows": len(self._log),
+        }

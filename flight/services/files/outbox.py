@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from flight.contract.app import EventSink
+from flight.contract.app import EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
 from flight.core.config import key
@@ -82,6 +82,10 @@ class Outbox:
         if len(self._waiting) >= self._config.files:
             return 0
         return self._config.capacity_octets - self.backlog_octets
+
+    def sample(self) -> Sample:
+        """What the structure "link" says of files on their way down."""
+        return {"outbox_octets": self.backlog_octets, "files_sent": self.sent}
 
     def put(self, name: str, octets: bytes) -> bool:
         """Queue a file. A full outbox refuses, with an event."""

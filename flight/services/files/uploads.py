@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flight.contract.app import CommandRefused, EventSink
+from flight.contract.app import CommandRefused, EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
 from flight.core.config import key
@@ -89,6 +89,14 @@ class Uploads:
         counters = self._receiver.counters
         return counters.late + sum(counters.refused.values())
 
+    def sample(self) -> Sample:
+        """What the structure "link" says of files on their way up."""
+        return {
+            "files_received": self.received,
+            "files_failed": self.failed,
+            "file_pdus_refused": self.refused,
+        }
+
     def on_packet(self, raw: bytes) -> bool:
         """A whole packet from the uplink; False where it is not a telecommand packet of the file APID without a PUS
         header, which is what a PDU travels in."""
@@ -124,4 +132,4 @@ class Uploads:
         for told in self._receiver.ignored(self._now_ns()):
             number = told.transaction.number if told.transaction is not None else 0
             name = told.name or (f"transaction {number}" if told.transaction is not None else "no transaction")
-            self._events.emit("upload_ignored", told.count & 0xFFFFFFFF, name, told.meaning, number)
+            self._events.emit("upload_ignored", told.count, name, told.meaning, number)

@@ -7,7 +7,7 @@ above.
 
 from __future__ import annotations
 
-from flight.contract.app import Slices
+from flight.contract.app import Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.contract.fields import Field, Layout, Value
 from flight.core.scheduler import Scheduler
@@ -17,7 +17,7 @@ from flight.services.reporting.telemetry import Telemetry
 
 _STATES = ("waiting", "ready", "finished")
 _SUBTYPE_REPORT = 130
-_U32 = 0xFFFFFFFF
+_U32 = 0xFFFFFFFF  # a longest time does not go round
 _COUNTERS = (
     Field("steps", "u32", "", "times it ran until it waited again"),
     Field("ticks", "u32", "", "of its periods"),
@@ -104,21 +104,29 @@ class Executive:
                 yield
         return None
 
-    def sample(self) -> tuple[Value, ...]:
+    def sample(self) -> Sample:
+        """The values of the structure "executive"."""
         scheduler, totals = self._scheduler, self._scheduler.totals()
         # The worst of all may be that of a task that has ended: it has no name any more.
         step = [one.name for one in scheduler.tasks if one.stats.worst_ns == totals.worst_ns]
         latency = [one.name for one in scheduler.tasks if one.stats.worst_latency_ns == totals.worst_latency_ns]
-        counts = (
-            scheduler.refused, totals.steps, totals.ticks, totals.late, totals.skipped, totals.overruns,
-            totals.starved, totals.failures, totals.restarts,
-        )  # fmt: skip
-        return (
-            len(scheduler.tasks), *(count & _U32 for count in counts),
-            min(totals.worst_ns // 1000, _U32), min(totals.worst_latency_ns // 1000, _U32),
-            min(totals.cpu_ns * 1000 // scheduler.up_cpu_ns, 0xFFFF),
-            step[0] if step else "", latency[0] if latency else "",
-        )  # fmt: skip
+        return {
+            "tasks": len(scheduler.tasks),
+            "refused": scheduler.refused,
+            "steps": totals.steps,
+            "ticks": totals.ticks,
+            "late": totals.late,
+            "skipped": totals.skipped,
+            "overruns": totals.overruns,
+            "starved": totals.starved,
+            "failures": totals.failures,
+            "restarts": totals.restarts,
+            "worst_step_us": min(totals.worst_ns // 1000, _U32),
+            "worst_latency_us": min(totals.worst_latency_ns // 1000, _U32),
+            "cpu_permille": min(totals.cpu_ns * 1000 // scheduler.up_cpu_ns, 0xFFFF),
+            "worst_step_task": step[0] if step else "",
+            "worst_latency_task": latency[0] if latency else "",
+        }
 
 
 def _values(one: TaskReport) -> tuple[Value, ...]:
@@ -130,6 +138,6 @@ def _values(one: TaskReport) -> tuple[Value, ...]:
     return (
         one.name, _STATES.index(one.state), int(one.critical),
         *(min(value, _U32) for value in (one.period_ms, one.deadline_ms, one.budget_us)),
-        *(count & _U32 for count in counts), *(min(value, _U32) for value in limits),
-        min(one.cpu_permille, 0xFFFF), *(count & _U32 for count in one.latency),
+        *counts, *(min(value, _U32) for value in limits),
+        min(one.cpu_permille, 0xFFFF), *one.latency,
     )  # fmt: skip

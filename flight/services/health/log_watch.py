@@ -64,5 +64,5 @@ class LogWatch:
             self._events.emit("log_stopped", fault)
         elif not fault and (self._stopped or lost != self._told):
             self._stopped = False
-            self._events.emit("log_resumed", (lost - self._told) & 0xFFFFFFFF)
+            self._events.emit("log_resumed", lost - self._told)
             self._told = lost

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from flight.contract.app import Sample
 from flight.contract.dictionary import Declarations, Structure
-from flight.contract.fields import Field, Value
+from flight.contract.fields import Field
 from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.core.nanoseconds import NS
@@ -100,21 +101,25 @@ class BootRecord:
 
 
 class Status:
-    """Samples the "node" structure. `counts` gives what follows the figures of the scheduler, in order, up to the
-    epoch of the boot."""
+    """Samples what the structure "node" says of boot and scheduler."""
 
-    def __init__(
-        self, boot_count: int, scheduler: Scheduler, counts: Callable[[], tuple[int, ...]], boot_epoch: int = 0
-    ) -> None:
+    def __init__(self, boot_count: int, scheduler: Scheduler, boot_epoch: int = 0) -> None:
         self._boot_count = boot_count
         self._boot_epoch = boot_epoch
         self._boot_ns = scheduler.now_ns()
         self._scheduler = scheduler
-        self._counts = counts
 
-    def sample(self) -> tuple[Value, ...]:
+    def sample(self) -> Sample:
+        """The values of boot and scheduler."""
         totals = self._scheduler.totals()
-        uptime_s = (self._scheduler.now_ns() - self._boot_ns) // NS
-        values = (self._boot_count, uptime_s, totals.steps, totals.ticks, totals.skipped, totals.late,
-                  totals.overruns, totals.failures, *self._counts())  # fmt: skip
-        return (*(value & 0xFFFFFFFF for value in values), self._boot_epoch)
+        return {
+            "boot_count": self._boot_count,
+            "boot_epoch": self._boot_epoch,
+            "uptime_s": (self._scheduler.now_ns() - self._boot_ns) // NS,
+            "steps": totals.steps,
+            "ticks": totals.ticks,
+            "skipped": totals.skipped,
+            "late": totals.late,
+            "overruns": totals.overruns,
+            "task_failures": totals.failures,
+        }

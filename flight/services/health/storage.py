@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from flight.contract.app import Sample
 from flight.contract.dictionary import Declarations, Structure
-from flight.contract.fields import Field, Value
+from flight.contract.fields import Field
 from flight.services.recorder.recorder import Recorder
 from flight.store.quota import Share, SharedStorage
 from flight.store.vault import Vault
 
-_U32 = 0xFFFFFFFF
 # Everything acknowledged is in the vault; the recorder gives way to it.
 VAULT, BOOT, RECORDER = "vault", "boot", "recorder"
 _VAULT_QUOTA_OCTETS = 4_000_000
@@ -65,22 +65,30 @@ class StorageStatus:
         self._vault = vault
         self._journals = (vault.stats, *(store.stats for store in recorder.stores))
 
-    def sample(self) -> tuple[Value, ...]:
-        users, vault = self._storage.users, self._vault
-        c, recorder = users[VAULT].counters, users[RECORDER].usage
-        refused = c.refused + sum(user.usage.refused for user in users.values())
-        return (
-            c.octets, c.flash_octets, c.write_amplification, c.commits & _U32, c.commit_last_ns / 1e6,
-            c.commit_max_ns / 1e6, c.failures & _U32, refused & _U32, users[VAULT].free_octets(),
-            recorder.held_octets, recorder.yielded_octets, users[VAULT].usage.held_octets, vault.commits & _U32,
-            vault.checkpoints & _U32, vault.checkpoint_faults & _U32, *self._damage(),
-        )  # fmt: skip
-
-    def _damage(self) -> tuple[int, ...]:
-        journals = self._journals
-        counts = (
-            sum(one.missing for one in journals), sum(one.damaged for one in journals),
-            sum(one.gone for one in journals), sum(one.foreign for one in journals),
-            sum(one.misplaced for one in journals), sum(one.unreadable for one in journals),
-        )  # fmt: skip
-        return tuple(count & _U32 for count in counts)
+    def sample(self) -> Sample:
+        """The values of the structure "storage"."""
+        users, vault, journals = self._storage.users, self._vault, self._journals
+        medium, recorder = users[VAULT].counters, users[RECORDER].usage
+        return {
+            "octets": medium.octets,
+            "flash_octets": medium.flash_octets,
+            "write_amplification": medium.write_amplification,
+            "commits": medium.commits,
+            "commit_last_ms": medium.commit_last_ns / 1e6,
+            "commit_max_ms": medium.commit_max_ns / 1e6,
+            "failures": medium.failures,
+            "refused": medium.refused + sum(user.usage.refused for user in users.values()),
+            "free_octets": users[VAULT].free_octets(),
+            "recorder_octets": recorder.held_octets,
+            "recorder_yielded": recorder.yielded_octets,
+            "vault_octets": users[VAULT].usage.held_octets,
+            "vault_commits": vault.commits,
+            "vault_checkpoints": vault.checkpoints,
+            "vault_checkpoint_faults": vault.checkpoint_faults,
+            "records_missing": sum(one.missing for one in journals),
+            "segments_damaged": sum(one.damaged for one in journals),
+            "segments_gone": sum(one.gone for one in journals),
+            "segments_foreign": sum(one.foreign for one in journals),
+            "segments_misplaced": sum(one.misplaced for one in journals),
+            "segments_unreadable": sum(one.unreadable for one in journals),
+        }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from flight.contract.app import EventSink
+from flight.contract.app import EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition, Structure
 from flight.contract.fields import Field
 from flight.core.future import Event
@@ -61,6 +61,21 @@ def declare(apid: int) -> Declarations:
             EventDefinition(apid, 41, "contact_lost", "info", "link {link}: contact lost", (Field("link", "str"),)),
         ),
     )  # fmt: skip
+
+
+def sample(links: Sequence[RadioLink]) -> Sample:
+    """What the structure "link" says of `links`, all together; files have owners of their own."""
+    counters = [link.link.counters for link in links]
+    return {
+        "contact": int(any(link.in_contact for link in links)),
+        "frames_sent": sum(one.units_sent for one in counters),
+        "idle_frames": sum(one.idle_frames for one in counters),
+        "tc_frames": sum(one.tc_frames for one in counters),
+        "tc_packets": sum(one.tc_packets for one in counters),
+        "tc_rejected": sum(sum(one.uplink_rejected.values()) for one in counters),
+        "rx_dropped": sum(link.dropped for link in links),
+        "codeblocks_corrected": sum(one.cltu_corrected for one in counters),
+    }
 
 
 class Source(Protocol):

@@ -353,16 +353,16 @@ class Recorder:
         for one, (full, overwriting, losing) in zip(self.retrievals, self._alarms, strict=True):
             store = one.store
             if full.rings(store.refused):
-                events.emit("store_refuses", store.name, store.refused & 0xFFFFFFFF)
+                events.emit("store_refuses", store.name, store.refused)
             if overwriting.rings(one.overwritten):
-                events.emit("store_overwrites", store.name, one.overwritten & 0xFFFFFFFF)
+                events.emit("store_overwrites", store.name, one.overwritten)
             if losing.rings(store.missing):
-                events.emit("packets_missing", store.name, store.missing & 0xFFFFFFFF)
+                events.emit("packets_missing", store.name, store.missing)
         if self._faulty.rings(self.storage_faults):
-            events.emit("recorder_fault", self.storage_faults & 0xFFFFFFFF, self.fault)
+            events.emit("recorder_fault", self.storage_faults, self.fault)
         ended, self._ranges.ended = self._ranges.ended, []
         for by_range in ended:
-            events.emit("range_retrieved", by_range.store.name, by_range.played_back & 0xFFFFFFFF)
+            events.emit("range_retrieved", by_range.store.name, by_range.played_back)
 
 
 def _in_order(retrievals: list[OpenRetrieval], ranges: _Ranges, range_priority: int) -> list[_Source]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, HousekeepingTable, Slices
+from flight.contract.app import CommandRefused, CommandTable, Durable, HousekeepingTable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.contract.fields import Field, Row, Value
 from flight.core.step_budget import Budget, in_steps
@@ -19,7 +19,6 @@ from flight.services.recorder.recorder import Recorder, RecorderConfig
 from flight.services.reporting.telemetry import Telemetry
 
 SUMMARY, STATUS = 13, 19
-_U32 = 0xFFFFFFFF
 _ON_OFF = ("disabled", "enabled")
 _OPEN = ("suspended", "running")
 _BY_RANGE = ("idle", "running")
@@ -153,19 +152,26 @@ class RetrievalCommands:
         handle("report_store_status", None, self._report_status)
         housekeeping.provide("recorder", self.sample)
 
-    def sample(self) -> tuple[Value, ...]:
+    def sample(self) -> Sample:
         """The values of the structure "recorder"."""
         recorder = self._recorder
-        out: list[Value] = [
-            recorder.storage_faults & _U32,
-            recorder.in_memory,
-            recorder.lost & _U32,
-            recorder.returned_packets & _U32,
-        ]
-        for store, one in zip(recorder.stores, recorder.retrievals, strict=True):
-            counts = (one.waiting, store.recorded, one.played_back, one.overwritten, store.refused, store.missing)
-            out += [*(count & _U32 for count in counts), store.filled_frac()]
-        return tuple(out)
+        values: dict[str, Value] = {
+            "storage_faults": recorder.storage_faults,
+            "in_memory": recorder.in_memory,
+            "lost": recorder.lost,
+            "returned": recorder.returned_packets,
+        }
+        for store, retrieval in zip(recorder.stores, recorder.retrievals, strict=True):
+            values |= {
+                f"{store.name}_waiting": retrieval.waiting,
+                f"{store.name}_recorded": store.recorded,
+                f"{store.name}_played": retrieval.played_back,
+                f"{store.name}_overwritten": retrieval.overwritten,
+                f"{store.name}_refused": store.refused,
+                f"{store.name}_missing": store.missing,
+                f"{store.name}_filled_frac": store.filled_frac(),
+            }
+        return values
 
     def _indices(self, stores: Stores) -> Iterable[int]:
         """Each store once, in order."""

@@ -147,13 +147,12 @@ class Housekeeping:
         self._restore()
 
     def provide(self, structure: str, sample: Sampler) -> None:
-        """`sample` gives one value a field of `structure`, one of the dictionary's, whenever a report is due."""
+        """Take values of `structure`, one of the dictionary's, from `sample` whenever a report is due."""
         self._structures.provide(structure, sample)
 
-    def assert_complete(self) -> None:
-        """A structure nobody samples is our own mistake, found at boot."""
-        missing = self._structures.missing()
-        assert not missing, f"not sampled: {', '.join(missing)}"
+    def check_samples(self) -> None:
+        """Sample every structure once; raises SetupError with a line for each whose names do not fit."""
+        self._structures.check_samples()
 
     def serve(self, table: CommandTable) -> None:
         table.handle("create_hk", self._check_create, self._create)

@@ -1,26 +1,30 @@
 """Housekeeping structures at work: how each is collected, who samples it, and what of that is stored.
 
-A structure of the dictionary is sampled by its owner. One defined from ground is a list of parameters of those: its
-sources are sampled once a report, however many parameters it takes of them. Parameters are stored by name, so that a
-definition means the same under software that numbers its fields in another way.
+A structure of the dictionary is sampled by its owners. A sample is values by name, and the names are those of the
+structure's fields: a value that is missing, or that no field shows, is found at boot, before anything is reported.
+
+A structure defined from ground is a list of parameters of those: its sources are sampled once per report, however many
+parameters it takes of them. Parameters are stored by name, so that a definition means the same under software that
+numbers its fields in another way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from flight.contract.app import Sample
 from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters
 from flight.contract.fields import Field, Layout, Value
-from flight.core.errors import DecodeError
+from flight.core.errors import DecodeError, SetupError
 
 PERIOD_MIN_S = 0.1
 PERIOD_MAX_S = 3600.0
 KEEPALIVE_MAX_S = 86_400.0
 SID_OCTETS = 2
 
-Sampler = Callable[[], Sequence[Value]]
+Sampler = Callable[[], Sample]
 
 _FORMAT = 1
 _ROW = Layout(
@@ -51,7 +55,7 @@ class Plan:
 class Collection:
     """One structure and its plan. `due_ns` is when it is sampled next; `sent` and `sent_ns` say what went out last."""
 
-    def __init__(self, structure: Structure, sample: Sampler, plan: Plan) -> None:
+    def __init__(self, structure: Structure, sample: Callable[[], Sequence[Value]], plan: Plan) -> None:
         self.structure = structure
         self.plan = plan
         self.due_ns = 0
@@ -73,16 +77,29 @@ class Structures:
         self.by_name = {s.name: s for s in structures}
         self.parameters = hk_parameters(structures)
         self._numbers = {one.name: number for number, one in self.parameters.items()}
-        self._samplers: dict[int, Sampler] = {}
+        self._samplers: dict[int, list[Sampler]] = {sid: [] for sid in self.by_sid}
 
     def provide(self, name: str, sample: Sampler) -> None:
-        sid = self.by_name[name].sid
-        assert sid not in self._samplers, f"{name} is sampled twice"
-        self._samplers[sid] = sample
+        """Take values of structure `name` from `sample`, beside those that others give."""
+        self._samplers[self.by_name[name].sid].append(sample)
 
-    def missing(self) -> list[str]:
-        """Names of the structures that nobody samples."""
-        return sorted(s.name for s in self.by_sid.values() if s.sid not in self._samplers)
+    def check_samples(self) -> None:
+        """Sample every structure once; raises SetupError with a line for each whose names do not fit."""
+        faults = [fault for sid in self.by_sid for fault in self._faults(sid)]
+        if faults:
+            raise SetupError("\n".join(faults))
+
+    def _faults(self, sid: int) -> Iterator[str]:
+        name = self.by_sid[sid].name
+        if not self._samplers[sid]:
+            yield f"housekeeping structure {name}: nobody samples it"
+            return
+        try:
+            self._sample(sid)
+        except SetupError as error:
+            yield str(error)
+        except Exception:  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
+            return
 
     def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
         """Structure `sid` of the dictionary, or one that `plan` defines, sent under `apid`."""
@@ -94,7 +111,30 @@ class Structures:
         return Collection(made, partial(self._join, plan.parameters), plan)
 
     def _sample(self, sid: int) -> Sequence[Value]:
-        return self._samplers[sid]()
+        """The values of a structure in the order of its fields; raises SetupError for names that do not fit."""
+        sample: dict[str, Value] = {}
+        structure, count = self.by_sid[sid], 0
+        for sampler in self._samplers[sid]:
+            part = sampler()
+            count += len(part)
+            sample.update(part)
+        names = [field.name for field in structure.fields]
+        if count != len(names) or sample.keys() != set(names):
+            raise SetupError(self._misfit(sid))
+        return [sample[name] for name in names]
+
+    def _misfit(self, sid: int) -> str:
+        structure = self.by_sid[sid]
+        fields = [field.name for field in structure.fields]
+        names = [name for sampler in self._samplers[sid] for name in sampler()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        told = (
+            ("lacks", sorted(set(fields) - set(names))),
+            ("has no field for", sorted(set(names) - set(fields))),
+            ("has twice", twice),
+        )
+        what = "; ".join(f"{text} {', '.join(some)}" for text, some in told if some)
+        return f"housekeeping structure {structure.name}: its sample {what}"
 
     def _join(self, parameters: tuple[int, ...]) -> list[Value]:
         sids = dict.fromkeys(number // FIELDS_MAX for number in parameters)

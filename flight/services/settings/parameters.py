@@ -18,7 +18,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable
+from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Setting, Structure
 from flight.contract.fields import ROWS_MAX, Field, FieldError
 from flight.core.errors import DecodeError
@@ -238,7 +238,12 @@ class Parameters:
                     moved.add(name)
         return moved
 
-    def _sample(self) -> tuple[int, ...]:
+    def _sample(self) -> Sample:
         held = [name for name in self._settings if _PREFIX + name in self._vault]
         refused = sum(self._is_aside(name) for name in held)
-        return len(held) - refused, self._unknown, refused, self._changes & 0xFFFFFFFF
+        return {
+            "set": len(held) - refused,
+            "unknown": self._unknown,
+            "refused": refused,
+            "changes": self._changes,
+        }

@@ -16,9 +16,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from flight.contract.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
-from flight.contract.fields import Field, Layout, Value
+from flight.contract.fields import Field, Layout
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.platform import Platform
@@ -205,10 +205,16 @@ class TimeService:
         else:
             self.left_out += 1
 
-    def sample(self) -> tuple[Value, ...]:
+    def sample(self) -> Sample:
+        """The values of the structure "time"."""
         correction = self._clock.correction
-        offset_us = correction.of(self._platform.tai_ns()) // 1000
-        return (offset_us, correction.drift_ppb, self.rate, self.reports & 0xFFFFFFFF, self.left_out & 0xFFFFFFFF)
+        return {
+            "offset_us": correction.of(self._platform.tai_ns()) // 1000,
+            "drift_ppb": correction.drift_ppb,
+            "rate": self.rate,
+            "reports": self.reports,
+            "left_out": self.left_out,
+        }
 
     def set_rate(self, rate: int) -> Durable:
         def then() -> None:
