@@ -12,30 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flight.contract.app import App
-from flight.core.config import Fault, key, read_table, suggestion
+from flight.contract.sections import DriverConfig, LinkSection, NodeConfig
+from flight.core.config import Fault, Section, read_table, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.toml_lines import TomlLines
-from flight.link.coding.cltu import ERROR_MODES
-from flight.link.coding.tm_coding import CODINGS, RANDOMIZERS
-from flight.link.stack import LinkConfig
-from flight.services.automation.event_action import EventActionConfig
-from flight.services.automation.schedule_declarations import ScheduleConfig
-from flight.services.automation.sequence_declarations import SequenceConfig, SequencingConfig
-from flight.services.board.power import PowerConfig
-from flight.services.board.thermal import ThermalConfig
-from flight.services.commanding.commands import CommandsConfig
-from flight.services.files.outbox import OutboxConfig
-from flight.services.files.uploads import UploadsConfig
-from flight.services.recorder.recorder import RecorderConfig
-from flight.services.reporting.event_gate import EventsConfig
-from flight.services.reporting.housekeeping import HousekeepingConfig
-from flight.services.time.clock import TimeConfig
+from flight.roster import ROSTER
 from flight.store.quota import StorageConfig
 from hal import registry
+
+T = TypeVar("T")
 
 MISSIONS = Path(__file__).parent / "missions"
 _EXTENDS_MAX = 4
@@ -51,117 +40,40 @@ class MissionError(OrbitnodeError):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeConfig:
-    name: str = key(text="the node's name, in every log line and file")
-    spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF)
-    frame_octets: int = key(1115, minimum=128, maximum=2048, text="length of a TM frame")
-    app: str = key("", text='payload app as "module:class", empty for none')
-    node_apid: int = key(1, minimum=1, maximum=2039)
-    app_apid: int = key(2, minimum=1, maximum=2039)
-    file_apid: int = key(3, minimum=1, maximum=2039)
-
-    def faults(self) -> list[tuple[str, str]]:
-        apids = [self.node_apid, self.app_apid, self.file_apid]
-        if len(set(apids)) < len(apids):
-            return [("app_apid", f"node_apid, app_apid and file_apid are {apids}, should all differ")]
-        return []
-
-
-@dataclass(frozen=True, slots=True)
-class LinkSection:
-    """One `[[link]]`: what node and ground agree on, and the node's modem."""
-
-    name: str = key(text="the link's name")
-    driver: str = key(text='modem as "scheme:address"')
-    kind: str = key("radio", choices=("radio", "optical", "inter-satellite"))
-    coding: str = key("cadu", choices=CODINGS)
-    interleave: int = key(5, minimum=1, maximum=8)
-    randomizer: str = key("short", choices=RANDOMIZERS)
-    convolutional: bool = key(False)
-    rate_bps: int = key(256_000, minimum=1_000, maximum=10_000_000_000)
-    uplink_rate_bps: int = key(16_000, minimum=100, maximum=10_000_000_000)
-    tc_randomizer: bool = key(False)
-    cltu_errors: str = key("correct", choices=tuple(ERROR_MODES))
-    playback_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
-    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
-    idle_s: float = key(0.0, minimum=0, maximum=10, text="without packets a frame that often; 0: fill the link")
-
-    def config(self, node: NodeConfig) -> LinkConfig:
-        """What the two ends of this link agree on."""
-        return LinkConfig(
-            spacecraft_id=node.spacecraft_id,
-            frame_octets=node.frame_octets,
-            coding=self.coding,
-            interleave=self.interleave,
-            randomizer=self.randomizer,
-            convolutional=self.convolutional,
-            uplink_bit_s=float(self.uplink_rate_bps),
-            tc_randomizer=self.tc_randomizer,
-            cltu_errors=self.cltu_errors,
-            playback_min_frac=self.playback_min_frac,
-            products_min_frac=self.products_min_frac,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class DriverConfig:
-    """Which driver serves which device, as "scheme:address"; empty where there is no such device."""
-
-    eps: str = key(text='electrical power system, such as "serial:/dev/ttyS0"')
-    board_thermometer: str = key()
-    radiator_thermometer: str = key()
-    heater: str = key("")
-    governor: str = key("", text="power limiter of the payload processor")
-    imager: str = key("")
-
-
-@dataclass(frozen=True, slots=True)
 class Mission:
-    """Everything mission.toml says. `app` is the payload app's class, `payload` its own config instance."""
+    """Everything mission.toml says. `app` is the payload app's class, `payload` its own config instance.
+
+    `sections` holds those that `load` was asked for by name, `owned` all others by the dataclass that reads them.
+    """
 
     path: Path
     node: NodeConfig
     links: tuple[LinkSection, ...]
     drivers: DriverConfig
-    executive: ExecutiveConfig
-    commands: CommandsConfig
-    time: TimeConfig
-    power: PowerConfig
-    thermal: ThermalConfig
-    recorder: RecorderConfig
-    storage: StorageConfig
-    housekeeping: HousekeepingConfig
-    events: EventsConfig
-    outbox: OutboxConfig
-    uploads: UploadsConfig
-    schedule: ScheduleConfig
-    sequencing: SequencingConfig
-    event_action: EventActionConfig
-    sequences: tuple[SequenceConfig, ...]
     app: type[App] | None
     payload: Any
+    owned: Mapping[type[Any], Any]
     sections: Mapping[str, Any]
 
+    def section(self, kind: type[T]) -> T:
+        """The section that `kind` reads, such as `section(RecorderConfig)`."""
+        found = self.owned[kind]
+        assert isinstance(found, kind), kind
+        return found
 
-_SECTIONS: dict[str, type[Any]] = {
-    "node": NodeConfig,
-    "drivers": DriverConfig,
-    "executive": ExecutiveConfig,
-    "commands": CommandsConfig,
-    "time": TimeConfig,
-    "power": PowerConfig,
-    "thermal": ThermalConfig,
-    "recorder": RecorderConfig,
-    "storage": StorageConfig,
-    "housekeeping": HousekeepingConfig,
-    "events": EventsConfig,
-    "outbox": OutboxConfig,
-    "uploads": UploadsConfig,
-    "schedule": ScheduleConfig,
-    "sequencing": SequencingConfig,
-    "event_action": EventActionConfig,
-}
-_REQUIRED = ("node", "drivers", "power")
+    def tables(self, kind: type[T]) -> tuple[T, ...]:
+        """The tables of the list that `kind` reads, such as `tables(SequenceConfig)`; empty if there are none."""
+        found: tuple[T, ...] = self.owned[kind]
+        return found
+
+
+_SECTIONS = (
+    Section("node", NodeConfig, required=True),
+    Section("drivers", DriverConfig, required=True),
+    Section("executive", ExecutiveConfig),
+    Section("storage", StorageConfig),
+    *(section for row in ROSTER for section in row.sections),
+)
 _FOREIGN = ("payload", "sim", "ground")
 _OPTIONAL_DRIVERS = ("heater", "governor", "imager")
 
@@ -174,17 +86,11 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
     path = Path(path)
     table, sources = _merged(path)
     faults: list[Fault] = []
-    read: dict[str, Any] = {}
-    kinds = _SECTIONS | dict(extra or {})
-    known = {*kinds, *_FOREIGN, "link", "sequence"}
+    sections = (*_SECTIONS, *(Section(name, kind) for name, kind in dict(extra or {}).items()))
+    known = {*(section.name for section in sections), *_FOREIGN, "link"}
     faults.extend(Fault((name,), f"unknown section, {suggestion(name, known)}") for name in table if name not in known)
-    for name, kind in kinds.items():
-        if name in _REQUIRED and name not in table:
-            faults.append(Fault((name,), f"section [{name}] is missing"))
-        else:
-            read[name] = read_table(kind, table.get(name, {}), (name,), faults)
-    links = _read_links(table.get("link", []), read.get("node"), faults)
-    sequences = _read_sequences(table.get("sequence", []), faults)
+    read = {section.name: _read_section(section, table, faults) for section in sections}
+    links = _read_links(table.get("link", []), read["node"], faults)
     app, payload = _read_app(table.get("node"), table.get("payload", {}), faults)
     _check_drivers(table.get("drivers"), table.get("link"), faults)
     if faults:
@@ -194,25 +100,25 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
         node=read["node"],
         links=links,
         drivers=read["drivers"],
-        executive=read["executive"],
-        commands=read["commands"],
-        time=read["time"],
-        power=read["power"],
-        thermal=read["thermal"],
-        recorder=read["recorder"],
-        storage=read["storage"],
-        housekeeping=read["housekeeping"],
-        events=read["events"],
-        outbox=read["outbox"],
-        uploads=read["uploads"],
-        schedule=read["schedule"],
-        sequencing=read["sequencing"],
-        event_action=read["event_action"],
-        sequences=sequences,
         app=app,
         payload=payload,
+        owned={section.kind: read[section.name] for section in _SECTIONS},
         sections={name: read[name] for name in extra or {}},
     )
+
+
+def _read_section(section: Section, table: Mapping[str, Any], faults: list[Fault]) -> Any:
+    """What the section says: an instance of its dataclass, a tuple of them for a list, None where it is faulty."""
+    if section.required and section.name not in table:
+        faults.append(Fault((section.name,), f"section [{section.name}] is missing"))
+        return None
+    if not section.many:
+        return read_table(section.kind, table.get(section.name, {}), (section.name,), faults)
+    found = table.get(section.name, [])
+    if not isinstance(found, list):
+        faults.append(Fault((section.name,), f"should be [[{section.name}]], a list of tables"))
+        return None
+    return tuple(read_table(section.kind, one, (section.name, i), faults) for i, one in enumerate(found))
 
 
 def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
@@ -280,14 +186,6 @@ def _read_links(value: object, node: NodeConfig | None, faults: list[Fault]) -> 
         if link is not None and node is not None:
             faults.extend(Fault(("link", i, name), text) for name, text in link.config(node).faults())
     return tuple(link for link in read if link is not None)
-
-
-def _read_sequences(value: object, faults: list[Fault]) -> tuple[SequenceConfig, ...]:
-    if not isinstance(value, list):
-        faults.append(Fault(("sequence",), "should be [[sequence]], a list of tables"))
-        return ()
-    read = [read_table(SequenceConfig, one, ("sequence", i), faults) for i, one in enumerate(value)]
-    return tuple(one for one in read if one is not None)
 
 
 def _read_app(node: object, table: object, faults: list[Fault]) -> tuple[type[App] | None, Any]:

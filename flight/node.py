@@ -1,4 +1,7 @@
-"""The composition root: a mission and a platform in, a running node out. Parts are wired here and nowhere else.
+"""The composition root: a mission and a platform in, a running node out.
+
+The services stand in flight/roster.py, in order. Here they are built, served, sampled and started, all in the same way,
+with the payload app beside them.
 
 There is no module state: a node that lost power is built again from the same mission and a new platform over the
 same storage, and several nodes live in one process.
@@ -6,50 +9,51 @@ same storage, and several nodes live in one process.
 
 from __future__ import annotations
 
-import functools
 import importlib
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
 import flight
 from flight.contract.app import App, AppContext, NodeState, Sample
-from flight.contract.dictionary import Declarations, Dictionary, EventDefinition, collect
+from flight.contract.dictionary import Declarations, Dictionary, collect
 from flight.contract.fields import Value
+from flight.contract.sections import LinkSection
+from flight.contract.service import Service
 from flight.core.errors import SetupError
+from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import node_log
 from flight.core.nanoseconds import NS
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task, text_of
-from flight.link.cfdp.pdu import segment_octets
-from flight.link.stack import FlightLink, LinkConfig
-from flight.mission import LinkSection, Mission
-from flight.services.automation import event_action, schedule_declarations, sequence_declarations
-from flight.services.automation.mission_sequences import encode_sequences
-from flight.services.automation.schedule import Schedule
-from flight.services.automation.sequences import Sequences
-from flight.services.board import power, thermal
-from flight.services.commanding import commands, refusals, test
-from flight.services.commanding import verification as st01
+from flight.link.stack import LinkConfig
+from flight.mission import Mission
+from flight.roster import ROSTER, Parts
+from flight.services.automation.event_action import EventActions
+from flight.services.board.power import Power
+from flight.services.board.thermal import Thermal
 from flight.services.commanding.command_log import CommandLog
-from flight.services.files import outbox, uploads
-from flight.services.health import executive, log_watch, status, storage
-from flight.services.health.watchdog import WatchdogDuty
-from flight.services.radio import radio
-from flight.services.recorder import retrieval_commands
-from flight.services.recorder.recorder import Recorder
+from flight.services.commanding.commands import Commands
+from flight.services.commanding.verification import Verification
+from flight.services.files.outbox import Outbox, OutboxConfig
+from flight.services.health.log_watch import LogLoss
+from flight.services.health.status import BootRecord
+from flight.services.radio.radio import RadioLinks
 from flight.services.reporting import events, housekeeping
-from flight.services.reporting.event_gate import BOOT, THROTTLED, EventGate
-from flight.services.reporting.telemetry import Downlink, Telemetry
-from flight.services.settings import parameters
+from flight.services.reporting.event_gate import EventGate
+from flight.services.reporting.events import Events
+from flight.services.reporting.housekeeping import Housekeeping
+from flight.services.reporting.telemetry import Telemetry
 from flight.services.time import clock
-from flight.store.generations import Generations, Presence
-from flight.store.quota import SharedStorage
-from flight.store.vault import Vault
+from flight.services.time.clock import Clock
 from flight.swarm.protocol import LocalSwarm, Swarm
 from hal import registry
+
+T = TypeVar("T")
 
 _APP_PREFIX = "app_"  # of commands that node and app both have
 _PACKAGES = ("flight", "hal", "payloads", "ground", "sim_hw")
@@ -58,33 +62,13 @@ _PACKAGES = ("flight", "hal", "payloads", "ground", "sim_hw")
 def dictionary_of(mission: Mission) -> Dictionary:
     """Everything a node with this mission can say and be told."""
     apid = mission.node.node_apid
-    parts: list[Declarations] = [
-        events.declare(apid),
-        events.declare_switch(apid),
-        st01.declare(apid),
-        commands.declare(apid),
-        refusals.declare(apid),
-        test.declare(apid),
-        clock.declare(apid),
-        parameters.declare(apid),
-        status.declare(apid),
-        storage.declare(apid),
-        executive.declare(apid),
-        log_watch.declare(apid),
-        power.declare(apid, mission.power),
-        thermal.declare(apid, mission.thermal),
-        radio.declare(apid),
-        retrieval_commands.declare(apid, mission.recorder),
-        outbox.declare(apid),
-        uploads.declare(apid),
-        schedule_declarations.declare(apid),
-        sequence_declarations.declare(apid),
-        event_action.declare(apid),
-    ]
+    parts: list[Declarations] = [part for row in ROSTER for part in row.declare(mission)]
     if mission.app is not None:
         parts.append(mission.app.declare(mission.node.app_apid))
         parts.append(events.declare_switch(mission.node.app_apid, _APP_PREFIX))
-    parts.append(housekeeping.declare(apid, tuple(s for part in parts for s in part.structures)))
+    # Its commands are about the structures of all others.
+    structures = [structure for part in parts for structure in part.structures]
+    parts.append(housekeeping.declare(apid, tuple(sorted(structures, key=lambda one: one.sid))))
     return collect(
         parts,
         mission=mission.node.name,
@@ -100,8 +84,14 @@ def link_config(mission: Mission, section: LinkSection) -> LinkConfig:
     return section.config(mission.node)
 
 
+def file_entities(mission: Mission) -> tuple[int, int]:
+    """The CFDP entities of node and ground."""
+    config = mission.section(OutboxConfig)
+    return config.entity, config.ground_entity
+
+
 class Node:
-    """One booted node. Public parts are for those who watch it: the simulator, tests, the command line."""
+    """One booted node. `part` finds what those who watch it want: the simulator, tests, the command line."""
 
     def __init__(
         self,
@@ -110,285 +100,126 @@ class Node:
         *,
         swarm: Swarm | None = None,
         log: FilteringBoundLogger | None = None,
-        log_loss: log_watch.LogLoss | None = None,
+        log_loss: LogLoss | None = None,
     ) -> None:
-        """Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used."""
+        """Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used, SetupError
+        for an app that does not fit what it declares."""
         self.mission = mission
         self.dictionary = dictionary_of(mission)
         self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
+        self.given_up = ""  # the critical task whose loss ended this node, for those who started it
         self._log_loss = log_loss
         self._platform = platform
-        self.given_up = ""  # the critical task whose loss ended this node, for those who started it
         self.scheduler = self._make_scheduler()
         self.swarm = swarm or LocalSwarm()
-        apid = mission.node.node_apid
-        # A little over what the stores hold: their segments end before they are quite full, never after.
-        shares = storage.shares(mission.recorder.capacity_octets * 5 // 4)
-        self.storage = SharedStorage(platform.storage, shares, mission.storage)
-        self.vault = Vault(self.storage.user(storage.VAULT), epoch=platform.random.getrandbits(64))
-        self.clock = clock.Clock(platform, self.vault)
-        self.links: list[radio.RadioLink] = []
-        self.recorder = Recorder(mission.recorder, self.storage.user(storage.RECORDER), self.vault)
-        self.storage.user(storage.RECORDER).on_pressure(self.recorder.give_up)
-        downlinks: list[Downlink] = []
-        self.telemetry = Telemetry(self.clock.tai_ns, downlinks, self.recorder)
-        self.gate = EventGate(
-            self.dictionary.events, mission.events, self.vault, platform.now_ns, self._events_throttled
-        )
-        self.events = events.Events(apid, self.dictionary.events, self.telemetry, self.log, self.gate)
-        self.verification = st01.Verification(apid, self.telemetry)
-        self.command_log = CommandLog(
-            self.vault, self.telemetry, self.verification, self._drained, platform.storage.sync
-        )
-        self.refusals = refusals.Refusals(apid, self.telemetry, mission.commands.refusals)
-        self.commands = commands.Commands(
-            self.dictionary.commands,
-            mission.commands,
-            self.scheduler,
-            self.vault,
-            self.command_log,
-            self.verification,
-            self.refusals,
-            self.events,
-            [mode.name for mode in mission.power.mode],
-            lambda: self.power.mode.name,
-        )
-        generations = Generations(self.storage.user(storage.BOOT), storage.BOOT)
-        self.boot = status.BootRecord(generations, self._boot_kept_in_memory, platform.random)
-        self.boot.cause = platform.take_last_words() or self.boot.cause
-        self._tell_what_was_found(generations)
-        self.time = clock.TimeService(mission.time, self.clock, platform, self.vault, self.events)
-
-        self.housekeeping = housekeeping.Housekeeping(
-            apid,
-            self.dictionary.structures,
-            mission.housekeeping,
-            self.vault,
-            self.telemetry,
-            self.events,
-            platform.now_ns,
-        )
-        self.parameters = parameters.Parameters(apid, self.dictionary.settings, self.vault, self.telemetry, self.events)
-        self.uploads = uploads.Uploads(
-            mission.uploads, mission.node.file_apid, mission.outbox.entity, self.events, platform.now_ns
-        )
-        self.outbox = outbox.Outbox(
-            mission.outbox,
-            mission.node.file_apid,
-            segment_octets(mission.node.frame_octets),
-            self.boot.count,
-            self.events,
-            self.boot.epoch,
-        )
-        self._open_board()
-        for section in mission.links:
-            self.links.append(self._open_link(section))
-        downlinks.extend(self.links)
-        self._hold_commands()
-        self.app = self._open_app()
+        self.parts = Parts(mission, platform, self.dictionary, self.scheduler, self.log, log_loss)
+        self.app: App | None = None
+        self.app_events: Events | None = None
+        self.part(BootRecord)  # tells of the boot, and of what was found, before anybody tells of anything
+        services = [service for row in ROSTER for service in self.parts.build(row)]
         with ExitStack() as undo:  # a boot that fails, or loses its power, leaves no process behind
             undo.callback(self.close)
-            self._serve()
-            self._spawn()
+            services += self._open_app()
+            self._serve(services)
+            self._start(services)
             undo.pop_all()
 
-    def _tell_what_was_found(self, boot: Generations) -> None:
-        """The boot, and what of the stored state was not sound."""
-        sha256 = str(self.dictionary.document()["sha256"])
-        self.events.emit("boot", self.boot.count, self.boot.cause, sha256[:8], self.boot.epoch)
-        told = [("boot", boot.fault)] + [("vault", damage) for damage in self.vault.damage]
-        # The two were begun together: of one alone the other is gone.
-        if boot.found is Presence.NOTHING and self.vault.octets:
-            told.append(("boot", "nothing is left of it, and this storage was in use: the count begins anew"))
-        if self.vault.found_nothing and self.boot.count > 1:
-            told.append(("vault", "nothing is left of it, and this storage was booted before"))
-        told += [("command log", damage) for damage in self.command_log.damage]
-        for record, damage in told:
-            if damage:
-                self.events.emit("record_damaged", record, damage)
-        if self.clock.damage:
-            self.events.emit("record_damaged", "time", self.clock.damage)
-        for dropped in self.gate.dropped:
-            self.events.emit("event_switch_dropped", dropped)
-
-    def _open_board(self) -> None:
-        """The duties over power and heat, with their devices."""
-        mission, platform, drivers = self.mission, self._platform, self.mission.drivers
-        self.power = power.Power(
-            mission.power,
-            registry.open_eps(drivers.eps, platform),
-            registry.open_governor(drivers.governor, platform) if drivers.governor else None,
-            self.parameters,
-            self.vault,
-            self.events,
-        )
-        self.thermal = thermal.Thermal(
-            mission.thermal,
-            registry.open_thermometer(drivers.board_thermometer, platform),
-            registry.open_thermometer(drivers.radiator_thermometer, platform),
-            registry.open_heater(drivers.heater, platform) if drivers.heater else None,
-            self.parameters,
-            self.events,
-        )
+    def part(self, kind: type[T]) -> T:
+        """The part of the node of this very class, such as `part(Power)`."""
+        return self.parts.of(kind)
 
     def _make_scheduler(self) -> Scheduler:
-        config, platform = self.mission.executive, self._platform
+        config, platform = self.mission.section(ExecutiveConfig), self._platform
+
+        def tell_overrun(task: Task, took_ns: int) -> None:
+            self.part(Events).emit("task_overrun", task.name, took_ns / NS)
+
+        def tell_starved(task: Task, waited_ns: int) -> None:
+            self.part(Events).emit("task_starved", task.name, waited_ns / NS)
+
         return Scheduler(
             platform,
             platform.cpu_ns,
             self._task_failed,
             step_cost_ns=platform.step_cost_ns,
             on_given_up=self._task_given_up,
-            on_overrun=lambda task, took_ns: self.events.emit("task_overrun", task.name, took_ns / NS),
-            on_starved=lambda task, waited_ns: self.events.emit("task_starved", task.name, waited_ns / NS),
+            on_overrun=tell_overrun,
+            on_starved=tell_starved,
             catch_up_max=config.catch_up_max,
             restarts_max=config.restarts_max,
             starve_s=config.starve_s,
             critical_starve_s=config.critical_starve_s,
         )
 
-    def _open_link(self, section: LinkSection) -> radio.RadioLink:
-        return radio.RadioLink(
-            section.name,
-            registry.open_radio(section.driver, self._platform, section.rate_bps),
-            FlightLink(link_config(self.mission, section)),
-            playback=self.recorder,
-            products=self.outbox,
-            on_command=self._route,
-            on_contact=self._switch_transmitter,
-            on_frame=self.time.on_frame,
-            idle_s=section.idle_s,
-            events=self.events,
-            now_ns=self._platform.now_ns,
-        )
-
-    def _hold_commands(self) -> None:
-        """The services that keep commands for later."""
-        mission, apid = self.mission, self.mission.node.node_apid
-        parts = (self.vault, self.commands, self.telemetry, self.events, self.scheduler)
-        self.schedule = Schedule(apid, mission.schedule, *parts, self.clock.tai_ns)
-        steps = encode_sequences(self.dictionary, mission.sequences)
-        self.sequences = Sequences(apid, mission.sequencing, steps, *parts)
-        self.actions = event_action.EventActions(apid, mission.event_action, self.dictionary.events, *parts)
-        for one in mission.sequences:
-            if one.on_event:
-                self.actions.bind(one.on_event, one.name, functools.partial(self.sequences.start, one.name))
-        self.events.listen(self.actions.on_event)
-        # The boot itself was told before there was anybody to listen.
-        self.actions.on_event(next(e for e in self.dictionary.events if (e.apid, e.name) == (apid, BOOT)))
-
-    def _open_app(self) -> App | None:
-        mission, platform = self.mission, self._platform
+    def _open_app(self) -> list[Service]:
+        """The app, beside the services; what the node serves for it."""
+        mission, platform, parts = self.mission, self._platform, self.parts
         if mission.app is None:
-            return None
-        apid = mission.node.app_apid
-        app_events = events.Events(apid, self.dictionary.events, self.telemetry, self.log, self.gate)
-        app_events.serve(self.commands, _APP_PREFIX)
-        app_events.listen(self.actions.on_event)
-        self.app_events = app_events
+            return []
+        apid, telemetry = mission.node.app_apid, parts.of(Telemetry)
+        sink = Events(apid, self.dictionary.events, telemetry, self.log, parts.of(EventGate), _APP_PREFIX)
+        sink.listen(parts.of(EventActions).on_event)
+        self.app_events = sink
         imager = registry.open_imager(mission.drivers.imager, platform) if mission.drivers.imager else None
         context = AppContext(
             platform=platform,
             scheduler=self.scheduler,
-            vault=self.vault,
-            tai_ns=self.clock.tai_ns,
+            vault=parts.vault,
+            tai_ns=parts.of(Clock).tai_ns,
             config=mission.payload,
-            events=app_events,
-            commands=self.commands,
-            housekeeping=self.housekeeping,
-            reports=_Reports(self.dictionary, apid, self.telemetry),
-            outbox=self.outbox,
+            events=sink,
+            commands=parts.of(Commands),
+            housekeeping=parts.of(Housekeeping),
+            reports=_Reports(self.dictionary, apid, telemetry),
+            outbox=parts.of(Outbox),
             swarm=self.swarm,
             imager=imager,
             state=self.state,
-            set_load=self.power.set_computing,
+            set_load=parts.of(Power).set_computing,
         )
-        return mission.app(context)
+        self.app = mission.app(context)
+        return [sink]
 
-    def _serve(self) -> None:
-        """Hand each service its commands and its housekeeping structure."""
-        apid = self.mission.node.node_apid
-        test.serve(apid, self.commands, self.telemetry)
-        self.power.serve(self.commands, self.housekeeping)
-        self.thermal.serve(self.housekeeping)
-        retrieval_commands.RetrievalCommands(apid, self.mission.recorder, self.recorder, self.telemetry).serve(
-            self.commands, self.housekeeping
-        )
-        self.parameters.serve(self.commands, self.housekeeping, self.uploads.octets)
-        hk, table = self.housekeeping, self.commands
-        hk.serve(table)
-        self.events.serve(table)
-        table.handle("set_time_report_rate", None, self.time.set_rate)
-        table.handle("adjust_time", self.time.check_adjust, self.time.adjust)
-        table.handle("set_drift_correction", self.time.check_drift, self.time.set_drift)
-        for holder in (self.schedule, self.sequences, self.actions):
-            holder.serve(table)
-        for holder in (self.schedule, self.sequences, self.actions):
-            hk.provide("schedule", holder.sample)
-        hk.provide("time", self.time.sample)
-        tasks = executive.Executive(apid, self.scheduler, self.telemetry)
-        table.handle("report_tasks", None, tasks.report)
-        hk.provide("executive", tasks.sample)
-        hk.provide("link", functools.partial(radio.sample, self.links))
-        hk.provide("link", self.outbox.sample)
-        hk.provide("link", self.uploads.sample)
-        hk.provide("commands", self.commands.sample)
-        hk.provide("storage", storage.StorageStatus(self.storage, self.vault, self.recorder).sample)
-        hk.provide("node", status.Status(self.boot.count, self.scheduler, self.boot.epoch).sample)
-        hk.provide("node", self._sample_counts)
+    def _serve(self, services: Iterable[Service]) -> None:
+        """Hand out the commands and the housekeeping structures; what is left over is our own mistake, or the app's."""
+        commands, structures = self.part(Commands), self.part(Housekeeping)
+        for service in services:
+            for handler in service.handlers():
+                commands.handle(handler.name, handler.check, handler.execute)
+            for sampler in service.samplers():
+                structures.provide(sampler.structure, sampler.sample)
+        structures.provide("node", self._sample_counts)
 
-    def _spawn(self) -> None:
-        spawn = self.scheduler.spawn
-        spawn("power", self.power.run, deadline_s=0.2, critical=True)
-        spawn("thermal", self.thermal.run, deadline_s=0.5, critical=True)
-        # Before the radio: what a command reports shares a frame with what is reported of it.
-        spawn("commands", self.commands.run, deadline_s=0.04, critical=True)
-        spawn("commands.urgent", self.commands.run_urgent, deadline_s=0.02, critical=True)
-        spawn("commands.close", self.command_log.run, deadline_s=1.0)
-        spawn("commands.refusals", self.refusals.run, deadline_s=1.0)
-        spawn("events", self.gate.run, deadline_s=1.0)
-        spawn("housekeeping", self.housekeeping.run, deadline_s=0.5)
-        spawn("recorder", lambda task: self.recorder.run(task, self.events), deadline_s=2.0)
-        spawn("uploads", self.uploads.run, deadline_s=5.0)
-        spawn("schedule", self.schedule.run, deadline_s=0.05)
-        spawn("event_action", self.actions.run, deadline_s=0.1)
-        if self._log_loss is not None:
-            spawn("log", log_watch.LogWatch(self._log_loss, self.events).run, deadline_s=1.0)
-        for link in self.links:
-            spawn(f"radio.{link.name}", link.run, deadline_s=0.05, critical=True)
-        if limit_s := self.mission.executive.watchdog_s:
-            duty = WatchdogDuty(self.scheduler, self._platform.stroke, limit_s)
-            spawn("watchdog", duty.run, deadline_s=limit_s / 4, critical=True)
+    def _start(self, services: Iterable[Service]) -> None:
+        for service in services:
+            for task in service.tasks():
+                self.scheduler.spawn(task.name, task.run, deadline_s=task.deadline_s, critical=task.critical)
         if self.app is not None:
             self.app.start()
-        self.commands.assert_complete()
-        self.housekeeping.check_samples()
-        self.command_log.recover()
-
-    def _route(self, raw: bytes) -> None:
-        """A packet from the uplink: a part of a file, or a telecommand."""
-        if not self.uploads.on_packet(raw):
-            self.commands.on_packet(raw)
+        self.part(Commands).assert_complete()
+        self.part(Housekeeping).check_samples()
+        self.part(CommandLog).recover()
 
     def state(self) -> NodeState | None:
         """What admission decisions look at; None until power and temperature have been read once."""
-        reading = self.power.reading
-        if reading is None or self.thermal.board_c != self.thermal.board_c:
+        power, thermal = self.part(Power), self.part(Thermal)
+        reading = power.reading
+        if reading is None or thermal.board_c != thermal.board_c:
             return None
         return NodeState(
             soc_frac=reading.soc_frac,
-            board_c=self.thermal.board_c,
-            radiator_c=self.thermal.radiator_c,
-            mode=self.power.mode,
-            payload_on=self.power.payload_on,
-            in_contact=any(link.in_contact for link in self.links),
-            payload_cycles=self.power.payload_cycles,
+            board_c=thermal.board_c,
+            radiator_c=thermal.radiator_c,
+            mode=power.mode,
+            payload_on=power.payload_on,
+            in_contact=self.part(RadioLinks).in_contact,
+            payload_cycles=power.payload_cycles,
         )
 
     def event_counts(self) -> dict[str, int]:
         """Events since boot by severity, node and app together."""
-        counts = self.events.by_severity()
-        if self.app is not None:
+        counts = self.part(Events).by_severity()
+        if self.app_events is not None:
             counts = {severity: n + self.app_events.counts[severity] for severity, n in counts.items()}
         return counts
 
@@ -400,45 +231,27 @@ class Node:
 
     def _task_failed(self, task: Task, error: BaseException) -> None:
         self.log.error("task failed", task=task.name, exc_info=error)
-        self.events.emit("task_failed", task.name, text_of(error))
+        self.part(Events).emit("task_failed", task.name, text_of(error))
 
     def _task_given_up(self, task: Task) -> None:
         """Without a critical task the node is no node: end it, so that whoever started it starts it anew."""
         action = "the node ends to be started anew" if task.critical else "the node goes on without it"
-        self.events.emit("task_given_up", task.name, action)
+        self.part(Events).emit("task_given_up", task.name, action)
         if task.critical:
             self.given_up = task.name
-            self.boot.end(f"failure of task {task.name}", self._platform.stop)
-
-    def _events_throttled(self, event: EventDefinition, count: int) -> None:
-        self.events.emit(THROTTLED, event.apid, event.number, event.name, count)
-
-    def _boot_kept_in_memory(self, fault: str) -> None:
-        self.events.emit("record_damaged", "boot", f"kept in memory: {fault}")
-
-    def _switch_transmitter(self) -> None:
-        """On while any link is in contact."""
-        self.power.switch_transmitter(any(link.in_contact for link in self.links))
-
-    def _drained(self) -> bool:
-        """Whether everything handed to the links has left, or was recorded as the contact ended, and what was recorded
-        stands on storage."""
-        contacts = [link.link for link in self.links if link.in_contact]
-        backlog = any(link.backlog_octets(link.config.vc_realtime) for link in contacts)
-        unheard = any(link.unheard for link in self.links)
-        return not backlog and not unheard and not self.recorder.in_memory
+            self.part(BootRecord).end(f"failure of task {task.name}", self._platform.stop)
 
     def _sample_counts(self) -> Sample:
         """What the structure "node" says of commands, telemetry, events and log."""
-        done = self.verification.counts
+        done, gate = self.part(Verification).counts, self.part(EventGate)
         return {
             "commands_accepted": done["acceptance_success"],
             "commands_completed": done["completion_success"],
             "commands_failed": done["acceptance_failure"] + done["start_failure"] + done["completion_failure"],
-            "telemetry_packets": self.telemetry.sent,
+            "telemetry_packets": self.part(Telemetry).sent,
             **{f"events_{severity}": count for severity, count in self.event_counts().items()},
-            "events_held_back": self.gate.held_back,
-            "events_disabled": self.gate.disabled,
+            "events_held_back": gate.held_back,
+            "events_disabled": gate.disabled,
             "log_lines_lost": self._log_loss.lost if self._log_loss is not None else 0,
         }
 
@@ -462,7 +275,7 @@ def build(
     *,
     swarm: Swarm | None = None,
     log: FilteringBoundLogger | None = None,
-    log_loss: log_watch.LogLoss | None = None,
+    log_loss: LogLoss | None = None,
 ) -> Node:
     """Boot a node: recover what storage holds, open every device, start every task.
 

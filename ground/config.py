@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flight.contract.sections import LinkSection
 from flight.core.config import key
 from flight.core.errors import SetupError
-from flight.mission import LinkSection, Mission
+from flight.mission import Mission
 
 API_PORT = 10020
 

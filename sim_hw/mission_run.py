@@ -20,6 +20,9 @@ from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node, dictionary_of, link_config
+from flight.services.files.outbox import Outbox, OutboxConfig
+from flight.services.radio.radio import RadioLinks
+from flight.services.recorder.recorder import Recorder
 from flight.services.recorder.retrieval import OpenRetrieval
 from ground.link.actions import FrameReceived
 from ground.link.session import GroundSession
@@ -165,7 +168,7 @@ class MissionRun:
             self.session,
             epoch_tai_ns=self.world.start_tai_ns,
             archive=self.archive,
-            products=ProductStore(out.path(PRODUCTS), CfdpConfig(entity=mission.outbox.ground_entity)),
+            products=ProductStore(out.path(PRODUCTS), CfdpConfig(entity=mission.section(OutboxConfig).ground_entity)),
             command_timeout_s=60.0,
             path_delay_ns=self._path_delay_ns,
             epoch=Random(f"ground {seed}").getrandbits(EPOCH_BITS),
@@ -227,17 +230,17 @@ class MissionRun:
                 up_ns=self.loop.now_ns() - node.scheduler.started_ns,
                 tasks=task_totals(node.scheduler),
                 events=node.event_counts(),
-                recorded=node.recorder.recorded,
-                played_back=node.recorder.played_back,
-                overwritten=node.recorder.overwritten,
-                returned=node.recorder.returned_packets,
-                recorder_faults=node.recorder.storage_faults,
-                cltu_corrected=sum(one.link.counters.cltu_corrected for one in node.links),
-                stores=tuple(StoreFacts.of(one) for one in node.recorder.retrievals),
-                files_begun=node.outbox.begun,
-                files_sent=node.outbox.sent,
-                files_waiting=node.outbox.waiting,
-                files_waiting_octets=node.outbox.backlog_octets,
+                recorded=node.part(Recorder).recorded,
+                played_back=node.part(Recorder).played_back,
+                overwritten=node.part(Recorder).overwritten,
+                returned=node.part(Recorder).returned_packets,
+                recorder_faults=node.part(Recorder).storage_faults,
+                cltu_corrected=sum(one.link.counters.cltu_corrected for one in node.part(RadioLinks)),
+                stores=tuple(StoreFacts.of(one) for one in node.part(Recorder).retrievals),
+                files_begun=node.part(Outbox).begun,
+                files_sent=node.part(Outbox).sent,
+                files_waiting=node.part(Outbox).waiting,
+                files_waiting_octets=node.part(Outbox).backlog_octets,
             )
         )
 

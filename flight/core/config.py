@@ -49,6 +49,16 @@ class Fault:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of mission.toml by its name, and the dataclass that reads it; `many`: a list of tables, [[name]]."""
+
+    name: str
+    kind: type[Any]
+    required: bool = False
+    many: bool = False
+
+
 def read_table(kind: type[C], table: object, path: tuple[str | int, ...], faults: list[Fault]) -> C | None:
     """An instance of the dataclass `kind` from a TOML table; None, with `faults` extended, where it is not one."""
     if not isinstance(table, Mapping):

@@ -9,6 +9,7 @@ from pathlib import Path
 from signal import SIGINT, Signals
 
 from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import FORMS, LEVELS, gap_line, node_log
 from flight.linux.log_sink import LogSink, diverted
 from flight.linux.platform import LinuxPlatform
@@ -16,6 +17,8 @@ from flight.linux.realtime import apply
 from flight.linux.watchdog import end_within
 from flight.mission import MISSIONS, load
 from flight.node import Node, build
+from flight.services.health.status import BootRecord
+from flight.services.reporting.events import Events
 
 HELP = "fly a node on this board"
 LOOP = True
@@ -59,22 +62,25 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
     platform = LinuxPlatform(storage, name, args.seed)
     try:
         watchdog = None
-        if mission.executive.watchdog_s:
-            watchdog = platform.start_watchdog(mission.executive.watchdog_s, partial(_log_last_words, sink))
+        if mission.section(ExecutiveConfig).watchdog_s:
+            watchdog = platform.start_watchdog(
+                mission.section(ExecutiveConfig).watchdog_s, partial(_log_last_words, sink)
+            )
         log = node_log(name, platform.tai_ns, sink, form=args.log, level=args.log_level)
         sink.describe_gap = gap_line(name, platform.tai_ns, form=args.log)
         node = build(mission, platform, log=log, log_loss=sink)
         if watchdog is not None:
             watchdog.where = partial(_doing, node)
         try:
-            for missing in apply(mission.executive):
-                node.events.emit("realtime_degraded", missing)
+            for missing in apply(mission.section(ExecutiveConfig)):
+                node.part(Events).emit("realtime_degraded", missing)
             links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
-            print(f"{name}: boot {node.boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
+            boot = node.part(BootRecord)
+            print(f"{name}: boot {boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
                   "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
             ended_by = platform.run()
             if ended_by is not None:
-                node.boot.end(Signals(ended_by).name, lambda: None)  # durable when the platform is closed
+                boot.end(Signals(ended_by).name, lambda: None)  # durable when the platform is closed
         finally:
             node.close()
     finally:

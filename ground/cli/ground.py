@@ -17,7 +17,7 @@ from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.linux.log_sink import LogSink, diverted
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of, link_config
+from flight.node import dictionary_of, file_entities, link_config
 from ground.cli.dictionary import read_dictionary
 from ground.config import GroundConfig, chosen_link, udp_link
 from ground.link.session import GroundSession
@@ -79,6 +79,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     section = chosen_link(mission, args.link)
     link = udp_link(section, config.node_host)
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
+    node_entity, entity = file_entities(mission)
     folder = Path(config.folder) if args.folder is None else args.folder
     with held(folder), Archive(folder / "archive.db", dictionary) as archive:
         station = GroundStation(
@@ -86,12 +87,12 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             GroundSession(link_config(mission, section)),
             epoch_tai_ns=epoch_tai_ns(),
             archive=archive,
-            products=ProductStore(folder / "products", CfdpConfig(entity=mission.outbox.ground_entity)),
+            products=ProductStore(folder / "products", CfdpConfig(entity=entity)),
             command_timeout_s=config.command_timeout_s,
             silence_s=config.silence_s,
             path_delay_ns=lambda _: round(config.path_delay_s * 1e9),
-            entity=mission.outbox.ground_entity,
-            node_entity=mission.outbox.entity,
+            entity=entity,
+            node_entity=node_entity,
             epoch=Random().getrandbits(EPOCH_BITS),
         )
         asyncio.run(GroundServer(station, archive, config, link, sink).run())

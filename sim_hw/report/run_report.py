@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flight.services.board.power import PowerConfig
+from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
 from sim_hw.mission_run import MissionRun
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
@@ -19,7 +20,7 @@ _EVENTS = 5000
 
 def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
     """Write report.html; raises OrbitnodeError where it cannot be written."""
-    power: PowerConfig = run.mission.power
+    power: PowerConfig = run.mission.section(PowerConfig)
     tiles, machine = summary["tiles"], summary["machine"]
     data = ReportData(
         title=f"{run.mission.node.name}: {summary['orbits']:g} orbit{'s' * (summary['orbits'] != 1)}",
@@ -38,7 +39,7 @@ def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
         rates=_rates(run),
         backlog=[_series(run, "link.outbox_octets", "products", 1e-6)],
         charge_guides=[(power.soc_safe_frac, "safe mode below")],
-        temperature_guides=[(run.mission.thermal.board_warm_c, "board warm")],
+        temperature_guides=[(run.mission.section(ThermalConfig).board_warm_c, "board warm")],
         link=_link_facts(summary),
         tiles=run.screening.tiles,
         tiles_note=_tiles_note(summary),

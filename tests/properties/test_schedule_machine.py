@@ -33,6 +33,7 @@ from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
+from tests.serving import serve
 
 S = 10**9
 TEN = 10 * S
@@ -60,7 +61,7 @@ class Boot:
 
     def __init__(self, world: ScheduleOverPowerCuts) -> None:
         loop, recorder, log = world.loop, Recorder(world.down), Silent()
-        telemetry = Telemetry(world.tai_ns, [], recorder)
+        telemetry = Telemetry(world.tai_ns, recorder)
         self.scheduler = Scheduler(loop, loop.now_ns, world.on_fault)
         storage = world.disk.boot(loop)
         self.vault = Vault(storage, checkpoint_octets=1500)
@@ -75,7 +76,7 @@ class Boot:
             1, st11.ScheduleConfig(activities=12), self.vault, self.commands, telemetry, events, self.scheduler,
             world.tai_ns,
         )  # fmt: skip
-        self.schedule.serve(self.commands)
+        serve(self.schedule, self.commands)
         self.commands.handle("note", None, world.executed.append)
         self.commands.handle("note_long", None, world.executed.append)
         self.commands.assert_complete()

@@ -34,6 +34,9 @@ from flight.core.nanoseconds import NS, ns
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, dictionary_of, link_config
+from flight.services.board.power import Power, PowerConfig
+from flight.services.commanding.commands import Commands
+from flight.services.settings.parameters import Parameters
 from ground.link.actions import PacketReceived, SendCltu
 from ground.link.session import GroundSession
 from sim_hw.machine.disk import PowerCut
@@ -190,10 +193,10 @@ class Flight:
         self.craft.run_until(ns(END_S + 60))
         node = self.craft.node
         assert node is not None, "off at the end"
-        modes = [mode.name for mode in self.mission.power.mode]
-        self.final = {name: node.parameters.get(name) for name in ("heater_on_c", "soc_safe_frac")}
-        self.final["structures"] = sorted(int(name) for name, _ in node.vault.rows("housekeeping."))
-        self.final |= {"payload": int(node.power.payload_on), "mode": modes.index(node.power.mode.name)}
+        modes = [mode.name for mode in self.mission.section(PowerConfig).mode]
+        self.final = {name: node.part(Parameters).get(name) for name in ("heater_on_c", "soc_safe_frac")}
+        self.final["structures"] = sorted(int(name) for name, _ in node.parts.vault.rows("housekeeping."))
+        self.final |= {"payload": int(node.part(Power).payload_on), "mode": modes.index(node.part(Power).mode.name)}
         self.craft.shut_down()
 
     # The ground's side
@@ -241,7 +244,7 @@ class Flight:
 
     def _booted(self, node: Node) -> None:
         self.boots_s.append(self.now_s)
-        execution = node.commands.execution
+        execution = node.part(Commands).execution
         execute = execution.execute
 
         def counting(task: Any, tc: Any) -> Any:

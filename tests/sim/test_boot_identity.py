@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from flight.services.files.outbox import Outbox
+from flight.services.health.status import BootRecord
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
@@ -40,9 +42,9 @@ def test_products_of_boots_with_one_count_all_arrive_and_the_ground_says_so(
         epochs, told = [], []
         for index in range(3):
             rig.until(PASS_START_S + 60 + 100 * index)
-            told.append(rig.node.boot.count)
-            epochs.append(rig.node.boot.epoch)
-            assert rig.node.outbox.put("screen-0-1.bin", b"boot %d" % index)
+            told.append(rig.node.part(BootRecord).count)
+            epochs.append(rig.node.part(BootRecord).epoch)
+            assert rig.node.part(Outbox).put("screen-0-1.bin", b"boot %d" % index)
             rig.until(PASS_START_S + 90 + 100 * index)
             assert station.latest["node.boot_epoch"].raw == epochs[-1]
             harm(rig)

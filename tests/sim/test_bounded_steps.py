@@ -24,8 +24,12 @@ from flight.mission import load
 from flight.node import Node, build
 from flight.services.automation.held import request_key
 from flight.services.automation.schedule_store import Activity
+from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.commands import Commands
+from flight.services.commanding.verification import Verification
 from flight.services.radio.radio import RadioLink
 from flight.services.recorder.packet_store import OWNER, PacketStore, StoreConfig
+from flight.services.recorder.recorder import Recorder
 from sim_hw.machine.disk import Disk
 from tests.linux_loop import run_until
 from tests.recorder_bench import T0_NS, RecorderBench, packet, small
@@ -190,7 +194,7 @@ def burst_of_summaries(rig: Any) -> None:
     summary, before = rig.dictionary.command("report_store_summary"), len(rig.reports(15, 13))
     for count in range(8):
         raw = PusTc(summary.apid, 900 + count, 15, 12, summary.layout.encode(([(0,)],)), ack=0b1011).encode()
-        rig.node.commands.on_packet(raw)
+        rig.node.part(Commands).on_packet(raw)
     rig.until(rig.loop.now_ns() / 1e9 + 8)
     assert len(rig.reports(15, 13)) == before + 8
 
@@ -218,8 +222,8 @@ def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
     meter = meter_spacecraft(monkeypatch)
     rig = make_rig(more=STORES)
     rig.until(5)
-    fill(rig.node.recorder)
-    fill_vault(rig.node.vault)
+    fill(rig.node.part(Recorder))
+    fill_vault(rig.node.parts.vault)
     rig.until(20)
     rig.craft.cut_power()
     disk: Disk = rig.craft.disk
@@ -233,7 +237,7 @@ def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
     rig.until(PASS_START_S + 5)
     assert rig.craft.boots == 2
     assert max(times for name, times in meter.boot.names.items() if name.startswith(f"{OWNER}.")) <= 4, "read at boot"
-    rig.node.scheduler.spawn("busy", lambda task: keep_the_vault_busy(task, rig.node.vault))
+    rig.node.scheduler.spawn("busy", lambda task: keep_the_vault_busy(task, rig.node.parts.vault))
     burst_of_summaries(rig)
     sent = []
     for name, values in COMMANDS:
@@ -246,12 +250,12 @@ def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
         (name, [1, 3, 7]) for name, _ in COMMANDS
     ]
     assert len(rig.reports(11, 10)) > 200, "the whole schedule was reported"
-    assert rig.node.command_log.interrupted == CUT_SHORT
+    assert rig.node.part(CommandLog).interrupted == CUT_SHORT
     assert len({one.encode() for one in rig.reports(1, 8)}) == CUT_SHORT, "each has its report"
-    assert rig.node.vault.checkpoints > 0
-    assert rig.node.recorder.stores[0].stats.foreign + rig.node.recorder.stores[0].missing > 0
-    assert not any(store._is_to_discard() for store in rig.node.recorder.stores), "what was deleted is gone"
-    assert sum(store.octets for store in rig.node.recorder.stores) < 400_000
+    assert rig.node.parts.vault.checkpoints > 0
+    assert rig.node.part(Recorder).stores[0].stats.foreign + rig.node.part(Recorder).stores[0].missing > 0
+    assert not any(store._is_to_discard() for store in rig.node.part(Recorder).stores), "what was deleted is gone"
+    assert sum(store.octets for store in rig.node.part(Recorder).stores) < 400_000
     assert meter.over == [], meter.most
     assert meter.most["read"][0] > 16_000, "segments were read"
 
@@ -274,13 +278,16 @@ def test_no_step_on_linux_does_more_than_its_share(tmp_path: Path) -> None:
         try:
             meter = platform.meter
             platform.call_at(platform.now_ns(), partial(send_all, node))
-            assert run_until(platform, lambda: node.commands.counts.executed == len(COMMANDS), 60.0)
+            assert run_until(platform, lambda: node.part(Commands).counts.executed == len(COMMANDS), 60.0)
             assert run_until(
                 platform,
-                lambda: sum(store.octets for store in node.recorder.stores) < 100_000 and not node.recorder.waiting,
+                lambda: (
+                    sum(store.octets for store in node.part(Recorder).stores) < 100_000
+                    and not node.part(Recorder).waiting
+                ),
                 60.0,
             )
-            assert node.verification.counts["completion_success"] == len(COMMANDS)
+            assert node.part(Verification).counts["completion_success"] == len(COMMANDS)
             assert meter.over == [], meter.most
             assert meter.most["read"][0] > 16_000, "segments were read"
         finally:
@@ -297,7 +304,7 @@ def send_all(node: Node) -> None:
     for count, (name, values) in enumerate(COMMANDS):
         command = node.dictionary.command(name)
         data = command.layout.encode(values)
-        node.commands.on_packet(PusTc(command.apid, count, command.service, command.subtype, data).encode())
+        node.part(Commands).on_packet(PusTc(command.apid, count, command.service, command.subtype, data).encode())
 
 
 def fill_on(platform: LinuxPlatform) -> None:

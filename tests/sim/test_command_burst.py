@@ -14,6 +14,8 @@ from flight.core.task import Task
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, RequestId
 from flight.link.tc.tc_frame import TcFrame
+from flight.services.commanding.commands import Commands
+from flight.services.radio.radio import RadioLinks
 from sim_hw.machine.platform import SimPlatform
 from tests.bench.flight_node import FlightNode
 from tests.waiting import wait_until
@@ -68,7 +70,7 @@ def test_a_burst_in_virtual_time(make_rig: Any, monkeypatch: pytest.MonkeyPatch,
     for i, cltu in enumerate(ping_cltus(rig.mission.node.spacecraft_id, ack=0b1001)):
         rig.loop.call_at(ns(START_S) + i * 50_000, lambda cltu=cltu: rig.air.modem.hear(cltu))
     rig.until(START_S + 100.0)
-    counts, dropped = rig.node.commands.counts, sum(link.dropped for link in rig.node.links)
+    counts, dropped = rig.node.part(Commands).counts, sum(link.dropped for link in rig.node.part(RadioLinks))
     assert (counts.unreadable, counts.waiting) == (0, 0)
     assert counts.executed + counts.refused.total() + dropped == BURST
     assert (dropped > 0) is slow

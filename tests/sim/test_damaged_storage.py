@@ -8,6 +8,8 @@ from flight.core.step_budget import Budget
 from flight.link.pus import PusTc, PusTm
 from flight.services.health.storage import StorageStatus
 from flight.services.recorder.packet_store import PacketStore, Stored
+from flight.services.recorder.recorder import Recorder
+from flight.services.time.clock import Clock
 
 FILL = 75  # transactions of a kilobyte: into the second segment of the vault's journal, no checkpoint yet
 
@@ -21,7 +23,7 @@ def packets_from(store: PacketStore, number: int) -> tuple[list[Stored], int]:
 def damages(rig: Any) -> list[tuple[str, str]]:
     """(record, what) of each record_damaged event that is stored on board."""
     event = next(e for e in rig.dictionary.events if e.name == "record_damaged")
-    packets = [one.packet for store in rig.node.recorder.stores for one in packets_from(store, 0)[0]]
+    packets = [one.packet for store in rig.node.part(Recorder).stores for one in packets_from(store, 0)[0]]
     reports = [PusTm.decode(packet) for packet in packets]
     return [
         event.layout.decode(one.data[2:])
@@ -32,7 +34,7 @@ def damages(rig: Any) -> list[tuple[str, str]]:
 
 def fill(rig: Any) -> None:
     for number in range(FILL):
-        rig.node.vault.stage({"test.fill": bytes(990) + number.to_bytes(2, "big")})
+        rig.node.parts.vault.stage({"test.fill": bytes(990) + number.to_bytes(2, "big")})
 
 
 def cut_power(rig: Any) -> dict[str, bytes]:
@@ -48,7 +50,7 @@ def ping(rig: Any, seq: int) -> bytes:
 
 
 def insert(rig: Any, t_s: float, packet: bytes) -> None:
-    time_ns = int(rig.node.clock.tai_ns() + t_s * 1e9 - rig.loop.now_ns())
+    time_ns = int(rig.node.part(Clock).tai_ns() + t_s * 1e9 - rig.loop.now_ns())
     rig.send("insert_activities", 0, ((0, time_ns, packet),))
 
 
@@ -114,7 +116,7 @@ def test_a_vault_or_a_boot_record_that_is_gone_as_a_whole_is_told(make_rig: Any)
 def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(make_rig: Any) -> None:
     rig = make_rig()
     rig.until(60)
-    store = next(one for one in rig.node.recorder.stores if one.name == "housekeeping")
+    store = next(one for one in rig.node.part(Recorder).stores if one.name == "housekeeping")
     packet = next(one.packet for one in packets_from(store, 0)[0])
     for _ in range(800):
         store.store(packet, False)
@@ -125,14 +127,14 @@ def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(mak
     one, two = (f"recorder.housekeeping.{index:08d}" for index in (1, 2))
     files[one], files[two] = files[two], files[one]
     rig.until(85)
-    store = next(one for one in rig.node.recorder.stores if one.name == "housekeeping")
+    store = next(one for one in rig.node.part(Recorder).stores if one.name == "housekeeping")
     found, number = 0, 0
     while number < held:
         records, number = packets_from(store, number)
         found += sum(one.place.number < held for one in records)
     assert found == held - lost
     assert ("store housekeeping", "segments under a name that is not theirs, left alone: 2") in damages(rig)
-    values = StorageStatus(rig.node.storage, rig.node.vault, rig.node.recorder).sample()
+    values = StorageStatus(rig.node.parts.storage, rig.node.parts.vault, rig.node.part(Recorder)).sample()
     assert (values["segments_misplaced"], values["segments_foreign"], values["records_missing"]) == (2, 0, lost)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flight.link.pus import PusTm
+from flight.services.reporting.event_gate import EventGate
+from flight.services.reporting.events import Events
 from ground.telemetry.decoder import Decoder
 
 IN_PASS_S = 120.0
@@ -28,7 +30,7 @@ def test_a_disabled_event_is_not_reported_and_stays_so_over_a_power_cut(make_rig
     rig = make_rig(faults="power-cut@200")
     rig.until(IN_PASS_S)
     heard: list[str] = []
-    rig.node.events.listen(lambda one: heard.append(one.name))
+    rig.node.part(Events).listen(lambda one: heard.append(one.name))
     off = rig.send("disable_events", rows(event(rig, "payload_power"), event(rig, "power_mode")))
     rig.send("payload_power", 0)
     rig.until(IN_PASS_S + 5)
@@ -72,7 +74,7 @@ def test_what_is_no_event_and_the_boot_are_refused(make_rig: Any) -> None:
 def test_a_burst_of_one_event_is_held_back_and_counted(make_rig: Any) -> None:
     rig = make_rig(more="[events]\nburst = 3\nwindow_s = 10.0\n")
     rig.until(IN_PASS_S)
-    emit = rig.node.events.emit
+    emit = rig.node.part(Events).emit
     for i in range(8):
         emit("payload_power", i % 2)
     emit("heater_switched", 1, 2.0)
@@ -89,4 +91,7 @@ def test_a_burst_of_one_event_is_held_back_and_counted(make_rig: Any) -> None:
     rig.until(IN_PASS_S + 30)
     assert len(reported(rig, "payload_power")) == 4
     assert len(reported(rig, "events_throttled")) == 1
-    assert (rig.node.gate.held_back, rig.node.event_counts()["info"]) == (5, rig.node.events.counts["info"])
+    assert (rig.node.part(EventGate).held_back, rig.node.event_counts()["info"]) == (
+        5,
+        rig.node.part(Events).counts["info"],
+    )

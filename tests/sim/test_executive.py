@@ -11,6 +11,7 @@ from flight.core.scheduler import Scheduler
 from flight.core.task_stats import BUCKETS
 from flight.services.health.executive import Executive, declare
 from flight.services.health.status import Status
+from flight.services.reporting.events import Events
 from ground.cli.tasks import choose, duration, histogram, rows
 from ground.telemetry.decoder import Decoder
 from sim_hw.machine.loop import VirtualLoop
@@ -187,13 +188,13 @@ def test_a_task_may_fail_with_anything(make_rig, error: BaseException, text: str
     rig: Rig = make_rig()
     told = []
     rig.until(5)
-    emit = rig.node.events.emit
+    emit = rig.node.part(Events).emit
 
     def hear(name, *values):
         told.append((name, *values))
         emit(name, *values)
 
-    rig.node.events.emit = hear
+    rig.node.part(Events).emit = hear
 
     async def body(task):
         await task.sleep(1.0)

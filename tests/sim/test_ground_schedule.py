@@ -11,6 +11,7 @@ import pytest
 from flight.core.errors import OrbitnodeError
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.node import link_config
+from flight.services.time.clock import Clock
 from ground.cli import schedule as schedule_command
 from ground.commands.commanding import CommandEncoder
 from ground.commands.release_time import release_tai_ns
@@ -30,7 +31,7 @@ class Ground:
     def __init__(self, rig: Any) -> None:
         self.rig = rig
         config = link_config(rig.mission, rig.mission.links[0])
-        epoch_ns = rig.node.clock.tai_ns() - rig.loop.now_ns()
+        epoch_ns = rig.node.part(Clock).tai_ns() - rig.loop.now_ns()
         self.station = GroundStation(rig.dictionary, GroundSession(config), epoch_tai_ns=epoch_ns)
         self.segment = GroundSegment(self.station, rig.air, rig.loop)
         rig.until(100)

@@ -10,6 +10,7 @@ from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.cfdp.transfers import FileReceived
 from flight.link.stack import LinkConfig
+from flight.services.files import uploads as on_board
 from ground.link.session import GroundSession
 from ground.link.uploads import SENT_MAX, UNCONFIRMED, WAITING_MAX, Upload, Uploads
 from ground.operator import COMPLETED, FAILED
@@ -232,7 +233,7 @@ def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: Any
         assert [(one.outcome, one.said) for one in made] == [
             (COMPLETED, f"has {name} of 4 octets") for name in ("a", "b", "a")
         ]
-        assert rig.node.uploads.octets("a") == b"0123" and rig.node.uploads.refused == 3
+        assert rig.node.part(on_board.Uploads).octets("a") == b"0123" and rig.node.part(on_board.Uploads).refused == 3
         assert repeated.outcome == FAILED and "their transaction has ended" in repeated.reason
         assert "upload_ignored" in [event.name for event in station.events]
         ground.close()

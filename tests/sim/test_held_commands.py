@@ -10,8 +10,13 @@ from flight.contract.fields import Row
 from flight.core.errors import SetupError
 from flight.link.pus import PusTc
 from flight.link.request_source import GROUND_SEQ_COUNTS
+from flight.services.automation.event_action import EventActions
 from flight.services.automation.held import NO_ROOM, NOT_RELEASED
+from flight.services.automation.schedule import Schedule
+from flight.services.automation.sequences import Sequences
 from flight.services.commanding.verification import BAD_VALUE, LATE
+from flight.services.reporting.events import Events
+from flight.services.time.clock import Clock
 
 NS = 10**9
 SEQUENCE = """
@@ -38,7 +43,7 @@ class Held:
     def tai_ns(self, t_s: float) -> int:
         """On-board time when the loop shows `t_s`; to whole seconds, as the time code has them."""
         rig = self.rig
-        return int(rig.node.clock.tai_ns() + t_s * NS - rig.loop.now_ns())
+        return int(rig.node.part(Clock).tai_ns() + t_s * NS - rig.loop.now_ns())
 
     def packet(self, name: str, *values: Any) -> bytes:
         command = self.rig.dictionary.command(name)
@@ -95,7 +100,7 @@ def test_an_activity_is_executed_at_its_time_after_a_power_cut(make_rig: Any) ->
     held.rig.craft.cut_power()
     held.rig.until(400)
     assert len(held.rig.reports(17, 2)) == 1, "executed again"
-    assert held.rig.node.schedule.sample()["activities"] == 0
+    assert held.rig.node.part(Schedule).sample()["activities"] == 0
 
 
 def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(make_rig: Any) -> None:
@@ -111,7 +116,7 @@ def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(mak
     assert held.failure(PusTc.decode(late))[0] == LATE
     ((apid, seq, late_s, limit_s),) = held.events("activity_late")
     assert (apid, seq, limit_s) == (1, PusTc.decode(late).seq, 8) and 8 < late_s < 12
-    schedule = held.rig.node.schedule
+    schedule = held.rig.node.part(Schedule)
     assert (schedule.late, schedule.released, schedule.disabled) == (1, 2, 0)
 
 
@@ -122,7 +127,7 @@ def test_whatever_wakes_the_schedule_nothing_is_released_before_its_time(make_ri
     due_s = [150.0, 155.25, 160.5, 166.0]
     for t_s in due_s:
         held.insert(t_s, held.packet("ping"))
-    schedule = held.rig.node.schedule
+    schedule = held.rig.node.part(Schedule)
     for done, t_s in enumerate(due_s):
         for ahead_s in (1.15, 1.0, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.005, 0.001):
             held.rig.until(t_s - ahead_s)
@@ -212,7 +217,7 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: Any) -> None:
     for request, (code, text) in refused.items():
         found = held.failure(request)
         assert found[0] == code and found[1].startswith(text), found
-    assert held.rig.node.schedule.sample()["activities"] == 0
+    assert held.rig.node.part(Schedule).sample()["activities"] == 0
 
 
 def test_a_clock_that_is_set_forward_releases_what_is_due(make_rig: Any) -> None:
@@ -267,7 +272,7 @@ def test_a_sequence_of_the_mission_starts_on_its_event(make_rig: Any) -> None:
     assert [int.from_bytes(one, "big") & 0x3FFF for one in counts] == [GROUND_SEQ_COUNTS + i for i in range(4)]
     held.rig.craft.cut_power()
     held.rig.until(140)
-    assert list(held.rig.node.sequences.sample().values()) == [1, 1, 1, 0], "it was over, and is started anew"
+    assert list(held.rig.node.part(Sequences).sample().values()) == [1, 1, 1, 0], "it was over, and is started anew"
 
 
 def test_faults_of_the_missions_sequences_are_all_named(make_rig: Any) -> None:
@@ -298,7 +303,7 @@ def test_an_event_brings_about_its_command_once_in_a_while(make_rig: Any) -> Non
     held.rig.send("activate_sequence", "one")
     held.rig.until(130)
     assert held.stages(ping) == [1, 3, 7], "the second time was too soon after"
-    assert list(held.rig.node.actions.sample().values()) == [1, 3, 1]
+    assert list(held.rig.node.part(EventActions).sample().values()) == [1, 3, 1]
     assert [p.seq for p in held.rig.reports(1, 7) if p.data[2:4] == (0xC000 | GROUND_SEQ_COUNTS).to_bytes(2, "big")]
     held.rig.craft.cut_power()
     held.rig.until(160)
@@ -401,7 +406,7 @@ def test_a_reset_takes_also_what_waits_for_the_disk(make_rig: Any) -> None:
     held.rig.send("reset_schedule")
     held.rig.send("enable_schedule")
     held.rig.until(175)
-    assert held.stages(waiting) == [] and list(held.rig.node.schedule.sample().values())[:2] == [1, 0]
+    assert held.stages(waiting) == [] and list(held.rig.node.part(Schedule).sample().values())[:2] == [1, 0]
 
 
 def test_what_the_disk_never_took_can_be_inserted_again_after_a_reset(make_rig: Any) -> None:
@@ -437,7 +442,7 @@ def test_a_sequence_that_ended_on_a_full_disk_can_be_started_again(make_rig: Any
     assert held.failure(abort) == (BAD_VALUE, "sequence 'two' is not running")
     assert held.rig.stages(start) == [1, 3, 7]
     assert held.events("sequence_ended") == [("two",)]
-    assert held.rig.node.vault.rows("sequence.run.") == []
+    assert held.rig.node.parts.vault.rows("sequence.run.") == []
 
 
 def test_a_sequence_is_not_activated_twice_while_the_disk_is_slow(make_rig: Any) -> None:
@@ -460,11 +465,11 @@ def test_a_disk_that_hangs_bounds_the_actions_at_work(make_rig: Any) -> None:
     held.rig.until(105)
     held.rig.craft.disk.commit_s = 1e6
     for i in range(20):
-        held.rig.node.events.emit("device_fault", "imager", "it is a test")
+        held.rig.node.part(Events).emit("device_fault", "imager", "it is a test")
         held.rig.until(105 + 6 * (i + 1))
     names = [task.name for task in held.rig.node.scheduler.tasks]
     assert names.count("event_action.perform") == 8
-    assert list(held.rig.node.actions.sample().values()) == [1, 8, 12]
+    assert list(held.rig.node.part(EventActions).sample().values()) == [1, 8, 12]
 
 
 def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: Any) -> None:
@@ -482,7 +487,7 @@ def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: Any) 
     }  # fmt: skip
     held.rig.send("load_sequence", "good", ((0, good),))
     held.rig.until(105)
-    held.rig.node.vault.commit(foreign)
+    held.rig.node.parts.vault.commit(foreign)
     held.rig.until(110)
     held.rig.craft.cut_power()
     held.rig.until(130)
@@ -494,7 +499,7 @@ def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: Any) 
         assert held.rig.stages(request) == [1, 3, 7], name
     assert held.rows("event_actions") == held.rows("activities") == [] == held.events("task_failed")
     assert held.rows("sequence_status") == [("good", 0, 0, 1)]
-    assert all(held.rig.node.vault.get(key) == value for key, value in foreign.items())
+    assert all(held.rig.node.parts.vault.get(key) == value for key, value in foreign.items())
     inserted, loaded = held.insert(180, ping), held.rig.send("load_sequence", "broken", ((0, ping),))
     unloaded = held.rig.send("unload_sequence", "broken")
     held.rig.until(190)

@@ -11,7 +11,10 @@ from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation.held import NO_ROOM
+from flight.services.automation.schedule import Schedule
+from flight.services.automation.sequences import Sequences
 from flight.services.commanding.verification import BAD_VALUE, LATE
+from flight.services.time.clock import Clock
 
 MORE = """
 [schedule]
@@ -42,7 +45,7 @@ class Bench:
         return PusTc(1, self.count, 17, 1, b"", source=7).encode()
 
     def due_ns(self, ahead_s: float = 5_000.0) -> int:
-        return int(self.rig.node.clock.tai_ns() + ahead_s * NS)
+        return int(self.rig.node.part(Clock).tai_ns() + ahead_s * NS)
 
     def do(self, name: str, *values: Any) -> tuple[int, str] | None:
         """Send a command and wait: why it was refused or failed, None if it was completed."""
@@ -136,7 +139,7 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
         BAD_VALUE, f"sequence count {seq} of APID 1: beyond what the time code tells",
     )  # fmt: skip
     assert bench.do("shift_activities", -2_000_000_000, ((7, 1, seq),)) is None
-    assert bench.rig.node.schedule._store.used() == (1, 27)
+    assert bench.rig.node.part(Schedule)._store.used() == (1, 27)
     assert bench.do("delete_activities", ((7, 1, seq + 1),)) == (
         BAD_VALUE, f"no activity of source 7, APID 1, sequence count {seq + 1}",
     )  # fmt: skip
@@ -148,8 +151,8 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
     rows = tuple((0, bench.due_ns(), bench.ping()) for _ in range(20))
     assert bench.do("insert_activities", 0, rows) == (NO_ROOM, "20 activities more, 19 are free")
     assert bench.do("insert_activities", 0, rows[:19]) is None
-    assert bench.rig.node.schedule._store.used() == (20, 540)
-    assert bench.rig.node.schedule.refused == 22
+    assert bench.rig.node.part(Schedule)._store.used() == (20, 540)
+    assert bench.rig.node.part(Schedule).refused == 22
 
 
 @pytest.mark.parametrize(
@@ -159,12 +162,12 @@ def test_a_filter_chooses_by_time_with_both_ends(bench: Bench, window: int, chos
     base_ns = bench.due_ns()
     times = {number: base_ns + number * NS for number in (10, 20, 30, 40)}
     assert bench.do("insert_activities", 0, tuple((0, t, bench.ping()) for t in times.values())) is None
-    held = {round((one.time_ns - base_ns) / NS): one.time_ns for one in bench.rig.node.schedule._all()}
+    held = {round((one.time_ns - base_ns) / NS): one.time_ns for one in bench.rig.node.part(Schedule)._all()}
     assert sorted(held) == [10, 20, 30, 40]
     assert bench.do("summarise_activities_by_filter", window, held[20], held[30], (), ()) is None
     assert [round((row[2] - base_ns) / NS) for row in bench.rows("activity_summary")] == chosen
     assert bench.do("delete_activities_by_filter", window, held[20], held[30], (), ()) is None
-    left = [round((one.time_ns - base_ns) / NS) for one in bench.rig.node.schedule._all()]
+    left = [round((one.time_ns - base_ns) / NS) for one in bench.rig.node.part(Schedule)._all()]
     assert left == sorted({10, 20, 30, 40} - set(chosen))
 
 
@@ -199,4 +202,4 @@ def test_sequences_are_refused_by_name_steps_and_room(bench: Bench) -> None:
     assert bench.do("abort_sequence", "ours") is None and bench.do("activate_sequence", "b") is None
     assert bench.do("unload_sequence", "b") == (BAD_VALUE, "sequence 'b' is running")
     assert bench.do("abort_all_sequences") is None and bench.do("unload_sequence", "b") is None
-    assert list(bench.rig.node.sequences.sample().values())[:2] == [2, 0]
+    assert list(bench.rig.node.part(Sequences).sample().values())[:2] == [2, 0]

@@ -20,8 +20,27 @@ from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS, load
 from flight.node import Node, dictionary_of
+from flight.services.automation.event_action import EventActions
+from flight.services.automation.schedule import Schedule
+from flight.services.automation.schedule_declarations import ScheduleConfig
+from flight.services.automation.sequences import Sequences
+from flight.services.board.power import Power
+from flight.services.board.thermal import Thermal
 from flight.services.commanding import verification as st01
-from flight.services.time.clock import Correction
+from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.commands import Commands
+from flight.services.commanding.verification import Verification
+from flight.services.files.outbox import Outbox
+from flight.services.files.uploads import Uploads
+from flight.services.health.status import BootRecord
+from flight.services.radio.radio import RadioLinks
+from flight.services.recorder.recorder import Recorder
+from flight.services.reporting.event_gate import EventGate
+from flight.services.reporting.events import Events
+from flight.services.reporting.housekeeping import Housekeeping
+from flight.services.reporting.telemetry import Telemetry
+from flight.services.settings.parameters import Parameters
+from flight.services.time.clock import Clock, Correction, TimeService
 from hal.base import PowerReading
 
 IN_PASS_S = 120.0
@@ -45,7 +64,7 @@ def structure_of(node: Node, name: str) -> Structure:
 def shown(node: Node, name: str) -> dict[str, Value]:
     """The structure as its report would be now, by name of the field."""
     structure = structure_of(node, name)
-    octets = node.housekeeping._collections[structure.sid].octets()
+    octets = node.part(Housekeeping)._collections[structure.sid].octets()
     return dict(zip((f.name for f in structure.fields), structure.layout.decode(octets[2:]), strict=True))
 
 
@@ -92,20 +111,22 @@ def test_fields_of_node(make_rig: Any) -> None:
     totals, fresh = busy_tasks(node), numbers()
     stages = {name: next(fresh) for name in ("acceptance_success", "completion_success")}
     failed = {f"{stage}_failure": next(fresh) for stage in ("acceptance", "start", "completion")}
-    node.verification.counts.update(stages | failed)
-    node.telemetry.sent, node.gate.held_back, node.gate.disabled = (next(fresh) for _ in range(3))
+    node.part(Verification).counts.update(stages | failed)
+    node.part(Telemetry).sent, node.part(EventGate).held_back, node.part(EventGate).disabled = (
+        next(fresh) for _ in range(3)
+    )
     severities = {severity: next(fresh) for severity in ("info", "low", "medium", "high")}
-    node.events.counts.update(severities)
-    counts = node.verification.counts
+    node.part(Events).counts.update(severities)
+    counts = node.part(Verification).counts
     node._log_loss = SimpleNamespace(lost=next(fresh), fault="")
     right = {
         "boot_count": 3, "uptime_s": 200 - 40, "steps": totals.steps, "ticks": totals.ticks,
         "skipped": totals.skipped, "late": totals.late, "overruns": totals.overruns, "task_failures": totals.failures,
         "commands_accepted": counts["acceptance_success"], "commands_completed": counts["completion_success"],
-        "commands_failed": sum(counts[name] for name in failed), "telemetry_packets": node.telemetry.sent,
-        **{f"events_{severity}": node.events.counts[severity] for severity in severities},
-        "events_held_back": node.gate.held_back, "events_disabled": node.gate.disabled,
-        "log_lines_lost": node._log_loss.lost, "boot_epoch": node.boot.epoch,
+        "commands_failed": sum(counts[name] for name in failed), "telemetry_packets": node.part(Telemetry).sent,
+        **{f"events_{severity}": node.part(Events).counts[severity] for severity in severities},
+        "events_held_back": node.part(EventGate).held_back, "events_disabled": node.part(EventGate).disabled,
+        "log_lines_lost": node._log_loss.lost, "boot_epoch": node.part(BootRecord).epoch,
     }  # fmt: skip
     check(node, "node", right)
 
@@ -115,8 +136,8 @@ def test_fields_of_power(make_rig: Any) -> None:
     settle(rig)
     rig.send("set_power_mode", 3)
     node = settle(rig, IN_PASS_S + 10)
-    node.power.reading = PowerReading(soc_frac=0.875, solar_w=31.5, load_w=17.25, battery_w=14.5, bus_v=11.75)
-    node.power._device.faults, node.power._switches.faults = 70, 7
+    node.part(Power).reading = PowerReading(soc_frac=0.875, solar_w=31.5, load_w=17.25, battery_w=14.5, bus_v=11.75)
+    node.part(Power)._device.faults, node.part(Power)._switches.faults = 70, 7
     right = {
         "soc_frac": 0.875, "solar_w": 31.5, "load_w": 17.25, "battery_w": 14.5, "bus_v": 11.75, "mode": 3,
         "payload": 1, "eps_faults": 77,
@@ -126,8 +147,8 @@ def test_fields_of_power(make_rig: Any) -> None:
 
 def test_fields_of_thermal(make_rig: Any) -> None:
     node = settle(make_rig())
-    node.thermal.board_c, node.thermal.radiator_c, node.thermal._heater_on = 23.5, -11.25, True
-    devices = node.thermal._devices.values()
+    node.part(Thermal).board_c, node.part(Thermal).radiator_c, node.part(Thermal)._heater_on = 23.5, -11.25, True
+    devices = node.part(Thermal)._devices.values()
     for number, device in enumerate(devices, 5):
         device.faults = number
     check(node, "thermal", {
@@ -137,20 +158,21 @@ def test_fields_of_thermal(make_rig: Any) -> None:
 
 def test_fields_of_link(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     node, fresh = settle(make_rig()), numbers()
-    link = node.links[0].link
+    link = node.part(RadioLinks)[0].link
     link.counters.tc_frames, link.counters.tc_packets, link._cltus.corrected = (next(fresh) for _ in range(3))
     link.counters.uplink_rejected.update({"frame": next(fresh), "packet": next(fresh)})
-    node.outbox.put("waits", bytes(5_000))
-    node.outbox.sent, node.uploads.received, node.uploads.failed = (next(fresh) for _ in range(3))
+    node.part(Outbox).put("waits", bytes(5_000))
+    node.part(Outbox).sent, node.part(Uploads).received, node.part(Uploads).failed = (next(fresh) for _ in range(3))
     for _ in range(5):
-        node.uploads.on_packet((0x1000 | node.mission.node.file_apid).to_bytes(2, "big") + b"\xc0\0\0\1??")
-    monkeypatch.setattr(node.links[0]._radio, "dropped", lambda: 17)
+        node.part(Uploads).on_packet((0x1000 | node.mission.node.file_apid).to_bytes(2, "big") + b"\xc0\0\0\1??")
+    monkeypatch.setattr(node.part(RadioLinks)[0]._radio, "dropped", lambda: 17)
     counters = link.counters
     right = {
         "contact": 1, "frames_sent": counters.units_sent, "idle_frames": counters.idle_frames,
         "tc_frames": counters.tc_frames, "tc_packets": counters.tc_packets,
-        "tc_rejected": sum(counters.uplink_rejected.values()), "outbox_octets": 5_000, "files_sent": node.outbox.sent,
-        "files_received": node.uploads.received, "files_failed": node.uploads.failed, "file_pdus_refused": 5,
+        "tc_rejected": sum(counters.uplink_rejected.values()), "outbox_octets": 5_000,
+        "files_sent": node.part(Outbox).sent, "files_received": node.part(Uploads).received,
+        "files_failed": node.part(Uploads).failed, "file_pdus_refused": 5,
         "rx_dropped": 17, "codeblocks_corrected": counters.cltu_corrected,
     }  # fmt: skip
     check(node, "link", right)
@@ -200,7 +222,7 @@ def test_the_report_of_a_task_shows_what_its_fields_are_named_after(make_rig: An
 
 def test_fields_of_commands(make_rig: Any) -> None:
     node, fresh = settle(make_rig()), numbers()
-    counts, log = node.commands.counts, node.command_log
+    counts, log = node.part(Commands).counts, node.part(CommandLog)
     counts.received, counts.unreadable, counts.executed, counts.waiting = (next(fresh) for _ in range(4))
     log.interrupted, log.reported_again = next(fresh), next(fresh)
     counts.refused.update({code: next(fresh) for code in sorted(st01.FAILURES)})
@@ -222,20 +244,20 @@ def test_fields_of_commands(make_rig: Any) -> None:
 def test_fields_of_storage(make_rig: Any) -> None:
     node, fresh = settle(make_rig()), numbers()
     vault, recorder, counters = (
-        node.storage.user("vault"),
-        node.storage.user("recorder"),
-        node.storage.user("vault").counters,
+        node.parts.storage.user("vault"),
+        node.parts.storage.user("recorder"),
+        node.parts.storage.user("vault").counters,
     )
     for name in ("octets", "flash_octets", "commits", "failures", "refused"):
         setattr(counters, name, next(fresh))
     counters.commit_last_ns, counters.commit_max_ns = ns(0.004), ns(0.25)
     vault.usage.refused, recorder.usage.refused = 300, 4_000
     recorder.usage.yielded_octets, vault.usage.held_octets, recorder.usage.held_octets = 555, 66_666, 7_777
-    node.vault.commits, node.vault.checkpoints, node.vault.checkpoint_faults = 21, 12, 31
+    node.parts.vault.commits, node.parts.vault.checkpoints, node.parts.vault.checkpoint_faults = 21, 12, 31
     damage = {}
     for name in ("missing", "damaged", "gone", "foreign", "misplaced", "unreadable"):
-        of_journals = [next(fresh) for _ in (node.vault, *node.recorder.stores)]
-        for one, value in zip((node.vault, *node.recorder.stores), of_journals, strict=True):
+        of_journals = [next(fresh) for _ in (node.parts.vault, *node.part(Recorder).stores)]
+        for one, value in zip((node.parts.vault, *node.part(Recorder).stores), of_journals, strict=True):
             setattr(one.stats, name, value)
         damage["records_missing" if name == "missing" else f"segments_{name}"] = sum(of_journals)
     right = {
@@ -252,7 +274,7 @@ def test_fields_of_storage(make_rig: Any) -> None:
 def test_fields_of_recorder(make_rig: Any) -> None:
     """Before the pass: each store holds packets that wait."""
     node, fresh = settle(make_rig(), 60.0), numbers()
-    recorder = node.recorder
+    recorder = node.part(Recorder)
     recorder.storage_faults, recorder.lost, recorder.returned_packets = (next(fresh) for _ in range(3))
     for _ in range(4):
         recorder._hold(bytes(30))
@@ -277,7 +299,7 @@ def test_fields_of_schedule(make_rig: Any) -> None:
     rig = make_rig(more=SEQUENCES)
     node = settle(rig)
     pings = [PusTc(1, number, 17, 1, b"", ack=0b1011, source=7).encode() for number in range(20)]
-    due_ns = node.clock.tai_ns() + ns(5_000)
+    due_ns = node.part(Clock).tai_ns() + ns(5_000)
     rig.send("insert_activities", 0, tuple((0, due_ns + ns(i), ping) for i, ping in enumerate(pings[:7])))
     for number in range(3):
         rig.send("load_sequence", f"more-{number}", ((0, pings[10]),))
@@ -285,14 +307,14 @@ def test_fields_of_schedule(make_rig: Any) -> None:
     rig.send("add_event_actions", tuple((1, one.number, pings[11]) for one in events))
     rig.send("enable_schedule")
     settle(rig, IN_PASS_S + 20)
-    schedule, sequences, actions = node.schedule, node.sequences, node.actions
+    schedule, sequences, actions = node.part(Schedule), node.part(Sequences), node.part(EventActions)
     fresh = numbers()
     schedule.released, schedule.late, schedule.disabled, schedule.refused = (next(fresh) for _ in range(4))
     sequences.started, sequences.aborted, actions.fired, actions.suppressed = (next(fresh) for _ in range(4))
     octets = 7 * (len(pings[0]) + 14)
     bound = len({one.name for one in events} | {"boot"})
     right = {
-        "enabled": 1, "activities": 7, "capacity": node.mission.schedule.activities, "octets": octets,
+        "enabled": 1, "activities": 7, "capacity": node.mission.section(ScheduleConfig).activities, "octets": octets,
         "released": schedule.released, "late": schedule.late, "disabled": schedule.disabled,
         "refused": schedule.refused, "next_release": due_ns, "sequences": 5, "sequences_running": 2,
         "sequences_started": sequences.started, "sequences_aborted": sequences.aborted, "actions": bound,
@@ -306,20 +328,21 @@ def test_fields_of_parameters(make_rig: Any) -> None:
     settle(rig, 20.0)
     settings = list(rig.dictionary.settings)
     kept = {
-        f"parameter.{one.name}": rig.node.parameters.set_rows(((one.number, one.default),)).changes for one in settings
+        f"parameter.{one.name}": rig.node.part(Parameters).set_rows(((one.number, one.default),)).changes
+        for one in settings
     }
     rows = {key: next(iter(changes.values())) for key, changes in list(kept.items())[:3]}
-    rig.node.vault.stage(
+    rig.node.parts.vault.stage(
         rows | {f"parameter.{settings[3].name}": b"short"} | {f"parameter.no-{i}": bytes(8) for i in range(2)}
     )
     node = settle(rig)
-    node.parameters._changes = 9
+    node.part(Parameters)._changes = 9
     check(node, "parameters", {"set": 3, "unknown": 2, "refused": 1, "changes": 9})
 
 
 def test_fields_of_time(make_rig: Any) -> None:
     node = settle(make_rig())
     raw_ns = node._platform.tai_ns()
-    node.clock.correct(Correction(ns(1.5), -77, raw_ns))
-    node.time.rate, node.time.reports, node.time.left_out = 6, 1_003, 2_011
+    node.part(Clock).correct(Correction(ns(1.5), -77, raw_ns))
+    node.part(TimeService).rate, node.part(TimeService).reports, node.part(TimeService).left_out = 6, 1_003, 2_011
     check(node, "time", {"offset_us": 1_500_000, "drift_ppb": -77, "rate": 6, "reports": 1_003, "left_out": 2_011})

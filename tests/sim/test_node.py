@@ -15,7 +15,12 @@ from spacepackets.ecss.tm import PusTm as PeerTm
 from flight.contract.dictionary import Dictionary
 from flight.core.nanoseconds import ns
 from flight.mission import load
-from flight.services.commanding.verification import TOO_MANY
+from flight.services.board.power import Power
+from flight.services.commanding.commands import Commands
+from flight.services.commanding.verification import TOO_MANY, Verification
+from flight.services.health.status import BootRecord
+from flight.services.recorder.recorder import Recorder
+from flight.services.settings.parameters import Parameters
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
@@ -89,7 +94,7 @@ def test_a_command_to_nobody_and_one_with_a_broken_checksum(make_rig: Any) -> No
     rig.send_packet(bytes(broken))
     rig.until(IN_PASS_S + 5)
     assert detail(rig, 2) == "APID 99"
-    assert rig.node.commands.counts.unreadable == 1
+    assert rig.node.part(Commands).counts.unreadable == 1
     assert rig.reports(17, 2) == []
 
 
@@ -98,7 +103,7 @@ def test_more_commands_than_there_is_room_for_are_refused(make_rig: Any) -> None
     rig.until(IN_PASS_S)
     raw = PeerTc(apid=1, service=17, message_subtype=1, ack_flags=0b1011).pack()
     for _ in range(10):
-        rig.node.commands.on_packet(bytes(raw))
+        rig.node.part(Commands).on_packet(bytes(raw))
     rig.until(IN_PASS_S + 5)
     assert len(rig.reports(17, 2)) == 4
     assert len(rig.reports(1, 2)) == 6
@@ -108,10 +113,10 @@ def test_more_commands_than_there_is_room_for_are_refused(make_rig: Any) -> None
 def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_rig: Any) -> None:
     rig = make_rig()
     rig.until(PASS_START_S - 10)
-    recorded = rig.node.recorder.waiting
+    recorded = rig.node.part(Recorder).waiting
     assert recorded > 25
     rig.until(PASS_START_S + 120)
-    assert rig.node.recorder.waiting == 0
+    assert rig.node.part(Recorder).waiting == 0
     power = [p.time_ns for p in rig.reports(3, 25) if p.data[:2] == b"\0\2"]
     assert len(power) >= 15
     early = [t for t in power if t < rig.world.start_tai_ns + ns(PASS_START_S)]
@@ -122,10 +127,10 @@ def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_
 def test_the_recorder_survives_a_power_cut(make_rig: Any) -> None:
     rig = make_rig(faults="power-cut@50")
     rig.until(49)
-    before = rig.node.recorder.waiting
+    before = rig.node.part(Recorder).waiting
     rig.until(70)
     assert rig.craft.boots == 2
-    assert rig.node.recorder.waiting >= before - 10  # what the last sync did not cover yet may be gone
+    assert rig.node.part(Recorder).waiting >= before - 10  # what the last sync did not cover yet may be gone
     rig.until(IN_PASS_S + 60)
     boots = [p for p in rig.reports(5, 1) if p.data[:2] == b"\0\1"]
     assert [int.from_bytes(p.data[2:6], "big") for p in boots] == [1, 2]
@@ -153,8 +158,8 @@ def test_what_was_commanded_is_kept_over_a_reboot(make_rig: Any) -> None:
     assert [rig.stages(one) for one in requests] == [[1, 3, 7]] * 2
     rig.until(220)
     assert rig.craft.boots == 2
-    assert not rig.node.power.payload_on
-    assert rig.node.power.mode.name == "eco"
+    assert not rig.node.part(Power).payload_on
+    assert rig.node.part(Power).mode.name == "eco"
     assert not rig.world.power.switched_on("payload")
 
 
@@ -172,7 +177,7 @@ def test_a_device_that_forgot_its_orders_is_told_again(make_rig: Any) -> None:
 def test_what_is_taken_for_playback_and_has_not_left_comes_down_after_a_power_cut(make_rig: Any) -> None:
     rig = make_rig(faults="power-cut@92.1")
     rig.until(92.0)
-    held = rig.node.recorder.waiting
+    held = rig.node.part(Recorder).waiting
     rig.until(92.2)
     rig.until(IN_PASS_S + 60)
     power = [p.time_ns for p in rig.reports(3, 25) if p.data[:2] == b"\0\2"]
@@ -191,11 +196,11 @@ def test_a_critical_task_that_fails_for_good_starts_the_node_anew(make_rig: Any)
             broken["left"] -= 1
             raise RuntimeError("broken")
 
-    rig.node.power._retry = fail
+    rig.node.part(Power)._retry = fail
     rig.until(IN_PASS_S + 60)
     assert rig.craft.boots == 2
-    assert rig.node.power.reading is not None
-    assert rig.node.boot.cause == "failure of task power"
+    assert rig.node.part(Power).reading is not None
+    assert rig.node.part(BootRecord).cause == "failure of task power"
 
 
 def test_a_disk_that_takes_nothing_keeps_no_node_from_flying(make_rig: Any) -> None:
@@ -204,14 +209,14 @@ def test_a_disk_that_takes_nothing_keeps_no_node_from_flying(make_rig: Any) -> N
     rig.craft.disk.capacity_octets = 0
     rig.craft.cut_power()
     rig.until(IN_PASS_S)
-    assert rig.node.boot.count == 2
+    assert rig.node.part(BootRecord).count == 2
     ping = rig.send("ping")
     refused = rig.send("set_parameters", ((10, 5.5),))
     rig.until(IN_PASS_S + 10)
     assert rig.stages(ping) == [1, 3, 7]
     assert rig.stages(refused) == [2]
-    assert rig.node.parameters.get("heater_on_c") == 2.0
-    assert rig.node.recorder.storage_faults > 0
+    assert rig.node.part(Parameters).get("heater_on_c") == 2.0
+    assert rig.node.part(Recorder).storage_faults > 0
 
 
 def test_a_set_parameter_outlives_the_power(make_rig: Any) -> None:
@@ -222,7 +227,7 @@ def test_a_set_parameter_outlives_the_power(make_rig: Any) -> None:
     assert rig.stages(request) == [1, 3, 7]
     rig.until(350)
     assert rig.craft.boots == 2
-    assert rig.node.parameters.get("heater_on_c") == 5.5
+    assert rig.node.part(Parameters).get("heater_on_c") == 5.5
 
 
 def test_housekeeping_period_is_set_from_ground(make_rig: Any) -> None:
@@ -268,9 +273,9 @@ def events_of(rig: Any) -> list[Any]:
 def test_low_battery_means_safe_mode_until_it_has_recovered(make_rig: Any) -> None:
     rig = make_rig(more="[power]\nsoc_safe_frac = 0.905\nsoc_resume_frac = 0.95\n")
     rig.until(20)
-    assert rig.node.power.mode.name == "safe"
+    assert rig.node.part(Power).mode.name == "safe"
     rig.until(500)
-    assert rig.node.power.mode.name == "nominal"
+    assert rig.node.part(Power).mode.name == "nominal"
 
 
 def test_foreign_duplicated_and_damaged_uplink_is_counted_and_the_node_goes_on(make_rig: Any) -> None:
@@ -294,7 +299,7 @@ def test_commands_get_through_a_noisy_link(make_rig: Any) -> None:
     rig.until(IN_PASS_S)
     requests = [rig.send("ping") for _ in range(40)]
     rig.until(IN_PASS_S + 120)
-    executed = rig.node.verification.counts["completion_success"]
+    executed = rig.node.part(Verification).counts["completion_success"]
     assert executed == len(requests)
 
 
@@ -315,7 +320,7 @@ def test_two_nodes_in_one_virtual_time(bare_mission: Any, tmp_path: Any) -> None
     alpha, beta = (craft.node for craft in crafts)
     assert alpha is not None
     assert beta is not None
-    assert (alpha.boot.count, beta.boot.count) == (2, 1)
+    assert (alpha.part(BootRecord).count, beta.part(BootRecord).count) == (2, 1)
     assert {alpha.dictionary.mission, beta.dictionary.mission} == {"alpha", "beta"}
     for craft in crafts:
         craft.shut_down()
@@ -368,7 +373,7 @@ def test_power_cut_at_every_early_storage_operation_leaves_a_node_that_boots_and
         craft.run_until(ns(130))
         assert craft.boots == 2, cut_at
         assert craft.node is not None
-        assert craft.node.boot.count in (1, 2)
+        assert craft.node.part(BootRecord).count in (1, 2)
         craft.shut_down()
     gc.collect()
 

@@ -15,6 +15,7 @@ from puslib.streams.buffer import QueuedOutput
 
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.services.settings.parameter_table import encode_table
+from flight.services.settings.parameters import Parameters
 from ground.link.uploads import Uploads
 from tests.sim.conftest import PASS_START_S
 
@@ -42,7 +43,11 @@ def test_set_refuse_report_reset(make_rig: Any) -> None:
     rig.until(IN_PASS_S + 5)
     assert [rig.stages(one) for one in (both, against)] == [[1, 3, 7], [1, 3, 8]]
     assert detail(rig, 8) == "soc_safe_frac: 0.7 should stay below soc_resume_frac, 0.65"
-    assert [rig.node.parameters.get(n) for n in ("soc_safe_frac", "soc_resume_frac", "heater_on_c")] == [0.7, 0.8, 2.0]
+    assert [rig.node.part(Parameters).get(n) for n in ("soc_safe_frac", "soc_resume_frac", "heater_on_c")] == [
+        0.7,
+        0.8,
+        2.0,
+    ]
     rig.send("report_parameters", ((2,), (10,)))
     one = rig.send("reset_parameters", ((2,),))
     rig.until(IN_PASS_S + 10)
@@ -52,7 +57,7 @@ def test_set_refuse_report_reset(make_rig: Any) -> None:
     every = rig.send("reset_parameters", ())
     rig.until(IN_PASS_S + 15)
     assert rig.stages(every) == [1, 3, 7]
-    assert rig.node.parameters.get("soc_safe_frac") == 0.6
+    assert rig.node.part(Parameters).get("soc_safe_frac") == 0.6
 
 
 def upload(rig: Any, name: str, octets: bytes) -> None:
@@ -83,7 +88,7 @@ def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: An
     assert rig.stages(broken) == [2] and "parameter table of format version 32" in detail(rig, 2)
     rig.until(350)
     assert rig.craft.boots == 2
-    assert [rig.node.parameters.get(n) for n in ("soc_safe_frac", "heater_off_c")] == [0.3, 9.0]
+    assert [rig.node.part(Parameters).get(n) for n in ("soc_safe_frac", "heater_off_c")] == [0.3, 9.0]
     assert events(rig, "parameters_restored") == [(2, 0, 0)]
     lost = rig.send("load_parameter_table", "t")
     rig.until(360)
@@ -101,7 +106,7 @@ def test_power_cut_while_a_table_takes_effect_leaves_all_of_it_or_nothing(make_r
         rig.craft.disk.cut_at_operation = rig.craft.disk.operations + operations
         rig.until(IN_PASS_S + 40)
         assert rig.craft.boots == 2
-        outcomes.add(tuple(rig.node.parameters.get(n) for n in ("heater_on_c", "heater_off_c")))
+        outcomes.add(tuple(rig.node.part(Parameters).get(n) for n in ("heater_on_c", "heater_off_c")))
     assert outcomes <= {(2.0, 6.0), (-5.0, 9.0)}
 
 

@@ -10,6 +10,11 @@ import pytest
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
 from flight.link.pus import PusTm
+from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.verification import Verification
+from flight.services.radio.radio import RadioLinks
+from flight.services.recorder.recorder import Recorder
+from flight.services.reporting.telemetry import Telemetry
 from tests.sim.conftest import PASS_START_S
 
 IN_PASS_S = PASS_START_S + 60
@@ -45,11 +50,11 @@ def test_reports_and_events_are_played_back_before_housekeeping(make_rig: Any) -
 def test_a_power_cut_in_mid_playback_goes_on_there_and_loses_nothing_that_was_synced(make_rig: Any) -> None:
     rig = make_rig(faults="power-cut@103", more=FAST)
     rig.until(PASS_START_S - 0.1)
-    held = rig.node.recorder.waiting
+    held = rig.node.part(Recorder).waiting
     assert held > 3000
     rig.until(102.9)
     before = power_reports(rig)
-    assert 0 < rig.node.recorder.waiting < held / 2, "the cut falls into the playback"
+    assert 0 < rig.node.part(Recorder).waiting < held / 2, "the cut falls into the playback"
     rig.until(PASS_START_S + 100)
     assert rig.craft.boots == 2
     after = [one for one in power_reports(rig)[len(before) :] if times(rig, [one])[0] < PASS_START_S]
@@ -59,7 +64,7 @@ def test_a_power_cut_in_mid_playback_goes_on_there_and_loses_nothing_that_was_sy
     assert [t for t in range(1, 85) if not any(abs(t - s) < 0.06 for s in seen)] == []
     assert len(again) < 0.7 * len(before), "the pointer survived"
     assert len({one.encode() for one in (*before, *after)}) == len(seen), "octet for octet the same"
-    assert rig.node.recorder.waiting == 0
+    assert rig.node.part(Recorder).waiting == 0
 
 
 def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: Any) -> None:
@@ -69,15 +74,15 @@ def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: Any) 
     rig.air._set(one)
     before = len(power_reports(rig))
     rig.until(PASS_START_S + 20)
-    assert rig.node.links[0].in_contact is False
-    assert rig.node.recorder.waiting > 1000
+    assert rig.node.part(RadioLinks)[0].in_contact is False
+    assert rig.node.part(Recorder).waiting > 1000
     rig.air._rise(one)
     rig.until(PASS_START_S + 80)
-    assert rig.node.recorder.returned_packets > 0
+    assert rig.node.part(Recorder).returned_packets > 0
     early = [t for t in times(rig, power_reports(rig)) if t < PASS_START_S - 1]
     assert before < len(early)
     assert max(b - a for a, b in pairwise(sorted(early))) < 0.15, "nothing is missing"
-    assert len(early) - len(set(early)) <= rig.node.recorder.returned_packets
+    assert len(early) - len(set(early)) <= rig.node.part(Recorder).returned_packets
 
 
 def contact_ends(rig: Any) -> Any:
@@ -89,8 +94,8 @@ def contact_ends(rig: Any) -> Any:
 def test_what_the_modem_held_as_the_contact_ended_comes_in_the_next(make_rig: Any) -> None:
     rig = make_rig(more=FAST)
     made: list[bytes] = []
-    emit = rig.node.telemetry.emit
-    rig.node.telemetry.emit = lambda packet: made.append(packet) or emit(packet)
+    emit = rig.node.part(Telemetry).emit
+    rig.node.part(Telemetry).emit = lambda packet: made.append(packet) or emit(packet)
     rig.until(IN_PASS_S)
     station = contact_ends(rig)
     rig.until(IN_PASS_S + 10)
@@ -109,15 +114,15 @@ def test_a_durable_commands_report_on_its_way_as_the_contact_ends_survives_a_pow
     rig = make_rig(faults=f"power-cut@{IN_PASS_S + 20:g}")
     rig.until(IN_PASS_S)
     request = rig.send("suspend_retrieval", [(1,)])
-    while not rig.node.verification.counts["completion_success"]:
+    while not rig.node.part(Verification).counts["completion_success"]:
         rig.until(rig.loop.now_ns() / 1e9 + 0.01)
     rig.until(rig.loop.now_ns() / 1e9 + waited_s)
-    backlog = rig.node.links[0].link.backlog_octets(0)
+    backlog = rig.node.part(RadioLinks)[0].link.backlog_octets(0)
     assert (backlog > 0) == (waited_s < 0.1)
     station = contact_ends(rig)
     rig.until(IN_PASS_S + 15)
     assert 7 not in rig.stages(request)
-    assert len(rig.node.command_log) == 0, "its row is gone"
+    assert len(rig.node.part(CommandLog)) == 0, "its row is gone"
     rig.until(IN_PASS_S + 60)
     assert rig.craft.boots == 2
     rig.air._rise(station)
@@ -182,13 +187,13 @@ def test_stores_are_told_reported_and_keep_what_they_were_told_over_a_reboot(mak
     resumed = [rig.send("resume_retrieval", *EVERYTHING), rig.send("enable_store", *EVERYTHING)]
     rig.until(230)
     assert [rig.stages(one) for one in resumed] == [[1, 3, 7]] * 2
-    assert rig.node.recorder.enabled == [True, True]
+    assert rig.node.part(Recorder).enabled == [True, True]
 
 
 def test_what_was_deleted_is_gone_and_a_start_in_the_past_brings_packets_again(make_rig: Any) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
-    assert rig.node.recorder.waiting == 0
+    assert rig.node.part(Recorder).waiting == 0
     start_ns = rig.world.start_tai_ns
     count = len(power_reports(rig))
     requests = [

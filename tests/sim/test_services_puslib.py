@@ -14,6 +14,7 @@ import pytest
 from flight.contract.dictionary import hk_parameters
 from flight.contract.fields import Field
 from flight.core.nanoseconds import ns
+from flight.services.board.power import Power
 from ground.telemetry.decoder import Decoder
 
 puslib = pytest.importorskip("puslib")
@@ -196,4 +197,4 @@ def test_functions_and_the_connection_test_are_verified_as_puslib_does(peer: Pee
         theirs_said = sorted((p.subservice, bytes(p.source_data or b"")) for p in said if p.service == service)
         ours = [p for p in peer.packets() if p.service == service]
         assert sorted((p.subservice, bytes(p.source_data or b"")) for p in ours) == theirs_said
-    assert peer.rig.node.power.mode.name == "nominal"
+    assert peer.rig.node.part(Power).mode.name == "nominal"

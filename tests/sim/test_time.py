@@ -12,7 +12,7 @@ from flight.contract.app import CommandRefused
 from flight.core.nanoseconds import ns
 from flight.link.space_packet import SpacePacket
 from flight.mission import load
-from flight.services.time.clock import Clock, Correction
+from flight.services.time.clock import Clock, Correction, TimeService
 from ground.telemetry.decoder import Decoder
 from ground.telemetry.xtce import ROOT_CONTAINER, xtce_document
 from sim_hw.config import SimConfig
@@ -32,7 +32,7 @@ def reports(rig):
 
 def error_s(rig):
     """By how much the node's clock is ahead of the world's."""
-    return (rig.node.clock.tai_ns() - rig.world.start_tai_ns - rig.loop.now_ns()) / 1e9
+    return (rig.node.part(Clock).tai_ns() - rig.world.start_tai_ns - rig.loop.now_ns()) / 1e9
 
 
 def test_time_packets_have_no_secondary_header_and_say_which_frame(make_rig):
@@ -58,7 +58,7 @@ def test_rate_is_set_and_kept_over_a_boot(make_rig):
     assert rig.stages(request) == DONE and rig.stages(refused) == [2]
     rig.craft.cut_power()
     rig.until(130)
-    assert rig.node.time.rate == 5
+    assert rig.node.part(TimeService).rate == 5
 
 
 def test_clock_is_set_and_corrected_and_goes_on_so_after_a_boot(make_rig):
@@ -73,7 +73,7 @@ def test_clock_is_set_and_corrected_and_goes_on_so_after_a_boot(make_rig):
     rig.craft.cut_power()
     rig.until(200)
     assert error_s(rig) == pytest.approx(-2.5 + 0.0001 * 100, abs=0.0005)
-    assert rig.node.clock.damage == ""
+    assert rig.node.part(Clock).damage == ""
     assert reports(rig)[-1].values["status"] == "steered by ground"
 
 
@@ -113,29 +113,31 @@ def test_a_step_is_looked_at_again_when_its_turn_comes(make_rig):
     rig = make_rig(more="[time]\nstep_max_s = 3.2e9\n")
     rig.until(100)
     step_us = 2_100_000_000_000_000
-    rig.node.time.check_adjust(step_us)
-    rig.node.vault.stage(rig.node.time.adjust(step_us).changes)  # of another step that was accepted with this one
+    rig.node.part(TimeService).check_adjust(step_us)
+    rig.node.parts.vault.stage(
+        rig.node.part(TimeService).adjust(step_us).changes
+    )  # of another step that was accepted with this one
     with pytest.raises(CommandRefused, match="out of the time code's range"):
-        rig.node.time.adjust(step_us)
+        rig.node.part(TimeService).adjust(step_us)
 
 
 @pytest.mark.parametrize("stored", [b"\x09", b"", b"\1\1"])
 def test_a_stored_rate_that_cannot_be_is_reported_and_left_out(make_rig, stored):
     rig = make_rig()
     rig.until(100)
-    rig.node.vault.commit({"time.rate": stored})
+    rig.node.parts.vault.commit({"time.rate": stored})
     rig.until(110)
     rig.craft.cut_power()
     rig.until(130)
-    assert rig.node.time.rate == 2 and rig.node.vault.get("time.rate") == stored
+    assert rig.node.part(TimeService).rate == 2 and rig.node.parts.vault.get("time.rate") == stored
     assert any(b"time.rate left out" in p.data for p in rig.reports(5, 3))
 
 
 @pytest.mark.parametrize("stored", [b"", b"\xff" * 19, b"\x7f" + b"\xff" * 19])
 def test_a_stored_correction_that_cannot_be_is_reported_and_left_out(make_rig, stored):
     rig = make_rig()
-    rig.node.vault.stage({"time.correction": stored})
-    clock = Clock(rig.node._platform, rig.node.vault)
+    rig.node.parts.vault.stage({"time.correction": stored})
+    clock = Clock(rig.node._platform, rig.node.parts.vault)
     assert clock.damage and clock.correction == Correction()
     assert clock.tai_ns() == rig.world.start_tai_ns
 

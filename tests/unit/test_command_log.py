@@ -32,7 +32,7 @@ class Life:
         self.keeping = True
         self.synced: Future[None] | None = None  # in place of the disk's own answer
         recorder: Any = self
-        telemetry = Telemetry(lambda: 2 * 10**18, [], recorder)
+        telemetry = Telemetry(lambda: 2 * 10**18, recorder)
         storage = disk.boot(loop)
         self.vault = Vault(storage)
         self.verification = Verification(1, telemetry)

@@ -48,7 +48,7 @@ class Keeping:
 
 def telemetry(keeping: Keeping) -> Telemetry:
     recorder: Any = keeping
-    return Telemetry(lambda: 2 * S**2, [], recorder)
+    return Telemetry(lambda: 2 * S**2, recorder)
 
 
 # The rate limit

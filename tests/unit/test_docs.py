@@ -225,7 +225,7 @@ def test_mission_guide_has_the_figures_that_no_file_sets(
 
 def test_every_section_of_the_missions_is_in_the_guide() -> None:
     named = {section.strip("[]").split(".")[0] for section in SECTIONS}
-    assert _SECTIONS.keys() <= named
+    assert {section.name for section in _SECTIONS} <= named
     for path in MISSIONS.glob("*.toml"):
         assert set(tomllib.loads(read(path))) - {"extends"} <= named, path
 

@@ -61,7 +61,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
     "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product", "payloads.product_header"),
     "ground": (  # what all rooms of the ground stand on
-        "flight.contract.fields",
+        "flight.contract.fields", "flight.contract.sections",
         "flight.core.config",  # how a section of mission.toml is declared
         "flight.core.errors", "flight.mission",
     ),
@@ -72,10 +72,11 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "payloads.product": ("flight.core.errors",),
     "payloads.product_header": ("flight.core.errors",),
     # What flies: four doors, the services, and what they stand on.
-    "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node"),
+    "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services"),
     "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
     "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.registry"),
-    "flight.mission": (*_BASE, "flight.services", "hal.registry"),
+    "flight.mission": ("flight.contract", "flight.core", "flight.store", "hal.registry"),
+    "flight.roster": (*_BASE, "flight.services", "hal.registry"),
     "flight.services.health": (*_BASE, "flight.services.recorder", "flight.services.reporting"),
     "flight.services.radio": (*_BASE, "flight.services.board", "flight.services.recorder"),
     "flight.services.files": (*_BASE, *_TOLD),

@@ -15,6 +15,7 @@ from flight.contract.dictionary import Declarations
 from flight.core.config import key
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS, MissionError, load
+from flight.services.board.power import PowerConfig
 from ground.config import GroundConfig
 from payloads.manager import InferenceManager
 from sim_hw.config import SimConfig
@@ -81,13 +82,13 @@ def test_the_missions_we_ship() -> None:
     orbit, bench = (load(MISSIONS / name, sections) for name in ("orbit.toml", "bench.toml"))
     assert orbit.app is InferenceManager
     assert orbit.payload.threads == 2
-    assert [mode.name for mode in orbit.power.mode] == ["safe", "eco", "nominal", "boost"]
+    assert [mode.name for mode in orbit.section(PowerConfig).mode] == ["safe", "eco", "nominal", "boost"]
     assert orbit.sections["sim"].world.power.array_peak_w == 30.0
     assert bench.node.name == "orbitnode-bench"
     assert bench.node.spacecraft_id == orbit.node.spacecraft_id == 0x1AB
     assert [link.driver for link in bench.links] == ["udp:127.0.0.1:10015:10018"]
     assert bench.drivers.imager == ""
-    assert bench.power == orbit.power
+    assert bench.section(PowerConfig) == orbit.section(PowerConfig)
     assert bench.sections["ground"].folder == "out/ground"
 
 

@@ -75,7 +75,7 @@ class Boot:
         recorder: Any = self
         log: Any = Silent()
         tai_ns = lambda: 2 * 10**18 + self.loop.now_ns()  # noqa: E731
-        telemetry = Telemetry(tai_ns, [], recorder)
+        telemetry = Telemetry(tai_ns, recorder)
         self.scheduler = Scheduler(self.loop, self.loop.now_ns, lambda _, error: self.faults.append(error))
         self.storage = self.disk.boot(self.loop)
         self.vault = Vault(self.storage)

@@ -17,8 +17,8 @@ from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.mission import MISSIONS, load
 from flight.node import dictionary_of
-from flight.services.board.power import Power
-from flight.services.board.thermal import Thermal
+from flight.services.board.power import Power, PowerConfig
+from flight.services.board.thermal import Thermal, ThermalConfig
 from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
@@ -29,6 +29,7 @@ from sim_hw.machine.faults import FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
 from sim_hw.world.world import World, WorldConfig
+from tests.serving import serve
 
 
 @dataclass
@@ -111,17 +112,17 @@ class Bench:
         settings = dictionary_of(self.mission).settings
         sink: Any = self.sink
         self.vault = Vault(self.platform.storage)
-        self.parameters = Parameters(1, settings, self.vault, sink, sink)
+        self.parameters = Parameters(1, settings, self.vault, sink, sink, bytes.fromhex)
 
     def power(self, eps: Eps, governor: Governor | None = None) -> Power:
-        power = Power(self.mission.power, eps, governor, self.parameters, self.vault, self.sink)
-        power.serve(self.sink, self.sink)
+        power = Power(self.mission.section(PowerConfig), eps, governor, self.parameters, self.vault, self.sink)
+        serve(power, self.sink, self.sink)
         self.scheduler.spawn("power", power.run)
         return power
 
     def thermal(self, board: Thermometer, radiator: Thermometer, heater: Heater | None) -> Thermal:
-        thermal = Thermal(self.mission.thermal, board, radiator, heater, self.parameters, self.sink)
-        thermal.serve(self.sink)
+        thermal = Thermal(self.mission.section(ThermalConfig), board, radiator, heater, self.parameters, self.sink)
+        serve(thermal, self.sink, self.sink)
         self.scheduler.spawn("thermal", thermal.run)
         return thermal
 

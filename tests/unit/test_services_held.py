@@ -34,6 +34,7 @@ from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
+from tests.serving import serve
 
 S = 10**9
 EPOCH = 2 * 10**18  # a whole second, which the time code tells exactly
@@ -87,7 +88,7 @@ class Boot:
         self.seq = 0
         recorder: Any = self
         log: Any = Silent()
-        telemetry = Telemetry(self.tai_ns, [], recorder)
+        telemetry = Telemetry(self.tai_ns, recorder)
         self.scheduler = Scheduler(loop, loop.now_ns, lambda _, error: self.faults.append(error))
         storage = disk.boot(loop)
         self.vault = Vault(storage)
@@ -106,8 +107,8 @@ class Boot:
             1, st21.SequencingConfig(**sequencing), of_mission, self.vault, self.commands, telemetry, self.emitted,
             self.scheduler,
         )  # fmt: skip
-        self.schedule.serve(self.commands)
-        self.sequences.serve(self.commands)
+        serve(self.schedule, self.commands)
+        serve(self.sequences, self.commands)
         self.commands.handle("note", None, self._note)
         self.commands.handle("note_long", None, self._note_long)
         self.commands.handle("crash", None, self._crash)

@@ -58,7 +58,9 @@ class Air:
         return Link()
 
     def telemetry(self) -> Telemetry:
-        return Telemetry(lambda: self.time_ns, [self.link(i) for i in range(len(self.contact))], self)
+        telemetry = Telemetry(lambda: self.time_ns, self)
+        telemetry.use([self.link(i) for i in range(len(self.contact))])
+        return telemetry
 
     def packets(self) -> list[PusTm]:
         return [PusTm.decode(raw) for raw in self.stored]

@@ -18,6 +18,7 @@ from flight.services.commanding.verification import BAD_VALUE, TOO_MANY
 from flight.services.recorder.retrieval_commands import RetrievalCommands, declare
 from flight.services.reporting.telemetry import Telemetry
 from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, finish, number_of, packet, small
+from tests.serving import serve
 
 APID = 1
 SERVICES = (5, 3, 9)  # of which each store takes one
@@ -43,8 +44,9 @@ class Console:
         self.handlers: dict[str, tuple[Callable[..., None] | None, Callable[..., Any]]] = {}
         self.samples: dict[str, Callable[[], Sample]] = {}
         me: Any = self
-        telemetry = Telemetry(lambda: T0_NS, [me], me)
-        RetrievalCommands(APID, self.bench.config, self.bench.recorder, telemetry).serve(me, me)
+        telemetry = Telemetry(lambda: T0_NS, me)
+        telemetry.use([me])
+        serve(RetrievalCommands(APID, self.bench.config, self.bench.recorder, telemetry, me), me, me)
 
     def reboot(self) -> None:
         self.bench.reboot()

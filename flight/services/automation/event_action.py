@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, Sample, Slices
+from flight.contract.app import CommandRefused, Durable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report
 from flight.contract.fields import Field
+from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.errors import DecodeError
 from flight.core.future import Queue
@@ -81,7 +82,7 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-class EventActions:
+class EventActions(Service):
     """`known` are the events of the dictionary. `on_event` is what the event sinks call."""
 
     def __init__(
@@ -121,15 +122,25 @@ class EventActions:
             "actions_suppressed": self.suppressed,
         }
 
-    def serve(self, table: CommandTable) -> None:
-        table.handle("add_event_actions", self._check_add, self._add)
-        table.handle("delete_event_actions", self._check_there, self._delete)
-        table.handle("delete_all_event_actions", None, lambda: self._delete(tuple(self._rows())))
-        table.handle("enable_event_actions", self._check_there, lambda rows: self._switch(rows, _ENABLED))
-        table.handle("disable_event_actions", self._check_there, lambda rows: self._switch(rows, _DISABLED))
-        table.handle("report_event_actions", None, self._send)
-        table.handle("enable_event_action_function", None, lambda: Durable({_FUNCTION: _ENABLED}, self._refresh))
-        table.handle("disable_event_action_function", None, lambda: Durable({_FUNCTION: _DISABLED}, self._refresh))
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (
+            CommandHandler("add_event_actions", self._check_add, self._add),
+            CommandHandler("delete_event_actions", self._check_there, self._delete),
+            CommandHandler("delete_all_event_actions", None, lambda: self._delete(tuple(self._rows()))),
+            CommandHandler("enable_event_actions", self._check_there, lambda rows: self._switch(rows, _ENABLED)),
+            CommandHandler("disable_event_actions", self._check_there, lambda rows: self._switch(rows, _DISABLED)),
+            CommandHandler("report_event_actions", None, self._send),
+            CommandHandler("enable_event_action_function", None, lambda: Durable({_FUNCTION: _ENABLED}, self._refresh)),
+            CommandHandler(
+                "disable_event_action_function", None, lambda: Durable({_FUNCTION: _DISABLED}, self._refresh)
+            ),
+        )
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("schedule", self.sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("event_action", self.run, deadline_s=0.1),)
 
     def bind(self, event: str, what: str, act: Callable[[str], None]) -> None:
         """Have `act(cause)` called when the event called `event` occurs; `what` names it to people."""

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, Sample, Slices
+from flight.contract.app import CommandRefused, Durable, Sample, Slices
+from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.errors import StorageError
 from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
@@ -44,7 +45,7 @@ Ids = tuple[tuple[int], ...]  # rows of one number each
 Filter = tuple[int, int, int, Ids, Ids]
 
 
-class Schedule:
+class Schedule(Service):
     """`tai_ns` is the on-board clock, which others may correct."""
 
     def __init__(
@@ -114,32 +115,50 @@ class Schedule:
             "next_release": 0 if first is None else first.time_ns,
         }
 
-    def serve(self, table: CommandTable) -> None:
-        handle = table.handle
-        handle("enable_schedule", None, lambda: self._open(enabled=True))
-        handle("disable_schedule", None, lambda: self._open(enabled=False))
-        handle("reset_schedule", None, self._reset)
-        handle("insert_activities", self._check_insert, self._insert)
-        handle("delete_activities", self._check_named, lambda ids: self._delete(self._named(ids)))
-        handle("delete_activities_by_filter", _check_filter, lambda *by: self._delete(self._filtered(by)))
-        handle("shift_activities", self._check_shift_named, lambda s, ids: self._shift(s, self._named(ids)))
-        handle("shift_activities_by_filter", self._check_shift_filtered,
-               lambda s, *by: self._shift(s, self._filtered(by)))  # fmt: skip
-        handle("shift_schedule", lambda s: self._check_shift(s, self._all()), lambda s: self._shift(s, self._all()))
-        handle("report_activities", self._check_named, lambda ids: self._send_detail(self._named(ids)))
-        handle("report_activities_by_filter", _check_filter, lambda *by: self._send_detail(self._filtered(by)))
-        handle("report_schedule", None, lambda: self._send_detail(self._all()))
-        handle("summarise_activities", self._check_named, lambda ids: self._send_summary(self._named(ids)))
-        handle("summarise_activities_by_filter", _check_filter, lambda *by: self._send_summary(self._filtered(by)))
-        handle("summarise_schedule", None, lambda: self._send_summary(self._all()))
-        handle("report_sub_schedules", None, self._report_sub_schedules)
-        handle("enable_sub_schedules", None, self._enable_sub_schedules)
-        handle("disable_sub_schedules", None, self._disable_sub_schedules)
-        handle("create_groups", self._check_create, self._create_groups)
-        handle("delete_groups", self._check_delete_groups, self._delete_groups)
-        handle("enable_groups", self._known, lambda rows: self._switch_groups(rows, enable=True))
-        handle("disable_groups", self._known, lambda rows: self._switch_groups(rows, enable=False))
-        handle("report_groups", None, self._report_groups)
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (
+            CommandHandler("enable_schedule", None, lambda: self._open(enabled=True)),
+            CommandHandler("disable_schedule", None, lambda: self._open(enabled=False)),
+            CommandHandler("reset_schedule", None, self._reset),
+            CommandHandler("insert_activities", self._check_insert, self._insert),
+            CommandHandler("delete_activities", self._check_named, lambda ids: self._delete(self._named(ids))),
+            CommandHandler("delete_activities_by_filter", _check_filter, lambda *by: self._delete(self._filtered(by))),
+            CommandHandler(
+                "shift_activities", self._check_shift_named, lambda s, ids: self._shift(s, self._named(ids))
+            ),
+            CommandHandler(
+                "shift_activities_by_filter",
+                self._check_shift_filtered,
+                lambda s, *by: self._shift(s, self._filtered(by)),
+            ),
+            CommandHandler(
+                "shift_schedule", lambda s: self._check_shift(s, self._all()), lambda s: self._shift(s, self._all())
+            ),
+            CommandHandler("report_activities", self._check_named, lambda ids: self._send_detail(self._named(ids))),
+            CommandHandler(
+                "report_activities_by_filter", _check_filter, lambda *by: self._send_detail(self._filtered(by))
+            ),
+            CommandHandler("report_schedule", None, lambda: self._send_detail(self._all())),
+            CommandHandler("summarise_activities", self._check_named, lambda ids: self._send_summary(self._named(ids))),
+            CommandHandler(
+                "summarise_activities_by_filter", _check_filter, lambda *by: self._send_summary(self._filtered(by))
+            ),
+            CommandHandler("summarise_schedule", None, lambda: self._send_summary(self._all())),
+            CommandHandler("report_sub_schedules", None, self._report_sub_schedules),
+            CommandHandler("enable_sub_schedules", None, self._enable_sub_schedules),
+            CommandHandler("disable_sub_schedules", None, self._disable_sub_schedules),
+            CommandHandler("create_groups", self._check_create, self._create_groups),
+            CommandHandler("delete_groups", self._check_delete_groups, self._delete_groups),
+            CommandHandler("enable_groups", self._known, lambda rows: self._switch_groups(rows, enable=True)),
+            CommandHandler("disable_groups", self._known, lambda rows: self._switch_groups(rows, enable=False)),
+            CommandHandler("report_groups", None, self._report_groups),
+        )
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("schedule", self.sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("schedule", self.run, deadline_s=0.05),)
 
     def _all(self) -> list[Activity]:
         """In order of release, without those that are being released."""

@@ -12,10 +12,11 @@ that the disk did not drop at the end of its sequence goes with the next that is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, Sample, Slices
+from flight.contract.app import CommandRefused, Durable, Sample, Slices
 from flight.contract.fields import Layout
+from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event
 from flight.core.nanoseconds import NS
@@ -59,7 +60,7 @@ class _Run:
         return bytes((begun, len(self.steps)))
 
 
-class Sequences:
+class Sequences(Service):
     """`of_mission` are the steps of the mission's own sequences, which are always there."""
 
     def __init__(
@@ -98,14 +99,19 @@ class Sequences:
             "sequences_aborted": self.aborted,
         }
 
-    def serve(self, table: CommandTable) -> None:
-        table.handle("load_sequence", self._check_load, self._load)
-        table.handle("unload_sequence", self._check_unload, self._unload)
-        table.handle("activate_sequence", self._check_activate, self._activate)
-        table.handle("abort_sequence", self._check_abort, self._abort)
-        table.handle("abort_all_sequences", None, self._abort_all)
-        table.handle("report_sequences", None, self._report_status)
-        table.handle("report_sequence", self._check_known, self._report_content)
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (
+            CommandHandler("load_sequence", self._check_load, self._load),
+            CommandHandler("unload_sequence", self._check_unload, self._unload),
+            CommandHandler("activate_sequence", self._check_activate, self._activate),
+            CommandHandler("abort_sequence", self._check_abort, self._abort),
+            CommandHandler("abort_all_sequences", None, self._abort_all),
+            CommandHandler("report_sequences", None, self._report_status),
+            CommandHandler("report_sequence", self._check_known, self._report_content),
+        )
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("schedule", self.sample),)
 
     def start(self, name: str, cause: str) -> None:
         """Start the sequence because of an event; another event says where that is not possible."""

@@ -5,11 +5,13 @@ What ground commanded (mode, payload switch) is kept over a reboot: a payload th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable, PowerMode, Sample
+from flight.contract.app import CommandRefused, Durable, EventSink, PowerMode, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Setting, Structure
 from flight.contract.fields import Field, Limits
+from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
@@ -117,7 +119,7 @@ def declare(apid: int, config: PowerConfig) -> Declarations:
     )  # fmt: skip
 
 
-class Power:
+class Power(Service):
     """The newest reading, the mode, and the payload switch. `reading` is None without a good sample in `STALE_S`."""
 
     def __init__(self, config: PowerConfig, eps: Eps, governor: Governor | None, parameters: Parameters,
@@ -151,10 +153,17 @@ class Power:
     def mode(self) -> PowerMode:
         return self._modes[self._mode]
 
-    def serve(self, commands: CommandTable, housekeeping: HousekeepingTable) -> None:
-        commands.handle("set_power_mode", self._check_mode, self._command_mode)
-        commands.handle("payload_power", None, self._command_payload)
-        housekeeping.provide("power", self._sample)
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (
+            CommandHandler("set_power_mode", self._check_mode, self._command_mode),
+            CommandHandler("payload_power", None, self._command_payload),
+        )
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("power", self._sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("power", self.run, deadline_s=0.2, critical=True),)
 
     def set_computing(self, computing: bool) -> None:
         """The payload starts or ends an inference; its power limit follows."""

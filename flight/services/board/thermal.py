@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flight.contract.app import EventSink, HousekeepingTable, Sample
+from flight.contract.app import EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition, Setting, Structure
 from flight.contract.fields import Field, Limits
+from flight.contract.service import Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
@@ -72,7 +74,7 @@ def declare(apid: int, config: ThermalConfig) -> Declarations:
     )  # fmt: skip
 
 
-class Thermal:
+class Thermal(Service):
     """The newest temperatures, NaN without a good sample in `STALE_S`; a thermostat with two thresholds."""
 
     def __init__(self, config: ThermalConfig, board: Thermometer, radiator: Thermometer, heater: Heater | None,
@@ -92,8 +94,11 @@ class Thermal:
         self._events = events
         self._devices = {name: Device(name, events) for name in ("board thermometer", "radiator thermometer", "heater")}
 
-    def serve(self, housekeeping: HousekeepingTable) -> None:
-        housekeeping.provide("thermal", self._sample)
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("thermal", self._sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("thermal", self.run, deadline_s=0.5, critical=True),)
 
     async def run(self, task: Task) -> None:
         async for tick in task.every(self._config.sample_period_s, deadline_s=0.5):

@@ -20,10 +20,11 @@ from __future__ import annotations
 import re
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from flight.contract.service import Service, ServiceTask
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event, Future
 from flight.core.step_budget import PACKETS
@@ -67,7 +68,7 @@ class _Row:
         return cls(key, state, RequestId.decode(raw), report)
 
 
-class CommandLog:
+class CommandLog(Service):
     """`drained` tells whether everything handed to the links so far has left the node; `sync` is that of the whole
     storage, the recorder's part included."""
 
@@ -189,6 +190,9 @@ class CommandLog:
             else:
                 found.append(row)
         return found
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("commands.close", self.run, deadline_s=1.0),)
 
     async def run(self, task: Task) -> None:
         """Give up rows whose reports are safe: what went to the recorder durable there, the rest out of the links."""

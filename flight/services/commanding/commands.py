@@ -38,12 +38,13 @@ The parts: handler_table (who serves what), admission, command_lane (queues and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Handler, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Structure
 from flight.contract.fields import Field
+from flight.contract.service import Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
@@ -121,7 +122,7 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-class Commands:
+class Commands(Service):
     """The command service of a node (flight.contract.app.CommandTable). Public parts are for those who watch it.
 
     `mode()` names the power mode, one of `modes`, for `CommandsConfig.refused_in`; raises SetupError if that does not
@@ -198,6 +199,15 @@ class Commands:
     async def refuse(self, raw: bytes, code: int, detail: str, changes: Changes) -> None:
         """End a command that the node held and does not execute; like `perform`, with a failure of acceptance."""
         await self._outcomes.refuse_held(PusTc.decode(raw), CommandRefused(code, detail), changes)
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("commands", self.sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (
+            ServiceTask("commands", self.run, deadline_s=0.04, critical=True),
+            ServiceTask("commands.urgent", self.run_urgent, deadline_s=0.02, critical=True),
+        )
 
     def sample(self) -> Sample:
         """The values of the structure "commands"."""

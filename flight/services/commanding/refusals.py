@@ -8,10 +8,12 @@ whichever their APIDs are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flight.contract.dictionary import Declarations, Report
 from flight.contract.fields import Field, Value
+from flight.contract.service import Service, ServiceTask
 from flight.core.future import Event
 from flight.core.task import Task
 from flight.link.pus import RequestId
@@ -48,7 +50,7 @@ class _Range:
         return (self.code, self.apid, self.first, self.last, self.count, int(self.exact))
 
 
-class Refusals:
+class Refusals(Service):
     """`admit` says whether a refusal may have a report of its own: `each_max` a period may."""
 
     def __init__(self, apid: int, telemetry: Telemetry, each_max: int) -> None:
@@ -82,6 +84,9 @@ class Refusals:
         else:
             self._rest[code] = _Range(code, apid, seq, seq, exact=False)
         return False
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("commands.refusals", self.run, deadline_s=1.0),)
 
     async def run(self, task: Task) -> None:
         """A summary each period in which there was one to make."""

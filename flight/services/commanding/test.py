@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from flight.contract.app import CommandTable
+from collections.abc import Iterable
+
 from flight.contract.dictionary import Command, Declarations, Report
+from flight.contract.service import CommandHandler, Service
 from flight.services.reporting.telemetry import Telemetry
 
 
@@ -14,5 +16,15 @@ def declare(apid: int) -> Declarations:
     )
 
 
-def serve(apid: int, commands: CommandTable, telemetry: Telemetry) -> None:
-    commands.handle("ping", None, lambda: telemetry.send(apid, 17, 2, b""))
+class Ping(Service):
+    """Answers a ping with a ping."""
+
+    def __init__(self, apid: int, telemetry: Telemetry) -> None:
+        self._apid = apid
+        self._telemetry = telemetry
+
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (CommandHandler("ping", None, self._answer),)
+
+    def _answer(self) -> None:
+        self._telemetry.send(self._apid, 17, 2, b"")

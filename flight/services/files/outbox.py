@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flight.contract.app import EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
+from flight.contract.service import Sampler, Service
 from flight.core.config import key
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.cfdp.transfers import CfdpSender
@@ -39,7 +41,7 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-class Outbox:
+class Outbox(Service):
     """Files in order of arrival. Octets count until their last PDU was handed to the link.
 
     segment_octets: file octets in one PDU. boot_count, and boot_epoch for a count that comes again: the transaction
@@ -82,6 +84,9 @@ class Outbox:
         if len(self._waiting) >= self._config.files:
             return 0
         return self._config.capacity_octets - self.backlog_octets
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("link", self.sample),)
 
     def sample(self) -> Sample:
         """What the structure "link" says of files on their way down."""

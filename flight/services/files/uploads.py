@@ -11,12 +11,13 @@ until the next boot; what a command made of it is as durable as that command.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
+from flight.contract.service import Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.task import Task
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileReceived
@@ -60,7 +61,7 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-class Uploads:
+class Uploads(Service):
     """apid: that of files. entity: the node's own CFDP entity. `refused` counts PDUs of which nothing was kept, for
     whatever reason."""
 
@@ -88,6 +89,12 @@ class Uploads:
     def refused(self) -> int:
         counters = self._receiver.counters
         return counters.late + sum(counters.refused.values())
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("link", self.sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("uploads", self.run, deadline_s=5.0),)
 
     def sample(self) -> Sample:
         """What the structure "link" says of files on their way up."""

@@ -7,9 +7,12 @@ above.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flight.contract.app import Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.contract.fields import Field, Layout, Value
+from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.scheduler import Scheduler
 from flight.core.step_budget import PACKETS
 from flight.core.task_stats import BUCKETS, TaskReport
@@ -85,7 +88,7 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-class Executive:
+class Executive(Service):
     """Reports of the tasks that `scheduler()` has."""
 
     def __init__(self, apid: int, scheduler: Scheduler, telemetry: Telemetry) -> None:
@@ -103,6 +106,12 @@ class Executive:
             if (index + 1) % PACKETS == 0:
                 yield
         return None
+
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (CommandHandler("report_tasks", None, self.report),)
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("executive", self.sample),)
 
     def sample(self) -> Sample:
         """The values of the structure "executive"."""

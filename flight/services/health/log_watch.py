@@ -6,11 +6,13 @@ about no further event.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from flight.contract.app import EventSink
 from flight.contract.dictionary import Declarations, EventDefinition
 from flight.contract.fields import Field
+from flight.contract.service import Service, ServiceTask
 from flight.core.task import Task
 
 LOOK_S = 2.0
@@ -43,7 +45,7 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-class LogWatch:
+class LogWatch(Service):
     """Looks at the log every LOOK_S."""
 
     def __init__(self, log: LogLoss, events: EventSink) -> None:
@@ -51,6 +53,9 @@ class LogWatch:
         self._events = events
         self._stopped = False
         self._told = 0  # lines lost, as of the last event about them
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("log", self.run, deadline_s=1.0),)
 
     async def run(self, task: Task) -> None:
         while True:

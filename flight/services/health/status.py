@@ -8,12 +8,13 @@ both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from flight.contract.app import Sample
 from flight.contract.dictionary import Declarations, Structure
 from flight.contract.fields import Field
+from flight.contract.service import Sampler, Service
 from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.core.nanoseconds import NS
@@ -100,7 +101,7 @@ class BootRecord:
             then()
 
 
-class Status:
+class Status(Service):
     """Samples what the structure "node" says of boot and scheduler."""
 
     def __init__(self, boot_count: int, scheduler: Scheduler, boot_epoch: int = 0) -> None:
@@ -108,6 +109,9 @@ class Status:
         self._boot_epoch = boot_epoch
         self._boot_ns = scheduler.now_ns()
         self._scheduler = scheduler
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("node", self.sample),)
 
     def sample(self) -> Sample:
         """The values of boot and scheduler."""

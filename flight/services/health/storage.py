@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flight.contract.app import Sample
 from flight.contract.dictionary import Declarations, Structure
 from flight.contract.fields import Field
+from flight.contract.service import Sampler, Service
 from flight.services.recorder.recorder import Recorder
 from flight.store.quota import Share, SharedStorage
 from flight.store.vault import Vault
@@ -57,13 +60,16 @@ def declare(apid: int) -> Declarations:
     )  # fmt: skip
 
 
-class StorageStatus:
+class StorageStatus(Service):
     """Samples the "storage" structure."""
 
     def __init__(self, storage: SharedStorage, vault: Vault, recorder: Recorder) -> None:
         self._storage = storage
         self._vault = vault
         self._journals = (vault.stats, *(store.stats for store in recorder.stores))
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("storage", self.sample),)
 
     def sample(self) -> Sample:
         """The values of the structure "storage"."""

@@ -8,8 +8,9 @@ the stroke is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from flight.contract.service import Service, ServiceTask
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
@@ -17,13 +18,16 @@ from flight.core.task import Task
 STROKES = 4  # in one limit
 
 
-class WatchdogDuty:
+class WatchdogDuty(Service):
     """stroke: `Platform.stroke`. limit_s: `[executive] watchdog_s`."""
 
     def __init__(self, scheduler: Scheduler, stroke: Callable[[], None], limit_s: float) -> None:
         self._scheduler = scheduler
         self._stroke = stroke
         self._limit_s = limit_s
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("watchdog", self.run, deadline_s=self._limit_s / STROKES, critical=True),)
 
     async def run(self, task: Task) -> None:
         """Stroke, four times in the limit."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from flight.contract.app import EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition, Structure
 from flight.contract.fields import Field
+from flight.contract.service import Sampler, Service, ServiceTask
 from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
@@ -61,21 +62,6 @@ def declare(apid: int) -> Declarations:
             EventDefinition(apid, 41, "contact_lost", "info", "link {link}: contact lost", (Field("link", "str"),)),
         ),
     )  # fmt: skip
-
-
-def sample(links: Sequence[RadioLink]) -> Sample:
-    """What the structure "link" says of `links`, all together; files have owners of their own."""
-    counters = [link.link.counters for link in links]
-    return {
-        "contact": int(any(link.in_contact for link in links)),
-        "frames_sent": sum(one.units_sent for one in counters),
-        "idle_frames": sum(one.idle_frames for one in counters),
-        "tc_frames": sum(one.tc_frames for one in counters),
-        "tc_packets": sum(one.tc_packets for one in counters),
-        "tc_rejected": sum(sum(one.uplink_rejected.values()) for one in counters),
-        "rx_dropped": sum(link.dropped for link in links),
-        "codeblocks_corrected": sum(one.cltu_corrected for one in counters),
-    }
 
 
 class Source(Protocol):
@@ -377,3 +363,52 @@ class RadioLink:
                 in_modem.append((self._units, queued.popleft()[1]))
         while in_modem and in_modem[0][0] + _MODEM_UNITS <= self._units:
             self._playback.left(in_modem.popleft()[1])
+
+
+class RadioLinks(Service):
+    """All links of a node."""
+
+    def __init__(self) -> None:
+        self._links: list[RadioLink] = []
+
+    def __iter__(self) -> Iterator[RadioLink]:
+        return iter(self._links)
+
+    def __getitem__(self, index: int) -> RadioLink:
+        return self._links[index]
+
+    def add(self, link: RadioLink) -> None:
+        """One more `[[link]]`, in the mission's order."""
+        self._links.append(link)
+
+    @property
+    def in_contact(self) -> bool:
+        """Whether a ground station is heard on any of them."""
+        return any(link.in_contact for link in self._links)
+
+    @property
+    def drained(self) -> bool:
+        """Whether all live telemetry handed to them has left, or went back to the recorder as the contact ended."""
+        live = [link.link for link in self._links if link.in_contact]
+        waiting = any(link.backlog_octets(link.config.vc_realtime) for link in live)
+        return not waiting and not any(link.unheard for link in self._links)
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("link", self.sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return [ServiceTask(f"radio.{link.name}", link.run, deadline_s=0.05, critical=True) for link in self._links]
+
+    def sample(self) -> Sample:
+        """What the structure "link" says of all of them together; files have owners of their own."""
+        counters = [link.link.counters for link in self._links]
+        return {
+            "contact": int(self.in_contact),
+            "frames_sent": sum(one.units_sent for one in counters),
+            "idle_frames": sum(one.idle_frames for one in counters),
+            "tc_frames": sum(one.tc_frames for one in counters),
+            "tc_packets": sum(one.tc_packets for one in counters),
+            "tc_rejected": sum(sum(one.uplink_rejected.values()) for one in counters),
+            "rx_dropped": sum(link.dropped for link in self._links),
+            "codeblocks_corrected": sum(one.cltu_corrected for one in counters),
+        }

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, HousekeepingTable, Sample, Slices
+from flight.contract.app import CommandRefused, Durable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.contract.fields import Field, Row, Value
+from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.step_budget import Budget, in_steps
 from flight.services.commanding.verification import BAD_VALUE, TOO_MANY
 from flight.services.recorder.packet_store import Place
 from flight.services.recorder.recorder import Recorder, RecorderConfig
+from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import Telemetry
 
 SUMMARY, STATUS = 13, 19
@@ -129,28 +131,42 @@ def _store_field(config: RecorderConfig) -> Field:
     return Field("store", "u8", labels=tuple(one.name for one in config.store))
 
 
-class RetrievalCommands:
+class RetrievalCommands(Service):
     """The service over a recorder."""
 
-    def __init__(self, apid: int, config: RecorderConfig, recorder: Recorder, telemetry: Telemetry) -> None:
+    def __init__(
+        self, apid: int, config: RecorderConfig, recorder: Recorder, telemetry: Telemetry, events: Events
+    ) -> None:
         self._apid = apid
         self._recorder = recorder
         self._telemetry = telemetry
+        self._events = events
         self._summary, self._status = (report.layout for report in _reports(apid, config))
 
-    def serve(self, commands: CommandTable, housekeeping: HousekeepingTable) -> None:
-        recorder, handle = self._recorder, commands.handle
-        handle("enable_store", None, lambda stores: self._each(stores, partial(recorder.enable, enabled=True)))
-        handle("disable_store", None, lambda stores: self._each(stores, partial(recorder.enable, enabled=False)))
-        handle("resume_retrieval", None, lambda stores: self._each(stores, partial(self._suspend, suspended=False)))
-        handle("suspend_retrieval", None, lambda stores: self._each(stores, partial(self._suspend, suspended=True)))
-        handle("delete_stored", None, self._delete)
-        handle("set_retrieval_start", None, self._set_start)
-        handle("retrieve_range", self._check_ranges, self._retrieve)
-        handle("abort_range", None, self._abort)
-        handle("report_store_summary", None, self._report_summary)
-        handle("report_store_status", None, self._report_status)
-        housekeeping.provide("recorder", self.sample)
+    def handlers(self) -> Iterable[CommandHandler]:
+        enable, suspend = self._recorder.enable, self._suspend
+        return (
+            CommandHandler("enable_store", None, lambda stores: self._each(stores, partial(enable, enabled=True))),
+            CommandHandler("disable_store", None, lambda stores: self._each(stores, partial(enable, enabled=False))),
+            CommandHandler(
+                "resume_retrieval", None, lambda stores: self._each(stores, partial(suspend, suspended=False))
+            ),
+            CommandHandler(
+                "suspend_retrieval", None, lambda stores: self._each(stores, partial(suspend, suspended=True))
+            ),
+            CommandHandler("delete_stored", None, self._delete),
+            CommandHandler("set_retrieval_start", None, self._set_start),
+            CommandHandler("retrieve_range", self._check_ranges, self._retrieve),
+            CommandHandler("abort_range", None, self._abort),
+            CommandHandler("report_store_summary", None, self._report_summary),
+            CommandHandler("report_store_status", None, self._report_status),
+        )
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("recorder", self.sample),)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("recorder", lambda task: self._recorder.run(task, self._events), deadline_s=2.0),)
 
     def sample(self) -> Sample:
         """The values of the structure "recorder"."""

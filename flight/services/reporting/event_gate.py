@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flight.contract.dictionary import EventDefinition
+from flight.contract.service import Service, ServiceTask
 from flight.core.config import key
 from flight.core.errors import StorageError
 from flight.core.future import Event
@@ -39,7 +40,7 @@ class _Window:
     held_back: int = 0
 
 
-class EventGate:
+class EventGate(Service):
     """One for all APIDs of a node. `tell` gets an event and how many of it were held back in a window that ended.
 
     `held_back` and `disabled` count events that were not reported. `dropped` has the rows of the vault, by APID and
@@ -110,6 +111,9 @@ class EventGate:
         count, window.held_back = window.held_back, 0
         if count:
             self._tell(window.event, count)
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("events", self.run, deadline_s=1.0),)
 
     async def run(self, task: Task) -> None:
         """Tell of each window that held something back as it ends."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from structlog.typing import FilteringBoundLogger
 
-from flight.contract.app import CommandRefused, CommandTable, Durable
+from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import SEVERITIES, Command, Declarations, EventDefinition, Report
 from flight.contract.fields import ROWS_MAX, Field, Layout, Value
+from flight.contract.service import CommandHandler, Service
 from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.event_gate import BOOT, THROTTLED, EventGate, row_of
 from flight.services.reporting.telemetry import Telemetry
@@ -78,14 +79,14 @@ def declare_switch(apid: int, prefix: str = "") -> Declarations:
     )  # fmt: skip
 
 
-class Events:
+class Events(Service):
     """The event sink of one APID. An event the dictionary does not have is our own mistake.
 
-    Without a gate everything is reported.
+    Without a gate everything is reported. `prefix` tells the names of its commands from those of another APID.
     """
 
     def __init__(self, apid: int, declared: tuple[EventDefinition, ...], telemetry: Telemetry,
-                 log: FilteringBoundLogger, gate: EventGate | None = None) -> None:  # fmt: skip
+                 log: FilteringBoundLogger, gate: EventGate | None = None, prefix: str = "") -> None:  # fmt: skip
         self.counts: Counter[str] = Counter()
         self._apid = apid
         self._definitions = {e.name: (e, e.layout) for e in declared if e.apid == apid}
@@ -93,6 +94,7 @@ class Events:
         self._telemetry = telemetry
         self._log = log
         self._gate = gate
+        self._prefix = prefix
         self._listeners: list[Callable[[EventDefinition], None]] = []
 
     def listen(self, listener: Callable[[EventDefinition], None]) -> None:
@@ -119,10 +121,13 @@ class Events:
     def by_severity(self) -> dict[str, int]:
         return {severity: self.counts[severity] for severity in SEVERITIES}
 
-    def serve(self, table: CommandTable, prefix: str = "") -> None:
-        table.handle(f"{prefix}enable_events", self._check, functools.partial(self._switch, True))
-        table.handle(f"{prefix}disable_events", self._check_disable, functools.partial(self._switch, False))
-        table.handle(f"{prefix}report_disabled_events", None, self._report_disabled)
+    def handlers(self) -> Iterable[CommandHandler]:
+        prefix, switch = self._prefix, self._switch
+        return (
+            CommandHandler(f"{prefix}enable_events", self._check, functools.partial(switch, True)),
+            CommandHandler(f"{prefix}disable_events", self._check_disable, functools.partial(switch, False)),
+            CommandHandler(f"{prefix}report_disabled_events", None, self._report_disabled),
+        )
 
     def _check(self, rows: tuple[tuple[int], ...]) -> None:
         known = {definition.number for definition, _ in self._definitions.values()}

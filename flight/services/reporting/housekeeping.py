@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, Slices
+from flight.contract.app import CommandRefused, Durable, Slices
 from flight.contract.dictionary import (
     FIELDS_MAX,
     STRUCTURES_END,
@@ -24,6 +24,7 @@ from flight.contract.dictionary import (
     Structure,
 )
 from flight.contract.fields import ROWS_MAX, Field, Row
+from flight.contract.service import CommandHandler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.errors import DecodeError, SetupError, StorageError
 from flight.core.future import Event
@@ -117,7 +118,7 @@ def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
     )  # fmt: skip
 
 
-class Housekeeping:
+class Housekeeping(Service):
     """All housekeeping structures of a node."""
 
     def __init__(
@@ -154,16 +155,21 @@ class Housekeeping:
         """Sample every structure once; raises SetupError with a line for each whose names do not fit."""
         self._structures.check_samples()
 
-    def serve(self, table: CommandTable) -> None:
-        table.handle("create_hk", self._check_create, self._create)
-        table.handle("delete_hk", self._check_delete, self._delete)
-        table.handle("enable_hk", self._check, functools.partial(self._switch, True))
-        table.handle("disable_hk", self._check, functools.partial(self._switch, False))
-        table.handle("set_hk_period", self._check, self._set_period)
-        table.handle("set_hk_on_change", self._check, self._set_on_change)
-        table.handle("report_hk_definition", self._check, self._report_definitions)
-        table.handle("report_hk_period", self._check, self._report_periods)
-        table.handle("report_hk", self._check, self._report)
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (
+            CommandHandler("create_hk", self._check_create, self._create),
+            CommandHandler("delete_hk", self._check_delete, self._delete),
+            CommandHandler("enable_hk", self._check, functools.partial(self._switch, True)),
+            CommandHandler("disable_hk", self._check, functools.partial(self._switch, False)),
+            CommandHandler("set_hk_period", self._check, self._set_period),
+            CommandHandler("set_hk_on_change", self._check, self._set_on_change),
+            CommandHandler("report_hk_definition", self._check, self._report_definitions),
+            CommandHandler("report_hk_period", self._check, self._report_periods),
+            CommandHandler("report_hk", self._check, self._report),
+        )
+
+    def tasks(self) -> Iterable[ServiceTask]:
+        return (ServiceTask("housekeeping", self.run, deadline_s=0.5),)
 
     # Collection
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from flight.link.pus import encode_tm
@@ -27,13 +27,17 @@ class Telemetry:
     """Numbers packets per APID (133.0-B-2, 4.1.3.4) and per message type (ECSS-E-ST-70-41C, 7.4.3.1), stamps them,
     and gives each to the first link in contact, and to the recorder."""
 
-    def __init__(self, tai_ns: Callable[[], int], links: list[Downlink], recorder: Store) -> None:
+    def __init__(self, tai_ns: Callable[[], int], recorder: Store) -> None:
         self.sent = 0
         self._tai_ns = tai_ns
-        self._links = links
+        self._links: Iterable[Downlink] = ()
         self._recorder = recorder
         self._sequences: dict[int, int] = {}
         self._counters: dict[tuple[int, int, int], int] = {}
+
+    def use(self, links: Iterable[Downlink]) -> None:
+        """Send on these links from now on."""
+        self._links = links
 
     def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
         self.emit(self.make(apid, service, subtype, data))

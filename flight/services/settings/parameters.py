@@ -16,11 +16,12 @@ it may have moved them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from flight.contract.app import CommandRefused, CommandTable, Durable, EventSink, HousekeepingTable, Sample
+from flight.contract.app import CommandRefused, Durable, EventSink, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Setting, Structure
 from flight.contract.fields import ROWS_MAX, Field, FieldError
+from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.errors import DecodeError
 from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.telemetry import Telemetry
@@ -78,17 +79,21 @@ Numbers = tuple[tuple[int], ...]
 Rows = tuple[tuple[int, float], ...]
 
 
-class Parameters:
-    """All settings: defaults overlaid by what ground last set. Reads are plain look-ups."""
+class Parameters(Service):
+    """All settings: defaults overlaid by what ground last set. Reads are plain look-ups.
+
+    `upload` gives the octets of an uploaded file by name, or raises CommandRefused.
+    """
 
     def __init__(self, apid: int, settings: tuple[Setting, ...], vault: Vault, telemetry: Telemetry,
-                 events: EventSink) -> None:  # fmt: skip
+                 events: EventSink, upload: Callable[[str], bytes]) -> None:  # fmt: skip
         self._apid = apid
         self._settings = {one.name: one for one in settings}
         self._names = {one.number: one.name for one in settings}
         self._values = {one.name: one.default for one in settings}
         self._vault = vault
         self._telemetry = telemetry
+        self._upload = upload
         self._report = Report(apid, 20, 2, "", _VALUES).layout
         self._changes = 0
         self._unknown = 0
@@ -98,17 +103,20 @@ class Parameters:
         assert contradiction(settings, self._values) is None, "the defaults contradict each other"
         self._restore(events)
 
-    def serve(self, commands: CommandTable, housekeeping: HousekeepingTable, upload: Callable[[str], bytes]) -> None:
-        """`upload` gives the octets of an uploaded file by name, or raises CommandRefused."""
-        commands.handle("report_parameters", self.check_numbers, self.report)
-        commands.handle("set_parameters", self.check_rows, self.set_rows)
-        commands.handle("reset_parameters", self.check_numbers, self.reset)
-        commands.handle(
-            "load_parameter_table",
-            lambda name: self.check_table(upload(name)),
-            lambda name: self.load(upload(name)),
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (
+            CommandHandler("report_parameters", self.check_numbers, self.report),
+            CommandHandler("set_parameters", self.check_rows, self.set_rows),
+            CommandHandler("reset_parameters", self.check_numbers, self.reset),
+            CommandHandler(
+                "load_parameter_table",
+                lambda name: self.check_table(self._upload(name)),
+                lambda name: self.load(self._upload(name)),
+            ),
         )
-        housekeeping.provide("parameters", self._sample)
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("parameters", self._sample),)
 
     def get(self, name: str) -> float:
         """The value in force of the setting called `name`, one of the dictionary's."""

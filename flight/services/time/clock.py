@@ -14,11 +14,13 @@ of its own, so two of them are at least `GAP_S` apart, whatever the rate asks fo
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Durable, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.contract.fields import Field, Layout
+from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.platform import Platform
@@ -170,7 +172,7 @@ class Clock:
         self._correction = correction
 
 
-class TimeService:
+class TimeService(Service):
     """ST[09] of one node: its commands, and a time report on the link whose frame it tells of."""
 
     def __init__(self, config: TimeConfig, clock: Clock, platform: Platform, vault: Vault, events: Events) -> None:
@@ -188,6 +190,16 @@ class TimeService:
             self.rate = stored[0]
         elif stored is not None:
             ForeignRows("time", events).tell(_RATE, f"not one octet of at most {_RATE_MAX}")
+
+    def handlers(self) -> Iterable[CommandHandler]:
+        return (
+            CommandHandler("set_time_report_rate", None, self.set_rate),
+            CommandHandler("adjust_time", self.check_adjust, self.adjust),
+            CommandHandler("set_drift_correction", self.check_drift, self.set_drift),
+        )
+
+    def samplers(self) -> Iterable[Sampler]:
+        return (Sampler("time", self.sample),)
 
     def on_frame(self, link: Downlink, count: int, left_ns: int) -> None:
         """The real-time channel's frame with this count leaves on `link` at `left_ns` of the node's timeline."""

@@ -1,0 +1,482 @@
+"""The services of a node, a row each: what it declares, its sections of mission.toml, and how it is built.
+
+The order of the rows is that in which their tasks start: it decides between tasks that are due at the same instant, and
+is that of the report of tasks. Power and heat come first; commands come before the radio, since what a command reports
+shares a frame with what is reported of it. In which order services are built follows from what they need: whoever asks
+the `Parts` for an object has its row built first.
+
+A row's declarations are made without a node: the ground needs them as well.
+
+A new service is a file in its room, a row here, and its page in docs/guides/dictionary.md. All event numbers and
+structure ids of the node stand in the declarations of these rows; flight.contract.dictionary.collect finds a clash.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from flight.contract.dictionary import Declarations, Dictionary, EventDefinition
+from flight.contract.sections import DriverConfig, LinkSection, NodeConfig
+from flight.contract.service import Service
+from flight.core.config import Section
+from flight.core.executive_section import ExecutiveConfig
+from flight.core.platform import Platform
+from flight.core.scheduler import Scheduler
+from flight.link.cfdp.pdu import segment_octets
+from flight.link.stack import FlightLink
+from flight.services.automation import event_action, schedule_declarations, sequence_declarations
+from flight.services.automation.event_action import EventActionConfig, EventActions
+from flight.services.automation.mission_sequences import encode_sequences
+from flight.services.automation.schedule import Schedule
+from flight.services.automation.schedule_declarations import ScheduleConfig
+from flight.services.automation.sequence_declarations import SequenceConfig, SequencingConfig
+from flight.services.automation.sequences import Sequences
+from flight.services.board import power, thermal
+from flight.services.board.power import Power, PowerConfig
+from flight.services.board.thermal import Thermal, ThermalConfig
+from flight.services.commanding import commands, refusals, test, verification
+from flight.services.commanding.command_log import CommandLog
+from flight.services.commanding.commands import Commands, CommandsConfig
+from flight.services.commanding.refusals import Refusals
+from flight.services.commanding.test import Ping
+from flight.services.commanding.verification import Verification
+from flight.services.files import outbox, uploads
+from flight.services.files.outbox import Outbox, OutboxConfig
+from flight.services.files.uploads import Uploads, UploadsConfig
+from flight.services.health import executive, log_watch, status, storage
+from flight.services.health.executive import Executive
+from flight.services.health.log_watch import LogLoss, LogWatch
+from flight.services.health.status import BootRecord, Status
+from flight.services.health.storage import StorageStatus
+from flight.services.health.watchdog import WatchdogDuty
+from flight.services.radio import radio
+from flight.services.radio.radio import RadioLink, RadioLinks
+from flight.services.recorder import retrieval_commands
+from flight.services.recorder.recorder import Recorder, RecorderConfig
+from flight.services.recorder.retrieval_commands import RetrievalCommands
+from flight.services.reporting import events
+from flight.services.reporting.event_gate import BOOT, THROTTLED, EventGate, EventsConfig
+from flight.services.reporting.events import Events
+from flight.services.reporting.housekeeping import Housekeeping, HousekeepingConfig
+from flight.services.reporting.telemetry import Telemetry
+from flight.services.settings import parameters
+from flight.services.settings.parameters import Parameters
+from flight.services.time import clock
+from flight.services.time.clock import Clock, TimeConfig, TimeService
+from flight.store.generations import Generations, Presence
+from flight.store.quota import SharedStorage, StorageConfig
+from flight.store.vault import Vault
+from hal import registry
+
+T = TypeVar("T")
+_BOOT_RECORD, _VAULT_RECORD = "boot", "vault"  # as the event `record_damaged` names them
+
+
+class MissionView(Protocol):
+    """What services ask of a mission."""
+
+    @property
+    def node(self) -> NodeConfig: ...
+
+    @property
+    def links(self) -> tuple[LinkSection, ...]: ...
+
+    @property
+    def drivers(self) -> DriverConfig: ...
+
+    def section(self, kind: type[T]) -> T: ...
+
+    def tables(self, kind: type[T]) -> tuple[T, ...]: ...
+
+
+class Parts:
+    """What a node is made of so far: its floor by name, and every object that a row has built by its class."""
+
+    def __init__(
+        self,
+        mission: MissionView,
+        platform: Platform,
+        dictionary: Dictionary,
+        scheduler: Scheduler,
+        log: FilteringBoundLogger,
+        log_loss: LogLoss | None,
+    ) -> None:
+        self.mission = mission
+        self.platform = platform
+        self.dictionary = dictionary
+        self.scheduler = scheduler
+        self.log = log
+        self.log_loss = log_loss
+        # A little over what the stores hold: their segments end before they are quite full, never after.
+        shares = storage.shares(mission.section(RecorderConfig).capacity_octets * 5 // 4)
+        self.storage = SharedStorage(platform.storage, shares, mission.section(StorageConfig))
+        self.vault = Vault(self.storage.user(storage.VAULT), epoch=platform.random.getrandbits(64))
+        self._made: dict[type[Any], object] = {}
+        self._built: dict[ServiceRow, tuple[object, ...]] = {}
+        self._building: list[ServiceRow] = []
+
+    @property
+    def apid(self) -> int:
+        """The APID of the node itself."""
+        return self.mission.node.node_apid
+
+    def of(self, kind: type[T]) -> T:
+        """The object of this very class; its row builds it when it is first asked for."""
+        if kind not in self._made:
+            self.build(_row_of(kind))
+        found = self._made[kind]
+        assert isinstance(found, kind)
+        return found
+
+    def build(self, row: ServiceRow) -> list[Service]:
+        """The services of `row`, built now if nobody has asked for them yet."""
+        if row not in self._built:
+            assert row not in self._building, f"{row.gives} are needed to build themselves"
+            self._building.append(row)
+            self._built[row] = tuple(row.build(self))
+            self._building.remove(row)
+            self._made |= {type(one): one for one in self._built[row]}
+        return [one for one in self._built[row] if isinstance(one, Service)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceRow:
+    """One row of the roster. `build` makes the objects that the node has of it, one of each class in `gives`, which
+    others may ask for; a row that gives none may be without any."""
+
+    build: Callable[[Parts], Iterable[object]]
+    gives: tuple[type[Any], ...] = ()
+    declare: Callable[[MissionView], Sequence[Declarations]] = lambda _: ()
+    sections: tuple[Section, ...] = ()
+
+
+def _own(*declare: Callable[[int], Declarations]) -> Callable[[MissionView], Sequence[Declarations]]:
+    """Declarations under the node's own APID that no section of the mission changes."""
+    return lambda mission: [one(mission.node.node_apid) for one in declare]
+
+
+# Time, storage of telemetry, events
+
+
+def _build_clock(parts: Parts) -> Iterable[object]:
+    yield Clock(parts.platform, parts.vault)
+
+
+def _build_recorder(parts: Parts) -> Iterable[object]:
+    user = parts.storage.user(storage.RECORDER)
+    recorder = Recorder(parts.mission.section(RecorderConfig), user, parts.vault)
+    user.on_pressure(recorder.give_up)
+    telemetry = Telemetry(parts.of(Clock).tai_ns, recorder)
+    return recorder, telemetry
+
+
+def _build_events(parts: Parts) -> Iterable[object]:
+    def tell_throttled(event: EventDefinition, count: int) -> None:
+        parts.of(Events).emit(THROTTLED, event.apid, event.number, event.name, count)
+
+    declared, config = parts.dictionary.events, parts.mission.section(EventsConfig)
+    gate = EventGate(declared, config, parts.vault, parts.platform.now_ns, tell_throttled)
+    return gate, Events(parts.apid, declared, parts.of(Telemetry), parts.log, gate)
+
+
+# Commands
+
+
+def _build_command_log(parts: Parts) -> Iterable[object]:
+    def drained() -> bool:
+        """Whether everything handed to the links has left, or was recorded as the contact ended, and what was
+        recorded stands on storage."""
+        return parts.of(RadioLinks).drained and not parts.of(Recorder).in_memory
+
+    sync = parts.platform.storage.sync
+    yield CommandLog(parts.vault, parts.of(Telemetry), parts.of(Verification), drained, sync)
+
+
+def _build_verification(parts: Parts) -> Iterable[object]:
+    yield Verification(parts.apid, parts.of(Telemetry))
+
+
+def _build_refusals(parts: Parts) -> Iterable[object]:
+    yield Refusals(parts.apid, parts.of(Telemetry), parts.mission.section(CommandsConfig).refusals)
+
+
+def _build_commands(parts: Parts) -> Iterable[object]:
+    yield Commands(
+        parts.dictionary.commands,
+        parts.mission.section(CommandsConfig),
+        parts.scheduler,
+        parts.vault,
+        parts.of(CommandLog),
+        parts.of(Verification),
+        parts.of(Refusals),
+        parts.of(Events),
+        [mode.name for mode in parts.mission.section(PowerConfig).mode],
+        lambda: parts.of(Power).mode.name,
+    )
+
+
+# The boot
+
+
+def _build_boot(parts: Parts) -> Iterable[object]:
+    def tell_kept_in_memory(fault: str) -> None:
+        parts.of(Events).emit("record_damaged", _BOOT_RECORD, f"kept in memory: {fault}")
+
+    generations = Generations(parts.storage.user(storage.BOOT), storage.BOOT)
+    boot = BootRecord(generations, tell_kept_in_memory, parts.platform.random)
+    boot.cause = parts.platform.take_last_words() or boot.cause
+    _tell_what_was_found(parts, boot, generations)
+    return boot, Status(boot.count, parts.scheduler, boot.epoch)
+
+
+def _tell_what_was_found(parts: Parts, boot: BootRecord, generations: Generations) -> None:
+    """The boot, and what of the stored state was not sound."""
+    vault, emit = parts.vault, parts.of(Events).emit
+    sha256 = str(parts.dictionary.document()["sha256"])
+    emit("boot", boot.count, boot.cause, sha256[:8], boot.epoch)
+    told = [(_BOOT_RECORD, generations.fault)] + [(_VAULT_RECORD, damage) for damage in vault.damage]
+    # The two were begun together: of one alone the other is gone.
+    if generations.found is Presence.NOTHING and vault.octets:
+        told.append((_BOOT_RECORD, "nothing is left of it, and this storage was in use: the count begins anew"))
+    if vault.found_nothing and boot.count > 1:
+        told.append((_VAULT_RECORD, "nothing is left of it, and this storage was booted before"))
+    told += [("command log", damage) for damage in parts.of(CommandLog).damage]
+    told.append(("time", parts.of(Clock).damage))
+    for record, damage in told:
+        if damage:
+            emit("record_damaged", record, damage)
+    for dropped in parts.of(EventGate).dropped:
+        emit("event_switch_dropped", dropped)
+
+
+# Reports, settings and files
+
+
+def _build_time(parts: Parts) -> Iterable[object]:
+    config = parts.mission.section(TimeConfig)
+    yield TimeService(config, parts.of(Clock), parts.platform, parts.vault, parts.of(Events))
+
+
+def _build_housekeeping(parts: Parts) -> Iterable[object]:
+    yield Housekeeping(
+        parts.apid,
+        parts.dictionary.structures,
+        parts.mission.section(HousekeepingConfig),
+        parts.vault,
+        parts.of(Telemetry),
+        parts.of(Events),
+        parts.platform.now_ns,
+    )
+
+
+def _build_files(parts: Parts) -> Iterable[object]:
+    mission, boot, sink = parts.mission, parts.of(BootRecord), parts.of(Events)
+    apid, config = mission.node.file_apid, mission.section(OutboxConfig)
+    octets = segment_octets(mission.node.frame_octets)
+    return (
+        Uploads(mission.section(UploadsConfig), apid, config.entity, sink, parts.platform.now_ns),
+        Outbox(config, apid, octets, boot.count, sink, boot.epoch),
+    )
+
+
+def _build_parameters(parts: Parts) -> Iterable[object]:
+    settings, upload = parts.dictionary.settings, parts.of(Uploads).octets
+    yield Parameters(parts.apid, settings, parts.vault, parts.of(Telemetry), parts.of(Events), upload)
+
+
+# Board and radio
+
+
+def _build_power(parts: Parts) -> Iterable[object]:
+    drivers, platform = parts.mission.drivers, parts.platform
+    yield Power(
+        parts.mission.section(PowerConfig),
+        registry.open_eps(drivers.eps, platform),
+        registry.open_governor(drivers.governor, platform) if drivers.governor else None,
+        parts.of(Parameters),
+        parts.vault,
+        parts.of(Events),
+    )
+
+
+def _build_thermal(parts: Parts) -> Iterable[object]:
+    drivers, platform = parts.mission.drivers, parts.platform
+    yield Thermal(
+        parts.mission.section(ThermalConfig),
+        registry.open_thermometer(drivers.board_thermometer, platform),
+        registry.open_thermometer(drivers.radiator_thermometer, platform),
+        registry.open_heater(drivers.heater, platform) if drivers.heater else None,
+        parts.of(Parameters),
+        parts.of(Events),
+    )
+
+
+def _build_links(parts: Parts) -> Iterable[object]:
+    def route(raw: bytes) -> None:
+        """A packet from the uplink: a part of a file, or a telecommand."""
+        if not parts.of(Uploads).on_packet(raw):
+            parts.of(Commands).on_packet(raw)
+
+    links = RadioLinks()
+    for section in parts.mission.links:
+        links.add(
+            RadioLink(
+                section.name,
+                registry.open_radio(section.driver, parts.platform, section.rate_bps),
+                FlightLink(section.config(parts.mission.node)),
+                playback=parts.of(Recorder),
+                products=parts.of(Outbox),
+                on_command=route,
+                on_contact=lambda: parts.of(Power).switch_transmitter(links.in_contact),
+                on_frame=parts.of(TimeService).on_frame,
+                idle_s=section.idle_s,
+                events=parts.of(Events),
+                now_ns=parts.platform.now_ns,
+            )
+        )
+    parts.of(Telemetry).use(links)
+    yield links
+
+
+# Commands that the node holds for later
+
+
+def _build_schedule(parts: Parts) -> Iterable[object]:
+    config = parts.mission.section(ScheduleConfig)
+    yield Schedule(parts.apid, config, *_held_by(parts), parts.of(Clock).tai_ns)
+
+
+def _build_sequences(parts: Parts) -> Iterable[object]:
+    steps = encode_sequences(parts.dictionary, parts.mission.tables(SequenceConfig))
+    yield Sequences(parts.apid, parts.mission.section(SequencingConfig), steps, *_held_by(parts))
+
+
+def _build_actions(parts: Parts) -> Iterable[object]:
+    declared, sequences = parts.dictionary.events, parts.of(Sequences)
+    actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, *_held_by(parts))
+    for one in parts.mission.tables(SequenceConfig):
+        if one.on_event:
+            actions.bind(one.on_event, one.name, functools.partial(sequences.start, one.name))
+    parts.of(Events).listen(actions.on_event)
+    # The boot itself was told before there was anybody to listen.
+    actions.on_event(next(e for e in declared if (e.apid, e.name) == (parts.apid, BOOT)))
+    yield actions
+
+
+def _held_by(parts: Parts) -> tuple[Vault, Commands, Telemetry, Events, Scheduler]:
+    return parts.vault, parts.of(Commands), parts.of(Telemetry), parts.of(Events), parts.scheduler
+
+
+# What the node says of itself
+
+
+def _build_retrieval(parts: Parts) -> Iterable[object]:
+    config = parts.mission.section(RecorderConfig)
+    yield RetrievalCommands(parts.apid, config, parts.of(Recorder), parts.of(Telemetry), parts.of(Events))
+
+
+def _build_ping(parts: Parts) -> Iterable[object]:
+    yield Ping(parts.apid, parts.of(Telemetry))
+
+
+def _build_executive(parts: Parts) -> Iterable[object]:
+    yield Executive(parts.apid, parts.scheduler, parts.of(Telemetry))
+
+
+def _build_storage_status(parts: Parts) -> Iterable[object]:
+    yield StorageStatus(parts.storage, parts.vault, parts.of(Recorder))
+
+
+def _build_log_watch(parts: Parts) -> Iterable[object]:
+    if parts.log_loss is not None:
+        yield LogWatch(parts.log_loss, parts.of(Events))
+
+
+def _build_watchdog(parts: Parts) -> Iterable[object]:
+    if limit_s := parts.mission.section(ExecutiveConfig).watchdog_s:
+        yield WatchdogDuty(parts.scheduler, parts.platform.stroke, limit_s)
+
+
+ROSTER: tuple[ServiceRow, ...] = (
+    ServiceRow(
+        _build_power,
+        gives=(Power,),
+        declare=lambda mission: [power.declare(mission.node.node_apid, mission.section(PowerConfig))],
+        sections=(Section("power", PowerConfig, required=True),),
+    ),
+    ServiceRow(
+        _build_thermal,
+        gives=(Thermal,),
+        declare=lambda mission: [thermal.declare(mission.node.node_apid, mission.section(ThermalConfig))],
+        sections=(Section("thermal", ThermalConfig),),
+    ),
+    ServiceRow(
+        _build_commands,
+        gives=(Commands,),
+        declare=_own(commands.declare),
+        sections=(Section("commands", CommandsConfig),),
+    ),
+    ServiceRow(_build_command_log, gives=(CommandLog,)),
+    ServiceRow(_build_refusals, gives=(Refusals,), declare=_own(refusals.declare)),
+    ServiceRow(
+        _build_events,
+        gives=(EventGate, Events),
+        declare=_own(events.declare, events.declare_switch),
+        sections=(Section("events", EventsConfig),),
+    ),
+    # What it declares depends on all others: see flight.node.dictionary_of.
+    ServiceRow(_build_housekeeping, gives=(Housekeeping,), sections=(Section("housekeeping", HousekeepingConfig),)),
+    ServiceRow(
+        _build_retrieval,
+        gives=(RetrievalCommands,),
+        declare=lambda mission: [retrieval_commands.declare(mission.node.node_apid, mission.section(RecorderConfig))],
+        sections=(Section("recorder", RecorderConfig),),
+    ),
+    ServiceRow(
+        _build_files,
+        gives=(Uploads, Outbox),
+        declare=_own(outbox.declare, uploads.declare),
+        sections=(Section("outbox", OutboxConfig), Section("uploads", UploadsConfig)),
+    ),
+    ServiceRow(
+        _build_schedule,
+        gives=(Schedule,),
+        declare=_own(schedule_declarations.declare),
+        sections=(Section("schedule", ScheduleConfig),),
+    ),
+    ServiceRow(
+        _build_sequences,
+        gives=(Sequences,),
+        declare=_own(sequence_declarations.declare),
+        sections=(Section("sequencing", SequencingConfig), Section("sequence", SequenceConfig, many=True)),
+    ),
+    ServiceRow(
+        _build_actions,
+        gives=(EventActions,),
+        declare=_own(event_action.declare),
+        sections=(Section("event_action", EventActionConfig),),
+    ),
+    ServiceRow(_build_log_watch, declare=_own(log_watch.declare)),
+    ServiceRow(_build_links, gives=(RadioLinks,), declare=_own(radio.declare)),
+    ServiceRow(_build_watchdog),
+    # Without tasks.
+    ServiceRow(_build_clock, gives=(Clock,)),
+    ServiceRow(_build_time, gives=(TimeService,), declare=_own(clock.declare), sections=(Section("time", TimeConfig),)),
+    ServiceRow(_build_recorder, gives=(Recorder, Telemetry)),
+    ServiceRow(_build_verification, gives=(Verification,), declare=_own(verification.declare)),
+    ServiceRow(_build_boot, gives=(BootRecord, Status), declare=_own(status.declare)),
+    ServiceRow(_build_parameters, gives=(Parameters,), declare=_own(parameters.declare)),
+    ServiceRow(_build_ping, gives=(Ping,), declare=_own(test.declare)),
+    ServiceRow(_build_executive, gives=(Executive,), declare=_own(executive.declare)),
+    ServiceRow(_build_storage_status, gives=(StorageStatus,), declare=_own(storage.declare)),
+)
+
+
+def _row_of(kind: type[Any]) -> ServiceRow:
+    (row,) = (row for row in ROSTER if kind in row.gives)
+    return row
