@@ -77,7 +77,11 @@ class Command:
         try:
             return cast("CommandModule", self.entry.load())
         except ModuleNotFoundError as missing:
-            raise SetupError(f"{self.name}: {self._remedy(missing.name or str(missing))}") from missing
+            raise self.lacks(missing) from missing
+
+    def lacks(self, missing: ModuleNotFoundError) -> SetupError:
+        """What to say of a package that the command needs and does not find, as it is loaded or later."""
+        return SetupError(f"{self.name}: {self._remedy(missing.name or str(missing))}")
 
     def _remedy(self, module: str) -> str:
         distribution = self.entry.dist.name if self.entry.dist is not None else "orbitnode"
@@ -156,7 +160,11 @@ def _execute(argv: Sequence[str], streams: ExitStack) -> int:
     parser = argparse.ArgumentParser(prog=f"orbitnode {chosen.name}", description=module.HELP)
     module.add_arguments(parser)
     # Intermixed: an option may stand between the words of `cmd NAME --raw key=value`.
-    return module.execute(parser.parse_intermixed_args(argv[1:]))
+    given = parser.parse_intermixed_args(argv[1:])
+    try:
+        return module.execute(given)
+    except ModuleNotFoundError as missing:
+        raise chosen.lacks(missing) from missing
 
 
 def _report_crash(error: Exception) -> None:

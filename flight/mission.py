@@ -8,8 +8,8 @@ simulator and the ground are read with dataclasses their owners give.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from flight.core.toml_lines import TomlLines
 from flight.roster import ROSTER
 from flight.store.quota import StorageConfig
 from hal import registry
+from hal.kinds import DeviceKind
 
 T = TypeVar("T")
 
@@ -66,6 +67,16 @@ class Mission:
         found: tuple[T, ...] = self.owned[kind]
         return found
 
+    def devices(self) -> list[tuple[DeviceKind[Any], str]]:
+        """Kind and URL of every device that the node opens; the camera is the app's."""
+        urls = [
+            (kind, getattr(section, name))
+            for section in (self.drivers, *self.links)
+            for name, kind, _ in _device_keys(type(section))
+            if name != "imager" or self.app is not None
+        ]
+        return [(kind, url) for kind, url in urls if url]
+
 
 _SECTIONS = (
     Section("node", NodeConfig, required=True),
@@ -75,13 +86,13 @@ _SECTIONS = (
     *(section for row in ROSTER for section in row.sections),
 )
 _FOREIGN = ("payload", "sim", "ground")
-_OPTIONAL_DRIVERS = ("heater", "governor", "imager")
 
 
-def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Mission:
+def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, opens_devices: bool = True) -> Mission:
     """The mission in the file `path`; `extra` names further sections and the dataclasses to read them with.
 
-    Raises MissionError with all faults, OrbitnodeError where the file cannot be read at all.
+    opens_devices: False for whoever opens none, such as the ground, which need not have the drivers installed.
+    Raises MissionError with all faults, OrbitnodeError if the file cannot be read at all.
     """
     path = Path(path)
     table, sources = _merged(path)
@@ -92,9 +103,10 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None) -> Miss
     read = {section.name: _read_section(section, table, faults) for section in sections}
     links = _read_links(table.get("link", []), read["node"], faults)
     app, payload = _read_app(table.get("node"), table.get("payload", {}), faults)
-    _check_drivers(table.get("drivers"), table.get("link"), faults)
-    if faults:
-        raise MissionError(path, [_located(fault, sources) for fault in faults])
+    _check_drivers(table.get("drivers"), table.get("link"), opens_devices, faults)
+    installation = registry.installation_faults() if opens_devices else ()
+    if faults or installation:
+        raise MissionError(path, [*(_located(fault, sources) for fault in faults), *installation])
     return Mission(
         path=path,
         node=read["node"],
@@ -210,34 +222,36 @@ def _read_app(node: object, table: object, faults: list[Fault]) -> tuple[type[Ap
     return app, read_table(app.CONFIG, table, ("payload",), faults)
 
 
-def _check_drivers(drivers: object, links: object, faults: list[Fault]) -> None:
-    """Every driver's scheme must be one the registry has; whether the device is there shows at boot."""
-    if isinstance(drivers, dict):
-        kinds = {
-            "eps": "eps",
-            "board_thermometer": "thermometer",
-            "radiator_thermometer": "thermometer",
-            "heater": "heater",
-            "governor": "governor",
-            "imager": "imager",
-        }
-        for name, kind in kinds.items():
-            _check_scheme(kind, drivers.get(name), ("drivers", name), faults)
-    for i, link in enumerate(links if isinstance(links, list) else ()):
-        if isinstance(link, dict):
-            _check_scheme("radio", link.get("driver"), ("link", i, "driver"), faults)
+def _device_keys(section: type[Any]) -> Iterator[tuple[str, DeviceKind[Any], bool]]:
+    """The keys of a section that name a driver: the key, the kind of device, and whether there may be none."""
+    for one in fields(section):
+        kind = one.metadata.get("device")
+        if isinstance(kind, DeviceKind):
+            yield one.name, kind, one.default == ""
 
 
-def _check_scheme(kind: str, url: object, path: tuple[str | int, ...], faults: list[Fault]) -> None:
-    if not isinstance(url, str):
-        return  # missing or of the wrong type: that has been said
-    scheme, colon, _ = url.partition(":")
+def _check_drivers(drivers: object, links: object, opens_devices: bool, faults: list[Fault]) -> None:
+    """Every scheme must be one that a driver serves, if it is to be opened; if the device is there shows at boot."""
+    tables: list[tuple[type[Any], object, tuple[str | int, ...]]] = [(DriverConfig, drivers, ("drivers",))]
+    tables += [(LinkSection, link, ("link", i)) for i, link in enumerate(links if isinstance(links, list) else ())]
+    for section, table, path in tables:
+        if isinstance(table, dict):
+            for name, kind, optional in _device_keys(section):
+                url = table.get(name)
+                if not isinstance(url, str) or (optional and not url):
+                    continue  # missing or of the wrong type: that has been said
+                if text := _fault_of_url(kind, url, opens_devices):
+                    faults.append(Fault((*path, name), text))
+
+
+def _fault_of_url(kind: DeviceKind[Any], url: str, opens_devices: bool) -> str:
+    """What is wrong with the address of a device, "" if nothing is."""
+    if url and (registry.serves(kind, url) if opens_devices else ":" in url):
+        return ""
     known = ", ".join(f"{name}:..." for name in registry.schemes(kind))
     if not url:
-        if path[-1] not in _OPTIONAL_DRIVERS:
-            faults.append(Fault(path, f"is empty, should be one of {known}"))
-    elif not colon or scheme not in registry.schemes(kind):
-        faults.append(Fault(path, f"unknown {kind} driver {scheme!r} in {url!r}, have {known}"))
+        return f"is empty, should be one of {known}"
+    return f"unknown {kind.name} driver {url.partition(':')[0]!r} in {url!r}, have {known}"
 
 
 def _located(fault: Fault, sources: list[tuple[Path, TomlLines]]) -> str:

@@ -17,11 +17,10 @@ from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
-import flight
+from flight.catalogue import APP_PREFIX, dictionary_of
 from flight.contract.app import App, AppContext, NodeState, Sample
-from flight.contract.dictionary import Declarations, Dictionary, collect
+from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
-from flight.contract.sections import LinkSection
 from flight.contract.service import Service
 from flight.core.errors import SetupError
 from flight.core.executive_section import ExecutiveConfig
@@ -30,7 +29,6 @@ from flight.core.nanoseconds import NS
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task, text_of
-from flight.link.stack import LinkConfig
 from flight.mission import Mission
 from flight.roster import ROSTER, Parts
 from flight.services.automation.event_action import EventActions
@@ -39,55 +37,22 @@ from flight.services.board.thermal import Thermal
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import Verification
-from flight.services.files.outbox import Outbox, OutboxConfig
+from flight.services.files.outbox import Outbox
 from flight.services.health.log_watch import LogLoss
 from flight.services.health.status import BootRecord
 from flight.services.radio.radio import RadioLinks
-from flight.services.reporting import events, housekeeping
 from flight.services.reporting.event_gate import EventGate
 from flight.services.reporting.events import Events
 from flight.services.reporting.housekeeping import Housekeeping
 from flight.services.reporting.telemetry import Telemetry
-from flight.services.time import clock
 from flight.services.time.clock import Clock
 from flight.swarm.protocol import LocalSwarm, Swarm
 from hal import registry
+from hal.kinds import IMAGER
 
 T = TypeVar("T")
 
-_APP_PREFIX = "app_"  # of commands that node and app both have
 _PACKAGES = ("flight", "hal", "payloads", "ground", "sim_hw")
-
-
-def dictionary_of(mission: Mission) -> Dictionary:
-    """Everything a node with this mission can say and be told."""
-    apid = mission.node.node_apid
-    parts: list[Declarations] = [part for row in ROSTER for part in row.declare(mission)]
-    if mission.app is not None:
-        parts.append(mission.app.declare(mission.node.app_apid))
-        parts.append(events.declare_switch(mission.node.app_apid, _APP_PREFIX))
-    # Its commands are about the structures of all others.
-    structures = [structure for part in parts for structure in part.structures]
-    parts.append(housekeeping.declare(apid, tuple(sorted(structures, key=lambda one: one.sid))))
-    return collect(
-        parts,
-        mission=mission.node.name,
-        spacecraft_id=mission.node.spacecraft_id,
-        version=flight.__version__,
-        apids={"time": clock.TIME_APID, "node": apid, "app": mission.node.app_apid, "files": mission.node.file_apid},
-        frame_octets=mission.node.frame_octets,
-    )
-
-
-def link_config(mission: Mission, section: LinkSection) -> LinkConfig:
-    """What node and ground agree on for one `[[link]]`."""
-    return section.config(mission.node)
-
-
-def file_entities(mission: Mission) -> tuple[int, int]:
-    """The CFDP entities of node and ground."""
-    config = mission.section(OutboxConfig)
-    return config.entity, config.ground_entity
 
 
 class Node:
@@ -157,10 +122,10 @@ class Node:
         if mission.app is None:
             return []
         apid, telemetry = mission.node.app_apid, parts.of(Telemetry)
-        sink = Events(apid, self.dictionary.events, telemetry, self.log, parts.of(EventGate), _APP_PREFIX)
+        sink = Events(apid, self.dictionary.events, telemetry, self.log, parts.of(EventGate), APP_PREFIX)
         sink.listen(parts.of(EventActions).on_event)
         self.app_events = sink
-        imager = registry.open_imager(mission.drivers.imager, platform) if mission.drivers.imager else None
+        imager = registry.open_device(IMAGER, mission.drivers.imager, platform) if mission.drivers.imager else None
         context = AppContext(
             platform=platform,
             scheduler=self.scheduler,
@@ -283,6 +248,7 @@ def build(
     worse go to stderr. `log_loss` says what became of the lines of `log`, for the ground to know.
     """
     assert_one_tree()
+    registry.import_drivers(mission.devices(), platform)
     return Node(mission, platform, swarm=swarm, log=log, log_loss=log_loss)
 
 

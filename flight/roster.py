@@ -72,6 +72,7 @@ from flight.store.generations import Generations, Presence
 from flight.store.quota import SharedStorage, StorageConfig
 from flight.store.vault import Vault
 from hal import registry
+from hal.kinds import EPS, GOVERNOR, HEATER, RADIO, THERMOMETER
 
 T = TypeVar("T")
 _BOOT_RECORD, _VAULT_RECORD = "boot", "vault"  # as the event `record_damaged` names them
@@ -296,8 +297,8 @@ def _build_power(parts: Parts) -> Iterable[object]:
     drivers, platform = parts.mission.drivers, parts.platform
     yield Power(
         parts.mission.section(PowerConfig),
-        registry.open_eps(drivers.eps, platform),
-        registry.open_governor(drivers.governor, platform) if drivers.governor else None,
+        registry.open_device(EPS, drivers.eps, platform),
+        registry.open_device(GOVERNOR, drivers.governor, platform) if drivers.governor else None,
         parts.of(Parameters),
         parts.vault,
         parts.of(Events),
@@ -308,9 +309,9 @@ def _build_thermal(parts: Parts) -> Iterable[object]:
     drivers, platform = parts.mission.drivers, parts.platform
     yield Thermal(
         parts.mission.section(ThermalConfig),
-        registry.open_thermometer(drivers.board_thermometer, platform),
-        registry.open_thermometer(drivers.radiator_thermometer, platform),
-        registry.open_heater(drivers.heater, platform) if drivers.heater else None,
+        registry.open_device(THERMOMETER, drivers.board_thermometer, platform),
+        registry.open_device(THERMOMETER, drivers.radiator_thermometer, platform),
+        registry.open_device(HEATER, drivers.heater, platform) if drivers.heater else None,
         parts.of(Parameters),
         parts.of(Events),
     )
@@ -327,7 +328,7 @@ def _build_links(parts: Parts) -> Iterable[object]:
         links.add(
             RadioLink(
                 section.name,
-                registry.open_radio(section.driver, parts.platform, section.rate_bps),
+                registry.open_device(RADIO, section.driver, parts.platform, rate_bps=section.rate_bps),
                 FlightLink(section.config(parts.mission.node)),
                 playback=parts.of(Recorder),
                 products=parts.of(Outbox),
@@ -429,7 +430,7 @@ ROSTER: tuple[ServiceRow, ...] = (
         declare=_own(events.declare, events.declare_switch),
         sections=(Section("events", EventsConfig),),
     ),
-    # What it declares depends on all others: see flight.node.dictionary_of.
+    # What it declares depends on all others: see flight.catalogue.
     ServiceRow(_build_housekeeping, gives=(Housekeeping,), sections=(Section("housekeeping", HousekeepingConfig),)),
     ServiceRow(
         _build_retrieval,

@@ -38,7 +38,8 @@ from flight.linux.log_sink import LogSink
 from ground.commands.commanding import describe_field, find_command, parse_arguments
 from ground.commands.names import choices
 from ground.commands.release_time import release_tai_ns
-from ground.config import GroundConfig, UdpLink
+from ground.config import GroundConfig
+from ground.link.mission_link import UdpLink
 from ground.operator import CommandRecord
 from ground.station import Change, GroundStation, Packet
 from ground.telemetry.archive import Archive

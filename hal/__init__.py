@@ -1,1 +1,1 @@
-"""Drivers: small Protocols, one lazy registry, one file a driver."""
+"""Drivers: a small Protocol per kind of device, one lazy registry, one file per driver."""

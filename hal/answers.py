@@ -7,40 +7,48 @@ or a unit mixed up. What is outside is a fault of the device and reaches no deci
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from numbers import Real
 
 from hal.base import HalError, Image, PowerReading
 
-# Quantity -> lowest, highest. What none of our hardware can be beyond:
-BOUNDS: dict[str, tuple[float, float]] = {
-    "soc_frac": (-0.02, 1.02),  # gauges count charge, and are off by a percent or two at both ends
-    "solar_w": (-10.0, 20_000.0),  # an array in the dark reads an offset; the largest spacecraft have 20 kW
-    "load_w": (-10.0, 20_000.0),
-    "battery_w": (-20_000.0, 20_000.0),  # charging and discharging
-    "bus_v": (-1.0, 1_000.0),  # buses have 3 to 160 V; an offset at zero
-    "temperature": (-200.0, 300.0),  # a radiator that sees no Sun, and solder that melts
-}
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number that a device measures, and what none of our hardware can be beyond."""
+
+    name: str
+    lowest: float
+    highest: float
+
+
+SOC_FRAC = Quantity("soc_frac", -0.02, 1.02)  # gauges count charge, and are off by a percent or two at both ends
+SOLAR_W = Quantity("solar_w", -10.0, 20_000.0)  # an array in the dark reads an offset; the largest have 20 kW
+LOAD_W = Quantity("load_w", -10.0, 20_000.0)
+BATTERY_W = Quantity("battery_w", -20_000.0, 20_000.0)  # charging and discharging
+BUS_V = Quantity("bus_v", -1.0, 1_000.0)  # buses have 3 to 160 V; an offset at zero
+TEMPERATURE = Quantity("temperature", -200.0, 300.0)  # degC: a radiator that sees no Sun, and solder that melts
+
 NUMBER_MAX = 2**32 - 1
 SIDE_MAX = 65_535
 RECEIVED_OCTETS_MAX = 65_536
 AHEAD_NS = 3_600_000_000_000  # no modem holds more than an hour of frames
 
 
-def number(value: object, quantity: str) -> float:
-    """A finite number in its bounds; raises HalError naming both."""
+def number(value: object, quantity: Quantity) -> float:
+    """A finite number in the quantity's bounds; raises HalError naming both."""
     if type(value) is not float:
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise HalError(f"{quantity} is {_shown(value)}, should be a number")
+            raise HalError(f"{quantity.name} is {_shown(value)}, should be a number")
         value = float(value)
-    low, high = BOUNDS[quantity]
-    if not (math.isfinite(value) and low <= value <= high):
-        raise HalError(f"{quantity} is {value:g}, should be {low:g} to {high:g}")
+    if not (math.isfinite(value) and quantity.lowest <= value <= quantity.highest):
+        raise HalError(f"{quantity.name} is {value:g}, should be {quantity.lowest:g} to {quantity.highest:g}")
     return value
 
 
 def temperature(answer: object) -> float:
     """Of `Thermometer.read_c`."""
-    return number(answer, "temperature")
+    return number(answer, TEMPERATURE)
 
 
 def power_reading(answer: object) -> PowerReading:
@@ -48,11 +56,11 @@ def power_reading(answer: object) -> PowerReading:
     if not isinstance(answer, PowerReading):
         raise HalError(f"answer is {_shown(answer)}, should be a PowerReading")
     return PowerReading(
-        number(answer.soc_frac, "soc_frac"),
-        number(answer.solar_w, "solar_w"),
-        number(answer.load_w, "load_w"),
-        number(answer.battery_w, "battery_w"),
-        number(answer.bus_v, "bus_v"),
+        number(answer.soc_frac, SOC_FRAC),
+        number(answer.solar_w, SOLAR_W),
+        number(answer.load_w, LOAD_W),
+        number(answer.battery_w, BATTERY_W),
+        number(answer.bus_v, BUS_V),
     )
 
 

@@ -1,4 +1,4 @@
-"""What flight code asks of hardware: one small Protocol a kind of device, and the error they share."""
+"""What flight code asks of hardware: one small Protocol per kind of device, and the error they share."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ class Guard:
             self._reopen()
         driver = self._driver
         try:
-            return self._run(method, lambda: check(getattr(driver, method)(*arguments)), limit_s or CALL_LIMIT_S)
+            return self.run(method, lambda: check(getattr(driver, method)(*arguments)), limit_s or CALL_LIMIT_S)
         except StalledError as error:
             self._set_aside(str(error))
             raise HalError(str(error)) from None
@@ -257,7 +257,7 @@ class Guard:
         """True if the callback came to its end without a fault."""
         self._used_ns += CALLBACK_NS
         try:
-            self._run("callback", call, CALL_LIMIT_S)
+            self.run("callback", call, CALL_LIMIT_S)
         except HalError as error:
             self.counters.callback_faults += 1
             self._kept = str(error)
@@ -270,7 +270,7 @@ class Guard:
 
     # the driver's side
 
-    def _run(self, what: str, call: Callable[[], T], limit_s: float) -> T:
+    def run(self, what: str, call: Callable[[], T], limit_s: float) -> T:
         """Make a call into the driver: its result, or HalError; StalledError if it was cut off."""
         begin_ns, self._thread, process = self._now_ns(), threading.get_ident(), os.getpid()
         try:
@@ -311,7 +311,7 @@ class Guard:
 
     def _try_open(self, limit_s: float) -> None:
         try:
-            driver = self._run("opening", lambda: self._make(self.host), limit_s)
+            driver = self.run("opening", lambda: self._make(self.host), limit_s)
             if driver is None:
                 raise _Fault(f"{self.name}: the factory returned None, should return a driver")
         except HalError:
@@ -362,6 +362,17 @@ class _Fault(HalError):
     """What a driver raised that was no HalError."""
 
 
+def guarded_call(name: str, host: Host, what: str, call: Callable[[], T]) -> T:
+    """Make one call into a driver's code that belongs to no device yet, such as the import of its module.
+
+    Raises HalError for whatever it raises, and StalledError if it takes longer than a device may take to open.
+    """
+    try:
+        return Guard(name, host, lambda _: None).run(what, call, OPEN_LIMIT_S)
+    except _Fault as fault:
+        raise HalError(str(fault)) from None
+
+
 def _identity(fileno: int) -> _Identity:
     """What tells one open file from another under the same number; None if there is none."""
     try:
@@ -400,4 +411,6 @@ def _place(error: BaseException) -> str:
     if trace is None:
         return ""
     code = trace.tb_frame.f_code
+    if code.co_filename.startswith("<"):  # Python's own, which imports a module and cannot parse it
+        return ""
     return f" ({code.co_filename.rpartition('/')[2]}:{trace.tb_lineno})"

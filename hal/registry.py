@@ -1,36 +1,26 @@
-"""Drivers by URL: "scheme:address" to the module that serves it, imported only when asked for.
+"""Which driver serves a URL "scheme:address", and the one place where a driver enters the node.
 
-What is handed out is the driver behind its guard (hal/guard.py). Only here does a driver enter the node.
+A scheme is served by the row of its kind (hal/kinds.py), else by what another distribution offers
+(hal/installed_drivers.py), which is looked up only for a scheme that no row has. What is handed out is the driver
+behind its guard (hal/guard.py).
+
+A driver that is missing, or whose module cannot be imported, is a fault of the installation: it keeps the node from
+starting. What its factory then does is between the device and its guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
-from hal.base import Eps, Governor, HalError, Heater, Host, Imager, Radio, Thermometer
-from hal.guarded import GuardedEps, GuardedGovernor, GuardedHeater, GuardedImager, GuardedRadio, GuardedThermometer
+from hal.base import HalError, Host, StalledError
+from hal.guard import guarded_call
+from hal.installed_drivers import installed_drivers
+from hal.kinds import DeviceKind
 
-# scheme -> "module:factory". Factories get (address, host); those of radios also the rate in bit/s.
-EPS: Mapping[str, str] = {"serial": "hal.serial_board:open_eps", "sim": "sim_hw.machine.boards:open_eps"}
-THERMOMETER: Mapping[str, str] = {
-    "serial": "hal.serial_board:open_thermometer",
-    "sim": "sim_hw.machine.boards:open_thermometer",
-}
-HEATER: Mapping[str, str] = {"serial": "hal.serial_board:open_heater", "sim": "sim_hw.machine.boards:open_heater"}
-GOVERNOR: Mapping[str, str] = {"serial": "hal.serial_board:open_governor", "sim": "sim_hw.machine.boards:open_governor"}
-RADIO: Mapping[str, str] = {"udp": "hal.udp_radio:open_radio", "sim": "sim_hw.machine.boards:open_radio"}
-IMAGER: Mapping[str, str] = {"replay": "hal.replay_imager:open_imager", "sim": "sim_hw.machine.boards:open_imager"}
-
-_TABLES: Mapping[str, Mapping[str, str]] = {
-    "eps": EPS,
-    "thermometer": THERMOMETER,
-    "heater": HEATER,
-    "governor": GOVERNOR,
-    "radio": RADIO,
-    "imager": IMAGER,
-}
+D = TypeVar("D")
 
 NAME_MAX = 48
 
@@ -43,74 +33,104 @@ INSTALL: Mapping[str, str] = {
 }
 
 
-def schemes(kind: str) -> list[str]:
-    """The schemes of one kind of device ("eps", "radio", ...), sorted."""
-    return sorted(_TABLES[kind])
+def schemes(kind: DeviceKind[Any]) -> list[str]:
+    """The schemes of one kind of device, built in and installed, sorted."""
+    return sorted([*kind.drivers, *installed_drivers().schemes(kind.name)])
 
 
-def open_eps(url: str, host: Host) -> Eps:
-    """The power system at `url`, such as "serial:/dev/ttyS0". Raises HalError, as all of these do."""
-    return GuardedEps(_short("eps", url), host, _factory("eps", url))
+def serves(kind: DeviceKind[Any], url: str) -> bool:
+    """Whether there is a driver for the URL's scheme. Nothing is imported or opened."""
+    scheme, colon, _ = url.partition(":")
+    return bool(colon and _target(kind, scheme))
 
 
-def open_thermometer(url: str, host: Host) -> Thermometer:
-    """The temperature sensor at `url`, such as "serial:/dev/ttyS0:radiator"."""
-    return GuardedThermometer(_short("thermometer", url), host, _factory("thermometer", url))
+def installation_faults() -> tuple[str, ...]:
+    """A line for each driver of another distribution that cannot be used, or not be told from another."""
+    return installed_drivers().faults
 
 
-def open_heater(url: str, host: Host) -> Heater:
-    """The heater at `url`, such as "serial:/dev/ttyS0:payload"."""
-    return GuardedHeater(_short("heater", url), host, _factory("heater", url))
+def import_drivers(devices: Iterable[tuple[DeviceKind[Any], str]], host: Host) -> None:
+    """Import the drivers of these devices, kind and URL each. Raises HalError with a line for each that cannot be."""
+    faults: list[str] = []
+    broken: set[str] = set()  # told once, and not run again for each of its devices
+    for kind, url in devices:
+        factory = _Factory(kind, url)
+        if factory.module in broken:
+            continue
+        try:
+            factory.find(host)
+        except StalledError:
+            continue  # it may be slow for once: the guard of the device tries it again, and again later
+        except HalError as error:
+            faults.append(str(error))
+            if factory.module not in sys.modules:
+                broken.add(factory.module)
+    if len(faults) > 1:
+        raise HalError("\n  ".join([f"{len(faults)} drivers cannot be had", *faults]))
+    if faults:
+        raise HalError(faults[0])
 
 
-def open_governor(url: str, host: Host) -> Governor:
-    """The power limiter of the payload processor at `url`, such as "serial:/dev/ttyS0"."""
-    return GuardedGovernor(_short("governor", url), host, _factory("governor", url))
+def open_device(kind: DeviceKind[D], url: str, host: Host, **settings: object) -> D:
+    """The device of that kind at `url`, such as "serial:/dev/ttyS0", behind its guard.
 
-
-def open_radio(url: str, host: Host, rate_bps: int) -> Radio:
-    """The modem at `url`, such as "udp:127.0.0.1:10015:10018", sending at `rate_bps`."""
-    return GuardedRadio(_short("radio", url), host, _factory("radio", url, rate_bps))
-
-
-def open_imager(url: str, host: Host) -> Imager:
-    """The camera at `url`, such as "replay:tiles/"."""
-    return GuardedImager(_short("imager", url), host, _factory("imager", url))
+    `settings` are those that the kind names. Raises HalError if no driver serves the URL, if its module cannot be
+    imported, and if its factory says that the device cannot be had.
+    """
+    assert settings.keys() == set(kind.settings), f"{kind.name} takes {kind.settings}"
+    return kind.guarded(_short(kind, url), host, _Factory(kind, url, *(settings[name] for name in kind.settings)))
 
 
 class _Factory:
     """Opens the driver at one URL on a host: for the guard, which does it again if it failed."""
 
-    def __init__(self, kind: str, url: str, row: str, address: str, *arguments: object) -> None:
-        self._what = f"{kind} {url!r}"
-        self._row = row
-        self._arguments = (address, *arguments)
+    def __init__(self, kind: DeviceKind[Any], url: str, *settings: object) -> None:
+        """Raises HalError if no driver serves the URL."""
+        scheme, _, self._address = url.partition(":")
+        if not serves(kind, url):
+            known = ", ".join(f"{name}:..." for name in schemes(kind))
+            raise HalError(f"{kind.name} driver {url!r} is unknown, there are {known}")
+        self.module, _, self._function = _target(kind, scheme).partition(":")
+        self._name = _short(kind, url)
+        self._what = f"{kind.name} {url!r}"
+        self._settings = settings
 
     def __call__(self, host: Host) -> Any:
         """Raises HalError for what is missing or wrong with the configuration."""
-        module, _, name = self._row.partition(":")
-        address, *more = self._arguments
+        factory = self.find(host)
         try:
-            return getattr(import_module(module), name)(address, host, *more)
+            return factory(self._address, host, *self._settings)
         except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            package = INSTALL.get(missing, missing)
-            raise HalError(f"{self._what} needs the Python module {missing!r}: pip install {package}") from None
+            raise self._missing(error) from None
         except OSError as error:
             raise HalError(f"{self._what}: {error.strerror or error}") from None
         except ValueError as error:
             raise HalError(f"{self._what}: {error}") from None
 
+    def find(self, host: Host) -> Callable[..., Any]:
+        """The factory, its module imported. Raises HalError, whatever the import raises; StalledError if it hangs."""
+        return guarded_call(self._name, host, f"importing {self.module}", self._import)
 
-def _factory(kind: str, url: str, *arguments: object) -> _Factory:
-    scheme, colon, address = url.partition(":")
-    row = _TABLES[kind].get(scheme)
-    if row is None or not colon:
-        known = ", ".join(f"{name}:..." for name in schemes(kind))
-        raise HalError(f"{kind} driver {url!r} is unknown, there are {known}")
-    return _Factory(kind, url, row, address, *arguments)
+    def _import(self) -> Callable[..., Any]:
+        try:
+            factory: object = getattr(import_module(self.module), self._function, None)
+        except ModuleNotFoundError as error:
+            raise self._missing(error) from None
+        if not callable(factory):
+            raise HalError(f"{self._what}: {self.module} has no function {self._function!r}")
+        return factory
+
+    def _missing(self, error: ModuleNotFoundError) -> HalError:
+        missing = (error.name or "").partition(".")[0]
+        package = INSTALL.get(missing, missing)
+        return HalError(f"{self._what} needs the Python module {missing!r}: pip install {package}")
 
 
-def _short(kind: str, url: str) -> str:
+def _target(kind: DeviceKind[Any], scheme: str) -> str:
+    """The "module:factory" that serves the scheme, "" if none does."""
+    return kind.drivers.get(scheme) or installed_drivers().targets.get((kind.name, scheme), "")
+
+
+def _short(kind: DeviceKind[Any], url: str) -> str:
     """The device's name in messages, which have room for so much."""
-    return f"{kind} {url}" if len(url) <= NAME_MAX else f"{kind} {url[:NAME_MAX]}..."
+    return f"{kind.name} {url}" if len(url) <= NAME_MAX else f"{kind.name} {url[:NAME_MAX]}..."

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.catalogue import dictionary_of, link_config
 from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.nanoseconds import ns
@@ -19,7 +20,7 @@ from flight.core.task_stats import TaskStats
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.mission import MISSIONS, Mission
-from flight.node import Node, dictionary_of, link_config
+from flight.node import Node
 from flight.services.files.outbox import Outbox, OutboxConfig
 from flight.services.radio.radio import RadioLinks
 from flight.services.recorder.recorder import Recorder

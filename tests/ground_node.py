@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from flight.contract.fields import Value
+from flight.contract.parameter_table import decode_table
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, CfdpSender, FileAction, FileReceived
 from flight.link.pus import ACK_START, PusTc, PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
-from flight.services.settings.parameter_table import decode_table
 from tests.ground_dictionary import make
 
 S = 10**9

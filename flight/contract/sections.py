@@ -11,6 +11,7 @@ from flight.core.config import key
 from flight.link.coding.cltu import ERROR_MODES
 from flight.link.coding.tm_coding import CODINGS, RANDOMIZERS
 from flight.link.stack import LinkConfig
+from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class LinkSection:
     """One `[[link]]`: what node and ground agree on, and the node's modem."""
 
     name: str = key(text="the link's name")
-    driver: str = key(text='modem as "scheme:address"')
+    driver: str = key(text='modem as "scheme:address"', device=RADIO)
     kind: str = key("radio", choices=("radio", "optical", "inter-satellite"))
     coding: str = key("cadu", choices=CODINGS)
     interleave: int = key(5, minimum=1, maximum=8)
@@ -68,11 +69,11 @@ class LinkSection:
 
 @dataclass(frozen=True, slots=True)
 class DriverConfig:
-    """Which driver serves which device, as "scheme:address"; empty where there is no such device."""
+    """Which driver serves which device, as "scheme:address"; empty if there is no such device."""
 
-    eps: str = key(text='electrical power system, such as "serial:/dev/ttyS0"')
-    board_thermometer: str = key()
-    radiator_thermometer: str = key()
-    heater: str = key("")
-    governor: str = key("", text="power limiter of the payload processor")
-    imager: str = key("")
+    eps: str = key(text='electrical power system, such as "serial:/dev/ttyS0"', device=EPS)
+    board_thermometer: str = key(device=THERMOMETER)
+    radiator_thermometer: str = key(device=THERMOMETER)
+    heater: str = key("", device=HEATER)
+    governor: str = key("", text="power limiter of the payload processor", device=GOVERNOR)
+    imager: str = key("", device=IMAGER)

@@ -32,9 +32,13 @@ def key(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
     text: str = "",
+    **marks: object,
 ) -> Any:
-    """A dataclass field with its bounds. Without `default` the key must be in the file."""
-    metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "text": text}
+    """A dataclass field with its bounds. Without `default` the key must be in the file.
+
+    `marks` is what the section's owner wants to know of the key besides: it stands in the field's metadata.
+    """
+    metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "text": text, **marks}
     if isinstance(default, dict):
         made = default
         return dataclasses.field(default_factory=lambda: MappingProxyType(made), metadata=metadata)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from typing import Any
-
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from flight.core.errors import OrbitnodeError
 from ground.cli.client import GroundClient, add_connection_arguments, output
-from ground.commands.names import choices
 from ground.operator import COMPLETED
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HELP = "send a command to the node and wait for its completion"
 
@@ -54,6 +53,8 @@ def execute(args: argparse.Namespace) -> int:
 def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> bool:
     """Send a command and show its stages as they come, what the node reports in answer, and the outcome; True where
     it completed."""
+    from rich.markup import escape
+
     console = output()
     last: dict[str, Any] = {}
     reports: dict[str, list[dict[str, Any]]] = {}
@@ -95,6 +96,9 @@ def report_rows(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:
     """What the node reported in answer."""
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=name, title_justify="left", box=None, pad_edge=False)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     for column in columns:
@@ -111,11 +115,15 @@ def _list(args: argparse.Namespace) -> int:
     if args.name is not None:
         known = [one["name"] for one in commands]
         if args.name not in known:
+            from ground.commands.names import choices
+
             raise OrbitnodeError(f"unknown command {args.name!r}, {choices(args.name, known)}")
         commands = [one for one in commands if one["name"] == args.name]
     if args.json:
         print(json.dumps(commands))
         return 0
+    from rich.markup import escape
+
     console = output()
     for one in commands:
         console.print(f"[bold]{escape(one['name'])}[/]  {escape(one['text'])}", soft_wrap=True)

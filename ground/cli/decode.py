@@ -9,13 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flight.catalogue import dictionary_of, link_config
 from flight.core.errors import OrbitnodeError
 from flight.core.log import utc_text
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of, link_config
 from ground.cli.client import output
 from ground.cli.dictionary import read_dictionary
-from ground.config import chosen_link
+from ground.link.mission_link import chosen_link
 
 if TYPE_CHECKING:
     from ground.telemetry.recording import HousekeepingTable, Recording
@@ -48,7 +48,7 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.csv and args.out is None:
         args.parser.error("--csv says how tables are written; name their folder with --out")
-    mission = load(args.mission)
+    mission = load(args.mission, opens_devices=False)
     config = link_config(mission, chosen_link(mission, args.link))
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     stretches = _stretches(args.file)

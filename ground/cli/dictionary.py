@@ -9,9 +9,6 @@ from pathlib import Path
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
-from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
-from ground.telemetry.xtce import xtce_document
 
 HELP = "write the mission's dictionary as XTCE or JSON"
 
@@ -20,13 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--xtce", action="store_true", help="XTCE 1.2, for other ground systems (the default)")
     form.add_argument("--json", action="store_true", help="the dictionary document itself")
-    parser.add_argument("--mission", type=Path, default=MISSIONS / "orbit.toml", metavar="FILE", help="mission file")
+    parser.add_argument("--mission", type=Path, metavar="FILE", help="mission file (default: the orbit mission)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the terminal")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Raises OrbitnodeError for a mission that cannot be read or a file that cannot be written."""
-    dictionary = dictionary_of(load(args.mission))
+    from flight.catalogue import dictionary_of
+    from flight.mission import MISSIONS, load
+    from ground.telemetry.xtce import xtce_document
+
+    path = MISSIONS / "orbit.toml" if args.mission is None else args.mission
+    dictionary = dictionary_of(load(path, opens_devices=False))
     if args.json:
         text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"
     else:

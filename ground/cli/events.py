@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from flight.contract.dictionary import SEVERITIES
 from ground.cli.client import GroundClient, add_connection_arguments
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HELP = "show the node's events"
 
@@ -28,8 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     if args.limit < 1:
         args.parser.error(f"--limit {args.limit}, should be at least 1")
-    console = Console()
     with GroundClient(args.port) as client:
+        from rich.console import Console
+
+        console = Console()
         for event in client.ask(do="events", limit=args.limit, severity=args.severity)["events"]:
             _show(console, event, args.json)
         if args.follow:
@@ -43,5 +45,7 @@ def _show(console: Console, event: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(event), flush=True)
         return
+    from rich.text import Text
+
     line = f"{event['time']}  {event['severity']:<6}  {event['event']}: {event['text']}"
     console.print(Text(line, style=_COLOURS.get(event["severity"], "")), soft_wrap=True)

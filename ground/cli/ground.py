@@ -12,14 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
+from flight.catalogue import dictionary_of, file_entities, link_config
 from flight.core.errors import SetupError
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.linux.log_sink import LogSink, diverted
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of, file_entities, link_config
 from ground.cli.dictionary import read_dictionary
-from ground.config import GroundConfig, chosen_link, udp_link
+from ground.config import GroundConfig
+from ground.link.mission_link import chosen_link, udp_link
 from ground.link.session import GroundSession
 from ground.server import GroundServer, epoch_tai_ns
 from ground.station import GroundStation
@@ -74,7 +75,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace, sink: LogSink) -> int:
-    mission = load(args.mission, extra={"ground": GroundConfig})
+    mission = load(args.mission, extra={"ground": GroundConfig}, opens_devices=False)
     config: GroundConfig = mission.sections["ground"]
     section = chosen_link(mission, args.link)
     link = udp_link(section, config.node_host)

@@ -9,22 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from flight.contract.dictionary import Setting
+from flight.contract.dictionary import Dictionary, Setting
 from flight.contract.fields import ROWS_MAX as TC_ROWS_MAX
 from flight.contract.fields import FieldError
+from flight.contract.parameter_table import ROWS_MAX, admit, contradiction, encode_table
 from flight.core.config import suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.toml_lines import TomlLines
-from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
-from flight.services.settings.parameter_table import ROWS_MAX, admit, contradiction, encode_table
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
 from ground.operator import COMPLETED
-from ground.telemetry.products import safe_name
 
 HELP = "list on-board parameters, pack a table of them, load it into the node"
 
@@ -42,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="?", type=Path, metavar="TABLE.toml", help="what to pack or load")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="pack: the file to write")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
+    source.add_argument("--mission", type=Path, metavar="FILE",
                         help="pack: for the parameters of this mission (default: the bench mission)")  # fmt: skip
     source.add_argument("--dictionary", type=Path, metavar="FILE",
                         help="pack: for those of this document (from `orbitnode dictionary --json`)")  # fmt: skip
@@ -108,7 +103,7 @@ def _contradictions(settings: Sequence[Setting], values: dict[str, float]) -> li
 
 
 def _pack(args: argparse.Namespace) -> int:
-    dictionary = dictionary_of(load(args.mission)) if args.dictionary is None else read_dictionary(args.dictionary)
+    dictionary = _mission_dictionary(args.mission) if args.dictionary is None else read_dictionary(args.dictionary)
     octets = encode_table(dictionary.settings, read_table(args.table, dictionary.settings))
     try:
         args.out.write_bytes(octets)
@@ -119,8 +114,17 @@ def _pack(args: argparse.Namespace) -> int:
     return 0
 
 
+def _mission_dictionary(path: Path | None) -> Dictionary:
+    from flight.catalogue import dictionary_of
+    from flight.mission import MISSIONS, load
+
+    return dictionary_of(load(MISSIONS / "bench.toml" if path is None else path, opens_devices=False))
+
+
 def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Namespace) -> int:
     """Send the table up, load it, and have reported what is then in force; 1 where one of these fails."""
+    from ground.telemetry.products import safe_name
+
     settings = [Setting(**{key: value for key, value in row.items() if key != "latest"}) for row in rows]
     values = read_table(args.table, settings)
     octets = encode_table(settings, values)
@@ -148,6 +152,8 @@ def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
         print(json.dumps(rows))
         return 0
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False)
     for column in ("parameter", "value", "reported", "unit", "default", "bounds", "below", "meaning"):
         table.add_column(column, justify="right" if column in ("value", "reported", "default") else "left")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from typing import Any
-
-from rich.markup import escape
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from ground.cli.client import GroundClient, add_connection_arguments, output
 from ground.cli.cmd import report_rows
 from ground.operator import COMPLETED
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HELP = "schedule commands on board, list, move and delete them"
 
@@ -110,6 +110,8 @@ def _command(name: str, **arguments: object) -> dict[str, Any]:
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     """A row an activity; its request id is named as `delete` and `shift` take it."""
+    from rich.table import Table
+
     rows = [_named(row) for row in rows]
     table = Table(box=None, pad_edge=False)
     for column in rows[0]:
@@ -128,6 +130,8 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell(last: dict[str, Any]) -> None:
+    from rich.markup import escape
+
     text = f"{last['name']} {last['outcome']}"
     if "scheduled" in last and last["outcome"] == COMPLETED:
         text = f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}"

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ground.cli import tasks
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
-from ground.telemetry.limits import NORMAL, RED, YELLOW
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 HELP = "show the latest telemetry"
-
-_COLOURS = {RED: "bold red", YELLOW: "yellow", NORMAL: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +121,9 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
 def _table(values: dict[str, dict[str, Any]]) -> Table:
     from rich.table import Table
 
+    from ground.telemetry.limits import RED, YELLOW
+
+    colours = {RED: "bold red", YELLOW: "yellow"}
     table = Table(box=None, pad_edge=False)
     table.add_column("parameter")
     table.add_column("value", justify="right")
@@ -133,5 +133,5 @@ def _table(values: dict[str, dict[str, Any]]) -> Table:
     for name, one in values.items():
         value = one["value"]
         shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        table.add_row(name, shown, one["unit"], one["state"], age(one["age_s"]), style=_COLOURS.get(one["state"], ""))
+        table.add_row(name, shown, one["unit"], one["state"], age(one["age_s"]), style=colours.get(one["state"], ""))
     return table

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from flight.catalogue import dictionary_of, link_config
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import node_log
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
-from flight.node import Node, build, dictionary_of, link_config
+from flight.node import Node, build
 from ground.link.session import GroundSession
 from ground.station import GroundStation
 from sim_hw.config import SimConfig

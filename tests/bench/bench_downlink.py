@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from statistics import median
 
+from flight.catalogue import dictionary_of
 from flight.contract.fields import Value
 from flight.link.pus import PusTm
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from ground.telemetry.recording import UNITS, Recording, all_tables
 from sim_hw.bench.bench_command import Row, Survey, at_least
 

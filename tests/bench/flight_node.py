@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from flight.catalogue import dictionary_of, link_config
 from flight.contract.fields import Value
 from flight.core.errors import DecodeError, SetupError
 from flight.link.coding.cltu import encode_cltu
@@ -19,7 +20,6 @@ from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.extract import VcExtractor
 from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of, link_config
 from ground.config import GroundConfig
 from tests.ports import HOST, free_port
 from tests.waiting import GIVE_UP_S

@@ -23,6 +23,7 @@ from flight.linux.platform import LinuxPlatform
 from hal import registry
 from hal import serial_board as serial_board_driver
 from hal.base import Eps, Governor, HalError, Heater, Imager, Radio, Thermometer
+from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 from sim_hw.bench.emulate import Emulator, Wire
 from sim_hw.machine.air import Air
 from sim_hw.machine.boards import SimImager
@@ -146,16 +147,16 @@ def serial_board(folder: Path) -> Iterator[BoardBench]:
         patch.setattr(serial_board_driver, "STALE_NS", round(GIVE_UP_S * 1e9))
         patch.setattr(serial_board_driver, "ANSWER_NS", round(GIVE_UP_S * 1e9))
         url, host = f"serial:{folder}/board", bench.platform
-        eps = registry.open_eps(url, host)
+        eps = registry.open_device(EPS, url, host)
         assert bench.until(lambda: answers(eps)), "the emulated board does not answer"
         yield BoardBench(
             bench,
             emulator.world,
             eps,
-            {name: registry.open_thermometer(f"{url}:{name}", host) for name in ("board", "radiator")},
-            registry.open_heater(f"{url}:heater", host),
-            registry.open_governor(url, host),
-            lambda name: registry.open_thermometer(f"{url}:{name}", host),
+            {name: registry.open_device(THERMOMETER, f"{url}:{name}", host) for name in ("board", "radiator")},
+            registry.open_device(HEATER, f"{url}:heater", host),
+            registry.open_device(GOVERNOR, url, host),
+            lambda name: registry.open_device(THERMOMETER, f"{url}:{name}", host),
         )
 
 
@@ -167,11 +168,11 @@ def sim_board(folder: Path) -> Iterator[BoardBench]:
         yield BoardBench(
             bench,
             host.world,
-            registry.open_eps("sim:eps", host),
-            {name: registry.open_thermometer(f"sim:{name}", host) for name in ("board", "radiator")},
-            registry.open_heater("sim:heater", host),
-            registry.open_governor("sim:payload", host),
-            lambda name: registry.open_thermometer(f"sim:{name}", host),
+            registry.open_device(EPS, "sim:eps", host),
+            {name: registry.open_device(THERMOMETER, f"sim:{name}", host) for name in ("board", "radiator")},
+            registry.open_device(HEATER, "sim:heater", host),
+            registry.open_device(GOVERNOR, "sim:payload", host),
+            lambda name: registry.open_device(THERMOMETER, f"sim:{name}", host),
         )
 
 
@@ -242,7 +243,7 @@ def udp_radio(folder: Path) -> Iterator[RadioBench]:
     with linux(folder) as bench:
         far = UdpGround(up)
         try:
-            radio = registry.open_radio(f"udp:127.0.0.1:{far.port}:{up}", bench.platform, rate_bps)
+            radio = registry.open_device(RADIO, f"udp:127.0.0.1:{far.port}:{up}", bench.platform, rate_bps=rate_bps)
             try:
                 yield RadioBench(bench, radio, far, rate_bps)
             finally:
@@ -283,7 +284,7 @@ def sim_radio(folder: Path) -> Iterator[RadioBench]:
         air = Air(loop, bench.platform.world, channel, channel, Random(1))
         bench.platform.radios["s-band"] = air.modem
         far = SimGround(air, loop)
-        radio = registry.open_radio("sim:s-band", bench.platform, rate_bps)
+        radio = registry.open_device(RADIO, "sim:s-band", bench.platform, rate_bps=rate_bps)
         assert bench.until(radio.carrier, 1.0)
         yield RadioBench(bench, radio, far, rate_bps)
 
@@ -299,7 +300,7 @@ def replay_imager(folder: Path) -> Iterator[Imager]:
         refl = np.full((256, 256, 6), 1000 * (i + 1), np.uint16) + np.arange(6, dtype=np.uint16)
         np.savez_compressed(tiles / f"tile-{i}.npz", refl=refl)
     with linux(folder) as bench:
-        yield registry.open_imager(f"replay:{tiles}", bench.platform)
+        yield registry.open_device(IMAGER, f"replay:{tiles}", bench.platform)
 
 
 @contextmanager
@@ -307,7 +308,7 @@ def sim_imager(folder: Path) -> Iterator[Imager]:
     with simulated(folder) as bench:
         ground = np.random.default_rng(5).integers(133, 4933, (4, 300, 300))
         bench.platform.imager = SimImager(SyntheticClouds(ground, 1), bench.platform.world)
-        yield registry.open_imager("sim:camera", bench.platform)
+        yield registry.open_device(IMAGER, "sim:camera", bench.platform)
 
 
 IMAGERS: dict[str, Callable[[Path], AbstractContextManager[Imager]]] = {"replay": replay_imager, "sim": sim_imager}

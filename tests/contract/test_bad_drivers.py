@@ -17,7 +17,7 @@ import pytest
 
 from flight.linux import call_limit
 from flight.linux.platform import LinuxPlatform
-from hal import guard, registry
+from hal import guard, kinds, registry
 from hal.base import HalError, Host, Image, PowerReading, StalledError
 from tests.linux_loop import run_until
 
@@ -30,11 +30,11 @@ IMAGE = Image(3, 1, 2, 2, bytes(8))
 
 @dataclass
 class Kind:
-    """One kind of device: how it is opened, its calls with their arguments, a good answer of each and bad ones."""
+    """One kind of device: its calls with their arguments, a good answer of each and bad ones; how it is opened."""
 
-    table: dict[str, str]
-    open: Callable[[str, Host], Any]
+    row: kinds.DeviceKind[Any]
     calls: dict[str, tuple[tuple[Any, ...], Any, tuple[Any, ...]]]
+    settings: dict[str, int] = field(default_factory=dict)
 
 
 class Lie(PowerReading):
@@ -72,26 +72,30 @@ IMAGES = (
 )  # fmt: skip
 
 KINDS: dict[str, Kind] = {
-    "eps": Kind(registry.EPS, registry.open_eps, {  # type: ignore[arg-type]
+    "eps": Kind(kinds.EPS, {
         "read": ((), READING, READINGS),
         "set_switch": (("payload", True), None, NOT_NONE),
     }),
-    "thermometer": Kind(registry.THERMOMETER, registry.open_thermometer, {"read_c": ((), 20.5, TEMPERATURES)}),  # type: ignore[arg-type]
-    "heater": Kind(registry.HEATER, registry.open_heater, {"set_on": ((True,), None, NOT_NONE)}),  # type: ignore[arg-type]
-    "governor": Kind(registry.GOVERNOR, registry.open_governor, {"set_limit_w": ((5.0,), None, NOT_NONE)}),  # type: ignore[arg-type]
-    "radio": Kind(registry.RADIO, lambda url, host: registry.open_radio(url, host, 1000), {  # type: ignore[arg-type]
+    "thermometer": Kind(kinds.THERMOMETER, {"read_c": ((), 20.5, TEMPERATURES)}),
+    "heater": Kind(kinds.HEATER, {"set_on": ((True,), None, NOT_NONE)}),
+    "governor": Kind(kinds.GOVERNOR, {"set_limit_w": ((5.0,), None, NOT_NONE)}),
+    "radio": Kind(kinds.RADIO, {
         "carrier": ((), True, NOT_FLAGS),
         "send": (UNIT, False, NOT_FLAGS),
         "free_ns": ((), 5, (None, -1, 1.5, 2**70, "now")),
         "receive": ((), b"octets", (7, "octets", bytearray(3), bytes(65_537))),
         "dropped": ((), 4, (None, -1, 2.0, True)),
-    }),
-    "imager": Kind(registry.IMAGER, registry.open_imager, {  # type: ignore[arg-type]
+    }, {"rate_bps": 1000}),
+    "imager": Kind(kinds.IMAGER, {
         "ready": ((), True, NOT_FLAGS),
         "capture": ((), IMAGE, IMAGES),
     }),
 }  # fmt: skip
 CALLS = [(kind, call) for kind, one in KINDS.items() for call in one.calls]
+
+
+def test_every_kind_of_device_is_tried() -> None:
+    assert {name: one.row for name, one in KINDS.items()} == kinds.KINDS
 
 
 class Mute(Exception):
@@ -157,8 +161,8 @@ class Bench:
 
     def open(self, name: str) -> Any:
         self._kind = KINDS[name]
-        self.monkeypatch.setitem(self._kind.table, "bad", "a_bad_driver:open_it")
-        return self._kind.open("bad:1", self.platform)
+        self.monkeypatch.setitem(self._kind.row.drivers, "bad", "a_bad_driver:open_it")  # type: ignore[arg-type]
+        return registry.open_device(self._kind.row, "bad:1", self.platform, **self._kind.settings)
 
     def until(self, done: Callable[[], bool]) -> None:
         before = self.ticks
@@ -183,7 +187,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     for name, value in (("PAUSE_MIN_NS", 20_000_000), ("PAUSE_MAX_NS", 80_000_000), ("CALL_LIMIT_S", 0.05),
                         ("CAPTURE_LIMIT_S", 0.05), ("OPEN_LIMIT_S", 0.05), ("REOPEN_LIMIT_S", 0.05)):  # fmt: skip
         monkeypatch.setattr(guard, name, value)
-    monkeypatch.setattr("hal.guarded.CAPTURE_LIMIT_S", 0.05)
+    monkeypatch.setattr("hal.kinds.CAPTURE_LIMIT_S", 0.05)
     monkeypatch.setattr(call_limit, "BEAT_S", 0.01)
     made = Bench(tmp_path, monkeypatch)
     yield made

@@ -31,8 +31,8 @@ TARGETS = (
         "commanding/handler_table", "commanding/outcomes", "commanding/refusals", "commanding/verification",
         "files/outbox", "files/uploads",
         "health/storage", "recorder/packet_store", "recorder/recorder", "recorder/retrieval",
-        "recorder/retrieval_commands", "settings/parameter_table", "settings/parameters",
-    )),
+        "recorder/retrieval_commands", "settings/parameters",
+    )), "flight/contract/parameter_table.py",
 )  # fmt: skip
 
 

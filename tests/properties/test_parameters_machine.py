@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Setting
+from flight.contract.parameter_table import contradiction, encode_table
 from flight.core.errors import StorageError
-from flight.services.settings.parameter_table import contradiction, encode_table
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk, PowerCut

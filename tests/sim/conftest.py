@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flight.catalogue import dictionary_of, link_config
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.errors import DecodeError
@@ -17,7 +18,7 @@ from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
-from flight.node import Node, dictionary_of, link_config
+from flight.node import Node
 from ground.link.actions import PacketReceived, SendCltu
 from ground.link.session import GroundSession
 from sim_hw.machine.air import Air

@@ -27,13 +27,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from flight.catalogue import dictionary_of, link_config
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.log import node_log
 from flight.core.nanoseconds import NS, ns
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.mission import MISSIONS, Mission, load
-from flight.node import Node, dictionary_of, link_config
+from flight.node import Node
 from flight.services.board.power import Power, PowerConfig
 from flight.services.commanding.commands import Commands
 from flight.services.settings.parameters import Parameters

@@ -1,5 +1,5 @@
 """`orbitnode flight` as a process with drivers that raise, block and lie: it goes on, tells the ground, and ends on
-SIGINT. The drivers are real ones in a module of their own, put into the driver table before the command starts."""
+SIGINT. The drivers are real ones, in an installed distribution of their own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.mission import load
-from flight.node import dictionary_of
-from hal import registry
+from hal.kinds import KINDS
+from tests.distribution import install
 from tests.sim.test_realtime_flight import ROOT, Bench, Process
 from tests.waiting import wait_until
 
@@ -23,7 +24,7 @@ from tests.waiting import wait_until
 DRIVERS = """
 import atexit, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
-from hal import registry, udp_radio
+from hal import udp_radio
 from hal.base import HalError, PowerReading
 
 FOLDER = Path("PATH")
@@ -119,9 +120,6 @@ open_eps = opener(lambda address, host: Eps())
 open_thermometer = opener(lambda address, host: Thermometer(address))
 open_heater = opener(lambda address, host: Heater())
 open_governor = opener(lambda address, host: Governor(host))
-
-for kind, table in registry._TABLES.items():
-    table["bad"] = "bad_drivers:open_" + kind
 """
 
 
@@ -130,7 +128,8 @@ class BadBench(Bench):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        (folder / "bad_drivers.py").write_text(DRIVERS.replace("PATH", str(folder)))
+        drivers = {f"{kind}.bad": f"bad_drivers:open_{kind}" for kind in KINDS if kind != "imager"}
+        install(folder, "bad-drivers", drivers, {"bad_drivers": DRIVERS.replace("PATH", str(folder))})
         self.dictionary: Dictionary = dictionary_of(load(self.mission))
 
     def write(self, more: str = "") -> None:
@@ -152,9 +151,7 @@ class BadBench(Bench):
             fresh.rename(path)
 
     def flight(self, storage: str | Path = "") -> Process:
-        entry = (
-            "import sys; sys.path.insert(0, sys.argv.pop(1)); import bad_drivers, flight.cli as c; sys.exit(c.main())"
-        )
+        entry = "import sys; sys.path.insert(0, sys.argv.pop(1)); import flight.cli as c; sys.exit(c.main())"
         return self.start(
             self.folder, "flight", "--mission", self.mission, "--storage", storage or self.folder / "store",
             entry=("-c", entry),
@@ -180,8 +177,7 @@ class BadBench(Bench):
 
 @pytest.fixture
 def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BadBench]:
-    for kind, table in registry._TABLES.items():  # the test reads the mission as well
-        monkeypatch.setitem(table, "bad", f"bad_drivers:open_{kind}")  # type: ignore[arg-type]
+    monkeypatch.syspath_prepend(tmp_path)  # the test reads the mission as well
     made = BadBench(tmp_path)
     yield made
     made.close()

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.link.pus import PusTc, PusTm
 from flight.linux.log_sink import SLOW
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from tests.noisy_app import FILLING
 from tests.sim.test_realtime_flight import Bench, housekeeping
 from tests.waiting import GIVE_UP_S, wait_until

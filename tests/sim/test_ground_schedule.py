@@ -8,14 +8,15 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
+from flight.catalogue import link_config
 from flight.core.errors import OrbitnodeError
 from flight.link.request_source import GROUND_SEQ_COUNTS
-from flight.node import link_config
 from flight.services.time.clock import Clock
 from ground.cli import schedule as schedule_command
 from ground.commands.commanding import CommandEncoder
 from ground.commands.release_time import release_tai_ns
-from ground.config import GroundConfig, UdpLink
+from ground.config import GroundConfig
+from ground.link.mission_link import UdpLink
 from ground.link.session import GroundSession
 from ground.operator import COMPLETED, REJECTED, SCHEDULED, CommandRecord
 from ground.server import GroundServer, _request

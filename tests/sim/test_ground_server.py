@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 
+from flight.contract.parameter_table import decode_table
 from flight.core.errors import OrbitnodeError
 from flight.link.stack import LinkConfig
-from flight.services.settings.parameter_table import decode_table
 from ground.cli import cmd, events, parameters, tm
 from ground.cli.client import GroundClient
-from ground.config import GroundConfig, UdpLink
+from ground.config import GroundConfig
+from ground.link.mission_link import UdpLink
 from ground.link.session import GroundSession
 from ground.server import BACKLOG_OCTETS_MAX, LINE_OCTETS_MAX, GroundServer
 from ground.station import Change, GroundStation, Packet
@@ -39,7 +40,8 @@ GROUND = """
 import asyncio, sys
 from pathlib import Path
 from ground.telemetry.archive import Archive
-from ground.config import GroundConfig, UdpLink
+from ground.config import GroundConfig
+from ground.link.mission_link import UdpLink
 from ground.telemetry.products import ProductStore
 from ground.server import GroundServer, epoch_tai_ns
 from ground.link.session import GroundSession

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Structure
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS, load
-from flight.node import Node, dictionary_of
+from flight.node import Node
 from flight.services.automation.event_action import EventActions
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_declarations import ScheduleConfig

@@ -13,8 +13,8 @@ from puslib.services import RequestVerification
 from puslib.services.pus_020_parameter_management import ParameterManagement
 from puslib.streams.buffer import QueuedOutput
 
+from flight.contract.parameter_table import encode_table
 from flight.link.cfdp.numbers import TransactionNumbers
-from flight.services.settings.parameter_table import encode_table
 from flight.services.settings.parameters import Parameters
 from ground.link.uploads import Uploads
 from tests.sim.conftest import PASS_START_S

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
+from flight.catalogue import dictionary_of, link_config
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm
 from flight.linux import flight_command as command
 from flight.mission import MISSIONS, load
-from flight.node import Node, build, dictionary_of, link_config
+from flight.node import Node, build
 from ground.link.actions import PacketReceived, SendCltu
 from ground.link.session import GroundSession
 from tests.ports import free_port

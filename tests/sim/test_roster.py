@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flight import mission, node, roster
+from flight import catalogue, mission, node, roster
 from flight.contract.app import Sample
 from flight.contract.dictionary import Command, Declarations, Structure
 from flight.contract.fields import Field
@@ -71,7 +71,7 @@ ROW = ServiceRow(build_tally, gives=(Tally,), declare=Tally.declare, sections=(S
 @pytest.fixture
 def with_tally(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a row in the file does, for one test."""
-    for module in (roster, node):
+    for module in (roster, catalogue, node):
         monkeypatch.setattr(module, "ROSTER", (*ROSTER, ROW))
     monkeypatch.setattr(mission, "_SECTIONS", (*mission._SECTIONS, *ROW.sections))
 

@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 from flight.contract.dictionary import Setting
+from flight.contract.parameter_table import decode_table, encode_table
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import ns
 from flight.kernels import AosLink, BatchExtractor, TmLink, Verdict, crc16, crc16_units
@@ -35,7 +36,6 @@ from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.aos_frame import AosFormat, AosFrame
 from flight.link.tm.tm_frame import TmFrame
 from flight.services.recorder.packet_store import PacketStore, StoreConfig
-from flight.services.settings.parameter_table import decode_table, encode_table
 from flight.store.generations import Generations
 from flight.store.journal import HEAD_OCTETS, Journal
 from hal.board_wire import BoardFrame, Kind, WireError, cobs_decode, cobs_encode

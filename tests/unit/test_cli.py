@@ -74,6 +74,16 @@ def test_missing_extra_says_what_to_install(
     assert error == "orbitnode: error: orbits: zarr_pack is not installed; run: pip install 'orbitnode[sim]'\n"
 
 
+def test_missing_extra_that_is_noticed_only_as_the_command_runs(
+    commands: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "requires", lambda _: ["rich-pack>=13; extra == 'ground'"])
+    write(commands, "show", "from rich_pack.table import Table")
+    assert cli.main(["show"]) == 1
+    error = capsys.readouterr().err
+    assert error == "orbitnode: error: show: rich_pack is not installed; run: pip install 'orbitnode[ground]'\n"
+
+
 def test_missing_module_that_no_extra_brings(commands: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(commands, "orbits", "return 0", head="import a_package_that_is_not_there")
     assert cli.main(["orbits"]) == 1

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import (
     FORMAT,
     Command,
@@ -26,7 +27,6 @@ from flight.contract.dictionary import (
 from flight.contract.fields import Field
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 
 ORBIT = dictionary_of(load(MISSIONS / "orbit.toml"))
 DOCUMENT = json.dumps(ORBIT.document())

@@ -9,6 +9,7 @@ import pytest
 from flight.linux.platform import LinuxPlatform
 from hal import registry
 from hal.base import HalError
+from hal.kinds import EPS, IMAGER, KINDS, RADIO
 
 
 @pytest.fixture
@@ -21,25 +22,26 @@ def host(tmp_path: Path):
 @pytest.mark.parametrize("url", ["", "serial", "i2c:3", "SERIAL:/dev/ttyS0"])
 def test_unknown_drivers_are_named_with_those_there_are(host, url: str) -> None:
     with pytest.raises(HalError, match=r"eps driver .* is unknown, there are serial:\.\.\., sim:\.\.\."):
-        registry.open_eps(url, host)
+        registry.open_device(EPS, url, host)
 
 
 def test_schemes_of_every_kind() -> None:
-    assert registry.schemes("radio") == ["sim", "udp"]
-    for kind in ("eps", "thermometer", "heater", "governor", "radio", "imager"):
+    assert registry.schemes(RADIO) == ["sim", "udp"]
+    assert list(KINDS) == ["eps", "thermometer", "heater", "governor", "radio", "imager"]
+    for kind in KINDS.values():
         assert "sim" in registry.schemes(kind)
 
 
 def test_a_missing_library_says_what_to_install(host, monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "needs_numpy.py").write_text("def open_it(address, host):\n    import numpy_absent_here\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(registry.IMAGER, "vendor", "needs_numpy:open_it")  # type: ignore[arg-type]
+    monkeypatch.setitem(IMAGER.drivers, "vendor", "needs_numpy:open_it")  # type: ignore[arg-type]
     with pytest.raises(HalError, match=r"imager 'vendor:1' needs .*'numpy_absent_here': pip install"):
-        registry.open_imager("vendor:1", host)
+        registry.open_device(IMAGER, "vendor:1", host)
     assert registry.INSTALL["numpy"] == "'orbitnode[payload]'"
-    monkeypatch.setitem(registry.IMAGER, "vendor", "no_such_module_at_all:open_it")  # type: ignore[arg-type]
+    monkeypatch.setitem(IMAGER.drivers, "vendor", "no_such_module_at_all:open_it")  # type: ignore[arg-type]
     with pytest.raises(HalError, match="no_such_module_at_all"):
-        registry.open_imager("vendor:1", host)
+        registry.open_device(IMAGER, "vendor:1", host)
 
 
 @pytest.mark.parametrize("body", ["raise OSError(19, 'No such device')", "raise ValueError('bad address')"])
@@ -47,11 +49,11 @@ def test_a_failing_factory(host, monkeypatch, tmp_path: Path, body: str) -> None
     name = f"fails_{len(body)}"
     (tmp_path / f"{name}.py").write_text(f"def open_it(address, host):\n    {body}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(registry.EPS, "vendor", f"{name}:open_it")  # type: ignore[arg-type]
+    monkeypatch.setitem(EPS.drivers, "vendor", f"{name}:open_it")  # type: ignore[arg-type]
     with pytest.raises(HalError, match=r"eps 'vendor:1': (No such device|bad address)"):
-        registry.open_eps("vendor:1", host)
+        registry.open_device(EPS, "vendor:1", host)
 
 
 def test_simulated_devices_are_not_for_real_time(host) -> None:
     with pytest.raises(HalError, match="orbitnode run"):
-        registry.open_eps("sim:eps", host)
+        registry.open_device(EPS, "sim:eps", host)

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.link.cfdp.transfers import CfdpSender
@@ -15,7 +16,6 @@ from flight.link.pus import PusTm, RequestId
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from ground.link.session import GroundSession
 from ground.operator import CommandRecord
 from ground.station import Change, GroundStation

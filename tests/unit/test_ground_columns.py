@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Structure
 from flight.contract.fields import Field
 from flight.kernels import encode_packets, extract_fields, split_packets
 from flight.link.pus import PusTm
 from flight.link.time_code import decode_cuc
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from ground.telemetry.columns import PACKET_TIME, fixed_fields, structure_layout
 from ground.telemetry.decoder import Decoder
 from tests.ground_dictionary import make

@@ -7,11 +7,11 @@ import struct
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from ground.commands.commanding import CommandEncoder, describe_field, find_command, parse_arguments
 from ground.commands.verification import CommandTracker
 from ground.link.duplicates import Duplicates

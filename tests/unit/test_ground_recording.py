@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.cli import main
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import DecodeError
@@ -19,7 +20,6 @@ from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.time_code import encode_cuc
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
 from ground.telemetry.recording import FRAMES, PACKETS, UNITS, Recording, all_tables, form_of
 

@@ -7,6 +7,8 @@ sees what ruff cannot: files opened without a module, randomness without a seed,
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("flight", "hal", "payloads", "ground", "sim_hw")
@@ -41,9 +45,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
     # The ground.
     "ground.cli": (
         *_SHARED, "flight.core.config", "flight.core.log", "flight.core.toml_lines", "flight.linux.log_sink",
-        "flight.mission",
-        "flight.node",  # dictionary_of and link_config: what a mission says to both ends
-        "flight.services.settings.parameter_table", "ground",
+        "flight.catalogue",  # what a mission says to both ends
+        "flight.contract.parameter_table",  # what parameters may be, and the file that both ends know
+        "flight.mission", "ground",
     ),
     "ground.server": (
         *_SHARED, "flight.core.log",
@@ -55,9 +59,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.procedures": ("ground.operator",),
     "ground.commands": (
         *_SHARED,
-        "flight.services.settings.parameter_table",  # what parameters may be, and the file that both ends know
-        "ground.link", "ground.operator", "ground.telemetry", "ground.times",
+        "flight.contract.parameter_table", "ground.link", "ground.operator", "ground.telemetry", "ground.times",
     ),
+    "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
     "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product", "payloads.product_header"),
     "ground": (  # what all rooms of the ground stand on
@@ -74,9 +78,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
     # What flies: four doors, the services, and what they stand on.
     "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services"),
     "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
-    "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.registry"),
-    "flight.mission": ("flight.contract", "flight.core", "flight.store", "hal.registry"),
-    "flight.roster": (*_BASE, "flight.services", "hal.registry"),
+    "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.kinds", "hal.registry"),
+    "flight.catalogue": (*_BASE, "flight.services"),
+    "flight.mission": ("flight.contract", "flight.core", "flight.store", "hal.kinds", "hal.registry"),
+    "flight.roster": (*_BASE, "flight.services", "hal.kinds", "hal.registry"),
     "flight.services.health": (*_BASE, "flight.services.recorder", "flight.services.reporting"),
     "flight.services.radio": (*_BASE, "flight.services.board", "flight.services.recorder"),
     "flight.services.files": (*_BASE, *_TOLD),
@@ -85,13 +90,12 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "flight.services.board": (*_BASE, "flight.services.commanding", "flight.services.settings"),
     "flight.services.recorder": (*_BASE, *_TOLD, "flight.kernels"),
     "flight.services.settings": (*_BASE, *_TOLD),
-    "flight.services.settings.parameter_table": ("flight.contract", "flight.core.errors"),
     "flight.services.commanding": (*_BASE, "flight.services.reporting"),
     "flight.services.reporting": (*_BASE, "flight.services.commanding.verification"),
     "flight.services.commanding.verification": (*_BASE, "flight.services.reporting.telemetry"),
     "flight.services.reporting.telemetry": _BASE,
     "flight.services": (),  # nothing stands here outside a room
-    "flight.contract": ("flight.core", "flight.link", "flight.store", "flight.swarm", "hal.base"),
+    "flight.contract": ("flight.core", "flight.link", "flight.store", "flight.swarm", "hal.base", "hal.kinds"),
     "flight.swarm": ("hal.base",),
     "flight.store": ("flight.core",),
     "flight.link.stack": ("flight.core", "flight.link"),
@@ -360,6 +364,38 @@ def test_edge_files_are_the_few() -> None:
 def test_who_may_import_whom(folder: str) -> None:
     files = [file for file in FILES if file.startswith(folder + "/")]
     assert [fault for file in files for fault in layer_faults(file, tree_of(file))] == []
+
+
+# What a client needs is not a node: a command that asks the ground process, and what is only asked for help.
+CLIENT_BANNED = ("flight.node", "flight.catalogue", "flight.mission", "flight.services", "flight.store",
+                 "flight.linux.platform", "flight.kernels", "payloads", "sim_hw", "structlog", "rich",
+                 "numpy")  # fmt: skip
+CLIENT_LINES = ("cmd --help", "cmd ping --port 1", "tm --help", "tm power --port 1", "tm tasks --port 1",
+                "events --help", "events --port 1", "parameters --help", "parameters list --port 1", "schedule --help",
+                "schedule list --port 1", "dictionary --help")  # fmt: skip
+
+
+def imported_by(line: str) -> set[str]:
+    """The modules that a command has brought into its process by its end."""
+    tell = "atexit.register(lambda: print('modules:', *sys.modules))"
+    command = [sys.executable, "-c", f"import atexit, sys; {tell}; import flight.cli; flight.cli.main()", *line.split()]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
+    assert "usage: " in made.stdout or "no ground process on" in made.stderr, made.stderr
+    return set(made.stdout.rpartition("modules:")[2].split())
+
+
+@pytest.mark.parametrize("line", CLIENT_LINES)
+def test_a_client_imports_no_node(line: str) -> None:
+    modules = imported_by(line)
+    assert "ground.cli" in modules
+    assert [module for module in sorted(modules) if within(module, CLIENT_BANNED)] == []
+
+
+@pytest.mark.parametrize("command", ["ground", "decode"])
+def test_the_ground_imports_no_node(command: str) -> None:
+    modules = imported_by(f"{command} --help")
+    assert "flight.catalogue" in modules
+    assert not modules & {"flight.node", "flight.linux.platform", "sim_hw"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

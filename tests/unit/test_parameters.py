@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from flight.contract.app import CommandRefused
 from flight.contract.dictionary import Setting
 from flight.contract.fields import FieldError
+from flight.contract.parameter_table import ROWS_MAX, admit, decode_table, encode_table, schema
 from flight.core.errors import DecodeError
-from flight.services.settings.parameter_table import ROWS_MAX, admit, decode_table, encode_table, schema
 from flight.services.settings.parameters import Parameters, declare
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk

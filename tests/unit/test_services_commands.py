@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.catalogue import dictionary_of
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Command, Dictionary
 from flight.contract.fields import Field
@@ -21,7 +22,6 @@ from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from flight.services.commanding import refusals as st01_128
 from flight.services.commanding import verification as st01
 from flight.services.commanding.command_log import ROWS_MAX, CommandLog

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.contract.app import CommandRefused, Durable
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from flight.services.board.power import Power, PowerConfig
 from flight.services.board.thermal import Thermal, ThermalConfig
 from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import SEVERITIES, Dictionary
 from flight.contract.fields import Value
 from flight.link.pus import PusTc, PusTm
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from flight.services.commanding import verification as st01
 from flight.services.commanding.verification import ACCEPTED, COMPLETED, STARTED, Verification
 from flight.services.reporting.events import Events

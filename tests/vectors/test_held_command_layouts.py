@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from flight.catalogue import dictionary_of
 from flight.core.errors import DecodeError
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS, load
-from flight.node import dictionary_of
 from flight.services.reporting.row_report import RowReport
 
 DICTIONARY = dictionary_of(load(MISSIONS / "orbit.toml"))

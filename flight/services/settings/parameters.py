@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Mapping
 from flight.contract.app import CommandRefused, Durable, EventSink, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Setting, Structure
 from flight.contract.fields import ROWS_MAX, Field, FieldError
+from flight.contract.parameter_table import admit, check_together, contradiction, decode_table
 from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.errors import DecodeError
 from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.telemetry import Telemetry
-from flight.services.settings.parameter_table import admit, check_together, contradiction, decode_table
 from flight.store.vault import Vault
 
 _VALUE = struct.Struct(">d")
