@@ -1,4 +1,4 @@
-"""What a mission says to both ends: the dictionary of its node, and what the two ends of each link agree on.
+"""What a mission says to both ends: the dictionary of its node, and the CFDP entities of both.
 
 Node and ground read the same mission, and each works this out for itself; nothing is built and nothing is opened here.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import flight
 from flight.contract.dictionary import Declarations, Dictionary, collect
-from flight.contract.sections import LinkSection
-from flight.link.stack import LinkConfig
 from flight.mission import Mission
 from flight.roster import ROSTER
 from flight.services.files.outbox import OutboxConfig
@@ -36,11 +34,6 @@ def dictionary_of(mission: Mission) -> Dictionary:
         apids={"time": clock.TIME_APID, "node": apid, "app": mission.node.app_apid, "files": mission.node.file_apid},
         frame_octets=mission.node.frame_octets,
     )
-
-
-def link_config(mission: Mission, section: LinkSection) -> LinkConfig:
-    """What node and ground agree on for one `[[link]]`."""
-    return section.config(mission.node)
 
 
 def file_entities(mission: Mission) -> tuple[int, int]:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flight.contract.app import App
-from flight.contract.sections import DriverConfig, LinkSection, NodeConfig
-from flight.core.config import Fault, Section, read_table, suggestion
+from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeConfig
+from flight.core.config import Fault, Section, key_names, read_table, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.toml_lines import TomlLines
+from flight.link.kinds import LINK_KINDS
+from flight.link.stack import LinkConfig
 from flight.roster import ROSTER
 from flight.store.quota import StorageConfig
 from hal import registry
@@ -189,15 +191,42 @@ def _read_links(value: object, node: NodeConfig | None, faults: list[Fault]) -> 
     if not isinstance(value, list) or not value:
         faults.append(Fault(("link",), "at least one [[link]] is needed, a list of tables"))
         return ()
-    read = [read_table(LinkSection, one, ("link", i), faults) for i, one in enumerate(value)]
-    names = [one.get("name") if isinstance(one, dict) else None for one in value]
-    for i, name in enumerate(names):
-        if isinstance(name, str) and name in names[:i]:
-            faults.append(Fault(("link", i, "name"), f"is {name!r} again, every link needs a name of its own"))
-    for i, link in enumerate(read):
-        if link is not None and node is not None:
-            faults.extend(Fault(("link", i, name), text) for name, text in link.config(node).faults())
+    read = [_read_link(one, ("link", i), node, faults) for i, one in enumerate(value)]
+    tables = [one if isinstance(one, Mapping) else {} for one in value]
+    for name, remedy in (("name", "every link needs a name of its own"), ("driver", "every link needs its own modem")):
+        values = [one.get(name) for one in tables]
+        for i, text in enumerate(values):
+            if isinstance(text, str) and text in values[:i]:
+                faults.append(Fault(("link", i, name), f"is {text!r} again, {remedy}"))
     return tuple(link for link in read if link is not None)
+
+
+def _read_link(
+    table: object, path: tuple[str | int, ...], node: NodeConfig | None, faults: list[Fault]
+) -> LinkSection | None:
+    """One `[[link]]`, whose keys are the modem's and those of its kind; None, with `faults` extended, if it is none."""
+    if not isinstance(table, Mapping):
+        return read_table(LinkSection, table, path, faults)
+    section_keys = key_names(LinkSection, ("config",))
+    own = {name: value for name, value in table.items() if name in section_keys}
+    rest = {name: value for name, value in table.items() if name not in section_keys}
+    kind = table.get("kind", LinkConfig.kind)
+    if not isinstance(kind, str) or kind not in LINK_KINDS:
+        return read_table(LinkSection, own, path, faults, {"config": None})  # what the rest should be, nobody can say
+    known = key_names(LINK_KINDS[kind].config, NODE_KEYS)
+    for name in [name for name in rest if name not in known]:
+        owners = [other for other, row in LINK_KINDS.items() if name in key_names(row.config, NODE_KEYS)]
+        if name in NODE_KEYS:
+            text = "is a key of [node], not of a link"
+        elif owners:
+            text = f'is a key of links of kind "{owners[0]}", this one is of kind "{kind}"'
+        else:
+            text = f"unknown key, {suggestion(name, [*section_keys, *known])}"
+        faults.append(Fault((*path, name), text))
+        del rest[name]
+    given = {name: None if node is None else getattr(node, name) for name in NODE_KEYS}
+    config = read_table(LINK_KINDS[kind].config, rest, path, faults, given)
+    return read_table(LinkSection, own, path, faults, {"config": config})
 
 
 def _read_app(node: object, table: object, faults: list[Fault]) -> tuple[type[App] | None, Any]:

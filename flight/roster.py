@@ -28,7 +28,7 @@ from flight.core.executive_section import ExecutiveConfig
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
 from flight.link.cfdp.pdu import segment_octets
-from flight.link.stack import FlightLink
+from flight.link.kinds import open_stack
 from flight.services.automation import event_action, schedule_declarations, sequence_declarations
 from flight.services.automation.event_action import EventActionConfig, EventActions
 from flight.services.automation.mission_sequences import encode_sequences
@@ -329,7 +329,7 @@ def _build_links(parts: Parts) -> Iterable[object]:
             RadioLink(
                 section.name,
                 registry.open_device(RADIO, section.driver, parts.platform, rate_bps=section.rate_bps),
-                FlightLink(section.config(parts.mission.node)),
+                open_stack(section.config),
                 playback=parts.of(Recorder),
                 products=parts.of(Outbox),
                 on_command=route,

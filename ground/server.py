@@ -26,8 +26,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, cast
 
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
@@ -35,13 +36,14 @@ from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
+from ground.changes import Change, Packet
 from ground.commands.commanding import describe_field, find_command, parse_arguments
 from ground.commands.names import choices
 from ground.commands.release_time import release_tai_ns
 from ground.config import GroundConfig
 from ground.link.mission_link import UdpLink
 from ground.operator import CommandRecord
-from ground.station import Change, GroundStation, Packet
+from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import EVENT, REPORT, TIME_REPORT, VERIFICATION, DecodedPacket, parameter_rows
 from ground.times import tai_from_unix
@@ -93,8 +95,11 @@ class GroundServer:
         config: GroundConfig,
         link: UdpLink,
         sink: LogSink | None = None,
+        receivers: Mapping[str, UdpLink] | None = None,
     ) -> None:
-        """`sink` is what stderr goes through, for `status` to say what of it was lost."""
+        """`sink` is what stderr goes through, for `status` to say what of it was lost. `receivers` are the ports of the
+        station's further links, by name."""
+        self._receivers = {} if receivers is None else receivers
         self._sink = sink
         self.station = station
         self._archive = archive
@@ -110,17 +115,14 @@ class GroundServer:
         """Serve until a signal or `stop`. Raises SetupError for a port that cannot be had."""
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        telemetry, _ = await _bound(
-            loop.create_datagram_endpoint(
-                lambda: _Telemetry(self._receive), local_addr=(self._link.listen_host, self._link.listen_port)
-            ),
-            "UDP", self._link.listen_port, "is another ground running? end it, or change the link's driver",
-        )  # fmt: skip
-        try:
+        async with AsyncExitStack() as ports:
+            for name, link in {"": self._link, **self._receivers}.items():
+                ports.callback((await self._listen(name, link)).close)
             self._uplink, _ = await _bound(
                 loop.create_datagram_endpoint(_Uplink, remote_addr=(self._link.node_host, self._link.node_port)),
                 "UDP", self._link.node_port, "check ground.node_host",
             )  # fmt: skip
+            ports.callback(self._uplink.close)
             api = await _bound(
                 asyncio.start_server(self._connected, "127.0.0.1", self._config.api_port, limit=LINE_OCTETS_MAX),
                 "TCP", self._config.api_port, "is another ground running? end it, or set ground.api_port",
@@ -134,11 +136,18 @@ class GroundServer:
                 for one in list(self._clients):
                     one.cancel()
                 await asyncio.gather(*self._clients, return_exceptions=True)
-        finally:
-            telemetry.close()
-            if self._uplink is not None:
-                self._uplink.close()
         self.station.close(time.monotonic_ns())
+
+    async def _listen(self, name: str, link: UdpLink) -> asyncio.DatagramTransport:
+        """The port that frames of this link come to; the station's own has no name."""
+        transport, _ = await _bound(
+            asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Telemetry(lambda octets: self._receive(octets, name)),
+                local_addr=(link.listen_host, link.listen_port),
+            ),
+            "UDP", link.listen_port, "is another ground running? end it, or change the link's driver",
+        )  # fmt: skip
+        return cast("asyncio.DatagramTransport", transport)
 
     def stop(self) -> None:
         if self._stop is not None:
@@ -146,8 +155,9 @@ class GroundServer:
 
     def _welcome(self) -> str:
         link, dictionary = self._link, self.station.dictionary
+        further = "".join(f", {name} on UDP {one.listen_port}" for name, one in self._receivers.items())
         return (
-            f"ground of {dictionary.mission}: TM on UDP {link.listen_port}, "
+            f"ground of {dictionary.mission}: TM on UDP {link.listen_port}{further}, "
             f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port}, "
             f"archive {self._archive.path}; Ctrl-C ends it"
         )
@@ -191,8 +201,8 @@ class GroundServer:
             + (f" | storage faults {faults}" if faults else "")
         )
 
-    def _receive(self, octets: bytes) -> None:
-        self._send(self.station.on_downlink(octets, time.monotonic_ns()))
+    def _receive(self, octets: bytes, link: str) -> None:
+        self._send(self.station.on_downlink(octets, time.monotonic_ns(), link))
 
     def _send(self, cltus: list[bytes]) -> None:
         for one in cltus:

@@ -10,8 +10,9 @@ from flight.contract.fields import Plain
 from flight.core.future import Future
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
+from ground.changes import Change, Packet
 from ground.operator import CommandRecord, Operator
-from ground.station import Change, GroundStation, Packet
+from ground.station import GroundStation
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import Call, VirtualLoop
 
@@ -57,6 +58,19 @@ class GroundSegment:
         while self._waiting and self._air.uplink(self._waiting[0]):
             self.on_cltu(self._waiting.popleft())
         self._arm()
+
+    def listen_to(self, air: Air, link: str) -> None:
+        """Receive also what comes over this air, for the station's further link of that name."""
+
+        def on_downlink(octets: bytes) -> None:
+            self.uplink(self.station.on_downlink(octets, self.loop.now_ns(), link))
+
+        def on_contact(station: str | None) -> None:
+            if station is None:
+                self.uplink(self.station.end_contact(self.loop.now_ns(), link))
+
+        air.on_downlink = on_downlink
+        air.on_contact = on_contact
 
     def close(self) -> None:
         """End scripts, open transfers and the archive's last batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from random import Random
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.catalogue import dictionary_of, link_config
+from flight.catalogue import dictionary_of
+from flight.contract.sections import LinkSection
 from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.nanoseconds import ns
@@ -19,15 +20,18 @@ from flight.core.scheduler import Scheduler
 from flight.core.task_stats import TaskStats
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission
 from flight.node import Node
 from flight.services.files.outbox import Outbox, OutboxConfig
 from flight.services.radio.radio import RadioLinks
 from flight.services.recorder.recorder import Recorder
 from flight.services.recorder.retrieval import OpenRetrieval
+from ground.changes import Change, Packet
 from ground.link.actions import FrameReceived
-from ground.link.session import GroundSession
-from ground.station import Change, GroundStation, Packet
+from ground.link.kinds import open_session
+from ground.link.mission_link import listened_links
+from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
 from payloads.accounting import ProductInfo, Statistics
@@ -52,6 +56,7 @@ from sim_hw.world.world import World
 _CLOUD = 1
 _REPORT_TILES = 24
 _MODEM_UNITS = 4
+_CARRIER_BPS = 16_000  # of the way up of a simplex link, over which nothing is sent
 ENDED = "(ended)"
 
 
@@ -138,21 +143,18 @@ class MissionRun:
         self.passes = self.world.passes(0, self.end_ns)
         self.eclipses = self.world.eclipses(0, self.end_ns)
         random = Random(seed)
-        link = mission.links[0]
-        # A shallow modem buffer keeps the way from a report to the ground short.
-        agreed = link_config(mission, link)
-        buffer_octets = _MODEM_UNITS * agreed.unit_octets
-        down = ChannelConfig(link.rate_bps, config.bit_error_rate, config.acquisition_s, buffer_octets)
-        up = ChannelConfig(link.uplink_rate_bps, config.bit_error_rate, config.acquisition_s)
-        self.air = Air(self.loop, self.world, down, up, random, self.digest)
-        self.air.schedule(self.passes)
+        own = mission.links[0]
+        self.air = self._open_air(own, random, "link")
+        further = listened_links(mission, own)
+        airs = {link.name: self._open_air(link, Random(f"{link.name} {seed}"), link.name) for link in further}
+        modems = {own.driver: self.air.modem} | {link.driver: airs[link.name].modem for link in further}
         self.imager = SimImager(source, self.world)
         self.spacecraft = Spacecraft(
             mission,
             self.loop,
             self.world,
             random,
-            radios={link.driver.partition(":")[2]: self.air.modem},
+            radios={driver.partition(":")[2]: modem for driver, modem in modems.items()},
             imager=self.imager,
             faults=faults,
             digest=self.digest,
@@ -163,21 +165,42 @@ class MissionRun:
             on_down=self._went_down,
         )
         self.archive = Archive(out.path("archive.db"), self.dictionary)
-        self.session = GroundSession(agreed)
-        self.station = GroundStation(
+        self.session = open_session(own.config)
+        self.station = self._make_station(further)
+        self.station.listen(self._heard)
+        self.ground = GroundSegment(self.station, self.air, self.loop)
+        self.ground.on_cltu = out.cltus.write
+        for name, air in airs.items():
+            self.ground.listen_to(air, name)
+        self._script = load_script(config.script)
+
+    def _make_station(self, further: Sequence[LinkSection]) -> GroundStation:
+        """The ground, listening to the `further` links beside its own."""
+        return GroundStation(
             self.dictionary,
             self.session,
             epoch_tai_ns=self.world.start_tai_ns,
             archive=self.archive,
-            products=ProductStore(out.path(PRODUCTS), CfdpConfig(entity=mission.section(OutboxConfig).ground_entity)),
+            products=ProductStore(
+                self.out.path(PRODUCTS), CfdpConfig(entity=self.mission.section(OutboxConfig).ground_entity)
+            ),
             command_timeout_s=60.0,
             path_delay_ns=self._path_delay_ns,
-            epoch=Random(f"ground {seed}").getrandbits(EPOCH_BITS),
+            epoch=Random(f"ground {self.seed}").getrandbits(EPOCH_BITS),
+            further_links={link.name: open_session(link.config) for link in further},
         )
-        self.station.listen(self._heard)
-        self.ground = GroundSegment(self.station, self.air, self.loop)
-        self.ground.on_cltu = out.cltus.write
-        self._script = load_script(config.script)
+
+    def _open_air(self, link: LinkSection, random: Random, name: str) -> Air:
+        """The air of one link, with the passes of the run. A simplex link has a way up all the same: the carrier."""
+        config = self.config
+        # A shallow modem buffer keeps the way from a report to the ground short.
+        buffer_octets = _MODEM_UNITS * link.config.unit_octets
+        down = ChannelConfig(link.rate_bps, config.bit_error_rate, config.acquisition_s, buffer_octets)
+        up_bps = link.config.uplink_rate_bps if isinstance(link.config, LinkConfig) else _CARRIER_BPS
+        up = ChannelConfig(up_bps, config.bit_error_rate, config.acquisition_s)
+        air = Air(self.loop, self.world, down, up, random, self.digest, name)
+        air.schedule(self.passes)
+        return air
 
     def start(self) -> None:
         self.spacecraft.boot()

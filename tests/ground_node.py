@@ -9,10 +9,12 @@ from typing import Any, Protocol
 from flight.contract.fields import Value
 from flight.contract.parameter_table import decode_table
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, CfdpSender, FileAction, FileReceived
+from flight.link.link import Role
 from flight.link.pus import ACK_START, PusTc, PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import FlightLink
 from tests.ground_dictionary import make
+from tests.link_ends import BARE, packets_of, unit_of
 
 S = 10**9
 EPOCH_NS = 2_152_000_000 * S
@@ -34,7 +36,7 @@ class LittleNode:
 
     def __init__(self, loop: Clock, passes: list[tuple[float, float]]) -> None:
         self.loop, self.passes = loop, passes
-        self.link = FlightLink(LinkConfig())
+        self.link = FlightLink(BARE)
         self.dictionary = make()
         self.operator: Antenna | None = None
         self.receiver = CfdpReceiver(CfdpConfig(entity=2))
@@ -52,7 +54,7 @@ class LittleNode:
 
     def _frame(self) -> None:
         if self.heard and self.operator is not None:
-            unit, operator = self.link.next_unit(), self.operator
+            unit, operator = unit_of(self.link), self.operator
             self.loop.call_at(self.loop.now_ns() + LIGHT_NS, lambda: operator.receive(unit))
         self.loop.call_at(self.loop.now_ns() + FRAME_NS, self._frame)
 
@@ -61,7 +63,7 @@ class LittleNode:
             self.loop.call_at(self.loop.now_ns() + LIGHT_NS, lambda: self._uplink(cltu))
 
     def _uplink(self, cltu: bytes) -> None:
-        for packet in self.link.on_uplink(cltu, self.loop.now_ns()):
+        for packet in packets_of(self.link.on_uplink(cltu, self.loop.now_ns())):
             if packet[:2] == b"\x10\x03":
                 files = self.receiver.on_pdu(packet[6:], self.loop.now_ns())
                 self.files += files
@@ -89,7 +91,7 @@ class LittleNode:
             pdu = sender.next_pdu()
             assert pdu is not None
             if index != drop:
-                assert self.link.queue(2, SpacePacket(3, index, pdu).encode())
+                assert self.link.queue(Role.PRODUCTS, SpacePacket(3, index, pdu).encode())
 
     def _command(self, tc: PusTc) -> None:
         kind = (tc.apid, tc.service, tc.subtype)

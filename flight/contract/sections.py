@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flight.core.config import key
-from flight.link.coding.cltu import ERROR_MODES
-from flight.link.coding.tm_coding import CODINGS, RANDOMIZERS
+from flight.link.downlink_config import DownlinkConfig
+from flight.link.kinds import LINK_KINDS
 from flight.link.stack import LinkConfig
 from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 
@@ -33,38 +33,19 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True)
 class LinkSection:
-    """One `[[link]]`: what node and ground agree on, and the node's modem."""
+    """One `[[link]]`: the node's modem, and what the two ends agree on. The keys of both stand in one table; which they
+    are, `kind` says (flight.link.kinds). Spacecraft and frame length are the node's."""
 
+    config: DownlinkConfig
     name: str = key(text="the link's name")
     driver: str = key(text='modem as "scheme:address"', device=RADIO)
-    kind: str = key("radio", choices=("radio", "optical", "inter-satellite"))
-    coding: str = key("cadu", choices=CODINGS)
-    interleave: int = key(5, minimum=1, maximum=8)
-    randomizer: str = key("short", choices=RANDOMIZERS)
-    convolutional: bool = key(False)
+    kind: str = key(LinkConfig.kind, choices=tuple(LINK_KINDS))
     rate_bps: int = key(256_000, minimum=1_000, maximum=10_000_000_000)
-    uplink_rate_bps: int = key(16_000, minimum=100, maximum=10_000_000_000)
-    tc_randomizer: bool = key(False)
-    cltu_errors: str = key("correct", choices=tuple(ERROR_MODES))
-    playback_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
-    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
     idle_s: float = key(0.0, minimum=0, maximum=10, text="without packets a frame that often; 0: fill the link")
 
-    def config(self, node: NodeConfig) -> LinkConfig:
-        """What the two ends of this link agree on."""
-        return LinkConfig(
-            spacecraft_id=node.spacecraft_id,
-            frame_octets=node.frame_octets,
-            coding=self.coding,
-            interleave=self.interleave,
-            randomizer=self.randomizer,
-            convolutional=self.convolutional,
-            uplink_bit_s=float(self.uplink_rate_bps),
-            tc_randomizer=self.tc_randomizer,
-            cltu_errors=self.cltu_errors,
-            playback_min_frac=self.playback_min_frac,
-            products_min_frac=self.products_min_frac,
-        )
+
+# Of a link's config, what [node] says.
+NODE_KEYS = ("spacecraft_id", "frame_octets")
 
 
 @dataclass(frozen=True, slots=True)

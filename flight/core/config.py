@@ -63,14 +63,30 @@ class Section:
     many: bool = False
 
 
-def read_table(kind: type[C], table: object, path: tuple[str | int, ...], faults: list[Fault]) -> C | None:
-    """An instance of the dataclass `kind` from a TOML table; None, with `faults` extended, where it is not one."""
+def key_names(kind: type[object], given: Iterable[str] = ()) -> list[str]:
+    """The keys that a table read with the dataclass `kind` may have, `given` ones left out, in their order."""
+    return [f.name for f in dataclasses.fields(typing.cast("Any", kind)) if f.init and f.name not in given]
+
+
+def read_table(
+    kind: type[C],
+    table: object,
+    path: tuple[str | int, ...],
+    faults: list[Fault],
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> C | None:
+    """An instance of the dataclass `kind` from a TOML table; None, with `faults` extended, where it is not one.
+
+    `given` has values of fields that are no keys of this table. If one of them is None it could not be read: the keys
+    are checked all the same, and nothing is made of them.
+    """
     if not isinstance(table, Mapping):
         faults.append(Fault(path, f"is {_show(table)}, should be a table"))
         return None
     before = len(faults)
     hints = typing.get_type_hints(kind)
-    known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.init}
+    names = key_names(kind, given)
+    known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.name in names}
     faults.extend(
         Fault((*path, name), f"unknown key, {suggestion(name, known)}") for name in table if name not in known
     )
@@ -80,9 +96,9 @@ def read_table(kind: type[C], table: object, path: tuple[str | int, ...], faults
             values[name] = _read_value(hints[name], table[name], one.metadata, (*path, name), faults)
         elif one.default is MISSING and one.default_factory is MISSING:
             faults.append(Fault((*path, name), f"is missing{': ' * bool(_text(one))}{_text(one)}"))
-    if len(faults) > before:
+    if len(faults) > before or None in given.values():
         return None
-    made = kind(**values)
+    made = kind(**values, **given)
     contradictions = getattr(made, "faults", None)
     if contradictions is not None:
         faults.extend(Fault((*path, name), text) for name, text in contradictions())

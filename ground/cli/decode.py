@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flight.catalogue import dictionary_of, link_config
+from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
 from flight.core.log import utc_text
 from flight.mission import MISSIONS, load
@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.csv and args.out is None:
         args.parser.error("--csv says how tables are written; name their folder with --out")
     mission = load(args.mission, opens_devices=False)
-    config = link_config(mission, chosen_link(mission, args.link))
+    config = chosen_link(mission, args.link).config
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     stretches = _stretches(args.file)
     first = next(stretches, b"")

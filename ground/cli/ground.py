@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
-from flight.catalogue import dictionary_of, file_entities, link_config
+from flight.catalogue import dictionary_of, file_entities
 from flight.core.errors import SetupError
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
@@ -20,8 +20,8 @@ from flight.linux.log_sink import LogSink, diverted
 from flight.mission import MISSIONS, load
 from ground.cli.dictionary import read_dictionary
 from ground.config import GroundConfig
-from ground.link.mission_link import chosen_link, udp_link
-from ground.link.session import GroundSession
+from ground.link.kinds import open_session
+from ground.link.mission_link import chosen_link, listened_links, udp_link
 from ground.server import GroundServer, epoch_tai_ns
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
@@ -79,13 +79,15 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     config: GroundConfig = mission.sections["ground"]
     section = chosen_link(mission, args.link)
     link = udp_link(section, config.node_host)
+    further = listened_links(mission, section)
+    receivers = {one.name: udp_link(one) for one in further}
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     node_entity, entity = file_entities(mission)
     folder = Path(config.folder) if args.folder is None else args.folder
     with held(folder), Archive(folder / "archive.db", dictionary) as archive:
         station = GroundStation(
             dictionary,
-            GroundSession(link_config(mission, section)),
+            open_session(section.config),
             epoch_tai_ns=epoch_tai_ns(),
             archive=archive,
             products=ProductStore(folder / "products", CfdpConfig(entity=entity)),
@@ -95,7 +97,8 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             entity=entity,
             node_entity=node_entity,
             epoch=Random().getrandbits(EPOCH_BITS),
+            further_links={one.name: open_session(one.config) for one in further},
         )
-        asyncio.run(GroundServer(station, archive, config, link, sink).run())
+        asyncio.run(GroundServer(station, archive, config, link, sink, receivers).run())
     print("ground: stopped, the archive is safe", file=sys.stderr)
     return 0

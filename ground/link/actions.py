@@ -1,10 +1,15 @@
-"""What the ground session asks of its caller, and tells it: one frozen action each."""
+"""What the ground's end of a link asks of its caller, and tells it: one frozen action each.
+
+What the node's end says alike has its name in flight/link/actions.py: a packet that came, and octets that were refused
+(here by length, uncorrectable, crc, version, status, pointer, spacecraft, vcid or repeated).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flight.link.tm.tm_frame import TmFrame
+from flight.link.actions import PacketReceived, UnitRejected
+from flight.link.tm.extract import PacketFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,33 +21,23 @@ class SendCltu:
 
 @dataclass(frozen=True, slots=True)
 class FrameReceived:
-    """A good frame, as decoded and as it came (derandomized)."""
+    """A good frame, as decoded and as it came (derandomized).
 
-    frame: TmFrame
+    `realtime_count` is the virtual channel count, modulo 256, of a frame of the real-time channel, which time reports
+    tell of; None for any other frame (the node's is in flight.link.actions.SendUnit).
+    """
+
+    frame: PacketFrame
     raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PacketReceived:
-    """A whole packet that is not idle."""
-
-    vcid: int
-    packet: bytes
+    realtime_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FrameGap:
-    """Frames of this virtual channel that never came, counted modulo 256."""
+    """Frames of this virtual channel that never came, counted modulo the round of its count."""
 
     vcid: int
     frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRejected:
-    """Octets that are no frame of this link: length, crc, version, status, pointer, spacecraft, vcid, repeated."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +76,6 @@ class Alert:
 
 
 Action = (
-    SendCltu | FrameReceived | PacketReceived | FrameGap | FrameRejected | Restarted | Acknowledged | Rejected | Lost
+    SendCltu | FrameReceived | PacketReceived | FrameGap | UnitRejected | Restarted | Acknowledged | Rejected | Lost
     | Alert
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which link of the mission this ground works, and the UDP ports of it."""
+"""Which links of the mission this ground works and listens to, and the UDP ports of them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def chosen_link(mission: Mission, name: str) -> LinkSection:
         if name in ("", link.name):
             return link
     raise SetupError(f"no link {name!r} in {mission.path}, have {', '.join(one.name for one in mission.links)}")
+
+
+def listened_links(mission: Mission, own: LinkSection) -> tuple[LinkSection, ...]:
+    """What the ground receives beside its own link: every simplex link of the mission."""
+    return tuple(link for link in mission.links if link.config.simplex and link.name != own.name)
 
 
 def udp_link(section: LinkSection, node_host: str = "") -> UdpLink:

@@ -1,4 +1,4 @@
-"""The ground's end of the space link, sans-IO: the mirror of flight.link.stack.
+"""The ground's end of a link of kind "tm-tc", sans-IO: the mirror of flight.link.stack.
 
 Down: units, decoded -> frames (length, error control, ids, repetition checked) -> packets and gaps; the CLCW of each
 frame goes to FOP-1. Up: telecommand packets -> FOP-1 (AD service) -> TC frames -> CLTUs.
@@ -27,12 +27,13 @@ still be on its way that would give its number to another, so it then goes out o
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from flight.core.errors import DecodeError
+from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.coding.cltu import encode_cltu
-from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
+from flight.link.link import Role
 from flight.link.stack import LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed
@@ -45,53 +46,13 @@ from ground.link.actions import (
     Alert,
     FrameGap,
     FrameReceived,
-    FrameRejected,
     Lost,
-    PacketReceived,
     Rejected,
     Restarted,
     SendCltu,
 )
-
-_SECOND_NS = 1_000_000_000
-# A frame at most this many behind the newest, and that soon after it, is late or repeated, not 240 frames ahead.
-LATE_FRAMES_MAX = 16
-LATE_NS_MAX = 10 * _SECOND_NS
-
-
-class Service(Enum):
-    """How far the AD service is."""
-
-    IDLE = "idle"
-    AWAIT_CLCW = "await CLCW"
-    RECOVERING = "recovering"
-    UP = "up"
-
-
-@dataclass(slots=True)
-class SessionCounters:
-    """Since the session was made. `frames_rejected` is by reason, `frames_missed` sums gaps of all channels."""
-
-    frames: int = 0
-    idle_frames: int = 0
-    frames_missed: int = 0
-    restarts: int = 0
-    packets: int = 0
-    clcws: int = 0
-    clcws_invalid: int = 0
-    cltus: int = 0
-    retransmissions: int = 0
-    bypass: int = 0
-    commands: int = 0
-    acknowledged: int = 0
-    rejected: int = 0
-    lost: int = 0
-    alerts: int = 0
-    frames_rejected: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("length", "uncorrectable", "crc", "version", "status", "pointer", "spacecraft", "vcid", "repeated"), 0
-        )
-    )
+from ground.link.frame_source import FrameSource, RawFrame
+from ground.link.ground_link import LATE_FRAMES_MAX, LATE_NS_MAX, SECOND_NS, Service, SessionCounters
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +63,9 @@ class _Command:
 
 
 class GroundSession:
-    """One link, seen from the ground. Every method returns what to do, in order; times are of one clock in ns."""
+    """One TM and TC link, seen from the ground (ground.link.ground_link.GroundLink)."""
+
+    refusal = ""
 
     def __init__(self, config: LinkConfig) -> None:
         self.config = config
@@ -110,8 +73,10 @@ class GroundSession:
         self.service = Service.IDLE
         self.clcw: Clcw | None = None
         self.extractor = PacketExtractor()
-        self._vcids = frozenset((config.vc_realtime, config.vc_playback, config.vc_products, config.vc_idle))
-        self.decoder = TmDecoder(config.tm_coding) if config.tm_coding is not None else None
+        self.vcids = (*config.channels.values(), config.vc_idle)
+        self._roles = {vcid: role for role, vcid in config.channels.items()}
+        self._source = FrameSource(config)
+        self.decoder = self._source.decoder
         self._last_master: int | None = None
         self._last_frame_ns = 0
         self._recent: deque[bytes] = deque(maxlen=LATE_FRAMES_MAX)
@@ -121,7 +86,7 @@ class GroundSession:
             config.spacecraft_id,
             config.tc_vcid,
             config.fop_window,
-            int((config.t1_s + 2 * config.light_time_s) * _SECOND_NS),
+            int((config.t1_s + 2 * config.light_time_s) * SECOND_NS),
             config.transmission_limit,
         )
         # Every command that is neither acknowledged nor rejected nor lost, by its tag. Of these the first are with
@@ -133,30 +98,24 @@ class GroundSession:
         self._uplink_free_ns = 0
         self._in_flight_ns = 0
 
+    def role_of(self, vcid: int) -> Role | None:
+        """What this virtual channel carries, None for idle frames."""
+        return self._roles.get(vcid)
+
     # Down
 
     def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
         """Octets from the radio: one or more whole frames where they go bare, any stretch of the stream where coded."""
         actions: list[Action] = []
-        if self.decoder is not None:
-            self._on_frames(self.decoder.feed(octets), now_ns, actions)
-            return actions
-        size = self.config.frame_octets
-        if len(octets) == size:
-            self._on_frame(octets, now_ns, actions)
-        elif octets and len(octets) % size == 0:
-            for at in range(0, len(octets), size):
-                self._on_frame(octets[at : at + size], now_ns, actions)
-        elif octets:
-            self._reject_frame("length", actions)
+        self._on_frames(self._source.feed(octets), now_ns, actions)
         return actions
 
-    def _on_frames(self, batch: CodeblockBatch, now_ns: int, actions: list[Action]) -> None:
-        for raw, sound in batch:
-            if sound:
-                self._on_frame(raw, now_ns, actions)
+    def _on_frames(self, frames: Iterable[RawFrame], now_ns: int, actions: list[Action]) -> None:
+        for raw, reason in frames:
+            if reason:
+                self._reject_frame(reason, actions)
             else:
-                self._reject_frame("uncorrectable", actions)
+                self._on_frame(raw, now_ns, actions)
 
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         config = self.config
@@ -168,7 +127,7 @@ class GroundSession:
         if frame.spacecraft_id != config.spacecraft_id:
             self._reject_frame("spacecraft", actions)
             return
-        if frame.vcid not in self._vcids:
+        if frame.vcid not in self.vcids:
             self.extractor.pass_over(frame)
             self._reject_frame("vcid", actions)
             return
@@ -185,7 +144,8 @@ class GroundSession:
         self._last_master, self._last_frame_ns = frame.master_count, now_ns
         self._recent.append(raw)
         counters.frames += 1
-        actions.append(FrameReceived(frame, raw))
+        live = self._roles.get(frame.vcid) is Role.REALTIME
+        actions.append(FrameReceived(frame, raw, frame.vc_count if live else None))
         missed, packets = self.extractor.take(frame)
         if missed:
             counters.frames_missed += missed
@@ -232,7 +192,7 @@ class GroundSession:
 
     def _reject_frame(self, reason: str, actions: list[Action]) -> None:
         self.counters.frames_rejected[reason] += 1
-        actions.append(FrameRejected(reason))
+        actions.append(UnitRejected(reason))
 
     def _on_ocf(self, ocf: bytes, now_ns: int, actions: list[Action]) -> None:
         if ocf == self._last_ocf and self._is_quiet():
@@ -273,6 +233,11 @@ class GroundSession:
     def next_time_ns(self) -> int | None:
         """When `on_time` wants to be called, None where there is nothing to wait for."""
         return self._fop.timer_ns
+
+    @property
+    def command_queue(self) -> int:
+        """How many commands may be `waiting` at most."""
+        return self.config.command_queue
 
     @property
     def waiting(self) -> int:
@@ -347,8 +312,7 @@ class GroundSession:
         actions: list[Action] = []
         self._end_service(now_ns, actions)
         self.service = Service.IDLE
-        if self.decoder is not None:
-            self._on_frames(self.decoder.finish(), now_ns, actions)
+        self._on_frames(self._source.finish(), now_ns, actions)
         return actions
 
     def resume(self, now_ns: int) -> list[Action]:
@@ -445,7 +409,7 @@ class GroundSession:
     def _transmit(self, frame: TcFrame, now_ns: int, actions: list[Action]) -> None:
         octets = encode_cltu(frame.encode(), randomized=self.config.tc_randomizer)
         self.counters.cltus += 1
-        sending_ns = int(len(octets) * 8 * _SECOND_NS / self.config.uplink_bit_s)
+        sending_ns = int(len(octets) * 8 * SECOND_NS / self.config.uplink_rate_bps)
         self._uplink_free_ns = max(self._uplink_free_ns, now_ns) + sending_ns
         self._fop.hold_timer(self._uplink_free_ns)
         if not frame.bypass:

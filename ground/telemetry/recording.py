@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flight.contract.dictionary import Structure
 from flight.kernels import (
+    AosLink,
     BatchExtractor,
     ExtractedPackets,
     FieldSpec,
@@ -28,9 +29,12 @@ from flight.kernels import (
     extract_fields,
     split_packets,
 )
+from flight.link.aos_stack import AosConfig
 from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
+from flight.link.downlink_config import DownlinkConfig
 from flight.link.pus import CRC_OCTETS, TM_DATA_OFFSET
 from flight.link.stack import LinkConfig
+from flight.link.tm.aos_frame import AosFrame
 from flight.link.tm.tm_frame import FrameError, TmFrame
 from ground.telemetry.columns import PACKET_TIME, structure_layout
 
@@ -86,14 +90,13 @@ class Recording:
     what was skipped. `stop` says why a stream of packets went no further.
     """
 
-    def __init__(self, config: LinkConfig, form: str) -> None:
+    def __init__(self, config: DownlinkConfig, form: str) -> None:
         """Raises ValueError for units of a link whose frames go bare."""
         if form == UNITS and config.tm_coding is None:
             raise ValueError('this link has coding = "frame", and no units')
         self.form = form
         self.decoder = TmDecoder(config.tm_coding) if form == UNITS and config.tm_coding is not None else None
-        vcids = (config.vc_realtime, config.vc_playback, config.vc_products, config.vc_idle)
-        self.extractor = BatchExtractor(TmLink(config.frame_octets, config.spacecraft_id, vcids))
+        self.extractor = BatchExtractor(_kernel_link(config))
         self.packets = 0
         self.stop = Stop.END
         self._frame_octets = config.frame_octets
@@ -156,7 +159,16 @@ class Recording:
         )
 
 
-def form_of(octets: bytes, config: LinkConfig) -> str:
+def _kernel_link(config: DownlinkConfig) -> TmLink | AosLink:
+    """What the kernel must know of the frames."""
+    vcids = tuple(config.channels.values())
+    if isinstance(config, AosConfig):
+        return AosLink(config.frame_octets, config.spacecraft_id, vcids, has_fecf=True)
+    idle = (config.vc_idle,) if isinstance(config, LinkConfig) else ()
+    return TmLink(config.frame_octets, config.spacecraft_id, (*vcids, *idle))
+
+
+def form_of(octets: bytes, config: DownlinkConfig) -> str:
     """What a recording most likely is, by its beginning: bare frames, units of this link, or packets.
 
     Each is tried, so that wrong bits, noise in front or a slip do not deceive; where nothing fits, what the link sends.
@@ -174,8 +186,10 @@ def form_of(octets: bytes, config: LinkConfig) -> str:
     return FRAMES if config.tm_coding is None else UNITS
 
 
-def _is_frame(raw: bytes, config: LinkConfig) -> bool:
+def _is_frame(raw: bytes, config: DownlinkConfig) -> bool:
     try:
+        if isinstance(config, AosConfig):
+            return AosFrame.decode(raw, config.frame_format).spacecraft_id == config.spacecraft_id
         return TmFrame.decode(raw, config.frame_octets).spacecraft_id == config.spacecraft_id
     except FrameError:
         return False

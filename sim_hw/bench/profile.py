@@ -18,14 +18,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from flight.catalogue import dictionary_of, link_config
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import node_log
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
-from ground.link.session import GroundSession
+from ground.link.kinds import open_session
 from ground.station import GroundStation
 from sim_hw.config import SimConfig
 from sim_hw.machine.cpu_profile import CpuProfile
@@ -65,7 +65,7 @@ class _Ground:
     def __init__(self, mission: Mission, dictionary: Dictionary, down: socket.socket, node_port: int,
                  host: LinuxPlatform) -> None:  # fmt: skip
         self.station = GroundStation(
-            dictionary, GroundSession(link_config(mission, mission.links[0])), epoch_tai_ns=0, command_timeout_s=10.0
+            dictionary, open_session(mission.links[0].config), epoch_tai_ns=0, command_timeout_s=10.0
         )
         self._down, self._host, self._node = down, host, ("127.0.0.1", node_port)
         self._names = [name for name in _COMMANDS if name in {c.name for c in dictionary.commands}]
@@ -122,7 +122,12 @@ def _here(mission: Mission, wire: Path, down: socket.socket) -> tuple[Mission, i
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         node_port = probe.getsockname()[1]
-    link = replace(mission.links[0], driver=f"udp:127.0.0.1:{down.getsockname()[1]}:{node_port}", coding="frame")
+    first = mission.links[0]
+    link = replace(
+        first,
+        driver=f"udp:127.0.0.1:{down.getsockname()[1]}:{node_port}",
+        config=replace(first.config, coding="frame"),
+    )
     board = f"serial:{wire}"
     drivers = replace(
         mission.drivers, eps=board, board_thermometer=f"{board}:board", radiator_thermometer=f"{board}:radiator",

@@ -14,6 +14,7 @@ from statistics import median
 
 from flight.catalogue import dictionary_of
 from flight.contract.fields import Value
+from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
@@ -39,14 +40,14 @@ def plain_packets() -> list[bytes]:
 def units_of(packets: Sequence[bytes]) -> list[bytes]:
     """As the node does it: the radio task tops the queues up and takes a unit whenever the modem has room."""
     link, units = FlightLink(CONFIG), []
-    channels = (CONFIG.vc_realtime, CONFIG.vc_playback, CONFIG.vc_products)
+    roles = tuple(Role)
     for start in range(0, len(packets), 64):
         for index, packet in enumerate(packets[start : start + 64]):
-            link.queue(channels[index % 3], packet)
-        while sum(link.backlog_octets(vcid) for vcid in channels) >= 3 * CONFIG.frame_octets:
-            units.append(link.next_unit())
+            link.queue(roles[index % 3], packet)
+        while sum(link.backlog_octets(role) for role in roles) >= 3 * CONFIG.frame_octets:
+            units += [action.octets for action in link.next_unit()]
     while link.has_packets():
-        units.append(link.next_unit())
+        units += [action.octets for action in link.next_unit()]
     return units
 
 

@@ -44,7 +44,7 @@ def frames() -> list[bytes]:
     """Frames full of packets, two virtual channels in turns."""
     multiplexer = Multiplexer(TmFormat(0x1AB, FRAME_OCTETS), (0, 1), 7, PACKETS, 10**9)
     for index, packet in enumerate(split_of(stream())):
-        multiplexer.queue(index // 100 % 2, packet)
+        multiplexer.channels[index // 100 % 2].queue(packet)
     return [multiplexer.next_frame(b"ocf.") for _ in range(FRAMES)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from flight.catalogue import dictionary_of, link_config
+from flight.catalogue import dictionary_of
 from flight.contract.fields import Value
 from flight.core.errors import DecodeError, SetupError
 from flight.link.coding.cltu import encode_cltu
@@ -47,7 +47,7 @@ class FlightNode:
         self._write(folder / "board", more)
         mission = load(self._mission_path, extra={"ground": GroundConfig})
         self.dictionary = dictionary_of(mission)
-        self._link = link_config(mission, mission.links[0])
+        self._link = mission.links[0].config
         self._channels: dict[int, VcExtractor] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._board = folder / "board"

@@ -40,7 +40,7 @@ def main(duration_s: float, with_link: bool) -> None:
         mission = load(path)
     random, loop, world = Random(1), VirtualLoop(), World(WorldConfig())
     link = mission.links[0]
-    up, down = ChannelConfig(rate_bps=link.uplink_rate_bps), ChannelConfig(rate_bps=link.rate_bps)
+    up, down = ChannelConfig(rate_bps=link.config.uplink_rate_bps), ChannelConfig(rate_bps=link.rate_bps)
     air = Air(loop, world, down, up, random, Digest())
     if with_link:
         air.schedule(world.passes(0, ns(duration_s)))

@@ -24,6 +24,7 @@ from flight.link.tm.extract import PacketExtractor
 from flight.link.tm.tm_frame import TmFormat, TmFrame
 from ground.link.actions import SendCltu
 from ground.link.session import GroundSession
+from tests.link_ends import packets_of
 
 U2, U8, U16, U32 = st.integers(0, 3), st.integers(0, 255), st.integers(0, 65535), st.integers(0, 2**32 - 1)
 APID, SEQ = st.integers(0, 0x7FF), st.integers(0, 0x3FFF)
@@ -241,7 +242,7 @@ def test_what_is_not_lost_arrives_in_order_and_losses_are_counted(sizes, early, 
     want: dict[int, list[bytes]] = {0: [], 1: [], 2: []}
     for seq, (vcid, octets) in enumerate(sizes):
         packet = sized(seq, octets)
-        assert down.queue(vcid, packet)
+        assert down.channels[vcid].queue(packet)
         want[vcid].append(packet)
         if len(frames) < early:
             frames.append(down.next_frame(bytes(4)))
@@ -299,6 +300,6 @@ def test_both_ends_survive_any_octets(pieces, coding, inner, data):
                 if isinstance(action, SendCltu):
                     flight.on_uplink(action.octets, now_ns)
         for octets in (piece, encode_cltu(data.draw(tc_frames).encode())):
-            for packet in flight.on_uplink(octets, now_ns):
+            for packet in packets_of(flight.on_uplink(octets, now_ns)):
                 assert len(packet) >= 7
         ground.on_time(now_ns * 10**10)

@@ -12,13 +12,14 @@ from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.tc_frame import TcFrame
 from ground.link.actions import Acknowledged, Action, Lost, Rejected, Restarted, SendCltu
 from ground.link.session import GroundSession, Service
+from tests.link_ends import packets_of, unit_of
 
 SECOND_NS = 1_000_000_000
 # What becomes of a unit, by weight.
 UP = ("arrives", "arrives", "arrives", "lost", "repeated", "delayed")
 DOWN = ("arrives", "arrives", "arrives", "lost", "repeated", "swapped", "delayed")
 STEPS_NS = (SECOND_NS // 100, SECOND_NS // 10, SECOND_NS, 4 * SECOND_NS)
-CONFIG = LinkConfig(fop_window=4, farm_window=8, recoveries=2, frame_octets=64)
+CONFIG = LinkConfig(coding="frame", fop_window=4, farm_window=8, recoveries=2, frame_octets=64)
 
 
 def command(number: int) -> bytes:
@@ -61,7 +62,7 @@ class LossyLink(RuleBasedStateMachine):
                     raise AssertionError(action)
 
     def receive(self, octets: bytes) -> None:
-        self.executed += self.flight.on_uplink(octets, self.now_ns)
+        self.executed += packets_of(self.flight.on_uplink(octets, self.now_ns))
 
     @rule(count=st.integers(1, 6))
     def send(self, count: int) -> None:
@@ -91,7 +92,7 @@ class LossyLink(RuleBasedStateMachine):
             self.up.insert(min(2, len(self.up)), cltu)
 
     def hop_down(self, fate: str) -> None:
-        self.down.append((self.now_ns, self.flight.next_unit()))
+        self.down.append((self.now_ns, unit_of(self.flight)))
         # No frame is later than this: the link is shorter than that.
         late_ns = (1 if self.dropped else 8) * SECOND_NS
         self.down = [one for one in self.down if self.now_ns - one[0] <= late_ns]
@@ -158,7 +159,7 @@ class LossyLink(RuleBasedStateMachine):
                 self.act(self.ground.initiate(self.now_ns))
             self.now_ns += SECOND_NS // 4
             self.act(self.ground.on_time(self.now_ns))
-            self.act(self.ground.on_downlink(self.flight.next_unit(), self.now_ns))
+            self.act(self.ground.on_downlink(unit_of(self.flight), self.now_ns))
             while self.up:
                 self.receive(self.up.pop(0)[1])
         assert self.acknowledged == [number for number in range(self.sent) if number not in self.rejected]

@@ -35,7 +35,7 @@ def flooded(shares: dict[int, float], frames: int) -> Multiplexer:
     down = Multiplexer(TM, (0, 1, 2), 7, 1 << 20, 1 << 30, shares)
     for vcid in (0, 1, 2):
         for _ in range(frames + 1):
-            assert down.queue(vcid, packet(52))
+            assert down.channels[vcid].queue(packet(52))
     return down
 
 
@@ -65,7 +65,7 @@ def test_whoever_waits_gets_its_share_but_for_a_frame_a_channel(shares, arrivals
     got = [0, 0, 0]
     for batch in arrivals:
         for vcid in batch:
-            down.queue(vcid, packet(52))
+            down.channels[vcid].queue(packet(52))
         waiting = [vcid for vcid in (0, 1, 2) if down.channels[vcid].octets]
         chosen = vcid_of(down.next_frame(bytes(4)))
         for vcid in (0, 1, 2):
@@ -106,7 +106,7 @@ def test_packets_over_aos_frames_and_what_is_lost_with_some(fmt, sizes, start, d
     down = Multiplexer(fmt, (6, 16), VC_IDLE, 1000, 1 << 20)
     down.channels[16].count = start
     sent = [packet(octets, seq) for seq, octets in enumerate(sizes)]
-    assert all(down.queue(16, one) for one in sent)
+    assert all(down.channels[16].queue(one) for one in sent)
     ocf = bytes(4) if fmt.has_ocf else None
     frames = []
     if not fmt.insert_octets:
@@ -210,7 +210,7 @@ def check(shares: tuple[int, ...], steps: list[tuple[int, int] | int], packets_m
             line.pieces += [Piece(raw)] * fits
             line.accepted += fits
             line.refused += not fits
-            assert down.queue(4 + step[0], raw) is fits
+            assert down.channels[4 + step[0]].queue(raw) is fits
         for _ in range(step if isinstance(step, int) else 0):
             assert down.has_packets() is any(line.backlog() for line in lines)
             line = chosen(lines)

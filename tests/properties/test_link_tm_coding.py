@@ -22,6 +22,7 @@ from flight.link.coding.tm_coding import (
 )
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tm.tm_frame import TmFrame
+from tests.link_ends import unit_of
 
 codings = st.builds(
     TmCoding,
@@ -316,7 +317,7 @@ def test_frames_that_fit_a_codeblock(coding, interleave, octets):
 def test_both_ends_of_a_link(coding, convolutional):
     config = LinkConfig(coding=coding, convolutional=convolutional and coding != "frame")
     link = FlightLink(config)
-    units = [link.next_unit() for _ in range(4)]
+    units = [unit_of(link) for _ in range(4)]
     assert {len(unit) for unit in units} == {config.unit_octets}
     if config.tm_coding is None:
         frames = units

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flight.link.actions import LinkAction, UnitRejected
 from flight.link.coding.cltu import START, TAIL, encode_cltu
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.farm import Farm
 from flight.link.tc.tc_frame import TcFrame
+from tests.link_ends import packets_of
 
 CONFIG = LinkConfig(tc_vcid=9, farm_window=30)
 
@@ -59,14 +62,14 @@ def test_what_comes_up_is_taken_or_counted_by_reason(steps: list[object], cuts: 
     held, heard, now_ns, last_ns = False, False, 0, None
     cltus = corrected = taken = 0
     want: list[bytes] = []
-    got: list[bytes] = []
+    told: list[LinkAction] = []
 
     def receive(octets: bytes) -> None:
         nonlocal now_ns, last_ns, heard
         edges = sorted({0, len(octets), *(cut % (len(octets) + 1) for cut in cuts)})
         for start, end in pairwise(edges):
             now_ns += 1
-            got.extend(link.on_uplink(octets[start:end], now_ns))
+            told.extend(link.on_uplink(octets[start:end], now_ns))
             last_ns, heard = now_ns, True
 
     for step in steps:
@@ -112,9 +115,12 @@ def test_what_comes_up_is_taken_or_counted_by_reason(steps: list[object], cuts: 
                 receive(bytes(cltu))
                 cltus += 1
                 corrected += wrong_bit
-        assert link.ocf() == farm.clcw(not heard, not heard).encode()
-    assert got == want
+        assert link.status == farm.clcw(not heard, not heard).encode()
+    assert packets_of(told) == want
     counters = link.counters
     assert counters.uplink_rejected == rejected
+    refused = Counter(action.reason for action in told if isinstance(action, UnitRejected))
+    assert refused == Counter({reason: count for reason, count in rejected.items() if count})
+    assert len(told) == len(want) + refused.total()
     assert (counters.cltus, counters.cltu_corrected, counters.tc_frames) == (cltus, corrected, taken)
-    assert (counters.tc_packets, counters.farm, link.last_uplink_ns) == (len(want), farm.counters, last_ns)
+    assert (counters.tc_packets, link._farm.counters, link.last_uplink_ns) == (len(want), farm.counters, last_ns)

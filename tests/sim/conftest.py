@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flight.catalogue import dictionary_of, link_config
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.errors import DecodeError
@@ -142,7 +142,8 @@ def make_rig(bare_mission: MissionText) -> Any:
         air.schedule(world.passes(0, ns(PASS_END_S + 10)))
         plan = FaultPlan([PlannedFault.parse(one) for one in faults.split()])
         craft = Spacecraft(mission, loop, world, random, radios={"s-band": air.modem}, faults=plan, digest=digest)
-        config: LinkConfig = link_config(mission, mission.links[0])
+        config = mission.links[0].config
+        assert isinstance(config, LinkConfig)
         rig = Rig(mission, loop, world, air, craft, GroundSession(config), dictionary_of(mission), digest)
         air.on_downlink = lambda octets: rig.act(rig.session.on_downlink(octets, loop.now_ns()))
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from flight.catalogue import dictionary_of, link_config
+from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.log import node_log
@@ -158,7 +158,7 @@ class Flight:
         )  # fmt: skip
         self.craft.disk.cut_at_operation = cut_at
         self.dictionary: Dictionary = dictionary_of(mission)
-        self.session = GroundSession(link_config(mission, mission.links[0]))
+        self.session = GroundSession(mission.links[0].config)
         self.wire.on_unit = self._heard
         self.sent: dict[RequestId, Sent] = {}
         self.held: dict[RequestId, Sent] = {}  # scheduled commands, inside others

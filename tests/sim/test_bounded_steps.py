@@ -18,7 +18,7 @@ from flight.core.scheduler import Scheduler
 from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX
 from flight.core.task import Task
 from flight.link.pus import PusTc, RequestId
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import FlightLink
 from flight.linux.platform import LinuxPlatform
 from flight.mission import load
 from flight.node import Node, build
@@ -31,6 +31,7 @@ from flight.services.radio.radio import RadioLink
 from flight.services.recorder.packet_store import OWNER, PacketStore, StoreConfig
 from flight.services.recorder.recorder import Recorder
 from sim_hw.machine.disk import Disk
+from tests.link_ends import BARE
 from tests.linux_loop import run_until
 from tests.recorder_bench import T0_NS, RecorderBench, packet, small
 from tests.sim.conftest import PASS_START_S
@@ -120,7 +121,7 @@ def test_a_refill_of_the_radio_reads_no_more_than_a_step_may(idle_s: float) -> N
     nobody: Any = Nobody()
     modem: Any = Greedy()
     link = RadioLink(
-        "udp", modem, FlightLink(LinkConfig()), playback=bench.recorder, products=nobody, on_command=lambda _: None,
+        "udp", modem, FlightLink(BARE), playback=bench.recorder, products=nobody, on_command=lambda _: None,
         on_contact=lambda: None, on_frame=lambda *_: None, idle_s=idle_s, events=nobody, now_ns=bench.loop.now_ns,
     )  # fmt: skip
     faults: list[Exception] = []

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from flight.catalogue import link_config
 from flight.core.errors import OrbitnodeError
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.services.time.clock import Clock
@@ -31,7 +30,7 @@ class Ground:
 
     def __init__(self, rig: Any) -> None:
         self.rig = rig
-        config = link_config(rig.mission, rig.mission.links[0])
+        config = rig.mission.links[0].config
         epoch_ns = rig.node.part(Clock).tai_ns() - rig.loop.now_ns()
         self.station = GroundStation(rig.dictionary, GroundSession(config), epoch_tai_ns=epoch_ns)
         self.segment = GroundSegment(self.station, rig.air, rig.loop)

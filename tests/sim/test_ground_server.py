@@ -20,18 +20,21 @@ import pytest
 
 from flight.contract.parameter_table import decode_table
 from flight.core.errors import OrbitnodeError
-from flight.link.stack import LinkConfig
+from flight.link.aos_stack import AosConfig, AosFlightLink
+from ground.changes import Change, Packet
 from ground.cli import cmd, events, parameters, tm
 from ground.cli.client import GroundClient
 from ground.config import GroundConfig
+from ground.link.aos_session import AosSession
 from ground.link.mission_link import UdpLink
 from ground.link.session import GroundSession
 from ground.server import BACKLOG_OCTETS_MAX, LINE_OCTETS_MAX, GroundServer
-from ground.station import Change, GroundStation, Packet
+from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import REPORT, DecodedPacket
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
+from tests.link_ends import BARE, unit_of
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S, wait_until
 
@@ -53,7 +56,7 @@ folder, tm, tc, api = Path(sys.argv[1]), *map(int, sys.argv[2:5])
 config = GroundConfig(api_port=api)
 try:
     with Archive(folder / "archive.db", make()) as archive:
-        session = GroundSession(LinkConfig(recoveries=1000))
+        session = GroundSession(LinkConfig(coding="frame", recoveries=1000))
         station = GroundStation(make(), session, epoch_tai_ns=epoch_tai_ns(), archive=archive,
                                 products=ProductStore(folder / "products"), command_timeout_s=120.0, silence_s=60.0)
         asyncio.run(GroundServer(station, archive, config, UdpLink("127.0.0.1", tm, "127.0.0.1", tc)).run())
@@ -114,7 +117,7 @@ class UdpNode(threading.Thread):
                 self.node._uplink(self._in.recv(4096))
             except TimeoutError:
                 pass
-            self._out.sendto(self.node.link.next_unit(), self._to)
+            self._out.sendto(unit_of(self.node.link), self._to)
         self._in.close()
         self._out.close()
 
@@ -238,7 +241,7 @@ def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch):
 
 
 def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines():
-    station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0)
+    station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
     server = GroundServer(station, None, GroundConfig(), UdpLink("", 0, "", 0))
     values = {"note": "x" * 4000}
     report = Packet(0, b"", DecodedPacket("plan_detail", REPORT, 1, 0, b"", 11, 10, 0, values, values))
@@ -251,7 +254,7 @@ def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines():
             serving = asyncio.create_task(server._serve(reader, writer))
             await sent.wait()
             for _ in range(5000):  # more than the buffers of the machine take
-                station._tell(Change.PACKET, report)
+                station._listeners.tell(Change.PACKET, report)
             backlogs.append(writer.transport.get_write_buffer_size())
             serving.cancel()
             writer.transport.abort()
@@ -432,3 +435,33 @@ def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
     assert ground.stop() == 0
     with Archive(ground.folder / "archive.db", read_only=True) as archive:
         assert [c.outcome for c in archive.commands()][-2:] == ["completed", "rejected"]
+
+
+def test_a_further_link_has_a_port_of_its_own(tmp_path):
+    """Frames of a simplex link come to their own port, and count beside those of the station's own link."""
+    config = AosConfig(coding="frame")
+    session = AosSession(config)
+    ports = [free_port(socket.SOCK_DGRAM) for _ in range(3)]
+    with Archive(tmp_path / "archive.db", make()) as archive:
+        station = GroundStation(
+            make(), GroundSession(BARE), epoch_tai_ns=0, archive=archive, further_links={"x-band": session}
+        )
+        server = GroundServer(
+            station, archive, GroundConfig(api_port=free_port(socket.SOCK_STREAM)),
+            UdpLink("127.0.0.1", ports[0], "127.0.0.1", ports[1]),
+            receivers={"x-band": UdpLink("127.0.0.1", ports[2], "127.0.0.1", 1)},
+        )  # fmt: skip
+
+        async def serve() -> None:
+            running = asyncio.create_task(server.run())
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as node:
+                while not session.counters.frames:
+                    assert not running.done()
+                    node.sendto(unit_of(AosFlightLink(config)), ("127.0.0.1", ports[2]))
+                    await asyncio.sleep(0.01)
+            server.stop()
+            await running
+
+        asyncio.run(asyncio.wait_for(serve(), 30))
+        assert station.counters()["links.x-band.link.frames"] == session.counters.frames >= 1
+        assert station.counters()["link.frames"] == 0 and not station.in_contact

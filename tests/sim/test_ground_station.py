@@ -11,12 +11,14 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import FlightLink
+from ground.changes import Change
 from ground.link.session import GroundSession, Service
 from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
-from ground.station import Change, GroundStation
+from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.limits import RED
 from ground.telemetry.products import ProductStore
@@ -25,6 +27,7 @@ from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, LittleNode, S
+from tests.link_ends import BARE, packets_of, unit_of
 
 
 class Rig:
@@ -34,7 +37,7 @@ class Rig:
         self.archive = Archive(tmp_path / "archive.db", make())
         self.products = ProductStore(tmp_path / "products", CfdpConfig(entity=2, inactivity_s=100.0))
         self.station = GroundStation(
-            make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=self.archive, products=self.products,
+            make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=self.archive, products=self.products,
             command_timeout_s=timeout_s,
         )  # fmt: skip
         self.air = LittleAir(self.node)
@@ -150,15 +153,18 @@ def test_silent_command_is_lost_with_what_is_known(tmp_path):
 
 def linked() -> tuple[GroundStation, FlightLink]:
     """A station and a node's link, the AD service up."""
-    station, flight = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0), FlightLink(LinkConfig())
+    station, flight = (
+        GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0),
+        FlightLink(BARE),
+    )
     for _ in range(2):
-        station.on_downlink(flight.next_unit(), 0)
+        station.on_downlink(unit_of(flight), 0)
     assert station.session.service is Service.UP
     return station, flight
 
 
 def test_command_that_times_out_ends_alone():
-    station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0)
+    station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
     first, _ = station.send("ping", {}, 0, timeout_s=30)
     second, _ = station.send("payload_power", {"state": "off"}, 0, timeout_s=7200)
     station.on_time(31 * S)
@@ -174,11 +180,11 @@ def test_lost_command_is_not_sent_in_the_next_pass():
     station.end_contact(2 * S)
     station.on_time(40 * S)
     assert (lost.outcome, lost.reason) == (LOST, "no answer from the node in time; may still be executed")
-    up = station.on_downlink(flight.next_unit(), 3000 * S) + station.on_downlink(flight.next_unit(), 3001 * S)
-    packets = [PusTc.decode(packet) for cltu in up for packet in flight.on_uplink(cltu, 0)]
+    up = station.on_downlink(unit_of(flight), 3000 * S) + station.on_downlink(unit_of(flight), 3001 * S)
+    packets = [PusTc.decode(packet) for cltu in up for packet in packets_of(flight.on_uplink(cltu, 0))]
     assert [(packet.service, packet.seq) for packet in packets] == [(17, kept.seq)]
     assert (lost.outcome, lost.reason) == (REJECTED, "sent, but it never arrived, and was given up")
-    station.on_downlink(flight.next_unit(), 3002 * S)
+    station.on_downlink(unit_of(flight), 3002 * S)
     assert kept.stage_ns(ACKNOWLEDGED) == 3002 * S and lost.stage_ns(ACKNOWLEDGED) is None
 
 
@@ -192,9 +198,12 @@ def test_command_behind_a_full_window_is_not_sent_after_its_time():
 
 
 def test_bypass_command_goes_up_without_any_contact():
-    station, flight = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=0), FlightLink(LinkConfig())
+    station, flight = (
+        GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0),
+        FlightLink(BARE),
+    )
     record, (cltu,) = station.send("ping", {}, 0, bypass=True)
-    assert len(flight.on_uplink(cltu, 0)) == 1
+    assert len(packets_of(flight.on_uplink(cltu, 0))) == 1
     station.on_time(31 * S)
     assert (record.outcome, record.reason) == (LOST, "no answer from the node in time; may still be executed")
 
@@ -204,10 +213,10 @@ def test_a_restart_of_the_node_is_told():
     notes: list[object] = []
     station.listen(lambda change, what: notes.append(what) if change is Change.NOTE else None)
     for count in range(60):
-        station.on_downlink(flight.next_unit(), count * S)
-    flight = FlightLink(LinkConfig())
+        station.on_downlink(unit_of(flight), count * S)
+    flight = FlightLink(BARE)
     for count in range(3):
-        station.on_downlink(flight.next_unit(), (90 + count) * S)
+        station.on_downlink(unit_of(flight), (90 + count) * S)
     assert notes == ["the node was restarted: it counts its frames anew"]
     assert station.counters()["link.restarts"] == 1 and station.counters()["link.frames_missed"] == 0
 
@@ -251,7 +260,7 @@ def test_products_events_alarms_and_listeners(tmp_path):
     layout = make().structures[0].layout
     rig.node.tm(1, 3, 25, b"\x00\x01" + layout.encode([0.2, 8.0, 1, -5]))
     rig.node.tm(1, 5, 4, b"\x00\x03\x3e\x4c\xcc\xcd")
-    rig.node.link.queue(0, b"\x08\x01\xc0\x00\x00\x0e" + bytes(15))
+    rig.node.link.queue(Role.REALTIME, b"\x08\x01\xc0\x00\x00\x0e" + bytes(15))
     rig.loop.run_until(200 * S)
     rig.close()
     folder = tmp_path / "products"
@@ -276,7 +285,7 @@ def test_late_comer_sees_the_latest_values(tmp_path):
     rig.loop.run_until(10 * S)
     rig.close()
     with Archive(tmp_path / "archive.db", make()) as archive:
-        later = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive)
+        later = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=archive)
         assert later.latest["power.soc"].raw == 0.5 and later.latest["power.mode"].value == "idle"
 
 
@@ -292,12 +301,12 @@ def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_ar
     for packets in ([packet(10, definition), report], [report]):  # the second life has its definition of the archive
         archive = Archive(tmp_path / "archive.db", make())
         station, flight = (
-            GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive),
-            FlightLink(LinkConfig()),
+            GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=archive),
+            FlightLink(BARE),
         )
         for one in packets:
-            flight.queue(0, one)
-        station.on_downlink(flight.next_unit(), 0)
+            flight.queue(Role.REALTIME, one)
+        station.on_downlink(unit_of(flight), 0)
         soc, mode = station.latest["hk-300.power.soc"], station.latest["hk-300.power.mode"]
         assert (soc.value, soc.unit, soc.state, mode.value) == (0.125, "frac", RED, "idle")
         assert station.decoder.counters.unknown == 0

@@ -9,16 +9,17 @@ import pytest
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.cfdp.transfers import FileReceived
-from flight.link.stack import LinkConfig
 from flight.services.files import uploads as on_board
+from ground.changes import Change
 from ground.link.session import GroundSession
 from ground.link.uploads import SENT_MAX, UNCONFIRMED, WAITING_MAX, Upload, Uploads
 from ground.operator import COMPLETED, FAILED
-from ground.station import Change, GroundStation
+from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, S
+from tests.link_ends import BARE
 from tests.sim.conftest import PASS_START_S
 from tests.sim.test_ground_station import Rig
 
@@ -131,7 +132,11 @@ def test_eight_files_a_restart_of_the_ground_and_one_more_all_arrive(tmp_path: A
         first._timer.cancel()
     archive = up.rig.archive if shared_archive else Archive(tmp_path / "other.db", make())
     station = GroundStation(
-        make(), GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive, epoch=0 if shared_archive else 99
+        make(),
+        GroundSession(BARE),
+        epoch_tai_ns=EPOCH_NS,
+        archive=archive,
+        epoch=0 if shared_archive else 99,
     )
     up.rig.ground, up.rig.station = GroundSegment(station, up.rig.air, up.rig.loop), station  # type: ignore[arg-type]
     up.until(26.0)  # numbers taken from a clock of whole seconds would be at the seventh file now

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from flight.catalogue import dictionary_of, link_config
+from flight.catalogue import dictionary_of
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm
@@ -118,7 +118,7 @@ class Bench:
     def talk(self, request: PusTc | None, done: Any) -> None:
         """Be the ground until `done(packets)`, and send `request` once the node is heard."""
         mission = load(self.mission)
-        session = GroundSession(replace(link_config(mission, mission.links[0]), recoveries=1000))
+        session = GroundSession(replace(mission.links[0].config, recoveries=1000))
         sent = request is None
 
         def act(actions: list[Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
+from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.verification import Verification
@@ -117,7 +118,7 @@ def test_a_durable_commands_report_on_its_way_as_the_contact_ends_survives_a_pow
     while not rig.node.part(Verification).counts["completion_success"]:
         rig.until(rig.loop.now_ns() / 1e9 + 0.01)
     rig.until(rig.loop.now_ns() / 1e9 + waited_s)
-    backlog = rig.node.part(RadioLinks)[0].link.backlog_octets(0)
+    backlog = rig.node.part(RadioLinks)[0].link.backlog_octets(Role.REALTIME)
     assert (backlog > 0) == (waited_s < 0.1)
     station = contact_ends(rig)
     rig.until(IN_PASS_S + 15)

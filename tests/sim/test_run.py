@@ -163,6 +163,28 @@ def test_the_inner_code_holds_a_link_at_a_bit_error_rate_of_1e_2(stage: Path, tm
     assert coding["node_slips"] == 0
 
 
+def test_every_simplex_link_is_flown_beside_the_first(stage: Path, tmp_path: Path) -> None:
+    mission = tmp_path / "mission.toml"
+    mission.write_text(
+        f'extends = "{(stage / "mission.toml").as_posix()}"\n'
+        '[[link]]\nname = "s-band"\ndriver = "sim:s-band"\ncoding = "rs(255,223)"\n'
+        'carries = ["realtime", "playback"]\n'
+        '[[link]]\nname = "x-band"\ndriver = "sim:x-band"\nkind = "aos"\ncoding = "rs(255,223)"\n'
+    )
+    out = tmp_path / "out"
+    summary = fly(stage, out, "--mission", str(mission))
+    assert_adds_up(summary)
+    assert "2" not in summary["link"]["octets_by_vc"], "no product comes over the radio"
+    assert summary["files"]["received"] > 10
+    with Archive(out / "archive.db", read_only=True) as archive:
+        counted = {
+            name: archive.counters(f"links.x-band.{name}")[-1][1]
+            for name in ("link.frames", "link.packets", "coding.codewords_corrected", "coding.codewords_uncorrectable")
+        }
+    assert counted.pop("coding.codewords_uncorrectable") == 0
+    assert all(number > 100 for number in counted.values()), counted
+
+
 def test_one_seed_one_digest_another_seed_another(
     stage: Path, flown: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

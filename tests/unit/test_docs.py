@@ -16,10 +16,11 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import SEVERITIES
 from flight.contract.fields import TYPES, Field
-from flight.contract.sections import DriverConfig, LinkSection, NodeConfig
+from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeConfig
 from flight.core.config import read_table
 from flight.core.executive_section import ExecutiveConfig
 from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.kinds import LINK_KINDS
 from flight.link.stack import LinkConfig
 from flight.mission import _SECTIONS, MISSIONS, load
 from flight.services.automation.event_action import EventActionConfig
@@ -57,7 +58,6 @@ ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 # Heading in docs/guides/mission.md -> the dataclass that reads the table.
 SECTIONS: dict[str, type[Any]] = {
     "[node]": NodeConfig,
-    "[[link]]": LinkSection,
     "[drivers]": DriverConfig,
     "[commands]": CommandsConfig,
     "[executive]": ExecutiveConfig,
@@ -127,6 +127,17 @@ def rows_of(kind: type[Any]) -> list[Row]:
     ]
 
 
+def link_tables() -> dict[str, list[Row]]:
+    """Of `[[link]]`: the keys that are the same for every kind, and under a heading for each kind all others."""
+    rows = {
+        name: [row for row in rows_of(kind.config) if row.key not in NODE_KEYS] for name, kind in LINK_KINDS.items()
+    }
+    common = [row for row in rows[LinkConfig.kind] if all(row in others for others in rows.values())]
+    section = [row for row in rows_of(LinkSection) if row.key != "config"]
+    kinds = {f'[[link]] kind = "{name}"': [row for row in own if row not in common] for name, own in rows.items()}
+    return {"[[link]]": section + common} | kinds
+
+
 def type_text(hint: Any) -> str:
     if dataclasses.is_dataclass(hint):
         return "table"
@@ -159,6 +170,9 @@ def bounds_text(metadata: Mapping[str, Any]) -> str:
     return " .. ".join("" if one is None else f"{one:.16g}" for one in (low, high))
 
 
+ROWS = {section: rows_of(kind) for section, kind in SECTIONS.items()} | link_tables()
+
+
 def tables(page: Path) -> dict[str, list[list[str]]]:
     """The cells of the tables under each heading that names a thing in backquotes."""
     found: dict[str, list[list[str]]] = {}
@@ -171,12 +185,12 @@ def tables(page: Path) -> dict[str, list[list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("section", ROWS)
 def test_mission_guide_has_every_key_as_it_is(section: str) -> None:
     """What to do: put the line that the message shows into docs/guides/mission.md."""
     written = {cells[0].strip("`"): cells for cells in tables(DOCS / "guides" / "mission.md").get(section, [])}
-    rows = rows_of(SECTIONS[section])
-    assert set(written) == {row.key for row in rows}, f"{section}: keys differ from {SECTIONS[section].__name__}"
+    rows = ROWS[section]
+    assert set(written) == {row.key for row in rows}, f"{section}: keys differ from the code's"
     for row in rows:
         cells = written[row.key]
         assert len(cells) == 5, cells
@@ -205,27 +219,26 @@ def test_mission_guide_shows_the_defaults_of_lists(kind: type[Any], table: str, 
 
 
 @pytest.mark.parametrize(
-    ("heading", "figures", "read_from_files"),
-    [
-        ("Rest of a link", LinkConfig(), {"frame_octets", "spacecraft_id", "uplink_bit_s"}),
-        ("Products on the ground", CfdpConfig(), {"entity"}),
-    ],
+    ("heading", "figures", "read_from_files"), [("Products on the ground", CfdpConfig(), {"entity"})]
 )
 def test_mission_guide_has_the_figures_that_no_file_sets(
-    heading: str, figures: LinkConfig | CfdpConfig, read_from_files: set[str]
+    heading: str, figures: CfdpConfig, read_from_files: set[str]
 ) -> None:
     """And of those that a file sets, both declarations have the same default."""
     written = {cells[0].strip("`"): cells[1] for cells in tables(DOCS / "guides" / "mission.md")[heading]}
-    section = {one.name for one in dataclasses.fields(LinkSection)}
-    rest = {one.name for one in dataclasses.fields(figures)} - section - read_from_files
+    rest = {one.name for one in dataclasses.fields(figures)} - read_from_files
     assert written == {name: f"{getattr(figures, name):.10g}" for name in rest}
-    link = LinkSection("down", "sim:radio").config(NodeConfig("node"))
-    assert link == LinkConfig(coding="cadu")
     assert OutboxConfig().ground_entity == CfdpConfig().entity
 
 
+@pytest.mark.parametrize("kind", LINK_KINDS)
+def test_what_the_node_says_of_a_link_has_the_same_default_in_both(kind: str) -> None:
+    node, link = NodeConfig("node"), LINK_KINDS[kind].config()
+    assert [getattr(node, name) for name in NODE_KEYS] == [getattr(link, name) for name in NODE_KEYS]
+
+
 def test_every_section_of_the_missions_is_in_the_guide() -> None:
-    named = {section.strip("[]").split(".")[0] for section in SECTIONS}
+    named = {section.strip("[]").split(".")[0] for section in ROWS}
     assert {section.name for section in _SECTIONS} <= named
     for path in MISSIONS.glob("*.toml"):
         assert set(tomllib.loads(read(path))) - {"extends"} <= named, path

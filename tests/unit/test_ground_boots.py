@@ -14,13 +14,15 @@ from flight.contract.fields import Value
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.pus import PusTm, RequestId
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import FlightLink
 from flight.mission import MISSIONS, load
+from ground.changes import Change
 from ground.link.session import GroundSession
 from ground.operator import CommandRecord
-from ground.station import Change, GroundStation
+from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
+from tests.link_ends import BARE, unit_of
 
 S = 10**9
 EPOCH_NS = 2_152_000_000 * S
@@ -31,9 +33,14 @@ class Bench:
     """A station, and the node's end of the link with packets made by hand."""
 
     def __init__(self, archive: Archive | None = None, products: ProductStore | None = None, epoch: int = 0) -> None:
-        self.link = FlightLink(LinkConfig())
+        self.link = FlightLink(BARE)
         self.station = GroundStation(
-            NODE, GroundSession(LinkConfig()), epoch_tai_ns=EPOCH_NS, archive=archive, products=products, epoch=epoch
+            NODE,
+            GroundSession(BARE),
+            epoch_tai_ns=EPOCH_NS,
+            archive=archive,
+            products=products,
+            epoch=epoch,
         )
         self.seen: list[object] = []
         self.station.listen(lambda change, what: self.seen.append(what) if change is Change.PACKET else None)
@@ -46,7 +53,7 @@ class Bench:
     def down(self, packet: bytes, now_s: float, vcid: int = 0) -> None:
         assert self.link.queue(vcid, packet)
         while self.link.has_packets():
-            self.station.on_downlink(self.link.next_unit(), round(now_s * S))
+            self.station.on_downlink(unit_of(self.link), round(now_s * S))
 
     def beacon(self, boot_count: int, uptime_s: int, at_s: float, epoch: int = 0) -> bytes:
         structure = next(s for s in NODE.structures if s.name == "node")

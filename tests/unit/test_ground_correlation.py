@@ -7,11 +7,11 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flight.link.stack import LinkConfig
 from ground.link.correlation import FRAMES_KEPT, PAIRS_MIN, WINDOW_PAIRS, Correlation, Correlator, Pair, fit
 from ground.link.session import GroundSession
 from ground.station import GroundStation
 from tests.ground_dictionary import make
+from tests.link_ends import BARE
 
 S = 10**9
 T0 = 2_152_000_000 * S
@@ -142,7 +142,7 @@ def test_a_line_tells_nothing_where_its_uncertainty_has_grown_beyond_what_it_say
     uncertain = Correlation(T0, 0.0, 1000.0, 1e6, 1e6, 1e6, 3)
     assert uncertain.tells(T0 + 100 * S) and not uncertain.tells(T0 + 10_000 * S)
     assert Correlation(T0, 3600e9, 1000.0, 1e6, 1e6, 1e6, 3).tells(T0 + 10_000 * S)
-    station = GroundStation(make(), GroundSession(LinkConfig()), epoch_tai_ns=T0)
+    station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=T0)
     station.correlator.now = uncertain
     assert station.onboard_tai_ns(50 * S) == T0 + 50 * S + 50_000
     assert station.onboard_tai_ns(10_000 * S) == T0 + 10_000 * S

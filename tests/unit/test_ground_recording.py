@@ -15,6 +15,7 @@ from flight.cli import main
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import DecodeError
 from flight.kernels import Verdict
+from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
@@ -22,6 +23,7 @@ from flight.link.time_code import encode_cuc
 from flight.mission import MISSIONS, load
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
 from ground.telemetry.recording import FRAMES, PACKETS, UNITS, Recording, all_tables, form_of
+from tests.link_ends import BARE, unit_of
 
 CONFIG = LinkConfig(coding="rs(255,223)")
 TAI_NS = 2_152_000_000_000_000_000
@@ -67,11 +69,11 @@ def units_of(packets: list[bytes], config: LinkConfig) -> list[bytes]:
     link = FlightLink(config)
     units = []
     for packet in packets:
-        assert link.queue(0, packet)
-        if link.backlog_octets(0) > 4 * config.frame_octets:
-            units.append(link.next_unit())
+        assert link.queue(Role.REALTIME, packet)
+        if link.backlog_octets(Role.REALTIME) > 4 * config.frame_octets:
+            units.append(unit_of(link))
     while link.has_packets():
-        units.append(link.next_unit())
+        units.append(unit_of(link))
     return units
 
 
@@ -94,7 +96,7 @@ def test_every_form_gives_what_the_live_decoder_gives(dictionary, form):
     if form == PACKETS:
         stream, config = b"".join(packets), CONFIG
     else:
-        config = CONFIG if form == UNITS else LinkConfig()
+        config = CONFIG if form == UNITS else BARE
         stream = b"".join(units_of(packets, config))
     assert form_of(stream, CONFIG) == form
     source = Random(2)
@@ -182,7 +184,7 @@ def test_only_damaged_reports_give_an_empty_table(dictionary):
 
 def test_units_of_a_link_without_coding():
     with pytest.raises(ValueError, match="no units"):
-        Recording(LinkConfig(), UNITS)
+        Recording(BARE, UNITS)
 
 
 def test_what_follows_the_end_of_the_packets_is_counted_and_not_kept():
@@ -195,7 +197,7 @@ def test_what_follows_the_end_of_the_packets_is_counted_and_not_kept():
 
 def test_the_form_is_seen_behind_wrong_bits_noise_and_slips(dictionary):
     packets = reports(dictionary, 200)
-    frames = b"".join(units_of(packets, LinkConfig()))
+    frames = b"".join(units_of(packets, BARE))
     assert form_of(bytes((frames[0] ^ 1,)) + frames[1:], CONFIG) == FRAMES
     units = b"".join(units_of(packets, CONFIG))
     shifted = (int.from_bytes(units, "big") << 3).to_bytes(len(units) + 1, "big")

@@ -18,7 +18,7 @@ def frames(count: int, packet_octets: int = 90) -> list[bytes]:
     """One channel's frames, each full of packets."""
     multiplexer = Multiplexer(TmFormat(0x1AB, OCTETS), (0,), 7, 10_000, 10**8)
     for seq in range(count * OCTETS // packet_octets + 2):
-        multiplexer.queue(0, bytes(encode_packets([bytes((seq & 0xFF,)) * (packet_octets - 6)], 5, seq)))
+        multiplexer.channels[0].queue(bytes(encode_packets([bytes((seq & 0xFF,)) * (packet_octets - 6)], 5, seq)))
     return [multiplexer.next_frame(b"ocf.") for _ in range(count)]
 
 
@@ -53,7 +53,7 @@ def test_a_batch_goes_on_where_the_last_ended() -> None:
 def test_a_packet_of_the_greatest_length_over_many_frames() -> None:
     packet = bytes(encode_packets([bytes(range(256)) * 256], 5))
     multiplexer = Multiplexer(TmFormat(0x1AB, OCTETS), (0,), 7, 10, 10**6)
-    multiplexer.queue(0, packet)
+    multiplexer.channels[0].queue(packet)
     extractor = BatchExtractor(LINK)
     got = b""
     while multiplexer.has_packets():

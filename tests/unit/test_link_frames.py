@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flight.core.errors import DecodeError
 from flight.kernels import crc16
+from flight.link.actions import PacketReceived, SendUnit, UnitRejected
 from flight.link.cfdp.pdu import segment_octets
 from flight.link.coding.cltu import CODEBLOCKS_MAX, CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import TmCoding
+from flight.link.link import LinkCounters, Role
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket
-from flight.link.stack import FlightLink, LinkConfig, LinkCounters
+from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.farm import FarmCounters
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.extract import PacketExtractor
 from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
+from ground.link.session import GroundSession
 from hal.udp_radio import UNIT_OCTETS_MAX
+from tests.link_ends import BARE, packets_of, unit_of
 
-CONFIG = LinkConfig(frame_octets=64)  # 52 octets of data
+CONFIG = LinkConfig(coding="frame", frame_octets=64)  # 52 octets of data
 CLCW = Clcw(0, 0, no_rf=True, no_bit_lock=True)
 
 
@@ -28,15 +34,15 @@ def packet(octets: int, seq: int = 0) -> bytes:
 
 
 def frames_of(link: FlightLink, count: int) -> list[TmFrame]:
-    return [TmFrame.decode(link.next_unit(), 64) for _ in range(count)]
+    return [TmFrame.decode(unit_of(link), 64) for _ in range(count)]
 
 
 def test_one_packet_then_idle():
     link = FlightLink(CONFIG)
-    assert link.queue(0, packet(20))
-    assert link.backlog_octets(0) == 20
+    assert link.queue(Role.REALTIME, packet(20))
+    assert link.backlog_octets(Role.REALTIME) == 20
     first, idle = frames_of(link, 2)
-    assert link.backlog_octets(0) == 0
+    assert link.backlog_octets(Role.REALTIME) == 0
     assert (first.vcid, first.first_header_pointer, first.data[:20]) == (0, 0, packet(20))
     assert SpacePacket.decode(first.data[20:]).apid == 2047
     assert (idle.vcid, idle.first_header_pointer) == (7, IDLE_DATA)
@@ -46,8 +52,8 @@ def test_one_packet_then_idle():
 
 def test_packet_over_three_frames_and_its_pointers():
     link = FlightLink(CONFIG)
-    link.queue(2, packet(120))
-    link.queue(2, packet(30, seq=1))
+    link.queue(Role.PRODUCTS, packet(120))
+    link.queue(Role.PRODUCTS, packet(30, seq=1))
     frames = frames_of(link, 3)
     assert [frame.first_header_pointer for frame in frames] == [0, NO_PACKET_START, 16]
     assert [frame.vc_count for frame in frames] == [0, 1, 2]
@@ -58,19 +64,19 @@ def test_packet_over_three_frames_and_its_pointers():
 def test_packet_that_ends_with_the_frame_has_the_next_start_at_zero():
     link = FlightLink(CONFIG)
     for octets in (104, 52):
-        link.queue(2, packet(octets))
+        link.queue(Role.PRODUCTS, packet(octets))
     assert [frame.first_header_pointer for frame in frames_of(link, 3)] == [0, NO_PACKET_START, 0]
 
 
 @pytest.mark.parametrize("left", range(1, 7))
 def test_remainder_shorter_than_an_idle_packet_runs_into_the_next_frame(left):
     link = FlightLink(CONFIG)
-    link.queue(0, packet(52 - left))
+    link.queue(Role.REALTIME, packet(52 - left))
     assert link.has_packets()
     first = frames_of(link, 1)[0]
     assert not link.has_packets()
     assert frames_of(link, 1)[0].vcid == 7
-    link.queue(0, packet(30, seq=1))
+    link.queue(Role.REALTIME, packet(30, seq=1))
     second = frames_of(link, 1)[0]
     assert second.first_header_pointer == 7 - left
     extractor = PacketExtractor()
@@ -80,24 +86,26 @@ def test_remainder_shorter_than_an_idle_packet_runs_into_the_next_frame(left):
 
 
 def test_priority_is_strict_and_queues_are_bounded():
-    link = FlightLink(LinkConfig(frame_octets=64, queue_packets=3, queue_octets=65542))
+    link = FlightLink(LinkConfig(coding="frame", frame_octets=64, queue_packets=3, queue_octets=65542))
     for vcid in (2, 1, 0):
         assert all(link.queue(vcid, packet(52, seq)) for seq in range(3))
         assert not link.queue(vcid, packet(52))
     assert [frame.vcid for frame in frames_of(link, 10)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 7]
     assert link.counters.packets_refused == 3
     assert link.counters.packets_queued == 9
-    assert (link.counters.units_sent, link.counters.idle_frames, link.realtime_frames) == (10, 1, 3)
-    assert link.queue(0, packet(65542))
-    assert not link.queue(0, packet(7))
+    assert (link.counters.units_sent, link.counters.idle_frames) == (10, 1)
+    assert link.queue(Role.REALTIME, packet(65542))
+    assert not link.queue(Role.REALTIME, packet(7))
+    (send,) = link.next_unit()
+    assert isinstance(send, SendUnit) and send.realtime_count == 3
 
 
 def test_a_higher_channel_cuts_in_between_two_pieces_of_a_packet():
     link = FlightLink(CONFIG)
-    link.queue(2, packet(100))
+    link.queue(Role.PRODUCTS, packet(100))
     extractor = PacketExtractor()
     assert extractor.take(frames_of(link, 1)[0]) == (0, [])
-    link.queue(0, packet(40, seq=9))
+    link.queue(Role.REALTIME, packet(40, seq=9))
     assert extractor.take(frames_of(link, 1)[0]) == (0, [packet(40, seq=9)])
     assert extractor.take(frames_of(link, 1)[0]) == (0, [packet(100)])
 
@@ -105,7 +113,7 @@ def test_a_higher_channel_cuts_in_between_two_pieces_of_a_packet():
 def test_lost_frame_costs_only_the_packets_it_touched():
     link = FlightLink(CONFIG)
     for seq in range(6):
-        link.queue(1, packet(40, seq))
+        link.queue(Role.PLAYBACK, packet(40, seq))
     frames = frames_of(link, 5)
     extractor = PacketExtractor()
     results = [extractor.take(frame) for index, frame in enumerate(frames) if index != 1]
@@ -267,7 +275,7 @@ def cltu(seq: int, data: bytes, spacecraft_id: int = 0x1AB, vcid: int = 0) -> by
 def test_uplink_delivers_in_order_whatever_the_split():
     link = FlightLink(CONFIG)
     stream = cltu(0, ping(0) + ping(1)) + b"\x55" * 9 + cltu(1, ping(2))
-    got = [one for octet in stream for one in link.on_uplink(bytes((octet,)), 5)]
+    got = [one for octet in stream for one in packets_of(link.on_uplink(bytes((octet,)), 5))]
     assert got == [ping(0), ping(1), ping(2)]
     assert link.last_uplink_ns == 5
     assert (link.counters.cltus, link.counters.tc_frames, link.counters.tc_packets) == (2, 2, 3)
@@ -276,7 +284,7 @@ def test_uplink_delivers_in_order_whatever_the_split():
 def test_two_frames_in_one_cltu():
     link = FlightLink(CONFIG)
     both = TcFrame(0x1AB, 0, 0, ping(0)).encode() + TcFrame(0x1AB, 0, 1, ping(1)).encode()
-    assert link.on_uplink(encode_cltu(both), 0) == [ping(0), ping(1)]
+    assert packets_of(link.on_uplink(encode_cltu(both), 0)) == [ping(0), ping(1)]
 
 
 def test_the_shortest_frame_at_the_end_of_a_cltu():
@@ -284,7 +292,10 @@ def test_the_shortest_frame_at_the_end_of_a_cltu():
     link = FlightLink(CONFIG)
     first, second = packet(13), TcFrame(0x1AB, 0, 1, b"x").encode()
     assert len(second) == 8
-    assert link.on_uplink(encode_cltu(TcFrame(0x1AB, 0, 0, first).encode() + second), 0) == [first]
+    assert link.on_uplink(encode_cltu(TcFrame(0x1AB, 0, 0, first).encode() + second), 0) == [
+        PacketReceived(0, first),
+        UnitRejected("packet"),
+    ]
     assert link.counters.tc_frames == 2
     assert (link.counters.uplink_rejected["packet"], link.counters.uplink_rejected["frame"]) == (1, 0)
 
@@ -295,35 +306,38 @@ def test_the_uplink_is_coded_as_the_link_says(errors, randomized):
     link = FlightLink(LinkConfig(frame_octets=64, cltu_errors=errors, tc_randomizer=randomized))
     whole = encode_cltu(TcFrame(0x1AB, 0, 0, ping()).encode(), randomized=randomized)
     damaged = whole[:4] + bytes((whole[4] ^ 1,)) + whole[5:]
-    assert link.on_uplink(damaged, 0) == ([ping()] if errors == "correct" else [])
+    told = PacketReceived(0, ping()) if errors == "correct" else UnitRejected("cltu")
+    assert link.on_uplink(damaged, 0) == [told]
     assert (link.counters.cltu_corrected, link.counters.uplink_rejected["cltu"]) == (
         (1, 0) if errors == "correct" else (0, 1)
     )  # fmt: skip
     other = FlightLink(LinkConfig(frame_octets=64, cltu_errors=errors, tc_randomizer=randomized))
-    assert other.on_uplink(whole, 0) == [ping()]
+    assert other.on_uplink(whole, 0) == [PacketReceived(0, ping())]
 
 
 def test_a_link_that_has_done_nothing_has_counted_nothing():
     rejected = dict.fromkeys(("cltu", "frame", "spacecraft", "vcid", "packet"), 0)
-    nothing = LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, FarmCounters(*[0] * 11), rejected)
-    assert LinkCounters() == FlightLink(CONFIG).counters == nothing
+    link = FlightLink(CONFIG)
+    assert link.counters == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, rejected)
+    assert link._farm.counters == FarmCounters(*[0] * 11)
+    assert LinkCounters() == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, {})
 
 
 def test_uplink_refuses_by_reason():
     link = FlightLink(CONFIG)
     bad_frame = bytearray(TcFrame(0x1AB, 0, 0, ping()).encode())
     bad_frame[9] ^= 1
-    for octets in (
-        cltu(0, ping(), spacecraft_id=0x1AC),
-        cltu(0, ping(), vcid=1),
-        encode_cltu(bytes(bad_frame)),
-        b"\xeb\x90" + b"\xc5" * 8,
-        cltu(0, b"\x18\x01\xc0\x00\x00\x09"),
-        cltu(1, b"\xff" * 8),
+    for octets, reason in (
+        (cltu(0, ping(), spacecraft_id=0x1AC), "spacecraft"),
+        (cltu(0, ping(), vcid=1), "vcid"),
+        (encode_cltu(bytes(bad_frame)), "frame"),
+        (b"\xeb\x90" + b"\xc5" * 8, "cltu"),
+        (cltu(0, b"\x18\x01\xc0\x00\x00\x09"), "packet"),
+        (cltu(1, b"\xff" * 8), "packet"),
     ):
-        assert link.on_uplink(octets, 0) == []
+        assert link.on_uplink(octets, 0) == [UnitRejected(reason)]
     assert link.counters.uplink_rejected == {"cltu": 1, "frame": 1, "spacecraft": 1, "vcid": 1, "packet": 2}
-    assert link.on_uplink(cltu(2, ping()), 0) == [ping()]
+    assert packets_of(link.on_uplink(cltu(2, ping()), 0)) == [ping()]
 
 
 def test_carrier_lost_forgets_half_a_cltu_and_says_so_in_the_clcw():
@@ -334,19 +348,53 @@ def test_carrier_lost_forgets_half_a_cltu_and_says_so_in_the_clcw():
     link.carrier_lost()
     report = Clcw.decode(frames_of(link, 1)[0].ocf or b"")
     assert (report.no_rf, report.no_bit_lock) == (True, True)
-    assert link.on_uplink(whole[-20:], 0) == []
-    assert link.on_uplink(whole, 0) == [ping()]
+    assert packets_of(link.on_uplink(whole[-20:], 0)) == []
+    assert packets_of(link.on_uplink(whole, 0)) == [ping()]
+
+
+def test_what_came_is_told_in_its_order():
+    link = FlightLink(CONFIG)
+    stream = cltu(0, ping(0)) + cltu(1, ping(1), vcid=5) + cltu(1, ping(2) + b"\x18\x01\xc0")
+    told = [PacketReceived(0, ping(0)), UnitRejected("vcid"), PacketReceived(0, ping(2)), UnitRejected("packet")]
+    assert link.on_uplink(stream, 0) == told
+    assert link.on_uplink(b"", 0) == []
+
+
+def test_units_of_the_real_time_channel_have_their_count():
+    link = FlightLink(CONFIG)
+    counts: list[int | None] = []
+    for role in (Role.REALTIME, Role.PLAYBACK, Role.REALTIME, None, Role.PRODUCTS, *[Role.REALTIME] * 255):
+        if role is not None:
+            link.queue(role, packet(52))
+        (send,) = link.next_unit()
+        assert isinstance(send, SendUnit)
+        frame = TmFrame.decode(send.octets, 64)
+        assert send.realtime_count == (frame.vc_count if frame.vcid == 0 else None)
+        counts.append(send.realtime_count)
+    assert counts == [0, None, 1, None, None, *range(2, 256), 0]
+
+
+def test_a_role_that_the_link_does_not_carry_has_no_channel():
+    link = FlightLink(replace(CONFIG, carries=("realtime", "playback")))
+    assert link.roles == {Role.REALTIME, Role.PLAYBACK}
+    assert not link.queue(Role.PRODUCTS, packet(20)) and link.backlog_octets(Role.PRODUCTS) == 0
+    assert link.counters.packets_refused == 0 and not link.has_packets()
+    session = GroundSession(replace(CONFIG, carries=("realtime", "playback")))
+    assert session.vcids == (0, 1, 7)
+    foreign = FlightLink(CONFIG)
+    foreign.queue(Role.PRODUCTS, packet(20))
+    assert session.on_downlink(unit_of(foreign), 0) == [UnitRejected("vcid")]
 
 
 def test_hold_makes_the_farm_wait():
     link = FlightLink(CONFIG)
     link.hold(True)
-    assert link.on_uplink(cltu(0, ping()), 0) == []
+    assert packets_of(link.on_uplink(cltu(0, ping()), 0)) == []
     report = Clcw.decode(frames_of(link, 1)[0].ocf or b"")
     assert (report.wait, report.retransmit, report.report_value) == (True, True, 0)
     link.hold(False)
-    assert not Clcw.decode(link.ocf()).wait
-    assert link.on_uplink(cltu(0, ping()), 0) == [ping()]
+    assert not Clcw.decode(link.status).wait
+    assert packets_of(link.on_uplink(cltu(0, ping()), 0)) == [ping()]
 
 
 def test_cltu_without_end_is_bounded():
@@ -393,9 +441,9 @@ def test_bad_telemetry_packets(raw, text):
 
 
 def test_contradictory_configuration():
-    faults = dict(LinkConfig(farm_window=11, fop_window=6, vc_playback=0).faults())
+    faults = dict(LinkConfig(coding="frame", farm_window=11, fop_window=6, vc_playback=0).faults())
     assert set(faults) == {"farm_window", "fop_window", "vc_playback"}
-    assert LinkConfig().faults() == LinkConfig(coding="cadu", convolutional=True).faults() == []
+    assert BARE.faults() == LinkConfig().faults() == LinkConfig(coding="cadu", convolutional=True).faults() == []
 
 
 @pytest.mark.parametrize("convolutional", [False, True])
@@ -436,14 +484,14 @@ def test_the_window_of_fop_is_half_that_of_farm_at_most(window, allowed):
     ],
 )
 def test_contradictory_coding(changes, key, text):
-    ((name, said),) = LinkConfig(**changes).faults()
+    ((name, said),) = LinkConfig(**{"coding": "frame"} | changes).faults()
     assert name == key
     assert text in said
 
 
 @pytest.mark.parametrize("fracs", [(0.00305, 0.89695), (0.45, 0.45), (0.9, 0.0), (1 / 3, 1 / 3)])
 def test_least_shares_that_are_no_fault_make_a_link(fracs):
-    config = LinkConfig(playback_min_frac=fracs[0], products_min_frac=fracs[1])
+    config = LinkConfig(coding="frame", playback_min_frac=fracs[0], products_min_frac=fracs[1])
     assert config.faults() == []
     FlightLink(config)
 
@@ -461,7 +509,7 @@ def test_a_frame_of_a_channel_that_is_not_wanted_is_not_missed():
 
 def test_a_datagram_takes_the_longest_unit():
     config = LinkConfig(frame_octets=2048, coding="cadu", convolutional=True)
-    assert len(FlightLink(config).next_unit()) == config.unit_octets == UNIT_OCTETS_MAX
+    assert len(unit_of(FlightLink(config))) == config.unit_octets == UNIT_OCTETS_MAX
     assert (
         LinkConfig(frame_octets=1912, coding="rs(255,239)", interleave=8, convolutional=True).unit_octets
         < UNIT_OCTETS_MAX

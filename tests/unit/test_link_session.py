@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flight.link.coding.cltu import decode_cltu, encode_cltu
+from flight.link.link import Role
 from flight.link.pus import PusTc
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
@@ -14,17 +15,18 @@ from ground.link.actions import (
     Alert,
     FrameGap,
     FrameReceived,
-    FrameRejected,
     Lost,
     PacketReceived,
     Rejected,
     Restarted,
     SendCltu,
+    UnitRejected,
 )
 from ground.link.session import GroundSession, Service
+from tests.link_ends import packets_of, unit_of
 
 SECOND_NS = 1_000_000_000
-CONFIG = LinkConfig(frame_octets=64)
+CONFIG = LinkConfig(coding="frame", frame_octets=64)
 
 
 def ping(seq: int) -> bytes:
@@ -55,11 +57,11 @@ class Bench:
         up, self.up = self.up, []
         for place, octets in enumerate(up):
             if place not in lose:
-                self.executed += self.flight.on_uplink(octets, self.now_ns)
+                self.executed += packets_of(self.flight.on_uplink(octets, self.now_ns))
 
     def frame(self) -> None:
         self.now_ns += SECOND_NS // 30
-        self.do(self.ground.on_downlink(self.flight.next_unit(), self.now_ns))
+        self.do(self.ground.on_downlink(unit_of(self.flight), self.now_ns))
 
     def up_and_running(self) -> Bench:
         self.do(self.ground.initiate(self.now_ns))
@@ -104,7 +106,7 @@ def test_without_initiate_nothing_is_sent():
 
 
 def test_window_and_bounded_queue():
-    bench = Bench(LinkConfig(frame_octets=64, command_queue=12)).up_and_running()
+    bench = Bench(LinkConfig(coding="frame", frame_octets=64, command_queue=12)).up_and_running()
     bench.send(*range(13))
     assert len(bench.up) == 10
     assert [action.tag for action in bench.seen if isinstance(action, Rejected)] == [12]
@@ -144,7 +146,7 @@ def test_lost_cltu_is_sent_again_on_the_clcw_or_on_the_timer():
 
 
 def test_timer_waits_for_light_and_for_sending():
-    bench = Bench(LinkConfig(frame_octets=64, light_time_s=10.0, uplink_bit_s=100.0)).up_and_running()
+    bench = Bench(LinkConfig(coding="frame", frame_octets=64, light_time_s=10.0, uplink_rate_bps=100)).up_and_running()
     bench.send(0)
     sending_ns = len(bench.up[0]) * 8 * SECOND_NS // 100
     assert bench.ground.next_time_ns == bench.now_ns + sending_ns + 23 * SECOND_NS
@@ -155,7 +157,7 @@ def test_timer_waits_for_light_and_for_sending():
 def test_repeated_and_reordered_frames_and_cltus_change_nothing():
     bench = Bench().up_and_running()
     bench.send(0, 1)
-    old = bench.flight.next_unit()
+    old = unit_of(bench.flight)
     bench.up = [bench.up[0], bench.up[0], bench.up[1], bench.up[0]]
     bench.deliver()
     bench.frame()
@@ -165,7 +167,7 @@ def test_repeated_and_reordered_frames_and_cltus_change_nothing():
     last = len(bench.seen)
     bench.do(bench.ground.on_downlink(old, bench.now_ns))
     bench.do(bench.ground.on_downlink(old, bench.now_ns))
-    assert bench.seen[last:] == [FrameRejected("repeated")] * 2
+    assert bench.seen[last:] == [UnitRejected("repeated")] * 2
     assert bench.ground.service is Service.UP
 
 
@@ -211,7 +213,7 @@ def test_frames_that_arrive_after_the_unlock_count_and_are_not_repeated():
     bench.frame()
     bench.deliver()
     for octets in slow[:2]:
-        bench.executed += bench.flight.on_uplink(octets, bench.now_ns)
+        bench.executed += packets_of(bench.flight.on_uplink(octets, bench.now_ns))
     bench.frame()
     assert bench.acknowledged == [0, 1]
     assert [frame.seq for frame in bench.frames_up()] == [2]
@@ -276,7 +278,7 @@ def test_node_restarted_means_that_nobody_knows():
 
 
 def test_recoveries_are_bounded_and_initiate_begins_anew():
-    bench = Bench(LinkConfig(frame_octets=64, recoveries=1, transmission_limit=1)).up_and_running()
+    bench = Bench(LinkConfig(coding="frame", frame_octets=64, recoveries=1, transmission_limit=1)).up_and_running()
     bench.send(0)
     for _ in range(2):
         bench.up.clear()
@@ -338,14 +340,14 @@ def test_packets_and_gaps_over_cadus_in_any_split():
     ground, flight = GroundSession(config), FlightLink(config)
     packets = [SpacePacket(3, seq, bytes(60)).encode() for seq in range(4)]
     for packet in packets:
-        flight.queue(2, packet)
-    units = [flight.next_unit() for _ in range(6)]
+        flight.queue(Role.PRODUCTS, packet)
+    units = [unit_of(flight) for _ in range(6)]
     units[1] = units[1][:30] + b"\0\0" + units[1][32:]
     stream = b"".join(units)
     actions = [action for at in range(0, len(stream), 50) for action in ground.on_downlink(stream[at : at + 50], 0)]
     assert [action.packet for action in actions if isinstance(action, PacketReceived)] == packets[2:]
     assert [action for action in actions if isinstance(action, FrameGap)] == [FrameGap(2, 1)]
-    assert FrameRejected("crc") in actions
+    assert UnitRejected("crc") in actions
     assert ground.counters.frames == 5
 
 
@@ -401,7 +403,7 @@ def test_number_of_a_dropped_command_is_not_given_away_while_a_copy_is_on_its_wa
     bench.do(bench.ground.drop(0, "given up"))
     next_pass(bench, pause_s=1)
     for octets in slow:
-        bench.executed += bench.flight.on_uplink(octets, bench.now_ns)
+        bench.executed += packets_of(bench.flight.on_uplink(octets, bench.now_ns))
     bench.deliver()
     bench.frame()
     assert bench.executed == [ping(0), ping(1)]
@@ -427,7 +429,7 @@ def test_command_dropped_while_the_node_says_wait_was_never_sent():
 def restart(bench: Bench, packet: bytes = b"") -> None:
     bench.flight = FlightLink(CONFIG)
     if packet:
-        bench.flight.queue(0, packet)
+        bench.flight.queue(Role.REALTIME, packet)
 
 
 def of_kind(bench: Bench, kind: type) -> list:
@@ -453,7 +455,7 @@ def test_first_frames_after_a_quick_restart_are_received():
 def test_restart_is_no_gap_of_hundreds_of_frames():
     bench = Bench().up_and_running()
     for number in range(100):
-        bench.flight.queue(0, SpacePacket(1, number, bytes(20)).encode())
+        bench.flight.queue(Role.REALTIME, SpacePacket(1, number, bytes(20)).encode())
         bench.frame()
         bench.frame()
     for lost in (0, 3):
@@ -461,7 +463,7 @@ def test_restart_is_no_gap_of_hundreds_of_frames():
         bench.now_ns += 60 * SECOND_NS
         for _ in range(lost):
             bench.flight.next_unit()
-        bench.flight.queue(0, SpacePacket(1, 0, bytes(20)).encode())
+        bench.flight.queue(Role.REALTIME, SpacePacket(1, 0, bytes(20)).encode())
         for _ in range(40):
             bench.frame()
     assert bench.ground.counters.restarts == 2
@@ -472,7 +474,7 @@ def test_lost_frames_are_a_gap_and_no_restart():
     bench = Bench().up_and_running()
     for number in range(600):
         if number % 7 == 0:
-            bench.flight.queue(0, SpacePacket(1, number, bytes(20)).encode())
+            bench.flight.queue(Role.REALTIME, SpacePacket(1, number, bytes(20)).encode())
         if number % 50 < 12:
             bench.flight.next_unit()
         else:
@@ -484,7 +486,7 @@ def test_lost_frames_are_a_gap_and_no_restart():
 
 def test_runs_of_repeated_and_single_overtaken_frames_are_no_restart():
     bench = Bench()
-    units = [bench.flight.next_unit() for _ in range(14)]
+    units = [unit_of(bench.flight) for _ in range(14)]
     for number in (0, 1, 2, 3, 0, 1, 2, 5, 4, 6, 7, 9, 8, 5, 6, 7, 13, 11, 10):
         bench.do(bench.ground.on_downlink(units[number], 0))
     assert (bench.ground.counters.restarts, bench.ground.counters.frames) == (0, 9)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from flight.contract.dictionary import Declarations
 from flight.core.config import key
 from flight.core.errors import OrbitnodeError
+from flight.link.aos_stack import AosConfig
+from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, MissionError, load
 from flight.services.board.power import PowerConfig
 from ground.config import GroundConfig
@@ -99,6 +101,17 @@ def test_a_small_mission_has_defaults_for_the_rest(write: Write) -> None:
     assert mission.links[0].rate_bps == 256_000
 
 
+def test_each_link_has_the_config_of_its_kind(write: Write) -> None:
+    more = '[[link]]\nname = "x"\ndriver = "sim:x"\nkind = "aos"\ncoding = "rs(255,239)"\n[drivers]'
+    text = GOOD.replace("[drivers]", "uplink_rate_bps = 4_000\nfop_window = 4\n" + more).replace(
+        'name = "n"', 'name = "n"\nspacecraft_id = 5\nframe_octets = 1000'
+    )
+    radio, aos = load(write(text)).links
+    assert radio.config == LinkConfig(spacecraft_id=5, frame_octets=1000, uplink_rate_bps=4_000, fop_window=4)
+    assert aos.config == AosConfig(spacecraft_id=5, frame_octets=1000, coding="rs(255,239)")
+    assert (radio.kind, aos.kind) == ("tm-tc", "aos")
+
+
 # One edit of the good mission, and the faults that must be said.
 BAD: dict[str, tuple[str, str, list[str]]] = {
     "unknown section": ('"n"\n', '"n"\n[powr]\nx = 1\n', [":3: powr: unknown section, did you mean power?"]),
@@ -131,7 +144,29 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
                          'link = [\n1,\n2]\n[node]\nname = "n"\n',
                          [":2: link[0]: is 1, should be a table", ":3: link[1]: is 2, should be a table"]),
     "bad kind": ("[drivers]", 'kind = "laser"\n[drivers]',
-                 [":6: link[0].kind: is 'laser', should be one of radio, optical, inter-satellite"]),
+                 [":6: link[0].kind: is 'laser', should be one of tm-tc, aos"]),
+    "kind is a number": ("[drivers]", "kind = 3\n[drivers]", [":6: link[0].kind: is 3, should be a text"]),
+    "unknown key of a link": ("[drivers]", "codin = 3\n[drivers]",
+                              [":6: link[0].codin: unknown key, did you mean coding?"]),
+    "what the node says": ("[drivers]", "frame_octets = 256\n[drivers]",
+                           [":6: link[0].frame_octets: is a key of [node], not of a link"]),
+    "key of another kind": ("[drivers]", 'kind = "aos"\nfarm_window = 20\nuplink_rate_bps = 9600\n[drivers]',
+                            [':7: link[0].farm_window: is a key of links of kind "tm-tc", this one is of kind "aos"',
+                             ':8: link[0].uplink_rate_bps: is a key of links of kind "tm-tc", this one is of kind']),
+    "bounds of a kind": ("[drivers]", 'kind = "aos"\nvc_products = 63\n[drivers]',
+                         [":7: link[0].vc_products: is 63, should be in 0 .. 62"]),
+    "carries nothing": ("[drivers]", "carries = []\n[drivers]",
+                        [":6: link[0].carries: is [], should name each role once, and at least one"]),
+    "carries what is not": ("[drivers]", 'carries = ["products", "telemetry"]\n[drivers]',
+                            [":6: link[0].carries[1]: is 'telemetry', should be one of realtime, playback, products"]),
+    "a share of nothing": ("[drivers]", 'carries = ["realtime"]\nproducts_min_frac = 0.3\n[drivers]',
+                           [":7: link[0].products_min_frac: is 0.3, should be 0 on a link that does not carry"]),
+    "one modem twice": ("[drivers]", '[[link]]\nname = "m"\nkind = "aos"\ndriver = "sim:l"\n[drivers]',
+                        [":9: link[1].driver: is 'sim:l' again, every link needs its own modem"]),
+    "one link twice": ("[drivers]", '[[link]]\nname = "l"\ndriver = "sim:l"\nkind = "aos"\nt1_s = 1\n[drivers]',
+                       [':10: link[1].t1_s: is a key of links of kind "tm-tc", this one is of kind "aos"',
+                        ":7: link[1].name: is 'l' again, every link needs a name of its own",
+                        ":8: link[1].driver: is 'sim:l' again, every link needs its own modem"]),
     "unknown module": ('"n"\n', '"n"\napp = "payloads.nothing:App"\n',
                        [":3: node.app: 'payloads.nothing:App' cannot be loaded: No module named 'payloads.nothing'"]),
     "unknown class": ('"n"\n', '"n"\napp = "payloads.manager:Nothing"\n',

@@ -12,13 +12,14 @@ from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import FlightLink
 from flight.link.tc.tc_frame import TcFrame
 from flight.services.radio.radio import RadioLink
 from hal.base import HalError
 from sim_hw.machine.loop import VirtualLoop
+from tests.link_ends import BARE
 
-CONFIG = LinkConfig()
+CONFIG = BARE
 
 
 class Modem:

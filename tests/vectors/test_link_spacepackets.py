@@ -19,10 +19,12 @@ from spacepackets.util import ByteFieldU8, ByteFieldU16, ByteFieldU32
 
 from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.cfdp.transfers import CfdpSender
+from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.space_packet import SpacePacket, idle_packet
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import FlightLink
 from flight.link.time_code import encode_cuc
+from tests.link_ends import BARE, unit_of
 
 TAI_NS = 2_152_000_000_123_456_789
 
@@ -41,16 +43,16 @@ def their_config(crc: bool = False, source=SOURCE, number=NUMBER) -> PduConfig:
 
 
 def test_frames_from_the_stack():
-    link = FlightLink(LinkConfig())
+    link = FlightLink(BARE)
     packet = PusTm(1, 5, 3, 25, b"abc", TAI_NS).encode()
-    assert link.queue(0, packet)
-    frame = TmTransferFrame.unpack(link.next_unit(), 1115, True)
+    assert link.queue(Role.REALTIME, packet)
+    frame = TmTransferFrame.unpack(unit_of(link), 1115, True)
     header = frame.primary_header
     assert (header.master_channel_id.spacecraft_id, header.vc_id, header.ocf_flag) == (0x1AB, 0, True)
     assert header.frame_datafield_status.first_header_pointer == 0
     assert frame.data_field.startswith(packet)
     assert frame.data_field[len(packet) :] == idle_packet(1103 - len(packet))
-    idle = TmTransferFrame.unpack(link.next_unit(), 1115, True).primary_header
+    idle = TmTransferFrame.unpack(unit_of(link), 1115, True).primary_header
     assert (idle.vc_id, idle.frame_datafield_status.first_header_pointer) == (7, 0x7FE)
     assert (idle.master_ch_frame_count, idle.vc_frame_count) == (1, 0)
 

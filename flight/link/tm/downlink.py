@@ -40,10 +40,13 @@ class FrameFormat(Protocol):
 class VirtualChannel:
     """One channel's packets in waiting. `octets` counts what has not left yet, `refused` packets turned away.
 
-    `share` is its least share of the frames in 1/10,000, 0 for none; `credit` what it is owed of the next frame.
+    `packets_max` and `octets_max` bound what waits. `share` is its least share of the frames in 1/10,000, 0 for none;
+    `credit` what it is owed of the next frame.
     """
 
     vcid: int
+    packets_max: int
+    octets_max: int
     share: int
     credit: int = 0
     packets: deque[bytes] = field(default_factory=deque)
@@ -54,6 +57,18 @@ class VirtualChannel:
     count: int = 0
     rest: bytes = b""
     rest_is_idle: bool = True
+
+    def queue(self, packet: bytes) -> bool:
+        """Take a whole packet; False, counted, if the channel is full."""
+        octets = len(packet)
+        assert octets == (packet[4] << 8 | packet[5]) + PACKET_OCTETS_MIN, octets
+        if len(self.packets) >= self.packets_max or self.octets + octets > self.octets_max:
+            self.refused += 1
+            return False
+        self.packets.append(packet)
+        self.octets += octets
+        self.accepted += 1
+        return True
 
     def fill(self, size: int) -> tuple[int, bytes, int]:
         """First header pointer and the `size` octets of data of the next frame, and the octets of idle packets begun
@@ -113,7 +128,10 @@ class Multiplexer:
         shares: Mapping[int, float] | None = None,
     ) -> None:
         shares = shares or {}
-        self.channels = {vcid: VirtualChannel(vcid, int(_FRAME_CREDIT * shares.get(vcid, 0.0))) for vcid in vcids}
+        self.channels = {
+            vcid: VirtualChannel(vcid, packets_max, octets_max, int(_FRAME_CREDIT * shares.get(vcid, 0.0)))
+            for vcid in vcids
+        }
         assert vc_idle not in self.channels, vc_idle
         assert set(shares) <= set(vcids), shares
         assert sum(channel.share for channel in self.channels.values()) <= _FRAME_CREDIT, shares
@@ -123,25 +141,10 @@ class Multiplexer:
         self.idle_octets = 0
         self._format = frame_format
         self._vc_idle = vc_idle
-        self._packets_max = packets_max
-        self._octets_max = octets_max
         self._master_count = 0
         self._idle_count = 0
         self._idle_data = b"\x55" * frame_format.data_octets
         self._with_share = [channel for channel in self.channels.values() if channel.share]
-
-    def queue(self, vcid: int, packet: bytes) -> bool:
-        """Take a whole packet; False, counted, where the channel's queue is full."""
-        channel = self.channels[vcid]
-        octets = len(packet)
-        assert octets == (packet[4] << 8 | packet[5]) + PACKET_OCTETS_MIN, octets
-        if len(channel.packets) >= self._packets_max or channel.octets + octets > self._octets_max:
-            channel.refused += 1
-            return False
-        channel.packets.append(packet)
-        channel.octets += octets
-        channel.accepted += 1
-        return True
 
     def has_packets(self) -> bool:
         """True where the next frame carries packets."""

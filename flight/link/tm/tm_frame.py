@@ -15,6 +15,7 @@ FECF_OCTETS = 2
 FRAME_OCTETS_MAX = 2048
 NO_PACKET_START = 0x7FF  # 4.1.2.7.6.4: no packet starts in this frame
 IDLE_DATA = 0x7FE  # 4.1.2.7.6.5: only idle data in this frame
+_HEADER = struct.Struct(">HBBH")
 
 
 class FrameError(DecodeError):
@@ -28,6 +29,27 @@ class FrameError(DecodeError):
 def data_octets(frame_octets: int) -> int:
     """Octets of the data field of a frame with control field and error control."""
     return frame_octets - HEADER_OCTETS - OCF_OCTETS - FECF_OCTETS
+
+
+def _encode(
+    spacecraft_id: int, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes,
+    ocf: bytes | None, octets: int,
+) -> bytes:  # fmt: skip
+    body = b"".join(
+        (
+            _HEADER.pack(
+                spacecraft_id << 4 | vcid << 1 | (ocf is not None),
+                master_count,
+                vc_count,
+                # 4.1.2.7: no secondary header, packets in order, segment length 3
+                0x1800 | first_header_pointer,
+            ),
+            data,
+            ocf or b"",
+        )
+    )
+    assert len(body) == octets - FECF_OCTETS, (len(body), octets)
+    return body + crc16(body).to_bytes(2, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +67,10 @@ class TmFormat:
     def encode(
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
     ) -> bytes:
-        frame = TmFrame(self.spacecraft_id, vcid, master_count, vc_count, first_header_pointer, data, ocf)
-        return frame.encode(self.frame_octets)
+        """The octets of one frame. The TmFrame that it would be is not made: that costs more than its octets."""
+        return _encode(
+            self.spacecraft_id, vcid, master_count, vc_count, first_header_pointer, data, ocf, self.frame_octets
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +88,13 @@ class TmFrame:
     first_header_pointer: int
     data: bytes
     ocf: bytes | None
-    _HEADER: ClassVar[struct.Struct] = struct.Struct(">HBBH")
 
     def encode(self, octets: int) -> bytes:
         """The frame of exactly `octets`; `data` must fill it."""
-        ocf = self.ocf
-        body = b"".join(
-            (
-                self._HEADER.pack(
-                    self.spacecraft_id << 4 | self.vcid << 1 | (ocf is not None),
-                    self.master_count,
-                    self.vc_count,
-                    # 4.1.2.7: no secondary header, packets in order, segment length 3
-                    0x1800 | self.first_header_pointer,
-                ),
-                self.data,
-                ocf or b"",
-            )
-        )
-        assert len(body) == octets - FECF_OCTETS, (len(body), octets)
-        return body + crc16(body).to_bytes(2, "big")
+        return _encode(
+            self.spacecraft_id, self.vcid, self.master_count, self.vc_count, self.first_header_pointer, self.data,
+            self.ocf, octets,
+        )  # fmt: skip
 
     @classmethod
     def decode(cls, raw: bytes | memoryview, octets: int, *, has_fecf: bool = True) -> Self:
@@ -97,7 +108,7 @@ class TmFrame:
             raise FrameError("length", f"frames of {octets} octets have no room for data")
         if has_fecf and crc16(raw):
             raise FrameError("crc", "frame error control does not fit")
-        first, master_count, vc_count, status = cls._HEADER.unpack_from(raw)
+        first, master_count, vc_count, status = _HEADER.unpack_from(raw)
         if first >> 14:
             raise FrameError("version", f"frame version {first >> 14}, only 0 (TM) is used")
         if status & 0xC000:

@@ -14,7 +14,8 @@ from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
 from flight.core.task import Task
-from flight.link.stack import FlightLink
+from flight.link.actions import PacketReceived, SendUnit
+from flight.link.link import Link, Role
 from flight.services.board.device import Device
 from flight.services.recorder.retrieval import Taken
 from hal.base import Radio
@@ -98,14 +99,15 @@ FrameHook = Callable[["RadioLink", int, int], None]
 class RadioLink:
     """One `[[link]]`. In contact it keeps the modem's buffer full, with idle frames where nothing else waits.
 
-    idle_s: where it is not 0 an idle frame goes out only that often, and at once when the CLCW has changed.
+    idle_s: if it is not 0 an idle frame goes out only that often, and at once when the link's status (its CLCW) has
+        changed.
     """
 
     def __init__(
         self,
         name: str,
         radio: Radio,
-        link: FlightLink,
+        link: Link,
         *,
         playback: Playback,
         products: Source,
@@ -131,7 +133,7 @@ class RadioLink:
         self._on_frame = on_frame
         self._idle_ns = ns(idle_s)
         self._idle_due_ns = 0
-        self._ocf_sent = b""
+        self._status_sent = b""
         self._events = events
         self._now_ns = now_ns
         self._wake = Event()
@@ -168,7 +170,7 @@ class RadioLink:
 
     def send_realtime(self, packet: bytes) -> bool:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
-        if not self.in_contact or not self.link.queue(self.link.config.vc_realtime, packet):
+        if not self.in_contact or not self.link.queue(Role.REALTIME, packet):
             return False
         self._realtime_octets += len(packet)
         self._realtime.append((self._realtime_octets, packet))
@@ -224,7 +226,9 @@ class RadioLink:
                 if octets is None:
                     return commands
                 room_octets -= len(octets)
-                self._commands.extend(self.link.on_uplink(octets, self._now_ns()))
+                for action in self.link.on_uplink(octets, self._now_ns()):
+                    if isinstance(action, PacketReceived):  # what was refused, the link has counted
+                        self._commands.append(action.packet)
             if self._commands:
                 self._on_command(self._commands.popleft())
                 commands = True
@@ -268,9 +272,9 @@ class RadioLink:
 
     def _may_search_on(self) -> bool:
         """Whether less than a frame waits, for which the modem has time."""
-        link, config = self.link, self.link.config
-        waiting = link.backlog_octets(config.vc_realtime) + link.backlog_octets(config.vc_products)
-        if waiting or link.backlog_octets(config.vc_playback) >= config.frame_octets:
+        link = self.link
+        waiting = link.backlog_octets(Role.REALTIME) + link.backlog_octets(Role.PRODUCTS)
+        if waiting or link.backlog_octets(Role.PLAYBACK) >= link.frame_octets:
             return False
         if self._idle_ns:
             return not self._is_idle_due()
@@ -278,31 +282,32 @@ class RadioLink:
         return free_ns is not None and free_ns - self._now_ns() > _SEARCH_NS
 
     def _is_idle_due(self) -> bool:
-        return self._now_ns() >= self._idle_due_ns or self.link.ocf() != self._ocf_sent
+        return self._now_ns() >= self._idle_due_ns or self.link.status != self._status_sent
 
     def _make_unit(self) -> None:
         if self._idle_ns:
             self._idle_due_ns = self._now_ns() + self._idle_ns
-            self._ocf_sent = self.link.ocf()
-        frames = self.link.realtime_frames
-        self._held = self.link.next_unit()
-        self._held_count = frames & 0xFF if self.link.realtime_frames != frames else None
+            self._status_sent = self.link.status
+        for action in self.link.next_unit():
+            if isinstance(action, SendUnit):
+                self._held, self._held_count = action.octets, action.realtime_count
 
     def _refill(self, budget: Budget) -> bool:
         """Top the queues of playback and products up; False where neither has more before the next round."""
-        more_playback, more_products = self._refill_playback(budget), self._refill_products()
+        roles = self.link.roles
+        more_playback = Role.PLAYBACK in roles and self._refill_playback(budget)
+        more_products = Role.PRODUCTS in roles and self._refill_products()
         return more_playback or more_products
 
     def _refill_playback(self, budget: Budget) -> bool:
-        vcid = self.link.config.vc_playback
-        while self._has_room(vcid):
+        while self._has_room(Role.PLAYBACK):
             taken = self._playback.take(budget)
             if taken is None:
                 if not self._playback.searching:
                     return False
                 self._wake.set()
                 return True
-            if not self.link.queue(vcid, taken.packet):
+            if not self.link.queue(Role.PLAYBACK, taken.packet):
                 self._playback.returned([taken])
                 return False
             self._queued_octets += len(taken.packet)
@@ -310,16 +315,15 @@ class RadioLink:
         return True
 
     def _refill_products(self) -> bool:
-        vcid = self.link.config.vc_products
-        while self._has_room(vcid):
+        while self._has_room(Role.PRODUCTS):
             packet = self._products.take()
             if packet is None:
                 return False
-            self.link.queue(vcid, packet)
+            self.link.queue(Role.PRODUCTS, packet)
         return True
 
-    def _has_room(self, vcid: int) -> bool:
-        return self.link.backlog_octets(vcid) < _REFILL_FRAMES * self.link.config.frame_octets
+    def _has_room(self, role: Role) -> bool:
+        return self.link.backlog_octets(role) < _REFILL_FRAMES * self.link.frame_octets
 
     def _give_back(self) -> None:
         """The carrier went: what may not have been heard is taken again, the packet that is half sent as well."""
@@ -343,7 +347,7 @@ class RadioLink:
 
     def _follow_realtime(self) -> None:
         """The modem took a unit with real-time packets: keep how far they have come."""
-        waiting = self.link.backlog_octets(self.link.config.vc_realtime)
+        waiting = self.link.backlog_octets(Role.REALTIME)
         self._realtime_units.append((self._units, self._realtime_octets - waiting))
 
     def _forget_realtime(self) -> None:
@@ -358,7 +362,7 @@ class RadioLink:
         """A unit was given to the modem: see which packets it ended, and tell of those that are gone."""
         queued, in_modem = self._queued, self._in_modem
         if queued:
-            self._sent_octets = self._queued_octets - self.link.backlog_octets(self.link.config.vc_playback)
+            self._sent_octets = self._queued_octets - self.link.backlog_octets(Role.PLAYBACK)
             while queued and queued[0][0] <= self._sent_octets:
                 in_modem.append((self._units, queued.popleft()[1]))
         while in_modem and in_modem[0][0] + _MODEM_UNITS <= self._units:
@@ -390,7 +394,7 @@ class RadioLinks(Service):
     def drained(self) -> bool:
         """Whether all live telemetry handed to them has left, or went back to the recorder as the contact ended."""
         live = [link.link for link in self._links if link.in_contact]
-        waiting = any(link.backlog_octets(link.config.vc_realtime) for link in live)
+        waiting = any(link.backlog_octets(Role.REALTIME) for link in live)
         return not waiting and not any(link.unheard for link in self._links)
 
     def samplers(self) -> Iterable[Sampler]:

@@ -1,0 +1,63 @@
+"""The node's end of a link of kind "aos": packets in, AOS frames out, and no way up (CCSDS 732.0-B-4).
+
+Down: bounded queues -> Multiplexer -> M_PDU in an AOS frame without control field -> bare, or coded. A simplex link has
+no COP-1 and no CLCW: contact is what the modem calls its carrier, and whatever is heard is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from flight.core.config import key
+from flight.link.actions import LinkAction, UnitRejected
+from flight.link.downlink_config import ROLE_NAMES, DownlinkConfig
+from flight.link.link import LinkCounters
+from flight.link.role_downlink import RoleDownlink
+from flight.link.tm.aos_frame import VC_IDLE, AosFormat
+
+_VC_MAX = VC_IDLE - 1
+
+
+@dataclass(frozen=True, slots=True)
+class AosConfig(DownlinkConfig):
+    """What both ends of a simplex AOS link agree on. Idle frames are on channel 63, as the standard has it."""
+
+    kind: ClassVar[str] = "aos"
+    simplex: ClassVar[bool] = True
+
+    carries: tuple[str, ...] = key(("products",), choices=tuple(ROLE_NAMES))
+    vc_realtime: int = key(0, minimum=0, maximum=_VC_MAX, text="channel of housekeeping, reports and events")
+    vc_playback: int = key(1, minimum=0, maximum=_VC_MAX, text="channel of the recorder")
+    vc_products: int = key(2, minimum=0, maximum=_VC_MAX, text="channel of payload products")
+
+    @property
+    def frame_format(self) -> AosFormat:
+        """The layout of a frame: error control, no insert zone, no control field."""
+        return AosFormat(self.spacecraft_id, self.frame_octets, has_ocf=False)
+
+
+class AosFlightLink(RoleDownlink):
+    """One simplex AOS link of the node (flight.link.link.Link)."""
+
+    status = b""
+
+    def __init__(self, config: AosConfig) -> None:
+        super().__init__(config, config.frame_format, VC_IDLE, LinkCounters(uplink_rejected={"simplex": 0}))
+
+    def next_unit(self) -> list[LinkAction]:
+        """One bare or coded frame; an idle frame if nothing is queued."""
+        return [self._next_unit(None)]
+
+    def acquired(self) -> None:
+        """Nothing to do: no frame tells of a receiver."""
+
+    def carrier_lost(self) -> None:
+        """Nothing to do: nothing can have half arrived. All counts stay."""
+
+    def on_uplink(self, octets: bytes, now_ns: int) -> list[LinkAction]:
+        """Refuse what is heard: nothing comes up over a simplex link."""
+        if not octets:
+            return []
+        self._counters.uplink_rejected["simplex"] += 1
+        return [UnitRejected("simplex")]

@@ -1,0 +1,103 @@
+"""What both ends of a link agree on about the way down, whatever kind of link it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from flight.core.config import key
+from flight.link.coding.tm_coding import CODINGS, PARITY, RANDOMIZERS, TmCoding
+from flight.link.link import Role
+
+ROLE_NAMES = {"realtime": Role.REALTIME, "playback": Role.PLAYBACK, "products": Role.PRODUCTS}
+# What the least shares of playback and products may take together.
+MIN_FRACS_MAX = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class DownlinkConfig:
+    """The keys of every `[[link]]`; each kind of link adds its own and may narrow these.
+
+    `carries` names the roles that have a channel: nothing else goes down, and the ground refuses frames of any other.
+    """
+
+    kind: ClassVar[str]
+    simplex: ClassVar[bool] = False  # whether there is no way up
+
+    spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF, text="spacecraft id in every frame")
+    frame_octets: int = key(1115, minimum=64, maximum=2048, text="length of a telemetry frame")
+    coding: str = key("cadu", choices=CODINGS)
+    interleave: int = key(5, minimum=1, maximum=8)
+    randomizer: str = key("short", choices=RANDOMIZERS)
+    convolutional: bool = key(False)
+    carries: tuple[str, ...] = key(tuple(ROLE_NAMES), choices=tuple(ROLE_NAMES))
+    playback_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
+    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
+    vc_realtime: int = key(0, minimum=0, maximum=7, text="channel of housekeeping, reports and events")
+    vc_playback: int = key(1, minimum=0, maximum=7, text="channel of the recorder")
+    vc_products: int = key(2, minimum=0, maximum=7, text="channel of payload products")
+    queue_packets: int = key(512, minimum=1, maximum=65536, text="packets held for each channel at most")
+    queue_octets: int = key(262144, minimum=65542, maximum=1 << 28, text="octets held for each channel at most")
+
+    @property
+    def tm_coding(self) -> TmCoding | None:
+        """How frames are coded on the way down; None if they go bare."""
+        if self.coding == "frame":
+            return None
+        return TmCoding(
+            self.frame_octets,
+            parity=PARITY[self.coding],
+            interleave=self.interleave,
+            randomizer=self.randomizer,
+            convolutional=self.convolutional,
+        )
+
+    @property
+    def unit_octets(self) -> int:
+        """What one frame takes of the downlink."""
+        coding = self.tm_coding
+        return self.frame_octets if coding is None else coding.unit_octets
+
+    @property
+    def channels(self) -> dict[Role, int]:
+        """The virtual channel of each role that the link carries, in order of priority."""
+        vcids = {
+            Role.REALTIME: self.vc_realtime,
+            Role.PLAYBACK: self.vc_playback,
+            Role.PRODUCTS: self.vc_products,
+        }
+        return {role: vcids[role] for name, role in ROLE_NAMES.items() if name in self.carries}
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """The least share of the frames that each virtual channel gets while it waits."""
+        least = {Role.PLAYBACK: self.playback_min_frac, Role.PRODUCTS: self.products_min_frac}
+        return {vcid: least[role] for role, vcid in self.channels.items() if role in least}
+
+    def faults(self) -> list[tuple[str, str]]:
+        """(key, what is wrong and what would be right) for values that contradict each other."""
+        out = self.tm_coding.faults() if self.tm_coding is not None else []
+        if self.convolutional and self.tm_coding is None:
+            out.append(("convolutional", 'is true, should go with coding = "cadu" or a Reed-Solomon code'))
+        if not self.carries or len(set(self.carries)) < len(self.carries):
+            out.append(("carries", f"is {list(self.carries)}, should name each role once, and at least one"))
+        least = {"playback": self.playback_min_frac, "products": self.products_min_frac}
+        for name, frac in least.items():
+            if frac and name not in self.carries:
+                out.append((f"{name}_min_frac", f"is {frac:g}, should be 0 on a link that does not carry {name}"))
+        if sum(least.values()) > MIN_FRACS_MAX:
+            right = f"should be at most {MIN_FRACS_MAX:g} together, so that live telemetry has room"
+            out.append(("products_min_frac", f"is {sum(least.values()):g} with playback_min_frac, {right}"))
+        return out + self.channel_faults(("vc_realtime", "vc_playback", "vc_products"))
+
+    def channel_faults(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """A fault for each of these keys whose virtual channel a key before it has."""
+        out: list[tuple[str, str]] = []
+        seen: dict[int, str] = {}
+        for name in names:
+            vcid: int = getattr(self, name)
+            if vcid in seen:
+                out.append((name, f"is {vcid} like {seen[vcid]}, each channel should have its own"))
+            seen.setdefault(vcid, name)
+        return out

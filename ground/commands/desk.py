@@ -1,0 +1,113 @@
+"""The station's desk for commands: from a name and arguments to a packet, and the record of what becomes of it.
+
+Sans-IO but for the archive. What is begun here goes to the link in the same call of the station, so number and sequence
+count are in the archive before anything is on the air.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from flight.contract.dictionary import Dictionary
+from flight.core.errors import OrbitnodeError
+from ground.changes import Change, Listeners
+from ground.commands.commanding import CommandEncoder, first_counts
+from ground.commands.verification import CommandTracker
+from ground.link.actions import Acknowledged, Lost, Rejected
+from ground.operator import COMPLETED, FAILED, REJECTED, CommandRecord
+from ground.telemetry.archive_writer import ArchiveWriter
+
+
+class CommandDesk:
+    """Begins commands and follows them; `encoder` numbers their packets, `tracker` has the records."""
+
+    def __init__(
+        self, dictionary: Dictionary, writer: ArchiveWriter, listeners: Listeners, *, timeout_s: float, epoch: int,
+        epoch_tai_ns: int, onboard_ns: Callable[[int], int | None],
+    ) -> None:  # fmt: skip
+        archive = writer.archive
+        known = archive.next_seqs() if archive else {}
+        self.encoder = CommandEncoder(dictionary, first_seq=first_counts(dictionary, epoch, known))
+        self.tracker = CommandTracker(
+            dictionary.failures, timeout_s=timeout_s, first_number=archive.last_command() + 1 if archive else 1,
+            durable=frozenset(c.name for c in dictionary.commands if c.durable), onboard_ns=onboard_ns,
+        )  # fmt: skip
+        self._writer = writer
+        self._listeners = listeners
+        self._epoch_tai_ns = epoch_tai_ns
+        self._insertions: dict[int, int] = {}  # number of an insertion: number of the command that it schedules
+
+    def begin(
+        self, name: str, arguments: Mapping[str, object], now_ns: int, *, raw: bool, bypass: bool,
+        timeout_s: float | None,
+    ) -> tuple[CommandRecord, bytes]:  # fmt: skip
+        """A command's record, which goes on changing, and its packet. Raises OrbitnodeError."""
+        self._check_room()
+        encoded = self.encoder.encode(name, arguments, raw=raw)
+        record = self.tracker.begin(encoded, now_ns, timeout_s, bypass=bypass)
+        self.changed(record)
+        self._commit()
+        return record, encoded.packet
+
+    def begin_scheduled(
+        self, name: str, arguments: Mapping[str, object], release_ns: int, due_ns: int, now_ns: int, *, group: int,
+        sub_schedule: int,
+    ) -> tuple[CommandRecord, CommandRecord, bytes]:  # fmt: skip
+        """A command for `release_ns` of on-board TAI, `due_ns` here: the records of its insertion and of itself, and
+        the insertion's packet. Raises OrbitnodeError."""
+        self._check_room()
+        held = self.encoder.encode(name, arguments)
+        rows = [(group, release_ns, held.packet)]
+        insertion = self.encoder.encode("insert_activities", {"sub_schedule": sub_schedule, "activities": rows})
+        scheduled = self.tracker.begin_scheduled(held, now_ns, due_ns)
+        record = self.tracker.begin(insertion, now_ns)
+        self._insertions[record.number] = scheduled.number
+        self.changed(scheduled)
+        self.changed(record)
+        self._commit()
+        return record, scheduled, insertion.packet
+
+    def _check_room(self) -> None:
+        if not self.tracker.has_room:
+            raise OrbitnodeError(f"{self.tracker.open_count} commands are open, wait until some of them have ended")
+
+    def on_link(self, told: Acknowledged | Rejected | Lost, now_ns: int) -> None:
+        """What became of a command on the link; its tag is the number of its record."""
+        number = told.tag
+        assert isinstance(number, int), number
+        match told:
+            case Acknowledged():
+                self.changed(self.tracker.acknowledged(number, now_ns))
+            case Rejected():
+                self.changed(self.tracker.rejected(number, told.reason, now_ns))
+            case Lost():
+                self.changed(self.tracker.lost(number, told.reason, now_ns))
+
+    def changed_all(self, records: Iterable[CommandRecord]) -> None:
+        """Each of these records has a new stage."""
+        for record in records:
+            self.changed(record)
+
+    def changed(self, record: CommandRecord | None) -> None:
+        """This record, if any, has a new stage: keep and tell it."""
+        if record is None:
+            return
+        number = None if record.is_open else self._insertions.pop(record.number, None)
+        if number is not None:
+            self._insertion_ended(record, number)
+        self._writer.write(lambda a: a.put_command(record, self._epoch_tai_ns))
+        self._listeners.tell(Change.COMMAND, record)
+
+    def _insertion_ended(self, insertion: CommandRecord, number: int) -> None:
+        """What the outcome of an insertion says of the scheduled command; a lost one says nothing."""
+        now_ns = insertion.stages[-1].now_ns
+        if insertion.outcome == COMPLETED:
+            self.tracker.inserted(number, now_ns)
+        elif insertion.outcome in (FAILED, REJECTED):
+            self.tracker.rejected(number, f"not scheduled: {insertion.reason}", now_ns)
+        self.changed(self.tracker.record(number))
+
+    def _commit(self) -> None:
+        """Before a command is on the air: a ground that is killed must not give its number and count to another."""
+        self._writer.write(lambda a: a.put_seqs(self.encoder.next_seqs()))
+        self._writer.write(lambda a: a.commit_promptly())

@@ -1,0 +1,154 @@
+"""The ground's end of a link of kind "aos", sans-IO: the mirror of flight.link.aos_stack. It receives only.
+
+Down: units, decoded -> AOS frames (length, error control, ids, repetition checked) -> packets and gaps. A channel's
+count has 24 bits and there is no master count, so a channel's own count must tell what is late and what is new:
+
+    the count expected                             taken
+    behind it by up to LATE_FRAMES_MAX, at once    rejected as "repeated": late, or received twice
+    behind it by more, or after LATE_NS_MAX        the node was restarted: all channels begin anew
+    ahead of it                                    so many frames were missed
+
+"Behind" is the nearer half of the count's round: 8 million frames are not lost unseen between two of one channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flight.link.actions import PacketReceived, UnitRejected
+from flight.link.aos_stack import AosConfig
+from flight.link.link import Role
+from flight.link.tm.aos_frame import VC_COUNTS, VC_IDLE, AosFrame
+from flight.link.tm.extract import VcExtractor
+from flight.link.tm.tm_frame import FrameError
+from ground.link.actions import (
+    Action,
+    Alert,
+    FrameGap,
+    FrameReceived,
+    Rejected,
+    Restarted,
+)
+from ground.link.frame_source import FrameSource, RawFrame
+from ground.link.ground_link import LATE_FRAMES_MAX, LATE_NS_MAX, Service, SessionCounters
+
+REFUSAL = 'nothing can be sent over a link of kind "aos": it has no way up'
+
+
+class AosSession:
+    """One simplex AOS link, seen from the ground (ground.link.ground_link.GroundLink)."""
+
+    service = Service.IDLE
+    refusal = REFUSAL
+    waiting = 0
+    command_queue = 0
+    next_time_ns: int | None = None
+
+    def __init__(self, config: AosConfig) -> None:
+        self.config = config
+        self.counters = SessionCounters()
+        self.vcids = (*config.channels.values(), VC_IDLE)
+        self.extractors = {vcid: VcExtractor(VC_COUNTS) for vcid in self.vcids}
+        self._format = config.frame_format
+        self._roles = {vcid: role for role, vcid in config.channels.items()}
+        self._source = FrameSource(config)
+        self.decoder = self._source.decoder
+        self._last_frame_ns: dict[int, int] = {}
+
+    def role_of(self, vcid: int) -> Role | None:
+        """What this virtual channel carries, None for idle frames."""
+        return self._roles.get(vcid)
+
+    # Down
+
+    def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
+        """Octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+        return self._on_frames(self._source.feed(octets), now_ns)
+
+    def _on_frames(self, frames: Iterable[RawFrame], now_ns: int) -> list[Action]:
+        actions: list[Action] = []
+        for raw, reason in frames:
+            if reason:
+                self._reject_frame(reason, actions)
+            else:
+                self._on_frame(raw, now_ns, actions)
+        return actions
+
+    def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
+        try:
+            frame = AosFrame.decode(raw, self._format)
+        except FrameError as error:
+            self._reject_frame(error.reason, actions)
+            return
+        extractor = self.extractors.get(frame.vcid)
+        if frame.spacecraft_id != self.config.spacecraft_id:
+            self._reject_frame("spacecraft", actions)
+        elif extractor is None:
+            self._reject_frame("vcid", actions)
+        elif self._is_late(frame, extractor, now_ns):
+            self._reject_frame("repeated", actions)
+        else:
+            if extractor.gap(frame) > VC_COUNTS // 2:
+                self._on_restart(actions)
+            self._accept(frame, raw, extractor, now_ns, actions)
+
+    def _is_late(self, frame: AosFrame, extractor: VcExtractor, now_ns: int) -> bool:
+        last_ns = self._last_frame_ns.get(frame.vcid)
+        behind = VC_COUNTS - extractor.gap(frame)
+        return last_ns is not None and now_ns - last_ns <= LATE_NS_MAX and behind <= LATE_FRAMES_MAX
+
+    def _accept(self, frame: AosFrame, raw: bytes, extractor: VcExtractor, now_ns: int, actions: list[Action]) -> None:
+        counters, vcid = self.counters, frame.vcid
+        self._last_frame_ns[vcid] = now_ns
+        counters.frames += 1
+        counters.idle_frames += vcid == VC_IDLE
+        live = self._roles.get(vcid) is Role.REALTIME
+        actions.append(FrameReceived(frame, raw, frame.vc_count & 0xFF if live else None))
+        missed, packets = extractor.take(frame)
+        if missed:
+            counters.frames_missed += missed
+            actions.append(FrameGap(vcid, missed))
+        counters.packets += len(packets)
+        actions += [PacketReceived(vcid, packet) for packet in packets]
+
+    def _on_restart(self, actions: list[Action]) -> None:
+        self.counters.restarts += 1
+        self._last_frame_ns.clear()
+        for extractor in self.extractors.values():
+            extractor.restart()
+        actions.append(Restarted())
+
+    def _reject_frame(self, reason: str, actions: list[Action]) -> None:
+        self.counters.frames_rejected[reason] += 1
+        actions.append(UnitRejected(reason))
+
+    # Up: there is none
+
+    def on_time(self, now_ns: int) -> list[Action]:
+        """Nothing: there is no timer."""
+        return []
+
+    def send(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
+        """Refuse it: nothing can be sent."""
+        self.counters.rejected += 1
+        return [Rejected(tag, REFUSAL)]
+
+    def send_bypass(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
+        """Refuse it: nothing can be sent."""
+        return self.send(packet, now_ns, tag)
+
+    def drop(self, tag: object, reason: str) -> list[Action]:
+        """Nothing: no command is ever waiting."""
+        return []
+
+    def initiate(self, now_ns: int) -> list[Action]:
+        """Refuse it: there is no AD service to bring up."""
+        return [Alert(REFUSAL)]
+
+    def resume(self, now_ns: int) -> list[Action]:
+        """Nothing: frames are taken whenever they come."""
+        return []
+
+    def reset(self, now_ns: int) -> list[Action]:
+        """End of a contact: a unit that only waited for the next is taken, one half received is forgotten."""
+        return self._on_frames(self._source.finish(), now_ns)

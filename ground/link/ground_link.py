@@ -1,0 +1,121 @@
+"""A link as the ground station sees it, whatever the protocols below: octets and commands in, actions out.
+
+The mirror of flight.link.link.Link. Its implementers are ground/link/session.py for links of kind "tm-tc", and
+ground/link/aos_session.py for those of kind "aos", over which nothing can be sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from flight.link.coding.tm_coding import TmDecoder
+from flight.link.downlink_config import DownlinkConfig
+from flight.link.link import Role
+from ground.link.actions import Action
+
+SECOND_NS = 1_000_000_000
+# A frame at most this many behind the newest, and that soon after it, is late or repeated, not ahead by a round.
+LATE_FRAMES_MAX = 16
+LATE_NS_MAX = 10 * SECOND_NS
+
+
+class Service(Enum):
+    """How far the AD service is; a link over which nothing can be sent stays idle."""
+
+    IDLE = "idle"
+    AWAIT_CLCW = "await CLCW"
+    RECOVERING = "recovering"
+    UP = "up"
+
+
+@dataclass(slots=True)
+class SessionCounters:
+    """Since the session was made. `frames_rejected` is by reason, `frames_missed` sums gaps of all channels."""
+
+    frames: int = 0
+    idle_frames: int = 0
+    frames_missed: int = 0
+    restarts: int = 0
+    packets: int = 0
+    clcws: int = 0
+    clcws_invalid: int = 0
+    cltus: int = 0
+    retransmissions: int = 0
+    bypass: int = 0
+    commands: int = 0
+    acknowledged: int = 0
+    rejected: int = 0
+    lost: int = 0
+    alerts: int = 0
+    frames_rejected: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("length", "uncorrectable", "crc", "version", "status", "pointer", "spacecraft", "vcid", "repeated"), 0
+        )
+    )
+
+
+class GroundLink(Protocol):
+    """The ground's end of one link, sans-IO. Every method returns what to do, in order; times are of one clock, ns."""
+
+    counters: SessionCounters
+
+    @property
+    def config(self) -> DownlinkConfig:
+        """What both ends agree on."""
+
+    @property
+    def decoder(self) -> TmDecoder | None:
+        """The decoder of the channel code, None if frames go bare."""
+
+    @property
+    def vcids(self) -> tuple[int, ...]:
+        """Every virtual channel that frames are taken of, that of idle frames included."""
+
+    @property
+    def service(self) -> Service:
+        """How far the AD service is."""
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing can be sent over this link; empty if it can."""
+
+    @property
+    def waiting(self) -> int:
+        """Commands that are neither acknowledged nor rejected nor lost."""
+
+    @property
+    def command_queue(self) -> int:
+        """How many may be `waiting` at most."""
+
+    @property
+    def next_time_ns(self) -> int | None:
+        """When `on_time` wants to be called, None if there is nothing to wait for."""
+
+    def role_of(self, vcid: int) -> Role | None:
+        """What this virtual channel carries, None for idle frames."""
+
+    def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
+        """Octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+
+    def on_time(self, now_ns: int) -> list[Action]:
+        """Let the timers that are due run out."""
+
+    def send(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
+        """Send a telecommand packet in order, once; `tag` stands for it in what comes of it."""
+
+    def send_bypass(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
+        """Send a telecommand packet now and unnumbered; the link never tells whether it arrived."""
+
+    def drop(self, tag: object, reason: str) -> list[Action]:
+        """Give this one command up; Rejected at once, with `reason`, if it was never sent."""
+
+    def initiate(self, now_ns: int) -> list[Action]:
+        """Bring the AD service up, as an operator asks for it."""
+
+    def resume(self, now_ns: int) -> list[Action]:
+        """Begin of a contact: what can be sent is."""
+
+    def reset(self, now_ns: int) -> list[Action]:
+        """End of a contact: timers stop, a unit half received is forgotten, every command stays."""

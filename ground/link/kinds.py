@@ -1,0 +1,20 @@
+"""The ground's end for each kind of link in flight.link.kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flight.link.aos_stack import AosConfig
+from flight.link.downlink_config import DownlinkConfig
+from flight.link.stack import LinkConfig
+from ground.link.aos_session import AosSession
+from ground.link.ground_link import GroundLink
+from ground.link.session import GroundSession
+
+SESSIONS: Mapping[str, Callable[[Any], GroundLink]] = {LinkConfig.kind: GroundSession, AosConfig.kind: AosSession}
+
+
+def open_session(config: DownlinkConfig) -> GroundLink:
+    """The ground's end of a link with this config."""
+    return SESSIONS[config.kind](config)
