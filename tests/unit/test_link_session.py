@@ -181,9 +181,9 @@ def test_bypass_needs_no_clcw():
 
 def lock_out(bench: Bench) -> None:
     stray = GroundSession(CONFIG)
-    stray._fop.set_vs(100)
-    stray._fop.initiate()
-    for action in stray._fop.send(ping(99), None, 0):
+    stray._ad._fop.set_vs(100)
+    stray._ad._fop.initiate()
+    for action in stray._ad._fop.send(ping(99), None, 0):
         bench.flight.on_uplink(encode_cltu(action.frame.encode()), 0)
 
 
