@@ -500,7 +500,7 @@ def test_a_release_that_waited_for_the_disk_is_told_as_what_became_of_it(world: 
     world.disk.capacity_octets = room
     one.until(20)
     assert one.noted == [(1, 11.5)] and one.events("activity_not_stored") == []
-    assert one.schedule.sample()[4:8] == (1, 0, 0, 0)
+    assert sampled(one.schedule)[4:8] == (1, 0, 0, 0)
 
 
 def test_what_is_deleted_in_the_very_moment_of_its_release_is_not_executed(world: World) -> None:
