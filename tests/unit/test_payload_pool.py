@@ -61,7 +61,7 @@ APPS = """
 
     class Mute(Base):
         def run(self, samples):
-            os.closerange(3, 64)
+            os.closerange(3, 4096)  # whatever number the socket has
             if samples[0, 0, 0] == 1: time.sleep(0.6)
             else: wait_for("end")
             os.kill(os.getpid(), 11)
