@@ -199,7 +199,7 @@ class Node:
         self.part(Events).emit("task_failed", task.name, text_of(error))
 
     def _task_given_up(self, task: Task) -> None:
-        """Without a critical task the node is no node: end it, so that whoever started it starts it anew."""
+        """End a node that has lost a critical task, so that whoever started it starts it anew."""
         action = "the node ends to be started anew" if task.critical else "the node goes on without it"
         self.part(Events).emit("task_given_up", task.name, action)
         if task.critical:

@@ -79,7 +79,7 @@ _BOOT_RECORD, _VAULT_RECORD = "boot", "vault"  # as the event `record_damaged` n
 
 
 class MissionView(Protocol):
-    """What services ask of a mission."""
+    """What services ask of a mission. A Protocol, since flight/mission.py itself goes through these rows."""
 
     @property
     def node(self) -> NodeConfig: ...
@@ -349,17 +349,17 @@ def _build_links(parts: Parts) -> Iterable[object]:
 
 def _build_schedule(parts: Parts) -> Iterable[object]:
     config = parts.mission.section(ScheduleConfig)
-    yield Schedule(parts.apid, config, *_held_by(parts), parts.of(Clock).tai_ns)
+    yield Schedule(parts.apid, config, *_holder_parts(parts), parts.of(Clock).tai_ns)
 
 
 def _build_sequences(parts: Parts) -> Iterable[object]:
     steps = encode_sequences(parts.dictionary, parts.mission.tables(SequenceConfig))
-    yield Sequences(parts.apid, parts.mission.section(SequencingConfig), steps, *_held_by(parts))
+    yield Sequences(parts.apid, parts.mission.section(SequencingConfig), steps, *_holder_parts(parts))
 
 
 def _build_actions(parts: Parts) -> Iterable[object]:
     declared, sequences = parts.dictionary.events, parts.of(Sequences)
-    actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, *_held_by(parts))
+    actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, *_holder_parts(parts))
     for one in parts.mission.tables(SequenceConfig):
         if one.on_event:
             actions.bind(one.on_event, one.name, functools.partial(sequences.start, one.name))
@@ -369,7 +369,7 @@ def _build_actions(parts: Parts) -> Iterable[object]:
     yield actions
 
 
-def _held_by(parts: Parts) -> tuple[Vault, Commands, Telemetry, Events, Scheduler]:
+def _holder_parts(parts: Parts) -> tuple[Vault, Commands, Telemetry, Events, Scheduler]:
     return parts.vault, parts.of(Commands), parts.of(Telemetry), parts.of(Events), parts.scheduler
 
 

@@ -5,8 +5,8 @@ HalError, and none returns what has not been checked. The row gives the kind its
 called with, and lists the drivers that come with orbitnode, as "module:factory" by scheme; a module is imported when a
 mission asks for it, and not before. Drivers of other distributions need no line here (hal/installed_drivers.py).
 
-A new kind is a Protocol in hal/base.py, a proxy and a row here, a key in flight/mission.py, and a user that
-flight/node.py hands it to.
+A new kind is a Protocol in hal/base.py, a proxy and a row here, a key in flight/contract/sections.py, and a user that
+flight/roster.py hands it to.
 """
 
 from __future__ import annotations

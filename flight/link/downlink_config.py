@@ -10,7 +10,7 @@ from flight.core.config import key
 from flight.link.coding.tm_coding import CODINGS, PARITY, RANDOMIZERS, TmCoding
 from flight.link.link import Role
 
-ROLE_NAMES = {"realtime": Role.REALTIME, "playback": Role.PLAYBACK, "products": Role.PRODUCTS}
+ROLE_NAMES = {role.name.lower(): role for role in Role}  # as a mission file has them, in order of priority
 # What the least shares of playback and products may take together.
 MIN_FRACS_MAX = 0.9
 

@@ -77,6 +77,7 @@ class Structures:
         self.by_name = {s.name: s for s in structures}
         self.parameters = hk_parameters(structures)
         self._numbers = {one.name: number for number, one in self.parameters.items()}
+        self._fields = {s.sid: tuple(field.name for field in s.fields) for s in structures}
         self._samplers: dict[int, list[Sampler]] = {sid: [] for sid in self.by_sid}
 
     def provide(self, name: str, sample: Sampler) -> None:
@@ -112,29 +113,26 @@ class Structures:
 
     def _sample(self, sid: int) -> Sequence[Value]:
         """The values of a structure in the order of its fields; raises SetupError for names that do not fit."""
+        parts = [sampler() for sampler in self._samplers[sid]]
         sample: dict[str, Value] = {}
-        structure, count = self.by_sid[sid], 0
-        for sampler in self._samplers[sid]:
-            part = sampler()
-            count += len(part)
+        for part in parts:
             sample.update(part)
-        names = [field.name for field in structure.fields]
-        if count != len(names) or sample.keys() != set(names):
-            raise SetupError(self._misfit(sid))
-        return [sample[name] for name in names]
+        fields = self._fields[sid]
+        values = [sample[name] for name in fields if name in sample]
+        # With as many values given as there are fields, and every field among them, none is given twice or too many.
+        if not len(values) == len(fields) == sum(map(len, parts)):
+            raise SetupError(self._misfit(sid, parts))
+        return values
 
-    def _misfit(self, sid: int) -> str:
-        structure = self.by_sid[sid]
-        fields = [field.name for field in structure.fields]
-        names = [name for sampler in self._samplers[sid] for name in sampler()]
-        twice = sorted({name for name in names if names.count(name) > 1})
+    def _misfit(self, sid: int, parts: Sequence[Sample]) -> str:
+        fields, names = self._fields[sid], [name for part in parts for name in part]
         told = (
             ("lacks", sorted(set(fields) - set(names))),
             ("has no field for", sorted(set(names) - set(fields))),
-            ("has twice", twice),
+            ("has twice", sorted({name for name in names if names.count(name) > 1})),
         )
         what = "; ".join(f"{text} {', '.join(some)}" for text, some in told if some)
-        return f"housekeeping structure {structure.name}: its sample {what}"
+        return f"housekeeping structure {self.by_sid[sid].name}: its sample {what}"
 
     def _join(self, parameters: tuple[int, ...]) -> list[Value]:
         sids = dict.fromkeys(number // FIELDS_MAX for number in parameters)
