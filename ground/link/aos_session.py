@@ -13,29 +13,23 @@ count has 24 bits and there is no master count, so a channel's own count must te
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.aos_stack import AosConfig
-from flight.link.link import Role
 from flight.link.tm.aos_frame import VC_COUNTS, VC_IDLE, AosFrame
 from flight.link.tm.extract import VcExtractor
 from flight.link.tm.tm_frame import FrameError
 from ground.link.actions import (
     Action,
     Alert,
-    FrameGap,
-    FrameReceived,
     Rejected,
     Restarted,
 )
-from ground.link.frame_source import FrameSource, RawFrame
-from ground.link.ground_link import LATE_FRAMES_MAX, LATE_NS_MAX, Service, SessionCounters
+from ground.link.frame_receiver import FrameReceiver
+from ground.link.ground_link import LATE_FRAMES_MAX, LATE_NS_MAX, Service
 
 REFUSAL = 'nothing can be sent over a link of kind "aos": it has no way up'
 
 
-class AosSession:
+class AosSession(FrameReceiver):
     """One simplex AOS link, seen from the ground (ground.link.ground_link.GroundLink)."""
 
     service = Service.IDLE
@@ -45,34 +39,13 @@ class AosSession:
     next_time_ns: int | None = None
 
     def __init__(self, config: AosConfig) -> None:
+        super().__init__(config, VC_IDLE)
         self.config = config
-        self.counters = SessionCounters()
-        self.vcids = (*config.channels.values(), VC_IDLE)
         self.extractors = {vcid: VcExtractor(VC_COUNTS) for vcid in self.vcids}
         self._format = config.frame_format
-        self._roles = {vcid: role for role, vcid in config.channels.items()}
-        self._source = FrameSource(config)
-        self.decoder = self._source.decoder
         self._last_frame_ns: dict[int, int] = {}
 
-    def role_of(self, vcid: int) -> Role | None:
-        """What this virtual channel carries, None for idle frames."""
-        return self._roles.get(vcid)
-
     # Down
-
-    def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
-        """Octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
-        return self._on_frames(self._source.feed(octets), now_ns)
-
-    def _on_frames(self, frames: Iterable[RawFrame], now_ns: int) -> list[Action]:
-        actions: list[Action] = []
-        for raw, reason in frames:
-            if reason:
-                self._reject_frame(reason, actions)
-            else:
-                self._on_frame(raw, now_ns, actions)
-        return actions
 
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         try:
@@ -98,18 +71,8 @@ class AosSession:
         return last_ns is not None and now_ns - last_ns <= LATE_NS_MAX and behind <= LATE_FRAMES_MAX
 
     def _accept(self, frame: AosFrame, raw: bytes, extractor: VcExtractor, now_ns: int, actions: list[Action]) -> None:
-        counters, vcid = self.counters, frame.vcid
-        self._last_frame_ns[vcid] = now_ns
-        counters.frames += 1
-        counters.idle_frames += vcid == VC_IDLE
-        live = self._roles.get(vcid) is Role.REALTIME
-        actions.append(FrameReceived(frame, raw, frame.vc_count & 0xFF if live else None))
-        missed, packets = extractor.take(frame)
-        if missed:
-            counters.frames_missed += missed
-            actions.append(FrameGap(vcid, missed))
-        counters.packets += len(packets)
-        actions += [PacketReceived(vcid, packet) for packet in packets]
+        self._last_frame_ns[frame.vcid] = now_ns
+        self._enter(frame, raw, frame.vc_count, extractor.take(frame), actions)
 
     def _on_restart(self, actions: list[Action]) -> None:
         self.counters.restarts += 1
@@ -117,10 +80,6 @@ class AosSession:
         for extractor in self.extractors.values():
             extractor.restart()
         actions.append(Restarted())
-
-    def _reject_frame(self, reason: str, actions: list[Action]) -> None:
-        self.counters.frames_rejected[reason] += 1
-        actions.append(UnitRejected(reason))
 
     # Up: there is none
 
@@ -151,4 +110,6 @@ class AosSession:
 
     def reset(self, now_ns: int) -> list[Action]:
         """End of a contact: a unit that only waited for the next is taken, one half received is forgotten."""
-        return self._on_frames(self._source.finish(), now_ns)
+        actions: list[Action] = []
+        self._finish(now_ns, actions)
+        return actions

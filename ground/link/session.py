@@ -7,57 +7,33 @@ frame goes to the AD service. Up: ground/link/ad_service.py, telecommand packets
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
-from flight.link.actions import PacketReceived, UnitRejected
-from flight.link.link import Role
 from flight.link.stack import LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tm.extract import PacketExtractor, counts_anew
 from flight.link.tm.tm_frame import FrameError, TmFrame
-from ground.link.actions import Action, FrameGap, FrameReceived, Restarted
+from ground.link.actions import Action, Restarted
 from ground.link.ad_service import AdService
-from ground.link.frame_source import FrameSource, RawFrame
-from ground.link.ground_link import LATE_FRAMES_MAX, LATE_NS_MAX, Service, SessionCounters
+from ground.link.frame_receiver import FrameReceiver
+from ground.link.ground_link import LATE_FRAMES_MAX, LATE_NS_MAX, Service
 
 
-class GroundSession:
+class GroundSession(FrameReceiver):
     """One TM and TC link, seen from the ground (ground.link.ground_link.GroundLink)."""
 
     refusal = ""
 
     def __init__(self, config: LinkConfig) -> None:
+        super().__init__(config, config.vc_idle)
         self.config = config
-        self.counters = SessionCounters()
         self.extractor = PacketExtractor()
-        self.vcids = (*config.channels.values(), config.vc_idle)
-        self._roles = {vcid: role for role, vcid in config.channels.items()}
-        self._source = FrameSource(config)
-        self.decoder = self._source.decoder
         self._last_master: int | None = None
         self._last_frame_ns = 0
         self._recent: deque[bytes] = deque(maxlen=LATE_FRAMES_MAX)
         self._late: tuple[TmFrame, bytes] | None = None
         self._ad = AdService(config, self.counters)
 
-    def role_of(self, vcid: int) -> Role | None:
-        """What this virtual channel carries, None for idle frames."""
-        return self._roles.get(vcid)
-
     # Down
-
-    def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
-        """Octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
-        actions: list[Action] = []
-        self._on_frames(self._source.feed(octets), now_ns, actions)
-        return actions
-
-    def _on_frames(self, frames: Iterable[RawFrame], now_ns: int, actions: list[Action]) -> None:
-        for raw, reason in frames:
-            if reason:
-                self._reject_frame(reason, actions)
-            else:
-                self._on_frame(raw, now_ns, actions)
 
     def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
         config = self.config
@@ -82,20 +58,9 @@ class GroundSession:
         self._accept(frame, raw, now_ns, actions)
 
     def _accept(self, frame: TmFrame, raw: bytes, now_ns: int, actions: list[Action]) -> None:
-        config, counters = self.config, self.counters
         self._last_master, self._last_frame_ns = frame.master_count, now_ns
         self._recent.append(raw)
-        counters.frames += 1
-        live = self._roles.get(frame.vcid) is Role.REALTIME
-        actions.append(FrameReceived(frame, raw, frame.vc_count if live else None))
-        missed, packets = self.extractor.take(frame)
-        if missed:
-            counters.frames_missed += missed
-            actions.append(FrameGap(frame.vcid, missed))
-        if frame.vcid == config.vc_idle:
-            counters.idle_frames += 1
-        counters.packets += len(packets)
-        actions += [PacketReceived(frame.vcid, packet) for packet in packets]
+        self._enter(frame, raw, frame.vc_count, self.extractor.take(frame), actions)
         if frame.ocf is not None:
             self._ad.on_ocf(frame.ocf, now_ns, actions)
 
@@ -125,10 +90,6 @@ class GroundSession:
         self._recent.clear()
         actions.append(Restarted())
         self._ad.on_restart(now_ns, actions)
-
-    def _reject_frame(self, reason: str, actions: list[Action]) -> None:
-        self.counters.frames_rejected[reason] += 1
-        actions.append(UnitRejected(reason))
 
     # Up: all of it is the AD service's
 
@@ -185,5 +146,5 @@ class GroundSession:
         """End of a pass: timers stop, a unit half received is forgotten, one that only waited for the next is taken,
         every command stays."""
         actions = self._ad.reset(now_ns)
-        self._on_frames(self._source.finish(), now_ns, actions)
+        self._finish(now_ns, actions)
         return actions

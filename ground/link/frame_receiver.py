@@ -1,0 +1,88 @@
+"""The way down of a link, alike for every kind: octets to frames, and a good frame to actions.
+
+The mirror of flight/link/role_downlink.py. Which frames are good, and in what order they are taken, each kind says.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from flight.link.actions import PacketReceived, UnitRejected
+from flight.link.coding.tm_coding import CodeblockBatch, TmDecoder
+from flight.link.downlink_config import DownlinkConfig
+from flight.link.link import Role
+from flight.link.tm.extract import PacketFrame
+from ground.link.actions import Action, FrameGap, FrameReceived
+from ground.link.ground_link import SessionCounters
+
+# A frame's octets and "", or the reason for which there is none.
+_RawFrame = tuple[bytes, str]
+
+
+class FrameReceiver(ABC):
+    """What the sessions of ground.link.kinds begin with; each adds its `_on_frame`, and its way up."""
+
+    def __init__(self, config: DownlinkConfig, vc_idle: int) -> None:
+        self.counters = SessionCounters()
+        self.vcids = (*config.channels.values(), vc_idle)
+        self.decoder = TmDecoder(config.tm_coding) if config.tm_coding is not None else None
+        self._roles = {vcid: role for role, vcid in config.channels.items()}
+        self._vc_idle = vc_idle
+        self._raw_octets = config.frame_octets
+
+    def role_of(self, vcid: int) -> Role | None:
+        """What this virtual channel carries, None for idle frames."""
+        return self._roles.get(vcid)
+
+    def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
+        """Octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+        actions: list[Action] = []
+        frames = self._cut(octets) if self.decoder is None else _decoded(self.decoder.feed(octets))
+        self._on_frames(frames, now_ns, actions)
+        return actions
+
+    @abstractmethod
+    def _on_frame(self, raw: bytes, now_ns: int, actions: list[Action]) -> None:
+        """Look into a frame's octets: enter it, or reject it."""
+
+    def _finish(self, now_ns: int, actions: list[Action]) -> None:
+        """Take what only waited for what might have followed; a unit half received is forgotten."""
+        if self.decoder is not None:
+            self._on_frames(_decoded(self.decoder.finish()), now_ns, actions)
+
+    def _enter(
+        self, frame: PacketFrame, raw: bytes, vc_count: int, taken: tuple[int, Sequence[bytes]], actions: list[Action]
+    ) -> None:
+        """Count a good frame and tell of it; `taken` is what the extractor made of it: frames missed, packets."""
+        counters, vcid, (missed, packets) = self.counters, frame.vcid, taken
+        counters.frames += 1
+        counters.idle_frames += vcid == self._vc_idle
+        live = self._roles.get(vcid) is Role.REALTIME
+        actions.append(FrameReceived(frame, raw, vc_count & 0xFF if live else None))
+        if missed:
+            counters.frames_missed += missed
+            actions.append(FrameGap(vcid, missed))
+        counters.packets += len(packets)
+        actions += [PacketReceived(vcid, packet) for packet in packets]
+
+    def _reject_frame(self, reason: str, actions: list[Action]) -> None:
+        self.counters.frames_rejected[reason] += 1
+        actions.append(UnitRejected(reason))
+
+    def _on_frames(self, frames: Iterable[_RawFrame], now_ns: int, actions: list[Action]) -> None:
+        for raw, reason in frames:
+            if reason:
+                self._reject_frame(reason, actions)
+            else:
+                self._on_frame(raw, now_ns, actions)
+
+    def _cut(self, octets: bytes) -> Iterable[_RawFrame]:
+        size = self._raw_octets
+        if len(octets) % size:
+            return [(b"", "length")]
+        return [(octets[at : at + size], "") for at in range(0, len(octets), size)]
+
+
+def _decoded(batch: CodeblockBatch) -> Iterable[_RawFrame]:
+    return ((raw, "") if sound else (b"", "uncorrectable") for raw, sound in batch)
