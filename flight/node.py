@@ -21,7 +21,7 @@ from flight.catalogue import APP_PREFIX, dictionary_of
 from flight.contract.app import App, AppContext, NodeState, Sample
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
-from flight.contract.service import Service
+from flight.contract.service import Service, hand_out
 from flight.core.errors import SetupError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import node_log
@@ -147,12 +147,8 @@ class Node:
 
     def _serve(self, services: Iterable[Service]) -> None:
         """Hand out the commands and the housekeeping structures; what is left over is our own mistake, or the app's."""
-        commands, structures = self.part(Commands), self.part(Housekeeping)
-        for service in services:
-            for handler in service.handlers():
-                commands.handle(handler.name, handler.check, handler.execute)
-            for sampler in service.samplers():
-                structures.provide(sampler.structure, sampler.sample)
+        structures = self.part(Housekeeping)
+        hand_out(services, self.part(Commands), structures)
         structures.provide("node", self._sample_counts)
 
     def _start(self, services: Iterable[Service]) -> None:

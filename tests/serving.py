@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from flight.contract.service import Service
+from flight.contract.app import CommandRefused, Sample
+from flight.contract.service import Service, hand_out
+from flight.services.commanding.verification import BAD_VALUE
+
+
+class Nowhere:
+    """In place of the housekeeping, if nobody looks at it."""
+
+    def provide(self, structure: str, sample: Callable[[], Sample]) -> None:
+        """Take it, and forget it."""
 
 
 def serve(service: Service, commands: Any, structures: Any | None = None) -> None:
-    """As the node does it."""
-    for handler in service.handlers():
-        commands.handle(handler.name, handler.check, handler.execute)
-    if structures is not None:
-        for sampler in service.samplers():
-            structures.provide(sampler.structure, sampler.sample)
+    """Hand out one service as the node does."""
+    hand_out([service], commands, Nowhere() if structures is None else structures)
+
+
+def no_upload(name: str) -> bytes:
+    """In place of the uploads, if none came up."""
+    raise CommandRefused(BAD_VALUE, f"no file {name!r} came up")

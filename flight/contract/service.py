@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from flight.contract.app import Handler, Sample
+from flight.contract.app import CommandTable, Handler, HousekeepingTable, Sample
 from flight.core.task import Task
 
 
@@ -57,3 +57,12 @@ class Service:
     def tasks(self) -> Iterable[ServiceTask]:
         """The tasks that run while the node does, in the order in which they start."""
         return ()
+
+
+def hand_out(services: Iterable[Service], commands: CommandTable, structures: HousekeepingTable) -> None:
+    """Give the handlers and samplers of `services` to the tables that they are for."""
+    for service in services:
+        for handler in service.handlers():
+            commands.handle(handler.name, handler.check, handler.execute)
+        for sampler in service.samplers():
+            structures.provide(sampler.structure, sampler.sample)

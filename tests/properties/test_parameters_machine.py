@@ -19,6 +19,7 @@ from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
+from tests.serving import no_upload
 
 # Three versions of the software: names come and go, bounds and types tighten, values must agree that needed not before.
 VERSIONS = (
@@ -92,7 +93,7 @@ class ParametersOverPowerCuts(RuleBasedStateMachine):
     def boot(self) -> None:
         self.vault = self.recovered()
         self.events = Events()
-        self.parameters = Parameters(1, self.version, self.vault, None, self.events, bytes.fromhex)  # type: ignore[arg-type]
+        self.parameters = Parameters(1, self.version, self.vault, None, self.events, no_upload)  # type: ignore[arg-type]
         stored = {name: struct.unpack(">d", octets)[0] for name, octets in self.vault.rows("parameter.")}
         possible = [dict(self.acked)]
         for change in self.unsure:
@@ -218,7 +219,7 @@ TestParametersOverPowerCuts.settings = settings(max_examples=60, stateful_step_c
 def test_a_disk_without_room_changes_nothing() -> None:
     disk, loop = Disk(Random(1)), VirtualLoop()
     vault = Vault(disk.boot(loop))
-    made = Parameters(1, VERSIONS[0], vault, None, Events(), bytes.fromhex)  # type: ignore[arg-type]
+    made = Parameters(1, VERSIONS[0], vault, None, Events(), no_upload)  # type: ignore[arg-type]
     disk.capacity_octets = 0
     durable = made.set_rows(((1, 4.0),))
     with pytest.raises(StorageError):

@@ -21,7 +21,7 @@ from flight.services.settings.parameters import Parameters, declare
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
-from tests.serving import serve
+from tests.serving import no_upload, serve
 
 SETTINGS = (
     Setting(1, "low", "V", 2.0, 0.0, 9.0, "", below="high"),
@@ -59,7 +59,7 @@ class Board:
         self.loop.run_until(self.loop.now_ns() + 10**9)
         self.vault = Vault(self.disk.boot(self.loop))
         sink: Any = Sink()
-        return Parameters(1, settings, self.vault, sink, sink, bytes.fromhex), sink
+        return Parameters(1, settings, self.vault, sink, sink, no_upload), sink
 
     def change(self, durable: Any) -> None:
         self.vault.commit(durable.changes).add_callback(lambda _: durable.then())

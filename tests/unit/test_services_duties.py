@@ -29,7 +29,7 @@ from sim_hw.machine.faults import FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
 from sim_hw.world.world import World, WorldConfig
-from tests.serving import serve
+from tests.serving import no_upload, serve
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Bench:
         settings = dictionary_of(self.mission).settings
         sink: Any = self.sink
         self.vault = Vault(self.platform.storage)
-        self.parameters = Parameters(1, settings, self.vault, sink, sink, bytes.fromhex)
+        self.parameters = Parameters(1, settings, self.vault, sink, sink, no_upload)
 
     def power(self, eps: Eps, governor: Governor | None = None) -> Power:
         power = Power(self.mission.section(PowerConfig), eps, governor, self.parameters, self.vault, self.sink)
