@@ -33,18 +33,22 @@ class CallLimit(Protocol):
         """Make `call`, which is not a driver's own, from inside a limited one: it is never cut off halfway."""
 
 
-class Host(Protocol):
-    """What a driver may ask of the platform that opens it: the one timeline and readiness of descriptors."""
-
-    @property
-    def limit(self) -> CallLimit:
-        """For hal/guard.py, which makes every call of a driver through it."""
+class Timeline(Protocol):
+    """The one clock and what is to happen by it: all that the scheduler stands on."""
 
     def now_ns(self) -> int:
         """Monotonic time of the platform, in nanoseconds; virtual under the simulator."""
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> Timer:
         """Make `call` once, at `t_ns` or as soon after it as the loop can."""
+
+
+class Host(Timeline, Protocol):
+    """What a driver may ask of the platform that opens it: the one timeline and readiness of descriptors."""
+
+    @property
+    def limit(self) -> CallLimit:
+        """For hal/guard.py, which makes every call of a driver through it."""
 
     def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
         """Call `on_ready` whenever the descriptor is readable."""

@@ -6,14 +6,15 @@ platform for as long as one likes (`make loop`, tests/soak/loop.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from random import Random
+from typing import Any
 
 from flight.core.future import Event, Queue
 from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
-from hal.base import Host, Timer
+from hal.base import Timeline, Timer
 
 TICKERS = 12
 
@@ -40,11 +41,9 @@ class WatchedTimer:
 class WatchedHost:
     """Another host, and which of the calls that it was asked for are still to come. A cancelled one is not."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Timeline) -> None:
         self._host = host
         self.now_ns = host.now_ns
-        self.watch = host.watch
-        self.unwatch = host.unwatch
         self.pending: set[WatchedTimer] = set()
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> WatchedTimer:
@@ -95,7 +94,7 @@ class ExecutiveLoad:
         ]
         return unaccounted + self.faults
 
-    def _ticker(self, period_s: float) -> Callable[[Task], object]:
+    def _ticker(self, period_s: float) -> Callable[[Task], Coroutine[Any, Any, None]]:
         async def body(task: Task) -> None:
             async for tick in task.every(period_s):
                 if tick.late_ns < 0:

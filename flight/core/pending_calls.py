@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from hal.base import Host, Timer
+from hal.base import Timeline, Timer
 
 
 class PendingCalls:
@@ -26,7 +26,7 @@ class PendingCalls:
 
     __slots__ = ("_alarm", "_alarm_ns", "_alarm_number", "_host", "_number", "_on_turn", "_turn_number")
 
-    def __init__(self, host: Host, on_turn: Callable[[], None]) -> None:
+    def __init__(self, host: Timeline, on_turn: Callable[[], None]) -> None:
         self._host = host
         self._on_turn = on_turn
         self._number = 0  # of the newest call

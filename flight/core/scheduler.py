@@ -32,7 +32,7 @@ from flight.core.nanoseconds import ns
 from flight.core.pending_calls import PendingCalls
 from flight.core.task import Body, Task
 from flight.core.task_stats import TaskReport, TaskStats
-from hal.base import Host
+from hal.base import Timeline
 
 TASKS_MAX = 256
 
@@ -64,7 +64,7 @@ class Scheduler:
 
     def __init__(
         self,
-        host: Host,
+        host: Timeline,
         cpu_ns: Callable[[], int],
         on_fault: FaultHook,
         *,

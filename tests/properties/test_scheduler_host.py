@@ -66,12 +66,6 @@ class HostileHost:
         heapq.heappush(self.heap, (t_ns, self.order, timer))
         return timer
 
-    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
-        raise AssertionError("no task here has a descriptor")
-
-    def unwatch(self, fileno: int) -> None:
-        raise AssertionError("no task here has a descriptor")
-
     def make_next_call(self) -> bool:
         """False when nothing is to come, ever."""
         while self.heap:
@@ -109,7 +103,7 @@ def test_no_task_that_is_due_is_left_without_a_wake_up(
     random = Random(seed)
     hostile = HostileHost(random, early, late, twice, stubborn, look_ns, jump)
     host = WatchedHost(hostile)
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
     scheduler = Scheduler(host, own_clock(hostile, offset_ns, rate), lambda _, error: failures.append(error))
     load = ExecutiveLoad(scheduler, random)
     begin_ns = hostile.t_ns

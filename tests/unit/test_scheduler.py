@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from itertools import pairwise
+from typing import Any
 
 from flight.core.future import Event, Future, Queue
 from flight.core.nanoseconds import ns
@@ -19,16 +20,10 @@ class SteppingHost(VirtualLoop):
     def spend(self, duration_s: float) -> None:
         self._now_ns += ns(duration_s)
 
-    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
-        raise AssertionError
 
-    def unwatch(self, fileno: int) -> None:
-        raise AssertionError
-
-
-def make(**options: int) -> tuple[SteppingHost, Scheduler, list[tuple[str, Exception]]]:
+def make(**options: Any) -> tuple[SteppingHost, Scheduler, list[tuple[str, BaseException]]]:
     host = SteppingHost()
-    faults: list[tuple[str, Exception]] = []
+    faults: list[tuple[str, BaseException]] = []
     scheduler = Scheduler(host, host.now_ns, lambda task, error: faults.append((task.name, error)), **options)
     return host, scheduler, faults
 
@@ -37,14 +32,14 @@ def test_ready_tasks_run_earliest_deadline_first() -> None:
     host, scheduler, _ = make()
     order: list[str] = []
 
-    def body(name: str) -> Callable[[Task], object]:
+    def body(name: str) -> Callable[[Task], Coroutine[Any, Any, None]]:
         async def run(task: Task) -> None:
             order.append(name)
 
-        return run  # type: ignore[return-value]
+        return run
 
     for name, deadline_s in (("slow", 3.0), ("fast", 0.1), ("middle", 1.0)):
-        scheduler.spawn(name, body(name), deadline_s=deadline_s)  # type: ignore[arg-type]
+        scheduler.spawn(name, body(name), deadline_s=deadline_s)
     host.run_until(0)
     assert order == ["fast", "middle", "slow"]
 
