@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import settings
@@ -15,10 +15,12 @@ from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Setting
 from flight.contract.parameter_table import contradiction, encode_table
 from flight.core.errors import StorageError
+from flight.services.reporting.telemetry import Telemetry
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
+from tests.full_disk import full_disk
 from tests.serving import no_upload
 
 # Three versions of the software: names come and go, bounds and types tighten, values must agree that needed not before.
@@ -64,6 +66,9 @@ def resolved(version: tuple[Setting, ...], stored: Stored) -> tuple[Stored, set[
     return values | kept, refused | against, against
 
 
+NO_TELEMETRY = cast("Telemetry", None)  # nothing here reports a value
+
+
 class Events:
     def __init__(self) -> None:
         self.seen: list[tuple[Any, ...]] = []
@@ -93,7 +98,7 @@ class ParametersOverPowerCuts(RuleBasedStateMachine):
     def boot(self) -> None:
         self.vault = self.recovered()
         self.events = Events()
-        self.parameters = Parameters(1, self.version, self.vault, None, self.events, no_upload)  # type: ignore[arg-type]
+        self.parameters = Parameters(1, self.version, self.vault, NO_TELEMETRY, self.events, no_upload)
         stored = {name: struct.unpack(">d", octets)[0] for name, octets in self.vault.rows("parameter.")}
         possible = [dict(self.acked)]
         for change in self.unsure:
@@ -219,11 +224,10 @@ TestParametersOverPowerCuts.settings = settings(max_examples=60, stateful_step_c
 def test_a_disk_without_room_changes_nothing() -> None:
     disk, loop = Disk(Random(1)), VirtualLoop()
     vault = Vault(disk.boot(loop))
-    made = Parameters(1, VERSIONS[0], vault, None, Events(), no_upload)  # type: ignore[arg-type]
-    disk.capacity_octets = 0
-    durable = made.set_rows(((1, 4.0),))
-    with pytest.raises(StorageError):
-        vault.commit(durable.changes)
-    assert made.get("low") == 2.0
-    disk.capacity_octets = 10_000_000
+    made = Parameters(1, VERSIONS[0], vault, NO_TELEMETRY, Events(), no_upload)
+    with full_disk(disk):
+        durable = made.set_rows(((1, 4.0),))
+        with pytest.raises(StorageError):
+            vault.commit(durable.changes)
+        assert made.get("low") == 2.0
     assert made.set_rows(((1, 5.0),)).changes.keys() == {"parameter.low"}

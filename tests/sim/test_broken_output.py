@@ -22,6 +22,8 @@ from flight.catalogue import dictionary_of
 from flight.link.pus import PusTc, PusTm
 from flight.linux.log_sink import SLOW
 from flight.mission import MISSIONS, load
+from tests.field_values import integer
+from tests.full_disk import NO_SPACE, full_device
 from tests.noisy_app import FILLING
 from tests.sim.test_realtime_flight import Bench, housekeeping
 from tests.waiting import GIVE_UP_S, wait_until
@@ -72,7 +74,7 @@ def stuck() -> Iterator[Stuck]:
 def output(kind: str) -> Iterator[dict[str, Any]]:
     """How Popen is told to give a process stdout and stderr of that kind."""
     if kind == "full disk":
-        with open("/dev/full", "w", encoding="utf-8") as full:
+        with full_device() as full:
             yield {"stdout": full, "stderr": full}
     elif kind == "reader gone":
         reader, writer = os.pipe()
@@ -97,7 +99,7 @@ def output(kind: str) -> Iterator[dict[str, Any]]:
 
 # What a closed descriptor loses is nobody's loss: it stands on /dev/null.
 REASONS = {
-    "full disk": "No space left on device",
+    "full disk": NO_SPACE,
     "reader gone": "Broken pipe",
     "terminal hung up": "Input/output error",
     "paused": SLOW,
@@ -143,7 +145,7 @@ class NoisyBench(Bench):
         layout = dictionary_of(load(self.mission)).structures[0].layout
         names = [field.name for field in layout.fields]
         values = layout.decode(reports[-1].data[2:]) if reports else (0,) * len(names)
-        return int(values[names.index("log_lines_lost")])
+        return integer(values[names.index("log_lines_lost")])
 
 
 def until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:

@@ -7,14 +7,15 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ from ground.server import BACKLOG_OCTETS_MAX, LINE_OCTETS_MAX, GroundServer
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import REPORT, DecodedPacket
+from tests.full_disk import limited_files
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
 from tests.link_ends import BARE, unit_of
@@ -123,7 +125,7 @@ class UdpNode(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory):
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     made = Ground(tmp_path_factory.mktemp("ground"))
     yield made
     if made.process.poll() is None:
@@ -132,7 +134,7 @@ def ground(tmp_path_factory):
 
 
 @pytest.fixture
-def node(ground):
+def node(ground: Ground) -> Iterator[LittleNode]:
     made = UdpNode(ground)
     made.start()
     yield made.node
@@ -147,10 +149,11 @@ def command(*argv: str) -> int:
     return parameters.execute(parser.parse_intermixed_args(argv))
 
 
-def run(module, ground: Ground, *argv: str) -> int:
+def run(module: Any, ground: Ground, *argv: str) -> int:
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
-    return module.execute(parser.parse_args([*argv, "--port", str(ground.api)]))
+    code: int = module.execute(parser.parse_args([*argv, "--port", str(ground.api)]))
+    return code
 
 
 @pytest.mark.parametrize(
@@ -161,18 +164,20 @@ def run(module, ground: Ground, *argv: str) -> int:
         (["submit_job", "tiles"], "not key=value"),
     ],
 )
-def test_wrong_commands_are_one_line(ground, argv, match):
+def test_wrong_commands_are_one_line(ground: Ground, argv: list[str], match: str) -> None:
     with pytest.raises(OrbitnodeError, match=match) as caught:
         run(cmd, ground, *argv)
     assert "\n" not in str(caught.value)
 
 
-def test_no_node_is_said_and_the_command_is_never_sent_later(ground, capsys):
+def test_no_node_is_said_and_the_command_is_never_sent_later(
+    ground: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(cmd, ground, "ping", "--timeout", "0.3") == 1
     assert "never sent: no node was heard in time" in capsys.readouterr().out.replace("\n", " ")
 
 
-def test_no_ground_process():
+def test_no_ground_process() -> None:
     parser = argparse.ArgumentParser()
     cmd.add_arguments(parser)
     match = r"no ground process on 127\.0\.0\.1:\d+; start one with `orbitnode ground`"
@@ -180,7 +185,7 @@ def test_no_ground_process():
         cmd.execute(parser.parse_args(["ping", "--port", str(free_port(socket.SOCK_STREAM))]))
 
 
-def test_busy_ports_are_named(ground):
+def test_busy_ports_are_named(ground: Ground) -> None:
     second = ground.start()
     _, text = second.communicate(timeout=GIVE_UP_S)
     assert second.returncode == 1
@@ -207,7 +212,7 @@ def test_busy_ports_are_named(ground):
         b'{"do":"command","name":"say","arguments":{"text":' + b"[" * 900 + b"]" * 900 + b"}}",
     ],
 )
-def test_bad_requests_get_an_error_and_the_ground_goes_on(ground, line):
+def test_bad_requests_get_an_error_and_the_ground_goes_on(ground: Ground, line: bytes) -> None:
     with socket.create_connection(("127.0.0.1", ground.api)) as one, one.makefile() as answers:
         # The second shows that the connection lives on.
         for _ in range(2):
@@ -217,12 +222,12 @@ def test_bad_requests_get_an_error_and_the_ground_goes_on(ground, line):
         assert client.ask(do="status")["contact"] is False
 
 
-def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch):
+def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """What our own checks let through by mistake is answered, counted, and the next request served."""
     server = GroundServer.__new__(GroundServer)
     server._request_faults = 0
 
-    async def answer(request, reader, writer):
+    async def answer(request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise TypeError("of a strange kind")
 
     monkeypatch.setattr(server, "_answer", answer)
@@ -240,9 +245,10 @@ def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch):
     assert asyncio.run(serve()) == [{"error": text}] * 2 and server._request_faults == 2
 
 
-def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines():
+def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines(tmp_path: Path) -> None:
     station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
-    server = GroundServer(station, None, GroundConfig(), UdpLink("", 0, "", 0))
+    archive = Archive(tmp_path / "archive.db", make())
+    server = GroundServer(station, archive, GroundConfig(), UdpLink("", 0, "", 0))
     values = {"note": "x" * 4000}
     report = Packet(0, b"", DecodedPacket("plan_detail", REPORT, 1, 0, b"", 11, 10, 0, values, values))
 
@@ -250,7 +256,7 @@ def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines():
         sent, backlogs = asyncio.Event(), []
         station.listen(lambda change, _: sent.set() if change is Change.COMMAND else None)
 
-        async def connected(reader, writer):
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             serving = asyncio.create_task(server._serve(reader, writer))
             await sent.wait()
             for _ in range(5000):  # more than the buffers of the machine take
@@ -272,15 +278,12 @@ def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines():
     assert dropped > 0 and backlog < BACKLOG_OCTETS_MAX + LINE_OCTETS_MAX
 
 
-def test_a_full_disk_does_not_end_the_ground(tmp_path):
+def test_a_full_disk_does_not_end_the_ground(tmp_path: Path) -> None:
     ground = Ground(tmp_path)
     try:
-        # No file may grow: the archive's commits fail as on a full disk.
-        resource.prlimit(ground.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
-        with GroundClient(ground.api) as client:
+        with limited_files(1, ground.process.pid), GroundClient(ground.api) as client:
             client.ask(do="command", name="ping", timeout_s=0.1)
             wait_until(lambda: client.ask(do="status")["counters"]["station.storage_faults"], "a fault is counted")
-        resource.prlimit(ground.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         with GroundClient(ground.api) as client:
             client.ask(do="command", name="ping", timeout_s=0.1)
         assert ground.stop() == 0
@@ -292,7 +295,7 @@ def test_a_full_disk_does_not_end_the_ground(tmp_path):
         assert archive.commands()[-1].outcome == "rejected"
 
 
-def test_foreign_datagrams_are_counted(ground):
+def test_foreign_datagrams_are_counted(ground: Ground) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         for octets in (b"x", bytes(1115), bytes(3000)):
             one.sendto(octets, ("127.0.0.1", ground.tm))
@@ -306,7 +309,7 @@ def test_foreign_datagrams_are_counted(ground):
 
 
 @pytest.fixture
-def own_ground(tmp_path):
+def own_ground(tmp_path: Path) -> Iterator[tuple[Ground, LittleNode]]:
     """A ground and a node of the test's own: for the ground of the module, another node would be one restarted."""
     made = Ground(tmp_path)
     node = UdpNode(made)
@@ -318,7 +321,9 @@ def own_ground(tmp_path):
     made.process.communicate()
 
 
-def test_a_table_is_listed_packed_and_loaded(own_ground, capsys, tmp_path):
+def test_a_table_is_listed_packed_and_loaded(
+    own_ground: tuple[Ground, LittleNode], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     ground, node = own_ground
     table = tmp_path / "night.toml"
     table.write_text("soc_min = 0.35\ntiles_max = 7\n")
@@ -339,7 +344,7 @@ def test_a_table_is_listed_packed_and_loaded(own_ground, capsys, tmp_path):
     assert command("list", *port) == 0 and "least charge for work" in capsys.readouterr().out
 
 
-def test_every_fault_of_a_table_is_said_with_its_line_and_nothing_is_sent(ground, tmp_path):
+def test_every_fault_of_a_table_is_said_with_its_line_and_nothing_is_sent(ground: Ground, tmp_path: Path) -> None:
     table = tmp_path / "bad.toml"
     table.write_text("# none of it\nsoc_mim = 0.5\nsoc_full = 0.4\ntiles_max = 1.5\nsoc_min = 0.5\n")
     with pytest.raises(OrbitnodeError) as caught:
@@ -363,7 +368,7 @@ def test_every_fault_of_a_table_is_said_with_its_line_and_nothing_is_sent(ground
         command("load", str(tmp_path / "none.toml"), "--port", str(ground.api))
 
 
-def test_an_upload_that_nobody_hears_fails_in_time(ground):
+def test_an_upload_that_nobody_hears_fails_in_time(ground: Ground) -> None:
     with GroundClient(ground.api) as client:
         last = client.ask(do="upload", name="a", octets="00", timeout_s=0.2)
     assert last["outcome"] == "failed" and last["reason"] == "nothing of it arrived for 0.2 s"
@@ -375,7 +380,9 @@ def test_an_upload_that_nobody_hears_fails_in_time(ground):
             client.ask(do="upload", **request)
 
 
-def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(ground, capsys):
+def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(
+    ground: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, says in (("pwer", "did you mean 'power'"), ("power.so", "did you mean 'power.soc'"), ("zz", "have ")):
         for argv in ([name], [name, "--follow"]):
             with pytest.raises(OrbitnodeError, match=f"no telemetry is called '{name}', {says}"):
@@ -385,14 +392,14 @@ def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(ground,
         assert f"no value of {name} has been received yet" in capsys.readouterr().err
 
 
-def test_one_command_is_listed_by_its_name(ground, capsys):
+def test_one_command_is_listed_by_its_name(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cmd, ground, "--list", "cancel_job") == 0
     assert capsys.readouterr().out == "cancel_job  forget a job\n    job: u32\n"
     with pytest.raises(OrbitnodeError, match="did you mean 'cancel_job'"):
         run(cmd, ground, "--list", "cancel_jb")
 
 
-def test_rows_of_a_report_are_rows_of_the_table():
+def test_rows_of_a_report_are_rows_of_the_table() -> None:
     first = {"note": "x", "entries[0].at": 1, "entries[0].command": "aa", "entries[1].at": 2, "entries[1].command": ""}
     assert cmd.report_rows([first, {"job": 3}, {}]) == [
         {"note": "x", "at": 1, "command": "aa"},
@@ -401,7 +408,9 @@ def test_rows_of_a_report_are_rows_of_the_table():
     ]
 
 
-def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
+def test_ping_telemetry_events_and_a_clean_end(
+    ground: Ground, node: LittleNode, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "Ctrl-C ends it" in ground.welcome
     assert run(cmd, ground, "ping", "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -437,7 +446,7 @@ def test_ping_telemetry_events_and_a_clean_end(ground, node, capsys):
         assert [c.outcome for c in archive.commands()][-2:] == ["completed", "rejected"]
 
 
-def test_a_further_link_has_a_port_of_its_own(tmp_path):
+def test_a_further_link_has_a_port_of_its_own(tmp_path: Path) -> None:
     """Frames of a simplex link come to their own port, and count beside those of the station's own link."""
     config = AosConfig(coding="frame")
     session = AosSession(config)

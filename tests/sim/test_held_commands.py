@@ -17,6 +17,7 @@ from flight.services.automation.sequences import Sequences
 from flight.services.commanding.verification import BAD_VALUE, LATE
 from flight.services.reporting.events import Events
 from flight.services.time.clock import Clock
+from tests.full_disk import full_disk
 
 NS = 10**9
 SEQUENCE = """
@@ -336,11 +337,9 @@ def test_a_full_disk_delays_a_release_and_loses_none(make_rig: Any) -> None:
     ping = held.packet("ping")
     held.insert(150, ping)
     held.rig.until(149)
-    disk = held.rig.craft.disk
-    room, disk.capacity_octets = disk.capacity_octets, 0
-    held.rig.until(153)
-    assert held.stages(ping) == []
-    disk.capacity_octets = room
+    with full_disk(held.rig.craft.disk):
+        held.rig.until(153)
+        assert held.stages(ping) == []
     held.rig.until(160)
     assert held.stages(ping) == [1, 3, 7]
     ((_, seq, reason),) = held.events("activity_waits")
@@ -352,11 +351,9 @@ def test_a_disk_that_stays_full_leaves_the_activity_to_the_next_boot(make_rig: A
     ping = held.packet("ping")
     held.insert(150, ping)
     held.rig.until(149)
-    disk = held.rig.craft.disk
-    room, disk.capacity_octets = disk.capacity_octets, 0
-    held.rig.until(180)
-    assert held.events("activity_not_stored") == [(1, PusTc.decode(ping).seq)]
-    disk.capacity_octets = room
+    with full_disk(held.rig.craft.disk):
+        held.rig.until(180)
+        assert held.events("activity_not_stored") == [(1, PusTc.decode(ping).seq)]
     held.rig.send("delete_activities", ((7, 1, PusTc.decode(ping).seq),))
     held.rig.until(185)
     assert held.stages(ping) == [] and held.rig.reports(17, 2) == [], "never without its transaction"
@@ -399,10 +396,8 @@ def test_a_reset_takes_also_what_waits_for_the_disk(make_rig: Any) -> None:
     waiting = held.packet("ping")
     held.insert(150, waiting)
     held.rig.until(149)
-    disk = held.rig.craft.disk
-    room, disk.capacity_octets = disk.capacity_octets, 0
-    held.rig.until(158)
-    disk.capacity_octets = room
+    with full_disk(held.rig.craft.disk):
+        held.rig.until(158)
     held.rig.send("reset_schedule")
     held.rig.send("enable_schedule")
     held.rig.until(175)
@@ -414,10 +409,8 @@ def test_what_the_disk_never_took_can_be_inserted_again_after_a_reset(make_rig: 
     ping = held.packet("ping")
     held.insert(150, ping)
     held.rig.until(149)
-    disk = held.rig.craft.disk
-    room, disk.capacity_octets = disk.capacity_octets, 0
-    held.rig.until(180)
-    disk.capacity_octets = room
+    with full_disk(held.rig.craft.disk):
+        held.rig.until(180)
     held.rig.send("reset_schedule")
     held.rig.send("enable_schedule")
     held.rig.until(190)
@@ -432,11 +425,9 @@ def test_a_sequence_that_ended_on_a_full_disk_can_be_started_again(make_rig: Any
     held.rig.send("load_sequence", "two", steps)
     held.rig.send("activate_sequence", "two")
     held.rig.until(104)
-    disk = held.rig.craft.disk
-    room, disk.capacity_octets = disk.capacity_octets, 0
-    held.rig.until(140)
-    assert [e[0] for e in held.events("sequence_aborted")] == ["two"]
-    disk.capacity_octets = room
+    with full_disk(held.rig.craft.disk):
+        held.rig.until(140)
+        assert [e[0] for e in held.events("sequence_aborted")] == ["two"]
     abort, start = held.rig.send("abort_sequence", "two"), held.rig.send("activate_sequence", "two")
     held.rig.until(150)
     assert held.failure(abort) == (BAD_VALUE, "sequence 'two' is not running")

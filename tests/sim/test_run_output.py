@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from flight.core.guarded_stream import GuardedStream
 from flight.core.nanoseconds import ns
@@ -18,6 +17,7 @@ from sim_hw.machine.faults import FaultPlan
 from sim_hw.mission_run import MissionRun
 from sim_hw.report.outputs import OutputFolder
 from sim_hw.world.scenes import FolderSource
+from tests.full_disk import FULL_DEVICE, NO_SPACE, on_small_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "2026-03-20T09:49:00Z"  # a pass begins soon
@@ -29,12 +29,12 @@ def tiles(folder: Path) -> Path:
     return folder / "tiles"
 
 
-def fly(folder: Path, mission: Path, *, log: str = "") -> tuple[str, int, int]:
+def fly(folder: Path, mission: Path, *, log: Path | None = None) -> tuple[str, int, int]:
     """The digest of a minute, the failures of tasks, and the writes that the log's file refused."""
     out = OutputFolder(folder / "out")
     if log:
         out.log.close()
-        out.log = GuardedStream(open(log, "w", encoding="utf-8"))  # noqa: SIM115 - the run closes it
+        out.log = GuardedStream(log.open("w", encoding="utf-8"))
     made = load(mission, {"sim": SimConfig})
     run = MissionRun(made, FolderSource(tiles(folder)), out, seed=1, duration_s=60.0, faults=FaultPlan([]))
     try:
@@ -51,7 +51,7 @@ def test_a_log_that_cannot_be_written_reaches_no_decision_of_the_simulated_node(
     tmp_path: Path, bare_mission: Callable[[str], Path]
 ) -> None:
     mission = bare_mission("")
-    written, refused = fly(tmp_path, mission), fly(tmp_path, mission, log="/dev/full")
+    written, refused = fly(tmp_path, mission), fly(tmp_path, mission, log=FULL_DEVICE)
     assert written[0] == refused[0] and written[1] == refused[1] == 0
     assert written[2] == 0 and refused[2] > 0
 
@@ -59,10 +59,7 @@ def test_a_log_that_cannot_be_written_reaches_no_decision_of_the_simulated_node(
 def test_a_disk_that_fills_up_ends_the_run_in_one_line(tmp_path: Path, bare_mission: Callable[[str], Path]) -> None:
     """On a real file system of half a mebibyte, in a mount namespace of its own."""
     disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=512k tmpfs {disk} && exec "$@"', "sh"]
-    if subprocess.run([*mount, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no mount namespaces here")
+    mount = on_small_disk(disk, 512)
     mission = bare_mission(f'[sim.world.orbit]\nstart = "{START}"\n[housekeeping]\nperiod_s = {{power = 1.0}}\n')
     run = [sys.executable, "-m", "flight.cli", "run", "--mission", mission, "--orbits", "0.2", "--out", disk / "run"]
     done = subprocess.run(
@@ -72,4 +69,4 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line(tmp_path: Path, bare_miss
     *progress, error = done.stderr.splitlines()
     assert done.returncode == 1 and not [line for line in progress if " min " not in line]
     assert error.startswith(f"orbitnode: error: {disk}/run/")
-    assert error.endswith(" cannot be written: No space left on device; the run is not whole")
+    assert error.endswith(f" cannot be written: {NO_SPACE}; the run is not whole")

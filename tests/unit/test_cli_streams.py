@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.full_disk import full_device
+
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = ("full disk", "reader gone", "closed", "terminal hung up")
 
@@ -22,8 +24,10 @@ def broken(kind: str) -> Iterator[int | None]:
         yield None
         return
     if kind == "full disk":
-        fileno = os.open("/dev/full", os.O_WRONLY)
-    elif kind == "reader gone":
+        with full_device() as full:
+            yield full.fileno()
+        return
+    if kind == "reader gone":
         reader, fileno = os.pipe()
         os.close(reader)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ from ground.operator import CommandRecord, Stage
 from ground.telemetry.archive import Archive, ProductRow
 from ground.telemetry.decoder import Decoder
 from ground.telemetry.limits import Alarm
+from tests.full_disk import limited_files
 from tests.ground_dictionary import make
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def add(archive: Archive, octets: bytes, received_ns: int = T_NS) -> None:
     archive.add_packet(Decoder(make()).decode(octets), octets, 0, received_ns)
 
 
-def test_everything_comes_back(tmp_path):
+def test_everything_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "archive.db"
     with Archive(path, make()) as archive:
         add(archive, power(0.5, T_NS + 10**9))
@@ -67,7 +67,7 @@ def test_everything_comes_back(tmp_path):
         assert [p[3] for p in archive.packets("power")] == [power(0.5, T_NS + 10**9), power(float("nan"), T_NS)]
 
 
-def test_an_old_archive_goes_on(tmp_path):
+def test_an_old_archive_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "archive.db"
     for seq in (16383, 4):
         with Archive(path, make()) as archive:
@@ -92,7 +92,7 @@ sys.stdin.read()
 """
 
 
-def test_what_was_committed_survives_a_kill(tmp_path):
+def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "archive.db"
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -106,31 +106,31 @@ def test_what_was_committed_survives_a_kill(tmp_path):
 
 
 FULL = """
-import os, resource, sys
+import os, sys
 from pathlib import Path
 sys.path.insert(0, ".")
 from tests.unit.test_ground_archive import Archive, make
 from flight.core.errors import OrbitnodeError
+from tests.full_disk import limited_files
 path = Path(sys.argv[1])
 archive = Archive(path, make())
 archive.add_counters({"x": 1}, 1)
 archive.commit()
 size = os.path.getsize(f"{path}-wal")
-resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
-archive.add_counters({f"c{n}": n for n in range(50)}, 2)
-archive.add_samples({"unheard_of": 3}, 2)
-try:
-    archive.commit()
-except OrbitnodeError as error:
-    print(error)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with limited_files(size + 100):
+    archive.add_counters({f"c{n}": n for n in range(50)}, 2)
+    archive.add_samples({"unheard_of": 3}, 2)
+    try:
+        archive.commit()
+    except OrbitnodeError as error:
+        print(error)
 archive.add_samples({"unheard_of": 4}, 3)
 archive.commit()
 os._exit(0)
 """
 
 
-def test_a_full_disk_is_a_fault_until_there_is_room_again(tmp_path):
+def test_a_full_disk_is_a_fault_until_there_is_room_again(tmp_path: Path) -> None:
     path = tmp_path / "archive.db"
     child = subprocess.run(
         [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, cwd=Path(__file__).parents[2],
@@ -142,7 +142,7 @@ def test_a_full_disk_is_a_fault_until_there_is_room_again(tmp_path):
         assert archive.counters("x") == [(1, 1)] and archive.series("unheard_of") == [(3, 4)]
 
 
-def test_foreign_files_and_places(tmp_path):
+def test_foreign_files_and_places(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
     text.write_text("something else entirely, long enough to be looked at" * 20)
     other = tmp_path / "other.db"
@@ -157,7 +157,7 @@ def test_foreign_files_and_places(tmp_path):
         Archive(text / "below" / "a.db", make())
 
 
-def test_locked_archive(tmp_path, monkeypatch):
+def test_locked_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ground.telemetry.archive.LOCK_WAIT_S", 0.05)
     path = tmp_path / "archive.db"
     Archive(path, make()).close()
@@ -168,7 +168,7 @@ def test_locked_archive(tmp_path, monkeypatch):
     holder.close()
 
 
-def test_an_archive_without_the_table_of_newest_values_goes_on(tmp_path):
+def test_an_archive_without_the_table_of_newest_values_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "archive.db"
     with Archive(path, make()) as archive:
         add(archive, power(0.5, T_NS + 10**9))
@@ -182,7 +182,7 @@ def test_an_archive_without_the_table_of_newest_values_goes_on(tmp_path):
         assert archive.latest()["power.soc"].value == 0.75 and archive.latest()["power.mode"].value == "idle"
 
 
-def test_a_folder_is_kept_for_one_ground_alone(tmp_path):
+def test_a_folder_is_kept_for_one_ground_alone(tmp_path: Path) -> None:
     folder = tmp_path / "ground"
     command = [sys.executable, "-m", "flight.cli", "ground", "--folder", str(folder)]
     with held(folder):
@@ -190,13 +190,8 @@ def test_a_folder_is_kept_for_one_ground_alone(tmp_path):
         assert second.returncode == 1
         assert f"folder {folder} is held by another ground (process {os.getpid()}): end it" in second.stderr
         assert not (folder / "archive.db").exists()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk
-    try:
-        with held(folder):
-            pass
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with limited_files(0), held(folder):
+        pass
     with held(folder):  # whoever held it is gone
         pass
     (tmp_path / "file").write_text("")

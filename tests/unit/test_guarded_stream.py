@@ -11,6 +11,7 @@ import pytest
 
 from flight.core.errors import reason_of
 from flight.core.guarded_stream import GuardedStream
+from tests.full_disk import full_device
 
 
 class Bare:
@@ -99,7 +100,7 @@ def test_what_the_encoding_lacks_is_escaped_and_the_stream_behind_keeps_its_desc
 
 
 def test_a_file_whose_last_words_are_not_taken_is_closed_with_a_fault() -> None:
-    with open("/dev/full", "w", encoding="utf-8") as full:
+    with full_device() as full:
         guarded = GuardedStream(full)
         guarded.write("line\n")  # stays in memory
         assert guarded.faults == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from flight.linux.platform import CALLS_PER_ROUND, CANCELLED_KEPT, TAI_OFFSET_NS
 from flight.linux.storage import CHANGES_MAX
 from flight.linux.timerfd import TimerFd
 from hal.base import HalError
+from tests.full_disk import limited_files
 from tests.linux_loop import run_until
 from tests.waiting import GIVE_UP_S, wait_until
 
@@ -188,7 +189,12 @@ def test_another_signal_with_a_handler_does_not_end_the_loop(platform: LinuxPlat
     earlier = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
     try:
         platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGUSR1))
-        platform.call_at(platform.now_ns() + 20 * MS, lambda: (seen.append(0), platform.stop()))
+
+        def stop() -> None:
+            seen.append(0)
+            platform.stop()
+
+        platform.call_at(platform.now_ns() + 20 * MS, stop)
         assert platform.run() is None
     finally:
         signal.signal(signal.SIGUSR1, earlier)
@@ -247,9 +253,13 @@ def answer(pipe: Connection) -> None:
 
 def test_complete_gives_the_reply_and_sees_a_death(platform: LinuxPlatform) -> None:
     replies: dict[str, str] = {}
+
+    def keep(name: str, reply: Future[str]) -> None:
+        replies[name] = reply.result()
+
     jobs = {"lives": Job(answer), "dies": Job(answer)}
     for name, job in jobs.items():
-        platform.complete(job, 1.0).add_callback(lambda f, name=name: replies.__setitem__(name, f.result()))
+        platform.complete(job, 1.0).add_callback(partial(keep, name))
     jobs["lives"].ask("answer")
     jobs["dies"].kill()
     assert run_until(platform, lambda: len(replies) == 2)
@@ -330,15 +340,11 @@ def test_bad_names(platform: LinuxPlatform, name: str) -> None:
 def test_a_full_disk_takes_a_partial_append_back(platform: LinuxPlatform) -> None:
     storage = platform.storage
     storage.append("log", b"a" * 3000)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
+    with limited_files(4096):
         with pytest.raises(StorageError, match=r"cannot append to .*log: the file would be larger"):
             storage.append("log", b"b" * 3000)
         with pytest.raises(StorageError, match=r"cannot replace .*new: "):
             storage.replace("new", b"b" * 5000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert storage.read("log") == b"a" * 3000 and storage.names() == ["log"]
     storage.append("log", b"c")
     run_until_done(platform, storage.sync())
@@ -390,7 +396,10 @@ def test_a_failed_commit_is_final(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="failed, restart the node"):
         run_until_done(platform, first)
     assert second.done and storage.counters.failures == 1
-    for act in (lambda: storage.append("x", b""), lambda: storage.replace("x", b""), lambda: storage.sync().result()):
+    acts: tuple[Callable[[], object], ...] = (
+        lambda: storage.append("x", b""), lambda: storage.replace("x", b""), lambda: storage.sync().result(),
+    )  # fmt: skip
+    for act in acts:
         with pytest.raises(StorageError, match="failed, restart the node"):
             act()
     assert storage.read("state") == b"1"

@@ -18,6 +18,7 @@ from flight.core.storage import StorageFull
 from flight.linux.platform import LinuxPlatform
 from flight.linux.storage import CHANGES_MAX, LinuxStorage
 from flight.store.quota import Share, SharedStorage, StorageConfig
+from tests.full_disk import small_disk
 from tests.linux_loop import run_until
 from tests.waiting import GIVE_UP_S
 
@@ -27,19 +28,10 @@ def finish(platform: LinuxPlatform, future: Future[None]) -> None:
     future.result()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB, where the machine lets us mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, check=False, capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
-    try:
+@pytest.fixture(name="small_disk")
+def small_disk_below(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", kib=256) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 class HangingDisk:

@@ -17,6 +17,7 @@ from flight.core.storage import StorageFull
 from flight.store.quota import MEASURE_OCTETS, ROUNDS_MAX, Share, SharedStorage, StorageConfig, UserStorage
 from sim_hw.machine.disk import Disk, DiskSession
 from sim_hw.machine.loop import VirtualLoop
+from tests.full_disk import full_disk
 
 RESERVE = 100
 SHARES = {"commands": Share(300, 0), "schedule": Share(300, 1), "recorder": Share(10_000, 2)}
@@ -413,8 +414,7 @@ def test_a_write_for_which_nobody_gave_way_is_not_tried_again(asked: bool) -> No
 
     if asked:
         recorder.on_pressure(fail_to_give)
-    disk.capacity_octets = 0
-    with pytest.raises(StorageFull, match="disk full"):
+    with full_disk(disk), pytest.raises(StorageFull, match="disk full"):
         commands.append("commands.a", bytes(100))
     assert commands.counters.refused == commands.usage.refused + recorder.usage.refused == 1 + asked
 
