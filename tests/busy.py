@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # Nothing but computing; a look at the parent every few milliseconds.
@@ -77,7 +78,7 @@ def family(root: int) -> list[int]:
     return found
 
 
-def freeze(process: subprocess.Popen[bytes], longest_s: float, random: Random) -> int:
+def freeze(process: subprocess.Popen[Any], longest_s: float, random: Random) -> int:
     """Stop some of the process's family again and again until it has ended; how often."""
     times = 0
     while process.poll() is None:

@@ -13,6 +13,7 @@ from flight.link.link import Role
 from flight.link.pus import ACK_START, PusTc, PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink
+from tests.field_values import rows
 from tests.ground_dictionary import make
 from tests.link_ends import BARE, packets_of, unit_of
 
@@ -76,10 +77,10 @@ class LittleNode:
             else:
                 self._command(PusTc.decode(packet))
 
-    def tm(self, apid: int, service: int, subtype: int, data: bytes = b"", vcid: int = 0) -> None:
+    def tm(self, apid: int, service: int, subtype: int, data: bytes = b"", role: Role = Role.REALTIME) -> None:
         self.seq = (self.seq + 1) % 16384
         octets = PusTm(apid, self.seq, service, subtype, data, EPOCH_NS + self.loop.now_ns()).encode()
-        assert self.link.queue(vcid, octets)
+        assert self.link.queue(role, octets)
 
     def event(self, name: str, *values: Value) -> None:
         one = next(e for e in self.dictionary.events if e.name == name)
@@ -103,7 +104,7 @@ class LittleNode:
         if command.name in self.mute:
             return
         request = tc.request_id.encode()
-        if command.name == "set_parameters" and not all(0.1 <= value <= 0.9 for _, value in values[0]):
+        if command.name == "set_parameters" and not all(0.1 <= value <= 0.9 for _, value in rows(values[0])):
             self.tm(tc.apid, 1, 2, request + b"\x00\x02\x00")
             return
         if command.name == "load_parameter_table" and values[0] not in [one.name for one in self.files]:

@@ -27,7 +27,7 @@ ffi.cdef(DECLARATIONS)
 def library() -> Any:
     """The functions of libfec. Raises SetupError where it is not on this machine."""
     try:
-        lib = ffi.dlopen("libfec.so.0")
+        lib: Any = ffi.dlopen("libfec.so.0")
         lib.encode_rs_ccsds(ffi.new("unsigned char[223]"), ffi.new("unsigned char[32]"), 0)  # fills Taltab, Tal1tab
     except OSError:
         raise SetupError("libfec is not on this machine; Debian: apt-get install libfec-dev") from None

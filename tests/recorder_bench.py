@@ -67,7 +67,7 @@ class RecorderBench:
         self.loop = VirtualLoop()
         self.disk = Disk(Random(seed), capacity_octets=disk_octets)
         self.config = RecorderConfig(store=stores or (small(),), range_priority=range_priority)
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException] = []
         self.events: list[tuple[Any, ...]] = []
         self.on_step: Callable[[str], None] = lambda _: None
         self.boot()

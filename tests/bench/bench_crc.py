@@ -21,7 +21,8 @@ def frames() -> list[bytes]:
 def anycrc() -> Crc:
     import anycrc
 
-    return anycrc.Model("CRC16-IBM-3740").calc
+    calc: Crc = anycrc.Model("CRC16-IBM-3740").calc
+    return calc
 
 
 def crcmod() -> Crc:

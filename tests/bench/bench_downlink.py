@@ -13,7 +13,9 @@ from random import Random
 from statistics import median
 
 from flight.catalogue import dictionary_of
+from flight.contract.dictionary import Structure
 from flight.contract.fields import Value
+from flight.link.actions import LinkAction, SendUnit
 from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.link.stack import FlightLink, LinkConfig
@@ -37,6 +39,10 @@ def plain_packets() -> list[bytes]:
     ]
 
 
+def octets_of(actions: Sequence[LinkAction]) -> list[bytes]:
+    return [action.octets for action in actions if isinstance(action, SendUnit)]
+
+
 def units_of(packets: Sequence[bytes]) -> list[bytes]:
     """As the node does it: the radio task tops the queues up and takes a unit whenever the modem has room."""
     link, units = FlightLink(CONFIG), []
@@ -45,13 +51,13 @@ def units_of(packets: Sequence[bytes]) -> list[bytes]:
         for index, packet in enumerate(packets[start : start + 64]):
             link.queue(roles[index % 3], packet)
         while sum(link.backlog_octets(role) for role in roles) >= 3 * CONFIG.frame_octets:
-            units += [action.octets for action in link.next_unit()]
+            units += octets_of(link.next_unit())
     while link.has_packets():
-        units += [action.octets for action in link.next_unit()]
+        units += octets_of(link.next_unit())
     return units
 
 
-def housekeeping() -> tuple[list[bytes], list[object]]:
+def housekeeping() -> tuple[list[bytes], list[Structure]]:
     """Reports of the orbit mission's own structures."""
     dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
     structures = [one for one in dictionary.structures if all(field.is_number for field in one.fields)]
@@ -61,7 +67,7 @@ def housekeeping() -> tuple[list[bytes], list[object]]:
         values: list[Value] = [seq % 100 for _ in structure.fields]
         data = structure.sid.to_bytes(2, "big") + structure.layout.encode(values)
         packets.append(PusTm(structure.apid, seq & 0x3FFF, 3, 25, data, TAI_NS + seq * 10**6).encode())
-    return packets, list(structures)
+    return packets, structures
 
 
 def damaged(units: Sequence[bytes]) -> bytes:
@@ -101,7 +107,7 @@ def ground(brief: bool) -> list[Row]:
 
     def decode() -> int:
         recording = Recording(CONFIG, UNITS)
-        tables = all_tables(recording.batches([stream]), structures)  # type: ignore[arg-type]
+        tables = all_tables(recording.batches([stream]), structures)
         assert recording.decoder is not None
         assert recording.decoder.counters.symbols_corrected == len(units) * CONFIG.interleave * WRONG_SYMBOLS
         return sum(len(table) for table in tables)

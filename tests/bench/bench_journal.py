@@ -42,9 +42,9 @@ def folder() -> Iterator[Path]:
 
 def fly(platform: LinuxPlatform, body: Callable[[Task], Awaitable[None]]) -> None:
     """Run one task on the platform's loop to its end; what it raises is raised here."""
-    faults: list[Exception] = []
+    faults: list[BaseException] = []
 
-    def on_fault(task: Task, error: Exception) -> None:
+    def on_fault(task: Task, error: BaseException) -> None:
         faults.append(error)
         platform.stop()
 

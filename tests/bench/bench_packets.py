@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from flight.kernels import (
     BatchExtractor,
@@ -218,8 +219,9 @@ def fields_beside_ccsdspy() -> Race:
         + [FieldSpec(f"word{i}", 48 + 32 * i, 32) for i in range(WORDS)]
     )
 
-    def theirs() -> dict[str, object]:
-        return peer.load(io.BytesIO(data), include_primary_header=True)
+    def theirs() -> dict[str, Any]:
+        columns: dict[str, Any] = peer.load(io.BytesIO(data), include_primary_header=True)
+        return columns
 
     columns = split_packets(data)
     ours = extract_fields(layout, data, columns.offset, columns.length)

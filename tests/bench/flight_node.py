@@ -16,6 +16,7 @@ from flight.contract.fields import Value
 from flight.core.errors import DecodeError, SetupError
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc, PusTm
+from flight.link.stack import LinkConfig
 from flight.link.tc.tc_frame import TcFrame
 from flight.link.tm.extract import VcExtractor
 from flight.link.tm.tm_frame import TmFrame
@@ -47,7 +48,9 @@ class FlightNode:
         self._write(folder / "board", more)
         mission = load(self._mission_path, extra={"ground": GroundConfig})
         self.dictionary = dictionary_of(mission)
-        self._link = mission.links[0].config
+        config = mission.links[0].config
+        assert isinstance(config, LinkConfig)
+        self._link = config
         self._channels: dict[int, VcExtractor] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._board = folder / "board"

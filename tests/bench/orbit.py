@@ -16,6 +16,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from flight.core.nanoseconds import ns
+from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, load
 from sim_hw.machine.air import Air
 from sim_hw.machine.digest import Digest
@@ -40,6 +41,7 @@ def main(duration_s: float, with_link: bool) -> None:
         mission = load(path)
     random, loop, world = Random(1), VirtualLoop(), World(WorldConfig())
     link = mission.links[0]
+    assert isinstance(link.config, LinkConfig)
     up, down = ChannelConfig(rate_bps=link.config.uplink_rate_bps), ChannelConfig(rate_bps=link.rate_bps)
     air = Air(loop, world, down, up, random, Digest())
     if with_link:

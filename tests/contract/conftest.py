@@ -247,7 +247,7 @@ def udp_radio(folder: Path) -> Iterator[RadioBench]:
             try:
                 yield RadioBench(bench, radio, far, rate_bps)
             finally:
-                radio.close()  # type: ignore[attr-defined]
+                radio.close()  # type: ignore[attr-defined] # the guard passes it on to the driver, which has one
         finally:
             far.leave()
 

@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,8 +49,8 @@ READINGS = (
     None, 7, "reading", Lie(0.5, 1.0, 1.0, 1.0, 8.0), PowerReading(-5.0, 1.0, 1.0, 1.0, 8.0),
     PowerReading(1.5, 1.0, 1.0, 1.0, 8.0), PowerReading(NAN, 1.0, 1.0, 1.0, 8.0), PowerReading(0.5, INF, 1.0, 1.0, 8.0),
     PowerReading(0.5, 1.0, -1e9, 1.0, 8.0), PowerReading(0.5, 1.0, 1.0, 3e38, 8.0),
-    PowerReading(0.5, 1.0, 1.0, 1.0, -NAN), PowerReading(None, 1.0, 1.0, 1.0, 8.0),
-    PowerReading("0.5", 1.0, 1.0, 1.0, 8.0), PowerReading(0.5, 1.0, 1.0, 1.0, True),
+    PowerReading(0.5, 1.0, 1.0, 1.0, -NAN), PowerReading(cast("float", None), 1.0, 1.0, 1.0, 8.0),
+    PowerReading(cast("float", "0.5"), 1.0, 1.0, 1.0, 8.0), PowerReading(0.5, 1.0, 1.0, 1.0, True),
 )  # fmt: skip
 TEMPERATURES = (None, "20", NAN, INF, -INF, 3e38, -274.0, 10**400, True, [20.0], complex(20, 0))
 NOT_NONE = (True, False, 0, "done")
@@ -114,6 +115,18 @@ def block_for_ever() -> None:
         time.sleep(600)
 
 
+def nothing(*_: object) -> None:
+    """What a driver does if no test tells it otherwise."""
+
+
+def divide_by_zero() -> None:
+    _ = 1 // 0
+
+
+def is_used(device: Any) -> bool:
+    return not device.guard.aside
+
+
 @dataclass
 class Bad:
     """A driver of any kind that does what the test tells it: `do[name]` is made in place of the answer."""
@@ -130,7 +143,7 @@ class Bad:
         return self.do.get(name, lambda *arguments: self.kind.calls[name][1])
 
     def on_event(self, call: Callable[[], None]) -> None:
-        self.do.get("on_event", lambda call: None)(call)
+        self.do.get("on_event", nothing)(call)
         self.notify = call
 
 
@@ -145,7 +158,7 @@ class Bench:
         self.ticks = 0
         module = ModuleType("a_bad_driver")
         monkeypatch.setitem(sys.modules, "a_bad_driver", module)
-        module.open_it = self._factory  # type: ignore[attr-defined]
+        vars(module)["open_it"] = self._factory
         self._tick()
 
     def _tick(self) -> None:
@@ -154,14 +167,14 @@ class Bench:
         self.platform.call_at(self.platform.now_ns() + 1_000_000, self._tick)
 
     def _factory(self, address: str, host: Host, *more: object) -> Bad:
-        self.do.get("factory", lambda host: None)(host)
+        self.do.get("factory", nothing)(host)
         driver = Bad(host, self._kind, self.do)
         self.drivers.append(driver)
         return driver
 
     def open(self, name: str) -> Any:
         self._kind = KINDS[name]
-        self.monkeypatch.setitem(self._kind.row.drivers, "bad", "a_bad_driver:open_it")  # type: ignore[arg-type]
+        self.monkeypatch.setitem(self._kind.row.drivers, "bad", "a_bad_driver:open_it")
         return registry.open_device(self._kind.row, "bad:1", self.platform, **self._kind.settings)
 
     def until(self, done: Callable[[], bool]) -> None:
@@ -301,7 +314,7 @@ def test_its_factory_may_raise_or_block(bench: Bench, kind: str) -> None:
         device = bench.open(kind)
         with pytest.raises(HalError, match=text):
             getattr(device, call)(*arguments)
-        bench.until(lambda device=device: not device.guard.aside)
+        bench.until(partial(is_used, device))
         with pytest.raises(HalError, match=text):
             getattr(device, call)(*arguments)
         del bench.do["factory"]
@@ -401,7 +414,7 @@ def test_a_radio_that_fails_in_a_callback_has_the_node_ask(bench: Bench) -> None
         asked[0] += 1
 
     radio.on_event(ask)
-    bench.drivers[0].host.call_at(0, lambda: 1 // 0)
+    bench.drivers[0].host.call_at(0, divide_by_zero)
     bench.until(lambda: asked[0] > 0)
     with pytest.raises(HalError, match="callback raised ZeroDivisionError"):
         radio.carrier()
@@ -458,10 +471,10 @@ def test_it_may_ask_nonsense_of_the_host(bench: Bench) -> None:
     host = bench.drivers[0].host
     for t_ns in (NAN, INF, "soon", None):
         with pytest.raises((ValueError, OverflowError, TypeError)):
-            host.call_at(t_ns, lambda: None)  # type: ignore[arg-type]
+            host.call_at(t_ns, lambda: None)  # type: ignore[arg-type] # no time at all
     for use in (host.call_at, host.watch):
         with pytest.raises(HalError, match="cannot be called"):
-            use(0, None)  # type: ignore[arg-type]
+            use(0, None)  # type: ignore[arg-type] # nothing to call
     host.call_at(2**200, lambda: pytest.fail("far away")).cancel()
     for number in range(guard.TIMERS_MAX):
         host.call_at(host.now_ns() + 2**60 + number, lambda: None)

@@ -45,7 +45,12 @@ def test_a_call_can_ask_for_more_and_cancel_others(bench: Any) -> None:
 
 def test_stop_from_within_a_call(bench: Any) -> None:
     platform, made = bench.platform, []
-    platform.call_at(platform.now_ns(), lambda: (made.append(1), platform.stop()))
+
+    def stop() -> None:
+        made.append(1)
+        platform.stop()
+
+    platform.call_at(platform.now_ns(), stop)
     assert bench.until(lambda: bool(made))
 
 
@@ -74,7 +79,12 @@ class Work:
         self._reader, writer = os.pipe()
         os.set_blocking(self._reader, False)
         self._reply: bytes | None = None
-        self._timer = threading.Timer(delay_s, lambda: (os.write(writer, b"reply"), os.close(writer)))
+
+        def reply() -> None:
+            os.write(writer, b"reply")
+            os.close(writer)
+
+        self._timer = threading.Timer(delay_s, reply)
         self._timer.start()
 
     def filenos(self) -> Sequence[int]:

@@ -39,9 +39,10 @@ def lost_codewords(axes: Axes, name: str, code: dict[str, Any]) -> None:
 
     def theory(ber: float) -> float:
         wrong = -math.expm1(8 * math.log1p(-ber))
-        return sum(
+        terms = (
             math.comb(symbols, j) * wrong**j * (1 - wrong) ** (symbols - j) for j in range(errors + 1, symbols + 1)
         )
+        return math.fsum(terms)
 
     points = sorted(code["waterfall"], key=lambda point: float(point["ber"]))
     rates = [point["ber"] for point in points]

@@ -46,7 +46,7 @@ Words = NDArray[np.uint8]
 def encode(generator: np.random.Generator, count: int, parity: int) -> Words:
     words = generator.integers(0, 256, (count, SYMBOLS), dtype=np.uint8)
     encode_reed_solomon(
-        memoryview(words).cast("B"), data_octets=SYMBOLS - parity, parity=parity, interleave=1, count=count,
+        words.data.cast("B"), data_octets=SYMBOLS - parity, parity=parity, interleave=1, count=count,
         stride=SYMBOLS,
     )  # fmt: skip
     return words
@@ -56,7 +56,7 @@ def decode(received: Words, parity: int) -> tuple[NDArray[np.int8], Words]:
     """Symbols corrected in each word, -1 where it could not be, and the words after it."""
     words = received.copy()
     counts = decode_reed_solomon(
-        memoryview(words).cast("B"), data_octets=SYMBOLS - parity, parity=parity, interleave=1, count=len(words),
+        words.data.cast("B"), data_octets=SYMBOLS - parity, parity=parity, interleave=1, count=len(words),
         stride=SYMBOLS,
     )  # fmt: skip
     return np.asarray(counts), words
@@ -79,11 +79,11 @@ def lost_in_theory(ber: float, parity: int) -> float:
 
 
 def random_taken_in_theory(parity: int) -> float:
-    return sum(comb(SYMBOLS, j) * 255**j for j in range(parity // 2 + 1)) / 256**parity
+    return float(sum(comb(SYMBOLS, j) * 255**j for j in range(parity // 2 + 1)) / 256**parity)
 
 
 def nearest_taken_in_theory(parity: int) -> float:
-    return comb(SYMBOLS - 1 - parity // 2, parity // 2) / 255 ** (parity // 2)
+    return float(comb(SYMBOLS - 1 - parity // 2, parity // 2) / 255 ** (parity // 2))
 
 
 def flip_bits(generator: np.random.Generator, sent: Words, ber: float) -> Words:

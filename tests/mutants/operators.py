@@ -75,23 +75,24 @@ class _Walk:
         self._class = ""
         self._names: frozenset[str] = frozenset()
 
-    def span(self, node: ast.AST) -> tuple[int, int]:
-        at = self._line_starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
-        end = self._line_starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+    def span(self, node: ast.stmt | ast.expr) -> tuple[int, int]:
+        assert node.end_lineno is not None and node.end_col_offset is not None
+        at = self._line_starts[node.lineno - 1] + node.col_offset
+        end = self._line_starts[node.end_lineno - 1] + node.end_col_offset
         return at, end
 
-    def text(self, node: ast.AST) -> str:
+    def text(self, node: ast.stmt | ast.expr) -> str:
         start, end = self.span(node)
         return self._octets[start:end].decode()
 
-    def add(self, kind: str, node: ast.AST, new: str) -> None:
+    def add(self, kind: str, node: ast.stmt | ast.expr, new: str) -> None:
         start, end = self.span(node)
         old = self._octets[start:end].decode()
         if old == new:
             return
         self.found.append(
             Mutant(
-                self.file, kind, node.lineno, node.end_lineno, start, end, old, new, *self._function, self._names  # type: ignore[attr-defined]
+                self.file, kind, node.lineno, node.end_lineno or node.lineno, start, end, old, new, *self._function, self._names
             )
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tests.mutants import trees
 from tests.mutants.operators import Mutant
@@ -21,7 +22,7 @@ class Results:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._rows: dict[tuple[str, str, str], dict[str, str]] = {}
+        self._rows: dict[tuple[str, str, str], dict[str, Any]] = {}
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
@@ -36,11 +37,12 @@ class Results:
         return None if row is None else row["outcome"]
 
     def enter(self, mutant: Mutant, outcome: str, by: str) -> None:
+        version = _version(mutant.file)
         row = {
-            "file": mutant.file, "version": _version(mutant.file), "mutant": mutant.key, "line": mutant.first_line,
+            "file": mutant.file, "version": version, "mutant": mutant.key, "line": mutant.first_line,
             "kind": mutant.kind, "old": mutant.old, "new": mutant.new, "outcome": outcome, "by": by,
         }  # fmt: skip
-        self._rows[mutant.file, row["version"], mutant.key] = row  # type: ignore[index]
+        self._rows[mutant.file, version, mutant.key] = row
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 

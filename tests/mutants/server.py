@@ -20,6 +20,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -66,7 +67,7 @@ def _serve(run: Callable[[Request], tuple[int, str]]) -> None:
     ):
         for line in requests:
             request = json.loads(line)
-            outcome, by = _in_fork(lambda request=request: run(request), request["limit_s"], request["cpu_s"])
+            outcome, by = _in_fork(partial(run, request), request["limit_s"], request["cpu_s"])
             answers.write(json.dumps({"outcome": outcome, "by": by}) + "\n")
             answers.flush()
 

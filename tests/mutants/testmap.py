@@ -77,9 +77,10 @@ def names_by_line(file: str) -> dict[int, set[str]]:
     if file not in _NAMES:
         found: dict[int, set[str]] = {}
         for node in ast.walk(ast.parse((trees.ROOT / file).read_text(encoding="utf-8"))):
-            name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-            if name.strip("_").isupper():
-                found.setdefault(node.lineno, set()).add(name)  # type: ignore[attr-defined]
+            if isinstance(node, ast.Name | ast.Attribute):
+                name = node.id if isinstance(node, ast.Name) else node.attr
+                if name.strip("_").isupper():
+                    found.setdefault(node.lineno, set()).add(name)
         _NAMES[file] = found
     return _NAMES[file]
 

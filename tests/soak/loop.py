@@ -15,7 +15,7 @@ from random import Random
 from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.linux.platform import LinuxPlatform
-from tests.executive_load import ExecutiveLoad, WatchedHost, unwoken
+from tests.executive_load import ExecutiveLoad, WatchedHost, WatchedTimer, unwoken
 
 LOOK_NS = 200_000_000
 STILL_NS = 30 * NS  # giving up, not measuring: on a machine that is this busy nothing can be said
@@ -66,14 +66,14 @@ def _after_every_call(host: WatchedHost, check: Callable[[], None]) -> None:
     """Have `check` made after each call that the host makes for the scheduler."""
     plain = host.call_at
 
-    def call_at(t_ns: int, call: Callable[[], None]) -> object:
+    def call_at(t_ns: int, call: Callable[[], None]) -> WatchedTimer:
         def checked() -> None:
             call()
             check()
 
         return plain(t_ns, checked)
 
-    host.call_at = call_at  # type: ignore[method-assign,assignment]
+    host.call_at = call_at  # type: ignore[method-assign] # a watcher around it
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -120,12 +120,15 @@ def test_every_octet_order_of_ccsdspy(vectors: Path, order: str) -> None:
         assert columns[f"body{i}"].tolist() == [int(row[i]) for row in truth]
 
 
+# As ccsdspy calls them, and as we do.
+KINDS: dict[str, Literal["unsigned", "signed", "float"]] = {"uint": "unsigned", "int": "signed", "float": "float"}
+
+
 def specs_of(fields: list[tuple[str, str, int]], at: int = 48) -> list[FieldSpec]:
     """Fields one after the other from bit `at` on: name, kind as ccsdspy calls it, bits."""
-    kinds = {"uint": "unsigned", "int": "signed", "float": "float"}
     made = []
     for name, kind, bits in fields:
-        made.append(FieldSpec(name, at, bits, kinds[kind]))  # type: ignore[arg-type]
+        made.append(FieldSpec(name, at, bits, KINDS[kind]))
         at += bits
     return made
 
@@ -156,13 +159,12 @@ def test_simulated_telemetry_as_ccsdspy_reads_it(vectors: Path, apid: str, packe
     with (folder / "defs.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     specs, peer = [], []
-    kinds = {"uint": "unsigned", "int": "signed", "float": "float"}
     for row in rows:
         name, place, bits = row["name"], 48 + int(row["bit_offset"]), int(row["bit_length"])
         if "[" in name:
             bits = 32
             place += bits * int(name.partition("[")[2].rstrip("]"))
-        specs.append(FieldSpec(name, place, bits, kinds[row["data_type"]]))  # type: ignore[arg-type]
+        specs.append(FieldSpec(name, place, bits, KINDS[row["data_type"]]))
         peer.append(ccsdspy.PacketField(name=name, data_type=row["data_type"], bit_length=bits, bit_offset=place))
     theirs = ccsdspy.FixedLength(peer).load(io.BytesIO(stream), include_primary_header=True)
     assert compare(stream, specs, theirs) == packets

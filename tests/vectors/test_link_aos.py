@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from flight.link.tm.tm_frame import FrameError
 MARKER = bytes.fromhex("1acffc1d")
 
 
-def test_suomi_npp(shared: Path):
+def test_suomi_npp(shared: Path) -> None:
     """Seven CADUs with RS(255,223) I=4: 892 octets of frame, no control field, no error control, no insert zone."""
     raw = (shared / "vectors/ccsds-rs/snpp_7cadus_2vcids.dat").read_bytes()
     units = [raw[at : at + 1024] for at in range(0, len(raw), 1024)]
@@ -29,7 +30,7 @@ def test_suomi_npp(shared: Path):
     assert [frame.encode(fmt) for frame in frames] == [randomize_tm(unit[4:])[:892] for unit in units]
 
 
-def test_aos_frames_of_dariol83(shared: Path):
+def test_aos_frames_of_dariol83(shared: Path) -> None:
     lines = (shared / "vectors/dariol83-ccsds/dumpFile_aos_1.hex").read_text().split()
     raws = [bytes.fromhex(line).removeprefix(MARKER)[:892] for line in lines]
     fmt = AosFormat(0x7B, 892, has_fecf=False)
@@ -54,7 +55,7 @@ def test_aos_frames_of_dariol83(shared: Path):
         (lambda raw: raw[:30] + bytes((raw[30] ^ 1,)) + raw[31:], "crc"),
     ],
 )
-def test_bad_aos_frames_by_reason(change, reason):
+def test_bad_aos_frames_by_reason(change: Callable[[bytes], bytes], reason: str) -> None:
     fmt = AosFormat(5, 64)
     good = fmt.encode(1, 0, 7, 0, bytes(fmt.data_octets), bytes(4))
     assert AosFrame.decode(good, fmt).vc_count == 7
@@ -63,7 +64,7 @@ def test_bad_aos_frames_by_reason(change, reason):
     assert caught.value.reason == reason
 
 
-def test_aos_frames_that_are_none():
+def test_aos_frames_that_are_none() -> None:
     fmt = AosFormat(5, 64, has_fecf=False)
     good = fmt.encode(1, 0, 7, 0, bytes(fmt.data_octets), bytes(4))
     for raw, reason in ((b"\0" + good[1:], "version"), (good[:6] + b"\x01\x00" + good[8:], "pointer")):

@@ -15,7 +15,7 @@ from spacepackets.cfdp.pdu.file_data import FileDataParams
 from spacepackets.cfdp.pdu.metadata import MetadataParams
 from spacepackets.ecss.tc import PusTc as TheirTc
 from spacepackets.ecss.tm import PusTm as TheirTm
-from spacepackets.util import ByteFieldU8, ByteFieldU16, ByteFieldU32
+from spacepackets.util import ByteFieldU8, ByteFieldU16, ByteFieldU32, UnsignedByteField
 
 from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.cfdp.transfers import CfdpSender
@@ -32,7 +32,9 @@ TAI_NS = 2_152_000_000_123_456_789
 SOURCE, NUMBER = ByteFieldU16(0x1AB), ByteFieldU32(77)
 
 
-def their_config(crc: bool = False, source=SOURCE, number=NUMBER) -> PduConfig:
+def their_config(
+    crc: bool = False, source: UnsignedByteField = SOURCE, number: UnsignedByteField = NUMBER
+) -> PduConfig:
     return PduConfig(
         source_entity_id=source,
         dest_entity_id=type(source)(1),
@@ -42,7 +44,7 @@ def their_config(crc: bool = False, source=SOURCE, number=NUMBER) -> PduConfig:
     )
 
 
-def test_frames_from_the_stack():
+def test_frames_from_the_stack() -> None:
     link = FlightLink(BARE)
     packet = PusTm(1, 5, 3, 25, b"abc", TAI_NS).encode()
     assert link.queue(Role.REALTIME, packet)
@@ -57,7 +59,7 @@ def test_frames_from_the_stack():
     assert (idle.master_ch_frame_count, idle.vc_frame_count) == (1, 0)
 
 
-def test_telemetry_packet():
+def test_telemetry_packet() -> None:
     raw = PusTm(2, 0x1234, 5, 3, b"payload", TAI_NS, counter=513, destination=7, time_status=3).encode()
     theirs = TheirTm.unpack(raw, timestamp_len=6)
     assert (theirs.apid, theirs.seq_count, theirs.service) == (2, 0x1234, 5)
@@ -70,7 +72,7 @@ def test_telemetry_packet():
     assert PusTm.decode(bytes(theirs.pack())) == PusTm.decode(raw)
 
 
-def test_telecommand_packet_both_ways():
+def test_telecommand_packet_both_ways() -> None:
     theirs = TheirTc(apid=1, service=17, message_subtype=1, seq_count=9, app_data=b"xyz", source_id=3, ack_flags=9)
     ours = PusTc(1, 9, 17, 1, b"xyz", ack=9, source=3)
     raw = bytes(theirs.pack())
@@ -80,7 +82,7 @@ def test_telecommand_packet_both_ways():
     assert ours.request_id.encode() == raw[:4]
 
 
-def test_idle_packet_and_space_packet_headers():
+def test_idle_packet_and_space_packet_headers() -> None:
     for raw in (idle_packet(40), SpacePacket(3, 7, b"1234").encode()):
         header = SpacePacketHeader.unpack(raw)
         assert header.apid == SpacePacket.decode(raw).apid
@@ -88,7 +90,7 @@ def test_idle_packet_and_space_packet_headers():
 
 
 @pytest.mark.parametrize("crc", [False, True])
-def test_cfdp_of_theirs(crc):
+def test_cfdp_of_theirs(crc: bool) -> None:
     config = their_config(crc)
     transaction = TransactionId(0x1AB, 77)
     metadata = MetadataPdu(config, MetadataParams(False, ChecksumType.CRC_32, 300, "source.bin", "mask.bin"))
@@ -99,13 +101,13 @@ def test_cfdp_of_theirs(crc):
     assert decode_pdu(bytes(eof.pack())) == EndOfFile(transaction, 1, 0, 0x01020304, 300)
 
 
-def test_cfdp_of_theirs_with_short_ids():
+def test_cfdp_of_theirs_with_short_ids() -> None:
     config = their_config(source=ByteFieldU8(9), number=ByteFieldU8(200))
     data = FileDataPdu(config, FileDataParams(b"segment", offset=0))
     assert decode_pdu(bytes(data.pack())) == FileData(TransactionId(9, 200), 1, 0, b"segment")
 
 
-def test_cfdp_of_ours():
+def test_cfdp_of_ours() -> None:
     sender = CfdpSender(0x1AB, 1, 77, "mask.bin", bytes(range(100)), 64)
     pdus = []
     while (pdu := sender.next_pdu()) is not None:
@@ -124,7 +126,7 @@ def test_cfdp_of_ours():
     assert bytes(eof.pack()) == pdus[-1]
 
 
-def test_cancelling_eof_of_ours():
+def test_cancelling_eof_of_ours() -> None:
     eof = EofPdu.unpack(encode_pdu(EndOfFile(TransactionId(5, 6), 1, 15, 9, 10)))
     # spacepackets 0.32 leaves the condition code in the upper four bits of its octet.
     assert eof.condition_code in (ConditionCode.CANCEL_REQUEST_RECEIVED, ConditionCode.CANCEL_REQUEST_RECEIVED << 4)

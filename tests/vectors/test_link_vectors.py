@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,9 @@ def path_of(name: str) -> Path:
 
 
 @pytest.fixture
-def yamcs() -> dict:
-    return json.loads(path_of("yamcs/yamcs_test_hex.json").read_text())
+def yamcs() -> dict[str, Any]:
+    vectors: dict[str, Any] = json.loads(path_of("yamcs/yamcs_test_hex.json").read_text())
+    return vectors
 
 
 def dump(name: str) -> list[bytes]:
@@ -36,12 +38,12 @@ def dump(name: str) -> list[bytes]:
     return [bytes.fromhex(line).removeprefix(MARKER) for line in lines]
 
 
-def test_crc_of_yamcs(yamcs):
+def test_crc_of_yamcs(yamcs: dict[str, Any]) -> None:
     data = bytes.fromhex(yamcs["CrcCciitCalculatorTest.java::test1"]["byte_arrays"][0])
     assert crc16(data) == 0x75FB
 
 
-def test_cltu_of_yamcs_both_ways(yamcs):
+def test_cltu_of_yamcs_both_ways(yamcs: dict[str, Any]) -> None:
     frame = bytes.fromhex(yamcs["BchCltuGeneratorTest.java::TC_FRAME_01"])
     cltu = bytes.fromhex(yamcs["BchCltuGeneratorTest.java::CLTU_01"])
     assert (len(frame), len(cltu)) == (256, 306)
@@ -51,31 +53,31 @@ def test_cltu_of_yamcs_both_ways(yamcs):
     assert [unit for octet in cltu for unit in receiver.feed(bytes((octet,)))] == [frame + b"\x55" * 3]
 
 
-def test_tc_frame_of_yamcs_both_ways(yamcs):
+def test_tc_frame_of_yamcs_both_ways(yamcs: dict[str, Any]) -> None:
     raw = bytes.fromhex(yamcs["BchCltuGeneratorTest.java::TC_FRAME_01"])
     frame = TcFrame.decode(raw)
     assert (frame.spacecraft_id, frame.vcid, frame.seq, frame.bypass, frame.control) == (0x2F6, 0, 0, True, False)
     assert frame.encode() == raw
 
 
-def test_aos_frame_of_yamcs_is_foreign_here(yamcs):
+def test_aos_frame_of_yamcs_is_foreign_here(yamcs: dict[str, Any]) -> None:
     raw = bytes.fromhex(yamcs["PacketDecoderTest.java::test1"]["hex"][0])
     with pytest.raises(FrameError) as caught:
         TmFrame.decode(raw, len(raw), has_fecf=False)
     assert caught.value.reason == "version"
 
 
-def test_modular_checksum_of_yamcs(yamcs):
+def test_modular_checksum_of_yamcs(yamcs: dict[str, Any]) -> None:
     data = bytes.fromhex(yamcs["ChecksumTest.java::test1"]["hex"][0])
     assert checksum_modular(data) == 0x181C2015
 
 
-def test_eof_of_an_old_cfdp_version_is_refused(yamcs):
+def test_eof_of_an_old_cfdp_version_is_refused(yamcs: dict[str, Any]) -> None:
     with pytest.raises(DecodeError, match="version 0"):
         decode_pdu(bytes.fromhex(yamcs["PacketParseTest.java::testEofPDU1"]["hex"][0]))
 
 
-def test_class_2_pdus_of_spacepackets_are_refused():
+def test_class_2_pdus_of_spacepackets_are_refused() -> None:
     samples = json.loads(path_of("us-irs/us_irs_test_hex.json").read_text())
     for name, texts in samples.items():
         if "/pdus/" in name:
@@ -83,7 +85,7 @@ def test_class_2_pdus_of_spacepackets_are_refused():
                 decode_pdu(bytes.fromhex(texts[0]))
 
 
-def test_tm_frames_of_dariol83_keep_their_counts():
+def test_tm_frames_of_dariol83_keep_their_counts() -> None:
     frames = dump("tm_user_data")
     assert {len(raw) for raw in frames} == {5 * 255}
     extractor = PacketExtractor()
@@ -97,7 +99,7 @@ def test_tm_frames_of_dariol83_keep_their_counts():
     assert extractor.master_missed == 0
 
 
-def test_gaps_of_dariol83_are_reported_to_the_frame():
+def test_gaps_of_dariol83_are_reported_to_the_frame() -> None:
     extractor = PacketExtractor()
     gaps, lengths = {}, []
     for raw in dump("tm_gap_1"):
@@ -113,7 +115,7 @@ def test_gaps_of_dariol83_are_reported_to_the_frame():
     assert extractor.channels[0].inconsistent == 0
 
 
-def test_tc_frames_of_dariol83_but_for_their_missing_error_control():
+def test_tc_frames_of_dariol83_but_for_their_missing_error_control() -> None:
     for seq, raw in enumerate(dump("tc_plain_1")):
         with pytest.raises(DecodeError, match="error control"):
             TcFrame.decode(raw)
