@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ DICTIONARY = make()
 PARAMETERS = hk_parameters(DICTIONARY.structures)
 
 
-def value(one: Field):
+def value(one: Field) -> st.SearchStrategy[Any]:
     if one.type == "str":
         return st.text(max_size=60)
     if one.type == "rows":
@@ -29,13 +31,13 @@ def value(one: Field):
     if one.labels:
         return st.integers(0, len(one.labels) - 1)
     if one.type[0] == "f":
-        return st.floats(width=int(one.type[1:]), allow_nan=False)
+        return st.floats(width=32 if one.type == "f32" else 64, allow_nan=False)
     bits = int(one.type[1:])
     return st.integers(0, 2**bits - 1) if one.type[0] == "u" else st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 @given(st.data())
-def test_housekeeping_round_trip(data):
+def test_housekeeping_round_trip(data: st.DataObject) -> None:
     structure = data.draw(st.sampled_from(DICTIONARY.structures))
     row = [data.draw(value(f)) for f in structure.fields]
     octets = PusTm(1, 0, 3, 25, structure.sid.to_bytes(2, "big") + structure.layout.encode(row), 10**18).encode()
@@ -50,7 +52,7 @@ def test_housekeeping_round_trip(data):
     st.lists(st.integers(0, 2**16 - 1) | st.sampled_from(sorted(PARAMETERS)), max_size=20),
     st.binary(max_size=40),
 )
-def test_any_definition_is_learned_or_refused(sid, numbers, data):
+def test_any_definition_is_learned_or_refused(sid: int, numbers: list[int], data: bytes) -> None:
     decoder = Decoder(DICTIONARY)
     definition = next(r for r in DICTIONARY.reports if r.name == DEFINITION)
     row = (sid, 1, 5.0, tuple((number,) for number in numbers), 0)
@@ -73,7 +75,7 @@ def test_any_definition_is_learned_or_refused(sid, numbers, data):
 
 
 @given(st.binary(max_size=60))
-def test_any_octets(octets):
+def test_any_octets(octets: bytes) -> None:
     try:
         Decoder(DICTIONARY).decode(octets)
     except DecodeError:
@@ -84,7 +86,7 @@ def test_any_octets(octets):
 @given(
     st.sampled_from([1, 2, 3, 9]), st.sampled_from([1, 3, 5, 17, 20, 128]), st.integers(0, 30), st.binary(max_size=40)
 )
-def test_any_packet_of_a_known_service(apid, service, subtype, data):
+def test_any_packet_of_a_known_service(apid: int, service: int, subtype: int, data: bytes) -> None:
     body = PusTm(apid, 0, service, subtype, data, 10**18).encode()[:-2]
     try:
         packet = Decoder(DICTIONARY).decode(body + crc16(body).to_bytes(2, "big"))
@@ -116,7 +118,7 @@ def test_any_packet_of_a_known_service(apid, service, subtype, data):
     ),
     st.booleans(),
 )
-def test_any_arguments_give_a_telecommand_or_one_clear_error(name, arguments, raw):
+def test_any_arguments_give_a_telecommand_or_one_clear_error(name: str, arguments: dict[str, Any], raw: bool) -> None:
     try:
         made = CommandEncoder(DICTIONARY).encode(name, arguments, raw=raw)
     except OrbitnodeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any, Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,12 +34,13 @@ def field_model(spec: FieldSpec, packet: bytes) -> int | float:
 
 @st.composite
 def specs(draw: st.DrawFn, index: int = 0) -> FieldSpec:
-    kind = draw(st.sampled_from(("unsigned", "signed", "float")))
+    kind: Literal["unsigned", "signed", "float"] = draw(st.sampled_from(("unsigned", "signed", "float")))
     bits = draw(st.sampled_from((32, 64)) if kind == "float" else st.integers(1, 64) | st.sampled_from((8, 16, 32, 64)))
     offset = draw(st.integers(0, 150) | st.integers(0, 18).map(lambda octet: 8 * octet))
-    order = "big"
+    order: Literal["big", "little"] | tuple[int, ...] = "big"
     if bits % 8 == 0:
-        order = draw(st.sampled_from(("big", "little")) | st.permutations(range(bits // 8)).map(tuple))
+        named: st.SearchStrategy[Literal["big", "little"]] = st.sampled_from(("big", "little"))
+        order = draw(named | st.permutations(range(bits // 8)).map(tuple))
     return FieldSpec(f"field{index}", offset, bits, kind, order)
 
 
@@ -60,13 +62,13 @@ def same(got: list[int | float], want: list[int | float]) -> bool:
     return len(got) == len(want) and list(map(repr, got)) == list(map(repr, want))
 
 
-def check(layout: tuple[FieldSpec, ...], packets: list[bytes], columns: object) -> None:
+def check(layout: tuple[FieldSpec, ...], packets: list[bytes], columns: Any) -> None:
     for name, want in rows(layout, packets):
-        got = columns[name].tolist()  # type: ignore[index]
+        got = columns[name].tolist()
         assert same(got, want), (name, got, want)
     complete = complete_model(layout, packets)
-    assert columns.complete.tolist() == complete  # type: ignore[attr-defined]
-    assert columns.incomplete == complete.count(0)  # type: ignore[attr-defined]
+    assert columns.complete.tolist() == complete
+    assert columns.incomplete == complete.count(0)
 
 
 @given(layouts, st.lists(st.binary(max_size=40), max_size=8), st.integers(0, 9))

@@ -150,7 +150,7 @@ def decode_portable(octets: bytearray, layout: Layout) -> list[int]:
     return counts
 
 
-def decode_both(received: bytes, layout: Layout) -> tuple[list[int], bytes]:
+def decode_both(received: bytes | bytearray, layout: Layout) -> tuple[list[int], bytes]:
     """What the wrapper and the portable path agree on."""
     ours, portable = bytearray(received), bytearray(received)
     counts = decode_reed_solomon(ours, **layout.keywords).tolist()

@@ -196,9 +196,10 @@ others = (
 def transactions(draw: st.DrawFn) -> list[Pdu | int | str]:
     """All PDUs of one file and some other steps, in any order."""
     name, size, octets, wrong = draw(ids), draw(st.integers(0, 12)), draw(st.integers(2, 6)), draw(wrong_bits)
-    pdus = [Metadata(name, 1, size, 3, "", draw(names)), end_of_file(name, 1, size, 0, wrong)]
+    pdus: list[Pdu | int | str] = [Metadata(name, 1, size, 3, "", draw(names)), end_of_file(name, 1, size, 0, wrong)]
     pdus += [segment(name, 1, at, min(octets, size - at)) for at in range(0, size, octets)]
-    return draw(st.permutations([*pdus, *draw(st.lists(others, max_size=6))]))
+    more: list[Pdu | int | str] = draw(st.lists(others, max_size=6))
+    return draw(st.permutations(pdus + more))
 
 
 steps = st.lists(transactions(), max_size=4).map(lambda parts: [step for part in parts for step in part])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -128,7 +130,7 @@ pdus = st.one_of(
     ),
 )
 
-ROUND_TRIPS = {
+ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "space packet": (packets, SpacePacket.encode, SpacePacket.decode),
     "PUS telemetry": (pus_tm, PusTm.encode, PusTm.decode),
     "PUS telecommand": (pus_tc, PusTc.encode, PusTc.decode),
@@ -139,7 +141,7 @@ ROUND_TRIPS = {
     "CLCW": (clcws, Clcw.encode, Clcw.decode),
     "CFDP PDU": (pdus, encode_pdu, decode_pdu),
 }
-DECODERS = {
+DECODERS: dict[str, Callable[[bytes], Any]] = {
     **{name: decode for name, (_, _, decode) in ROUND_TRIPS.items()},
     "CUC": decode_cuc,
     "CLTU": decode_cltu,
@@ -149,7 +151,7 @@ DECODERS = {
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_round_trip(name, data):
+def test_round_trip(name: str, data: st.DataObject) -> None:
     values, encode, decode = ROUND_TRIPS[name]
     value = data.draw(values)
     assert decode(encode(value)) == value
@@ -158,7 +160,7 @@ def test_round_trip(name, data):
 @pytest.mark.parametrize("name", DECODERS)
 @settings(max_examples=40)
 @given(raw=st.binary(max_size=80))
-def test_any_octets_give_a_value_or_a_decode_error(name, raw):
+def test_any_octets_give_a_value_or_a_decode_error(name: str, raw: bytes) -> None:
     with contextlib.suppress(DecodeError):
         DECODERS[name](raw)
 
@@ -166,7 +168,7 @@ def test_any_octets_give_a_value_or_a_decode_error(name, raw):
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 @settings(max_examples=40)
 @given(data=st.data())
-def test_changed_octets_give_a_value_or_a_decode_error(name, data):
+def test_changed_octets_give_a_value_or_a_decode_error(name: str, data: st.DataObject) -> None:
     values, encode, decode = ROUND_TRIPS[name]
     raw = bytearray(encode(data.draw(values)))
     raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
@@ -177,30 +179,32 @@ def test_changed_octets_give_a_value_or_a_decode_error(name, data):
 
 
 @given(CUC_TICKS)
-def test_time_code_round_trip(ticks):
+def test_time_code_round_trip(ticks: int) -> None:
     raw = ticks.to_bytes(6, "big")
     assert encode_cuc(decode_cuc(raw)) == raw
 
 
 @given(st.integers(0, (2**32 - 1) * 10**9))
-def test_time_code_loses_less_than_its_resolution(tai_ns):
+def test_time_code_loses_less_than_its_resolution(tai_ns: int) -> None:
     assert 0 <= tai_ns - decode_cuc(encode_cuc(tai_ns)) <= 15259
 
 
 @given(st.integers(7, 3000))
-def test_idle_packet_has_the_length_asked_for(octets):
+def test_idle_packet_has_the_length_asked_for(octets: int) -> None:
     packet = SpacePacket.decode(idle_packet(octets))
     assert (len(packet.encode()), packet.apid) == (octets, 2047)
 
 
-def cut(octets: bytes, draw, pieces: int) -> list[bytes]:
-    at = sorted(draw(st.lists(st.integers(0, len(octets)), max_size=pieces)))
+def cut(octets: bytes, data: st.DataObject, pieces: int) -> list[bytes]:
+    at = sorted(data.draw(st.lists(st.integers(0, len(octets)), max_size=pieces)))
     return [octets[a:b] for a, b in zip([0, *at], [*at, len(octets)], strict=True)]
 
 
 @settings(max_examples=40)
 @given(frames=st.lists(st.binary(min_size=1, max_size=60), max_size=4), data=st.data())
-def test_cltu_receiver_takes_any_split_one_wrong_bit_a_codeblock_and_idle_between(frames, data):
+def test_cltu_receiver_takes_any_split_one_wrong_bit_a_codeblock_and_idle_between(
+    frames: list[bytes], data: st.DataObject
+) -> None:
     stream = b""
     for frame in frames:
         cltu = bytearray(encode_cltu(frame))
@@ -211,13 +215,13 @@ def test_cltu_receiver_takes_any_split_one_wrong_bit_a_codeblock_and_idle_betwee
                 cltu[block + bit // 8] ^= 0x80 >> bit % 8
         stream += b"\x55" * data.draw(st.integers(0, 20)) + bytes(cltu)
     receiver = CltuReceiver()
-    got = [unit for piece in cut(stream, data.draw, 6) for unit in receiver.feed(piece)]
+    got = [unit for piece in cut(stream, data, 6) for unit in receiver.feed(piece)]
     assert [unit[: len(frame)] for unit, frame in zip(got, frames, strict=True)] == frames
 
 
 @settings(max_examples=40)
 @given(st.lists(st.binary(max_size=60), max_size=6))
-def test_cltu_receiver_survives_anything_and_takes_the_next_cltu_after_its_idle_time(pieces):
+def test_cltu_receiver_survives_anything_and_takes_the_next_cltu_after_its_idle_time(pieces: list[bytes]) -> None:
     receiver = CltuReceiver()
     for piece in pieces:
         receiver.feed(piece)
@@ -236,7 +240,9 @@ def sized(seq: int, octets: int) -> bytes:
     early=st.integers(0, 60),
     lost=st.sets(st.integers(0, 80), max_size=20),
 )
-def test_what_is_not_lost_arrives_in_order_and_losses_are_counted(sizes, early, lost):
+def test_what_is_not_lost_arrives_in_order_and_losses_are_counted(
+    sizes: list[tuple[int, int]], early: int, lost: set[int]
+) -> None:
     down = Multiplexer(TmFormat(0x1AB, 64), (0, 1, 2), 7, 1000, 1 << 20)
     frames: list[bytes] = []
     want: dict[int, list[bytes]] = {0: [], 1: [], 2: []}
@@ -278,7 +284,7 @@ def test_what_is_not_lost_arrives_in_order_and_losses_are_counted(sizes, early, 
 
 @settings(max_examples=80)
 @given(st.lists(tm_frames, max_size=8))
-def test_extractor_survives_any_frames(frames):
+def test_extractor_survives_any_frames(frames: list[TmFrame]) -> None:
     extractor = PacketExtractor()
     for frame in frames:
         for packet in extractor.take(frame)[1]:
@@ -287,7 +293,7 @@ def test_extractor_survives_any_frames(frames):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=130), max_size=6), st.sampled_from(CODINGS), st.booleans(), st.data())
-def test_both_ends_survive_any_octets(pieces, coding, inner, data):
+def test_both_ends_survive_any_octets(pieces: list[bytes], coding: str, inner: bool, data: st.DataObject) -> None:
     config = LinkConfig(frame_octets=64, coding=coding, interleave=4, convolutional=inner and coding != "frame")
     encoder = TmEncoder(config.tm_coding) if config.tm_coding is not None else None
     ground, flight = GroundSession(config), FlightLink(config)

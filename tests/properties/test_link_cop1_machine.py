@@ -11,7 +11,8 @@ from flight.link.pus import PusTc
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.tc_frame import TcFrame
 from ground.link.actions import Acknowledged, Action, Lost, Rejected, Restarted, SendCltu
-from ground.link.session import GroundSession, Service
+from ground.link.ground_link import Service
+from ground.link.session import GroundSession
 from tests.link_ends import packets_of, unit_of
 
 SECOND_NS = 1_000_000_000

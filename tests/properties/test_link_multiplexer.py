@@ -39,12 +39,12 @@ def flooded(shares: dict[int, float], frames: int) -> Multiplexer:
     return down
 
 
-def test_without_shares_priority_is_strict():
+def test_without_shares_priority_is_strict() -> None:
     down = flooded({}, 50)
     assert {vcid_of(down.next_frame(bytes(4))) for _ in range(50)} == {0}
 
 
-def test_shares_of_three_flooded_channels():
+def test_shares_of_three_flooded_channels() -> None:
     down = flooded({1: 0.25, 2: 0.1}, 400)
     order = [vcid_of(down.next_frame(bytes(4))) for _ in range(400)]
     got = Counter(order)
@@ -59,7 +59,9 @@ def test_shares_of_three_flooded_channels():
     shares=st.tuples(*[st.integers(0, 33)] * 3),
     arrivals=st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=60),
 )
-def test_whoever_waits_gets_its_share_but_for_a_frame_a_channel(shares, arrivals):
+def test_whoever_waits_gets_its_share_but_for_a_frame_a_channel(
+    shares: tuple[int, int, int], arrivals: list[list[int]]
+) -> None:
     down = Multiplexer(TM, (0, 1, 2), 7, 1 << 20, 1 << 30, {vcid: share / 100 for vcid, share in enumerate(shares)})
     waited = [0, 0, 0]  # frames since the channel began to wait without a pause
     got = [0, 0, 0]
@@ -78,7 +80,7 @@ def test_whoever_waits_gets_its_share_but_for_a_frame_a_channel(shares, arrivals
         assert (chosen == 7) == (not waiting)
 
 
-def test_shares_of_more_than_all_are_our_own_mistake():
+def test_shares_of_more_than_all_are_our_own_mistake() -> None:
     with pytest.raises(AssertionError):
         Multiplexer(TM, (0, 1), 7, 10, 1 << 20, {0: 0.6, 1: 0.5})
     with pytest.raises(AssertionError):
@@ -102,7 +104,9 @@ aos_formats = st.builds(
     start=st.integers(0, VC_COUNTS - 1),
     data=st.data(),
 )
-def test_packets_over_aos_frames_and_what_is_lost_with_some(fmt, sizes, start, data):
+def test_packets_over_aos_frames_and_what_is_lost_with_some(
+    fmt: AosFormat, sizes: list[int], start: int, data: st.DataObject
+) -> None:
     down = Multiplexer(fmt, (6, 16), VC_IDLE, 1000, 1 << 20)
     down.channels[16].count = start
     sent = [packet(octets, seq) for seq, octets in enumerate(sizes)]
@@ -213,14 +217,14 @@ def check(shares: tuple[int, ...], steps: list[tuple[int, int] | int], packets_m
             assert down.channels[4 + step[0]].queue(raw) is fits
         for _ in range(step if isinstance(step, int) else 0):
             assert down.has_packets() is any(line.backlog() for line in lines)
-            line = chosen(lines)
-            if line is None:
+            turn = chosen(lines)
+            if turn is None:
                 head, pointer, data = (7, frames % 256, idle_frames % 5), IDLE_DATA, b"\x55" * 10
                 idle_frames += 1
             else:
-                head = (4 + lines.index(line), frames % 256, line.frames % 5)
-                line.frames += 1
-                pointer, data, more = line.fill(10)
+                head = (4 + lines.index(turn), frames % 256, turn.frames % 5)
+                turn.frames += 1
+                pointer, data, more = turn.fill(10)
                 idle_octets += more
             frames += 1
             assert down.next_frame(b"ocf.") == bytes(head) + pointer.to_bytes(2, "big") + data + b"ocf."
@@ -242,7 +246,18 @@ WAITING = [(0, 25), (1, 25), (2, 25)]
 @pytest.mark.parametrize("first", [0, 1250, 2500, 3333, 4999])
 def test_channels_that_wait_long_and_by_turns(first: int) -> None:
     """Each with every share: all at once, the later ones alone for a while, and the first one again."""
-    steps = [*WAITING * 8, 30, *WAITING[1:] * 4, 7, *WAITING[:1] * 2, 40, *WAITING[2:] * 3, 5, *WAITING * 4, 60]
+    steps: list[tuple[int, int] | int] = [
+        *WAITING * 8,
+        30,
+        *WAITING[1:] * 4,
+        7,
+        *WAITING[:1] * 2,
+        40,
+        *WAITING[2:] * 3,
+        5,
+        *WAITING * 4,
+        60,
+    ]
     for second, third in product((0, 1250, 2500, 3333, 4999), repeat=2):
         if first + second + third <= 10_000:
             check((first, second, third), steps, 100, 10_000)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -48,11 +49,11 @@ def in_pairs(octets: bytes) -> memoryview:
 KINDS = (bytes, bytearray, in_pairs, memoryview)
 
 
-def receive(bits: str, cuts: list[int], **options: int) -> tuple[list[bytes], FrameSynchronizer]:
+def receive(bits: str, cuts: list[int], **options: Any) -> tuple[list[bytes], FrameSynchronizer]:
     """The stream through a synchronizer in pieces, and what it says at the end; offsets must grow."""
     bits += "0" * (-len(bits) % 8)
     stream = int("1" + bits, 2).to_bytes(len(bits) // 8 + 1, "big")[1:]
-    sync = FrameSynchronizer(UNIT_OCTETS, **options)  # type: ignore[arg-type]
+    sync = FrameSynchronizer(UNIT_OCTETS, **options)
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     batches = []
     for i, (start, end) in enumerate(pairwise(edges)):

@@ -45,7 +45,7 @@ def received(decoder: TmDecoder, stream: bytes, source: Random, pieces: int = 5)
 
 @settings(max_examples=60)
 @given(coding=codings, seed=st.integers(0, 2**32), count=st.integers(1, 4))
-def test_frames_come_back_whatever_the_split(coding, seed, count):
+def test_frames_come_back_whatever_the_split(coding: TmCoding, seed: int, count: int) -> None:
     source = Random(seed)
     encoder, decoder = TmEncoder(coding), TmDecoder(coding)
     frames = [source.randbytes(coding.frame_octets) for _ in range(count)]
@@ -66,7 +66,9 @@ def test_frames_come_back_whatever_the_split(coding, seed, count):
     seed=st.integers(0, 2**32),
     more=st.booleans(),
 )
-def test_up_to_e_wrong_symbols_a_codeword_are_corrected_and_more_are_told(parity, interleave, seed, more):
+def test_up_to_e_wrong_symbols_a_codeword_are_corrected_and_more_are_told(
+    parity: int, interleave: int, seed: int, more: bool
+) -> None:
     source = Random(seed)
     coding = TmCoding(223 * interleave - interleave * 3, parity, interleave)
     frame = source.randbytes(coding.frame_octets)
@@ -92,7 +94,7 @@ def test_up_to_e_wrong_symbols_a_codeword_are_corrected_and_more_are_told(parity
 
 @pytest.mark.parametrize("codeword", [0, 2, 4])
 @pytest.mark.parametrize("coding", ["rs(255,223)", "rs(255,239)"])
-def test_one_unsound_codeword_spoils_its_frame_alone(coding, codeword):
+def test_one_unsound_codeword_spoils_its_frame_alone(coding: str, codeword: int) -> None:
     made = LinkConfig(coding=coding).tm_coding
     assert made is not None
     assert made.parity == PARITY[coding]
@@ -118,7 +120,7 @@ def test_one_unsound_codeword_spoils_its_frame_alone(coding, codeword):
     assert [octets for octets, sound in batch if sound] == [frames[0], frames[2]]
 
 
-def test_a_reset_forgets_half_a_unit():
+def test_a_reset_forgets_half_a_unit() -> None:
     source = Random(6)
     coding = TmCoding(1115)
     encoder, decoder = TmEncoder(coding), TmDecoder(coding)
@@ -130,7 +132,7 @@ def test_a_reset_forgets_half_a_unit():
     assert decoder.counters.codewords == 15
 
 
-def test_a_bit_error_rate_of_1e_3_costs_no_frame():
+def test_a_bit_error_rate_of_1e_3_costs_no_frame() -> None:
     source = Random(9)
     coding = TmCoding(1115)
     encoder, decoder = TmEncoder(coding), TmDecoder(coding)
@@ -148,7 +150,7 @@ def test_a_bit_error_rate_of_1e_3_costs_no_frame():
 
 
 @pytest.mark.parametrize("dropped", [0, 1, 2, 3])
-def test_the_inner_code_finds_its_pairs_after_lost_symbols(dropped):
+def test_the_inner_code_finds_its_pairs_after_lost_symbols(dropped: int) -> None:
     source = Random(7)
     coding = TmCoding(400, 32, 4, convolutional=True)
     encoder, decoder = TmEncoder(coding), TmDecoder(coding)
@@ -175,7 +177,7 @@ def inner_stream(count: int, seed: int) -> tuple[TmCoding, list[bytes], list[byt
     return coding, frames, [encoder.encode(frame) for frame in frames]
 
 
-def test_the_inner_code_counts_symbols_and_wrong_ones_over_the_ends_of_streams():
+def test_the_inner_code_counts_symbols_and_wrong_ones_over_the_ends_of_streams() -> None:
     coding, frames, _ = inner_stream(3, 14)
     decoder = TmDecoder(coding)
     assert decoder.counters == CodingCounters(0, 0, 0, 0, 0, 0, 0)
@@ -193,7 +195,7 @@ def test_the_inner_code_counts_symbols_and_wrong_ones_over_the_ends_of_streams()
 
 
 @pytest.mark.parametrize("noise_octets", [100, 2050, 3000, 20_000, 20_001])
-def test_the_inner_code_comes_up_behind_noise(noise_octets):
+def test_the_inner_code_comes_up_behind_noise(noise_octets: int) -> None:
     coding, frames, units = inner_stream(40, 11)
     decoder = TmDecoder(coding)
     stream = Random(noise_octets).randbytes(noise_octets) + b"".join(units)
@@ -202,7 +204,7 @@ def test_the_inner_code_comes_up_behind_noise(noise_octets):
     assert got == [frame for frame in frames if frame in got]
 
 
-def test_the_inner_code_comes_back_from_a_burst_of_noise_and_from_slips():
+def test_the_inner_code_comes_back_from_a_burst_of_noise_and_from_slips() -> None:
     coding, frames, units = inner_stream(80, 12)
     bits = "".join(f"{octet:08b}" for octet in b"".join(units[:20]))
     burst = "".join(f"{octet:08b}" for octet in Random(3).randbytes(12_000))
@@ -219,10 +221,11 @@ def test_the_inner_code_comes_back_from_a_burst_of_noise_and_from_slips():
 
 # A look ends, and a symbol is to be dropped, four symbols behind the noise that comes first, and then once more.
 @pytest.mark.parametrize("noise_symbols", [*range(2, 7), *range(LOOK_SYMBOLS + 3, LOOK_SYMBOLS + 8)])
-def test_a_reset_of_the_inner_decoder_forgets_all(noise_symbols):
+def test_a_reset_of_the_inner_decoder_forgets_all(noise_symbols: int) -> None:
     coding, frames, units = inner_stream(12, 13)
     decoder = TmDecoder(coding)
     decoder.feed(Random(4).randbytes(5 * LOOK_SYMBOLS // 8))
+    assert decoder._inner is not None
     decoder._inner.feed_soft(Random(5).randbytes(noise_symbols))
     decoder.reset()
     got = [*received(decoder, b"".join(units), Random(6)), *decoder.finish()]
@@ -247,7 +250,7 @@ def inner_model(symbols: bytes) -> tuple[bytes, int, int, int]:
 
 @settings(max_examples=20)
 @given(st.lists(st.integers(1, 30_000), max_size=12), st.integers(0, 2**32))
-def test_where_calls_cut_the_symbols_changes_nothing(pieces, seed):
+def test_where_calls_cut_the_symbols_changes_nothing(pieces: list[int], seed: int) -> None:
     source = Random(seed)
     symbols = soften(ConvolutionalEncoder().encode(source.randbytes(5000)))[source.randrange(2) :]
     lost = source.randrange(len(symbols))
@@ -273,7 +276,7 @@ def test_where_calls_cut_the_symbols_changes_nothing(pieces, seed):
 
 @settings(max_examples=30)
 @given(coding=codings, seed=st.integers(0, 2**32), count=st.integers(1, 4))
-def test_the_end_of_a_stream_gives_its_last_frame(coding, seed, count):
+def test_the_end_of_a_stream_gives_its_last_frame(coding: TmCoding, seed: int, count: int) -> None:
     source = Random(seed)
     encoder, decoder = TmEncoder(coding), TmDecoder(coding)
     frames = [source.randbytes(coding.frame_octets) for _ in range(count)]
@@ -283,7 +286,7 @@ def test_the_end_of_a_stream_gives_its_last_frame(coding, seed, count):
 
 @settings(max_examples=60)
 @given(st.lists(st.binary(max_size=200), max_size=6), codings)
-def test_any_octets_give_frames_of_the_right_length(pieces, coding):
+def test_any_octets_give_frames_of_the_right_length(pieces: list[bytes], coding: TmCoding) -> None:
     decoder = TmDecoder(coding)
     for piece in pieces:
         for octets, _ in decoder.feed(piece):
@@ -300,7 +303,7 @@ def test_any_octets_give_frames_of_the_right_length(pieces, coding):
 @example(("rs(255,223)", 223), 5, 1120)
 @example(("rs(255,239)", 239), 8, 1912)
 @example(("rs(255,239)", 239), 8, 1920)
-def test_frames_that_fit_a_codeblock(coding, interleave, octets):
+def test_frames_that_fit_a_codeblock(coding: tuple[str, int | None], interleave: int, octets: int) -> None:
     """131.0-B-5, 4: interleaves of 1, 2, 3, 4, 5 and 8; virtual fill in whole symbols of each codeword."""
     name, most = coding
     fits = most is None or (
@@ -314,7 +317,7 @@ def test_frames_that_fit_a_codeblock(coding, interleave, octets):
 
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("convolutional", [False, True])
-def test_both_ends_of_a_link(coding, convolutional):
+def test_both_ends_of_a_link(coding: str, convolutional: bool) -> None:
     config = LinkConfig(coding=coding, convolutional=convolutional and coding != "frame")
     link = FlightLink(config)
     units = [unit_of(link) for _ in range(4)]

@@ -6,6 +6,7 @@ import hashlib
 import struct
 import tracemalloc
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_bomb_is_refused_without_being_blown_up() -> None:
 def test_header_is_checked(changes: dict[str, int], text: str) -> None:
     mask = zlib.compress(bytes(4))
     clear = zlib.compress(bytes(16))
-    good = dict(tile=1, job=1, time_ns=1, bands=2, height=2, width=2, cloud_frac=0.0, shadow_frac=0.0,
+    good: dict[str, Any] = dict(tile=1, job=1, time_ns=1, bands=2, height=2, width=2, cloud_frac=0.0, shadow_frac=0.0,
                 band_differences=0, mask_octets=len(mask), clear_octets=len(clear))  # fmt: skip
     assert decode_product(seal(ProductHeader(**good).encode() + mask + clear)).header.bands == 2
     with pytest.raises(DecodeError, match=text):

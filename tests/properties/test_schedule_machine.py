@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from structlog.typing import FilteringBoundLogger
 
 from flight.contract.dictionary import Command, EventDefinition
 from flight.contract.fields import Field
@@ -67,7 +68,7 @@ class Boot:
         self.vault = Vault(storage, checkpoint_octets=1500)
         verification = Verification(1, telemetry)
         command_log = CommandLog(self.vault, telemetry, verification, lambda: True, storage.sync)
-        events = Events(1, EVENTS, telemetry, log)  # type: ignore[arg-type]
+        events = Events(1, EVENTS, telemetry, cast("FilteringBoundLogger", log))
         self.commands = Commands(
             COMMANDS, CommandsConfig(), self.scheduler, self.vault, command_log, verification,
             Refusals(1, telemetry, 20), events, ("nominal",), lambda: "nominal",
@@ -129,7 +130,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         self.jump_ns = 0
         self.down: list[bytes] = []
         self.executed: list[int] = []
-        self.faults: list[Exception] = []
+        self.faults: list[BaseException] = []
         self.model = Model({})
         self.sure: set[int] = set()  # reported as inserted
         self.deleted: set[int] = set()
@@ -142,7 +143,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
     def tai_ns(self) -> int:
         return EPOCH + self.loop.now_ns() + self.jump_ns
 
-    def on_fault(self, _: object, error: Exception) -> None:
+    def on_fault(self, _: object, error: BaseException) -> None:
         self.faults.append(error)
 
     def send(self, name: str, after: Model, *values: Any, fits: bool = True) -> bool:
@@ -248,7 +249,8 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         for tens, group, long in ahead:
             self.seq += 1
             command = NOTE_LONG if long else NOTE
-            data = command.function.to_bytes(2, "big") + command.layout.encode([self.seq])  # type: ignore[union-attr]
+            assert command.function is not None
+            data = command.function.to_bytes(2, "big") + command.layout.encode([self.seq])
             rows.append((group, base_ns + tens * TEN, PusTc(1, self.seq, 8, 1, data, source=3).encode()))
             held[self.seq] = Entry(self.seq, base_ns + tens * TEN, group, sub)
             names.append(self.seq)

@@ -488,7 +488,8 @@ def test_sums_of_counters_are_sums_and_the_worst_of_worst_cases(counts: list[lis
     names = [one.name for one in fields(TaskStats) if one.type == "int"]
     assert len(names) == 10
     assert asdict(TaskStats()) == dict.fromkeys(names, 0) | {"step": [0] * BUCKETS, "latency": [0] * BUCKETS}
-    total, parts = TaskStats(), [TaskStats(**dict(zip(names, one, strict=True))) for one in counts]
+    counted: list[dict[str, Any]] = [dict(zip(names, one, strict=True)) for one in counts]
+    total, parts = TaskStats(), [TaskStats(**one) for one in counted]
     for number, part in enumerate(parts):
         part.step[number], part.latency[BUCKETS - 1 - number] = 3, 5
         total.add(part)

@@ -34,7 +34,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.spawned: list[Task] = []
         self.most = dict.fromkeys(("steps", "ticks", "skipped", "failures", "cpu_ns"), 0)
 
-    def _on_fault(self, task: Task, error: Exception) -> None:
+    def _on_fault(self, task: Task, error: BaseException) -> None:
         assert type(error) is ArithmeticError, error
         self.faults += 1
 
