@@ -15,11 +15,12 @@ from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import ns
+from flight.link.actions import PacketReceived
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
-from ground.link.actions import PacketReceived, SendCltu
+from ground.link.actions import SendCltu
 from ground.link.session import GroundSession
 from sim_hw.machine.air import Air
 from sim_hw.machine.digest import Digest

@@ -32,18 +32,21 @@ from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.core.log import node_log
 from flight.core.nanoseconds import NS, ns
+from flight.link.actions import PacketReceived
 from flight.link.pus import PusTc, PusTm, RequestId
+from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
 from flight.services.board.power import Power, PowerConfig
 from flight.services.commanding.commands import Commands
 from flight.services.settings.parameters import Parameters
-from ground.link.actions import PacketReceived, SendCltu
+from ground.link.actions import SendCltu
 from ground.link.session import GroundSession
 from sim_hw.machine.disk import PowerCut
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.spacecraft import Spacecraft
 from sim_hw.world.world import World, WorldConfig
+from tests.field_values import rows
 
 SEED = 5
 END_S = 600.0
@@ -158,7 +161,9 @@ class Flight:
         )  # fmt: skip
         self.craft.disk.cut_at_operation = cut_at
         self.dictionary: Dictionary = dictionary_of(mission)
-        self.session = GroundSession(mission.links[0].config)
+        config = mission.links[0].config
+        assert isinstance(config, LinkConfig)
+        self.session = GroundSession(config)
         self.wire.on_unit = self._heard
         self.sent: dict[RequestId, Sent] = {}
         self.held: dict[RequestId, Sent] = {}  # scheduled commands, inside others
@@ -252,7 +257,7 @@ class Flight:
             self.executions[tc.request.request_id] += 1
             return execute(task, tc)
 
-        execution.execute = counting  # type: ignore[method-assign]
+        execution.execute = counting  # type: ignore[method-assign] # a counter around it
 
 
 def script(flight: Flight) -> None:
@@ -336,13 +341,13 @@ def _check_held(flight: Flight) -> list[str]:
         PusTc.decode(row[2]).request_id
         for one in flight.sent.values()
         if one.name == "insert_activities" and one.completed
-        for row in one.values[1]  # type: ignore[union-attr]
+        for row in rows(one.values[1])
     }
     deleted = {
         RequestId(row[1], row[2])
         for one in flight.sent.values()
         if one.name == "delete_activities" and one.completed
-        for row in one.values[0]  # type: ignore[union-attr]
+        for row in rows(one.values[0])
     }
     for request, one in flight.steps.items():
         if one.terminals > 1 or flight.executions[request] > 1 or bool(one.reports[ACCEPTED]) > one.terminals:
@@ -361,20 +366,20 @@ def _check_state(flight: Flight) -> list[str]:
     wrong = []
     assert flight.final is not None
     ended = [one for one in (*flight.held.values(), *flight.sent.values()) if one.completed]
-    rows = [one.values[0][0] for one in ended if one.name == "set_parameters"]  # type: ignore[index]
+    settings = [rows(one.values[0])[0] for one in ended if one.name == "set_parameters"]
     wanted = {
-        "heater_on_c": [value for number, value in rows if number == 10],
-        "soc_safe_frac": [value for number, value in rows if number == 1],
+        "heater_on_c": [value for number, value in settings if number == 10],
+        "soc_safe_frac": [value for number, value in settings if number == 1],
         "payload": [one.values[0] for one in ended if one.name == "payload_power"],
         "mode": [one.values[0] for one in ended if one.name == "set_power_mode"],
     }  # fmt: skip
     made = {one.values[0] for one in ended if one.name == "create_hk"}
-    gone = {one.values[0][0][0] for one in ended if one.name == "delete_hk"}  # type: ignore[index]
+    gone = {rows(one.values[0])[0][0] for one in ended if one.name == "delete_hk"}
     if flight.final["structures"] != sorted(made - gone):
         wrong.append(f"structures {flight.final['structures']}, reported were {sorted(made - gone)}")
     for name, values in wanted.items():
         if values and flight.final[name] != values[-1]:
-            wrong.append(f"{name} is {flight.final[name]}, the last one reported was {values[-1]}")
+            wrong.append(f"{name} is {flight.final[name]}, the last one reported was {values[-1]!r}")
     return wrong
 
 
@@ -437,7 +442,7 @@ def explore(mission: Mission, chosen: Callable[[int], bool], jobs: int, told: Ca
                 child_of = disk.cut_at_operation = point
         count(kind, name)
 
-    disk.count = counting  # type: ignore[method-assign]
+    disk.count = counting  # type: ignore[method-assign] # a fork before it
     flight.fly()
     if child_of:
         (folder / str(child_of)).write_text(json.dumps(check(flight)))

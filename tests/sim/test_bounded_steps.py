@@ -124,7 +124,7 @@ def test_a_refill_of_the_radio_reads_no_more_than_a_step_may(idle_s: float) -> N
         "udp", modem, FlightLink(BARE), playback=bench.recorder, products=nobody, on_command=lambda _: None,
         on_contact=lambda: None, on_frame=lambda *_: None, idle_s=idle_s, events=nobody, now_ns=bench.loop.now_ns,
     )  # fmt: skip
-    faults: list[Exception] = []
+    faults: list[BaseException] = []
     scheduler = Scheduler(bench.loop, bench.loop.now_ns, lambda _, e: faults.append(e), step_cost_ns=cost_ns)
     task = scheduler.spawn("radio", link.run)
 

@@ -18,6 +18,7 @@ from flight.services.commanding.commands import Commands
 from flight.services.radio.radio import RadioLinks
 from sim_hw.machine.platform import SimPlatform
 from tests.bench.flight_node import FlightNode
+from tests.field_values import integers
 from tests.waiting import wait_until
 
 BURST = 20_000
@@ -91,7 +92,7 @@ def test_a_burst_over_udp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     more = "[housekeeping]\nperiod_s = { commands = 1.0, link = 1.0, node = 1.0 }\n"
     with FlightNode(tmp_path, more) as node:
         cltus = ping_cltus(node.dictionary.spacecraft_id, ack=0)
-        before, link_before = node.structure("commands"), node.structure("link")
+        before, link_before = integers(node.structure("commands")), integers(node.structure("link"))
         start_s = time.monotonic()
         for i, cltu in enumerate(cltus):
             if i % 200 == 0:
@@ -105,14 +106,14 @@ def test_a_burst_over_udp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
             nonlocal sent, dropped, done
             node.send(node.encode("ping", ack=0)[0])
             sent += 1
-            link_after, after = node.structure("link"), node.structure("commands")
+            link_after, after = integers(node.structure("link")), integers(node.structure("commands"))
             done = {name: after[name] - before[name] for name in ("unreadable", "executed", "refused", "waiting")}
             dropped = link_after["rx_dropped"] - link_before["rx_dropped"]
             return done["executed"] + done["refused"] + done["unreadable"] + dropped == sent and not done["waiting"]
 
         wait_until(accounted_for, lambda: f"{sent} commands have an outcome: {done}, dropped {dropped}")
         assert done["executed"] > 1
-        totals = node.structure("node")
+        totals = integers(node.structure("node"))
         assert node.alive
     with capsys.disabled():
         print(

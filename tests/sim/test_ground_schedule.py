@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -20,6 +21,7 @@ from ground.link.session import GroundSession
 from ground.operator import COMPLETED, REJECTED, SCHEDULED, CommandRecord
 from ground.server import GroundServer, _request
 from ground.station import GroundStation
+from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
 
 NS = 10**9
@@ -66,9 +68,10 @@ def test_a_refused_insertion_ends_the_scheduled_command_too(make_rig: Any) -> No
     assert "not scheduled" in scheduled.reason and "no group 7" in scheduled.reason
 
 
-def test_the_server_schedules_by_name_and_says_under_what_number(make_rig: Any) -> None:
+def test_the_server_schedules_by_name_and_says_under_what_number(make_rig: Any, tmp_path: Path) -> None:
     ground = Ground(make_rig())
-    server = GroundServer(ground.station, None, GroundConfig(), UdpLink("", 0, "", 0))  # type: ignore[arg-type]
+    archive = Archive(tmp_path / "archive.db", ground.rig.dictionary)
+    server = GroundServer(ground.station, archive, GroundConfig(), UdpLink("", 0, "", 0))
     wanted = _request(b'{"do": "schedule", "name": "ping", "at": "+90", "group": 0}')
     record, about, _ = server._give(wanted["name"], {}, wanted)
     assert record.name == "insert_activities"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
 from flight.link.stack import FlightLink
 from ground.changes import Change
-from ground.link.session import GroundSession, Service
-from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
+from ground.link.ground_link import Service
+from ground.link.session import GroundSession
+from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, CommandRecord, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
@@ -24,6 +26,7 @@ from ground.telemetry.limits import RED
 from ground.telemetry.products import ProductStore
 from payloads.product import decode_product, encode_product
 from sim_hw.ground_segment import GroundSegment
+from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, LittleNode, S
@@ -31,7 +34,7 @@ from tests.link_ends import BARE, packets_of, unit_of
 
 
 class Rig:
-    def __init__(self, tmp_path, passes, timeout_s=30.0):
+    def __init__(self, tmp_path: Path, passes: list[tuple[float, float]], timeout_s: float = 30.0) -> None:
         self.loop = VirtualLoop()
         self.node = LittleNode(self.loop, passes)
         self.archive = Archive(tmp_path / "archive.db", make())
@@ -42,7 +45,7 @@ class Rig:
         )  # fmt: skip
         self.air = LittleAir(self.node)
         self.node.operator = self.air
-        self.ground = GroundSegment(self.station, self.air, self.loop)
+        self.ground = GroundSegment(self.station, cast("Air", self.air), self.loop)
 
     def run(self, script: Callable[[Operator], Awaitable[Any]], until_s: float) -> list[Any]:
         results: list[Any] = []
@@ -55,12 +58,12 @@ class Rig:
         assert self.ground.script_failures == []
         return results
 
-    def close(self):
+    def close(self) -> None:
         self.ground.close()
         self.archive.close()
 
 
-def test_whole_script_over_two_contacts(tmp_path):
+def test_whole_script_over_two_contacts(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(60.0, 400.0), (1000.0, 1300.0)])
     # The dictionary of this test calls the parameter and the structure by its own names.
     log = ScriptLog()
@@ -89,7 +92,8 @@ class LittleAir:
 
     def __init__(self, node: LittleNode) -> None:
         self._node = node
-        self.on_downlink = self.on_contact = None
+        self.on_downlink: Callable[[bytes], None] = lambda octets: None
+        self.on_contact: Callable[[str | None], None] = lambda station: None
 
     def uplink(self, cltu: bytes) -> bool:
         self._node.transmit(cltu)
@@ -108,13 +112,13 @@ class _Renamed:
         )  # fmt: skip
         self._operator = operator
 
-    async def send(self, command, **arguments):
+    async def send(self, command: str, **arguments: Any) -> CommandRecord:
         return await self._operator.send(command, **self._names(arguments))
 
-    async def send_raw(self, command, **arguments):
+    async def send_raw(self, command: str, **arguments: Any) -> CommandRecord:
         return await self._operator.send_raw(command, **self._names(arguments))
 
-    def _names(self, arguments):
+    def _names(self, arguments: dict[str, Any]) -> dict[str, Any]:
         names = {"soc_safe_frac": "soc_min", "eco": "idle"}
         out = {k: names.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()}
         match arguments.get("parameters"):
@@ -125,7 +129,7 @@ class _Renamed:
         return out
 
 
-def test_contact_that_ends_early_goes_on_at_the_next(tmp_path):
+def test_contact_that_ends_early_goes_on_at_the_next(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(10.0, 14.0), (300.0, 302.0), (600.0, 900.0)])
     log = ScriptLog()
     rig.run(lambda operator: first_orbit(_Renamed(operator), log), 1200.0)
@@ -134,7 +138,7 @@ def test_contact_that_ends_early_goes_on_at_the_next(tmp_path):
     rig.close()
 
 
-def test_command_without_any_node_is_never_sent_later(tmp_path):
+def test_command_without_any_node_is_never_sent_later(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(100.0, 200.0)], timeout_s=20.0)
     (record,) = rig.run(lambda operator: operator.send("ping"), 150.0)
     assert (record.outcome, record.reason) == (REJECTED, "never sent: no node was heard in time")
@@ -142,7 +146,7 @@ def test_command_without_any_node_is_never_sent_later(tmp_path):
     rig.close()
 
 
-def test_silent_command_is_lost_with_what_is_known(tmp_path):
+def test_silent_command_is_lost_with_what_is_known(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(0.0, 500.0)], timeout_s=20.0)
     rig.node.mute.add("ping")
     (record,) = rig.run(lambda operator: operator.send("ping"), 100.0)
@@ -163,7 +167,7 @@ def linked() -> tuple[GroundStation, FlightLink]:
     return station, flight
 
 
-def test_command_that_times_out_ends_alone():
+def test_command_that_times_out_ends_alone() -> None:
     station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
     first, _ = station.send("ping", {}, 0, timeout_s=30)
     second, _ = station.send("payload_power", {"state": "off"}, 0, timeout_s=7200)
@@ -172,7 +176,7 @@ def test_command_that_times_out_ends_alone():
     assert second.is_open and station.session.waiting == 1
 
 
-def test_lost_command_is_not_sent_in_the_next_pass():
+def test_lost_command_is_not_sent_in_the_next_pass() -> None:
     station, flight = linked()
     lost, cltus = station.send("payload_power", {"state": "off"}, S, timeout_s=30)
     kept, more = station.send("ping", {}, S, timeout_s=7200)
@@ -188,7 +192,7 @@ def test_lost_command_is_not_sent_in_the_next_pass():
     assert kept.stage_ns(ACKNOWLEDGED) == 3002 * S and lost.stage_ns(ACKNOWLEDGED) is None
 
 
-def test_command_behind_a_full_window_is_not_sent_after_its_time():
+def test_command_behind_a_full_window_is_not_sent_after_its_time() -> None:
     station, _ = linked()
     records = [station.send("ping", {}, S, timeout_s=30 if n == 11 else 600)[0] for n in range(13)]
     station.on_time(31 * S)
@@ -197,7 +201,7 @@ def test_command_behind_a_full_window_is_not_sent_after_its_time():
     assert station.session.waiting == 12
 
 
-def test_bypass_command_goes_up_without_any_contact():
+def test_bypass_command_goes_up_without_any_contact() -> None:
     station, flight = (
         GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0),
         FlightLink(BARE),
@@ -208,7 +212,7 @@ def test_bypass_command_goes_up_without_any_contact():
     assert (record.outcome, record.reason) == (LOST, "no answer from the node in time; may still be executed")
 
 
-def test_a_restart_of_the_node_is_told():
+def test_a_restart_of_the_node_is_told() -> None:
     station, flight = linked()
     notes: list[object] = []
     station.listen(lambda change, what: notes.append(what) if change is Change.NOTE else None)
@@ -221,13 +225,14 @@ def test_a_restart_of_the_node_is_told():
     assert station.counters()["link.restarts"] == 1 and station.counters()["link.frames_missed"] == 0
 
 
-def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path):
+def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(tmp_path, [(0.0, 100.0)])
 
     def full(*_: object) -> None:
         raise OrbitnodeError("archive: database or disk is full")
 
-    rig.archive.commit = rig.archive.add_counters = rig.products._write = full  # type: ignore[method-assign]
+    for part, name in ((rig.archive, "commit"), (rig.archive, "add_counters"), (rig.products, "_write")):
+        monkeypatch.setattr(part, name, full)
     rig.node.file("a.txt", b"just text")
     rig.node.file("open.txt", bytes(900), drop=3)
     rig.loop.run_until(50 * S)
@@ -238,7 +243,7 @@ def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path):
     assert rig.station.station_counters.storage_faults >= 5
 
 
-def test_bad_arguments_are_refused_before_anything_is_sent(tmp_path):
+def test_bad_arguments_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [])
     with pytest.raises(OrbitnodeError, match=r"outside 1 \.\. 50"):
         rig.station.send("submit_job", {"tiles": 99}, 0)
@@ -246,7 +251,7 @@ def test_bad_arguments_are_refused_before_anything_is_sent(tmp_path):
     rig.close()
 
 
-def test_products_events_alarms_and_listeners(tmp_path):
+def test_products_events_alarms_and_listeners(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(0.0, 300.0)])
     seen: list[tuple[Change, object]] = []
     rig.station.listen(lambda change, what: seen.append((change, what)))
@@ -279,7 +284,7 @@ def test_products_events_alarms_and_listeners(tmp_path):
     assert rig.station.counters()["packets.malformed"] == 1
 
 
-def test_late_comer_sees_the_latest_values(tmp_path):
+def test_late_comer_sees_the_latest_values(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(0.0, 30.0)])
     rig.node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.5, 8.0, 1, -5]))
     rig.loop.run_until(10 * S)
@@ -289,7 +294,7 @@ def test_late_comer_sees_the_latest_values(tmp_path):
         assert later.latest["power.soc"].raw == 0.5 and later.latest["power.mode"].value == "idle"
 
 
-def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_archive(tmp_path):
+def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_archive(tmp_path: Path) -> None:
     definition = next(r for r in make().reports if r.name == "hk_definition").layout.encode(
         (300, 1, 5.0, ((256,), (258,)), 0)
     )

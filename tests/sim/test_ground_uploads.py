@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ from ground.operator import COMPLETED, FAILED
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
+from sim_hw.machine.air import Air
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, S
 from tests.link_ends import BARE
@@ -138,7 +139,7 @@ def test_eight_files_a_restart_of_the_ground_and_one_more_all_arrive(tmp_path: A
         archive=archive,
         epoch=0 if shared_archive else 99,
     )
-    up.rig.ground, up.rig.station = GroundSegment(station, up.rig.air, up.rig.loop), station  # type: ignore[arg-type]
+    up.rig.ground, up.rig.station = GroundSegment(station, cast("Air", up.rig.air), up.rig.loop), station
     up.until(26.0)  # numbers taken from a clock of whole seconds would be at the seventh file now
     ninth = up.upload("f8", b"0123")
     up.until(60.0)

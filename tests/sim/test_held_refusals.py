@@ -15,6 +15,7 @@ from flight.services.automation.schedule import Schedule
 from flight.services.automation.sequences import Sequences
 from flight.services.commanding.verification import BAD_VALUE, LATE
 from flight.services.time.clock import Clock
+from tests.field_values import refused
 
 MORE = """
 [schedule]
@@ -143,8 +144,8 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
     assert bench.do("delete_activities", ((7, 1, seq + 1),)) == (
         BAD_VALUE, f"no activity of source 7, APID 1, sequence count {seq + 1}",
     )  # fmt: skip
-    assert bench.do("shift_activities", -100_000, ((7, 1, seq),))[0] == LATE  # type: ignore[index]
-    assert bench.do("shift_schedule", -100_000)[0] == LATE  # type: ignore[index]
+    assert refused(bench.do("shift_activities", -100_000, ((7, 1, seq),))) == LATE
+    assert refused(bench.do("shift_schedule", -100_000)) == LATE
     assert bench.do("delete_activities_by_filter", 1, bench.due_ns(9.0), bench.due_ns(8.0), (), ()) == (
         BAD_VALUE, "from_time is 1 s after to_time",
     )  # fmt: skip

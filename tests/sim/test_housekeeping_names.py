@@ -19,6 +19,7 @@ from flight.contract.dictionary import Structure
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc
+from flight.link.stack import FlightLink
 from flight.mission import MISSIONS, load
 from flight.node import Node
 from flight.services.automation.event_action import EventActions
@@ -160,6 +161,7 @@ def test_fields_of_thermal(make_rig: Any) -> None:
 def test_fields_of_link(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     node, fresh = settle(make_rig()), numbers()
     link = node.part(RadioLinks)[0].link
+    assert isinstance(link, FlightLink)
     link.counters.tc_frames, link.counters.tc_packets, link._cltus.corrected = (next(fresh) for _ in range(3))
     link.counters.uplink_rejected.update({"frame": next(fresh), "packet": next(fresh)})
     node.part(Outbox).put("waits", bytes(5_000))
@@ -256,10 +258,11 @@ def test_fields_of_storage(make_rig: Any) -> None:
     recorder.usage.yielded_octets, vault.usage.held_octets, recorder.usage.held_octets = 555, 66_666, 7_777
     node.parts.vault.commits, node.parts.vault.checkpoints, node.parts.vault.checkpoint_faults = 21, 12, 31
     damage = {}
+    journals = [node.parts.vault.stats, *(store.stats for store in node.part(Recorder).stores)]
     for name in ("missing", "damaged", "gone", "foreign", "misplaced", "unreadable"):
-        of_journals = [next(fresh) for _ in (node.parts.vault, *node.part(Recorder).stores)]
-        for one, value in zip((node.parts.vault, *node.part(Recorder).stores), of_journals, strict=True):
-            setattr(one.stats, name, value)
+        of_journals = [next(fresh) for _ in journals]
+        for stats, value in zip(journals, of_journals, strict=True):
+            setattr(stats, name, value)
         damage["records_missing" if name == "missing" else f"segments_{name}"] = sum(of_journals)
     right = {
         "octets": counters.octets, "flash_octets": counters.flash_octets,

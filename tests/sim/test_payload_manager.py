@@ -8,7 +8,7 @@ import os
 import select
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -131,7 +131,7 @@ class Ground:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.reports: list[dict[str, Any]] = []
         self.handlers: dict[str, tuple[Any, Any]] = {}
-        self.samplers: dict[str, Callable[[], Sequence[Any]]] = {}
+        self.samplers: dict[str, Callable[[], Mapping[str, Any]]] = {}
         self.loads: list[bool] = []
 
     def emit(self, name: str, *values: Any) -> None:
@@ -180,7 +180,7 @@ class Bench:
         self.state: NodeState | None = GOOD
         self.platform = SimPlatform("t", self.loop, WORLD, self.disk, Random(1), faults=faults, record=self.notes)
         self.vault = Vault(self.platform.storage)
-        self.task_faults: list[Exception] = []
+        self.task_faults: list[BaseException] = []
         self.scheduler = Scheduler(self.platform, self.platform.cpu_ns, self._failed)
         self.swarm = LocalSwarm()
         ground = self.ground
@@ -208,7 +208,7 @@ class Bench:
         self.own_pool = pool is None
         self.manager.start()
 
-    def _failed(self, task: Task, error: Exception) -> None:
+    def _failed(self, task: Task, error: BaseException) -> None:
         self.task_faults.append(error)
 
     def run(self, s: float) -> None:
@@ -462,11 +462,11 @@ def test_energy_follows_the_mode_while_a_job_runs_and_what_runs_is_in_the_accoun
     assert b.manager.statistics().energy_running_j == b.manager.statistics().energy_j
 
 
-def test_off_and_on_between_two_looks_is_seen(bench: Callable[..., Bench]) -> None:
+def test_off_and_on_between_two_looks_is_seen(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     b = bench(own_pool=True)
     b.run(8)
     resets: list[int] = []
-    b.manager.pool.reset = lambda: resets.append(1)  # type: ignore[method-assign]
+    monkeypatch.setattr(b.manager.pool, "reset", lambda: resets.append(1))
     b.state = replace(GOOD, payload_cycles=1)
     b.run(8)
     assert resets == [1]

@@ -34,7 +34,8 @@ def tiles(shared: Path) -> list[tuple[Image, np.ndarray]]:
     for number, path in enumerate(paths):
         with np.load(path) as arrays:
             samples = np.ascontiguousarray(arrays["refl"][:, :, :4].transpose(2, 0, 1))
-            found.append((Image(number, *samples.shape, samples.tobytes()), arrays["label"]))
+            bands, height, width = samples.shape
+            found.append((Image(number, bands, height, width, samples.tobytes()), arrays["label"]))
     return found
 
 

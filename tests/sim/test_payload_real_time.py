@@ -41,7 +41,7 @@ def test_replies_deaths_and_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "m.json").write_text("{}")
     monkeypatch.syspath_prepend(tmp_path)
     platform = LinuxPlatform(tmp_path / "storage", "t")
-    faults: list[Exception] = []
+    faults: list[BaseException] = []
     scheduler = Scheduler(platform, platform.cpu_ns, lambda _, error: faults.append(error))
     pool = WorkerPool(PoolConfig(tmp_path / "m.onnx", "waiting_app:Waits", height=8, width=8))
     pool.start()

@@ -20,11 +20,13 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.task import Task
+from flight.link.actions import PacketReceived
 from flight.link.pus import PusTc, PusTm
+from flight.link.stack import LinkConfig
 from flight.linux import flight_command as command
 from flight.mission import MISSIONS, load
 from flight.node import Node, build
-from ground.link.actions import PacketReceived, SendCltu
+from ground.link.actions import SendCltu
 from ground.link.session import GroundSession
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S, wait_until
@@ -118,7 +120,9 @@ class Bench:
     def talk(self, request: PusTc | None, done: Any) -> None:
         """Be the ground until `done(packets)`, and send `request` once the node is heard."""
         mission = load(self.mission)
-        session = GroundSession(replace(mission.links[0].config, recoveries=1000))
+        config = mission.links[0].config
+        assert isinstance(config, LinkConfig)
+        session = GroundSession(replace(config, recoveries=1000))
         sent = request is None
 
         def act(actions: list[Any]) -> None:
@@ -171,7 +175,9 @@ def test_ping_over_three_parts_and_a_board_that_restarts(bench: Bench) -> None:
     bench.talk(often, lambda got: len(housekeeping(got, 2)) > already + 1)
     power = next(s for s in dictionary.structures if s.sid == 2)
     names = [field.name for field in power.fields]
-    values = dict(zip(names, power.layout.decode(housekeeping(bench.packets, 2)[-1].data[2:]), strict=True))
+    values: dict[str, Any] = dict(
+        zip(names, power.layout.decode(housekeeping(bench.packets, 2)[-1].data[2:]), strict=True)
+    )
     assert 0.5 < values["soc_frac"] <= 1.0 and values["load_w"] > 5.0
 
     bench.link.unlink()  # else it names a terminal that any other test of this machine may be given next

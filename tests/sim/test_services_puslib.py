@@ -36,7 +36,7 @@ TYPES = {"u8": UInt8Parameter, "u16": UInt16Parameter, "u32": UInt32Parameter, "
 ACK = puslib.AckFlag.ACCEPTANCE | puslib.AckFlag.START_OF_EXECUTION | puslib.AckFlag.COMPLETION
 
 
-class Interval(Real32Parameter):
+class Interval(Real32Parameter):  # type: ignore[misc] # puslib has no types
     """A collection interval in seconds. puslib's real numbers are not read where more octets follow them."""
 
     @classmethod
