@@ -90,7 +90,7 @@ def test_what_blocks_is_cut(limit: CallLimits, tmp_path: Path, block: Callable[[
 def test_what_returns_in_time_is_its_answer_or_its_exception(limit: CallLimits) -> None:
     assert limit.run(lambda: "answer", 600.0) == "answer"
     with pytest.raises(KeyError):
-        limit.run(lambda: {}["missing"], 600.0)
+        limit.run(lambda: dict[str, int]()["missing"], 600.0)
 
 
 def test_one_inside_another_goes_by_the_outer_limit(limit: CallLimits) -> None:

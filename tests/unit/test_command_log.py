@@ -174,7 +174,7 @@ def test_a_report_that_nothing_keeps_is_tried_again_every_ten_seconds(world: Wor
     life = world.boot()
     key, opening = life.log.open(REQUEST)
     report = life.verification.make_failure(REQUEST, st01.COMPLETED, st01.DEVICE, "why")
-    life.vault.commit(opening | life.log.done(key, REQUEST, report))
+    life.vault.commit({**opening, **life.log.done(key, REQUEST, report)})
     life.keeping = False
     life.log.emit(key, report)
     world.settle(9.9)

@@ -31,6 +31,7 @@ from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import Verification
 from flight.services.reporting.telemetry import Telemetry
 from sim_hw.machine.loop import VirtualLoop
+from tests.field_values import rows
 
 S = 10**9
 
@@ -153,12 +154,12 @@ class Gathered:
         self.keeping.packets.clear()
         self.refusals.flush()
         (report,) = st01_128.declare(5).reports
-        rows: list[Row] = []
+        found: list[Row] = []
         for packet in self.keeping.packets:
             assert (packet.apid, packet.service, packet.subtype) == (5, 1, 128)
             (values,) = report.layout.decode(packet.data)
-            rows += values  # type: ignore[arg-type]
-        return rows
+            found += rows(values)
+        return found
 
 
 def test_the_first_refusals_of_a_period_are_reported_one_by_one() -> None:

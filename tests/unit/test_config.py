@@ -63,7 +63,7 @@ def test_defaults_and_every_type() -> None:
     assert made.row == (Row("r", 1.0), Row("q", 2.0))
     assert dict(made.period_s) == {"power": 2.0}
     with pytest.raises(TypeError):
-        made.period_s["power"] = 3.0  # type: ignore[index]
+        made.period_s["power"] = 3.0  # type: ignore[index] # it is not to be changed, and refuses to be
 
 
 @pytest.mark.parametrize(

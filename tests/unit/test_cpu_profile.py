@@ -4,6 +4,7 @@ steps taking virtual time from it."""
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -23,7 +24,7 @@ from sim_hw.machine.platform import SimPlatform
 from sim_hw.world.world import World, WorldConfig
 
 
-def profile(**tasks: list[list[float]]) -> CpuProfile:
+def profile(**tasks: Sequence[Sequence[float]]) -> CpuProfile:
     entries = {name: {"steps": 1, "us": us} for name, us in tasks.items()}
     return CpuProfile.decode(json.dumps({"format": FORMAT, "machine": "bench", "tasks": entries}).encode())
 
@@ -121,7 +122,7 @@ def test_a_profile_of_a_run_reads_back_and_keeps_its_distribution(
                     assert made.tasks[name].at_ns(seen / sum(histogram)) == pytest.approx(1000 << bucket, rel=1e-6)
 
 
-GOOD = {"format": FORMAT, "machine": "m", "tasks": {"a": {"steps": 1, "us": [[0, 1], [1, 2]]}}}
+GOOD: dict[str, object] = {"format": FORMAT, "machine": "m", "tasks": {"a": {"steps": 1, "us": [[0, 1], [1, 2]]}}}
 
 
 def with_us(us: object) -> dict[str, object]:

@@ -17,7 +17,7 @@ from flight.catalogue import dictionary_of
 from flight.contract.dictionary import SEVERITIES
 from flight.contract.fields import TYPES, Field
 from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeConfig
-from flight.core.config import read_table
+from flight.core.config import Fault, read_table
 from flight.core.executive_section import ExecutiveConfig
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.kinds import LINK_KINDS
@@ -213,7 +213,8 @@ def test_mission_guide_shows_the_defaults_of_lists(kind: type[Any], table: str, 
             merged |= document[table]
     default = kind()
     lists = [f.name for f in dataclasses.fields(kind) if isinstance(getattr(default, f.name), tuple)]
-    shown = read_table(kind, {name: merged[name] for name in lists}, (table,), faults := [])
+    faults: list[Fault] = []
+    shown = read_table(kind, {name: merged[name] for name in lists}, (table,), faults)
     assert faults == []
     assert all(getattr(shown, name) == getattr(default, name) for name in lists)
 

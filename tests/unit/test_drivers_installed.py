@@ -302,7 +302,7 @@ class GuardedGyroscope(_Guarded):
 def test_a_new_kind_is_a_proxy_and_a_row(site: Path, host: LinuxPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry, the entry points, the guard and the answers know no kind by its name."""
     kind: DeviceKind[Gyroscope] = DeviceKind("gyroscope", GuardedGyroscope, {})
-    monkeypatch.setitem(KINDS, "gyroscope", kind)  # type: ignore[arg-type]
+    monkeypatch.setitem(KINDS, "gyroscope", kind)
     source = """
     class Gyroscope:
         rate_rad_s = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from flight.linux.platform import LinuxPlatform
 from hal.base import HalError
 from hal.replay_imager import open_imager, read_tile
 
-HOST: LinuxPlatform = None  # type: ignore[assignment]  # a replay asks nothing of its host
+HOST = cast("LinuxPlatform", None)  # a replay asks nothing of its host
 SHARED = Path(__file__).parents[3] / "shared" / "imagery"
 
 
-def save(path: Path, **arrays: np.ndarray) -> Path:
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+def save(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
     return path
 
 
@@ -72,13 +73,14 @@ def test_bad_tiles_name_the_file(tmp_path: Path) -> None:
         path = save(tmp_path / f"{name}.npz", refl=np.asarray(array))
         with pytest.raises(HalError, match=rf"{name}\.npz: .*{text}"):
             read_tile(path, 0)
+    flipped = bytearray(raw.getvalue())
+    flipped[5000] ^= 0xFF
     octets = {
         "cut": raw.getvalue()[:5000],
         "empty": b"",
         "text": b"not a tile at all",
-        "flipped": bytearray(raw.getvalue()),
+        "flipped": bytes(flipped),
     }
-    octets["flipped"][5000] ^= 0xFF  # type: ignore[index]
     for name, content in octets.items():
         (tmp_path / f"{name}.npz").write_bytes(content)
         with pytest.raises(HalError, match=rf"{name}\.npz: damaged or not an \.npz file"):

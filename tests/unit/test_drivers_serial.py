@@ -12,9 +12,20 @@ from pathlib import Path
 import pytest
 
 from flight.linux.platform import LinuxPlatform
-from hal.base import HalError
+from hal.base import Eps, HalError
 from hal.board_wire import BoardFrame, BoardReceiver, Kind
-from hal.serial_board import STALE_NS, SerialBoard, open_eps, open_governor, open_heater, open_thermometer
+from hal.serial_board import (
+    STALE_NS,
+    SerialBoard,
+    SerialEps,
+    SerialGovernor,
+    SerialHeater,
+    SerialThermometer,
+    open_eps,
+    open_governor,
+    open_heater,
+    open_thermometer,
+)
 from sim_hw.bench.board_server import BoardServer, WorldBoard
 from sim_hw.world.world import World, WorldConfig
 from tests.linux_loop import run_until
@@ -69,7 +80,13 @@ def line(host: LinuxPlatform, tmp_path: Path) -> Iterator[Line]:
     made.unplug()
 
 
-def reads(eps) -> bool:
+def serial_eps(address: str, host: LinuxPlatform) -> SerialEps:
+    eps = open_eps(address, host)
+    assert isinstance(eps, SerialEps)
+    return eps
+
+
+def reads(eps: Eps) -> bool:
     try:
         eps.read()
     except HalError:
@@ -89,7 +106,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def impatient(eager, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+def impatient(eager: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Has answers given up and readings grow stale soon, from now on or no more."""
 
     def switch(on: bool) -> None:
@@ -120,11 +137,13 @@ def test_bad_addresses(host: LinuxPlatform, address: str) -> None:
         open_thermometer(address, host)
 
 
-def test_devices_of_one_path_share_a_line_and_names_are_checked(eager, host: LinuxPlatform, line: Line) -> None:
+def test_devices_of_one_path_share_a_line_and_names_are_checked(eager: None, host: LinuxPlatform, line: Line) -> None:
     path = str(line.link)
-    eps = open_eps(path, host)
+    eps = serial_eps(path, host)
     assert run_until(host, lambda: reads(eps))
-    assert open_thermometer(path + ":radiator", host).board is eps.board is open_governor(path, host).board
+    thermometer, governor = open_thermometer(path + ":radiator", host), open_governor(path, host)
+    assert isinstance(thermometer, SerialThermometer) and isinstance(governor, SerialGovernor)
+    assert thermometer.board is eps.board is governor.board
     with pytest.raises(HalError, match="no sensor 'attic', has board, radiator"):
         open_thermometer(path + ":attic", host)
     with pytest.raises(HalError, match="no heater 'attic', has heater"):
@@ -135,7 +154,7 @@ def test_devices_of_one_path_share_a_line_and_names_are_checked(eager, host: Lin
         open_eps(path + "?baud=9600", host)
 
 
-def test_a_port_in_use_is_refused(eager, host: LinuxPlatform, line: Line, tmp_path: Path) -> None:
+def test_a_port_in_use_is_refused(eager: None, host: LinuxPlatform, line: Line, tmp_path: Path) -> None:
     open_eps(str(line.link), host)
     other = LinuxPlatform(tmp_path / "other", "other")
     with pytest.raises(HalError, match="another program uses it"):
@@ -143,10 +162,12 @@ def test_a_port_in_use_is_refused(eager, host: LinuxPlatform, line: Line, tmp_pa
     other.close()
 
 
-def test_a_silent_board_is_no_error_at_boot_but_at_reading(impatient, host: LinuxPlatform, line: Line) -> None:
+def test_a_silent_board_is_no_error_at_boot_but_at_reading(
+    impatient: Callable[[bool], None], host: LinuxPlatform, line: Line
+) -> None:
     impatient(True)
     line.answer = lambda octets: b""
-    eps = open_eps(str(line.link), host)
+    eps = serial_eps(str(line.link), host)
     with pytest.raises(HalError, match=r"no answer yet \(is it powered, and the baud rate right\?\)"):
         eps.read()
     with pytest.raises(HalError, match="no answer yet"):
@@ -156,8 +177,8 @@ def test_a_silent_board_is_no_error_at_boot_but_at_reading(impatient, host: Linu
     assert run_until(host, lambda: reads(eps))
 
 
-def test_garbage_and_recovery(impatient, host: LinuxPlatform, line: Line) -> None:
-    eps = open_eps(str(line.link), host)
+def test_garbage_and_recovery(impatient: Callable[[bool], None], host: LinuxPlatform, line: Line) -> None:
+    eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     impatient(True)
     line.answer = lambda octets: bytes(range(256)) + octets + b"\0garbled\0"  # also an echo of the request
@@ -168,8 +189,8 @@ def test_garbage_and_recovery(impatient, host: LinuxPlatform, line: Line) -> Non
     assert run_until(host, lambda: reads(eps))
 
 
-def test_unplugged_and_plugged_in_again(impatient, host: LinuxPlatform, line: Line) -> None:
-    eps = open_eps(str(line.link), host)
+def test_unplugged_and_plugged_in_again(impatient: Callable[[bool], None], host: LinuxPlatform, line: Line) -> None:
+    eps = serial_eps(str(line.link), host)
     sensor = open_thermometer(f"{line.link}:board", host)
     assert run_until(host, lambda: reads(eps))
     line.unplug()
@@ -196,13 +217,13 @@ class Refuser(LinuxPlatform):
         super().watch(fileno, on_ready)
 
 
-def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(eager, tmp_path: Path) -> None:
+def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(eager: None, tmp_path: Path) -> None:
     host = Refuser(tmp_path / "store", "unit")
     line = Line(host, tmp_path / "board")
     host.refusals = 1
     with pytest.raises(HalError, match="cannot be watched") as error:
         open_eps(str(line.link), host)
-    eps = open_eps(str(line.link), host)  # free again, though it is for one alone and the failed call's frames live
+    eps = serial_eps(str(line.link), host)  # free again, though it is for one alone and the failed call's frames live
     assert error.tb is not None
     assert run_until(host, lambda: reads(eps))
     line.unplug()
@@ -215,8 +236,8 @@ def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(eager, tmp_path
     host.close()
 
 
-def test_calls_wait_for_no_answer(eager, host: LinuxPlatform, line: Line) -> None:
-    eps, heater = open_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
+def test_calls_wait_for_no_answer(eager: None, host: LinuxPlatform, line: Line) -> None:
+    eps, heater = serial_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
     assert run_until(host, lambda: reads(eps) and not eps.board._orders)
     answers = eps.board.counters.answers
     for i in range(100):  # the far end is served by this loop, which stands still: there is no answer to wait for
@@ -240,9 +261,11 @@ def lossy(line: Line, kind: Kind, lose: int) -> Callable[[bytes], bytes]:
     return answer
 
 
-def test_an_order_is_repeated_until_confirmed(impatient, host: LinuxPlatform, line: Line, monkeypatch) -> None:
+def test_an_order_is_repeated_until_confirmed(
+    impatient: Callable[[bool], None], host: LinuxPlatform, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hal.serial_board.TRIES_MAX", 10**6)  # on a busy machine a good answer may be late as well
-    eps = open_eps(str(line.link), host)
+    eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     line.answer = lossy(line, Kind.SWITCH, 2)
     eps.set_switch("payload", True)
@@ -253,8 +276,10 @@ def test_an_order_is_repeated_until_confirmed(impatient, host: LinuxPlatform, li
     assert reads(eps)
 
 
-def test_an_order_never_confirmed_is_said_once(impatient, host: LinuxPlatform, line: Line) -> None:
-    eps = open_eps(str(line.link), host)
+def test_an_order_never_confirmed_is_said_once(
+    impatient: Callable[[bool], None], host: LinuxPlatform, line: Line
+) -> None:
+    eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     line.answer = lossy(line, Kind.SWITCH, 99)
     eps.set_switch("payload", True)
@@ -266,7 +291,7 @@ def test_an_order_never_confirmed_is_said_once(impatient, host: LinuxPlatform, l
     assert reads(eps)
 
 
-def test_an_order_the_board_refuses(eager, host: LinuxPlatform, line: Line) -> None:
+def test_an_order_the_board_refuses(eager: None, host: LinuxPlatform, line: Line) -> None:
     def answer(octets: bytes) -> bytes:
         frames = BoardReceiver().feed(octets)
         if frames and frames[0].kind in (Kind.HEATER, Kind.LIMIT):
@@ -275,7 +300,8 @@ def test_an_order_the_board_refuses(eager, host: LinuxPlatform, line: Line) -> N
 
     line.answer = answer
     heater, governor = open_heater(f"{line.link}:heater", host), open_governor(str(line.link), host)
-    board: SerialBoard = heater.board
+    assert isinstance(heater, SerialHeater)
+    board = heater.board
     assert run_until(host, lambda: board._status is not None)
     heater.set_on(True)
     governor.set_limit_w(3.0)
@@ -286,8 +312,8 @@ def test_an_order_the_board_refuses(eager, host: LinuxPlatform, line: Line) -> N
         governor.set_limit_w(3.0)
 
 
-def test_orders_for_one_target_do_not_pile_up(eager, host: LinuxPlatform, line: Line) -> None:
-    eps = open_eps(str(line.link), host)
+def test_orders_for_one_target_do_not_pile_up(eager: None, host: LinuxPlatform, line: Line) -> None:
+    eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     for i in range(1000):
         eps.set_switch("payload", i % 2 == 0)
@@ -296,9 +322,9 @@ def test_orders_for_one_target_do_not_pile_up(eager, host: LinuxPlatform, line: 
     assert not line.server.model.switched_on("payload")
 
 
-def test_a_board_of_version_1_is_served(eager, host: LinuxPlatform, line: Line) -> None:
+def test_a_board_of_version_1_is_served(eager: None, host: LinuxPlatform, line: Line) -> None:
     line.server.version = 1
-    eps, heater = open_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
+    eps, heater = serial_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
     assert run_until(host, lambda: reads(eps))
     assert eps.board.version == 1
     line.seen.clear()
@@ -313,8 +339,8 @@ def test_a_board_of_version_1_is_served(eager, host: LinuxPlatform, line: Line) 
     assert reads(eps) and open_thermometer(f"{line.link}:board", host).read_c() > -50
 
 
-def test_a_board_that_restarts_is_said_once(eager, host: LinuxPlatform, line: Line) -> None:
-    eps = open_eps(str(line.link), host)
+def test_a_board_that_restarts_is_said_once(eager: None, host: LinuxPlatform, line: Line) -> None:
+    eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     assert eps.board.version == 2
     line.server.boot += 1
@@ -324,8 +350,10 @@ def test_a_board_that_restarts_is_said_once(eager, host: LinuxPlatform, line: Li
     assert reads(eps)
 
 
-def test_what_was_wrong_with_the_answers_is_said(impatient, host: LinuxPlatform, line: Line) -> None:
-    eps = open_eps(str(line.link), host)
+def test_what_was_wrong_with_the_answers_is_said(
+    impatient: Callable[[bool], None], host: LinuxPlatform, line: Line
+) -> None:
+    eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     impatient(True)
 
@@ -347,8 +375,8 @@ def test_what_was_wrong_with_the_answers_is_said(impatient, host: LinuxPlatform,
         eps.read()
 
 
-def test_a_target_that_is_not_there_any_more(eager, host: LinuxPlatform, line: Line) -> None:
-    eps = open_eps(str(line.link), host)
+def test_a_target_that_is_not_there_any_more(eager: None, host: LinuxPlatform, line: Line) -> None:
+    eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
 
     def answer(octets: bytes) -> bytes:

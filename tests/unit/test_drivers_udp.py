@@ -10,7 +10,7 @@ import pytest
 
 from flight.linux.platform import LinuxPlatform
 from hal.base import HalError
-from hal.udp_radio import TRANSMIT_UNITS, UNIT_OCTETS_MAX, open_radio
+from hal.udp_radio import TRANSMIT_UNITS, UNIT_OCTETS_MAX, UdpRadio, open_radio
 from tests.linux_loop import run_until
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S
@@ -25,8 +25,17 @@ def host(tmp_path: Path) -> Iterator[LinuxPlatform]:
     platform.close()
 
 
+Ports = tuple[socket.socket, int, int]
+
+
+def udp_radio(address: str, host: LinuxPlatform, rate_bps: int) -> UdpRadio:
+    radio = open_radio(address, host, rate_bps)
+    assert isinstance(radio, UdpRadio)
+    return radio
+
+
 @pytest.fixture
-def ports() -> Iterator[tuple[socket.socket, int, int]]:
+def ports() -> Iterator[Ports]:
     """The ground's socket, its port, and a port that is free for the node."""
     down, up = free_port(), free_port()
     ground = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -50,21 +59,23 @@ def test_an_unknown_host(host: LinuxPlatform) -> None:
         open_radio("no.such.host.invalid:1:2", host, 1000)
 
 
-def test_a_taken_port_is_named_with_the_remedy(host: LinuxPlatform, ports) -> None:
+def test_a_taken_port_is_named_with_the_remedy(host: LinuxPlatform, ports: Ports) -> None:
     _, down, up = ports
-    first = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    first = udp_radio(f"127.0.0.1:{down}:{up}", host, 1000)
     with pytest.raises(HalError, match=rf"UDP port {up} on 127.0.0.1: another program listens there; end it .*{up}"):
         open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
     first.close()
-    open_radio(f"127.0.0.1:{down}:{up}", host, 1000).close()
+    udp_radio(f"127.0.0.1:{down}:{up}", host, 1000).close()
 
 
-def test_nothing_is_lost_on_an_absent_ground(host: LinuxPlatform, ports, monkeypatch) -> None:
+def test_nothing_is_lost_on_an_absent_ground(
+    host: LinuxPlatform, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hal.udp_radio.RETRY_NS", 50 * MS)
     monkeypatch.setattr("hal.udp_radio.PROBE_NS", 3_600_000 * MS)  # however late the loop comes to hear of a refusal
     ground, down, up = ports
     ground.close()
-    radio = open_radio(f"127.0.0.1:{down}:{up}?rate_bps=10000000", host, 1000)
+    radio = udp_radio(f"127.0.0.1:{down}:{up}?rate_bps=10000000", host, 1000)
     assert radio.carrier()
     sent = 0
 
@@ -80,8 +91,17 @@ def test_nothing_is_lost_on_an_absent_ground(host: LinuxPlatform, ports, monkeyp
     states: list[bool] = []
     probes: list[int] = []
     refused = radio._refused
-    monkeypatch.setattr(radio, "_refused", lambda now: (probes.append(now), refused(now)))
-    assert run_until(host, lambda: states.append(radio.carrier()) or len(probes) == 2)
+
+    def refuse(now_ns: int) -> None:
+        probes.append(now_ns)
+        refused(now_ns)
+
+    def two_probes() -> bool:
+        states.append(radio.carrier())
+        return len(probes) == 2
+
+    monkeypatch.setattr(radio, "_refused", refuse)
+    assert run_until(host, two_probes)
     assert not any(states), "a probe that is refused is no carrier"
     monkeypatch.setattr("hal.udp_radio.PROBE_NS", 50 * MS)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
@@ -93,7 +113,9 @@ def test_nothing_is_lost_on_an_absent_ground(host: LinuxPlatform, ports, monkeyp
     radio.close()
 
 
-def test_a_port_that_cannot_be_watched_is_left(host: LinuxPlatform, ports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_cannot_be_watched_is_left(
+    host: LinuxPlatform, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, down, up = ports
     watched: list[int] = []
 
@@ -106,15 +128,17 @@ def test_a_port_that_cannot_be_watched_is_left(host: LinuxPlatform, ports, monke
         patch.setattr(host, "watch", watch_one)
         with pytest.raises(HalError, match="cannot be watched") as error:
             open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
-    open_radio(f"127.0.0.1:{down}:{up}", host, 1000).close()  # free again, though the failed call's frames live
+    udp_radio(f"127.0.0.1:{down}:{up}", host, 1000).close()  # free again, though the failed call's frames live
     assert error.tb is not None
 
 
-def test_being_heard_brings_the_carrier_back(host: LinuxPlatform, ports, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_being_heard_brings_the_carrier_back(
+    host: LinuxPlatform, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hal.udp_radio.RETRY_NS", 3_600_000 * MS)  # no probe: only what is heard can bring it back
     ground, down, up = ports
     ground.close()
-    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 10_000_000)
+    radio = udp_radio(f"127.0.0.1:{down}:{up}", host, 10_000_000)
     radio.send(b"x")
     assert run_until(host, lambda: not radio.carrier())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
@@ -126,9 +150,9 @@ def test_being_heard_brings_the_carrier_back(host: LinuxPlatform, ports, monkeyp
     radio.close()
 
 
-def test_floods_and_long_datagrams_are_bounded_and_counted(host: LinuxPlatform, ports) -> None:
+def test_floods_and_long_datagrams_are_bounded_and_counted(host: LinuxPlatform, ports: Ports) -> None:
     ground, down, up = ports
-    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    radio = udp_radio(f"127.0.0.1:{down}:{up}", host, 1000)
     for octets in (b"", bytes(UNIT_OCTETS_MAX + 1), bytes(UNIT_OCTETS_MAX)):
         ground.sendto(octets, ("127.0.0.1", up))
     assert [len(octets) for octets in iter(radio.receive, None)] == [0, 0, UNIT_OCTETS_MAX]
@@ -141,9 +165,9 @@ def test_floods_and_long_datagrams_are_bounded_and_counted(host: LinuxPlatform, 
     radio.close()
 
 
-def test_what_the_kernel_has_no_room_for_is_counted(host: LinuxPlatform, ports) -> None:
+def test_what_the_kernel_has_no_room_for_is_counted(host: LinuxPlatform, ports: Ports) -> None:
     ground, down, up = ports
-    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    radio = udp_radio(f"127.0.0.1:{down}:{up}", host, 1000)
     told: list[int] = []
     radio.on_event(lambda: told.append(1))
     sent = 20_000  # more than the largest buffer takes, and nobody reads meanwhile
@@ -160,12 +184,17 @@ def test_what_the_kernel_has_no_room_for_is_counted(host: LinuxPlatform, ports) 
     radio.close()
 
 
-def test_a_radio_that_nobody_reads_does_not_keep_the_loop_busy(host: LinuxPlatform, ports) -> None:
+def test_a_radio_that_nobody_reads_does_not_keep_the_loop_busy(host: LinuxPlatform, ports: Ports) -> None:
     ground, down, up = ports
-    radio = open_radio(f"127.0.0.1:{down}:{up}", host, 1000)
+    radio = udp_radio(f"127.0.0.1:{down}:{up}", host, 1000)
     ground.sendto(b"x", ("127.0.0.1", up))
     run_until(host, lambda: False, 0.05)
-    rounds, looks = host.counters.rounds, []
-    run_until(host, lambda: looks.append(1), 0.05)
+    rounds, looks = host.counters.rounds, list[int]()
+
+    def look() -> bool:
+        looks.append(1)
+        return False
+
+    run_until(host, look, 0.05)
     assert host.counters.rounds - rounds <= 2 * len(looks) + 3, "rounds in which nothing was due"
     radio.close()

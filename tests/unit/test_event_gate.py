@@ -33,7 +33,7 @@ class Gate:
         self.scheduler.spawn("events", self.gate.run)
         self.at(0)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         raise error
 
     def _tell(self, event: EventDefinition, count: int) -> None:

@@ -12,6 +12,7 @@ from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.link.cfdp.transfers import CfdpSender
+from flight.link.link import Role
 from flight.link.pus import PusTm, RequestId
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink
@@ -50,8 +51,8 @@ class Bench:
         self.sequence += 1
         return PusTm(1, self.sequence, service, subtype, data, EPOCH_NS + round(at_s * S)).encode()
 
-    def down(self, packet: bytes, now_s: float, vcid: int = 0) -> None:
-        assert self.link.queue(vcid, packet)
+    def down(self, packet: bytes, now_s: float, role: Role = Role.REALTIME) -> None:
+        assert self.link.queue(role, packet)
         while self.link.has_packets():
             self.station.on_downlink(unit_of(self.link), round(now_s * S))
 
@@ -81,7 +82,7 @@ def test_a_packet_that_comes_again_is_taken_once() -> None:
     bench = Bench()
     packet = bench.beacon(3, 10, 5.0)
     bench.down(packet, 6.0)
-    bench.down(packet, 900.0, vcid=1)  # played back after a power cut
+    bench.down(packet, 900.0, role=Role.PLAYBACK)  # played back after a power cut
     bench.down(bench.beacon(3, 20, 15.0), 901.0)
     assert len(bench.seen) == 2
     assert bench.station.counters()["station.packets_duplicate"] == 1
@@ -106,20 +107,20 @@ def test_commands_sent_after_the_boot_are_not_ended_by_news_of_it() -> None:
     bench.down(bench.beacon(3, 10, 5.0), 6.0)
     before, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
     after, _ = bench.station.send("ping", {}, 14 * S, bypass=True)
-    bench.down(bench.boot_event(4, 10.0), 15.0, vcid=1)
+    bench.down(bench.boot_event(4, 10.0), 15.0, role=Role.PLAYBACK)
     assert (before.outcome, after.outcome) == ("lost", "")
-    bench.down(bench.beacon(3, 12, 7.0), 16.0, vcid=1)
+    bench.down(bench.beacon(3, 12, 7.0), 16.0, role=Role.PLAYBACK)
     assert after.is_open
 
 
 @pytest.mark.parametrize("ahead_s", [-3600.0, 60.0])
 def test_a_clock_that_is_off_does_not_end_commands_sent_after_the_boot(ahead_s: float) -> None:
-    for vcid in (0, 1):
+    for role in (Role.REALTIME, Role.PLAYBACK):
         bench = Bench()
         bench.down(bench.beacon(3, 10, 5.0 + ahead_s), 5.0)
         before, _ = bench.station.send("ping", {}, 90 * S, bypass=True)
         after, _ = bench.station.send("ping", {}, 120 * S, bypass=True)
-        bench.down(bench.beacon(4, 21, 121.0 + ahead_s), 121.0, vcid=vcid)
+        bench.down(bench.beacon(4, 21, 121.0 + ahead_s), 121.0, role=role)
         assert (before.outcome, after.outcome) == ("lost", "")
 
 
@@ -131,10 +132,10 @@ def test_live_values_and_alarms_go_on_where_the_clock_is_set_back() -> None:
     latest = bench.station.latest
     assert latest["power.soc_frac"].value == pytest.approx(0.01) and latest["power.soc_frac"].state == "red"
     assert bench.station.counters()["station.alarms"] == 1
-    bench.down(missed, 3620.0, vcid=1)  # from before the step, with a time that the clock does not show yet
-    bench.down(bench.soc(0.7, 5.0), 3621.0, vcid=1)  # from after it, and older than the newest
+    bench.down(missed, 3620.0, role=Role.PLAYBACK)  # from before the step, with a time that the clock does not show yet
+    bench.down(bench.soc(0.7, 5.0), 3621.0, role=Role.PLAYBACK)  # from after it, and older than the newest
     assert latest["power.soc_frac"].state == "red" and bench.station.counters()["station.alarms"] == 1
-    bench.down(bench.soc(0.75, 15.0), 3622.0, vcid=1)
+    bench.down(bench.soc(0.75, 15.0), 3622.0, role=Role.PLAYBACK)
     assert latest["power.soc_frac"].value == 0.75 and latest["power.soc_frac"].state == "normal"
 
 
@@ -164,10 +165,10 @@ def test_played_back_reports_of_an_earlier_command_with_the_same_count_decide_no
     bench.down(bench.beacon(3, 10, 995.0 + ahead_s), 995.0)
     record, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
     for packet in (bench.report(7, record, 100.0 + ahead_s), refused(bench, record, 101.0 + ahead_s)):
-        bench.down(packet, 1001.0, vcid=1)
+        bench.down(packet, 1001.0, role=Role.PLAYBACK)
     assert [stage.name for stage in record.stages] == ["sent"]
     assert bench.station.counters()["commands.outdated_reports"] == 2
-    bench.down(bench.report(7, record, 1001.0 + ahead_s), 1900.0, vcid=1)
+    bench.down(bench.report(7, record, 1001.0 + ahead_s), 1900.0, role=Role.PLAYBACK)
     assert record.outcome == "completed"
 
 
@@ -180,14 +181,14 @@ def test_played_back_reports_count_over_a_step_of_the_clock(step_s: float) -> No
     reports = bench.report(7, before, 1001.0), bench.report(7, after, 1002.0 + step_s)
     bench.down(bench.beacon(3, 30, 1015.0 + step_s), 1015.0)
     for packet in reports:
-        bench.down(packet, 1020.0, vcid=1)
+        bench.down(packet, 1020.0, role=Role.PLAYBACK)
     assert (before.outcome, after.outcome) == ("completed", "completed")
 
 
 def test_reports_count_where_nobody_knows_the_clock_and_where_they_are_live() -> None:
     bench = Bench()
     record, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
-    bench.down(bench.report(7, record, -1e6), 1001.0, vcid=1)
+    bench.down(bench.report(7, record, -1e6), 1001.0, role=Role.PLAYBACK)
     assert record.outcome == "completed"
     bench.down(bench.beacon(3, 10, 1002.0), 1002.0)
     record, _ = bench.station.send("ping", {}, 1003 * S, bypass=True)
@@ -210,7 +211,7 @@ def test_packets_that_the_archive_lost_are_taken_when_they_come_again(tmp_path: 
         assert bench.station.station_counters.storage_faults and len(archive.packets("node")) < 200
         archive._db.execute("PRAGMA max_page_count = 1000000")
         for packet in (kept, *packets):
-            bench.down(packet, 900.0, vcid=1)
+            bench.down(packet, 900.0, role=Role.PLAYBACK)
         assert sorted(row[3] or b"" for row in archive.packets("node")) == sorted([kept, *packets])
 
 
@@ -245,7 +246,7 @@ def test_a_live_boot_with_a_count_that_does_not_rise_is_a_boot_and_is_said(count
     after, _ = bench.station.send("ping", {}, 21 * S, bypass=True)
     for uptime_s in (5, 15):
         bench.down(bench.beacon(count, uptime_s, 20.0 + uptime_s, epoch=222), 22.0 + uptime_s)
-    bench.down(bench.beacon(3, 14, 9.0, epoch=111), 40.0, vcid=1)  # of the boot before, played back
+    bench.down(bench.beacon(3, 14, 9.0, epoch=111), 40.0, role=Role.PLAYBACK)  # of the boot before, played back
     assert after.is_open
     counters = bench.station.counters()
     assert (counters["station.boots"], counters["station.boots_repeated"]) == (1, 1)
@@ -257,9 +258,9 @@ def test_a_boot_that_is_played_back_is_new_by_a_higher_count_alone() -> None:
     bench = Bench()
     bench.down(bench.beacon(3, 10, 5.0, epoch=111), 6.0)
     record, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
-    bench.down(bench.boot_event(3, 30.0, epoch=99), 31.0, vcid=1)
+    bench.down(bench.boot_event(3, 30.0, epoch=99), 31.0, role=Role.PLAYBACK)
     assert record.is_open and bench.station.station_counters.boots == 0
-    bench.down(bench.boot_event(4, 30.0, epoch=222), 31.0, vcid=1)
+    bench.down(bench.boot_event(4, 30.0, epoch=222), 31.0, role=Role.PLAYBACK)
     assert record.outcome == "lost" and bench.station.station_counters.boots == 1
     assert remarks(bench, "boot_count_repeated") == []
 
@@ -280,7 +281,7 @@ def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
         sender = CfdpSender(2, 1, 77, "screen-0-1.bin", b"content", 1000)
         pdus = list(iter(sender.next_pdu, None))
         for pdu in (*pdus, *pdus):
-            bench.down(SpacePacket(3, 0, pdu).encode(), 1.0, vcid=2)
+            bench.down(SpacePacket(3, 0, pdu).encode(), 1.0, role=Role.PRODUCTS)
         bench.station.on_time(61 * S)
         assert remarks(bench, "product_ignored") == [
             f"ground: {count} parts of products ignored, the last of screen-0-1.bin: their transaction has ended"

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from random import Random
+from typing import cast
 
 import pytest
 
 from flight.catalogue import dictionary_of
-from flight.contract.dictionary import Structure
-from flight.contract.fields import Field
+from flight.contract.dictionary import Dictionary, Structure
+from flight.contract.fields import Field, Scalar, Value
 from flight.kernels import encode_packets, extract_fields, split_packets
 from flight.link.pus import PusTm
 from flight.link.time_code import decode_cuc
 from flight.mission import MISSIONS, load
 from ground.telemetry.columns import PACKET_TIME, fixed_fields, structure_layout
 from ground.telemetry.decoder import Decoder
+from tests.field_values import integer
 from tests.ground_dictionary import make
 
 T_NS = 2_152_000_000 * 10**9
 
 
-def value_of(source: Random, field: Field) -> object:
+def value_of(source: Random, field: Field) -> Value:
     match field.type:
         case "str":
             return "text" * source.randrange(5)
@@ -29,7 +31,10 @@ def value_of(source: Random, field: Field) -> object:
         case "packet":
             return bytes(encode_packets([b"data"], 5))
         case "rows":
-            return tuple(tuple(value_of(source, inner) for inner in field.fields) for _ in range(source.randrange(4)))
+            return tuple(
+                tuple(cast("Scalar", value_of(source, inner)) for inner in field.fields)
+                for _ in range(source.randrange(4))
+            )
     if field.labels:
         return source.randrange(len(field.labels))
     bits = int(field.type[1:])
@@ -44,7 +49,7 @@ STRUCTURES += [(MISSION, one) for one in MISSION.structures]
 
 
 @pytest.mark.parametrize(("dictionary", "structure"), STRUCTURES, ids=[one.name for _, one in STRUCTURES])
-def test_columns_are_what_the_decoder_says(dictionary, structure):
+def test_columns_are_what_the_decoder_says(dictionary: Dictionary, structure: Structure) -> None:
     source = Random(structure.sid)
     packets = []
     for seq in range(150):
@@ -57,7 +62,7 @@ def test_columns_are_what_the_decoder_says(dictionary, structure):
     assert (len(columns), columns.incomplete) == (150, 0)
     decoder = Decoder(dictionary)
     decoded = [decoder.decode(packet) for packet in packets]
-    times = [decode_cuc(count.to_bytes(6, "big")) for count in columns[PACKET_TIME]]
+    times = [decode_cuc(integer(count).to_bytes(6, "big")) for count in columns[PACKET_TIME]]
     assert times == [packet.time_ns for packet in decoded]
     varying = [field.type in {"str", "packet", "rows"} for field in structure.fields]
     fixed = structure.fields[: varying.index(True)] if any(varying) else structure.fields
@@ -70,12 +75,12 @@ def test_columns_are_what_the_decoder_says(dictionary, structure):
         assert got == wanted, field.name
 
 
-def test_a_field_behind_one_of_varying_length_has_no_place():
+def test_a_field_behind_one_of_varying_length_has_no_place() -> None:
     fields = (Field("a", "u16"), Field("b", "i8"), Field("text", "str"), Field("c", "u32"))
     assert [(one.name, one.bit_offset, one.bits, one.kind) for one in fixed_fields(fields, 10)] == [
         ("a", 80, 16, "unsigned"), ("b", 96, 8, "signed"),
     ]  # fmt: skip
 
 
-def test_a_structure_without_fields_has_its_time():
+def test_a_structure_without_fields_has_its_time() -> None:
     assert [one.name for one in structure_layout(Structure(1, 2, "none", 0.0, ())).fields] == [PACKET_TIME]

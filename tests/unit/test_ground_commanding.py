@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,14 @@ from ground.commands.commanding import CommandEncoder, describe_field, find_comm
 from ground.commands.verification import CommandTracker
 from ground.link.duplicates import Duplicates
 from ground.operator import CommandRecord
-from ground.telemetry.decoder import Decoder
+from ground.telemetry.decoder import DecodedPacket, Decoder
 from tests.ground_dictionary import make
 
 S = 10**9
 NODE_DICTIONARY = dictionary_of(load(MISSIONS / "orbit.toml"))
 
 
-def encode(name, raw=False, **arguments):
+def encode(name: str, raw: bool = False, **arguments: Any) -> PusTc:
     return PusTc.decode(CommandEncoder(make()).encode(name, arguments, raw=raw).packet)
 
 
@@ -49,7 +50,7 @@ def encode(name, raw=False, **arguments):
         ("say", {"text": "µ"}, 1, (8, 1), "000302c2b501"),
     ],
 )
-def test_commands_from_the_dictionary(name, arguments, apid, type_, data):
+def test_commands_from_the_dictionary(name: str, arguments: Any, apid: int, type_: tuple[int, int], data: str) -> None:
     tc = encode(name, **arguments)
     assert (tc.apid, (tc.service, tc.subtype), tc.data.hex()) == (apid, type_, data)
 
@@ -92,12 +93,12 @@ def test_commands_from_the_dictionary(name, arguments, apid, type_, data):
         ("submit_job", {"tiles": "9" * 5000}, "is not a number"),
     ],
 )
-def test_what_the_dictionary_does_not_admit(name, arguments, match):
+def test_what_the_dictionary_does_not_admit(name: str, arguments: Any, match: str) -> None:
     with pytest.raises(OrbitnodeError, match=match):
         encode(name, **arguments)
 
 
-def test_raw_skips_ranges_but_not_the_size_of_the_field():
+def test_raw_skips_ranges_but_not_the_size_of_the_field() -> None:
     assert encode("submit_job", raw=True, tiles=60000).data[:2].hex() == "ea60"
     assert encode("set_power_mode", raw=True, mode=9).data.hex() == "000109"
     assert encode("set_parameters", raw=True, parameters={"soc_min": -5.0, 8: 1.5}).data[:3].hex() == "020007"
@@ -105,13 +106,13 @@ def test_raw_skips_ranges_but_not_the_size_of_the_field():
         encode("submit_job", raw=True, tiles=70000)
 
 
-def test_sequence_counts_by_apid_wrap():
+def test_sequence_counts_by_apid_wrap() -> None:
     encoder = CommandEncoder(make(), first_seq={1: GROUND_SEQ_COUNTS - 1})
     seqs = [encoder.encode(n, {}).request for n in ("ping", "list_jobs", "ping", "list_jobs")]
     assert seqs == [RequestId(1, GROUND_SEQ_COUNTS - 1), RequestId(2, 0), RequestId(1, 0), RequestId(2, 1)]
 
 
-def test_texts_from_a_terminal():
+def test_texts_from_a_terminal() -> None:
     dictionary = make()
     submit = dictionary.command("submit_job")
     assert parse_arguments(submit, ["tiles=0x10", "deadline_s=1e2"]) == {"tiles": 16, "deadline_s": 100.0}
@@ -122,13 +123,13 @@ def test_texts_from_a_terminal():
             parse_arguments(submit, bad)
 
 
-def test_parameters_are_written_as_pairs_and_shown_by_name():
+def test_parameters_are_written_as_pairs_and_shown_by_name() -> None:
     dictionary = make()
     write, read = dictionary.command("set_parameters"), dictionary.command("report_parameters")
     pairs = parse_arguments(write, ["soc_min=0.4", "tiles_max=7"])
     assert pairs == {"parameters": [["soc_min", 0.4], ["tiles_max", 7]]}
     shown = CommandEncoder(dictionary).encode("set_parameters", pairs).arguments["parameters"]
-    assert json.loads(shown) == [{"parameter": "soc_min", "value": 0.4}, {"parameter": "tiles_max", "value": 7.0}]
+    assert json.loads(str(shown)) == [{"parameter": "soc_min", "value": 0.4}, {"parameter": "tiles_max", "value": 7.0}]
     assert parse_arguments(read, ["soc_min"]) == {"parameters": ["soc_min"]}
     assert parse_arguments(read, []) == {"parameters": []}
     assert parse_arguments(read, ["parameters=[[7]]"]) == {"parameters": [[7]]}
@@ -137,7 +138,7 @@ def test_parameters_are_written_as_pairs_and_shown_by_name():
             parse_arguments(write, texts)
 
 
-def report(subtype: int, request: RequestId, tail: bytes = b""):
+def report(subtype: int, request: RequestId, tail: bytes = b"") -> DecodedPacket:
     return Decoder(make()).decode(PusTm(request.apid, 0, 1, subtype, request.encode() + tail, 1).encode())
 
 
@@ -145,7 +146,7 @@ def begin(tracker: CommandTracker, encoder: CommandEncoder, now_ns: int = 0) -> 
     return tracker.begin(encoder.encode("ping", {}), now_ns)
 
 
-def test_stages_up_to_completion():
+def test_stages_up_to_completion() -> None:
     tracker, encoder = CommandTracker(make().failures), CommandEncoder(make())
     record = begin(tracker, encoder)
     request = RequestId(record.apid, record.seq)
@@ -160,7 +161,7 @@ def test_stages_up_to_completion():
 @pytest.mark.parametrize(
     ("subtype", "outcome", "step"), [(2, "rejected", "acceptance"), (4, "failed", "start"), (8, "failed", "completion")]
 )
-def test_failures_carry_code_meaning_and_detail(subtype, outcome, step):
+def test_failures_carry_code_meaning_and_detail(subtype: int, outcome: str, step: str) -> None:
     tracker, encoder = CommandTracker(make().failures), CommandEncoder(make())
     record = begin(tracker, encoder)
     tracker.on_report(report(subtype, RequestId(record.apid, record.seq), b"\x00\x02\x03too"), S)
@@ -168,7 +169,7 @@ def test_failures_carry_code_meaning_and_detail(subtype, outcome, step):
     assert record.reason == f"{step} failed: argument out of range (too)"
 
 
-def test_timeout_says_how_far_it_came_and_a_late_report_overrules_it():
+def test_timeout_says_how_far_it_came_and_a_late_report_overrules_it() -> None:
     tracker, encoder = CommandTracker({}, timeout_s=5), CommandEncoder(make())
     record = begin(tracker, encoder)
     tracker.acknowledged(record.number, S)
@@ -185,7 +186,7 @@ def test_timeout_says_how_far_it_came_and_a_late_report_overrules_it():
     assert record.outcome == "completed"
 
 
-def test_rejected_by_the_session_and_reports_of_nobody():
+def test_rejected_by_the_session_and_reports_of_nobody() -> None:
     tracker, encoder = CommandTracker({}), CommandEncoder(make())
     record = begin(tracker, encoder)
     tracker.rejected(record.number, "uplink queue is full", S)
@@ -196,7 +197,7 @@ def test_rejected_by_the_session_and_reports_of_nobody():
     assert tracker.counters.unmatched_reports == 2
 
 
-def test_the_session_decides_after_the_time_is_over():
+def test_the_session_decides_after_the_time_is_over() -> None:
     tracker, encoder = CommandTracker({}, timeout_s=5), CommandEncoder(make())
     never, unknown = begin(tracker, encoder), begin(tracker, encoder)
     tracker.on_time(5 * S)
@@ -208,7 +209,7 @@ def test_the_session_decides_after_the_time_is_over():
     assert (tracker.counters.lost, tracker.counters.rejected) == (1, 1)
 
 
-def test_tracker_is_bounded():
+def test_tracker_is_bounded() -> None:
     tracker, encoder = CommandTracker({}, capacity=4, open_max=3), CommandEncoder(make())
     for _ in range(3):
         begin(tracker, encoder)
@@ -229,7 +230,7 @@ def spoken(tracker: CommandTracker, record: CommandRecord, subtype: int, board_n
     tracker.on_report(Decoder(make()).decode(packet), now_ns)
 
 
-def test_a_boot_ends_the_volatile_commands_that_had_arrived():
+def test_a_boot_ends_the_volatile_commands_that_had_arrived() -> None:
     tracker, encoder = CommandTracker({}, durable=DURABLE), CommandEncoder(make())
     accepted, confirmed, bypass, waiting = (
         tracker.begin(encoder.encode("ping", {}), S, bypass=bypass) for bypass in (False, False, True, False)
@@ -250,7 +251,7 @@ def test_a_boot_ends_the_volatile_commands_that_had_arrived():
     assert (durable.outcome, accepted.outcome, tracker.counters.lost) == ("completed", "completed", 2)
 
 
-def test_an_old_boot_that_is_played_back_ends_nothing_that_came_after_it():
+def test_an_old_boot_that_is_played_back_ends_nothing_that_came_after_it() -> None:
     tracker, encoder = CommandTracker({}), CommandEncoder(make())
     tracker.on_boot(7, 10 * S, -90 * S, 0)
     fresh, spoken_of = (tracker.begin(encoder.encode("ping", {}), 200 * S, bypass=True) for _ in range(2))
@@ -260,7 +261,7 @@ def test_an_old_boot_that_is_played_back_ends_nothing_that_came_after_it():
     assert tracker.on_boot(9, 311 * S, 211 * S, 203 * S) == [fresh, spoken_of]
 
 
-def test_a_durable_command_waits_its_time_over_a_boot_and_its_report_decides():
+def test_a_durable_command_waits_its_time_over_a_boot_and_its_report_decides() -> None:
     tracker, encoder = CommandTracker({}, timeout_s=30, durable=DURABLE), CommandEncoder(make())
     record = tracker.begin(encoder.encode("payload_power", {"state": 1}), 0, bypass=True)
     tracker.on_boot(1, 0, -S, 0)
@@ -270,12 +271,12 @@ def test_a_durable_command_waits_its_time_over_a_boot_and_its_report_decides():
     assert (record.outcome, record.code) == ("failed", 11)
 
 
-def refusals(*rows):
+def refusals(*rows: tuple[int, ...]) -> DecodedPacket:
     data = bytes((len(rows),)) + b"".join(struct.pack(">HHHHIB", *row) for row in rows)
     return Decoder(NODE_DICTIONARY).decode(PusTm(1, 0, 1, 128, data, 1).encode())
 
 
-def test_commands_in_an_exact_range_of_refusals_are_rejected():
+def test_commands_in_an_exact_range_of_refusals_are_rejected() -> None:
     tracker, encoder = CommandTracker({10: "too many"}), CommandEncoder(make(), first_seq={1: 5})
     records = [begin(tracker, encoder) for _ in range(5)]  # 5 .. 9
     changed = tracker.on_refusals(refusals((10, 1, 16383, 7, 9, 1), (10, 2, 9, 9, 1, 1), (5, 1, 0, 9, 7, 0)), S)
@@ -285,7 +286,7 @@ def test_commands_in_an_exact_range_of_refusals_are_rejected():
     assert tracker.counters.refused_unnamed == 7
 
 
-def test_refusals_decide_what_was_lost_and_nothing_that_has_ended():
+def test_refusals_decide_what_was_lost_and_nothing_that_has_ended() -> None:
     tracker, encoder = CommandTracker({}), CommandEncoder(make())
     lost, done = begin(tracker, encoder), begin(tracker, encoder)
     tracker.on_report(report(7, RequestId(1, done.seq)), S)
@@ -294,14 +295,14 @@ def test_refusals_decide_what_was_lost_and_nothing_that_has_ended():
     assert (lost.outcome, done.outcome) == ("rejected", "completed")
 
 
-def test_the_same_packet_is_new_once_and_the_memory_for_it_is_bounded():
+def test_the_same_packet_is_new_once_and_the_memory_for_it_is_bounded() -> None:
     known = Duplicates(kept=3)
     assert [known.is_new(octets) for octets in (b"a", b"b", b"a", b"c", b"d")] == [True, True, False, True, True]
     assert known.is_new(b"a"), "the oldest is forgotten"
     assert not known.is_new(b"d")
 
 
-def test_structures_and_their_parameters_are_named():
+def test_structures_and_their_parameters_are_named() -> None:
     encoder = CommandEncoder(make())
     enable = find_command(make(), "enable_hk")
     assert encoder.encode("enable_hk", parse_arguments(enable, ["health", "hk-300", "7"])).packet[11:-2].hex() == (
@@ -322,7 +323,7 @@ def test_structures_and_their_parameters_are_named():
             encoder.encode("create_hk", parse_arguments(create, texts))
 
 
-def test_events_are_named_and_belong_to_an_application():
+def test_events_are_named_and_belong_to_an_application() -> None:
     encoder = CommandEncoder(NODE_DICTIONARY)
     disable = find_command(NODE_DICTIONARY, "disable_events")
     given = parse_arguments(disable, ["power_mode", "21"])
@@ -331,18 +332,19 @@ def test_events_are_named_and_belong_to_an_application():
     assert parse_arguments(tie, ["gate_shut", "1=power_mode"]) == {"events": ["gate_shut", ["1", "power_mode"]]}
     sent = encoder.encode("enable_event_actions", parse_arguments(tie, ["gate_shut", "1=power_mode", "1=21"]))
     assert sent.packet[11:-2].hex() == "03" + "00020003" + "00010014" + "00010015"
-    for command, given, says in (
+    wrong: tuple[tuple[str, dict[str, object], str], ...] = (
         ("disable_events", {"events": ["gate_shut"]}, "event 'gate_shut' is of APID 2, not of 1"),
         ("disable_events", {"events": ["power_mod"]}, "did you mean 'power_mode'"),
         ("enable_event_actions", {"events": ["power_mod"]}, "did you mean 'power_mode'"),
         ("enable_event_actions", {"events": [{"apid": 2, "event": "power_mode"}]}, "is of APID 1, not of 2"),
         ("enable_event_actions", {"events": [["x", "power_mode"]]}, "x: 'x' is not a number"),
-    ):
+    )
+    for command, refused, says in wrong:
         with pytest.raises(OrbitnodeError, match=says):
-            encoder.encode(command, given)
+            encoder.encode(command, refused)
 
 
-def test_packet_times_are_written_as_utc():
+def test_packet_times_are_written_as_utc() -> None:
     encoder = CommandEncoder(NODE_DICTIONARY)
     retrieve = find_command(NODE_DICTIONARY, "retrieve_range")
     rows = '[["reports", "1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z"]]'
@@ -353,7 +355,7 @@ def test_packet_times_are_written_as_utc():
             encoder.encode("set_retrieval_start", {"time": bad, "stores": []})
 
 
-def test_stores_go_by_name_or_place():
+def test_stores_go_by_name_or_place() -> None:
     encoder = CommandEncoder(NODE_DICTIONARY)
     report = find_command(NODE_DICTIONARY, "report_store_summary")
     for texts in (["reports"], ["0"], ["stores=0"], ["stores=reports"], ["stores=[[0]]"]):
@@ -362,7 +364,7 @@ def test_stores_go_by_name_or_place():
         encoder.encode(report.name, parse_arguments(report, ["9"]))
 
 
-def test_a_command_that_another_one_carries_is_typed_as_usual():
+def test_a_command_that_another_one_carries_is_typed_as_usual() -> None:
     encoder = CommandEncoder(NODE_DICTIONARY)
     load_sequence = find_command(NODE_DICTIONARY, "load_sequence")
     text = 'steps=[[0, "ping"], [1000, "set_power_mode mode=eco"]]'
@@ -384,7 +386,7 @@ def test_a_command_that_another_one_carries_is_typed_as_usual():
             encoder.encode("load_sequence", parse_arguments(load_sequence, ["sequence=a", f"steps={steps}"]))
 
 
-def test_faults_in_rows_name_what_was_typed():
+def test_faults_in_rows_name_what_was_typed() -> None:
     encoder = CommandEncoder(make())
     for name, given, says in (
         ("set_parameters", {"parameters": [["soc_min", "abc"]]}, "^set_parameters: soc_min: 'abc' is not a number"),
@@ -408,6 +410,6 @@ def test_faults_in_rows_name_what_was_typed():
         ("load_sequence", "steps", "rows of delay_ms (u32 ms), request (a command as it is typed, or hexadecimal)"),
     ],
 )
-def test_arguments_are_described(command, argument, says):
+def test_arguments_are_described(command: str, argument: str, says: str) -> None:
     fields = {one.name: one for one in find_command(NODE_DICTIONARY, command).arguments}
     assert describe_field(fields[argument]) == says

@@ -27,19 +27,19 @@ def power(soc: float, *, time_ns: int = T_NS, mode: int = 2) -> bytes:
     return PusTm(1, 7, 3, 25, b"\x00\x01" + layout.encode([soc, 8.1, mode, -250]), time_ns).encode()
 
 
-def test_housekeeping_has_raw_and_labelled_values():
+def test_housekeeping_has_raw_and_labelled_values() -> None:
     packet = Decoder(make()).decode(power(0.5))
     assert (packet.name, packet.kind, packet.apid, packet.seq) == ("power", "housekeeping", 1, 7)
     assert (packet.service, packet.subtype, packet.time_ns) == (3, 25, T_NS)
     assert packet.raw["mode"] == 2 and packet.values["mode"] == "nominal" and packet.values["battery"] == -250
 
 
-def test_event_has_text_and_severity():
+def test_event_has_text_and_severity() -> None:
     packet = Decoder(make()).decode(PusTm(1, 0, 5, 2, b"\x00\x02\x01", T_NS).encode())
     assert (packet.name, packet.severity, packet.text) == ("mode_changed", "low", "mode idle")
 
 
-def test_event_with_another_severity_is_refused():
+def test_event_with_another_severity_is_refused() -> None:
     with pytest.raises(DecodeError, match=r"mode_changed as TM\[5,4\]"):
         Decoder(make()).decode(PusTm(1, 0, 5, 4, b"\x00\x02\x01", T_NS).encode())
 
@@ -57,7 +57,7 @@ def test_event_with_another_severity_is_refused():
         (idle_packet(20), "idle", "idle"),
     ],
 )
-def test_every_kind_is_known_and_counted(octets, kind, name):
+def test_every_kind_is_known_and_counted(octets: bytes, kind: str, name: str) -> None:
     decoder = Decoder(make())
     packet = decoder.decode(octets)
     assert (packet.kind, packet.name) == (kind, name)
@@ -76,14 +76,14 @@ def test_every_kind_is_known_and_counted(octets, kind, name):
         (PusTc(1, 0, 17, 1, b"").encode(), "telecommand packet"),
     ],
 )
-def test_what_does_not_fit_is_a_decode_error(octets, match):
+def test_what_does_not_fit_is_a_decode_error(octets: bytes, match: str) -> None:
     decoder = Decoder(make())
     with pytest.raises(DecodeError, match=match):
         decoder.decode(octets)
     assert decoder.counters.malformed == 1
 
 
-def test_document_unlike_the_installed_code_decodes_its_own_packets():
+def test_document_unlike_the_installed_code_decodes_its_own_packets() -> None:
     document = copy.deepcopy(make().document())
     power_document = next(s for s in document["structures"] if s["name"] == "power")
     power_document.update(sid=77, name="power_v9")
@@ -98,12 +98,12 @@ def test_document_unlike_the_installed_code_decodes_its_own_packets():
     assert Decoder(make()).decode(octets).kind == "unknown"
 
 
-def test_template_that_does_not_fit_still_shows_the_values():
+def test_template_that_does_not_fit_still_shows_the_values() -> None:
     assert event_text("a {b} {c:.0f}", {"b": 1, "c": "x"}) == "a {b} {c:.0f} [b=1, c=x]"
     assert event_text("{", {}) == "{"
 
 
-def test_limits_report_transitions_only():
+def test_limits_report_transitions_only() -> None:
     decoder, checker = Decoder(make()), LimitChecker()
     states = []
     for second, soc in enumerate((0.9, 0.35, 0.3, 0.2, math.nan, 0.8)):
@@ -114,7 +114,7 @@ def test_limits_report_transitions_only():
     assert checker.state("power.soc") == NORMAL
 
 
-def test_played_back_packets_do_not_change_the_state():
+def test_played_back_packets_do_not_change_the_state() -> None:
     decoder, checker = Decoder(make()), LimitChecker()
     checker.check(decoder.decode(power(0.9, time_ns=T_NS)))
     assert checker.check(decoder.decode(power(0.1, time_ns=T_NS - 1)), live=False) == []
@@ -122,13 +122,13 @@ def test_played_back_packets_do_not_change_the_state():
     assert (alarm.previous, alarm.state) == (NORMAL, RED)
 
 
-def test_alarm_says_what_is_outside():
+def test_alarm_says_what_is_outside() -> None:
     alarm = LimitChecker().check(Decoder(make()).decode(power(0.3)))[0]
     assert alarm.text == "power.soc 0.3 frac is yellow: outside 0.4 .. 1 frac"
 
 
 @pytest.mark.parametrize(("value", "state"), [(0.4, NORMAL), (0.39, YELLOW), (0.25, YELLOW), (0.24, RED), (2, RED)])
-def test_intervals_are_closed(value, state):
+def test_intervals_are_closed(value: float, state: str) -> None:
     assert limit_state(value, Limits((0.4, 1.0), (0.25, 1.0))) == state
 
 
@@ -146,7 +146,7 @@ SOC, MODE, UPTIME = 256, 258, 512
 SECOND = 10**9
 
 
-def test_a_structure_defined_from_ground_is_learned_with_names_labels_and_limits():
+def test_a_structure_defined_from_ground_is_learned_with_names_labels_and_limits() -> None:
     decoder, checker = Decoder(make()), LimitChecker()
     assert decoder.decode(defined(300, bytes(5))).kind == "unknown"
     shown = decoder.decode(definition(300, MODE, SOC))
@@ -160,7 +160,7 @@ def test_a_structure_defined_from_ground_is_learned_with_names_labels_and_limits
     assert (alarm.parameter, alarm.state) == ("hk-300.power.soc", RED)
 
 
-def test_the_newest_definition_counts_whatever_order_they_come_in():
+def test_the_newest_definition_counts_whatever_order_they_come_in() -> None:
     decoder = Decoder(make())
     decoder.decode(definition(300, MODE, time_ns=T_NS + 2 * SECOND))
     decoder.decode(definition(300, SOC, time_ns=T_NS + 1 * SECOND))
@@ -169,7 +169,7 @@ def test_the_newest_definition_counts_whatever_order_they_come_in():
     assert dict(decoder.decode(defined(300, bytes(8))).values) == {"health.uptime": 0}
 
 
-def test_a_definition_changes_nothing_of_the_dictionary_and_is_bounded():
+def test_a_definition_changes_nothing_of_the_dictionary_and_is_bounded() -> None:
     decoder = Decoder(make())
     decoder.decode(definition(1, UPTIME))
     assert decoder.decode(power(0.5)).raw["mode"] == 2
@@ -182,7 +182,7 @@ def test_a_definition_changes_nothing_of_the_dictionary_and_is_bounded():
     assert decoder.decode(defined(1000, b"\0")).kind == "housekeeping"
 
 
-def test_what_an_archive_has_is_learned_without_being_counted():
+def test_what_an_archive_has_is_learned_without_being_counted() -> None:
     decoder = Decoder(make())
     for octets in (definition(300, SOC), b"", definition(300, SOC)[:-1] + b"\0"):
         decoder.recall(octets)
@@ -190,7 +190,7 @@ def test_what_an_archive_has_is_learned_without_being_counted():
     assert decoder.decode(defined(300, bytes(4))).name == "hk-300"
 
 
-def test_rows_are_shown_row_by_row_and_times_as_nanoseconds():
+def test_rows_are_shown_row_by_row_and_times_as_nanoseconds() -> None:
     structure = next(s for s in make().structures if s.name == "plan")
     data = structure.layout.encode((2, T_NS, ((7, "a"), (8, "b")), 3))
     packet = Decoder(make()).decode(defined(structure.sid, data))

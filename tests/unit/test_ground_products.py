@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from ground.telemetry.products import ProductStore
 from payloads.product import encode_product
 
 
-def make_store(folder: Path, **options: int) -> ProductStore:
+def make_store(folder: Path, **options: Any) -> ProductStore:
     return ProductStore(folder, CfdpConfig(entity=2), **options)
 
 
@@ -43,7 +44,7 @@ def failing(store: ProductStore, monkeypatch: pytest.MonkeyPatch, fails: Callabl
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
 
 
-def test_octets_are_those_that_came(tmp_path):
+def test_octets_are_those_that_came(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     feed(store, "x.bin", b"\7" * 100_000, pdus=3)
     (row,) = store.end_all(0)
@@ -53,7 +54,7 @@ def test_octets_are_those_that_came(tmp_path):
     assert (store.counters.octets, store.counters.octets_missing) == (2000, 98_000)
 
 
-def test_the_limit_counts_octets_that_came(tmp_path):
+def test_the_limit_counts_octets_that_came(tmp_path: Path) -> None:
     store = make_store(tmp_path, octets_max=3000)
     feed(store, "a.bin", bytes(100_000), pdus=3)
     assert len(store.end_all(0)) == 1
@@ -62,7 +63,7 @@ def test_the_limit_counts_octets_that_came(tmp_path):
     assert (store.counters.octets, store.counters.refused_full) == (3000, 1)
 
 
-def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_store(tmp_path)
     for name in ("a.bin", "b.bin", "c.bin"):
         feed(store, name, name.encode() * 1000, pdus=2)
@@ -75,7 +76,7 @@ def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("b")] == []
 
 
-def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path, monkeypatch):
+def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.zeros((4, 32, 32), np.uint16)
     product = encode_product(samples, np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0)
     store = make_store(tmp_path)
@@ -90,7 +91,7 @@ def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path, monkeypatc
     assert (store.counters.complete, store.counters.incomplete, store.counters.unwritten) == (1, 1, 0)
 
 
-def test_no_file_is_written_over_another_however_often_a_name_comes(tmp_path):
+def test_no_file_is_written_over_another_however_often_a_name_comes(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     sent = {f"content {number}".encode() for number in range(120)}
     for number, data in enumerate(sorted(sent)):
@@ -100,7 +101,7 @@ def test_no_file_is_written_over_another_however_often_a_name_comes(tmp_path):
     assert (tmp_path / "screen-0-1-100.bin").exists() and not (tmp_path / "screen-0-1-101.bin").exists()
 
 
-def test_what_is_made_beside_a_file_is_written_over_no_other(tmp_path):
+def test_what_is_made_beside_a_file_is_written_over_no_other(tmp_path: Path) -> None:
     product = encode_product(np.zeros((4, 32, 32), np.uint16), np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0)
     store = make_store(tmp_path)
     names = ("tile-mask.png", "a.bin.tmp", "x.bin.part.missing", "tile.obsp", "a.bin")

@@ -79,7 +79,7 @@ def units_of(packets: list[bytes], config: LinkConfig) -> list[bytes]:
 
 def decoded(dictionary: Dictionary, packets: list[bytes]) -> dict[str, list[tuple[object, ...]]]:
     """What the live decoder makes of them, by structure."""
-    decoder, rows = Decoder(dictionary), {}
+    decoder, rows = Decoder(dictionary), dict[str, list[tuple[object, ...]]]()
     for packet in packets:
         try:
             one = decoder.decode(packet)
@@ -91,7 +91,7 @@ def decoded(dictionary: Dictionary, packets: list[bytes]) -> dict[str, list[tupl
 
 
 @pytest.mark.parametrize("form", [UNITS, FRAMES, PACKETS])
-def test_every_form_gives_what_the_live_decoder_gives(dictionary, form):
+def test_every_form_gives_what_the_live_decoder_gives(dictionary: Dictionary, form: str) -> None:
     packets = reports(dictionary, 400)
     if form == PACKETS:
         stream, config = b"".join(packets), CONFIG
@@ -121,7 +121,7 @@ def test_every_form_gives_what_the_live_decoder_gives(dictionary, form):
         assert np.all(np.diff(times.astype(np.int64)) > 0)
 
 
-def test_wrong_symbols_are_corrected_and_what_is_lost_is_told(dictionary):
+def test_wrong_symbols_are_corrected_and_what_is_lost_is_told(dictionary: Dictionary) -> None:
     packets = reports(dictionary, 300)
     units = [bytearray(unit) for unit in units_of(packets, CONFIG)]
     source = Random(3)
@@ -144,7 +144,7 @@ def test_wrong_symbols_are_corrected_and_what_is_lost_is_told(dictionary):
     assert len(packets) - 80 < len(got) < len(packets)
 
 
-def test_reports_with_wrong_error_control_or_another_length_are_left_out(dictionary):
+def test_reports_with_wrong_error_control_or_another_length_are_left_out(dictionary: Dictionary) -> None:
     structure = next(one for one in dictionary.structures if one.name == "power")
     good = [one for one in reports(dictionary, 200) if SpacePacket.decode(one).apid == structure.apid]
     power = [one for one in good if one[8] == 25 and int.from_bytes(one[19:21], "big") == structure.sid]
@@ -158,7 +158,7 @@ def test_reports_with_wrong_error_control_or_another_length_are_left_out(diction
     assert (len(table), table.damaged) == (2, 3)
 
 
-def test_of_all_values_of_error_control_the_right_one_is_taken(dictionary):
+def test_of_all_values_of_error_control_the_right_one_is_taken(dictionary: Dictionary) -> None:
     structure = next(one for one in dictionary.structures if one.name == "power")
     good = next(one for one in reports(dictionary, 200) if one[8] == 25 and one[19:21] == structure.sid.to_bytes(2))
     stream = b"".join(good[:-2] + value.to_bytes(2, "big") for value in range(1 << 16))
@@ -166,7 +166,7 @@ def test_of_all_values_of_error_control_the_right_one_is_taken(dictionary):
     assert (len(table), table.damaged) == (1, (1 << 16) - 1)
 
 
-def test_only_damaged_reports_give_an_empty_table(dictionary):
+def test_only_damaged_reports_give_an_empty_table(dictionary: Dictionary) -> None:
     structure = next(one for one in dictionary.structures if one.name == "power")
     short = PusTm(structure.apid, 0, 3, 25, structure.sid.to_bytes(2, "big") + b"\1", TAI_NS).encode()
     (table,) = all_tables([Recording(CONFIG, PACKETS).feed(short)], [structure])
@@ -182,12 +182,12 @@ def test_only_damaged_reports_give_an_empty_table(dictionary):
     }
 
 
-def test_units_of_a_link_without_coding():
+def test_units_of_a_link_without_coding() -> None:
     with pytest.raises(ValueError, match="no units"):
         Recording(BARE, UNITS)
 
 
-def test_what_follows_the_end_of_the_packets_is_counted_and_not_kept():
+def test_what_follows_the_end_of_the_packets_is_counted_and_not_kept() -> None:
     recording = Recording(CONFIG, PACKETS)
     for _ in range(50):
         assert len(recording.feed(b"\xff" * 10_000)) == 0
@@ -195,7 +195,7 @@ def test_what_follows_the_end_of_the_packets_is_counted_and_not_kept():
     assert recording.left_octets == 500_000
 
 
-def test_the_form_is_seen_behind_wrong_bits_noise_and_slips(dictionary):
+def test_the_form_is_seen_behind_wrong_bits_noise_and_slips(dictionary: Dictionary) -> None:
     packets = reports(dictionary, 200)
     frames = b"".join(units_of(packets, BARE))
     assert form_of(bytes((frames[0] ^ 1,)) + frames[1:], CONFIG) == FRAMES
@@ -210,14 +210,14 @@ def test_the_form_is_seen_behind_wrong_bits_noise_and_slips(dictionary):
     assert form_of(b"".join(units_of(packets * 2, inner)), inner) == UNITS
 
 
-def test_the_inner_code_gives_the_last_frame_too(dictionary):
+def test_the_inner_code_gives_the_last_frame_too(dictionary: Dictionary) -> None:
     inner = LinkConfig(coding="rs(255,223)", convolutional=True)
     packets = reports(dictionary, 100)
     recording = Recording(inner, UNITS)
     assert sum(len(batch) for batch in recording.batches([b"".join(units_of(packets, inner))])) == len(packets)
 
 
-def test_any_octets_are_a_recording(dictionary):
+def test_any_octets_are_a_recording(dictionary: Dictionary) -> None:
     source = Random(4)
     for form in (UNITS, FRAMES, PACKETS):
         recording = Recording(CONFIG, form)
@@ -261,7 +261,10 @@ def test_the_command_writes_tables(recorded: Path, dictionary: Dictionary, capsy
         (["FILE", "--csv"], "name their folder with --out", 2),
     ],
 )
-def test_what_is_wrong_is_one_line(recorded: Path, arguments: list[str], text: str, code: int, capsys) -> None:
+def test_what_is_wrong_is_one_line(
+    recorded: Path, arguments: list[str], text: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended: object
     try:
         ended = main(["decode", *(str(recorded) if one == "FILE" else one for one in arguments)])
     except SystemExit as error:

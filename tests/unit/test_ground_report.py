@@ -6,6 +6,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def data() -> ReportData:
     )  # fmt: skip
 
 
-def test_page_is_self_contained_and_escaped():
+def test_page_is_self_contained_and_escaped() -> None:
     text = page(data())
     assert "<script" not in text
     assert not re.search(r"(src|href)=\"?(?!data:)[a-z]*:?//", text)
@@ -50,11 +51,11 @@ def test_page_is_self_contained_and_escaped():
         assert "nan" not in svg
 
 
-def test_empty_run_still_makes_a_page():
+def test_empty_run_still_makes_a_page() -> None:
     assert "<h2>Orbit</h2>" in page(ReportData("t", "s", 0, 0.0, []))
 
 
-def test_unwritable_place_is_one_line(tmp_path):
+def test_unwritable_place_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OrbitnodeError, match=r"report .*: "):
         write_report(tmp_path / "none" / "report.html", data())
 
@@ -62,7 +63,7 @@ def test_unwritable_place_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("low", "high"), [(0, 1), (-17.3, 44), (0, 0), (3, 3), (1e-6, 2e-6), (0, 256e3), (math.nan, 1)]
 )
-def test_ticks_cover_the_values(low, high):
+def test_ticks_cover_the_values(low: float, high: float) -> None:
     ticks = nice_ticks(low, high)
     assert 2 <= len(ticks) <= 8
     assert ticks == sorted(set(ticks))
@@ -71,7 +72,7 @@ def test_ticks_cover_the_values(low, high):
         assert high - 1e-9 <= ticks[-1]
 
 
-def test_thinning_keeps_peaks():
+def test_thinning_keeps_peaks() -> None:
     points = [(float(i), 100.0 if i == 4321 else 0.0) for i in range(10_000)]
     kept = thin(points)
     assert len(kept) <= 700
@@ -79,19 +80,19 @@ def test_thinning_keeps_peaks():
     assert kept == sorted(kept)
 
 
-def test_areas_of_different_times_are_stacked():
+def test_areas_of_different_times_are_stacked() -> None:
     svg = area_chart(TimeAxis(10.0), [Series("a", [(0, 1), (10, 1)]), Series("b", [(5, 2)])], "t", "u")
     assert svg.count('class="area') == 2
 
 
-def test_mask_has_the_palette():
+def test_mask_has_the_palette() -> None:
     picture = mask_picture(np.array([[0, 1], [2, 0]], dtype=np.uint8))
     assert picture.mode == "P"
     rgb = np.asarray(picture.convert("RGB"))
     assert [tuple(map(int, rgb[i])) for i in ((0, 0), (0, 1), (1, 0))] == list(MASK_COLOURS)
 
 
-def test_quicklook_is_red_green_blue():
+def test_quicklook_is_red_green_blue() -> None:
     samples = np.zeros((4, 32, 32), dtype=np.uint16)
     samples[2] = 3500
     picture = Image.open(BytesIO(quicklook_png(samples)))
@@ -103,5 +104,5 @@ def test_quicklook_is_red_green_blue():
     [("a.bin", "a.bin"), ("../../etc/passwd", "passwd"), ("..", "unnamed"), ("", "unnamed"), ("C:\\x\\.y z", "y_z"),
      ("é" * 3, "___"), ("x" * 300, "x" * 100), ("\0", "_")],
 )  # fmt: skip
-def test_names_from_the_downlink_stay_in_the_folder(sent, kept):
+def test_names_from_the_downlink_stay_in_the_folder(sent: str, kept: str) -> None:
     assert safe_name(sent) == kept

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flight.contract.app import CommandRefused, Durable
+from flight.contract.app import CommandRefused, Durable, Sample
 from flight.contract.dictionary import FIELDS_MAX, Structure
 from flight.contract.fields import Field
 from flight.core.errors import DecodeError, SetupError
@@ -38,7 +38,7 @@ class Bench:
         self.loop = VirtualLoop()
         self.sent: list[tuple[float, int, int, int, bytes]] = []
         self.told: list[tuple[Any, ...]] = []
-        self.faults: list[Exception] = []
+        self.faults: list[BaseException] = []
         self.vault = vault or Vault(Disk(Random(1)).boot(self.loop))
         sink: Any = self
         self.hk = Housekeeping(1, STRUCTURES, HousekeepingConfig(**config), self.vault, sink, sink, self.loop.now_ns)
@@ -58,7 +58,8 @@ class Bench:
     def start(
         self, a: Callable[[], Any] = lambda: {"x": 7, "y": 0.5}, b: Callable[[], Any] = lambda: {"n": 9}
     ) -> Bench:
-        for name, sample in (("a", a), ("b", b), ("c", lambda: {"text": "t", "at": 0})):
+        samplers: dict[str, Callable[[], Sample]] = {"a": a, "b": b, "c": lambda: {"text": "t", "at": 0}}
+        for name, sample in samplers.items():
             self.hk.provide(name, sample)
         self.task = self.scheduler.spawn("housekeeping", self.hk.run)
         self.at(0)
@@ -123,8 +124,9 @@ def test_several_owners_give_parts_of_one_structure() -> None:
 
 def test_a_sampler_that_fails_at_boot_does_not_keep_the_node_from_booting() -> None:
     bench = Bench()
-    for name, sample in (("a", lambda: {"x": 1 // 0}), ("b", lambda: {"n": 1}), ("c", lambda: {"text": "", "at": 0})):
-        bench.hk.provide(name, sample)
+    bench.hk.provide("a", lambda: {"x": 1 // 0})
+    bench.hk.provide("b", lambda: {"n": 1})
+    bench.hk.provide("c", lambda: {"text": "", "at": 0})
     bench.hk.check_samples()
 
 
@@ -160,7 +162,12 @@ async def nothing(task: Any) -> None:
 def test_sources_are_sampled_once_a_report() -> None:
     calls: list[str] = []
     bench = Bench(period_s={"a": 0.0, "c": 0.0})
-    bench.start(a=lambda: calls.append("a") or {"x": 7, "y": 0.5}, b=lambda: calls.append("b") or {"n": 9})
+
+    def counted(name: str, sample: Sample) -> Sample:
+        calls.append(name)
+        return sample
+
+    bench.start(a=lambda: counted("a", {"x": 7, "y": 0.5}), b=lambda: counted("b", {"n": 9}))
     create(bench, 300, 1.0, Y, N, X)
     bench.at(3.5)
     assert calls == ["a", "b"] * 3

@@ -14,8 +14,8 @@ from flight.core.errors import StorageError
 from flight.core.nanoseconds import ns
 from flight.core.platform import Storage
 from flight.store.generations import Generations
-from flight.store.journal import RECORD_OCTETS, Journal
-from flight.store.segments import HEAD_OCTETS
+from flight.store.journal import Journal
+from flight.store.segments import HEAD_OCTETS, RECORD_OCTETS
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
 
@@ -221,8 +221,8 @@ def test_damage_may_take_eight_records_in_a_row_and_those_behind_are_found(damag
     in_first = journal.segments[0].end
     octets = HEAD_OCTETS + 2 * (RECORD_OCTETS + 20)
     spoilt = bytearray(disk.durable["j.00000000"])
-    for record in range(damaged):
-        spoilt[octets + record * (RECORD_OCTETS + 20) + RECORD_OCTETS] ^= 1
+    for number in range(damaged):
+        spoilt[octets + number * (RECORD_OCTETS + 20) + RECORD_OCTETS] ^= 1
     disk.durable["j.00000000"] = bytes(spoilt)
     again = Journal(disk.boot(loop), "j", segment_octets=700)
     behind = 2 + damaged if damaged <= 8 else in_first

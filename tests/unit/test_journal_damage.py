@@ -313,8 +313,10 @@ def test_two_segments_begun_in_one_commit_of_which_the_power_took_the_first() ->
     journal = bench.open()
     for number in range(6, 12):
         journal.append(content(number))
-    files = {f"j.{index:08d}": bench.disk._session._view[name(index)] for index in (3,)}  # type: ignore[union-attr]
-    bench.disk._session.pending.clear()  # type: ignore[union-attr]
+    session = bench.disk._session
+    assert session is not None
+    files = {f"j.{index:08d}": session._view[name(index)] for index in (3,)}
+    session.pending.clear()
     bench.disk.durable |= {one: bytes(raw) for one, raw in files.items()}
     for _ in range(2):
         journal = bench.open()
@@ -325,14 +327,16 @@ def test_two_segments_begun_in_one_commit_of_which_the_power_took_the_first() ->
         bench.run()
 
 
-def test_storage_that_refuses_the_mark_keeps_nobody_from_writing_and_is_asked_again() -> None:
+def test_storage_that_refuses_the_mark_keeps_nobody_from_writing_and_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bench = Bench(1)
     journal = bench.open()
     storage = journal._storage
-    taken, storage.replace = storage.replace, _refuse  # type: ignore[method-assign]
-    assert all(journal.append(content(number)) for number in range(3, 9))
-    assert journal.stats.unmarked == 2
-    storage.replace = taken  # type: ignore[method-assign]
+    with monkeypatch.context() as refusing:
+        refusing.setattr(storage, "replace", _refuse)
+        assert all(journal.append(content(number)) for number in range(3, 9))
+        assert journal.stats.unmarked == 2
     assert all(journal.append(content(number)) for number in range(9, 12))
     journal.sync()
     bench.run()

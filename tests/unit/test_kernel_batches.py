@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_crc16_of_units_check_value() -> None:
     assert values.tolist() == [0x29B1] * 3
     view = np.asarray(values)
     assert view.dtype == np.uint16
-    assert np.shares_memory(view, np.frombuffer(values.obj, dtype=np.uint8))
+    assert np.shares_memory(view, np.frombuffer(cast("bytearray", values.obj), dtype=np.uint8))
 
 
 def test_no_units() -> None:

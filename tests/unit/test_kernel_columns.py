@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,9 +64,9 @@ def test_no_packets_and_no_fields() -> None:
         (0, 16, "unsigned", "middle"),
     ],
 )  # fmt: skip
-def test_fields_without_meaning_are_refused(bit_offset: int, bits: int, kind: str, order: object) -> None:
+def test_fields_without_meaning_are_refused(bit_offset: int, bits: int, kind: Any, order: Any) -> None:
     with pytest.raises(ValueError, match="field x: "):
-        FieldSpec("x", bit_offset, bits, kind, order)  # type: ignore[arg-type]
+        FieldSpec("x", bit_offset, bits, kind, order)
 
 
 def test_layouts_and_columns_that_do_not_fit_are_refused() -> None:
@@ -89,10 +90,10 @@ def test_the_kernel_refuses_columns_that_do_not_hold_the_numbers() -> None:
     block = bytearray(64)
     out, odd = ffi.from_buffer(octets, block), ffi.from_buffer(octets, memoryview(block)[4:])
 
-    def extract(field: tuple[object, ...], target: object = out, size: int = 8, packets: int = 2) -> int:
-        table = ffi.new("ob_field[]", [field])  # type: ignore[list-item]
+    def extract(field: tuple[Any, ...], target: Any = out, size: int = 8, packets: int = 2) -> int:
+        table = ffi.new("ob_field[]", [field])
         null = ffi.NULL
-        return lib.ob_extract_fields(b"\x01" * 8, 8, null, null, 4, packets, table, 1, target, size, null)  # type: ignore[arg-type]
+        return lib.ob_extract_fields(b"\x01" * 8, 8, null, null, 4, packets, table, 1, target, size, null)
 
     big = (3, 2, 1, 0)
     assert extract((0, 0, 32, 0, big)) == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from math import comb
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -17,8 +19,10 @@ OCTET_ARRAY = ffi.typeof("uint8_t[]")
 
 
 def marker_sync(**options: int) -> MarkerSync:
-    chosen = dict(search_errors_max=1, lock_errors_max=3, slip_bits_max=2, flywheel_units=2, bit_search=True)
-    return MarkerSync(8, **(chosen | dict(inverted_allowed=True) | options))  # type: ignore[arg-type]
+    chosen: dict[str, Any] = dict(
+        search_errors_max=1, lock_errors_max=3, slip_bits_max=2, flywheel_units=2, bit_search=True
+    )
+    return MarkerSync(8, **(chosen | dict(inverted_allowed=True) | options))
 
 
 @pytest.mark.parametrize(
@@ -36,9 +40,9 @@ def marker_sync(**options: int) -> MarkerSync:
         dict(flywheel_units=-1),
     ],
 )
-def test_options_without_meaning_are_refused(options: dict[str, int]) -> None:
+def test_options_without_meaning_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(KernelError, match="sync_init: sizes that do not fit together") as refused:
-        FrameSynchronizer(**(dict(unit_octets=8) | options))  # type: ignore[arg-type]
+        FrameSynchronizer(**(dict(unit_octets=8) | options))
     assert refused.value.code == lib.OB_E_LAYOUT
 
 
@@ -108,7 +112,7 @@ def test_units_are_a_batch_to_work_in() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview, lambda octets: array("I", octets)])
-def test_any_buffer_of_octets_is_taken(kind) -> None:
+def test_any_buffer_of_octets_is_taken(kind: Callable[[bytes], Any]) -> None:
     stream = (MARKER + b"unit 001") * 3
     sync = FrameSynchronizer(8)
     assert len(sync.feed(kind(stream[:16]))) == 1
@@ -119,7 +123,7 @@ def test_what_is_no_stretch_of_octets_is_refused_and_changes_nothing() -> None:
     sync = FrameSynchronizer(8)
     sync.feed(MARKER + b"unit")
     with pytest.raises(TypeError):
-        sync.feed("text")  # type: ignore[arg-type]
+        sync.feed("text")  # type: ignore[arg-type] # not octets
     with pytest.raises(TypeError):
         sync.feed(memoryview(bytes(20))[::2])
     assert list(sync.feed(b" 001")) == [b"unit 001"]

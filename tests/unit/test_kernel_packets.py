@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def test_one_call_in_every_shape() -> None:
     assert encode_packets((bytearray(b"abc"), memoryview(b"abc")), 5, (0, 0)) == PACKET * 2
     assert encode_packets(b"abcabc", 5, [0, 0], lengths=3) == PACKET * 2
     assert encode_packets(b"abcabc", array("H", [5, 5]), [0, 0], lengths=array("I", [3, 3])) == PACKET * 2
-    rows = np.frombuffer(b"abcabc", dtype=np.uint8).reshape(2, 3)
+    rows: Any = np.frombuffer(b"abcabc", dtype=np.uint8).reshape(2, 3)
     assert encode_packets(rows, np.array([5, 5]), np.zeros(2, np.uint16)) == PACKET * 2
     assert encode_packets(rows.reshape(6), 5, np.zeros(2, int), lengths=np.array([3, 3])) == PACKET * 2
 
@@ -35,20 +36,22 @@ def test_the_longest_packet() -> None:
 
 
 @pytest.mark.parametrize("data", [[], (), b"", np.zeros((0, 4), np.uint8)])
-def test_nothing_gives_nothing(data: object) -> None:
-    assert encode_packets(data, 1, lengths=4 if isinstance(data, bytes) else None) == b""  # type: ignore[arg-type]
+def test_nothing_gives_nothing(data: Any) -> None:
+    assert encode_packets(data, 1, lengths=4 if isinstance(data, bytes) else None) == b""
 
 
 def test_values_that_fit_no_field_are_refused() -> None:
-    for arguments in ({"apid": 2048}, {"apid": 1, "seq": [0x4000]}, {"apid": 1, "flags": 16}):
+    refused: tuple[dict[str, Any], ...] = ({"apid": 2048}, {"apid": 1, "seq": [0x4000]}, {"apid": 1, "flags": 16})
+    for arguments in refused:
         with pytest.raises(KernelError, match="encode_packets: "):
-            encode_packets([b"a"], **arguments)  # type: ignore[arg-type]
+            encode_packets([b"a"], **arguments)
     for data in ([b""], [bytes(65537)], [b"a", b""]):
         with pytest.raises(KernelError):
             encode_packets(data, 1)
-    for arguments in ({"apid": -1}, {"apid": 70_000}, {"apid": 1, "flags": [256]}):
+    no_column: tuple[dict[str, Any], ...] = ({"apid": -1}, {"apid": 70_000}, {"apid": 1, "flags": [256]})
+    for arguments in no_column:
         with pytest.raises(ValueError, match=r"apid: |flags: "):
-            encode_packets([b"a"], **arguments)  # type: ignore[arg-type]
+            encode_packets([b"a"], **arguments)
     for seq in (-1, 0x4000):
         with pytest.raises(ValueError, match=r"0 \.\. 16383"):
             encode_packets([b"a"], 1, seq)
@@ -68,9 +71,9 @@ def test_lengths_and_columns_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(ValueError, match="each item has its own"):
         encode_packets([b"abc"], 1, lengths=3)
     with pytest.raises(ValueError, match="octets are B"):
-        encode_packets(np.zeros((2, 2), np.uint16), 1)
+        encode_packets(cast("bytes", np.zeros((2, 2), np.uint16)), 1)
     with pytest.raises((ValueError, BufferError)):
-        encode_packets(np.zeros((4, 4), np.uint8)[:, ::2], 1)
+        encode_packets(cast("bytes", np.zeros((4, 4), np.uint8)[:, ::2]), 1)
 
 
 def test_the_kernel_writes_nothing_where_it_refuses() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -134,7 +134,7 @@ def test_numpy_views_the_counts_without_a_copy() -> None:
     counts = decode_reed_solomon(bytearray(1275), **FRAME)
     view = np.asarray(counts)
     assert view.dtype == np.int8
-    assert np.shares_memory(view, np.frombuffer(counts.obj, dtype=np.uint8))
+    assert np.shares_memory(view, np.frombuffer(cast("bytearray", counts.obj), dtype=np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,10 @@ def test_layouts_that_do_not_fit(octets: int, change: dict[str, int], text: str)
             kernel(units, **FRAME | change)
         assert refused.value.code == lib.OB_E_LAYOUT
     portable = FRAME | {"stride": 0, "count": 1} | change
-    arguments = [portable[name] for name in ("count", "stride", "data_octets", "parity", "interleave")]
+    count, stride, data_octets, parity, interleave = (
+        portable[name] for name in ("count", "stride", "data_octets", "parity", "interleave")
+    )
+    arguments = (count, stride, data_octets, parity, interleave)
     target, counts = (ffi.from_buffer(ffi.typeof(t), bytearray(octets)) for t in ("uint8_t[]", "int8_t[]"))
     assert lib.ob_rs_encode_portable(target, octets, *arguments) == lib.OB_E_LAYOUT
     assert lib.ob_rs_decode_portable(target, octets, *arguments, counts, octets) == lib.OB_E_LAYOUT

@@ -50,7 +50,7 @@ def test_kernels_refuse_what_is_no_stretch_of_octets() -> None:
         with pytest.raises((TypeError, ValueError, BufferError)):
             kernel(every_other)
         with pytest.raises(TypeError):
-            kernel("text")  # type: ignore[arg-type]
+            kernel("text")  # type: ignore[arg-type] # not octets
 
 
 def test_randomizer_heads() -> None:

@@ -532,4 +532,5 @@ def test_the_room_check_bites() -> None:
 
 def test_the_other_checks_tell_apart() -> None:
     assert not timeline_faults("flight/x.py", ast.parse("from random import Random\nr = Random(7)"))
-    assert is_broad(ast.parse("try:\n    pass\nexcept (ValueError, Exception):\n    pass").body[0].handlers[0])  # type: ignore[attr-defined]
+    (attempt,) = ast.parse("try:\n    pass\nexcept (ValueError, Exception):\n    pass").body
+    assert isinstance(attempt, ast.Try) and is_broad(attempt.handlers[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import anycrc
 import pytest
@@ -45,7 +46,8 @@ def test_a_frame_has_its_octets_where_732_0_b_4_has_them() -> None:
     def by_hand(vcid: int, count: int, body: bytes) -> bytes:
         bits = f"01{0x2AB & 0xFF:08b}{vcid:06b}" + f"{count:024b}" + "0" + "0" + f"{0x2AB >> 8:02b}" + "0000"
         octets = int(bits, 2).to_bytes(6, "big") + body
-        return octets + anycrc.Model("CRC16-CCITT-FALSE").calc(octets).to_bytes(2, "big")
+        error_control: int = anycrc.Model("CRC16-CCITT-FALSE").calc(octets)
+        return octets + error_control.to_bytes(2, "big")
 
     assert first == by_hand(2, 0, (0).to_bytes(2, "big") + stream[:54])
     # Sixteen octets end the first packet, the second takes twenty, and an idle packet the eighteen that are left.
@@ -199,8 +201,8 @@ def test_a_role_that_the_link_does_not_carry_has_no_channel() -> None:
         ({"coding": "frame", "convolutional": True}, "convolutional"),
     ],
 )
-def test_values_that_contradict_each_other(changes: dict[str, object], name: str) -> None:
-    assert [key for key, _ in AosConfig(**changes).faults()] == [name]  # type: ignore[arg-type]
+def test_values_that_contradict_each_other(changes: dict[str, Any], name: str) -> None:
+    assert [key for key, _ in AosConfig(**changes).faults()] == [name]
 
 
 def test_both_ends_know_the_same_kinds() -> None:

@@ -6,8 +6,16 @@ import itertools
 
 import pytest
 
-from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, checksum_modular, encode_pdu
-from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, CfdpSender, FileIncomplete, FileReceived, PdusIgnored
+from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, checksum_modular, encode_pdu
+from flight.link.cfdp.transfers import (
+    CfdpConfig,
+    CfdpReceiver,
+    CfdpSender,
+    FileAction,
+    FileIncomplete,
+    FileReceived,
+    PdusIgnored,
+)
 
 SECOND_NS = 1_000_000_000
 DATA = bytes(range(256)) * 4
@@ -16,38 +24,43 @@ ID = TransactionId(0x1AB, 7)
 
 def pdus_of(data: bytes = DATA, number: int = 7, segment: int = 100) -> list[bytes]:
     sender = CfdpSender(0x1AB, 1, number, "mask.bin", data, segment)
-    assert not sender.done
+    states = [sender.done]
     pdus = list(itertools.islice(iter(sender.next_pdu, None), sender.pdus + 1))
-    assert sender.done
-    assert sender.remaining_octets == 0
+    states.append(sender.done)
+    assert states == [False, True] and sender.remaining_octets == 0
     assert len(pdus) == sender.pdus
     return pdus
 
 
-def feed(receiver: CfdpReceiver, pdus: list[bytes], now_ns: int = 0) -> list[object]:
+def feed(receiver: CfdpReceiver, pdus: list[bytes], now_ns: int = 0) -> list[FileAction]:
     return [action for pdu in pdus for action in receiver.on_pdu(pdu, now_ns)]
+
+
+def incomplete(action: FileAction) -> FileIncomplete:
+    assert isinstance(action, FileIncomplete)
+    return action
 
 
 WHOLE = FileReceived(ID, "mask.bin", DATA)
 
 
-def test_whole_file():
+def test_whole_file() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     assert feed(receiver, pdus_of()) == [WHOLE]
     assert (receiver.open, receiver.next_time_ns) == (0, None)
     assert receiver.counters.files_received == 1
 
 
-def test_empty_file():
+def test_empty_file() -> None:
     assert feed(CfdpReceiver(CfdpConfig()), pdus_of(b"")) == [FileReceived(ID, "mask.bin", b"")]
 
 
-def test_every_order_of_a_short_transaction():
+def test_every_order_of_a_short_transaction() -> None:
     for pdus in itertools.permutations(pdus_of(DATA[:250])):
         assert feed(CfdpReceiver(CfdpConfig()), list(pdus)) == [FileReceived(ID, "mask.bin", DATA[:250])]
 
 
-def test_everything_twice():
+def test_everything_twice() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     pdus = [pdu for pdu in pdus_of() for _ in range(2)]
     assert feed(receiver, pdus) == [WHOLE]
@@ -56,7 +69,7 @@ def test_everything_twice():
     assert feed(receiver, pdus_of()) == []
 
 
-def test_lost_segments_are_listed():
+def test_lost_segments_are_listed() -> None:
     receiver = CfdpReceiver(CfdpConfig(late_s=5.0))
     pdus = pdus_of()
     assert feed(receiver, pdus[:3] + pdus[4:6] + pdus[8:]) == []
@@ -71,60 +84,64 @@ def test_lost_segments_are_listed():
     assert (receiver.counters.files_incomplete, receiver.counters.octets_missing) == (1, 300)
 
 
-def test_late_segment_completes_the_file():
+def test_late_segment_completes_the_file() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     pdus = pdus_of()
     assert feed(receiver, pdus[:3] + pdus[4:]) == []
     assert feed(receiver, [pdus[3]], SECOND_NS) == [WHOLE]
 
 
-def test_lost_end_of_the_file_is_missing_too():
+def test_lost_end_of_the_file_is_missing_too() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     pdus = pdus_of()
     feed(receiver, pdus[:5] + pdus[-1:])
     (file,) = receiver.on_time(10 * SECOND_NS)
-    assert file.missing == ((400, 1024),)
+    assert incomplete(file).missing == ((400, 1024),)
     assert len(file.data) == 1024
 
 
-def test_lost_metadata_gives_the_file_under_its_number():
+def test_lost_metadata_gives_the_file_under_its_number() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     assert feed(receiver, pdus_of()[1:]) == []
     assert receiver.on_time(10 * SECOND_NS) == [FileReceived(ID, "transaction-427-7", DATA)]
 
 
-def test_lost_eof_ends_by_inactivity():
+def test_lost_eof_ends_by_inactivity() -> None:
     receiver = CfdpReceiver(CfdpConfig(inactivity_s=100.0))
     assert feed(receiver, pdus_of()[:-1]) == []
     assert receiver.on_time(99 * SECOND_NS) == []
     (file,) = receiver.on_time(100 * SECOND_NS)
-    assert (file.reason, file.missing, file.data) == ("no EOF", (), DATA)
+    assert (incomplete(file).reason, incomplete(file).missing, file.data) == ("no EOF", (), DATA)
 
 
-def test_end_all():
+def test_end_all() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     feed(receiver, pdus_of()[:2])
-    assert [file.reason for file in receiver.end_all()] == ["no EOF"]
+    assert [incomplete(file).reason for file in receiver.end_all()] == ["no EOF"]
     assert receiver.open == 0
 
 
-def test_cancelled_by_the_sender():
+def test_cancelled_by_the_sender() -> None:
     sender = CfdpSender(0x1AB, 1, 7, "mask.bin", DATA, 100)
     receiver = CfdpReceiver(CfdpConfig())
     pdus = [sender.next_pdu() or b"" for _ in range(3)]
     (file,) = feed(receiver, [*pdus, sender.cancel()])
-    assert file.reason == "cancelled by the sender, condition 15"
+    assert incomplete(file).reason == "cancelled by the sender, condition 15"
     assert file.data == DATA[:200]
     assert sender.next_pdu() is None
 
 
-def test_wrong_checksum_and_unknown_checksum_type():
-    def transfer(kind: int, checksum: int):
-        pdus = [Metadata(ID, 1, 4, kind, "a", "b"), FileData(ID, 1, 0, b"data"), EndOfFile(ID, 1, 0, checksum, 4)]
+def test_wrong_checksum_and_unknown_checksum_type() -> None:
+    def transfer(kind: int, checksum: int) -> list[FileAction]:
+        pdus: list[Pdu] = [
+            Metadata(ID, 1, 4, kind, "a", "b"),
+            FileData(ID, 1, 0, b"data"),
+            EndOfFile(ID, 1, 0, checksum, 4),
+        ]
         return feed(CfdpReceiver(CfdpConfig()), [encode_pdu(pdu) for pdu in pdus])
 
-    assert transfer(3, 1)[0].reason == "checksum does not fit"
-    assert transfer(2, 1)[0].reason.startswith("checksum type 2 is not known")
+    assert incomplete(transfer(3, 1)[0]).reason == "checksum does not fit"
+    assert incomplete(transfer(2, 1)[0]).reason.startswith("checksum type 2 is not known")
     assert transfer(0, checksum_modular(b"data")) == [FileReceived(ID, "b", b"data")]
     assert transfer(15, 0) == [FileReceived(ID, "b", b"data")]
 
@@ -139,36 +156,36 @@ def test_wrong_checksum_and_unknown_checksum_type():
         (EndOfFile(ID, 1, 0, 0, 5), "conflict"),
     ],
 )
-def test_hostile_pdus_are_refused_and_the_file_still_arrives(pdu, reason):
+def test_hostile_pdus_are_refused_and_the_file_still_arrives(pdu: Pdu, reason: str) -> None:
     receiver = CfdpReceiver(CfdpConfig())
     pdus = pdus_of()
     assert feed(receiver, [*pdus[:4], encode_pdu(pdu), *pdus[4:]]) == [WHOLE]
     assert receiver.counters.refused[reason] == 1
 
 
-def test_sizes_beyond_the_limit_are_refused():
+def test_sizes_beyond_the_limit_are_refused() -> None:
     receiver = CfdpReceiver(CfdpConfig(file_octets=1000))
     for pdu in (Metadata(ID, 1, 1001, 3, "", ""), EndOfFile(ID, 1, 0, 0, 1001), FileData(ID, 1, 999, b"xy")):
         assert receiver.on_pdu(encode_pdu(pdu), 0) == []
     assert receiver.counters.refused["offset"] == 3
 
 
-def test_file_that_ends_before_data_already_here():
+def test_file_that_ends_before_data_already_here() -> None:
     receiver = CfdpReceiver(CfdpConfig())
-    pdus = [FileData(ID, 1, 0, b"data"), FileData(ID, 1, 100, b"stray"), EndOfFile(ID, 1, 0, 0, 50)]
+    pdus: list[Pdu] = [FileData(ID, 1, 0, b"data"), FileData(ID, 1, 100, b"stray"), EndOfFile(ID, 1, 0, 0, 50)]
     assert feed(receiver, [encode_pdu(pdu) for pdu in pdus]) == []
     (file,) = receiver.on_time(10 * SECOND_NS)
-    assert (file.missing, len(file.data)) == (((4, 50),), 50)
+    assert (incomplete(file).missing, len(file.data)) == (((4, 50),), 50)
 
 
-def test_an_octet_beyond_the_end_costs_no_file_that_is_whole_before_it():
+def test_an_octet_beyond_the_end_costs_no_file_that_is_whole_before_it() -> None:
     """It came before anything told the size; with a gap in front of it, it is a stretch of its own."""
     receiver = CfdpReceiver(CfdpConfig())
     pdus = pdus_of()
     assert feed(receiver, [encode_pdu(FileData(ID, 1, 2000, b"stray")), *pdus]) == [WHOLE]
 
 
-def test_memory_and_ranges_are_bounded():
+def test_memory_and_ranges_are_bounded() -> None:
     receiver = CfdpReceiver(CfdpConfig(total_octets=2000, ranges=3))
     for number in range(3):
         receiver.on_pdu(encode_pdu(FileData(TransactionId(1, number), 1, 900, bytes(50))), 0)
@@ -186,24 +203,24 @@ def test_memory_and_ranges_are_bounded():
         assert receiver.counters.refused["ranges"] == refused
 
 
-def test_a_gap_that_is_filled_makes_the_file_no_longer():
+def test_a_gap_that_is_filled_makes_the_file_no_longer() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     feed(receiver, [encode_pdu(FileData(ID, 1, at, DATA[at : at + 4])) for at in (8, 0, 4)])
     (file,) = receiver.end_all()
-    assert (file.data, file.missing, file.reason) == (DATA[:12], (), "no EOF")
+    assert (file.data, incomplete(file).missing, incomplete(file).reason) == (DATA[:12], (), "no EOF")
 
 
-def test_full_table_ends_the_transaction_that_is_idle_longest():
+def test_full_table_ends_the_transaction_that_is_idle_longest() -> None:
     receiver = CfdpReceiver(CfdpConfig(transactions=2))
     for number in range(2):
         assert feed(receiver, pdus_of(number=number)[:2], number) == []
     feed(receiver, pdus_of(number=0)[2:3], 5)
     (file,) = feed(receiver, pdus_of(number=2)[:1], 6)
-    assert (file.transaction.number, file.reason) == (1, "no EOF")
+    assert (incomplete(file).transaction.number, incomplete(file).reason) == (1, "no EOF")
     assert receiver.open == 2
 
 
-def test_junk_is_counted():
+def test_junk_is_counted() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     for raw in (b"", b"\x24", bytes(40), pdus_of()[0][:-1]):
         assert receiver.on_pdu(raw, 0) == []
@@ -215,7 +232,7 @@ def late(count: int, number: int = 7) -> PdusIgnored:
     return PdusIgnored("late", count, TransactionId(0x1AB, number), "mask.bin")
 
 
-def test_what_is_ignored_is_told_at_once_and_then_once_a_minute_with_its_count():
+def test_what_is_ignored_is_told_at_once_and_then_once_a_minute_with_its_count() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     feed(receiver, pdus_of())
     assert receiver.ignored(0) == []
@@ -227,7 +244,7 @@ def test_what_is_ignored_is_told_at_once_and_then_once_a_minute_with_its_count()
     assert receiver.counters.late == 6
 
 
-def test_every_reason_for_ignoring_is_told_with_what_is_known_of_the_file():
+def test_every_reason_for_ignoring_is_told_with_what_is_known_of_the_file() -> None:
     receiver = CfdpReceiver(CfdpConfig(file_octets=2000))
     pdus = pdus_of()
     far, strange = FileData(ID, 1, 3000, b"x"), FileData(ID, 9, 0, b"x")
@@ -239,13 +256,13 @@ def test_every_reason_for_ignoring_is_told_with_what_is_known_of_the_file():
     assert all(one.meaning for one in told)
 
 
-def test_a_number_is_not_late_because_others_were_higher():
+def test_a_number_is_not_late_because_others_were_higher() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     for number in (2**63 - 1, 5, 2**63 - 2, 4, 0):
         assert len(feed(receiver, pdus_of(number=number))) == 1
 
 
-def test_a_number_given_out_twice_costs_no_file_whose_metadata_tells_it_apart():
+def test_a_number_given_out_twice_costs_no_file_whose_metadata_tells_it_apart() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     feed(receiver, pdus_of())
     assert feed(receiver, pdus_of(DATA[:500])) == [FileReceived(ID, "mask.bin", DATA[:500])]
@@ -255,7 +272,7 @@ def test_a_number_given_out_twice_costs_no_file_whose_metadata_tells_it_apart():
     assert receiver.ignored(0) == [late(7)]
 
 
-def test_ended_transactions_are_known_again_up_to_a_bound():
+def test_ended_transactions_are_known_again_up_to_a_bound() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     for number in range(1025):
         feed(receiver, pdus_of(b"", number))

@@ -100,9 +100,10 @@ def test_a_unit_is_open_once_its_start_sequence_is_there() -> None:
 def test_reset_forgets_a_unit_and_half_a_codeblock() -> None:
     receiver = CltuReceiver()
     receiver.feed(encode_cltu(FRAME)[:13])
-    assert receiver.open
+    states = [receiver.open]
     receiver.reset()
-    assert not receiver.open
+    states.append(receiver.open)
+    assert states == [True, False]
     assert receiver.feed(encode_cltu(FRAME)) == [FRAME]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.farm import Farm, FarmCounters, FarmState
 from flight.link.tc.fop import Confirmed, Fop, FopAlert, FopState, Initiated, Transmit, Unconfirmed, Unsent
 from flight.link.tc.tc_frame import UNLOCK, TcFrame, set_vr_command
+from tests.field_values import integer
 
 SECOND_NS = 1_000_000_000
 
@@ -37,7 +41,7 @@ def farm_in(state: FarmState) -> Farm:
 ALL = list(FarmState)
 
 
-def test_farm_e1_accepts_only_when_open():
+def test_farm_e1_accepts_only_when_open() -> None:
     farm = farm_in(FarmState.OPEN)
     farm.on_frame(ad(101))
     assert farm.retransmit
@@ -47,7 +51,7 @@ def test_farm_e1_accepts_only_when_open():
     assert farm_in(FarmState.WAIT).on_frame(ad(100)) is None
 
 
-def test_farm_e2_without_buffer_waits():
+def test_farm_e2_without_buffer_waits() -> None:
     farm = farm_in(FarmState.OPEN)
     assert farm.on_frame(ad(100), buffer_free=False) is None
     assert (farm.state, farm.vr, farm.retransmit, farm.wait) == (FarmState.WAIT, 100, True, True)
@@ -55,7 +59,7 @@ def test_farm_e2_without_buffer_waits():
 
 
 @pytest.mark.parametrize(("seq", "retransmit"), [(101, True), (109, True), (90, False), (99, False)])
-def test_farm_e3_and_e4_inside_the_windows(seq, retransmit):
+def test_farm_e3_and_e4_inside_the_windows(seq: int, retransmit: bool) -> None:
     for state in ALL:
         farm = farm_in(state)
         before = farm.retransmit
@@ -65,7 +69,7 @@ def test_farm_e3_and_e4_inside_the_windows(seq, retransmit):
 
 
 @pytest.mark.parametrize("seq", [110, 89, 228])
-def test_farm_e5_outside_both_windows_locks_out(seq):
+def test_farm_e5_outside_both_windows_locks_out(seq: int) -> None:
     for state in ALL:
         farm = farm_in(state)
         assert farm.on_frame(ad(seq)) is None
@@ -73,16 +77,14 @@ def test_farm_e5_outside_both_windows_locks_out(seq):
         assert farm.clcw().lockout
 
 
-def test_farm_windows_wrap():
+def test_farm_windows_wrap() -> None:
     farm = Farm(window=20)
     farm.vr = 250
     assert farm.on_frame(ad(3)) is None
-    assert farm.state is FarmState.OPEN
-    assert farm.on_frame(ad(4)) is None
-    assert farm.state is FarmState.LOCKOUT
+    assert (farm.state, farm.on_frame(ad(4)), farm.state) == (FarmState.OPEN, None, FarmState.LOCKOUT)
 
 
-def test_farm_e6_to_e8_bypass():
+def test_farm_e6_to_e8_bypass() -> None:
     for state in ALL:
         farm = farm_in(state)
         assert farm.on_frame(BD) == b"packet"
@@ -99,13 +101,13 @@ def test_farm_e6_to_e8_bypass():
         assert farm.b_counter == 1
 
 
-def test_farm_unknown_control_command_is_counted():
+def test_farm_unknown_control_command_is_counted() -> None:
     farm = Farm()
     assert farm.on_frame(bc(b"\x01\x02")) is None
     assert (farm.counters.control_invalid, farm.b_counter) == (1, 0)
 
 
-def test_farm_e10_buffer_released():
+def test_farm_e10_buffer_released() -> None:
     farm = farm_in(FarmState.WAIT)
     farm.release_buffer()
     assert (farm.state, farm.wait, farm.retransmit) == (FarmState.OPEN, False, True)
@@ -114,7 +116,7 @@ def test_farm_e10_buffer_released():
     assert farm.state is FarmState.LOCKOUT
 
 
-def test_farm_e11_reports():
+def test_farm_e11_reports() -> None:
     farm = farm_in(FarmState.WAIT)
     assert farm.clcw(no_rf=True) == Clcw(0, 100, wait=True, retransmit=True, no_rf=True)
 
@@ -149,7 +151,8 @@ S4, S5, S6 = FopState.INITIALIZING, FopState.INITIALIZING_BC, FopState.INITIAL
 RUNNING = (S1, S2, S3)
 
 # event, frames sent, limit, transmissions so far, CLCW; then per state: acknowledged, resent, next state or alert
-TABLE = [
+Result = tuple[int, int, FopState] | str
+TABLE: list[tuple[str, int, int, int, Clcw, Mapping[FopState, Result]]] = [
     ("E1", 0, 3, 1, clcw(10), {S1: (0, 0, S1), S2: "SYNCH", S3: "SYNCH", S4: (0, 0, S1), S5: (0, 0, S1)}),
     ("E2", 2, 3, 1, clcw(12), dict.fromkeys(RUNNING, (2, 0, S1))),
     ("E3", 0, 3, 1, clcw(10, "w"), dict.fromkeys((*RUNNING, S4, S5), "CLCW")),
@@ -180,7 +183,9 @@ TABLE = [
         for state, outcome in outcomes.items()
     ],
 )
-def test_fop_clcw_events(sent, limit, transmissions, report, state, outcome):
+def test_fop_clcw_events(
+    sent: int, limit: int, transmissions: int, report: Clcw, state: FopState, outcome: Result
+) -> None:
     fop = fop_in(state, sent, limit)
     fop.transmissions = transmissions
     actions = fop.on_clcw(report, SECOND_NS)
@@ -190,7 +195,7 @@ def test_fop_clcw_events(sent, limit, transmissions, report, state, outcome):
         assert (fop.state, fop.timer_ns, fop.outstanding) == (S6, None, 0)
         left = [action for action in actions if isinstance(action, Unconfirmed)]
         assert [action.tag for action in left] == list(range(len(confirmed), sent))
-        assert [action.seq for action in left] == [10 + action.tag for action in left]
+        assert [action.seq for action in left] == [10 + integer(action.tag) for action in left]
         return
     acknowledged, resent, after = outcome
     assert confirmed == list(range(acknowledged))
@@ -203,7 +208,7 @@ def test_fop_clcw_events(sent, limit, transmissions, report, state, outcome):
         assert actions == [Initiated()]
 
 
-def test_fop_ignores_clcws_when_it_is_not_up():
+def test_fop_ignores_clcws_when_it_is_not_up() -> None:
     fop = fop_in(S6)
     for report in (clcw(10), clcw(200, "l"), clcw(11, "rw")):
         assert fop.on_clcw(report, 0) == []
@@ -211,7 +216,7 @@ def test_fop_ignores_clcws_when_it_is_not_up():
 
 
 @pytest.mark.parametrize(("state", "sent"), [(S1, 2), (S2, 2), (S3, 2), (S4, 0), (S5, 0)])
-def test_fop_timer_below_and_at_the_limit(state, sent):
+def test_fop_timer_below_and_at_the_limit(state: FopState, sent: int) -> None:
     fop = fop_in(state, sent, limit=2)
     assert fop.timer_ns == 3 * SECOND_NS
     assert fop.on_time(3 * SECOND_NS - 1) == []
@@ -227,16 +232,14 @@ def test_fop_timer_below_and_at_the_limit(state, sent):
     assert fop.on_time(9 * SECOND_NS) == []
 
 
-def test_fop_window_and_wait_queue():
+def test_fop_window_and_wait_queue() -> None:
     fop = fop_in(S1, 5)
-    assert fop.ready
-    assert fop.send(b"packet", "waits", 0) == []
-    assert not fop.ready
+    assert (fop.ready, fop.send(b"packet", "waits", 0), fop.ready) == (True, [], False)
     assert fop.on_clcw(clcw(11), 0) == [Confirmed(0), Transmit(TcFrame(1, 0, 15, b"packet"), "waits")]
     assert fop.ready
 
 
-def test_fop_holds_new_frames_while_the_receiver_waits():
+def test_fop_holds_new_frames_while_the_receiver_waits() -> None:
     fop = fop_in(S3, 1)
     assert fop.send(b"packet", "later", 0) == []
     alert = fop.terminate()
@@ -244,7 +247,7 @@ def test_fop_holds_new_frames_while_the_receiver_waits():
     assert fop.terminate() == []
 
 
-def test_fop_directives():
+def test_fop_directives() -> None:
     fop = fop_in(S6)
     assert fop.initiate_with_unlock(0) == [Transmit(bc(UNLOCK))]
     fop.terminate()
@@ -255,7 +258,7 @@ def test_fop_directives():
     assert fop.bypass(b"packet") == Transmit(BD)
 
 
-def test_fop_timer_counts_from_the_end_of_sending():
+def test_fop_timer_counts_from_the_end_of_sending() -> None:
     fop = fop_in(S1, 1)
     fop.hold_timer(5 * SECOND_NS)
     assert fop.timer_ns == 8 * SECOND_NS
@@ -296,7 +299,9 @@ def counted(farm: Farm) -> dict[str, int]:
         (FarmState.OPEN, bc(b"\x82\x00"), True, {"control_invalid": 2}),
     ],
 )
-def test_farm_counts_what_it_did_with_each_frame(state, frame, buffer_free, right):
+def test_farm_counts_what_it_did_with_each_frame(
+    state: FarmState, frame: TcFrame, buffer_free: bool, right: dict[str, int]
+) -> None:
     """The same frame twice, the next number where the first one was taken."""
     farm = farm_in(state)
     farm.on_frame(frame, buffer_free)
@@ -305,7 +310,7 @@ def test_farm_counts_what_it_did_with_each_frame(state, frame, buffer_free, righ
     assert counted(farm) == right
 
 
-def test_farm_begins_open_and_with_nothing_counted():
+def test_farm_begins_open_and_with_nothing_counted() -> None:
     farm = Farm()
     assert (farm.vcid, farm.state, farm.window, counted(farm)) == (0, FarmState.OPEN, 20, {})
     assert farm.clcw() == Clcw(0, 0)
@@ -315,7 +320,7 @@ def test_farm_begins_open_and_with_nothing_counted():
     assert (Farm(window=2).window, Farm(window=254).window) == (2, 254)
 
 
-def test_farm_numbers_go_round():
+def test_farm_numbers_go_round() -> None:
     farm = Farm(vcid=3)
     for seq in range(600):
         assert farm.on_frame(ad(seq % 256)) == b"packet"
@@ -328,7 +333,7 @@ def test_farm_numbers_go_round():
 
 
 @pytest.mark.parametrize("state", [S1, S2, S3])
-def test_fop_counts_the_tries_of_each_frame_anew(state):
+def test_fop_counts_the_tries_of_each_frame_anew(state: FopState) -> None:
     """One that was acknowledged after two tries leaves three to the next."""
     fop = fop_in(state, 2)
     fop.state = S1
@@ -346,7 +351,7 @@ def test_fop_counts_the_tries_of_each_frame_anew(state):
     assert fop.transmissions == 2, "the oldest on the queue has been sent twice"
 
 
-def test_fop_starts_anew_from_where_it_stands():
+def test_fop_starts_anew_from_where_it_stands() -> None:
     """After an alert NN(R) is V(S) again, and every try is there, however it is initiated."""
     starts = (Fop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0))
     for start in (*starts, lambda f: f.initiate_with_set_vr(12, 0)):
@@ -359,7 +364,7 @@ def test_fop_starts_anew_from_where_it_stands():
         assert fop.state is S1
 
 
-def test_fop_tries_a_directive_as_often_as_a_frame():
+def test_fop_tries_a_directive_as_often_as_a_frame() -> None:
     fop = fop_in(S5, limit=3)
     for turn in (1, 2):
         assert fop.on_time(3 * turn * SECOND_NS) == [Transmit(bc(UNLOCK))]
@@ -367,23 +372,23 @@ def test_fop_tries_a_directive_as_often_as_a_frame():
     assert fop.on_time(9 * SECOND_NS) == [FopAlert("T1")]
 
 
-def test_fop_counts_the_waits_of_each_stay_anew():
+def test_fop_counts_the_waits_of_each_stay_anew() -> None:
     fop = fop_in(S1, 2, limit=3)
     for _ in range(2):
         fop.on_clcw(clcw(10, "rw"), 0)
         assert fop.state is S3
         for turn in (1, 2):
-            assert fop.on_time(fop.timer_ns) == [], turn
+            assert fop.on_time(integer(fop.timer_ns)) == [], turn
         resent = fop.on_clcw(clcw(10, "r"), 0)
         assert (fop.state, len(resent)) == (S2, 2)
         fop.transmissions = 1
     fop.on_clcw(clcw(10, "rw"), 0)
-    assert [fop.on_time(fop.timer_ns) for _ in range(2)] == [[], []]
+    assert [fop.on_time(integer(fop.timer_ns)) for _ in range(2)] == [[], []]
     fop.on_clcw(clcw(10, "rw"), 0)  # heard again within the stay: it does not begin anew
-    assert fop.on_time(fop.timer_ns)[-1] == FopAlert("T1")
+    assert fop.on_time(integer(fop.timer_ns))[-1] == FopAlert("T1")
 
 
-def test_fop_numbers_go_round():
+def test_fop_numbers_go_round() -> None:
     fop = Fop(1, vcid=5, window=5)
     fop.set_vs(250)
     fop.initiate()
@@ -398,18 +403,19 @@ def test_fop_numbers_go_round():
     assert sent == Transmit(TcFrame(1, 5, 0, UNLOCK, bypass=True, control=True))
 
 
-def test_fop_begins_with_nothing_done_and_refuses_what_cannot_be():
+def test_fop_begins_with_nothing_done_and_refuses_what_cannot_be() -> None:
     fop = Fop(1)
     assert (fop.vcid, fop.window, fop.t1_ns, fop.transmission_limit) == (0, 10, 3 * SECOND_NS, 3)
     assert (fop.state, fop.vs, fop.nnr, fop.transmissions, fop.retransmitted) == (S6, 0, 0, 0, 0)
     assert (fop.timer_ns, fop.outstanding, fop.ready) == (None, 0, False)
-    for wrong in ({"window": 0}, {"window": 128}, {"transmission_limit": 0}):
+    settings: tuple[dict[str, Any], ...] = ({"window": 0}, {"window": 128}, {"transmission_limit": 0})
+    for wrong in settings:
         with pytest.raises(AssertionError):
             Fop(1, **wrong)
     assert (Fop(1, window=1).window, Fop(1, window=127).window, Fop(1, transmission_limit=1).vs) == (1, 127, 0)
 
 
-def test_fop_forgets_its_directive_and_its_timer_with_an_alert():
+def test_fop_forgets_its_directive_and_its_timer_with_an_alert() -> None:
     for state, sent in ((S1, 2), (S5, 0)):
         fop = fop_in(state, sent)
         fop.terminate()
@@ -417,13 +423,13 @@ def test_fop_forgets_its_directive_and_its_timer_with_an_alert():
         assert fop.on_time(10**12) == []
 
 
-def test_farm_tells_wait_and_retransmission_apart():
+def test_farm_tells_wait_and_retransmission_apart() -> None:
     farm = farm_in(FarmState.OPEN)
     farm.on_frame(ad(105))
     assert (farm.clcw().retransmit, farm.clcw().wait) == (True, False)
 
 
-def test_fop_says_what_it_did_when_it_is_initiated():
+def test_fop_says_what_it_did_when_it_is_initiated() -> None:
     assert fop_in(S6).initiate() == [Initiated()]
     assert fop_in(S6).initiate_with_clcw(0) == []
     for start in (Fop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0),
@@ -432,7 +438,7 @@ def test_fop_says_what_it_did_when_it_is_initiated():
             start(fop_in(S1))
 
 
-def test_fop_leaves_nothing_waiting_behind_an_alert():
+def test_fop_leaves_nothing_waiting_behind_an_alert() -> None:
     fop = fop_in(S3, 1)
     fop.send(b"packet", "waits", 0)
     fop.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def frames_of(link: FlightLink, count: int) -> list[TmFrame]:
     return [TmFrame.decode(unit_of(link), 64) for _ in range(count)]
 
 
-def test_one_packet_then_idle():
+def test_one_packet_then_idle() -> None:
     link = FlightLink(CONFIG)
     assert link.queue(Role.REALTIME, packet(20))
     assert link.backlog_octets(Role.REALTIME) == 20
@@ -50,7 +51,7 @@ def test_one_packet_then_idle():
     assert Clcw.decode(first.ocf or b"") == CLCW
 
 
-def test_packet_over_three_frames_and_its_pointers():
+def test_packet_over_three_frames_and_its_pointers() -> None:
     link = FlightLink(CONFIG)
     link.queue(Role.PRODUCTS, packet(120))
     link.queue(Role.PRODUCTS, packet(30, seq=1))
@@ -61,7 +62,7 @@ def test_packet_over_three_frames_and_its_pointers():
     assert [one for frame in frames for one in extractor.take(frame)[1]] == [packet(120), packet(30, seq=1)]
 
 
-def test_packet_that_ends_with_the_frame_has_the_next_start_at_zero():
+def test_packet_that_ends_with_the_frame_has_the_next_start_at_zero() -> None:
     link = FlightLink(CONFIG)
     for octets in (104, 52):
         link.queue(Role.PRODUCTS, packet(octets))
@@ -69,7 +70,7 @@ def test_packet_that_ends_with_the_frame_has_the_next_start_at_zero():
 
 
 @pytest.mark.parametrize("left", range(1, 7))
-def test_remainder_shorter_than_an_idle_packet_runs_into_the_next_frame(left):
+def test_remainder_shorter_than_an_idle_packet_runs_into_the_next_frame(left: int) -> None:
     link = FlightLink(CONFIG)
     link.queue(Role.REALTIME, packet(52 - left))
     assert link.has_packets()
@@ -85,11 +86,11 @@ def test_remainder_shorter_than_an_idle_packet_runs_into_the_next_frame(left):
     assert extractor.channels[0].idle_packets == 2
 
 
-def test_priority_is_strict_and_queues_are_bounded():
+def test_priority_is_strict_and_queues_are_bounded() -> None:
     link = FlightLink(LinkConfig(coding="frame", frame_octets=64, queue_packets=3, queue_octets=65542))
-    for vcid in (2, 1, 0):
-        assert all(link.queue(vcid, packet(52, seq)) for seq in range(3))
-        assert not link.queue(vcid, packet(52))
+    for role in (Role.PRODUCTS, Role.PLAYBACK, Role.REALTIME):
+        assert all(link.queue(role, packet(52, seq)) for seq in range(3))
+        assert not link.queue(role, packet(52))
     assert [frame.vcid for frame in frames_of(link, 10)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 7]
     assert link.counters.packets_refused == 3
     assert link.counters.packets_queued == 9
@@ -100,7 +101,7 @@ def test_priority_is_strict_and_queues_are_bounded():
     assert isinstance(send, SendUnit) and send.realtime_count == 3
 
 
-def test_a_higher_channel_cuts_in_between_two_pieces_of_a_packet():
+def test_a_higher_channel_cuts_in_between_two_pieces_of_a_packet() -> None:
     link = FlightLink(CONFIG)
     link.queue(Role.PRODUCTS, packet(100))
     extractor = PacketExtractor()
@@ -110,7 +111,7 @@ def test_a_higher_channel_cuts_in_between_two_pieces_of_a_packet():
     assert extractor.take(frames_of(link, 1)[0]) == (0, [packet(100)])
 
 
-def test_lost_frame_costs_only_the_packets_it_touched():
+def test_lost_frame_costs_only_the_packets_it_touched() -> None:
     link = FlightLink(CONFIG)
     for seq in range(6):
         link.queue(Role.PLAYBACK, packet(40, seq))
@@ -127,7 +128,7 @@ def test_lost_frame_costs_only_the_packets_it_touched():
     assert extractor.take(frame(vcid=1, vc_count=5, first_header_pointer=IDLE_DATA)) == (0, [])
 
 
-def test_counts_go_on_over_a_pass():
+def test_counts_go_on_over_a_pass() -> None:
     link = FlightLink(CONFIG)
     link.acquired()
     frames_of(link, 3)
@@ -135,11 +136,11 @@ def test_counts_go_on_over_a_pass():
     assert frames_of(link, 1)[0].master_count == 3
 
 
-def test_cfdp_segment_fills_a_frame():
+def test_cfdp_segment_fills_a_frame() -> None:
     assert segment_octets(1115) == 1103 - 6 - 20
 
 
-def frame(**changes) -> TmFrame:
+def frame(**changes: Any) -> TmFrame:
     values = dict(
         spacecraft_id=1, vcid=0, master_count=0, vc_count=0, first_header_pointer=0, data=packet(52), ocf=bytes(4)
     )
@@ -150,7 +151,7 @@ def sealed(body: bytes) -> bytes:
     return body + crc16(body).to_bytes(2, "big")
 
 
-def test_bad_frames_by_reason():
+def test_bad_frames_by_reason() -> None:
     good = frame().encode(64)
     assert TmFrame.decode(good, 64) == frame()
     bad = {
@@ -180,7 +181,7 @@ def test_bad_frames_by_reason():
         ([frame(data=b"\x20" * 52)], 0, 0),
     ],
 )
-def test_frames_that_contradict_themselves_are_counted(frames, broken, packets):
+def test_frames_that_contradict_themselves_are_counted(frames: list[TmFrame], broken: int, packets: int) -> None:
     extractor = PacketExtractor()
     got = [one for each in frames for one in extractor.take(each)[1]]
     assert got == [packet(32)] * packets
@@ -188,7 +189,7 @@ def test_frames_that_contradict_themselves_are_counted(frames, broken, packets):
     assert (channel.inconsistent, channel.broken) == (1, broken)
 
 
-def test_packets_of_any_length_over_frames_of_any_length():
+def test_packets_of_any_length_over_frames_of_any_length() -> None:
     whole = b"".join(packet(octets, seq) for seq, octets in enumerate((7, 262, 263, 300, 600, 8)))
     starts = [0, 7, 269, 532, 832, 1432]
     for size in (50, 51, 52, 700, 1440):
@@ -202,7 +203,7 @@ def test_packets_of_any_length_over_frames_of_any_length():
         assert b"".join(got) == whole and len(got) == 6
 
 
-def test_packets_of_one_apid_alone_are_idle():
+def test_packets_of_one_apid_alone_are_idle() -> None:
     """133.0-B-2, 4.1.3.3.4.4: all ones. Of either type."""
     extractor = PacketExtractor()
     apids = (0x7FF, 0x7FE, 0x0FF, 0x700, 0x3FF, 0)
@@ -211,7 +212,7 @@ def test_packets_of_one_apid_alone_are_idle():
     assert (extractor.channels[0].idle_packets, extractor.channels[0].inconsistent) == (2, 0)
 
 
-def test_header_over_the_frame_border():
+def test_header_over_the_frame_border() -> None:
     whole = packet(49) + packet(40, 1)
     first = frame(data=whole[:52])
     second = frame(vc_count=1, first_header_pointer=37, data=whole[52:] + packet(15, 2))
@@ -237,7 +238,7 @@ RESTARTS = {
 
 
 @pytest.mark.parametrize("case", RESTARTS)
-def test_a_restart_is_what_lost_frames_hardly_explain(case):
+def test_a_restart_is_what_lost_frames_hardly_explain(case: str) -> None:
     (master, channel), (next_master, next_channel), expected = RESTARTS[case]
     extractor = PacketExtractor()
     heard = frame(master_count=master, vc_count=channel)
@@ -249,7 +250,7 @@ def test_a_restart_is_what_lost_frames_hardly_explain(case):
     assert not extractor.is_restart(frame(vcid=1, master_count=next_master, vc_count=next_channel))
 
 
-def test_a_restart_ends_the_packet_in_hand_and_misses_nothing():
+def test_a_restart_ends_the_packet_in_hand_and_misses_nothing() -> None:
     extractor = PacketExtractor()
     extractor.take(frame(master_count=70, vc_count=30, data=packet(100)[:52]))
     extractor.restart()
@@ -272,7 +273,7 @@ def cltu(seq: int, data: bytes, spacecraft_id: int = 0x1AB, vcid: int = 0) -> by
     return encode_cltu(TcFrame(spacecraft_id, vcid, seq, data).encode())
 
 
-def test_uplink_delivers_in_order_whatever_the_split():
+def test_uplink_delivers_in_order_whatever_the_split() -> None:
     link = FlightLink(CONFIG)
     stream = cltu(0, ping(0) + ping(1)) + b"\x55" * 9 + cltu(1, ping(2))
     got = [one for octet in stream for one in packets_of(link.on_uplink(bytes((octet,)), 5))]
@@ -281,13 +282,13 @@ def test_uplink_delivers_in_order_whatever_the_split():
     assert (link.counters.cltus, link.counters.tc_frames, link.counters.tc_packets) == (2, 2, 3)
 
 
-def test_two_frames_in_one_cltu():
+def test_two_frames_in_one_cltu() -> None:
     link = FlightLink(CONFIG)
     both = TcFrame(0x1AB, 0, 0, ping(0)).encode() + TcFrame(0x1AB, 0, 1, ping(1)).encode()
     assert packets_of(link.on_uplink(encode_cltu(both), 0)) == [ping(0), ping(1)]
 
 
-def test_the_shortest_frame_at_the_end_of_a_cltu():
+def test_the_shortest_frame_at_the_end_of_a_cltu() -> None:
     """Its one octet is no packet, but it is a frame and no fill."""
     link = FlightLink(CONFIG)
     first, second = packet(13), TcFrame(0x1AB, 0, 1, b"x").encode()
@@ -302,7 +303,7 @@ def test_the_shortest_frame_at_the_end_of_a_cltu():
 
 @pytest.mark.parametrize("randomized", [False, True])
 @pytest.mark.parametrize("errors", ["correct", "detect"])
-def test_the_uplink_is_coded_as_the_link_says(errors, randomized):
+def test_the_uplink_is_coded_as_the_link_says(errors: str, randomized: bool) -> None:
     link = FlightLink(LinkConfig(frame_octets=64, cltu_errors=errors, tc_randomizer=randomized))
     whole = encode_cltu(TcFrame(0x1AB, 0, 0, ping()).encode(), randomized=randomized)
     damaged = whole[:4] + bytes((whole[4] ^ 1,)) + whole[5:]
@@ -315,7 +316,7 @@ def test_the_uplink_is_coded_as_the_link_says(errors, randomized):
     assert other.on_uplink(whole, 0) == [PacketReceived(0, ping())]
 
 
-def test_a_link_that_has_done_nothing_has_counted_nothing():
+def test_a_link_that_has_done_nothing_has_counted_nothing() -> None:
     rejected = dict.fromkeys(("cltu", "frame", "spacecraft", "vcid", "packet"), 0)
     link = FlightLink(CONFIG)
     assert link.counters == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, rejected)
@@ -323,7 +324,7 @@ def test_a_link_that_has_done_nothing_has_counted_nothing():
     assert LinkCounters() == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, {})
 
 
-def test_uplink_refuses_by_reason():
+def test_uplink_refuses_by_reason() -> None:
     link = FlightLink(CONFIG)
     bad_frame = bytearray(TcFrame(0x1AB, 0, 0, ping()).encode())
     bad_frame[9] ^= 1
@@ -340,7 +341,7 @@ def test_uplink_refuses_by_reason():
     assert packets_of(link.on_uplink(cltu(2, ping()), 0)) == [ping()]
 
 
-def test_carrier_lost_forgets_half_a_cltu_and_says_so_in_the_clcw():
+def test_carrier_lost_forgets_half_a_cltu_and_says_so_in_the_clcw() -> None:
     link = FlightLink(CONFIG)
     whole = cltu(0, ping())
     link.on_uplink(whole[:-20], 0)
@@ -352,7 +353,7 @@ def test_carrier_lost_forgets_half_a_cltu_and_says_so_in_the_clcw():
     assert packets_of(link.on_uplink(whole, 0)) == [ping()]
 
 
-def test_what_came_is_told_in_its_order():
+def test_what_came_is_told_in_its_order() -> None:
     link = FlightLink(CONFIG)
     stream = cltu(0, ping(0)) + cltu(1, ping(1), vcid=5) + cltu(1, ping(2) + b"\x18\x01\xc0")
     told = [PacketReceived(0, ping(0)), UnitRejected("vcid"), PacketReceived(0, ping(2)), UnitRejected("packet")]
@@ -360,7 +361,7 @@ def test_what_came_is_told_in_its_order():
     assert link.on_uplink(b"", 0) == []
 
 
-def test_units_of_the_real_time_channel_have_their_count():
+def test_units_of_the_real_time_channel_have_their_count() -> None:
     link = FlightLink(CONFIG)
     counts: list[int | None] = []
     for role in (Role.REALTIME, Role.PLAYBACK, Role.REALTIME, None, Role.PRODUCTS, *[Role.REALTIME] * 255):
@@ -374,7 +375,7 @@ def test_units_of_the_real_time_channel_have_their_count():
     assert counts == [0, None, 1, None, None, *range(2, 256), 0]
 
 
-def test_a_role_that_the_link_does_not_carry_has_no_channel():
+def test_a_role_that_the_link_does_not_carry_has_no_channel() -> None:
     link = FlightLink(replace(CONFIG, carries=("realtime", "playback")))
     assert link.roles == {Role.REALTIME, Role.PLAYBACK}
     assert not link.queue(Role.PRODUCTS, packet(20)) and link.backlog_octets(Role.PRODUCTS) == 0
@@ -386,7 +387,7 @@ def test_a_role_that_the_link_does_not_carry_has_no_channel():
     assert session.on_downlink(unit_of(foreign), 0) == [UnitRejected("vcid")]
 
 
-def test_hold_makes_the_farm_wait():
+def test_hold_makes_the_farm_wait() -> None:
     link = FlightLink(CONFIG)
     link.hold(True)
     assert packets_of(link.on_uplink(cltu(0, ping()), 0)) == []
@@ -397,7 +398,7 @@ def test_hold_makes_the_farm_wait():
     assert packets_of(link.on_uplink(cltu(0, ping()), 0)) == [ping()]
 
 
-def test_cltu_without_end_is_bounded():
+def test_cltu_without_end_is_bounded() -> None:
     receiver = CltuReceiver()
     block = encode_cltu(bytes(7))[2:10]
     receiver.feed(b"\xeb\x90" + block * (CODEBLOCKS_MAX + 5))
@@ -405,21 +406,21 @@ def test_cltu_without_end_is_bounded():
     assert receiver.feed(encode_cltu(b"1234567")) == [b"1234567"]
 
 
-def test_start_sequence_with_one_wrong_bit():
+def test_start_sequence_with_one_wrong_bit() -> None:
     damaged = bytearray(encode_cltu(b"1234567"))
     damaged[1] ^= 0x10
     assert CltuReceiver().feed(bytes(damaged)) == [b"1234567"]
     assert decode_cltu(bytes(damaged)) == b"1234567"
 
 
-def test_two_wrong_bits_in_a_codeblock_are_noticed():
+def test_two_wrong_bits_in_a_codeblock_are_noticed() -> None:
     damaged = bytearray(encode_cltu(b"1234567"))
     damaged[3] ^= 0x11
     with pytest.raises(DecodeError, match="more than one error"):
         decode_cltu(bytes(damaged))
 
 
-def test_lost_tail_costs_no_more_than_its_neighbour():
+def test_lost_tail_costs_no_more_than_its_neighbour() -> None:
     receiver = CltuReceiver()
     got = receiver.feed(encode_cltu(b"1234567")[:-8] + b"".join(encode_cltu(b"abcdefg") for _ in range(3)))
     assert got[-2:] == [b"abcdefg"] * 2
@@ -435,12 +436,12 @@ def test_lost_tail_costs_no_more_than_its_neighbour():
         (PusTm(1, 0, 3, 25, b"", 0).encode()[:-1] + b"\0", "error control"),
     ],
 )
-def test_bad_telemetry_packets(raw, text):
+def test_bad_telemetry_packets(raw: bytes, text: str) -> None:
     with pytest.raises(DecodeError, match=text):
         PusTm.decode(raw)
 
 
-def test_contradictory_configuration():
+def test_contradictory_configuration() -> None:
     faults = dict(LinkConfig(coding="frame", farm_window=11, fop_window=6, vc_playback=0).faults())
     assert set(faults) == {"farm_window", "fop_window", "vc_playback"}
     assert BARE.faults() == LinkConfig().faults() == LinkConfig(coding="cadu", convolutional=True).faults() == []
@@ -449,7 +450,9 @@ def test_contradictory_configuration():
 @pytest.mark.parametrize("convolutional", [False, True])
 @pytest.mark.parametrize("randomizer", ["short", "long", "none"])
 @pytest.mark.parametrize(("coding", "parity"), [("cadu", 0), ("rs(255,223)", 32), ("rs(255,239)", 16)])
-def test_a_link_is_coded_as_its_configuration_says(coding, parity, randomizer, convolutional):
+def test_a_link_is_coded_as_its_configuration_says(
+    coding: str, parity: int, randomizer: str, convolutional: bool
+) -> None:
     config = LinkConfig(0x1AB, 1000, coding, 4, randomizer, convolutional)
     assert config.tm_coding == TmCoding(1000, parity, 4, randomizer, convolutional)
     assert config.unit_octets == (1000 + 4 + 4 * parity) * (2 if convolutional else 1)
@@ -458,16 +461,17 @@ def test_a_link_is_coded_as_its_configuration_says(coding, parity, randomizer, c
 
 @pytest.mark.parametrize("first", ["vc_realtime", "vc_playback", "vc_products", "vc_idle"])
 @pytest.mark.parametrize("second", ["vc_realtime", "vc_playback", "vc_products", "vc_idle"])
-def test_no_two_uses_of_a_link_share_a_channel(first, second):
+def test_no_two_uses_of_a_link_share_a_channel(first: str, second: str) -> None:
     names = ["vc_realtime", "vc_playback", "vc_products", "vc_idle"]
-    config = LinkConfig(**({name: index for index, name in enumerate(names)} | {first: 6, second: 6}))
+    channels: dict[str, Any] = {name: index for index, name in enumerate(names)} | {first: 6, second: 6}
+    config = LinkConfig(**channels)
     earlier, later = sorted((first, second), key=names.index)
     right = [(later, f"is 6 like {earlier}, each channel should have its own")]
     assert config.faults() == (right if first != second else [])
 
 
 @pytest.mark.parametrize(("window", "allowed"), [(2, 1), (20, 10), (254, 127)])
-def test_the_window_of_fop_is_half_that_of_farm_at_most(window, allowed):
+def test_the_window_of_fop_is_half_that_of_farm_at_most(window: int, allowed: int) -> None:
     """232.1-B-2: PW and NW are W / 2, and a sender that has more under way locks the receiver out."""
     assert LinkConfig(farm_window=window, fop_window=allowed).faults() == []
     assert [key for key, _ in LinkConfig(farm_window=window, fop_window=allowed + 1).faults()] == ["fop_window"]
@@ -483,20 +487,20 @@ def test_the_window_of_fop_is_half_that_of_farm_at_most(window, allowed):
         (dict(playback_min_frac=0.5, products_min_frac=0.41), "products_min_frac", "at most 0.9 together"),
     ],
 )
-def test_contradictory_coding(changes, key, text):
+def test_contradictory_coding(changes: dict[str, Any], key: str, text: str) -> None:
     ((name, said),) = LinkConfig(**{"coding": "frame"} | changes).faults()
     assert name == key
     assert text in said
 
 
 @pytest.mark.parametrize("fracs", [(0.00305, 0.89695), (0.45, 0.45), (0.9, 0.0), (1 / 3, 1 / 3)])
-def test_least_shares_that_are_no_fault_make_a_link(fracs):
+def test_least_shares_that_are_no_fault_make_a_link(fracs: tuple[float, float]) -> None:
     config = LinkConfig(coding="frame", playback_min_frac=fracs[0], products_min_frac=fracs[1])
     assert config.faults() == []
     FlightLink(config)
 
 
-def test_a_frame_of_a_channel_that_is_not_wanted_is_not_missed():
+def test_a_frame_of_a_channel_that_is_not_wanted_is_not_missed() -> None:
     extractor = PacketExtractor()
     for count in range(6):
         one = frame(vcid=count % 2, master_count=count, vc_count=count // 2)
@@ -507,7 +511,7 @@ def test_a_frame_of_a_channel_that_is_not_wanted_is_not_missed():
     assert extractor.master_missed == 0
 
 
-def test_a_datagram_takes_the_longest_unit():
+def test_a_datagram_takes_the_longest_unit() -> None:
     config = LinkConfig(frame_octets=2048, coding="cadu", convolutional=True)
     assert len(unit_of(FlightLink(config))) == config.unit_octets == UNIT_OCTETS_MAX
     assert (

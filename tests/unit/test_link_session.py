@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
+from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.coding.cltu import decode_cltu, encode_cltu
 from flight.link.link import Role
 from flight.link.pus import PusTc
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from flight.link.tc.clcw import Clcw
+from flight.link.tc.fop import Transmit
 from flight.link.tc.tc_frame import UNLOCK, TcFrame
 from flight.link.tm.tm_frame import IDLE_DATA, TmFrame
-from ground.link.actions import (
-    Acknowledged,
-    Alert,
-    FrameGap,
-    FrameReceived,
-    Lost,
-    PacketReceived,
-    Rejected,
-    Restarted,
-    SendCltu,
-    UnitRejected,
-)
-from ground.link.session import GroundSession, Service
+from ground.link.actions import Acknowledged, Alert, FrameGap, FrameReceived, Lost, Rejected, Restarted, SendCltu
+from ground.link.ground_link import Service
+from ground.link.session import GroundSession
 from tests.link_ends import packets_of, unit_of
 
 SECOND_NS = 1_000_000_000
@@ -44,7 +38,7 @@ class Bench:
         self.seen: list[object] = []
         self.executed: list[bytes] = []
 
-    def do(self, actions: list) -> None:
+    def do(self, actions: list[Any]) -> None:
         self.up += [action.octets for action in actions if isinstance(action, SendCltu)]
         self.seen += [action for action in actions if not isinstance(action, SendCltu | FrameReceived)]
 
@@ -77,7 +71,7 @@ class Bench:
         return [action.tag for action in self.seen if isinstance(action, Acknowledged)]
 
 
-def test_commands_wait_for_the_first_clcw_and_are_acknowledged_by_the_second():
+def test_commands_wait_for_the_first_clcw_and_are_acknowledged_by_the_second() -> None:
     bench = Bench()
     bench.do(bench.ground.initiate(0))
     bench.send(0, 1)
@@ -94,7 +88,7 @@ def test_commands_wait_for_the_first_clcw_and_are_acknowledged_by_the_second():
     assert bench.ground.waiting == 0
 
 
-def test_without_initiate_nothing_is_sent():
+def test_without_initiate_nothing_is_sent() -> None:
     bench = Bench()
     bench.send(0)
     bench.frame()
@@ -105,7 +99,7 @@ def test_without_initiate_nothing_is_sent():
     assert bench.ground.drop(0, "again") == []
 
 
-def test_window_and_bounded_queue():
+def test_window_and_bounded_queue() -> None:
     bench = Bench(LinkConfig(coding="frame", frame_octets=64, command_queue=12)).up_and_running()
     bench.send(*range(13))
     assert len(bench.up) == 10
@@ -119,14 +113,14 @@ def test_window_and_bounded_queue():
     assert bench.executed == [ping(number) for number in range(12)]
 
 
-def test_too_long_a_packet_is_rejected():
+def test_too_long_a_packet_is_rejected() -> None:
     bench = Bench().up_and_running()
     bench.do(bench.ground.send(SpacePacket(1, 0, bytes(1020), is_command=True).encode(), 0, "long"))
     bench.do(bench.ground.send_bypass(b"", 0, "empty"))
     assert [action.tag for action in bench.seen if isinstance(action, Rejected)] == ["long", "empty"]
 
 
-def test_lost_cltu_is_sent_again_on_the_clcw_or_on_the_timer():
+def test_lost_cltu_is_sent_again_on_the_clcw_or_on_the_timer() -> None:
     bench = Bench().up_and_running()
     bench.send(0, 1, 2)
     bench.deliver(lose=(0,))
@@ -145,7 +139,7 @@ def test_lost_cltu_is_sent_again_on_the_clcw_or_on_the_timer():
     assert bench.ground.next_time_ns is None
 
 
-def test_timer_waits_for_light_and_for_sending():
+def test_timer_waits_for_light_and_for_sending() -> None:
     bench = Bench(LinkConfig(coding="frame", frame_octets=64, light_time_s=10.0, uplink_rate_bps=100)).up_and_running()
     bench.send(0)
     sending_ns = len(bench.up[0]) * 8 * SECOND_NS // 100
@@ -154,7 +148,7 @@ def test_timer_waits_for_light_and_for_sending():
     assert bench.ground.next_time_ns == bench.now_ns + 2 * sending_ns + 23 * SECOND_NS
 
 
-def test_repeated_and_reordered_frames_and_cltus_change_nothing():
+def test_repeated_and_reordered_frames_and_cltus_change_nothing() -> None:
     bench = Bench().up_and_running()
     bench.send(0, 1)
     old = unit_of(bench.flight)
@@ -171,7 +165,7 @@ def test_repeated_and_reordered_frames_and_cltus_change_nothing():
     assert bench.ground.service is Service.UP
 
 
-def test_bypass_needs_no_clcw():
+def test_bypass_needs_no_clcw() -> None:
     bench = Bench()
     bench.do(bench.ground.send_bypass(ping(5), 0, 5))
     assert [(frame.bypass, frame.control, frame.data) for frame in bench.frames_up()] == [(True, False, ping(5))]
@@ -184,10 +178,11 @@ def lock_out(bench: Bench) -> None:
     stray._ad._fop.set_vs(100)
     stray._ad._fop.initiate()
     for action in stray._ad._fop.send(ping(99), None, 0):
+        assert isinstance(action, Transmit)
         bench.flight.on_uplink(encode_cltu(action.frame.encode()), 0)
 
 
-def test_lockout_is_unlocked_and_the_commands_go_on():
+def test_lockout_is_unlocked_and_the_commands_go_on() -> None:
     bench = Bench().up_and_running()
     bench.send(0)
     lock_out(bench)
@@ -204,7 +199,7 @@ def test_lockout_is_unlocked_and_the_commands_go_on():
     assert (bench.acknowledged, bench.executed) == ([0], [ping(0)])
 
 
-def test_frames_that_arrive_after_the_unlock_count_and_are_not_repeated():
+def test_frames_that_arrive_after_the_unlock_count_and_are_not_repeated() -> None:
     bench = Bench().up_and_running()
     bench.send(0, 1, 2)
     slow, bench.up = bench.up, []
@@ -223,7 +218,7 @@ def test_frames_that_arrive_after_the_unlock_count_and_are_not_repeated():
     assert bench.acknowledged == [0, 1, 2]
 
 
-def test_ground_restarted_takes_the_number_of_the_node():
+def test_ground_restarted_takes_the_number_of_the_node() -> None:
     bench = Bench().up_and_running()
     bench.send(0, 1, 2)
     bench.deliver()
@@ -233,7 +228,7 @@ def test_ground_restarted_takes_the_number_of_the_node():
     assert [frame.seq for frame in bench.frames_up()] == [3]
 
 
-def test_pass_ends_and_the_next_goes_on_without_loss_or_repetition():
+def test_pass_ends_and_the_next_goes_on_without_loss_or_repetition() -> None:
     bench = Bench().up_and_running()
     bench.send(*range(12))
     # Commands 0 to 4 arrive, their CLCW does not: loss of signal.
@@ -257,7 +252,7 @@ def test_pass_ends_and_the_next_goes_on_without_loss_or_repetition():
     assert bench.executed == [ping(number) for number in range(12)]
 
 
-def test_node_restarted_means_that_nobody_knows():
+def test_node_restarted_means_that_nobody_knows() -> None:
     bench = Bench()
     bench.flight._farm.vr = 50
     bench.up_and_running()
@@ -277,7 +272,7 @@ def test_node_restarted_means_that_nobody_knows():
     assert bench.acknowledged == [2]
 
 
-def test_recoveries_are_bounded_and_initiate_begins_anew():
+def test_recoveries_are_bounded_and_initiate_begins_anew() -> None:
     bench = Bench(LinkConfig(coding="frame", frame_octets=64, recoveries=1, transmission_limit=1)).up_and_running()
     bench.send(0)
     for _ in range(2):
@@ -288,14 +283,15 @@ def test_recoveries_are_bounded_and_initiate_begins_anew():
         bench.do(bench.ground.on_time(due_ns))
         bench.frame()
     assert bench.ground.service is Service.IDLE
-    assert "given up after 1 restarts; 1 telecommands wait" in bench.seen[-1].reason
+    last = bench.seen[-1]
+    assert isinstance(last, Alert) and "given up after 1 restarts; 1 telecommands wait" in last.reason
     bench.up_and_running()
     bench.deliver()
     bench.frame()
     assert bench.acknowledged == [0]
 
 
-def test_bad_frames_are_counted_by_reason():
+def test_bad_frames_are_counted_by_reason() -> None:
     ground = GroundSession(CONFIG)
 
     def frame(spacecraft_id: int, vcid: int, count: int) -> bytes:
@@ -328,14 +324,14 @@ def test_bad_frames_are_counted_by_reason():
     }
 
 
-def test_clcw_of_another_channel_is_not_ours():
+def test_clcw_of_another_channel_is_not_ours() -> None:
     ground = GroundSession(CONFIG)
     ground.initiate(0)
     ground.on_downlink(TmFrame(0x1AB, 7, 0, 0, IDLE_DATA, bytes(52), Clcw(3, 9).encode()).encode(64), 0)
     assert (ground.clcw, ground.service) == (None, Service.AWAIT_CLCW)
 
 
-def test_packets_and_gaps_over_cadus_in_any_split():
+def test_packets_and_gaps_over_cadus_in_any_split() -> None:
     config = LinkConfig(frame_octets=64, coding="cadu")
     ground, flight = GroundSession(config), FlightLink(config)
     packets = [SpacePacket(3, seq, bytes(60)).encode() for seq in range(4)]
@@ -359,7 +355,7 @@ def next_pass(bench: Bench, pause_s: int = 3000) -> None:
     bench.frame()
 
 
-def test_dropped_waiting_command_is_rejected_alone():
+def test_dropped_waiting_command_is_rejected_alone() -> None:
     bench = Bench().up_and_running()
     bench.send(*range(14))
     bench.do(bench.ground.drop(12, "too late"))
@@ -371,7 +367,7 @@ def test_dropped_waiting_command_is_rejected_alone():
     assert bench.executed == [ping(number) for number in (*range(12), 13)]
 
 
-def test_dropped_command_that_never_arrived_is_left_out_of_the_next_pass():
+def test_dropped_command_that_never_arrived_is_left_out_of_the_next_pass() -> None:
     bench = Bench().up_and_running()
     bench.send(0, 1, 2, 3)
     bench.deliver(lose=(1, 2, 3))
@@ -387,7 +383,7 @@ def test_dropped_command_that_never_arrived_is_left_out_of_the_next_pass():
     assert bench.ground.waiting == 0
 
 
-def test_dropped_command_that_arrived_is_acknowledged():
+def test_dropped_command_that_arrived_is_acknowledged() -> None:
     bench = Bench().up_and_running()
     bench.send(0, 1)
     bench.deliver()
@@ -396,7 +392,7 @@ def test_dropped_command_that_arrived_is_acknowledged():
     assert (bench.acknowledged, bench.up) == ([0, 1], [])
 
 
-def test_number_of_a_dropped_command_is_not_given_away_while_a_copy_is_on_its_way():
+def test_number_of_a_dropped_command_is_not_given_away_while_a_copy_is_on_its_way() -> None:
     bench = Bench().up_and_running()
     bench.send(0, 1)
     slow = list(bench.up)
@@ -410,7 +406,7 @@ def test_number_of_a_dropped_command_is_not_given_away_while_a_copy_is_on_its_wa
     assert bench.acknowledged == [0, 1]
 
 
-def test_command_dropped_while_the_node_says_wait_was_never_sent():
+def test_command_dropped_while_the_node_says_wait_was_never_sent() -> None:
     bench = Bench().up_and_running()
     bench.flight.hold(True)
     bench.send(0)
@@ -432,11 +428,14 @@ def restart(bench: Bench, packet: bytes = b"") -> None:
         bench.flight.queue(Role.REALTIME, packet)
 
 
-def of_kind(bench: Bench, kind: type) -> list:
+K = TypeVar("K")
+
+
+def of_kind(bench: Bench, kind: type[K]) -> list[K]:
     return [action for action in bench.seen if isinstance(action, kind)]
 
 
-def test_first_frames_after_a_quick_restart_are_received():
+def test_first_frames_after_a_quick_restart_are_received() -> None:
     boot = SpacePacket(1, 0, b"boot event").encode()
     bench = Bench().up_and_running()
     for _ in range(12):
@@ -452,7 +451,7 @@ def test_first_frames_after_a_quick_restart_are_received():
     assert of_kind(bench, Restarted) == [Restarted()] and bench.ground.service is Service.UP
 
 
-def test_restart_is_no_gap_of_hundreds_of_frames():
+def test_restart_is_no_gap_of_hundreds_of_frames() -> None:
     bench = Bench().up_and_running()
     for number in range(100):
         bench.flight.queue(Role.REALTIME, SpacePacket(1, number, bytes(20)).encode())
@@ -470,7 +469,7 @@ def test_restart_is_no_gap_of_hundreds_of_frames():
     assert bench.ground.counters.frames_missed == bench.ground.extractor.master_missed == 0
 
 
-def test_lost_frames_are_a_gap_and_no_restart():
+def test_lost_frames_are_a_gap_and_no_restart() -> None:
     bench = Bench().up_and_running()
     for number in range(600):
         if number % 7 == 0:
@@ -484,7 +483,7 @@ def test_lost_frames_are_a_gap_and_no_restart():
     assert (bench.ground.counters.frames_missed, bench.ground.extractor.master_missed) == (142, 144)
 
 
-def test_runs_of_repeated_and_single_overtaken_frames_are_no_restart():
+def test_runs_of_repeated_and_single_overtaken_frames_are_no_restart() -> None:
     bench = Bench()
     units = [unit_of(bench.flight) for _ in range(14)]
     for number in (0, 1, 2, 3, 0, 1, 2, 5, 4, 6, 7, 9, 8, 5, 6, 7, 13, 11, 10):
@@ -493,7 +492,7 @@ def test_runs_of_repeated_and_single_overtaken_frames_are_no_restart():
     assert bench.ground.counters.frames_rejected["repeated"] == 10
 
 
-def test_command_sent_before_a_restart_is_not_sent_again():
+def test_command_sent_before_a_restart_is_not_sent_again() -> None:
     bench = Bench().up_and_running()
     bench.send(0)
     bench.deliver()

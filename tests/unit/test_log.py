@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import pytest
@@ -18,7 +19,8 @@ T_NS = 2_152_690_537 * 10**9 + 5_000_000
 
 def test_two_nodes_have_two_clocks_and_streams() -> None:
     streams = [io.StringIO(), io.StringIO()]
-    logs = [node_log(f"n{i}", lambda i=i: T_NS + i * 10**9, streams[i], form="json") for i in range(2)]
+    clocks: list[Callable[[], int]] = [lambda: T_NS, lambda: T_NS + 10**9]
+    logs = [node_log(f"n{i}", clocks[i], streams[i], form="json") for i in range(2)]
     for log in logs:
         log.info("boot", count=3)
         log.debug("not at this level")

@@ -68,7 +68,7 @@ def test_a_mutant_knows_its_function_and_the_constants_it_is_about() -> None:
     source = "LEAST = 3\nclass A:\n    @p\n    def f(self, x=1):\n        def g():\n            return x + 2\n"
     found = list(mutants_of("x.py", source))
     constant = next(one for one in found if one.first_line == 1)
-    assert (constant.scope, constant.names) == ("", {"LEAST"})
+    assert (constant.scope, constant.names) == ("", frozenset(("LEAST",)))
     assert next(one for one in found if one.first_line == 4).scope == "", "a default is made at import"
     inner = next(one for one in found if one.first_line == 6)
     assert (inner.scope, inner.scope_line, inner.names) == ("A.f", 3, frozenset())

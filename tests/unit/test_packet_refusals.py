@@ -5,6 +5,8 @@ See test_link_refusals.py: every refusal is told by its own words.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flight.core.errors import DecodeError
@@ -15,6 +17,7 @@ from flight.link.cfdp.pdu import (
     EndOfFile,
     FileData,
     Metadata,
+    Pdu,
     TransactionId,
     checksum_modular,
     decode_pdu,
@@ -84,10 +87,10 @@ def test_the_shortest_and_the_longest_space_packet(octets: int) -> None:
     "wrong",
     [dict(apid=-1), dict(apid=0x800), dict(seq=-1), dict(seq=0x4000), dict(data=b""), dict(data=bytes(0x10001))],
 )
-def test_a_space_packet_that_cannot_be_is_a_mistake_of_ours(wrong: dict[str, int | bytes]) -> None:
-    values = {"apid": 1, "seq": 2, "data": b"x"} | wrong
+def test_a_space_packet_that_cannot_be_is_a_mistake_of_ours(wrong: dict[str, Any]) -> None:
+    values: dict[str, Any] = {"apid": 1, "seq": 2, "data": b"x"} | wrong
     with pytest.raises(AssertionError):
-        SpacePacket(**values)  # type: ignore[arg-type]
+        SpacePacket(**values)
 
 
 @pytest.mark.parametrize("octets", [6, 65543])
@@ -99,7 +102,10 @@ def test_an_idle_packet_that_cannot_be(octets: int) -> None:
 TC = PusTc(0x2AB, 0x1234, 0x11, 0x22, b"data", ack=0b1010, source=0xBEEF)
 TM_NS = decode_cuc(bytes.fromhex("11223344 5566"))
 TM = PusTm(0x2AB, 0x1234, 0x11, 0x22, b"data", TM_NS, counter=0xCAFE, destination=0xBEEF, time_status=0xC)
-PUS = {"telecommand": (TC.encode(), PusTc), "telemetry": (TM.encode(), PusTm)}
+PUS: dict[str, tuple[bytes, type[PusTc | PusTm]]] = {
+    "telecommand": (TC.encode(), PusTc),
+    "telemetry": (TM.encode(), PusTm),
+}
 PUS_FAULTS = {
     "version 1": (0, 0x20, " version 1, only 0"),
     "the other type": (0, 0x10, " expected, its type bit is"),
@@ -151,20 +157,20 @@ def test_packets_that_nobody_gave_more_than_they_need() -> None:
 @pytest.mark.parametrize(
     "wrong", [dict(apid=-1), dict(apid=0x800), dict(seq=-1), dict(seq=0x4000), dict(ack=16), dict(data=bytes(65530))]
 )
-def test_a_telecommand_that_cannot_be_is_a_mistake_of_ours(wrong: dict[str, int | bytes]) -> None:
-    values = {"apid": 1, "seq": 2, "service": 17, "subtype": 1, "data": b""} | wrong
+def test_a_telecommand_that_cannot_be_is_a_mistake_of_ours(wrong: dict[str, Any]) -> None:
+    values: dict[str, Any] = {"apid": 1, "seq": 2, "service": 17, "subtype": 1, "data": b""} | wrong
     with pytest.raises(AssertionError):
-        PusTc(**values).encode()  # type: ignore[arg-type]
+        PusTc(**values).encode()
 
 
 @pytest.mark.parametrize(
     "wrong",
     [dict(apid=-1), dict(apid=0x800), dict(seq=-1), dict(seq=0x4000), dict(time_status=16), dict(data=bytes(65522))],
 )
-def test_telemetry_that_cannot_be_is_a_mistake_of_ours(wrong: dict[str, int | bytes]) -> None:
-    values = {"apid": 1, "seq": 2, "service": 17, "subtype": 1, "data": b"", "time_ns": TM_NS} | wrong
+def test_telemetry_that_cannot_be_is_a_mistake_of_ours(wrong: dict[str, Any]) -> None:
+    values: dict[str, Any] = {"apid": 1, "seq": 2, "service": 17, "subtype": 1, "data": b"", "time_ns": TM_NS} | wrong
     with pytest.raises(AssertionError):
-        PusTm(**values).encode()  # type: ignore[arg-type]
+        PusTm(**values).encode()
 
 
 def test_the_longest_packets() -> None:
@@ -215,7 +221,7 @@ END = EndOfFile(ONE, 0x7788, NO_ERROR, 0xA1B2C3D4, 0x01020304)
 STOP = EndOfFile(ONE, 0x7788, 15, 0xA1B2C3D4, 0x01020304)
 IDS = "1122 33445566 7788"
 WIDE_IDS = "1122 0000000033445566 7788"  # 64 bits of transaction number, as they are sent
-PDUS = {
+PDUS: dict[str, tuple[Pdu, str]] = {
     "file data": (DATA, f"34 0008 17 {WIDE_IDS} 01020304 64617461"),
     "metadata": (META, f"24 0011 17 {WIDE_IDS} 07 03 01020304 04 68657265 05 7468657265"),
     "end of file": (END, f"24 000a 17 {WIDE_IDS} 04 00 a1b2c3d4 01020304"),

@@ -149,7 +149,10 @@ def test_a_worker_that_reads_nothing_blocks_nobody(folder: Path) -> None:
             assert isinstance(reply, WorkerFailure)
             if reply.reason != "app error":
                 break
-        assert reply.detail in ("requests are not read", "answer to 1, asked was 2")
+        assert isinstance(reply, WorkerFailure) and reply.detail in (
+            "requests are not read",
+            "answer to 1, asked was 2",
+        )
 
 
 # Children
@@ -221,7 +224,12 @@ def test_the_group_of_a_node_that_was_killed_is_ended_by_the_next(folder: Path) 
         "the worker has gone",
     )
     control_group.remove_stale(GROUPS)
-    wait_until(lambda: (control_group.remove_stale(GROUPS), not group.exists())[1], "the processes have gone")
+
+    def gone() -> bool:
+        control_group.remove_stale(GROUPS)
+        return not group.exists()
+
+    wait_until(gone, "the processes have gone")
 
 
 # The node and its priorities, the network

@@ -35,6 +35,7 @@ from flight.store.vault import Vault
 from hal.base import HalError
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
+from tests.field_values import rows
 
 ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 S = 10**9
@@ -64,7 +65,7 @@ class Boot:
         self.disk = disk or Disk(Random(1))
         self.loop = loop or VirtualLoop()
         self.raw: list[bytes] = []
-        self.faults: list[Exception] = []
+        self.faults: list[BaseException] = []
         self.acted: list[Any] = []
         self.gate: Future[None] = Future()
         self.drained = True
@@ -335,6 +336,7 @@ def test_what_was_not_durable_leaves_no_trace(boot: Callable[..., Boot]) -> None
     one.run(1)
     assert one.stages(request) == []
     one.disk.durable.clear()  # nothing had landed by itself
+    assert one.disk._session is not None
     one.disk._session.pending.clear()
     after = one.after_power_cut()
     assert (after.vault.get("n"), after.raw) == (None, [])
@@ -357,7 +359,9 @@ def test_a_disk_that_refuses_at_once_is_a_refusal(boot: Callable[..., Boot]) -> 
     assert one.stages(again) == [1, 3, 7]
 
 
-def test_an_urgent_command_acts_on_a_disk_that_refuses(boot: Callable[..., Boot]) -> None:
+def test_an_urgent_command_acts_on_a_disk_that_refuses(
+    boot: Callable[..., Boot], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = boot()
     one.disk.read_only = True
     request = one.send("safe", 1)
@@ -366,7 +370,7 @@ def test_an_urgent_command_acts_on_a_disk_that_refuses(boot: Callable[..., Boot]
     assert one.stages(request) == [1, 3, 8]
     code, detail = one.detail(request)
     assert code == st01.STORAGE and detail.startswith("in force until the next boot: ")
-    one.safe = refuse
+    monkeypatch.setattr(one, "safe", refuse)
     request = one.send("safe", 2)
     one.run(0.1)
     assert one.detail(request) == (st01.DEVICE, "no")
@@ -521,7 +525,9 @@ def test_a_handler_that_never_returns_ends_at_the_limit(boot: Callable[..., Boot
     assert len(one.scheduler.tasks) == tasks
 
 
-def test_handlers_that_cannot_be_cancelled_are_bounded(boot: Callable[..., Boot]) -> None:
+def test_handlers_that_cannot_be_cancelled_are_bounded(
+    boot: Callable[..., Boot], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = boot(execution_limit_s=0.1, rate_hz=1000.0)
 
     async def stubborn() -> None:
@@ -532,8 +538,8 @@ def test_handlers_that_cannot_be_cancelled_are_bounded(boot: Callable[..., Boot]
                 if isinstance(error, GeneratorExit):
                     raise
 
-    one.work = stubborn
-    details = Counter()
+    monkeypatch.setattr(one, "work", stubborn)
+    details: Counter[str] = Counter()
     for _ in range(300):
         request = one.send("work")
         one.run(0.11)
@@ -604,8 +610,8 @@ def test_every_refusal_is_named_once_or_counted(steps: list[tuple[str, int, int]
     layout = st01_128.declare(1).reports[0].layout
     for packet in one.packets():
         assert (packet.service, packet.subtype) == (1, 128)
-        (rows,) = layout.decode(packet.data)
-        for code, apid, low, high, count, exact in rows:
+        (refusals,) = layout.decode(packet.data)
+        for code, apid, low, high, count, exact in rows(refusals):
             if exact:
                 assert (high - low) % 0x4000 == count - 1
                 named.update((code, apid, (low + i) % 0x4000) for i in range(count))
@@ -624,9 +630,9 @@ def test_refusals_from_everywhere_fit_one_report(boot: Callable[..., Boot]) -> N
         one.commands.on_packet(PusTc(apid, 7, 99, 99, b"").encode())
     one.run(1.1)
     reports = [p for p in one.packets() if (p.service, p.subtype) == (1, 128)]
-    (rows,) = st01_128.declare(1).reports[0].layout.decode(reports[0].data)
-    assert len(reports) == 1 and len(rows) == 241
-    assert 20 + sum(row[4] for row in rows) == 2040 == one.commands.counts.refused.total()
+    (refusals,) = st01_128.declare(1).reports[0].layout.decode(reports[0].data)
+    assert len(reports) == 1 and len(rows(refusals)) == 241
+    assert 20 + sum(row[4] for row in rows(refusals)) == 2040 == one.commands.counts.refused.total()
 
 
 def perform(one: Boot, request: PusTc, changes: dict[str, bytes | None]) -> list[Exception]:
@@ -709,9 +715,9 @@ def test_a_held_command_that_is_refused_leaves_its_place_with_the_report(boot: C
     assert one.commands.counts.refused == {st01.REFUSED_IN_MODE: 1, st01.LATE: 1}
 
 
-def test_a_fault_in_a_held_command_is_reported(boot: Callable[..., Boot]) -> None:
+def test_a_fault_in_a_held_command_is_reported(boot: Callable[..., Boot], monkeypatch: pytest.MonkeyPatch) -> None:
     one = boot()
-    one.two = crash
+    monkeypatch.setattr(one, "two", crash)
     request = one.request("two", 5)
     perform(one, request, {})
     one.run(1)
@@ -770,9 +776,15 @@ def test_a_row_stays_until_its_report_has_been_out_of_the_links_for_a_while(boot
 
 
 @pytest.mark.parametrize("how", ["at once", "later"])
-def test_what_could_not_be_stored_is_undone(boot: Callable[..., Boot], how: str) -> None:
+def test_what_could_not_be_stored_is_undone(
+    boot: Callable[..., Boot], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     one = boot()
-    one.keep = lambda n: Durable({"n": bytes((n,))}, lambda: one.acted.append(n), lambda: one.acted.append(-n))  # type: ignore[method-assign]
+
+    def keep(n: int) -> Durable:
+        return Durable({"n": bytes((n,))}, lambda: one.acted.append(n), lambda: one.acted.append(-n))
+
+    monkeypatch.setattr(one, "keep", keep)
     one.disk.read_only = how == "at once"
     one.disk.fail_commits = how == "later"
     one.send("keep", 7)
@@ -894,9 +906,11 @@ def test_a_handlers_own_check_refuses_before_anything_is_accepted(boot: Callable
     assert (seen, one.acted) == ([7, 8], [8])
 
 
-def test_what_a_volatile_command_leaves_takes_effect(boot: Callable[..., Boot]) -> None:
+def test_what_a_volatile_command_leaves_takes_effect(
+    boot: Callable[..., Boot], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = boot()
-    one.two = lambda n: Durable({}, lambda: one.acted.append(-n))
+    monkeypatch.setattr(one, "two", lambda n: Durable({}, lambda: one.acted.append(-n)))
     one.send("two", 5)
     one.run(1)
     assert one.acted == [-5]

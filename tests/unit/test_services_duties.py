@@ -107,7 +107,7 @@ class Bench:
         plan = FaultPlan([PlannedFault.parse(one) for one in faults.split()])
         self.platform = SimPlatform("n", self.loop, self.world, Disk(Random(1)), Random(1), faults=plan)
         self.sink: Any = Sink()  # takes the place of Telemetry and Events, too
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException] = []
         self.scheduler = Scheduler(self.platform, self.platform.cpu_ns, lambda _, error: self.failures.append(error))
         settings = dictionary_of(self.mission).settings
         sink: Any = self.sink

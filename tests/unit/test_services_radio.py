@@ -95,7 +95,7 @@ class Bench:
         self.modem = Modem(self.loop)
         self.commands: list[bytes] = []
         self.on_command: Callable[[bytes], None] = lambda _: None
-        self.faults: list[Exception] = []
+        self.faults: list[BaseException] = []
         self.store = Nothing()
         nothing: Any = self.store
         self.link = RadioLink(
@@ -149,7 +149,11 @@ def test_a_modem_that_fails_in_something_else_still_gets_its_idle_frames(monkeyp
 def test_a_packet_goes_out_at_once_and_puts_the_idle_frame_off() -> None:
     bench = Bench(0.1)
     bench.run(0.03)
-    bench.loop.call_at(ns(0.05), lambda: bench.link.send_realtime(PACKET))
+
+    def send() -> None:
+        assert bench.link.send_realtime(PACKET)
+
+    bench.loop.call_at(ns(0.05), send)
     assert bench.run(0.15) == [20, 120]
 
 
@@ -215,11 +219,11 @@ def test_what_waits_in_the_real_time_queue_is_kept_and_no_more_than_the_modem_an
     assert 16 * CONFIG.frame_octets <= sum(map(len, kept[:-8])) <= 19 * CONFIG.frame_octets
 
 
-def test_a_long_real_time_queue_is_given_back_in_slices_and_in_order() -> None:
+def test_a_long_real_time_queue_is_given_back_in_slices_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(0.0)
     bench.run(0.1)
     given: list[list[bytes]] = []
-    bench.store.unheard = lambda packets: given.append(list(packets))  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.store, "unheard", lambda packets: given.append(list(packets)))
     packets = numbered(300, octets=200)
     for packet in packets:
         assert bench.link.send_realtime(packet)
@@ -286,7 +290,8 @@ def test_a_modem_that_fails_is_told_once_and_asked_until_it_is_well(monkeypatch:
     events: list[tuple[object, ...]] = []
     monkeypatch.setattr(bench.store, "emit", lambda *event: events.append(event))
     assert bench.run(0.1)
-    bench.modem.sick = (call,)  # type: ignore[attr-defined]
+    assert isinstance(bench.modem, Sick)
+    bench.modem.sick = (call,)
     dropped = bench.link.dropped
     assert dropped == (0 if call == "dropped" else 7)  # the newest that is known
     bench.link.send_realtime(PusTm(1, 0, 17, 2, b"", time_ns=0).encode())
@@ -295,7 +300,7 @@ def test_a_modem_that_fails_is_told_once_and_asked_until_it_is_well(monkeypatch:
     assert events.count(("device_fault", f"radio udp {call}", f"{call} fails")) == 1
     assert [event for event in events if event[0] == "device_recovered"] == []
     assert (bench.link.in_contact, ("contact_lost", "udp") in events) == (call != "carrier", call == "carrier")
-    bench.modem.sick = ()  # type: ignore[attr-defined]
+    bench.modem.sick = ()
     assert bench.link.dropped == 7
     bench.link.send_realtime(PusTm(1, 1, 17, 2, b"", time_ns=0).encode())
     assert bench.run(2.0)  # it tells nothing by itself, and units go out again

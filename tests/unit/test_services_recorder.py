@@ -981,7 +981,9 @@ def test_each_step_of_playback_reads_one_segment_at_most(make: Make, monkeypatch
 
 
 @pytest.mark.parametrize("octets", [100, 600, 1200], ids=["", "of two octets of length", "longer than a peek"])
-def test_a_place_is_found_by_time_with_few_reads_and_fewer_the_next_time(make: Make, octets: int) -> None:
+def test_a_place_is_found_by_time_with_few_reads_and_fewer_the_next_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch, octets: int
+) -> None:
     bench = make(small(capacity_octets=400_000))
     bench.fill(0, 2000, octets=octets)
     bench.run(6)
@@ -995,7 +997,7 @@ def test_a_place_is_found_by_time_with_few_reads_and_fewer_the_next_time(make: M
             read.append(len(content or b""))  # noqa: B023
             return content
 
-        bench.storage.read = counted  # type: ignore[method-assign]
+        monkeypatch.setattr(bench.storage, "read", counted)
         segments = store._journal.segments
         for again in (False, True):
             for segment in segments[1::5]:

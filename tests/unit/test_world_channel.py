@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ def delay(t_ns: int) -> int:
 
 
 def channel(**changes: float) -> Channel:
-    return Channel(ChannelConfig(**{"bit_error_rate": 0.0, "acquisition_s": 2.0, **changes}), Random(1))  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"bit_error_rate": 0.0, "acquisition_s": 2.0, **changes}
+    return Channel(ChannelConfig(**settings), Random(1))
 
 
 def test_a_frame_takes_its_time() -> None:

@@ -31,9 +31,10 @@ def orbit() -> Orbit:
     return Orbit(OrbitConfig())
 
 
-def at(orbit: Orbit, *moment: int) -> int:
+def at(orbit: Orbit, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
     """Virtual time of a moment of UTC; may lie before the run."""
-    return round((datetime(*moment, tzinfo=UTC) - orbit.start_utc).total_seconds()) * 1_000_000_000
+    moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    return round((moment - orbit.start_utc).total_seconds()) * 1_000_000_000
 
 
 def minutes(t_ns: int) -> float:

@@ -48,8 +48,7 @@ def test_empty_battery_is_a_brownout() -> None:
     power = PowerSystem(PowerConfig(battery_wh=8.0, soc_start_frac=0.5))
     power.advance(HOUR_S, 0.0)
     counters = power.counters
-    assert power.soc_frac == 0.0
-    assert power.brownout
+    assert (power.soc_frac, power.brownout) == (0.0, True)
     assert counters.total_consumed_wh == pytest.approx(4.0 * 0.95)
     assert counters.unserved_wh == pytest.approx(8.0 - 4.0 * 0.95)
     assert power.loads_w()["base"] == 0.0
@@ -60,7 +59,7 @@ def test_empty_battery_is_a_brownout() -> None:
 
 def test_depth_of_discharge_is_reported() -> None:
     power = PowerSystem(PowerConfig(soc_start_frac=0.85))
-    assert not power.below_limit
+    assert (power.below_limit, power.counters.below_limit_s) == (False, 0.0)
     # 2 Wh above the limit last 2 * 0.95 / 8 hours.
     power.advance(HOUR_S, 0.0)
     assert power.below_limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,9 +105,9 @@ def test_synthetic_tiles_depend_on_seed_and_number_alone(synthetic: SyntheticClo
 
 def test_a_synthetic_tile_is_an_image(synthetic: SyntheticClouds) -> None:
     tile = synthetic.tile(7)
-    assert (tile.refl.dtype, tile.refl.shape) == (np.uint16, (4, 256, 256))
+    assert tile.refl.dtype == np.uint16 and tile.refl.shape == (4, 256, 256)
     assert tile.truth is not None
-    assert (tile.truth.dtype, tile.truth.shape) == (np.uint8, (256, 256))
+    assert tile.truth.dtype == np.uint8 and tile.truth.shape == (256, 256)
     assert set(np.unique(tile.truth)) <= {0, 1}
     image = tile.image(7)
     assert (image.number, image.bands, image.height, image.width) == (7, 4, 256, 256)
@@ -167,7 +168,7 @@ def test_the_expert_tiles() -> None:
     assert source.count == 8
     for number in range(8):
         tile = source.tile(number)
-        assert (tile.refl.dtype, tile.refl.shape) == (np.uint16, (4, 256, 256))
+        assert tile.refl.dtype == np.uint16 and tile.refl.shape == (4, 256, 256)
         assert tile.truth is not None
         assert set(np.unique(tile.truth)) == {0, 1, 2}
         with np.load(IMAGERY / tile.name) as file:
@@ -213,7 +214,7 @@ BAD_NPZ: list[tuple[dict[str, np.ndarray], str]] = [
 
 
 @pytest.mark.parametrize(("arrays", "text"), BAD_NPZ)
-def test_a_wrong_npz_names_itself(tmp_path: Path, arrays: dict[str, np.ndarray], text: str) -> None:
+def test_a_wrong_npz_names_itself(tmp_path: Path, arrays: dict[str, Any], text: str) -> None:
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(OrbitnodeError, match=r"bad\.npz: .*would be right") as caught:
         FolderSource(tmp_path)
