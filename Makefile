@@ -60,7 +60,7 @@ lint: $(VENV)/.dev ## ruff: rules and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev ## mypy, strict
+types: $(VENV)/.dev ## mypy, strict, tests included
 	@$(BIN)/mypy
 
 sanitize: $(SANITIZED) ## the C kernels over edge and random input under ASan and UBSan
