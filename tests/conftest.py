@@ -58,7 +58,7 @@ def limited(limit_s: float) -> Iterator[None]:
     The interval timer and its SIGALRM belong to the node (flight/linux/call_limit.py), so a thread keeps the time.
     """
 
-    def give_up(number: int, frame: FrameType | None) -> None:
+    def give_up(_number: int, _frame: FrameType | None) -> None:
         pytest.fail(f"hangs: not done within {limit_s:g} s")
 
     if threading.current_thread() is not threading.main_thread():
@@ -78,7 +78,7 @@ def limited(limit_s: float) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def _limited_hook(item: pytest.Item) -> Iterator[Any]:
+def _limited_hook() -> Iterator[Any]:
     with limited(TEST_LIMIT_S):
         return (yield)
 
@@ -100,7 +100,7 @@ def stray_signals() -> Iterator[list[int]]:
     test instead of ending the whole run. Gives the numbers of those that came so."""
     strays: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = [signal.signal(number, lambda number, frame: strays.append(number)) for number in numbers]
+    earlier = [signal.signal(number, lambda number, _frame: strays.append(number)) for number in numbers]
     try:
         yield strays
     finally:

@@ -123,7 +123,7 @@ class ExecutiveLoad:
                     self.faults.append(f"{task.name}: woken {early_ns} ns before its limit")
             self._event.clear()
 
-    async def _consumer(self, task: Task) -> None:
+    async def _consumer(self, _task: Task) -> None:
         while True:
             await self._queue.get()
 

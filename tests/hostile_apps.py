@@ -87,7 +87,7 @@ class Shrinks(Base):
 
 
 class Grows(Base):
-    def act(self, samples: Any) -> Any:
+    def act(self, _samples: Any) -> Any:
         return worked({
             "slot": lambda: os.ftruncate(descriptor_of("slot"), 1 << 19),
             "log": lambda: os.ftruncate(1, 1 << 19),
@@ -96,7 +96,7 @@ class Grows(Base):
 
 
 class Prints(Base):
-    def act(self, samples: Any) -> None:
+    def act(self, _samples: Any) -> None:
         print("x" * 20_000, "end", flush=True)
 
 
@@ -119,7 +119,7 @@ class Forges(Base):
 
 
 class SaysReady(Base):
-    def act(self, samples: Any) -> None:
+    def act(self, _samples: Any) -> None:
         for _ in range(50):
             os.write(descriptor_of("socket"), Answer(Status.READY, 0, os.getpid()).encode())
 
@@ -127,7 +127,7 @@ class SaysReady(Base):
 class AnswersUnasked(Base):
     """Answers requests that it never reads: those of the future too."""
 
-    def act(self, samples: Any) -> None:
+    def act(self, _samples: Any) -> None:
         control = descriptor_of("socket")
         for sequence in range(1, 5000):
             os.write(control, Answer(Status.APP_ERROR, sequence, os.getpid(), detail="unasked").encode())
@@ -163,7 +163,7 @@ def _clone3() -> None:
 
 
 class HasChildren(Base):
-    def act(self, samples: Any) -> Any:
+    def act(self, _samples: Any) -> Any:
         sleep = ["/bin/sleep", "3600"]
         return worked({
             "fork": _fork,
@@ -187,7 +187,7 @@ class LeavesChild(Base):
 
 
 class HasThreads(Base):
-    def act(self, samples: Any) -> None:
+    def act(self, _samples: Any) -> None:
         done = []
         threads = [threading.Thread(target=lambda: done.append(1)) for _ in range(8)]
         for one in threads:
@@ -198,7 +198,7 @@ class HasThreads(Base):
 
 
 class StartsThreads(Base):
-    def act(self, samples: Any) -> str:
+    def act(self, _samples: Any) -> str:
         end = threading.Event()
         threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(500)]
         started = 0
@@ -217,7 +217,7 @@ class StartsThreads(Base):
 
 
 class ReachesTheNode(Base):
-    def act(self, samples: Any) -> Any:
+    def act(self, _samples: Any) -> Any:
         node, own = os.getppid(), os.getpid()
         control = descriptor_of("socket")
         arm = os.uname().machine == "aarch64"
@@ -251,7 +251,7 @@ class ReachesTheNode(Base):
 
 
 class Stops(Base):
-    def act(self, samples: Any) -> None:
+    def act(self, _samples: Any) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -259,7 +259,7 @@ class Stops(Base):
 
 
 class Connects(Base):
-    def act(self, samples: Any) -> Any:
+    def act(self, _samples: Any) -> Any:
         port = int(os.environ["PORT"])
         return worked({
             "tcp": lambda: socket.create_connection(("127.0.0.1", port), 5).close(),
@@ -274,7 +274,7 @@ class Connects(Base):
 
 
 class TouchesFiles(Base):
-    def act(self, samples: Any) -> Any:
+    def act(self, _samples: Any) -> Any:
         storage = Path(os.environ["STORAGE"])
         return worked({
             "read": (storage / "secret").read_bytes,
@@ -291,7 +291,7 @@ class TouchesFiles(Base):
 
 
 class FillsItsFolder(Base):
-    def act(self, samples: Any) -> str:
+    def act(self, _samples: Any) -> str:
         octets = 0
         try:
             for number in range(200):
@@ -303,15 +303,15 @@ class FillsItsFolder(Base):
 
 
 class Environment(Base):
-    def act(self, samples: Any) -> str:
+    def act(self, _samples: Any) -> str:
         return " ".join(sorted(os.environ)) + f" stdin {sys.stdin.read()!r}"
 
 
 class TakesMemory(Base):
-    def act(self, samples: Any) -> str:
+    def act(self, _samples: Any) -> str:
         return f"{len(bytearray(3 << 30))} octets"
 
 
 class OpensMuch(Base):
-    def act(self, samples: Any) -> str:
+    def act(self, _samples: Any) -> str:
         return f"{len([os.open('/dev/null', os.O_RDONLY) for _ in range(2000)])} descriptors"

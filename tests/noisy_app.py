@@ -22,7 +22,7 @@ class NoisyApp:
     CONFIG = NoisyConfig
 
     @staticmethod
-    def declare(apid: int) -> Declarations:
+    def declare(_apid: int) -> Declarations:
         return Declarations()
 
     def __init__(self, context: AppContext) -> None:

@@ -22,7 +22,7 @@ def step_us(together: bool) -> float:
     """Processor time of one step: alarm, order by deadline, coroutine, statistics. All tasks due together, or each
     at an instant of its own, which takes a call of the host for every step."""
     loop = VirtualLoop()
-    scheduler = Scheduler(loop, loop.now_ns, lambda task, error: loop.stop())
+    scheduler = Scheduler(loop, loop.now_ns, lambda _task, _error: loop.stop())
     for number in range(TASKS):
 
         async def body(task: Task, phase_s: float = 0.0 if together else PERIOD_S * number / TASKS) -> None:
@@ -52,7 +52,7 @@ def host_us() -> float:
     return (time.process_time_ns() - begin_ns) / calls / 1000.0
 
 
-def dispatch(brief: bool) -> list[Row]:
+def dispatch(_brief: bool) -> list[Row]:
     together = min(step_us(together=True) for _ in range(TURNS))  # what else the machine does only adds
     apart = min(step_us(together=False) for _ in range(TURNS)) - min(host_us() for _ in range(TURNS))
     what = f"{TASKS} tasks, virtual time"

@@ -44,7 +44,7 @@ def fly(platform: LinuxPlatform, body: Callable[[Task], Awaitable[None]]) -> Non
     """Run one task on the platform's loop to its end; what it raises is raised here."""
     faults: list[BaseException] = []
 
-    def on_fault(task: Task, error: BaseException) -> None:
+    def on_fault(_task: Task, error: BaseException) -> None:
         faults.append(error)
         platform.stop()
 
@@ -86,7 +86,7 @@ def program_s(program: Path, into: Path, group: int, groups: int) -> float:
     return float(output_of(words, 120.0))
 
 
-def append(brief: bool) -> list[Row]:
+def append(_brief: bool) -> list[Row]:
     with folder() as into:
         program = compiled(HERE / "journal_append.c", into, "-pthread")
         platform = LinuxPlatform(into / "store", "bench")
@@ -117,7 +117,7 @@ def transaction(brief: bool) -> list[Row]:
         vault = Vault(platform.storage)
         control = os.open(into / "control", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-        async def body(task: Task) -> None:
+        async def body(_task: Task) -> None:
             for number in range(BRIEF_TRANSACTIONS if brief else TRANSACTIONS):
                 start_ns = time.perf_counter_ns()
                 await vault.commit({f"bench.{number % 16}": RECORD})

@@ -26,7 +26,7 @@ def sleeps_beside_time_sleep() -> Race:
     atexit.register(platform.close)
 
     def ours() -> None:
-        scheduler = Scheduler(platform, platform.cpu_ns, lambda task, error: platform.stop())
+        scheduler = Scheduler(platform, platform.cpu_ns, lambda _task, _error: platform.stop())
 
         async def body(task: Task) -> None:
             for _ in range(WAKES):

@@ -24,7 +24,7 @@ def of_flight(period_ns: int, ticks: int) -> list[int]:
     late_ns: list[int] = []
     with TemporaryDirectory() as folder:
         platform = LinuxPlatform(folder, "bench")
-        scheduler = Scheduler(platform, platform.cpu_ns, lambda task, error: platform.stop())
+        scheduler = Scheduler(platform, platform.cpu_ns, lambda _task, _error: platform.stop())
 
         async def body(task: Task) -> None:
             period_s = period_ns / NS

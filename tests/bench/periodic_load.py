@@ -26,7 +26,7 @@ def cpu_s() -> float:
 def main(tasks: int, period_s: float, spread_s: float, duration_s: float) -> None:
     with TemporaryDirectory() as folder:
         platform = LinuxPlatform(folder, "bench")
-        scheduler = Scheduler(platform, platform.cpu_ns, lambda task, error: platform.stop())
+        scheduler = Scheduler(platform, platform.cpu_ns, lambda _task, _error: platform.stop())
         for number in range(tasks):
 
             async def body(task: Task, phase_s: float = spread_s * number / tasks) -> None:

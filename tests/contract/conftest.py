@@ -96,7 +96,7 @@ class SimBench:
 
 
 @contextmanager
-def simulated(folder: Path) -> Iterator[SimBench]:
+def simulated(_folder: Path) -> Iterator[SimBench]:
     disk = Disk(Random(1))
     yield SimBench(SimPlatform("contract", VirtualLoop(), World(WorldConfig()), disk, Random(1)), disk)
 

@@ -140,7 +140,7 @@ class Bad:
         if name not in self.kind.calls:
             raise AttributeError(name)
         self.made.append(name)
-        return self.do.get(name, lambda *arguments: self.kind.calls[name][1])
+        return self.do.get(name, lambda *_arguments: self.kind.calls[name][1])
 
     def on_event(self, call: Callable[[], None]) -> None:
         self.do.get("on_event", nothing)(call)
@@ -166,7 +166,7 @@ class Bench:
         self.ticks += 1
         self.platform.call_at(self.platform.now_ns() + 1_000_000, self._tick)
 
-    def _factory(self, address: str, host: Host, *more: object) -> Bad:
+    def _factory(self, _address: str, host: Host, *_more: object) -> Bad:
         self.do.get("factory", nothing)(host)
         driver = Bad(host, self._kind, self.do)
         self.drivers.append(driver)
@@ -249,7 +249,7 @@ def test_what_it_raises_may_block_as_well(bench: Bench, place: str) -> None:
             if place == "end":
                 block_for_ever()
 
-    def fail(on: bool) -> None:
+    def fail(_on: bool) -> None:
         raise Sticky
 
     bench.do["set_on"] = fail
@@ -306,10 +306,13 @@ def test_its_factory_may_raise_or_block(bench: Bench, kind: str) -> None:
     """What is no HalError is no fault of the configuration: the node starts, and the driver is opened later."""
     call, (arguments, _, _) = next(iter(KINDS[kind].calls.items()))
 
-    def fail(host: Host) -> None:
+    def fail(_host: Host) -> None:
         raise ZeroDivisionError("in the factory")
 
-    for fault, text in ((fail, "opening raised ZeroDivisionError"), (lambda host: block_for_ever(), "opening did not")):
+    for fault, text in (
+        (fail, "opening raised ZeroDivisionError"),
+        (lambda _host: block_for_ever(), "opening did not"),
+    ):
         bench.do["factory"] = fault
         device = bench.open(kind)
         with pytest.raises(HalError, match=text):
@@ -323,7 +326,7 @@ def test_its_factory_may_raise_or_block(bench: Bench, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_could_not_be_opened_is_not_opened_to_be_closed(bench: Bench, kind: str) -> None:
-    def fail(host: Host) -> None:
+    def fail(_host: Host) -> None:
         raise ZeroDivisionError("in the factory")
 
     bench.do["factory"] = fail
@@ -504,7 +507,7 @@ def test_a_descriptor_that_it_closed_and_another_opened_is_left_alone(bench: Ben
     assert other == reader  # the lowest free number
     seen: list[bytes] = []
     bench.platform.watch(other, lambda: seen.append(os.read(other, 9)))
-    bench.do["set_on"] = lambda on: block_for_ever()
+    bench.do["set_on"] = lambda _on: block_for_ever()
     with pytest.raises(HalError, match="did not return"):
         heater.set_on(True)
     os.write(other_writer, b"one")
@@ -550,7 +553,7 @@ def test_it_may_be_slow_for_once_and_not_always(bench: Bench) -> None:
     heater, calls = bench.open("heater"), [0]
     bench.monkeypatch.setattr(guard, "BURST_NS", 100_000_000)
     bench.monkeypatch.setattr(guard, "CALL_LIMIT_S", 60.0)
-    bench.do["set_on"] = lambda on: time.sleep(0.02)
+    bench.do["set_on"] = lambda _on: time.sleep(0.02)
     with pytest.raises(HalError, match=r"set aside, .*took more than a quarter of the loop's time"):  # noqa: PT012
         for _ in range(100):
             calls[0] += 1
@@ -562,7 +565,7 @@ def test_it_may_be_slow_for_once_and_not_always(bench: Bench) -> None:
 
 def test_pauses_grow_and_a_good_stretch_brings_them_back(bench: Bench) -> None:
     heater = bench.open("heater")
-    bench.do["set_on"] = lambda on: block_for_ever()
+    bench.do["set_on"] = lambda _on: block_for_ever()
     pauses = []
     for _ in range(5):
         with pytest.raises(HalError, match="did not return"):

@@ -90,11 +90,10 @@ class _Walk:
         old = self._octets[start:end].decode()
         if old == new:
             return
+        last = node.end_lineno or node.lineno
         self.found.append(
-            Mutant(
-                self.file, kind, node.lineno, node.end_lineno or node.lineno, start, end, old, new, *self._function, self._names
-            )
-        )  # fmt: skip
+            Mutant(self.file, kind, node.lineno, last, start, end, old, new, *self._function, self._names)
+        )
 
     def body(self, statements: list[ast.stmt]) -> None:
         for statement in statements:

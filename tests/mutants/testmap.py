@@ -65,7 +65,7 @@ class GivenTests:
     def seconds(self) -> list[float]:
         return [1.0] * len(self.tests)
 
-    def covering(self, *_: object, at_import: bool) -> list[int]:
+    def covering(self, *_: object, **__: object) -> list[int]:
         return list(range(len(self.tests)))
 
 

@@ -90,7 +90,7 @@ class Model:
     def read_c(self, sensor: str) -> float:
         return TRUTH_C[sensor]
 
-    def switched_on(self, name: str) -> bool:
+    def switched_on(self, _name: str) -> bool:
         return False
 
     def set_switch(self, name: str, on: bool) -> None:

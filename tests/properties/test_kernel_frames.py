@@ -43,7 +43,7 @@ class Model:
             rows.append((vc_count, vcid, verdict, missed))
         return rows, packets
 
-    def accept(self, frame: TmFrame, mask: int) -> tuple[int, list[bytes]]:
+    def accept(self, frame: TmFrame, _mask: int) -> tuple[int, list[bytes]]:
         return self.extractor.take(frame)
 
     def read_tm(self, raw: bytes) -> tuple[Verdict, TmFrame, int, int, int]:

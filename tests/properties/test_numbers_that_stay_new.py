@@ -25,7 +25,7 @@ BOOTS = ("sound", "cut at once", "cut in the write", "read-only", "commits fail"
 
 
 class Sink:
-    def emit(self, name: str, *values: object) -> None:
+    def emit(self, name: str, *_values: object) -> None:
         raise AssertionError(name)
 
 
@@ -69,7 +69,7 @@ class Craft:
                 self.arrived += sum(isinstance(one, FileReceived) for one in got)
         disk.cut()
 
-    def _fault(self, fault: str) -> None:
+    def _fault(self, _fault: str) -> None:
         self.faults += 1
 
 

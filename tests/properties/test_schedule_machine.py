@@ -90,7 +90,7 @@ class Recorder:
     def __init__(self, down: list[bytes]) -> None:
         self.down = down
 
-    def store(self, packet: bytes, heard: bool) -> bool:
+    def store(self, packet: bytes, _heard: bool) -> bool:
         self.down.append(packet)
         return True
 

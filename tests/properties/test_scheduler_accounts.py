@@ -71,8 +71,8 @@ def test_every_step_and_every_wait_is_counted_and_told(rounds: list[tuple[int, i
     starved: list[int] = []
     scheduler = Scheduler(
         host, host.cpu_ns, lambda *_: None, forgive_s=FORGIVE_NS / NS,
-        on_overrun=lambda task, took_ns: overruns.append(took_ns),
-        on_starved=lambda task, waited_ns: starved.append(waited_ns),
+        on_overrun=lambda _task, took_ns: overruns.append(took_ns),
+        on_starved=lambda _task, waited_ns: starved.append(waited_ns),
     )  # fmt: skip
     event, ends_ns = Event(), [host.now_ns()]
 
@@ -83,7 +83,7 @@ def test_every_step_and_every_wait_is_counted_and_told(rounds: list[tuple[int, i
             host.spend(took_ns)
             ends_ns.append(host.now_ns())
 
-    async def waits(task: Task) -> None:
+    async def waits(_task: Task) -> None:
         while True:
             await event.wait()
             event.clear()
@@ -127,7 +127,7 @@ def test_restarts_come_back_after_more_than_the_stretch(gaps_ns: list[int], rest
     given_up: list[int] = []
     scheduler = Scheduler(
         host, host.cpu_ns, lambda *_: failures.append(host.now_ns()), restarts_max=restarts_max,
-        forgive_s=FORGIVE_NS / NS, on_given_up=lambda task: given_up.append(host.now_ns()),
+        forgive_s=FORGIVE_NS / NS, on_given_up=lambda _task: given_up.append(host.now_ns()),
     )  # fmt: skip
     left = iter(gaps_ns)
 
@@ -220,7 +220,7 @@ def test_who_comes_late_by_its_own_work_is_not_served_before_those_who_waited() 
             elif tick.index == 3:
                 return
 
-    async def waits(task: Task) -> None:
+    async def waits(_task: Task) -> None:
         await event.wait()
         order.append("waits")
 
@@ -259,7 +259,7 @@ def test_how_long_critical_tasks_wait_is_known_whether_they_are_ready_or_due() -
             host.spend(took_ns)
             seen.append(sorted(scheduler.critical_waits_ns()))
 
-    async def ready(task: Task) -> None:
+    async def ready(_task: Task) -> None:
         await event.wait()
 
     async def due(task: Task) -> None:
@@ -288,7 +288,7 @@ def test_steps_that_cost_virtual_time_follow_one_another_without_a_gap(costs: li
     loop.run_until(begin_ns)
     scheduler = Scheduler(loop, loop.now_ns, lambda *_: None, step_cost_ns=lambda name: costs[int(name)])
 
-    async def body(task: Task) -> None:
+    async def body(_task: Task) -> None:
         started.append(loop.now_ns())
 
     for number in range(len(costs)):

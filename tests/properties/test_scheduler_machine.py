@@ -34,7 +34,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.spawned: list[Task] = []
         self.most = dict.fromkeys(("steps", "ticks", "skipped", "failures", "cpu_ns"), 0)
 
-    def _on_fault(self, task: Task, error: BaseException) -> None:
+    def _on_fault(self, _task: Task, error: BaseException) -> None:
         assert type(error) is ArithmeticError, error
         self.faults += 1
 
@@ -180,7 +180,7 @@ def test_what_is_ready_together_runs_by_its_deadline(deadlines: list[float], sta
     scheduler = Scheduler(loop, loop.now_ns, lambda *_: None, starve_s=starve_s)
 
     def waits(number: int) -> Callable[[Task], Coroutine[Any, Any, None]]:
-        async def body(task: Task) -> None:
+        async def body(_task: Task) -> None:
             await event.wait()
             order.append(number)
 

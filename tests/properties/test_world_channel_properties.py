@@ -55,7 +55,7 @@ def test_channel_equals_the_plain_model(history: list[tuple[int, str, int]], rat
             elif room is not None:
                 assert sum(len(o) for _, end, o in sent if end > room) + len(octets) <= buffer
         elif action == "rise" and risen is None:
-            channel.on_rise(now, lambda t: DELAY_NS)
+            channel.on_rise(now, lambda _t: DELAY_NS)
             risen = now
         elif action == "set" and risen is not None:
             channel.on_set(now)
@@ -84,7 +84,7 @@ def test_channel_equals_the_plain_model(history: list[tuple[int, str, int]], rat
 def test_bit_errors_are_deterministic_and_counted(seed: int, rate: float, sizes: list[int]) -> None:
     def run() -> list[tuple[bytes, int]]:
         channel = Channel(ChannelConfig(bit_error_rate=rate, acquisition_s=0.0), Random(seed))
-        channel.on_rise(0, lambda t: 0)
+        channel.on_rise(0, lambda _t: 0)
         for size in sizes:
             channel.offer(bytes(size), 0)
         return [(d.octets, d.bit_errors) for d in channel.deliveries(10**12)]

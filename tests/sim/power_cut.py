@@ -73,7 +73,7 @@ class Wire:
     """A modem at the end of a wire: whole units in both directions, some of them a second, in contact alone."""
 
     def __init__(self, loop: VirtualLoop, period_s: float = 0.05) -> None:
-        self.on_unit: Any = lambda unit: None
+        self.on_unit: Any = lambda _unit: None
         self.contact = self._power = False
         self._loop = loop
         self._period_ns = ns(period_s)
@@ -156,7 +156,7 @@ class Flight:
         self.wire = Wire(self.loop)
         self.craft = Spacecraft(
             mission, self.loop, self.world, Random(seed), radios={"s-band": self.wire}, on_boot=self._booted,
-            on_down=lambda node: self.downs_s.append(self.now_s),
+            on_down=lambda _node: self.downs_s.append(self.now_s),
             log=node_log("power-cut", lambda: 0, io.StringIO(), level="critical"),
         )  # fmt: skip
         self.craft.disk.cut_at_operation = cut_at

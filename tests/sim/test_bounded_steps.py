@@ -75,7 +75,7 @@ class Greedy:
     def carrier(self) -> bool:
         return True
 
-    def send(self, unit: bytes) -> bool:
+    def send(self, _unit: bytes) -> bool:
         self.units += 1
         return True
 

@@ -178,13 +178,13 @@ def test_a_paused_reader_stops_no_frame_and_reads_how_much_it_missed(
         processes += [bench.start_sim(**never_read)]
         flight = bench.start_flight(stderr=stuck.writer, stdout=never_read["stdout"])
         processes += [flight]
-        bench.talk(None, lambda got: bench.events("log_stopped") == [(SLOW,)])
+        bench.talk(None, lambda _got: bench.events("log_stopped") == [(SLOW,)])
         while not bench.lines_lost():
             seen = len(bench.packets)
             about_node = PusTc(ask.apid, seen, ask.service, ask.subtype, ask.layout.encode((((1,),),)), ack=0)
             bench.talk(about_node, lambda got, seen=seen: len(housekeeping(got[seen:], 1)) > 0)
         stuck.read()
-        bench.talk(None, lambda got: bench.events("log_resumed"))
+        bench.talk(None, lambda _got: bench.events("log_resumed"))
         assert end(flight) == 0
         assert end(processes[0]) == 0
     lines = stuck.text().splitlines()
@@ -214,7 +214,7 @@ def test_a_node_whose_output_nobody_takes_boots_flies_ends_and_boots_again(
             processes += [flight]
             bench.packets.clear()
 
-            def flies(got: list[PusTm], boot: int = boot) -> bool:
+            def flies(_got: list[PusTm], boot: int = boot) -> bool:
                 boots, reasons = bench.events("boot"), bench.events("log_stopped")
                 assert all(reason == REASONS[kind] for (reason,) in reasons)
                 return boots[-1:] != [] and boots[-1][0] == boot and (reasons != [] or kind in ("closed", "paused"))

@@ -47,7 +47,7 @@ def telemetry(kept: Kept | None = None) -> Telemetry:
 def fly(cost_ns: Callable[[str], int], seconds: float = 10.0) -> Scheduler:
     """Two tasks for ten seconds, each step as long as `cost_ns` says; the scheduler."""
     loop = VirtualLoop()
-    scheduler = Scheduler(loop, loop.now_ns, lambda task, error: None, step_cost_ns=cost_ns)
+    scheduler = Scheduler(loop, loop.now_ns, lambda _task, _error: None, step_cost_ns=cost_ns)
 
     async def tick(task: Task) -> None:
         async for _ in task.every(0.1, deadline_s=0.02):
@@ -92,9 +92,9 @@ def test_every_task_is_reported_with_its_counts_and_histogram() -> None:
 
 
 def test_what_goes_wrong_is_counted() -> None:
-    (control, *_) = reported(fly(lambda name: 30_000_000))
+    (control, *_) = reported(fly(lambda _name: 30_000_000))
     assert control["late"] >= 90 and control["overruns"] >= 90
-    executive = Executive(1, fly(lambda name: 30_000_000), telemetry())
+    executive = Executive(1, fly(lambda _name: 30_000_000), telemetry())
     names = [f.name for f in declare(1).structures[0].fields]
     totals = executive.sample()
     assert sorted(totals) == sorted(names)
@@ -144,7 +144,7 @@ def test_tasks_are_ordered_and_found_by_name() -> None:
 
 
 def test_table_and_histogram_show_what_was_counted() -> None:
-    tasks = reported(fly(lambda name: 1_500_000))
+    tasks = reported(fly(lambda _name: 1_500_000))
     heading, control, other = rows(tasks)
     assert control[0] == "control" and control[heading.index("worst")] == "1.5 ms"
     assert other[heading.index("period")] == "-" and control[heading.index("cpu")].endswith(" %")

@@ -227,7 +227,7 @@ def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch: p
     server = GroundServer.__new__(GroundServer)
     server._request_faults = 0
 
-    async def answer(request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(_request: dict[str, Any], _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         raise TypeError("of a strange kind")
 
     monkeypatch.setattr(server, "_answer", answer)

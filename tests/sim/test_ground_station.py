@@ -92,8 +92,8 @@ class LittleAir:
 
     def __init__(self, node: LittleNode) -> None:
         self._node = node
-        self.on_downlink: Callable[[bytes], None] = lambda octets: None
-        self.on_contact: Callable[[str | None], None] = lambda station: None
+        self.on_downlink: Callable[[bytes], None] = lambda _octets: None
+        self.on_contact: Callable[[str | None], None] = lambda _station: None
 
     def uplink(self, cltu: bytes) -> bool:
         self._node.transmit(cltu)

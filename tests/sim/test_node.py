@@ -304,7 +304,7 @@ def test_commands_get_through_a_noisy_link(make_rig: Any) -> None:
     assert executed == len(requests)
 
 
-def test_two_nodes_in_one_virtual_time(bare_mission: Any, tmp_path: Any) -> None:
+def test_two_nodes_in_one_virtual_time(bare_mission: Any) -> None:
     loop = VirtualLoop()
     crafts = []
     for name in ("alpha", "beta"):
@@ -336,7 +336,7 @@ class SilentRadio:
     def carrier(self) -> bool:
         return False
 
-    def send(self, unit: bytes) -> bool:
+    def send(self, _unit: bytes) -> bool:
         return False
 
     def free_ns(self) -> int:

@@ -150,7 +150,8 @@ def test_parameters_are_set_by_packets_of_puslib_and_reported_to_it(make_rig: An
         assert Real64Parameter.from_bytes(data[at + 2 : at + 10]) == value.value
 
 
-def test_the_ground_s_commands_are_understood_by_a_node_of_puslib(make_rig: Any, policy: Any) -> None:
+@pytest.mark.usefixtures("policy")
+def test_the_ground_s_commands_are_understood_by_a_node_of_puslib(make_rig: Any) -> None:
     rig = make_rig()
     parameters = {1: Real64Parameter(0.1), 2: Real64Parameter(0.2)}
     ident, stream = PusIdent(1), QueuedOutput()

@@ -208,7 +208,7 @@ class Bench:
         self.own_pool = pool is None
         self.manager.start()
 
-    def _failed(self, task: Task, error: BaseException) -> None:
+    def _failed(self, _task: Task, error: BaseException) -> None:
         self.task_faults.append(error)
 
     def run(self, s: float) -> None:
@@ -230,7 +230,7 @@ class Bench:
         check, execute = self.ground.handlers[name]
         outcome: list[str] = []
 
-        async def body(task: Task) -> None:
+        async def body(_task: Task) -> None:
             left: Durable | None = None
             try:
                 left = execute(*values)
@@ -613,7 +613,7 @@ def test_requests_survive_a_loss_of_power(bench: Callable[..., Bench]) -> None:
     assert bench(own_pool=True, disk=after.disk, loop=after.loop).ground.named("jobs_restored") == []
 
 
-def test_power_lost_at_every_write_of_a_submission(model: Path, bench: Callable[..., Bench]) -> None:
+def test_power_lost_at_every_write_of_a_submission(bench: Callable[..., Bench]) -> None:
     """What was completed is there after boot; what was not completed is there wholly or not at all."""
     for cut in range(1, 8):
         disk = Disk(Random(cut))

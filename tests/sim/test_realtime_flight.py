@@ -274,13 +274,13 @@ def test_a_node_that_ends_itself_is_no_clean_stop(bench: Bench, monkeypatch: pyt
         node.scheduler.spawn("doomed", fail, critical=True)
         return node
 
-    async def fail(task: Task) -> None:
+    async def fail(_task: Task) -> None:
         raise RuntimeError("again")
 
     monkeypatch.setattr("flight.linux.flight_command.build", build_and_lose_a_task)
     # Both would end the process of this very test.
     bench.write("[executive]\nwatchdog_s = 0.0\n")
-    monkeypatch.setattr("flight.linux.flight_command.end_within", lambda status: None)
+    monkeypatch.setattr("flight.linux.flight_command.end_within", lambda _status: None)
     parser = ArgumentParser()
     command.add_arguments(parser)
     bench.sim()

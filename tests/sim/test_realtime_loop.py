@@ -23,7 +23,7 @@ def stall() -> None:
 
 def test_ticks_and_skips_account_for_every_period(tmp_path: Path) -> None:
     platform = LinuxPlatform(tmp_path, "loop")
-    scheduler = Scheduler(platform, platform.cpu_ns, lambda task, error: platform.stop(), catch_up_max=CATCH_UP_MAX)
+    scheduler = Scheduler(platform, platform.cpu_ns, lambda _task, _error: platform.stop(), catch_up_max=CATCH_UP_MAX)
     ticks: list[Tick] = []
 
     async def body(task: Task) -> None:

@@ -36,7 +36,7 @@ class Tally(Service):
         self._telemetry = telemetry
 
     @staticmethod
-    def declare(view: MissionView) -> list[Declarations]:
+    def declare(_view: MissionView) -> list[Declarations]:
         return [
             Declarations(
                 structures=(Structure(1, 99, "tally", 1.0, (Field("seconds", "u16"),)),),

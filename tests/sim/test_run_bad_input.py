@@ -357,7 +357,7 @@ def test_the_camera_keeps_a_bounded_number_of_truths_the_newest() -> None:
         count = None
         one = SyntheticClouds(np.full((4, 300, 300), 1000), 1).tile(0)
 
-        def tile(self, number: int) -> Any:
+        def tile(self, _number: int) -> Any:
             return self.one
 
     imager = SimImager(Same(), World(WorldConfig()))

@@ -118,7 +118,7 @@ def listed(*entries: bytes) -> bytes:
 
 
 @pytest.fixture
-def peer(make_rig: Any, policy: Any) -> Peer:
+def peer(make_rig: Any, policy: Any) -> Peer:  # noqa: ARG001 - in force while the peer is made and used
     rig = make_rig()
     rig.until(IN_PASS_S)
     return Peer(rig)
@@ -182,7 +182,7 @@ def test_functions_and_the_connection_test_are_verified_as_puslib_does(peer: Pee
     ack = puslib.AckFlag.ACCEPTANCE | puslib.AckFlag.COMPLETION
     verification = RequestVerification(ident, out)
     test, functions = PusService17(ident, verification, out), FunctionManagement(ident, verification)
-    functions.add(lambda mode: True, 1, [UInt8Parameter])
+    functions.add(lambda _mode: True, 1, [UInt8Parameter])
     for number, (service, data) in enumerate(((17, b""), (8, u16(1) + b"\2"))):
         packet = puslib.PusTcPacket.create(
             apid=1, name=900 + number, pus_version=2, ack_flags=ack, source=0, service_type=service, service_subtype=1,

@@ -74,7 +74,8 @@ def run(*argv: str) -> int:
     return bench_command.execute(parser.parse_args(argv))
 
 
-def test_rows_as_json(benches: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("benches")
+def test_rows_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == ["quick", "slow"]
@@ -91,7 +92,7 @@ def test_a_missed_floor_is_a_failure(benches: Path, capsys: pytest.CaptureFixtur
     assert run("quick") == 0
 
 
-def test_unknown_name_and_empty_folder(benches: Path, tmp_path: Path) -> None:
+def test_unknown_name_and_empty_folder(benches: Path) -> None:
     with pytest.raises(bench_command.BenchError, match="no benchmark 'swift', there are: quick, slow"):
         run("swift")
     (benches / "bench_sums.py").unlink()

@@ -33,18 +33,18 @@ def open_fifo(folder: Path) -> None:
     (folder / "sensor").read_bytes()
 
 
-def spin(folder: Path) -> None:
+def spin(_folder: Path) -> None:
     while True:
         pass
 
 
-def wait_for_a_lock(folder: Path) -> None:
+def wait_for_a_lock(_folder: Path) -> None:
     lock = threading.Lock()
     lock.acquire()
     lock.acquire()
 
 
-def swallow_it_at_first(folder: Path) -> None:
+def swallow_it_at_first(_folder: Path) -> None:
     for _ in range(3):
         try:
             time.sleep(600)
@@ -53,14 +53,14 @@ def swallow_it_at_first(folder: Path) -> None:
     time.sleep(600)
 
 
-def make_another_of_it(folder: Path) -> None:
+def make_another_of_it(_folder: Path) -> None:
     try:
         time.sleep(600)
     except BaseException as error:
         raise RuntimeError("wrapped") from error
 
 
-def swallow_it_and_return(folder: Path) -> None:
+def swallow_it_and_return(_folder: Path) -> None:
     try:
         time.sleep(600)
     except BaseException:  # noqa: BLE001 - as a bad driver does
@@ -74,9 +74,9 @@ BLOCKS: list[Callable[[Path], None]] = [
     swallow_it_at_first,
     make_another_of_it,
     swallow_it_and_return,
-    lambda folder: time.sleep(600),
-    lambda folder: Queue().get(),
-    lambda folder: print(os.read(os.pipe()[0], 1)),
+    lambda _folder: time.sleep(600),
+    lambda _folder: Queue().get(),
+    lambda _folder: print(os.read(os.pipe()[0], 1)),
 ]
 
 

@@ -42,7 +42,7 @@ class Life:
         self.scheduler = Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error)))
         self.scheduler.spawn("log", self.log.run)
 
-    def store(self, packet: bytes, heard: bool) -> bool:
+    def store(self, packet: bytes, _heard: bool) -> bool:
         if self.keeping:
             self.heard.append(packet)
         return self.keeping

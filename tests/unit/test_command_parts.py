@@ -42,7 +42,7 @@ class Keeping:
     def __init__(self) -> None:
         self.packets: list[PusTm] = []
 
-    def store(self, packet: bytes, heard: bool) -> bool:
+    def store(self, packet: bytes, _heard: bool) -> bool:
         self.packets.append(PusTm.decode(packet))
         return True
 
@@ -279,10 +279,10 @@ def test_every_failure_code_counts_as_a_failure() -> None:
 def test_the_body_of_a_held_command_is_run_once_however_often_its_task_starts() -> None:
     loop, runs = VirtualLoop(), []
 
-    async def work(task: Task) -> None:
+    async def work(_task: Task) -> None:
         runs.append(loop.now_ns())
         raise ValueError("a fault in a handler")
 
-    Scheduler(loop, loop.now_ns, lambda _, error: None).spawn("x", once(work))
+    Scheduler(loop, loop.now_ns, lambda _, _error: None).spawn("x", once(work))
     loop.run_until(100 * S)
     assert len(runs) == 1

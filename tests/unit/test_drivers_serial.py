@@ -106,7 +106,10 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def impatient(eager: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+def impatient(
+    eager: None,  # noqa: ARG001 - the waits that it shortens further
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[bool], None]:
     """Has answers given up and readings grow stale soon, from now on or no more."""
 
     def switch(on: bool) -> None:
@@ -137,7 +140,8 @@ def test_bad_addresses(host: LinuxPlatform, address: str) -> None:
         open_thermometer(address, host)
 
 
-def test_devices_of_one_path_share_a_line_and_names_are_checked(eager: None, host: LinuxPlatform, line: Line) -> None:
+@pytest.mark.usefixtures("eager")
+def test_devices_of_one_path_share_a_line_and_names_are_checked(host: LinuxPlatform, line: Line) -> None:
     path = str(line.link)
     eps = serial_eps(path, host)
     assert run_until(host, lambda: reads(eps))
@@ -154,7 +158,8 @@ def test_devices_of_one_path_share_a_line_and_names_are_checked(eager: None, hos
         open_eps(path + "?baud=9600", host)
 
 
-def test_a_port_in_use_is_refused(eager: None, host: LinuxPlatform, line: Line, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("eager")
+def test_a_port_in_use_is_refused(host: LinuxPlatform, line: Line, tmp_path: Path) -> None:
     open_eps(str(line.link), host)
     other = LinuxPlatform(tmp_path / "other", "other")
     with pytest.raises(HalError, match="another program uses it"):
@@ -166,7 +171,7 @@ def test_a_silent_board_is_no_error_at_boot_but_at_reading(
     impatient: Callable[[bool], None], host: LinuxPlatform, line: Line
 ) -> None:
     impatient(True)
-    line.answer = lambda octets: b""
+    line.answer = lambda _octets: b""
     eps = serial_eps(str(line.link), host)
     with pytest.raises(HalError, match=r"no answer yet \(is it powered, and the baud rate right\?\)"):
         eps.read()
@@ -217,7 +222,8 @@ class Refuser(LinuxPlatform):
         super().watch(fileno, on_ready)
 
 
-def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(eager: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("eager")
+def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(tmp_path: Path) -> None:
     host = Refuser(tmp_path / "store", "unit")
     line = Line(host, tmp_path / "board")
     host.refusals = 1
@@ -236,7 +242,8 @@ def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(eager: None, tm
     host.close()
 
 
-def test_calls_wait_for_no_answer(eager: None, host: LinuxPlatform, line: Line) -> None:
+@pytest.mark.usefixtures("eager")
+def test_calls_wait_for_no_answer(host: LinuxPlatform, line: Line) -> None:
     eps, heater = serial_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
     assert run_until(host, lambda: reads(eps) and not eps.board._orders)
     answers = eps.board.counters.answers
@@ -291,7 +298,8 @@ def test_an_order_never_confirmed_is_said_once(
     assert reads(eps)
 
 
-def test_an_order_the_board_refuses(eager: None, host: LinuxPlatform, line: Line) -> None:
+@pytest.mark.usefixtures("eager")
+def test_an_order_the_board_refuses(host: LinuxPlatform, line: Line) -> None:
     def answer(octets: bytes) -> bytes:
         frames = BoardReceiver().feed(octets)
         if frames and frames[0].kind in (Kind.HEATER, Kind.LIMIT):
@@ -312,7 +320,8 @@ def test_an_order_the_board_refuses(eager: None, host: LinuxPlatform, line: Line
         governor.set_limit_w(3.0)
 
 
-def test_orders_for_one_target_do_not_pile_up(eager: None, host: LinuxPlatform, line: Line) -> None:
+@pytest.mark.usefixtures("eager")
+def test_orders_for_one_target_do_not_pile_up(host: LinuxPlatform, line: Line) -> None:
     eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     for i in range(1000):
@@ -322,7 +331,8 @@ def test_orders_for_one_target_do_not_pile_up(eager: None, host: LinuxPlatform, 
     assert not line.server.model.switched_on("payload")
 
 
-def test_a_board_of_version_1_is_served(eager: None, host: LinuxPlatform, line: Line) -> None:
+@pytest.mark.usefixtures("eager")
+def test_a_board_of_version_1_is_served(host: LinuxPlatform, line: Line) -> None:
     line.server.version = 1
     eps, heater = serial_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
     assert run_until(host, lambda: reads(eps))
@@ -339,7 +349,8 @@ def test_a_board_of_version_1_is_served(eager: None, host: LinuxPlatform, line: 
     assert reads(eps) and open_thermometer(f"{line.link}:board", host).read_c() > -50
 
 
-def test_a_board_that_restarts_is_said_once(eager: None, host: LinuxPlatform, line: Line) -> None:
+@pytest.mark.usefixtures("eager")
+def test_a_board_that_restarts_is_said_once(host: LinuxPlatform, line: Line) -> None:
     eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
     assert eps.board.version == 2
@@ -375,7 +386,8 @@ def test_what_was_wrong_with_the_answers_is_said(
         eps.read()
 
 
-def test_a_target_that_is_not_there_any_more(eager: None, host: LinuxPlatform, line: Line) -> None:
+@pytest.mark.usefixtures("eager")
+def test_a_target_that_is_not_there_any_more(host: LinuxPlatform, line: Line) -> None:
     eps = serial_eps(str(line.link), host)
     assert run_until(host, lambda: reads(eps))
 

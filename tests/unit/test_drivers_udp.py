@@ -119,7 +119,7 @@ def test_a_port_that_cannot_be_watched_is_left(
     _, down, up = ports
     watched: list[int] = []
 
-    def watch_one(fileno: int, on_ready: object) -> None:
+    def watch_one(fileno: int, _on_ready: object) -> None:
         if watched:
             raise HalError(f"descriptor {fileno} cannot be watched: no space left")
         watched.append(fileno)

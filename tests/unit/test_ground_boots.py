@@ -291,7 +291,7 @@ def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
         assert len(archive.events()) == 2 and bench.station.counters()["cfdp.late"] == 3
 
 
-def test_grounds_with_archives_of_their_own_do_not_begin_with_the_same_request_ids(tmp_path: Path) -> None:
+def test_grounds_with_archives_of_their_own_do_not_begin_with_the_same_request_ids() -> None:
     first, later = (Bench(epoch=Random(seed).getrandbits(48)) for seed in (1, 2))
     ids = [{(r.apid, r.seq) for r in (b.station.send("ping", {}, S, bypass=True)[0],)} for b in (first, later)]
     assert not ids[0] & ids[1]

@@ -31,7 +31,7 @@ def feed(store: ProductStore, name: str, data: bytes, pdus: int | None = None) -
     return rows
 
 
-def failing(store: ProductStore, monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> None:
+def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> None:
     """Files whose name `fails` cannot be written."""
     write = Path.write_bytes
 
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path: Path, monkeypa
     store = make_store(tmp_path)
     for name in ("a.bin", "b.bin", "c.bin"):
         feed(store, name, name.encode() * 1000, pdus=2)
-    failing(store, monkeypatch, lambda name: name.startswith("b.bin"))
+    failing(monkeypatch, lambda name: name.startswith("b.bin"))
     first, second, third = store.end_all(0)
     assert isinstance(first, ProductRow) and isinstance(third, ProductRow)
     assert (first.name, third.name) == ("a.bin.part", "c.bin.part")
@@ -84,7 +84,7 @@ def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path: Path, monk
     (row,) = feed(store, "tile.obsp", product)
     assert isinstance(row, ProductRow) and row.complete and "mask" not in row.facts and row.facts["tile"] == 7
     assert "tile-mask.png cannot be written" in row.facts["fault"]
-    failing(store, monkeypatch, lambda name: name.endswith(".missing"))
+    failing(monkeypatch, lambda name: name.endswith(".missing"))
     feed(store, "y.bin", bytes(5000), pdus=2)
     (part,) = store.end_all(0)
     assert isinstance(part, ProductRow) and "y.bin.part.missing cannot be written" in part.facts["fault"]

@@ -564,7 +564,7 @@ def test_storage_that_takes_no_mark_is_asked_again_with_the_next_segment_and_aft
     bench = Bench()
     session: Any = bench.journal._storage
 
-    def replace(one: str, octets: bytes) -> None:
+    def replace(_one: str, _octets: bytes) -> None:
         raise StorageError("not now")
 
     session.replace = replace

@@ -344,7 +344,7 @@ def test_storage_that_refuses_the_mark_keeps_nobody_from_writing_and_is_asked_ag
     assert bench.open().cut
 
 
-def _refuse(name: str, octets: bytes) -> None:
+def _refuse(_name: str, _octets: bytes) -> None:
 
     raise StorageError("not now")
 

@@ -186,7 +186,7 @@ def test_a_second_signal_cuts_a_stuck_call_short(
 
 def test_another_signal_with_a_handler_does_not_end_the_loop(platform: LinuxPlatform) -> None:
     seen: list[int] = []
-    earlier = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    earlier = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append(number))
     try:
         platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGUSR1))
 

@@ -384,7 +384,7 @@ def test_diverted_streams_are_put_back_and_nested_blocks_share_them(capfd: pytes
     assert (shown.out, shown.err) == ("out\n", "err\nerr again\n")
 
 
-def test_two_names_for_one_pipe_keep_one_order(pipe: Pipe) -> None:
+def test_two_names_for_one_pipe_keep_one_order() -> None:
     script = """
 import sys
 from flight.linux.log_sink import diverted

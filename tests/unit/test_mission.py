@@ -51,7 +51,7 @@ class OtherApp:
     CONFIG = OtherConfig
 
     @staticmethod
-    def declare(apid: int) -> Declarations:
+    def declare(_apid: int) -> Declarations:
         return Declarations()
 
     def start(self) -> None: ...

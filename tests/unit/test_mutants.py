@@ -86,7 +86,7 @@ def test_results_are_known_again_until_the_file_changes(tmp_path: Path, monkeypa
     path.write_text(path.read_text() + '{"file": "cut sho')
     again = Results(path)
     assert [again.outcome(mutant(new)) for new in "bcd"] == ["killed", "survived", None]
-    monkeypatch.setattr(kept, "_version", lambda file: "another")
+    monkeypatch.setattr(kept, "_version", lambda _file: "another")
     assert Results(path).outcome(mutant("b")) is None
 
 

@@ -41,7 +41,7 @@ class Sink:
     def emit(self, name: str, *values: Any) -> None:
         self.events.append((name, *values))
 
-    def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
+    def send(self, _apid: int, service: int, subtype: int, data: bytes) -> None:
         assert (service, subtype) == (20, 2)
         self.packets.append(data)
 

@@ -22,7 +22,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
+def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:  # noqa: ARG001 - kept apart
     """A folder with one small real wheel, which pip finds without a network, pinned in place of the two big ones."""
     folder = tmp_path / "wheelhouse"
     folder.mkdir()
@@ -53,7 +53,8 @@ def test_fetch_then_offline(wheelhouse: Path, cache: Path) -> None:
     assert [p.name for p in (cache / "tiny-scene-1.0").iterdir()] == ["scene.json"]  # no temporary file stays
 
 
-def test_damaged_file_is_named_and_fetched_again(wheelhouse: Path) -> None:
+@pytest.mark.usefixtures("wheelhouse")
+def test_damaged_file_is_named_and_fetched_again() -> None:
     assets.fetch(say=False)
     path = assets.scene_path()
     path.write_bytes(b"[[[1")
@@ -82,7 +83,8 @@ def test_unreachable_index_is_one_line(wheelhouse: Path, capsys: pytest.CaptureF
     assert "PIP_FIND_LINKS" in line
 
 
-def test_pip_that_never_ends(wheelhouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("wheelhouse")
+def test_pip_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     def late(*_: object, **__: object) -> None:
         raise subprocess.TimeoutExpired("pip", 1.0)
 
@@ -91,14 +93,16 @@ def test_pip_that_never_ends(wheelhouse: Path, monkeypatch: pytest.MonkeyPatch) 
         assets.fetch(say=False)
 
 
-def test_cache_that_cannot_be_made(wheelhouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("wheelhouse")
+def test_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ORBITNODE_CACHE", str(tmp_path / "file" / "below"))
     with pytest.raises(SetupError, match="set ORBITNODE_CACHE"):
         assets.fetch(say=False)
 
 
-def test_missing_model_says_what_to_do(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("cache")
+def test_missing_model_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SetupError, match=r"model_4b_l1c.onnx is missing; run `make setup`"):
         assets.model_path()
     assert assets.main(["check"]) == 1

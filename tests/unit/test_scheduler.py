@@ -33,7 +33,7 @@ def test_ready_tasks_run_earliest_deadline_first() -> None:
     order: list[str] = []
 
     def body(name: str) -> Callable[[Task], Coroutine[Any, Any, None]]:
-        async def run(task: Task) -> None:
+        async def run(_task: Task) -> None:
             order.append(name)
 
         return run
@@ -94,7 +94,7 @@ def test_overrun_and_worst_step_are_counted() -> None:
 def test_latency_of_a_task_that_had_to_wait_its_turn() -> None:
     host, scheduler, _ = make()
 
-    async def hog(task: Task) -> None:
+    async def hog(_task: Task) -> None:
         host.spend(0.004)
 
     async def other(task: Task) -> None:
@@ -146,7 +146,7 @@ def test_cancel_runs_clean_up_and_leaves_nothing_waiting() -> None:
     event = Event()
     trail: list[str] = []
 
-    async def run(task: Task) -> None:
+    async def run(_task: Task) -> None:
         try:
             await event.wait()
             trail.append("woken")
@@ -235,7 +235,7 @@ def test_a_stopped_task_is_served_by_its_own_deadline_not_by_that_of_its_next_ti
             pass
         order.append("stopped")
 
-    async def plain(task: Task) -> None:
+    async def plain(_task: Task) -> None:
         await stop.wait()
         order.append("plain")
 
@@ -253,7 +253,7 @@ def test_awaiting_something_foreign_is_the_tasks_fault_not_the_loops() -> None:
         def __await__(self) -> Generator[object, None, None]:
             yield "something"
 
-    async def run(task: Task) -> None:
+    async def run(_task: Task) -> None:
         await Foreign()
 
     task = scheduler.spawn("t", run)
@@ -326,13 +326,13 @@ def test_one_task_waits_for_another_and_for_a_queue() -> None:
             if tick.index == 3:
                 return
 
-    async def consumer(task: Task) -> None:
+    async def consumer(_task: Task) -> None:
         while True:
             got.append(await queue.get())
 
     made = scheduler.spawn("producer", producer)
 
-    async def last(task: Task) -> None:
+    async def last(_task: Task) -> None:
         await made.finished
         got.append(-1)
 
@@ -465,7 +465,7 @@ def test_the_first_of_several_futures() -> None:
 def test_overruns_are_told_once_until_a_good_stretch() -> None:
     host, told = SteppingHost(), []
     scheduler = Scheduler(
-        host, host.now_ns, lambda *_: None, forgive_s=60.0, on_overrun=lambda task, took_ns: told.append(took_ns)
+        host, host.now_ns, lambda *_: None, forgive_s=60.0, on_overrun=lambda _task, took_ns: told.append(took_ns)
     )
 
     async def run(task: Task) -> None:
@@ -487,7 +487,7 @@ def test_a_task_cannot_make_another_wait() -> None:
 
     first = scheduler.spawn("first", sleeps)
 
-    async def meddles(task: Task) -> None:
+    async def meddles(_task: Task) -> None:
         await first.sleep(1.0)
 
     scheduler.spawn("meddler", meddles, deadline_s=2.0)

@@ -117,7 +117,7 @@ class Boot:
 
     # what happens
 
-    def store(self, packet: bytes, heard: bool) -> bool:
+    def store(self, packet: bytes, _heard: bool) -> bool:
         if self.keeping:
             self.raw.append(packet)
         return self.keeping

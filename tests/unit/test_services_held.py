@@ -142,7 +142,7 @@ class Boot:
     def tai_ns(self) -> int:
         return EPOCH + self.loop.now_ns() + self.jump_ns
 
-    def store(self, packet: bytes, heard: bool) -> bool:
+    def store(self, packet: bytes, _heard: bool) -> bool:
         self.raw.append(packet)
         return True
 

@@ -39,7 +39,7 @@ class Modem:
     def free_ns(self) -> int:
         return self.loop.now_ns()
 
-    def send(self, unit: bytes) -> bool:
+    def send(self, _unit: bytes) -> bool:
         if not self.room:
             return False
         self.room = False
@@ -73,7 +73,7 @@ class Nothing:
     def __init__(self) -> None:
         self.kept: list[bytes] = []
 
-    def take(self, budget: object = None) -> None:
+    def take(self, _budget: object = None) -> None:
         return None
 
     def left(self, taken: object) -> None:

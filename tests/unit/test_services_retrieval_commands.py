@@ -62,7 +62,7 @@ class Console:
         self.sent.append(raw)
         return True
 
-    def store(self, raw: bytes, heard: bool) -> bool:
+    def store(self, _raw: bytes, heard: bool) -> bool:
         return heard
 
     def arguments(self, name: str, *values: Any) -> tuple[Value, ...]:

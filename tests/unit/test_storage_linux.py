@@ -129,7 +129,7 @@ def test_the_recorder_gives_way_on_a_full_disk(small_disk: Path) -> None:
     shares = {"commands": Share(100_000, 0), "recorder": Share(1_000_000, 1)}
     shared = SharedStorage(platform.storage, shares, StorageConfig(reserve_octets=32_768))
     recorder, commands = shared.user("recorder"), shared.user("commands")
-    recorder.on_pressure(lambda octets: recorder.delete(recorder.names()[0]))
+    recorder.on_pressure(lambda _octets: recorder.delete(recorder.names()[0]))
     for i in range(10):
         recorder.append(f"recorder.{i:08d}", bytes(10_000))
     with pytest.raises(StorageFull, match="storage user recorder of priority 1"):
@@ -179,7 +179,7 @@ def test_a_commit_that_cannot_write_back_is_final(tmp_path: Path, monkeypatch: p
     platform = LinuxPlatform(tmp_path / "store", "unit")
     storage = platform.storage
 
-    def no_room(fileno: int) -> None:
+    def no_room(_fileno: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fdatasync", no_room)

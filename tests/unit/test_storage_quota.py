@@ -84,7 +84,7 @@ def test_a_full_medium_refuses_by_priority() -> None:
 def test_the_less_important_give_way_before_a_refusal() -> None:
     shared = shared_on(Disk(Random(1), capacity_octets=1000))
     recorder, commands = shared.user("recorder"), shared.user("commands")
-    recorder.on_pressure(lambda octets: drop_oldest(recorder))
+    recorder.on_pressure(lambda _octets: drop_oldest(recorder))
     for i in range(8):
         recorder.append(f"recorder.{i}", bytes(100))
     commands.append("commands.a", bytes(150))
@@ -136,9 +136,9 @@ def test_who_gives_little_is_asked_a_bounded_number_of_times() -> None:
     shared = shared_on(Disk(Random(1), capacity_octets=300))
     recorder, schedule, commands = (shared.user(name) for name in ("recorder", "schedule", "commands"))
     asked: list[str] = []
-    recorder.on_pressure(lambda octets: asked.append("recorder"))
+    recorder.on_pressure(lambda _octets: asked.append("recorder"))
 
-    def give_one(octets: int) -> None:
+    def give_one(_octets: int) -> None:
         asked.append("schedule")
         drop_oldest(schedule)
 
@@ -291,7 +291,7 @@ def test_room_that_was_given_up_is_committed_at_once() -> None:
     """On a real disk it comes free with the commit alone."""
     shared = shared_on(Disk(Random(1), capacity_octets=1000))
     recorder, commands = shared.user("recorder"), shared.user("commands")
-    recorder.on_pressure(lambda octets: drop_oldest(recorder))
+    recorder.on_pressure(lambda _octets: drop_oldest(recorder))
     for at in range(8):
         recorder.append(f"recorder.{at}", bytes(100))
     counters = recorder.counters
@@ -310,13 +310,13 @@ def test_what_is_written_while_giving_way_asks_nobody_to_give_way() -> None:
     a, b, c = (shared.user(name) for name in "abc")
     asked: list[str] = []
 
-    def give_b(octets: int) -> None:
+    def give_b(_octets: int) -> None:
         asked.append("b")
         b.delete("b.0")
         with pytest.raises(StorageFull):
             b.append("b.1", bytes(210))
 
-    def give_c(octets: int) -> None:
+    def give_c(_octets: int) -> None:
         asked.append("c")
 
     b.append("b.0", bytes(100))
@@ -409,7 +409,7 @@ def test_a_write_for_which_nobody_gave_way_is_not_tried_again(asked: bool) -> No
     shared = shared_on(disk)
     recorder, commands = shared.user("recorder"), shared.user("commands")
 
-    def fail_to_give(octets: int) -> None:
+    def fail_to_give(_octets: int) -> None:
         recorder.append("recorder.0", b"what is left")
 
     if asked:
@@ -476,7 +476,7 @@ class SharedMachine(RuleBasedStateMachine):
         self.session: DiskSession = self.disk.boot(VirtualLoop())
         self.shared = SharedStorage(self.session, SHARES, self.config)
         recorder = self.shared.user("recorder")
-        recorder.on_pressure(lambda octets: drop_oldest(recorder))
+        recorder.on_pressure(lambda _octets: drop_oldest(recorder))
 
     def held(self, user: str) -> int:
         return sum(octets for name, octets in self.model.items() if name.startswith(user + "."))

@@ -214,8 +214,8 @@ class VaultMachine(RuleBasedStateMachine):
             assert done.done
             del self.versions[:-1]
 
-    @rule(data=st.data())
-    def lose_power(self, data: st.DataObject) -> None:
+    @rule()
+    def lose_power(self) -> None:
         self.disk.cut()
         self.vault = Vault(self.disk.boot(self.loop), checkpoint_octets=400)
         found = dict(self.vault.rows(""))

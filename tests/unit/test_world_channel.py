@@ -16,7 +16,7 @@ FRAME = bytes(range(256)) * 4 + bytes(91)  # 1115 octets
 FRAME_NS = 1115 * 8 * SECOND // 256_000
 
 
-def delay(t_ns: int) -> int:
+def delay(_t_ns: int) -> int:
     return 3 * MS
 
 
@@ -106,10 +106,10 @@ def test_an_arrival_at_the_very_end_counts() -> None:
 
 def test_hand_over_keeps_lock_and_order() -> None:
     down = channel()
-    down.on_rise(0, lambda t: 9 * MS)
+    down.on_rise(0, lambda _t: 9 * MS)
     assert down.offer(b"far", 10 * SECOND)
     assert down.deliveries(10 * SECOND + MS) == []
-    down.on_rise(10 * SECOND + MS, lambda t: 2 * MS)
+    down.on_rise(10 * SECOND + MS, lambda _t: 2 * MS)
     assert down.carrier(10 * SECOND + MS)
     assert down.offer(b"near", 10 * SECOND + MS)
     got = down.deliveries(11 * SECOND)
