@@ -136,6 +136,30 @@ class Declarations:
     failures: Mapping[int, str] = field(default_factory=dict)
 
 
+def _check_texts(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} should be a text")
+
+
+def _check_numbers(most: int, *values: object) -> None:
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            raise ValueError(f"{value!r} should be a number in 0 .. {most}")
+
+
+def _check_flags(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, bool):
+            raise TypeError(f"{value!r} should be true or false")
+
+
+def _check_reals(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise TypeError(f"{value!r} should be a number")
+
+
 @dataclass(frozen=True, slots=True)
 class Dictionary:
     """The collected document. Lookups are built once and shared by everybody who decodes."""
@@ -233,43 +257,34 @@ class Dictionary:
 
     def _check(self) -> None:
         """What decoding relies on; raises ValueError or TypeError."""
-        texts: list[object] = [self.mission, self.version, *self.apids, *self.failures.values()]
-        numbers: list[tuple[object, int]] = [(self.spacecraft_id, 0x3FF), (self.frame_octets, 0xFFFF)]
-        flags: list[object] = []
-        numbers += [(apid, 0x7FF) for apid in self.apids.values()] + [(code, 0xFFFF) for code in self.failures]
+        _check_texts(self.mission, self.version, *self.apids, *self.failures.values())
+        _check_numbers(0x3FF, self.spacecraft_id)
+        _check_numbers(0x7FF, *self.apids.values())
+        _check_numbers(0xFFFF, self.frame_octets, *self.failures)
+        for kind in (self.structures, self.events, self.reports, self.commands):
+            for one in kind:
+                _check_texts(one.name)
+                _check_numbers(0x7FF, one.apid)
         for structure in self.structures:
-            texts.append(structure.name)
-            numbers += [(structure.apid, 0x7FF), (structure.sid, 0xFFFF)]
+            _check_numbers(0xFFFF, structure.sid)
+            _check_reals(structure.period_s)
         for event in self.events:
-            texts += [event.name, event.text]
-            numbers += [(event.apid, 0x7FF), (event.number, 0xFFFF), (event.subtype, 0xFF)]
+            _check_texts(event.text)
+            _check_numbers(0xFFFF, event.number)
+            _check_numbers(0xFF, event.subtype)
         for report in self.reports:
-            texts.append(report.name)
-            numbers += [(report.apid, 0x7FF), (report.service, 0xFF), (report.subtype, 0xFF)]
+            _check_numbers(0xFF, report.service, report.subtype)
         for command in self.commands:
-            texts += [command.name, command.text]
-            numbers += [(command.apid, 0x7FF), (command.service, 0xFF), (command.subtype, 0xFF)]
-            numbers += [] if command.function is None else [(command.function, 0xFFFF)]
-            flags += [command.durable, command.urgent]
-        reals: list[object] = [structure.period_s for structure in self.structures]
+            _check_texts(command.text)
+            _check_numbers(0xFF, command.service, command.subtype)
+            _check_numbers(0xFFFF, *(() if command.function is None else (command.function,)))
+            _check_flags(command.durable, command.urgent)
         for setting in self.settings:
-            texts += [setting.name, setting.unit, setting.text, setting.below]
+            _check_texts(setting.name, setting.unit, setting.text, setting.below)
             if not Field(setting.name, setting.type).is_number:
                 raise ValueError(f"{setting.name}: {setting.type!r} should be a number type")
-            numbers.append((setting.number, 0xFFFF))
-            reals += [setting.default, setting.minimum, setting.maximum]
-        for text in texts:
-            if not isinstance(text, str):
-                raise TypeError(f"{text!r} should be a text")
-        for number, most in numbers:
-            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= most:
-                raise ValueError(f"{number!r} should be a number in 0 .. {most}")
-        for flag in flags:
-            if not isinstance(flag, bool):
-                raise TypeError(f"{flag!r} should be true or false")
-        for real in reals:
-            if not isinstance(real, int | float) or isinstance(real, bool):
-                raise TypeError(f"{real!r} should be a number")
+            _check_numbers(0xFFFF, setting.number)
+            _check_reals(setting.default, setting.minimum, setting.maximum)
 
     def command(self, name: str) -> Command:
         """The command called `name`; raises OrbitnodeError naming those there are."""

@@ -221,22 +221,26 @@ def _write_type(parent: ET.Element, one: Field, name: str, kind: str, length: st
     if kind == "Argument" and one.default is not None:
         attributes["initialValue"] = one.label(one.default)
     if one.type == "str":
-        made = _add(parent, f"String{kind}Type", **attributes)
-        _add(made, "UnitSet")
-        encoding = _add(made, "StringDataEncoding", encoding="UTF-8")
-        variable = _add(encoding, "Variable", maxSizeInBits=8 * STRING_OCTETS_MAX)
-        if kind == "Argument":
-            _sized_by(variable, "ArgumentInstanceRef", "argumentRef", length)
-        else:
-            _sized_by(variable, "ParameterInstanceRef", "parameterRef", length)
-        return
-    if one.type == "time":
+        _text_type(parent, kind, length, attributes)
+    elif one.type == "time":
         _time_type(parent, f"{name}_t", kind)
-        return
-    if one.type == "packet":
+    elif one.type == "packet":
         size = _add(_add(_add(parent, f"Binary{kind}Type", **attributes), "BinaryDataEncoding"), "SizeInBits")
         _sized_by(size, f"{kind}InstanceRef", f"{kind.lower()}Ref", length)
-        return
+    else:
+        _number_type(parent, one, kind, attributes)
+
+
+def _text_type(parent: ET.Element, kind: str, length: str, attributes: Mapping[str, Any]) -> None:
+    made = _add(parent, f"String{kind}Type", **attributes)
+    _add(made, "UnitSet")
+    encoding = _add(made, "StringDataEncoding", encoding="UTF-8")
+    variable = _add(encoding, "Variable", maxSizeInBits=8 * STRING_OCTETS_MAX)
+    _sized_by(variable, f"{kind}InstanceRef", f"{kind.lower()}Ref", length)
+
+
+def _number_type(parent: ET.Element, one: Field, kind: str, attributes: Mapping[str, Any]) -> None:
+    """With its unit, and what its values mean or may be."""
     bits = int(one.type[1:])
     if one.labels:
         made = _add(parent, f"Enumerated{kind}Type", **attributes)
