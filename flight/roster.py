@@ -31,6 +31,7 @@ from flight.link.cfdp.pdu import segment_octets
 from flight.link.kinds import open_stack
 from flight.services.automation import event_action, schedule_declarations, sequence_declarations
 from flight.services.automation.event_action import EventActionConfig, EventActions
+from flight.services.automation.held import HolderParts
 from flight.services.automation.mission_sequences import encode_sequences
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_declarations import ScheduleConfig
@@ -212,12 +213,12 @@ def _build_commands(parts: Parts) -> Iterable[object]:
         parts.mission.section(CommandsConfig),
         parts.scheduler,
         parts.vault,
-        parts.of(CommandLog),
-        parts.of(Verification),
-        parts.of(Refusals),
-        parts.of(Events),
-        [mode.name for mode in parts.mission.section(PowerConfig).mode],
-        lambda: parts.of(Power).mode.name,
+        log=parts.of(CommandLog),
+        verification=parts.of(Verification),
+        refusals=parts.of(Refusals),
+        events=parts.of(Events),
+        modes=[mode.name for mode in parts.mission.section(PowerConfig).mode],
+        mode=lambda: parts.of(Power).mode.name,
     )
 
 
@@ -269,9 +270,9 @@ def _build_housekeeping(parts: Parts) -> Iterable[object]:
         parts.dictionary.structures,
         parts.mission.section(HousekeepingConfig),
         parts.vault,
-        parts.of(Telemetry),
-        parts.of(Events),
-        parts.platform.now_ns,
+        telemetry=parts.of(Telemetry),
+        events=parts.of(Events),
+        now_ns=parts.platform.now_ns,
     )
 
 
@@ -349,17 +350,17 @@ def _build_links(parts: Parts) -> Iterable[object]:
 
 def _build_schedule(parts: Parts) -> Iterable[object]:
     config = parts.mission.section(ScheduleConfig)
-    yield Schedule(parts.apid, config, *_holder_parts(parts), parts.of(Clock).tai_ns)
+    yield Schedule(parts.apid, config, _holder_parts(parts), parts.of(Clock).tai_ns)
 
 
 def _build_sequences(parts: Parts) -> Iterable[object]:
     steps = encode_sequences(parts.dictionary, parts.mission.tables(SequenceConfig))
-    yield Sequences(parts.apid, parts.mission.section(SequencingConfig), steps, *_holder_parts(parts))
+    yield Sequences(parts.apid, parts.mission.section(SequencingConfig), steps, _holder_parts(parts))
 
 
 def _build_actions(parts: Parts) -> Iterable[object]:
     declared, sequences = parts.dictionary.events, parts.of(Sequences)
-    actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, *_holder_parts(parts))
+    actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, _holder_parts(parts))
     for one in parts.mission.tables(SequenceConfig):
         if one.on_event:
             actions.bind(one.on_event, one.name, functools.partial(sequences.start, one.name))
@@ -369,8 +370,8 @@ def _build_actions(parts: Parts) -> Iterable[object]:
     yield actions
 
 
-def _holder_parts(parts: Parts) -> tuple[Vault, Commands, Telemetry, Events, Scheduler]:
-    return parts.vault, parts.of(Commands), parts.of(Telemetry), parts.of(Events), parts.scheduler
+def _holder_parts(parts: Parts) -> HolderParts:
+    return HolderParts(parts.vault, parts.of(Commands), parts.of(Telemetry), parts.of(Events), parts.scheduler)
 
 
 # What the node says of itself

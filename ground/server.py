@@ -71,7 +71,7 @@ class _Telemetry(asyncio.DatagramProtocol):
     def __init__(self, receive: Callable[[bytes], None]) -> None:
         self._receive = receive
 
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+    def datagram_received(self, data: bytes, _addr: tuple[Any, ...]) -> None:
         self._receive(data)
 
 
@@ -81,7 +81,7 @@ class _Uplink(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.refused = 0
 
-    def error_received(self, exc: Exception) -> None:
+    def error_received(self, _exc: Exception) -> None:
         self.refused += 1
 
 
@@ -319,7 +319,7 @@ class GroundServer:
             raise OrbitnodeError("request: octets are hexadecimal") from None
         changed = asyncio.Event()
 
-        def on_change(change: Change, what: object) -> None:
+        def on_change(change: Change, _what: object) -> None:
             if change is Change.UPLOAD:
                 changed.set()
 

@@ -51,7 +51,7 @@ class GroundStation:
         that go up, beside a mark in the archive, and where sequence counts begin that the archive does not know.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each by name
         self, dictionary: Dictionary, session: GroundLink, *, epoch_tai_ns: int, archive: Archive | None = None,
         products: ProductStore | None = None, command_timeout_s: float = 30.0, silence_s: float = 5.0,
         counters_period_s: float = 10.0, entity: int = 1, node_entity: int = 2,

@@ -186,7 +186,7 @@ class Guard:
         self._reason = ""
         self.aside = False
         self._until_ns = 0  # when the pause ends, or ended
-        self._pause_ns = 0
+        self.pause_ns = 0
         self._held: list[GuardedTimer] = []
         self._used_ns = 0
         self._used_at_ns = host.now_ns()
@@ -333,11 +333,11 @@ class Guard:
         now_ns = self._now_ns()
         if not self.aside:
             forgiven = now_ns - self._until_ns > FORGIVE_NS
-            self._pause_ns = PAUSE_MIN_NS if forgiven else min(2 * self._pause_ns, PAUSE_MAX_NS)
-            self._pause_ns = max(self._pause_ns, PAUSE_MIN_NS)
+            self.pause_ns = PAUSE_MIN_NS if forgiven else min(2 * self.pause_ns, PAUSE_MAX_NS)
+            self.pause_ns = max(self.pause_ns, PAUSE_MIN_NS)
             self.counters.set_aside += 1
         self.aside, self._reason = True, reason
-        self._until_ns = now_ns + self._pause_ns
+        self._until_ns = now_ns + self.pause_ns
         for fileno in self.host.watches:
             self.host.rest(fileno)
         self.host.behind.call_at(self._until_ns, self._come_back)

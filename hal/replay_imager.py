@@ -68,7 +68,7 @@ def read_tile(path: Path, number: int, size: int = SIZE) -> Image:
     return Image(number, BANDS, size, size, samples.tobytes())
 
 
-def open_imager(address: str, host: Host) -> Imager:
+def open_imager(address: str, _host: Host) -> Imager:
     """Raises HalError where the folder has no tiles. The tiles themselves are looked at when they are taken."""
     import numpy as np  # missing: better found at boot than at the first tile
 

@@ -114,16 +114,16 @@ class SerialBoard:
         self._just_described = False  # nothing was sent since
         self._look_ns = 0
         self._boot: int | None = None
-        self._unfit = ""  # what was wrong with the newest answer
+        self.unfit = ""  # what was wrong with the newest answer
         self._status: BoardStatus | None = None
         self._sensors: tuple[str, ...] = ()  # of that status
         self._status_ns = 0
         self._seq = 0
         self._request: _Request | None = None
-        self._orders: dict[Target, _Order] = {}
-        self._faults: dict[Target, str] = {}
+        self.orders: dict[Target, _Order] = {}
+        self.faults: dict[Target, str] = {}
         self._reopen_ns = 0
-        self._closed = False
+        self.closed = False
         self._open_port()
         self._greet()
         self._next_ns = host.now_ns() + POLL_NS
@@ -142,7 +142,7 @@ class SerialBoard:
         if self._line.port is None:
             raise HalError(f"board {self.path}: the device is gone")
         said = f"{self.garbage} pieces of garbage" if self.garbage else "is it powered, and the baud rate right?"
-        said = self._unfit or said
+        said = self.unfit or said
         if self._status is None:
             raise HalError(f"board {self.path}: no answer yet ({said})")
         raise HalError(f"board {self.path}: no answer for {age_ns / 1e9:.1f} s ({said})")
@@ -152,7 +152,7 @@ class SerialBoard:
         self.status()
         if kind is not Kind.LIMIT:
             self.index_of(kind, name)
-        self._orders[kind, name] = _Order(value)
+        self.orders[kind, name] = _Order(value)
         if self._request is None:
             self._send_next()
 
@@ -177,13 +177,13 @@ class SerialBoard:
 
     def raise_fault(self, kind: Kind) -> None:
         """Raise HalError, once, where an order of this kind was refused or never confirmed."""
-        for target in tuple(self._faults):
+        for target in tuple(self.faults):
             if target[0] is kind:
-                raise HalError(self._faults.pop(target))
+                raise HalError(self.faults.pop(target))
 
     def close(self) -> None:
         """Leave the port. What is open on this board raises from now on."""
-        self._closed = True
+        self.closed = True
         self._timer.cancel()
         self._close_port()
 
@@ -228,7 +228,7 @@ class SerialBoard:
                 return
 
     def _tick(self) -> None:
-        if self._closed:
+        if self.closed:
             return
         now = self._host.now_ns()
         self._next_ns = max(self._next_ns + POLL_NS, now)
@@ -271,19 +271,19 @@ class SerialBoard:
     def _next_request(self, now: int) -> tuple[_Request, bytes]:
         """What is asked next, and its body."""
         looked = self.version > 1 or self._just_described
-        while self.description is not None and self._orders and looked:
-            target, order = next(iter(self._orders.items()))
+        while self.description is not None and self.orders and looked:
+            target, order = next(iter(self.orders.items()))
             request = _Request(target[0], self._seq, now, target, order)
             try:
                 body = self._order_body(target, order)
             except HalError as error:  # the board that is there now has no such target
-                self._faults[target] = str(error)
+                self.faults[target] = str(error)
                 self._forget(request)
                 continue
             order.tries += 1
             return request, body
         stale = self.version == 1 and now >= self._look_ns
-        if self.description is None or self._orders or (stale and not self._just_described):
+        if self.description is None or self.orders or (stale and not self._just_described):
             return _Request(Kind.DESCRIBE, self._seq, now), ASK
         return _Request(Kind.STATUS, self._seq, now), ASK if self.version > 1 else b""
 
@@ -317,12 +317,12 @@ class SerialBoard:
         try:
             self._take_answer(request, frame.body)
         except WireError as error:
-            self._unfit = str(error)
+            self.unfit = str(error)
             self.counters.unexpected += 1
             return
-        self._unfit = ""
+        self.unfit = ""
         self.counters.answers += 1
-        if self._orders or request.kind is not Kind.STATUS:
+        if self.orders or request.kind is not Kind.STATUS:
             self._send_next()
 
     def _take_answer(self, request: _Request, body: bytes) -> None:
@@ -367,20 +367,20 @@ class SerialBoard:
     def _see_boot(self, boot: int) -> None:
         if self._boot not in (None, boot):
             self.counters.restarts += 1
-            self._faults[Kind.STATUS, ""] = f"board {self.path}: it restarted, what was switched may have changed"
+            self.faults[Kind.STATUS, ""] = f"board {self.path}: it restarted, what was switched may have changed"
         self._boot = boot
 
     def _give_up(self, request: _Request, reason: str) -> None:
         assert request.target is not None
         kind, name = request.target
-        self._faults[request.target] = f"board {self.path}: {kind.name.lower()} {name}: {reason}"
+        self.faults[request.target] = f"board {self.path}: {kind.name.lower()} {name}: {reason}"
         self._forget(request)
 
     def _forget(self, request: _Request) -> None:
         """Drop the order of `request`, unless a newer one has taken its place."""
         target = request.target
-        if target is not None and self._orders.get(target) is request.order:
-            del self._orders[target]
+        if target is not None and self.orders.get(target) is request.order:
+            del self.orders[target]
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +457,7 @@ def _board(address: str, host: Host) -> SerialBoard:
     if options or not text.isdecimal() or not path:
         raise HalError(f"serial address {address!r}, should be PATH or PATH?baud={BAUD}")
     known = _BOARDS.get((id(behind(host)), path))
-    if known is None or known._closed:
+    if known is None or known.closed:
         known = _BOARDS[id(behind(host)), path] = SerialBoard(path, int(text), host)
     if known.baud != int(text):
         raise HalError(f"board {path}: opened with {known.baud} and {text} baud, one line has one rate")

@@ -44,7 +44,7 @@ class JobCommands:
         if requests:
             self._context.events.emit("jobs_restored", len(self._jobs.waiting))
 
-    def _check_submit(self, tiles: int, priority: int, deadline_s: int) -> None:
+    def _check_submit(self, tiles: int, _priority: int, _deadline_s: int) -> None:
         if self._context.imager is None:
             raise CommandRefused(JOB_REFUSED, "this node has no camera")
         open_jobs = sum(job.durable for job in self._jobs.open_jobs())

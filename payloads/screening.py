@@ -28,7 +28,7 @@ _ATTEMPTS_MAX = 2
 class Screening:
     """Runs the chosen jobs. `on_product` gets every product and its mask, uint8 [row, column]."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the manager's own parts, no two of one type
         self,
         context: AppContext,
         config: PayloadConfig,

@@ -99,7 +99,7 @@ class GroundSegment:
         self._timer_ns = max(next_ns, self.loop.now_ns() + 1)
         self._timer = self.loop.call_at(self._timer_ns, self._on_time)
 
-    def _script_failed(self, task: Task, error: BaseException) -> None:
+    def _script_failed(self, _task: Task, error: BaseException) -> None:
         self.script_failures.append(f"{type(error).__name__}: {error}")
 
 

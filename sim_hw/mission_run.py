@@ -198,7 +198,7 @@ class MissionRun:
         down = ChannelConfig(link.rate_bps, config.bit_error_rate, config.acquisition_s, buffer_octets)
         up_bps = link.config.uplink_rate_bps if isinstance(link.config, LinkConfig) else _CARRIER_BPS
         up = ChannelConfig(up_bps, config.bit_error_rate, config.acquisition_s)
-        air = Air(self.loop, self.world, down, up, random, self.digest, name)
+        air = Air(self.loop, self.world, down, up, random, record=self.digest, name=name)
         air.schedule(self.passes)
         return air
 

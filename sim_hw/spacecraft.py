@@ -34,7 +34,7 @@ class Spacecraft:
     `on_boot(node)` and `on_down(node)` are called around each life of a node; after `on_down` it is gone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a spacecraft, each by name
         self,
         mission: Mission,
         loop: VirtualLoop,

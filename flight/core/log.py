@@ -45,7 +45,7 @@ def node_log(
         raise OrbitnodeError(f"log level {level!r}, should be one of {', '.join(LEVELS)}")
     guarded = GuardedStream(sys.stderr if stream is None else stream)
 
-    def stamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def stamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["time"] = utc_text(tai_ns())
         return event
 

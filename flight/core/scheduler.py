@@ -62,7 +62,7 @@ class Scheduler:
     `forgive_s` without one. Every single one is in the task's counters.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each by name
         self,
         host: Timeline,
         cpu_ns: Callable[[], int],
@@ -125,7 +125,9 @@ class Scheduler:
             self.refused += 1
             raise SchedulerFull(f"task {name} not started: {TASKS_MAX} tasks run, which is as many as there may be")
         starve_ns = self._starve_ns[critical] if starve_s is None else ns(starve_s)
-        task = Task(self, name, body, ns(deadline_s), ns(budget_s), starve_ns, critical)
+        task = Task(
+            self, name, body, deadline_ns=ns(deadline_s), budget_ns=ns(budget_s), starve_ns=starve_ns, critical=critical
+        )
         self.tasks.append(task)
         self.make_ready(task)
         return task

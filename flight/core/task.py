@@ -76,6 +76,7 @@ class Task:
         dispatcher: Dispatcher,
         name: str,
         body: Body,
+        *,
         deadline_ns: int,
         budget_ns: int,
         starve_ns: int,

@@ -93,10 +93,10 @@ class PacketLayout:
             starts[one.name] = end
             end += one.octets
         self.row_octets = end
-        self._columns = [
+        self.column_places = [
             (one.name, starts[one.name], one.octets, _FORMATS[one.kind][one.octets]) for one in self.fields
         ]
-        self._table = ffi.new(
+        self.table = ffi.new(
             "ob_field[]",
             [
                 (
@@ -171,7 +171,7 @@ def extract_fields(
         NULL if length_column is None else from_buffer(WORDS, length_column),
         length,
         count,
-        layout._table,
+        layout.table,
         len(layout.fields),
         block,
         block_octets,
@@ -183,7 +183,7 @@ def extract_fields(
     return FieldColumns(
         {
             name: rows[start * count : (start + width) * count].cast(code)  # type: ignore[call-overload]
-            for name, start, width, code in layout._columns
+            for name, start, width, code in layout.column_places
         },
         memoryview(complete),
         count - found,

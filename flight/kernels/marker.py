@@ -55,24 +55,24 @@ class Units:
 class UnitRoom:
     """Space for the units of `octets` octets of stream: any number of `MarkerSync.find` may fill it."""
 
-    __slots__ = ("_block", "_columns_octets", "_unit_octets", "_units", "_units_octets", "count", "units_max")
+    __slots__ = ("_unit_octets", "block", "columns_octets", "count", "units", "units_max", "units_octets")
 
     def __init__(self, unit_octets: int, octets: int) -> None:
         self.count = 0
         # Most streams give half of this; the rest is address space and never touched.
         self.units_max = 2 * (octets // unit_octets) + 10
         self._unit_octets = unit_octets
-        self._columns_octets = self.units_max * _COLUMN_OCTETS
-        self._units_octets = self.units_max * unit_octets
-        self._block = new_octets(OCTETS, self._columns_octets + self._units_octets)
-        self._units = self._block + self._columns_octets
+        self.columns_octets = self.units_max * _COLUMN_OCTETS
+        self.units_octets = self.units_max * unit_octets
+        self.block = new_octets(OCTETS, self.columns_octets + self.units_octets)
+        self.units = self.block + self.columns_octets
 
     def filled(self) -> Units:
         """What was found, without a copy."""
         count, room = self.count, self.units_max
-        block = memoryview(ffi.buffer(self._block))
+        block = memoryview(ffi.buffer(self.block))
         return Units(
-            block[self._columns_octets : self._columns_octets + count * self._unit_octets],
+            block[self.columns_octets : self.columns_octets + count * self._unit_octets],
             self._unit_octets,
             block[: 8 * count].cast("Q"),
             block[8 * room : 8 * room + count],
@@ -123,7 +123,7 @@ class MarkerSync:
         """
         source = stream if type(stream) is bytes else from_buffer(OCTETS, stream)
         count = _find_units(
-            self.state, source, len(source), last, room._units, room._units_octets, room._block, room._columns_octets,
+            self.state, source, len(source), last, room.units, room.units_octets, room.block, room.columns_octets,
             room.units_max, room.count,
         )  # fmt: skip
         if count < 0:

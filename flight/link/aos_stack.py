@@ -55,7 +55,7 @@ class AosFlightLink(RoleDownlink):
     def carrier_lost(self) -> None:
         """Nothing to do: nothing can have half arrived. All counts stay."""
 
-    def on_uplink(self, octets: bytes, now_ns: int) -> list[LinkAction]:
+    def on_uplink(self, octets: bytes, _now_ns: int) -> list[LinkAction]:
         """Refuse what is heard: nothing comes up over a simplex link."""
         if not octets:
             return []

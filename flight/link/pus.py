@@ -56,6 +56,7 @@ def encode_tm(
     subtype: int,
     data: bytes,
     time_ns: int,
+    *,
     counter: int = 0,
     destination: int = 0,
     time_status: int = 0,
@@ -106,9 +107,9 @@ class PusTm:
             self.subtype,
             self.data,
             self.time_ns,
-            self.counter,
-            self.destination,
-            self.time_status,
+            counter=self.counter,
+            destination=self.destination,
+            time_status=self.time_status,
         )
 
     @classmethod

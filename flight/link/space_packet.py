@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 from flight.core.errors import DecodeError
 
@@ -12,6 +12,7 @@ HEADER_OCTETS = 6
 PACKET_OCTETS_MIN = 7
 PACKET_OCTETS_MAX = 65542
 IDLE_APID = 2047
+_HEADER = struct.Struct(">HHH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,6 @@ class SpacePacket:
     data: bytes
     is_command: bool = False
     has_secondary: bool = False
-    _HEADER: ClassVar[struct.Struct] = struct.Struct(">HHH")
 
     def __post_init__(self) -> None:
         assert 0 <= self.apid < 0x800, self.apid
@@ -33,14 +33,14 @@ class SpacePacket:
     def encode(self) -> bytes:
         """The packet's octets, 7..65542."""
         word = self.is_command << 12 | self.has_secondary << 11 | self.apid
-        return self._HEADER.pack(word, 0xC000 | self.seq, len(self.data) - 1) + self.data
+        return _HEADER.pack(word, 0xC000 | self.seq, len(self.data) - 1) + self.data
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
         """The packet that is exactly `raw`; raises DecodeError."""
         if len(raw) < PACKET_OCTETS_MIN:
             raise DecodeError(f"space packet of {len(raw)} octets, shortest is {PACKET_OCTETS_MIN}")
-        word, control, length = cls._HEADER.unpack_from(raw)
+        word, control, length = _HEADER.unpack_from(raw)
         if word >> 13:
             raise DecodeError(f"space packet version {word >> 13}, only 0 is defined")
         if control >> 14 != 0b11:
@@ -56,5 +56,5 @@ _IDLE_FILL = b"\x55" * (PACKET_OCTETS_MAX - HEADER_OCTETS)
 def idle_packet(octets: int) -> bytes:
     """An idle packet of `octets` in all, 7..65542 (133.0-B-2, 4.1.3.3.4.4: APID 2047, no secondary header)."""
     assert PACKET_OCTETS_MIN <= octets <= PACKET_OCTETS_MAX, octets
-    header = SpacePacket._HEADER.pack(IDLE_APID, 0xC000, octets - PACKET_OCTETS_MIN)
+    header = _HEADER.pack(IDLE_APID, 0xC000, octets - PACKET_OCTETS_MIN)
     return header + _IDLE_FILL[: octets - HEADER_OCTETS]

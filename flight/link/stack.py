@@ -67,7 +67,7 @@ class FlightLink(RoleDownlink):
         self.config = config
         self.last_uplink_ns: int | None = None
         self._cltus = CltuReceiver(ERROR_MODES[config.cltu_errors], config.tc_randomizer)
-        self._farm = Farm(config.tc_vcid, config.farm_window)
+        self.farm = Farm(config.tc_vcid, config.farm_window)
         self._held = False
         self._silent = True
         # The CLCW as octets, None if it may have changed: encoding it costs a fifth of a frame.
@@ -80,7 +80,7 @@ class FlightLink(RoleDownlink):
         """The CLCW of this moment, encoded."""
         ocf = self._ocf
         if ocf is None:
-            ocf = self._ocf = self._farm.clcw(no_rf=self._silent, no_bit_lock=self._silent).encode()
+            ocf = self._ocf = self.farm.clcw(no_rf=self._silent, no_bit_lock=self._silent).encode()
         return ocf
 
     def next_unit(self) -> list[LinkAction]:
@@ -105,7 +105,7 @@ class FlightLink(RoleDownlink):
         self._held = held
         self._ocf = None
         if not held:
-            self._farm.release_buffer()
+            self.farm.release_buffer()
 
     def on_uplink(self, octets: bytes, now_ns: int) -> list[LinkAction]:
         """The telecommand packets that these octets of CLTUs completed, in order, and what was refused of them."""
@@ -137,7 +137,7 @@ class FlightLink(RoleDownlink):
                 self._reject("vcid", actions)
             else:
                 self._counters.tc_frames += 1
-                data = self._farm.on_frame(frame, not self._held)
+                data = self.farm.on_frame(frame, not self._held)
                 if data is not None:
                     self._split(data, actions)
         if len(unit) >= INFORMATION_OCTETS:

@@ -85,7 +85,7 @@ class _Alarm:
             if self._beats > GRACE_BEATS:
                 raise StalledError(f"did not return within {limit_s:g} s") from None
 
-    def _on_beat(self, number: int, frame: FrameType | None) -> None:
+    def _on_beat(self, _number: int, frame: FrameType | None) -> None:
         if not self.active or self.shielded:
             return
         inside = frame

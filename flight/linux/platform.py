@@ -69,7 +69,7 @@ class _Call:
     def cancel(self) -> None:
         if self.call is not None:
             self.call = None
-            self.loop._on_cancel()
+            self.loop.on_cancel()
 
 
 class _Family:
@@ -142,7 +142,7 @@ class LinuxPlatform:
     def tai_ns(self) -> int:
         return time.time_ns() + TAI_OFFSET_NS
 
-    def step_cost_ns(self, task: str) -> int:
+    def step_cost_ns(self, _task: str) -> int:
         return 0
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> _Call:
@@ -152,8 +152,9 @@ class LinuxPlatform:
         heapq.heappush(self._heap, (t_ns, self._order, entry))
         return entry
 
-    def _on_cancel(self) -> None:
-        # Time-outs that are cancelled a hundred times a second would pile up until their time: sweep them out.
+    def on_cancel(self) -> None:
+        """Count a cancelled call. Time-outs cancelled a hundred times a second would pile up until their time, so they
+        are swept out."""
         self._cancelled += 1
         if self._cancelled > CANCELLED_KEPT and 2 * self._cancelled > len(self._heap):
             self._heap[:] = [item for item in self._heap if item[2].call is not None]
@@ -191,8 +192,8 @@ class LinuxPlatform:
     def random(self) -> Random:
         return self._random
 
-    def complete(self, work: External[T], duration_s: float) -> Future[T]:
-        """Resolves as soon as the reply is there; `duration_s` is for virtual time and is not looked at."""
+    def complete(self, work: External[T], _duration_s: float) -> Future[T]:
+        """Resolves as soon as the reply is there; the duration is for virtual time and is not looked at."""
         future: Future[T] = Future()
         filenos = tuple(work.filenos())
 
@@ -321,7 +322,7 @@ class LinuxPlatform:
         """Let the signals that end a process end the loop; returns what puts the earlier handlers back."""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-        def on_signal(number: int, frame: FrameType | None) -> None:
+        def on_signal(number: int, _frame: FrameType | None) -> None:
             # The byte in the pipe wakes the loop. Only a loop that does not come back is cut short.
             if self._signal is not None:
                 raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

@@ -67,7 +67,7 @@ class Watchdog:
         limit_s: float,
         folder: str,
         where: Callable[[], str] = lambda: "the boot",
-        log: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda _line: None,
         cuts: Callable[[], int] = lambda: 0,
     ) -> None:
         self.where = where
@@ -116,7 +116,7 @@ class Watchdog:
             faulthandler.dump_traceback_later(left_s, exit=True, file=self._file or _STDERR)
 
     def _end_process(self, stood_s: float) -> None:
-        frame = sys._current_frames().get(self._main_thread or 0)
+        frame = sys._current_frames().get(self._main_thread or 0)  # noqa: SLF001 - the only way to another thread's stack
         faulthandler.dump_traceback_later(2 * WRITE_S, exit=True, file=_STDERR)  # whatever happens from here on
         try:
             line = f"watchdog: no turn for {stood_s:g} s in {self.where()}, at {_place(frame)}"

@@ -121,7 +121,7 @@ class Vault:
         grown = sum(self._grown(key, value) for key, value in changes.items())
         if grown > 0 and self.octets + grown > self._octets_max:
             raise StorageError(f"{grown} octets more to remember, {self._octets_max - self.octets} are free")
-        record = _encode(changes)
+        record = encode_changes(changes)
         if not self._journal.append(record):
             self._crowded = True
             self._checkpoint()  # the medium may take it by now; then there is room again
@@ -234,7 +234,7 @@ class Vault:
             )
 
     def _take(self, record: bytes) -> None:
-        for key, value in list(_decode(record)):
+        for key, value in list(decode_changes(record)):
             self._apply(key, value)
 
 
@@ -252,7 +252,7 @@ class _Checkpoint:
             part = dict(islice(self._rows, _SLICE_ROWS))
             if not part:
                 return True
-            self._parts.append(_encode(part))
+            self._parts.append(encode_changes(part))
             if octets is not None:
                 octets -= len(self._parts[-1])
         return False
@@ -261,7 +261,8 @@ class _Checkpoint:
         return b"".join(self._parts)
 
 
-def _encode(changes: Changes) -> bytes:
+def encode_changes(changes: Changes) -> bytes:
+    """The record of a transaction."""
     parts: list[bytes] = []
     for key, value in changes.items():
         name = key.encode()
@@ -271,7 +272,7 @@ def _encode(changes: Changes) -> bytes:
     return b"".join(parts)
 
 
-def _decode(record: bytes) -> Iterator[tuple[str, bytes | None]]:
+def decode_changes(record: bytes) -> Iterator[tuple[str, bytes | None]]:
     """The changes of a transaction; raises DecodeError where it is not one."""
     at = 0
     while at < len(record):

@@ -83,11 +83,11 @@ class AosSession(FrameReceiver):
 
     # Up: there is none
 
-    def on_time(self, now_ns: int) -> list[Action]:
+    def on_time(self, _now_ns: int) -> list[Action]:
         """Nothing: there is no timer."""
         return []
 
-    def send(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
+    def send(self, _packet: bytes, _now_ns: int, tag: object) -> list[Action]:
         """Refuse it: nothing can be sent."""
         self.counters.rejected += 1
         return [Rejected(tag, REFUSAL)]
@@ -96,15 +96,15 @@ class AosSession(FrameReceiver):
         """Refuse it: nothing can be sent."""
         return self.send(packet, now_ns, tag)
 
-    def drop(self, tag: object, reason: str) -> list[Action]:
+    def drop(self, _tag: object, _reason: str) -> list[Action]:
         """Nothing: no command is ever waiting."""
         return []
 
-    def initiate(self, now_ns: int) -> list[Action]:
+    def initiate(self, _now_ns: int) -> list[Action]:
         """Refuse it: there is no AD service to bring up."""
         return [Alert(REFUSAL)]
 
-    def resume(self, now_ns: int) -> list[Action]:
+    def resume(self, _now_ns: int) -> list[Action]:
         """Nothing: frames are taken whenever they come."""
         return []
 

@@ -40,13 +40,13 @@ class Machine:
     calls_end: int
 
 
-_MACHINES = {
+MACHINES = {
     "x86_64": Machine(0xC000003E, 317, 0, 0x40000000),  # from there on the x32 calls
     "aarch64": Machine(0xC00000B7, 277, 1, 0x40000000),
 }
 
 # Name: number on x86-64, on aarch64 (None: it has no such call).
-_REFUSED: dict[str, tuple[int | None, int | None]] = {
+REFUSED: dict[str, tuple[int | None, int | None]] = {
     # Processes
     "fork": (57, None), "vfork": (58, None),
     # Signals, and handles on other processes
@@ -70,7 +70,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "migrate_pages": (256, 238), "move_pages": (279, 239),
 }  # fmt: skip
 # What Landlock leaves open: the attributes of files. Refused to a process that has no folder to write in.
-_ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
+ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
@@ -78,12 +78,12 @@ _ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
     "file_setattr": (469, 469),
 }  # fmt: skip
-_CLONE, _CLONE3 = (56, 220), (435, 435)
+CLONE, CLONE3 = (56, 220), (435, 435)
 # Calls that name a process: allowed upon itself alone.
-_OWN_PROCESS_ONLY = ((62, 129), (234, 131), (129, 138), (297, 240))  # kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo
-_PRLIMIT = (302, 261)
+OWN_PROCESS_ONLY = ((62, 129), (234, 131), (129, 138), (297, 240))  # kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo
+PRLIMIT = (302, 261)
 # Calls of many uses: which argument chooses, and which choices are refused. A descriptor's owner is sent signals.
-_REFUSED_USES = (
+REFUSED_USES = (
     ((157, 167), 0, (PR_SET_PDEATHSIG,)),  # prctl
     ((72, 25), 1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY)),  # fcntl
     ((16, 29), 1, (_FIOSETOWN, _SIOCSPGRP, _FIOASYNC, _TIOCSTI)),  # ioctl
@@ -99,7 +99,7 @@ Instruction = tuple[int, int, int, int]  # code, steps if true, steps if false, 
 
 def machine() -> Machine | None:
     """The numbers of this processor; None if they are not known, also for a 32-bit program on a 64-bit kernel."""
-    return _MACHINES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
+    return MACHINES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
 
 
 def program(kind: Machine, own_pid: int, *, network: bool = False, attributes: bool = True) -> list[Instruction]:
@@ -109,19 +109,19 @@ def program(kind: Machine, own_pid: int, *, network: bool = False, attributes: b
         (_LOAD, 0, 0, 4), (_EQUAL, 1, 0, kind.audit), (_RETURN, 0, 0, _ABSENT),
         (_LOAD, 0, 0, 0), (_NOT_BELOW, 0, 1, kind.calls_end), (_RETURN, 0, 0, _ABSENT),
     ]  # fmt: skip
-    refused = _REFUSED | ({} if attributes else _ATTRIBUTES)
+    refused = REFUSED | ({} if attributes else ATTRIBUTES)
     if network:
         del refused["socket"]
     for numbers in refused.values():
         number = numbers[column]
         if number is not None:
             code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _DENY)]
-    code += [(_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ABSENT)]
-    code += _rule(_CLONE[column], 0, [(_BITS, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)])
-    for pair in _OWN_PROCESS_ONLY:
+    code += [(_EQUAL, 0, 1, CLONE3[column]), (_RETURN, 0, 0, _ABSENT)]
+    code += _rule(CLONE[column], 0, [(_BITS, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)])
+    for pair in OWN_PROCESS_ONLY:
         code += _only(pair[column], own_pid)
-    code += _only(_PRLIMIT[column], 0)
-    for pair, argument, values in _REFUSED_USES:
+    code += _only(PRLIMIT[column], 0)
+    for pair, argument, values in REFUSED_USES:
         tests = [step for value in values for step in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _DENY))]
         code += _rule(pair[column], argument, [*tests, (_RETURN, 0, 0, _ALLOW)])
     return [*code, (_RETURN, 0, 0, _ALLOW)]

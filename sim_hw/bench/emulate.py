@@ -181,7 +181,7 @@ def _emulate(args: argparse.Namespace) -> int:
     with Wire(args.link or board_path(mission)) as wire:
         emulator = Emulator(wire, world, args.speed, args.start * 60.0)
 
-        def stop(number: int, frame: FrameType | None) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
             emulator.stopping = True
 
         for number in ending_signals():

@@ -66,16 +66,16 @@ class Air:
     arrives is recorded as NAME.down and NAME.up.
     """
 
-    def __init__(self, loop: VirtualLoop, world: World, down: ChannelConfig, up: ChannelConfig, random: Random,
+    def __init__(self, loop: VirtualLoop, world: World, down: ChannelConfig, up: ChannelConfig, random: Random, *,
                  record: Record | None = None, name: str = "link") -> None:  # fmt: skip
         self.on_downlink: Callable[[bytes], None] = lambda _: None
         self.on_contact: Callable[[str | None], None] = lambda _: None
-        self.modem = SimModem(self)
+        self.modem = SimModem(self, loop)
         self._loop = loop
         self._world = world
         self._record = record
         self._name = name
-        self._in_sight: list[Pass] = []  # the first one is served, the others wait until it sets
+        self.in_sight: list[Pass] = []  # the first one is served, the others wait until it sets
         # Each channel has its own errors: what goes up must not shift the errors of what comes down.
         self.down = _Direction(Channel(down, Random(random.getrandbits(64))), loop, self._downlinked, self._nudged)
         self.up = _Direction(Channel(up, Random(random.getrandbits(64))), loop, self._uplinked, self._nudged)
@@ -83,20 +83,21 @@ class Air:
     def schedule(self, passes: Sequence[Pass]) -> None:
         """Rise and set for each of `passes`."""
         for one in passes:
-            self._loop.call_at(one.start_ns, lambda one=one: self._rise(one))  # type: ignore[misc]
-            self._loop.call_at(one.end_ns, lambda one=one: self._set(one))  # type: ignore[misc]
+            self._loop.call_at(one.start_ns, lambda one=one: self.rise(one))  # type: ignore[misc]
+            self._loop.call_at(one.end_ns, lambda one=one: self.set(one))  # type: ignore[misc]
 
     def light_time_ns(self, t_ns: int) -> int:
         """One way to the station that is served, 0 where none is."""
-        return self._world.light_time(self._in_sight[0].station)(t_ns) if self._in_sight else 0
+        return self._world.light_time(self.in_sight[0].station)(t_ns) if self.in_sight else 0
 
     def uplink(self, octets: bytes) -> bool:
         """Give one CLTU to the station's transmitter; False where its buffer is full."""
         return self.up.offer(octets)
 
-    def _rise(self, one: Pass) -> None:
-        self._in_sight.append(one)
-        if len(self._in_sight) == 1:
+    def rise(self, one: Pass) -> None:
+        """The beginning of a pass; it is served at once if no other one is."""
+        self.in_sight.append(one)
+        if len(self.in_sight) == 1:
             self._serve(one)
 
     def _serve(self, one: Pass) -> None:
@@ -106,14 +107,14 @@ class Air:
             direction.edge()
         self.on_contact(one.station.name)
 
-    def _set(self, one: Pass) -> None:
+    def set(self, one: Pass) -> None:
         """The end of a pass; a station that rose meanwhile takes over."""
-        served = self._in_sight[0] is one
-        self._in_sight.remove(one)
+        served = self.in_sight[0] is one
+        self.in_sight.remove(one)
         if not served:
             return
-        if self._in_sight:
-            self._serve(self._in_sight[0])
+        if self.in_sight:
+            self._serve(self.in_sight[0])
             return
         for direction in (self.down, self.up):
             direction.channel.on_set(self._loop.now_ns())
@@ -137,10 +138,11 @@ class Air:
 class SimModem:
     """hal.base.Radio on the spacecraft's end of the air."""
 
-    def __init__(self, air: Air) -> None:
+    def __init__(self, air: Air, loop: VirtualLoop) -> None:
         self.overrun = 0
         self._powered = True
         self._air = air
+        self._loop = loop
         self._received: deque[bytes] = deque()
         self._call: Callable[[], None] = lambda: None
 
@@ -150,7 +152,7 @@ class SimModem:
         self._received.clear()
 
     def carrier(self) -> bool:
-        return self._powered and self._air.up.channel.carrier(self._air._loop.now_ns())
+        return self._powered and self._air.up.channel.carrier(self._loop.now_ns())
 
     def send(self, unit: bytes) -> bool:
         return self._air.down.offer(unit)

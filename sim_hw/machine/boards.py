@@ -135,7 +135,7 @@ def open_imager(address: str, host: Host) -> Imager:
     return imager
 
 
-def open_radio(address: str, host: Host, rate_bps: int) -> Radio:
+def open_radio(address: str, host: Host, _rate_bps: int) -> Radio:
     """`sim:NAME`, a modem that the run has put on the air; its rate is the channel's."""
     radios = _simulator(host, address).radios
     if address not in radios:

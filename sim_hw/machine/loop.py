@@ -14,7 +14,7 @@ T = TypeVar("T")
 class NoLimit:
     """hal.base.CallLimit of virtual time: wall time reaches no decision there, so calls are simply made."""
 
-    def run(self, call: Callable[[], T], limit_s: float) -> T:
+    def run(self, call: Callable[[], T], _limit_s: float) -> T:
         return call()
 
     def shield(self, call: Callable[[], T]) -> T:
@@ -53,7 +53,7 @@ class VirtualLoop:
         heapq.heappush(self._heap, (max(t_ns, self._now_ns), self._order, pending))
         return pending
 
-    def watch(self, fileno: int, on_ready: Callable[[], None]) -> None:
+    def watch(self, fileno: int, _on_ready: Callable[[], None]) -> None:
         raise HalError(f"descriptor {fileno}: virtual time has no descriptors, only simulated devices")
 
     def unwatch(self, fileno: int) -> None:

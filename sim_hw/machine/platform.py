@@ -42,7 +42,7 @@ class SimPlatform:
     cpu: what steps of tasks cost, drawn with a generator of its own; None for nothing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a machine, each by name
         self,
         name: str,
         loop: VirtualLoop,

@@ -43,7 +43,7 @@ def main(duration_s: float, with_link: bool) -> None:
     link = mission.links[0]
     assert isinstance(link.config, LinkConfig)
     up, down = ChannelConfig(rate_bps=link.config.uplink_rate_bps), ChannelConfig(rate_bps=link.rate_bps)
-    air = Air(loop, world, down, up, random, Digest())
+    air = Air(loop, world, down, up, random, record=Digest())
     if with_link:
         air.schedule(world.passes(0, ns(duration_s)))
     craft = Spacecraft(mission, loop, world, random, radios={link.name: air.modem})

@@ -265,14 +265,14 @@ class SimGround:
     def come_back(self) -> None:
         now_ns = self._loop.now_ns()
         self._pass = Pass(SVALBARD, now_ns, now_ns, now_ns, 90.0)
-        self._air._rise(self._pass)
+        self._air.rise(self._pass)
 
     def send(self, octets: bytes) -> None:
         assert self._air.uplink(octets)
 
     def leave(self) -> None:
         if self._pass is not None:
-            self._air._set(self._pass)
+            self._air.set(self._pass)
             self._pass = None
 
 

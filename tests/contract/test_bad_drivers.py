@@ -483,7 +483,7 @@ def test_it_may_ask_nonsense_of_the_host(bench: Bench) -> None:
         host.call_at(host.now_ns() + 2**60 + number, lambda: None)
     with pytest.raises(HalError, match="more than 64 timers pending"):
         host.call_at(0, lambda: None)
-    host.unwatch(bench.platform._timer.fileno)  # not its own: the loop's timer stays
+    host.unwatch(bench.platform._timer.fileno)  # noqa: SLF001 - not its own: the loop's timer stays
     bench.until(lambda: True)
     fired: list[int] = []
     pipes = [os.pipe() for _ in range(guard.WATCHES_MAX)]
@@ -570,14 +570,14 @@ def test_pauses_grow_and_a_good_stretch_brings_them_back(bench: Bench) -> None:
     for _ in range(5):
         with pytest.raises(HalError, match="did not return"):
             heater.set_on(True)
-        pauses.append(heater.guard._pause_ns)
+        pauses.append(heater.guard.pause_ns)
         bench.until(lambda: not heater.guard.aside)
     assert pauses == [20_000_000, 40_000_000, 80_000_000, 80_000_000, 80_000_000]
     bench.monkeypatch.setattr(guard, "FORGIVE_NS", 0)
     bench.until(lambda: True)
     with pytest.raises(HalError, match="did not return"):
         heater.set_on(True)
-    assert heater.guard._pause_ns == 20_000_000
+    assert heater.guard.pause_ns == 20_000_000
 
 
 def test_a_stall_is_said_to_be_one() -> None:

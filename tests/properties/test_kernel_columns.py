@@ -121,10 +121,10 @@ def test_words_in_a_row(
     block = bytearray(packets * layout.row_octets)
     kind = ffi.typeof("uint8_t[]")
     lib.ob_extract_fields_portable(
-        stream, len(stream), ffi.NULL, ffi.NULL, octets, packets, layout._table, len(fields),
+        stream, len(stream), ffi.NULL, ffi.NULL, octets, packets, layout.table, len(fields),
         ffi.from_buffer(kind, block), len(block), ffi.NULL,
     )  # fmt: skip
-    for name, start, width, _ in layout._columns:
+    for name, start, width, _ in layout.column_places:
         assert columns[name].tobytes() == block[start * packets : (start + width) * packets]
 
 

@@ -107,7 +107,7 @@ class AosModel(Model):
         self.expected[vcid] = frame.vc_count + 1 & mask
         self.missed[vcid] = self.missed.get(vcid, 0) + missed
         channel = self.extractor.channels.get(vcid)
-        before = (channel._expected or 0) if channel is not None else 0
+        before = (channel._expected or 0) if channel is not None else 0  # noqa: SLF001 - the model stands on the same numbers
         short = replace(frame, vc_count=before + (missed > 0) & 0xFF)
         return missed, self.extractor.take(short)[1]
 
@@ -147,8 +147,8 @@ def check(link: TmLink | AosLink, frames: Sequence[bytes], marks: bytes, cuts: S
     if isinstance(link, TmLink):
         assert ours.master_missed == model.extractor.master_missed
         assert ours.channels.keys() == model.extractor.channels.keys()
-    held = sum(len(channel._partial) for channel in model.extractor.channels.values())
-    assert ours._link.hand_octets == held
+    held = sum(len(channel._partial) for channel in model.extractor.channels.values())  # noqa: SLF001 - a bound on what is kept
+    assert ours._link.hand_octets == held  # noqa: SLF001 - a bound on what is kept
     return ours
 
 
@@ -309,7 +309,7 @@ def test_where_the_room_ends_the_next_call_goes_on(batch: tuple[TmLink, list[byt
         out = bytearray(out_octets)
         columns = bytearray(packets_max * lib.OB_EXTRACTED_COLUMN_OCTETS)
         taken = lib.ob_extract_packets(
-            tight._link, tight._channels, 8, data, len(data), count, octets, marks[start:],
+            tight._link, tight._channels, 8, data, len(data), count, octets, marks[start:],  # noqa: SLF001 - the kernel's own arguments
             ffi.from_buffer(array, bytearray(11 * count)), 11 * count, ffi.from_buffer(array, out), out_octets,
             ffi.from_buffer(array, columns), len(columns), packets_max, result,
         )  # fmt: skip

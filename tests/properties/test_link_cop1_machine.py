@@ -124,7 +124,7 @@ class LossyLink(RuleBasedStateMachine):
     @rule()
     def lock_out(self) -> None:
         """A frame of nobody's, far outside the window: FARM-1 goes into lockout."""
-        stray = TcFrame(CONFIG.spacecraft_id, 0, (self.flight._farm.vr + 100) % 256, command(999))
+        stray = TcFrame(CONFIG.spacecraft_id, 0, (self.flight.farm.vr + 100) % 256, command(999))
         self.receive(encode_cltu(stray.encode()))
 
     @rule(held=st.booleans())

@@ -58,7 +58,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
     )
     def begin(self, circular: bool, back_s: float, batches: list[tuple[int, int, bool, float]]) -> None:
         """With something in it: most rules do nothing to an empty store."""
-        self.rows_looked_at, packet_store._INDEX_ROWS = packet_store._INDEX_ROWS, ROWS_LOOKED_AT
+        self.rows_looked_at, packet_store.INDEX_ROWS = packet_store.INDEX_ROWS, ROWS_LOOKED_AT
         self.loop, self.disk = VirtualLoop(), Disk(Random(1))
         self.circular, self.back_s = circular, back_s
         self.segments: list[Segment] = []
@@ -80,7 +80,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
-            packet_store._INDEX_ROWS = self.rows_looked_at
+            packet_store.INDEX_ROWS = self.rows_looked_at
 
     # The model
 
@@ -207,8 +207,8 @@ class PacketStoreMachine(RuleBasedStateMachine):
         segment.known = True
         rows = [one for one in segment.rows if one.place.number >= max(number, self.first)]
         assert read == (rows, segment.end)
-        oldest = self.store._journal.segments[0].index
-        for known in (self.store._spans, self.store._first_ns, self.store._unheard):
+        oldest = self.store.journal.segments[0].index
+        for known in (self.store._spans, self.store._first_ns, self.store._unheard):  # noqa: SLF001 - a bound on what is kept
             assert min(known, default=oldest) >= oldest, "what is gone is forgotten"
 
     @rule(operations=st.integers(0, 2))

@@ -22,6 +22,7 @@ from flight.contract.fields import Field
 from flight.core.scheduler import Scheduler
 from flight.link.pus import PusTc, PusTm
 from flight.services.automation import schedule_declarations as st11
+from flight.services.automation.held import HolderParts
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_store import ScheduleStore
 from flight.services.commanding.command_log import CommandLog
@@ -70,12 +71,12 @@ class Boot:
         command_log = CommandLog(self.vault, telemetry, verification, lambda: True, storage.sync)
         events = Events(1, EVENTS, telemetry, cast("FilteringBoundLogger", log))
         self.commands = Commands(
-            COMMANDS, CommandsConfig(), self.scheduler, self.vault, command_log, verification,
-            Refusals(1, telemetry, 20), events, ("nominal",), lambda: "nominal",
+            COMMANDS, CommandsConfig(), self.scheduler, self.vault, log=command_log, verification=verification,
+            refusals=Refusals(1, telemetry, 20), events=events, modes=("nominal",), mode=lambda: "nominal",
         )  # fmt: skip
+        parts = HolderParts(self.vault, self.commands, telemetry, events, self.scheduler)
         self.schedule = Schedule(
-            1, st11.ScheduleConfig(activities=12), self.vault, self.commands, telemetry, events, self.scheduler,
-            world.tai_ns,
+            1, st11.ScheduleConfig(activities=12), parts, world.tai_ns,
         )  # fmt: skip
         serve(self.schedule, self.commands)
         self.commands.handle("note", None, world.executed.append)

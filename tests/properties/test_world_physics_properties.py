@@ -41,7 +41,7 @@ def test_energy_balances(config: PowerConfig, history: list[tuple[float, float, 
     for dt_s, sun, name, on, load_w in history:
         power.set_switch(name, on)
         power.set_load_w(name, load_w)
-        asked_w = config.base_w + sum(power._load_w[one] for one in LOADS[1:] if power.switched_on(one))
+        asked_w = config.base_w + sum(power._load_w[one] for one in LOADS[1:] if power.switched_on(one))  # noqa: SLF001 - a constant of the model
         demand_wh += asked_w * dt_s / 3600.0
         power.advance(dt_s, sun)
         assert 0.0 <= power.soc_frac <= 1.0
@@ -76,7 +76,7 @@ heats = st.floats(0.0, 50.0)
 def reference(config: ThermalConfig, dt_s: float, sun: float, board_w: float, radiator_w: float) -> tuple[float, float]:
     """Classical Runge-Kutta with 0.5 s steps on the full non-linear equations."""
     model = ThermalSystem(config)
-    env, rad = model.environment_w(sun), model._radiating
+    env, rad = model.environment_w(sun), model._radiating  # noqa: SLF001 - a constant of the model
 
     def rate(b: float, r: float) -> tuple[float, float]:
         flow = config.conductance_w_k * (r - b)
@@ -122,7 +122,7 @@ def test_heat_never_runs_away(config: ThermalConfig, history: list[tuple[float, 
     for dt_s, sun, board_w, radiator_w in history:
         thermal.advance(dt_s, sun, board_w, radiator_w)
     # No hotter than when all heat leaves through the radiator and the board's through the conductance.
-    radiator_k = ((100.0 + thermal.environment_w(1.0)) / thermal._radiating) ** 0.25
+    radiator_k = ((100.0 + thermal.environment_w(1.0)) / thermal._radiating) ** 0.25  # noqa: SLF001 - a constant of the model
     radiator_k = max(radiator_k, config.board_start_c + ZERO_C_K, config.radiator_start_c + ZERO_C_K)
     assert 0.0 < thermal.temperature_c("radiator") + ZERO_C_K <= radiator_k + 1.0
     assert 0.0 < thermal.temperature_c("board") + ZERO_C_K <= radiator_k + 50.0 / config.conductance_w_k + 1.0

@@ -139,7 +139,7 @@ def make_rig(bare_mission: MissionText) -> Any:
         random = Random(seed)
         down = ChannelConfig(bit_error_rate=bit_error_rate)
         up = ChannelConfig(rate_bps=16_000, bit_error_rate=bit_error_rate)
-        air = Air(loop, world, down, up, random, digest)
+        air = Air(loop, world, down, up, random, record=digest)
         air.schedule(world.passes(0, ns(PASS_END_S + 10)))
         plan = FaultPlan([PlannedFault.parse(one) for one in faults.split()])
         craft = Spacecraft(mission, loop, world, random, radios={"s-band": air.modem}, faults=plan, digest=digest)

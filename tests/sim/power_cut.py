@@ -190,7 +190,7 @@ class Flight:
         except PowerCut:
             self.craft.node = None
             self.downs_s.append(0.0)
-            self.craft.loop.call_at(ns(10), self.craft._reboot)
+            self.craft.loop.call_at(ns(10), self.craft._reboot)  # noqa: SLF001 - what a cut leads to
         while self.loop.now_ns() < ns(END_S):
             self.craft.run_until(ns(END_S))
         self.wire.set_contact(True)

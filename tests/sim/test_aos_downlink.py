@@ -58,7 +58,7 @@ class Flight:
         for link in mission.links:
             down = ChannelConfig(link.rate_bps, bit_error_rate if link.config.simplex else 0.0)
             self.airs[link.name] = air = Air(
-                self.loop, world, down, ChannelConfig(16_000, 0.0), random, Digest(), link.name
+                self.loop, world, down, ChannelConfig(16_000, 0.0), random, record=Digest(), name=link.name
             )
             air.schedule(world.passes(0, ns(PASS_END_S + 10)))
         radios: dict[str, SimRadio] = {name: air.modem for name, air in self.airs.items()}

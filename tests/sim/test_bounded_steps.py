@@ -110,8 +110,8 @@ def test_a_refill_of_the_radio_reads_no_more_than_a_step_may(idle_s: float) -> N
         bench.recorder.store(packet(number), heard=number % IN_A_SEGMENT != 0)
     bench.run(6)
     metered: Any = MeteredStorage(bench.storage, meter)
-    bench.recorder.stores[0]._storage = bench.recorder.stores[0]._journal._storage = metered
-    assert len(bench.recorder.stores[0]._journal.segments) >= 34
+    bench.recorder.stores[0]._storage = bench.recorder.stores[0].journal._storage = metered  # noqa: SLF001 - a meter before the storage
+    assert len(bench.recorder.stores[0].journal.segments) >= 34
     meter.booting = False
 
     def cost_ns(task: str) -> int:
@@ -244,8 +244,8 @@ def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
     for name, values in COMMANDS:
         sent.append(rig.send(name, *values))
         rig.until(rig.loop.now_ns() / 1e9 + 8)
-    contact = rig.air._in_sight[0]
-    rig.air._set(contact)  # whatever is in the real-time queue goes back to the recorder
+    contact = rig.air.in_sight[0]
+    rig.air.set(contact)  # whatever is in the real-time queue goes back to the recorder
     rig.until(rig.loop.now_ns() / 1e9 + 20)
     assert [(name, rig.stages(one)) for (name, _), one in zip(COMMANDS, sent, strict=True)] == [
         (name, [1, 3, 7]) for name, _ in COMMANDS
@@ -255,7 +255,7 @@ def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
     assert len({one.encode() for one in rig.reports(1, 8)}) == CUT_SHORT, "each has its report"
     assert rig.node.parts.vault.checkpoints > 0
     assert rig.node.part(Recorder).stores[0].stats.foreign + rig.node.part(Recorder).stores[0].missing > 0
-    assert not any(store._is_to_discard() for store in rig.node.part(Recorder).stores), "what was deleted is gone"
+    assert not any(store._is_to_discard() for store in rig.node.part(Recorder).stores), "what was deleted is gone"  # noqa: SLF001 - seen nowhere else
     assert sum(store.octets for store in rig.node.part(Recorder).stores) < 400_000
     assert meter.over == [], meter.most
     assert meter.most["read"][0] > 16_000, "segments were read"

@@ -121,7 +121,7 @@ def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(mak
     for _ in range(800):
         store.store(packet, False)
     rig.until(66)
-    lost = sum(one.end - one.first for one in store._journal.segments[1:3])
+    lost = sum(one.end - one.first for one in store.journal.segments[1:3])
     held = store.end.number
     files = cut_power(rig)
     one, two = (f"recorder.housekeeping.{index:08d}" for index in (1, 2))

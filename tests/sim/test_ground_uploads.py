@@ -129,8 +129,8 @@ def test_eight_files_a_restart_of_the_ground_and_one_more_all_arrive(tmp_path: A
     up.until(25.0)
     first = up.rig.ground
     first.close()
-    if first._timer is not None:
-        first._timer.cancel()
+    if first._timer is not None:  # noqa: SLF001 - ends as a process does
+        first._timer.cancel()  # noqa: SLF001 - ends as a process does
     archive = up.rig.archive if shared_archive else Archive(tmp_path / "other.db", make())
     station = GroundStation(
         make(),
@@ -168,10 +168,10 @@ def test_a_file_is_completed_by_the_word_of_the_node_alone(tmp_path: Any) -> Non
 def test_what_the_node_ignores_or_gives_up_is_no_completed_file(tmp_path: Any) -> None:
     up = Uplink(tmp_path, [(10.0, 400.0)])
     up.until(20.0)
-    up.rig.station.uploads._numbers = TransactionNumbers(7, 7)
+    up.rig.station.uploads._numbers = TransactionNumbers(7, 7)  # noqa: SLF001 - numbers that come again
     up.upload("a", b"0123")
     up.until(30.0)
-    up.rig.station.uploads._numbers = TransactionNumbers(7, 7)  # as a ground whose numbers come again
+    up.rig.station.uploads._numbers = TransactionNumbers(7, 7)  # noqa: SLF001 - as a ground whose numbers come again
     repeated = up.upload("a", b"4567")
     up.rig.node.mute.add("upload_received")
     given_up = up.upload("b", b"0123")
@@ -232,7 +232,7 @@ def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: Any
             upload, cltus = station.upload(name, b"0123", rig.loop.now_ns(), 60.0)
             ground.uplink(cltus)
             made.append(upload)
-        station.uploads._numbers = TransactionNumbers(1, 5)
+        station.uploads._numbers = TransactionNumbers(1, 5)  # noqa: SLF001 - numbers that come again
         repeated, cltus = station.upload("a", b"4567", rig.loop.now_ns(), 60.0)
         ground.uplink(cltus)
         rig.until(PASS_START_S + 200)

@@ -140,7 +140,7 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
         BAD_VALUE, f"sequence count {seq} of APID 1: beyond what the time code tells",
     )  # fmt: skip
     assert bench.do("shift_activities", -2_000_000_000, ((7, 1, seq),)) is None
-    assert bench.rig.node.part(Schedule)._store.used() == (1, 27)
+    assert bench.rig.node.part(Schedule)._store.used() == (1, 27)  # noqa: SLF001 - what is kept in the vault
     assert bench.do("delete_activities", ((7, 1, seq + 1),)) == (
         BAD_VALUE, f"no activity of source 7, APID 1, sequence count {seq + 1}",
     )  # fmt: skip
@@ -152,7 +152,7 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
     rows = tuple((0, bench.due_ns(), bench.ping()) for _ in range(20))
     assert bench.do("insert_activities", 0, rows) == (NO_ROOM, "20 activities more, 19 are free")
     assert bench.do("insert_activities", 0, rows[:19]) is None
-    assert bench.rig.node.part(Schedule)._store.used() == (20, 540)
+    assert bench.rig.node.part(Schedule)._store.used() == (20, 540)  # noqa: SLF001 - what is kept in the vault
     assert bench.rig.node.part(Schedule).refused == 22
 
 
@@ -163,12 +163,12 @@ def test_a_filter_chooses_by_time_with_both_ends(bench: Bench, window: int, chos
     base_ns = bench.due_ns()
     times = {number: base_ns + number * NS for number in (10, 20, 30, 40)}
     assert bench.do("insert_activities", 0, tuple((0, t, bench.ping()) for t in times.values())) is None
-    held = {round((one.time_ns - base_ns) / NS): one.time_ns for one in bench.rig.node.part(Schedule)._all()}
+    held = {round((one.time_ns - base_ns) / NS): one.time_ns for one in bench.rig.node.part(Schedule)._all()}  # noqa: SLF001 - with those that are not in sight
     assert sorted(held) == [10, 20, 30, 40]
     assert bench.do("summarise_activities_by_filter", window, held[20], held[30], (), ()) is None
     assert [round((row[2] - base_ns) / NS) for row in bench.rows("activity_summary")] == chosen
     assert bench.do("delete_activities_by_filter", window, held[20], held[30], (), ()) is None
-    left = [round((one.time_ns - base_ns) / NS) for one in bench.rig.node.part(Schedule)._all()]
+    left = [round((one.time_ns - base_ns) / NS) for one in bench.rig.node.part(Schedule)._all()]  # noqa: SLF001 - with those that are not in sight
     assert left == sorted({10, 20, 30, 40} - set(chosen))
 
 

@@ -287,7 +287,7 @@ def test_fields_of_recorder(make_rig: Any) -> None:
         "returned": recorder.returned_packets,
     }  # fmt: skip
     for store, retrieval in zip(recorder.stores, recorder.retrievals, strict=True):
-        store.recorded, store.refused, store._journal.stats.missing = (next(fresh) for _ in range(3))
+        store.recorded, store.refused, store.journal.stats.missing = (next(fresh) for _ in range(3))
         retrieval.played_back, retrieval._overwritten = next(fresh), next(fresh)
         right |= {
             f"{store.name}_waiting": retrieval.waiting, f"{store.name}_recorded": store.recorded,

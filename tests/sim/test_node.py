@@ -197,7 +197,7 @@ def test_a_critical_task_that_fails_for_good_starts_the_node_anew(make_rig: Any)
             broken["left"] -= 1
             raise RuntimeError("broken")
 
-    rig.node.part(Power)._retry = fail
+    rig.node.part(Power)._retry = fail  # noqa: SLF001 - a fault in the midst of its task
     rig.until(IN_PASS_S + 60)
     assert rig.craft.boots == 2
     assert rig.node.part(Power).reading is not None

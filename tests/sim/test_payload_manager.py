@@ -576,7 +576,7 @@ def test_submit_list_cancel(bench: Callable[..., Bench]) -> None:
 
 def test_a_node_without_a_camera_refuses_to_take_pictures(bench: Callable[..., Bench]) -> None:
     b = bench()
-    b.manager._commands._context = replace(b.manager._commands._context, imager=None)
+    b.manager._commands._context = replace(b.manager._commands._context, imager=None)  # noqa: SLF001 - a node without a camera
     assert b.command("submit_job", 1, 1, 500) == "not accepted: this node has no camera"
 
 

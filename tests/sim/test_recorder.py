@@ -71,13 +71,13 @@ def test_a_power_cut_in_mid_playback_goes_on_there_and_loses_nothing_that_was_sy
 def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: Any) -> None:
     rig = make_rig(more=FAST)
     rig.until(PASS_START_S + 5)
-    (one,) = rig.air._in_sight
-    rig.air._set(one)
+    (one,) = rig.air.in_sight
+    rig.air.set(one)
     before = len(power_reports(rig))
     rig.until(PASS_START_S + 20)
     assert rig.node.part(RadioLinks)[0].in_contact is False
     assert rig.node.part(Recorder).waiting > 1000
-    rig.air._rise(one)
+    rig.air.rise(one)
     rig.until(PASS_START_S + 80)
     assert rig.node.part(Recorder).returned_packets > 0
     early = [t for t in times(rig, power_reports(rig)) if t < PASS_START_S - 1]
@@ -87,8 +87,8 @@ def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: Any) 
 
 
 def contact_ends(rig: Any) -> Any:
-    (one,) = rig.air._in_sight
-    rig.air._set(one)
+    (one,) = rig.air.in_sight
+    rig.air.set(one)
     return one
 
 
@@ -108,7 +108,7 @@ def test_what_the_modem_held_as_the_contact_ended_comes_in_the_next(
     station = contact_ends(rig)
     rig.until(IN_PASS_S + 10)
     made_before, heard_before = len(made), set(rig.raw)
-    rig.air._rise(station)
+    rig.air.rise(station)
     rig.until(IN_PASS_S + 60)
     missing = set(made[:made_before]) - heard_before
     assert len(missing) > 200, "a second in the modem, and ten out of contact"
@@ -133,7 +133,7 @@ def test_a_durable_commands_report_on_its_way_as_the_contact_ends_survives_a_pow
     assert len(rig.node.part(CommandLog)) == 0, "its row is gone"
     rig.until(IN_PASS_S + 60)
     assert rig.craft.boots == 2
-    rig.air._rise(station)
+    rig.air.rise(station)
     rig.until(IN_PASS_S + 90)
     assert rig.stages(request).count(7) == 1
 

@@ -363,7 +363,7 @@ def test_the_camera_keeps_a_bounded_number_of_truths_the_newest() -> None:
     imager = SimImager(Same(), World(WorldConfig()))
     for _ in range(1000):
         imager.capture()
-    assert len(imager._truths) == 512
+    assert len(imager._truths) == 512  # noqa: SLF001 - a bound on what is kept
     assert imager.tile(999) is not None
     assert imager.tile(999) is None
     assert imager.tile(0) is None

@@ -141,7 +141,7 @@ def test_a_stored_rate_that_cannot_be_is_reported_and_left_out(make_rig: Any, st
 def test_a_stored_correction_that_cannot_be_is_reported_and_left_out(make_rig: Any, stored: bytes) -> None:
     rig = make_rig()
     rig.node.parts.vault.stage({"time.correction": stored})
-    clock = Clock(rig.node._platform, rig.node.parts.vault)
+    clock = Clock(rig.node._platform, rig.node.parts.vault)  # noqa: SLF001 - a clock on the same platform
     assert clock.damage and clock.correction == Correction()
     assert clock.tai_ns() == rig.world.start_tai_ns
 

@@ -25,7 +25,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[CallLimits]:
     made = CallLimits()
     yield made
     made.close()
-    assert not call_limit._ALARM.active and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert not call_limit._ALARM.active and signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)  # noqa: SLF001 - no alarm is left
 
 
 def open_fifo(folder: Path) -> None:
@@ -134,7 +134,7 @@ def test_nothing_escapes_however_the_signals_fall(limit: CallLimits, monkeypatch
             ends["answer"] += 1
         except StalledError:
             ends["stalled"] += 1
-        assert not call_limit._ALARM.active
+        assert not call_limit._ALARM.active  # noqa: SLF001 - no alarm is left
     assert min(ends.values()) > 0, ends
 
 

@@ -194,9 +194,9 @@ def test_the_time_of_a_damaged_packet_is_not_taken_for_that_of_its_segment() -> 
     assert store.store(packet, heard=False)
     at = store.octets  # where the second packet begins, which is sound and keeps the segment
     assert store.store(packet, heard=False)
-    (segment,) = store._journal.segments
-    assert store._peek(segment) == pytest.approx(10**18, abs=20_000)
-    store._storage.sync()
+    (segment,) = store.journal.segments
+    assert store._peek(segment) == pytest.approx(10**18, abs=20_000)  # noqa: SLF001 - the time that a segment begins with
+    store._storage.sync()  # noqa: SLF001 - as the recorder's task does
     loop.run_until(ns(1))
     name = f"recorder.s.{segment.index:08d}"
     good = disk.durable[name]
@@ -207,7 +207,7 @@ def test_the_time_of_a_damaged_packet_is_not_taken_for_that_of_its_segment() -> 
         if residue == 0 or (residue & 0xFF and residue >> 8):
             continue  # the right one, and those that half a comparison refuses as well
         disk.durable[name] = good[: at - 2] + wrong.to_bytes(2, "big") + good[at:]
-        assert PacketStore(disk.boot(VirtualLoop()), config)._peek(segment) is None
+        assert PacketStore(disk.boot(VirtualLoop()), config)._peek(segment) is None  # noqa: SLF001 - the time that a segment begins with
         tried += 1
     assert tried == 2 * 255
 

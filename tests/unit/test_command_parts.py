@@ -188,7 +188,7 @@ def test_a_range_goes_round_with_the_count_and_ends_when_it_holds_every_one() ->
 
 def test_when_the_ranges_are_used_up_the_rest_is_counted_by_code() -> None:
     gathered = Gathered()
-    bound = st01_128._RANGES_MAX
+    bound = st01_128.RANGES_MAX
     for number in range(bound):
         gathered.refusals.admit(RequestId(1, 2 * number), 5)
     for seq, code in ((100, 4), (7, 5), (200, 4), (3, 4)):

@@ -245,7 +245,7 @@ def test_a_line_that_cannot_be_watched_is_closed_and_tried_again(tmp_path: Path)
 @pytest.mark.usefixtures("eager")
 def test_calls_wait_for_no_answer(host: LinuxPlatform, line: Line) -> None:
     eps, heater = serial_eps(str(line.link), host), open_heater(f"{line.link}:heater", host)
-    assert run_until(host, lambda: reads(eps) and not eps.board._orders)
+    assert run_until(host, lambda: reads(eps) and not eps.board.orders)
     answers = eps.board.counters.answers
     for i in range(100):  # the far end is served by this loop, which stands still: there is no answer to wait for
         assert eps.read().bus_v > 0
@@ -278,7 +278,7 @@ def test_an_order_is_repeated_until_confirmed(
     eps.set_switch("payload", True)
     impatient(True)
     assert run_until(host, lambda: line.server.model.switched_on("payload"))
-    assert run_until(host, lambda: not eps.board._orders)
+    assert run_until(host, lambda: not eps.board.orders)
     impatient(False)
     assert reads(eps)
 
@@ -291,7 +291,7 @@ def test_an_order_never_confirmed_is_said_once(
     line.answer = lossy(line, Kind.SWITCH, 99)
     eps.set_switch("payload", True)
     impatient(True)
-    assert run_until(host, lambda: bool(eps.board._faults))
+    assert run_until(host, lambda: bool(eps.board.faults))
     impatient(False)
     with pytest.raises(HalError, match="switch payload: not confirmed after 3 tries"):
         eps.read()
@@ -309,8 +309,8 @@ def test_an_order_the_board_refuses(host: LinuxPlatform, line: Line) -> None:
     line.answer = answer
     heater, governor = open_heater(f"{line.link}:heater", host), open_governor(str(line.link), host)
     assert isinstance(heater, SerialHeater)
-    board = heater.board
-    assert run_until(host, lambda: board._status is not None)
+    board, eps = heater.board, serial_eps(str(line.link), host)
+    assert run_until(host, lambda: reads(eps))
     heater.set_on(True)
     governor.set_limit_w(3.0)
     assert run_until(host, lambda: board.counters.refused == 2)
@@ -326,8 +326,8 @@ def test_orders_for_one_target_do_not_pile_up(host: LinuxPlatform, line: Line) -
     assert run_until(host, lambda: reads(eps))
     for i in range(1000):
         eps.set_switch("payload", i % 2 == 0)
-    assert len(eps.board._orders) == 1
-    assert run_until(host, lambda: not eps.board._orders)
+    assert len(eps.board.orders) == 1
+    assert run_until(host, lambda: not eps.board.orders)
     assert not line.server.model.switched_on("payload")
 
 
@@ -340,7 +340,7 @@ def test_a_board_of_version_1_is_served(host: LinuxPlatform, line: Line) -> None
     line.seen.clear()
     eps.set_switch("payload", True)
     heater.set_on(True)
-    assert run_until(host, lambda: not eps.board._orders)
+    assert run_until(host, lambda: not eps.board.orders)
     assert line.server.model.switched_on("payload") and line.server.model.switched_on("heater")
     kinds = [frame.kind for octets in line.seen for frame in BoardReceiver().feed(octets)]
     for at, kind in enumerate(kinds):
@@ -381,7 +381,7 @@ def test_what_was_wrong_with_the_answers_is_said(
 
     line.answer = answer
     assert run_until(host, lambda: not reads(eps))
-    assert run_until(host, lambda: "not a number" in eps.board._unfit)
+    assert run_until(host, lambda: "not a number" in eps.board.unfit)
     with pytest.raises(HalError, match=r"no answer for [0-9.]+ s \(status with a value that is not a number\)"):
         eps.read()
 
@@ -399,7 +399,7 @@ def test_a_target_that_is_not_there_any_more(host: LinuxPlatform, line: Line) ->
 
     line.answer = answer
     eps.set_switch("payload", True)
-    assert run_until(host, lambda: bool(eps.board._faults))
+    assert run_until(host, lambda: bool(eps.board.faults))
     with pytest.raises(HalError, match="switch payload: not there any more"):
         eps.read()
 

@@ -90,7 +90,7 @@ def test_nothing_is_lost_on_an_absent_ground(
     assert sent <= TRANSMIT_UNITS + 1 and radio.counters.sent == 0
     states: list[bool] = []
     probes: list[int] = []
-    refused = radio._refused
+    refused = radio._refused  # noqa: SLF001 - counts refusals of the kernel
 
     def refuse(now_ns: int) -> None:
         probes.append(now_ns)

@@ -313,9 +313,9 @@ def test_two_segments_begun_in_one_commit_of_which_the_power_took_the_first() ->
     journal = bench.open()
     for number in range(6, 12):
         journal.append(content(number))
-    session = bench.disk._session
+    session = bench.disk._session  # noqa: SLF001 - what the disk holds and has not made durable
     assert session is not None
-    files = {f"j.{index:08d}": session._view[name(index)] for index in (3,)}
+    files = {f"j.{index:08d}": session._view[name(index)] for index in (3,)}  # noqa: SLF001 - what the disk holds and has not made durable
     session.pending.clear()
     bench.disk.durable |= {one: bytes(raw) for one, raw in files.items()}
     for _ in range(2):
@@ -332,7 +332,7 @@ def test_storage_that_refuses_the_mark_keeps_nobody_from_writing_and_is_asked_ag
 ) -> None:
     bench = Bench(1)
     journal = bench.open()
-    storage = journal._storage
+    storage = journal._storage  # noqa: SLF001 - a fault in the storage below it
     with monkeypatch.context() as refusing:
         refusing.setattr(storage, "replace", _refuse)
         assert all(journal.append(content(number)) for number in range(3, 9))

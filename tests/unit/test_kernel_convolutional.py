@@ -262,7 +262,7 @@ def test_a_state_that_is_none_is_refused(held: int, walked: int) -> None:
     assert lib.ob_viterbi_decode(state, b"x", 1, out, 64) == lib.OB_E_LAYOUT
     assert lib.ob_viterbi_flush(state, 0, out, 64) == lib.OB_E_LAYOUT
     decoder = ViterbiDecoder()
-    decoder._state.held = 768
+    decoder._state.held = 768  # noqa: SLF001 - a decoder with symbols held
     with pytest.raises(KernelError, match="viterbi_decode: sizes"):
         decoder.decode(b"x")
     with pytest.raises(KernelError, match="viterbi_flush: sizes"):

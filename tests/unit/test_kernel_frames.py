@@ -94,9 +94,9 @@ def test_restart_forgets_counts_and_packets_in_hand() -> None:
     batch = frames(40)
     extractor = BatchExtractor(LINK)
     extractor.extract(b"".join(batch[:21]))
-    assert extractor._link.hand_octets > 0
+    assert extractor._link.hand_octets > 0  # noqa: SLF001 - a bound on what is kept
     extractor.restart()
-    assert extractor._link.hand_octets == 0
+    assert extractor._link.hand_octets == 0  # noqa: SLF001 - a bound on what is kept
     columns, packets = extractor.extract(batch[0] + batch[1])
     assert columns.missed.tolist() == [0, 0] and packets.seq.tolist() == [0]
     assert (extractor.channels[0].broken, extractor.channels[0].frames, extractor.master_missed) == (1, 23, 0)
@@ -148,7 +148,7 @@ def test_the_kernel_refuses_room_in_which_it_could_not_go_on() -> None:
         room = ffi.from_buffer(array, memoryview(block)[skip:])
         packet_columns = ffi.from_buffer(array, bytearray(22 * 10))
         return lib.ob_extract_packets(
-            extractor._link, extractor._channels, 8, bytes(64), 64, count, 64, ffi.NULL, room, columns,
+            extractor._link, extractor._channels, 8, bytes(64), 64, count, 64, ffi.NULL, room, columns,  # noqa: SLF001 - the kernel's own arguments
             ffi.from_buffer(array, bytearray(out)), out, packet_columns, 22 * 10, packets_max, result,
         )  # fmt: skip
 

@@ -419,7 +419,7 @@ def test_fop_forgets_its_directive_and_its_timer_with_an_alert() -> None:
     for state, sent in ((S1, 2), (S5, 0)):
         fop = fop_in(state, sent)
         fop.terminate()
-        assert (fop.timer_ns, fop._directive) == (None, None)
+        assert (fop.timer_ns, fop._directive) == (None, None)  # noqa: SLF001 - no directive waits
         assert fop.on_time(10**12) == []
 
 

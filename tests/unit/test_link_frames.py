@@ -320,7 +320,7 @@ def test_a_link_that_has_done_nothing_has_counted_nothing() -> None:
     rejected = dict.fromkeys(("cltu", "frame", "spacecraft", "vcid", "packet"), 0)
     link = FlightLink(CONFIG)
     assert link.counters == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, rejected)
-    assert link._farm.counters == FarmCounters(*[0] * 11)
+    assert link.farm.counters == FarmCounters(*[0] * 11)
     assert LinkCounters() == LinkCounters(0, 0, 0, 0, 0, 0, 0, 0, {})
 
 

@@ -175,9 +175,9 @@ def test_bypass_needs_no_clcw() -> None:
 
 def lock_out(bench: Bench) -> None:
     stray = GroundSession(CONFIG)
-    stray._ad._fop.set_vs(100)
-    stray._ad._fop.initiate()
-    for action in stray._ad._fop.send(ping(99), None, 0):
+    stray._ad._fop.set_vs(100)  # noqa: SLF001 - a stray command link
+    stray._ad._fop.initiate()  # noqa: SLF001 - a stray command link
+    for action in stray._ad._fop.send(ping(99), None, 0):  # noqa: SLF001 - a stray command link
         assert isinstance(action, Transmit)
         bench.flight.on_uplink(encode_cltu(action.frame.encode()), 0)
 
@@ -254,7 +254,7 @@ def test_pass_ends_and_the_next_goes_on_without_loss_or_repetition() -> None:
 
 def test_node_restarted_means_that_nobody_knows() -> None:
     bench = Bench()
-    bench.flight._farm.vr = 50
+    bench.flight.farm.vr = 50
     bench.up_and_running()
     bench.send(0, 1)
     bench.deliver()

@@ -101,7 +101,7 @@ def test_a_flood_of_due_calls_does_not_starve_a_descriptor(platform: LinuxPlatfo
 def test_cancelled_calls_do_not_pile_up(platform: LinuxPlatform) -> None:
     for _ in range(50 * CANCELLED_KEPT):
         platform.call_at(platform.now_ns() + 10**12, platform.stop).cancel()
-    assert len(platform._heap) <= 2 * CANCELLED_KEPT
+    assert len(platform._heap) <= 2 * CANCELLED_KEPT  # noqa: SLF001 - a bound on what is kept
 
 
 def test_cancel_after_the_call_is_harmless(platform: LinuxPlatform) -> None:
@@ -264,7 +264,7 @@ def test_complete_gives_the_reply_and_sees_a_death(platform: LinuxPlatform) -> N
     jobs["dies"].kill()
     assert run_until(platform, lambda: len(replies) == 2)
     assert replies == {"lives": "answer", "dies": "died"}
-    assert not platform._works
+    assert not platform._works  # noqa: SLF001 - nothing is left behind
 
 
 class Lingering:
@@ -299,7 +299,7 @@ def test_a_work_that_names_fewer_descriptors_is_asked_no_more_for_the_others(pla
     assert work.polls == 1 and not future.done
     work.kill()
     assert run_until(platform, lambda: future.done)
-    assert future.result() == "reply" and not platform._works
+    assert future.result() == "reply" and not platform._works  # noqa: SLF001 - nothing is left behind
     os.close(work.closed)
     os.close(work.done)
 
@@ -413,16 +413,16 @@ def test_changes_and_descriptors_are_bounded(platform: LinuxPlatform) -> None:
         storage.replace("one", b"%d" % i)  # each takes the place of the last: no pile
         storage.delete("other")
         storage.append("other", b"x")
-    assert len(storage._pending.changes) <= 4
+    assert len(storage._pending.changes) <= 4  # noqa: SLF001 - a bound on what is kept
     for i in range(2 * OPEN_FILES_MAX):
         storage.append(f"file-{i}", b"x")
         if i % 20 == 19:
             run_until_done(platform, storage.sync())
     run_until_done(platform, storage.sync())
     assert storage.read("file-0") == b"x"
-    assert sum(f.fileno is not None for f in storage._files.values()) <= OPEN_FILES_MAX + 21
-    assert storage._open._files == {f.fileno: f for f in storage._files.values() if f.fileno is not None}
-    for i in range(CHANGES_MAX - len(storage._pending.changes)):
+    assert sum(f.fileno is not None for f in storage._files.values()) <= OPEN_FILES_MAX + 21  # noqa: SLF001 - a bound on what is kept
+    assert storage._open._files == {f.fileno: f for f in storage._files.values() if f.fileno is not None}  # noqa: SLF001 - a bound on what is kept
+    for i in range(CHANGES_MAX - len(storage._pending.changes)):  # noqa: SLF001 - a bound on what is kept
         storage.replace(f"many-{i}", b"")
     with pytest.raises(StorageError, match=f"{CHANGES_MAX} changes wait"):
         storage.replace("one-more", b"")
@@ -432,7 +432,7 @@ def test_the_least_lately_opened_file_is_closed(platform: LinuxPlatform) -> None
     storage = platform.storage
 
     def closed() -> list[str]:
-        return sorted(name for name, file in storage._files.items() if file.fileno is None)
+        return sorted(name for name, file in storage._files.items() if file.fileno is None)  # noqa: SLF001 - a bound on what is kept
 
     names = [f"file-{i:02d}" for i in range(OPEN_FILES_MAX + 1)]
     for name in names[:-1]:

@@ -147,7 +147,7 @@ class Tables:
         self.execute: dict[str, Any] = {}
         self.sample: Any = None
         tables: Any = self
-        made._upload = files.__getitem__
+        made._upload = files.__getitem__  # noqa: SLF001 - files that come up later
         serve(made, tables, tables)
 
     def handle(self, name: str, check: Any, execute: Any) -> None:
@@ -192,7 +192,7 @@ def test_the_structure_counts_what_is_stored_and_what_took_effect() -> None:
     assert tuple(tables.sample().values()) == (3, 2, 0, 2)
     board.change(made.reset(((1,),)))
     assert tuple(tables.sample().values()) == (2, 2, 0, 3)
-    made._changes = 2**32 - 1
+    made._changes = 2**32 - 1  # noqa: SLF001 - just before it goes round
     assert tables.sample()["changes"] == 2**32 - 1
     board.change(made.reset(((1,),)))
     (structure,) = declare(1).structures

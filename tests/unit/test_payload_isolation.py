@@ -105,7 +105,7 @@ def test_an_app_may_print_for_ever_and_only_the_last_request_is_kept(folder: Pat
     with pool_of(folder, "Prints") as pool:
         for _ in range(70):
             assert isinstance(ask(pool), Screened)
-        process = pool._workers[0]._process
+        process = pool._workers[0]._process  # noqa: SLF001 - the worker's process, to be killed
         assert process is not None
         assert os.fstat(process.log_fd).st_size == LOG_OCTETS
         assert process.log().endswith("xxx end")
@@ -124,11 +124,11 @@ def test_what_the_slot_holds_must_be_what_was_asked_for(folder: Path, value: int
 
 def test_a_slot_belongs_to_one_process(folder: Path) -> None:
     with pool_of(folder, "Good") as pool:
-        before = pool._workers[0]._process
+        before = pool._workers[0]._process  # noqa: SLF001 - the worker's process, to be killed
         work = pool.submit(Image(5, 4, SIDE, SIDE, bytes(2 * 4 * SIDE * SIDE)))
         assert work is not None
         work.kill()
-        after = pool._workers[0]._process
+        after = pool._workers[0]._process  # noqa: SLF001 - the worker's process, to be killed
         assert before is not None
         assert after is not None
         assert os.fstat(before.slot_fd).st_ino != os.fstat(after.slot_fd).st_ino
@@ -474,7 +474,7 @@ def verdict(program: list[tuple[int, int, int, int]], audit: int, number: int, *
 
 @pytest.mark.parametrize("name", ["x86_64", "aarch64"])
 def test_the_filter(name: str) -> None:
-    machine = system_calls._MACHINES[name]
+    machine = system_calls.MACHINES[name]
     program = system_calls.program(machine, 77)
     arm = name == "aarch64"
 
@@ -482,10 +482,10 @@ def test_the_filter(name: str) -> None:
         return verdict(program, machine.audit, number, *arguments)
 
     without_folder = system_calls.program(machine, 77, attributes=False)
-    for numbers in system_calls._REFUSED.values():
+    for numbers in system_calls.REFUSED.values():
         if (number := numbers[machine.column]) is not None:
             assert of(number) == "EPERM"
-    for numbers in system_calls._ATTRIBUTES.values():
+    for numbers in system_calls.ATTRIBUTES.values():
         if (number := numbers[machine.column]) is not None:
             assert of(number) == "allowed"
             assert verdict(without_folder, machine.audit, number) == "EPERM"
@@ -517,13 +517,13 @@ def test_numbers_of_system_calls_are_the_kernels(column: int, header: str) -> No
         pytest.skip(f"{header} is not here")
     lines = re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", Path(header).read_text(), re.MULTILINE)
     known = {name: int(number) for name, number in lines}
-    ours = {name: numbers[column] for name, numbers in (system_calls._REFUSED | system_calls._ATTRIBUTES).items()}
+    ours = {name: numbers[column] for name, numbers in (system_calls.REFUSED | system_calls.ATTRIBUTES).items()}
     special = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
-    ours |= {name: pair[column] for name, pair in zip(special, system_calls._OWN_PROCESS_ONLY, strict=True)}
+    ours |= {name: pair[column] for name, pair in zip(special, system_calls.OWN_PROCESS_ONLY, strict=True)}
     used = ("prctl", "fcntl", "ioctl")
-    ours |= {name: pair[column] for name, (pair, _, _) in zip(used, system_calls._REFUSED_USES, strict=True)}
-    ours |= {"clone": system_calls._CLONE[column], "clone3": system_calls._CLONE3[column]}
-    ours |= {"prlimit64": system_calls._PRLIMIT[column]}
+    ours |= {name: pair[column] for name, (pair, _, _) in zip(used, system_calls.REFUSED_USES, strict=True)}
+    ours |= {"clone": system_calls.CLONE[column], "clone3": system_calls.CLONE3[column]}
+    ours |= {"prlimit64": system_calls.PRLIMIT[column]}
     for name, number in ours.items():
         assert known.get(name, number) == number, name
     assert len(known.keys() & ours.keys()) > 65

@@ -84,8 +84,9 @@ class Boot:
         self.log = CommandLog(self.vault, telemetry, self.verification, lambda: self.drained, self.storage.sync)
         self.refusals = Refusals(1, telemetry, 20)
         self.commands = Commands(
-            COMMANDS, CommandsConfig(**config), self.scheduler, self.vault, self.log, self.verification, self.refusals,
-            Events(1, ORBIT.events, telemetry, log), ("safe", "nominal"), lambda: self.mode,
+            COMMANDS, CommandsConfig(**config), self.scheduler, self.vault, log=self.log,
+            verification=self.verification, refusals=self.refusals, events=Events(1, ORBIT.events, telemetry, log),
+            modes=("safe", "nominal"), mode=lambda: self.mode,
         )  # fmt: skip
         for name in ("one", "two", "keep", "safe", "long", "work"):
             self.commands.handle(name, None, lambda *values, name=name: getattr(self, name)(*values))
@@ -199,7 +200,7 @@ def test_a_gap_or_a_double_in_the_command_table_is_found_at_boot(boot: Callable[
         commands.handle("one", None, lambda: None)
     with pytest.raises(KeyError):
         commands.handle("three", None, lambda: None)
-    commands.table._served.popitem()
+    commands.table._served.popitem()  # noqa: SLF001 - a handler that is missing
     with pytest.raises(AssertionError, match=r"not served: \['work'\]"):
         commands.assert_complete()
 
@@ -336,8 +337,8 @@ def test_what_was_not_durable_leaves_no_trace(boot: Callable[..., Boot]) -> None
     one.run(1)
     assert one.stages(request) == []
     one.disk.durable.clear()  # nothing had landed by itself
-    assert one.disk._session is not None
-    one.disk._session.pending.clear()
+    assert one.disk._session is not None  # noqa: SLF001 - what the disk holds and has not made durable
+    one.disk._session.pending.clear()  # noqa: SLF001 - what the disk holds and has not made durable
     after = one.after_power_cut()
     assert (after.vault.get("n"), after.raw) == (None, [])
 
@@ -466,7 +467,7 @@ def test_power_lost_while_the_interruption_is_stored(boot: Callable[..., Boot]) 
     request = one.send("long")
     one.run(1)
     for seed in range(10):
-        one.disk._random = Random(seed)
+        one.disk._random = Random(seed)  # noqa: SLF001 - another disk's draws
         second = one.after_power_cut()
         one = second.after_power_cut()
     one.run(1)
@@ -888,7 +889,7 @@ def test_what_is_not_known_is_told(boot: Callable[..., Boot], request_: PusTc, c
 
 def test_a_handlers_own_check_refuses_before_anything_is_accepted(boot: Callable[..., Boot]) -> None:
     one = boot()
-    table = one.commands.table._served
+    table = one.commands.table._served  # noqa: SLF001 - a handler that is missing
     seen: list[int] = []
 
     def check(n: int) -> None:

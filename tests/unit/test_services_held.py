@@ -19,7 +19,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation import schedule_declarations as st11
 from flight.services.automation import sequence_declarations as st21
-from flight.services.automation.held import NO_ROOM, NOT_RELEASED, request_key
+from flight.services.automation.held import NO_ROOM, NOT_RELEASED, HolderParts, request_key
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_store import Activity
 from flight.services.automation.sequences import Sequences
@@ -36,7 +36,7 @@ from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 from tests.field_values import refused, rows
 from tests.full_disk import full_disk
-from tests.serving import serve
+from tests.serving import execute, serve
 
 S = 10**9
 EPOCH = 2 * 10**18  # a whole second, which the time code tells exactly
@@ -98,16 +98,16 @@ class Boot:
         command_log = CommandLog(self.vault, telemetry, verification, lambda: True, storage.sync)
         self.emitted = Events(1, EVENTS, telemetry, log)
         self.commands = Commands(
-            COMMANDS, CommandsConfig(queue=1024), self.scheduler, self.vault, command_log, verification,
-            Refusals(1, telemetry, 20), self.emitted, ("nominal",), lambda: "nominal",
+            COMMANDS, CommandsConfig(queue=1024), self.scheduler, self.vault, log=command_log,
+            verification=verification, refusals=Refusals(1, telemetry, 20), events=self.emitted, modes=("nominal",),
+            mode=lambda: "nominal",
         )  # fmt: skip
+        parts = HolderParts(self.vault, self.commands, telemetry, self.emitted, self.scheduler)
         self.schedule = Schedule(
-            1, st11.ScheduleConfig(**schedule), self.vault, self.commands, telemetry, self.emitted, self.scheduler,
-            self.tai_ns,
+            1, st11.ScheduleConfig(**schedule), parts, self.tai_ns,
         )  # fmt: skip
         self.sequences = Sequences(
-            1, st21.SequencingConfig(**sequencing), of_mission, self.vault, self.commands, telemetry, self.emitted,
-            self.scheduler,
+            1, st21.SequencingConfig(**sequencing), of_mission, parts,
         )  # fmt: skip
         serve(self.schedule, self.commands)
         serve(self.sequences, self.commands)
@@ -496,7 +496,7 @@ def test_a_release_that_waited_for_the_disk_is_told_as_what_became_of_it(world: 
     with full_disk(world.disk):
         one.until(10.1)
         assert one.stages(one.give("delete_activities", ((3, 1, 1),))) == [2], "it is being released"
-        one.schedule._refresh()
+        one.schedule._refresh()  # noqa: SLF001 - as a change of another service's does
         assert one.held() == []
         one.until(11)
     one.until(20)
@@ -783,14 +783,14 @@ def test_the_row_of_a_sequence_that_runs_is_there_until_it_ends(world: World) ->
     activated = one.give("activate_sequence", "b")
     one.until(120)
     assert one.stages(activated) == [], "on its way"
-    one.sequences._abort("c")
+    execute(one.sequences, "abort_sequence", "c")
     one.until(123)  # c has ended, a runs, and b was on its way
     assert one.events("sequence_aborted")[2:] == [("c", 0, 1, "aborted by command")]
     assert [name for name, _ in one.vault.rows("sequence.run.")] == ["a", "b"]
     world.disk.commit_s = 0.0
     one.until(150)
     assert one.events("sequence_ended") == [("a",), ("b",)] and one.vault.rows("sequence.run.") == []
-    assert one.sequences._ended_rows == set(), "none is dropped again"
+    assert one.sequences._ended_rows == set(), "none is dropped again"  # noqa: SLF001 - dropped rows are seen nowhere else
 
 
 def test_a_sequence_that_ends_before_the_turn_of_its_abortion_is_not_running(world: World) -> None:

@@ -494,7 +494,7 @@ def test_room_is_given_up_in_that_order_at_most_eight_segments_a_step_and_no_mor
         bench.fill(0, count, service=service)
     bench.play(played)
     bench.run(6)
-    held = [list(one._journal.segments) for one in recorder.stores]
+    held = [list(one.journal.segments) for one in recorder.stores]
     pointers = [one.pointer.number for one in recorder.retrievals]
 
     def next_one() -> int | None:
@@ -514,7 +514,7 @@ def test_room_is_given_up_in_that_order_at_most_eight_segments_a_step_and_no_mor
             deletions += 1
         assert recorder.give_up(octets) == (gained if expected is None else expected)
         bench.run(6)
-        assert [one._journal.segments for one in recorder.stores] == held
+        assert [one.journal.segments for one in recorder.stores] == held
     assert recorder.waiting + recorder.overwritten + recorder.played_back == sum(packets)
     bench.close()
 
@@ -555,7 +555,7 @@ def test_a_count_that_grows_is_told_once_and_again_after_a_quiet_minute(steps: l
                 quiet[name] = periods - 1
             else:
                 quiet[name] += periods
-        recorder.stores[1].refused, recorder.retrievals[1]._overwritten = (counts[name] for name in GROWING[:2])
+        recorder.stores[1].refused, recorder.retrievals[1]._overwritten = (counts[name] for name in GROWING[:2])  # noqa: SLF001 - a count of its own
         recorder.stores[1].stats.missing, recorder.storage_faults = (counts[name] for name in GROWING[2:])
         bench.run(PERIOD_S * periods)
     assert bench.events == told
@@ -662,10 +662,10 @@ def test_room_is_given_up_to_the_octet(make: Make, segments: int, more: int, gon
     bench.fill(0, 3000)
     bench.run(6)
     store = bench.recorder.stores[0]
-    before = list(store._journal.segments)
+    before = list(store.journal.segments)
     bench.recorder.give_up(sum(one.octets for one in before[:segments]) + more)
     bench.run(6)
-    assert store._journal.segments == before[gone:]
+    assert store.journal.segments == before[gone:]
 
 
 def test_more_than_there_is_to_give_up_is_owed_by_nothing_that_comes_later(make: Make) -> None:
@@ -696,10 +696,10 @@ def test_room_that_others_need_at_once_is_given_up_in_steps(make: Make) -> None:
     bench = make(small(capacity_octets=400_000))
     bench.fill(0, 3000)
     store = bench.recorder.stores[0]
-    segments, held = len(store._journal.segments), store.octets
+    segments, held = len(store.journal.segments), store.octets
     assert segments > 16
     gained = bench.recorder.give_up(300_000)
-    assert segments - len(store._journal.segments) == 8, "deletions in one step"
+    assert segments - len(store.journal.segments) == 8, "deletions in one step"
     bench.run(6)
     assert held - store.octets >= 300_000 > gained
     assert bench.recorder.waiting + bench.recorder.overwritten == 3000
@@ -784,7 +784,7 @@ def test_a_segment_is_passed_over_if_its_packets_are_all_of_other_times(
         bench.run(6)
         store = bench.reboot().stores[0]
     spans = []
-    for segment in store._journal.segments:
+    for segment in store.journal.segments:
         if booted:
             store.read_from(segment.first, Budget())
         of_segment = times[segment.first : segment.end]
@@ -886,7 +886,7 @@ def test_the_oldest_packet_behind_unreadable_segments_is_found_a_segment_a_step(
     assert waits == [None] * gone
     oldest, place = store.oldest(Budget(1)), store.first_place(Budget(1))
     assert oldest is not None and place == oldest.place
-    assert number_of(oldest.packet) == place.number == store._journal.segments[gone].first
+    assert number_of(oldest.packet) == place.number == store.journal.segments[gone].first
 
 
 def test_a_segment_whose_first_packet_is_damaged_begins_with_the_second(make: Make) -> None:
@@ -919,14 +919,14 @@ def test_memory_does_not_grow_with_the_store(make: Make) -> None:
     bench = make()
     bench.fill(0, 5000)
     store: Any = bench.recorder.stores[0]
-    segments = len(store._journal.segments)
-    assert max(len(store._spans), len(store._first_ns), len(store._unheard)) <= segments
+    segments = len(store.journal.segments)
+    assert max(len(store._spans), len(store._first_ns), len(store._unheard)) <= segments  # noqa: SLF001 - a bound on what is kept
     bench.play()
     assert segments == 16
-    assert len(store._spans) <= segments + 1
+    assert len(store._spans) <= segments + 1  # noqa: SLF001 - a bound on what is kept
     bench.recorder.start_range(0, T0_NS, T0_NS + 10**13)
     bench.play()
-    assert len(store._spans) <= segments
+    assert len(store._spans) <= segments  # noqa: SLF001 - a bound on what is kept
 
 
 def test_what_is_known_of_segments_that_are_gone_is_forgotten_however_many_go(
@@ -937,10 +937,10 @@ def test_what_is_known_of_segments_that_are_gone_is_forgotten_however_many_go(
     for given_up in (1, 3, 4, 6):
         bench.fill(0, 400)
         store: Any = bench.recorder.stores[0]
-        bench.recorder.give_up(sum(one.octets for one in store._journal.segments[:given_up]))
+        bench.recorder.give_up(sum(one.octets for one in store.journal.segments[:given_up]))
         bench.fill(0, 40)
-        indices = {one.index for one in store._journal.segments}
-        assert set(store._spans) == set(store._first_ns) == set(store._unheard) == indices
+        indices = {one.index for one in store.journal.segments}
+        assert set(store._spans) == set(store._first_ns) == set(store._unheard) == indices  # noqa: SLF001 - a bound on what is kept
 
 
 def test_a_segment_whose_file_is_gone_costs_its_packets_alone(make: Make) -> None:
@@ -950,8 +950,8 @@ def test_a_segment_whose_file_is_gone_costs_its_packets_alone(make: Make) -> Non
     bench.reboot()
     store = bench.recorder.stores[0]
     for at in (2, 7):
-        bench.storage.delete(f"recorder.all.{store._journal.segments[at].index:08d}")
-    lost = {n for at in (2, 7) for n in range(store._journal.segments[at].first, store._journal.segments[at].end)}
+        bench.storage.delete(f"recorder.all.{store.journal.segments[at].index:08d}")
+    lost = {n for at in (2, 7) for n in range(store.journal.segments[at].first, store.journal.segments[at].end)}
     for number in (0, min(lost) - 1, min(lost), 1000, max(lost), 1999):
         right = next(one for one in range(number, 2000) if one not in lost)
         assert place_at(store, T0_NS + number * SECOND_NS).number == right
@@ -998,7 +998,7 @@ def test_a_place_is_found_by_time_with_few_reads_and_fewer_the_next_time(
             return content
 
         monkeypatch.setattr(bench.storage, "read", counted)
-        segments = store._journal.segments
+        segments = store.journal.segments
         for again in (False, True):
             for segment in segments[1::5]:
                 number = (segment.first + segment.end) // 2

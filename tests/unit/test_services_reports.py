@@ -85,8 +85,8 @@ def test_counts_run_by_apid_and_by_kind_and_wrap() -> None:
     assert [(p.apid, p.seq, p.counter) for p in air.packets()] == [
         (1, 0, 0), (1, 1, 0), (2, 0, 0), (1, 2, 1), (1, 3, 1), (2, 1, 1),
     ]  # fmt: skip
-    telemetry._sequences[1] = 0x3FFF
-    telemetry._counters[1, 3, 25] = 0xFFFF
+    telemetry._sequences[1] = 0x3FFF  # noqa: SLF001 - just before it goes round
+    telemetry._counters[1, 3, 25] = 0xFFFF  # noqa: SLF001 - just before it goes round
     air.stored.clear()
     for _ in range(2):
         telemetry.send(1, 3, 25, b"x")

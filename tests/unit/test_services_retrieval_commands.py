@@ -307,14 +307,14 @@ def test_housekeeping_shows_each_stores_own_counts_and_they_wrap(beyond: int) ->
         int(str(right[name])) + beyond for name in ("storage_faults", "lost", "returned")
     )
     for _ in range(4):
-        recorder._hold(bytes(30))
+        recorder._hold(bytes(30))  # noqa: SLF001 - a packet that waits in memory
     right["in_memory"] = 4
     for store, retrieval in zip(recorder.stores, recorder.retrievals, strict=True):
         recorded, refused, missing, played, overwritten = (next(fresh) for _ in range(5))
-        store.recorded, store.refused, store._journal.stats.missing = (
+        store.recorded, store.refused, store.journal.stats.missing = (
             one + beyond for one in (recorded, refused, missing)
         )
-        retrieval.played_back, retrieval._overwritten = played + beyond, overwritten + beyond
+        retrieval.played_back, retrieval._overwritten = played + beyond, overwritten + beyond  # noqa: SLF001 - a count of its own
         right |= {
             f"{store.name}_waiting": retrieval.waiting, f"{store.name}_recorded": recorded,
             f"{store.name}_played": played, f"{store.name}_overwritten": overwritten,

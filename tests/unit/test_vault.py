@@ -81,12 +81,12 @@ def test_a_large_map_is_encoded_over_many_transactions_and_stored_as_it_was_at_t
         vault.stage({f"row.{number:05d}": bytes(200) for number in range(first, first + 200)})
     encoded: list[int] = []
 
-    def encode(changes: Changes, plain: Any = flight.store.vault._encode) -> bytes:
+    def encode(changes: Changes, plain: Any = flight.store.vault.encode_changes) -> bytes:
         octets: bytes = plain(changes)
         encoded.append(len(octets))
         return octets
 
-    monkeypatch.setattr("flight.store.vault._encode", encode)
+    monkeypatch.setattr("flight.store.vault.encode_changes", encode)
     before, most = vault.checkpoints, 0
     for number in range(1000):
         name, value = f"{number * 7 % 4000:05d}", None if number % 3 == 0 else bytes([number % 256]) * 150
@@ -593,8 +593,8 @@ def test_a_transaction_comes_back_as_it_was_and_none_that_was_cut_off_is_taken(o
         + (0xFFFFFFFF if value is None else len(value)).to_bytes(4, "big") + (value or b"")
         for key, value in one.items()
     )  # fmt: skip
-    assert flight.store.vault._encode(one) == record
-    assert list(flight.store.vault._decode(record)) == list(one.items())
+    assert flight.store.vault.encode_changes(one) == record
+    assert list(flight.store.vault.decode_changes(record)) == list(one.items())
     if not one:
         return
     ends, at = {0}, 0
@@ -603,10 +603,13 @@ def test_a_transaction_comes_back_as_it_was_and_none_that_was_cut_off_is_taken(o
         ends.add(at)
     for octets in range(len(record)):
         if octets in ends:
-            assert list(flight.store.vault._decode(record[:octets])) == list(one.items())[: sorted(ends).index(octets)]
+            assert (
+                list(flight.store.vault.decode_changes(record[:octets]))
+                == list(one.items())[: sorted(ends).index(octets)]
+            )
         else:
             with pytest.raises(DecodeError, match=f"transaction of {octets} octets ends in a"):
-                list(flight.store.vault._decode(record[:octets]))
+                list(flight.store.vault.decode_changes(record[:octets]))
 
 
 def test_a_key_may_have_255_octets() -> None:

@@ -31,10 +31,10 @@ def orbit() -> Orbit:
     return Orbit(OrbitConfig())
 
 
-def at(orbit: Orbit, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
+def at(orbit: Orbit, moment: str) -> int:
     """Virtual time of a moment of UTC; may lie before the run."""
-    moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    return round((moment - orbit.start_utc).total_seconds()) * 1_000_000_000
+    utc = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    return round((utc - orbit.start_utc).total_seconds()) * 1_000_000_000
 
 
 def minutes(t_ns: int) -> float:
@@ -99,13 +99,13 @@ def test_every_window_of_95_minutes_has_contact(orbit: Orbit) -> None:
 
 def test_sidereal_time_of_the_textbook(orbit: Orbit) -> None:
     """Vallado, Fundamentals of Astrodynamics and Applications, example 3-5: 152.578 787 81 degrees."""
-    t_ns = at(orbit, 1992, 8, 20, 12, 14)
+    t_ns = at(orbit, "1992-08-20T12:14")
     assert math.degrees(orbit.gmst_rad(t_ns)) == pytest.approx(152.578_787_81, abs=1e-5)
 
 
 def test_sun_of_the_textbook(orbit: Orbit) -> None:
     """Vallado, the same book, example 5-1: 2006-04-02, (0.9771945, 0.1924424, 0.0834308) AU."""
-    sun = [c / AU_KM for c in orbit.sun_km(at(orbit, 2006, 4, 2))]
+    sun = [c / AU_KM for c in orbit.sun_km(at(orbit, "2006-04-02"))]
     assert sun == pytest.approx([0.977_194_5, 0.192_442_4, 0.083_430_8], abs=2e-4)
 
 

@@ -34,10 +34,11 @@ class AosFormat:
     @property
     def data_octets(self) -> int:
         """Room for packets in a frame."""
-        return self._zone_octets - M_PDU_HEADER_OCTETS
+        return self.zone_octets - M_PDU_HEADER_OCTETS
 
     @property
-    def _zone_octets(self) -> int:
+    def zone_octets(self) -> int:
+        """Octets of the M_PDU: its header and the packets."""
         taken = HEADER_OCTETS + self.insert_octets + OCF_OCTETS * self.has_ocf + FECF_OCTETS * self.has_fecf
         return self.frame_octets - taken
 
@@ -98,7 +99,7 @@ class AosFrame:
         if first >> 14 != 1:
             raise FrameError("version", f"frame version {first >> 14}, only 1 (AOS) is used")
         at = HEADER_OCTETS + fmt.insert_octets
-        end = at + fmt._zone_octets
+        end = at + fmt.zone_octets
         pointer = (raw[at] << 8 | raw[at + 1]) & 0x7FF if first & 0x3F != VC_IDLE else IDLE_DATA
         data = bytes(raw[at + M_PDU_HEADER_OCTETS : end])
         if len(data) <= pointer < IDLE_DATA:

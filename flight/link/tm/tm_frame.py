@@ -31,27 +31,6 @@ def data_octets(frame_octets: int) -> int:
     return frame_octets - HEADER_OCTETS - OCF_OCTETS - FECF_OCTETS
 
 
-def _encode(
-    spacecraft_id: int, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes,
-    ocf: bytes | None, octets: int,
-) -> bytes:  # fmt: skip
-    body = b"".join(
-        (
-            _HEADER.pack(
-                spacecraft_id << 4 | vcid << 1 | (ocf is not None),
-                master_count,
-                vc_count,
-                # 4.1.2.7: no secondary header, packets in order, segment length 3
-                0x1800 | first_header_pointer,
-            ),
-            data,
-            ocf or b"",
-        )
-    )
-    assert len(body) == octets - FECF_OCTETS, (len(body), octets)
-    return body + crc16(body).to_bytes(2, "big")
-
-
 @dataclass(frozen=True, slots=True)
 class TmFormat:
     """TM frames of one spacecraft and length, for a multiplexer (flight.link.tm.downlink.FrameFormat)."""
@@ -68,9 +47,21 @@ class TmFormat:
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
     ) -> bytes:
         """The octets of one frame. The TmFrame that it would be is not made: that costs more than its octets."""
-        return _encode(
-            self.spacecraft_id, vcid, master_count, vc_count, first_header_pointer, data, ocf, self.frame_octets
+        body = b"".join(
+            (
+                _HEADER.pack(
+                    self.spacecraft_id << 4 | vcid << 1 | (ocf is not None),
+                    master_count,
+                    vc_count,
+                    # 4.1.2.7: no secondary header, packets in order, segment length 3
+                    0x1800 | first_header_pointer,
+                ),
+                data,
+                ocf or b"",
+            )
         )
+        assert len(body) == self.frame_octets - FECF_OCTETS, (len(body), self.frame_octets)
+        return body + crc16(body).to_bytes(2, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +82,9 @@ class TmFrame:
 
     def encode(self, octets: int) -> bytes:
         """The frame of exactly `octets`; `data` must fill it."""
-        return _encode(
-            self.spacecraft_id, self.vcid, self.master_count, self.vc_count, self.first_header_pointer, self.data,
-            self.ocf, octets,
-        )  # fmt: skip
+        return TmFormat(self.spacecraft_id, octets).encode(
+            self.vcid, self.master_count, self.vc_count, self.first_header_pointer, self.data, self.ocf
+        )
 
     @classmethod
     def decode(cls, raw: bytes | memoryview, octets: int, *, has_fecf: bool = True) -> Self:

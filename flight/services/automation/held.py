@@ -7,13 +7,18 @@ hold is not held: what is in a packet is bounded, what is in a packet in a packe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused
 from flight.core.errors import StorageError
+from flight.core.scheduler import Scheduler
 from flight.core.task import Body, Task
 from flight.link.pus import TC_DATA_OFFSET, packet_apid
 from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import BAD_VALUE
+from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Telemetry
+from flight.store.vault import Vault
 
 NO_ROOM, NOT_RELEASED = 20, 21
 FAILURES = {
@@ -24,6 +29,17 @@ FAILURES = {
 INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS = (11, 4), (21, 1), (19, 1)
 HOLDERS = {INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS}
 _RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class HolderParts:
+    """What every service that holds commands stands on."""
+
+    vault: Vault
+    commands: Commands
+    telemetry: Telemetry
+    events: Events
+    scheduler: Scheduler
 
 
 def check_held(commands: Commands, raw: bytes, what: str) -> None:

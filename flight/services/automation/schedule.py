@@ -22,18 +22,15 @@ from flight.contract.service import CommandHandler, Sampler, Service, ServiceTas
 from flight.core.errors import StorageError
 from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
-from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.time_code import TIME_NS_MAX
-from flight.services.automation.held import NO_ROOM, NOT_RELEASED, check_held, once, request_key, stored
+from flight.services.automation.held import NO_ROOM, NOT_RELEASED, HolderParts, check_held, once, request_key, stored
 from flight.services.automation.schedule_declarations import WINDOWS, ScheduleConfig, declare
 from flight.services.automation.schedule_store import ID, Activity, Gates, ScheduleStore
 from flight.services.commanding.command_log import name_commands
-from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import BAD_VALUE, LATE
-from flight.services.reporting.events import Events
 from flight.services.reporting.row_report import RowReport
-from flight.services.reporting.telemetry import Telemetry
 from flight.services.settings.foreign_rows import ForeignRows
 from flight.store.vault import Changes, Vault
 
@@ -52,11 +49,7 @@ class Schedule(Service):
         self,
         apid: int,
         config: ScheduleConfig,
-        vault: Vault,
-        commands: Commands,
-        telemetry: Telemetry,
-        events: Events,
-        scheduler: Scheduler,
+        parts: HolderParts,
         tai_ns: Callable[[], int],
     ) -> None:
         self.released = 0
@@ -64,22 +57,22 @@ class Schedule(Service):
         self.disabled = 0
         self.refused = 0
         self._config = config
-        self._commands = commands
-        self._events = events
-        self._scheduler = scheduler
+        self._commands = parts.commands
+        self._events = parts.events
+        self._scheduler = parts.scheduler
         self._tai_ns = tai_ns
-        self._store = ScheduleStore(vault, ForeignRows("schedule", events).tell)
+        self._store = ScheduleStore(parts.vault, ForeignRows("schedule", parts.events).tell)
         self._changed = Event()
         self._at_work: dict[ID, Task] = {}
         self._given_up: set[ID] = set()  # the disk did not take their release: out of sight until the next boot
         self._held: dict[ID, Activity] = {}
         self._gates = Gates()
-        self._give_up_uncertain(vault)
+        self._give_up_uncertain(parts.vault)
         self._refresh()
         self._next = max((one.number for one in self._held.values()), default=-1) + 1
         reports = {report.subtype: report for report in declare(apid).reports}
         self._detail, self._summary, self._sub_schedules, self._groups = (
-            RowReport(telemetry, reports[subtype]) for subtype in (10, 13, 19, 27)
+            RowReport(parts.telemetry, reports[subtype]) for subtype in (10, 13, 19, 27)
         )
 
     def _give_up_uncertain(self, vault: Vault) -> None:
@@ -203,7 +196,7 @@ class Schedule(Service):
             and (not groups or (one.group,) in groups)
         ]
 
-    def _check_insert(self, sub_schedule: int, rows: tuple[tuple[int, int, bytes], ...]) -> None:
+    def _check_insert(self, _sub_schedule: int, rows: tuple[tuple[int, int, bytes], ...]) -> None:
         try:
             self._check_rows(rows)
         except CommandRefused:
@@ -423,7 +416,7 @@ class Schedule(Service):
         return self._config.sub_schedule_late_s.get(str(activity.sub_schedule), self._config.late_s)
 
 
-def _check_filter(window: int, from_ns: int, to_ns: int, sub_schedules: Ids, groups: Ids) -> None:
+def _check_filter(window: int, from_ns: int, to_ns: int, _sub_schedules: Ids, _groups: Ids) -> None:
     if window == _BETWEEN and from_ns > to_ns:
         raise CommandRefused(BAD_VALUE, f"from_time is {(from_ns - to_ns) / NS:g} s after to_time")
 

@@ -67,6 +67,7 @@ class Admission:
         self,
         table: HandlerTable,
         gate: ModeGate,
+        *,
         lane: Lane,
         urgent: Lane,
         log: CommandLog,

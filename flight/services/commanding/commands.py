@@ -135,6 +135,7 @@ class Commands(Service):
         config: CommandsConfig,
         scheduler: Scheduler,
         vault: Vault,
+        *,
         log: CommandLog,
         verification: Verification,
         refusals: Refusals,
@@ -149,8 +150,9 @@ class Commands(Service):
         self._urgent = Lane(config.urgent_queue, config.urgent_rate_hz, scheduler.now_ns)
         gate = ModeGate(config.refused_in, self.table.declared, modes, mode)
         self._admission = Admission(
-            self.table, gate, self._lane, self._urgent, log, verification, refusals, events, counts
-        )
+            self.table, gate, lane=self._lane, urgent=self._urgent, log=log, verification=verification,
+            refusals=refusals, events=events, counts=counts,
+        )  # fmt: skip
         self._outcomes = Outcomes(vault, log, verification, events, counts)
         self.execution = Execution(
             scheduler, self._outcomes, events, counts, config.store_limit_s, config.execution_limit_s

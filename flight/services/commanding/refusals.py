@@ -21,7 +21,7 @@ from flight.services.reporting.telemetry import SEQUENCE_MODULUS, Telemetry
 
 SUBTYPE = 128
 _PERIOD_S = 1.0
-_RANGES_MAX = 240  # beside a row for each reason: a report counts its rows in an octet
+RANGES_MAX = 240  # beside a row for each reason: a report counts its rows in an octet
 _ROW = (
     Field("code", "u16", "", "failure code, as in a failure of acceptance"),
     Field("apid", "u16", "", "of the requests; where not exact, of the first one"),
@@ -75,7 +75,7 @@ class Refusals(Service):
         if newest is not None and seq == (newest.last + 1) % SEQUENCE_MODULUS and newest.count < SEQUENCE_MODULUS:
             newest.last = seq
             newest.count += 1
-        elif len(self._ranges) < _RANGES_MAX:
+        elif len(self._ranges) < RANGES_MAX:
             self._newest[code, apid] = _Range(code, apid, seq, seq)
             self._ranges.append(self._newest[code, apid])
         elif code in self._rest:

@@ -103,7 +103,7 @@ class RadioLink:
         changed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a link joins, each by name
         self,
         name: str,
         radio: Radio,

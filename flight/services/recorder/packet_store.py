@@ -36,7 +36,7 @@ _CONTENT_OCTETS_MIN = _HEADER.size + _TIME.stop
 _SEGMENT_OCTETS_MAX = 16_384
 _SEGMENTS = 16  # at least, so that a full circular store gives up a small part of itself
 _PEEK_OCTETS = 1024
-_INDEX_ROWS = 512  # of the index that one call looks through
+INDEX_ROWS = 512  # of the index that one call looks through
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
 OWNER = "recorder"  # user of the storage, and prefix of every name and key
 
@@ -90,7 +90,7 @@ class PacketStore:
         segment_octets = min(_SEGMENT_OCTETS_MAX, config.capacity_octets // _SEGMENTS)
         self._packet_octets_max = segment_octets - HEAD_OCTETS - RECORD_OCTETS - _HEADER.size
         self._circular = config.kind == "circular"
-        self._journal = Journal(
+        self.journal = Journal(
             storage,
             f"{OWNER}.{config.name}",
             segment_octets=segment_octets,
@@ -98,7 +98,7 @@ class PacketStore:
             circular=self._circular,
             epoch=epoch,
         )
-        self.damage = self._journal.damage()
+        self.damage = self.journal.damage()
         # What is known of segments, by their index.
         self._spans: dict[int, list[int]] = {}  # earliest and latest packet time
         self._first_ns: dict[int, int] = {}  # time of the first packet
@@ -107,32 +107,32 @@ class PacketStore:
         self._unreadable_to = 0  # no packet numbered below can be read
         self._gave_way = False
         self._deleted = deleted
-        self.end = Place(self._journal.end, 0)
+        self.end = Place(self.journal.end, 0)
         self._find_end()
         self.reserve(Place(deleted, 0))  # where all is gone, numbers go on
 
     @property
     def first(self) -> int:
         """Number of the oldest packet held; that of `end` where there is none."""
-        return max(self._deleted, self._journal.first)
+        return max(self._deleted, self.journal.first)
 
     @property
     def octets(self) -> int:
-        return self._journal.octets
+        return self.journal.octets
 
     @property
     def missing(self) -> int:
         """Packets that were found unreadable or gone, as far as somebody read."""
-        return self._journal.stats.missing
+        return self.journal.stats.missing
 
     @property
     def stats(self) -> JournalStats:
         """Of the journal."""
-        return self._journal.stats
+        return self.journal.stats
 
     def filled_frac(self, number: int = 0) -> float:
         """The part of the capacity that the packets from `number` on take, the first segment in proportion."""
-        segments, number = self._journal.segments, max(number, self.first)
+        segments, number = self.journal.segments, max(number, self.first)
         at = self._at(number)
         octets = float(self.octets - sum(segment.octets for segment in segments[:at]))
         if at < len(segments):
@@ -142,10 +142,10 @@ class PacketStore:
 
     def reserve(self, place: Place) -> None:
         """Give new packets a place not before `place`: packets that were stored there are lost, but were played."""
-        if place.number and self._journal.found_nothing and not self.damage:
+        if place.number and self.journal.found_nothing and not self.damage:
             self.damage.append("nothing is left of it, and packets were stored")
-        self._journal.skip_to(place.number)
-        self.end = Place(self._journal.end, max(self.end.unheard, place.unheard))
+        self.journal.skip_to(place.number)
+        self.end = Place(self.journal.end, max(self.end.unheard, place.unheard))
 
     def store(self, packet: bytes, heard: bool) -> bool:
         """Add a packet; False, counted, where it is refused. Raises StorageError where storage does not take it."""
@@ -154,7 +154,7 @@ class PacketStore:
             self.refused += 1
             return False
         self.recorded += 1
-        segment, time_ns = self._journal.segments[-1], decode_cuc(packet[_TIME])
+        segment, time_ns = self.journal.segments[-1], decode_cuc(packet[_TIME])
         self.end = Place(segment.end, unheard if heard else unheard + 1)
         self.newest_ns = time_ns
         span = self._spans.get(segment.index)
@@ -180,9 +180,9 @@ class PacketStore:
         """
         number = max(number, self.first)
         at = self._at(number)
-        if at == len(self._journal.segments):
-            return [], self._journal.end
-        segment = self._journal.segments[at]
+        if at == len(self.journal.segments):
+            return [], self.journal.end
+        segment = self.journal.segments[at]
         records = self._records(segment, budget)
         if records is None:
             return None
@@ -191,18 +191,18 @@ class PacketStore:
     def after_foreign_times(self, number: int, from_ns: int, to_ns: int) -> int:
         """`number`, or that of a later packet, up to which no packet is known to be of `from_ns` .. `to_ns`. It may
         stop before it has to."""
-        segments, at = self._journal.segments, self._at(number)
-        for segment in segments[at : at + _INDEX_ROWS]:
+        segments, at = self.journal.segments, self._at(number)
+        for segment in segments[at : at + INDEX_ROWS]:
             earliest, latest = self._spans.get(segment.index, (from_ns, to_ns))
             if latest >= from_ns and earliest <= to_ns:
                 return max(number, segment.first)
-        return segments[at + _INDEX_ROWS].first if at + _INDEX_ROWS < len(segments) else self._journal.end
+        return segments[at + INDEX_ROWS].first if at + INDEX_ROWS < len(segments) else self.journal.end
 
     def oldest(self, budget: Budget) -> Stored | None:
         """The first packet that can be read. None if there is none, or none was found before the budget was spent:
         the next call goes on from there."""
         self._unreadable_to = max(self._unreadable_to, self.first)
-        while self._unreadable_to < self._journal.end:
+        while self._unreadable_to < self.journal.end:
             read = self.read_from(self._unreadable_to, budget)
             if read is None:
                 return None
@@ -214,21 +214,21 @@ class PacketStore:
     def first_place(self, budget: Budget) -> Place | None:
         """Where the packets that are held begin; None if the budget was spent before that was known."""
         first, at = self.first, self._at(self.first)
-        if at == len(self._journal.segments):
+        if at == len(self.journal.segments):
             return self.end
-        unheard = self._unheard.get(self._journal.segments[at].index)
-        if unheard is not None and self._journal.segments[at].first == first:
+        unheard = self._unheard.get(self.journal.segments[at].index)
+        if unheard is not None and self.journal.segments[at].first == first:
             return Place(first, unheard)
         oldest = self.oldest(budget)
         if oldest is not None:
             return oldest.place
-        return None if self._unreadable_to < self._journal.end else self.end
+        return None if self._unreadable_to < self.journal.end else self.end
 
     def place_at(self, time_ns: int, budget: Budget) -> Generator[None, None, Place]:
         """The first packet not made before `time_ns`, in as many steps as the search takes. Times are taken to rise in
         a store, as those of the clock do."""
         number = yield from in_steps(lambda one: self._number_before(time_ns, one), budget)
-        while number < self._journal.end:
+        while number < self.journal.end:
             read = self.read_from(number, budget)
             if read is None:
                 yield
@@ -251,10 +251,10 @@ class PacketStore:
         StorageError.
         """
         while self._is_to_discard() and budget.take():
-            self._journal.drop_oldest()
+            self.journal.drop_oldest()
 
     def _is_to_discard(self) -> bool:
-        segments = self._journal.segments
+        segments = self.journal.segments
         if not segments:
             return False
         if segments[0].end <= self._deleted:
@@ -266,30 +266,30 @@ class PacketStore:
 
         The segment that is being written stays. Raises StorageError.
         """
-        segments = self._journal.segments
+        segments = self.journal.segments
         if len(segments) < 2 or segments[0].end > before:
             return 0
-        return self._journal.drop_oldest()
+        return self.journal.drop_oldest()
 
     def _append(self, content: bytes) -> bool:
         """A full disk takes the place of the oldest segment of a circular store, one until the next sync: the room of
         what was deleted comes free with it. A full bounded store has room once something deleted has gone."""
         try:
-            if self._journal.append(content):
+            if self.journal.append(content):
                 return True
-            segments = self._journal.segments
-            if segments[0].end > self._deleted or not self._journal.drop_oldest():
+            segments = self.journal.segments
+            if segments[0].end > self._deleted or not self.journal.drop_oldest():
                 return False
-            return self._journal.append(content)
+            return self.journal.append(content)
         except StorageFull:
-            if self._gave_way or not self._circular or not self.give_up(self._journal.end):
+            if self._gave_way or not self._circular or not self.give_up(self.journal.end):
                 raise
         self._gave_way = True
-        return self._journal.append(content)
+        return self.journal.append(content)
 
     def _at(self, number: int) -> int:
         """Index in the journal's segments of the one that holds `number`, or of the next one."""
-        return bisect_right(self._journal.segments, number, key=lambda segment: segment.end)
+        return bisect_right(self.journal.segments, number, key=lambda segment: segment.end)
 
     def _records(self, segment: Segment, budget: Budget) -> list[Stored] | None:
         """The readable packets of a segment; None if the budget does not admit the read."""
@@ -298,7 +298,7 @@ class PacketStore:
         if not budget.take(min(segment.octets, _SEGMENT_OCTETS_MAX)):
             return None
         out: list[Stored] = []
-        for number, content in self._journal.read_segment(segment, _SEGMENT_OCTETS_MAX):
+        for number, content in self.journal.read_segment(segment, _SEGMENT_OCTETS_MAX):
             if len(content) < _CONTENT_OCTETS_MIN:
                 continue  # sound, and no packet of ours
             unheard, heard = _HEADER.unpack_from(content)
@@ -319,18 +319,18 @@ class PacketStore:
 
     def _find_end(self) -> None:
         """How many unheard packets there were, from the last one that can be read."""
-        for segment in reversed(self._journal.segments):
+        for segment in reversed(self.journal.segments):
             records = self._records(segment, Budget.of_boot())
             if records:
                 last = records[-1]
-                self.end = Place(self._journal.end, last.place.unheard + (not last.heard))
+                self.end = Place(self.journal.end, last.place.unheard + (not last.heard))
                 self.newest_ns = last.time_ns
                 return
 
     def _number_before(self, time_ns: int, budget: Budget) -> int:
         """Number of the first packet in the last segment that begins before `time_ns`; meaningless if the budget
         was spent."""
-        segments = self._journal.segments
+        segments = self.journal.segments
         low, high = 0, len(segments)
         while low < high:
             middle = (low + high) // 2
@@ -341,7 +341,7 @@ class PacketStore:
                 low = middle + 1
             else:
                 high = middle
-        return segments[max(0, low - 1)].first if segments else self._journal.end
+        return segments[max(0, low - 1)].first if segments else self.journal.end
 
     def _segment_ns(self, segment: Segment, budget: Budget) -> int | None:
         """Time of the segment's first packet, read once, a kibibyte as a rule. What cannot be read counts as new, so
@@ -374,9 +374,9 @@ class PacketStore:
 
     def _prune(self) -> None:
         """Forget what is known of segments that are gone."""
-        oldest, gone = self._journal.segments[0].index, range(self._known_from, self._journal.segments[0].index)
+        oldest, gone = self.journal.segments[0].index, range(self._known_from, self.journal.segments[0].index)
         for known in (self._spans, self._first_ns, self._unheard):
             # Numbers of segments follow each other, but for those of foreign ones.
-            for index in gone if len(gone) <= _INDEX_ROWS else [index for index in known if index < oldest]:
+            for index in gone if len(gone) <= INDEX_ROWS else [index for index in known if index < oldest]:
                 known.pop(index, None)
         self._known_from = oldest

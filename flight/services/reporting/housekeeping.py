@@ -122,7 +122,7 @@ class Housekeeping(Service):
     """All housekeeping structures of a node."""
 
     def __init__(
-        self, apid: int, structures: tuple[Structure, ...], config: HousekeepingConfig, vault: Vault,
+        self, apid: int, structures: tuple[Structure, ...], config: HousekeepingConfig, vault: Vault, *,
         telemetry: Telemetry, events: Events, now_ns: Callable[[], int],
     ) -> None:  # fmt: skip
         """Raises SetupError for a period given to a structure that is not there."""
@@ -225,7 +225,7 @@ class Housekeeping(Service):
             if isinstance(sid, int) and sid < STRUCTURES_END and sid not in self._structures.by_sid:
                 raise _unknown(sid)
 
-    def _check_create(self, sid: int, period_s: float, parameters: tuple[tuple[int], ...], arrays: int) -> None:
+    def _check_create(self, _sid: int, _period_s: float, parameters: tuple[tuple[int], ...], _arrays: int) -> None:
         numbers = [number for (number,) in parameters]
         if not 1 <= len(numbers) <= self._config.parameters_max:
             raise CommandRefused(BAD_VALUE, f"{len(numbers)} parameters, should be 1 .. {self._config.parameters_max}")
@@ -240,7 +240,7 @@ class Housekeeping(Service):
             if sid < STRUCTURES_END:
                 raise CommandRefused(BAD_VALUE, f"structure {sid} is not defined from ground, disable it instead")
 
-    def _create(self, sid: int, period_s: float, parameters: tuple[tuple[int], ...], arrays: int) -> Durable:
+    def _create(self, sid: int, period_s: float, parameters: tuple[tuple[int], ...], _arrays: int) -> Durable:
         if self._stored(sid) is not None:
             raise CommandRefused(BAD_VALUE, f"structure {sid} is there, delete it first")
         defined = self._count_defined()

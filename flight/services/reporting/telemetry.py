@@ -47,7 +47,7 @@ class Telemetry:
         octet for octet, and the ground takes it once."""
         kind = (apid, service, subtype)
         sequence, counter = self._sequences.get(apid, 0), self._counters.get(kind, 0)
-        packet = encode_tm(apid, sequence, service, subtype, data, self._tai_ns(), counter)
+        packet = encode_tm(apid, sequence, service, subtype, data, self._tai_ns(), counter=counter)
         self._sequences[apid] = (sequence + 1) % SEQUENCE_MODULUS
         self._counters[kind] = (counter + 1) % COUNTER_MODULUS
         return packet
