@@ -91,14 +91,13 @@ def own_clock(host: HostileHost, offset_ns: int, rate: float) -> Callable[[], in
 
 
 @given(
-    seed=st.integers(0, 2**32), early=fracs, late=fracs, twice=st.sampled_from((0.0, 0.05, 0.5)),
-    stubborn=st.sampled_from((0.0, 0.05, 0.5)), look_ns=st.sampled_from((0, 1, 1000, 100_000)),
-    jump=st.sampled_from((0.0, 0.01)), offset_ns=st.sampled_from((-(10**15), -1000, 0, 10**9)),
-    rate=st.sampled_from((0.001, 1.0, 3.0)),
+    st.integers(0, 2**32), fracs, fracs, st.sampled_from((0.0, 0.05, 0.5)), st.sampled_from((0.0, 0.05, 0.5)),
+    st.sampled_from((0, 1, 1000, 100_000)), st.sampled_from((0.0, 0.01)), st.sampled_from((-(10**15), -1000, 0, 10**9)),
+    st.sampled_from((0.001, 1.0, 3.0)),
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
-def test_no_task_that_is_due_is_left_without_a_wake_up(
-    *, seed: int, early: float, late: float, twice: float, stubborn: float, look_ns: int, jump: float, offset_ns: int,
+def test_no_task_that_is_due_is_left_without_a_wake_up(  # noqa: PLR0917 - hypothesis gives them
+    seed: int, early: float, late: float, twice: float, stubborn: float, look_ns: int, jump: float, offset_ns: int,
     rate: float,
 ) -> None:  # fmt: skip
     random = Random(seed)
