@@ -3,7 +3,8 @@
     full_disk(disk)          the disk of a simulated machine, which takes nothing more while the context lasts
     limited_files(octets)    no file of a process grows beyond that (EFBIG), as SQLite and a node's storage meet it
     full_device()            /dev/full, where every write is refused (ENOSPC)
-    small_disk(folder, kib)  a real file system of that size, for what counts its free octets
+    small_disk(folder, kib)  a real file system of that size, for what counts its free octets; `on_small_disk` for a
+                             command, which needs no more rights than a mount namespace of its own
 
 Each gives the room back at its end, however the test ends.
 """
