@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -115,6 +115,12 @@ class Rig:
 MissionText = Callable[[str], Path]
 
 
+class MakeRig(Protocol):
+    """Makes a rig that has booted: `faults` are planned ones divided by blanks, `more` is TOML of its mission."""
+
+    def __call__(self, *, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "") -> Rig: ...
+
+
 @pytest.fixture
 def bare_mission(tmp_path: Path) -> MissionText:
     """Writes a mission without payload and returns its path; the argument is more TOML."""
@@ -129,7 +135,7 @@ def bare_mission(tmp_path: Path) -> MissionText:
 
 
 @pytest.fixture
-def make_rig(bare_mission: MissionText) -> Any:
+def make_rig(bare_mission: MissionText) -> Iterator[MakeRig]:
     rigs: list[Rig] = []
 
     def make(*, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "") -> Rig:

@@ -13,14 +13,14 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
 from sim_hw.ground_segment import GroundSegment
-from tests.sim.conftest import PASS_START_S
+from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 
-def make_unwritable(rig: Any) -> None:
+def make_unwritable(rig: Rig) -> None:
     rig.craft.disk.read_only = True
 
 
-def damage_both_records(rig: Any) -> None:
+def damage_both_records(rig: Rig) -> None:
     for name in ("boot.a", "boot.b"):
         if name in rig.craft.disk.durable:
             rig.craft.disk.flip(name)
@@ -30,7 +30,7 @@ def damage_both_records(rig: Any) -> None:
     ("harm", "counts"), [(make_unwritable, [1, 2, 2]), (damage_both_records, [1, 1, 1])], ids=["unwritable", "damaged"]
 )
 def test_products_of_boots_with_one_count_all_arrive_and_the_ground_says_so(
-    make_rig: Any, tmp_path: Any, harm: Any, counts: list[int]
+    make_rig: MakeRig, tmp_path: Any, harm: Any, counts: list[int]
 ) -> None:
     rig = make_rig()
     with Archive(tmp_path / "archive.db", rig.dictionary) as archive:

@@ -34,7 +34,7 @@ from sim_hw.machine.disk import Disk
 from tests.link_ends import BARE
 from tests.linux_loop import run_until
 from tests.recorder_bench import T0_NS, RecorderBench, packet, small
-from tests.sim.conftest import PASS_START_S
+from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 from tests.sim.test_realtime_flight import Bench
 from tests.step_meter import MeteredLinuxPlatform, MeteredStorage, StepMeter, meter_spacecraft
 
@@ -190,11 +190,11 @@ async def keep_the_vault_busy(task: Task, vault: Any) -> None:
         await task.sleep(0)
 
 
-def burst_of_summaries(rig: Any) -> None:
+def burst_of_summaries(rig: Rig) -> None:
     """One behind the other: each reads as much as a step may."""
     summary, before = rig.dictionary.command("report_store_summary"), len(rig.reports(15, 13))
     for count in range(8):
-        raw = PusTc(summary.apid, 900 + count, 15, 12, summary.layout.encode(([(0,)],)), ack=0b1011).encode()
+        raw = PusTc(summary.apid, 900 + count, 15, 12, summary.layout.encode((((0,),),)), ack=0b1011).encode()
         rig.node.part(Commands).on_packet(raw)
     rig.until(rig.loop.now_ns() / 1e9 + 8)
     assert len(rig.reports(15, 13)) == before + 8
@@ -218,7 +218,7 @@ COMMANDS: tuple[tuple[str, tuple[Any, ...]], ...] = (
 
 
 def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
-    make_rig: Any, monkeypatch: pytest.MonkeyPatch
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter = meter_spacecraft(monkeypatch)
     rig = make_rig(more=STORES)

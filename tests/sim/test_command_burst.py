@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +18,8 @@ from flight.services.commanding.commands import Commands
 from flight.services.radio.radio import RadioLinks
 from sim_hw.machine.platform import SimPlatform
 from tests.bench.flight_node import FlightNode
-from tests.field_values import integers
+from tests.field_values import integers, rows
+from tests.sim.conftest import MakeRig, Rig
 from tests.waiting import wait_until
 
 BURST = 20_000
@@ -35,7 +36,7 @@ def ping_cltus(spacecraft_id: int, ack: int) -> list[bytes]:
     return cltus
 
 
-def named_refusals(rig: Any) -> tuple[Counter[int], int]:
+def named_refusals(rig: Rig) -> tuple[Counter[int], int]:
     """How often each sequence count is named as refused, and how many refusals are only counted."""
     named: Counter[int] = Counter()
     for report in rig.reports(1, 2):
@@ -43,7 +44,7 @@ def named_refusals(rig: Any) -> tuple[Counter[int], int]:
     layout = next(r.layout for r in rig.dictionary.reports if r.name == "refusals")
     unnamed = 0
     for report in rig.reports(1, 128):
-        for _, _, first, _, count, exact in layout.decode(report.data)[0]:
+        for _, _, first, _, count, exact in rows(layout.decode(report.data)[0]):
             if exact:
                 named.update((first + i) % SEQ_MODULUS for i in range(count))
             else:
@@ -57,7 +58,7 @@ def radio_cost_ns(_: SimPlatform, task: str) -> int:
 
 
 @pytest.mark.parametrize("slow", [False, True], ids=["any processor", "a slow processor"])
-def test_a_burst_in_virtual_time(make_rig: Any, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+def test_a_burst_in_virtual_time(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     if slow:
         monkeypatch.setattr(SimPlatform, "step_cost_ns", radio_cost_ns)
     rig = make_rig()
@@ -69,7 +70,7 @@ def test_a_burst_in_virtual_time(make_rig: Any, monkeypatch: pytest.MonkeyPatch,
 
     task = rig.node.scheduler.spawn("control", control, deadline_s=0.05, critical=True)
     for i, cltu in enumerate(ping_cltus(rig.mission.node.spacecraft_id, ack=0b1001)):
-        rig.loop.call_at(ns(START_S) + i * 50_000, lambda cltu=cltu: rig.air.modem.hear(cltu))
+        rig.loop.call_at(ns(START_S) + i * 50_000, partial(rig.air.modem.hear, cltu))
     rig.until(START_S + 100.0)
     counts, dropped = rig.node.part(Commands).counts, sum(link.dropped for link in rig.node.part(RadioLinks))
     assert (counts.unreadable, counts.waiting) == (0, 0)

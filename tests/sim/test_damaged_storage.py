@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTc, PusTm
 from flight.services.health.storage import StorageStatus
 from flight.services.recorder.packet_store import PacketStore, Stored
 from flight.services.recorder.recorder import Recorder
 from flight.services.time.clock import Clock
+from tests.sim.conftest import MakeRig, Rig
 
 FILL = 75  # transactions of a kilobyte: into the second segment of the vault's journal, no checkpoint yet
 
@@ -20,41 +19,42 @@ def packets_from(store: PacketStore, number: int) -> tuple[list[Stored], int]:
     return read
 
 
-def damages(rig: Any) -> list[tuple[str, str]]:
+def damages(rig: Rig) -> list[tuple[str, str]]:
     """(record, what) of each record_damaged event that is stored on board."""
     event = next(e for e in rig.dictionary.events if e.name == "record_damaged")
     packets = [one.packet for store in rig.node.part(Recorder).stores for one in packets_from(store, 0)[0]]
     reports = [PusTm.decode(packet) for packet in packets]
-    return [
+    told = [
         event.layout.decode(one.data[2:])
         for one in reports
         if (one.service, one.subtype, one.data[:2]) == (5, event.subtype, event.number.to_bytes(2, "big"))
     ]
+    return [(str(record), str(what)) for record, what in told]
 
 
-def fill(rig: Any) -> None:
+def fill(rig: Rig) -> None:
     for number in range(FILL):
         rig.node.parts.vault.stage({"test.fill": bytes(990) + number.to_bytes(2, "big")})
 
 
-def cut_power(rig: Any) -> dict[str, bytes]:
+def cut_power(rig: Rig) -> dict[str, bytes]:
     """The disk's files, to be damaged before the node comes up again."""
     rig.craft.cut_power()
     files: dict[str, bytes] = rig.craft.disk.durable
     return files
 
 
-def ping(rig: Any, seq: int) -> bytes:
+def ping(rig: Rig, seq: int) -> bytes:
     command = rig.dictionary.command("ping")
     return PusTc(command.apid, seq, command.service, command.subtype, b"", ack=0b1011, source=7).encode()
 
 
-def insert(rig: Any, t_s: float, packet: bytes) -> None:
+def insert(rig: Rig, t_s: float, packet: bytes) -> None:
     time_ns = int(rig.node.part(Clock).tai_ns() + t_s * 1e9 - rig.loop.now_ns())
     rig.send("insert_activities", 0, ((0, time_ns, packet),))
 
 
-def test_the_newest_vault_segment_gone_is_told_and_nothing_is_done_twice(make_rig: Any) -> None:
+def test_the_newest_vault_segment_gone_is_told_and_nothing_is_done_twice(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(100)
     early, later = ping(rig, 5001), ping(rig, 5002)
@@ -77,7 +77,7 @@ def test_the_newest_vault_segment_gone_is_told_and_nothing_is_done_twice(make_ri
     assert rig.stages(PusTc.decode(later)) == [1, 3, 7]
 
 
-def test_both_boot_records_damaged_are_told_as_gone(make_rig: Any) -> None:
+def test_both_boot_records_damaged_are_told_as_gone(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(50)
     rig.craft.cut_power()
@@ -89,7 +89,7 @@ def test_both_boot_records_damaged_are_told_as_gone(make_rig: Any) -> None:
     assert ("boot", "both generations are damaged: what was stored is gone") in damages(rig)
 
 
-def test_one_boot_record_damaged_is_told_as_one(make_rig: Any) -> None:
+def test_one_boot_record_damaged_is_told_as_one(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(50)
     rig.craft.cut_power()
@@ -100,7 +100,7 @@ def test_one_boot_record_damaged_is_told_as_one(make_rig: Any) -> None:
     assert ("boot", "one generation is damaged, the other generation stands") in damages(rig)
 
 
-def test_a_vault_or_a_boot_record_that_is_gone_as_a_whole_is_told(make_rig: Any) -> None:
+def test_a_vault_or_a_boot_record_that_is_gone_as_a_whole_is_told(make_rig: MakeRig) -> None:
     for user in ("vault", "boot"):
         rig = make_rig()
         rig.until(100)
@@ -113,7 +113,7 @@ def test_a_vault_or_a_boot_record_that_is_gone_as_a_whole_is_told(make_rig: Any)
         assert any(record == user and "nothing is left of it" in what for record, what in damages(rig))
 
 
-def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(make_rig: Any) -> None:
+def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(60)
     store = next(one for one in rig.node.part(Recorder).stores if one.name == "housekeeping")
@@ -138,7 +138,7 @@ def test_a_swapped_pair_of_recorder_segments_costs_their_packets_and_is_told(mak
     assert (values["segments_misplaced"], values["segments_foreign"], values["records_missing"]) == (2, 0, lost)
 
 
-def test_a_lost_generation_of_a_mark_is_told_once_and_made_good(make_rig: Any) -> None:
+def test_a_lost_generation_of_a_mark_is_told_once_and_made_good(make_rig: MakeRig) -> None:
     """The other stands alone until then, and a second fault would cost the mark."""
     for slot in ("a", "b"):
         rig = make_rig()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flight.link.pus import PusTm
 from flight.services.reporting.event_gate import EventGate
 from flight.services.reporting.events import Events
 from ground.telemetry.decoder import Decoder
 from tests.field_values import integer
+from tests.sim.conftest import MakeRig, Rig
 
 IN_PASS_S = 120.0
 DONE, REFUSED = [1, 3, 7], [2]
 
 
-def event(rig: Any, name: str) -> int:
+def event(rig: Rig, name: str) -> int:
     return integer(next(e.number for e in rig.dictionary.events if e.name == name))
 
 
-def reported(rig: Any, name: str) -> list[PusTm]:
+def reported(rig: Rig, name: str) -> list[PusTm]:
     return [p for p in rig.packets if p.service == 5 and p.subtype <= 4 and p.apid == 1
             and int.from_bytes(p.data[:2], "big") == event(rig, name)]  # fmt: skip
 
@@ -27,7 +26,7 @@ def rows(*numbers: int) -> tuple[tuple[int], ...]:
     return tuple((one,) for one in numbers)
 
 
-def test_a_disabled_event_is_not_reported_and_stays_so_over_a_power_cut(make_rig: Any) -> None:
+def test_a_disabled_event_is_not_reported_and_stays_so_over_a_power_cut(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@200")
     rig.until(IN_PASS_S)
     heard: list[str] = []
@@ -57,7 +56,7 @@ def test_a_disabled_event_is_not_reported_and_stays_so_over_a_power_cut(make_rig
     assert integer(node.values["events_info"]) >= 3
 
 
-def test_what_is_no_event_and_the_boot_are_refused(make_rig: Any) -> None:
+def test_what_is_no_event_and_the_boot_are_refused(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     refused = [
@@ -72,7 +71,7 @@ def test_what_is_no_event_and_the_boot_are_refused(make_rig: Any) -> None:
     assert rig.reports(5, 8)[-1].data == b"\0"
 
 
-def test_a_burst_of_one_event_is_held_back_and_counted(make_rig: Any) -> None:
+def test_a_burst_of_one_event_is_held_back_and_counted(make_rig: MakeRig) -> None:
     rig = make_rig(more="[events]\nburst = 3\nwindow_s = 10.0\n")
     rig.until(IN_PASS_S)
     emit = rig.node.part(Events).emit

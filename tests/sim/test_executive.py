@@ -23,7 +23,7 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.mission_run import ENDED, task_totals
 from sim_hw.report.run_report import store_rows, task_rows
 from tests.field_values import integer
-from tests.sim.conftest import Rig
+from tests.sim.conftest import MakeRig, Rig
 
 DONE = [1, 3, 7]
 NS = 10**9
@@ -173,7 +173,7 @@ def test_report_rows_have_a_cell_for_each_head() -> None:
     assert row == ["reports", *["1,000"] * 6, "12.3%"] and len(head) == len(row)
 
 
-def test_ground_hears_of_every_task_of_a_node(make_rig: Any) -> None:
+def test_ground_hears_of_every_task_of_a_node(make_rig: MakeRig) -> None:
     rig: Rig = make_rig(more="[housekeeping]\nperiod_s = {executive = 5.0}\n[executive]\nstarve_s = 2.0\n")
     rig.until(100)
     request = rig.send("report_tasks")
@@ -197,7 +197,7 @@ class Mute(Exception):
     ("error", "text"), [(Mute(), "Mute"), (SystemExit(3), "SystemExit: 3"), (GeneratorExit(), "GeneratorExit")]
 )
 def test_a_task_may_fail_with_anything(
-    make_rig: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, text: str
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, error: BaseException, text: str
 ) -> None:
     """With an error that has no text, and with what would end a program."""
     rig: Rig = make_rig()

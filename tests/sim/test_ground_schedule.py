@@ -11,6 +11,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.request_source import GROUND_SEQ_COUNTS
+from flight.link.stack import LinkConfig
 from flight.services.time.clock import Clock
 from ground.cli import schedule as schedule_command
 from ground.commands.commanding import CommandEncoder
@@ -23,6 +24,7 @@ from ground.server import GroundServer, _request
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
+from tests.sim.conftest import MakeRig, Rig
 
 NS = 10**9
 
@@ -30,10 +32,11 @@ NS = 10**9
 class Ground:
     """A station in place of the rig's bare session."""
 
-    def __init__(self, rig: Any) -> None:
+    def __init__(self, rig: Rig) -> None:
         self.rig = rig
         config = rig.mission.links[0].config
         epoch_ns = rig.node.part(Clock).tai_ns() - rig.loop.now_ns()
+        assert isinstance(config, LinkConfig)
         self.station = GroundStation(rig.dictionary, GroundSession(config), epoch_tai_ns=epoch_ns)
         self.segment = GroundSegment(self.station, rig.air, rig.loop)
         rig.until(100)
@@ -46,7 +49,7 @@ class Ground:
         return record, scheduled
 
 
-def test_a_scheduled_command_waits_for_its_time_over_a_reboot(make_rig: Any) -> None:
+def test_a_scheduled_command_waits_for_its_time_over_a_reboot(make_rig: MakeRig) -> None:
     ground = Ground(make_rig())
     record, scheduled = ground.schedule("ping", 120)
     ground.rig.until(110)
@@ -60,7 +63,7 @@ def test_a_scheduled_command_waits_for_its_time_over_a_reboot(make_rig: Any) -> 
     assert scheduled.outcome == COMPLETED and ground.station.tracker.scheduled == frozenset()
 
 
-def test_a_refused_insertion_ends_the_scheduled_command_too(make_rig: Any) -> None:
+def test_a_refused_insertion_ends_the_scheduled_command_too(make_rig: MakeRig) -> None:
     ground = Ground(make_rig())
     record, scheduled = ground.schedule("ping", 60, group=7)
     ground.rig.until(105)
@@ -68,7 +71,7 @@ def test_a_refused_insertion_ends_the_scheduled_command_too(make_rig: Any) -> No
     assert "not scheduled" in scheduled.reason and "no group 7" in scheduled.reason
 
 
-def test_the_server_schedules_by_name_and_says_under_what_number(make_rig: Any, tmp_path: Path) -> None:
+def test_the_server_schedules_by_name_and_says_under_what_number(make_rig: MakeRig, tmp_path: Path) -> None:
     ground = Ground(make_rig())
     archive = Archive(tmp_path / "archive.db", ground.rig.dictionary)
     server = GroundServer(ground.station, archive, GroundConfig(), UdpLink("", 0, "", 0))
@@ -83,7 +86,7 @@ def test_the_server_schedules_by_name_and_says_under_what_number(make_rig: Any, 
     assert ground.station.tracker.open_count == 1
 
 
-def test_a_ground_leaves_the_counts_of_the_missions_own_steps_alone(make_rig: Any) -> None:
+def test_a_ground_leaves_the_counts_of_the_missions_own_steps_alone(make_rig: MakeRig) -> None:
     dictionary = make_rig().dictionary
     encoder = CommandEncoder(dictionary, first_seq={1: GROUND_SEQ_COUNTS - 1})
     assert [encoder.encode("ping", {}).request.seq for _ in range(2)] == [GROUND_SEQ_COUNTS - 1, 0]

@@ -21,7 +21,7 @@ from sim_hw.machine.air import Air
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, S
 from tests.link_ends import BARE
-from tests.sim.conftest import PASS_START_S
+from tests.sim.conftest import PASS_START_S, MakeRig
 from tests.sim.test_ground_station import Rig
 
 
@@ -219,7 +219,7 @@ def test_files_that_were_sent_are_remembered_up_to_a_bound() -> None:
     assert uploads.next_time_ns == 30 * S and len(uploads.due(30 * S)) == SENT_MAX
 
 
-def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: Any, tmp_path: Any) -> None:
+def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: MakeRig, tmp_path: Any) -> None:
     rig = make_rig()
     with Archive(tmp_path / "archive.db", rig.dictionary) as archive:
         station = GroundStation(

@@ -17,7 +17,9 @@ from flight.services.automation.sequences import Sequences
 from flight.services.commanding.verification import BAD_VALUE, LATE
 from flight.services.reporting.events import Events
 from flight.services.time.clock import Clock
+from tests.field_values import integer, rows
 from tests.full_disk import full_disk
+from tests.sim.conftest import MakeRig, Rig
 
 NS = 10**9
 SEQUENCE = """
@@ -36,7 +38,7 @@ steps = [
 class Held:
     """A rig in contact, and telecommands made to be held."""
 
-    def __init__(self, rig: Any, at_s: float = 100.0) -> None:
+    def __init__(self, rig: Rig, at_s: float = 100.0) -> None:
         self.rig = rig
         self.count = 5000
         rig.until(at_s)
@@ -73,19 +75,21 @@ class Held:
         """Rows of all reports called `name`."""
         report = next(r for r in self.rig.dictionary.reports if r.name == name)
         return [
-            row for p in self.rig.reports(report.service, report.subtype) for row in report.layout.decode(p.data)[-1]
+            row
+            for p in self.rig.reports(report.service, report.subtype)
+            for row in rows(report.layout.decode(p.data)[-1])
         ]
 
     def failure(self, request: PusTc) -> tuple[int, str]:
         report = next(r for r in self.rig.dictionary.reports if (r.service, r.subtype) == (1, 2))
         for packet in self.rig.reports(1, 2):
             _, word, code, detail = report.layout.decode(packet.data)
-            if int(word) & 0x3FFF == request.seq:
-                return code, detail
+            if integer(word) & 0x3FFF == request.seq:
+                return integer(code), str(detail)
         raise AssertionError("it was not refused")
 
 
-def test_an_activity_is_executed_at_its_time_after_a_power_cut(make_rig: Any) -> None:
+def test_an_activity_is_executed_at_its_time_after_a_power_cut(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     ping = held.packet("ping")
     inserted = held.insert(200, ping)
@@ -104,7 +108,7 @@ def test_an_activity_is_executed_at_its_time_after_a_power_cut(make_rig: Any) ->
     assert held.rig.node.part(Schedule).sample()["activities"] == 0
 
 
-def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(make_rig: Any) -> None:
+def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(make_rig: MakeRig) -> None:
     held = Held(make_rig(more="[schedule]\nlate_s = 8\n[schedule.sub_schedule_late_s]\n3 = 60\n"))
     late, allowed, soon = (held.packet("ping") for _ in range(3))
     held.insert(151, late)
@@ -121,7 +125,7 @@ def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(mak
     assert (schedule.late, schedule.released, schedule.disabled) == (1, 2, 0)
 
 
-def test_whatever_wakes_the_schedule_nothing_is_released_before_its_time(make_rig: Any) -> None:
+def test_whatever_wakes_the_schedule_nothing_is_released_before_its_time(make_rig: MakeRig) -> None:
     """Every change of the schedule wakes its task: here commands and what follows one, up to a millisecond before."""
     held = Held(make_rig())
     held.rig.until(120)
@@ -143,7 +147,7 @@ def test_whatever_wakes_the_schedule_nothing_is_released_before_its_time(make_ri
     assert all(-20_000 < one < 50_000_000 for one in late_ns), late_ns  # a time code counts in 15 us
 
 
-def test_a_disabled_group_loses_its_activities_and_says_so(make_rig: Any) -> None:
+def test_a_disabled_group_loses_its_activities_and_says_so(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     held.rig.send("create_groups", ((9, 1),))
     first, other = held.packet("ping"), held.packet("ping")
@@ -158,7 +162,7 @@ def test_a_disabled_group_loses_its_activities_and_says_so(make_rig: Any) -> Non
     assert held.rows("group_status") == [(0, 1), (9, 0)]
 
 
-def test_of_equal_times_the_first_has_had_its_effect_before_the_second(make_rig: Any) -> None:
+def test_of_equal_times_the_first_has_had_its_effect_before_the_second(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     first, second = held.packet("disable_sub_schedules", ((5,),)), held.packet("ping")
     held.insert(150, second, sub_schedule=4)
@@ -170,7 +174,7 @@ def test_of_equal_times_the_first_has_had_its_effect_before_the_second(make_rig:
     assert held.events("activity_disabled") == [(1, PusTc.decode(third).seq, "sub-schedule 5")]
 
 
-def test_a_shift_by_filter_moves_what_it_chooses(make_rig: Any) -> None:
+def test_a_shift_by_filter_moves_what_it_chooses(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     moved, stays = held.packet("ping"), held.packet("ping")
     held.insert(150, moved, sub_schedule=4)
@@ -184,7 +188,7 @@ def test_a_shift_by_filter_moves_what_it_chooses(make_rig: Any) -> None:
     assert 0 <= pong.time_ns - held.tai_ns(250) < 100_000_000
 
 
-def test_a_detail_report_gives_back_what_was_inserted(make_rig: Any) -> None:
+def test_a_detail_report_gives_back_what_was_inserted(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     packets = [held.packet("set_time_report_rate", i % 8) for i in range(50)]
     times = [held.tai_ns(500 - i) // NS * NS for i in range(50)]
@@ -200,7 +204,7 @@ def test_a_detail_report_gives_back_what_was_inserted(make_rig: Any) -> None:
     assert len(held.rig.reports(11, 10)) > 1 and all(len(p.data) <= 1001 for p in held.rig.reports(11, 10))
 
 
-def test_insertions_are_refused_whole_and_say_why(make_rig: Any) -> None:
+def test_insertions_are_refused_whole_and_say_why(make_rig: MakeRig) -> None:
     held = Held(make_rig(more="[schedule]\nactivities = 2\nmargin_s = 5\n"))
     ping, broken = held.packet("ping"), held.packet("reset_schedule")[:-1] + b"x"
     refused = {
@@ -221,7 +225,7 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: Any) -> None:
     assert held.rig.node.part(Schedule).sample()["activities"] == 0
 
 
-def test_a_clock_that_is_set_forward_releases_what_is_due(make_rig: Any) -> None:
+def test_a_clock_that_is_set_forward_releases_what_is_due(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     ping, over = held.packet("ping"), held.packet("ping")
     held.insert(300, ping)
@@ -234,7 +238,7 @@ def test_a_clock_that_is_set_forward_releases_what_is_due(make_rig: Any) -> None
     assert held.stages(ping) == [1, 3, 7]
 
 
-def test_a_sequence_runs_by_command_and_ends_at_reboot(make_rig: Any) -> None:
+def test_a_sequence_runs_by_command_and_ends_at_reboot(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     steps = [held.packet("ping") for _ in range(3)]
     load = held.rig.send("load_sequence", "three", tuple(zip((0, 5000, 60_000), steps, strict=True)))
@@ -266,7 +270,7 @@ def test_a_sequence_runs_by_command_and_ends_at_reboot(make_rig: Any) -> None:
     assert held.rows("sequence_status") == [("three", 1, 2, 3)]
 
 
-def test_a_sequence_of_the_mission_starts_on_its_event(make_rig: Any) -> None:
+def test_a_sequence_of_the_mission_starts_on_its_event(make_rig: MakeRig) -> None:
     held = Held(make_rig(more=SEQUENCE))
     assert held.events("sequence_started") == [("greet", "event boot")]
     counts = [p.data[2:4] for p in held.rig.reports(1, 7)]
@@ -276,7 +280,7 @@ def test_a_sequence_of_the_mission_starts_on_its_event(make_rig: Any) -> None:
     assert list(held.rig.node.part(Sequences).sample().values()) == [1, 1, 1, 0], "it was over, and is started anew"
 
 
-def test_faults_of_the_missions_sequences_are_all_named(make_rig: Any) -> None:
+def test_faults_of_the_missions_sequences_are_all_named(make_rig: MakeRig) -> None:
     text = SEQUENCE.replace('"boot"', '"bot"').replace("rate = 3", "rat = 3").replace('"ping", delay', '"pig", delay')
     with pytest.raises(SetupError) as told:
         make_rig(more=text)
@@ -284,7 +288,7 @@ def test_faults_of_the_missions_sequences_are_all_named(make_rig: Any) -> None:
     assert "3 faults" in said and "no event 'bot'" in said and "argument rat," in said and "'pig'" in said
 
 
-def test_an_event_brings_about_its_command_once_in_a_while(make_rig: Any) -> None:
+def test_an_event_brings_about_its_command_once_in_a_while(make_rig: MakeRig) -> None:
     sequence = SEQUENCE.replace('"boot"', '"sequence_ended"')
     held = Held(make_rig(more=sequence))
     ended = next(e for e in held.rig.dictionary.events if e.name == "sequence_ended").number
@@ -313,7 +317,7 @@ def test_an_event_brings_about_its_command_once_in_a_while(make_rig: Any) -> Non
     assert held.rows("event_actions")[-1] == (1, ended, 1)
 
 
-def test_housekeeping_tells_what_is_held(make_rig: Any) -> None:
+def test_housekeeping_tells_what_is_held(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     ping = held.packet("ping")
     held.insert(300, ping)
@@ -328,11 +332,11 @@ def test_housekeeping_tells_what_is_held(make_rig: Any) -> None:
     shown = dict(zip((f.name for f in structure.fields), structure.layout.decode(data[2:]), strict=True))
     assert shown["enabled"] == 1 and shown["activities"] == 1 and shown["capacity"] == 256
     assert (shown["released"], shown["disabled"], shown["late"]) == (0, 1, 0)
-    assert abs(int(shown["next_release"]) - held.tai_ns(300)) < 100_000
+    assert abs(integer(shown["next_release"]) - held.tai_ns(300)) < 100_000
     assert (shown["sequences"], shown["sequences_running"], shown["actions"]) == (1, 0, 0)
 
 
-def test_a_full_disk_delays_a_release_and_loses_none(make_rig: Any) -> None:
+def test_a_full_disk_delays_a_release_and_loses_none(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     ping = held.packet("ping")
     held.insert(150, ping)
@@ -346,7 +350,7 @@ def test_a_full_disk_delays_a_release_and_loses_none(make_rig: Any) -> None:
     assert seq == PusTc.decode(ping).seq and "space" in reason
 
 
-def test_a_disk_that_stays_full_leaves_the_activity_to_the_next_boot(make_rig: Any) -> None:
+def test_a_disk_that_stays_full_leaves_the_activity_to_the_next_boot(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     ping = held.packet("ping")
     held.insert(150, ping)
@@ -367,7 +371,7 @@ def test_a_disk_that_stays_full_leaves_the_activity_to_the_next_boot(make_rig: A
     [("delete", [], []), ("shift", [], [1, 3, 7]), ("reset", [], []), ("disable", [2], [2])],
 )
 def test_a_change_on_its_way_to_the_disk_counts_at_the_release(
-    make_rig: Any, change: str, before: list[int], after: list[int]
+    make_rig: MakeRig, change: str, before: list[int], after: list[int]
 ) -> None:
     held = Held(make_rig())
     ping = held.packet("ping")
@@ -391,7 +395,7 @@ def test_a_change_on_its_way_to_the_disk_counts_at_the_release(
     assert held.stages(ping) == after
 
 
-def test_a_reset_takes_also_what_waits_for_the_disk(make_rig: Any) -> None:
+def test_a_reset_takes_also_what_waits_for_the_disk(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     waiting = held.packet("ping")
     held.insert(150, waiting)
@@ -404,7 +408,7 @@ def test_a_reset_takes_also_what_waits_for_the_disk(make_rig: Any) -> None:
     assert held.stages(waiting) == [] and list(held.rig.node.part(Schedule).sample().values())[:2] == [1, 0]
 
 
-def test_what_the_disk_never_took_can_be_inserted_again_after_a_reset(make_rig: Any) -> None:
+def test_what_the_disk_never_took_can_be_inserted_again_after_a_reset(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     ping = held.packet("ping")
     held.insert(150, ping)
@@ -419,7 +423,7 @@ def test_what_the_disk_never_took_can_be_inserted_again_after_a_reset(make_rig: 
     assert held.rig.stages(again) == [1, 3, 7] and held.stages(ping) == [1, 3, 7]
 
 
-def test_a_sequence_that_ended_on_a_full_disk_can_be_started_again(make_rig: Any) -> None:
+def test_a_sequence_that_ended_on_a_full_disk_can_be_started_again(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     steps = ((0, held.packet("ping")), (5000, held.packet("ping")))
     held.rig.send("load_sequence", "two", steps)
@@ -436,7 +440,7 @@ def test_a_sequence_that_ended_on_a_full_disk_can_be_started_again(make_rig: Any
     assert held.rig.node.parts.vault.rows("sequence.run.") == []
 
 
-def test_a_sequence_is_not_activated_twice_while_the_disk_is_slow(make_rig: Any) -> None:
+def test_a_sequence_is_not_activated_twice_while_the_disk_is_slow(make_rig: MakeRig) -> None:
     held = Held(make_rig())
     held.rig.send("load_sequence", "one", ((60_000, held.packet("ping")),))
     held.rig.until(105)
@@ -448,7 +452,7 @@ def test_a_sequence_is_not_activated_twice_while_the_disk_is_slow(make_rig: Any)
     assert held.failure(second) == held.failure(unload) == (BAD_VALUE, "sequence 'one' is running")
 
 
-def test_a_disk_that_hangs_bounds_the_actions_at_work(make_rig: Any) -> None:
+def test_a_disk_that_hangs_bounds_the_actions_at_work(make_rig: MakeRig) -> None:
     held = Held(make_rig(more="[event_action]\nhold_s = 0.1\n"))
     event = next(e for e in held.rig.dictionary.events if e.name == "device_fault")
     held.rig.send("add_event_actions", ((event.apid, event.number, held.packet("ping")),))
@@ -463,7 +467,7 @@ def test_a_disk_that_hangs_bounds_the_actions_at_work(make_rig: Any) -> None:
     assert list(held.rig.node.part(EventActions).sample().values()) == [1, 8, 12]
 
 
-def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: Any) -> None:
+def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: MakeRig) -> None:
     """Sound transactions, other keys and values."""
     held = Held(make_rig())
     ping, good = held.packet("ping"), held.packet("ping")

@@ -15,7 +15,8 @@ from flight.services.automation.schedule import Schedule
 from flight.services.automation.sequences import Sequences
 from flight.services.commanding.verification import BAD_VALUE, LATE
 from flight.services.time.clock import Clock
-from tests.field_values import refused
+from tests.field_values import integer, refused, rows
+from tests.sim.conftest import Rig
 
 MORE = """
 [schedule]
@@ -36,7 +37,7 @@ Rows = list[tuple[Any, ...]]
 class Bench:
     """A rig in contact, and the refusals and reports that came down."""
 
-    def __init__(self, rig: Any) -> None:
+    def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.count = 7000
         rig.until(100.0)
@@ -59,14 +60,14 @@ class Bench:
         for subtype in (2, 8):
             for packet in self.rig.reports(1, subtype):
                 _, word, code, detail = layout.decode(packet.data)
-                if int(word) & 0x3FFF == request.seq:
-                    return code, detail
+                if integer(word) & 0x3FFF == request.seq:
+                    return integer(code), str(detail)
         raise AssertionError(f"{name}: stages {stages}")
 
     def rows(self, name: str) -> Rows:
         report = next(r for r in self.rig.dictionary.reports if r.name == name)
         packets = self.rig.reports(report.service, report.subtype)
-        return [tuple(row) for row in report.layout.decode(packets[-1].data)[-1]]
+        return list(rows(report.layout.decode(packets[-1].data)[-1]))
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from flight.link.pus import PusTm
 from flight.services.commanding.verification import BAD_VALUE
 from ground.telemetry.decoder import Decoder
 from tests.field_values import real
+from tests.sim.conftest import MakeRig, Rig
 
 IN_PASS_S = 120.0
 DONE, REFUSED, FAILED = [1, 3, 7], [2], [1, 3, 8]
 
 
-def number(rig: Any, name: str) -> int:
+def number(rig: Rig, name: str) -> int:
     return next(n for n, one in hk_parameters(rig.dictionary.structures).items() if one.name == name)
 
 
@@ -23,23 +24,23 @@ def sids(*numbers: int) -> tuple[tuple[int], ...]:
     return tuple((one,) for one in numbers)
 
 
-def create(rig: Any, sid: int, period_s: float, *names: str) -> Any:
+def create(rig: Rig, sid: int, period_s: float, *names: str) -> Any:
     return rig.send("create_hk", sid, period_s, sids(*(number(rig, name) for name in names)), 0)
 
 
-def reports(rig: Any, sid: int, after_s: float = 0.0) -> list[PusTm]:
+def reports(rig: Rig, sid: int, after_s: float = 0.0) -> list[PusTm]:
     """TM[3,25] of that structure made after that time of the simulation."""
     start_ns = rig.world.start_tai_ns + ns(after_s)
     return [p for p in rig.reports(3, 25) if p.data[:2] == sid.to_bytes(2, "big") and p.time_ns >= start_ns]
 
 
-def code(rig: Any, request: Any) -> int:
+def code(rig: Rig, request: Any) -> int:
     failure = next(p for p in rig.packets if p.service == 1 and p.subtype in (2, 8)
                    and int.from_bytes(p.data[2:4], "big") & 0x3FFF == request.seq)  # fmt: skip
     return int.from_bytes(failure.data[4:6], "big")
 
 
-def test_a_structure_is_defined_enabled_received_and_forgotten(make_rig: Any) -> None:
+def test_a_structure_is_defined_enabled_received_and_forgotten(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     made = create(rig, 300, 0.5, "power.soc_frac", "thermal.board_c", "power.mode")
@@ -68,7 +69,7 @@ def test_a_structure_is_defined_enabled_received_and_forgotten(make_rig: Any) ->
     assert len(reports(rig, 300)) == count
 
 
-def test_what_ground_decided_survives_a_power_cut(make_rig: Any) -> None:
+def test_what_ground_decided_survives_a_power_cut(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@200")
     rig.until(IN_PASS_S)
     create(rig, 300, 1.0, "power.soc_frac")
@@ -93,7 +94,7 @@ def test_what_ground_decided_survives_a_power_cut(make_rig: Any) -> None:
     assert [int.from_bytes(p.data[:2], "big") for p in rig.reports(3, 10)] == [300, 301, 300, 301]
 
 
-def test_reports_by_change_come_when_a_value_changed_and_at_least_so_often(make_rig: Any) -> None:
+def test_reports_by_change_come_when_a_value_changed_and_at_least_so_often(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     create(rig, 300, 0.5, "power.payload", "power.mode")
@@ -112,7 +113,7 @@ def test_reports_by_change_come_when_a_value_changed_and_at_least_so_often(make_
     assert len(reports(rig, 300, IN_PASS_S + 62)) >= 14
 
 
-def test_a_structure_is_reported_once_on_request(make_rig: Any) -> None:
+def test_a_structure_is_reported_once_on_request(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     create(rig, 300, 60.0, "power.soc_frac")
@@ -129,7 +130,7 @@ def test_a_structure_is_reported_once_on_request(make_rig: Any) -> None:
     assert data[8:10] == (2 * 256).to_bytes(2, "big") and data[-1] == 0
 
 
-def test_commands_that_cannot_be_are_refused_with_a_reason(make_rig: Any) -> None:
+def test_commands_that_cannot_be_are_refused_with_a_reason(make_rig: MakeRig) -> None:
     rig = make_rig(more="[housekeeping]\ndefined_max = 1\nparameters_max = 2\n")
     rig.until(IN_PASS_S)
     refused = [

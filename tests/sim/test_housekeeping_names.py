@@ -44,6 +44,7 @@ from flight.services.reporting.telemetry import Telemetry
 from flight.services.settings.parameters import Parameters
 from flight.services.time.clock import Clock, Correction, TimeService
 from hal.base import PowerReading
+from tests.sim.conftest import MakeRig, Rig
 
 IN_PASS_S = 120.0
 REPORTED = {"payload", "payload_energy"}  # by the app: tests/sim/test_payload_manager.py
@@ -82,7 +83,7 @@ def numbers() -> Iterator[int]:
     return count(1_000_003, 1_009)
 
 
-def settle(rig: Any, t_s: float = IN_PASS_S) -> Node:
+def settle(rig: Rig, t_s: float = IN_PASS_S) -> Node:
     rig.until(t_s)
     node: Node = rig.node
     return node
@@ -107,7 +108,7 @@ def test_every_structure_is_looked_at() -> None:
     assert names == {name.removeprefix("test_fields_of_") for name in globals() if "_fields_of_" in name} | REPORTED
 
 
-def test_fields_of_node(make_rig: Any) -> None:
+def test_fields_of_node(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@10 power-cut@30")
     node = settle(rig, 200.0)
     totals, fresh = busy_tasks(node), numbers()
@@ -133,7 +134,7 @@ def test_fields_of_node(make_rig: Any) -> None:
     check(node, "node", right)
 
 
-def test_fields_of_power(make_rig: Any) -> None:
+def test_fields_of_power(make_rig: MakeRig) -> None:
     rig = make_rig()
     settle(rig)
     rig.send("set_power_mode", 3)
@@ -147,7 +148,7 @@ def test_fields_of_power(make_rig: Any) -> None:
     check(node, "power", right)
 
 
-def test_fields_of_thermal(make_rig: Any) -> None:
+def test_fields_of_thermal(make_rig: MakeRig) -> None:
     node = settle(make_rig())
     node.part(Thermal).board_c, node.part(Thermal).radiator_c, node.part(Thermal)._heater_on = 23.5, -11.25, True
     devices = node.part(Thermal)._devices.values()
@@ -158,7 +159,7 @@ def test_fields_of_thermal(make_rig: Any) -> None:
     })  # fmt: skip
 
 
-def test_fields_of_link(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_of_link(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
     node, fresh = settle(make_rig()), numbers()
     link = node.part(RadioLinks)[0].link
     assert isinstance(link, FlightLink)
@@ -181,7 +182,7 @@ def test_fields_of_link(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     check(node, "link", right)
 
 
-def test_fields_of_executive(make_rig: Any) -> None:
+def test_fields_of_executive(make_rig: MakeRig) -> None:
     node = settle(make_rig())
     totals = busy_tasks(node)
     node.scheduler.refused = 5
@@ -198,7 +199,7 @@ def test_fields_of_executive(make_rig: Any) -> None:
     assert values == right and right["cpu_permille"] >= 250
 
 
-def test_the_report_of_a_task_shows_what_its_fields_are_named_after(make_rig: Any) -> None:
+def test_the_report_of_a_task_shows_what_its_fields_are_named_after(make_rig: MakeRig) -> None:
     """Not housekeeping, but made in the same way, and of the same counters."""
     rig = make_rig()
     node = settle(rig)
@@ -223,7 +224,7 @@ def test_the_report_of_a_task_shows_what_its_fields_are_named_after(make_rig: An
     assert [0 <= int(str(row[f"latency_{i}"])) - one.latency[i] < 100 for i in range(20)] == [True] * 20
 
 
-def test_fields_of_commands(make_rig: Any) -> None:
+def test_fields_of_commands(make_rig: MakeRig) -> None:
     node, fresh = settle(make_rig()), numbers()
     counts, log = node.part(Commands).counts, node.part(CommandLog)
     counts.received, counts.unreadable, counts.executed, counts.waiting = (next(fresh) for _ in range(4))
@@ -244,7 +245,7 @@ def test_fields_of_commands(make_rig: Any) -> None:
     check(node, "commands", right)
 
 
-def test_fields_of_storage(make_rig: Any) -> None:
+def test_fields_of_storage(make_rig: MakeRig) -> None:
     node, fresh = settle(make_rig()), numbers()
     vault, recorder, counters = (
         node.parts.storage.user("vault"),
@@ -275,7 +276,7 @@ def test_fields_of_storage(make_rig: Any) -> None:
     check(node, "storage", right)
 
 
-def test_fields_of_recorder(make_rig: Any) -> None:
+def test_fields_of_recorder(make_rig: MakeRig) -> None:
     """Before the pass: each store holds packets that wait."""
     node, fresh = settle(make_rig(), 60.0), numbers()
     recorder = node.part(Recorder)
@@ -299,7 +300,7 @@ def test_fields_of_recorder(make_rig: Any) -> None:
     check(node, "recorder", right)
 
 
-def test_fields_of_schedule(make_rig: Any) -> None:
+def test_fields_of_schedule(make_rig: MakeRig) -> None:
     rig = make_rig(more=SEQUENCES)
     node = settle(rig)
     pings = [PusTc(1, number, 17, 1, b"", ack=0b1011, source=7).encode() for number in range(20)]
@@ -327,7 +328,7 @@ def test_fields_of_schedule(make_rig: Any) -> None:
     check(node, "schedule", right)
 
 
-def test_fields_of_parameters(make_rig: Any) -> None:
+def test_fields_of_parameters(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@30")
     settle(rig, 20.0)
     settings = list(rig.dictionary.settings)
@@ -344,7 +345,7 @@ def test_fields_of_parameters(make_rig: Any) -> None:
     check(node, "parameters", {"set": 3, "unknown": 2, "refused": 1, "changes": 9})
 
 
-def test_fields_of_time(make_rig: Any) -> None:
+def test_fields_of_time(make_rig: MakeRig) -> None:
     node = settle(make_rig())
     raw_ns = node._platform.tai_ns()
     node.part(Clock).correct(Correction(ns(1.5), -77, raw_ns))

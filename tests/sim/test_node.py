@@ -27,18 +27,18 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
 from sim_hw.spacecraft import Spacecraft
 from sim_hw.world.world import World, WorldConfig
-from tests.sim.conftest import PASS_END_S, PASS_START_S
+from tests.sim.conftest import PASS_END_S, PASS_START_S, MakeRig, Rig
 
 IN_PASS_S = PASS_START_S + 60
 
 
-def detail(rig: Any, subtype: int) -> str:
+def detail(rig: Rig, subtype: int) -> str:
     """The text of the newest failure report of that subtype."""
     report = next(r for r in rig.dictionary.reports if (r.service, r.subtype) == (1, subtype))
     return str(report.layout.decode(rig.reports(1, subtype)[-1].data)[3])
 
 
-def test_ping_is_accepted_started_completed_and_answered(make_rig: Any) -> None:
+def test_ping_is_accepted_started_completed_and_answered(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     request = rig.send("ping")
@@ -47,7 +47,7 @@ def test_ping_is_accepted_started_completed_and_answered(make_rig: Any) -> None:
     assert len(rig.reports(17, 2)) == 1
 
 
-def test_a_ping_built_by_spacepackets_is_executed_and_its_reports_are_read_by_spacepackets(make_rig: Any) -> None:
+def test_a_ping_built_by_spacepackets_is_executed_and_its_reports_are_read_by_spacepackets(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     rig.send_packet(PeerTc(apid=1, service=17, message_subtype=1, seq_count=77, ack_flags=0b1011).pack())
@@ -76,7 +76,7 @@ def test_a_ping_built_by_spacepackets_is_executed_and_its_reports_are_read_by_sp
         (3, 31, b"\1\0\xc7\x40\0\0\0", "no housekeeping structure 199"),
     ],
 )
-def test_a_bad_command_is_refused_with_its_reason(make_rig: Any, service: int, subtype: int, data: bytes,
+def test_a_bad_command_is_refused_with_its_reason(make_rig: MakeRig, service: int, subtype: int, data: bytes,
                                                   reason: str) -> None:  # fmt: skip
     rig = make_rig()
     rig.until(IN_PASS_S)
@@ -86,7 +86,7 @@ def test_a_bad_command_is_refused_with_its_reason(make_rig: Any, service: int, s
     assert reason in detail(rig, 2)
 
 
-def test_a_command_to_nobody_and_one_with_a_broken_checksum(make_rig: Any) -> None:
+def test_a_command_to_nobody_and_one_with_a_broken_checksum(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     rig.send_packet(PeerTc(apid=99, service=17, message_subtype=1).pack())
@@ -99,7 +99,7 @@ def test_a_command_to_nobody_and_one_with_a_broken_checksum(make_rig: Any) -> No
     assert rig.reports(17, 2) == []
 
 
-def test_more_commands_than_there_is_room_for_are_refused(make_rig: Any) -> None:
+def test_more_commands_than_there_is_room_for_are_refused(make_rig: MakeRig) -> None:
     rig = make_rig(more="[commands]\nqueue = 4\n")
     rig.until(IN_PASS_S)
     raw = PeerTc(apid=1, service=17, message_subtype=1, ack_flags=0b1011).pack()
@@ -111,7 +111,7 @@ def test_more_commands_than_there_is_room_for_are_refused(make_rig: Any) -> None
     assert rig.reports(1, 2)[0].data[4:6] == TOO_MANY.to_bytes(2, "big")
 
 
-def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_rig: Any) -> None:
+def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(PASS_START_S - 10)
     recorded = rig.node.part(Recorder).waiting
@@ -125,7 +125,7 @@ def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_
     assert max(b - a for a, b in pairwise(early)) == ns(10)
 
 
-def test_the_recorder_survives_a_power_cut(make_rig: Any) -> None:
+def test_the_recorder_survives_a_power_cut(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@50")
     rig.until(49)
     before = rig.node.part(Recorder).waiting
@@ -137,7 +137,7 @@ def test_the_recorder_survives_a_power_cut(make_rig: Any) -> None:
     assert [int.from_bytes(p.data[2:6], "big") for p in boots] == [1, 2]
 
 
-def test_a_node_without_power_hears_nothing(make_rig: Any) -> None:
+def test_a_node_without_power_hears_nothing(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@150")
     rig.until(149)
     assert rig.air.modem.carrier()
@@ -151,7 +151,7 @@ def test_a_node_without_power_hears_nothing(make_rig: Any) -> None:
     assert rig.air.modem.carrier()
 
 
-def test_what_was_commanded_is_kept_over_a_reboot(make_rig: Any) -> None:
+def test_what_was_commanded_is_kept_over_a_reboot(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@200")
     rig.until(IN_PASS_S)
     requests = [rig.send("payload_power", 0), rig.send("set_power_mode", 1)]
@@ -164,7 +164,7 @@ def test_what_was_commanded_is_kept_over_a_reboot(make_rig: Any) -> None:
     assert not rig.world.power.switched_on("payload")
 
 
-def test_a_device_that_forgot_its_orders_is_told_again(make_rig: Any) -> None:
+def test_a_device_that_forgot_its_orders_is_told_again(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(60)
     assert rig.world.power.switched_on("payload")
@@ -175,7 +175,7 @@ def test_a_device_that_forgot_its_orders_is_told_again(make_rig: Any) -> None:
     assert not rig.world.power.switched_on("heater")
 
 
-def test_what_is_taken_for_playback_and_has_not_left_comes_down_after_a_power_cut(make_rig: Any) -> None:
+def test_what_is_taken_for_playback_and_has_not_left_comes_down_after_a_power_cut(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@92.1")
     rig.until(92.0)
     held = rig.node.part(Recorder).waiting
@@ -187,7 +187,9 @@ def test_what_is_taken_for_playback_and_has_not_left_comes_down_after_a_power_cu
     assert [t for t in range(start_ns + ns(1), start_ns + ns(90), ns(10)) if t not in power] == []
 
 
-def test_a_critical_task_that_fails_for_good_starts_the_node_anew(make_rig: Any) -> None:
+def test_a_critical_task_that_fails_for_good_starts_the_node_anew(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     broken = {"left": 4}
@@ -197,14 +199,14 @@ def test_a_critical_task_that_fails_for_good_starts_the_node_anew(make_rig: Any)
             broken["left"] -= 1
             raise RuntimeError("broken")
 
-    rig.node.part(Power)._retry = fail  # noqa: SLF001 - a fault in the midst of its task
+    monkeypatch.setattr(rig.node.part(Power), "_retry", fail)  # in the midst of its task
     rig.until(IN_PASS_S + 60)
     assert rig.craft.boots == 2
     assert rig.node.part(Power).reading is not None
     assert rig.node.part(BootRecord).cause == "failure of task power"
 
 
-def test_a_disk_that_takes_nothing_keeps_no_node_from_flying(make_rig: Any) -> None:
+def test_a_disk_that_takes_nothing_keeps_no_node_from_flying(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(50)
     rig.craft.disk.capacity_octets = 0
@@ -220,7 +222,7 @@ def test_a_disk_that_takes_nothing_keeps_no_node_from_flying(make_rig: Any) -> N
     assert rig.node.part(Recorder).storage_faults > 0
 
 
-def test_a_set_parameter_outlives_the_power(make_rig: Any) -> None:
+def test_a_set_parameter_outlives_the_power(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@300")
     rig.until(IN_PASS_S)
     request = rig.send("set_parameters", ((10, 5.5),))
@@ -231,7 +233,7 @@ def test_a_set_parameter_outlives_the_power(make_rig: Any) -> None:
     assert rig.node.part(Parameters).get("heater_on_c") == 5.5
 
 
-def test_housekeeping_period_is_set_from_ground(make_rig: Any) -> None:
+def test_housekeeping_period_is_set_from_ground(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     rig.send("set_hk_period", ((2, 0.5),))
@@ -247,7 +249,7 @@ def test_housekeeping_period_is_set_from_ground(make_rig: Any) -> None:
     assert not [p for p in rig.packets[count:] if p.service == 3 and p.data[:2] == b"\0\2"]
 
 
-def test_a_mute_eps_is_one_fault_and_one_recovery_for_reading_and_for_switching(make_rig: Any) -> None:
+def test_a_mute_eps_is_one_fault_and_one_recovery_for_reading_and_for_switching(make_rig: MakeRig) -> None:
     rig = make_rig(faults="eps-mute@200")
     rig.until(PASS_END_S)
     names = [e.name for e in events_of(rig)]
@@ -256,7 +258,7 @@ def test_a_mute_eps_is_one_fault_and_one_recovery_for_reading_and_for_switching(
     assert names.count("device_recovered") == 2
 
 
-def test_a_reading_that_is_stale_carries_no_decision(make_rig: Any) -> None:
+def test_a_reading_that_is_stale_carries_no_decision(make_rig: MakeRig) -> None:
     rig = make_rig(faults="eps-mute@200")
     rig.until(205)
     assert rig.node.state() is not None
@@ -266,12 +268,12 @@ def test_a_reading_that_is_stale_carries_no_decision(make_rig: Any) -> None:
     assert rig.node.state() is not None
 
 
-def events_of(rig: Any) -> list[Any]:
+def events_of(rig: Rig) -> list[Any]:
     numbers = {e.number: e for e in rig.dictionary.events if e.apid == 1}
     return [numbers[int.from_bytes(p.data[:2], "big")] for p in rig.packets if p.service == 5]
 
 
-def test_low_battery_means_safe_mode_until_it_has_recovered(make_rig: Any) -> None:
+def test_low_battery_means_safe_mode_until_it_has_recovered(make_rig: MakeRig) -> None:
     rig = make_rig(more="[power]\nsoc_safe_frac = 0.905\nsoc_resume_frac = 0.95\n")
     rig.until(20)
     assert rig.node.part(Power).mode.name == "safe"
@@ -279,7 +281,7 @@ def test_low_battery_means_safe_mode_until_it_has_recovered(make_rig: Any) -> No
     assert rig.node.part(Power).mode.name == "nominal"
 
 
-def test_foreign_duplicated_and_damaged_uplink_is_counted_and_the_node_goes_on(make_rig: Any) -> None:
+def test_foreign_duplicated_and_damaged_uplink_is_counted_and_the_node_goes_on(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     noise = Random(5)
@@ -295,7 +297,7 @@ def test_foreign_duplicated_and_damaged_uplink_is_counted_and_the_node_goes_on(m
     assert len(rig.reports(17, 2)) == 1
 
 
-def test_commands_get_through_a_noisy_link(make_rig: Any) -> None:
+def test_commands_get_through_a_noisy_link(make_rig: MakeRig) -> None:
     rig = make_rig(bit_error_rate=1e-5)
     rig.until(IN_PASS_S)
     requests = [rig.send("ping") for _ in range(40)]
@@ -352,7 +354,7 @@ class SilentRadio:
         pass
 
 
-def test_same_seed_same_digest_other_seed_another(make_rig: Any) -> None:
+def test_same_seed_same_digest_other_seed_another(make_rig: MakeRig) -> None:
     digests = []
     for seed in (3, 3, 4):
         rig = make_rig(seed=seed, bit_error_rate=1e-6, faults="power-cut@200")
@@ -393,7 +395,7 @@ def _boot(craft: Spacecraft) -> None:
     craft.boot()
 
 
-def test_a_dictionary_document_survives_its_own_round_trip(make_rig: Any) -> None:
+def test_a_dictionary_document_survives_its_own_round_trip(make_rig: MakeRig) -> None:
     dictionary = make_rig().dictionary
     assert Dictionary.from_document(dictionary.document()).document() == dictionary.document()
 

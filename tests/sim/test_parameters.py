@@ -17,25 +17,25 @@ from flight.contract.parameter_table import encode_table
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.services.settings.parameters import Parameters
 from ground.link.uploads import Uploads
-from tests.sim.conftest import PASS_START_S
+from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 IN_PASS_S = PASS_START_S + 60
 
 
-def detail(rig: Any, subtype: int) -> str:
+def detail(rig: Rig, subtype: int) -> str:
     """The text of the newest failure report of that subtype."""
     report = next(r for r in rig.dictionary.reports if (r.service, r.subtype) == (1, subtype))
     return str(report.layout.decode(rig.reports(1, subtype)[-1].data)[3])
 
 
-def events(rig: Any, name: str) -> list[tuple[Any, ...]]:
+def events(rig: Rig, name: str) -> list[tuple[Any, ...]]:
     definition = next(e for e in rig.dictionary.events if e.name == name)
     reports = rig.reports(5, definition.subtype)
     number = definition.number.to_bytes(2, "big")
     return [definition.layout.decode(p.data[2:]) for p in reports if p.data[:2] == number]
 
 
-def test_set_refuse_report_reset(make_rig: Any) -> None:
+def test_set_refuse_report_reset(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     both = rig.send("set_parameters", ((1, 0.7), (2, 0.8)))
@@ -60,14 +60,14 @@ def test_set_refuse_report_reset(make_rig: Any) -> None:
     assert rig.node.part(Parameters).get("soc_safe_frac") == 0.6
 
 
-def upload(rig: Any, name: str, octets: bytes) -> None:
+def upload(rig: Rig, name: str, octets: bytes) -> None:
     made = Uploads(3, 1, 2, TransactionNumbers(0, rig.sent))  # a transaction number of its own
     made.begin(name, octets, 0, 60.0)
     while (given := made.next_packet(1)) is not None:
         rig.send_packet(given[1])
 
 
-def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: Any) -> None:
+def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@300")
     rig.until(IN_PASS_S)
     settings = rig.dictionary.settings
@@ -95,7 +95,7 @@ def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: An
     assert rig.stages(lost) == [2]
 
 
-def test_power_cut_while_a_table_takes_effect_leaves_all_of_it_or_nothing(make_rig: Any) -> None:
+def test_power_cut_while_a_table_takes_effect_leaves_all_of_it_or_nothing(make_rig: MakeRig) -> None:
     outcomes = set()
     for operations in range(1, 4):
         rig = make_rig(seed=operations)
@@ -129,7 +129,7 @@ def telecommand(subtype: int, seq: int, data: bytes) -> bytes:
     return bytes(packet)
 
 
-def test_parameters_are_set_by_packets_of_puslib_and_reported_to_it(make_rig: Any, policy: Any) -> None:
+def test_parameters_are_set_by_packets_of_puslib_and_reported_to_it(make_rig: MakeRig, policy: Any) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     wanted = {1: Real64Parameter(0.25), 11: Real64Parameter(12.5)}
@@ -151,7 +151,7 @@ def test_parameters_are_set_by_packets_of_puslib_and_reported_to_it(make_rig: An
 
 
 @pytest.mark.usefixtures("policy")
-def test_the_ground_s_commands_are_understood_by_a_node_of_puslib(make_rig: Any) -> None:
+def test_the_ground_s_commands_are_understood_by_a_node_of_puslib(make_rig: MakeRig) -> None:
     rig = make_rig()
     parameters = {1: Real64Parameter(0.1), 2: Real64Parameter(0.2)}
     ident, stream = PusIdent(1), QueuedOutput()

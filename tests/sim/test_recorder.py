@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
 from flight.link.link import Role
 from flight.link.pus import PusTm
@@ -16,30 +15,31 @@ from flight.services.commanding.verification import Verification
 from flight.services.radio.radio import RadioLinks
 from flight.services.recorder.recorder import Recorder
 from flight.services.reporting.telemetry import Telemetry
-from tests.sim.conftest import PASS_START_S
+from tests.field_values import integers, rows
+from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 IN_PASS_S = PASS_START_S + 60
 FAST = "[housekeeping.period_s]\npower = 0.1\nthermal = 0.1\nlink = 0.1\nnode = 0.1\nrecorder = 0.1\n"
 EVERYTHING: list[Any] = [[]]
 
 
-def times(rig: Any, packets: list[PusTm]) -> list[float]:
+def times(rig: Rig, packets: list[PusTm]) -> list[float]:
     """Seconds since the start of the run."""
     return [(one.time_ns - rig.world.start_tai_ns) / 1e9 for one in packets]
 
 
-def power_reports(rig: Any) -> list[PusTm]:
+def power_reports(rig: Rig) -> list[PusTm]:
     return [one for one in rig.reports(3, 25) if one.data[:2] == b"\0\2"]
 
 
-def report(rig: Any, name: str) -> dict[int, tuple[Value, ...]]:
+def report(rig: Rig, name: str) -> dict[int, tuple[Any, ...]]:
     """The newest report of that name, a row a store."""
     declared = next(one for one in rig.dictionary.reports if one.name == name)
-    (rows,) = declared.layout.decode(rig.reports(declared.service, declared.subtype)[-1].data)
-    return {row[0]: row[1:] for row in rows}
+    (told,) = declared.layout.decode(rig.reports(declared.service, declared.subtype)[-1].data)
+    return {row[0]: row[1:] for row in rows(told)}
 
 
-def test_reports_and_events_are_played_back_before_housekeeping(make_rig: Any) -> None:
+def test_reports_and_events_are_played_back_before_housekeeping(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(PASS_START_S + 30)
     early = [one for one in rig.packets if one.time_ns < rig.world.start_tai_ns + ns(PASS_START_S - 1)]
@@ -48,7 +48,7 @@ def test_reports_and_events_are_played_back_before_housekeeping(make_rig: Any) -
     assert {3, 5} <= set(services)
 
 
-def test_a_power_cut_in_mid_playback_goes_on_there_and_loses_nothing_that_was_synced(make_rig: Any) -> None:
+def test_a_power_cut_in_mid_playback_goes_on_there_and_loses_nothing_that_was_synced(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@103", more=FAST)
     rig.until(PASS_START_S - 0.1)
     held = rig.node.part(Recorder).waiting
@@ -68,7 +68,7 @@ def test_a_power_cut_in_mid_playback_goes_on_there_and_loses_nothing_that_was_sy
     assert rig.node.part(Recorder).waiting == 0
 
 
-def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: Any) -> None:
+def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: MakeRig) -> None:
     rig = make_rig(more=FAST)
     rig.until(PASS_START_S + 5)
     (one,) = rig.air.in_sight
@@ -86,14 +86,14 @@ def test_a_contact_that_ends_in_mid_playback_goes_on_in_the_next(make_rig: Any) 
     assert len(early) - len(set(early)) <= rig.node.part(Recorder).returned_packets
 
 
-def contact_ends(rig: Any) -> Any:
+def contact_ends(rig: Rig) -> Any:
     (one,) = rig.air.in_sight
     rig.air.set(one)
     return one
 
 
 def test_what_the_modem_held_as_the_contact_ended_comes_in_the_next(
-    make_rig: Any, monkeypatch: pytest.MonkeyPatch
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make_rig(more=FAST)
     made: list[bytes] = []
@@ -117,11 +117,11 @@ def test_what_the_modem_held_as_the_contact_ended_comes_in_the_next(
 
 @pytest.mark.parametrize("waited_s", [0.05, 0.5])  # in the real-time queue, in the modem
 def test_a_durable_commands_report_on_its_way_as_the_contact_ends_survives_a_power_cut(
-    make_rig: Any, waited_s: float
+    make_rig: MakeRig, waited_s: float
 ) -> None:
     rig = make_rig(faults=f"power-cut@{IN_PASS_S + 20:g}")
     rig.until(IN_PASS_S)
-    request = rig.send("suspend_retrieval", [(1,)])
+    request = rig.send("suspend_retrieval", ((1,),))
     while not rig.node.part(Verification).counts["completion_success"]:
         rig.until(rig.loop.now_ns() / 1e9 + 0.01)
     rig.until(rig.loop.now_ns() / 1e9 + waited_s)
@@ -138,7 +138,7 @@ def test_a_durable_commands_report_on_its_way_as_the_contact_ends_survives_a_pow
     assert rig.stages(request).count(7) == 1
 
 
-def test_a_time_range_brings_exactly_the_packets_of_that_range_heard_ones_as_well(make_rig: Any) -> None:
+def test_a_time_range_brings_exactly_the_packets_of_that_range_heard_ones_as_well(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     for _ in range(5):
@@ -149,7 +149,7 @@ def test_a_time_range_brings_exactly_the_packets_of_that_range_heard_ones_as_wel
     ends = (start_ns + ns(20), start_ns + ns(IN_PASS_S + 4))
     expected = [one for one in rig.packets if one.service in (1, 5) and ends[0] <= one.time_ns <= ends[1]]
     count = len(rig.packets)
-    request = rig.send("retrieve_range", [(0, *ends)])
+    request = rig.send("retrieve_range", ((0, *ends),))
     rig.until(IN_PASS_S + 30)
     assert rig.stages(request) == [1, 3, 7]
     again = [one for one in rig.packets[count:] if one.service in (1, 5) and one.time_ns <= ends[1]]
@@ -159,22 +159,22 @@ def test_a_time_range_brings_exactly_the_packets_of_that_range_heard_ones_as_wel
     assert len(told) == 1
 
 
-def test_a_range_that_is_upside_down_or_one_too_many_is_refused(make_rig: Any) -> None:
+def test_a_range_that_is_upside_down_or_one_too_many_is_refused(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     start_ns = rig.world.start_tai_ns
-    backwards = rig.send("retrieve_range", [(0, start_ns + ns(5), start_ns)])
-    twice = rig.send("retrieve_range", [(1, start_ns, start_ns), (1, start_ns, start_ns)])
+    backwards = rig.send("retrieve_range", ((0, start_ns + ns(5), start_ns),))
+    twice = rig.send("retrieve_range", ((1, start_ns, start_ns), (1, start_ns, start_ns)))
     rig.until(IN_PASS_S + 10)
     assert rig.stages(backwards) == rig.stages(twice) == [2]
 
 
-def test_stores_are_told_reported_and_keep_what_they_were_told_over_a_reboot(make_rig: Any) -> None:
+def test_stores_are_told_reported_and_keep_what_they_were_told_over_a_reboot(make_rig: MakeRig) -> None:
     rig = make_rig(faults="power-cut@200")
     rig.until(IN_PASS_S)
     requests = [
-        rig.send("suspend_retrieval", [(1,)]),
-        rig.send("disable_store", [(0,)]),
+        rig.send("suspend_retrieval", ((1,),)),
+        rig.send("disable_store", ((0,),)),
         rig.send("report_store_status", *EVERYTHING),
         rig.send("report_store_summary", *EVERYTHING),
     ]
@@ -198,15 +198,15 @@ def test_stores_are_told_reported_and_keep_what_they_were_told_over_a_reboot(mak
     assert rig.node.part(Recorder).enabled == [True, True]
 
 
-def test_what_was_deleted_is_gone_and_a_start_in_the_past_brings_packets_again(make_rig: Any) -> None:
+def test_what_was_deleted_is_gone_and_a_start_in_the_past_brings_packets_again(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     assert rig.node.part(Recorder).waiting == 0
     start_ns = rig.world.start_tai_ns
     count = len(power_reports(rig))
     requests = [
-        rig.send("delete_stored", start_ns + ns(30), []),
-        rig.send("set_retrieval_start", start_ns, [(1,)]),
+        rig.send("delete_stored", start_ns + ns(30), ()),
+        rig.send("set_retrieval_start", start_ns, ((1,),)),
     ]
     rig.until(IN_PASS_S + 10)
     assert [rig.stages(one) for one in requests] == [[1, 3, 7]] * 2
@@ -215,12 +215,12 @@ def test_what_was_deleted_is_gone_and_a_start_in_the_past_brings_packets_again(m
     assert [round(t) for t in again] == [31, 41, 51, 61, 71, 81]
 
 
-def test_the_recorder_has_a_housekeeping_structure_with_fields_of_its_stores(make_rig: Any) -> None:
+def test_the_recorder_has_a_housekeeping_structure_with_fields_of_its_stores(make_rig: MakeRig) -> None:
     rig = make_rig()
     rig.until(IN_PASS_S)
     layout = next(one for one in rig.dictionary.structures if one.name == "recorder").layout
     newest = [one for one in rig.reports(3, 25) if one.data[:2] == b"\0\x08"][-1]
-    values = dict(zip((f.name for f in layout.fields), layout.decode(newest.data[2:]), strict=True))
+    values = integers(dict(zip((f.name for f in layout.fields), layout.decode(newest.data[2:]), strict=True)))
     assert values["housekeeping_waiting"] == 0
     assert values["housekeeping_played"] == values["housekeeping_recorded"] > 20
     assert values["reports_recorded"] > values["reports_played"] > 0

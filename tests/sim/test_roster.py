@@ -6,7 +6,6 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from flight.core.config import Section, key
 from flight.core.task import Task
 from flight.roster import ROSTER, MissionView, Parts, ServiceRow
 from flight.services.reporting.telemetry import Telemetry
+from tests.sim.conftest import MakeRig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,7 +77,7 @@ def with_tally(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("with_tally")
-def test_a_service_flies_with_its_row_alone(make_rig: Any) -> None:
+def test_a_service_flies_with_its_row_alone(make_rig: MakeRig) -> None:
     rig = make_rig(more="[tally]\nstart = 30\n")
     rig.until(100)
     rig.send("tell_tally")

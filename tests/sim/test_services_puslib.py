@@ -16,6 +16,7 @@ from flight.contract.fields import Field
 from flight.core.nanoseconds import ns
 from flight.services.board.power import Power
 from ground.telemetry.decoder import Decoder
+from tests.sim.conftest import MakeRig, Rig
 
 puslib = pytest.importorskip("puslib")
 from puslib.ident import PusIdent  # noqa: E402
@@ -70,7 +71,7 @@ def theirs(raw: bytes) -> Any:
 class Peer:
     """Both spacecraft: ours on the simulated radio, and puslib's services with the same parameters and events."""
 
-    def __init__(self, rig: Any) -> None:
+    def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.out = QueuedOutput()
         ident, self.parameters = PusIdent(1), {}
@@ -118,7 +119,7 @@ def listed(*entries: bytes) -> bytes:
 
 
 @pytest.fixture
-def peer(make_rig: Any, policy: Any) -> Peer:  # noqa: ARG001 - in force while the peer is made and used
+def peer(make_rig: MakeRig, policy: Any) -> Peer:  # noqa: ARG001 - in force while the peer is made and used
     rig = make_rig()
     rig.until(IN_PASS_S)
     return Peer(rig)
