@@ -932,7 +932,7 @@ def test_memory_does_not_grow_with_the_store(make: Make) -> None:
 def test_what_is_known_of_segments_that_are_gone_is_forgotten_however_many_go(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packet_store, "_INDEX_ROWS", 3)
+    monkeypatch.setattr(packet_store, "INDEX_ROWS", 3)
     bench = make()
     for given_up in (1, 3, 4, 6):
         bench.fill(0, 400)
