@@ -34,6 +34,7 @@ from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import utc_text
+from flight.core.nanoseconds import NS
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
 from ground.changes import Change, Packet
@@ -286,7 +287,7 @@ class GroundServer:
         now_ns = self.station.tai_ns(time.monotonic_ns())
         return {
             key: {"value": _jsonable(one.value), "raw": _jsonable(one.raw), "unit": one.unit, "state": one.state,
-                  "time": utc_text(one.time_ns), "age_s": round((now_ns - one.time_ns) / 1e9, 3)}
+                  "time": utc_text(one.time_ns), "age_s": round((now_ns - one.time_ns) / NS, 3)}
             for key, one in sorted(self.station.latest.items())
             if not name or key == name or key.startswith(f"{name}.")
         }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from flight.contract.fields import Plain
 from flight.core.future import Future
+from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from ground.changes import Change, Packet
@@ -120,7 +121,7 @@ class VirtualOperator:
                 self._recent.setdefault(name, deque(maxlen=_RECENT_MAX)).append(thing.decoded.values)
 
     def now_s(self) -> float:
-        return self._ground.loop.now_ns() / 1e9
+        return self._ground.loop.now_ns() / NS
 
     async def send(self, command: str, **arguments: object) -> CommandRecord:
         return await self._send(command, arguments, raw=False)

@@ -15,7 +15,7 @@ from flight.catalogue import dictionary_of
 from flight.contract.sections import LinkSection
 from flight.core.errors import SetupError
 from flight.core.log import node_log
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task_stats import TaskStats
 from flight.link.cfdp.numbers import EPOCH_BITS
@@ -288,7 +288,7 @@ class MissionRun:
     def mission_tiles(self) -> int:
         """About how many tiles the run will screen, to spread the report's sample over it."""
         period_s = getattr(self.mission.payload, "capture_period_s", 10.0)
-        return round(0.6 * self.end_ns / 1e9 / period_s)
+        return round(0.6 * self.end_ns / NS / period_s)
 
 
 def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:

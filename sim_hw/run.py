@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
 from ground.telemetry.xtce import xtce_document
 from payloads.assets import scene_path
@@ -80,14 +81,14 @@ def execute(args: argparse.Namespace) -> int:
 
 def fly(run: MissionRun, console: Console) -> None:
     """Advance to the end with a live line on a terminal, or a line every ten minutes of the run elsewhere."""
-    total_s = run.end_ns / 1e9
+    total_s = run.end_ns / NS
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("orbit", total=total_s, state="")
         at_s, told_s = 0.0, 0.0
         while at_s < total_s:
             at_s = min(total_s, at_s + _STEP_S)
-            run.advance(round(at_s * 1e9))
+            run.advance(ns(at_s))
             progress.update(task, completed=at_s, state=_state(run, at_s))
             if not console.is_terminal and at_s - told_s >= 600:
                 told_s = at_s

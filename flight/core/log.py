@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from flight.core.errors import OrbitnodeError
 from flight.core.guarded_stream import GuardedStream, LineStream
+from flight.core.nanoseconds import NS, ns
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMS = ("console", "json")
@@ -75,7 +76,7 @@ def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> 
 
     def describe(lines: int, over_s: float, reason: str) -> str:
         text = io.StringIO()
-        since = utc_text(tai_ns() - round(over_s * 1e9))
+        since = utc_text(tai_ns() - ns(over_s))
         node_log(name, tai_ns, text, form=form).warning(
             f"{lines} lines of this log are missing here: {reason}", lines_lost=lines, since=since
         )
@@ -86,6 +87,6 @@ def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> 
 
 def utc_text(tai_ns: int) -> str:
     """TAI since 1958 as UTC with milliseconds: 2026-03-20T09:35:00.000Z."""
-    seconds, rest = divmod(tai_ns, 1_000_000_000)
+    seconds, rest = divmod(tai_ns, NS)
     when = _EPOCH + timedelta(seconds=seconds - _TAI_UTC_S)
     return f"{when:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NS = 1_000_000_000  # in a second
+NS = 1_000_000_000  # in a second; and so many parts per billion are nanoseconds per second
 
 
 def ns(seconds: float) -> int:

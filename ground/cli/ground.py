@@ -14,6 +14,7 @@ from random import Random
 
 from flight.catalogue import dictionary_of, file_entities
 from flight.core.errors import SetupError
+from flight.core.nanoseconds import ns
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.linux.log_sink import LogSink, diverted
@@ -93,7 +94,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             products=ProductStore(folder / "products", CfdpConfig(entity=entity)),
             command_timeout_s=config.command_timeout_s,
             silence_s=config.silence_s,
-            path_delay_ns=lambda _: round(config.path_delay_s * 1e9),
+            path_delay_ns=lambda _: ns(config.path_delay_s),
             entity=entity,
             node_entity=node_entity,
             epoch=Random().getrandbits(EPOCH_BITS),

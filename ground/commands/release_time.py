@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 from flight.link.time_code import TIME_NS_MAX
 from ground.times import tai_from_unix
 
@@ -20,7 +21,7 @@ def utc_tai_ns(text: str) -> int:
         utc = datetime.fromisoformat(text)
         utc = utc.replace(tzinfo=UTC) if utc.tzinfo is None else utc
         since = utc - _EPOCH
-        made = tai_from_unix((since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000)
+        made = tai_from_unix((since.days * 86400 + since.seconds) * NS + since.microseconds * 1000)
     except (ValueError, OverflowError):
         made = -1
     if not 0 <= made <= TIME_NS_MAX:
@@ -36,7 +37,7 @@ def release_tai_ns(text: str, onboard_ns: int) -> int:
     try:
         if not text.startswith("+"):
             return utc_tai_ns(text)
-        made = onboard_ns + round(float(text) * 1e9)
+        made = onboard_ns + ns(float(text))
     except (ValueError, OverflowError, OrbitnodeError):
         made = -1
     if not 0 <= made <= TIME_NS_MAX:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from flight.core.errors import DecodeError, SetupError
+from flight.core.nanoseconds import NS
 from hal.base import Image
 from payloads.product_header import ProductHeader
 from payloads.worker import control_group
@@ -292,8 +293,8 @@ class _Worker:
         self._failures = 0
         self._stats.done += 1
         return Screened(
-            mask, product, header.cloud_frac, header.clear_octets is not None, answer.infer_ns / 1e9,
-            answer.pack_ns / 1e9, process.popen.pid,
+            mask, product, header.cloud_frac, header.clear_octets is not None, answer.infer_ns / NS,
+            answer.pack_ns / NS, process.popen.pid,
         )  # fmt: skip
 
     def _fault(self, header: ProductHeader, product: bytes, mask: bytes, answer: Answer) -> str:

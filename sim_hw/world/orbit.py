@@ -18,6 +18,7 @@ from sgp4.api import WGS72, Satrec
 
 from flight.core.config import key
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 
 Vector = tuple[float, float, float]
 
@@ -105,7 +106,7 @@ class Look:
 
     @property
     def light_time_ns(self) -> int:
-        return round(self.range_km / SPEED_OF_LIGHT_KM_S * 1e9)
+        return ns(self.range_km / SPEED_OF_LIGHT_KM_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class Orbit:
     def start_tai_ns(self) -> int:
         """International Atomic Time of t_ns = 0, in nanoseconds since 1958-01-01 (CCSDS 301.0-B-4, level 1)."""
         past = self.start_utc - _TAI_EPOCH
-        return (past.days * 86_400 + past.seconds + TAI_MINUS_UTC_S) * 1_000_000_000 + past.microseconds * 1000
+        return (past.days * 86_400 + past.seconds + TAI_MINUS_UTC_S) * NS + past.microseconds * 1000
 
     @property
     def period_ns(self) -> int:

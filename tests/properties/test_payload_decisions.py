@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flight.contract.app import NodeState, PowerMode
 from flight.core.config import Fault, read_table
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.store.vault import Vault
 from payloads.accounting import Counters, quantile, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, Verdict, admit, update_gates
@@ -28,12 +29,11 @@ CONFIG = PayloadConfig(
 )
 FULL = PowerMode("full", 10.0, 2.0, admits=True)
 GOOD = NodeState(0.9, 20.0, 0.0, FULL, payload_on=True, in_contact=False)
-SECOND = 1_000_000_000
 
 
 def verdict(state: NodeState = GOOD, priority: int = 1, deadline_s: int = 100, room_octets: int = 100) -> Verdict:
     gates = update_gates(Gates.open(CONFIG), CONFIG, state)
-    return admit(Job(1, priority, deadline_s * SECOND), 0, gates, CONFIG, state, room_octets)
+    return admit(Job(1, priority, deadline_s * NS), 0, gates, CONFIG, state, room_octets)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_requests_and_numbers_outlive_a_boot(found: list[Request], numbers: int)
     ledger = Ledger(vault)
     given = [ledger.next_number() for _ in range(numbers)]
     vault.commit(Ledger.keep(found))
-    loop.run_until(1_000_000_000)
+    loop.run_until(NS)
     again = Ledger(Vault(disk.boot(loop)))
     assert sorted(again.load(), key=lambda r: r.job) == sorted(found, key=lambda r: r.job)
     assert given == list(range(1, numbers + 1))
@@ -115,7 +115,7 @@ def test_no_number_is_given_again_after_those_who_set_it_aside_are_gone() -> Non
         vault.commit({"fill": bytes(1000)})
     given += [ledger.next_number() for _ in range(5000)]
     vault.commit({})
-    loop.run_until(1_000_000_000)
+    loop.run_until(NS)
     disk.cut()
     segments = sorted(name for name in disk.durable if name.startswith("vault.journal.0"))
     assert len(segments) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.link.link import Role
 from flight.link.stack import LinkConfig
 from flight.mission import load
@@ -179,12 +179,12 @@ def test_a_station_whose_own_link_is_simplex_receives_and_refuses_to_send(flight
     with pytest.raises(OrbitnodeError, match="has no way up"):
         station.send("ping", {}, 0)
     with pytest.raises(OrbitnodeError, match="has no way up"):
-        station.schedule("ping", {}, 10**9, 0)
+        station.schedule("ping", {}, NS, 0)
     with pytest.raises(OrbitnodeError, match="has no way up"):
         station.upload("table.toml", b"x", 0, 30)
     assert station.tracker.counters.sent == 0
     one.airs["x-band"].on_downlink = lambda octets: station.on_downlink(octets, one.loop.now_ns())
     one.until(PASS_START_S + 30)
     assert station.in_contact and station.counters()["link.frames"] > 100
-    assert station.on_time(one.loop.now_ns() + 6 * 10**9) == [] and not station.in_contact
+    assert station.on_time(one.loop.now_ns() + 6 * NS) == [] and not station.in_contact
     assert isinstance(one.mission.links[0].config, LinkConfig)

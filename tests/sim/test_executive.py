@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task_stats import BUCKETS
 from flight.services.health.executive import Executive, declare
@@ -20,7 +21,6 @@ from sim_hw.report.run_report import store_rows, task_rows
 from tests.sim.conftest import Rig
 
 DONE = [1, 3, 7]
-NS = 10**9
 
 
 class Sink:
@@ -48,7 +48,7 @@ def fly(cost_ns, seconds=10.0):
 
     scheduler.spawn("control", tick, critical=True, budget_s=0.005)
     scheduler.spawn("other", once)
-    loop.run_until(round(seconds * NS))
+    loop.run_until(ns(seconds))
     return scheduler
 
 

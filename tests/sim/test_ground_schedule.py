@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.services.time.clock import Clock
 from ground.cli import schedule as schedule_command
@@ -21,8 +22,6 @@ from ground.operator import COMPLETED, REJECTED, SCHEDULED, CommandRecord
 from ground.server import GroundServer, _request
 from ground.station import GroundStation
 from sim_hw.ground_segment import GroundSegment
-
-NS = 10**9
 
 
 class Ground:

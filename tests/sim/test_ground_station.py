@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
@@ -26,7 +27,7 @@ from payloads.product import decode_product, encode_product
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
-from tests.ground_node import EPOCH_NS, LittleNode, S
+from tests.ground_node import EPOCH_NS, LittleNode
 from tests.link_ends import BARE, packets_of, unit_of
 
 
@@ -51,7 +52,7 @@ class Rig:
             results.append(await script(operator))
 
         self.ground.run_script(body)
-        self.loop.run_until(round(until_s * S))
+        self.loop.run_until(round(until_s * NS))
         assert self.ground.script_failures == []
         return results
 
@@ -167,31 +168,31 @@ def test_command_that_times_out_ends_alone():
     station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
     first, _ = station.send("ping", {}, 0, timeout_s=30)
     second, _ = station.send("payload_power", {"state": "off"}, 0, timeout_s=7200)
-    station.on_time(31 * S)
+    station.on_time(31 * NS)
     assert (first.outcome, first.reason) == (REJECTED, "never sent: no node was heard in time")
     assert second.is_open and station.session.waiting == 1
 
 
 def test_lost_command_is_not_sent_in_the_next_pass():
     station, flight = linked()
-    lost, cltus = station.send("payload_power", {"state": "off"}, S, timeout_s=30)
-    kept, more = station.send("ping", {}, S, timeout_s=7200)
+    lost, cltus = station.send("payload_power", {"state": "off"}, NS, timeout_s=30)
+    kept, more = station.send("ping", {}, NS, timeout_s=7200)
     assert len(cltus + more) == 2  # and neither arrives
-    station.end_contact(2 * S)
-    station.on_time(40 * S)
+    station.end_contact(2 * NS)
+    station.on_time(40 * NS)
     assert (lost.outcome, lost.reason) == (LOST, "no answer from the node in time; may still be executed")
-    up = station.on_downlink(unit_of(flight), 3000 * S) + station.on_downlink(unit_of(flight), 3001 * S)
+    up = station.on_downlink(unit_of(flight), 3000 * NS) + station.on_downlink(unit_of(flight), 3001 * NS)
     packets = [PusTc.decode(packet) for cltu in up for packet in packets_of(flight.on_uplink(cltu, 0))]
     assert [(packet.service, packet.seq) for packet in packets] == [(17, kept.seq)]
     assert (lost.outcome, lost.reason) == (REJECTED, "sent, but it never arrived, and was given up")
-    station.on_downlink(unit_of(flight), 3002 * S)
-    assert kept.stage_ns(ACKNOWLEDGED) == 3002 * S and lost.stage_ns(ACKNOWLEDGED) is None
+    station.on_downlink(unit_of(flight), 3002 * NS)
+    assert kept.stage_ns(ACKNOWLEDGED) == 3002 * NS and lost.stage_ns(ACKNOWLEDGED) is None
 
 
 def test_command_behind_a_full_window_is_not_sent_after_its_time():
     station, _ = linked()
-    records = [station.send("ping", {}, S, timeout_s=30 if n == 11 else 600)[0] for n in range(13)]
-    station.on_time(31 * S)
+    records = [station.send("ping", {}, NS, timeout_s=30 if n == 11 else 600)[0] for n in range(13)]
+    station.on_time(31 * NS)
     assert [r.number for r in records if not r.is_open] == [12]
     assert records[11].outcome == REJECTED and records[11].reason.startswith("never sent")
     assert station.session.waiting == 12
@@ -204,7 +205,7 @@ def test_bypass_command_goes_up_without_any_contact():
     )
     record, (cltu,) = station.send("ping", {}, 0, bypass=True)
     assert len(packets_of(flight.on_uplink(cltu, 0))) == 1
-    station.on_time(31 * S)
+    station.on_time(31 * NS)
     assert (record.outcome, record.reason) == (LOST, "no answer from the node in time; may still be executed")
 
 
@@ -213,10 +214,10 @@ def test_a_restart_of_the_node_is_told():
     notes: list[object] = []
     station.listen(lambda change, what: notes.append(what) if change is Change.NOTE else None)
     for count in range(60):
-        station.on_downlink(unit_of(flight), count * S)
+        station.on_downlink(unit_of(flight), count * NS)
     flight = FlightLink(BARE)
     for count in range(3):
-        station.on_downlink(unit_of(flight), (90 + count) * S)
+        station.on_downlink(unit_of(flight), (90 + count) * NS)
     assert notes == ["the node was restarted: it counts its frames anew"]
     assert station.counters()["link.restarts"] == 1 and station.counters()["link.frames_missed"] == 0
 
@@ -230,7 +231,7 @@ def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path):
     rig.archive.commit = rig.archive.add_counters = rig.products._write = full  # type: ignore[method-assign]
     rig.node.file("a.txt", b"just text")
     rig.node.file("open.txt", bytes(900), drop=3)
-    rig.loop.run_until(50 * S)
+    rig.loop.run_until(50 * NS)
     rig.station.commit()
     assert rig.products.counters.unwritten == 1
     rig.ground.close()
@@ -261,7 +262,7 @@ def test_products_events_alarms_and_listeners(tmp_path):
     rig.node.tm(1, 3, 25, b"\x00\x01" + layout.encode([0.2, 8.0, 1, -5]))
     rig.node.tm(1, 5, 4, b"\x00\x03\x3e\x4c\xcc\xcd")
     rig.node.link.queue(Role.REALTIME, b"\x08\x01\xc0\x00\x00\x0e" + bytes(15))
-    rig.loop.run_until(200 * S)
+    rig.loop.run_until(200 * NS)
     rig.close()
     folder = tmp_path / "products"
     assert sorted(p.name for p in folder.iterdir()) == [
@@ -282,7 +283,7 @@ def test_products_events_alarms_and_listeners(tmp_path):
 def test_late_comer_sees_the_latest_values(tmp_path):
     rig = Rig(tmp_path, [(0.0, 30.0)])
     rig.node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.5, 8.0, 1, -5]))
-    rig.loop.run_until(10 * S)
+    rig.loop.run_until(10 * NS)
     rig.close()
     with Archive(tmp_path / "archive.db", make()) as archive:
         later = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=archive)

@@ -8,6 +8,7 @@ import pytest
 
 from flight.contract.fields import Row
 from flight.core.errors import SetupError
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.services.automation.event_action import EventActions
@@ -18,7 +19,6 @@ from flight.services.commanding.verification import BAD_VALUE, LATE
 from flight.services.reporting.events import Events
 from flight.services.time.clock import Clock
 
-NS = 10**9
 SEQUENCE = """
 [[sequence]]
 name = "greet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flight.contract.dictionary import hk_parameters
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.link.pus import PusTm
 from flight.services.commanding.verification import BAD_VALUE
 from ground.telemetry.decoder import Decoder
@@ -102,7 +102,7 @@ def test_reports_by_change_come_when_a_value_changed_and_at_least_so_often(make_
     rig.until(IN_PASS_S + 30)
     rig.send("payload_power", 0)
     rig.until(IN_PASS_S + 60)
-    times = [(p.time_ns - reports(rig, 300)[0].time_ns) / 1e9 for p in reports(rig, 300)]
+    times = [(p.time_ns - reports(rig, 300)[0].time_ns) / NS for p in reports(rig, 300)]
     assert len(times) == 4  # the first, a keepalive, the switched payload, a keepalive
     assert abs(times[1] - 20) < 0.1 and 25 < times[2] < 35 and abs(times[3] - times[2] - 20) < 0.1
     assert 55 <= len(reports(rig, 301)) <= 62  # the uptime changes each second, it is looked at twice

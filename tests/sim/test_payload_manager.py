@@ -24,6 +24,7 @@ from onnx import TensorProto, helper
 from flight.contract.app import AppContext, CommandRefused, Durable, NodeState, PowerMode
 from flight.contract.dictionary import Declarations, collect
 from flight.core.errors import StorageError
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.store.vault import Vault
@@ -212,7 +213,7 @@ class Bench:
         self.task_faults.append(error)
 
     def run(self, s: float) -> None:
-        self.loop.run_until(self.loop.now_ns() + round(s * 1e9))
+        self.loop.run_until(self.loop.now_ns() + ns(s))
         self.check()
 
     def check(self) -> None:
@@ -637,7 +638,7 @@ def test_power_lost_at_every_write_of_a_submission(model: Path, bench: Callable[
 def test_damaged_ledger_is_said(bench: Callable[..., Bench]) -> None:
     disk, loop = Disk(Random(1)), VirtualLoop()
     Vault(disk.boot(loop)).commit({"payload.job.0000000007": b"rubbish", "payload.next": b"?"})
-    loop.run_until(1_000_000_000)
+    loop.run_until(NS)
     b = bench(disk=disk, loop=loop)
     assert b.ground.named("ledger_failed") == [{"detail": "2 rows are unreadable"}]
     assert b.vault.get("payload.job.0000000007") == b"rubbish", "another version may know it"

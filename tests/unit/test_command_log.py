@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flight.core.future import Future
+from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.link.pus import PusTm, RequestId
 from flight.services.commanding import verification as st01
@@ -19,7 +20,6 @@ from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 
-S = 10**9
 REQUEST = RequestId(0x2AB, 0x1234)
 OPEN, DONE = bytes.fromhex("01 1aab d234"), bytes.fromhex("02 1aab d234")
 
@@ -58,7 +58,7 @@ class World:
         return self.lives[-1]
 
     def settle(self, duration_s: float = 1.0) -> None:
-        self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
+        self.loop.run_until(self.loop.now_ns() + ns(duration_s))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from flight.contract.app import CommandRefused
 from flight.core.errors import StorageError
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
@@ -32,8 +33,6 @@ from flight.services.commanding.verification import Verification
 from flight.services.reporting.telemetry import Telemetry
 from sim_hw.machine.loop import VirtualLoop
 
-S = 10**9
-
 
 class Keeping:
     """A recorder that keeps every packet."""
@@ -48,27 +47,27 @@ class Keeping:
 
 def telemetry(keeping: Keeping) -> Telemetry:
     recorder: Any = keeping
-    return Telemetry(lambda: 2 * S**2, recorder)
+    return Telemetry(lambda: 2_000_000_000 * NS, recorder)
 
 
 # The rate limit
 
 
 def test_a_bucket_gives_its_burst_at_once_and_its_rate_in_the_long_run() -> None:
-    now_ns = 100 * S
+    now_ns = 100 * NS
     bucket = Bucket(10.0, 3, lambda: now_ns)
     assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
-    now_ns += S // 10 - 1
+    now_ns += NS // 10 - 1
     assert not bucket.take(), "a nanosecond early"
     now_ns += 1
     assert [bucket.take() for _ in range(2)] == [True, False]
-    now_ns += 2 * S // 10
+    now_ns += 2 * NS // 10
     assert [bucket.take() for _ in range(3)] == [True, True, False]
-    now_ns += 3600 * S
+    now_ns += 3600 * NS
     assert [bucket.take() for _ in range(4)] == [True, True, True, False], "no more than the burst is saved"
     taken = 0
     for _ in range(1000):
-        now_ns += S // 100
+        now_ns += NS // 100
         taken += bucket.take()
     assert taken == 100
 
@@ -123,15 +122,15 @@ def test_a_refused_transaction_is_tried_six_times_at_growing_intervals(failures:
     ended: list[tuple[bool, float]] = []
 
     async def attempt() -> None:
-        tried.append(loop.now_ns() / S)
+        tried.append(loop.now_ns() / NS)
         if len(tried) <= failures:
             raise StorageError(f"full {len(tried)}")
 
     async def body(task: Task) -> None:
-        ended.append((await stored(task, attempt, told.append), loop.now_ns() / S))
+        ended.append((await stored(task, attempt, told.append), loop.now_ns() / NS))
 
     Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error))).spawn("x", body)
-    loop.run_until(100 * S)
+    loop.run_until(100 * NS)
     assert ended == [(failures < 6, at_s)]
     assert tried == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5][: failures + 1]
     assert told == ["full 1"][:failures]
@@ -204,13 +203,13 @@ def test_a_summary_comes_a_second_after_the_first_refusal() -> None:
     loop, gathered = VirtualLoop(), Gathered()
     Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error))).spawn("x", gathered.refusals.run)
     for at_s in (5.3, 5.9, 20.7):
-        loop.run_until(round(at_s * S))
+        loop.run_until(ns(at_s))
         gathered.refusals.admit(RequestId(1, 1), 5)
-        loop.run_until(round((at_s + 0.05) * S))
+        loop.run_until(ns(at_s + 0.05))
     assert len(gathered.keeping.packets) == 1
-    loop.run_until(round(21.69 * S))
+    loop.run_until(ns(21.69))
     assert len(gathered.keeping.packets) == 1
-    loop.run_until(round(21.71 * S))
+    loop.run_until(ns(21.71))
     assert len(gathered.keeping.packets) == 2
 
 
@@ -283,5 +282,5 @@ def test_the_body_of_a_held_command_is_run_once_however_often_its_task_starts() 
         raise ValueError("a fault in a handler")
 
     Scheduler(loop, loop.now_ns, lambda _, error: None).spawn("x", once(work))
-    loop.run_until(100 * S)
+    loop.run_until(100 * NS)
     assert len(runs) == 1

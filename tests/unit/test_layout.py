@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from flight.core.nanoseconds import NS
+from hal import nanoseconds as of_the_drivers
 from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +29,13 @@ FOLDERS = ("flight", "hal", "payloads", "ground", "sim_hw")
 _BASE = ("flight.contract", "flight.core", "flight.link", "flight.store", "hal.base")
 _TOLD = ("flight.services.commanding", "flight.services.reporting")  # what is told to a service, and what it tells
 # What all of the ground shares with the flight code: errors, and what packets and their fields look like.
-_SHARED = ("flight.contract.dictionary", "flight.contract.fields", "flight.core.errors", "flight.link")
+_SHARED = (
+    "flight.contract.dictionary",
+    "flight.contract.fields",
+    "flight.core.errors",
+    "flight.core.nanoseconds",
+    "flight.link",
+)
 
 # The map of the house, roof first. A row is a room, that is a folder, or one file of it that stands on a floor of its
 # own; then what it may import besides its own folder: rooms, parts of rooms, or whole top-level folders. Imports go
@@ -73,7 +81,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground": (  # what all rooms of the ground stand on
         "flight.contract.fields", "flight.contract.sections",
         "flight.core.config",  # how a section of mission.toml is declared
-        "flight.core.errors", "flight.mission",
+        "flight.core.errors", "flight.core.nanoseconds", "flight.mission",
     ),
     # The payload.
     "payloads": ("flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.worker"),
@@ -151,6 +159,19 @@ SANS_IO_BANNED = (
     "flight.core.scheduler",
     "flight.core.task",
 )
+
+# Where the nanoseconds in a second may stand as a number; everybody else takes NS or ns() from the first of them.
+_SECONDS = {
+    "flight/core/nanoseconds.py": "the one place",
+    "hal/nanoseconds.py": "hal imports nothing of ours",
+    "sim_hw/machine/faults.py": "the seconds that a fault's time stays below",
+    "tests/bench/bench_packets.py": "a bound in octets",
+    "tests/contract/test_bad_drivers.py": "a power in watts that no board draws",
+    "tests/sim/test_held_refusals.py": "seconds that are too many to shift a schedule by",
+    "tests/unit/test_services_recorder.py": "a bound in octets",
+    "tests/unit/test_storage_quota.py": "a bound in octets",
+    "tests/unit/test_world_channel.py": "a rate in bit/s",
+}
 
 # Calls that reach the machine without one of the banned modules.
 BANNED_CALLS = {"input", "exec", "eval", "__import__", "breakpoint"}
@@ -307,6 +328,16 @@ def sans_io_faults(file: str, tree: ast.Module) -> list[str]:
     return [f"{file}:{line}: imports {name}" for line, name in imports(tree) if within(name, SANS_IO_BANNED)]
 
 
+def seconds_in(tree: ast.Module) -> list[int]:
+    """The lines in which the nanoseconds in a second are written as a number, as 1e9 or as 10**9."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value == NS)
+        or (isinstance(node, ast.BinOp) and ast.unparse(node) == "10 ** 9")
+    ]
+
+
 def test_there_is_something_to_look_at() -> None:
     assert {file.split("/")[0] for file in FILES} == set(FOLDERS)
     assert {"time", "threading", "socket", "subprocess", "asyncio", "os"} <= BANNED
@@ -324,6 +355,13 @@ def test_the_map_names_what_is_there() -> None:
 def test_nothing_stands_outside_a_room() -> None:
     loose = [file for file in FILES if room_of(module_of(file)) in {"flight", "flight.services"}]
     assert loose == ["flight/__init__.py", "flight/services/__init__.py"]
+
+
+def test_the_nanoseconds_in_a_second_stand_in_one_place() -> None:
+    tests = (path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py"))
+    files = {file for file in (*FILES, *tests) if seconds_in(tree_of(file))}
+    assert files == set(_SECONDS)
+    assert of_the_drivers.NS == NS
 
 
 def test_no_room_is_full() -> None:
@@ -528,6 +566,11 @@ def test_the_room_check_bites() -> None:
     files = [f"flight/store/{number}.py" for number in range(FILES_MAX)]
     assert full_rooms([*files, "flight/store/__init__.py", "flight/core/x.py"]) == []
     assert full_rooms([*files, "flight/store/x.py"]) == ["flight/store/ has 16 files, 15 at most"]
+
+
+def test_the_check_of_nanoseconds_bites() -> None:
+    tree = ast.parse("a = 1_000_000_000\nb = x / 1e9\nc = 10**9\nd = 10**8 + 1e-9 + True\nf('1e9')")
+    assert sorted(seconds_in(tree)) == [1, 2, 3]
 
 
 def test_the_other_checks_tell_apart() -> None:

@@ -12,13 +12,14 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.core.log import FORMS, LEVELS, gap_line, node_log, utc_text
+from flight.core.nanoseconds import NS
 
-T_NS = 2_152_690_537 * 10**9 + 5_000_000
+T_NS = 2_152_690_537 * NS + 5_000_000
 
 
 def test_two_nodes_have_two_clocks_and_streams() -> None:
     streams = [io.StringIO(), io.StringIO()]
-    logs = [node_log(f"n{i}", lambda i=i: T_NS + i * 10**9, streams[i], form="json") for i in range(2)]
+    logs = [node_log(f"n{i}", lambda i=i: T_NS + i * NS, streams[i], form="json") for i in range(2)]
     for log in logs:
         log.info("boot", count=3)
         log.debug("not at this level")

@@ -18,6 +18,7 @@ from flight.contract.dictionary import Command, Dictionary
 from flight.contract.fields import Field
 from flight.core.errors import SetupError, StorageError
 from flight.core.future import Future
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
@@ -37,7 +38,6 @@ from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 
 ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
-S = 10**9
 STORED_S = 0.02  # well over what the disk takes for a commit
 
 COMMANDS = (
@@ -122,7 +122,7 @@ class Boot:
         return self.keeping
 
     def run(self, duration_s: float) -> None:
-        self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
+        self.loop.run_until(self.loop.now_ns() + ns(duration_s))
         self.check_sum()
 
     def check_sum(self) -> None:
@@ -962,7 +962,7 @@ def test_a_held_volatile_command_keeps_its_turn_until_the_disk_has_its_report(bo
 
     async def body(task: Task) -> None:
         await one.commands.perform(task, one.request("two", 5).encode(), {})
-        ended.append(one.loop.now_ns() / S)
+        ended.append(one.loop.now_ns() / NS)
 
     one.disk.commit_s = 2.0
     one.scheduler.spawn("holder", body)

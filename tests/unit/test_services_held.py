@@ -13,6 +13,7 @@ from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Command, EventDefinition, Report
 from flight.contract.fields import Field
 from flight.core.future import Future
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import TASKS_MAX, Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm
@@ -36,7 +37,6 @@ from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 from tests.serving import serve
 
-S = 10**9
 EPOCH = 2 * 10**18  # a whole second, which the time code tells exactly
 ACTIVITY_OCTETS = 14 + 17  # docs/guides/mission.md: the packet and 14 octets
 NOTE = Command("note", 1, 8, 1, "", (Field("n", "u16"),), function=1)
@@ -135,7 +135,7 @@ class Boot:
 
     @property
     def t_s(self) -> float:
-        return self.loop.now_ns() / S
+        return self.loop.now_ns() / NS
 
     def tai_ns(self) -> int:
         return EPOCH + self.loop.now_ns() + self.jump_ns
@@ -145,7 +145,7 @@ class Boot:
         return True
 
     def until(self, t_s: float) -> None:
-        self.loop.run_until(round(t_s * S))
+        self.loop.run_until(ns(t_s))
 
     def give(self, name: str, *values: Any) -> PusTc:
         command = next(c for c in COMMANDS if c.name == name)
@@ -171,7 +171,7 @@ class Boot:
 
     def insert(self, t_s: float, *numbers: int, sub: int = 0, group: int = 0, command: Command = NOTE) -> Any:
         """Schedule notes for when the loop shows `t_s`; done in no time."""
-        rows = tuple((group, EPOCH + round(t_s * S), note(n, command)) for n in numbers)
+        rows = tuple((group, EPOCH + ns(t_s), note(n, command)) for n in numbers)
         request = self.give("insert_activities", sub, rows)
         self.loop.run_until(self.loop.now_ns())
         return self.outcome(request)
@@ -251,7 +251,7 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
         LATE, "sequence count 2 of APID 1: 1.0 s too late, it takes 2 s ahead",
     )  # fmt: skip
     assert one.schedule.refused == 2, "activities that were not taken in"
-    broken = (0, EPOCH + 9 * S, note(5)[:-1] + b"x")
+    broken = (0, EPOCH + 9 * NS, note(5)[:-1] + b"x")
     code, detail = one.do("insert_activities", 0, (broken,)) or (0, "")
     assert code == BAD_VALUE and detail.startswith("activity 0: telecommand")
     assert one.insert(9.25, 5, 5) == (BAD_VALUE, "activity 1: sequence count 5 of APID 1 is scheduled")
@@ -277,13 +277,13 @@ def test_activities_are_taken_up_to_the_bounds_of_their_number_and_octets(
     assert one.insert(900, 3) is None
     assert one.insert(800, 4) is not None
     assert sampled(one.schedule) == (
-        1, 3, bounds.get("activities", 256), 3 * ACTIVITY_OCTETS, 0, 0, 0, 3, EPOCH + 900 * S,
+        1, 3, bounds.get("activities", 256), 3 * ACTIVITY_OCTETS, 0, 0, 0, 3, EPOCH + 900 * NS,
     )  # fmt: skip
     assert one.held() == [1, 2, 3]
     assert one.do("delete_activities", tuple((3, 1, n) for n in (3, 1, 3))) is None, "one of them named twice"
     assert one.held() == [2] and one.insert(800, 4, 5) is None
     assert one.held() == [4, 5, 2]
-    assert sampled(one.schedule)[-1] == EPOCH + 800 * S
+    assert sampled(one.schedule)[-1] == EPOCH + 800 * NS
     assert one.do("reset_schedule") is None
     assert sampled(one.schedule) == (0, 0, bounds.get("activities", 256), 0, 0, 0, 0, 3, 0)
 
@@ -296,7 +296,7 @@ def test_what_fell_due_before_the_boot_is_executed_as_late_as_the_rule_allows(
     config = {"late_s": 60.0, "sub_schedule_late_s": {"7": 5.0}}
     assert world.boot(schedule=config).insert(10, 1, sub=sub) is None
     world.lives[-1].scheduler.close()
-    world.loop.run_until((10 + limit_s) * S + more_ns)
+    world.loop.run_until((10 + limit_s) * NS + more_ns)
     one = world.boot(schedule=config)
     one.until(90)
     assert [n for n, _ in one.noted] == [1] * (not more_ns)
@@ -333,7 +333,7 @@ def test_a_clock_that_jumps_is_followed_within_a_second(world: World, jump_s: fl
     one = world.boot()
     assert one.insert(100, 1) is None
     one.until(10.3)
-    one.jump_ns = round(jump_s * S)
+    one.jump_ns = ns(jump_s)
     due_s = 100 - jump_s
     one.until(200)
     ((_, t_s),) = one.noted
@@ -417,7 +417,7 @@ def test_a_filter_chooses_by_sub_schedule_and_group(world: World) -> None:
         assert one.insert(100 * n, n, sub=sub, group=group) is None
 
     def chosen(window: int, subs: tuple[int, ...], groups: tuple[int, ...], from_s: float = 0, to_s: float = 0) -> Any:
-        from_ns, to_ns = (EPOCH + round(t_s * S) for t_s in (from_s, to_s))
+        from_ns, to_ns = (EPOCH + ns(t_s) for t_s in (from_s, to_s))
         rows = one.report(
             "summarise_activities_by_filter", "activity_summary", window, from_ns, to_ns,
             tuple((n,) for n in subs), tuple((n,) for n in groups),
@@ -431,25 +431,25 @@ def test_a_filter_chooses_by_sub_schedule_and_group(world: World) -> None:
     assert chosen(2, (5,), (), from_s=400) == [4] and chosen(3, (), (0,), to_s=100) == [1]
     assert chosen(1, (), (), 200, 200) == [2] and chosen(1, (), (), 199.75, 299.75) == [2]
     assert chosen(1, (), (), 200.25, 300) == [3] and chosen(3, (), (), to_s=299.75) == [1, 2]
-    backwards = one.do("delete_activities_by_filter", 1, EPOCH + 2 * S, EPOCH + 7 * S // 4, (), ())
+    backwards = one.do("delete_activities_by_filter", 1, EPOCH + 2 * NS, EPOCH + 7 * NS // 4, (), ())
     assert backwards == (BAD_VALUE, "from_time is 0.25 s after to_time")
     assert chosen(2, (), (), from_s=300, to_s=100) == [3, 4, 5], "only the window between has both"
     assert one.report("report_activities_by_filter", "activities", 0, 0, 0, ((6,),), ()) == [
-        (6, 2, EPOCH + 500 * S, note(5)),
+        (6, 2, EPOCH + 500 * NS, note(5)),
     ]  # fmt: skip
     assert one.report("report_activities", "activities", ((3, 1, 4), (3, 1, 1))) == [
-        (5, 1, EPOCH + 400 * S, note(4)), (0, 0, EPOCH + 100 * S, note(1)),
+        (5, 1, EPOCH + 400 * NS, note(4)), (0, 0, EPOCH + 100 * NS, note(1)),
     ]  # fmt: skip
-    assert one.report("summarise_activities", "activity_summary", ((3, 1, 3),)) == [(5, 0, EPOCH + 300 * S, 3, 1, 3)]
+    assert one.report("summarise_activities", "activity_summary", ((3, 1, 3),)) == [(5, 0, EPOCH + 300 * NS, 3, 1, 3)]
     for name in ("report_activities", "summarise_activities", "delete_activities"):
         assert one.do(name, ((3, 1, 9),)) == (BAD_VALUE, "no activity of source 3, APID 1, sequence count 9")
     assert one.do("shift_activities_by_filter", 1000, 0, 0, 0, ((5,),), ((1,),)) is None
     assert one.do("shift_activities_by_filter", -1000, 0, 0, 0, ((6,),), ())[0] == LATE  # type: ignore[index]
-    assert one.do("shift_activities_by_filter", 1, 1, EPOCH + S, EPOCH, (), ()) == (
+    assert one.do("shift_activities_by_filter", 1, 1, EPOCH + NS, EPOCH, (), ()) == (
         BAD_VALUE, "from_time is 1 s after to_time",
     )  # fmt: skip
     assert one.do("shift_activities", 10, ((3, 1, 5),)) is None and one.do("shift_schedule", 7) is None
-    assert [(row[2] - EPOCH) / S for row in one.report("summarise_schedule", "activity_summary")] == [
+    assert [(row[2] - EPOCH) / NS for row in one.report("summarise_schedule", "activity_summary")] == [
         107, 207, 307, 517, 1407,
     ]  # fmt: skip
     assert one.do("delete_activities_by_filter", 0, 0, 0, ((0,),), ((1,),)) is None and one.held() == [1, 3, 5, 4]
@@ -475,7 +475,7 @@ def test_group_0_is_always_there_and_stays_as_it_is(world: World) -> None:
 
 def test_a_shift_reaches_as_far_as_the_time_code(world: World) -> None:
     one = world.boot()
-    for n, before_ns in ((1, 10 * S), (2, 10 * S - S // 4), (3, 10 * S + S // 4), (4, 10 * S - 1)):
+    for n, before_ns in ((1, 10 * NS), (2, 10 * NS - NS // 4), (3, 10 * NS + NS // 4), (4, 10 * NS - 1)):
         raw = note(n)
         held = Activity(n, 0, 0, TIME_NS_MAX - before_ns, raw, request_key(raw))
         one.vault.commit({held.row: held.encode()})
@@ -506,7 +506,7 @@ def test_a_release_that_waited_for_the_disk_is_told_as_what_became_of_it(world: 
 def test_what_is_deleted_in_the_very_moment_of_its_release_is_not_executed(world: World) -> None:
     """Between the look at what is due and the step that executes it."""
     reset: list[PusTc] = []
-    world.loop.call_at(10 * S, lambda: reset.append(world.lives[-1].give("reset_schedule")))
+    world.loop.call_at(10 * NS, lambda: reset.append(world.lives[-1].give("reset_schedule")))
     one = world.boot()
     assert one.insert(10, 1) is None
     one.until(20)
@@ -531,7 +531,7 @@ def test_what_the_disk_never_took_is_out_of_sight_until_the_next_boot_or_a_reset
     world.disk.capacity_octets = room
     assert one.events("activity_not_stored") == [(1, 1), (1, 2)] and one.noted == []
     assert [event[:2] for event in one.events("activity_waits")] == [(1, 1), (1, 2)]
-    assert one.held() == [3] and sampled(one.schedule)[-1] == EPOCH + 400 * S
+    assert one.held() == [3] and sampled(one.schedule)[-1] == EPOCH + 400 * NS
     assert one.do("delete_activities", ((3, 1, 1),)) == (BAD_VALUE, "no activity of source 3, APID 1, sequence count 1")
     assert one.insert(300, 1) == (BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
     assert one.do("enable_schedule") is None and one.held() == [3], "a change does not bring them back"
@@ -566,13 +566,13 @@ def test_what_may_have_been_released_in_lost_transactions_is_given_up(world: Wor
     names = sorted(name for name in world.disk.durable if name.startswith("vault.journal.0"))
     assert len(names) > 1
     del world.disk.durable[names[-1]]
-    world.loop.run_until(60 * S)
+    world.loop.run_until(60 * NS)
     lost = "2 activities may have been released in what is gone and are given up: 1/1, 1/2"
     room, world.disk.capacity_octets = world.disk.capacity_octets, 0
     full = world.boot(schedule={"late_s": 500.0})  # which cannot even delete them
     full.until(60.5)
     assert ("schedule", lost) in full.events("record_damaged")
-    assert full.noted == [] and sampled(full.schedule)[1] == 4 and sampled(full.schedule)[-1] == EPOCH + 61 * S
+    assert full.noted == [] and sampled(full.schedule)[1] == 4 and sampled(full.schedule)[-1] == EPOCH + 61 * NS
     full.scheduler.close()
     world.disk.capacity_octets = room
     again = world.boot(schedule={"late_s": 500.0})
@@ -606,7 +606,7 @@ def test_a_command_is_checked_before_it_is_accepted_and_anew_when_its_turn_comes
         assert one.insert(1000 + n, n, sub=n) is None
     one.do("create_groups", ((3, 1), (4, 1), (5, 1)))
     one.do("load_sequence", "b", ((900_000, note(1)),))
-    row = (0, EPOCH + 2000 * S, note(20))
+    row = (0, EPOCH + 2000 * NS, note(20))
     by_filter = (0, 0, 0, ((7,),), ())
     for first, second, refusal in (
         (("create_groups", ((8, 1),)), None, (BAD_VALUE, "group 8 is there already")),
@@ -854,14 +854,14 @@ def test_rows_that_no_software_of_ours_wrote_are_told_and_left(world: World) -> 
 def test_requests_and_reports_of_the_schedule_are_laid_out_as_in_the_standard(world: World) -> None:
     one = world.boot()
     packet = note(0x0102)
-    time = (2 * 10**9 + 100).to_bytes(4, "big") + bytes(2)
+    time = (2 * NS + 100).to_bytes(4, "big") + bytes(2)
     layouts = {c.subtype: c.layout for c in DECLARED[0].commands}
     assert {c.service for c in DECLARED[0].commands} == {11}
     assert layouts[22].encode([((7, 1), (9, 0))]) == bytes.fromhex("02 0701 0900")
-    assert layouts[4].encode([5, ((7, EPOCH + 100 * S, packet),)]) == b"\x05\x01\x07" + time + packet
+    assert layouts[4].encode([5, ((7, EPOCH + 100 * NS, packet),)]) == b"\x05\x01\x07" + time + packet
     assert layouts[5].encode([((0x0304, 0x0506, 0x0708),)]) == bytes.fromhex("01 0304 0506 0708")
     assert layouts[7].encode([-2, ((3, 1, 2),)]) == bytes.fromhex("fffffffe 01 0003 0001 0002")
-    assert layouts[6].encode([1, EPOCH + 100 * S, EPOCH + 100 * S, ((5,),), ((7,), (9,))]) == (
+    assert layouts[6].encode([1, EPOCH + 100 * NS, EPOCH + 100 * NS, ((5,),), ((7,), (9,))]) == (
         b"\x01" + time + time + b"\x01\x05" + b"\x02\x07\x09"
     )
     for subtype in (6, 11, 14):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import SEVERITIES, Dictionary
 from flight.contract.fields import Value
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm
 from flight.mission import MISSIONS, load
 from flight.services.commanding import verification as st01
@@ -39,7 +40,7 @@ class Air:
         self.contact = list(contact) or [False]
         self.stored: list[bytes] = []
         self.sent: list[list[bytes]] = [[] for _ in self.contact]
-        self.time_ns = 2_000_000_000 * 10**9
+        self.time_ns = 2_000_000_000 * NS
 
     def store(self, packet: bytes, heard: bool) -> bool:
         if not heard:
@@ -124,11 +125,11 @@ def test_every_event_takes_every_value_of_its_fields(event: Any, data: st.DataOb
         if one.type == "str":
             values.append(data.draw(st.text(st.characters(), max_size=300)))
         elif one.type == "time":
-            values.append(data.draw(st.integers(0, 2**32 * 10**9 - 1)))
+            values.append(data.draw(st.integers(0, 2**32 * NS - 1)))
         elif one.type[0] == "f":
             values.append(data.draw(st.floats(width=32)))
         elif one.type == "time":
-            values.append(data.draw(st.integers(0, 2**32 * 10**9 - 1)))
+            values.append(data.draw(st.integers(0, 2**32 * NS - 1)))
         else:
             bits = int(one.type[1:])
             low = 0 if one.type[0] == "u" else -(2 ** (bits - 1))

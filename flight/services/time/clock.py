@@ -22,7 +22,7 @@ from flight.contract.dictionary import Command, Declarations, EventDefinition, R
 from flight.contract.fields import Field, Layout
 from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.config import key
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.platform import Platform
 from flight.link.space_packet import SpacePacket
 from flight.link.time_code import TIME_NS_MAX
@@ -34,7 +34,6 @@ from flight.store.vault import Vault
 
 TIME_APID = 0
 GAP_S = 1.0
-_BILLION = 1_000_000_000
 _CORRECTION = "time.correction"
 _RATE = "time.rate"
 _CORRECTION_ROW = struct.Struct(">qiQ")
@@ -109,7 +108,7 @@ class Correction:
 
     def of(self, raw_ns: int) -> int:
         """What is added to the raw time `raw_ns`, in ns."""
-        return self.offset_ns + self.drift_ppb * (raw_ns - self.since_ns) // _BILLION
+        return self.offset_ns + self.drift_ppb * (raw_ns - self.since_ns) // NS
 
 
 class Clock:
