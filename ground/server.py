@@ -33,8 +33,7 @@ from typing import Any, cast
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError, SetupError
-from flight.core.log import utc_text
-from flight.core.nanoseconds import NS
+from flight.core.nanoseconds import NS, tai_from_unix, utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
 from ground.changes import Change, Packet
@@ -47,7 +46,6 @@ from ground.operator import CommandRecord
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import EVENT, REPORT, TIME_REPORT, VERIFICATION, DecodedPacket, parameter_rows
-from ground.times import tai_from_unix
 
 LINE_OCTETS_MAX = 1 << 16
 BACKLOG_OCTETS_MAX = 1 << 20

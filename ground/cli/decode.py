@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
-from flight.core.log import utc_text
-from flight.core.nanoseconds import NS
+from flight.core.nanoseconds import NS, utc_text
 from flight.mission import MISSIONS, load
 from ground.cli.client import output
 from ground.cli.dictionary import read_dictionary

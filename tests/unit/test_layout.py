@@ -72,7 +72,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.counters": ("ground.link",),
     "ground.commands": (
         *_SHARED,
-        "flight.contract.parameter_table", "ground.link", "ground.operator", "ground.telemetry", "ground.times",
+        "flight.contract.parameter_table", "ground.link", "ground.operator", "ground.telemetry",
     ),
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
@@ -81,7 +81,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground": (  # what all rooms of the ground stand on
         "flight.contract.fields", "flight.contract.sections",
         "flight.core.config",  # how a section of mission.toml is declared
-        "flight.core.errors", "flight.core.nanoseconds", "flight.mission",
+        "flight.core.errors", "flight.mission",
     ),
     # The payload.
     "payloads": ("flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.worker"),
@@ -338,6 +338,17 @@ def seconds_in(tree: ast.Module) -> list[int]:
     ]
 
 
+def epochs_in(tree: ast.Module) -> list[int]:
+    """The lines in which the epoch of TAI is written: as a date, or as the days from it to 1970."""
+    dates = ("datetime(1958,", "date(1958,")
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Call) and ast.unparse(node).startswith(dates))
+        or (isinstance(node, ast.Constant) and node.value == 4383)
+    ]
+
+
 def test_there_is_something_to_look_at() -> None:
     assert {file.split("/")[0] for file in FILES} == set(FOLDERS)
     assert {"time", "threading", "socket", "subprocess", "asyncio", "os"} <= BANNED
@@ -362,6 +373,12 @@ def test_the_nanoseconds_in_a_second_stand_in_one_place() -> None:
     files = {file for file in (*FILES, *tests) if seconds_in(tree_of(file))}
     assert files == set(_SECONDS)
     assert of_the_drivers.NS == NS
+
+
+def test_tai_is_told_from_utc_in_one_place() -> None:
+    assert [file for file in FILES if epochs_in(tree_of(file))] == ["flight/core/nanoseconds.py"]
+    names = {file for file in FILES if "TAI_MINUS_UTC" in ast.unparse(tree_of(file))}
+    assert names == {"flight/core/nanoseconds.py", "sim_hw/world/orbit.py"}  # the other one says it in a message
 
 
 def test_no_room_is_full() -> None:
@@ -571,6 +588,11 @@ def test_the_room_check_bites() -> None:
 def test_the_check_of_nanoseconds_bites() -> None:
     tree = ast.parse("a = 1_000_000_000\nb = x / 1e9\nc = 10**9\nd = 10**8 + 1e-9 + True\nf('1e9')")
     assert sorted(seconds_in(tree)) == [1, 2, 3]
+
+
+def test_the_check_of_tai_bites() -> None:
+    tree = ast.parse("a = datetime(1958, 1, 1, tzinfo=UTC)\nb = 4_383 * 86_400\nc = datetime(1970, 1, 1)")
+    assert sorted(epochs_in(tree)) == [1, 2]
 
 
 def test_the_other_checks_tell_apart() -> None:
