@@ -25,7 +25,14 @@ from flight.core.task import Task
 from flight.link.pus import PusTc
 from flight.services.automation.held import NO_ROOM, check_held, once, stored
 from flight.services.automation.mission_sequences import Steps
-from flight.services.automation.sequence_declarations import DELAY_MAX_S, STEPS, SequencingConfig, declare
+from flight.services.automation.sequence_declarations import (
+    DELAY_MAX_S,
+    NAME_OCTETS_MAX,
+    STEPS,
+    SequencingConfig,
+    declare,
+    is_name,
+)
 from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.events import Events
@@ -35,7 +42,6 @@ from flight.services.settings.foreign_rows import ForeignRows
 from flight.store.vault import Vault
 
 _LOADED, _RUN = "sequence.load.", "sequence.run."
-_NAME_OCTETS_MAX = 32
 _LAYOUT = Layout((STEPS,))
 _RUN_OCTETS = 2
 
@@ -127,7 +133,7 @@ class Sequences(Service):
         """What ran when the power went does not go on."""
         foreign = ForeignRows("sequences", self._events)
         for name, octets in self._vault.rows(_RUN):
-            if not _is_name(name) or len(octets) != _RUN_OCTETS:
+            if not is_name(name) or len(octets) != _RUN_OCTETS:
                 foreign.tell(_RUN + name, "it names no sequence that ran")
                 continue
             self._events.emit("sequence_aborted", name, *octets, "reboot")
@@ -178,8 +184,8 @@ class Sequences(Service):
         self._steps(name)
 
     def _check_load(self, name: str, steps: Steps) -> None:
-        if not _is_name(name):
-            raise CommandRefused(BAD_VALUE, f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
+        if not is_name(name):
+            raise CommandRefused(BAD_VALUE, f"a name has 1 .. {NAME_OCTETS_MAX} octets")
         if name in self._of_mission or _LOADED + name in self._vault:
             raise CommandRefused(BAD_VALUE, f"sequence {name!r} is there already")
         if not steps:
@@ -305,10 +311,6 @@ class Sequences(Service):
             self._events.emit("sequence_ended", run.name)
 
 
-def _is_name(name: str) -> bool:
-    return 0 < len(name.encode()) <= _NAME_OCTETS_MAX
-
-
 def _decode(octets: bytes) -> Steps:
     """Raises DecodeError."""
     (rows,) = _LAYOUT.decode(octets)
@@ -317,8 +319,8 @@ def _decode(octets: bytes) -> Steps:
 
 def _check_row(name: str, octets: bytes) -> None:
     """Raises DecodeError for a key or a value that this software would not have written."""
-    if not _is_name(name):
-        raise DecodeError(f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
+    if not is_name(name):
+        raise DecodeError(f"a name has 1 .. {NAME_OCTETS_MAX} octets")
     steps = _decode(octets)
     if not steps:
         raise DecodeError("a sequence has one step at least")

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Durable, EventSink, PowerMode, Sample
-from flight.contract.dictionary import Command, Declarations, EventDefinition, Setting, Structure
+from flight.contract.dictionary import Command, Declarations, EventDefinition, Structure
 from flight.contract.fields import Field, Limits
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
+from flight.contract.settings import setting, settings_of
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
@@ -44,8 +45,13 @@ class PowerConfig:
     start_mode: str = key(text="mode after boot")
     payload_idle_w: float = key(1.0, minimum=0, maximum=1000, text="payload switched on, not computing")
     sample_period_s: float = key(1.0, minimum=0.1, maximum=60)
-    soc_safe_frac: float = key(0.6, minimum=0, maximum=0.95, text="state of charge below which safe mode is entered")
-    soc_resume_frac: float = key(0.7, minimum=0, maximum=1, text="state of charge above which it is left again")
+    soc_safe_frac: float = setting(
+        1, 0.6, minimum=0, maximum=0.95, below="soc_resume_frac",
+        text="state of charge below which safe mode is entered",
+    )  # fmt: skip
+    soc_resume_frac: float = setting(
+        2, 0.7, minimum=0, maximum=1, text="state of charge above which safe mode is left again"
+    )
 
     def faults(self) -> list[tuple[str, str]]:
         found = []
@@ -56,13 +62,6 @@ class PowerConfig:
             found.append(("mode", f"names are {', '.join(names)}, should all differ"))
         if names and self.start_mode not in names:
             found.append(("start_mode", f"is {self.start_mode!r}, should be one of {', '.join(names)}"))
-        if self.soc_resume_frac <= self.soc_safe_frac:
-            found.append(
-                (
-                    "soc_resume_frac",
-                    f"is {self.soc_resume_frac:g}, should be above soc_safe_frac {self.soc_safe_frac:g}",
-                )
-            )
         return found
 
 
@@ -109,13 +108,7 @@ def declare(apid: int, config: PowerConfig) -> Declarations:
                 function=2, durable=True, urgent=True,
             ),
         ),
-        settings=(
-            Setting(
-                1, "soc_safe_frac", "", config.soc_safe_frac, 0.0, 0.95, "safe mode is entered below",
-                below="soc_resume_frac",
-            ),
-            Setting(2, "soc_resume_frac", "", config.soc_resume_frac, 0.0, 1.0, "safe mode is left above"),
-        ),
+        settings=settings_of(config),
     )  # fmt: skip
 
 

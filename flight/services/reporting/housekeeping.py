@@ -41,6 +41,7 @@ from flight.services.reporting.structures import (
     Plan,
     Sampler,
     Structures,
+    is_period,
 )
 from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault
@@ -63,7 +64,7 @@ class HousekeepingConfig:
         return [
             ("period_s", f"{name} is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
             for name, period_s in self.period_s.items()
-            if 0 < period_s < PERIOD_MIN_S
+            if not is_period(period_s)
         ]
 
 

@@ -24,6 +24,12 @@ PERIOD_MAX_S = 3600.0
 KEEPALIVE_MAX_S = 86_400.0
 SID_OCTETS = 2
 
+
+def is_period(period_s: float) -> bool:
+    """Whether a structure may be reported so often, by mission file, command or what is stored; 0 is on request."""
+    return period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S
+
+
 Sampler = Callable[[], Sample]
 
 _FORMAT = 1
@@ -152,7 +158,7 @@ class Structures:
         assert isinstance(rows, tuple)
         if form != _FORMAT:
             raise DecodeError(f"format {form!r}, only {_FORMAT} is known")
-        if not (period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S) or not 0 <= keepalive_s <= KEEPALIVE_MAX_S:
+        if not is_period(period_s) or not 0 <= keepalive_s <= KEEPALIVE_MAX_S:
             raise DecodeError(f"period {period_s:g} s with keepalive {keepalive_s:g} s")
         if enabled and not period_s:
             raise DecodeError("enabled without a period")
