@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from enum import unique
+
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
+from flight.contract.failures import FailureCode
 from flight.contract.fields import Field
 from payloads.jobs import DELAYS, DROPS, REASON_LABELS, STATE_LABELS
 from payloads.worker.guards import Guard
-
-UNKNOWN_JOB, JOB_TABLE_FULL, JOB_RUNNING, JOB_REFUSED = 100, 101, 102, 103
-FAILURES = {
-    UNKNOWN_JOB: "no such open job",
-    JOB_TABLE_FULL: "too many open jobs",
-    JOB_RUNNING: "the job is running",
-    JOB_REFUSED: "the job was refused",
-}
 
 TILES_MAX = 32
 REPORTS_MAX = 32
@@ -24,6 +19,16 @@ _TILE = Field("tile", "u32", "", "tile number, 0 before its picture is taken")
 _REASON = Field("reason", "u8", "", "why it waits or was dropped", labels=REASON_LABELS)
 _SOC = Field("soc_frac", "f32", "", "state of charge")
 _BOARD = Field("board_c", "f32", "deg C", "board temperature")
+
+
+@unique
+class JobFailure(FailureCode):
+    """Why a command about jobs is refused."""
+
+    UNKNOWN_JOB = 100, "no such open job"
+    JOB_TABLE_FULL = 101, "too many open jobs"
+    JOB_RUNNING = 102, "the job is running"
+    JOB_REFUSED = 103, "the job was refused"
 
 
 def declare(apid: int) -> Declarations:
@@ -60,7 +65,7 @@ def declare(apid: int) -> Declarations:
             Command("cancel_job", apid, 128, 3, "drop a job that has not started", (_JOB,), durable=True),
             Command("list_jobs", apid, 128, 5, f"report open jobs, then those ended last, {REPORTS_MAX} at most"),
         ),
-        failures=FAILURES,
+        failures=tuple(JobFailure),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.swarm.protocol import JobRequest
 from payloads.accounting import Counters
 from payloads.config import PayloadConfig
-from payloads.declarations import JOB_REFUSED, JOB_RUNNING, JOB_TABLE_FULL, REPORTS_MAX, UNKNOWN_JOB
+from payloads.declarations import REPORTS_MAX, JobFailure
 from payloads.job_book import JobBook
 from payloads.jobs import KIND, Job, Reason, State
 from payloads.ledger import Ledger, Request
@@ -46,11 +46,11 @@ class JobCommands:
 
     def _check_submit(self, tiles: int, priority: int, deadline_s: int) -> None:
         if self._context.imager is None:
-            raise CommandRefused(JOB_REFUSED, "this node has no camera")
+            raise CommandRefused(JobFailure.JOB_REFUSED, "this node has no camera")
         open_jobs = sum(job.durable for job in self._jobs.open_jobs())
         if open_jobs + tiles > self._config.jobs_max:
             detail = f"{open_jobs} open, {tiles} asked for, {self._config.jobs_max} at most"
-            raise CommandRefused(JOB_TABLE_FULL, detail)
+            raise CommandRefused(JobFailure.JOB_TABLE_FULL, detail)
 
     def _submit(self, tiles: int, priority: int, deadline_s: int) -> Durable:
         """Enter the jobs."""
@@ -62,7 +62,7 @@ class JobCommands:
             admission = self._context.swarm.submit(JobRequest(KIND, priority, deadline_ns))
             if admission.job is None:
                 self._withdraw(numbers)
-                raise CommandRefused(JOB_REFUSED, admission.reason)
+                raise CommandRefused(JobFailure.JOB_REFUSED, admission.reason)
             numbers.append(admission.job)
         return Durable(
             self._ledger.keep(Request(number, priority, deadline_tai_ns) for number in numbers),
@@ -79,9 +79,9 @@ class JobCommands:
     def _check_cancel(self, number: int) -> None:
         job = self._jobs.find(number)
         if job is None:
-            raise CommandRefused(UNKNOWN_JOB, f"job {number}")
+            raise CommandRefused(JobFailure.UNKNOWN_JOB, f"job {number}")
         if job.state is State.RUNNING:
-            raise CommandRefused(JOB_RUNNING, f"job {number}")
+            raise CommandRefused(JobFailure.JOB_RUNNING, f"job {number}")
 
     def _cancel(self, number: int) -> Durable:
         """Drop the job, once that is durable."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flight.contract.dictionary import (
     Command,
     Declarations,
@@ -91,7 +93,6 @@ NODE = Declarations(
         Setting(8, "soc_full", "frac", 0.8, 0.1, 1.0, "charge that is enough"),
         Setting(9, "tiles_max", "", 5, 1, 50, "tiles at a time", type="u8"),
     ),
-    failures={1: "unknown command", 2: "argument out of range", 3: "not now"},
 )  # fmt: skip
 PAYLOAD = Declarations(
     reports=(
@@ -114,10 +115,12 @@ PAYLOAD = Declarations(
 
 
 def make() -> Dictionary:
-    return collect(
+    made = collect(
         [NODE, PAYLOAD, uploads.declare(1)],
         mission="test",
         spacecraft_id=0x1AB,
         version="0.1.0",
         apids={"node": 1, "app": 2, "files": 3},
     )
+    # The codes of other software than ours.
+    return replace(made, failures={1: "unknown command", 2: "argument out of range", 3: "not now"})

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flight.contract.dictionary import Declarations
+from flight.contract.failures import FailureCode
 from flight.contract.fields import Value
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
@@ -20,9 +21,9 @@ from hal.base import Imager
 
 
 class CommandRefused(Exception):
-    """A command handler's no: `code` is a failure code of the dictionary, the message its detail."""
+    """A command handler's no: `code` is one of those that its owner declares, the message its detail."""
 
-    def __init__(self, code: int, detail: str) -> None:
+    def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(detail)
         self.code = code
 

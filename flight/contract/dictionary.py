@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from flight.contract.failures import APP_CODES_FROM, CODE_MAX, Failure, FailureCode
 from flight.contract.fields import Field, Layout
 from flight.core.errors import OrbitnodeError
 
@@ -126,14 +127,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """What one owner brings to the dictionary. `failures` are ST[01] failure codes with their meaning."""
+    """What one owner brings to the dictionary. `failures` are the members of its enum of failure codes."""
 
     structures: tuple[Structure, ...] = ()
     events: tuple[EventDefinition, ...] = ()
     reports: tuple[Report, ...] = ()
     commands: tuple[Command, ...] = ()
     settings: tuple[Setting, ...] = ()
-    failures: Mapping[int, str] = field(default_factory=dict)
+    failures: tuple[FailureCode, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +295,12 @@ def collect(
     parts = list(parts)
     failures: dict[int, str] = {}
     for part in parts:
-        assert not failures.keys() & part.failures.keys(), "failure code declared twice"
-        failures |= part.failures
+        for code in part.failures:
+            assert code not in failures, f"failure code {code} is declared twice: {failures[code]}, {code.text}"
+            own = isinstance(code, Failure)
+            least = 1 if own else APP_CODES_FROM
+            assert least <= code <= CODE_MAX, f"failure code {code} ({code.text}) is outside {least} .. {CODE_MAX}"
+            failures[int(code)] = code.text
     made = Dictionary(
         mission=mission,
         spacecraft_id=spacecraft_id,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flight.contract.dictionary import hk_parameters
+from flight.contract.failures import Failure
 from flight.core.nanoseconds import NS, ns
 from flight.link.pus import PusTm
-from flight.services.commanding.verification import BAD_VALUE
 from ground.telemetry.decoder import Decoder
 
 IN_PASS_S = 120.0
@@ -159,5 +159,5 @@ def test_commands_that_cannot_be_are_refused_with_a_reason(make_rig: Any) -> Non
     rig.until(IN_PASS_S + 11)
     assert rig.stages(made) == DONE
     assert [rig.stages(one) for one in failed] == [FAILED] * len(failed)
-    assert {code(rig, one) for one in (*refused, *failed)} == {BAD_VALUE}
+    assert {code(rig, one) for one in (*refused, *failed)} == {Failure.BAD_VALUE}
     assert len(reports(rig, 3)) <= count + 1, "all or nothing: the structure that is there was not reported either"

@@ -24,6 +24,7 @@ from flight.contract.dictionary import (
     Structure,
     collect,
 )  # fmt: skip
+from flight.contract.failures import Failure, FailureCode
 from flight.contract.fields import Field
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS, load
@@ -159,11 +160,22 @@ def test_names_that_are_not_there_say_what_is() -> None:
         ORBIT.setting("x")
 
 
+class Strange(FailureCode):
+    """Codes that no app may have, and two that it may."""
+
+    NONE = 0, "no failure"
+    LATE_TOO = 12, "the same number as one of the node's"
+    NODES = 99, "of the node's range"
+    FIRST = 100, "the first one"
+    LAST = 65_535, "the last one that fits its field"
+    WIDE = 65_536, "too large for its field"
+
+
 _FIELD = (Field("a", "u8"),)
 _WHOLE = Declarations(
     structures=(Structure(1, 1, "s", 1.0, _FIELD),), events=(EventDefinition(1, 1, "e", "low", "{a}", _FIELD),),
     reports=(Report(1, 9, 1, "r"),), commands=(Command("c", 1, 8, 1, "", function=1),),
-    settings=(Setting(1, "p", "", 0.0, 0.0, 1.0, ""),), failures={1: "f"},
+    settings=(Setting(1, "p", "", 0.0, 0.0, 1.0, ""),), failures=(Failure.LATE,),
 )  # fmt: skip
 
 
@@ -172,8 +184,21 @@ def gathered(*parts: Declarations) -> Dictionary:
 
 
 def test_the_order_of_the_parts_changes_nothing() -> None:
-    other = Declarations(events=(EventDefinition(1, 2, "e2", "low", ""),), failures={2: "g"})
+    other = Declarations(events=(EventDefinition(1, 2, "e2", "low", ""),), failures=(Failure.DEVICE,))
     assert gathered(_WHOLE, other).document() == gathered(other, _WHOLE).document()
+
+
+def test_failure_codes_of_an_app_have_a_range_of_their_own() -> None:
+    made = gathered(_WHOLE, Declarations(failures=(Strange.FIRST, Strange.LAST)))
+    assert made.failures == {
+        12: "its time had passed",
+        100: "the first one",
+        65_535: "the last one that fits its field",
+    }
+    assert {type(code) for code in made.failures} == {int}
+    for code in (Strange.NONE, Strange.NODES, Strange.WIDE):
+        with pytest.raises(AssertionError, match=rf"failure code {int(code)} \({code.text}\) is outside 100 .. 65535"):
+            gathered(_WHOLE, Declarations(failures=(code,)))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +211,8 @@ def test_the_order_of_the_parts_changes_nothing() -> None:
         Declarations(commands=(Command("c", 1, 8, 1, "", function=2),)),
         Declarations(settings=(Setting(1, "other", "", 0.0, 0.0, 1.0, ""),)),
         Declarations(settings=(Setting(2, "p", "", 0.0, 0.0, 1.0, ""),)),
-        Declarations(failures={1: "other"}),
+        Declarations(failures=(Failure.LATE,)),
+        Declarations(failures=(Strange.LATE_TOO,)),
     ],
 )
 def test_what_is_declared_twice_is_our_own_mistake(again: Declarations) -> None:

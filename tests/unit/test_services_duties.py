@@ -13,13 +13,13 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.contract.app import CommandRefused, Durable
+from flight.contract.failures import Failure
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.mission import MISSIONS, load
 from flight.services.board.power import Power, PowerConfig
 from flight.services.board.thermal import Thermal, ThermalConfig
-from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
 from hal.base import Eps, Governor, HalError, Heater, PowerReading, Thermometer
@@ -197,7 +197,7 @@ def test_while_protecting_only_the_safe_mode_may_be_commanded_and_then_it_stays(
     for one in (check, lambda mode: bench.order("set_power_mode", mode)):
         with pytest.raises(CommandRefused, match="battery is low, only safe until it has recovered") as refused:
             one(ECO)
-        assert refused.value.code == REFUSED_IN_MODE
+        assert refused.value.code == Failure.REFUSED_IN_MODE
     check(SAFE)
     bench.order("set_power_mode", SAFE)
     eps.soc_frac = 0.9
@@ -235,7 +235,7 @@ def test_a_switch_that_the_eps_refuses_fails_the_command_and_nothing_else(make: 
     eps.stuck = True
     with pytest.raises(CommandRefused, match="the EPS did not switch payload") as refused:
         bench.order("payload_power", 0)
-    assert refused.value.code == DEVICE
+    assert refused.value.code == Failure.DEVICE
     assert power.payload_on
     bench.run(20)
     assert [e for e in bench.sink.events if e[0].startswith("device")] == [

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.contract.app import CommandRefused, Durable, Sample
+from flight.contract.failures import Failure
 from flight.contract.fields import Value
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTm
-from flight.services.commanding.verification import BAD_VALUE, TOO_MANY
 from flight.services.recorder.retrieval_commands import RetrievalCommands, declare
 from flight.services.reporting.telemetry import Telemetry
 from tests.recorder_bench import T0_NS, RecorderBench, finish, number_of, packet, small
@@ -161,7 +161,7 @@ def test_a_store_does_what_it_was_told_last_and_ranges_alone_end_with_the_power(
             if running or len(set(stores)) < len(stores):
                 with pytest.raises(CommandRefused, match="one range at once, abort_range ends the one before") as no:
                     console.send(name, told)
-                assert no.value.code == TOO_MANY
+                assert no.value.code == Failure.TOO_MANY
             else:
                 console.send(name, told)
                 for index in stores:
@@ -245,7 +245,7 @@ def test_a_range_that_ends_before_it_begins_is_refused_and_nothing_of_the_comman
     console.fill(10)
     with pytest.raises(CommandRefused, match="store rest: the range ends before it begins") as refused:
         console.send("retrieve_range", [(0, T0_NS, T0_NS), (1, T0_NS + TICK_NS, T0_NS)])
-    assert refused.value.code == BAD_VALUE
+    assert refused.value.code == Failure.BAD_VALUE
     assert not any(row["range_retrieval"] for row in console.report("store_status").values())
     console.bench.close()
 

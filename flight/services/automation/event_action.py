@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Durable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report
+from flight.contract.failures import Failure
 from flight.contract.fields import Field
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.config import key
@@ -23,9 +24,8 @@ from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler, SchedulerFull
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.automation.held import NO_ROOM, check_held, once, stored
+from flight.services.automation.held import check_held, once, stored
 from flight.services.commanding.commands import Commands
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.events import Events
 from flight.services.reporting.row_report import RowReport
 from flight.services.reporting.telemetry import Telemetry
@@ -219,13 +219,15 @@ class EventActions(Service):
         for i, (apid, number, request) in enumerate(rows):
             one = (apid, number)
             if one not in self._known:
-                raise CommandRefused(BAD_VALUE, f"action {i}: no event {number} of APID {apid}")
+                raise CommandRefused(Failure.BAD_VALUE, f"action {i}: no event {number} of APID {apid}")
             if held.get(one, _DISABLED)[:1] == _ENABLED:
-                raise CommandRefused(BAD_VALUE, f"action {i}: event {number} of APID {apid} has one that is enabled")
+                raise CommandRefused(
+                    Failure.BAD_VALUE, f"action {i}: event {number} of APID {apid} has one that is enabled"
+                )
             check_held(self._commands, request, f"action {i}")
             held[one] = _DISABLED
         if len(held) > self._config.actions:
-            raise CommandRefused(NO_ROOM, f"{len(held)} actions, {self._config.actions} at most")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(held)} actions, {self._config.actions} at most")
 
     def _add(self, rows: tuple[tuple[int, int, bytes], ...]) -> Durable:
         self._check_add(rows)
@@ -235,7 +237,7 @@ class EventActions(Service):
         held = self._rows()
         for one in rows:
             if one not in held:
-                raise CommandRefused(BAD_VALUE, f"event {one[1]} of APID {one[0]} has no action")
+                raise CommandRefused(Failure.BAD_VALUE, f"event {one[1]} of APID {one[0]} has no action")
 
     def _delete(self, rows: tuple[Key, ...]) -> Durable:
         self._check_there(rows)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Durable, EventSink, PowerMode, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Structure
+from flight.contract.failures import Failure
 from flight.contract.fields import Field, Limits
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.contract.settings import setting, settings_of
@@ -17,7 +18,6 @@ from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
 from flight.services.board.device import Device
-from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE
 from flight.services.settings.foreign_rows import ForeignRows
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
@@ -208,7 +208,9 @@ class Power(Service):
 
     def _check_mode(self, mode: int) -> None:
         if self._protecting and mode != 0:
-            raise CommandRefused(REFUSED_IN_MODE, f"battery is low, only {self._modes[0].name} until it has recovered")
+            raise CommandRefused(
+                Failure.REFUSED_IN_MODE, f"battery is low, only {self._modes[0].name} until it has recovered"
+            )
 
     def _command_mode(self, mode: int) -> Durable:
         self._check_mode(mode)
@@ -272,7 +274,7 @@ class Power(Service):
 
     def _switch(self, name: str, on: bool) -> None:
         if not self._order(name, on):
-            raise CommandRefused(DEVICE, f"the EPS did not switch {name}")
+            raise CommandRefused(Failure.DEVICE, f"the EPS did not switch {name}")
         self._wanted[name] = on
         self._unswitched.discard(name)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from flight.contract.app import CommandRefused, Handler
 from flight.contract.dictionary import Command
+from flight.contract.failures import Failure
 from flight.contract.fields import FieldError, Layout, Value
 from flight.core.errors import DecodeError
 from flight.core.future import Future
 from flight.link.pus import PusTc
-from flight.services.commanding.verification import BAD_LENGTH, BAD_VALUE, UNKNOWN_APID, UNKNOWN_COMMAND
 
 _FUNCTION_SERVICE = 8
 _FUNCTION_OCTETS = 2
@@ -71,14 +71,14 @@ class HandlerTable:
     def find(self, request: PusTc) -> Served:
         """Who serves the request; raises CommandRefused if nobody does."""
         if request.apid not in self._apids:
-            raise CommandRefused(UNKNOWN_APID, f"APID {request.apid}")
+            raise CommandRefused(Failure.UNKNOWN_APID, f"APID {request.apid}")
         function = None
         if request.service == _FUNCTION_SERVICE and len(request.data) >= _FUNCTION_OCTETS:
             function = int.from_bytes(request.data[:_FUNCTION_OCTETS], "big")
         served = self._served.get((request.apid, request.service, request.subtype, function))
         if served is None:
             of = "" if function is None else f" function {function}"
-            raise CommandRefused(UNKNOWN_COMMAND, f"TC[{request.service},{request.subtype}]{of}")
+            raise CommandRefused(Failure.UNKNOWN_COMMAND, f"TC[{request.service},{request.subtype}]{of}")
         return served
 
     @staticmethod
@@ -89,11 +89,11 @@ class HandlerTable:
         try:
             values = served.layout.decode(data)
         except DecodeError as error:
-            raise CommandRefused(BAD_LENGTH, str(error)) from None
+            raise CommandRefused(Failure.BAD_LENGTH, str(error)) from None
         try:
             arguments = tuple(f.admit(v) for f, v in zip(command.arguments, values, strict=True))
         except FieldError as error:
-            raise CommandRefused(BAD_VALUE, str(error)) from None
+            raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
         if served.check is not None:
             served.check(*arguments)
         return Telecommand(request, served, arguments)

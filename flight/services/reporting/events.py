@@ -14,9 +14,9 @@ from structlog.typing import FilteringBoundLogger
 
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import SEVERITIES, Command, Declarations, EventDefinition, Report
+from flight.contract.failures import Failure
 from flight.contract.fields import ROWS_MAX, Field, Layout, Value
 from flight.contract.service import CommandHandler, Service
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.event_gate import BOOT, THROTTLED, EventGate, row_of
 from flight.services.reporting.telemetry import Telemetry
 
@@ -133,13 +133,13 @@ class Events(Service):
         known = {definition.number for definition, _ in self._definitions.values()}
         for (number,) in rows:
             if number not in known:
-                raise CommandRefused(BAD_VALUE, f"no event {number} of APID {self._apid}")
+                raise CommandRefused(Failure.BAD_VALUE, f"no event {number} of APID {self._apid}")
 
     def _check_disable(self, rows: tuple[tuple[int], ...]) -> None:
         self._check(rows)
         boot = self._definitions.get(BOOT)
         if boot is not None and (boot[0].number,) in rows:
-            raise CommandRefused(BAD_VALUE, f"event {boot[0].number} tells of a boot and cannot be disabled")
+            raise CommandRefused(Failure.BAD_VALUE, f"event {boot[0].number} tells of a boot and cannot be disabled")
 
     def _switch(self, enabled: bool, rows: tuple[tuple[int], ...]) -> Durable:
         assert self._gate is not None

@@ -23,6 +23,7 @@ from flight.contract.dictionary import (
     Report,
     Structure,
 )
+from flight.contract.failures import Failure
 from flight.contract.fields import ROWS_MAX, Field, Row
 from flight.contract.service import CommandHandler, Service, ServiceTask
 from flight.core.config import key
@@ -31,7 +32,6 @@ from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import PACKETS
 from flight.core.task import Task
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.events import Events
 from flight.services.reporting.structures import (
     KEEPALIVE_MAX_S,
@@ -229,24 +229,30 @@ class Housekeeping(Service):
     def _check_create(self, sid: int, period_s: float, parameters: tuple[tuple[int]], arrays: int) -> None:
         numbers = [number for (number,) in parameters]
         if not 1 <= len(numbers) <= self._config.parameters_max:
-            raise CommandRefused(BAD_VALUE, f"{len(numbers)} parameters, should be 1 .. {self._config.parameters_max}")
+            raise CommandRefused(
+                Failure.BAD_VALUE, f"{len(numbers)} parameters, should be 1 .. {self._config.parameters_max}"
+            )
         for index, number in enumerate(numbers):
             if number not in self._structures.parameters:
-                raise CommandRefused(BAD_VALUE, f"no housekeeping parameter {number}")
+                raise CommandRefused(Failure.BAD_VALUE, f"no housekeeping parameter {number}")
             if number in numbers[:index]:
-                raise CommandRefused(BAD_VALUE, f"{self._structures.parameters[number].name} is listed twice")
+                raise CommandRefused(Failure.BAD_VALUE, f"{self._structures.parameters[number].name} is listed twice")
 
     def _check_delete(self, rows: tuple[tuple[int], ...]) -> None:
         for (sid,) in rows:
             if sid < STRUCTURES_END:
-                raise CommandRefused(BAD_VALUE, f"structure {sid} is not defined from ground, disable it instead")
+                raise CommandRefused(
+                    Failure.BAD_VALUE, f"structure {sid} is not defined from ground, disable it instead"
+                )
 
     def _create(self, sid: int, period_s: float, parameters: tuple[tuple[int]], arrays: int) -> Durable:
         if self._stored(sid) is not None:
-            raise CommandRefused(BAD_VALUE, f"structure {sid} is there, delete it first")
+            raise CommandRefused(Failure.BAD_VALUE, f"structure {sid} is there, delete it first")
         defined = self._count_defined()
         if defined >= self._config.defined_max:
-            raise CommandRefused(BAD_VALUE, f"{defined} structures are defined, which is as many as there may be")
+            raise CommandRefused(
+                Failure.BAD_VALUE, f"{defined} structures are defined, which is as many as there may be"
+            )
         plan = Plan(False, period_s, parameters=tuple(number for (number,) in parameters))
 
         def then() -> None:
@@ -259,14 +265,14 @@ class Housekeeping(Service):
     def _delete(self, rows: tuple[tuple[int], ...]) -> Durable:
         for (sid,) in rows:
             if self._planned(sid).enabled:
-                raise CommandRefused(BAD_VALUE, f"structure {sid} is enabled, disable it first")
+                raise CommandRefused(Failure.BAD_VALUE, f"structure {sid} is enabled, disable it first")
         gone: dict[int, Plan | None] = {sid: None for (sid,) in rows}
         return Durable(self._rows(gone), lambda: self._apply(gone))
 
     def _switch(self, enabled: bool, rows: tuple[tuple[int], ...]) -> Durable:
         for (sid,) in rows:
             if enabled and not self._planned(sid).period_s:
-                raise CommandRefused(BAD_VALUE, f"structure {sid} has no period, set one first")
+                raise CommandRefused(Failure.BAD_VALUE, f"structure {sid} has no period, set one first")
         return self._change({sid: replace(self._planned(sid), enabled=enabled) for (sid,) in rows})
 
     def _set_period(self, rows: tuple[tuple[int, float], ...]) -> Durable:
@@ -382,4 +388,4 @@ class Housekeeping(Service):
 
 
 def _unknown(sid: object) -> CommandRefused:
-    return CommandRefused(BAD_VALUE, f"no housekeeping structure {sid}")
+    return CommandRefused(Failure.BAD_VALUE, f"no housekeeping structure {sid}")
