@@ -14,13 +14,15 @@ from flight.contract.dictionary import (
     Structure,
     collect,
 )
-from flight.contract.fields import Field, Limits
+from flight.contract.fields import Field, Limits, Refers
 from flight.services.files import uploads
 
 _REQUEST = (Field("request_apid_word", "u16"), Field("request_seq_word", "u16"))
 _FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))
 MODES = ("safe", "idle", "nominal")
-_VALUE = (Field("parameter", "u16"), Field("value", "f64"))
+_VALUE = (Field("parameter", "u16", refers=Refers.SETTING), Field("value", "f64", refers=Refers.SETTING_VALUE))
+_STRUCTURE = Field("structure", "u16", refers=Refers.STRUCTURE)
+_HK_PARAMETER = Field("hk_parameter", "u16", refers=Refers.HK_PARAMETER)
 _VALUES = (Field("parameters", "rows", fields=_VALUE),)
 
 NODE = Declarations(
@@ -54,8 +56,8 @@ NODE = Declarations(
         Report(1, 1, 7, "completed", _REQUEST),
         Report(1, 1, 8, "completion_failed", _FAILURE),
         Report(1, 3, 10, "hk_definition", (
-            Field("structure", "u16"), Field("enabled", "u8", labels=("off", "on")), Field("period_s", "f32", "s"),
-            Field("parameters", "rows", fields=(Field("hk_parameter", "u16"),)), Field("arrays", "u8"),
+            _STRUCTURE, Field("enabled", "u8", labels=("off", "on")), Field("period_s", "f32", "s"),
+            Field("parameters", "rows", fields=(_HK_PARAMETER,)), Field("arrays", "u8"),
         )),
         Report(1, 11, 10, "plan_detail", (
             Field("note", "str"), Field("entries", "rows", fields=(Field("at", "time"), Field("command", "packet"))),
@@ -69,16 +71,16 @@ NODE = Declarations(
             Field("entries", "rows", fields=(Field("at", "time"), Field("command", "packet"))),
         )),
         Command("enable_hk", 1, 3, 5, "report structures", (
-            Field("structures", "rows", fields=(Field("structure", "u16"),)),
+            Field("structures", "rows", fields=(_STRUCTURE,)),
         )),
         Command("create_hk", 1, 3, 1, "define a structure", (
-            Field("structure", "u16", minimum=256), Field("period_s", "f32", "s"),
-            Field("parameters", "rows", fields=(Field("hk_parameter", "u16"),)),
+            replace(_STRUCTURE, minimum=256), Field("period_s", "f32", "s"),
+            Field("parameters", "rows", fields=(_HK_PARAMETER,)),
             Field("arrays", "u8", maximum=0, default=0),
         )),
         Command("set_hk_period", 1, 3, 31, "how often", (
             Field("structures", "rows", fields=(
-                Field("structure", "u16"), Field("period_s", "f32", "s", minimum=0.0, maximum=3600.0),
+                _STRUCTURE, Field("period_s", "f32", "s", minimum=0.0, maximum=3600.0),
             )),
         )),
         Command("report_parameters", 1, 20, 1, "read parameters", (Field("parameters", "rows", fields=_VALUE[:1]),)),

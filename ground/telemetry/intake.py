@@ -23,7 +23,6 @@ from ground.link.uploads import Uploads
 from ground.telemetry.archive import EventRow, ProductRow
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.decoder import (
-    DEFINITION,
     EVENT,
     HOUSEKEEPING,
     PDU,
@@ -65,8 +64,9 @@ class TelemetryIntake:
         self._settings = {s.number: s for s in dictionary.settings}
         if writer.archive is not None:
             self.events.extend(writer.archive.events(limit=EVENTS_KEPT))
-            for _, _, _, octets in writer.archive.packets(DEFINITION):
-                self.decoder.recall(octets or b"")
+            for name in self.decoder.definitions:
+                for _, _, _, octets in writer.archive.packets(name):
+                    self.decoder.recall(octets or b"")
 
     def on_packet(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool = True) -> None:
         """A whole packet came down. `live`: over a real-time channel, made just now. `correlated`: over a link whose

@@ -399,12 +399,17 @@ def test_faults_in_rows_name_what_was_typed():
 @pytest.mark.parametrize(
     ("command", "argument", "says"),
     [
-        ("create_hk", "structure", "u16 from 256"),
+        ("create_hk", "structure", "name of a structure or u16 from 256"),
         ("create_hk", "arrays", "u8 up to 0"),
         ("submit_job", "deadline_s", "u32 1 .. 31536000 s"),
         ("set_power_mode", "mode", "one of safe, eco, nominal, boost"),
         ("delete_stored", "time", "UTC such as 2026-03-20T10:00:00Z"),
-        ("enable_hk", "structures", "rows of structure (u16)"),
+        ("enable_hk", "structures", "rows of structure (name of a structure or u16)"),
+        (
+            "add_event_actions",
+            "actions",
+            "rows of apid (u16), event (name of an event or u16), request (a command as it is typed, or hexadecimal)",
+        ),
         ("load_sequence", "steps", "rows of delay_ms (u32 ms), request (a command as it is typed, or hexadecimal)"),
     ],
 )

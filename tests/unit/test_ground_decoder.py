@@ -133,7 +133,7 @@ def test_intervals_are_closed(value, state):
 
 def definition(sid: int, *parameters: int, time_ns: int = T_NS) -> bytes:
     """TM[3,10] of a structure: parameters as structure id * 256 + index."""
-    layout = next(r for r in make().reports if r.name == DEFINITION).layout
+    layout = next(r for r in make().reports if (r.service, r.subtype) == DEFINITION).layout
     return PusTm(1, 0, 3, 10, layout.encode((sid, 0, 5.0, tuple((n,) for n in parameters), 0)), time_ns).encode()
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from flight.contract.app import CommandRefused, Durable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report
 from flight.contract.failures import Failure
-from flight.contract.fields import Field
+from flight.contract.fields import Field, Refers
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.errors import DecodeError
@@ -38,7 +38,8 @@ _AT_WORK_MAX = 8
 _PATIENCE_S = 5.0
 _ENABLED, _DISABLED = b"\1", b"\0"
 _KEY = re.compile(r"([0-7][0-9a-f]{2})\.([0-9a-f]{4})")
-_EVENT = (Field("apid", "u16"), Field("event", "u16", text="its number"))
+_EVENT = (Field("apid", "u16", refers=Refers.APPLICATION),
+          Field("event", "u16", text="its number", refers=Refers.EVENT))  # fmt: skip
 _STATUS = Field("status", "u8", labels=("disabled", "enabled"))
 _ADD = Field("actions", "rows", fields=(*_EVENT, Field("request", "packet", text="the telecommand")))
 _EVENTS = Field("events", "rows", text="none for all", fields=_EVENT)

@@ -24,7 +24,7 @@ from flight.contract.dictionary import (
     Structure,
 )
 from flight.contract.failures import Failure
-from flight.contract.fields import ROWS_MAX, Field, Row
+from flight.contract.fields import ROWS_MAX, Field, Refers, Row
 from flight.contract.service import CommandHandler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.errors import DecodeError, SetupError, StorageError
@@ -70,13 +70,18 @@ class HousekeepingConfig:
 
 def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
     """Commands, reports and events; `structures` are all there are, so that ground can name one."""
-    sid = Field("structure", "u16", text="; ".join(f"{s.sid} {s.name}" for s in structures))
+    known = "; ".join(f"{s.sid} {s.name}" for s in structures)
+    sid = Field("structure", "u16", text=known, refers=Refers.STRUCTURE)
     period = Field("period_s", "f32", "s", minimum=PERIOD_MIN_S, maximum=PERIOD_MAX_S)
     keepalive = Field("keepalive_s", "f32", "s", "0: send every report", minimum=0, maximum=KEEPALIVE_MAX_S)
     state = Field("enabled", "u8", labels=("off", "on"))
     rows = Field("structures", "rows", fields=(sid,))
     parameters = Field(
-        "parameters", "rows", "", "structure id * 256 + index of the field", fields=(Field("hk_parameter", "u16"),)
+        "parameters",
+        "rows",
+        "",
+        "structure id * 256 + index of the field",
+        fields=(Field("hk_parameter", "u16", refers=Refers.HK_PARAMETER),),
     )
     arrays = Field("arrays", "u8", "", "groups sampled several times a report: there are none", maximum=0, default=0)
     new = replace(sid, minimum=STRUCTURES_END, text=f"a free number from {STRUCTURES_END} on")

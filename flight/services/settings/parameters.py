@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from flight.contract.app import CommandRefused, Durable, EventSink, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Setting, Structure
 from flight.contract.failures import Failure
-from flight.contract.fields import ROWS_MAX, Field, FieldError
+from flight.contract.fields import ROWS_MAX, Field, FieldError, Refers
 from flight.contract.parameter_table import admit, check_together, contradiction, decode_table
 from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.errors import DecodeError
@@ -32,9 +32,9 @@ _VALUE = struct.Struct(">d")
 _PREFIX = "parameter."
 _REFUSED_EVENTS_MAX = 8
 
-_NUMBER = Field("parameter", "u16")
+_NUMBER = Field("parameter", "u16", refers=Refers.SETTING)
 _NUMBERS = (Field("parameters", "rows", fields=(_NUMBER,)),)
-_VALUES = (Field("parameters", "rows", fields=(_NUMBER, Field("value", "f64"))),)
+_VALUES = (Field("parameters", "rows", fields=(_NUMBER, Field("value", "f64", refers=Refers.SETTING_VALUE))),)
 
 
 def declare(apid: int) -> Declarations:
