@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -314,21 +315,43 @@ def collect(
         failures=failures,
         frame_octets=frame_octets,
     )
-    unique: tuple[list[Any], ...] = (
-        [s.sid for s in made.structures],  # the commands of ST[03] name a structure by this alone
-        [s.name for s in made.structures],
-        [(e.apid, e.number) for e in made.events],
-        [(r.apid, r.service, r.subtype) for r in made.reports],
-        [c.name for c in made.commands],
-        [s.number for s in made.settings],
-        [s.name for s in made.settings],
-    )
-    for keys in unique:
-        assert len(keys) == len(set(keys)), f"declared twice: {sorted(k for k in keys if keys.count(k) > 1)}"
+    _assert_told_apart(made)
     for structure in made.structures:
         assert structure.sid < STRUCTURES_END, f"{structure.name}: structure id {structure.sid} is for the ground"
         assert len(structure.fields) < FIELDS_MAX, f"{structure.name} has {len(structure.fields)} fields"
     return made
+
+
+def _assert_told_apart(made: Dictionary) -> None:
+    """Every packet is known by its numbers from every other one, and everything by its name."""
+    bare = [(c.apid, c.service, c.subtype) for c in made.commands if c.function is None]
+    with_function = {(c.apid, c.service, c.subtype) for c in made.commands if c.function is not None}
+    unique: dict[str, list[Any]] = {
+        # The commands of ST[03] name a structure by its number alone, whoever's it is.
+        "structure id": [s.sid for s in made.structures],
+        "event (APID, number)": [(e.apid, e.number) for e in made.events],
+        "report (APID, service, subtype)": [(r.apid, r.service, r.subtype) for r in made.reports],
+        "command (APID, service, subtype, function)": [
+            (c.apid, c.service, c.subtype, -1 if c.function is None else c.function) for c in made.commands
+        ],
+        # A command without a function would take the number of one that has one for its first argument.
+        "command (APID, service, subtype), with a function and without,": [*bare, *with_function],
+        "setting number": [s.number for s in made.settings],
+        # The archive and XTCE find a packet by its name, whatever its kind.
+        "packet name": [
+            *(s.name for s in made.structures), *(e.name for e in made.events), *(r.name for r in made.reports)
+        ],
+        "command name": [c.name for c in made.commands],
+        "setting name": [s.name for s in made.settings],
+    }  # fmt: skip
+    for what, keys in unique.items():
+        twice = sorted(key for key, count in Counter(keys).items() if count > 1)
+        assert not twice, f"{what} is declared twice: {', '.join(map(str, twice))}"
+    for report in made.reports:
+        taken = (report.service, report.subtype) == (3, 25) or (
+            report.service == 5 and report.subtype <= len(SEVERITIES)
+        )
+        assert not taken, f"report {report.name}: TM[{report.service},{report.subtype}] is for structures and events"
 
 
 def _sha256(body: Mapping[str, Any]) -> str:

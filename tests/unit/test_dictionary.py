@@ -206,9 +206,17 @@ def test_failure_codes_of_an_app_have_a_range_of_their_own() -> None:
     [
         Declarations(structures=(Structure(2, 1, "other", 1.0, ()),)),  # commands name a structure by its number alone
         Declarations(structures=(Structure(1, 2, "s", 1.0, ()),)),
+        Declarations(structures=(Structure(1, 2, "e", 1.0, ()),)),  # and a packet is named once, whatever its kind
+        Declarations(structures=(Structure(2, 2, "r", 1.0, ()),)),
+        Declarations(events=(EventDefinition(2, 1, "e", "low", ""),)),
+        Declarations(events=(EventDefinition(2, 1, "r", "low", ""),)),
+        Declarations(reports=(Report(2, 9, 1, "r"),)),
         Declarations(events=(EventDefinition(1, 1, "other", "low", ""),)),
         Declarations(reports=(Report(1, 9, 1, "other"),)),
         Declarations(commands=(Command("c", 1, 8, 1, "", function=2),)),
+        Declarations(commands=(Command("other", 1, 8, 1, "", function=1),)),
+        Declarations(commands=(Command("other", 1, 8, 1, ""),)),
+        Declarations(commands=(Command("c2", 1, 17, 1, ""), Command("c3", 1, 17, 1, ""))),
         Declarations(settings=(Setting(1, "other", "", 0.0, 0.0, 1.0, ""),)),
         Declarations(settings=(Setting(2, "p", "", 0.0, 0.0, 1.0, ""),)),
         Declarations(failures=(Failure.LATE,)),
@@ -218,6 +226,26 @@ def test_failure_codes_of_an_app_have_a_range_of_their_own() -> None:
 def test_what_is_declared_twice_is_our_own_mistake(again: Declarations) -> None:
     with pytest.raises(AssertionError, match="declared twice"):
         gathered(_WHOLE, again)
+
+
+def test_what_differs_in_one_number_or_in_its_application_is_told_apart() -> None:
+    gathered(_WHOLE, Declarations(
+        structures=(Structure(1, 2, "s2", 1.0, ()),),
+        events=(EventDefinition(1, 2, "e2", "low", ""), EventDefinition(2, 1, "e3", "low", "")),
+        reports=(Report(1, 9, 2, "r2"), Report(1, 8, 1, "r3"), Report(2, 9, 1, "r4"), Report(1, 5, 5, "r5")),
+        commands=(
+            Command("c2", 1, 8, 1, "", function=2), Command("c3", 2, 8, 1, "", function=1),
+            Command("c4", 1, 8, 2, ""), Command("c5", 2, 8, 2, ""), Command("s", 1, 7, 1, "", function=1),
+        ),
+        settings=(Setting(2, "c", "", 0.0, 0.0, 1.0, ""),),
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "subtype"), [(3, 25), (5, 1), (5, 2), (5, 3), (5, 4)])
+def test_no_report_takes_the_numbers_of_structures_and_events(service: int, subtype: int) -> None:
+    said = rf"report r2: TM\[{service},{subtype}\] is for structures and events"
+    with pytest.raises(AssertionError, match=said):
+        gathered(_WHOLE, Declarations(reports=(Report(1, service, subtype, "r2"),)))
 
 
 def test_every_shipped_event_text_can_be_formatted_with_its_fields() -> None:
