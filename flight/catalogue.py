@@ -21,7 +21,7 @@ def dictionary_of(mission: Mission) -> Dictionary:
     apid = mission.node.node_apid
     parts: list[Declarations] = [part for row in ROSTER for part in row.declare(mission)]
     if mission.app is not None:
-        parts.append(mission.app.declare(mission.node.app_apid))
+        parts.append(mission.app.declare(mission.node.app_apid, mission.payload))
         parts.append(events.declare_switch(mission.node.app_apid, APP_PREFIX))
     # Its commands are about the structures of all others.
     structures = [structure for part in parts for structure in part.structures]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from flight.store.vault import Changes, Vault
+from payloads.product.answers import NAME as APP_NAME
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
@@ -22,11 +23,13 @@ _JOB_MAX = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One open job. deadline_tai_ns: TAI since 1958; the node's own timeline begins anew at boot."""
+    """One open job. deadline_tai_ns: TAI since 1958; the node's own timeline begins anew at boot. app: the worker app's
+    name, "" for the mission's first one."""
 
     job: int
     priority: int
     deadline_tai_ns: int
+    app: str = ""
     STRUCT: ClassVar[struct.Struct] = struct.Struct(">BQ")
 
 
@@ -57,8 +60,11 @@ class Ledger:
 
     def _read(self) -> Iterator[Request]:
         for name, octets in self._vault.rows(_JOB):
-            if len(octets) == Request.STRUCT.size and _NAME.fullmatch(name) and int(name) <= _JOB_MAX:
-                yield Request(int(name), *Request.STRUCT.unpack(octets))
+            app = octets[Request.STRUCT.size :].decode(errors="replace")
+            whole = len(octets) >= Request.STRUCT.size and (not app or APP_NAME.fullmatch(app))
+            if whole and _NAME.fullmatch(name) and int(name) <= _JOB_MAX:
+                priority, deadline_tai_ns = Request.STRUCT.unpack_from(octets)
+                yield Request(int(name), priority, deadline_tai_ns, app)
             else:
                 self.damaged += 1
 
@@ -74,7 +80,9 @@ class Ledger:
     @staticmethod
     def keep(requests: Iterable[Request]) -> Changes:
         """What stores `requests`."""
-        return {f"{_JOB}{r.job:010d}": Request.STRUCT.pack(r.priority, r.deadline_tai_ns) for r in requests}
+        return {
+            f"{_JOB}{r.job:010d}": Request.STRUCT.pack(r.priority, r.deadline_tai_ns) + r.app.encode() for r in requests
+        }
 
     def forget(self, job: int) -> None:
         """The job has ended. Nobody waits for the disk to know it; raises StorageError where it takes no more."""

@@ -36,6 +36,7 @@ from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
 from payloads.accounting import ProductInfo, Statistics
 from payloads.manager import InferenceManager
+from payloads.product.answers import SCREENING
 from sim_hw.config import SimConfig
 from sim_hw.ground_segment import GroundSegment, Script
 from sim_hw.machine.air import Air
@@ -271,7 +272,7 @@ class MissionRun:
     def _screened(self, info: ProductInfo, octets: bytes) -> None:
         """Compare a mask with the truth, if the tile has one, and keep some for the report."""
         tile = self.imager.tile(info.tile)
-        if tile is None:
+        if tile is None or info.answer != SCREENING:
             return
         mask = np.frombuffer(octets, np.uint8).reshape(tile.refl.shape[1:])
         accuracy = cloud_accuracy(mask, tile)
@@ -280,7 +281,12 @@ class MissionRun:
         every = max(1, self.mission_tiles // _REPORT_TILES)
         if info.tile % every == 0 and len(self.screening.tiles) < _REPORT_TILES:
             shown = ReportTile(
-                f"tile {info.tile}", mask, info.cloud_frac, accuracy, quicklook_png(tile.refl), f"{info.energy_j:.0f} J"
+                f"tile {info.tile}",
+                mask,
+                float(np.mean(mask == _CLOUD)),
+                accuracy,
+                quicklook_png(tile.refl),
+                f"{info.energy_j:.0f} J",
             )
             self.screening.tiles.append(shown)
 

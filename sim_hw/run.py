@@ -17,7 +17,8 @@ from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
 from ground.telemetry.xtce import xtce_document
 from payloads.assets import scene_path
-from payloads.manager import InferenceManager, pool_config
+from payloads.manager import InferenceManager
+from payloads.pools import check_models
 from sim_hw.config import SimConfig
 from sim_hw.machine.faults import KINDS, FaultPlan, PlannedFault
 from sim_hw.mission_run import MissionRun
@@ -52,7 +53,7 @@ def execute(args: argparse.Namespace) -> int:
     source: TileSource
     source = FolderSource(args.scenes) if args.scenes else SyntheticClouds(load_scene(scene_path()), args.seed)
     if mission.app is InferenceManager:
-        pool_config(mission.payload)  # no model, no run: said before the results of the last one are replaced
+        check_models(mission.payload)  # no model, no run: said before the results of the last one are replaced
     out = OutputFolder(args.out)
     duration_s = args.orbits * mission.sections["sim"].orbit_min * 60
     run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults)

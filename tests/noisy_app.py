@@ -22,7 +22,7 @@ class NoisyApp:
     CONFIG = NoisyConfig
 
     @staticmethod
-    def declare(apid: int) -> Declarations:
+    def declare(apid: int, config: NoisyConfig) -> Declarations:
         return Declarations()
 
     def __init__(self, context: AppContext) -> None:

@@ -140,12 +140,13 @@ class AppContext:
 
 
 class App(Protocol):
-    """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare(apid) -> Declarations`."""
+    """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare`, which says what the app
+    says and can be told, given its APID and its section of the mission."""
 
     CONFIG: type[Any]
 
     @staticmethod
-    def declare(apid: int) -> Declarations: ...
+    def declare(apid: int, config: Any) -> Declarations: ...
 
     def __init__(self, context: AppContext) -> None: ...
 

@@ -189,7 +189,16 @@ class TelemetryIntake:
                 self._writer.fault(row)
                 continue
             self._writer.write(lambda a, row=row: a.add_product(row))  # type: ignore[misc]
+            self._keep_scalars(row)
             self._listeners.tell(Change.PRODUCT, row)
+
+    def _keep_scalars(self, row: ProductRow) -> None:
+        """The numbers of a scalar answer, as samples of `answer.APP.NAME` at the time of the picture."""
+        if row.facts.get("kind") != "scalars":
+            return
+        time_ns, app = row.facts["time_ns"], row.facts["app"]
+        samples = {f"answer.{app}.{name}": value for name, value in row.facts["values"].items()}
+        self._writer.write(lambda a: a.add_samples(samples, time_ns))
 
     def _tell_ignored(self, products: ProductStore, now_ns: int) -> None:
         """What of the products was not taken must not go unsaid: it may be all that a boot sends."""

@@ -16,8 +16,8 @@ from PIL import Image as Picture
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, SENT, STARTED
+from ground.telemetry.answers import mask_picture
 from ground.telemetry.archive import CommandRow, EventRow
-from ground.telemetry.products import mask_picture
 from sim_hw.report.charts import Interval, Series, TimeAxis, area_chart, line_chart, timeline
 from sim_hw.report.style import STYLE
 

@@ -14,6 +14,7 @@ from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
 from sim_hw.mission_run import MissionRun
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
+from sim_hw.report.worker_apps import app_rows
 
 _GAP_S = 90.0
 _EVENTS = 5000
@@ -53,7 +54,11 @@ def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
             "Energy, Wh": {k: f"{v:.2f}" for k, v in summary["energy"]["energy_wh"]["consumed_by_load"].items()},
             "Scheduler": {k: f"{v:,}" for k, v in summary["scheduler"].items()},
         },
-        grids={"Tasks": task_rows(summary["tasks"]), "Recorder": store_rows(summary["recorder"]["stores"])},
+        grids={
+            "Worker apps": app_rows(summary["worker_apps"]),
+            "Tasks": task_rows(summary["tasks"]),
+            "Recorder": store_rows(summary["recorder"]["stores"]),
+        },
         footer=[
             f"digest {summary['digest']}",
             f"dictionary {summary['dictionary_sha256']}",

@@ -15,6 +15,7 @@ from flight.core.task_stats import TaskStats, quantile_us
 from ground.operator import COMPLETED, FAILED, LOST, REJECTED
 from payloads.accounting import Statistics, quantile
 from sim_hw.mission_run import Life, MissionRun, StoreFacts
+from sim_hw.report.worker_apps import worker_apps
 
 FORMAT = "orbitnode-summary/1"
 _LOST_WITH_POWER = "power lost"
@@ -86,6 +87,7 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
             }
             for name, one in _tasks(run.lives).items()
         ],
+        "worker_apps": worker_apps(payloads, run.archive.products()),
         "events": _add(life.events for life in run.lives),
         "worker": _worker(payloads),
         "script_failures": list(run.ground.script_failures),

@@ -16,7 +16,7 @@ from flight.core.nanoseconds import NS
 from flight.store.vault import Vault
 from payloads.accounting import Counters, quantile, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, Verdict, admit, update_gates
-from payloads.config import EnergyRule, PayloadConfig, TrafficClass
+from payloads.config import EnergyRule, PayloadConfig, TrafficClass, WorkerAppConfig
 from payloads.jobs import Job, JobQueue, Reason
 from payloads.ledger import Ledger, Request
 from payloads.worker.wire import Answer, SlotShape, Status
@@ -25,7 +25,10 @@ from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 
 CONFIG = PayloadConfig(
-    energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(2, 0.7, 0.8)), heat_stop_c=50.0, heat_resume_c=45.0, reserve_octets=100
+    energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(2, 0.7, 0.8)),
+    heat_stop_c=50.0,
+    heat_resume_c=45.0,
+    worker_app=(WorkerAppConfig("screen", "payloads.apps.screen:Screen", reserve_octets=100),),
 )
 FULL = PowerMode("full", 10.0, 2.0, admits=True)
 GOOD = NodeState(0.9, 20.0, 0.0, FULL, payload_on=True, in_contact=False)
@@ -33,7 +36,7 @@ GOOD = NodeState(0.9, 20.0, 0.0, FULL, payload_on=True, in_contact=False)
 
 def verdict(state: NodeState = GOOD, priority: int = 1, deadline_s: int = 100, room_octets: int = 100) -> Verdict:
     gates = update_gates(Gates.open(CONFIG), CONFIG, state)
-    return admit(Job(1, priority, deadline_s * NS), 0, gates, CONFIG, state, room_octets)
+    return admit(Job(1, priority, deadline_s * NS, "screen"), 0, gates, CONFIG, state, room_octets)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_queue_keeps_the_best(jobs: list[tuple[int, int]], capacity: int, taken:
     queue = JobQueue(capacity)
     given_up = []
     for number, (priority, deadline_ns) in enumerate(jobs):
-        evicted = queue.put(Job(number, priority, deadline_ns), taken)
+        evicted = queue.put(Job(number, priority, deadline_ns, "screen"), taken)
         if evicted is not None:
             given_up.append(evicted)
     kept = list(queue)
@@ -156,11 +159,11 @@ def test_worker_takes_any_request(raw: bytes) -> None:
     assert WireRequest.decode(good.encode()) == good
 
 
-@given(st.integers(1, 16), st.integers(1, 300), st.integers(1, 300))
-def test_slot_parts_do_not_overlap(bands: int, height: int, width: int) -> None:
-    shape = SlotShape(bands, height, width)
-    assert shape.input_octets <= shape.mask_at
-    assert shape.mask_at + shape.mask_octets <= shape.product_at
+@given(st.integers(1, 16), st.integers(1, 300), st.integers(1, 300), st.integers(1, 1 << 24))
+def test_slot_parts_do_not_overlap(bands: int, height: int, width: int, answer_octets: int) -> None:
+    shape = SlotShape(bands, height, width, answer_octets)
+    assert shape.input_octets <= shape.answer_at
+    assert shape.answer_at + shape.answer_octets <= shape.product_at
     assert shape.product_at + shape.product_octets <= shape.octets
 
 

@@ -23,7 +23,7 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.limits import RED
 from ground.telemetry.products import ProductStore
-from payloads.product import decode_product, encode_product
+from payloads.product.mask import decode_mask_product, encode_mask_product
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
@@ -254,7 +254,7 @@ def test_products_events_alarms_and_listeners(tmp_path):
     rng = np.random.default_rng(4)
     samples = rng.integers(0, 5000, (4, 32, 32)).astype(np.uint16)
     mask = rng.integers(0, 3, (32, 32)).astype(np.uint8)
-    product = encode_product(samples, mask, tile=7, job=3, time_ns=EPOCH_NS)
+    product = encode_mask_product(samples, mask, tile=7, job=3, time_ns=EPOCH_NS)
     rig.node.file("tile-7.bin", product)
     rig.node.file("../../evil/tile-8.bin", product, drop=2)
     rig.node.file(".hidden.txt", b"just text")
@@ -268,7 +268,7 @@ def test_products_events_alarms_and_listeners(tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == [
         "hidden.txt", "tile-7-mask.png", "tile-7.bin", "tile-8.bin.part", "tile-8.bin.part.missing",
     ]  # fmt: skip
-    assert np.array_equal(decode_product((folder / "tile-7.bin").read_bytes()).mask, mask)
+    assert np.array_equal(decode_mask_product((folder / "tile-7.bin").read_bytes()).mask, mask)
     with Archive(tmp_path / "archive.db", read_only=True) as archive:
         rows = {r.name: r for r in archive.products()}
         assert rows["tile-7.bin"].facts["tile"] == 7 and rows["tile-7.bin"].complete

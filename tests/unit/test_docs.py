@@ -40,7 +40,7 @@ from flight.services.time.clock import TimeConfig
 from flight.store.quota import StorageConfig
 from ground.config import GroundConfig
 from hal.kinds import KINDS as DEVICE_KINDS
-from payloads.config import EnergyRule, PayloadConfig, TrafficClass
+from payloads.config import EnergyRule, PayloadConfig, TrafficClass, WorkerAppConfig
 from payloads.jobs import DELAYS, DROPS
 from sim_hw.config import SimConfig
 from sim_hw.machine.faults import KINDS
@@ -78,6 +78,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[outbox]": OutboxConfig,
     "[uploads]": UploadsConfig,
     "[payload]": PayloadConfig,
+    "[[payload.worker_app]]": WorkerAppConfig,
     "[[payload.traffic]]": TrafficClass,
     "[[payload.energy]]": EnergyRule,
     "[ground]": GroundConfig,

@@ -77,18 +77,20 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
     "ground.changes": ("ground.telemetry",),
-    "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product", "payloads.product_header"),
+    "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product"),
     "ground": (  # what all rooms of the ground stand on
         "flight.contract.fields", "flight.contract.sections",
         "flight.core.config",  # how a section of mission.toml is declared
         "flight.core.errors", "flight.mission",
     ),
     # The payload.
-    "payloads": ("flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.worker"),
-    "payloads.worker": ("flight.core", "hal.base", "payloads.apps.base", "payloads.product", "payloads.product_header"),
-    "payloads.apps": ("flight.core.errors", "payloads.product"),
-    "payloads.product": ("flight.core.errors",),
-    "payloads.product_header": ("flight.core.errors",),
+    "payloads": (
+        "flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.product.answers",
+        "payloads.worker",
+    ),
+    "payloads.worker": ("flight.contract.fields", "flight.core", "hal.base", "payloads.apps.base", "payloads.product"),
+    "payloads.apps": ("flight.contract.fields", "flight.core.errors", "payloads.product"),
+    "payloads.product": ("flight.contract.fields", "flight.core.errors"),
     # What flies: four doors, the services, and what they stand on.
     "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services"),
     "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
@@ -142,8 +144,7 @@ SANS_IO = (
     "flight/contract/dictionary.py",
     "flight/contract/fields.py",
     "flight/link/",
-    "payloads/product.py",
-    "payloads/product_header.py",
+    "payloads/product/",
     "ground/link/",
 )
 # Where no file may be reached either; the ground writes products and the simulator reads scenes.

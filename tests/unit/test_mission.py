@@ -51,7 +51,7 @@ class OtherApp:
     CONFIG = OtherConfig
 
     @staticmethod
-    def declare(apid: int) -> Declarations:
+    def declare(apid: int, config: Any) -> Declarations:
         return Declarations()
 
     def start(self) -> None: ...
@@ -83,7 +83,7 @@ def test_the_missions_we_ship() -> None:
     sections = {"sim": SimConfig, "ground": GroundConfig}
     orbit, bench = (load(MISSIONS / name, sections) for name in ("orbit.toml", "bench.toml"))
     assert orbit.app is InferenceManager
-    assert orbit.payload.threads == 2
+    assert orbit.payload.worker_app[0].threads == 2
     assert [mode.name for mode in orbit.section(PowerConfig).mode] == ["safe", "eco", "nominal", "boost"]
     assert orbit.sections["sim"].world.power.array_peak_w == 30.0
     assert bench.node.name == "orbitnode-bench"
@@ -177,8 +177,8 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "no app": ('"n"\n', '"n"\napp = "pathlib:Path"\n',
                [":3: node.app: 'pathlib:Path' is no app: it needs CONFIG, declare, start and close"]),
     "app section": ('name = "n"\n', ('name = "n"\napp = "payloads.manager:InferenceManager"\n[payload]\nworkers = 0\n'
-                    'pattern = ["x"]\nmodl = 1\n[[payload.energy]]\npriority = 0\nstop_soc_frac = 2\n'),
-                    [":7: payload.modl: unknown key, did you mean model?", ":5: payload.workers: is 0, should be in 1",
+                    'pattern = ["x"]\nnic = 1\n[[payload.energy]]\npriority = 0\nstop_soc_frac = 2\n'),
+                    [":7: payload.nic: unknown key, did you mean nice?", ":5: payload.workers: is 0, should be in 1",
                      ":10: payload.energy[0].stop_soc_frac: is 2, should be in 0 .. 1",
                      ":8: payload.energy[0].resume_soc_frac: is missing: state of charge from which"]),
     "contradictions in the app": ('name = "n"\n', ('name = "n"\napp = "payloads.manager:InferenceManager"\n[payload]\n'
@@ -280,8 +280,8 @@ def test_another_app_does_not_inherit_the_payload_of_the_one_before(write: Write
     app = "tests.unit.test_mission:OtherApp"
     mission = load(write(f'extends = "{base}"\n[node]\napp = "{app}"\n[payload]\nlines = 7\n'))
     assert mission.payload == OtherConfig(7)
-    same = load(write(f'extends = "{base}"\n[node]\nname = "x"\n[payload]\nthreads = 3\n'))
-    assert (same.payload.threads, same.payload.queue_tiles) == (3, 24)
+    same = load(write(f'extends = "{base}"\n[node]\nname = "x"\n[payload]\nworkers = 3\n'))
+    assert (same.payload.workers, same.payload.queue_tiles) == (3, 24)
 
 
 def test_a_fault_is_placed_in_the_file_that_has_it(write: Write) -> None:
