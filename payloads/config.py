@@ -1,4 +1,4 @@
-"""The `[payload]` section of mission.toml."""
+"""The section of the payload manager in mission.toml, `[payload]` by the name that the app has there."""
 
 from __future__ import annotations
 

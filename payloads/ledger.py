@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flight.store.vault import Changes, Vault
+from flight.store.vault import Changes
+from flight.store.vault_view import VaultView
 from payloads.product.answers import NAME as APP_NAME
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
 _NUMBERS_LOST = 1 << 20  # passed over if the vault has lost transactions: far more than one of its segments has used
-_JOB = "payload.job."
-_NEXT = "payload.next"
+_JOB = "job."
+_NEXT = "next"
 _NUMBER = struct.Struct(">I")
 _NAME = re.compile(r"[0-9]{10}")
 _JOB_MAX = 0xFFFFFFFF
@@ -34,12 +35,12 @@ class Request:
 
 
 class Ledger:
-    """Rows of the node's vault: one a request, and the first number that no job of an earlier boot can have had.
+    """The app's rows of the vault: one per request, and the first number that no job of an earlier boot can have had.
 
     `damaged` counts rows that this version cannot read. Requests among them are left as they are.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: VaultView) -> None:
         self.damaged = 0
         self._vault = vault
         self._requests = tuple(self._read())

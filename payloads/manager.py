@@ -63,11 +63,11 @@ class InferenceManager:
         self._commands.restore()
         self.pools.start()
         self._attempts.look_at_guards()
-        spawn, imager = self._context.scheduler.spawn, self._context.imager
+        name, spawn, imager = self._context.name, self._context.scheduler.spawn, self._context.imager
         if imager is not None:
-            spawn("payload.capture", partial(self._intake.capture, imager), deadline_s=1.0)
+            spawn(f"{name}.capture", partial(self._intake.capture, imager), deadline_s=1.0)
         for worker in range(self._config.workers):
-            spawn(f"payload.worker{worker}", partial(self._attempts.run, worker), deadline_s=0.5)
+            spawn(f"{name}.worker{worker}", partial(self._attempts.run, worker), deadline_s=0.5)
 
     def close(self) -> None:
         """End the workers."""

@@ -242,11 +242,11 @@ class MissionRun:
             self.out.packets.write(thing.octets)
 
     def _booted(self, node: Node) -> None:
-        if isinstance(node.app, InferenceManager):
-            node.app.on_product = self._screened
+        if (manager := node.app(InferenceManager)) is not None:
+            manager.on_product = self._screened
 
     def _went_down(self, node: Node) -> None:
-        manager = node.app if isinstance(node.app, InferenceManager) else None
+        manager = node.app(InferenceManager)
         self.lives.append(
             Life(
                 payload=manager.statistics() if manager else None,
@@ -293,7 +293,8 @@ class MissionRun:
     @property
     def mission_tiles(self) -> int:
         """About how many tiles the run will screen, to spread the report's sample over it."""
-        period_s = getattr(self.mission.payload, "capture_period_s", 10.0)
+        app = self.mission.app(InferenceManager)
+        period_s = 10.0 if app is None else app.config.capture_period_s
         return round(0.6 * self.end_ns / NS / period_s)
 
 

@@ -52,8 +52,8 @@ def execute(args: argparse.Namespace) -> int:
     mission = load(args.mission, {"sim": SimConfig})
     source: TileSource
     source = FolderSource(args.scenes) if args.scenes else SyntheticClouds(load_scene(scene_path()), args.seed)
-    if mission.app is InferenceManager:
-        check_models(mission.payload)  # no model, no run: said before the results of the last one are replaced
+    if (app := mission.app(InferenceManager)) is not None:
+        check_models(app.config)  # no model, no run: said before the results of the last one are replaced
     out = OutputFolder(args.out)
     duration_s = args.orbits * mission.sections["sim"].orbit_min * 60
     run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults)
@@ -101,7 +101,7 @@ def _state(run: MissionRun, at_s: float) -> str:
     sun = "sun    " if run.world.sun_frac(run.loop.now_ns()) > 0.5 else "eclipse"
     contact = "contact" if run.station.in_contact else "       "
     node = run.spacecraft.node
-    app = node.app if node is not None and isinstance(node.app, InferenceManager) else None
+    app = node.app(InferenceManager) if node is not None else None
     tiles = f"{app.counters.screened}/{app.counters.captured}" if app else "-"
     reading = run.world.read_power()
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from flight.contract.collect import collect
 from flight.contract.dictionary import (
     Command,
     Declarations,
@@ -12,7 +13,6 @@ from flight.contract.dictionary import (
     Report,
     Setting,
     Structure,
-    collect,
 )
 from flight.contract.fields import Field, Limits, Refers
 from flight.services.files import uploads

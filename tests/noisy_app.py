@@ -29,7 +29,7 @@ class NoisyApp:
         self._scheduler = context.scheduler
 
     def start(self) -> None:
-        self._scheduler.spawn("noise", self.run)
+        self._scheduler.spawn("noisy.noise", self.run)
 
     async def run(self, task: Task) -> None:
         number = 0

@@ -1,6 +1,6 @@
 """The dictionary: telemetry, commands, events and settings of a node and its app, as one hashed document.
 
-Each owner declares its part beside its code, in a `Declarations` constant; `build_dictionary` collects them.
+Each owner declares its part beside its code, as `Declarations`; flight/contract/collect.py makes one of them all.
 Ground decodes from the document alone (`Dictionary.from_document`), also one of another version than the
 installed code: nothing on ground looks at the declarations themselves.
 """
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from flight.contract.failures import APP_CODES_FROM, CODE_MAX, Failure, FailureCode
+from flight.contract.failures import FailureCode
 from flight.contract.fields import Field, Layout
 from flight.core.errors import OrbitnodeError
 
@@ -286,72 +285,6 @@ class Dictionary:
             if one.name == name:
                 return one
         raise OrbitnodeError(f"unknown parameter {name!r}, have {', '.join(sorted(s.name for s in self.settings))}")
-
-
-def collect(
-    parts: Iterable[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
-    frame_octets: int = 1115,
-) -> Dictionary:  # fmt: skip
-    """One dictionary out of all parts, in a stable order. A number or name declared twice is our own mistake."""
-    parts = list(parts)
-    failures: dict[int, str] = {}
-    for part in parts:
-        for code in part.failures:
-            assert code not in failures, f"failure code {code} is declared twice: {failures[code]}, {code.text}"
-            own = isinstance(code, Failure)
-            least = 1 if own else APP_CODES_FROM
-            assert least <= code <= CODE_MAX, f"failure code {code} ({code.text}) is outside {least} .. {CODE_MAX}"
-            failures[int(code)] = code.text
-    made = Dictionary(
-        mission=mission,
-        spacecraft_id=spacecraft_id,
-        version=version,
-        apids=apids,
-        structures=tuple(sorted((s for p in parts for s in p.structures), key=lambda s: (s.apid, s.sid))),
-        events=tuple(sorted((e for p in parts for e in p.events), key=lambda e: (e.apid, e.number))),
-        reports=tuple(sorted((r for p in parts for r in p.reports), key=lambda r: (r.apid, r.service, r.subtype))),
-        commands=tuple(sorted((c for p in parts for c in p.commands), key=lambda c: c.name)),
-        settings=tuple(sorted((s for p in parts for s in p.settings), key=lambda s: s.number)),
-        failures=failures,
-        frame_octets=frame_octets,
-    )
-    _assert_told_apart(made)
-    for structure in made.structures:
-        assert structure.sid < STRUCTURES_END, f"{structure.name}: structure id {structure.sid} is for the ground"
-        assert len(structure.fields) < FIELDS_MAX, f"{structure.name} has {len(structure.fields)} fields"
-    return made
-
-
-def _assert_told_apart(made: Dictionary) -> None:
-    """Every packet is known by its numbers from every other one, and everything by its name."""
-    bare = [(c.apid, c.service, c.subtype) for c in made.commands if c.function is None]
-    with_function = {(c.apid, c.service, c.subtype) for c in made.commands if c.function is not None}
-    unique: dict[str, list[Any]] = {
-        # The commands of ST[03] name a structure by its number alone, whoever's it is.
-        "structure id": [s.sid for s in made.structures],
-        "event (APID, number)": [(e.apid, e.number) for e in made.events],
-        "report (APID, service, subtype)": [(r.apid, r.service, r.subtype) for r in made.reports],
-        "command (APID, service, subtype, function)": [
-            (c.apid, c.service, c.subtype, -1 if c.function is None else c.function) for c in made.commands
-        ],
-        # A command without a function would take the number of one that has one for its first argument.
-        "command (APID, service, subtype), with a function and without,": [*bare, *with_function],
-        "setting number": [s.number for s in made.settings],
-        # The archive and XTCE find a packet by its name, whatever its kind.
-        "packet name": [
-            *(s.name for s in made.structures), *(e.name for e in made.events), *(r.name for r in made.reports)
-        ],
-        "command name": [c.name for c in made.commands],
-        "setting name": [s.name for s in made.settings],
-    }  # fmt: skip
-    for what, keys in unique.items():
-        twice = sorted(key for key, count in Counter(keys).items() if count > 1)
-        assert not twice, f"{what} is declared twice: {', '.join(map(str, twice))}"
-    for report in made.reports:
-        taken = (report.service, report.subtype) == (3, 25) or (
-            report.service == 5 and report.subtype <= len(SEVERITIES)
-        )
-        assert not taken, f"report {report.name}: TM[{report.service},{report.subtype}] is for structures and events"
 
 
 def _sha256(body: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ Each owner declares its section beside its code:
 Supported types: int, float, str, bool, tuples of these, nested dataclasses (tables) and tuples of nested
 dataclasses (arrays of tables), dict[str, str], and dict[str, object] for values that others check. Of two keys that
 must ascend the lower one says so (`below`). For other contradictions a class may add
-`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right).
+`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right), and `ELSEWHERE`: what to say of
+keys that one might look for in this table, and that stand elsewhere.
 """
 
 from __future__ import annotations
@@ -90,8 +91,11 @@ def read_table(
     hints = typing.get_type_hints(kind)
     names = key_names(kind, given)
     known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.name in names}
+    elsewhere: Mapping[str, str] = getattr(kind, "ELSEWHERE", {})
     faults.extend(
-        Fault((*path, name), f"unknown key, {suggestion(name, known)}") for name in table if name not in known
+        Fault((*path, name), f"unknown key, {elsewhere.get(name) or suggestion(name, known)}")
+        for name in table
+        if name not in known
     )
     values: dict[str, Any] = {}
     for name, one in known.items():

@@ -14,6 +14,7 @@ from flight.core.config import Fault, read_table
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.store.vault import Vault
+from flight.store.vault_view import VaultView
 from payloads.accounting import Counters, quantile, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, Verdict, admit, update_gates
 from payloads.config import EnergyRule, PayloadConfig, TrafficClass, WorkerAppConfig
@@ -98,11 +99,12 @@ requests = st.builds(Request, st.integers(0, 2**31), st.integers(0, 255), st.int
 def test_requests_and_numbers_outlive_a_boot(found: list[Request], numbers: int) -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
     vault = Vault(disk.boot(loop))
-    ledger = Ledger(vault)
+    rows = VaultView(vault, "payload")
+    ledger = Ledger(rows)
     given = [ledger.next_number() for _ in range(numbers)]
-    vault.commit(Ledger.keep(found))
+    rows.commit(Ledger.keep(found))
     loop.run_until(NS)
-    again = Ledger(Vault(disk.boot(loop)))
+    again = Ledger(VaultView(Vault(disk.boot(loop)), "payload"))
     assert sorted(again.load(), key=lambda r: r.job) == sorted(found, key=lambda r: r.job)
     assert given == list(range(1, numbers + 1))
     assert again.next_number() > max([given[-1], *(r.job for r in found)])
@@ -112,7 +114,8 @@ def test_no_number_is_given_again_after_those_who_set_it_aside_are_gone() -> Non
     """The newest segment of the vault's journal is lost, and with it what it said of job numbers."""
     loop, disk = VirtualLoop(), Disk(Random(1))
     vault = Vault(disk.boot(loop))
-    ledger = Ledger(vault)
+    rows = VaultView(vault, "payload")
+    ledger = Ledger(rows)
     given = [ledger.next_number() for _ in range(3)]
     for _ in range(80):
         vault.commit({"fill": bytes(1000)})
@@ -123,13 +126,13 @@ def test_no_number_is_given_again_after_those_who_set_it_aside_are_gone() -> Non
     segments = sorted(name for name in disk.durable if name.startswith("vault.journal.0"))
     assert len(segments) == 2
     del disk.durable[segments[-1]]
-    assert Ledger(Vault(disk.boot(loop))).next_number() > max(given)
+    assert Ledger(VaultView(Vault(disk.boot(loop)), "payload")).next_number() > max(given)
 
 
 def test_numbers_go_on_far_above_where_the_row_of_numbers_cannot_be_read() -> None:
     vault = Vault(Disk(Random(1)).boot(VirtualLoop()))
     vault.stage({"payload.next": b"?"})
-    ledger = Ledger(vault)
+    ledger = Ledger(VaultView(vault, "payload"))
     assert ledger.damaged == 1
     assert ledger.next_number() > 1_000_000
 

@@ -21,6 +21,7 @@ from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
 from ground.link.actions import PacketReceived, SendCltu
 from ground.link.session import GroundSession
+from hal.base import Imager
 from sim_hw.machine.air import Air
 from sim_hw.machine.digest import Digest
 from sim_hw.machine.faults import FaultPlan, PlannedFault
@@ -111,17 +112,17 @@ class Rig:
         ]
 
 
-MissionText = Callable[[str], Path]
+MissionText = Callable[..., Path]
 
 
 @pytest.fixture
 def bare_mission(tmp_path: Path) -> MissionText:
-    """Writes a mission without payload and returns its path; the argument is more TOML."""
+    """Writes a mission without payload, or with `apps`, and returns its path; the argument is more TOML."""
 
-    def write(more: str = "") -> Path:
+    def write(more: str = "", apps: str = "[]") -> Path:
         path = tmp_path / "bare.toml"
         base = (MISSIONS / "orbit.toml").as_posix()
-        path.write_text(f'extends = "{base}"\n[node]\napp = ""\n{more}')
+        path.write_text(f'extends = "{base}"\napp = {apps}\n[node]\n{more}')
         return path
 
     return write
@@ -131,8 +132,11 @@ def bare_mission(tmp_path: Path) -> MissionText:
 def make_rig(bare_mission: MissionText) -> Any:
     rigs: list[Rig] = []
 
-    def make(*, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "") -> Rig:
-        mission = load(bare_mission(more))
+    def make(
+        *, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "", apps: str = "[]",
+        imager: Imager | None = None,
+    ) -> Rig:  # fmt: skip
+        mission = load(bare_mission(more, apps))
         loop, digest = VirtualLoop(), Digest()
         world = World(WorldConfig(orbit=OrbitConfig(start=START)))
         random = Random(seed)
@@ -141,7 +145,8 @@ def make_rig(bare_mission: MissionText) -> Any:
         air = Air(loop, world, down, up, random, digest)
         air.schedule(world.passes(0, ns(PASS_END_S + 10)))
         plan = FaultPlan([PlannedFault.parse(one) for one in faults.split()])
-        craft = Spacecraft(mission, loop, world, random, radios={"s-band": air.modem}, faults=plan, digest=digest)
+        radios = {"s-band": air.modem}
+        craft = Spacecraft(mission, loop, world, random, radios=radios, imager=imager, faults=plan, digest=digest)
         config = mission.links[0].config
         assert isinstance(config, LinkConfig)
         rig = Rig(mission, loop, world, air, craft, GroundSession(config), dictionary_of(mission), digest)

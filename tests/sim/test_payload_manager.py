@@ -22,12 +22,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from flight.contract.app import AppContext, CommandRefused, Durable, NodeState, PowerMode
-from flight.contract.dictionary import Declarations, collect
+from flight.contract.collect import collect
+from flight.contract.dictionary import Declarations
 from flight.core.errors import StorageError
 from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.store.vault import Vault
+from flight.store.vault_view import VaultView
 from flight.swarm.protocol import JobRequest, LocalSwarm
 from hal.base import HalError, Image
 from payloads import declarations
@@ -181,15 +183,17 @@ class Bench:
         self.state: NodeState | None = GOOD
         self.platform = SimPlatform("t", self.loop, WORLD, self.disk, Random(1), faults=faults, record=self.notes)
         self.vault = Vault(self.platform.storage)
+        self.rows = VaultView(self.vault, "payload")
         self.task_faults: list[Exception] = []
         self.scheduler = Scheduler(self.platform, self.platform.cpu_ns, self._failed)
         self.swarm = LocalSwarm()
         ground = self.ground
         self.manager = InferenceManager(
             AppContext(
+                "payload",
                 self.platform,
                 self.scheduler,
-                self.vault,
+                self.rows,
                 self.platform.tai_ns,
                 config,
                 ground,
@@ -236,7 +240,7 @@ class Bench:
             try:
                 left = execute(*values)
                 if left is not None:
-                    await self.vault.commit(left.changes)
+                    await self.rows.commit(left.changes)
                     left.then()
                 outcome.append("completed")
             except CommandRefused as refusal:

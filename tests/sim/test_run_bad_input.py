@@ -203,11 +203,11 @@ class Misnamed:
 
 def test_an_app_whose_samples_do_not_fit_their_structures(tmp_path: Path) -> None:
     mission = tmp_path / "misnamed.toml"
-    mission.write_text(f'extends = "{ORBIT}"\n[node]\napp = "{__name__}:Misnamed"\n')
+    mission.write_text(f'extends = "{ORBIT}"\n[[app]]\nname = "orbit"\napp = "{__name__}:Misnamed"\napid = 2\n')
     says = [
-        "structure position: its sample lacks y_km\n",
-        "structure attitude: its sample has no field for pitch_deg\n",
-        "structure drift: nobody samples it\n",
+        "app orbit: housekeeping structure position: its sample lacks y_km\n",
+        "app orbit: housekeeping structure attitude: its sample has no field for pitch_deg\n",
+        "app orbit: housekeeping structure drift: nobody samples it\n",
     ]
     needs_assets()
     check(Case(["--mission", str(mission), "--out", str(tmp_path / "out")], says, lines=3, process=True))

@@ -16,7 +16,7 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import SEVERITIES
 from flight.contract.fields import TYPES, Field
-from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeConfig
+from flight.contract.sections import NODE_KEYS, AppSection, DriverConfig, LinkSection, NodeConfig
 from flight.core.config import read_table
 from flight.core.executive_section import ExecutiveConfig
 from flight.link.cfdp.transfers import CfdpConfig
@@ -58,6 +58,7 @@ ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 # Heading in docs/guides/mission.md -> the dataclass that reads the table.
 SECTIONS: dict[str, type[Any]] = {
     "[node]": NodeConfig,
+    "[[app]]": AppSection,
     "[drivers]": DriverConfig,
     "[commands]": CommandsConfig,
     "[executive]": ExecutiveConfig,

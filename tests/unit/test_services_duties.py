@@ -154,7 +154,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
     def one(faults: str = "") -> Bench:
         path = tmp_path / "bare.toml"
-        path.write_text(f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n[node]\napp = ""\n')
+        path.write_text(f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\napp = []\n')
         benches.append(Bench(path, faults))
         return benches[-1]
 
@@ -298,7 +298,7 @@ def test_a_governor_that_fails_is_one_fault_and_gets_its_limit_later(make: Calla
     governor = Moody(stuck=True)
     power = bench.power(SimEps(bench.platform), governor)
     bench.run(10)
-    power.set_computing(True)
+    power.set_computing("payload", True)
     bench.run(10)
     assert bench.sink.events == [("device_fault", "payload governor", "no answer")]
     governor.stuck = False
@@ -317,13 +317,13 @@ def test_the_limit_follows_work_mode_and_switch(make: Callable[..., Bench]) -> N
 
     bench.run(2)
     assert drawn() == 1.0
-    power.set_computing(True)
+    power.set_computing("payload", True)
     assert drawn() == 15.0
     bench.order("set_power_mode", ECO)
     assert drawn() == 7.0
     power.switch_payload(False)
     assert drawn() == 0.0
-    power.set_computing(False)
+    power.set_computing("payload", False)
     power.switch_payload(True)
     assert drawn() == 1.0
 

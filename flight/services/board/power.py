@@ -126,7 +126,7 @@ class Power(Service):
         self._mode = next(i for i, m in enumerate(self._modes) if m.name == config.start_mode)
         self._commanded_mode = self._mode  # what is gone back to when a low battery has recovered
         self._protecting = False
-        self._computing = False
+        self._computing: set[str] = set()  # apps that work
         self._eps = eps
         self._governor = governor
         self._parameters = parameters
@@ -158,9 +158,12 @@ class Power(Service):
     def tasks(self) -> Iterable[ServiceTask]:
         return (ServiceTask("power", self.run, deadline_s=0.2, critical=True),)
 
-    def set_computing(self, computing: bool) -> None:
-        """The payload starts or ends an inference; its power limit follows."""
-        self._computing = computing
+    def set_computing(self, app: str, computing: bool) -> None:
+        """`app` starts or ends its work; the payload's power limit is that of work while any app does."""
+        if computing:
+            self._computing.add(app)
+        else:
+            self._computing.discard(app)
         self._limit_payload()
 
     def switch_payload(self, on: bool) -> None:

@@ -61,6 +61,7 @@ from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import Verification
 from flight.services.reporting.events import Events
 from flight.store.vault import Changes, Vault
+from flight.store.vault_view import VaultView
 
 _UNKNOWN = (Failure.UNKNOWN_APID, Failure.UNKNOWN_COMMAND)
 _INVALID = (Failure.BAD_LENGTH, Failure.BAD_VALUE)
@@ -156,9 +157,12 @@ class Commands(Service):
             scheduler, self._outcomes, events, counts, config.store_limit_s, config.execution_limit_s
         )
 
-    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
-        """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared."""
-        self.table.handle(name, check, execute)
+    def handle(
+        self, name: str, check: Callable[..., None] | None, execute: Handler, rows: VaultView | None = None
+    ) -> None:
+        """Serve the command `name` (flight.contract.app.CommandTable), whose handler changes no rows of the vault but
+        `rows`, all if it is None. Raises KeyError if it is not declared."""
+        self.table.handle(name, check, execute, rows)
 
     def assert_complete(self) -> None:
         """Every declared command has its handler; a gap is our own mistake, found at boot."""

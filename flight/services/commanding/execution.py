@@ -113,7 +113,7 @@ class Execution:
                 elif isinstance(outcome, Generator):
                     tc.sliced = True
                     outcome = await self._in_slices(task, outcome)
-                kept = outcome or kept
+                kept = tc.served.kept(outcome)
             except CommandRefused as refusal:
                 code, detail = refusal.code, str(refusal)
             except HalError as error:

@@ -12,6 +12,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from flight.contract.app import CommandRefused, Durable, Slices
 from flight.contract.dictionary import (
@@ -129,12 +130,13 @@ class Housekeeping(Service):
 
     def __init__(
         self, apid: int, structures: tuple[Structure, ...], config: HousekeepingConfig, vault: Vault,
-        telemetry: Telemetry, events: Events, now_ns: Callable[[], int],
+        telemetry: Telemetry, events: Events, now_ns: Callable[[], int], apps: Mapping[int, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
-        """Raises SetupError for a period given to a structure that is not there."""
+        """`apps`: names of payload apps by their APID. Raises SetupError for a period given to a structure that is not
+        there."""
         self._apid = apid
         self._config = config
-        self._structures = Structures(structures)
+        self._structures = Structures(structures, apps)
         self._vault = vault
         self._telemetry = telemetry
         self._events = events
