@@ -86,14 +86,14 @@ def read_apps(
     unclear, taken_apids = _check_names(tables, taken, faults), _check_apids(tables, node, faults)
     found = []
     for i, (one, section) in enumerate(zip(tables, sections, strict=True)):
-        kind = _class_of(one.get("app"), ("app", i, "app"), faults)
-        name = one.get("name")
+        where = ("app", i, "app")
+        kind, name = _class_of(one.get("app"), where, faults), one.get("name")
         if kind is None or not isinstance(name, str) or i in unclear:
             continue
-        config = _config_of(kind, table.get(name, {}), name, ("app", i, "app"), faults)
+        config = _config_of(kind, table.get(name, {}), name, where, faults)
         if section is None or config is None or i in taken_apids:
             continue  # what it declares depends on its APID and its section
-        declared = _declarations_of(kind, section.apid, config, ("app", i, "app"), faults)
+        declared = _declarations_of(kind, section.apid, config, where, faults)
         if declared is not None:
             found.append(MissionApp(name, section.apid, kind, config, declared))
     return tuple(found)
@@ -154,11 +154,10 @@ def _class_of(wanted: object, where: _Path, faults: list[Fault]) -> type[App] | 
     if not all(part.isidentifier() for part in (*module.split("."), name)):
         faults.append(Fault(where, f"{wanted!r} cannot be loaded, should be module:class"))
         return None
-    loaded = guarded(lambda: import_module(module))
-    if isinstance(loaded, Raised):
-        faults.append(Fault(where, f"{wanted!r} cannot be loaded: {_why_not_loaded(loaded, module)}"))
+    found = guarded(lambda: getattr(import_module(module), name, None))
+    if isinstance(found, Raised):
+        faults.append(Fault(where, f"{wanted!r} cannot be loaded: {_why_not_loaded(found, module)}"))
         return None
-    found = getattr(loaded, name, None)
     if not inspect.isclass(found):
         faults.append(Fault(where, f"{wanted!r} cannot be loaded: module {module!r} has no class {name}"))
         return None
@@ -170,11 +169,13 @@ def _class_of(wanted: object, where: _Path, faults: list[Fault]) -> type[App] | 
 
 
 def _why_not_loaded(raised: Raised, module: str) -> str:
+    """In one line, which not every module keeps to."""
     error = raised.error
     if not isinstance(error, ImportError):
         return f"its module raises {raised.text}"
     of_another = error.name not in {None, module, module.partition(".")[0]}
-    return f"{error}{'; is an extra such as [payload] missing?' if of_another else ''}"
+    text = " ".join(str(error).split()) or raised.text
+    return f"{text}{'; is an extra such as [payload] missing?' if of_another else ''}"
 
 
 def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: list[Fault]) -> Any:

@@ -161,9 +161,10 @@ class Node:
 
     def close(self) -> None:
         """End tasks and give back processes. Safe to call for a node that has lost its power."""
-        self.scheduler.close()
-        for host in self.apps.values():
-            host.close()
+        with ExitStack() as closing:  # closes every app, whatever happens meanwhile
+            for host in reversed(self.apps.values()):
+                closing.callback(host.close)
+            self.scheduler.close()
 
     def _task_failed(self, task: Task, error: BaseException) -> None:
         self.log.error("task failed", task=task.name, exc_info=error)

@@ -19,6 +19,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
+from flight.roster import ROSTER
 from ground.link.actions import PacketReceived, SendCltu
 from ground.link.session import GroundSession
 from hal.base import Imager
@@ -163,4 +164,13 @@ def make_rig(bare_mission: MissionText) -> Any:
 
     yield make
     for rig in rigs:
+        if rig.craft.node is not None:
+            check_owners(rig.craft.node)
         rig.craft.shut_down()
+
+
+def check_owners(node: Node) -> None:
+    """Every row of the vault is of a service whose row of the roster says so, or of an app by its name: else an app
+    could be given the name of another's rows."""
+    owners = {word for row in ROSTER for word in row.vault_rows} | set(node.apps)
+    assert {key.partition(".")[0] for key, _ in node.parts.vault.rows("")} <= owners

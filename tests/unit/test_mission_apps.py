@@ -330,6 +330,9 @@ def test_a_bad_app_is_a_line_that_says_what_would_be_right(mission: Mission, nam
         ),
         ("def", "its module raises SyntaxError: "),
         ("raise RuntimeError('one\\ntwo')", "its module raises RuntimeError: one two"),
+        ("raise ImportError('one\\ntwo')", "one two"),
+        ("def __getattr__(name): raise ZeroDivisionError('late')", "its module raises ZeroDivisionError: late"),
+        ("raise ImportError", "ImportError"),
         ("raise KeyError", "its module raises KeyError"),
     ],
 )
@@ -337,7 +340,7 @@ def test_a_module_may_raise_anything(
     mission: Mission, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, says: str
 ) -> None:
     name = f"app_module_{abs(hash(body))}"
-    (tmp_path / f"{name}.py").write_text(f"{body}\nclass App: ...\n")
+    (tmp_path / f"{name}.py").write_text(f"{body}\n")
     monkeypatch.syspath_prepend(tmp_path)
     (fault,) = faults_of(mission(GOOD + app_text("a", f"{name}:App")))
     assert fault.startswith(f"mission.toml:15: app[0].app: '{name}:App' cannot be loaded: {says}")
