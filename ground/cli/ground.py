@@ -23,7 +23,7 @@ from ground.cli.dictionary import read_dictionary
 from ground.config import GroundConfig
 from ground.link.kinds import open_session
 from ground.link.mission_link import chosen_link, listened_links, udp_link
-from ground.server import GroundServer, epoch_tai_ns
+from ground.server.ground_server import GroundServer, epoch_tai_ns
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
