@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from random import Random
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flight.catalogue import dictionary_of
 from flight.contract.sections import LinkSection
-from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
@@ -31,6 +28,7 @@ from ground.changes import Change, Packet
 from ground.link.actions import FrameReceived
 from ground.link.kinds import open_session
 from ground.link.mission_link import listened_links
+from ground.procedures.procedure import Procedure, load_named
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
@@ -38,7 +36,7 @@ from payloads.accounting import ProductInfo, Statistics
 from payloads.manager import InferenceManager
 from payloads.product.answers import SCREENING
 from sim_hw.config import SimConfig
-from sim_hw.ground_segment import GroundSegment, Script
+from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from sim_hw.machine.boards import SimImager
 from sim_hw.machine.cpu_profile import CpuProfile
@@ -126,8 +124,12 @@ class MissionRun:
         seed: int,
         duration_s: float,
         faults: FaultPlan,
+        procedure: Procedure | None = None,
     ) -> None:
-        """Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong."""
+        """`procedure` is the operator's, in place of the mission's script.
+
+        Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong.
+        """
         config: SimConfig = mission.sections["sim"]
         self.mission = mission
         self.config = config
@@ -173,7 +175,7 @@ class MissionRun:
         self.ground.on_cltu = out.cltus.write
         for name, air in airs.items():
             self.ground.listen_to(air, name)
-        self._script = load_script(config.script)
+        self._procedure = load_named(config.script) if procedure is None else procedure
 
     def _make_station(self, further: Sequence[LinkSection]) -> GroundStation:
         """The ground, listening to the `further` links beside its own."""
@@ -205,7 +207,7 @@ class MissionRun:
 
     def start(self) -> None:
         self.spacecraft.boot()
-        self.ground.run_script(self._script)
+        self.ground.run_script(self._procedure.body, self._procedure.file)
 
     def advance(self, t_ns: int) -> None:
         self.spacecraft.run_until(min(t_ns, self.end_ns))
@@ -325,13 +327,3 @@ def cloud_accuracy(mask: NDArray[np.uint8], tile: Tile) -> float | None:
     if tile.truth is None:
         return None
     return float(np.mean((mask == _CLOUD) == (tile.truth == _CLOUD)))
-
-
-def load_script(name: str) -> Script:
-    """The operator script `module:function`; raises SetupError."""
-    module, _, function = name.partition(":")
-    try:
-        script: Callable[..., Any] = getattr(import_module(module), function)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise SetupError(f"operator script {name!r} cannot be loaded: {error}") from None
-    return script

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
+from ground.procedures.procedure import load_file
 from ground.telemetry.xtce import xtce_document
 from payloads.assets import scene_path
 from payloads.manager import InferenceManager
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenes", type=Path, metavar="DIR", help="real tiles (.npz, GeoTIFF) instead of simulated ones"
     )
+    parser.add_argument("--procedure", metavar="FILE[:FUNCTION]", help="what the operator does, in place of sim.script")
     parser.add_argument("--fault", action="append", default=[], metavar="KIND@S", help=f"plan a fault; {kinds}")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, nothing else")
 
@@ -49,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     begun_s = time.monotonic()
     faults = FaultPlan([PlannedFault.parse(text) for text in args.fault])
+    procedure = None if args.procedure is None else load_file(args.procedure)
     mission = load(args.mission, {"sim": SimConfig})
     source: TileSource
     source = FolderSource(args.scenes) if args.scenes else SyntheticClouds(load_scene(scene_path()), args.seed)
@@ -56,7 +59,7 @@ def execute(args: argparse.Namespace) -> int:
         check_models(app.config)  # no model, no run: said before the results of the last one are replaced
     out = OutputFolder(args.out)
     duration_s = args.orbits * mission.sections["sim"].orbit_min * 60
-    run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults)
+    run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults, procedure=procedure)
     console = Console(stderr=True, quiet=args.json)
     try:
         run.start()
