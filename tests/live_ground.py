@@ -95,14 +95,14 @@ class UdpNode(threading.Thread):
         super().__init__(daemon=True)
         self.node = LittleNode(Wall(), [(0.0, 1e12)] if heard else [])
         self.halt = threading.Event()
-        self._calls: deque[tuple[float, Callable[[], object]]] = deque()
+        self._calls: deque[tuple[float, Callable[[], None]]] = deque()
         self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._in.bind(("127.0.0.1", ground.tc))
         self._in.settimeout(0.01)
         self._to = ("127.0.0.1", ground.tm)
 
-    def after(self, s: float, call: Callable[[], object]) -> None:
+    def after(self, s: float, call: Callable[[], None]) -> None:
         """Call it in the node's thread so much later; calls are given in the order of their times."""
         self._calls.append((time.monotonic() + s, call))
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext, redirect_stdout
 from flight.core.errors import OrbitnodeError
 from ground.cli.api_operator import ApiOperator
 from ground.cli.client import add_connection_arguments
-from ground.cli.step_lines import JsonLines, PlainLines
+from ground.cli.step_lines import JsonLines, LastingLines, PlainLines
 from ground.procedures.procedure import load_file, run_to_end
 from ground.procedures.steps import ToldOperator
 
@@ -33,7 +33,7 @@ def execute(args: argparse.Namespace) -> int:
     """0 if the procedure returned. Raises OrbitnodeError if it failed, or the ground is lost or not there."""
     procedure = load_file(args.file)
     with ApiOperator(args.port) as operator:
-        lines = JsonLines(operator.utc_text) if args.json else PlainLines(operator.utc_text)
+        lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))
         told = ToldOperator(operator, lines.step)
         begun_s = operator.now_s()
         fault, outcome = "", INTERRUPTED

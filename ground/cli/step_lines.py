@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from flight.contract.fields import Plain
+from flight.core.errors import OrbitnodeError
 from ground.cli.client import output
 from ground.exact_values import jsonable_all
 from ground.operator import COMPLETED
@@ -17,6 +18,39 @@ _VALUES_MAX = 6  # of a packet, on one line for people
 _COMMANDS = (SEND, SEND_RAW)
 _COLOURS = {COMPLETED: "green", CAME: "cyan", CONTACT: "cyan", SLEPT: "default"}
 _CLEAR = "\r\x1b[2K"
+
+
+class Lines(Protocol):
+    """Where steps are shown."""
+
+    def step(self, step: Step) -> None:
+        """Show a step."""
+
+    def end(self, procedure: str, outcome: str, reason: str, *, commands: int, took_s: float) -> None:
+        """Show how the procedure ended."""
+
+
+class LastingLines:
+    """`lines` for as long as stdout takes them. A reader that goes away, or a full disk, must not end a procedure
+    halfway through: it is told at the end."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._fault: OSError | OrbitnodeError | None = None
+
+    def step(self, step: Step) -> None:
+        """Show a step, if stdout took those before."""
+        if self._fault is None:
+            try:
+                self._lines.step(step)
+            except (OSError, OrbitnodeError) as error:
+                self._fault = error
+
+    def end(self, procedure: str, outcome: str, reason: str, *, commands: int, took_s: float) -> None:
+        """Show how the procedure ended. Raises what stdout had against an earlier line."""
+        if self._fault is not None:
+            raise self._fault
+        self._lines.end(procedure, outcome, reason, commands=commands, took_s=took_s)
 
 
 class JsonLines:
@@ -55,6 +89,7 @@ class PlainLines:
         self._utc_text = utc_text
         self._console = output()
         self._live = self._console.is_terminal
+        self._out = sys.stdout
 
     def step(self, step: Step) -> None:
         """Show a step."""
@@ -88,16 +123,20 @@ class PlainLines:
         if self._live:
             limit = f", {_duration(step.limit_s)} at most" if step.kind in (WAIT_FOR, WAIT_CONTACT) else ""
             limit = f" {_duration(step.limit_s)}" if step.kind == SLEEP else limit
-            self._console.file.write(f"{_CLEAR}{self._utc_text(step.began_s)[11:23]}  {_label(step)}{limit} ...")
-            self._console.file.flush()
+            self._write(f"{_CLEAR}{self._utc_text(step.began_s)[11:23]}  {_label(step)}{limit} ...")
 
     def _clear(self) -> None:
         if self._live:
-            self._console.file.write(_CLEAR)
+            self._write(_CLEAR)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
-        self._console.file.flush()
+        with self._console.capture() as styled:  # the console itself would end the process if the reader is gone
+            self._console.print(text, soft_wrap=True)
+        self._write(styled.get())
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
 
 
 def _label(step: Step) -> str:

@@ -17,20 +17,20 @@ KEPT_MAX = 64  # of one name, the newest
 
 
 class Arrivals:
-    """Values of packets by name, the oldest first. `dropped` counts those that there was no room for."""
+    """Values of packets by name, the oldest first."""
 
     def __init__(self) -> None:
-        self.dropped = 0
         self._kept: dict[str, deque[Mapping[str, Plain]]] = {}
 
-    def add(self, name: str, values: Mapping[str, Plain]) -> None:
-        """A packet came. Beyond `KEPT_MAX` of one name the oldest goes; a name beyond `NAMES_MAX` is not kept."""
+    def add(self, name: str, values: Mapping[str, Plain]) -> bool:
+        """A packet came. False if there was no room: beyond `KEPT_MAX` of one name the oldest goes, and a name beyond
+        `NAMES_MAX` is not kept."""
         if name not in self._kept and len(self._kept) >= NAMES_MAX:
-            self.dropped += 1
-            return
+            return False
         kept = self._kept.setdefault(name, deque(maxlen=KEPT_MAX))
-        self.dropped += len(kept) == KEPT_MAX
+        has_room = len(kept) < KEPT_MAX
         kept.append(values)
+        return has_room
 
     def has(self, name: str) -> bool:
         """Whether `take` would give something."""

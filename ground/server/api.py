@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flight.contract.fields import Plain
@@ -169,8 +169,7 @@ class ClientSession:
 
     def _status(self) -> dict[str, Any]:
         counters, sink = self._services.counters, self._services.sink
-        state: dict[str, Plain] = {"contact": self._station.in_contact, "dropped_lines": counters.dropped_lines}
-        state["request_faults"] = counters.request_faults
+        state: dict[str, Plain] = {"contact": self._station.in_contact, **asdict(counters)}
         if sink is not None:
             state |= {"log_lines_lost": sink.lost, "log_fault": sink.fault}
         return {**state, "counters": self._station.counters()}
@@ -180,7 +179,8 @@ class ClientSession:
         if asked == "operate":
             if self._operating is not None:
                 raise OrbitnodeError("this connection operates already, one session each")
-            self._operating = Operating(self._station, self._services.transmit, self._client)
+            services = self._services
+            self._operating = Operating(self._station, services.transmit, self._client, services.counters)
             return self._operating.begin(self._config.command_timeout_s)
         if self._operating is None:
             raise OrbitnodeError(f'{asked} belongs to an operator\'s session, {{"do": "operate"}} begins one')

@@ -17,6 +17,7 @@ class ApiCounters:
     """What went wrong with clients, all together."""
 
     dropped_lines: int = 0  # that a client was too slow for
+    forgotten_packets: int = 0  # that an operator did not ask for, and that made room for newer ones
     request_faults: int = 0  # what our own checks of a request let through by mistake
 
 

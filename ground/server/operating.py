@@ -17,7 +17,7 @@ from ground.commands.names import check_packet_name
 from ground.exact_values import jsonable_all, not_finite
 from ground.operator import CommandRecord
 from ground.server.command_answers import Transmit
-from ground.server.connection import Connection
+from ground.server.connection import ApiCounters, Connection
 from ground.server.requests import WAIT_S_MAX
 from ground.station import GroundStation
 
@@ -25,7 +25,8 @@ from ground.station import GroundStation
 class Operating:
     """One client's session, from its request to operate until `close`."""
 
-    def __init__(self, station: GroundStation, transmit: Transmit, client: Connection) -> None:
+    def __init__(self, station: GroundStation, transmit: Transmit, client: Connection, counters: ApiCounters) -> None:
+        self._counters = counters
         self._station = station
         self._transmit = transmit
         self._client = client
@@ -69,7 +70,7 @@ class Operating:
 
     def _on_change(self, change: Change, what: object) -> None:
         if change is Change.PACKET and isinstance(what, Packet) and what.decoded is not None:
-            self._arrivals.add(what.decoded.name, what.decoded.values)
+            self._counters.forgotten_packets += not self._arrivals.add(what.decoded.name, what.decoded.values)
         if change in (Change.PACKET, Change.COMMAND, Change.CONTACT):
             self._changed.set()
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -21,6 +21,7 @@ from ground.link.session import GroundSession
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, LOST, REJECTED, SENT, STARTED, CommandRecord, Operator
 from ground.station import GroundStation
 from sim_hw.ground_segment import GroundSegment
+from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, LittleNode, S
@@ -36,7 +37,7 @@ SOON_S = 0.3  # for what the node does while the operator waits
 class OperatorBench(Protocol):
     node: LittleNode
 
-    def after(self, s: float, call: Callable[[], object]) -> None:
+    def after(self, s: float, call: Callable[[], None]) -> None:
         """Have the node do something so much later, in the order of the calls."""
 
     def run(self, body: Body) -> Any:
@@ -44,12 +45,15 @@ class OperatorBench(Protocol):
 
 
 class VirtualBench:
+    """Node, air and ground on one loop."""
+
     def __init__(self, timeout_s: float, heard: bool) -> None:
         self.loop = VirtualLoop()
         self.node = LittleNode(self.loop, ALWAYS if heard else [])
         self.node.operator = self
         station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, command_timeout_s=timeout_s)
-        self.ground = GroundSegment(station, self, self.loop)
+        self.on_downlink: Callable[[bytes], None] = lambda _: None
+        self.ground = GroundSegment(station, cast("Air", self), self.loop)
 
     def uplink(self, cltu: bytes) -> bool:
         self.node.transmit(cltu)
@@ -58,7 +62,7 @@ class VirtualBench:
     def receive(self, octets: bytes) -> None:
         self.on_downlink(octets)
 
-    def after(self, s: float, call: Callable[[], object]) -> None:
+    def after(self, s: float, call: Callable[[], None]) -> None:
         self.loop.call_at(self.loop.now_ns() + round(s * S), call)
 
     def run(self, body: Body) -> Any:
@@ -76,6 +80,8 @@ class VirtualBench:
 
 
 class LiveBench:
+    """The node in a thread, the ground in a process."""
+
     def __init__(self, ground: Ground, thread: UdpNode) -> None:
         self.node, self.after = thread.node, thread.after
         self._ground = ground

@@ -190,6 +190,21 @@ def test_ctrl_c_runs_the_clean_up(ground: Ground, node: UdpNode, tmp_path: Path,
     assert node.node.done == ["payload_power", "ping"]
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_reader_that_goes_away_does_not_end_a_procedure_halfway(
+    ground: Ground, node: UdpNode, tmp_path: Path, more: list[str]
+) -> None:
+    there = tmp_path / "there"
+    lines = [f"assert await operator.wait_contact({GIVE_UP_S})", "await operator.send('ping')"]
+    path = written(tmp_path, *lines * 4, f"Path({str(there)!r}).touch()")
+    command = [sys.executable, "-m", "flight.cli", "procedure", "run", str(path), "--port", str(ground.api), *more]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate(timeout=GIVE_UP_S)
+    assert (process.returncode, said) == (1, b"") and there.exists() and node.node.done == ["ping"] * 4
+
+
 def example(folder: Path) -> Path:
     """The guide's procedure, as it stands there."""
     found = re.search(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)

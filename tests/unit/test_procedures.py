@@ -148,10 +148,10 @@ def test_a_name_with_a_colon_and_a_file_that_changes_and_one_beside_it(tmp_path:
     assert load_file(str(path)).name == "checkout"
     assert load_file(f"{path}:checkout").name == "checkout"
     for value in (1, 2):  # of the same length, within the same second: no compiled copy is taken for it
-        assert load_file(str(written(tmp_path, f"N = {value}\n{ONE}"))).body.__globals__["N"] == value  # type: ignore[attr-defined]
+        assert load_file(str(written(tmp_path, f"N = {value}\n{ONE}"))).body.__globals__["N"] == value
     written(tmp_path, "LIMIT = 5\n", "limits_beside_it.py")
     made = load_file(str(written(tmp_path, f"from limits_beside_it import LIMIT\n{ONE}")))
-    assert made.body.__globals__["LIMIT"] == 5  # type: ignore[attr-defined]
+    assert made.body.__globals__["LIMIT"] == 5
     assert sorted(one.name for one in tmp_path.iterdir() if one.is_file()) == ["a:b", "limits_beside_it.py", "p.py"]
 
 
@@ -253,19 +253,17 @@ def test_each_call_is_passed_on_and_told_as_it_begins_and_ends() -> None:
     assert isinstance(operator, ToldOperator) and operator.commands == 2
 
 
-def test_arrivals_are_bounded_and_say_what_was_dropped() -> None:
+def test_arrivals_are_bounded_and_say_when_there_is_no_room() -> None:
     arrivals = Arrivals()
-    for number in range(KEPT_MAX + 2):
-        arrivals.add("a", {"n": number})
-    for number in range(NAMES_MAX):
-        arrivals.add(f"n{number}", {})
-    assert arrivals.dropped == 3 and arrivals.take("a") == {"n": 2}
+    assert [arrivals.add("a", {"n": number}) for number in range(KEPT_MAX + 2)] == [True] * KEPT_MAX + [False] * 2
+    assert [arrivals.add(f"n{number}", {}) for number in range(NAMES_MAX)] == [True] * (NAMES_MAX - 1) + [False]
+    assert arrivals.take("a") == {"n": 2}
     assert arrivals.has(f"n{NAMES_MAX - 2}") and not arrivals.has(f"n{NAMES_MAX - 1}")
     arrivals.clear()
     assert not arrivals.has("a") and arrivals.take("a") is None
 
 
 def test_values_survive_json() -> None:
-    values = {"a": 1, "b": "nan", "c": float("inf"), "d": -0.5}
+    values: dict[str, Plain] = {"a": 1, "b": "nan", "c": float("inf"), "d": -0.5}
     assert jsonable_all(values) == {"a": 1, "b": "nan", "c": "inf", "d": -0.5} and not_finite(values) == ["c"]
     assert exact(jsonable_all(values), ["c"]) == values
