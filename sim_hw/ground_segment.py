@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from flight.contract.fields import Plain
+from flight.core.errors import OrbitnodeError
 from flight.core.future import Future
 from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
@@ -30,6 +31,7 @@ class GroundSegment:
         self.loop = loop
         self.refused_cltus = 0
         self.script_failures: list[str] = []
+        self.closed = False
         self._script_file = ""
         self.on_cltu: Callable[[bytes], None] = lambda _: None
         self._air = air
@@ -79,6 +81,7 @@ class GroundSegment:
 
     def close(self) -> None:
         """End scripts, open transfers and the archive's last batch."""
+        self.closed = True
         self._scheduler.close()
         self.station.close(self.loop.now_ns())
 
@@ -105,7 +108,8 @@ class GroundSegment:
         self._timer = self.loop.call_at(self._timer_ns, self._on_time)
 
     def _script_failed(self, task: Task, error: BaseException) -> None:
-        self.script_failures.append(fault_text(error, self._script_file))
+        if not self.closed:  # else the end of the run cut it short, which is no failure
+            self.script_failures.append(fault_text(error, self._script_file))
 
 
 class VirtualOperator:
@@ -135,6 +139,7 @@ class VirtualOperator:
         return await self._send(command, arguments, raw=True)
 
     async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
+        self._check_open()
         check_packet_name(self._ground.station.dictionary, what)
         arrived: Future[None] = Future()
 
@@ -147,6 +152,7 @@ class VirtualOperator:
         return self._arrivals.take(what)
 
     async def wait_contact(self, timeout_s: float) -> bool:
+        self._check_open()
         if self._ground.station.in_contact:
             return True
         gained: Future[None] = Future()
@@ -158,10 +164,12 @@ class VirtualOperator:
         return await self._listening(listen, gained, timeout_s)
 
     async def sleep(self, s: float) -> None:
+        self._check_open()
         await self._task.sleep(s)
 
     async def _send(self, command: str, arguments: Mapping[str, object], *, raw: bool) -> CommandRecord:
         """The tracker ends every record in time, so this waits without a limit of its own."""
+        self._check_open()
         ground = self._ground
         record, cltus = ground.station.send(command, arguments, ground.loop.now_ns(), raw=raw)
         self._arrivals.clear()
@@ -179,6 +187,11 @@ class VirtualOperator:
         finally:
             ground.station.unlisten(listen)
         return record.snapshot()
+
+    def _check_open(self) -> None:
+        """Once the run is over no time passes any more: what a script then asks for in its clean-up cannot be done."""
+        if self._ground.closed:
+            raise OrbitnodeError("the run has ended")
 
     async def _listening(
         self, listen: Callable[[Change, object], None], future: Future[None], timeout_s: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -133,6 +134,27 @@ def test_contact_that_ends_early_goes_on_at_the_next(tmp_path):
     assert log.contacts >= 2 and log.surprises == []
     assert {"ping", "list_jobs", "payload_power", "set_power_mode"} <= set(rig.node.done)
     rig.close()
+
+
+def test_the_end_of_a_run_cuts_a_script_short_without_a_failure(tmp_path, recwarn):
+    rig = Rig(tmp_path, [(0.0, 1e9)])
+    stood: list[str] = []
+
+    async def script(operator: Operator) -> None:
+        for wait in (operator.sleep, lambda s: operator.wait_for("booted", s), operator.wait_contact):
+            try:
+                await operator.sleep(1e6)
+            finally:
+                stood.append("clean-up")
+                with pytest.raises(OrbitnodeError, match="the run has ended"):
+                    await wait(1.0)
+                await operator.send("ping")
+
+    assert rig.run(script, 100.0) == [] and stood == []
+    rig.close()
+    assert stood == ["clean-up"] and rig.ground.script_failures == [] and rig.node.done == []
+    gc.collect()
+    assert not recwarn.list  # nothing of the coroutine is left to complain when it is collected
 
 
 def test_command_without_any_node_is_never_sent_later(tmp_path):
