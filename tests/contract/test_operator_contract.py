@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.pus import RequestId
 from ground.cli.api_operator import ApiOperator
 from ground.commands.arrivals import KEPT_MAX
@@ -24,7 +25,7 @@ from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
-from tests.ground_node import EPOCH_NS, LittleNode, S
+from tests.ground_node import EPOCH_NS, LittleNode
 from tests.link_ends import BARE
 from tests.live_ground import Ground, UdpNode
 from tests.waiting import GIVE_UP_S
@@ -63,7 +64,7 @@ class VirtualBench:
         self.on_downlink(octets)
 
     def after(self, s: float, call: Callable[[], None]) -> None:
-        self.loop.call_at(self.loop.now_ns() + round(s * S), call)
+        self.loop.call_at(self.loop.now_ns() + round(s * NS), call)
 
     def run(self, body: Body) -> Any:
         results: list[Any] = []
@@ -72,9 +73,9 @@ class VirtualBench:
             results.append(await body(operator))
 
         self.ground.run_script(kept)
-        end_ns = self.loop.now_ns() + 3600 * S
+        end_ns = self.loop.now_ns() + 3600 * NS
         while not results and not self.ground.script_failures and self.loop.now_ns() < end_ns:
-            self.loop.run_until(self.loop.now_ns() + S)
+            self.loop.run_until(self.loop.now_ns() + NS)
         assert self.ground.script_failures == []
         return results[0]
 
@@ -147,9 +148,9 @@ def test_a_command_that_is_completed(open_bench: Opening) -> None:
     assert record.apid == 2 and record.number == 1 and not record.is_open
     names = [stage.name for stage in record.stages]
     assert names[0] == SENT and names[-1] == COMPLETED and {ACKNOWLEDGED, ACCEPTED} <= set(names)
-    times = [before_s * 1e9, *(stage.now_ns for stage in record.stages)]
+    times = [before_s * NS, *(stage.now_ns for stage in record.stages)]
     assert times == sorted(times), "stages are on the timeline of now_s"
-    assert record.round_trip_ns is not None and record.round_trip_ns <= (after_s - before_s) * 1e9 + S
+    assert record.round_trip_ns is not None and record.round_trip_ns <= (after_s - before_s) * NS + NS
     assert bench.node.jobs == [1]
 
 

@@ -137,7 +137,7 @@ def test_contact_that_ends_early_goes_on_at_the_next(tmp_path):
 
 
 def test_the_end_of_a_run_cuts_a_script_short_without_a_failure(tmp_path, recwarn):
-    rig = Rig(tmp_path, [(0.0, 1e9)])
+    rig = Rig(tmp_path, [(0.0, 1e8)])
     stood: list[str] = []
 
     async def script(operator: Operator) -> None:

@@ -218,7 +218,7 @@ def fly(folder: Path, path: Path) -> dict[str, Any]:
     """Four minutes of an orbit with a pass, without payload; the summary."""
     mission, tiles = folder / "orbit.toml", folder / "tiles"
     mission.write_text(
-        f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n[node]\napp = ""\n[sim.world.orbit]\nstart = "{START}"\n'
+        f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\napp = []\n[sim.world.orbit]\nstart = "{START}"\n'
     )
     tiles.mkdir(exist_ok=True)
     np.savez_compressed(tiles / "t.npz", refl=np.full((256, 256, 6), 900, dtype=np.uint16))

@@ -162,7 +162,7 @@ def test_named_procedures() -> None:
         ("nowhere:f", "No module named 'nowhere'"),
         ("", "ValueError"),
         ("ground.operator:f", "AttributeError"),
-        ("ground.times:tai_from_unix", "not `async def tai_from_unix"),
+        ("flight.core.nanoseconds:tai_from_unix", "not `async def tai_from_unix"),
     ):
         with pytest.raises(SetupError, match=f"operator script '{text}' cannot be loaded: .*{said}"):
             load_named(text)
