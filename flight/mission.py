@@ -110,7 +110,7 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, open
     faults.extend(Fault((name,), f"unknown section, {suggestion(name, known)}") for name in table if name not in known)
     read = {section.name: _read_section(section, table, faults) for section in sections}
     links = _read_links(table.get("link", []), read["node"], faults)
-    apps = read_apps(table, read["node"], _TAKEN, faults)
+    apps = read_apps(table, read["node"], {*_TAKEN, *(section.name for section in sections)}, faults)
     _check_drivers(table.get("drivers"), table.get("link"), opens_devices, faults)
     installation = registry.installation_faults() if opens_devices else ()
     mission = Mission(

@@ -174,7 +174,7 @@ def spoil(read: Any, write: Any, names: list[str]) -> None:
 def fill_vault(vault: Any, rows: int = 3000) -> None:
     """Two thirds of what it may hold, and as many activities as there may be."""
     for first in range(0, rows, 100):
-        vault.stage({f"other.{number:06d}": bytes(200) for number in range(first, first + 100)})
+        vault.stage({f"test.other.{number:06d}": bytes(200) for number in range(first, first + 100)})
     for number in range(1000):
         request = PusTc(1, number, 17, 1, bytes(180), source=7).encode()
         one = Activity(number, number % 200, 0, LATE_NS * 2 + ns(number), request, request_key(request))
@@ -186,7 +186,7 @@ def fill_vault(vault: Any, rows: int = 3000) -> None:
 async def keep_the_vault_busy(task: Task, vault: Any) -> None:
     """More than goes into a checkpoint's share of the journal."""
     for number in range(400):
-        vault.stage({f"busy.{number % 10}": bytes(1000)})
+        vault.stage({f"test.busy.{number % 10}": bytes(1000)})
         await task.sleep(0)
 
 
