@@ -141,13 +141,13 @@ def test_the_end_of_a_run_cuts_a_script_short_without_a_failure(tmp_path, recwar
     stood: list[str] = []
 
     async def script(operator: Operator) -> None:
-        for wait in (operator.sleep, lambda s: operator.wait_for("booted", s), operator.wait_contact):
+        for call in (operator.sleep, lambda s: operator.wait_for("booted", s), operator.wait_contact):
             try:
                 await operator.sleep(1e6)
             finally:
                 stood.append("clean-up")
                 with pytest.raises(OrbitnodeError, match="the run has ended"):
-                    await wait(1.0)
+                    await call(1.0)
                 await operator.send("ping")
 
     assert rig.run(script, 100.0) == [] and stood == []
