@@ -1,8 +1,8 @@
 """mission.toml into frozen dataclasses; every fault in the file reported at once, with its line.
 
 A mission may start from another (`extends = "orbit.toml"`, beside it): tables are merged key by key, anything
-else is replaced; one that names another app starts with a `[payload]` of its own. Sections of the app, the
-simulator and the ground are read with dataclasses their owners give.
+else is replaced; the section of an app that is another one now, or is there no more, is not taken over. Sections of
+apps, the simulator and the ground are read with dataclasses their owners give.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flight.contract.app import App
+from flight.apps import MissionApp, clash_faults, named_in, read_apps
+from flight.catalogue import OWN_APIDS, declared_by, parts_of
 from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeConfig
 from flight.core.config import Fault, Section, key_names, read_table, suggestion
 from flight.core.errors import OrbitnodeError
@@ -44,7 +44,7 @@ class MissionError(OrbitnodeError):
 
 @dataclass(frozen=True, slots=True)
 class Mission:
-    """Everything mission.toml says. `app` is the payload app's class, `payload` its own config instance.
+    """Everything mission.toml says.
 
     `sections` holds those that `load` was asked for by name, `owned` all others by the dataclass that reads them.
     """
@@ -53,8 +53,7 @@ class Mission:
     node: NodeConfig
     links: tuple[LinkSection, ...]
     drivers: DriverConfig
-    app: type[App] | None
-    payload: Any
+    apps: tuple[MissionApp, ...]
     owned: Mapping[type[Any], Any]
     sections: Mapping[str, Any]
 
@@ -69,13 +68,17 @@ class Mission:
         found: tuple[T, ...] = self.owned[kind]
         return found
 
+    def app(self, kind: type[Any]) -> MissionApp | None:
+        """The app of the class `kind`, the first one if there are several; None if there is none."""
+        return next((app for app in self.apps if issubclass(app.kind, kind)), None)
+
     def devices(self) -> list[tuple[DeviceKind[Any], str]]:
-        """Kind and URL of every device that the node opens; the camera is the app's."""
+        """Kind and URL of every device that the node opens; the camera is the apps'."""
         urls = [
             (kind, getattr(section, name))
             for section in (self.drivers, *self.links)
             for name, kind, _ in _device_keys(type(section))
-            if name != "imager" or self.app is not None
+            if name != "imager" or self.apps
         ]
         return [(kind, url) for kind, url in urls if url]
 
@@ -87,7 +90,10 @@ _SECTIONS = (
     Section("storage", StorageConfig),
     *(section for row in ROSTER for section in row.sections),
 )
-_FOREIGN = ("payload", "sim", "ground")
+_FOREIGN = ("sim", "ground")
+_NAMES = {*(section.name for section in _SECTIONS), *_FOREIGN, "link", "app"}
+# What no app can be called: a section, an entry in the dictionary's APIDs, the owner of rows in the vault.
+_TAKEN = {*_NAMES, "extends", *OWN_APIDS, *(owner for row in ROSTER for owner in row.vault_rows)}
 
 
 def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, opens_devices: bool = True) -> Mission:
@@ -100,25 +106,27 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, open
     table, sources = _merged(path)
     faults: list[Fault] = []
     sections = (*_SECTIONS, *(Section(name, kind) for name, kind in dict(extra or {}).items()))
-    known = {*(section.name for section in sections), *_FOREIGN, "link"}
+    known = {*_NAMES, *(section.name for section in sections), *named_in(table)}
     faults.extend(Fault((name,), f"unknown section, {suggestion(name, known)}") for name in table if name not in known)
     read = {section.name: _read_section(section, table, faults) for section in sections}
     links = _read_links(table.get("link", []), read["node"], faults)
-    app, payload = _read_app(table.get("node"), table.get("payload", {}), faults)
+    apps = read_apps(table, read["node"], {*_TAKEN, *(section.name for section in sections)}, faults)
     _check_drivers(table.get("drivers"), table.get("link"), opens_devices, faults)
     installation = registry.installation_faults() if opens_devices else ()
-    if faults or installation:
-        raise MissionError(path, [*(_located(fault, sources) for fault in faults), *installation])
-    return Mission(
+    mission = Mission(
         path=path,
         node=read["node"],
         links=links,
         drivers=read["drivers"],
-        app=app,
-        payload=payload,
+        apps=apps,
         owned={section.kind: read[section.name] for section in _SECTIONS},
         sections={name: read[name] for name in extra or {}},
     )
+    # What the node declares follows from the mission: with faults in that, the apps are held against one another alone.
+    faults += clash_faults(table, declared_by(apps) if faults else parts_of(mission))
+    if faults or installation:
+        raise MissionError(path, [*(_located(fault, sources) for fault in faults), *installation])
+    return mission
 
 
 def _read_section(section: Section, table: Mapping[str, Any], faults: list[Fault]) -> Any:
@@ -168,15 +176,13 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
         at = at.parent / base if base is not None else None
     merged: dict[str, Any] = {}
     for table in reversed(tables):
-        if _app(table) not in (None, _app(merged)):
-            merged.pop("payload", None)  # the section belonged to another app
+        if "app" in table:
+            apps = named_in(table)
+            for name, before in named_in(merged).items():
+                if apps.get(name) != before and name not in _TAKEN:
+                    merged.pop(name, None)  # the section belonged to another app
         merged = _overlay(merged, table)
     return merged, sources
-
-
-def _app(table: Mapping[str, Any]) -> object:
-    node = table.get("node")
-    return node.get("app") if isinstance(node, Mapping) else None
 
 
 def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -227,28 +233,6 @@ def _read_link(
     given = {name: None if node is None else getattr(node, name) for name in NODE_KEYS}
     config = read_table(LINK_KINDS[kind].config, rest, path, faults, given)
     return read_table(LinkSection, own, path, faults, {"config": config})
-
-
-def _read_app(node: object, table: object, faults: list[Fault]) -> tuple[type[App] | None, Any]:
-    """The app's class and its section. An app that cannot be loaded is a fault of node.app."""
-    wanted = node.get("app") if isinstance(node, dict) else None
-    if not isinstance(wanted, str) or not wanted:
-        return None, None
-    module, _, name = wanted.partition(":")
-    try:
-        app = getattr(import_module(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        missing = error.name if isinstance(error, ImportError) else None
-        extra = (
-            "" if missing in (None, module, module.partition(".")[0]) else "; is an extra such as [payload] missing?"
-        )
-        text = f"{wanted!r} cannot be loaded: {error}{extra}; should be module:class"
-        faults.append(Fault(("node", "app"), text))
-        return None, None
-    if not all(hasattr(app, part) for part in ("CONFIG", "declare", "start", "close")):
-        faults.append(Fault(("node", "app"), f"{wanted!r} is no app: it needs CONFIG, declare, start and close"))
-        return None, None
-    return app, read_table(app.CONFIG, table, ("payload",), faults)
 
 
 def _device_keys(section: type[Any]) -> Iterator[tuple[str, DeviceKind[Any], bool]]:

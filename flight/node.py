@@ -1,7 +1,7 @@
 """The composition root: a mission and a platform in, a running node out.
 
 The services stand in flight/roster.py, in order. Here they are built, served, sampled and started, all in the same way,
-with the payload app beside them.
+with the payload apps beside them (flight/app_host.py).
 
 There is no module state: a node that lost power is built again from the same mission and a new platform over the
 same storage, and several nodes live in one process.
@@ -10,6 +10,7 @@ same storage, and several nodes live in one process.
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,10 +18,9 @@ from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
-from flight.catalogue import APP_PREFIX, dictionary_of
-from flight.contract.app import App, AppContext, NodeState, Sample
-from flight.contract.dictionary import Dictionary
-from flight.contract.fields import Value
+from flight.app_host import AppHost, hosts
+from flight.catalogue import dictionary_of
+from flight.contract.app import NodeState, Sample
 from flight.contract.service import Service, hand_out
 from flight.core.errors import SetupError
 from flight.core.executive_section import ExecutiveConfig
@@ -31,13 +31,11 @@ from flight.core.scheduler import Scheduler
 from flight.core.task import Task, text_of
 from flight.mission import Mission
 from flight.roster import ROSTER, Parts
-from flight.services.automation.event_action import EventActions
 from flight.services.board.power import Power
 from flight.services.board.thermal import Thermal
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import Verification
-from flight.services.files.outbox import Outbox
 from flight.services.health.log_watch import LogLoss
 from flight.services.health.status import BootRecord
 from flight.services.radio.radio import RadioLinks
@@ -45,10 +43,8 @@ from flight.services.reporting.event_gate import EventGate
 from flight.services.reporting.events import Events
 from flight.services.reporting.housekeeping import Housekeeping
 from flight.services.reporting.telemetry import Telemetry
-from flight.services.time.clock import Clock
 from flight.swarm.protocol import LocalSwarm, Swarm
 from hal import registry
-from hal.kinds import IMAGER
 
 T = TypeVar("T")
 
@@ -56,7 +52,10 @@ _PACKAGES = ("flight", "hal", "payloads", "ground", "sim_hw")
 
 
 class Node:
-    """One booted node. `part` finds what those who watch it want: the simulator, tests, the command line."""
+    """One booted node. `part` and `app` find what those who watch it want: the simulator, tests, the command line.
+
+    `apps` has its payload apps by name, in the order of the mission.
+    """
 
     def __init__(
         self,
@@ -78,13 +77,14 @@ class Node:
         self.scheduler = self._make_scheduler()
         self.swarm = swarm or LocalSwarm()
         self.parts = Parts(mission, platform, self.dictionary, self.scheduler, self.log, log_loss)
-        self.app: App | None = None
-        self.app_events: Events | None = None
+        self.apps: dict[str, AppHost] = {}
         self.part(BootRecord)  # tells of the boot, and of what was found, before anybody tells of anything
         services = [service for row in ROSTER for service in self.parts.build(row)]
         with ExitStack() as undo:  # a boot that fails, or loses its power, leaves no process behind
             undo.callback(self.close)
-            services += self._open_app()
+            for host in hosts(self.parts, self.swarm, self.state):
+                self.apps[host.name] = host
+                services.append(host.events)
             self._serve(services)
             self._start(services)
             undo.pop_all()
@@ -92,6 +92,10 @@ class Node:
     def part(self, kind: type[T]) -> T:
         """The part of the node of this very class, such as `part(Power)`."""
         return self.parts.of(kind)
+
+    def app(self, kind: type[T]) -> T | None:
+        """The payload app of the class `kind`, the first one if there are several; None if there is none."""
+        return next((host.app for host in self.apps.values() if isinstance(host.app, kind)), None)
 
     def _make_scheduler(self) -> Scheduler:
         config, platform = self.mission.section(ExecutiveConfig), self._platform
@@ -116,35 +120,6 @@ class Node:
             critical_starve_s=config.critical_starve_s,
         )
 
-    def _open_app(self) -> list[Service]:
-        """The app, beside the services; what the node serves for it."""
-        mission, platform, parts = self.mission, self._platform, self.parts
-        if mission.app is None:
-            return []
-        apid, telemetry = mission.node.app_apid, parts.of(Telemetry)
-        sink = Events(apid, self.dictionary.events, telemetry, self.log, parts.of(EventGate), APP_PREFIX)
-        sink.listen(parts.of(EventActions).on_event)
-        self.app_events = sink
-        imager = registry.open_device(IMAGER, mission.drivers.imager, platform) if mission.drivers.imager else None
-        context = AppContext(
-            platform=platform,
-            scheduler=self.scheduler,
-            vault=parts.vault,
-            tai_ns=parts.of(Clock).tai_ns,
-            config=mission.payload,
-            events=sink,
-            commands=parts.of(Commands),
-            housekeeping=parts.of(Housekeeping),
-            reports=_Reports(self.dictionary, apid, telemetry),
-            outbox=parts.of(Outbox),
-            swarm=self.swarm,
-            imager=imager,
-            state=self.state,
-            set_load=parts.of(Power).set_computing,
-        )
-        self.app = mission.app(context)
-        return [sink]
-
     def _serve(self, services: Iterable[Service]) -> None:
         """Hand out the commands and the housekeeping structures; what is left over is our own mistake, or the app's."""
         structures = self.part(Housekeeping)
@@ -155,8 +130,8 @@ class Node:
         for service in services:
             for task in service.tasks():
                 self.scheduler.spawn(task.name, task.run, deadline_s=task.deadline_s, critical=task.critical)
-        if self.app is not None:
-            self.app.start()
+        for host in self.apps.values():
+            host.start()
         self.part(Commands).assert_complete()
         self.part(Housekeeping).check_samples()
         self.part(CommandLog).recover()
@@ -178,17 +153,18 @@ class Node:
         )
 
     def event_counts(self) -> dict[str, int]:
-        """Events since boot by severity, node and app together."""
-        counts = self.part(Events).by_severity()
-        if self.app_events is not None:
-            counts = {severity: n + self.app_events.counts[severity] for severity, n in counts.items()}
-        return counts
+        """Events since boot by severity, node and apps together."""
+        counts = Counter(self.part(Events).by_severity())
+        for host in self.apps.values():
+            counts.update(host.events.by_severity())
+        return dict(counts)
 
     def close(self) -> None:
         """End tasks and give back processes. Safe to call for a node that has lost its power."""
-        self.scheduler.close()
-        if self.app is not None:
-            self.app.close()
+        with ExitStack() as closing:  # closes every app, whatever happens meanwhile
+            for host in reversed(self.apps.values()):
+                closing.callback(host.close)
+            self.scheduler.close()
 
     def _task_failed(self, task: Task, error: BaseException) -> None:
         self.log.error("task failed", task=task.name, exc_info=error)
@@ -215,19 +191,6 @@ class Node:
             "events_disabled": gate.disabled,
             "log_lines_lost": self._log_loss.lost if self._log_loss is not None else 0,
         }
-
-
-class _Reports:
-    """The app's own reports (flight.contract.app.ReportSink)."""
-
-    def __init__(self, dictionary: Dictionary, apid: int, telemetry: Telemetry) -> None:
-        self._apid = apid
-        self._reports = {r.name: (r, r.layout) for r in dictionary.reports if r.apid == apid}
-        self._telemetry = telemetry
-
-    def send(self, name: str, *values: Value) -> None:
-        report, layout = self._reports[name]
-        self._telemetry.send(self._apid, report.service, report.subtype, layout.encode(values))
 
 
 def build(

@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from flight.apps import MissionApp
 from flight.contract.dictionary import Declarations, Dictionary, EventDefinition
 from flight.contract.sections import DriverConfig, LinkSection, NodeConfig
 from flight.contract.service import Service
@@ -91,6 +92,9 @@ class MissionView(Protocol):
     @property
     def drivers(self) -> DriverConfig: ...
 
+    @property
+    def apps(self) -> tuple[MissionApp, ...]: ...
+
     def section(self, kind: type[T]) -> T: ...
 
     def tables(self, kind: type[T]) -> tuple[T, ...]: ...
@@ -149,12 +153,13 @@ class Parts:
 @dataclass(frozen=True, slots=True, eq=False)
 class ServiceRow:
     """One row of the roster. `build` makes the objects that the node has of it, one of each class in `gives`, which
-    others may ask for; a row that gives none may be without any."""
+    others may ask for; a row that gives none may be without any. `vault_rows`: the first words of its vault keys."""
 
     build: Callable[[Parts], Iterable[object]]
     gives: tuple[type[Any], ...] = ()
     declare: Callable[[MissionView], Sequence[Declarations]] = lambda _: ()
     sections: tuple[Section, ...] = ()
+    vault_rows: tuple[str, ...] = ()
 
 
 def _own(*declare: Callable[[int], Declarations]) -> Callable[[MissionView], Sequence[Declarations]]:
@@ -273,6 +278,7 @@ def _build_housekeeping(parts: Parts) -> Iterable[object]:
         telemetry=parts.of(Telemetry),
         events=parts.of(Events),
         now_ns=parts.platform.now_ns,
+        apps={app.apid: app.name for app in parts.mission.apps},
     )
 
 
@@ -410,6 +416,7 @@ ROSTER: tuple[ServiceRow, ...] = (
         gives=(Power,),
         declare=lambda mission: [power.declare(mission.node.node_apid, mission.section(PowerConfig))],
         sections=(Section("power", PowerConfig, required=True),),
+        vault_rows=("power",),
     ),
     ServiceRow(
         _build_thermal,
@@ -423,21 +430,28 @@ ROSTER: tuple[ServiceRow, ...] = (
         declare=_own(commands.declare),
         sections=(Section("commands", CommandsConfig),),
     ),
-    ServiceRow(_build_command_log, gives=(CommandLog,)),
+    ServiceRow(_build_command_log, gives=(CommandLog,), vault_rows=("command",)),
     ServiceRow(_build_refusals, gives=(Refusals,), declare=_own(refusals.declare)),
     ServiceRow(
         _build_events,
         gives=(EventGate, Events),
         declare=_own(events.declare, events.declare_switch),
         sections=(Section("events", EventsConfig),),
+        vault_rows=("events",),
     ),
     # What it declares depends on all others: see flight.catalogue.
-    ServiceRow(_build_housekeeping, gives=(Housekeeping,), sections=(Section("housekeeping", HousekeepingConfig),)),
+    ServiceRow(
+        _build_housekeeping,
+        gives=(Housekeeping,),
+        sections=(Section("housekeeping", HousekeepingConfig),),
+        vault_rows=("housekeeping",),
+    ),
     ServiceRow(
         _build_retrieval,
         gives=(RetrievalCommands,),
         declare=lambda mission: [retrieval_commands.declare(mission.node.node_apid, mission.section(RecorderConfig))],
         sections=(Section("recorder", RecorderConfig),),
+        vault_rows=("recorder",),
     ),
     ServiceRow(
         _build_files,
@@ -450,29 +464,38 @@ ROSTER: tuple[ServiceRow, ...] = (
         gives=(Schedule,),
         declare=_own(schedule_declarations.declare),
         sections=(Section("schedule", ScheduleConfig),),
+        vault_rows=("schedule",),
     ),
     ServiceRow(
         _build_sequences,
         gives=(Sequences,),
         declare=_own(sequence_declarations.declare),
         sections=(Section("sequencing", SequencingConfig), Section("sequence", SequenceConfig, many=True)),
+        vault_rows=("sequence",),
     ),
     ServiceRow(
         _build_actions,
         gives=(EventActions,),
         declare=_own(event_action.declare),
         sections=(Section("event_action", EventActionConfig),),
+        vault_rows=("event_action",),
     ),
     ServiceRow(_build_log_watch, declare=_own(log_watch.declare)),
     ServiceRow(_build_links, gives=(RadioLinks,), declare=_own(radio.declare)),
     ServiceRow(_build_watchdog),
     # Without tasks.
     ServiceRow(_build_clock, gives=(Clock,)),
-    ServiceRow(_build_time, gives=(TimeService,), declare=_own(clock.declare), sections=(Section("time", TimeConfig),)),
+    ServiceRow(
+        _build_time,
+        gives=(TimeService,),
+        declare=_own(clock.declare),
+        sections=(Section("time", TimeConfig),),
+        vault_rows=("time",),
+    ),
     ServiceRow(_build_recorder, gives=(Recorder, Telemetry)),
     ServiceRow(_build_verification, gives=(Verification,), declare=_own(verification.declare)),
     ServiceRow(_build_boot, gives=(BootRecord, Status), declare=_own(status.declare)),
-    ServiceRow(_build_parameters, gives=(Parameters,), declare=_own(parameters.declare)),
+    ServiceRow(_build_parameters, gives=(Parameters,), declare=_own(parameters.declare), vault_rows=("parameter",)),
     ServiceRow(_build_ping, gives=(Ping,), declare=_own(test.declare)),
     ServiceRow(_build_executive, gives=(Executive,), declare=_own(executive.declare)),
     ServiceRow(_build_storage_status, gives=(StorageStatus,), declare=_own(storage.declare)),

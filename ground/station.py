@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 from flight.link.actions import PacketReceived
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.link import Role
@@ -29,7 +30,7 @@ from ground.link.actions import (
     Restarted,
     SendCltu,
 )
-from ground.link.ground_link import SECOND_NS, GroundLink, Service
+from ground.link.ground_link import GroundLink, Service
 from ground.link.onboard_clock import OnboardClock
 from ground.link.reception import Reception
 from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
@@ -39,7 +40,7 @@ from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.products import ProductStore
 
-_RETRY_NS = 10 * SECOND_NS
+_RETRY_NS = 10 * NS
 
 
 class GroundStation:
@@ -60,7 +61,7 @@ class GroundStation:
     ) -> None:  # fmt: skip
         self.dictionary = dictionary
         self.session = session
-        silence_ns = round(silence_s * SECOND_NS)
+        silence_ns = ns(silence_s)
         self._own = Reception(session, silence_ns)
         further = {} if further_links is None else further_links
         self._further = {name: Reception(link, silence_ns, name) for name, link in further.items()}
@@ -89,7 +90,7 @@ class GroundStation:
         self.events = self._intake.events
         self.latest = self._intake.newest.values
         self._path_delay_ns = path_delay_ns
-        self._period_ns = round(counters_period_s * SECOND_NS)
+        self._period_ns = ns(counters_period_s)
         self._next_counters_ns: int | None = None
         self._retry_at_ns: int | None = None
         count, boot_epoch = self.latest.get("node.boot_count"), self.latest.get("node.boot_epoch")

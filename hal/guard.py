@@ -34,6 +34,7 @@ from functools import partial
 from typing import TypeVar
 
 from hal.base import CallLimit, HalError, Host, StalledError, Timer
+from hal.nanoseconds import NS
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ CALL_LIMIT_S = 0.5
 CAPTURE_LIMIT_S = 2.0  # a tile of 64 MB from a file
 OPEN_LIMIT_S = 15.0  # at boot, with the import of the libraries that the driver needs
 REOPEN_LIMIT_S = 1.5  # later, beside a node that flies
-PAUSE_MIN_NS = 1_000_000_000
+PAUSE_MIN_NS = NS
 PAUSE_MAX_NS = 60_000_000_000
 FORGIVE_NS = 60_000_000_000
 BURST_NS = 3_000_000_000

@@ -45,11 +45,12 @@ from hal.board_wire import (
     encode_order,
 )
 from hal.guard import behind
+from hal.nanoseconds import NS
 
 BAUD = 115_200
 POLL_NS = 200_000_000
 ANSWER_NS = 500_000_000
-REOPEN_NS = 1_000_000_000
+REOPEN_NS = NS
 LOOK_NS = 10_000_000_000  # how often a board of version 1 is asked for its lists
 STALE_NS = 3_000_000_000
 TRIES_MAX = 3
@@ -145,7 +146,7 @@ class SerialBoard:
         said = self.unfit or said
         if self._status is None:
             raise HalError(f"board {self.path}: no answer yet ({said})")
-        raise HalError(f"board {self.path}: no answer for {age_ns / 1e9:.1f} s ({said})")
+        raise HalError(f"board {self.path}: no answer for {age_ns / NS:.1f} s ({said})")
 
     def order(self, kind: Kind, name: str, value: bytes) -> None:
         """Have `value` set on the target; raises HalError for an unknown target, and while the board is away."""

@@ -26,12 +26,13 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from hal.base import HalError, Host, Radio, Timer
+from hal.nanoseconds import NS
 
 # One, so that a report waits behind one idle frame and not behind a row of them.
 TRANSMIT_UNITS = 1
 UNIT_OCTETS_MAX = 4_104  # the longest frame with its marker, in symbols of the convolutional code
 RECEIVE_BUFFER_OCTETS = 4_194_304  # asked for; the kernel grants up to net.core.rmem_max
-RETRY_NS = 1_000_000_000
+RETRY_NS = NS
 PROBE_NS = 100_000_000
 BUSY_NS = 2_000_000
 # How far the pacing may fall behind and catch up: the loop's timers are late by up to some milliseconds.

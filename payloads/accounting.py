@@ -9,35 +9,48 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from flight.contract.app import NodeState
 from flight.core.nanoseconds import NS
 from payloads.jobs import DELAYS, DROPS, Job, Reason
+from payloads.product.answers import AnyKind
 
 _TIMES_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class ProductInfo:
-    """One finished tile, for those who watch (`InferenceManager.on_product`)."""
+    """One finished tile, for those who watch (`InferenceManager.on_product`). name: of its file. pixels_withheld: a
+    mask went without its pixels.
+    """
 
     job: int
     tile: int
     priority: int
+    app: str
+    answer: AnyKind
     name: str
     octets: int
-    cloud_frac: float
-    cloudy: bool
+    pixels_withheld: bool
     energy_j: float
     attempts: int
     t_ns: int
 
 
 @dataclass(slots=True)
+class AppCounters:
+    """What became of the jobs of one worker app. failed: attempts without a result."""
+
+    done: int = 0
+    failed: int = 0
+    octets_product: int = 0
+
+
+@dataclass(slots=True)
 class Counters:
-    """What has happened since boot."""
+    """What has happened since boot. by_app: by the worker app's name."""
 
     captured: int = 0
     screened: int = 0
@@ -57,6 +70,7 @@ class Counters:
     octets_product: int = 0
     energy_j: float = 0.0
     energy_lost_j: float = 0.0
+    by_app: dict[str, AppCounters] = field(default_factory=dict)
     # Wall time of inference and of packing: for the summary alone, no decision and no telemetry sees them.
     infer_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_MAX))
     pack_s: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_MAX))
@@ -145,6 +159,7 @@ class Statistics:
     energy_lost_j: float
     energy_running_j: float
     tile_energy_j: float
+    by_app: Mapping[str, AppCounters]
     infer_median_ms: float
     infer_p99_ms: float
     pack_median_ms: float
@@ -189,6 +204,7 @@ def summarise(
         energy_lost_j=c.energy_lost_j,
         energy_running_j=energy_running_j,
         tile_energy_j=(c.energy_j - c.energy_lost_j - energy_running_j) / c.screened if c.screened else 0.0,
+        by_app=MappingProxyType({name: replace(one) for name, one in c.by_app.items()}),
         infer_median_ms=1e3 * quantile(c.infer_s, 0.5),
         infer_p99_ms=1e3 * quantile(c.infer_s, 0.99),
         pack_median_ms=1e3 * quantile(c.pack_s, 0.5),
@@ -196,6 +212,6 @@ def summarise(
 
 
 def quantile(values: deque[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed; 0 where there are none."""
+    """The smallest value that at least `share` of all do not exceed; 0 if there are none."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0

@@ -61,10 +61,11 @@ def update_gates(gates: Gates, config: PayloadConfig, state: NodeState) -> Gates
 def admit(job: Job, now_ns: int, gates: Gates, config: PayloadConfig, state: NodeState, room_octets: int) -> Verdict:
     """The verdict on one job. room_octets: of the outbox, less what running jobs have reserved.
 
-    A deadline is missed as soon as the mode's tabled duration does not fit before it. The rule for a job's energy
+    A deadline is missed as soon as the app's duration in this mode does not fit before it. The rule for a job's energy
     is the first one whose priority number is not below the job's; a job beyond all rules needs no charge.
     """
-    if now_ns + ns(state.mode.tile_s) > job.deadline_ns:
+    app = config.app(job.app)
+    if now_ns + ns(state.mode.tile_s * app.time_frac) > job.deadline_ns:
         return Refuse(Reason.DEADLINE)
     if not state.payload_on:
         return Delay(Reason.POWER_OFF)
@@ -77,6 +78,6 @@ def admit(job: Job, now_ns: int, gates: Gates, config: PayloadConfig, state: Nod
             if shut:
                 return Delay(Reason.ENERGY)
             break
-    if room_octets < config.reserve_octets:
+    if room_octets < app.reserve_octets:
         return Delay(Reason.DOWNLINK)
     return Admit()

@@ -1,20 +1,54 @@
-"""The `[payload]` section of mission.toml."""
+"""The section of the payload manager in mission.toml, `[payload]` by the name that the app has there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from flight.core.config import key
+from payloads.product.answers import NAME
 from payloads.worker.guards import Guard
+
+APPS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAppConfig:
+    """What workers run on a tile, and behind which guards. The first app of a mission is the one that is meant if none
+    is named."""
+
+    name: str = key(text="in files of products, jobs and reports")
+    code: str = key(text='the app, "module:Class"')
+    model: str = key("", text="the pinned model, or an .onnx file with its statistics beside it as .json; empty: none")
+    time_frac: float = key(
+        1.0, minimum=0.001, maximum=1000, text="duration of a tile in proportion to the mode's tile_s"
+    )
+    reserve_octets: int = key(300_000, minimum=0, maximum=100_000_000, text="outbox room that a job needs to start")
+    threads: int = key(1, minimum=1, maximum=64, text="threads each worker computes with")
+    memory_mib: int = key(2048, minimum=0, maximum=1_000_000, text="address space of a worker, 0 for no limit")
+    scratch_mib: int = key(16, minimum=0, maximum=100_000, text="a worker's own folder, in memory, 0 for none")
+    environment: tuple[str, ...] = key((), text="names of environment variables that workers inherit")
+    readable: tuple[str, ...] = key((), text="files and folders that workers may read, besides Python, app and model")
+    guards_off: tuple[str, ...] = key((), text="guards that are not put up around workers")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Names that are none."""
+        found = []
+        if not NAME.fullmatch(self.name):
+            found.append(("name", f"is {self.name!r}, should be 1 .. 32 of a-z, 0-9 and _, a letter first"))
+        strange = sorted(set(self.guards_off) - set(Guard.every().labels))
+        if strange:
+            found.append(("guards_off", f"names {', '.join(strange)}, should be of {', '.join(Guard.every().labels)}"))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficClass:
-    """One kind of tile that the node takes of its own accord: how urgent, and how long it may wait."""
+    """One kind of tile that the node takes of its own accord: how urgent, how long it may wait, and for which app."""
 
     name: str = key(text="the class's name")
     priority: int = key(minimum=0, maximum=255, text="0 is the most urgent")
     deadline_s: float = key(minimum=1, maximum=1_000_000, text="from capture to result")
+    app: str = key("", text="the worker app that gets the tile; empty: the first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +60,7 @@ class EnergyRule:
     resume_soc_frac: float = key(minimum=0, maximum=1, text="state of charge from which they start again")
 
 
+_APPS = (WorkerAppConfig("screen", "payloads.apps.screen:Screen", "ukis-csmask"),)
 _TRAFFIC = (
     TrafficClass("routine", 3, 2400.0),
     TrafficClass("tasked", 2, 1200.0),
@@ -39,16 +74,9 @@ _ENERGY = (EnergyRule(0, 0.62, 0.65), EnergyRule(2, 0.72, 0.75), EnergyRule(255,
 class PayloadConfig:
     """Everything about the payload manager and its workers."""
 
-    model: str = key("ukis-csmask", text="the pinned model, or an .onnx file with its statistics beside it as .json")
-    worker_app: str = key("payloads.apps.screen:Screen", text='what the workers run, "module:Class"')
-    workers: int = key(1, minimum=1, maximum=16, text="worker processes")
-    threads: int = key(1, minimum=1, maximum=64, text="threads each worker computes with")
+    worker_app: tuple[WorkerAppConfig, ...] = key(_APPS, text="what workers run, [[payload.worker_app]]")
+    workers: int = key(1, minimum=1, maximum=16, text="jobs in work at a time; each app has so many worker processes")
     nice: int = key(5, minimum=0, maximum=19, text="how far workers stand back behind the flight loop")
-    memory_mib: int = key(2048, minimum=0, maximum=1_000_000, text="address space of a worker, 0 for no limit")
-    scratch_mib: int = key(16, minimum=0, maximum=100_000, text="a worker's own folder, in memory, 0 for none")
-    environment: tuple[str, ...] = key((), text="names of environment variables that workers inherit")
-    readable: tuple[str, ...] = key((), text="files and folders that workers may read, besides Python, app and model")
-    guards_off: tuple[str, ...] = key((), text="guards that are not put up around workers")
     restarts_max: int = key(8, minimum=0, maximum=1000, text="restarts of a worker without a result in between")
     hang_s: float = key(60.0, minimum=1, maximum=3600, text="a job without an answer for so long has failed")
     wall_limit_s: float = key(60.0, minimum=1, maximum=3600, text="virtual time only: wall time granted to a worker")
@@ -65,13 +93,12 @@ class PayloadConfig:
     energy: tuple[EnergyRule, ...] = key(_ENERGY, text="[[payload.energy]], by ascending priority number")
     heat_stop_c: float = key(55.0, minimum=-100, maximum=150, text="board temperature above which no job starts")
     heat_resume_c: float = key(50.0, minimum=-100, maximum=150, text="board temperature from which they start again")
-    reserve_octets: int = key(300_000, minimum=0, maximum=100_000_000, text="outbox room that a job needs to start")
-    cloudy_frac: float = key(0.7, minimum=0, maximum=1, text="cloud above which only mask and statistics are sent")
+    cloudy_frac: float = key(0.7, minimum=0, maximum=1, text="share of class 1 above which a mask goes without pixels")
     decide_period_s: float = key(1.0, minimum=0.01, maximum=60, text="waiting jobs are looked at so often")
 
     def faults(self) -> list[tuple[str, str]]:
         """Contradictions between keys."""
-        found = []
+        found = self._app_faults()
         names = [one.name for one in self.traffic]
         if len(set(names)) < len(names):
             found.append(("traffic", f"names are {', '.join(names)}, should all differ"))
@@ -84,10 +111,28 @@ class PayloadConfig:
             found.append(
                 ("heat_resume_c", f"is {self.heat_resume_c:g}, should be below heat_stop_c {self.heat_stop_c:g}")
             )
-        strange = sorted(set(self.guards_off) - set(Guard.every().labels))
-        if strange:
-            found.append(("guards_off", f"names {', '.join(strange)}, should be of {', '.join(Guard.every().labels)}"))
         found.extend(self._energy_faults())
+        return found
+
+    def app(self, name: str) -> WorkerAppConfig:
+        """The worker app of that name, which is there."""
+        return next(one for one in self.worker_app if one.name == name)
+
+    @property
+    def app_names(self) -> tuple[str, ...]:
+        """The worker apps by name, in the mission's order: the number of an app in telemetry is its place here."""
+        return tuple(one.name for one in self.worker_app)
+
+    def _app_faults(self) -> list[tuple[str, str]]:
+        names = self.app_names
+        if not 1 <= len(names) <= APPS_MAX:
+            return [("worker_app", f"has {len(names)} entries, should have 1 .. {APPS_MAX}")]
+        found = []
+        if len(set(names)) < len(names):
+            found.append(("worker_app", f"names are {', '.join(names)}, should all differ"))
+        known = ", ".join(names)
+        strange = [one for one in self.traffic if one.app and one.app not in names]
+        found += [("traffic", f"class {one.name} is for {one.app!r}, should be of {known}") for one in strange]
         return found
 
     def _energy_faults(self) -> list[tuple[str, str]]:

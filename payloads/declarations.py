@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from enum import unique
+
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
+from flight.contract.failures import FailureCode
 from flight.contract.fields import Field
+from payloads.config import PayloadConfig
 from payloads.jobs import DELAYS, DROPS, REASON_LABELS, STATE_LABELS
 from payloads.worker.guards import Guard
-
-UNKNOWN_JOB, JOB_TABLE_FULL, JOB_RUNNING, JOB_REFUSED = 100, 101, 102, 103
-FAILURES = {
-    UNKNOWN_JOB: "no such open job",
-    JOB_TABLE_FULL: "too many open jobs",
-    JOB_RUNNING: "the job is running",
-    JOB_REFUSED: "the job was refused",
-}
 
 TILES_MAX = 32
 REPORTS_MAX = 32
@@ -26,10 +23,22 @@ _SOC = Field("soc_frac", "f32", "", "state of charge")
 _BOARD = Field("board_c", "f32", "deg C", "board temperature")
 
 
-def declare(apid: int) -> Declarations:
+@unique
+class JobFailure(FailureCode):
+    """Why a command about jobs is refused."""
+
+    UNKNOWN_JOB = 100, "no such open job"
+    JOB_TABLE_FULL = 101, "too many open jobs"
+    JOB_RUNNING = 102, "the job is running"
+    JOB_REFUSED = 103, "the job was refused"
+
+
+def declare(apid: int, config: PayloadConfig) -> Declarations:
+    """Everything the manager says and can be told; which worker app is meant, if there are several to choose from."""
+    app = _which_app(config)
     return Declarations(
-        structures=_structures(apid),
-        events=_events(apid),
+        structures=(*_structures(apid), *_app_structure(apid, config)),
+        events=_events(apid, config),
         reports=(
             Report(
                 apid, 128, 6, "job_status",
@@ -43,25 +52,52 @@ def declare(apid: int) -> Declarations:
                     Field("left_s", "i32", "s", "until its deadline"),
                     Field("energy_j", "f32", "J", "spent on it"),
                     Field("octets_product", "u32", "octet"),
+                    *app,
                 ),
             ),
         ),
         commands=(
             Command(
                 "submit_job", apid, 128, 1,
-                "take that many tiles and screen them, one job each, kept over reboots until its product is made",
+                "take that many tiles and work on them, one job each, kept over reboots until its product is made",
                 (
                     Field("tiles", "u8", "", "number of tiles", minimum=1, maximum=TILES_MAX),
                     Field("priority", "u8", "", "0 is the most urgent", default=1),
                     Field("deadline_s", "u32", "s", "from now to the result", minimum=1, maximum=31_536_000),
+                    *(replace(one, default=0) for one in app),
                 ),
                 durable=True,
             ),
             Command("cancel_job", apid, 128, 3, "drop a job that has not started", (_JOB,), durable=True),
             Command("list_jobs", apid, 128, 5, f"report open jobs, then those ended last, {REPORTS_MAX} at most"),
         ),
-        failures=FAILURES,
+        failures=tuple(JobFailure),
     )  # fmt: skip
+
+
+def which_app(config: PayloadConfig, number: int) -> tuple[int, ...]:
+    """The value of the field that says which worker app is meant; a mission with one app has no such field."""
+    return (number,) if len(config.worker_app) > 1 else ()
+
+
+def _which_app(config: PayloadConfig) -> tuple[Field, ...]:
+    field = Field("app", "u8", "", "worker app", labels=config.app_names)
+    return (field,) if len(config.worker_app) > 1 else ()
+
+
+def _app_structure(apid: int, config: PayloadConfig) -> tuple[Structure, ...]:
+    """What each worker app has done, if there are several."""
+    fields = (
+        (
+            Field(f"{name}_done", "u32", "", "tiles with a product"),
+            Field(f"{name}_failed", "u32", "", "attempts without a result"),
+            Field(f"{name}_octets", "u64", "octet", "of its products"),
+        )
+        for name in config.app_names
+    )
+    if len(config.worker_app) < 2:
+        return ()
+    return (Structure(apid, 22, "payload_apps", 30.0, tuple(one for three in fields for one in three)),)
 
 
 def _structures(apid: int) -> tuple[Structure, ...]:
@@ -98,7 +134,7 @@ def _structures(apid: int) -> tuple[Structure, ...]:
     )  # fmt: skip
 
 
-def _events(apid: int) -> tuple[EventDefinition, ...]:
+def _events(apid: int, config: PayloadConfig) -> tuple[EventDefinition, ...]:
     failure = Field("failure", "u8", labels=FAILURE_LABELS)
     return (
         EventDefinition(
@@ -124,8 +160,9 @@ def _events(apid: int) -> tuple[EventDefinition, ...]:
             (_JOB, failure, Field("attempt", "u8"), Field("detail", "str")),
         ),
         EventDefinition(
-            apid, 12, "workers_given_up", "high", "no worker is left after {restarts} restarts; switch the payload off "
-            "and on to try again", (Field("restarts", "u16"),),
+            apid, 12, "workers_given_up", "high",
+            f"no worker{' of {app}' if _which_app(config) else ''} is left after {{restarts}} restarts; switch the "
+            "payload off and on to try again", (Field("restarts", "u16"), *_which_app(config)),
         ),
         EventDefinition(apid, 13, "capture_failed", "medium", "imager: {detail}", (Field("detail", "str"),)),
         EventDefinition(

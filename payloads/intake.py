@@ -15,7 +15,7 @@ from hal.base import HalError, Image, Imager
 from payloads.accounting import Counters
 from payloads.config import PayloadConfig
 from payloads.job_book import JobBook
-from payloads.jobs import KIND, Job, State
+from payloads.jobs import Job, State
 from payloads.ledger import Ledger
 
 
@@ -32,7 +32,8 @@ class Intake:
         self._jobs = jobs
         self._traffic = {one.name: one for one in config.traffic}
         self._own_tiles = 0
-        context.swarm.serve(KIND, self._on_request)
+        for app in config.app_names:
+            context.swarm.serve(app, self._on_request)
 
     async def capture(self, imager: Imager, task: Task) -> None:
         """Take one tile each period while the imager has something to see."""
@@ -57,7 +58,7 @@ class Intake:
         own = self._traffic[self._config.pattern[self._own_tiles % len(self._config.pattern)]]
         self._own_tiles += 1
         deadline_ns = self._context.platform.now_ns() + ns(own.deadline_s)
-        self._context.swarm.submit(JobRequest(KIND, own.priority, deadline_ns, image))
+        self._context.swarm.submit(JobRequest(own.app or self._config.app_names[0], own.priority, deadline_ns, image))
 
     def _on_request(self, request: JobRequest) -> Admission:
         """Take a job from the swarm. Without a picture it waits for one, and is kept over a loss of power."""
@@ -66,7 +67,7 @@ class Intake:
         except StorageError as error:
             self._context.events.emit("ledger_failed", str(error))
             return Admission(None, str(error))
-        job = Job(number, request.priority, request.deadline_ns, durable=request.image is None)
+        job = Job(number, request.priority, request.deadline_ns, request.kind, durable=request.image is None)
         if request.image is not None:
             self._jobs.hold(job, request.image)
         else:

@@ -9,9 +9,9 @@ from flight.core.nanoseconds import NS, ns
 from flight.swarm.protocol import JobRequest
 from payloads.accounting import Counters
 from payloads.config import PayloadConfig
-from payloads.declarations import JOB_REFUSED, JOB_RUNNING, JOB_TABLE_FULL, REPORTS_MAX, UNKNOWN_JOB
+from payloads.declarations import REPORTS_MAX, JobFailure, which_app
 from payloads.job_book import JobBook
-from payloads.jobs import KIND, Job, Reason, State
+from payloads.jobs import Job, Reason, State
 from payloads.ledger import Ledger, Request
 
 
@@ -37,35 +37,42 @@ class JobCommands:
         if self._ledger.damaged:
             self._context.events.emit("ledger_failed", f"{self._ledger.damaged} rows are unreadable")
         for request in requests[: self._config.jobs_max]:
-            job = Job(request.job, request.priority, request.deadline_tai_ns - offset_ns, durable=True)
+            app = request.app or self._config.app_names[0]
+            if app not in self._config.app_names:
+                text = f"job {request.job} is for {app}, which this mission does not have"
+                self._context.events.emit("ledger_failed", text)
+                continue
+            job = Job(request.job, request.priority, request.deadline_tai_ns - offset_ns, app, durable=True)
             self._counters.requested += 1
             self._counters.restored += 1
             self._jobs.wait(job)
         if requests:
             self._context.events.emit("jobs_restored", len(self._jobs.waiting))
 
-    def _check_submit(self, tiles: int, _priority: int, _deadline_s: int) -> None:
+    def _check_submit(self, tiles: int, _priority: int, _deadline_s: int, _app: int = 0) -> None:
         if self._context.imager is None:
-            raise CommandRefused(JOB_REFUSED, "this node has no camera")
+            raise CommandRefused(JobFailure.JOB_REFUSED, "this node has no camera")
         open_jobs = sum(job.durable for job in self._jobs.open_jobs())
         if open_jobs + tiles > self._config.jobs_max:
             detail = f"{open_jobs} open, {tiles} asked for, {self._config.jobs_max} at most"
-            raise CommandRefused(JOB_TABLE_FULL, detail)
+            raise CommandRefused(JobFailure.JOB_TABLE_FULL, detail)
 
-    def _submit(self, tiles: int, priority: int, deadline_s: int) -> Durable:
-        """Enter the jobs."""
+    def _submit(self, tiles: int, priority: int, deadline_s: int, app: int = 0) -> Durable:
+        """Enter the jobs, for the worker app of that number."""
         self._check_submit(tiles, priority, deadline_s)  # others may have come between acceptance and start
         deadline_ns = self._context.platform.now_ns() + ns(deadline_s)
         deadline_tai_ns = self._context.tai_ns() + ns(deadline_s)
+        name = self._config.app_names[app]
+        stored = "" if app == 0 else name
         numbers: list[int] = []
         for _ in range(tiles):
-            admission = self._context.swarm.submit(JobRequest(KIND, priority, deadline_ns))
+            admission = self._context.swarm.submit(JobRequest(name, priority, deadline_ns))
             if admission.job is None:
                 self._withdraw(numbers)
-                raise CommandRefused(JOB_REFUSED, admission.reason)
+                raise CommandRefused(JobFailure.JOB_REFUSED, admission.reason)
             numbers.append(admission.job)
         return Durable(
-            self._ledger.keep(Request(number, priority, deadline_tai_ns) for number in numbers),
+            self._ledger.keep(Request(number, priority, deadline_tai_ns, stored) for number in numbers),
             then=lambda: self._context.events.emit("jobs_submitted", numbers[0], numbers[-1], priority),
             undo=lambda: self._withdraw(numbers),
         )
@@ -79,9 +86,9 @@ class JobCommands:
     def _check_cancel(self, number: int) -> None:
         job = self._jobs.find(number)
         if job is None:
-            raise CommandRefused(UNKNOWN_JOB, f"job {number}")
+            raise CommandRefused(JobFailure.UNKNOWN_JOB, f"job {number}")
         if job.state is State.RUNNING:
-            raise CommandRefused(JOB_RUNNING, f"job {number}")
+            raise CommandRefused(JobFailure.JOB_RUNNING, f"job {number}")
 
     def _cancel(self, number: int) -> Durable:
         """Drop the job, once that is durable."""
@@ -96,4 +103,5 @@ class JobCommands:
             self._context.reports.send(
                 "job_status", job.number, job.state, job.priority, job.reason,
                 0 if job.image is None else job.image.number, job.attempts, left_s, job.energy_j, job.octets_product,
+                *which_app(self._config, self._config.app_names.index(job.app)),
             )  # fmt: skip

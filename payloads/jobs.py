@@ -9,8 +9,6 @@ from enum import IntEnum
 
 from hal.base import Image
 
-KIND = "screen"  # of all jobs here, by which the swarm knows them
-
 
 class Reason(IntEnum):
     """Why a job is delayed (first row) or dropped (second row). Numbers travel in telemetry."""
@@ -45,7 +43,8 @@ STATE_LABELS = tuple(state.name.lower() for state in State)
 
 @dataclass(slots=True)
 class Job:
-    """One tile to screen. priority: 0 is the most urgent. deadline_ns: on the node's timeline.
+    """One tile to be worked on. priority: 0 is the most urgent. deadline_ns: on the node's timeline. app: which worker
+    app does it, the kind by which the swarm knows it.
 
     durable: asked for by command; the request survives a loss of power until the job has ended.
     """
@@ -53,6 +52,7 @@ class Job:
     number: int
     priority: int
     deadline_ns: int
+    app: str
     durable: bool = False
     image: Image | None = None
     captured_tai_ns: int = 0

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from flight.store.vault import Changes, Vault
+from flight.store.vault import Changes
+from flight.store.vault_view import VaultView
+from payloads.product.answers import NAME as APP_NAME
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
 _NUMBERS_LOST = 1 << 20  # passed over if the vault has lost transactions: far more than one of its segments has used
-_JOB = "payload.job."
-_NEXT = "payload.next"
+_JOB = "job."
+_NEXT = "next"
 _NUMBER = struct.Struct(">I")
 _NAME = re.compile(r"[0-9]{10}")
 _JOB_MAX = 0xFFFFFFFF
@@ -22,21 +24,23 @@ _JOB_MAX = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One open job. deadline_tai_ns: TAI since 1958; the node's own timeline begins anew at boot."""
+    """One open job. deadline_tai_ns: TAI since 1958; the node's own timeline begins anew at boot. app: the worker app's
+    name, "" for the mission's first one."""
 
     job: int
     priority: int
     deadline_tai_ns: int
+    app: str = ""
     STRUCT: ClassVar[struct.Struct] = struct.Struct(">BQ")
 
 
 class Ledger:
-    """Rows of the node's vault: one a request, and the first number that no job of an earlier boot can have had.
+    """The app's rows of the vault: one per request, and the first number that no job of an earlier boot can have had.
 
     `damaged` counts rows that this version cannot read. Requests among them are left as they are.
     """
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: VaultView) -> None:
         self.damaged = 0
         self._vault = vault
         self._requests = tuple(self._read())
@@ -57,8 +61,11 @@ class Ledger:
 
     def _read(self) -> Iterator[Request]:
         for name, octets in self._vault.rows(_JOB):
-            if len(octets) == Request.STRUCT.size and _NAME.fullmatch(name) and int(name) <= _JOB_MAX:
-                yield Request(int(name), *Request.STRUCT.unpack(octets))
+            app = octets[Request.STRUCT.size :].decode(errors="replace")
+            whole = len(octets) >= Request.STRUCT.size and (not app or APP_NAME.fullmatch(app))
+            if whole and _NAME.fullmatch(name) and int(name) <= _JOB_MAX:
+                priority, deadline_tai_ns = Request.STRUCT.unpack_from(octets)
+                yield Request(int(name), priority, deadline_tai_ns, app)
             else:
                 self.damaged += 1
 
@@ -74,7 +81,9 @@ class Ledger:
     @staticmethod
     def keep(requests: Iterable[Request]) -> Changes:
         """What stores `requests`."""
-        return {f"{_JOB}{r.job:010d}": Request.STRUCT.pack(r.priority, r.deadline_tai_ns) for r in requests}
+        return {
+            f"{_JOB}{r.job:010d}": Request.STRUCT.pack(r.priority, r.deadline_tai_ns) + r.app.encode() for r in requests
+        }
 
     def forget(self, job: int) -> None:
         """The job has ended. Nobody waits for the disk to know it; raises StorageError where it takes no more."""

@@ -1,7 +1,7 @@
 """Which job a free worker takes next: the best one of the queue that admission lets start (payloads/admission.py).
 
 A look at the node's state comes first: gates that shut or open are told, and a payload that was switched on again gets
-its workers back.
+its workers back. A job of an app whose workers were given up stays in the queue until then, or until it is overdue.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from __future__ import annotations
 from flight.contract.app import AppContext, NodeState
 from payloads.admission import Admit, Delay, Gates, Refuse, admit, update_gates
 from payloads.config import PayloadConfig
+from payloads.declarations import which_app
 from payloads.job_book import DROPPED_IN_A_STEP, JobBook
 from payloads.jobs import Job, Reason
-from payloads.worker.pool import WorkerPool
+from payloads.pools import AppPools
 
 
 class Selection:
     """Chooses jobs, and remembers what a choice depends on: gates, and whether the payload was on."""
 
-    def __init__(self, context: AppContext, config: PayloadConfig, jobs: JobBook, pool: WorkerPool) -> None:
+    def __init__(self, context: AppContext, config: PayloadConfig, jobs: JobBook, pools: AppPools) -> None:
         self._context = context
         self._config = config
         self._jobs = jobs
-        self._pool = pool
+        self._pools = pools
         self._gates = Gates.open(config)
         self._payload_on = True
         self._payload_cycles = 0
-        self._given_up = False
+        self._given_up: set[str] = set()  # apps without workers, by name
 
     def choose(self) -> tuple[Job, NodeState] | None:
         """Take the best job that may start now out of the queue, with the state that it was chosen in."""
@@ -37,7 +38,8 @@ class Selection:
         jobs, config = self._jobs, self._config
         jobs.drop_overdue()
         now_ns = self._context.platform.now_ns()
-        room_octets = self._context.outbox.room_octets - jobs.busy * config.reserve_octets
+        reserved = sum(config.app(job.app).reserve_octets for job in jobs.running if job is not None)
+        room_octets = self._context.outbox.room_octets - reserved
         chosen: Job | None = None
         dropped = 0
         for job in jobs.queue:
@@ -49,10 +51,10 @@ class Selection:
                     break  # the rest at the next look
             elif isinstance(verdict, Delay):
                 jobs.delay(job, verdict.reason)
-            elif chosen is None:
+            elif chosen is None and not self._pools[job.app].given_up:
                 chosen = job
             assert isinstance(verdict, Admit | Delay | Refuse)
-        if chosen is None or self._pool.given_up:
+        if chosen is None:
             return None
         jobs.queue.remove(chosen)
         chosen.reason = Reason.NONE
@@ -76,9 +78,11 @@ class Selection:
         """Give workers that were given up another chance if the payload was switched on again; tell if they are."""
         if (state.payload_on and not self._payload_on) or state.payload_cycles != self._payload_cycles:
             self._payload_cycles = state.payload_cycles
-            self._pool.reset()
-            self._given_up = False
+            self._pools.reset()
+            self._given_up.clear()
         self._payload_on = state.payload_on
-        if self._pool.given_up and not self._given_up:
-            self._given_up = True
-            self._context.events.emit("workers_given_up", self._pool.stats.restarts)
+        for number, app in enumerate(self._config.app_names):
+            if app not in self._given_up and self._pools[app].given_up:
+                self._given_up.add(app)
+                restarts = self._pools[app].stats.restarts
+                self._context.events.emit("workers_given_up", restarts, *which_app(self._config, number))

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 from flight.contract.fields import Plain
+from flight.core.errors import OrbitnodeError
 from flight.core.future import Future
+from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from ground.changes import Change, Packet
-from ground.operator import CommandRecord, Operator
+from ground.commands.arrivals import Arrivals
+from ground.commands.names import check_packet_name
+from ground.operator import CommandRecord
+from ground.procedures.procedure import Body, fault_text
 from ground.station import GroundStation
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import Call, VirtualLoop
 
-T = TypeVar("T")
-Script = Callable[[Operator], Awaitable[None]]
 _UPLINK_MAX = 1024
-_RECENT_MAX = 64
-_NAMES_MAX = 256
 
 
 class GroundSegment:
@@ -31,6 +31,8 @@ class GroundSegment:
         self.loop = loop
         self.refused_cltus = 0
         self.script_failures: list[str] = []
+        self.closed = False
+        self._script_file = ""
         self.on_cltu: Callable[[bytes], None] = lambda _: None
         self._air = air
         self._waiting: deque[bytes] = deque()
@@ -40,11 +42,16 @@ class GroundSegment:
         air.on_downlink = self._downlinked
         air.on_contact = self._contact
 
-    def run_script(self, script: Script) -> None:
-        """Start an operator's script. A script that fails is noted, the run goes on."""
+    def run_script(self, script: Body, file: str = "") -> None:
+        """Start an operator's script, which stands in `file`. A script that fails is noted, the run goes on."""
+        self._script_file = file
 
         async def body(task: Task) -> None:
-            await script(VirtualOperator(self, task))
+            operator = VirtualOperator(self, task)
+            try:
+                await script(operator)
+            finally:
+                operator.close()
 
         self._scheduler.spawn("operator", body)
 
@@ -74,6 +81,7 @@ class GroundSegment:
 
     def close(self) -> None:
         """End scripts, open transfers and the archive's last batch."""
+        self.closed = True
         self._scheduler.close()
         self.station.close(self.loop.now_ns())
 
@@ -100,7 +108,8 @@ class GroundSegment:
         self._timer = self.loop.call_at(self._timer_ns, self._on_time)
 
     def _script_failed(self, _task: Task, error: BaseException) -> None:
-        self.script_failures.append(f"{type(error).__name__}: {error}")
+        if not self.closed:  # else the end of the run cut it short, which is no failure
+            self.script_failures.append(fault_text(error, self._script_file))
 
 
 class VirtualOperator:
@@ -109,18 +118,19 @@ class VirtualOperator:
     def __init__(self, ground: GroundSegment, task: Task) -> None:
         self._ground = ground
         self._task = task
-        # What came since the last command and was not asked for yet: its reports precede its completion.
-        self._recent: dict[str, deque[Mapping[str, Plain]]] = {}
-        ground.station.listen(self._remember)
+        self._arrivals = Arrivals()
+        ground.station.listen(self._on_change)
 
-    def _remember(self, change: Change, thing: object) -> None:
+    def close(self) -> None:
+        """Listen no more."""
+        self._ground.station.unlisten(self._on_change)
+
+    def _on_change(self, change: Change, thing: object) -> None:
         if change is Change.PACKET and isinstance(thing, Packet) and thing.decoded is not None:
-            name = thing.decoded.name
-            if name in self._recent or len(self._recent) < _NAMES_MAX:
-                self._recent.setdefault(name, deque(maxlen=_RECENT_MAX)).append(thing.decoded.values)
+            self._arrivals.add(thing.decoded.name, thing.decoded.values)
 
     def now_s(self) -> float:
-        return self._ground.loop.now_ns() / 1e9
+        return self._ground.loop.now_ns() / NS
 
     async def send(self, command: str, **arguments: object) -> CommandRecord:
         return await self._send(command, arguments, raw=False)
@@ -129,39 +139,40 @@ class VirtualOperator:
         return await self._send(command, arguments, raw=True)
 
     async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
-        recent = self._recent.get(what)
-        if recent:
-            return recent.popleft()
-        arrived: Future[Mapping[str, Plain]] = Future()
+        self._check_open()
+        check_packet_name(self._ground.station.dictionary, what)
+        arrived: Future[None] = Future()
 
-        def listen(change: Change, thing: object) -> None:
-            if change is Change.PACKET and isinstance(thing, Packet):
-                decoded = thing.decoded
-                if decoded is not None and decoded.name == what and not arrived.done:
-                    self._recent.pop(what, None)
-                    arrived.set_result(decoded.values)
+        def listen(change: Change, _thing: object) -> None:
+            if change is Change.PACKET and self._arrivals.has(what):
+                arrived.set_result(None)
 
-        return await self._listening(listen, arrived, timeout_s)
+        if not self._arrivals.has(what):
+            await self._listening(listen, arrived, timeout_s)
+        return self._arrivals.take(what)
 
     async def wait_contact(self, timeout_s: float) -> bool:
+        self._check_open()
         if self._ground.station.in_contact:
             return True
-        gained: Future[bool] = Future()
+        gained: Future[None] = Future()
 
         def listen(change: Change, thing: object) -> None:
             if change is Change.CONTACT and thing:
-                gained.set_result(True)
+                gained.set_result(None)
 
-        return await self._listening(listen, gained, timeout_s) is not None
+        return await self._listening(listen, gained, timeout_s)
 
     async def sleep(self, s: float) -> None:
+        self._check_open()
         await self._task.sleep(s)
 
     async def _send(self, command: str, arguments: Mapping[str, object], *, raw: bool) -> CommandRecord:
         """The tracker ends every record in time, so this waits without a limit of its own."""
+        self._check_open()
         ground = self._ground
-        self._recent.clear()
         record, cltus = ground.station.send(command, arguments, ground.loop.now_ns(), raw=raw)
+        self._arrivals.clear()
         ended: Future[None] = Future()
 
         def listen(change: Change, thing: object) -> None:
@@ -175,14 +186,20 @@ class VirtualOperator:
                 await ended
         finally:
             ground.station.unlisten(listen)
-        return record
+        return record.snapshot()
+
+    def _check_open(self) -> None:
+        """Once the run is over no time passes any more: what a script then asks for in its clean-up cannot be done."""
+        if self._ground.closed:
+            raise OrbitnodeError("the run has ended")
 
     async def _listening(
-        self, listen: Callable[[Change, object], None], future: Future[T], timeout_s: float
-    ) -> T | None:
+        self, listen: Callable[[Change, object], None], future: Future[None], timeout_s: float
+    ) -> bool:
+        """Wait for what `listen` finds; whether it did in time."""
         station = self._ground.station
         station.listen(listen)
         try:
-            return future.result() if await self._task.wait(future, timeout_s) else None
+            return await self._task.wait(future, timeout_s)
         finally:
             station.unlisten(listen)

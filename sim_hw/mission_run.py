@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from random import Random
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flight.catalogue import dictionary_of
 from flight.contract.sections import LinkSection
-from flight.core.errors import SetupError
 from flight.core.log import node_log
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task_stats import TaskStats
 from flight.link.cfdp.numbers import EPOCH_BITS
@@ -31,13 +28,15 @@ from ground.changes import Change, Packet
 from ground.link.actions import FrameReceived
 from ground.link.kinds import open_session
 from ground.link.mission_link import listened_links
+from ground.procedures.procedure import Procedure, load_named
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
 from payloads.accounting import ProductInfo, Statistics
 from payloads.manager import InferenceManager
+from payloads.product.answers import SCREENING
 from sim_hw.config import SimConfig
-from sim_hw.ground_segment import GroundSegment, Script
+from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from sim_hw.machine.boards import SimImager
 from sim_hw.machine.cpu_profile import CpuProfile
@@ -125,8 +124,12 @@ class MissionRun:
         seed: int,
         duration_s: float,
         faults: FaultPlan,
+        procedure: Procedure | None = None,
     ) -> None:
-        """Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong."""
+        """`procedure` is the operator's, in place of the mission's script.
+
+        Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong.
+        """
         config: SimConfig = mission.sections["sim"]
         self.mission = mission
         self.config = config
@@ -172,7 +175,7 @@ class MissionRun:
         self.ground.on_cltu = out.cltus.write
         for name, air in airs.items():
             self.ground.listen_to(air, name)
-        self._script = load_script(config.script)
+        self._procedure = load_named(config.script) if procedure is None else procedure
 
     def _make_station(self, further: Sequence[LinkSection]) -> GroundStation:
         """The ground, listening to the `further` links beside its own."""
@@ -204,7 +207,7 @@ class MissionRun:
 
     def start(self) -> None:
         self.spacecraft.boot()
-        self.ground.run_script(self._script)
+        self.ground.run_script(self._procedure.body, self._procedure.file)
 
     def advance(self, t_ns: int) -> None:
         self.spacecraft.run_until(min(t_ns, self.end_ns))
@@ -241,11 +244,11 @@ class MissionRun:
             self.out.packets.write(thing.octets)
 
     def _booted(self, node: Node) -> None:
-        if isinstance(node.app, InferenceManager):
-            node.app.on_product = self._screened
+        if (manager := node.app(InferenceManager)) is not None:
+            manager.on_product = self._screened
 
     def _went_down(self, node: Node) -> None:
-        manager = node.app if isinstance(node.app, InferenceManager) else None
+        manager = node.app(InferenceManager)
         self.lives.append(
             Life(
                 payload=manager.statistics() if manager else None,
@@ -271,7 +274,7 @@ class MissionRun:
     def _screened(self, info: ProductInfo, octets: bytes) -> None:
         """Compare a mask with the truth, if the tile has one, and keep some for the report."""
         tile = self.imager.tile(info.tile)
-        if tile is None:
+        if tile is None or info.answer != SCREENING:
             return
         mask = np.frombuffer(octets, np.uint8).reshape(tile.refl.shape[1:])
         accuracy = cloud_accuracy(mask, tile)
@@ -280,15 +283,21 @@ class MissionRun:
         every = max(1, self.mission_tiles // _REPORT_TILES)
         if info.tile % every == 0 and len(self.screening.tiles) < _REPORT_TILES:
             shown = ReportTile(
-                f"tile {info.tile}", mask, info.cloud_frac, accuracy, quicklook_png(tile.refl), f"{info.energy_j:.0f} J"
+                f"tile {info.tile}",
+                mask,
+                float(np.mean(mask == _CLOUD)),
+                accuracy,
+                quicklook_png(tile.refl),
+                f"{info.energy_j:.0f} J",
             )
             self.screening.tiles.append(shown)
 
     @property
     def mission_tiles(self) -> int:
         """About how many tiles the run will screen, to spread the report's sample over it."""
-        period_s = getattr(self.mission.payload, "capture_period_s", 10.0)
-        return round(0.6 * self.end_ns / 1e9 / period_s)
+        app = self.mission.app(InferenceManager)
+        period_s = 10.0 if app is None else app.config.capture_period_s
+        return round(0.6 * self.end_ns / NS / period_s)
 
 
 def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:
@@ -318,13 +327,3 @@ def cloud_accuracy(mask: NDArray[np.uint8], tile: Tile) -> float | None:
     if tile.truth is None:
         return None
     return float(np.mean((mask == _CLOUD) == (tile.truth == _CLOUD)))
-
-
-def load_script(name: str) -> Script:
-    """The operator script `module:function`; raises SetupError."""
-    module, _, function = name.partition(":")
-    try:
-        script: Callable[..., Any] = getattr(import_module(module), function)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise SetupError(f"operator script {name!r} cannot be loaded: {error}") from None
-    return script

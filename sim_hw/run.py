@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
+from ground.procedures.procedure import load_file
 from ground.telemetry.xtce import xtce_document
 from payloads.assets import scene_path
-from payloads.manager import InferenceManager, pool_config
+from payloads.manager import InferenceManager
+from payloads.pools import check_models
 from sim_hw.config import SimConfig
 from sim_hw.machine.faults import KINDS, FaultPlan, PlannedFault
 from sim_hw.mission_run import MissionRun
@@ -40,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenes", type=Path, metavar="DIR", help="real tiles (.npz, GeoTIFF) instead of simulated ones"
     )
+    parser.add_argument("--procedure", metavar="FILE[:FUNCTION]", help="what the operator does, in place of sim.script")
     parser.add_argument("--fault", action="append", default=[], metavar="KIND@S", help=f"plan a fault; {kinds}")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, nothing else")
 
@@ -47,14 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     begun_s = time.monotonic()
     faults = FaultPlan([PlannedFault.parse(text) for text in args.fault])
+    procedure = None if args.procedure is None else load_file(args.procedure)
     mission = load(args.mission, {"sim": SimConfig})
     source: TileSource
     source = FolderSource(args.scenes) if args.scenes else SyntheticClouds(load_scene(scene_path()), args.seed)
-    if mission.app is InferenceManager:
-        pool_config(mission.payload)  # no model, no run: said before the results of the last one are replaced
+    if (app := mission.app(InferenceManager)) is not None:
+        check_models(app.config)  # no model, no run: said before the results of the last one are replaced
     out = OutputFolder(args.out)
     duration_s = args.orbits * mission.sections["sim"].orbit_min * 60
-    run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults)
+    run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults, procedure=procedure)
     console = Console(stderr=True, quiet=args.json)
     try:
         run.start()
@@ -80,14 +85,14 @@ def execute(args: argparse.Namespace) -> int:
 
 def fly(run: MissionRun, console: Console) -> None:
     """Advance to the end with a live line on a terminal, or a line every ten minutes of the run elsewhere."""
-    total_s = run.end_ns / 1e9
+    total_s = run.end_ns / NS
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("orbit", total=total_s, state="")
         at_s, told_s = 0.0, 0.0
         while at_s < total_s:
             at_s = min(total_s, at_s + _STEP_S)
-            run.advance(round(at_s * 1e9))
+            run.advance(ns(at_s))
             progress.update(task, completed=at_s, state=_state(run, at_s))
             if not console.is_terminal and at_s - told_s >= 600:
                 told_s = at_s
@@ -99,7 +104,7 @@ def _state(run: MissionRun, at_s: float) -> str:
     sun = "sun    " if run.world.sun_frac(run.loop.now_ns()) > 0.5 else "eclipse"
     contact = "contact" if run.station.in_contact else "       "
     node = run.spacecraft.node
-    app = node.app if node is not None and isinstance(node.app, InferenceManager) else None
+    app = node.app(InferenceManager) if node is not None else None
     tiles = f"{app.counters.screened}/{app.counters.captured}" if app else "-"
     reading = run.world.read_power()
     return (

@@ -9,6 +9,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from flight import node as flight_node
+from flight.core.nanoseconds import ns
 from flight.mission import Mission
 from flight.node import Node
 from hal.base import Radio
@@ -126,7 +127,7 @@ class Spacecraft:
         self.world.advance(self.loop.now_ns())
         for load in ("payload", "radio", "heater"):
             self.world.set_switch(load, False)
-        self.loop.call_at(self.loop.now_ns() + round(REBOOT_S * 1e9), self._reboot)
+        self.loop.call_at(self.loop.now_ns() + ns(REBOOT_S), self._reboot)
 
     def _reboot(self) -> None:
         if self.node is None:

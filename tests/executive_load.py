@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from flight.core.future import Event, Queue
-from flight.core.nanoseconds import NS
+from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from hal.base import Timeline, Timer
@@ -118,7 +118,7 @@ class ExecutiveLoad:
             limit_s = self._random.choice((0.0, 0.0005, 0.01, 0.2))
             begin_ns = self.scheduler.now_ns()
             if not await task.wait(self._event.wait(), limit_s):
-                early_ns = begin_ns + round(limit_s * NS) - self.scheduler.now_ns()
+                early_ns = begin_ns + ns(limit_s) - self.scheduler.now_ns()
                 if early_ns > 0:
                     self.faults.append(f"{task.name}: woken {early_ns} ns before its limit")
             self._event.clear()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from flight.contract.collect import collect
 from flight.contract.dictionary import (
     Command,
     Declarations,
@@ -10,15 +13,16 @@ from flight.contract.dictionary import (
     Report,
     Setting,
     Structure,
-    collect,
 )
-from flight.contract.fields import Field, Limits
+from flight.contract.fields import Field, Limits, Refers
 from flight.services.files import uploads
 
 _REQUEST = (Field("request_apid_word", "u16"), Field("request_seq_word", "u16"))
 _FAILURE = (*_REQUEST, Field("code", "u16"), Field("detail", "str"))
 MODES = ("safe", "idle", "nominal")
-_VALUE = (Field("parameter", "u16"), Field("value", "f64"))
+_VALUE = (Field("parameter", "u16", refers=Refers.SETTING), Field("value", "f64", refers=Refers.SETTING_VALUE))
+_STRUCTURE = Field("structure", "u16", refers=Refers.STRUCTURE)
+_HK_PARAMETER = Field("hk_parameter", "u16", refers=Refers.HK_PARAMETER)
 _VALUES = (Field("parameters", "rows", fields=_VALUE),)
 
 NODE = Declarations(
@@ -52,8 +56,8 @@ NODE = Declarations(
         Report(1, 1, 7, "completed", _REQUEST),
         Report(1, 1, 8, "completion_failed", _FAILURE),
         Report(1, 3, 10, "hk_definition", (
-            Field("structure", "u16"), Field("enabled", "u8", labels=("off", "on")), Field("period_s", "f32", "s"),
-            Field("parameters", "rows", fields=(Field("hk_parameter", "u16"),)), Field("arrays", "u8"),
+            _STRUCTURE, Field("enabled", "u8", labels=("off", "on")), Field("period_s", "f32", "s"),
+            Field("parameters", "rows", fields=(_HK_PARAMETER,)), Field("arrays", "u8"),
         )),
         Report(1, 11, 10, "plan_detail", (
             Field("note", "str"), Field("entries", "rows", fields=(Field("at", "time"), Field("command", "packet"))),
@@ -67,16 +71,16 @@ NODE = Declarations(
             Field("entries", "rows", fields=(Field("at", "time"), Field("command", "packet"))),
         )),
         Command("enable_hk", 1, 3, 5, "report structures", (
-            Field("structures", "rows", fields=(Field("structure", "u16"),)),
+            Field("structures", "rows", fields=(_STRUCTURE,)),
         )),
         Command("create_hk", 1, 3, 1, "define a structure", (
-            Field("structure", "u16", minimum=256), Field("period_s", "f32", "s"),
-            Field("parameters", "rows", fields=(Field("hk_parameter", "u16"),)),
+            replace(_STRUCTURE, minimum=256), Field("period_s", "f32", "s"),
+            Field("parameters", "rows", fields=(_HK_PARAMETER,)),
             Field("arrays", "u8", maximum=0, default=0),
         )),
         Command("set_hk_period", 1, 3, 31, "how often", (
             Field("structures", "rows", fields=(
-                Field("structure", "u16"), Field("period_s", "f32", "s", minimum=0.0, maximum=3600.0),
+                _STRUCTURE, Field("period_s", "f32", "s", minimum=0.0, maximum=3600.0),
             )),
         )),
         Command("report_parameters", 1, 20, 1, "read parameters", (Field("parameters", "rows", fields=_VALUE[:1]),)),
@@ -91,7 +95,6 @@ NODE = Declarations(
         Setting(8, "soc_full", "frac", 0.8, 0.1, 1.0, "charge that is enough"),
         Setting(9, "tiles_max", "", 5, 1, 50, "tiles at a time", type="u8"),
     ),
-    failures={1: "unknown command", 2: "argument out of range", 3: "not now"},
 )  # fmt: skip
 PAYLOAD = Declarations(
     reports=(
@@ -114,10 +117,12 @@ PAYLOAD = Declarations(
 
 
 def make() -> Dictionary:
-    return collect(
+    made = collect(
         [NODE, PAYLOAD, uploads.declare(1)],
         mission="test",
         spacecraft_id=0x1AB,
         version="0.1.0",
         apids={"node": 1, "app": 2, "files": 3},
     )
+    # The codes of other software than ours.
+    return replace(made, failures={1: "unknown command", 2: "argument out of range", 3: "not now"})

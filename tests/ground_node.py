@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from flight.contract.fields import Value
 from flight.contract.parameter_table import decode_table
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, CfdpSender, FileAction, FileReceived
 from flight.link.link import Role
 from flight.link.pus import ACK_START, PusTc, PusTm
@@ -17,10 +18,9 @@ from tests.field_values import rows
 from tests.ground_dictionary import make
 from tests.link_ends import BARE, packets_of, unit_of
 
-S = 10**9
-EPOCH_NS = 2_152_000_000 * S
+EPOCH_NS = 2_152_000_000 * NS
 LIGHT_NS = 5_000_000
-FRAME_NS = S // 4
+FRAME_NS = NS // 4
 
 
 class Clock(Protocol):
@@ -51,7 +51,7 @@ class LittleNode:
 
     @property
     def heard(self) -> bool:
-        return any(a <= self.loop.now_ns() / S < b for a, b in self.passes)
+        return any(a <= self.loop.now_ns() / NS < b for a, b in self.passes)
 
     def _frame(self) -> None:
         if self.heard and self.operator is not None:

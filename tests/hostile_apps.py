@@ -24,13 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from payloads.product import encode_product
+from payloads.product.answers import SCREENING
+from payloads.product.mask import encode_mask_product
 from payloads.worker.wire import Answer, SlotShape, Status
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Base:
+    ANSWER = SCREENING
+
     def __init__(self, settings: Any) -> None:
         """Nothing is needed."""
 
@@ -104,13 +107,14 @@ class Forges(Base):
     """Answers by itself, with a product of another tile, or with a mask of classes that do not exist."""
 
     def act(self, samples: Any) -> None:
-        shape = SlotShape(*samples.shape)
+        bands, height, width = samples.shape
+        shape = SlotShape(bands, height, width, samples[0].size)
         clear = np.zeros(samples.shape[1:], dtype=np.uint8)
         other_tile = samples[0, 0, 0] == 1
-        product = encode_product(samples, clear, tile=9 if other_tile else 5, job=0, time_ns=0, cloudy_frac=1.0)
+        product = encode_mask_product(samples, clear, tile=9 if other_tile else 5, job=0, time_ns=0, cloudy_frac=1.0)
         mask = bytes(clear.size) if other_tile else b"\7" * clear.size
-        os.pwrite(descriptor_of("slot"), mask + product, shape.mask_at)
-        answer = Answer(Status.DONE, 1, os.getpid(), mask_octets=len(mask), product_octets=len(product))
+        os.pwrite(descriptor_of("slot"), mask + product, shape.answer_at)
+        answer = Answer(Status.DONE, 1, os.getpid(), answer_octets=len(mask), product_octets=len(product))
         os.write(descriptor_of("socket"), answer.encode())
         time.sleep(3600)
 

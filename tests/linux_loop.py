@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flight.core.nanoseconds import ns
 from flight.linux.platform import LinuxPlatform
 from hal.base import Timer
 from tests.waiting import GIVE_UP_S
@@ -17,7 +18,7 @@ def run_until(platform: LinuxPlatform, done: Callable[[], bool], timeout_s: floa
     The limit is for giving up, not for measuring: a test says nothing about how long things take. Raises
     KeyboardInterrupt where a signal ended the loop, so that the whole test run ends and not just this wait.
     """
-    end_ns = platform.now_ns() + round(timeout_s * 1e9)
+    end_ns = platform.now_ns() + ns(timeout_s)
     next_look: Timer | None = None
 
     def look() -> None:

@@ -22,14 +22,14 @@ class NoisyApp:
     CONFIG = NoisyConfig
 
     @staticmethod
-    def declare(_apid: int) -> Declarations:
+    def declare(_apid: int, _config: NoisyConfig) -> Declarations:
         return Declarations()
 
     def __init__(self, context: AppContext) -> None:
         self._scheduler = context.scheduler
 
     def start(self) -> None:
-        self._scheduler.spawn("noise", self.run)
+        self._scheduler.spawn("noisy.noise", self.run)
 
     async def run(self, task: Task) -> None:
         number = 0

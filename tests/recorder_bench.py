@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from flight.contract.app import Durable
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTm
@@ -20,15 +20,14 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
 from sim_hw.world.world import World, WorldConfig
 
-T0_NS = 2_000_000_000 * 10**9
-SECOND_NS = 10**9
+T0_NS = 2_000_000_000 * NS
 T = TypeVar("T")
 
 
 def packet(number: int, service: int = 3, octets: int = 100, time_s: float | None = None) -> bytes:
     """A telemetry packet of that length, made `number` seconds after T0, or `time_s`."""
     data = number.to_bytes(4, "big").ljust(octets - 21, b".")
-    time_ns = T0_NS + round((number if time_s is None else time_s) * SECOND_NS)
+    time_ns = T0_NS + ns(number if time_s is None else time_s)
     return PusTm(1, number & 0x3FFF, service, 25, data, time_ns=time_ns).encode()
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flight.contract.app import CommandRefused, Sample
+from flight.contract.failures import Failure
 from flight.contract.service import Service, hand_out
-from flight.services.commanding.verification import BAD_VALUE
 
 
 class Nowhere:
@@ -29,4 +29,4 @@ def execute(service: Service, command: str, *values: object) -> Any:
 
 def no_upload(name: str) -> bytes:
     """In place of the uploads, if none came up."""
-    raise CommandRefused(BAD_VALUE, f"no file {name!r} came up")
+    raise CommandRefused(Failure.BAD_VALUE, f"no file {name!r} came up")

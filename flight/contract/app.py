@@ -1,7 +1,9 @@
 """What the node offers a payload app, and what it asks of one.
 
-mission.toml names the app (`app = "payloads.manager:InferenceManager"`); the node imports the class, reads its
-section with the app's own config dataclass, and hands it an AppContext. The app touches nothing else.
+mission.toml lists the apps, each with a name and a class (`app = "payloads.manager:InferenceManager"`). The class is
+imported, its section read with its own config dataclass, and the node hands it an AppContext. The app touches nothing
+else. What several apps share goes by their names: rows of the vault, files for the ground and tasks of an app are
+called by its name, a dot and what the app calls them.
 """
 
 from __future__ import annotations
@@ -11,26 +13,27 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flight.contract.dictionary import Declarations
+from flight.contract.failures import FailureCode
 from flight.contract.fields import Value
 from flight.core.platform import Platform
 from flight.core.scheduler import Scheduler
-from flight.store.vault import Vault
+from flight.store.vault_view import VaultView
 from flight.swarm.protocol import Swarm
 from hal.base import Imager
 
 
 class CommandRefused(Exception):
-    """A command handler's no: `code` is a failure code of the dictionary, the message its detail."""
+    """A command handler's no: `code` is one of those that its owner declares, the message its detail."""
 
-    def __init__(self, code: int, detail: str) -> None:
+    def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(detail)
         self.code = code
 
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """What the handler of a durable command leaves to be done: `changes` of the node's vault, stored in one
-    transaction with the command's own outcome, and `then`, called once that is durable and before it is reported.
+    """What the handler of a durable command leaves to be done: `changes` of its owner's rows in the vault, stored in
+    one transaction with the command's own outcome, and `then`, called once that is durable and before it is reported.
     Where it was not stored, or nobody can know, `undo` is called instead: what is not kept must not be done."""
 
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -86,7 +89,7 @@ class FileOutbox(Protocol):
     def room_octets(self) -> int: ...
 
     def put(self, name: str, octets: bytes) -> bool:
-        """Queue a file for downlink; False where the outbox is full."""
+        """Queue a file for downlink; False where the outbox is full. The ground gets that of an app as `app.name`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,11 @@ class NodeState:
 class AppContext:
     """Everything an app gets. `state()` is the newest NodeState, None before the first sample."""
 
+    name: str
+    """The app's name in the mission. The names of its tasks begin with it and a dot."""
     platform: Platform
     scheduler: Scheduler
-    vault: Vault
+    vault: VaultView
     tai_ns: Callable[[], int]
     """On-board time, ns of TAI since 1958: the platform's, corrected by ground. It may be set back."""
     config: Any
@@ -135,16 +140,17 @@ class AppContext:
     imager: Imager | None
     state: Callable[[], NodeState | None]
     set_load: Callable[[bool], None]
-    """Tell the power service that the payload is working (draws its mode's `payload_w`) or idle."""
+    """Tell the power service that this app is working (the payload draws its mode's `payload_w`) or idle."""
 
 
 class App(Protocol):
-    """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare(apid) -> Declarations`."""
+    """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare`, which says what the app
+    says and can be told, given its APID and its section of the mission."""
 
     CONFIG: type[Any]
 
     @staticmethod
-    def declare(apid: int) -> Declarations: ...
+    def declare(apid: int, config: Any) -> Declarations: ...
 
     def __init__(self, context: AppContext) -> None: ...
 

@@ -1,6 +1,6 @@
 """The dictionary: telemetry, commands, events and settings of a node and its app, as one hashed document.
 
-Each owner declares its part beside its code, in a `Declarations` constant; `build_dictionary` collects them.
+Each owner declares its part beside its code, as `Declarations`; flight/contract/collect.py makes one of them all.
 Ground decodes from the document alone (`Dictionary.from_document`), also one of another version than the
 installed code: nothing on ground looks at the declarations themselves.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from flight.contract.failures import FailureCode
 from flight.contract.fields import Field, Layout
 from flight.core.errors import OrbitnodeError
 
@@ -126,14 +127,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """What one owner brings to the dictionary. `failures` are ST[01] failure codes with their meaning."""
+    """What one owner brings to the dictionary. `failures` are the members of its enum of failure codes."""
 
     structures: tuple[Structure, ...] = ()
     events: tuple[EventDefinition, ...] = ()
     reports: tuple[Report, ...] = ()
     commands: tuple[Command, ...] = ()
     settings: tuple[Setting, ...] = ()
-    failures: Mapping[int, str] = field(default_factory=dict)
+    failures: tuple[FailureCode, ...] = ()
 
 
 def _check_texts(*values: object) -> None:
@@ -299,46 +300,6 @@ class Dictionary:
             if one.name == name:
                 return one
         raise OrbitnodeError(f"unknown parameter {name!r}, have {', '.join(sorted(s.name for s in self.settings))}")
-
-
-def collect(
-    parts: Iterable[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
-    frame_octets: int = 1115,
-) -> Dictionary:  # fmt: skip
-    """One dictionary out of all parts, in a stable order. A number or name declared twice is our own mistake."""
-    parts = list(parts)
-    failures: dict[int, str] = {}
-    for part in parts:
-        assert not failures.keys() & part.failures.keys(), "failure code declared twice"
-        failures |= part.failures
-    made = Dictionary(
-        mission=mission,
-        spacecraft_id=spacecraft_id,
-        version=version,
-        apids=apids,
-        structures=tuple(sorted((s for p in parts for s in p.structures), key=lambda s: (s.apid, s.sid))),
-        events=tuple(sorted((e for p in parts for e in p.events), key=lambda e: (e.apid, e.number))),
-        reports=tuple(sorted((r for p in parts for r in p.reports), key=lambda r: (r.apid, r.service, r.subtype))),
-        commands=tuple(sorted((c for p in parts for c in p.commands), key=lambda c: c.name)),
-        settings=tuple(sorted((s for p in parts for s in p.settings), key=lambda s: s.number)),
-        failures=failures,
-        frame_octets=frame_octets,
-    )
-    unique: tuple[list[Any], ...] = (
-        [s.sid for s in made.structures],  # the commands of ST[03] name a structure by this alone
-        [s.name for s in made.structures],
-        [(e.apid, e.number) for e in made.events],
-        [(r.apid, r.service, r.subtype) for r in made.reports],
-        [c.name for c in made.commands],
-        [s.number for s in made.settings],
-        [s.name for s in made.settings],
-    )
-    for keys in unique:
-        assert len(keys) == len(set(keys)), f"declared twice: {sorted(k for k in keys if keys.count(k) > 1)}"
-    for structure in made.structures:
-        assert structure.sid < STRUCTURES_END, f"{structure.name}: structure id {structure.sid} is for the ground"
-        assert len(structure.fields) < FIELDS_MAX, f"{structure.name} has {len(structure.fields)} fields"
-    return made
 
 
 def _sha256(body: Mapping[str, Any]) -> str:

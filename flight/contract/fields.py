@@ -5,7 +5,8 @@ Types: `u8 u16 u32 u64 i8 i16 i32 i64 f32 f64`, and of varying length
     time    CUC of 4 + 2 octets (301.0-B-4), a value is whole nanoseconds of TAI since 1958
     packet  one whole space packet, which says its own length
     rows    one octet that counts, then so many rows of `fields`; a value is a tuple of rows
-An enumerated field travels as its number and is shown by its label.
+An enumerated field travels as its number and is shown by its label. A field may be the number of something else in the
+dictionary, or say more of such a one: that is declared (`Refers`), and not to be read out of its name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol, Self
 
 from flight.core.errors import DecodeError
@@ -37,6 +39,18 @@ STRING_OCTETS_MAX = 255
 _FLOAT_MAX = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}
 
 
+class Refers(StrEnum):
+    """What a field's number is the number of. A document of other software may say what is not listed here, which
+    then means nothing."""
+
+    STRUCTURE = "structure"  # of housekeeping, by its id
+    HK_PARAMETER = "housekeeping parameter"  # a field of a structure, structure id * 256 + index
+    SETTING = "setting"  # an on-board parameter
+    SETTING_VALUE = "setting value"  # of the setting that stands before it in the row
+    APPLICATION = "application"  # by its APID
+    EVENT = "event"  # of the application that stands before it in the row, or else of the packet's own
+
+
 class FieldError(ValueError):
     """A value that its field does not admit; the message names field, value and what would be right."""
 
@@ -53,7 +67,8 @@ class Limits:
 class Field:
     """One named value in a packet.
 
-    `minimum` and `maximum` bound what a command argument may be; `limits` say when telemetry alarms.
+    `minimum` and `maximum` bound what a command argument may be; `limits` say when telemetry alarms; `refers` is one
+    of `Refers`, empty for a value that stands for itself.
     """
 
     name: str
@@ -66,10 +81,12 @@ class Field:
     default: Value | None = None
     limits: Limits | None = None
     fields: tuple[Field, ...] = ()
+    refers: str = ""
 
     def __post_init__(self) -> None:
         assert self.type in TYPES, self.type
         assert not self.labels or self.is_number, self.name
+        assert not self.refers or (self.is_number and not self.labels), self.name
         assert bool(self.fields) == (self.type == "rows"), self.name
         assert all(f.type != "rows" for f in self.fields), self.name
 
@@ -150,7 +167,7 @@ class Field:
     def document(self) -> dict[str, Any]:
         """The field as it stands in the dictionary document; what is at its default is left out."""
         out: dict[str, Any] = {"name": self.name, "type": self.type}
-        for key in ("unit", "text", "labels", "minimum", "maximum"):
+        for key in ("unit", "text", "labels", "minimum", "maximum", "refers"):
             value = getattr(self, key)
             if value not in ("", (), None):
                 out[key] = list(value) if key == "labels" else value
@@ -185,6 +202,7 @@ class Field:
             default=_default(document.get("default")),
             limits=None if limits is None else Limits(**{k: _interval(v) for k, v in limits.items()}),
             fields=tuple(cls.from_document(one) for one in document.get("fields", ())),
+            refers=document.get("refers", ""),
         )
 
 
@@ -192,6 +210,7 @@ class Field:
 _DOCUMENTED: Mapping[str, tuple[type, ...]] = {
     "name": (str,), "type": (str,), "unit": (str,), "text": (str,), "labels": (list, tuple),
     "minimum": (int, float), "maximum": (int, float), "default": (int, float, str, list),
+    "refers": (str,),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from flight.contract.dictionary import Setting
 from flight.contract.fields import Field, FieldError
+from flight.core.config import out_of_order
 from flight.core.errors import DecodeError
 
 MAGIC = b"OPTB"
@@ -40,10 +41,7 @@ def contradiction(settings: Iterable[Setting], values: Mapping[str, float]) -> t
 
     values: by name. A setting that has none there contradicts nobody.
     """
-    for one in settings:
-        if one.name in values and one.below in values and not values[one.name] < values[one.below]:
-            return one.name, one.below
-    return None
+    return next(iter(out_of_order({one.name: one.below for one in settings}, values)), None)
 
 
 def check_together(settings: Iterable[Setting], values: Mapping[str, float]) -> None:

@@ -1,11 +1,14 @@
-"""The sections of mission.toml that say what the node is: [node], [drivers] and [[link]].
+"""The sections of mission.toml that say what the node is: [node], [[app]], [drivers] and [[link]].
 
-Every other section belongs to one service, and is declared beside its code.
+Every other section belongs to one service or app, and is declared beside its code.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from flight.core.config import key
 from flight.link.downlink_config import DownlinkConfig
@@ -13,21 +16,39 @@ from flight.link.kinds import LINK_KINDS
 from flight.link.stack import LinkConfig
 from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 
+APID_MIN, APID_MAX = 1, 2039  # 0 is time; above stand the APIDs that CCSDS reserves, and idle packets
+_APP_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_AS_A_LIST = "apps are listed as [[app]], each with name, app and apid"
+
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {"app": _AS_A_LIST, "app_apid": _AS_A_LIST}
+
     name: str = key(text="the node's name, in every log line and file")
     spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF)
     frame_octets: int = key(1115, minimum=128, maximum=2048, text="length of a TM frame")
-    app: str = key("", text='payload app as "module:class", empty for none')
-    node_apid: int = key(1, minimum=1, maximum=2039)
-    app_apid: int = key(2, minimum=1, maximum=2039)
-    file_apid: int = key(3, minimum=1, maximum=2039)
+    node_apid: int = key(1, minimum=APID_MIN, maximum=APID_MAX)
+    file_apid: int = key(3, minimum=APID_MIN, maximum=APID_MAX)
 
     def faults(self) -> list[tuple[str, str]]:
-        apids = [self.node_apid, self.app_apid, self.file_apid]
-        if len(set(apids)) < len(apids):
-            return [("app_apid", f"node_apid, app_apid and file_apid are {apids}, should all differ")]
+        if self.node_apid == self.file_apid:
+            return [("file_apid", f"is {self.file_apid} like node_apid, the two should differ")]
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class AppSection:
+    """One `[[app]]`: a payload app. Its own keys stand in the table named after it."""
+
+    name: str = key(text="the app's name, and that of its section")
+    app: str = key(text='what it is, as "module:class"')
+    apid: int = key(minimum=APID_MIN, maximum=APID_MAX, text="APID of its packets")
+
+    def faults(self) -> list[tuple[str, str]]:
+        if not _APP_NAME.fullmatch(self.name):
+            text = "a small letter, then small letters, digits and _, 32 in all at most"
+            return [("name", f"is {self.name!r}, should be {text}")]
         return []
 
 

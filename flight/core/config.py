@@ -7,8 +7,10 @@ Each owner declares its section beside its code:
         queue_tiles: int = key(24, minimum=1, maximum=500, text="raw tiles held at most")
 
 Supported types: int, float, str, bool, tuples of these, nested dataclasses (tables) and tuples of nested
-dataclasses (arrays of tables), dict[str, str], and dict[str, object] for values that others check. A class may add
-`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right) for contradictions.
+dataclasses (arrays of tables), dict[str, str], and dict[str, object] for values that others check. Of two keys that
+must ascend the lower one says so (`below`). For other contradictions a class may add
+`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right), and `ELSEWHERE`: what to say of
+keys that one might look for in this table, and that stand elsewhere.
 """
 
 from __future__ import annotations
@@ -32,13 +34,15 @@ def key(
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
     text: str = "",
+    below: str = "",
     **marks: object,
 ) -> Any:
     """A dataclass field with its bounds. Without `default` the key must be in the file.
 
+    `below` names the key of the same section that this one must stay below, empty for none.
     `marks` is what the section's owner wants to know of the key besides: it stands in the field's metadata.
     """
-    metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "text": text, **marks}
+    metadata = {"minimum": minimum, "maximum": maximum, "choices": choices, "text": text, "below": below, **marks}
     if isinstance(default, dict):
         made = default
         return dataclasses.field(default_factory=lambda: MappingProxyType(made), metadata=metadata)
@@ -87,8 +91,11 @@ def read_table(
     hints = typing.get_type_hints(kind)
     names = key_names(kind, given)
     known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.name in names}
+    elsewhere: Mapping[str, str] = getattr(kind, "ELSEWHERE", {})
     faults.extend(
-        Fault((*path, name), f"unknown key, {suggestion(name, known)}") for name in table if name not in known
+        Fault((*path, name), f"unknown key, {elsewhere.get(name) or suggestion(name, known)}")
+        for name in table
+        if name not in known
     )
     values: dict[str, Any] = {}
     for name, one in known.items():
@@ -99,10 +106,34 @@ def read_table(
     if len(faults) > before or None in given.values():
         return None
     made = kind(**values, **given)
+    faults.extend(_order_faults(made, path))
     contradictions = getattr(made, "faults", None)
     if contradictions is not None:
         faults.extend(Fault((*path, name), text) for name, text in contradictions())
     return made
+
+
+def out_of_order(below: Mapping[str, str], values: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The pairs of names of which the one is not below the other as `below` says it must be, lower one first.
+
+    below: upper name by lower name, empty for none. A name that has no value there contradicts nobody.
+    """
+    pairs = ((low, high) for low, high in below.items() if low in values and high in values)
+    return [(low, high) for low, high in pairs if not values[low] < values[high]]
+
+
+def _order_faults(made: object, path: tuple[str | int, ...]) -> list[Fault]:
+    """A fault for each upper threshold of a section that the lower one is not below."""
+    below = {
+        one.name: one.metadata["below"]
+        for one in dataclasses.fields(typing.cast("Any", made))
+        if one.metadata.get("below")
+    }
+    values = {name: getattr(made, name) for pair in below.items() for name in pair}
+    return [
+        Fault((*path, high), f"is {values[high]:g}, should be above {low} {values[low]:g}")
+        for low, high in out_of_order(below, values)
+    ]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

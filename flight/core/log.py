@@ -10,7 +10,6 @@ import io
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO, cast
 
 import structlog
@@ -18,12 +17,10 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from flight.core.errors import OrbitnodeError
 from flight.core.guarded_stream import GuardedStream, LineStream
+from flight.core.nanoseconds import ns, utc_text
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMS = ("console", "json")
-
-_EPOCH = datetime(1958, 1, 1, tzinfo=UTC)
-_TAI_UTC_S = 37  # since 2017-01-01, IERS Bulletin C 52
 
 
 def node_log(
@@ -75,17 +72,10 @@ def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> 
 
     def describe(lines: int, over_s: float, reason: str) -> str:
         text = io.StringIO()
-        since = utc_text(tai_ns() - round(over_s * 1e9))
+        since = utc_text(tai_ns() - ns(over_s))
         node_log(name, tai_ns, text, form=form).warning(
             f"{lines} lines of this log are missing here: {reason}", lines_lost=lines, since=since
         )
         return text.getvalue()
 
     return describe
-
-
-def utc_text(tai_ns: int) -> str:
-    """TAI since 1958 as UTC with milliseconds: 2026-03-20T09:35:00.000Z."""
-    seconds, rest = divmod(tai_ns, 1_000_000_000)
-    when = _EPOCH + timedelta(seconds=seconds - _TAI_UTC_S)
-    return f"{when:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from flight.core.errors import OrbitnodeError
 from flight.core.future import Future
+from flight.core.nanoseconds import tai_from_unix
 from flight.core.platform import External
 from flight.linux.call_limit import CallLimits
 from flight.linux.ending_signals import ending_signals
@@ -37,9 +38,6 @@ from hal.base import HalError
 
 T = TypeVar("T")
 
-# 1958-01-01 to 1970-01-01 is 4,383 days; TAI - UTC has been 37 s since 2017-01-01 (IERS Bulletin C 52).
-# CLOCK_TAI is not used: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset.
-TAI_OFFSET_NS = (4_383 * 86_400 + 37) * 1_000_000_000
 CALLS_PER_ROUND = 64
 READY_PER_ROUND = 64
 CANCELLED_KEPT = 256
@@ -140,7 +138,8 @@ class LinuxPlatform:
     # time
 
     def tai_ns(self) -> int:
-        return time.time_ns() + TAI_OFFSET_NS
+        # Not CLOCK_TAI: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset.
+        return tai_from_unix(time.time_ns())
 
     def step_cost_ns(self, _task: str) -> int:
         return 0

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 
+from flight.core.nanoseconds import NS
+
 _CLOCK_MONOTONIC = 1
 _TFD_TIMER_ABSTIME = 1
-_NANO = 1_000_000_000
 
 
 class _Timespec(ctypes.Structure):
@@ -37,7 +38,7 @@ class TimerFd:
     def set(self, t_ns: int | None) -> None:
         """Expire once at `t_ns` (CLOCK_MONOTONIC), at once where that is past; None disarms."""
         # A value of zero would disarm, so that the past is 1 ns.
-        seconds, rest = divmod(max(t_ns, 1), _NANO) if t_ns is not None else (0, 0)
+        seconds, rest = divmod(max(t_ns, 1), NS) if t_ns is not None else (0, 0)
         self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = seconds, rest
         if self._libc.timerfd_settime(self.fileno, _TFD_TIMER_ABSTIME, self._pointer, None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from flight.core.errors import SetupError
 from hal.base import Image
 
 
@@ -43,7 +44,7 @@ class Swarm(Protocol):
     def submit(self, request: JobRequest) -> Admission: ...
 
     def serve(self, kind: str, executor: Executor) -> None:
-        """Execute jobs of `kind` on this node."""
+        """Execute jobs of `kind` on this node; raises SetupError if somebody does so already."""
 
 
 class LocalSwarm:
@@ -53,6 +54,8 @@ class LocalSwarm:
         self._executors: dict[str, Executor] = {}
 
     def serve(self, kind: str, executor: Executor) -> None:
+        if kind in self._executors:
+            raise SetupError(f"jobs of kind {kind!r} have an executor already, there can be one alone")
         self._executors[kind] = executor
 
     def submit(self, request: JobRequest) -> Admission:

@@ -1,9 +1,10 @@
-"""What cmd, tm and events share: a connection to the ground process and its JSON lines. Edge code."""
+"""What all that ask the ground process share: a connection to it and its JSON lines. Edge code."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import select
 import socket
 import sys
 import time
@@ -44,7 +45,7 @@ def age(seconds: float) -> str:
 
 
 def pace(every_s: float) -> Iterator[None]:
-    """Now, and then again and again: `every_s` after the time before, or at once where that has passed."""
+    """Now, and then again and again: `every_s` after the time before, or at once if that has passed."""
     next_s = time.monotonic()
     while True:
         yield
@@ -52,8 +53,12 @@ def pace(every_s: float) -> Iterator[None]:
         time.sleep(max(0.0, next_s - time.monotonic()))
 
 
+class GroundLost(OrbitnodeError):
+    """The ground process ended, or does not answer any more."""
+
+
 class GroundClient:
-    """One connection. Raises OrbitnodeError where no ground process answers, or it refuses a request."""
+    """One connection. Raises OrbitnodeError if no ground process answers, or it refuses a request."""
 
     def __init__(self, port: int) -> None:
         if not 1 <= port <= 65535:
@@ -72,12 +77,31 @@ class GroundClient:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
         self._file.close()
         self._socket.close()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """The one answer to a request."""
         return list(self.lines(**request))[-1]
+
+    def ask_within(self, limit_s: float, **request: Any) -> dict[str, Any]:
+        """The one answer to a request, each line of it within `limit_s`; raises GroundLost if it takes longer. The
+        connection is of no use afterwards."""
+        self._socket.settimeout(limit_s)
+        try:
+            return self.ask(**request)
+        finally:
+            self._socket.settimeout(None)
+
+    def idle(self, duration_s: float) -> None:
+        """Let that much time pass; raises GroundLost if the ground process ends meanwhile."""
+        ready, _, _ = select.select([self._socket], [], [], max(0.0, duration_s))
+        if ready:  # nobody asked: this is the end
+            raise GroundLost("the ground process ended")
 
     def lines(self, **request: Any) -> Iterator[dict[str, Any]]:
         """Every line of an answer as it comes, the one with "done" last."""
@@ -92,8 +116,10 @@ class GroundClient:
                 yield made
                 if "done" in made:
                     return
+        except TimeoutError:
+            raise GroundLost("the ground process does not answer any more") from None
         except OSError:
             pass
         except ValueError:
             raise OrbitnodeError(f"what answers on 127.0.0.1:{self._port} is no ground process") from None
-        raise OrbitnodeError("the ground process ended")
+        raise GroundLost("the ground process ended")

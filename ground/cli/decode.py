@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
-from flight.core.log import utc_text
+from flight.core.nanoseconds import NS, utc_text
 from flight.mission import MISSIONS, load
 from ground.cli.client import output
 from ground.cli.dictionary import read_dictionary
@@ -120,7 +120,7 @@ def _span(table: HousekeepingTable) -> dict[str, str]:
 
 
 def _utc(cuc_ticks: int) -> str:
-    return utc_text(cuc_ticks * 1_000_000_000 // _CUC_TICKS_S)
+    return utc_text(cuc_ticks * NS // _CUC_TICKS_S)
 
 
 def _write(folder: Path, tables: Sequence[HousekeepingTable], *, as_csv: bool) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from random import Random
 
 from flight.catalogue import dictionary_of, file_entities
 from flight.core.errors import SetupError
+from flight.core.nanoseconds import ns
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.linux.log_sink import LogSink, diverted
@@ -22,7 +23,7 @@ from ground.cli.dictionary import read_dictionary
 from ground.config import GroundConfig
 from ground.link.kinds import open_session
 from ground.link.mission_link import chosen_link, listened_links, udp_link
-from ground.server import GroundServer, epoch_tai_ns
+from ground.server.ground_server import GroundServer, epoch_tai_ns
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
@@ -93,7 +94,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             products=ProductStore(folder / "products", CfdpConfig(entity=entity)),
             command_timeout_s=config.command_timeout_s,
             silence_s=config.silence_s,
-            path_delay_ns=lambda _: round(config.path_delay_s * 1e9),
+            path_delay_ns=lambda _: ns(config.path_delay_s),
             entity=entity,
             node_entity=node_entity,
             epoch=Random().getrandbits(EPOCH_BITS),

@@ -12,8 +12,8 @@ from typing import Any
 from flight.contract.dictionary import Dictionary, Setting
 from flight.contract.fields import ROWS_MAX as TC_ROWS_MAX
 from flight.contract.fields import FieldError
-from flight.contract.parameter_table import ROWS_MAX, admit, contradiction, encode_table
-from flight.core.config import suggestion
+from flight.contract.parameter_table import ROWS_MAX, admit, encode_table
+from flight.core.config import out_of_order, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.toml_lines import TomlLines
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
@@ -93,13 +93,8 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
 
 def _contradictions(settings: Sequence[Setting], values: dict[str, float]) -> list[tuple[str, str]]:
     """Every parameter that is not below the one it must stay below, and what to say of it."""
-    found: list[tuple[str, str]] = []
-    for one in settings:
-        pair = contradiction([one], values)
-        if pair is not None:
-            low, high = pair
-            found.append((low, f"{low}: is {values[low]:g}, should be below {high}, {values[high]:g}"))
-    return found
+    pairs = out_of_order({one.name: one.below for one in settings}, values)
+    return [(low, f"{low}: is {values[low]:g}, should be below {high}, {values[high]:g}") for low, high in pairs]
 
 
 def _pack(args: argparse.Namespace) -> int:

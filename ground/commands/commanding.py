@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flight.contract.dictionary import Command, Dictionary, Setting
-from flight.contract.fields import Field, FieldError, Plain, Row, Value
+from flight.contract.fields import Field, FieldError, Plain, Refers, Row, Value
 from flight.contract.parameter_table import admit, check_together
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import ACK_ACCEPTANCE, ACK_COMPLETION, ACK_START, PusTc, RequestId
@@ -21,11 +21,13 @@ from ground.commands.release_time import utc_tai_ns
 _SEQ_MODULUS = GROUND_SEQ_COUNTS
 _DIGITS_MAX = 20  # of the largest u64
 _ACK = ACK_ACCEPTANCE | ACK_START | ACK_COMPLETION  # every stage is shown to the operator
-_PARAMETER_VALUES = ("parameter", "value")  # rows of ST[20]
-_EVENTS = ("apid", "event")  # rows of ST[19]
+_SETTINGS = (Refers.SETTING, Refers.SETTING_VALUE)  # rows of ST[20]
+_EVENTS = (Refers.APPLICATION, Refers.EVENT)  # rows of ST[19]
 _IN_ROW = re.compile(r"\w+\[(\d+)\]\.\w+: ")
 _DESCRIBED = {"time": "UTC such as 2026-03-20T10:00:00Z", "packet": "a command as it is typed, or hexadecimal",
               "str": "text"}  # fmt: skip
+_NAMED: Mapping[str, str] = {Refers.STRUCTURE: "a structure", Refers.HK_PARAMETER: "a housekeeping parameter",
+          Refers.SETTING: "a parameter", Refers.EVENT: "an event"}  # fmt: skip
 _SWITCH_TEXTS = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0}
 
 
@@ -102,22 +104,23 @@ class CommandEncoder:
 
     def _resolve_row(self, fields: tuple[Field, ...], row: object, command: Command) -> object:
         known = {f.name: f for f in fields}
+        owner = next((f.name for f in fields if f.refers == Refers.APPLICATION), "")
         if isinstance(row, Mapping):
-            return {n: self._resolve(known[n], v, command, row.get("apid")) if n in known else v
+            return {n: self._resolve(known[n], v, command, row.get(owner)) if n in known else v
                     for n, v in row.items()}  # fmt: skip
-        if tuple(known) == _EVENTS and isinstance(row, str):
+        if _refers(fields) == _EVENTS and isinstance(row, str):
             return list(event_id(self.dictionary, row))
         if len(fields) == 1 and (isinstance(row, str | bytes) or not isinstance(row, Sequence)):
             row = [row]
         if isinstance(row, Sequence) and not isinstance(row, str | bytes) and len(row) == len(fields):
-            apid = dict(zip(known, row, strict=True)).get("apid")
+            apid = dict(zip(known, row, strict=True)).get(owner)
             return [self._resolve(f, v, command, apid) for f, v in zip(fields, row, strict=True)]
         return row
 
     def _check_settings(self, one: Field, rows: Sequence[Row]) -> None:
         """Values of parameters by each one's type and bounds and against each other; raises FieldError. Parameters
         that the dictionary does not know are for the node to judge."""
-        if _names(one) != _PARAMETER_VALUES:
+        if _refers(one.fields) != _SETTINGS:
             return
         values: dict[str, float] = {}
         for number, value in rows:
@@ -131,13 +134,18 @@ class CommandEncoder:
 
     def _label(self, one: Field, value: Value) -> Plain:
         """As `Field.label`, with parameters by name."""
-        if not isinstance(value, tuple) or "parameter" not in _names(one):
+        if not isinstance(value, tuple) or Refers.SETTING not in _refers(one.fields):
             return one.label(value)
-        rows: list[dict[str, object]] = [dict(zip(_names(one), row, strict=True)) for row in value]
-        for row in rows:
-            setting = self._settings.get(row["parameter"])
-            row["parameter"] = row["parameter"] if setting is None else setting.name
-        return json.dumps(rows)
+        names = {number: setting.name for number, setting in self._settings.items()}
+        return json.dumps(
+            [
+                {
+                    f.name: names.get(v, v) if f.refers == Refers.SETTING else v
+                    for f, v in zip(one.fields, row, strict=True)
+                }
+                for row in value
+            ]
+        )
 
     def _named_setting(self, name: str) -> Setting:
         for one in self.dictionary.settings:
@@ -156,13 +164,13 @@ class CommandEncoder:
             return int(value)
         if one.type == "time":
             return utc_tai_ns(value)
-        if one.name == "parameter":
+        if one.refers == Refers.SETTING:
             return self._named_setting(value).number
-        if one.name in ("structure", "sid"):
+        if one.refers == Refers.STRUCTURE:
             return structure_id(self.dictionary, value)
-        if one.name == "hk_parameter":
+        if one.refers == Refers.HK_PARAMETER:
             return hk_parameter(self.dictionary, value)
-        if one.name == "event":
+        if one.refers == Refers.EVENT:
             try:
                 of = command.apid if apid is None else int(str(apid))
             except ValueError:
@@ -213,8 +221,8 @@ def _named(fault: str, given: object) -> str:
     return f"{row[0]}: {fault[at.end() :]}"
 
 
-def _names(one: Field) -> tuple[str, ...]:
-    return tuple(f.name for f in one.fields)
+def _refers(fields: tuple[Field, ...]) -> tuple[str, ...]:
+    return tuple(f.refers for f in fields)
 
 
 def find_command(dictionary: Dictionary, name: str) -> Command:
@@ -237,7 +245,8 @@ def describe_field(one: Field) -> str:
     high = "" if one.maximum is None else f"{one.maximum:.15g}"
     bounds = f" {low} .. {high}" if low and high else f" from {low}" if low else f" up to {high}" if high else ""
     unit = f" {one.unit}" if one.unit else ""
-    return f"{one.type}{bounds}{unit}"
+    named = f"name of {_NAMED[one.refers]} or " if one.refers in _NAMED else ""
+    return f"{named}{one.type}{bounds}{unit}"
 
 
 def parse_arguments(command: Command, texts: Sequence[str]) -> dict[str, object]:
@@ -250,7 +259,7 @@ def parse_arguments(command: Command, texts: Sequence[str]) -> dict[str, object]
     if len(fields) == 1 and not any(text.partition("=")[0] in fields for text in texts):
         (only,) = command.arguments
         if len(only.fields) == 2:
-            events = tuple(f.name for f in only.fields) == _EVENTS
+            events = _refers(only.fields) == _EVENTS
             return {only.name: [t if events and "=" not in t else _pair(command, only.fields, t) for t in texts]}
         if len(only.fields) == 1:
             return {only.name: list(texts)}

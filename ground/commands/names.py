@@ -10,6 +10,7 @@ from flight.contract.dictionary import Dictionary, hk_parameters
 from flight.core.errors import OrbitnodeError
 
 _DEFINED = re.compile(r"hk-([0-9]{1,5})")
+_UNDESCRIBED = re.compile(r"hk-[0-9]+|apid-[0-9]+|tm(-[0-9]+){3,4}")
 
 
 def structure_id(dictionary: Dictionary, name: str) -> int:
@@ -53,3 +54,12 @@ def choices(name: str, known: Sequence[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"have {', '.join(sorted(known))}" if known else "there is none"
+
+
+def check_packet_name(dictionary: Dictionary, name: str) -> None:
+    """Raises OrbitnodeError if no packet will ever be called `name`. Structures defined from ground (`hk-5`), and what
+    the dictionary does not describe (`tm-1-17-9`), may still come."""
+    known = [s.name for s in dictionary.structures] + [e.name for e in dictionary.events]
+    known += [r.name for r in dictionary.reports]
+    if name not in known and not _UNDESCRIBED.fullmatch(name):
+        raise OrbitnodeError(f"no packet is called {name!r}, {choices(name, known)}")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import ns, tai_from_utc
 from flight.link.time_code import TIME_NS_MAX
-from ground.times import tai_from_unix
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc_tai_ns(text: str) -> int:
@@ -19,8 +17,7 @@ def utc_tai_ns(text: str) -> int:
     try:
         utc = datetime.fromisoformat(text)
         utc = utc.replace(tzinfo=UTC) if utc.tzinfo is None else utc
-        since = utc - _EPOCH
-        made = tai_from_unix((since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000)
+        made = tai_from_utc(utc)
     except (ValueError, OverflowError):
         made = -1
     if not 0 <= made <= TIME_NS_MAX:
@@ -36,7 +33,7 @@ def release_tai_ns(text: str, onboard_ns: int) -> int:
     try:
         if not text.startswith("+"):
             return utc_tai_ns(text)
-        made = onboard_ns + round(float(text) * 1e9)
+        made = onboard_ns + ns(float(text))
     except (ValueError, OverflowError, OrbitnodeError):
         made = -1
     if not 0 <= made <= TIME_NS_MAX:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from flight.core.errors import DecodeError, OrbitnodeError
+from flight.core.nanoseconds import ns
 from flight.link.pus import RequestId
 from ground.commands.commanding import EncodedCommand
 from ground.link.boots import Boot
@@ -78,7 +79,7 @@ class CommandTracker:
     ) -> None:  # fmt: skip
         self.counters = TrackerCounters()
         self._failures = failures
-        self._timeout_ns = round(timeout_s * 1e9)
+        self._timeout_ns = ns(timeout_s)
         self._capacity, self._open_max = capacity, open_max
         self._records: dict[int, CommandRecord] = {}
         self._by_request: dict[tuple[int, int], CommandRecord] = {}
@@ -127,7 +128,7 @@ class CommandTracker:
         bypass: it leaves at once, and COP-1 never confirms it.
         """
         assert self.has_room, "more commands open than the tracker holds"
-        timeout_ns = self._timeout_ns if timeout_s is None else round(timeout_s * 1e9)
+        timeout_ns = self._timeout_ns if timeout_s is None else ns(timeout_s)
         record = self._begin(command, now_ns, now_ns + timeout_ns)
         if bypass:
             self._unconfirmed.add(record.number)

@@ -25,13 +25,14 @@ from collections import deque
 from dataclasses import dataclass
 
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.link.coding.cltu import encode_cltu
 from flight.link.stack import LinkConfig
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.fop import Confirmed, Fop, FopAction, FopAlert, FopState, Initiated, Transmit, Unconfirmed
 from flight.link.tc.tc_frame import DATA_OCTETS_MAX, TcFrame
 from ground.link.actions import Acknowledged, Action, Alert, Lost, Rejected, SendCltu
-from ground.link.ground_link import SECOND_NS, Service, SessionCounters
+from ground.link.ground_link import Service, SessionCounters
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +55,7 @@ class AdService:
             config.spacecraft_id,
             config.tc_vcid,
             config.fop_window,
-            int((config.t1_s + 2 * config.light_time_s) * SECOND_NS),
+            int((config.t1_s + 2 * config.light_time_s) * NS),
             config.transmission_limit,
         )
         # Every command that is neither acknowledged nor rejected nor lost, by its tag. Of these the first are with
@@ -284,7 +285,7 @@ class AdService:
     def _transmit(self, frame: TcFrame, now_ns: int, actions: list[Action]) -> None:
         octets = encode_cltu(frame.encode(), randomized=self.config.tc_randomizer)
         self.counters.cltus += 1
-        sending_ns = int(len(octets) * 8 * SECOND_NS / self.config.uplink_rate_bps)
+        sending_ns = int(len(octets) * 8 * NS / self.config.uplink_rate_bps)
         self._uplink_free_ns = max(self._uplink_free_ns, now_ns) + sending_ns
         self._fop.hold_timer(self._uplink_free_ns)
         if not frame.bypass:

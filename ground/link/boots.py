@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flight.core.nanoseconds import NS
 from ground.telemetry.decoder import EVENT, HOUSEKEEPING, DecodedPacket
-
-_SECOND_NS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ def boot_told(packet: DecodedPacket) -> tuple[Boot, int] | None:
         return None
     if (packet.kind, packet.name) == (HOUSEKEEPING, "node") and {"boot_count", "uptime_s"} <= raw.keys():
         count, epoch = raw["boot_count"], raw.get("boot_epoch")
-        time_ns -= (int(raw["uptime_s"]) + 1) * _SECOND_NS  # whole seconds: it was not before
+        time_ns -= (int(raw["uptime_s"]) + 1) * NS  # whole seconds: it was not before
     elif (packet.kind, packet.name) == (EVENT, "boot") and "count" in raw:
         count, epoch = raw["count"], raw.get("epoch")
     else:

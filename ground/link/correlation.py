@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import median
 
+from flight.core.nanoseconds import NS
+
 WINDOW_PAIRS = 64
 PAIRS_MIN = 3
 GATE_PAIRS = 8
@@ -30,7 +32,7 @@ JUMP_PAIRS = 3
 FRAMES_KEPT = 64
 OUTLIER_SIGMA = 6.0
 SPACING_MIN_NS = 500_000_000
-SIGMA_USABLE_NS = 1e9
+SIGMA_USABLE_NS = NS
 _SCATTER_MIN_NS = 15_000.0  # the resolution of the time code: no pair is better than that
 _DRIFT_MAX_PPB = 2_000_000.0  # a clock that is further off than this did not drift, it was set
 _HUBER = 1.345
@@ -69,11 +71,11 @@ class Correlation:
 
     def error_ns(self, ground_ns: int) -> float:
         """By how much the on-board clock is ahead at `ground_ns`."""
-        return self.offset_ns + self.drift_ppb * (ground_ns - self.reference_ns) / 1e9
+        return self.offset_ns + self.drift_ppb * (ground_ns - self.reference_ns) / NS
 
     def sigma_ns(self, ground_ns: int) -> float:
         """The standard deviation of `error_ns`: it grows with the distance from the pairs."""
-        return sqrt(self.offset_sigma_ns**2 + (self.drift_sigma_ppb * (ground_ns - self.reference_ns) / 1e9) ** 2)
+        return sqrt(self.offset_sigma_ns**2 + (self.drift_sigma_ppb * (ground_ns - self.reference_ns) / NS) ** 2)
 
     def tells(self, ground_ns: int) -> bool:
         """Whether `error_ns` is worth more at `ground_ns` than to take the clocks for equal."""
@@ -194,7 +196,7 @@ def fit(pairs: list[Pair]) -> Correlation:
     assert len(pairs) >= PAIRS_MIN, len(pairs)
     reference_ns = (pairs[0].ground_ns + pairs[-1].ground_ns) // 2
     base_ns = pairs[-1].error_ns  # so that doubles keep their nanoseconds
-    times = [(p.ground_ns - reference_ns) / 1e9 for p in pairs]
+    times = [(p.ground_ns - reference_ns) / NS for p in pairs]
     errors = [float(p.error_ns - base_ns) for p in pairs]
     slope = _slope_ppb(pairs)
     middle = median(e - slope * t for t, e in zip(times, errors, strict=True))
@@ -242,13 +244,13 @@ def _slope_ppb(pairs: list[Pair]) -> float:
     """Median of the slopes from each pair to the one half the window on (Theil): right while three quarters are."""
     half = len(pairs) // 2
     return median(
-        1e9 * (b.error_ns - a.error_ns) / (b.ground_ns - a.ground_ns) for a, b in zip(pairs, pairs[half:], strict=False)
+        NS * (b.error_ns - a.error_ns) / (b.ground_ns - a.ground_ns) for a, b in zip(pairs, pairs[half:], strict=False)
     )
 
 
 def _bend_ns(pairs: list[Pair], slope_ppb: float) -> float:
     """Largest deviation from the line with that slope through the middle of the pairs."""
     first = pairs[0]
-    rest = [p.error_ns - first.error_ns - slope_ppb * (p.ground_ns - first.ground_ns) / 1e9 for p in pairs]
+    rest = [p.error_ns - first.error_ns - slope_ppb * (p.ground_ns - first.ground_ns) / NS for p in pairs]
     middle = median(rest)
     return max(abs(r - middle) for r in rest)

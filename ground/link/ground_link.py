@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from flight.core.nanoseconds import NS
 from flight.link.coding.tm_coding import TmDecoder
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import Role
 from ground.link.actions import Action
 
-SECOND_NS = 1_000_000_000
 # A frame at most this many behind the newest, and that soon after it, is late or repeated, not ahead by a round.
 LATE_FRAMES_MAX = 16
-LATE_NS_MAX = 10 * SECOND_NS
+LATE_NS_MAX = 10 * NS
 
 
 class Service(Enum):

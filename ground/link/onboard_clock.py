@@ -5,7 +5,9 @@ The correlation of time reports is a thousand times closer, but it takes several
 
 from __future__ import annotations
 
-MARGIN_NS = 10 * 10**9  # what a live packet may have waited for the link, and more
+from flight.core.nanoseconds import NS
+
+MARGIN_NS = 10 * NS  # what a live packet may have waited for the link, and more
 
 
 class OnboardClock:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.cfdp.pdu import HEADER_OCTETS as PDU_HEADER_OCTETS
 from flight.link.cfdp.pdu import OFFSET_OCTETS
@@ -111,7 +112,7 @@ class Uploads:
             raise OrbitnodeError(f"{name!r} is no name for a file on board, {safe_name(name)!r} would be")
         number = self._numbers.take()
         sender = CfdpSender(self._entity, self._node_entity, number, name, octets, SEGMENT_OCTETS)
-        timeout_ns = round(timeout_s * 1e9)
+        timeout_ns = ns(timeout_s)
         upload = Upload(number, name, sender, timeout_ns, now_ns + timeout_ns)
         self._queue.append(upload)
         return upload
@@ -179,7 +180,7 @@ class Uploads:
             self._settle(one)
         upload = self._queue[0] if self._queue else None
         if upload is not None and now_ns >= upload.deadline_ns:
-            self._end(upload, f"nothing of it arrived for {upload.timeout_ns / 1e9:g} s", now_ns)
+            self._end(upload, f"nothing of it arrived for {upload.timeout_ns / NS:g} s", now_ns)
             ended.append(upload)
         return ended
 
@@ -210,7 +211,7 @@ class Uploads:
         elif upload.word:
             upload.outcome, upload.reason = FAILED, f"sent, and the node {upload.said}"
         elif self._confirms:
-            said = f"the node's link has every part, but no event said within {upload.timeout_ns / 1e9:g} s that it"
+            said = f"the node's link has every part, but no event said within {upload.timeout_ns / NS:g} s that it"
             upload.outcome = UNCONFIRMED
             upload.reason = f"sent, not confirmed: {said} has the file"
         else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from flight.contract.dictionary import SEVERITIES, Dictionary, EventDefinition, Report, Structure, hk_parameters
-from flight.contract.fields import Field, Layout, Plain, Value
+from flight.contract.fields import Field, Layout, Plain, Refers, Value
 from flight.core.errors import DecodeError
 from flight.link.pus import PusTm
 from flight.link.space_packet import IDLE_APID, SpacePacket
@@ -20,13 +20,14 @@ from flight.link.space_packet import IDLE_APID, SpacePacket
 VERIFICATION = 1  # the service whose reports say how a command fares
 PARAMETER_REPORT = (20, 2)
 TIME_REPORT = (9, 2)
-DEFINITION = "hk_definition"  # the report TM[3,10]
+DEFINITION = (3, 10)
 LEARNED_MAX = 256  # structures defined from ground, over the life of a decoder
 HOUSEKEEPING, EVENT, REPORT, PDU, IDLE, UNKNOWN = "housekeeping", "event", "report", "pdu", "idle", "unknown"
 
 _NUMBER = 2  # octets of the structure or event number that leads the source data of ST[03] and ST[05]
 _EMPTY: Mapping[str, Plain] = MappingProxyType({})
 _NO_FIELDS: Mapping[str, Field] = MappingProxyType({})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class DecodedPacket:
     `kind` is housekeeping, event, report, pdu (CFDP), idle or unknown. `service`, `subtype` and `time_ns` (TAI since
     1958-01-01) are None for packets without a PUS header. `raw` holds values as transmitted, `values` the same with
     labels in place of the numbers of enumerated fields. `fields` has the field of each value of a housekeeping report.
-    `data` is the source data, or the whole PDU.
+    `refers` says of those values that are the number of something what that is (`Field.refers`). `data` is the source
+    data, or the whole PDU.
     """
 
     name: str
@@ -52,6 +54,7 @@ class DecodedPacket:
     severity: str = ""
     text: str = ""
     fields: Mapping[str, Field] = field(default_factory=lambda: _NO_FIELDS)
+    refers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
 
 @dataclass(slots=True)
@@ -78,6 +81,8 @@ class Decoder:
         self._events = {(e.apid, e.number): (e, e.layout) for e in dictionary.events}
         self._reports = {(r.apid, r.service, r.subtype): (r, r.layout) for r in dictionary.reports}
         self._parameters = hk_parameters(dictionary.structures)
+        self.definitions = tuple(r.name for r in dictionary.reports if (r.service, r.subtype) == DEFINITION)
+        """Names of the reports that it learns from."""
         self._learned: dict[tuple[int, int], int] = {}  # with the time of the definition
         self._cfdp_apid = dictionary.apids.get("files")
         self._time_apid = dictionary.apids.get("time")
@@ -113,7 +118,7 @@ class Decoder:
         if known is None:
             return _unknown(tm, "")
         packet = _packet(tm, known[0], REPORT, known[1], tm.data)
-        return self._definition(tm, packet) if packet.name == DEFINITION else packet
+        return self._definition(tm, packet) if (tm.service, tm.subtype) == DEFINITION else packet
 
     def recall(self, octets: bytes) -> None:
         """Learn from a packet of the past. It is not counted, and passed over where it does not decode any more."""
@@ -124,8 +129,8 @@ class Decoder:
 
     def _definition(self, tm: PusTm, packet: DecodedPacket) -> DecodedPacket:
         """The report of a structure's definition with names in place of numbers; a structure not known is learned."""
-        sid = packet.raw.get("structure")
-        numbers = {name: number for name, number in packet.raw.items() if name.endswith(".hk_parameter")}
+        numbers = {name: packet.raw[name] for name, what in packet.refers.items() if what == Refers.HK_PARAMETER}
+        sid = next((packet.raw[name] for name, what in packet.refers.items() if what == Refers.STRUCTURE), None)
         fields = {
             name: self._parameters[n] for name, n in numbers.items() if isinstance(n, int) and n in self._parameters
         }
@@ -155,7 +160,7 @@ class Decoder:
         except DecodeError as error:
             raise DecodeError(f"{report.name}: {error}") from None
         raw, values = flattened(layout.fields, row)
-        at = raw.get("time")
+        at = next((raw[one.name] for one in layout.fields if one.type == "time"), None)
         time_ns = at if isinstance(at, int) else None
         return DecodedPacket(
             report.name, REPORT, space.apid, space.seq, space.data, *TIME_REPORT, time_ns, MappingProxyType(raw),
@@ -181,11 +186,13 @@ def parameter_rows(packet: DecodedPacket) -> list[tuple[int, float]]:
     """Number and value of each on-board parameter that a report of ST[20] gives; none from any other packet."""
     if (packet.service, packet.subtype) != PARAMETER_REPORT:
         return []
-    raw = packet.raw
     rows: list[tuple[int, float]] = []
-    for name, number in raw.items():
-        value = raw.get(name.removesuffix("parameter") + "value")
-        if name.endswith(".parameter") and isinstance(number, int) and isinstance(value, int | float):
+    number: Plain | None = None
+    for name, what in packet.refers.items():
+        value = packet.raw[name]
+        if what == Refers.SETTING:
+            number = value
+        elif what == Refers.SETTING_VALUE and isinstance(number, int) and isinstance(value, int | float):
             rows.append((number, value))
     return rows
 
@@ -216,6 +223,7 @@ def _packet(
         definition.name, kind, tm.apid, tm.seq, tm.data, tm.service, tm.subtype, tm.time_ns,
         MappingProxyType(raw), MappingProxyType(values), severity, text,
         MappingProxyType(_flat_fields(layout.fields, row)) if kind == HOUSEKEEPING else _NO_FIELDS,
+        _flat_refers(layout.fields, row),
     )  # fmt: skip
 
 
@@ -244,6 +252,18 @@ def _flat_fields(fields: tuple[Field, ...], row: Sequence[Value]) -> dict[str, F
         else:
             flat[one.name] = one
     return flat
+
+
+def _flat_refers(fields: tuple[Field, ...], row: Sequence[Value]) -> Mapping[str, str]:
+    """What each value refers to, by the names of `flattened`; values that stand for themselves are left out."""
+    flat: dict[str, str] = {}
+    for one, value in zip(fields, row, strict=True):
+        if isinstance(value, tuple):
+            inner = [(f.name, f.refers) for f in one.fields if f.refers]
+            flat.update({f"{one.name}[{i}].{name}": what for i in range(len(value)) for name, what in inner})
+        elif one.refers:
+            flat[one.name] = one.refers
+    return MappingProxyType(flat) if flat else _NOTHING
 
 
 def event_text(template: str, values: Mapping[str, Plain]) -> str:

@@ -23,7 +23,6 @@ from ground.link.uploads import Uploads
 from ground.telemetry.archive import EventRow, ProductRow
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.decoder import (
-    DEFINITION,
     EVENT,
     HOUSEKEEPING,
     PDU,
@@ -65,8 +64,9 @@ class TelemetryIntake:
         self._settings = {s.number: s for s in dictionary.settings}
         if writer.archive is not None:
             self.events.extend(writer.archive.events(limit=EVENTS_KEPT))
-            for _, _, _, octets in writer.archive.packets(DEFINITION):
-                self.decoder.recall(octets or b"")
+            for name in self.decoder.definitions:
+                for _, _, _, octets in writer.archive.packets(name):
+                    self.decoder.recall(octets or b"")
 
     def on_packet(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool = True) -> None:
         """A whole packet came down. `live`: over a real-time channel, made just now. `correlated`: over a link whose
@@ -189,7 +189,16 @@ class TelemetryIntake:
                 self._writer.fault(row)
                 continue
             self._writer.write(lambda a, row=row: a.add_product(row))  # type: ignore[misc]
+            self._keep_scalars(row)
             self._listeners.tell(Change.PRODUCT, row)
+
+    def _keep_scalars(self, row: ProductRow) -> None:
+        """The numbers of a scalar answer, as samples of `answer.APP.NAME` at the time of the picture."""
+        if row.facts.get("kind") != "scalars":
+            return
+        time_ns, app = row.facts["time_ns"], row.facts["app"]
+        samples = {f"answer.{app}.{name}": value for name, value in row.facts["values"].items()}
+        self._writer.write(lambda a: a.add_samples(samples, time_ns))
 
     def _tell_ignored(self, products: ProductStore, now_ns: int) -> None:
         """What of the products was not taken must not go unsaid: it may be all that a boot sends."""

@@ -1,4 +1,6 @@
-"""Products: CFDP PDUs into files, masks into PNG; what stayed incomplete is kept as .part with what is missing.
+"""Products: CFDP PDUs into files; what stayed incomplete is kept as .part with what is missing.
+
+Beside a product that decodes lies its answer in a form that everybody reads (ground/telemetry/answers.py).
 
 The names of files are the node's choice and come again, after a boot that lost its job numbers say. No file is written
 over another: the second of a name gets a number, and when those are used up a name made of its content.
@@ -8,39 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Picture
-
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileIncomplete
+from ground.telemetry.answers import facts_of, readable
 from ground.telemetry.archive import ProductRow
-from payloads.product import Product, decode_product
-from payloads.product_header import ProductHeader
+from payloads.product.decode import Product, decode_product, is_product
 
-# Clear, cloud, cloud shadow: told apart in print and by colour-blind readers, by lightness alone.
-MASK_COLOURS = ((93, 143, 99), (245, 247, 250), (58, 63, 92))
 _NAME_MAX = 100
 _COPIES_MAX = 100
 _DIGEST_DIGITS = 32
 _ROUGH = ".tmp"  # ends the name of a file that is being written, and of no other
-
-
-def mask_picture(mask: NDArray[np.uint8]) -> Picture.Image:
-    """A class mask, uint8 [row, column] with classes 0..2, as a palette picture."""
-    picture = Picture.fromarray(np.ascontiguousarray(mask, dtype=np.uint8), mode="L").convert("P")
-    # Converting a grey picture keeps its numbers as palette indices.
-    picture.putpalette(
-        [channel for colour in MASK_COLOURS for channel in colour] + [0] * (3 * (256 - len(MASK_COLOURS)))
-    )
-    return picture
 
 
 @dataclass(slots=True)
@@ -138,29 +123,26 @@ class ProductStore:
         return ProductRow(received_ns, path.name, octets, False, "", one.missing, facts)
 
     def _facts(self, path: Path, data: bytes) -> dict[str, Any]:
-        """What the product says of itself; its mask as PNG. A file that is no product is kept as it is."""
-        if not data.startswith(ProductHeader.MAGIC):
+        """What the product says of itself; its answer beside it. A file that is not a product is kept as it is."""
+        if not is_product(data):
             return {}
         try:
             product = decode_product(data)
         except DecodeError as error:
             self.counters.undecodable += 1
             return {"fault": str(error)}
-        header = product.header
         if self._on_product is not None:
             self._on_product(path.name, product)
-        facts: dict[str, Any] = {
-            "tile": header.tile, "job": header.job, "time_ns": header.time_ns, "cloud_frac": header.cloud_frac,
-            "shadow_frac": header.shadow_frac, "clear_sent": product.clear is not None,
-        }  # fmt: skip
-        png = io.BytesIO()
-        mask_picture(product.mask).save(png, "PNG")
+        facts = facts_of(product)
+        shown = readable(product)
+        if shown is None:
+            return facts
         try:
-            mask_path = self._free_path(path.stem + "-mask.png", png.getvalue())
-            self._write(mask_path, png.getvalue())
+            beside = self._free_path(f"{path.stem}-{shown.suffix}", shown.octets)
+            self._write(beside, shown.octets)
         except OrbitnodeError as error:
             return facts | {"fault": str(error)}
-        return facts | {"mask": mask_path.name}
+        return facts | {shown.key: beside.name}
 
     def _free_path(self, name: str, data: bytes) -> Path:
         """`name` in the folder, with a number if another file already has it; see the head of the file."""

@@ -143,6 +143,7 @@ class _Telemetry:
             made = _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
             if one.text:
                 made.set("shortDescription", one.text)
+            _write_reference(made, one)
             entries.append(parameter)
         if rest:
             bits = _BITS_BEFORE[base] + sum(map(_bits, plain)) + _CRC_BITS * len(end)
@@ -262,6 +263,12 @@ def _number_type(parent: ET.Element, one: Field, kind: str, attributes: Mapping[
         _range(_add(made, "ValidRangeSet"), "ValidRange", one.minimum, one.maximum, one.type[0] == "f")
 
 
+def _write_reference(parent: ET.Element, one: Field) -> None:
+    """What the number is the number of, on a parameter or argument. XTCE has no element for it."""
+    if one.refers:
+        _add(_add(parent, "AncillaryDataSet"), "AncillaryData", name="refers").text = one.refers
+
+
 def _time_type(parent: ET.Element, name: str, kind: str) -> None:
     """CUC 4+2 (301.0-B-4, 3.2) as one integer in units of 2^-16 s since 1958-01-01 TAI."""
     made = _add(parent, f"AbsoluteTime{kind}Type", name=name)
@@ -319,7 +326,8 @@ def _write_commands(parent: ET.Element, dictionary: Dictionary) -> None:
         for one in arguments:
             if one.field is not None:
                 _write_type(types, one.field, f"{command.name}__{one.name}", "Argument", f"{one.name}__octets")
-                _add(listed, "Argument", name=one.name, argumentTypeRef=f"{command.name}__{one.name}_t")
+                argument = _add(listed, "Argument", name=one.name, argumentTypeRef=f"{command.name}__{one.name}_t")
+                _write_reference(argument, one.field)
         _command_container(made, command, arguments)
     if not len(types):
         parent.remove(types)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Self
 
 from flight.core.errors import SetupError
 from payloads.apps.base import AppSettings
+from payloads.product.answers import SCREENING
 
 if TYPE_CHECKING:
-    from payloads.product import Mask, Samples
+    from payloads.product.mask import Classes, Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Statistics:
     @classmethod
     def of(cls, settings: AppSettings) -> Self:
         """From the JSON beside the model; raises SetupError."""
+        if settings.model is None:
+            raise SetupError("cloud screening needs a model; the mission names none")
         path = settings.model.with_suffix(".json")
         try:
             statistics = json.loads(settings.statistics)["data"]["dataset_statistics"]
@@ -46,10 +49,13 @@ class Statistics:
 class Screen:
     """The screening app."""
 
+    ANSWER = SCREENING
+
     def __init__(self, settings: AppSettings) -> None:
         from payloads.apps.screen_model import ScreenModel
 
         statistics = Statistics.of(settings)
+        assert settings.model is not None, "looked at in check"
         self._model = ScreenModel(settings.model, statistics.mean, statistics.std, settings.threads)
 
     @staticmethod
@@ -59,6 +65,6 @@ class Screen:
             raise SetupError("onnxruntime is not installed; install the extra: pip install 'orbitnode[payload]'")
         Statistics.of(settings)
 
-    def run(self, samples: Samples) -> Mask:
+    def run(self, samples: Samples) -> Classes:
         """Class mask of one tile. Raises BadInput, BadOutput."""
         return self._model.run(samples)

@@ -15,7 +15,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from payloads.apps.base import BadInput, BadOutput
-from payloads.product import CLASSES, Mask, Samples
+from payloads.product.answers import SCREENING
+from payloads.product.mask import Classes, Samples
 
 REFLECTANCE_SCALE = 10_000.0
 
@@ -42,7 +43,7 @@ class ScreenModel:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0]
 
-    def run(self, samples: Samples) -> Mask:
+    def run(self, samples: Samples) -> Classes:
         """Class mask of one tile. Raises BadInput, BadOutput."""
         self._admit(samples)
         reflectance = samples.astype(np.float32) / np.float32(REFLECTANCE_SCALE)
@@ -60,14 +61,14 @@ class ScreenModel:
             raise BadInput(f"tile of {_show(given[1:])} samples, the model takes {_show(wanted[1:])}")
 
 
-def _classes(logits: NDArray[Any], shape: tuple[int, ...]) -> Mask:
+def _classes(logits: NDArray[Any], shape: tuple[int, ...]) -> Classes:
     """Arg max over the classes of [1, class, row, column]; raises BadOutput."""
-    if logits.shape != (1, len(CLASSES), *shape):
-        raise BadOutput(f"model gave {_show(logits.shape)}, should be 1 x {len(CLASSES)} x {_show(shape)}")
+    if logits.shape != (1, len(SCREENING.classes), *shape):
+        raise BadOutput(f"model gave {_show(logits.shape)}, should be 1 x {len(SCREENING.classes)} x {_show(shape)}")
     bad = logits.size - int(np.count_nonzero(np.isfinite(logits)))
     if bad:
         raise BadOutput(f"{bad} of {logits.size} logits are not finite")
-    mask: Mask = np.argmax(logits[0], axis=0).astype(np.uint8)
+    mask: Classes = np.argmax(logits[0], axis=0).astype(np.uint8)
     return mask
 
 

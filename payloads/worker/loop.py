@@ -8,12 +8,11 @@ import os
 import socket
 import sys
 import time
-from typing import Any
 
 import numpy as np
 
-from payloads.apps.base import BadOutput, WorkerApp
-from payloads.product import CLASSES, Mask, encode_product
+from payloads.apps.base import WorkerApp
+from payloads.worker.packing import answer_octets, product_of
 from payloads.worker.settings import Failed, WorkerSettings, find_app, guarded
 from payloads.worker.wire import MESSAGE_OCTETS_MAX, Answer, Request, SlotShape, Status
 
@@ -23,14 +22,14 @@ def serve(control: socket.socket, slot_fd: int, settings: WorkerSettings) -> int
     shape = settings.shape
     with mmap.mmap(slot_fd, shape.octets) as slot:
         started_ns = time.monotonic_ns()
-        app = guarded(lambda: find_app(settings.app)(settings.app_settings()))
+        app = guarded(lambda: find_app(settings.code)(settings.app_settings()))
         if isinstance(app, Failed):
             control.send(Answer(Status.NOT_READY, 0, os.getpid(), detail=app.detail).encode())
             return 3
         control.send(Answer(Status.READY, 0, os.getpid(), time.monotonic_ns() - started_ns).encode())
         while raw := control.recv(MESSAGE_OCTETS_MAX):
             _begin_log()
-            control.send(_answer(app, Request.decode(raw), slot, shape).encode())
+            control.send(_answer(app, settings.name, Request.decode(raw), slot, shape).encode())
     return 0
 
 
@@ -42,29 +41,18 @@ def _begin_log() -> None:
         os.lseek(1, 0, os.SEEK_SET)
 
 
-def _answer(app: WorkerApp, request: Request, slot: mmap.mmap, shape: SlotShape) -> Answer:
-    """Run the app on the slot's tile and put mask and product into the slot."""
+def _answer(app: WorkerApp, name: str, request: Request, slot: mmap.mmap, shape: SlotShape) -> Answer:
+    """Run the app on the slot's tile and put answer and product into the slot."""
     count = request.bands * request.height * request.width
     tile = np.frombuffer(slot, dtype=np.uint16, count=count).reshape(request.bands, request.height, request.width)
     tile.flags.writeable = False
     started_ns = time.monotonic_ns()
-    mask = guarded(lambda: _checked(app.run(tile), tile.shape[1:]))
+    answer = guarded(lambda: answer_octets(app.ANSWER, app.run(tile), (request.height, request.width)))
     infer_ns = time.monotonic_ns() - started_ns
-    if isinstance(mask, Failed):
-        return Answer(mask.status, request.sequence, os.getpid(), infer_ns, detail=mask.detail)
-    product = encode_product(
-        tile, mask, tile=request.tile, job=request.job, time_ns=request.time_ns, cloudy_frac=request.cloudy_frac
-    )
+    if isinstance(answer, Failed):
+        return Answer(answer.status, request.sequence, os.getpid(), infer_ns, detail=answer.detail)
+    product = product_of(app.ANSWER, answer, tile, request, name)
     pack_ns = time.monotonic_ns() - started_ns - infer_ns
-    slot[shape.mask_at : shape.mask_at + mask.size] = mask.tobytes()
+    slot[shape.answer_at : shape.answer_at + len(answer)] = answer
     slot[shape.product_at : shape.product_at + len(product)] = product
-    return Answer(Status.DONE, request.sequence, os.getpid(), infer_ns, pack_ns, mask.size, len(product))
-
-
-def _checked(mask: Any, shape: tuple[int, ...]) -> Mask:
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.shape != shape:
-        kind = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
-        raise BadOutput(f"app gave {kind}, should be uint8 {shape}")
-    if int(mask.max()) >= len(CLASSES):
-        raise BadOutput(f"app gave class {int(mask.max())}, highest is {len(CLASSES) - 1}")
-    return mask
+    return Answer(Status.DONE, request.sequence, os.getpid(), infer_ns, pack_ns, len(answer), len(product))

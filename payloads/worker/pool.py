@@ -7,7 +7,7 @@ none can be left behind, whoever is killed how. A process that dies, hangs, or s
 
 An app shares its process with whatever says what it did, so nothing that comes from there is believed: a message is
 one that is due or the process ends, none is waited for in sending, and what lies in the slot is copied once and then
-judged: that it is a product, of the tile that was asked for, as long as it says, with a mask of classes that exist.
+judged (payloads/worker/judgement.py).
 
 Whether a worker is free depends on replies that were taken (`poll`, `wait`, `kill`), not on what the processes
 have come to meanwhile: in virtual time that is what keeps wall time out of every decision.
@@ -24,24 +24,26 @@ from pathlib import Path
 from typing import Literal
 
 from flight.core.errors import DecodeError, SetupError
+from flight.core.nanoseconds import NS
 from hal.base import Image
-from payloads.product_header import ProductHeader
+from payloads.product.answers import AnyKind
 from payloads.worker import control_group
 from payloads.worker.guards import Guard
+from payloads.worker.judgement import fault_of, pixels_withheld
 from payloads.worker.process import Process
-from payloads.worker.settings import WorkerSettings, check_app
+from payloads.worker.settings import WorkerSettings, check_app, declared_answer
 from payloads.worker.wire import Answer, Request, Status
 
 FailureReason = Literal["died", "hung", "bad output", "app error"]
 _REAP_S = 2.0
 _GUARDS_S = 30.0
 _RETIRED_MAX = 4  # killed, and not yet gone: stuck in the kernel
-_CLASSES = bytes(range(3))  # of a mask; payloads.product has their names, and needs numpy
 
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """model: an ONNX file with its statistics. cloudy_frac: above it a product carries no clear pixels.
+    """name: of the app, in its products. code: the app, "module:Class". model: an ONNX file with its statistics, or
+    None. cloudy_frac: share of class 1 above which a mask's product carries no pixels.
 
     hang_s: wall time that `wait` grants a reply. restarts_max: in a row, without a good reply between them.
     memory_mib: limit of a worker's address space, 0 for none (a CUDA app needs none). scratch_mib: size of its folder.
@@ -49,8 +51,9 @@ class PoolConfig:
     guards_off: labels of guards (payloads.worker.guards) that are not to be put up.
     """
 
-    model: Path
-    app: str = "payloads.apps.screen:Screen"
+    model: Path | None
+    code: str = "payloads.apps.screen:Screen"
+    name: str = "screen"
     workers: int = 1
     threads: int = 1
     bands: int = 4
@@ -68,16 +71,16 @@ class PoolConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Screened:
-    """A finished tile. mask: uint8 [row, column]; product: octets for payloads.product.decode_product.
+class Answered:
+    """A finished tile. answer: octets, as its declaration has them (payloads/product/answers.py); product: octets for
+    payloads.product.decode. pixels_withheld: a mask went without its pixels, since there is too much of class 1.
 
     infer_s, pack_s and pid are of the wall-clock world: for the summary, never for a decision or for telemetry.
     """
 
-    mask: bytes
+    answer: bytes
     product: bytes
-    cloud_frac: float
-    has_clear: bool
+    pixels_withheld: bool
     infer_s: float
     pack_s: float
     pid: int
@@ -92,7 +95,7 @@ class WorkerFailure:
     log: str = ""
 
 
-Reply = Screened | WorkerFailure
+Reply = Answered | WorkerFailure
 
 
 @dataclass(slots=True)
@@ -163,8 +166,11 @@ class _Work:
 class _Worker:
     """One place, and the process that serves it at the moment."""
 
-    def __init__(self, config: PoolConfig, settings: WorkerSettings, stats: PoolStats, groups: Path | None) -> None:
+    def __init__(
+        self, config: PoolConfig, declared: AnyKind, settings: WorkerSettings, stats: PoolStats, groups: Path | None
+    ) -> None:
         self._config = config
+        self._declared = declared
         self._settings = settings
         self._stats = stats
         self._groups = groups
@@ -279,42 +285,19 @@ class _Worker:
             return WorkerFailure("app error", answer.detail)
         if answer.status is Status.BAD_OUTPUT:
             return self.fail("bad output", answer.detail)
-        shape = self._shape
+        shape, asked = self._shape, self._request
+        assert asked is not None, "an answer is taken for a request"
         product = process.read_slot(shape.product_at, min(answer.product_octets, shape.product_octets))
-        mask = process.read_slot(shape.mask_at, min(answer.mask_octets, shape.mask_octets))
-        try:
-            header = ProductHeader.decode(product)
-        except DecodeError as error:
-            return self.fail("bad output", str(error))
-        fault = self._fault(header, product, mask, answer)
+        octets = process.read_slot(shape.answer_at, min(answer.answer_octets, shape.answer_octets))
+        fault = fault_of(self._declared, product, octets, asked, answer)
         if fault:
             return self.fail("bad output", fault)
         self._failures = 0
         self._stats.done += 1
-        return Screened(
-            mask, product, header.cloud_frac, header.clear_octets is not None, answer.infer_ns / 1e9,
-            answer.pack_ns / 1e9, process.popen.pid,
+        return Answered(
+            octets, product, pixels_withheld(self._declared, product), answer.infer_ns / NS, answer.pack_ns / NS,
+            process.popen.pid,
         )  # fmt: skip
-
-    def _fault(self, header: ProductHeader, product: bytes, mask: bytes, answer: Answer) -> str:
-        """What is wrong with a copied product and mask, empty if they are what was asked for."""
-        asked = self._request
-        assert asked is not None, "an answer is taken for a request"
-        if header.total_octets != answer.product_octets or len(product) != answer.product_octets:
-            return f"product of {answer.product_octets} octets, says {header.total_octets}"
-        if (header.tile, header.job, header.time_ns) != (asked.tile, asked.job, asked.time_ns):
-            return f"product of tile {header.tile}, job {header.job}; asked was tile {asked.tile}, job {asked.job}"
-        if (header.bands, header.height, header.width) != (asked.bands, asked.height, asked.width):
-            return (
-                f"product of {header.bands} x {header.height} x {header.width} samples, asked was"
-                f" {asked.bands} x {asked.height} x {asked.width}"
-            )
-        if not (0.0 <= header.cloud_frac <= 1.0 and 0.0 <= header.shadow_frac <= 1.0):
-            return f"product with shares {header.cloud_frac:g} and {header.shadow_frac:g}, should be in 0 .. 1"
-        if len(mask) != answer.mask_octets or len(mask) != asked.height * asked.width:
-            return f"mask of {answer.mask_octets} octets, should be {asked.height * asked.width}"
-        strange = mask.translate(None, _CLASSES)
-        return f"mask with class {max(strange)}, highest is {max(_CLASSES)}" if strange else ""
 
     def hang_limit(self) -> WorkerFailure:
         self._stats.hang_limit_fired += 1
@@ -371,12 +354,17 @@ class _Worker:
 
 
 class WorkerPool:
-    """A fixed number of workers. Raises SetupError where the app or what it needs is missing."""
+    """A fixed number of workers for one app. Raises SetupError if the app or what it needs is missing.
+
+    `answer` is what the app declares that it answers.
+    """
 
     def __init__(self, config: PoolConfig) -> None:
+        self.answer = declared_answer(config.code)
         settings = WorkerSettings(
-            config.app, str(config.model.absolute()), config.threads, config.bands, config.height, config.width,
-            config.nice, config.memory_mib, config.scratch_mib, config.readable, config.guards_off,
+            config.name, config.code, "" if config.model is None else str(config.model.absolute()), config.threads,
+            config.bands, config.height, config.width, self.answer.octets_max(config.height, config.width), config.nice,
+            config.memory_mib, config.scratch_mib, config.readable, config.guards_off,
         )  # fmt: skip
         try:
             self._wanted = Guard.every() & ~Guard.of(config.guards_off)
@@ -391,7 +379,7 @@ class WorkerPool:
         groups = control_group.home()
         if groups is not None:
             control_group.remove_stale(groups)
-        self._workers = [_Worker(config, settings, self.stats, groups) for _ in range(config.workers)]
+        self._workers = [_Worker(config, self.answer, settings, self.stats, groups) for _ in range(config.workers)]
 
     def start(self) -> None:
         """Start every process, and return once each has said which guards hold (0.1 s).
@@ -432,7 +420,10 @@ class WorkerPool:
         return all(worker.given_up for worker in self._workers)
 
     def submit(self, image: Image, *, job: int = 0, time_ns: int = 0) -> _Work | None:
-        """Screen `image` for `job`; time_ns is its capture (TAI). None where every worker is taken or given up."""
+        """Run the app on `image` for `job`; time_ns is its capture (TAI).
+
+        None if every worker is taken or given up.
+        """
         for worker in self._workers:
             if worker.free:
                 return worker.submit(image, job, time_ns)

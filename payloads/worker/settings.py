@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 
 from flight.core.errors import SetupError
 from payloads.apps.base import AppSettings, BadOutput, WorkerApp
+from payloads.product.answers import AnyKind
 from payloads.worker.wire import SlotShape, Status
 
 T = TypeVar("T")
@@ -24,16 +25,20 @@ T = TypeVar("T")
 class WorkerSettings:
     """What the parent decides for the worker.
 
-    memory_mib: limit of its address space, 0 for none. scratch_mib: size of its folder, 0 for none. readable: files and
-    folders that the app may read besides those of Python, app and model. guards_off: labels of guards not to put up.
+    name: of the app, in its products. code: the app, "module:Class". model: "" for none. answer_octets: the most of an
+    answer. memory_mib: limit of its address space, 0 for none. scratch_mib: size of its folder, 0 for none. readable:
+    files and folders that the app may read besides those of Python, app and model. guards_off: labels of guards not to
+    put up.
     """
 
-    app: str
+    name: str
+    code: str
     model: str
     threads: int
     bands: int
     height: int
     width: int
+    answer_octets: int
     nice: int
     memory_mib: int
     scratch_mib: int
@@ -42,10 +47,12 @@ class WorkerSettings:
 
     @property
     def shape(self) -> SlotShape:
-        return SlotShape(self.bands, self.height, self.width)
+        return SlotShape(self.bands, self.height, self.width, self.answer_octets)
 
     def app_settings(self) -> AppSettings:
-        """What the app gets; raises SetupError where model or statistics are missing."""
+        """What the app gets; raises SetupError if it has a model, and that or its statistics are missing."""
+        if not self.model:
+            return AppSettings(None, "", self.threads)
         model = Path(self.model)
         statistics = model.with_suffix(".json")
         try:
@@ -57,13 +64,18 @@ class WorkerSettings:
 
     def readable_paths(self) -> tuple[str, ...]:
         """What the worker may read: where Python finds modules, the model and what lies beside it, and `readable`."""
-        model, statistics = Path(self.model), Path(self.model).with_suffix(".json")
         interpreter = Path(sys.executable)
         modules = (path for path in sys.path if path and os.path.realpath(path) != "/")  # a service's folder may be "/"
         return (
             *modules, sys.prefix, sys.base_prefix, str(interpreter), os.path.realpath(interpreter),
-            str(model.parent), os.path.realpath(model), os.path.realpath(statistics), *self.readable,
+            *self._model_paths(), *self.readable,
         )  # fmt: skip
+
+    def _model_paths(self) -> tuple[str, ...]:
+        if not self.model:
+            return ()
+        model = Path(self.model)
+        return str(model.parent), os.path.realpath(model), os.path.realpath(model.with_suffix(".json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,28 +98,52 @@ def guarded(call: Callable[[], T]) -> T | Failed:
 
 def check_app(settings: WorkerSettings) -> None:
     """Import the app in this process and let it look at its settings; raises SetupError, whatever the app raises."""
+    _looked_at(settings.code, lambda: find_app(settings.code).check(settings.app_settings()))
 
-    def look() -> SetupError | None:
+
+def declared_answer(code: str) -> AnyKind:
+    """What the app's answers are; imports it in this process. Raises SetupError, whatever the app raises."""
+
+    def look() -> AnyKind:
+        answer = find_app(code).ANSWER
         try:
-            find_app(settings.app).check(settings.app_settings())
+            answer.check()
+        except SetupError as error:
+            raise SetupError(f"payload app {code!r}: its ANSWER {error}") from None
+        return answer
+
+    return _looked_at(code, look)
+
+
+def _looked_at(code: str, look: Callable[[], T]) -> T:
+    """What `look` finds; raises SetupError, whatever the app raises."""
+
+    def settled() -> T | SetupError:
+        try:
+            return look()
         except SetupError as error:
             return error
-        return None
 
-    found = guarded(look)
+    found = guarded(settled)
     if isinstance(found, Failed):
-        raise SetupError(f"payload app {settings.app!r} cannot be used: {found.detail}")
-    if found is not None:
+        raise SetupError(f"payload app {code!r} cannot be used: {found.detail}")
+    if isinstance(found, SetupError):
         raise found
+    return found
 
 
-def find_app(name: str) -> type[WorkerApp]:
-    """The class behind "module:Class"; raises SetupError where there is none."""
-    module, _, attribute = name.partition(":")
+def find_app(code: str) -> type[WorkerApp]:
+    """The class behind "module:Class"; raises SetupError if it is not a worker app."""
+    module, _, attribute = code.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise SetupError(f"payload app {name!r}: {error}; should be like 'payloads.apps.screen:Screen'") from None
+        raise SetupError(f"payload app {code!r}: {error}; should be like 'payloads.apps.screen:Screen'") from None
     if not all(callable(getattr(found, need, None)) for need in ("check", "run")):
-        raise SetupError(f"payload app {name!r} has no check or run (payloads/apps/base.py, WorkerApp)")
+        raise SetupError(f"payload app {code!r} has no check or run (payloads/apps/base.py, WorkerApp)")
+    if not isinstance(getattr(found, "ANSWER", None), AnyKind):
+        raise SetupError(
+            f"payload app {code!r} has no ANSWER, which should be a Mask, Table, Scalars or Octets of"
+            " payloads/product/answers.py"
+        )
     return cast("type[WorkerApp]", found)

@@ -3,11 +3,12 @@
 The worker says first which guards it put up (Isolated, before the app is imported), then READY or NOT_READY, and one
 Answer for each Request after that. Anything else is nonsense, and ends it.
 
-Pixels, mask and product lie in the slot, a stretch of shared memory of fixed size that is made anew for every process:
+Pixels, answer and product lie in the slot, a stretch of shared memory of fixed size that is made anew for every
+process:
 
     input      uint16 [band, row, column]     written by the parent before the request
-    mask       uint8 [row, column]            written by the worker before the reply
-    product    octets                         as above; payloads/product.py
+    answer     octets                         written by the worker before the reply; payloads/product/answers.py
+    product    octets                         as above; payloads/product
 
 Whoever has the last word owns the slot: the worker from request to reply, the parent otherwise. A worker may break
 that, so the parent copies what lies there once and judges the copy.
@@ -24,6 +25,7 @@ from flight.core.errors import DecodeError
 
 DETAIL_OCTETS_MAX = 200
 MESSAGE_OCTETS_MAX = 512
+_PRODUCT_HEAD_MAX = 1 << 17  # with the longest declaration
 
 
 class Status(IntEnum):
@@ -38,32 +40,30 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SlotShape:
-    """The largest tile a slot takes, and where its parts lie."""
+    """The largest tile and answer that a slot takes, and where its parts lie."""
 
     bands: int
     height: int
     width: int
+    answer_octets: int
 
     @property
     def input_octets(self) -> int:
         return 2 * self.bands * self.height * self.width
 
     @property
-    def mask_octets(self) -> int:
-        return self.height * self.width
-
-    @property
     def product_octets(self) -> int:
-        """More than a product of incompressible samples takes: zlib adds under 0.1 % and a few octets."""
-        return self.input_octets + self.mask_octets + self.input_octets // 64 + 4096
+        """More than a product of incompressible samples and answer takes: zlib adds under 0.1 % and a few octets."""
+        packed = self.input_octets + self.answer_octets
+        return packed + packed // 64 + _PRODUCT_HEAD_MAX
 
     @property
-    def mask_at(self) -> int:
+    def answer_at(self) -> int:
         return self.input_octets
 
     @property
     def product_at(self) -> int:
-        return self.input_octets + self.mask_octets
+        return self.input_octets + self.answer_octets
 
     @property
     def octets(self) -> int:
@@ -91,7 +91,7 @@ class Isolated:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Screen the tile in the slot. time_ns: capture, TAI; cloudy_frac: above it no clear pixels are sent."""
+    """Run the app on the tile in the slot. time_ns: capture, TAI; cloudy_frac: above it a mask goes without pixels."""
 
     sequence: int
     tile: int
@@ -126,7 +126,7 @@ class Answer:
     pid: int
     infer_ns: int = 0
     pack_ns: int = 0
-    mask_octets: int = 0
+    answer_octets: int = 0
     product_octets: int = 0
     detail: str = ""
     _STRUCT: ClassVar[struct.Struct] = struct.Struct(">4sBIIQQII")
@@ -134,7 +134,7 @@ class Answer:
 
     def encode(self) -> bytes:
         head = self._STRUCT.pack(
-            self.MAGIC, self.status, self.sequence, self.pid, self.infer_ns, self.pack_ns, self.mask_octets,
+            self.MAGIC, self.status, self.sequence, self.pid, self.infer_ns, self.pack_ns, self.answer_octets,
             self.product_octets,
         )  # fmt: skip
         return head + self.detail.encode(errors="replace")[:DETAIL_OCTETS_MAX]
@@ -144,8 +144,8 @@ class Answer:
         """Raises DecodeError: a worker whose memory went bad says anything."""
         if not cls._STRUCT.size <= len(raw) <= cls._STRUCT.size + DETAIL_OCTETS_MAX or raw[:4] != cls.MAGIC:
             raise DecodeError(f"answer of {len(raw)} octets beginning {raw[:4].hex()}")
-        _, status, sequence, pid, infer_ns, pack_ns, mask_octets, product_octets = cls._STRUCT.unpack_from(raw)
+        _, status, sequence, pid, infer_ns, pack_ns, answer_octets, product_octets = cls._STRUCT.unpack_from(raw)
         if status not in Status.__members__.values():
             raise DecodeError(f"answer with status {status}, highest is {max(Status)}")
         detail = raw[cls._STRUCT.size :].decode(errors="replace")
-        return cls(Status(status), sequence, pid, infer_ns, pack_ns, mask_octets, product_octets, detail)
+        return cls(Status(status), sequence, pid, infer_ns, pack_ns, answer_octets, product_octets, detail)

@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 
 from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.nanoseconds import NS
 
 HELP = "measure our parts beside those of others; fail where a floor is missed"
 
@@ -150,7 +151,7 @@ def _per_call_s(call: Callable[[], object], calls: int) -> float:
     start = time.perf_counter_ns()
     for _ in range(calls):
         call()
-    return (time.perf_counter_ns() - start) / calls / 1e9
+    return (time.perf_counter_ns() - start) / calls / NS
 
 
 def _calls_in_a_turn(call: Callable[[], object]) -> int:

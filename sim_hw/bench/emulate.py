@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Self
 
 from flight.core.errors import SetupError
+from flight.core.nanoseconds import NS, ns
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import diverted
 from flight.mission import MISSIONS, Mission, load
@@ -98,15 +99,15 @@ class Emulator:
         server = BoardServer(WorldBoard(self.world), int.from_bytes(os.urandom(2)))
         begin_ns = time.monotonic_ns()
         shown_ns = 0
-        self.world.advance(round(self.start_s * 1e9))
+        self.world.advance(ns(self.start_s))
         while not self.stopping:
             ready = select.select((self.wire.fileno,), (), (), ADVANCE_S)[0]
             now_ns = time.monotonic_ns()
-            self.world.advance(round(self.start_s * 1e9 + (now_ns - begin_ns) * self.speed))
+            self.world.advance(round(self.start_s * NS + (now_ns - begin_ns) * self.speed))
             if ready:
                 self._serve(server)
             period_s = STATUS_S if sys.stdout.isatty() else STATUS_QUIET_S
-            if report and now_ns - shown_ns >= period_s * 1e9:
+            if report and now_ns - shown_ns >= period_s * NS:
                 shown_ns = now_ns
                 self._show(server)
 

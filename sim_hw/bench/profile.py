@@ -22,6 +22,7 @@ from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.log import node_log
+from flight.core.nanoseconds import NS, ns
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
@@ -33,7 +34,7 @@ from sim_hw.machine.cpu_profile import CpuProfile
 DEFAULT_MISSION = MISSIONS / "orbit.toml"
 SECONDS_MIN, SECONDS_MAX = 1.0, 86_400.0
 _TIMER_NS = 100_000_000
-_COMMAND_NS = 1_000_000_000
+_COMMAND_NS = NS
 # What is sent while measuring: nothing that changes how the node flies.
 _COMMANDS = ("ping", "report_tasks", "list_jobs")
 _BOARD_S = 20.0
@@ -106,7 +107,7 @@ def measure(mission: Mission, seconds: float) -> tuple[CpuProfile, GroundStation
             node = build(mission, platform, log=node_log(mission.node.name, platform.tai_ns, level="error"))
             try:
                 ground = _Ground(mission, dictionary_of(mission), down, node_port, platform)
-                platform.call_at(platform.now_ns() + round(seconds * 1e9), platform.stop)
+                platform.call_at(platform.now_ns() + ns(seconds), platform.stop)
                 if platform.run() is not None:
                     raise OrbitnodeError("interrupted: nothing was written")
                 return _profile(node), ground.station

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import ns
 from hal.base import Eps, HalError, Heater, Host, Image, Imager, PowerReading, Radio, Thermometer
 from hal.guard import behind
 from sim_hw.machine.faults import EPS_MUTE_S
@@ -31,7 +32,7 @@ class SimEps:
     def _answer(self) -> None:
         now_ns = self._platform.now_ns()
         if self._platform.faults.take("eps-mute", now_ns):
-            self._mute_until_ns = now_ns + round(EPS_MUTE_S * 1e9)
+            self._mute_until_ns = now_ns + ns(EPS_MUTE_S)
         if now_ns < self._mute_until_ns:
             raise HalError("EPS: no answer")
         self._platform.world.advance(now_ns)

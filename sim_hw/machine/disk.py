@@ -19,6 +19,7 @@ from typing import Literal
 
 from flight.core.errors import StorageError
 from flight.core.future import Future
+from flight.core.nanoseconds import ns
 from flight.core.storage import (
     INPUT_OUTPUT_ERROR,
     NO_SPACE,
@@ -247,7 +248,7 @@ class DiskSession:
         flash = flash_octets(extents, len(window.changed), window.folder or bool(window.changed))
         self._committing, self._window, self._waiting = window, left, []
         start_ns = self._loop.now_ns()
-        end_ns = start_ns + round(self._disk.commit_s * 1e9)
+        end_ns = start_ns + ns(self._disk.commit_s)
 
         def finish() -> None:
             if self.alive:

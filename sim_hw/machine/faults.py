@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 
 KINDS = {
     "worker-kill": "the payload worker is killed in the job that starts next",
@@ -46,11 +47,11 @@ class FaultPlan:
     def take(self, kind: str, now_ns: int) -> bool:
         """True once for each fault of `kind` that is due."""
         for fault in self._waiting:
-            if fault.kind == kind and fault.at_s * 1e9 <= now_ns:
+            if fault.kind == kind and fault.at_s * NS <= now_ns:
                 self._waiting.remove(fault)
                 return True
         return False
 
     def times_ns(self, kind: str) -> list[int]:
         """When faults of `kind` are planned, for those that happen of themselves."""
-        return [round(f.at_s * 1e9) for f in self._waiting if f.kind == kind]
+        return [ns(f.at_s) for f in self._waiting if f.kind == kind]

@@ -8,6 +8,7 @@ from random import Random
 from typing import Protocol, TypeVar
 
 from flight.core.future import Future
+from flight.core.nanoseconds import NS, ns
 from flight.core.platform import External
 from hal.base import Imager, Radio
 from sim_hw.machine.cpu_profile import CpuProfile
@@ -33,7 +34,7 @@ class ClockError:
     drift_ppb: int = 0
 
     def at(self, t_ns: int) -> int:
-        return self.offset_ns + self.drift_ppb * t_ns // 1_000_000_000
+        return self.offset_ns + self.drift_ppb * t_ns // NS
 
 
 class SimPlatform:
@@ -114,5 +115,5 @@ class SimPlatform:
             return done
         if self.faults.take("worker-kill", now_ns):
             work.kill()
-        self.call_at(now_ns + round(duration_s * 1e9), lambda: done.set_result(work.wait()))
+        self.call_at(now_ns + ns(duration_s), lambda: done.set_result(work.wait()))
         return done

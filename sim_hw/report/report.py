@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, SENT, STARTED
+from ground.telemetry.answers import mask_picture
 from ground.telemetry.archive import CommandRow, EventRow
-from ground.telemetry.products import mask_picture
 from sim_hw.report.charts import Interval, Series, TimeAxis, area_chart, line_chart, timeline
 from sim_hw.report.style import STYLE
 
@@ -148,7 +149,7 @@ def _figures(figures: Sequence[Figure]) -> str:
 
 def _orbit(data: ReportData, axis: TimeAxis) -> str:
     marks = [
-        ((e.time_ns - data.start_tai_ns) / 1e9, e.severity) for e in data.events if e.severity in ("high", "medium")
+        ((e.time_ns - data.start_tai_ns) / NS, e.severity) for e in data.events if e.severity in ("high", "medium")
     ]
     key = (
         '<div class="keys shade"><span class="key"><i class="eclipse"></i>eclipse</span>'
@@ -228,10 +229,10 @@ def _commands(data: ReportData) -> str:
         )
         arguments = " ".join(f"{k}={v}" for k, v in one.arguments.items())
         outcome = one.outcome or "open"
-        trip = "–" if one.round_trip_ns is None else f"{one.round_trip_ns / 1e9:,.2f} s"
+        trip = "–" if one.round_trip_ns is None else f"{one.round_trip_ns / NS:,.2f} s"
         reason = f'<div class="note">{escape(one.reason)}</div>' if one.reason else ""
         rows.append(
-            f"<tr><td class=num>{_clock((one.sent_ns - data.start_tai_ns) / 1e9)}</td>"
+            f"<tr><td class=num>{_clock((one.sent_ns - data.start_tai_ns) / NS)}</td>"
             f"<td><code>{escape(one.name)}</code> <span class=args>{escape(arguments)}</span>{reason}</td>"
             f'<td class="steps">{steps}</td><td><span class="chip {escape(outcome)}">{escape(outcome)}</span></td>'
             f"<td class=num>{trip}</td></tr>"
@@ -244,7 +245,7 @@ def _since(reached: Mapping[str, int], name: str) -> str:
     """How long after sending a stage was reached."""
     if name not in reached or SENT not in reached:
         return f"{name}: not reached"
-    return f"{name} after {(reached[name] - reached[SENT]) / 1e9:.3f} s"
+    return f"{name} after {(reached[name] - reached[SENT]) / NS:.3f} s"
 
 
 def _events(data: ReportData) -> str:
@@ -255,7 +256,7 @@ def _events(data: ReportData) -> str:
     # The grave ones always have a place; what is left goes to the newest of the others.
     chosen = sorted(data.events, key=lambda e: (order.get(e.severity, 9), -e.time_ns))[:EVENTS_MAX]
     rows = "".join(
-        f"<tr><td class=num>{_clock((e.time_ns - data.start_tai_ns) / 1e9)}</td>"
+        f"<tr><td class=num>{_clock((e.time_ns - data.start_tai_ns) / NS)}</td>"
         f'<td><span class="chip {escape(e.severity)}">{escape(e.severity)}</span></td>'
         f"<td><code>{escape(e.name)}</code></td><td>{escape(e.text)}</td></tr>"
         for e in sorted(chosen, key=lambda e: e.time_ns)

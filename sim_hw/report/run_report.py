@@ -8,11 +8,13 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+from flight.core.nanoseconds import NS
 from flight.services.board.power import PowerConfig
 from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
 from sim_hw.mission_run import MissionRun
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
+from sim_hw.report.worker_apps import app_rows
 
 _GAP_S = 90.0
 _EVENTS = 5000
@@ -29,10 +31,10 @@ def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
             "ground, so its curves end with the last contact; eclipses and passes from the simulated world."
         ),
         start_tai_ns=run.world.start_tai_ns,
-        duration_s=run.end_ns / 1e9,
+        duration_s=run.end_ns / NS,
         figures=_figures(summary),
-        eclipses=[Interval(e.start_ns / 1e9, e.end_ns / 1e9) for e in run.eclipses],
-        passes=[Interval(p.start_ns / 1e9, p.end_ns / 1e9, p.station.name) for p in run.passes],
+        eclipses=[Interval(e.start_ns / NS, e.end_ns / NS) for e in run.eclipses],
+        passes=[Interval(p.start_ns / NS, p.end_ns / NS, p.station.name) for p in run.passes],
         power=[_series(run, "power.solar_w", "array"), _series(run, "power.load_w", "loads")],
         charge=[_series(run, "power.soc_frac", "state of charge")],
         temperatures=[_series(run, "thermal.board_c", "board"), _series(run, "thermal.radiator_c", "radiator")],
@@ -52,7 +54,11 @@ def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
             "Energy, Wh": {k: f"{v:.2f}" for k, v in summary["energy"]["energy_wh"]["consumed_by_load"].items()},
             "Scheduler": {k: f"{v:,}" for k, v in summary["scheduler"].items()},
         },
-        grids={"Tasks": task_rows(summary["tasks"]), "Recorder": store_rows(summary["recorder"]["stores"])},
+        grids={
+            "Worker apps": app_rows(summary["worker_apps"]),
+            "Tasks": task_rows(summary["tasks"]),
+            "Recorder": store_rows(summary["recorder"]["stores"]),
+        },
         footer=[
             f"digest {summary['digest']}",
             f"dictionary {summary['dictionary_sha256']}",
@@ -166,7 +172,7 @@ def store_rows(stores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 def _points(run: MissionRun, parameter: str) -> list[tuple[float, float]]:
     start_ns = run.world.start_tai_ns
     series = run.archive.series(parameter)
-    return [((t - start_ns) / 1e9, float(value)) for t, value in series if isinstance(value, int | float)]
+    return [((t - start_ns) / NS, float(value)) for t, value in series if isinstance(value, int | float)]
 
 
 def _series(run: MissionRun, parameter: str, name: str, scale: float = 1.0) -> Series:
@@ -192,7 +198,7 @@ def _rates(run: MissionRun) -> list[Series]:
         octets = 0
         for before_ns, t_ns in pairwise(times):
             now = counts[vc].get(t_ns, 0)
-            points.append(((t_ns - start_ns) / 1e9, 8e6 * (now - octets) / (t_ns - before_ns)))
+            points.append(((t_ns - start_ns) / NS, 8e6 * (now - octets) / (t_ns - before_ns)))
             octets = now
         made.append(Series(name, points))
     return made

@@ -10,13 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import flight
+from flight.core.nanoseconds import NS
 from flight.core.task_stats import TaskStats, quantile_us
 from ground.operator import COMPLETED, FAILED, LOST, REJECTED
 from payloads.accounting import Statistics, quantile
 from sim_hw.mission_run import Life, MissionRun, StoreFacts
+from sim_hw.report.worker_apps import worker_apps
 
 FORMAT = "orbitnode-summary/1"
-_JOULES_A_WH = 3600.0
 _LOST_WITH_POWER = "power lost"
 
 
@@ -30,7 +31,7 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
         "mission": run.mission.node.name,
         "seed": run.seed,
         "orbits": orbits,
-        "mission_s": run.end_ns / 1e9,
+        "mission_s": run.end_ns / NS,
         "wall_s": round(wall_s, 3),
         "boots": run.spacecraft.boots,
         "tiles": _tiles(run, payloads),
@@ -86,6 +87,7 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
             }
             for name, one in _tasks(run.lives).items()
         ],
+        "worker_apps": worker_apps(payloads, run.archive.products()),
         "events": _add(life.events for life in run.lives),
         "worker": _worker(payloads),
         "script_failures": list(run.ground.script_failures),
@@ -189,8 +191,7 @@ def _link(run: MissionRun) -> dict[str, Any]:
         "octets_by_vc": {str(vc): n for vc, n in sorted(run.station.station_counters.octets_by_vc.items())},
         "cltus_refused": run.ground.refused_cltus + run.air.modem.overrun,
         "passes": [
-            {"station": one.station.name, "start_s": one.start_ns / 1e9, "end_s": one.end_ns / 1e9}
-            for one in run.passes
+            {"station": one.station.name, "start_s": one.start_ns / NS, "end_s": one.end_ns / NS} for one in run.passes
         ],
     }
 

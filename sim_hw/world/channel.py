@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from random import Random
 
 from flight.core.config import key
+from flight.core.nanoseconds import ns
 
 # Bounds units that nobody takes and a light time that would hold very many; far above what a pass needs.
 _PENDING_UNITS = 65_536
@@ -125,7 +126,7 @@ class Channel:
         self._move(now_ns)
         if self._light_time is None:
             self._rise_ns = now_ns
-            self._lock_ns = now_ns + round(self.config.acquisition_s * 1e9)
+            self._lock_ns = now_ns + ns(self.config.acquisition_s)
         self._light_time = light_time
 
     def on_set(self, now_ns: int) -> None:

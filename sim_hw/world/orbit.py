@@ -18,6 +18,7 @@ from sgp4.api import WGS72, Satrec
 
 from flight.core.config import key
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import TAI_MINUS_UTC_S, TAI_MINUS_UTC_SINCE, ns, tai_from_utc
 
 Vector = tuple[float, float, float]
 
@@ -27,12 +28,10 @@ SUN_RADIUS_KM = 695_700.0  # IAU 2015 Resolution B3, nominal solar radius
 EARTH_RADIUS_KM = 6_378.137  # WGS 84 (NGA.STND.0036, table 3.1), semi-major axis
 EARTH_FLATTENING = 1.0 / 298.257_223_563  # WGS 84, same table
 EARTH_MU_WGS72_KM3_S2 = 398_600.8  # WGS 72, the set SGP4 elements are made with (Spacetrack Report #3)
-TAI_MINUS_UTC_S = 37  # since 2017-01-01: IERS Bulletin C 52 and every one after it
 J2000_JD = 2_451_545.0
 DAY_NS = 86_400_000_000_000
 
-_LAST_LEAP_SECOND = datetime(2017, 1, 1, tzinfo=UTC)
-_TAI_EPOCH = datetime(1958, 1, 1, tzinfo=UTC)  # CCSDS 301.0-B-4, 3.2.2: level 1 time code epoch
+_ELEMENTS_END = datetime(2057, 1, 1, tzinfo=UTC)  # their epoch has two digits of the year, from 1957 on
 _SGP4_EPOCH = datetime(1949, 12, 31, tzinfo=UTC)  # day 0 of sgp4init
 _JD_OF_UNIX = 2_440_587.5
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,8 +74,10 @@ class OrbitConfig:
             except ValueError as error:
                 found.append((name, str(error)))
                 continue
-            if not _LAST_LEAP_SECOND <= when < datetime(2057, 1, 1, tzinfo=UTC):
-                found.append((name, f"{text} should be in 2017 .. 2056, where TAI - UTC = 37 s and SGP4 elements hold"))
+            if not TAI_MINUS_UTC_SINCE <= when < _ELEMENTS_END:
+                years = f"{TAI_MINUS_UTC_SINCE.year} .. {_ELEMENTS_END.year - 1}"
+                why = f"where TAI - UTC = {TAI_MINUS_UTC_S} s and SGP4 elements hold"
+                found.append((name, f"{text} should be in {years}, {why}"))
         n = self.mean_motion_rev_day * 2.0 * math.pi / 86_400.0
         perigee_km = (EARTH_MU_WGS72_KM3_S2 / n**2) ** (1.0 / 3.0) * (1.0 - self.eccentricity) - EARTH_RADIUS_KM
         if perigee_km < 150.0:
@@ -105,7 +106,7 @@ class Look:
 
     @property
     def light_time_ns(self) -> int:
-        return round(self.range_km / SPEED_OF_LIGHT_KM_S * 1e9)
+        return ns(self.range_km / SPEED_OF_LIGHT_KM_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +216,7 @@ class Orbit:
     @property
     def start_tai_ns(self) -> int:
         """International Atomic Time of t_ns = 0, in nanoseconds since 1958-01-01 (CCSDS 301.0-B-4, level 1)."""
-        past = self.start_utc - _TAI_EPOCH
-        return (past.days * 86_400 + past.seconds + TAI_MINUS_UTC_S) * 1_000_000_000 + past.microseconds * 1000
+        return tai_from_utc(self.start_utc)
 
     @property
     def period_ns(self) -> int:

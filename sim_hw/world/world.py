@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flight.core.config import key
+from flight.core.nanoseconds import NS
 from hal.base import PowerReading
 from sim_hw.world.orbit import Eclipse, Orbit, OrbitConfig, Pass, StationConfig
 from sim_hw.world.power import PowerConfig, PowerSystem
 from sim_hw.world.thermal import ThermalConfig, ThermalSystem
 
-_STEP_NS = 1_000_000_000
+_STEP_NS = NS
 
 # KSAT's polar stations; heights are those of the sites above the sea, 5 degrees is a usual mask.
 SVALBARD = StationConfig("svalbard", 78.23, 15.39, 450.0, 5.0)
@@ -85,7 +86,7 @@ class World:
         self._reading = None
 
     def _step(self, end_ns: int) -> None:
-        dt_s = (end_ns - self._stepped_ns) / 1e9
+        dt_s = (end_ns - self._stepped_ns) / NS
         sun = self.orbit.sun_frac((self._stepped_ns + end_ns) // 2)
         self._power.advance(dt_s, sun)
         loads, shares = self._power.loads_w(), self.config.thermal

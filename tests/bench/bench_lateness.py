@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from flight.core.nanoseconds import NS
 from sim_hw.bench.bench_command import Row, Survey, at_most, compiled, output_of, quantile, shown
 
 HERE = Path(__file__).resolve().parent
@@ -50,7 +51,7 @@ class Slices:
 
     def take(self) -> None:
         """Run one slice."""
-        ticks = WARM_TICKS + round(self.slice_s * 1e9 / PERIOD_NS)
+        ticks = WARM_TICKS + round(self.slice_s * NS / PERIOD_NS)
         text = output_of([*self.command, str(PERIOD_NS), str(ticks)], 60.0 + 10.0 * self.slice_s)
         late_ns = [int(line) for line in text.split()][WARM_TICKS:]
         self.p50_us.append(quantile(late_ns, 0.5) / 1000.0)

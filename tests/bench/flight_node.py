@@ -58,7 +58,7 @@ class FlightNode:
     def _write(self, board: Path, more: str) -> None:
         port = self.down.getsockname()[1]
         self._mission_path.write_text(
-            f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\n[node]\napp = ""\n'
+            f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\napp = []\n'
             f'[[link]]\nname = "udp"\ndriver = "udp:{HOST}:{port}:{self.up_port}"\ncoding = "frame"\n'
             f"rate_bps = 10_000_000\nuplink_rate_bps = 10_000_000\nidle_s = 0.1\n"
             f'[drivers]\neps = "serial:{board}"\nboard_thermometer = "serial:{board}:board"\n'

@@ -12,7 +12,7 @@ import sys
 import time
 from tempfile import TemporaryDirectory
 
-NS = 1_000_000_000
+from flight.core.nanoseconds import NS, ns
 
 
 def of_flight(period_ns: int, ticks: int) -> list[int]:
@@ -53,7 +53,7 @@ def of_asyncio(period_ns: int, ticks: int) -> list[int]:
 
         def tick(index: int) -> None:
             due_s = start_s + index * period_ns / NS
-            late_ns.append(round((loop.time() - due_s) * NS))
+            late_ns.append(ns(loop.time() - due_s))
             if index == ticks:
                 done.set_result(None)
             else:
@@ -76,7 +76,7 @@ def of_trio(period_ns: int, ticks: int) -> list[int]:
         for index in range(1, ticks + 1):
             due_s = start_s + index * period_ns / NS
             await trio.sleep_until(due_s)
-            late_ns.append(round((trio.current_time() - due_s) * NS))
+            late_ns.append(ns(trio.current_time() - due_s))
 
     trio.run(main)
     return late_ns

@@ -27,8 +27,7 @@ from sim_hw.world.world import World, WorldConfig
 
 MISSION = """
 extends = "{base}"
-[node]
-app = ""
+app = []
 [power]
 sample_period_s = 0.1
 """

@@ -12,7 +12,7 @@ import resource
 import sys
 from tempfile import TemporaryDirectory
 
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.linux.platform import LinuxPlatform
@@ -37,7 +37,7 @@ def main(tasks: int, period_s: float, spread_s: float, duration_s: float) -> Non
         begin_ns, begin_s = platform.now_ns(), cpu_s()
         platform.call_at(begin_ns + ns(duration_s), platform.stop)
         platform.run()
-        took_s = (platform.now_ns() - begin_ns) / 1e9
+        took_s = (platform.now_ns() - begin_ns) / NS
         print(100.0 * (cpu_s() - begin_s) / took_s, scheduler.totals().steps)
         scheduler.close()
         platform.close()

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 
+from flight.core.nanoseconds import ns
 from flight.core.platform import Platform
 from flight.linux.platform import LinuxPlatform
 from hal import registry
@@ -85,7 +86,7 @@ class SimBench:
 
     def until(self, done: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> bool:
         loop = self.platform.loop
-        end_ns = loop.now_ns() + round(timeout_s * 1e9)
+        end_ns = loop.now_ns() + ns(timeout_s)
         while not done() and loop.now_ns() < end_ns:
             loop.run_until(loop.now_ns() + MS // 10)
         return done()
@@ -144,8 +145,8 @@ def serial_board(folder: Path) -> Iterator[BoardBench]:
     with emulated(folder) as emulator, linux(folder) as bench, pytest.MonkeyPatch.context() as patch:
         # How old a reading may be, and how late an answer, is the driver's own suite's: this thread and the emulator's
         # share a machine that may be busy.
-        patch.setattr(serial_board_driver, "STALE_NS", round(GIVE_UP_S * 1e9))
-        patch.setattr(serial_board_driver, "ANSWER_NS", round(GIVE_UP_S * 1e9))
+        patch.setattr(serial_board_driver, "STALE_NS", ns(GIVE_UP_S))
+        patch.setattr(serial_board_driver, "ANSWER_NS", ns(GIVE_UP_S))
         url, host = f"serial:{folder}/board", bench.platform
         eps = registry.open_device(EPS, url, host)
         assert bench.until(lambda: answers(eps)), "the emulated board does not answer"

@@ -54,7 +54,7 @@ def test_housekeeping_round_trip(data: st.DataObject) -> None:
 )
 def test_any_definition_is_learned_or_refused(sid: int, numbers: list[int], data: bytes) -> None:
     decoder = Decoder(DICTIONARY)
-    definition = next(r for r in DICTIONARY.reports if r.name == DEFINITION)
+    definition = next(r for r in DICTIONARY.reports if (r.service, r.subtype) == DEFINITION)
     row = (sid, 1, 5.0, tuple((number,) for number in numbers), 0)
     decoder.decode(PusTm(1, 0, 3, 10, definition.layout.encode(row), 10**18).encode())
     octets = PusTm(1, 0, 3, 25, sid.to_bytes(2, "big") + data, 10**18).encode()

@@ -8,6 +8,7 @@ from zlib import crc32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, decode_pdu, encode_pdu
 from flight.link.cfdp.transfers import (
     LATE,
@@ -21,7 +22,6 @@ from flight.link.cfdp.transfers import (
     PdusIgnored,
 )
 
-S = 1_000_000_000
 CONFIG = CfdpConfig(
     entity=1, transactions=2, file_octets=12, total_octets=20, ranges=2, late_s=2.0, inactivity_s=5.0
 )  # fmt: skip
@@ -63,7 +63,7 @@ class Model:
         self.actions: list[FileAction] = []
 
     def due(self, one: Held) -> int:
-        return one.last_ns + (5 * S if one.eof is None else 2 * S)
+        return one.last_ns + (5 * NS if one.eof is None else 2 * NS)
 
     def on_pdu(self, pdu: Pdu, now_ns: int) -> None:
         if pdu.destination != CONFIG.entity:
@@ -160,7 +160,7 @@ class Model:
         told = [one for one in self.untold.values() if now_ns >= self.due_ns.get(one.reason, 0)]
         for one in told:
             del self.untold[one.reason]
-            self.due_ns[one.reason] = now_ns + 60 * S
+            self.due_ns[one.reason] = now_ns + 60 * NS
         return told
 
 
@@ -170,7 +170,7 @@ sizes = st.sampled_from([0, 4, 6, 12, 13])
 names = st.sampled_from(["mask", "mask", "", "other"])
 conditions = st.sampled_from([0, 0, 0, 15])
 wrong_bits = st.sampled_from([0, 0, 1, 1 << 31])
-waits = st.sampled_from([0, 1, S, 2 * S - 1, 2 * S, 3 * S, 5 * S - 1, 5 * S, 60 * S - 1, 60 * S])
+waits = st.sampled_from([0, 1, NS, 2 * NS - 1, 2 * NS, 3 * NS, 5 * NS - 1, 5 * NS, 60 * NS - 1, 60 * NS])
 
 
 def segment(name: TransactionId, to: int, at: int, octets: int) -> FileData:

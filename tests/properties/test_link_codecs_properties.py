@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, TransactionId, decode_pdu, encode_pdu
 from flight.link.coding.cltu import CltuReceiver, decode_cltu, encode_cltu
 from flight.link.coding.tm_coding import CODINGS, TmEncoder
@@ -184,7 +185,7 @@ def test_time_code_round_trip(ticks: int) -> None:
     assert encode_cuc(decode_cuc(raw)) == raw
 
 
-@given(st.integers(0, (2**32 - 1) * 10**9))
+@given(st.integers(0, (2**32 - 1) * NS))
 def test_time_code_loses_less_than_its_resolution(tai_ns: int) -> None:
     assert 0 <= tai_ns - decode_cuc(encode_cuc(tai_ns)) <= 15259
 

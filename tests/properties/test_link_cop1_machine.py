@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from flight.core.nanoseconds import NS
 from flight.link.coding.cltu import encode_cltu
 from flight.link.pus import PusTc
 from flight.link.stack import FlightLink, LinkConfig
@@ -15,11 +16,10 @@ from ground.link.ground_link import Service
 from ground.link.session import GroundSession
 from tests.link_ends import packets_of, unit_of
 
-SECOND_NS = 1_000_000_000
 # What becomes of a unit, by weight.
 UP = ("arrives", "arrives", "arrives", "lost", "repeated", "delayed")
 DOWN = ("arrives", "arrives", "arrives", "lost", "repeated", "swapped", "delayed")
-STEPS_NS = (SECOND_NS // 100, SECOND_NS // 10, SECOND_NS, 4 * SECOND_NS)
+STEPS_NS = (NS // 100, NS // 10, NS, 4 * NS)
 CONFIG = LinkConfig(coding="frame", fop_window=4, farm_window=8, recoveries=2, frame_octets=64)
 
 
@@ -83,7 +83,7 @@ class LossyLink(RuleBasedStateMachine):
     def hop_up(self, fate: str) -> None:
         if self.dropped:
             # To give the number of a dropped command away, T1 must allow for the whole way there and back.
-            self.up = [one for one in self.up if self.now_ns - one[0] <= SECOND_NS]
+            self.up = [one for one in self.up if self.now_ns - one[0] <= NS]
         if not self.up:
             return
         cltu = self.up.pop(0)
@@ -95,7 +95,7 @@ class LossyLink(RuleBasedStateMachine):
     def hop_down(self, fate: str) -> None:
         self.down.append((self.now_ns, unit_of(self.flight)))
         # No frame is later than this: the link is shorter than that.
-        late_ns = (1 if self.dropped else 8) * SECOND_NS
+        late_ns = (1 if self.dropped else 8) * NS
         self.down = [one for one in self.down if self.now_ns - one[0] <= late_ns]
         if fate == "delayed":
             return
@@ -158,7 +158,7 @@ class LossyLink(RuleBasedStateMachine):
                 break
             if self.ground.service is Service.IDLE:
                 self.act(self.ground.initiate(self.now_ns))
-            self.now_ns += SECOND_NS // 4
+            self.now_ns += NS // 4
             self.act(self.ground.on_time(self.now_ns))
             self.act(self.ground.on_downlink(unit_of(self.flight), self.now_ns))
             while self.up:

@@ -10,6 +10,7 @@ from random import Random
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.numbers import EPOCH_BITS, TransactionNumbers
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileReceived
 from flight.link.space_packet import SpacePacket
@@ -20,7 +21,6 @@ from ground.telemetry.archive import Archive
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
 
-S = 10**9
 BOOTS = ("sound", "cut at once", "cut in the write", "read-only", "commits fail", "unreadable", "damaged", "lost")
 
 
@@ -59,7 +59,7 @@ class Craft:
         assert (record.count, record.epoch) not in self.boots
         self.boots.add((record.count, record.epoch))
         if how != "cut at once":
-            self.loop.run_until(self.loop.now_ns() + S)
+            self.loop.run_until(self.loop.now_ns() + NS)
         outbox = Outbox(OutboxConfig(), 3, 100, record.count, Sink(), record.epoch)
         for _ in range(files):
             assert outbox.put("screen-0-1.obsp", b"of one size")

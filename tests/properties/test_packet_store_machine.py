@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
 from flight.link.time_code import decode_cuc
 from flight.services.recorder import packet_store
@@ -18,7 +19,7 @@ from flight.store.segments import HEAD_OCTETS
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
-from tests.recorder_bench import SECOND_NS, T0_NS, finish, packet, small
+from tests.recorder_bench import T0_NS, finish, packet, small
 
 CAPACITY, SEGMENT, SEGMENTS = 65_536, 4096, 16
 RECORD = 17  # what a packet takes beside its own octets, as docs/guides/mission.md says
@@ -134,9 +135,9 @@ class PacketStoreMachine(RuleBasedStateMachine):
         """Times rise, or go to and fro."""
         count, octets, heard, step_s = batch
         for at in range(count):
-            self.time_ns += round(step_s * SECOND_NS)
-            back_ns = round(at % 3 * self.back_s * SECOND_NS)
-            raw = packet(self.end.number, octets=octets, time_s=(self.time_ns - back_ns - T0_NS) / SECOND_NS)
+            self.time_ns += ns(step_s)
+            back_ns = ns(at % 3 * self.back_s)
+            raw = packet(self.end.number, octets=octets, time_s=(self.time_ns - back_ns - T0_NS) / NS)
             taken = self.take(raw, heard)
             assert self.store.store(raw, heard) == taken
             self.recorded += taken
@@ -145,7 +146,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
     @rule()
     def reboot(self) -> None:
         self.storage.sync()
-        self.loop.run_until(self.loop.now_ns() + SECOND_NS)
+        self.loop.run_until(self.loop.now_ns() + NS)
         self.boot()
         self.recorded = self.refused = 0
         for segment in self.segments[:-1]:
@@ -227,7 +228,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
         if operations and self.segments:
             self.segments[min(self.at(self.first), len(self.segments) - 1)].known = True
 
-    @rule(share=INDICES, off_ns=st.sampled_from([-SECOND_NS, -1, 0, 1, SECOND_NS]), operations=st.integers(0, 8))
+    @rule(share=INDICES, off_ns=st.sampled_from([-NS, -1, 0, 1, NS]), operations=st.integers(0, 8))
     def find_a_time(self, share: float, off_ns: int, operations: int) -> None:
         rows = list(self.rows())
         if self.back_s or not rows:

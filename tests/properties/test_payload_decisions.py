@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from flight.contract.app import NodeState, PowerMode
 from flight.core.config import Fault, read_table
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.store.vault import Vault
+from flight.store.vault_view import VaultView
 from payloads.accounting import Counters, quantile, summarise
 from payloads.admission import Admit, Delay, Gates, Refuse, Verdict, admit, update_gates
-from payloads.config import EnergyRule, PayloadConfig, TrafficClass
+from payloads.config import EnergyRule, PayloadConfig, TrafficClass, WorkerAppConfig
 from payloads.jobs import Job, JobQueue, Reason
 from payloads.ledger import Ledger, Request
 from payloads.worker.wire import Answer, SlotShape, Status
@@ -24,16 +26,18 @@ from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 
 CONFIG = PayloadConfig(
-    energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(2, 0.7, 0.8)), heat_stop_c=50.0, heat_resume_c=45.0, reserve_octets=100
+    energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(2, 0.7, 0.8)),
+    heat_stop_c=50.0,
+    heat_resume_c=45.0,
+    worker_app=(WorkerAppConfig("screen", "payloads.apps.screen:Screen", reserve_octets=100),),
 )
 FULL = PowerMode("full", 10.0, 2.0, admits=True)
 GOOD = NodeState(0.9, 20.0, 0.0, FULL, payload_on=True, in_contact=False)
-SECOND = 1_000_000_000
 
 
 def verdict(state: NodeState = GOOD, priority: int = 1, deadline_s: int = 100, room_octets: int = 100) -> Verdict:
     gates = update_gates(Gates.open(CONFIG), CONFIG, state)
-    return admit(Job(1, priority, deadline_s * SECOND), 0, gates, CONFIG, state, room_octets)
+    return admit(Job(1, priority, deadline_s * NS, "screen"), 0, gates, CONFIG, state, room_octets)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_queue_keeps_the_best(jobs: list[tuple[int, int]], capacity: int, taken:
     queue = JobQueue(capacity)
     given_up = []
     for number, (priority, deadline_ns) in enumerate(jobs):
-        evicted = queue.put(Job(number, priority, deadline_ns), taken)
+        evicted = queue.put(Job(number, priority, deadline_ns, "screen"), taken)
         if evicted is not None:
             given_up.append(evicted)
     kept = list(queue)
@@ -95,11 +99,12 @@ requests = st.builds(Request, st.integers(0, 2**31), st.integers(0, 255), st.int
 def test_requests_and_numbers_outlive_a_boot(found: list[Request], numbers: int) -> None:
     loop, disk = VirtualLoop(), Disk(Random(1))
     vault = Vault(disk.boot(loop))
-    ledger = Ledger(vault)
+    rows = VaultView(vault, "payload")
+    ledger = Ledger(rows)
     given = [ledger.next_number() for _ in range(numbers)]
-    vault.commit(Ledger.keep(found))
-    loop.run_until(1_000_000_000)
-    again = Ledger(Vault(disk.boot(loop)))
+    rows.commit(Ledger.keep(found))
+    loop.run_until(NS)
+    again = Ledger(VaultView(Vault(disk.boot(loop)), "payload"))
     assert sorted(again.load(), key=lambda r: r.job) == sorted(found, key=lambda r: r.job)
     assert given == list(range(1, numbers + 1))
     assert again.next_number() > max([given[-1], *(r.job for r in found)])
@@ -109,24 +114,25 @@ def test_no_number_is_given_again_after_those_who_set_it_aside_are_gone() -> Non
     """The newest segment of the vault's journal is lost, and with it what it said of job numbers."""
     loop, disk = VirtualLoop(), Disk(Random(1))
     vault = Vault(disk.boot(loop))
-    ledger = Ledger(vault)
+    rows = VaultView(vault, "payload")
+    ledger = Ledger(rows)
     given = [ledger.next_number() for _ in range(3)]
     for _ in range(80):
         vault.commit({"fill": bytes(1000)})
     given += [ledger.next_number() for _ in range(5000)]
     vault.commit({})
-    loop.run_until(1_000_000_000)
+    loop.run_until(NS)
     disk.cut()
     segments = sorted(name for name in disk.durable if name.startswith("vault.journal.0"))
     assert len(segments) == 2
     del disk.durable[segments[-1]]
-    assert Ledger(Vault(disk.boot(loop))).next_number() > max(given)
+    assert Ledger(VaultView(Vault(disk.boot(loop)), "payload")).next_number() > max(given)
 
 
 def test_numbers_go_on_far_above_where_the_row_of_numbers_cannot_be_read() -> None:
     vault = Vault(Disk(Random(1)).boot(VirtualLoop()))
     vault.stage({"payload.next": b"?"})
-    ledger = Ledger(vault)
+    ledger = Ledger(VaultView(vault, "payload"))
     assert ledger.damaged == 1
     assert ledger.next_number() > 1_000_000
 
@@ -156,11 +162,11 @@ def test_worker_takes_any_request(raw: bytes) -> None:
     assert WireRequest.decode(good.encode()) == good
 
 
-@given(st.integers(1, 16), st.integers(1, 300), st.integers(1, 300))
-def test_slot_parts_do_not_overlap(bands: int, height: int, width: int) -> None:
-    shape = SlotShape(bands, height, width)
-    assert shape.input_octets <= shape.mask_at
-    assert shape.mask_at + shape.mask_octets <= shape.product_at
+@given(st.integers(1, 16), st.integers(1, 300), st.integers(1, 300), st.integers(1, 1 << 24))
+def test_slot_parts_do_not_overlap(bands: int, height: int, width: int, answer_octets: int) -> None:
+    shape = SlotShape(bands, height, width, answer_octets)
+    assert shape.input_octets <= shape.answer_at
+    assert shape.answer_at + shape.answer_octets <= shape.product_at
     assert shape.product_at + shape.product_octets <= shape.octets
 
 

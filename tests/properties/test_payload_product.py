@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.errors import DecodeError
-from payloads.product import CLEAR, decode_product, encode_product
-from payloads.product_header import ProductHeader
+from payloads.product.mask import CLEAR, decode_mask_product, encode_mask_product
+from payloads.product.mask_header import MaskHeader
 
 
 @st.composite
@@ -33,8 +33,8 @@ def test_round_trip(
     tile: tuple[np.ndarray, np.ndarray], number: int, job: int, time_ns: int, cloudy_frac: float
 ) -> None:
     samples, mask = tile
-    raw = encode_product(samples, mask, tile=number, job=job, time_ns=time_ns, cloudy_frac=cloudy_frac)
-    product = decode_product(raw)
+    raw = encode_mask_product(samples, mask, tile=number, job=job, time_ns=time_ns, cloudy_frac=cloudy_frac)
+    product = decode_mask_product(raw)
     assert np.array_equal(product.mask, mask)
     assert (product.header.tile, product.header.job, product.header.time_ns) == (number, job, time_ns)
     assert product.header.cloud_frac == pytest.approx(float((mask == 1).mean()), abs=1e-6)
@@ -49,7 +49,7 @@ def test_round_trip(
 @given(st.binary(max_size=200))
 def test_any_octets(raw: bytes) -> None:
     with pytest.raises(DecodeError):
-        decode_product(raw)
+        decode_mask_product(raw)
 
 
 def seal(body: bytes) -> bytes:
@@ -60,12 +60,12 @@ def seal(body: bytes) -> bytes:
 @given(tiles(), st.data())
 def test_altered_and_sealed_again(tile: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
     """Behind a right digest everything else still has to be checked."""
-    body = bytearray(encode_product(*tile, tile=1, job=2, time_ns=3)[:-32])
+    body = bytearray(encode_mask_product(*tile, tile=1, job=2, time_ns=3)[:-32])
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, 3))
     try:
-        product = decode_product(seal(bytes(body[: len(body) - cut])))
+        product = decode_mask_product(seal(bytes(body[: len(body) - cut])))
     except DecodeError:
         return
     assert product.mask.shape == (product.header.height, product.header.width)
@@ -73,21 +73,21 @@ def test_altered_and_sealed_again(tile: tuple[np.ndarray, np.ndarray], data: st.
 
 @given(tiles(), st.data())
 def test_altered(tile: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
-    raw = bytearray(encode_product(*tile, tile=1, job=2, time_ns=3))
+    raw = bytearray(encode_mask_product(*tile, tile=1, job=2, time_ns=3))
     at = data.draw(st.integers(0, len(raw) - 1))
     raw[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(DecodeError):
-        decode_product(bytes(raw))
+        decode_mask_product(bytes(raw))
 
 
 def test_bomb_is_refused_without_being_blown_up() -> None:
     mask = zlib.compress(bytes(16))
     bomb = zlib.compress(bytes(30_000_000))
-    header = ProductHeader(1, 1, 1, 4, 4, 4, 0.0, 0.0, 0, len(mask), len(bomb))
+    header = MaskHeader(1, 1, 1, 4, 4, 4, 0.0, 0.0, 0, len(mask), len(bomb))
     raw = seal(header.encode() + mask + bomb)
     tracemalloc.start()
     with pytest.raises(DecodeError, match="exactly the 128"):
-        decode_product(raw)
+        decode_mask_product(raw)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
@@ -111,19 +111,19 @@ def test_header_is_checked(changes: dict[str, int], text: str) -> None:
     clear = zlib.compress(bytes(16))
     good: dict[str, Any] = dict(tile=1, job=1, time_ns=1, bands=2, height=2, width=2, cloud_frac=0.0, shadow_frac=0.0,
                 band_differences=0, mask_octets=len(mask), clear_octets=len(clear))  # fmt: skip
-    assert decode_product(seal(ProductHeader(**good).encode() + mask + clear)).header.bands == 2
+    assert decode_mask_product(seal(MaskHeader(**good).encode() + mask + clear)).header.bands == 2
     with pytest.raises(DecodeError, match=text):
-        decode_product(seal(ProductHeader(**(good | changes)).encode() + mask + clear))
+        decode_mask_product(seal(MaskHeader(**(good | changes)).encode() + mask + clear))
 
 
 def test_foreign_magic_version_and_class() -> None:
-    raw = encode_product(np.zeros((1, 2, 2), np.uint16), np.zeros((2, 2), np.uint8), tile=1, job=1, time_ns=1)
+    raw = encode_mask_product(np.zeros((1, 2, 2), np.uint16), np.zeros((2, 2), np.uint8), tile=1, job=1, time_ns=1)
     with pytest.raises(DecodeError, match="begins with"):
-        decode_product(b"XXXX" + raw[4:])
+        decode_mask_product(b"XXXX" + raw[4:])
     with pytest.raises(DecodeError, match="version 9"):
-        decode_product(raw[:4] + b"\x09" + raw[5:])
+        decode_mask_product(raw[:4] + b"\x09" + raw[5:])
     mask = zlib.compress(b"\x03" * 4)
-    header = ProductHeader(1, 1, 1, 1, 2, 2, 0.0, 0.0, 0, len(mask), None)
+    header = MaskHeader(1, 1, 1, 1, 2, 2, 0.0, 0.0, 0, len(mask), None)
     with pytest.raises(DecodeError, match="class 3"):
-        decode_product(seal(header.encode() + mask))
+        decode_mask_product(seal(header.encode() + mask))
     assert struct.calcsize(">4sBBHHHIIQffII") == len(header.encode())

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from flight.core.nanoseconds import NS
 from flight.services.recorder.retrieval import Taken
 from sim_hw.machine.disk import PowerCut
-from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
+from tests.recorder_bench import T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
 BATCHES = st.tuples(st.integers(1, 150), st.integers(30, 600), st.booleans())  # how many, of how many octets, heard
 
@@ -91,7 +92,7 @@ class RecorderMachine(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def delete(self, share: float) -> None:
         number = round(len(self.made) * share)
-        place = place_at(self.bench.recorder.stores[0], T0_NS + number * SECOND_NS)
+        place = place_at(self.bench.recorder.stores[0], T0_NS + number * NS)
         self.bench.apply(self.bench.recorder.delete_before(0, place))
         self.present = [one for one in self.present if one >= number]
         self.queue = [one for one in self.queue if one >= number]
@@ -101,7 +102,7 @@ class RecorderMachine(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1))
     def start_at(self, share: float) -> None:
         number = round(len(self.made) * share)
-        place = place_at(self.bench.recorder.stores[0], T0_NS + number * SECOND_NS)
+        place = place_at(self.bench.recorder.stores[0], T0_NS + number * NS)
         self.bench.apply(self.bench.recorder.retrievals[0].start_at(place))
         self.queue = [one for one in self.present if one >= number and one not in self.heard]
         self.begin = max(number, self.present[0] if self.present else number)
@@ -124,7 +125,7 @@ class RecorderMachine(RuleBasedStateMachine):
         self.bench.disk.cut_at_operation = self.bench.disk.operations + operations
         with contextlib.suppress(PowerCut):
             self.record((3, 100, False))
-            self.bench.loop.run_until(self.bench.loop.now_ns() + 6 * SECOND_NS)
+            self.bench.loop.run_until(self.bench.loop.now_ns() + 6 * NS)
         self.bench.disk.cut_at_operation = None
         self.come_back()
 

@@ -19,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from flight.contract.dictionary import Command, EventDefinition
 from flight.contract.fields import Field
+from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.link.pus import PusTc, PusTm
 from flight.services.automation import schedule_declarations as st11
@@ -37,10 +38,9 @@ from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
 from tests.serving import serve
 
-S = 10**9
-TEN = 10 * S
+TEN = 10 * NS
 EPOCH = 2 * 10**18
-LATE = 60 * S
+LATE = 60 * NS
 GATES = ("schedule", "sub-schedule", "groups", "create")
 # Tens of seconds ahead, group (2 is not there at first), whether the command is a durable one.
 AHEAD = st.lists(
@@ -137,7 +137,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         self.deleted: set[int] = set()
         self.seq = 0
         self.now = Boot(self)
-        self.loop.run_until(5 * S)
+        self.loop.run_until(5 * NS)
         self.seen_ns = 0  # when the node began to look at the present row of times
         self.create_group(status=1)
 
@@ -154,7 +154,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         request = PusTc(1, self.seq, 11, command.subtype, command.layout.encode(values))
         try:
             self.now.commands.on_packet(request.encode())
-            self.loop.run_until(self.loop.now_ns() + S // 2)
+            self.loop.run_until(self.loop.now_ns() + NS // 2)
         except PowerCut:
             self.boot_again(0, [self.model, after] if fits else [self.model])
             return False
@@ -167,7 +167,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
 
     def run_to_grid(self, tens: int = 0) -> None:
         """Run to five seconds after a ten, `tens` further, and compare what has ended."""
-        end_ns = (self.loop.now_ns() // TEN + tens) * TEN + 5 * S
+        end_ns = (self.loop.now_ns() // TEN + tens) * TEN + 5 * NS
         end_ns += TEN * (end_ns < self.loop.now_ns())
         before = len(self.executed)
         try:
@@ -214,7 +214,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         self.deleted |= {n for one in candidates for n in one.held if n not in model.held}
         self.seen_ns = self.tai_ns()
         before = len(self.executed)
-        self.loop.run_until(self.loop.now_ns() // TEN * TEN + 5 * S + TEN)
+        self.loop.run_until(self.loop.now_ns() // TEN * TEN + 5 * NS + TEN)
         self.settle(self.executed[before:], exact=True)
 
     def store(self) -> dict[int, tuple[int, int, int]]:
@@ -282,7 +282,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         held = dict(self.model.held)
         for n in chosen:
             held[n] = replace(held[n], time_ns=held[n].time_ns + tens * TEN)
-        fits = all(held[n].time_ns >= self.tai_ns() + 2 * S for n in chosen)
+        fits = all(held[n].time_ns >= self.tai_ns() + 2 * NS for n in chosen)
         self.send(name, replace(self.model, held=held), *values, fits=fits)
 
     @rule(

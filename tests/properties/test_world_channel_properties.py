@@ -7,6 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flight.core.nanoseconds import NS
 from sim_hw.world.channel import Channel, ChannelConfig
 
 DELAY_NS = 3_000_000
@@ -32,7 +33,7 @@ def expected(sent: list[tuple[int, int, bytes]], contacts: list[tuple[int, int]]
 @settings(max_examples=150)
 @given(actions, st.integers(1_000, 10_000_000), st.integers(1200, 6000))
 def test_channel_equals_the_plain_model(history: list[tuple[int, str, int]], rate: int, buffer: int) -> None:
-    config = ChannelConfig(rate_bps=rate, bit_error_rate=0.0, acquisition_s=LOCK_NS / 1e9, buffer_octets=buffer)
+    config = ChannelConfig(rate_bps=rate, bit_error_rate=0.0, acquisition_s=LOCK_NS / NS, buffer_octets=buffer)
     channel = Channel(config, Random(0))
     now, free_ns = 0, 0
     sent: list[tuple[int, int, bytes]] = []
@@ -50,7 +51,7 @@ def test_channel_equals_the_plain_model(history: list[tuple[int, str, int]], rat
             assert channel.offer(octets, now) == fits
             if fits:
                 start = max(now, free_ns)
-                free_ns = start + -(-8 * len(octets) * 10**9 // rate)
+                free_ns = start + -(-8 * len(octets) * NS // rate)
                 sent.append((start, free_ns, octets))
             elif room is not None:
                 assert sum(len(o) for _, end, o in sent if end > room) + len(octets) <= buffer

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flight.core.nanoseconds import NS
 from sim_hw.world.orbit import windows_above
 from sim_hw.world.power import LOADS, PowerConfig, PowerSystem
 from sim_hw.world.thermal import ZERO_C_K, ThermalConfig, ThermalSystem
@@ -131,10 +132,10 @@ def test_heat_never_runs_away(config: ThermalConfig, history: list[tuple[float, 
 @given(st.integers(2, 40), st.floats(0.0, 6.28), st.floats(-0.95, 0.95), st.integers(1, 400))
 def test_windows_hold_what_is_above(period_s: int, phase: float, level: float, span_s: int) -> None:
     def height(t_ns: int) -> float:
-        return math.sin(2.0 * math.pi * t_ns / (period_s * 1e9) + phase) - level
+        return math.sin(2.0 * math.pi * t_ns / (period_s * NS) + phase) - level
 
-    step_ns = period_s * 1_000_000_000 // 5
-    found = windows_above(height, 0, span_s * 1_000_000_000, step_ns)
+    step_ns = period_s * NS // 5
+    found = windows_above(height, 0, span_s * NS, step_ns)
     edges = [edge for window in found for edge in window]
     assert edges == sorted(set(edges))
     ms = 2_000_000
@@ -144,7 +145,7 @@ def test_windows_hold_what_is_above(period_s: int, phase: float, level: float, s
             assert height((start + end) // 2) >= 0.0
         if start > ms:
             assert height(start - ms) < 0.01
-    outside = [0, *edges, span_s * 1_000_000_000]
+    outside = [0, *edges, span_s * NS]
     for low, high in zip(outside[::2], outside[1::2], strict=True):
-        if high - low > 2 * ms and high - low < period_s * 1_000_000_000:
+        if high - low > 2 * ms and high - low < period_s * NS:
             assert height((low + high) // 2) <= 0.01

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -20,13 +20,16 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node
+from flight.roster import ROSTER
 from ground.link.actions import SendCltu
 from ground.link.session import GroundSession
+from hal.base import Imager
 from sim_hw.machine.air import Air
+from sim_hw.machine.boards import SimImager
 from sim_hw.machine.digest import Digest
 from sim_hw.machine.faults import FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
-from sim_hw.spacecraft import Spacecraft
+from sim_hw.spacecraft import SimRadio, Spacecraft
 from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.orbit import OrbitConfig
 from sim_hw.world.world import World, WorldConfig
@@ -112,23 +115,26 @@ class Rig:
         ]
 
 
-MissionText = Callable[[str], Path]
+MissionText = Callable[..., Path]
 
 
 class MakeRig(Protocol):
-    """Makes a rig that has booted: `faults` are planned ones divided by blanks, `more` is TOML of its mission."""
+    """Makes a rig that has booted: `faults` are planned ones divided by blanks, `more` and `apps` are TOML."""
 
-    def __call__(self, *, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "") -> Rig: ...
+    def __call__(
+        self, *, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "", apps: str = "[]",
+        imager: Imager | None = None,
+    ) -> Rig: ...  # fmt: skip
 
 
 @pytest.fixture
 def bare_mission(tmp_path: Path) -> MissionText:
-    """Writes a mission without payload and returns its path; the argument is more TOML."""
+    """Writes a mission without payload, or with `apps`, and returns its path; the argument is more TOML."""
 
-    def write(more: str = "") -> Path:
+    def write(more: str = "", apps: str = "[]") -> Path:
         path = tmp_path / "bare.toml"
         base = (MISSIONS / "orbit.toml").as_posix()
-        path.write_text(f'extends = "{base}"\n[node]\napp = ""\n{more}')
+        path.write_text(f'extends = "{base}"\napp = {apps}\n[node]\n{more}')
         return path
 
     return write
@@ -138,8 +144,11 @@ def bare_mission(tmp_path: Path) -> MissionText:
 def make_rig(bare_mission: MissionText) -> Iterator[MakeRig]:
     rigs: list[Rig] = []
 
-    def make(*, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "") -> Rig:
-        mission = load(bare_mission(more))
+    def make(
+        *, faults: str = "", seed: int = 1, bit_error_rate: float = 0.0, more: str = "", apps: str = "[]",
+        imager: Imager | None = None,
+    ) -> Rig:  # fmt: skip
+        mission = load(bare_mission(more, apps))
         loop, digest = VirtualLoop(), Digest()
         world = World(WorldConfig(orbit=OrbitConfig(start=START)))
         random = Random(seed)
@@ -148,7 +157,9 @@ def make_rig(bare_mission: MissionText) -> Iterator[MakeRig]:
         air = Air(loop, world, down, up, random, record=digest)
         air.schedule(world.passes(0, ns(PASS_END_S + 10)))
         plan = FaultPlan([PlannedFault.parse(one) for one in faults.split()])
-        craft = Spacecraft(mission, loop, world, random, radios={"s-band": air.modem}, faults=plan, digest=digest)
+        radios: dict[str, SimRadio] = {"s-band": air.modem}
+        camera = cast("SimImager | None", imager)
+        craft = Spacecraft(mission, loop, world, random, radios=radios, imager=camera, faults=plan, digest=digest)
         config = mission.links[0].config
         assert isinstance(config, LinkConfig)
         rig = Rig(mission, loop, world, air, craft, GroundSession(config), dictionary_of(mission), digest)
@@ -165,4 +176,13 @@ def make_rig(bare_mission: MissionText) -> Iterator[MakeRig]:
 
     yield make
     for rig in rigs:
+        if rig.craft.node is not None:
+            check_owners(rig.craft.node)
         rig.craft.shut_down()
+
+
+def check_owners(node: Node) -> None:
+    """Every row of the vault is of a service whose row of the roster says so, or of an app by its name: else an app
+    could be given the name of another's rows. Rows called `test` are those of a test."""
+    owners = {word for row in ROSTER for word in row.vault_rows} | {*node.apps, "test"}
+    assert {key.partition(".")[0] for key, _ in node.parts.vault.rows("")} <= owners

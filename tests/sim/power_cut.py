@@ -458,7 +458,7 @@ def write_mission(folder: Path) -> Path:
     """A node without payload on a link that sends idle frames now and then only."""
     path = folder / "power_cut.toml"
     base = (MISSIONS / "orbit.toml").as_posix()
-    path.write_text(f'extends = "{base}"\n[node]\napp = ""\n{MISSION}')
+    path.write_text(f'extends = "{base}"\napp = []\n{MISSION}')
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.world.channel import ChannelConfig
@@ -17,7 +17,7 @@ def test_a_pass_within_or_after_another_does_not_end_the_contact() -> None:
     config = ChannelConfig(rate_bps=100_000, bit_error_rate=0.0, acquisition_s=2.0)
     air = Air(loop, World(WorldConfig()), config, config, Random(1))
     contacts: list[tuple[float, str | None]] = []
-    air.on_contact = lambda station: contacts.append((loop.now_ns() / 1e9, station))
+    air.on_contact = lambda station: contacts.append((loop.now_ns() / NS, station))
     spans = ((SVALBARD, 10, 60), (TROLL, 20, 30), (TROLL, 50, 90), (SVALBARD, 200, 210))
     air.schedule([Pass(station, ns(a), ns(b), ns(a), 90.0) for station, a, b in spans])
     carrier = []

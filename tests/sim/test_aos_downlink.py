@@ -10,7 +10,7 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.link.link import Role
 from flight.link.stack import LinkConfig
 from flight.mission import load
@@ -183,7 +183,7 @@ def test_a_station_whose_own_link_is_simplex_receives_and_refuses_to_send(flight
     with pytest.raises(OrbitnodeError, match="has no way up"):
         station.send("ping", {}, 0)
     with pytest.raises(OrbitnodeError, match="has no way up"):
-        station.schedule("ping", {}, 10**9, 0)
+        station.schedule("ping", {}, NS, 0)
     with pytest.raises(OrbitnodeError, match="has no way up"):
         station.upload("table.toml", b"x", 0, 30)
     assert station.tracker.counters.sent == 0
@@ -195,7 +195,7 @@ def test_a_station_whose_own_link_is_simplex_receives_and_refuses_to_send(flight
     one.until(PASS_START_S + 30)
     in_contact = station.in_contact
     assert in_contact and station.counters()["link.frames"] > 100
-    assert station.on_time(one.loop.now_ns() + 6 * 10**9) == []
+    assert station.on_time(one.loop.now_ns() + 6 * NS) == []
     in_contact = station.in_contact
     assert not in_contact
     assert isinstance(one.mission.links[0].config, LinkConfig)

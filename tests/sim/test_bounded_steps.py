@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.step_budget import OPERATIONS_MAX, READ_OCTETS_MAX
 from flight.core.task import Task
@@ -174,7 +174,7 @@ def spoil(read: Any, write: Any, names: list[str]) -> None:
 def fill_vault(vault: Any, rows: int = 3000) -> None:
     """Two thirds of what it may hold, and as many activities as there may be."""
     for first in range(0, rows, 100):
-        vault.stage({f"other.{number:06d}": bytes(200) for number in range(first, first + 100)})
+        vault.stage({f"test.other.{number:06d}": bytes(200) for number in range(first, first + 100)})
     for number in range(1000):
         request = PusTc(1, number, 17, 1, bytes(180), source=7).encode()
         one = Activity(number, number % 200, 0, LATE_NS * 2 + ns(number), request, request_key(request))
@@ -186,7 +186,7 @@ def fill_vault(vault: Any, rows: int = 3000) -> None:
 async def keep_the_vault_busy(task: Task, vault: Any) -> None:
     """More than goes into a checkpoint's share of the journal."""
     for number in range(400):
-        vault.stage({f"busy.{number % 10}": bytes(1000)})
+        vault.stage({f"test.busy.{number % 10}": bytes(1000)})
         await task.sleep(0)
 
 
@@ -196,7 +196,7 @@ def burst_of_summaries(rig: Rig) -> None:
     for count in range(8):
         raw = PusTc(summary.apid, 900 + count, 15, 12, summary.layout.encode((((0,),),)), ack=0b1011).encode()
         rig.node.part(Commands).on_packet(raw)
-    rig.until(rig.loop.now_ns() / 1e9 + 8)
+    rig.until(rig.loop.now_ns() / NS + 8)
     assert len(rig.reports(15, 13)) == before + 8
 
 
@@ -243,10 +243,10 @@ def test_no_step_of_a_node_does_more_than_its_share_whatever_is_stored(
     sent = []
     for name, values in COMMANDS:
         sent.append(rig.send(name, *values))
-        rig.until(rig.loop.now_ns() / 1e9 + 8)
+        rig.until(rig.loop.now_ns() / NS + 8)
     contact = rig.air.in_sight[0]
     rig.air.set(contact)  # whatever is in the real-time queue goes back to the recorder
-    rig.until(rig.loop.now_ns() / 1e9 + 20)
+    rig.until(rig.loop.now_ns() / NS + 20)
     assert [(name, rig.stages(one)) for (name, _), one in zip(COMMANDS, sent, strict=True)] == [
         (name, [1, 3, 7]) for name, _ in COMMANDS
     ]

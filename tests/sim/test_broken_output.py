@@ -29,6 +29,7 @@ from tests.sim.test_realtime_flight import Bench, housekeeping
 from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+NOISY = '{name = "noisy", app = "tests.noisy_app:NoisyApp", apid = 2}'
 GAP = re.compile(r"(\d+) lines of this log are missing here: " + SLOW)
 
 
@@ -122,7 +123,7 @@ class NoisyBench(Bench):
     def write(self, more: str = "") -> None:
         super().write(more)
         text = self.mission.read_text()
-        self.mission.write_text(text.replace('app = ""', 'app = "tests.noisy_app:NoisyApp"'))
+        self.mission.write_text(text.replace("app = []", f"app = [{NOISY}]"))
 
     def start_sim(self, **streams: Any) -> subprocess.Popen[bytes]:
         process = start("sim", "--link", self.link, **streams)
@@ -206,7 +207,7 @@ def test_a_paused_reader_stops_no_frame_and_reads_how_much_it_missed(
 def test_a_node_whose_output_nobody_takes_boots_flies_ends_and_boots_again(
     bench: NoisyBench, processes: list[subprocess.Popen[bytes]], kind: str
 ) -> None:
-    bench.mission.write_text(bench.mission.read_text().replace("tests.noisy_app:NoisyApp", ""))
+    bench.mission.write_text(bench.mission.read_text().replace(NOISY, ""))
     with output(kind) as streams:
         processes += [bench.start_sim(**streams)]
         for boot in (1, 2):
@@ -267,7 +268,7 @@ def ground(folder: Path, **streams: Any) -> Iterator[tuple[subprocess.Popen[byte
         down, up, port = (one.getsockname()[1] for one in sockets)
     mission = folder / "mission.toml"
     mission.write_text(
-        f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\n[node]\napp = ""\n'
+        f'extends = "{(MISSIONS / "bench.toml").as_posix()}"\napp = []\n'
         f'[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:{down}:{up}"\ncoding = "frame"\n[ground]\napi_port = {port}\n'
     )
     process = start("ground", "--mission", mission, "--folder", folder / "archive", **streams)

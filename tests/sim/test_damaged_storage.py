@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flight.core.nanoseconds import NS
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTc, PusTm
 from flight.services.health.storage import StorageStatus
@@ -50,7 +51,7 @@ def ping(rig: Rig, seq: int) -> bytes:
 
 
 def insert(rig: Rig, t_s: float, packet: bytes) -> None:
-    time_ns = int(rig.node.part(Clock).tai_ns() + t_s * 1e9 - rig.loop.now_ns())
+    time_ns = int(rig.node.part(Clock).tai_ns() + t_s * NS - rig.loop.now_ns())
     rig.send("insert_activities", 0, ((0, time_ns, packet),))
 
 

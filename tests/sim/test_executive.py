@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.core.task_stats import BUCKETS
@@ -26,7 +27,6 @@ from tests.field_values import integer
 from tests.sim.conftest import MakeRig, Rig
 
 DONE = [1, 3, 7]
-NS = 10**9
 
 
 class Kept:
@@ -61,7 +61,7 @@ def fly(cost_ns: Callable[[str], int], seconds: float = 10.0) -> Scheduler:
 
     scheduler.spawn("control", tick, critical=True, budget_s=0.005)
     scheduler.spawn("other", once)
-    loop.run_until(round(seconds * NS))
+    loop.run_until(ns(seconds))
     return scheduler
 
 

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+import time
 from typing import Any, ClassVar, Self
 
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.link.stack import LinkConfig
 from flight.services.time.clock import Clock
 from ground.cli import schedule as schedule_command
 from ground.commands.commanding import CommandEncoder
 from ground.commands.release_time import release_tai_ns
-from ground.config import GroundConfig
-from ground.link.mission_link import UdpLink
 from ground.link.session import GroundSession
 from ground.operator import COMPLETED, REJECTED, SCHEDULED, CommandRecord
-from ground.server import GroundServer, _request
+from ground.server.command_answers import give
+from ground.server.requests import read_request
 from ground.station import GroundStation
-from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
 from tests.sim.conftest import MakeRig, Rig
-
-NS = 10**9
 
 
 class Ground:
@@ -71,18 +68,17 @@ def test_a_refused_insertion_ends_the_scheduled_command_too(make_rig: MakeRig) -
     assert "not scheduled" in scheduled.reason and "no group 7" in scheduled.reason
 
 
-def test_the_server_schedules_by_name_and_says_under_what_number(make_rig: MakeRig, tmp_path: Path) -> None:
+def test_the_server_schedules_by_name_and_says_under_what_number(make_rig: MakeRig) -> None:
     ground = Ground(make_rig())
-    archive = Archive(tmp_path / "archive.db", ground.rig.dictionary)
-    server = GroundServer(ground.station, archive, GroundConfig(), UdpLink("", 0, "", 0))
-    wanted = _request(b'{"do": "schedule", "name": "ping", "at": "+90", "group": 0}')
-    record, about, _ = server._give(wanted["name"], {}, wanted)
+    now_ns = time.monotonic_ns()
+    wanted = read_request(b'{"do": "schedule", "name": "ping", "at": "+90", "group": 0}')
+    record, about, _ = give(ground.station, wanted, now_ns)
     assert record.name == "insert_activities"
     scheduled = ground.station.tracker.record(about["scheduled"])
     assert scheduled is not None and (scheduled.name, scheduled.seq) == ("ping", about["seq"])
     for wrong in ({"at": "soon"}, {"at": "+90", "group": 256}, {"at": "+90", "name": "pin"}):
         with pytest.raises(OrbitnodeError):
-            server._give(str(wrong.get("name", "ping")), {}, {"do": "schedule", **wrong})
+            give(ground.station, {"do": "schedule", "name": "ping", **wrong}, now_ns)
     assert ground.station.tracker.open_count == 1
 
 

@@ -6,13 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +23,10 @@ from ground.config import GroundConfig
 from ground.link.aos_session import AosSession
 from ground.link.mission_link import UdpLink
 from ground.link.session import GroundSession
-from ground.server import BACKLOG_OCTETS_MAX, LINE_OCTETS_MAX, GroundServer
+from ground.server.api import ClientSession, Services
+from ground.server.connection import BACKLOG_OCTETS_MAX, ApiCounters, Connection
+from ground.server.ground_server import GroundServer
+from ground.server.requests import LINE_OCTETS_MAX
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import REPORT, DecodedPacket
@@ -37,100 +34,16 @@ from tests.full_disk import limited_files
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
 from tests.link_ends import BARE, unit_of
+from tests.live_ground import Ground, UdpNode
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S, wait_until
-
-ROOT = Path(__file__).parents[2]
-GROUND = """
-import asyncio, sys
-from pathlib import Path
-from ground.telemetry.archive import Archive
-from ground.config import GroundConfig
-from ground.link.mission_link import UdpLink
-from ground.telemetry.products import ProductStore
-from ground.server import GroundServer, epoch_tai_ns
-from ground.link.session import GroundSession
-from ground.station import GroundStation
-from flight.core.errors import OrbitnodeError
-from flight.link.stack import LinkConfig
-from tests.ground_dictionary import make
-folder, tm, tc, api = Path(sys.argv[1]), *map(int, sys.argv[2:5])
-config = GroundConfig(api_port=api)
-try:
-    with Archive(folder / "archive.db", make()) as archive:
-        session = GroundSession(LinkConfig(coding="frame", recoveries=1000))
-        station = GroundStation(make(), session, epoch_tai_ns=epoch_tai_ns(), archive=archive,
-                                products=ProductStore(folder / "products"), command_timeout_s=120.0, silence_s=60.0)
-        asyncio.run(GroundServer(station, archive, config, UdpLink("127.0.0.1", tm, "127.0.0.1", tc)).run())
-except OrbitnodeError as error:
-    sys.exit(f"orbitnode: error: {error}")
-"""
-
-
-class Ground:
-    """The ground as a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.tm, self.tc, self.api = free_port(), free_port(), free_port(socket.SOCK_STREAM)
-        self.process = self.start()
-        assert self.process.stderr is not None
-        self.welcome = self.process.stderr.readline().decode()
-
-    def start(self) -> subprocess.Popen[bytes]:
-        ports = [str(p) for p in (self.tm, self.tc, self.api)]
-        return subprocess.Popen(
-            [sys.executable, "-c", GROUND, str(self.folder), *ports], stderr=subprocess.PIPE, cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        self.process.communicate(timeout=GIVE_UP_S)
-        return self.process.returncode
-
-
-class Wall:
-    """Real time for the little node; its frames are sent by the thread below."""
-
-    def now_ns(self) -> int:
-        return time.monotonic_ns()
-
-    def call_at(self, t_ns: int, call: object) -> None:
-        pass
-
-
-class UdpNode(threading.Thread):
-    """The little node at the other end of the two UDP ports: a frame every 10 ms."""
-
-    def __init__(self, ground: Ground) -> None:
-        super().__init__(daemon=True)
-        self.node = LittleNode(Wall(), [(0.0, 1e12)])
-        self.halt = threading.Event()
-        self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._in.bind(("127.0.0.1", ground.tc))
-        self._in.settimeout(0.01)
-        self._to = ("127.0.0.1", ground.tm)
-
-    def run(self) -> None:
-        while not self.halt.is_set():
-            try:
-                self.node._uplink(self._in.recv(4096))
-            except TimeoutError:
-                pass
-            self._out.sendto(unit_of(self.node.link), self._to)
-        self._in.close()
-        self._out.close()
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     made = Ground(tmp_path_factory.mktemp("ground"))
     yield made
-    if made.process.poll() is None:
-        made.process.kill()
-        made.process.communicate()
+    made.kill()
 
 
 @pytest.fixture
@@ -138,8 +51,7 @@ def node(ground: Ground) -> Iterator[LittleNode]:
     made = UdpNode(ground)
     made.start()
     yield made.node
-    made.halt.set()
-    made.join()
+    made.end()
 
 
 def command(*argv: str) -> int:
@@ -204,6 +116,10 @@ def test_busy_ports_are_named(ground: Ground) -> None:
         b'{"do":"command","name":"ping","texts":[1]}',
         b'{"do":"events","limit":0}',
         b'{"do":"command","name":"ping","bypass":1}',
+        b'{"do":"send","name":"ping"}',
+        b'{"do":"wait_for","name":"power","timeout_s":-1}',
+        b'{"do":"wait_for","name":"power","timeout_s":1e9}',
+        b'{"do":"wait_contact","timeout_s":NaN}',
         b'{"do":"command","name":"set_parameters","arguments":{"parameters":[[NaN,1]]}}',
         b'{"do":"command","name":"set_parameters","arguments":{"parameters":[[[1],1]]}}',
         b'{"do":"command","name":"set_parameters","arguments":{"parameters":[[null,1]]}}',
@@ -222,18 +138,58 @@ def test_bad_requests_get_an_error_and_the_ground_goes_on(ground: Ground, line: 
         assert client.ask(do="status")["contact"] is False
 
 
+def test_one_connection_is_one_operator(ground: Ground) -> None:
+    with GroundClient(ground.api) as client:
+        assert client.ask(do="operate")["mission"] == "test"
+        for request, says in (
+            ({"do": "operate"}, "operates already"),
+            ({"do": "send", "name": "pong"}, "did you mean 'ping'"),
+            ({"do": "wait_for"}, "no packet is called ''"),
+        ):
+            with pytest.raises(OrbitnodeError, match=says):
+                client.ask(**request)
+        assert client.ask(do="wait_contact")["contact"] is False
+
+
+def test_a_client_that_goes_ends_its_wait() -> None:
+    async def serve() -> bool:
+        ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            client = Connection(reader, writer, ApiCounters())
+            assert await client.read_line() == b"wait\n"
+            try:
+                await client.until(lambda: False, asyncio.Event(), 1e6)
+            except ConnectionResetError:
+                ended.set_result(True)
+            client.close()
+
+        listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+        writer.write(b"wait\n")
+        await writer.drain()
+        writer.close()
+        made = await asyncio.wait_for(ended, GIVE_UP_S)
+        listener.close()
+        return made
+
+    assert asyncio.run(serve())
+
+
 def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """What our own checks let through by mistake is answered, counted, and the next request served."""
-    server = GroundServer.__new__(GroundServer)
-    server._request_faults = 0
+    services = Services(GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0), GroundConfig(), lambda _: None)
 
-    async def answer(_request: dict[str, Any], _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    async def answer(_session: ClientSession, _request: object) -> None:
         raise TypeError("of a strange kind")
 
-    monkeypatch.setattr(server, "_answer", answer)
+    monkeypatch.setattr(ClientSession, "answer", answer)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ClientSession(services, Connection(reader, writer, services.counters)).serve()
 
     async def serve() -> list[dict[str, str]]:
-        listener = await asyncio.start_server(server._serve, "127.0.0.1", 0)
+        listener = await asyncio.start_server(connected, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
         writer.write(b'{"do": "status"}\n' * 2)
         lines = [json.loads(await reader.readline()) for _ in range(2)]
@@ -242,13 +198,13 @@ def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch: p
         return lines
 
     text = "the request cannot be served: TypeError: of a strange kind"
-    assert asyncio.run(serve()) == [{"error": text}] * 2 and server._request_faults == 2
+    assert asyncio.run(serve()) == [{"error": text}] * 2 and services.counters.request_faults == 2
 
 
-def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines(tmp_path: Path) -> None:
+def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines() -> None:
     station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
-    archive = Archive(tmp_path / "archive.db", make())
-    server = GroundServer(station, archive, GroundConfig(), UdpLink("", 0, "", 0))
+    counters = ApiCounters()
+    services = Services(station, GroundConfig(), lambda _: None, counters=counters)
     values = {"note": "x" * 4000}
     report = Packet(0, b"", DecodedPacket("plan_detail", REPORT, 1, 0, b"", 11, 10, 0, values, values))
 
@@ -257,7 +213,7 @@ def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines(tmp_pat
         station.listen(lambda change, _: sent.set() if change is Change.COMMAND else None)
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            serving = asyncio.create_task(server._serve(reader, writer))
+            serving = asyncio.create_task(ClientSession(services, Connection(reader, writer, counters)).serve())
             await sent.wait()
             for _ in range(5000):  # more than the buffers of the machine take
                 station._listeners.tell(Change.PACKET, report)
@@ -272,7 +228,7 @@ def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines(tmp_pat
             await asyncio.wait_for(reader.read(), GIVE_UP_S)
         writer.transport.abort()
         listener.close()
-        return backlogs[0], server._dropped_lines
+        return backlogs[0], counters.dropped_lines
 
     backlog, dropped = asyncio.run(flood())
     assert dropped > 0 and backlog < BACKLOG_OCTETS_MAX + LINE_OCTETS_MAX
@@ -288,9 +244,7 @@ def test_a_full_disk_does_not_end_the_ground(tmp_path: Path) -> None:
             client.ask(do="command", name="ping", timeout_s=0.1)
         assert ground.stop() == 0
     finally:
-        if ground.process.poll() is None:
-            ground.process.kill()
-            ground.process.communicate()
+        ground.kill()
     with Archive(tmp_path / "archive.db", read_only=True) as archive:
         assert archive.commands()[-1].outcome == "rejected"
 
@@ -315,10 +269,8 @@ def own_ground(tmp_path: Path) -> Iterator[tuple[Ground, LittleNode]]:
     node = UdpNode(made)
     node.start()
     yield made, node.node
-    node.halt.set()
-    node.join()
-    made.process.kill()
-    made.process.communicate()
+    node.end()
+    made.kill()
 
 
 def test_a_table_is_listed_packed_and_loaded(

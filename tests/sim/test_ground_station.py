@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.link import Role
 from flight.link.pus import PusTc, PusTm
@@ -24,12 +26,12 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.limits import RED
 from ground.telemetry.products import ProductStore
-from payloads.product import decode_product, encode_product
+from payloads.product.mask import decode_mask_product, encode_mask_product
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
 from tests.ground_dictionary import make
-from tests.ground_node import EPOCH_NS, LittleNode, S
+from tests.ground_node import EPOCH_NS, LittleNode
 from tests.link_ends import BARE, packets_of, unit_of
 
 
@@ -54,7 +56,7 @@ class Rig:
             results.append(await script(operator))
 
         self.ground.run_script(body)
-        self.loop.run_until(round(until_s * S))
+        self.loop.run_until(round(until_s * NS))
         assert self.ground.script_failures == []
         return results
 
@@ -138,6 +140,29 @@ def test_contact_that_ends_early_goes_on_at_the_next(tmp_path: Path) -> None:
     rig.close()
 
 
+def test_the_end_of_a_run_cuts_a_script_short_without_a_failure(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    rig = Rig(tmp_path, [(0.0, 1e8)])
+    stood: list[str] = []
+
+    async def script(operator: Operator) -> None:
+        for call in (operator.sleep, lambda s: operator.wait_for("booted", s), operator.wait_contact):
+            try:
+                await operator.sleep(1e6)
+            finally:
+                stood.append("clean-up")
+                with pytest.raises(OrbitnodeError, match="the run has ended"):
+                    await call(1.0)
+                await operator.send("ping")
+
+    assert rig.run(script, 100.0) == [] and stood == []
+    rig.close()
+    assert stood == ["clean-up"] and rig.ground.script_failures == [] and rig.node.done == []
+    gc.collect()
+    assert not recwarn.list  # nothing of the coroutine is left to complain when it is collected
+
+
 def test_command_without_any_node_is_never_sent_later(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(100.0, 200.0)], timeout_s=20.0)
     (record,) = rig.run(lambda operator: operator.send("ping"), 150.0)
@@ -171,31 +196,31 @@ def test_command_that_times_out_ends_alone() -> None:
     station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
     first, _ = station.send("ping", {}, 0, timeout_s=30)
     second, _ = station.send("payload_power", {"state": "off"}, 0, timeout_s=7200)
-    station.on_time(31 * S)
+    station.on_time(31 * NS)
     assert (first.outcome, first.reason) == (REJECTED, "never sent: no node was heard in time")
     assert second.is_open and station.session.waiting == 1
 
 
 def test_lost_command_is_not_sent_in_the_next_pass() -> None:
     station, flight = linked()
-    lost, cltus = station.send("payload_power", {"state": "off"}, S, timeout_s=30)
-    kept, more = station.send("ping", {}, S, timeout_s=7200)
+    lost, cltus = station.send("payload_power", {"state": "off"}, NS, timeout_s=30)
+    kept, more = station.send("ping", {}, NS, timeout_s=7200)
     assert len(cltus + more) == 2  # and neither arrives
-    station.end_contact(2 * S)
-    station.on_time(40 * S)
+    station.end_contact(2 * NS)
+    station.on_time(40 * NS)
     assert (lost.outcome, lost.reason) == (LOST, "no answer from the node in time; may still be executed")
-    up = station.on_downlink(unit_of(flight), 3000 * S) + station.on_downlink(unit_of(flight), 3001 * S)
+    up = station.on_downlink(unit_of(flight), 3000 * NS) + station.on_downlink(unit_of(flight), 3001 * NS)
     packets = [PusTc.decode(packet) for cltu in up for packet in packets_of(flight.on_uplink(cltu, 0))]
     assert [(packet.service, packet.seq) for packet in packets] == [(17, kept.seq)]
     assert (lost.outcome, lost.reason) == (REJECTED, "sent, but it never arrived, and was given up")
-    station.on_downlink(unit_of(flight), 3002 * S)
-    assert kept.stage_ns(ACKNOWLEDGED) == 3002 * S and lost.stage_ns(ACKNOWLEDGED) is None
+    station.on_downlink(unit_of(flight), 3002 * NS)
+    assert kept.stage_ns(ACKNOWLEDGED) == 3002 * NS and lost.stage_ns(ACKNOWLEDGED) is None
 
 
 def test_command_behind_a_full_window_is_not_sent_after_its_time() -> None:
     station, _ = linked()
-    records = [station.send("ping", {}, S, timeout_s=30 if n == 11 else 600)[0] for n in range(13)]
-    station.on_time(31 * S)
+    records = [station.send("ping", {}, NS, timeout_s=30 if n == 11 else 600)[0] for n in range(13)]
+    station.on_time(31 * NS)
     assert [r.number for r in records if not r.is_open] == [12]
     assert records[11].outcome == REJECTED and records[11].reason.startswith("never sent")
     assert station.session.waiting == 12
@@ -208,7 +233,7 @@ def test_bypass_command_goes_up_without_any_contact() -> None:
     )
     record, (cltu,) = station.send("ping", {}, 0, bypass=True)
     assert len(packets_of(flight.on_uplink(cltu, 0))) == 1
-    station.on_time(31 * S)
+    station.on_time(31 * NS)
     assert (record.outcome, record.reason) == (LOST, "no answer from the node in time; may still be executed")
 
 
@@ -217,10 +242,10 @@ def test_a_restart_of_the_node_is_told() -> None:
     notes: list[object] = []
     station.listen(lambda change, what: notes.append(what) if change is Change.NOTE else None)
     for count in range(60):
-        station.on_downlink(unit_of(flight), count * S)
+        station.on_downlink(unit_of(flight), count * NS)
     flight = FlightLink(BARE)
     for count in range(3):
-        station.on_downlink(unit_of(flight), (90 + count) * S)
+        station.on_downlink(unit_of(flight), (90 + count) * NS)
     assert notes == ["the node was restarted: it counts its frames anew"]
     assert station.counters()["link.restarts"] == 1 and station.counters()["link.frames_missed"] == 0
 
@@ -235,7 +260,7 @@ def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(part, name, full)
     rig.node.file("a.txt", b"just text")
     rig.node.file("open.txt", bytes(900), drop=3)
-    rig.loop.run_until(50 * S)
+    rig.loop.run_until(50 * NS)
     rig.station.commit()
     assert rig.products.counters.unwritten == 1
     rig.ground.close()
@@ -258,7 +283,7 @@ def test_products_events_alarms_and_listeners(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     samples = rng.integers(0, 5000, (4, 32, 32)).astype(np.uint16)
     mask = rng.integers(0, 3, (32, 32)).astype(np.uint8)
-    product = encode_product(samples, mask, tile=7, job=3, time_ns=EPOCH_NS)
+    product = encode_mask_product(samples, mask, tile=7, job=3, time_ns=EPOCH_NS)
     rig.node.file("tile-7.bin", product)
     rig.node.file("../../evil/tile-8.bin", product, drop=2)
     rig.node.file(".hidden.txt", b"just text")
@@ -266,13 +291,13 @@ def test_products_events_alarms_and_listeners(tmp_path: Path) -> None:
     rig.node.tm(1, 3, 25, b"\x00\x01" + layout.encode([0.2, 8.0, 1, -5]))
     rig.node.tm(1, 5, 4, b"\x00\x03\x3e\x4c\xcc\xcd")
     rig.node.link.queue(Role.REALTIME, b"\x08\x01\xc0\x00\x00\x0e" + bytes(15))
-    rig.loop.run_until(200 * S)
+    rig.loop.run_until(200 * NS)
     rig.close()
     folder = tmp_path / "products"
     assert sorted(p.name for p in folder.iterdir()) == [
         "hidden.txt", "tile-7-mask.png", "tile-7.bin", "tile-8.bin.part", "tile-8.bin.part.missing",
     ]  # fmt: skip
-    assert np.array_equal(decode_product((folder / "tile-7.bin").read_bytes()).mask, mask)
+    assert np.array_equal(decode_mask_product((folder / "tile-7.bin").read_bytes()).mask, mask)
     with Archive(tmp_path / "archive.db", read_only=True) as archive:
         rows = {r.name: r for r in archive.products()}
         assert rows["tile-7.bin"].facts["tile"] == 7 and rows["tile-7.bin"].complete
@@ -287,7 +312,7 @@ def test_products_events_alarms_and_listeners(tmp_path: Path) -> None:
 def test_late_comer_sees_the_latest_values(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(0.0, 30.0)])
     rig.node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.5, 8.0, 1, -5]))
-    rig.loop.run_until(10 * S)
+    rig.loop.run_until(10 * NS)
     rig.close()
     with Archive(tmp_path / "archive.db", make()) as archive:
         later = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=archive)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.cfdp.transfers import FileReceived
 from flight.services.files import uploads as on_board
@@ -19,7 +20,7 @@ from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from tests.ground_dictionary import make
-from tests.ground_node import EPOCH_NS, S
+from tests.ground_node import EPOCH_NS
 from tests.link_ends import BARE
 from tests.sim.conftest import PASS_START_S, MakeRig
 from tests.sim.test_ground_station import Rig
@@ -39,7 +40,7 @@ class Uplink:
             self.told.append((what.acknowledged, what.failure))
 
     def until(self, s: float) -> None:
-        self.rig.loop.run_until(round(s * S))
+        self.rig.loop.run_until(round(s * NS))
 
     def upload(self, name: str, octets: bytes, timeout_s: float = 60.0) -> Upload:
         made, cltus = self.rig.station.upload(name, octets, self.rig.loop.now_ns(), timeout_s)
@@ -91,21 +92,21 @@ def test_a_file_of_which_nothing_arrives_fails_and_leaves_the_queue(tmp_path: An
 def test_the_time_of_a_file_begins_when_its_turn_comes(how: str) -> None:
     uploads = Uploads(3, 1, 2, TransactionNumbers(1, 7))
     first = uploads.begin("a", bytes(20_000), 0, timeout_s=30.0)
-    second = uploads.begin("b", bytes(1_000), S, timeout_s=40.0)
+    second = uploads.begin("b", bytes(1_000), NS, timeout_s=40.0)
     now_ns = 0
     while first.is_open:
         given = uploads.next_packet(100)
         assert given is not None
-        now_ns += 29 * S
-        if how == "times out" and now_ns > 100 * S:
-            now_ns += 2 * S
+        now_ns += 29 * NS
+        if how == "times out" and now_ns > 100 * NS:
+            now_ns += 2 * NS
             assert uploads.due(now_ns) == [first]
-        elif how == "is rejected" and now_ns > 100 * S:
+        elif how == "is rejected" and now_ns > 100 * NS:
             uploads.fail(given[0], "no", now_ns)
         else:
             uploads.acknowledged(given[0], now_ns)
-    assert uploads.due(now_ns) == [] and uploads.next_time_ns == now_ns + 40 * S
-    assert uploads.due(now_ns + 40 * S) == [second]
+    assert uploads.due(now_ns) == [] and uploads.next_time_ns == now_ns + 40 * NS
+    assert uploads.due(now_ns + 40 * NS) == [second]
 
 
 def test_what_is_refused_before_anything_is_sent(tmp_path: Any) -> None:
@@ -216,7 +217,7 @@ def test_files_that_were_sent_are_remembered_up_to_a_bound() -> None:
         while (given := uploads.next_packet(100)) is not None:
             uploads.acknowledged(given[0], 0)
     assert [one.outcome for one in made[:2]] == [UNCONFIRMED, ""]
-    assert uploads.next_time_ns == 30 * S and len(uploads.due(30 * S)) == SENT_MAX
+    assert uploads.next_time_ns == 30 * NS and len(uploads.due(30 * NS)) == SENT_MAX
 
 
 def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: MakeRig, tmp_path: Any) -> None:

@@ -6,22 +6,21 @@ from typing import Any
 
 import pytest
 
+from flight.contract.failures import Failure
 from flight.contract.fields import Row
 from flight.core.errors import SetupError
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.services.automation.event_action import EventActions
-from flight.services.automation.held import NO_ROOM, NOT_RELEASED
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.sequences import Sequences
-from flight.services.commanding.verification import BAD_VALUE, LATE
 from flight.services.reporting.events import Events
 from flight.services.time.clock import Clock
 from tests.field_values import integer, rows
 from tests.full_disk import full_disk
 from tests.sim.conftest import MakeRig, Rig
 
-NS = 10**9
 SEQUENCE = """
 [[sequence]]
 name = "greet"
@@ -118,7 +117,7 @@ def test_what_fell_due_without_power_is_executed_or_refused_by_the_late_rule(mak
     held.rig.craft.cut_power()  # until 160
     held.rig.until(200)
     assert [held.stages(one) for one in (late, allowed, soon)] == [[2], [1, 3, 7], [1, 3, 7]]
-    assert held.failure(PusTc.decode(late))[0] == LATE
+    assert held.failure(PusTc.decode(late))[0] == Failure.LATE
     ((apid, seq, late_s, limit_s),) = held.events("activity_late")
     assert (apid, seq, limit_s) == (1, PusTc.decode(late).seq, 8) and 8 < late_s < 12
     schedule = held.rig.node.part(Schedule)
@@ -158,7 +157,7 @@ def test_a_disabled_group_loses_its_activities_and_says_so(make_rig: MakeRig) ->
     held.rig.send("report_groups")
     held.rig.until(200)
     assert (held.stages(first), held.stages(other)) == ([2], [1, 3, 7])
-    assert held.failure(PusTc.decode(first)) == (NOT_RELEASED, "group 9")
+    assert held.failure(PusTc.decode(first)) == (Failure.NOT_RELEASED, "group 9")
     assert held.rows("group_status") == [(0, 1), (9, 0)]
 
 
@@ -210,12 +209,15 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: MakeRig) -> None:
     refused = {
         held.rig.send("insert_activities", 0, rows): reason
         for rows, reason in (
-            (((0, held.tai_ns(300), ping), (0, held.tai_ns(60), held.packet("ping"))), (LATE, "activity 1: 4")),
-            (((0, held.tai_ns(300), ping), (0, held.tai_ns(300), ping)), (BAD_VALUE, "activity 1: sequence count")),
-            (((3, held.tai_ns(300), ping),), (BAD_VALUE, "activity 0: no group 3, have 0")),
-            (((0, held.tai_ns(300), broken),), (BAD_VALUE, "activity 0: telecommand")),
-            (((0, held.tai_ns(300), held.packet("insert_activities", 0, ())),), (BAD_VALUE, "activity 0: TC[11,4]")),
-            (tuple((0, held.tai_ns(300), held.packet("ping")) for _ in range(3)), (NO_ROOM, "3 activities more, 2")),
+            (((0, held.tai_ns(300), ping), (0, held.tai_ns(60), held.packet("ping"))), (Failure.LATE, "activity 1: 4")),
+            (((0, held.tai_ns(300), ping), (0, held.tai_ns(300), ping)),
+             (Failure.BAD_VALUE, "activity 1: sequence count")),
+            (((3, held.tai_ns(300), ping),), (Failure.BAD_VALUE, "activity 0: no group 3, have 0")),
+            (((0, held.tai_ns(300), broken),), (Failure.BAD_VALUE, "activity 0: telecommand")),
+            (((0, held.tai_ns(300), held.packet("insert_activities", 0, ())),),
+             (Failure.BAD_VALUE, "activity 0: TC[11,4]")),
+            (tuple((0, held.tai_ns(300), held.packet("ping")) for _ in range(3)),
+             (Failure.NO_ROOM, "3 activities more, 2")),
         )
     }  # fmt: skip
     held.rig.until(120)
@@ -250,7 +252,7 @@ def test_a_sequence_runs_by_command_and_ends_at_reboot(make_rig: MakeRig) -> Non
     held.rig.send("report_sequence", "three")
     held.rig.until(130)
     assert held.rig.stages(load) == held.rig.stages(start) == [1, 3, 7]
-    assert held.failure(again) == (BAD_VALUE, "sequence 'three' is running")
+    assert held.failure(again) == (Failure.BAD_VALUE, "sequence 'three' is running")
     assert [held.stages(one) for one in steps] == [[1, 3, 7], [1, 3, 7], []]
     assert held.rows("sequence_status") == [("three", 1, 2, 3)]
     assert held.rows("sequence_content") == list(zip((0, 5000, 60_000), steps, strict=True))
@@ -434,7 +436,7 @@ def test_a_sequence_that_ended_on_a_full_disk_can_be_started_again(make_rig: Mak
         assert [e[0] for e in held.events("sequence_aborted")] == ["two"]
     abort, start = held.rig.send("abort_sequence", "two"), held.rig.send("activate_sequence", "two")
     held.rig.until(150)
-    assert held.failure(abort) == (BAD_VALUE, "sequence 'two' is not running")
+    assert held.failure(abort) == (Failure.BAD_VALUE, "sequence 'two' is not running")
     assert held.rig.stages(start) == [1, 3, 7]
     assert held.events("sequence_ended") == [("two",)]
     assert held.rig.node.parts.vault.rows("sequence.run.") == []
@@ -449,7 +451,7 @@ def test_a_sequence_is_not_activated_twice_while_the_disk_is_slow(make_rig: Make
     unload = held.rig.send("unload_sequence", "one")
     held.rig.until(150)
     assert held.rig.stages(first) == [1, 3, 7]
-    assert held.failure(second) == held.failure(unload) == (BAD_VALUE, "sequence 'one' is running")
+    assert held.failure(second) == held.failure(unload) == (Failure.BAD_VALUE, "sequence 'one' is running")
 
 
 def test_a_disk_that_hangs_bounds_the_actions_at_work(make_rig: MakeRig) -> None:
@@ -498,5 +500,5 @@ def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: MakeR
     inserted, loaded = held.insert(180, ping), held.rig.send("load_sequence", "broken", ((0, ping),))
     unloaded = held.rig.send("unload_sequence", "broken")
     held.rig.until(190)
-    assert held.failure(loaded) == (BAD_VALUE, "sequence 'broken' is there already")
+    assert held.failure(loaded) == (Failure.BAD_VALUE, "sequence 'broken' is there already")
     assert held.failure(inserted)[1].endswith("is scheduled") and held.rig.stages(unloaded) == [1, 3, 7]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flight.contract.dictionary import hk_parameters
-from flight.core.nanoseconds import ns
+from flight.contract.failures import Failure
+from flight.core.nanoseconds import NS, ns
 from flight.link.pus import PusTm
-from flight.services.commanding.verification import BAD_VALUE
 from ground.telemetry.decoder import Decoder
 from tests.field_values import real
 from tests.sim.conftest import MakeRig, Rig
@@ -104,7 +104,7 @@ def test_reports_by_change_come_when_a_value_changed_and_at_least_so_often(make_
     rig.until(IN_PASS_S + 30)
     rig.send("payload_power", 0)
     rig.until(IN_PASS_S + 60)
-    times = [(p.time_ns - reports(rig, 300)[0].time_ns) / 1e9 for p in reports(rig, 300)]
+    times = [(p.time_ns - reports(rig, 300)[0].time_ns) / NS for p in reports(rig, 300)]
     assert len(times) == 4  # the first, a keepalive, the switched payload, a keepalive
     assert abs(times[1] - 20) < 0.1 and 25 < times[2] < 35 and abs(times[3] - times[2] - 20) < 0.1
     assert 55 <= len(reports(rig, 301)) <= 62  # the uptime changes each second, it is looked at twice
@@ -161,5 +161,5 @@ def test_commands_that_cannot_be_are_refused_with_a_reason(make_rig: MakeRig) ->
     rig.until(IN_PASS_S + 11)
     assert rig.stages(made) == DONE
     assert [rig.stages(one) for one in failed] == [FAILED] * len(failed)
-    assert {code(rig, one) for one in (*refused, *failed)} == {BAD_VALUE}
+    assert {code(rig, one) for one in (*refused, *failed)} == {Failure.BAD_VALUE}
     assert len(reports(rig, 3)) <= count + 1, "all or nothing: the structure that is there was not reported either"

@@ -16,6 +16,7 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Structure
+from flight.contract.failures import Failure
 from flight.contract.fields import Value
 from flight.core.nanoseconds import ns
 from flight.link.pus import PusTc
@@ -28,7 +29,6 @@ from flight.services.automation.schedule_declarations import ScheduleConfig
 from flight.services.automation.sequences import Sequences
 from flight.services.board.power import Power
 from flight.services.board.thermal import Thermal
-from flight.services.commanding import verification as st01
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands
 from flight.services.commanding.verification import Verification
@@ -229,17 +229,17 @@ def test_fields_of_commands(make_rig: MakeRig) -> None:
     counts, log = node.part(Commands).counts, node.part(CommandLog)
     counts.received, counts.unreadable, counts.executed, counts.waiting = (next(fresh) for _ in range(4))
     log.interrupted, log.reported_again = next(fresh), next(fresh)
-    counts.refused.update({code: next(fresh) for code in sorted(st01.FAILURES)})
+    counts.refused.update({code: next(fresh) for code in sorted(Failure)})
     for number in range(7):
         log.open(PusTc(1, number, 17, 1, b"").request_id)
     refused = counts.refused
     right = {
         "received": counts.received, "unreadable": counts.unreadable, "executed": counts.executed,
         "refused": refused.total(), "waiting": counts.waiting,
-        "refused_unknown": refused[st01.UNKNOWN_APID] + refused[st01.UNKNOWN_COMMAND],
-        "refused_invalid": refused[st01.BAD_LENGTH] + refused[st01.BAD_VALUE],
-        "refused_in_mode": refused[st01.REFUSED_IN_MODE], "refused_rate": refused[st01.TOO_MANY],
-        "refused_queue": refused[st01.QUEUE_FULL], "refused_storage": refused[st01.STORAGE],
+        "refused_unknown": refused[Failure.UNKNOWN_APID] + refused[Failure.UNKNOWN_COMMAND],
+        "refused_invalid": refused[Failure.BAD_LENGTH] + refused[Failure.BAD_VALUE],
+        "refused_in_mode": refused[Failure.REFUSED_IN_MODE], "refused_rate": refused[Failure.TOO_MANY],
+        "refused_queue": refused[Failure.QUEUE_FULL], "refused_storage": refused[Failure.STORAGE],
         "interrupted": log.interrupted, "reported_again": log.reported_again, "log_rows": 7,
     }  # fmt: skip
     check(node, "commands", right)

@@ -14,11 +14,12 @@ from spacepackets.ecss.tc import PusTc as PeerTc
 from spacepackets.ecss.tm import PusTm as PeerTm
 
 from flight.contract.dictionary import Dictionary
+from flight.contract.failures import Failure
 from flight.core.nanoseconds import ns
 from flight.mission import load
 from flight.services.board.power import Power
 from flight.services.commanding.commands import Commands
-from flight.services.commanding.verification import TOO_MANY, Verification
+from flight.services.commanding.verification import Verification
 from flight.services.health.status import BootRecord
 from flight.services.recorder.recorder import Recorder
 from flight.services.settings.parameters import Parameters
@@ -108,7 +109,7 @@ def test_more_commands_than_there_is_room_for_are_refused(make_rig: MakeRig) -> 
     rig.until(IN_PASS_S + 5)
     assert len(rig.reports(17, 2)) == 4
     assert len(rig.reports(1, 2)) == 6
-    assert rig.reports(1, 2)[0].data[4:6] == TOO_MANY.to_bytes(2, "big")
+    assert rig.reports(1, 2)[0].data[4:6] == Failure.TOO_MANY.to_bytes(2, "big")
 
 
 def test_packets_made_outside_passes_are_recorded_and_played_back_in_order(make_rig: MakeRig) -> None:

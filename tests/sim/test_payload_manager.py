@@ -22,21 +22,24 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from flight.contract.app import AppContext, CommandRefused, Durable, NodeState, PowerMode
-from flight.contract.dictionary import Declarations, collect
+from flight.contract.collect import collect
+from flight.contract.dictionary import Declarations
 from flight.core.errors import StorageError
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.store.vault import Vault
+from flight.store.vault_view import VaultView
 from flight.swarm.protocol import JobRequest, LocalSwarm
 from hal.base import HalError, Image
 from payloads import declarations
-from payloads.config import EnergyRule, PayloadConfig, TrafficClass
+from payloads.config import EnergyRule, PayloadConfig, TrafficClass, WorkerAppConfig
 from payloads.jobs import DELAYS, DROPS
-from payloads.manager import InferenceManager, pool_config
-from payloads.product import decode_product
+from payloads.manager import InferenceManager
+from payloads.pools import AppPools
+from payloads.product.mask import decode_mask_product
 from payloads.worker import control_group
 from payloads.worker.guards import Guard
-from payloads.worker.pool import WorkerPool
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.faults import FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
@@ -50,7 +53,7 @@ SAFE = PowerMode("safe", 1.0, 20.0, admits=False)
 GOOD = NodeState(soc_frac=0.9, board_c=20.0, radiator_c=0.0, mode=FULL, payload_on=True, in_contact=False)
 WORLD = World(WorldConfig())
 DICTIONARY = collect(
-    [InferenceManager.declare(2)], mission="t", spacecraft_id=1, version="0", apids={"app": 2}
+    [InferenceManager.declare(2, PayloadConfig())], mission="t", spacecraft_id=1, version="0", apids={"app": 2}
 )  # fmt: skip
 
 
@@ -173,22 +176,24 @@ class Bench:
     """One manager on one virtual node."""
 
     def __init__(self, config: PayloadConfig, *, faults: FaultPlan | None = None, disk: Disk | None = None,
-                 loop: VirtualLoop | None = None, pool: WorkerPool | None = None) -> None:  # fmt: skip
+                 loop: VirtualLoop | None = None, pools: AppPools | None = None) -> None:  # fmt: skip
         self.config, self.loop = config, loop or VirtualLoop()
         self.disk = disk or Disk(Random(1))
         self.camera, self.box, self.ground, self.notes = Camera(), Box(), Ground(), Notes()
         self.state: NodeState | None = GOOD
         self.platform = SimPlatform("t", self.loop, WORLD, self.disk, Random(1), faults=faults, record=self.notes)
         self.vault = Vault(self.platform.storage)
+        self.rows = VaultView(self.vault, "payload")
         self.task_faults: list[BaseException] = []
         self.scheduler = Scheduler(self.platform, self.platform.cpu_ns, self._failed)
         self.swarm = LocalSwarm()
         ground = self.ground
         self.manager = InferenceManager(
             AppContext(
+                "payload",
                 self.platform,
                 self.scheduler,
-                self.vault,
+                self.rows,
                 self.platform.tai_ns,
                 config,
                 ground,
@@ -201,18 +206,18 @@ class Bench:
                 lambda: self.state,
                 ground.loads.append,
             ),
-            pool,
+            pools,
         )
         self.masks: dict[int, bytes] = {}
         self.manager.on_product = lambda info, mask: self.masks.__setitem__(info.tile, mask)
-        self.own_pool = pool is None
+        self.own_pool = pools is None
         self.manager.start()
 
     def _failed(self, _task: Task, error: BaseException) -> None:
         self.task_faults.append(error)
 
     def run(self, s: float) -> None:
-        self.loop.run_until(self.loop.now_ns() + round(s * 1e9))
+        self.loop.run_until(self.loop.now_ns() + ns(s))
         self.check()
 
     def check(self) -> None:
@@ -235,7 +240,7 @@ class Bench:
             try:
                 left = execute(*values)
                 if left is not None:
-                    await self.vault.commit(left.changes)
+                    await self.rows.commit(left.changes)
                     left.then()
                 outcome.append("completed")
             except CommandRefused as refusal:
@@ -262,9 +267,15 @@ class Bench:
             self.loop.run_until(self.loop.now_ns() + 100_000_000_000)
 
 
+def worker_app(model: Path, **changes: Any) -> WorkerAppConfig:
+    return replace(
+        WorkerAppConfig("screen", "payloads.apps.screen:Screen", str(model), reserve_octets=3000), **changes
+    )  # fmt: skip
+
+
 def config_of(model: Path, **changes: Any) -> PayloadConfig:
     base = PayloadConfig(
-        model=str(model), height=SIDE, width=SIDE, capture_period_s=5.0, queue_tiles=6, reserve_octets=3000,
+        worker_app=(worker_app(model),), height=SIDE, width=SIDE, capture_period_s=5.0, queue_tiles=6,
         traffic=(TrafficClass("routine", 3, 600.0), TrafficClass("alert", 0, 60.0)),
         pattern=("routine", "routine", "routine", "alert"),
         energy=(EnergyRule(0, 0.5, 0.6), EnergyRule(255, 0.7, 0.8)), heat_stop_c=50.0, heat_resume_c=45.0,
@@ -274,22 +285,22 @@ def config_of(model: Path, **changes: Any) -> PayloadConfig:
 
 
 @pytest.fixture(scope="module")
-def shared_pool(model: Path) -> Iterator[WorkerPool]:
+def shared_pool(model: Path) -> Iterator[AppPools]:
     """One pool for all examples: processes are slow to start, and hold nothing between tiles."""
-    pool = WorkerPool(pool_config(config_of(model)))
+    pool = AppPools.of(config_of(model))
     pool.start()
     yield pool
     pool.close()
 
 
 @pytest.fixture
-def bench(model: Path, shared_pool: WorkerPool) -> Iterator[Callable[..., Bench]]:
+def bench(model: Path, shared_pool: AppPools) -> Iterator[Callable[..., Bench]]:
     """Makes benches; with a pool of their own where `own_pool` is asked for."""
     made: list[Bench] = []
 
     def make(own_pool: bool = False, **options: Any) -> Bench:
         parts = {name: options.pop(name) for name in ("faults", "disk", "loop") if name in options}
-        made.append(Bench(config_of(model, **options), pool=None if own_pool else shared_pool, **parts))
+        made.append(Bench(config_of(model, **options), pools=None if own_pool else shared_pool, **parts))
         return made[-1]
 
     yield make
@@ -307,7 +318,7 @@ def test_nominal(bench: Callable[..., Bench]) -> None:
     assert c.octets_raw == c.octets_captured == 20 * 2048
     assert c.octets_product == b.box.backlog_octets
     assert c.infer_median_ms > 0
-    product = decode_product(b.box.files["screen-00000003-00000003.obsp"])
+    product = decode_mask_product(b.box.files["screen-00000003-00000003.obsp"])
     assert (product.header.tile, product.header.cloud_frac) == (3, 0.25)
     assert product.header.time_ns == WORLD.start_tai_ns + 10_000_000_000
     assert b.masks[3] == product.mask.tobytes()
@@ -425,7 +436,7 @@ def test_cloudy_tiles_send_no_pixels(bench: Callable[..., Bench]) -> None:
     b.run(9)
     c = b.manager.statistics()
     assert c.screened == c.cloudy == 2 - c.pending
-    assert decode_product(next(iter(b.box.files.values()))).clear is None
+    assert decode_mask_product(next(iter(b.box.files.values()))).clear is None
 
 
 def test_killed_worker_costs_one_attempt(bench: Callable[..., Bench]) -> None:
@@ -466,7 +477,7 @@ def test_off_and_on_between_two_looks_is_seen(bench: Callable[..., Bench], monke
     b = bench(own_pool=True)
     b.run(8)
     resets: list[int] = []
-    monkeypatch.setattr(b.manager.pool, "reset", lambda: resets.append(1))
+    monkeypatch.setattr(b.manager.pools, "reset", lambda: resets.append(1))
     b.state = replace(GOOD, payload_cycles=1)
     b.run(8)
     assert resets == [1]
@@ -477,7 +488,7 @@ def test_a_worker_that_died_between_jobs_costs_no_attempt_but_is_reported(bench:
     b.run(9.5)
     before = b.manager.statistics()
     assert b.manager.jobs.pending == 0
-    (pid,) = b.manager.pool.pids
+    (pid,) = b.manager.pools.pids
     pid_fd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
     assert select.select([pid_fd], [], [], GIVE_UP_S)[0], "all of its threads have ended"
@@ -637,7 +648,7 @@ def test_power_lost_at_every_write_of_a_submission(bench: Callable[..., Bench]) 
 def test_damaged_ledger_is_said(bench: Callable[..., Bench]) -> None:
     disk, loop = Disk(Random(1)), VirtualLoop()
     Vault(disk.boot(loop)).commit({"payload.job.0000000007": b"rubbish", "payload.next": b"?"})
-    loop.run_until(1_000_000_000)
+    loop.run_until(NS)
     b = bench(disk=disk, loop=loop)
     assert b.ground.named("ledger_failed") == [{"detail": "2 rows are unreadable"}]
     assert b.vault.get("payload.job.0000000007") == b"rubbish", "another version may know it"
@@ -661,9 +672,11 @@ def test_foreign_job_with_its_own_picture(bench: Callable[..., Bench]) -> None:
 
 
 def test_declarations_are_whole() -> None:
-    assert min(declarations.FAILURES) >= 100
+    assert {code.name: int(code) for code in declarations.JobFailure} == {
+        "UNKNOWN_JOB": 100, "JOB_TABLE_FULL": 101, "JOB_RUNNING": 102, "JOB_REFUSED": 103,
+    }  # fmt: skip
     document = DICTIONARY.document()
-    assert isinstance(InferenceManager.declare(2), Declarations)
+    assert isinstance(InferenceManager.declare(2, PayloadConfig()), Declarations)
     assert {c["name"] for c in document["commands"]} == {"submit_job", "cancel_job", "list_jobs"}
 
 
@@ -679,9 +692,9 @@ def test_declarations_are_whole() -> None:
     )
 )
 def test_the_sum_holds_whatever_happens(
-    model: Path, shared_pool: WorkerPool, steps: list[tuple[str, int, float]]
+    model: Path, shared_pool: AppPools, steps: list[tuple[str, int, float]]
 ) -> None:
-    b = Bench(config_of(model), pool=shared_pool)
+    b = Bench(config_of(model), pools=shared_pool)
     try:
         for what, number, run_s in steps:
             assert b.state is not None
@@ -714,10 +727,10 @@ def test_the_sum_holds_whatever_happens(
 def test_ground_sees_which_guards_hold(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that may not make control groups says so once, at its start, and in its housekeeping."""
     monkeypatch.setattr(control_group, "home", lambda: None)
-    one = Bench(config_of(model, guards_off=("no_network",)))
+    one = Bench(config_of(model, worker_app=(worker_app(model, guards_off=("no_network",)),)))
     try:
         one.run(30.0)
-        pool = one.manager.pool
+        pool = one.manager.pools
         (event,) = one.ground.named("guards_missing")
         assert event["guards"] == ", ".join(pool.missing.labels)
         assert "cgroup" in event["guards"]
@@ -732,7 +745,7 @@ def test_ground_sees_which_guards_hold(model: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_guards_off_must_be_guards(model: Path) -> None:
-    ((name, text),) = config_of(model, guards_off=("moat", "cgroup")).faults()
+    ((name, text),) = worker_app(model, guards_off=("moat", "cgroup")).faults()
     assert name == "guards_off"
     assert text.startswith("names moat, should be of no_new_privileges, ")
 
@@ -746,7 +759,7 @@ def test_housekeeping_shows_what_its_fields_are_named_after(bench: Callable[...,
     b.run(3.5)
     b.state = None
     assert b.command("submit_job", 2, 0, 3_000) == "completed"
-    counters, stats = b.manager.counters, b.manager.pool.stats
+    counters, stats = b.manager.counters, b.manager.pools["screen"].stats
     right: dict[str, Any] = {"pending": 4, "running": 1, "waiting": 2}
     for number, name in enumerate(("captured", "screened", "cloudy", "capture_faults"), 100):
         setattr(counters, name, number)
@@ -757,7 +770,7 @@ def test_housekeeping_shows_what_its_fields_are_named_after(bench: Callable[...,
         right[f"{kind}_{reason.label}"] = number
     stats.restarts, counters.failures = 300, Counter({"hung": 150, "died": 160})
     right |= {"dropped": counters.dropped.total(), "worker_restarts": 300, "worker_failures": 310}
-    right["isolation"] = int(b.manager.pool.guards)
+    right["isolation"] = int(b.manager.pools.guards)
     shown = b.ground.housekeeping("payload")
     assert shown == right and len(set(right.values())) == len(right)
     counters.captured = counters.screened + counters.dropped.total() + b.manager.jobs.pending

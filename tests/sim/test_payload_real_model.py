@@ -10,8 +10,8 @@ import pytest
 from flight.core.errors import SetupError
 from hal.base import Image
 from payloads import assets
-from payloads.product import CLOUD, decode_product
-from payloads.worker.pool import PoolConfig, Screened, WorkerPool
+from payloads.product.mask import CLOUD, decode_mask_product
+from payloads.worker.pool import Answered, PoolConfig, WorkerPool
 from tests.waiting import GIVE_UP_RUN_S
 
 ACCURACY_MIN = 0.94
@@ -48,14 +48,14 @@ def test_expert_tiles(model: Path, tiles: list[tuple[Image, np.ndarray]]) -> Non
             work = pool.submit(image, job=image.number)
             assert work is not None
             reply = work.wait()
-            assert isinstance(reply, Screened), reply
-            mask = np.frombuffer(reply.mask, dtype=np.uint8).reshape(label.shape)
+            assert isinstance(reply, Answered), reply
+            mask = np.frombuffer(reply.answer, dtype=np.uint8).reshape(label.shape)
             right.append(float(((mask == CLOUD) == (label == CLOUD)).mean()))
-            product = decode_product(reply.product)
+            product = decode_mask_product(reply.product)
             samples = np.frombuffer(image.samples, dtype=np.uint16).reshape(4, *label.shape)
             assert product.clear is not None
             assert np.array_equal(product.clear, samples[:, mask == 0])
-            masks.append(reply.mask)
+            masks.append(reply.answer)
     finally:
         pool.close()
     assert float(np.mean(right)) >= ACCURACY_MIN, right
@@ -66,7 +66,7 @@ def test_expert_tiles(model: Path, tiles: list[tuple[Image, np.ndarray]]) -> Non
         work = two.submit(tiles[0][0])
         assert work is not None
         reply = work.wait()
-        assert isinstance(reply, Screened)
-        assert reply.mask == masks[0], "another process with two threads gives the same mask"
+        assert isinstance(reply, Answered)
+        assert reply.answer == masks[0], "another process with two threads gives the same mask"
     finally:
         two.close()

@@ -13,14 +13,17 @@ from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.linux.platform import LinuxPlatform
 from hal.base import Image
-from payloads.worker.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
+from payloads.worker.pool import Answered, PoolConfig, Reply, WorkerFailure, WorkerPool
 from tests.waiting import GIVE_UP_S
 
 APP = """
     import time
     import numpy as np
 
+    from payloads.product.answers import SCREENING
+
     class Waits:
+        ANSWER = SCREENING
         def __init__(self, settings): pass
         @staticmethod
         def check(settings): pass
@@ -71,7 +74,7 @@ def test_replies_deaths_and_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     scheduler.spawn("test", body)
     platform.run()
     assert faults == []
-    assert [type(reply) for reply in replies] == [Screened, WorkerFailure] * 3
+    assert [type(reply) for reply in replies] == [Answered, WorkerFailure] * 3
     assert (pool.stats.died, pool.stats.killed) == (3, 6)
     scheduler.close()
     pool.close()

@@ -92,7 +92,7 @@ class Bench:
         ports = f"{self.down_port}:{self.up_port}"
         self.mission.write_text(
             f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n'
-            f'[node]\nname = "bench-1"\napp = ""\n'
+            f'app = []\n[node]\nname = "bench-1"\n'
             f'[[link]]\nname = "udp"\ndriver = "udp:127.0.0.1:{ports}"\ncoding = "frame"\n'
             f'[drivers]\neps = "serial:{self.link}"\nboard_thermometer = "serial:{self.link}:board"\n'
             f'radiator_thermometer = "serial:{self.link}:radiator"\nheater = "serial:{self.link}:heater"\n'

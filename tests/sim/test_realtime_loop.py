@@ -6,13 +6,14 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.core.task_stats import Tick
 from flight.linux.platform import LinuxPlatform
 
 HZ, TICKS, STALL_AT, STALL_S = 100, 40, 10, 0.15
-PERIOD_NS = 1_000_000_000 // HZ
+PERIOD_NS = NS // HZ
 CATCH_UP_MAX = 3
 
 

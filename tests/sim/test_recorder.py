@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.services.commanding.command_log import CommandLog
@@ -25,7 +25,7 @@ EVERYTHING: list[Any] = [[]]
 
 def times(rig: Rig, packets: list[PusTm]) -> list[float]:
     """Seconds since the start of the run."""
-    return [(one.time_ns - rig.world.start_tai_ns) / 1e9 for one in packets]
+    return [(one.time_ns - rig.world.start_tai_ns) / NS for one in packets]
 
 
 def power_reports(rig: Rig) -> list[PusTm]:
@@ -123,8 +123,8 @@ def test_a_durable_commands_report_on_its_way_as_the_contact_ends_survives_a_pow
     rig.until(IN_PASS_S)
     request = rig.send("suspend_retrieval", ((1,),))
     while not rig.node.part(Verification).counts["completion_success"]:
-        rig.until(rig.loop.now_ns() / 1e9 + 0.01)
-    rig.until(rig.loop.now_ns() / 1e9 + waited_s)
+        rig.until(rig.loop.now_ns() / NS + 0.01)
+    rig.until(rig.loop.now_ns() / NS + waited_s)
     backlog = rig.node.part(RadioLinks)[0].link.backlog_octets(Role.REALTIME)
     assert (backlog > 0) == (waited_s < 0.1)
     station = contact_ends(rig)
@@ -143,7 +143,7 @@ def test_a_time_range_brings_exactly_the_packets_of_that_range_heard_ones_as_wel
     rig.until(IN_PASS_S)
     for _ in range(5):
         rig.send("ping")
-        rig.until(rig.loop.now_ns() / 1e9 + 2)
+        rig.until(rig.loop.now_ns() / NS + 2)
     rig.until(IN_PASS_S + 20)
     start_ns = rig.world.start_tai_ns
     ends = (start_ns + ns(20), start_ns + ns(IN_PASS_S + 4))

@@ -65,8 +65,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez_compressed(folder / "tiles" / f"t{i}.npz", refl=refl, label=label)
     (folder / "mission.toml").write_text(
         f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n'
-        f'[payload]\nmodel = "{folder / "m.onnx"}"\nthreads = 1\ncapture_period_s = 3.0\n'
-        f"wall_limit_s = {GIVE_UP_RUN_S}\n"
+        f"[payload]\ncapture_period_s = 3.0\nwall_limit_s = {GIVE_UP_RUN_S}\n"
+        f'[[payload.worker_app]]\nname = "screen"\ncode = "payloads.apps.screen:Screen"\n'
+        f'model = "{folder / "m.onnx"}"\n'
         f'[power]\nsoc_safe_frac = 0.5\n[sim.world.orbit]\nstart = "{START}"\n'
         "[sim.world.power]\nsoc_start_frac = 0.95\n"
     )
@@ -337,8 +338,8 @@ def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_sum
     (tmp_path / "mission.toml").write_text(
         text.replace(
             # The app writes a file to say where it is: no guard over files.
-            "[payload]",
-            '[payload]\nworker_app = "held_app:Held"\nguards_off = ["read_only_files", "hidden_files"]',
+            'code = "payloads.apps.screen:Screen"',
+            'code = "held_app:Held"\nguards_off = ["read_only_files", "hidden_files"]',
         )
     )
     process = subprocess.Popen(

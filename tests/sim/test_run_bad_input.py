@@ -144,7 +144,8 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
         path.write_text(f'extends = "{ORBIT}"\n{text}')
         return ["--mission", str(path), "--out", str(tmp_path / name)]
 
-    faulty = "[node]\nnam = 1\n[sim]\norbit_min = 0\n[drivers]\neps = 'can:0'\n[payload]\nthreads = 0\n"
+    screening = "[[payload.worker_app]]\nname = 'screen'\ncode = 'payloads.apps.screen:Screen'\n"
+    faulty = "[node]\nnam = 1\n[sim]\norbit_min = 0\n[drivers]\neps = 'can:0'\n[payload]\nworkers = 0\n"
     check(
         Case(["--mission", str(tmp_path / "none.toml")], [f"mission file {tmp_path}/none.toml cannot be read: No such"],
              process=True),
@@ -156,7 +157,7 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
                 "faulty.toml: 4 faults\n",
                 "faulty.toml:3: node.nam: unknown key, did you mean name?\n",
                 "faulty.toml:5: sim.orbit_min: is 0, should be in 1 .. 1000\n",
-                "faulty.toml:9: payload.threads: is 0, should be in 1 .. 64\n",
+                "faulty.toml:9: payload.workers: is 0, should be in 1 .. 16\n",
                 "faulty.toml:7: drivers.eps: unknown eps driver 'can' in 'can:0', have serial:..., sim:...\n",
             ],
             lines=5,
@@ -168,7 +169,8 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
         Case(mission("attic", "[drivers]\nboard_thermometer = 'sim:attic'\n"), ["'attic', have board, radiator"]),
         Case(mission("modem", "[[link]]\nname = 'a'\ndriver = 'sim:a'\n[[link]]\nname = 'b'\ndriver = 'sim:b'\n"),
              ["sim:b: no such modem on the air, have a"]),
-        Case(mission("model", "[payload]\nmodel = 'x.onnx'\n"), ["model 'x.onnx': no file x.onnx; name 'ukis-csmask'"]),
+        Case(mission("model", f"{screening}model = 'x.onnx'\n"),
+             ["model 'x.onnx': no file x.onnx; name 'ukis-csmask'"]),
         Case(mission("period", "[housekeeping.period_s]\npowr = 1\n"), ["no structure powr, have commands, exec"]),
     )  # fmt: skip
 
@@ -179,7 +181,7 @@ class Misnamed:
     CONFIG = ExecutiveConfig
 
     @staticmethod
-    def declare(apid: int) -> Declarations:
+    def declare(apid: int, _config: Any) -> Declarations:
         names = (("position", ("x_km", "y_km")), ("attitude", ("roll_deg",)), ("drift", ("rate",)))
         return Declarations(
             structures=tuple(
@@ -201,11 +203,11 @@ class Misnamed:
 
 def test_an_app_whose_samples_do_not_fit_their_structures(tmp_path: Path) -> None:
     mission = tmp_path / "misnamed.toml"
-    mission.write_text(f'extends = "{ORBIT}"\n[node]\napp = "{__name__}:Misnamed"\n')
+    mission.write_text(f'extends = "{ORBIT}"\n[[app]]\nname = "orbit"\napp = "{__name__}:Misnamed"\napid = 2\n')
     says = [
-        "structure position: its sample lacks y_km\n",
-        "structure attitude: its sample has no field for pitch_deg\n",
-        "structure drift: nobody samples it\n",
+        "app orbit: housekeeping structure position: its sample lacks y_km\n",
+        "app orbit: housekeeping structure attitude: its sample has no field for pitch_deg\n",
+        "app orbit: housekeeping structure drift: nobody samples it\n",
     ]
     needs_assets()
     check(Case(["--mission", str(mission), "--out", str(tmp_path / "out")], says, lines=3, process=True))

@@ -13,7 +13,7 @@ import pytest
 
 from flight.contract.dictionary import hk_parameters
 from flight.contract.fields import Field
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.services.board.power import Power
 from ground.telemetry.decoder import Decoder
 from tests.sim.conftest import MakeRig, Rig
@@ -158,7 +158,7 @@ def test_housekeeping_is_defined_and_reported_as_puslib_does(peer: Peer) -> None
     assert peer.out.get().source_data == report.source_data
     assert (report.apid, report.destination) == (1, 0)
     first_ns = peer.rig.world.start_tai_ns
-    assert first_ns < float(report.time) * 1e9 < first_ns + ns(IN_PASS_S + 12)
+    assert first_ns < float(report.time) * NS < first_ns + ns(IN_PASS_S + 12)
 
 
 def test_disabled_events_are_listed_as_puslib_does(peer: Peer) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from flight.contract.app import CommandRefused
 from flight.contract.fields import Value
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.link.space_packet import SpacePacket
 from flight.mission import load
 from flight.services.time.clock import Clock, Correction, TimeService
@@ -35,7 +35,7 @@ def reports(rig: Rig) -> list[DecodedPacket]:
 
 def error_s(rig: Rig) -> float:
     """By how much the node's clock is ahead of the world's."""
-    return (rig.node.part(Clock).tai_ns() - rig.world.start_tai_ns - rig.loop.now_ns()) / 1e9
+    return (rig.node.part(Clock).tai_ns() - rig.world.start_tai_ns - rig.loop.now_ns()) / NS
 
 
 def test_time_packets_have_no_secondary_header_and_say_which_frame(make_rig: MakeRig) -> None:
@@ -204,4 +204,4 @@ def test_other_ground_systems_read_a_time_report(make_rig: MakeRig, tmp_path: Pa
     raw = next(raw for raw in rig.raw if raw[0] & 7 == 0 and raw[1] == 0)
     ours, theirs = Decoder(rig.dictionary).decode(raw), definition.parse_bytes(raw, root_container_name=ROOT_CONTAINER)
     assert int(theirs["time_report__frame"]) == ours.raw["frame"]
-    assert int(theirs["time_report__time"].raw_value) == integer(ours.time_ns) * 65536 // 10**9
+    assert int(theirs["time_report__time"].raw_value) == integer(ours.time_ns) * 65536 // NS

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from random import Random
 
-from flight.core.nanoseconds import NS
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.linux.platform import LinuxPlatform
 from tests.executive_load import ExecutiveLoad, WatchedHost, WatchedTimer, unwoken
@@ -27,7 +27,7 @@ def run(seconds: float, seed: int) -> int:
         host, faults = WatchedHost(platform), list[str]()
         scheduler = Scheduler(host, platform.cpu_ns, lambda task, error: faults.append(f"{task.name}: {error!r}"))
         load = ExecutiveLoad(scheduler, Random(seed))
-        end_ns, moved_ns, last = platform.now_ns() + round(seconds * NS), platform.now_ns(), 0
+        end_ns, moved_ns, last = platform.now_ns() + ns(seconds), platform.now_ns(), 0
 
         def check() -> None:
             if who := unwoken(scheduler, host):

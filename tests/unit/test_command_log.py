@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from flight.contract.failures import Failure
 from flight.core.future import Future
+from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.link.pus import PusTm, RequestId
 from flight.services.commanding import verification as st01
@@ -19,7 +21,6 @@ from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop
 
-S = 10**9
 REQUEST = RequestId(0x2AB, 0x1234)
 OPEN, DONE = bytes.fromhex("01 1aab d234"), bytes.fromhex("02 1aab d234")
 
@@ -58,7 +59,7 @@ class World:
         return self.lives[-1]
 
     def settle(self, duration_s: float = 1.0) -> None:
-        self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
+        self.loop.run_until(self.loop.now_ns() + ns(duration_s))
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_a_row_that_is_not_ours_is_counted_and_left(world: World, key: str, valu
 
 def test_what_was_open_is_interrupted_and_what_was_done_is_said_again(world: World) -> None:
     first = world.boot()
-    report = first.verification.make_failure(REQUEST, st01.COMPLETED, st01.DEVICE, "why")
+    report = first.verification.make_failure(REQUEST, st01.COMPLETED, Failure.DEVICE, "why")
     rows = {"command.00000000": OPEN, "command.00000001": DONE + report, "command.00000002": DONE}
     first.vault.commit(rows)
     world.settle()
@@ -130,7 +131,7 @@ def test_what_was_open_is_interrupted_and_what_was_done_is_said_again(world: Wor
     cut_short, again = (PusTm.decode(packet) for packet in life.heard)
     assert again.encode() == report
     assert (cut_short.service, cut_short.subtype, cut_short.data[:4]) == (1, 8, REQUEST.encode())
-    assert int.from_bytes(cut_short.data[4:6], "big") == st01.INTERRUPTED
+    assert int.from_bytes(cut_short.data[4:6], "big") == Failure.INTERRUPTED
     assert life.vault.get("command.00000000") == DONE + life.heard[0]
     assert len(life.log) == 3
 
@@ -173,7 +174,7 @@ def test_an_interruption_that_is_not_stored_is_not_said(world: World) -> None:
 def test_a_report_that_nothing_keeps_is_tried_again_every_ten_seconds(world: World) -> None:
     life = world.boot()
     key, opening = life.log.open(REQUEST)
-    report = life.verification.make_failure(REQUEST, st01.COMPLETED, st01.DEVICE, "why")
+    report = life.verification.make_failure(REQUEST, st01.COMPLETED, Failure.DEVICE, "why")
     life.vault.commit({**opening, **life.log.done(key, REQUEST, report)})
     life.keeping = False
     life.log.emit(key, report)

@@ -8,17 +8,16 @@ from typing import Any
 import pytest
 
 from flight.contract.app import CommandRefused
+from flight.contract.failures import Failure
 from flight.core.errors import StorageError
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.services.automation.held import (
     ADD_EVENT_ACTIONS,
-    FAILURES,
     INSERT_ACTIVITIES,
     LOAD_SEQUENCE,
-    NO_ROOM,
-    NOT_RELEASED,
     check_held,
     once,
     request_key,
@@ -32,8 +31,6 @@ from flight.services.commanding.verification import Verification
 from flight.services.reporting.telemetry import Telemetry
 from sim_hw.machine.loop import VirtualLoop
 from tests.field_values import rows
-
-S = 10**9
 
 
 class Keeping:
@@ -49,27 +46,27 @@ class Keeping:
 
 def telemetry(keeping: Keeping) -> Telemetry:
     recorder: Any = keeping
-    return Telemetry(lambda: 2 * S**2, recorder)
+    return Telemetry(lambda: 2_000_000_000 * NS, recorder)
 
 
 # The rate limit
 
 
 def test_a_bucket_gives_its_burst_at_once_and_its_rate_in_the_long_run() -> None:
-    now_ns = 100 * S
+    now_ns = 100 * NS
     bucket = Bucket(10.0, 3, lambda: now_ns)
     assert [bucket.take() for _ in range(5)] == [True, True, True, False, False]
-    now_ns += S // 10 - 1
+    now_ns += NS // 10 - 1
     assert not bucket.take(), "a nanosecond early"
     now_ns += 1
     assert [bucket.take() for _ in range(2)] == [True, False]
-    now_ns += 2 * S // 10
+    now_ns += 2 * NS // 10
     assert [bucket.take() for _ in range(3)] == [True, True, False]
-    now_ns += 3600 * S
+    now_ns += 3600 * NS
     assert [bucket.take() for _ in range(4)] == [True, True, True, False], "no more than the burst is saved"
     taken = 0
     for _ in range(1000):
-        now_ns += S // 100
+        now_ns += NS // 100
         taken += bucket.take()
     assert taken == 100
 
@@ -96,21 +93,21 @@ def test_what_holds_commands_is_not_held(kind: tuple[int, int]) -> None:
         CommandRefused, match=rf"activity 3: TC\[{kind[0]},{kind[1]}\] holds commands itself"
     ) as refused:
         check_held(nobody, PusTc(1, 2, *kind, b"").encode(), "activity 3")
-    assert refused.value.code == st01.BAD_VALUE
+    assert refused.value.code == Failure.BAD_VALUE
 
 
 def test_other_commands_are_checked_and_the_refusal_says_which() -> None:
     class Commands:
         def check(self, raw: bytes) -> None:
             if len(raw) != 13:
-                raise CommandRefused(st01.TOO_MANY, "why")
+                raise CommandRefused(Failure.TOO_MANY, "why")
 
     commands: Any = Commands()
     for service, subtype in ((11, 1), (21, 4), (19, 4), (4, 11), (17, 1)):
         check_held(commands, PusTc(1, 2, service, subtype, b"").encode(), "x")
         with pytest.raises(CommandRefused, match="step 2: why") as refused:
             check_held(commands, PusTc(1, 2, service, subtype, b"data").encode(), "step 2")
-        assert refused.value.code == st01.TOO_MANY
+        assert refused.value.code == Failure.TOO_MANY
     for octets in range(13):
         with pytest.raises(CommandRefused, match="step 2: why"):
             check_held(commands, PusTc(1, 2, 11, 4, b"").encode()[:octets] if octets < 11 else bytes(octets), "step 2")
@@ -124,15 +121,15 @@ def test_a_refused_transaction_is_tried_six_times_at_growing_intervals(failures:
     ended: list[tuple[bool, float]] = []
 
     async def attempt() -> None:
-        tried.append(loop.now_ns() / S)
+        tried.append(loop.now_ns() / NS)
         if len(tried) <= failures:
             raise StorageError(f"full {len(tried)}")
 
     async def body(task: Task) -> None:
-        ended.append((await stored(task, attempt, told.append), loop.now_ns() / S))
+        ended.append((await stored(task, attempt, told.append), loop.now_ns() / NS))
 
     Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error))).spawn("x", body)
-    loop.run_until(100 * S)
+    loop.run_until(100 * NS)
     assert ended == [(failures < 6, at_s)]
     assert tried == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5][: failures + 1]
     assert told == ["full 1"][:failures]
@@ -205,13 +202,13 @@ def test_a_summary_comes_a_second_after_the_first_refusal() -> None:
     loop, gathered = VirtualLoop(), Gathered()
     Scheduler(loop, loop.now_ns, lambda _, error: pytest.fail(str(error))).spawn("x", gathered.refusals.run)
     for at_s in (5.3, 5.9, 20.7):
-        loop.run_until(round(at_s * S))
+        loop.run_until(ns(at_s))
         gathered.refusals.admit(RequestId(1, 1), 5)
-        loop.run_until(round((at_s + 0.05) * S))
+        loop.run_until(ns(at_s + 0.05))
     assert len(gathered.keeping.packets) == 1
-    loop.run_until(round(21.69 * S))
+    loop.run_until(ns(21.69))
     assert len(gathered.keeping.packets) == 1
-    loop.run_until(round(21.71 * S))
+    loop.run_until(ns(21.71))
     assert len(gathered.keeping.packets) == 2
 
 
@@ -236,9 +233,9 @@ def test_a_stage_is_counted_always_and_reported_as_asked(stage: int, flag: int, 
     verification = Verification(5, telemetry(keeping))
     for ack in (0, flag, 15 - flag, 15):
         verification.success(PusTc(0x2AB, 0x1234, 17, 1, b"", ack=ack), stage)
-    verification.failure(PusTc(0x2AB, 0x1234, 17, 1, b"", ack=0), stage, st01.LATE, "why")
+    verification.failure(PusTc(0x2AB, 0x1234, 17, 1, b"", ack=0), stage, Failure.LATE, "why")
     verification.count(stage, st01.NONE)
-    verification.count(stage, st01.STORAGE)
+    verification.count(stage, Failure.STORAGE)
     assert verification.counts == {f"{name}_success": 5, f"{name}_failure": 2}
     subtypes = [(one.apid, one.service, one.subtype) for one in keeping.packets]
     assert subtypes == [(5, 1, stage)] * 2 + [(5, 1, stage + 1)]
@@ -256,22 +253,17 @@ def test_reports_of_stages_are_declared_under_the_application_that_makes_them() 
 
 def test_failure_codes_have_the_numbers_that_they_always_had() -> None:
     """The ground of another version shows their meaning by number."""
-    assert (st01.UNKNOWN_APID, st01.UNKNOWN_COMMAND, st01.BAD_LENGTH, st01.BAD_VALUE, st01.QUEUE_FULL) == (
-        1,
-        2,
-        3,
-        4,
-        5,
-    )
-    assert (st01.REFUSED_IN_MODE, st01.DEVICE, st01.STORAGE, st01.UNFINISHED) == (6, 7, 8, 9)
-    assert (st01.TOO_MANY, st01.INTERRUPTED, st01.LATE) == (10, 11, 12)
-    assert (NO_ROOM, NOT_RELEASED, st01.NONE) == (20, 21, 0)
-    assert sorted(st01.FAILURES) == list(range(1, 13)) and sorted(FAILURES) == [20, 21]
+    assert {code.name: int(code) for code in Failure} == {
+        "UNKNOWN_APID": 1, "UNKNOWN_COMMAND": 2, "BAD_LENGTH": 3, "BAD_VALUE": 4, "QUEUE_FULL": 5,
+        "REFUSED_IN_MODE": 6, "DEVICE": 7, "STORAGE": 8, "UNFINISHED": 9, "TOO_MANY": 10, "INTERRUPTED": 11,
+        "LATE": 12, "NO_ROOM": 20, "NOT_RELEASED": 21,
+    }  # fmt: skip
+    assert st01.NONE == 0
 
 
 def test_every_failure_code_counts_as_a_failure() -> None:
     verification = Verification(5, telemetry(Keeping()))
-    for code in (*st01.FAILURES, *FAILURES):
+    for code in Failure:
         verification.count(st01.COMPLETED, code)
     assert verification.counts == {"completion_failure": 14}
 
@@ -284,5 +276,5 @@ def test_the_body_of_a_held_command_is_run_once_however_often_its_task_starts() 
         raise ValueError("a fault in a handler")
 
     Scheduler(loop, loop.now_ns, lambda _, _error: None).spawn("x", once(work))
-    loop.run_until(100 * S)
+    loop.run_until(100 * NS)
     assert len(runs) == 1

@@ -22,11 +22,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    low: int = key(1, minimum=0)
+    low: int = key(1, minimum=0, below="high")
     high: int = key(2, maximum=100)
 
     def faults(self) -> list[tuple[str, str]]:
-        return [] if self.low < self.high else [("high", f"is {self.high}, should be above low {self.low}")]
+        return [] if self.high != 13 else [("high", "is 13, should be any other")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,13 @@ def test_a_contradiction_of_a_nested_table_stands_beside_other_faults() -> None:
         ("s", "count"): "is 0, should be in 1 .. 5",
         ("s", "inner", "high"): "is 7, should be above low 7",
     }
+    made, faults = read("count = 0\ninner = {low = 7, high = 13}")
+    assert made is None
+    assert faults == {
+        ("s", "count"): "is 0, should be in 1 .. 5",
+        ("s", "inner", "high"): "is 13, should be any other",
+    }
+    assert read("count = 1\ninner = {low = 7, high = 8}")[1] == {}
 
 
 @pytest.mark.parametrize("digits", [30, 400, 4000])

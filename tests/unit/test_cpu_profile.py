@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.core.errors import SetupError
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.core.task_stats import BUCKETS
@@ -43,7 +43,7 @@ def run(cpu: CpuProfile | None, duration_s: float = 10.0, seed: int = 1) -> tupl
             pass
 
     async def watch(task: Task) -> None:
-        async for _ in task.every(0.1, phase_s=0.1 - loop.now_ns() / 1e9, deadline_s=10.0):
+        async for _ in task.every(0.1, phase_s=0.1 - loop.now_ns() / NS, deadline_s=10.0):
             steps.append(loop.now_ns())
 
     scheduler.spawn("work", work, budget_s=0.015)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.catalogue import dictionary_of
+from flight.contract.collect import collect
 from flight.contract.dictionary import (
     FORMAT,
     Command,
@@ -22,8 +23,8 @@ from flight.contract.dictionary import (
     Report,
     Setting,
     Structure,
-    collect,
 )  # fmt: skip
+from flight.contract.failures import Failure, FailureCode
 from flight.contract.fields import Field
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS, load
@@ -159,11 +160,22 @@ def test_names_that_are_not_there_say_what_is() -> None:
         ORBIT.setting("x")
 
 
+class Strange(FailureCode):
+    """Codes that no app may have, and two that it may."""
+
+    NONE = 0, "no failure"
+    LATE_TOO = 12, "the same number as one of the node's"
+    NODES = 99, "of the node's range"
+    FIRST = 100, "the first one"
+    LAST = 65_535, "the last one that fits its field"
+    WIDE = 65_536, "too large for its field"
+
+
 _FIELD = (Field("a", "u8"),)
 _WHOLE = Declarations(
     structures=(Structure(1, 1, "s", 1.0, _FIELD),), events=(EventDefinition(1, 1, "e", "low", "{a}", _FIELD),),
     reports=(Report(1, 9, 1, "r"),), commands=(Command("c", 1, 8, 1, "", function=1),),
-    settings=(Setting(1, "p", "", 0.0, 0.0, 1.0, ""),), failures={1: "f"},
+    settings=(Setting(1, "p", "", 0.0, 0.0, 1.0, ""),), failures=(Failure.LATE,),
 )  # fmt: skip
 
 
@@ -172,8 +184,21 @@ def gathered(*parts: Declarations) -> Dictionary:
 
 
 def test_the_order_of_the_parts_changes_nothing() -> None:
-    other = Declarations(events=(EventDefinition(1, 2, "e2", "low", ""),), failures={2: "g"})
+    other = Declarations(events=(EventDefinition(1, 2, "e2", "low", ""),), failures=(Failure.DEVICE,))
     assert gathered(_WHOLE, other).document() == gathered(other, _WHOLE).document()
+
+
+def test_failure_codes_of_an_app_have_a_range_of_their_own() -> None:
+    made = gathered(_WHOLE, Declarations(failures=(Strange.FIRST, Strange.LAST)))
+    assert made.failures == {
+        12: "its time had passed",
+        100: "the first one",
+        65_535: "the last one that fits its field",
+    }
+    assert {type(code) for code in made.failures} == {int}
+    for code in (Strange.NONE, Strange.NODES, Strange.WIDE):
+        with pytest.raises(AssertionError, match=rf"failure code {int(code)} \({code.text}\), should be in 100 .. "):
+            gathered(_WHOLE, Declarations(failures=(code,)))
 
 
 @pytest.mark.parametrize(
@@ -181,17 +206,46 @@ def test_the_order_of_the_parts_changes_nothing() -> None:
     [
         Declarations(structures=(Structure(2, 1, "other", 1.0, ()),)),  # commands name a structure by its number alone
         Declarations(structures=(Structure(1, 2, "s", 1.0, ()),)),
+        Declarations(structures=(Structure(1, 2, "e", 1.0, ()),)),  # and a packet is named once, whatever its kind
+        Declarations(structures=(Structure(2, 2, "r", 1.0, ()),)),
+        Declarations(events=(EventDefinition(2, 1, "e", "low", ""),)),
+        Declarations(events=(EventDefinition(2, 1, "r", "low", ""),)),
+        Declarations(reports=(Report(2, 9, 1, "r"),)),
         Declarations(events=(EventDefinition(1, 1, "other", "low", ""),)),
         Declarations(reports=(Report(1, 9, 1, "other"),)),
         Declarations(commands=(Command("c", 1, 8, 1, "", function=2),)),
+        Declarations(commands=(Command("other", 1, 8, 1, "", function=1),)),
+        Declarations(commands=(Command("other", 1, 8, 1, ""),)),
+        Declarations(commands=(Command("c2", 1, 17, 1, ""), Command("c3", 1, 17, 1, ""))),
         Declarations(settings=(Setting(1, "other", "", 0.0, 0.0, 1.0, ""),)),
         Declarations(settings=(Setting(2, "p", "", 0.0, 0.0, 1.0, ""),)),
-        Declarations(failures={1: "other"}),
+        Declarations(failures=(Failure.LATE,)),
+        Declarations(failures=(Strange.LATE_TOO,)),
     ],
 )
 def test_what_is_declared_twice_is_our_own_mistake(again: Declarations) -> None:
     with pytest.raises(AssertionError, match="declared twice"):
         gathered(_WHOLE, again)
+
+
+def test_what_differs_in_one_number_or_in_its_application_is_told_apart() -> None:
+    gathered(_WHOLE, Declarations(
+        structures=(Structure(1, 2, "s2", 1.0, ()),),
+        events=(EventDefinition(1, 2, "e2", "low", ""), EventDefinition(2, 1, "e3", "low", "")),
+        reports=(Report(1, 9, 2, "r2"), Report(1, 8, 1, "r3"), Report(2, 9, 1, "r4"), Report(1, 5, 5, "r5")),
+        commands=(
+            Command("c2", 1, 8, 1, "", function=2), Command("c3", 2, 8, 1, "", function=1),
+            Command("c4", 1, 8, 2, ""), Command("c5", 2, 8, 2, ""), Command("s", 1, 7, 1, "", function=1),
+        ),
+        settings=(Setting(2, "c", "", 0.0, 0.0, 1.0, ""),),
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "subtype"), [(3, 25), (5, 1), (5, 2), (5, 3), (5, 4)])
+def test_no_report_takes_the_numbers_of_structures_and_events(service: int, subtype: int) -> None:
+    said = rf"report r2 as TM\[{service},{subtype}\], which is of structures and events"
+    with pytest.raises(AssertionError, match=said):
+        gathered(_WHOLE, Declarations(reports=(Report(1, service, subtype, "r2"),)))
 
 
 def test_every_shipped_event_text_can_be_formatted_with_its_fields() -> None:

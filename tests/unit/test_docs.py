@@ -16,7 +16,7 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import SEVERITIES
 from flight.contract.fields import TYPES, Field
-from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeConfig
+from flight.contract.sections import NODE_KEYS, AppSection, DriverConfig, LinkSection, NodeConfig
 from flight.core.config import Fault, read_table
 from flight.core.executive_section import ExecutiveConfig
 from flight.link.cfdp.transfers import CfdpConfig
@@ -40,7 +40,7 @@ from flight.services.time.clock import TimeConfig
 from flight.store.quota import StorageConfig
 from ground.config import GroundConfig
 from hal.kinds import KINDS as DEVICE_KINDS
-from payloads.config import EnergyRule, PayloadConfig, TrafficClass
+from payloads.config import EnergyRule, PayloadConfig, TrafficClass, WorkerAppConfig
 from payloads.jobs import DELAYS, DROPS
 from sim_hw.config import SimConfig
 from sim_hw.machine.faults import KINDS
@@ -58,6 +58,7 @@ ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
 # Heading in docs/guides/mission.md -> the dataclass that reads the table.
 SECTIONS: dict[str, type[Any]] = {
     "[node]": NodeConfig,
+    "[[app]]": AppSection,
     "[drivers]": DriverConfig,
     "[commands]": CommandsConfig,
     "[executive]": ExecutiveConfig,
@@ -78,6 +79,7 @@ SECTIONS: dict[str, type[Any]] = {
     "[outbox]": OutboxConfig,
     "[uploads]": UploadsConfig,
     "[payload]": PayloadConfig,
+    "[[payload.worker_app]]": WorkerAppConfig,
     "[[payload.traffic]]": TrafficClass,
     "[[payload.energy]]": EnergyRule,
     "[ground]": GroundConfig,

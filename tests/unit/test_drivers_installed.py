@@ -65,7 +65,7 @@ def mission(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / "mission.toml"
         rows = "".join(f'{key} = "{url}"\n' for key, url in drivers.items())
         base = (MISSIONS / "orbit.toml").as_posix()
-        path.write_text(f'extends = "{base}"\n[node]\nname = "n-1"\napp = ""\n[drivers]\n{rows}')
+        path.write_text(f'extends = "{base}"\napp = []\n[node]\nname = "n-1"\n[drivers]\n{rows}')
         return path
 
     return write
@@ -349,7 +349,7 @@ def test_a_kind_is_named_in_four_files(kind: str) -> None:
         if names_in(path) & {protocol, f"Guarded{protocol}", kind.upper()}
     }
     files = {file for file in named - drivers if not file.startswith(users)}
-    opened = "flight/node.py" if kind == "imager" else "flight/roster.py"  # the camera is the app's
+    opened = "flight/app_host.py" if kind == "imager" else "flight/roster.py"  # the camera is the apps'
     assert files == {"hal/base.py", "hal/kinds.py", "flight/contract/sections.py", opened}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.contract.dictionary import EventDefinition
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.services.reporting.event_gate import BOOT, EventGate, EventsConfig, row_of
 from flight.store.vault import Vault
@@ -37,7 +37,7 @@ class Gate:
         raise error
 
     def _tell(self, event: EventDefinition, count: int) -> None:
-        self.told.append((self.loop.now_ns() / 1e9, event.name, count))
+        self.told.append((self.loop.now_ns() / NS, event.name, count))
 
     def at(self, t_s: float) -> None:
         self.loop.run_until(ns(t_s))

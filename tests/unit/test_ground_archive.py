@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTm
 from ground.cli.ground import held
 from ground.operator import CommandRecord, Stage
@@ -22,7 +23,7 @@ from tests.full_disk import limited_files
 from tests.ground_dictionary import make
 
 ROOT = Path(__file__).parents[2]
-T_NS = 2_152_000_000 * 10**9
+T_NS = 2_152_000_000 * NS
 
 
 def power(soc: float, time_ns: int) -> bytes:
@@ -37,7 +38,7 @@ def add(archive: Archive, octets: bytes, received_ns: int = T_NS) -> None:
 def test_everything_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "archive.db"
     with Archive(path, make()) as archive:
-        add(archive, power(0.5, T_NS + 10**9))
+        add(archive, power(0.5, T_NS + NS))
         add(archive, power(float("nan"), T_NS))
         add(archive, PusTm(1, 0, 5, 4, b"\x00\x03\x3e\x80\x00\x00", T_NS).encode())
         archive.add_alarm(Alarm(T_NS, "power.soc", "normal", "red", 0.2, "frac", "text"))
@@ -50,7 +51,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         archive.put_command(record, T_NS)
     with Archive(path, read_only=True) as archive:
         assert archive.dictionary() == make()
-        assert archive.series("power.soc") == [(T_NS, "nan"), (T_NS + 10**9, 0.5)]
+        assert archive.series("power.soc") == [(T_NS, "nan"), (T_NS + NS, 0.5)]
         latest = archive.latest()
         assert (latest["power.mode"].value, latest["power.soc"].value, latest["power.soc"].unit) == (
             "idle",
@@ -64,7 +65,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         command = archive.commands()[0]
         assert (command.outcome, command.round_trip_ns) == ("completed", 5)
         assert command.stages == (("sent", T_NS, ""), ("completed", T_NS + 5, "d"))
-        assert [p[3] for p in archive.packets("power")] == [power(0.5, T_NS + 10**9), power(float("nan"), T_NS)]
+        assert [p[3] for p in archive.packets("power")] == [power(0.5, T_NS + NS), power(float("nan"), T_NS)]
 
 
 def test_an_old_archive_goes_on(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_locked_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_archive_without_the_table_of_newest_values_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "archive.db"
     with Archive(path, make()) as archive:
-        add(archive, power(0.5, T_NS + 10**9))
+        add(archive, power(0.5, T_NS + NS))
         add(archive, power(0.75, T_NS))
         archive._db.execute("DROP TABLE newest")  # noqa: SLF001 - an archive of an earlier version
     with Archive(path, make()) as archive:

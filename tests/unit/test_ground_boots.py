@@ -11,6 +11,7 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
+from flight.core.nanoseconds import NS, ns
 from flight.link.cfdp.transfers import CfdpSender
 from flight.link.link import Role
 from flight.link.pus import PusTm, RequestId
@@ -25,8 +26,7 @@ from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
 from tests.link_ends import BARE, unit_of
 
-S = 10**9
-EPOCH_NS = 2_152_000_000 * S
+EPOCH_NS = 2_152_000_000 * NS
 NODE: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 
 
@@ -49,12 +49,12 @@ class Bench:
 
     def made(self, service: int, subtype: int, data: bytes, at_s: float) -> bytes:
         self.sequence += 1
-        return PusTm(1, self.sequence, service, subtype, data, EPOCH_NS + round(at_s * S)).encode()
+        return PusTm(1, self.sequence, service, subtype, data, EPOCH_NS + ns(at_s)).encode()
 
     def down(self, packet: bytes, now_s: float, role: Role = Role.REALTIME) -> None:
         assert self.link.queue(role, packet)
         while self.link.has_packets():
-            self.station.on_downlink(unit_of(self.link), round(now_s * S))
+            self.station.on_downlink(unit_of(self.link), ns(now_s))
 
     def beacon(self, boot_count: int, uptime_s: int, at_s: float, epoch: int = 0) -> bytes:
         structure = next(s for s in NODE.structures if s.name == "node")
@@ -91,8 +91,8 @@ def test_a_packet_that_comes_again_is_taken_once() -> None:
 def test_volatile_commands_end_with_the_boot_that_the_beacon_tells() -> None:
     bench = Bench()
     bench.down(bench.beacon(3, 10, 5.0), 6.0)
-    volatile, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
-    durable, _ = bench.station.send("payload_power", {"state": 1}, 7 * S, bypass=True)
+    volatile, _ = bench.station.send("ping", {}, 7 * NS, bypass=True)
+    durable, _ = bench.station.send("payload_power", {"state": 1}, 7 * NS, bypass=True)
     for record in (volatile, durable):
         bench.down(bench.made(1, 1, RequestId(record.apid, record.seq).encode(), 8.0), 9.0)
     bench.down(bench.beacon(4, 5, 20.0), 20.0)
@@ -105,8 +105,8 @@ def test_volatile_commands_end_with_the_boot_that_the_beacon_tells() -> None:
 def test_commands_sent_after_the_boot_are_not_ended_by_news_of_it() -> None:
     bench = Bench()
     bench.down(bench.beacon(3, 10, 5.0), 6.0)
-    before, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
-    after, _ = bench.station.send("ping", {}, 14 * S, bypass=True)
+    before, _ = bench.station.send("ping", {}, 7 * NS, bypass=True)
+    after, _ = bench.station.send("ping", {}, 14 * NS, bypass=True)
     bench.down(bench.boot_event(4, 10.0), 15.0, role=Role.PLAYBACK)
     assert (before.outcome, after.outcome) == ("lost", "")
     bench.down(bench.beacon(3, 12, 7.0), 16.0, role=Role.PLAYBACK)
@@ -118,8 +118,8 @@ def test_a_clock_that_is_off_does_not_end_commands_sent_after_the_boot(ahead_s: 
     for role in (Role.REALTIME, Role.PLAYBACK):
         bench = Bench()
         bench.down(bench.beacon(3, 10, 5.0 + ahead_s), 5.0)
-        before, _ = bench.station.send("ping", {}, 90 * S, bypass=True)
-        after, _ = bench.station.send("ping", {}, 120 * S, bypass=True)
+        before, _ = bench.station.send("ping", {}, 90 * NS, bypass=True)
+        after, _ = bench.station.send("ping", {}, 120 * NS, bypass=True)
         bench.down(bench.beacon(4, 21, 121.0 + ahead_s), 121.0, role=role)
         assert (before.outcome, after.outcome) == ("lost", "")
 
@@ -147,7 +147,7 @@ def test_a_restarted_ground_begins_with_the_newest_values_whatever_their_time(tm
             if last is not None:
                 assert bench.station.latest["power.soc_frac"].value == last
             bench.down(bench.soc(soc, clock_s), 3600.0)
-            bench.station.close(3601 * S)
+            bench.station.close(3601 * NS)
             last = soc
     with Archive(tmp_path / "archive.db", read_only=True) as archive:
         assert archive.latest()["power.soc_frac"].value == 0.75
@@ -163,7 +163,7 @@ def refused(bench: Bench, record: CommandRecord, at_s: float) -> bytes:
 def test_played_back_reports_of_an_earlier_command_with_the_same_count_decide_nothing(ahead_s: float) -> None:
     bench = Bench()
     bench.down(bench.beacon(3, 10, 995.0 + ahead_s), 995.0)
-    record, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
+    record, _ = bench.station.send("ping", {}, 1000 * NS, bypass=True)
     for packet in (bench.report(7, record, 100.0 + ahead_s), refused(bench, record, 101.0 + ahead_s)):
         bench.down(packet, 1001.0, role=Role.PLAYBACK)
     assert [stage.name for stage in record.stages] == ["sent"]
@@ -176,8 +176,8 @@ def test_played_back_reports_of_an_earlier_command_with_the_same_count_decide_no
 def test_played_back_reports_count_over_a_step_of_the_clock(step_s: float) -> None:
     bench = Bench()
     bench.down(bench.beacon(3, 10, 995.0), 995.0)
-    before, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
-    after, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
+    before, _ = bench.station.send("ping", {}, 1000 * NS, bypass=True)
+    after, _ = bench.station.send("ping", {}, 1000 * NS, bypass=True)
     reports = bench.report(7, before, 1001.0), bench.report(7, after, 1002.0 + step_s)
     bench.down(bench.beacon(3, 30, 1015.0 + step_s), 1015.0)
     for packet in reports:
@@ -187,11 +187,11 @@ def test_played_back_reports_count_over_a_step_of_the_clock(step_s: float) -> No
 
 def test_reports_count_where_nobody_knows_the_clock_and_where_they_are_live() -> None:
     bench = Bench()
-    record, _ = bench.station.send("ping", {}, 1000 * S, bypass=True)
+    record, _ = bench.station.send("ping", {}, 1000 * NS, bypass=True)
     bench.down(bench.report(7, record, -1e6), 1001.0, role=Role.PLAYBACK)
     assert record.outcome == "completed"
     bench.down(bench.beacon(3, 10, 1002.0), 1002.0)
-    record, _ = bench.station.send("ping", {}, 1003 * S, bypass=True)
+    record, _ = bench.station.send("ping", {}, 1003 * NS, bypass=True)
     bench.down(bench.report(7, record, 3.0), 1004.0)
     assert record.outcome == "completed"
 
@@ -219,14 +219,14 @@ def test_a_command_on_the_air_keeps_its_number_and_count_over_a_kill(tmp_path: P
     with Archive(tmp_path / "archive.db", NODE) as archive:
         bench = Bench(archive)
         bench.station.commit()
-        first, cltus = bench.station.send("ping", {}, 7 * S, bypass=True)
-        insertion, held, _ = bench.station.schedule("ping", {}, EPOCH_NS + 90 * S, 8 * S)
+        first, cltus = bench.station.send("ping", {}, 7 * NS, bypass=True)
+        insertion, held, _ = bench.station.schedule("ping", {}, EPOCH_NS + 90 * NS, 8 * NS)
         assert cltus
         (tmp_path / "killed").mkdir()
         for one in tmp_path.glob("archive.db*"):  # the files as a kill leaves them
             shutil.copy(one, tmp_path / "killed")
     with Archive(tmp_path / "killed" / "archive.db", NODE) as archive:
-        later, _ = Bench(archive).station.send("ping", {}, 9 * S, bypass=True)
+        later, _ = Bench(archive).station.send("ping", {}, 9 * NS, bypass=True)
     assert later.number == max(r.number for r in (first, insertion, held)) + 1
     assert (later.apid, later.seq) not in [(r.apid, r.seq) for r in (first, insertion, held)]
 
@@ -239,11 +239,11 @@ def remarks(bench: Bench, name: str) -> list[str]:
 def test_a_live_boot_with_a_count_that_does_not_rise_is_a_boot_and_is_said(count: int) -> None:
     bench = Bench()
     bench.down(bench.beacon(3, 10, 5.0, epoch=111), 6.0)
-    before, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
+    before, _ = bench.station.send("ping", {}, 7 * NS, bypass=True)
     bench.down(bench.made(1, 1, RequestId(before.apid, before.seq).encode(), 8.0), 9.0)
     bench.down(bench.boot_event(count, 20.0, epoch=222), 20.0)
     assert (before.outcome, before.reason) == ("lost", f"the node booted again (boot {count})")
-    after, _ = bench.station.send("ping", {}, 21 * S, bypass=True)
+    after, _ = bench.station.send("ping", {}, 21 * NS, bypass=True)
     for uptime_s in (5, 15):
         bench.down(bench.beacon(count, uptime_s, 20.0 + uptime_s, epoch=222), 22.0 + uptime_s)
     bench.down(bench.beacon(3, 14, 9.0, epoch=111), 40.0, role=Role.PLAYBACK)  # of the boot before, played back
@@ -257,7 +257,7 @@ def test_a_live_boot_with_a_count_that_does_not_rise_is_a_boot_and_is_said(count
 def test_a_boot_that_is_played_back_is_new_by_a_higher_count_alone() -> None:
     bench = Bench()
     bench.down(bench.beacon(3, 10, 5.0, epoch=111), 6.0)
-    record, _ = bench.station.send("ping", {}, 7 * S, bypass=True)
+    record, _ = bench.station.send("ping", {}, 7 * NS, bypass=True)
     bench.down(bench.boot_event(3, 30.0, epoch=99), 31.0, role=Role.PLAYBACK)
     assert record.is_open and bench.station.station_counters.boots == 0
     bench.down(bench.boot_event(4, 30.0, epoch=222), 31.0, role=Role.PLAYBACK)
@@ -270,7 +270,7 @@ def test_a_restarted_ground_tells_a_repeated_count_and_keeps_what_it_said(tmp_pa
         with Archive(tmp_path / "archive.db", NODE) as archive:
             bench = Bench(archive)
             bench.down(bench.beacon(1, 10, 5.0, epoch=epoch), 6.0)
-            bench.station.close(7 * S)
+            bench.station.close(7 * NS)
     with Archive(tmp_path / "archive.db", read_only=True) as archive:
         assert [event.name for event in archive.events()] == ["boot_count_repeated"]
 
@@ -282,18 +282,18 @@ def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
         pdus = list(iter(sender.next_pdu, None))
         for pdu in (*pdus, *pdus):
             bench.down(SpacePacket(3, 0, pdu).encode(), 1.0, role=Role.PRODUCTS)
-        bench.station.on_time(61 * S)
+        bench.station.on_time(61 * NS)
         assert remarks(bench, "product_ignored") == [
             f"ground: {count} parts of products ignored, the last of screen-0-1.bin: their transaction has ended"
             for count in (1, 2)
         ]
-        bench.station.close(62 * S)
+        bench.station.close(62 * NS)
         assert len(archive.events()) == 2 and bench.station.counters()["cfdp.late"] == 3
 
 
 def test_grounds_with_archives_of_their_own_do_not_begin_with_the_same_request_ids() -> None:
     first, later = (Bench(epoch=Random(seed).getrandbits(48)) for seed in (1, 2))
-    ids = [{(r.apid, r.seq) for r in (b.station.send("ping", {}, S, bypass=True)[0],)} for b in (first, later)]
+    ids = [{(r.apid, r.seq) for r in (b.station.send("ping", {}, NS, bypass=True)[0],)} for b in (first, later)]
     assert not ids[0] & ids[1]
 
 
@@ -301,10 +301,10 @@ def test_a_command_within_another_keeps_its_count_over_a_restart_of_the_ground(t
     """What waits on board under that request id would take the reports of the next command for its own."""
     with Archive(tmp_path / "archive.db", NODE) as archive:
         station = Bench(archive).station
-        station.send("load_sequence", {"sequence": "s", "steps": [[0, "list_jobs"], [0, "list_jobs"]]}, S, bypass=True)
+        station.send("load_sequence", {"sequence": "s", "steps": [[0, "list_jobs"], [0, "list_jobs"]]}, NS, bypass=True)
         (tmp_path / "killed").mkdir()
         for one in tmp_path.glob("archive.db*"):
             shutil.copy(one, tmp_path / "killed")
     with Archive(tmp_path / "killed" / "archive.db", NODE) as archive:
-        later, _ = Bench(archive).station.send("list_jobs", {}, 2 * S, bypass=True)
+        later, _ = Bench(archive).station.send("list_jobs", {}, 2 * NS, bypass=True)
     assert later.seq == 2

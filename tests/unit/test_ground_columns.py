@@ -10,6 +10,7 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary, Structure
 from flight.contract.fields import Field, Scalar, Value
+from flight.core.nanoseconds import NS
 from flight.kernels import encode_packets, extract_fields, split_packets
 from flight.link.pus import PusTm
 from flight.link.time_code import decode_cuc
@@ -19,7 +20,7 @@ from ground.telemetry.decoder import Decoder
 from tests.field_values import integer
 from tests.ground_dictionary import make
 
-T_NS = 2_152_000_000 * 10**9
+T_NS = 2_152_000_000 * NS
 
 
 def value_of(source: Random, field: Field) -> Value:
@@ -55,7 +56,7 @@ def test_columns_are_what_the_decoder_says(dictionary: Dictionary, structure: St
     for seq in range(150):
         row = [value_of(source, field) for field in structure.fields]
         data = structure.sid.to_bytes(2, "big") + structure.layout.encode(row)
-        packets.append(PusTm(structure.apid, seq, 3, 25, data, T_NS + seq * 10**9).encode())
+        packets.append(PusTm(structure.apid, seq, 3, 25, data, T_NS + seq * NS).encode())
     stream = b"".join(packets)
     at = split_packets(stream)
     columns = extract_fields(structure_layout(structure), stream, at.offset, at.length)

@@ -10,6 +10,7 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm, RequestId
 from flight.link.request_source import GROUND_SEQ_COUNTS
 from flight.mission import MISSIONS, load
@@ -20,7 +21,6 @@ from ground.operator import CommandRecord
 from ground.telemetry.decoder import DecodedPacket, Decoder
 from tests.ground_dictionary import make
 
-S = 10**9
 NODE_DICTIONARY = dictionary_of(load(MISSIONS / "orbit.toml"))
 
 
@@ -150,11 +150,11 @@ def test_stages_up_to_completion() -> None:
     tracker, encoder = CommandTracker(make().failures), CommandEncoder(make())
     record = begin(tracker, encoder)
     request = RequestId(record.apid, record.seq)
-    tracker.acknowledged(record.number, 1 * S)
+    tracker.acknowledged(record.number, 1 * NS)
     for second, subtype in ((2, 1), (3, 3), (4, 7)):
-        assert tracker.on_report(report(subtype, request), second * S) is record
+        assert tracker.on_report(report(subtype, request), second * NS) is record
     assert [s.name for s in record.stages] == ["sent", "acknowledged", "accepted", "started", "completed"]
-    assert (record.outcome, record.round_trip_ns, tracker.open_count) == ("completed", 4 * S, 0)
+    assert (record.outcome, record.round_trip_ns, tracker.open_count) == ("completed", 4 * NS, 0)
     assert tracker.on_time(10**12) == []
 
 
@@ -164,7 +164,7 @@ def test_stages_up_to_completion() -> None:
 def test_failures_carry_code_meaning_and_detail(subtype: int, outcome: str, step: str) -> None:
     tracker, encoder = CommandTracker(make().failures), CommandEncoder(make())
     record = begin(tracker, encoder)
-    tracker.on_report(report(subtype, RequestId(record.apid, record.seq), b"\x00\x02\x03too"), S)
+    tracker.on_report(report(subtype, RequestId(record.apid, record.seq), b"\x00\x02\x03too"), NS)
     assert (record.outcome, record.code) == (outcome, 2)
     assert record.reason == f"{step} failed: argument out of range (too)"
 
@@ -172,38 +172,38 @@ def test_failures_carry_code_meaning_and_detail(subtype: int, outcome: str, step
 def test_timeout_says_how_far_it_came_and_a_late_report_overrules_it() -> None:
     tracker, encoder = CommandTracker({}, timeout_s=5), CommandEncoder(make())
     record = begin(tracker, encoder)
-    tracker.acknowledged(record.number, S)
-    assert tracker.next_time_ns == 5 * S and tracker.on_time(5 * S - 1) == []
-    assert tracker.on_time(5 * S) == [record]
+    tracker.acknowledged(record.number, NS)
+    assert tracker.next_time_ns == 5 * NS and tracker.on_time(5 * NS - 1) == []
+    assert tracker.on_time(5 * NS) == [record]
     assert (record.outcome, record.reason) == (
         "lost",
         "received by the node's link, but no report in time; may still be executed",
     )
     assert tracker.counters.lost == 1
-    tracker.on_report(report(7, RequestId(record.apid, record.seq)), 9 * S)
-    assert (record.outcome, record.round_trip_ns, tracker.counters.lost) == ("completed", 9 * S, 0)
-    tracker.on_report(report(8, RequestId(record.apid, record.seq), b"\0\1\0"), 10 * S)
+    tracker.on_report(report(7, RequestId(record.apid, record.seq)), 9 * NS)
+    assert (record.outcome, record.round_trip_ns, tracker.counters.lost) == ("completed", 9 * NS, 0)
+    tracker.on_report(report(8, RequestId(record.apid, record.seq), b"\0\1\0"), 10 * NS)
     assert record.outcome == "completed"
 
 
 def test_rejected_by_the_session_and_reports_of_nobody() -> None:
     tracker, encoder = CommandTracker({}), CommandEncoder(make())
     record = begin(tracker, encoder)
-    tracker.rejected(record.number, "uplink queue is full", S)
+    tracker.rejected(record.number, "uplink queue is full", NS)
     assert (record.outcome, record.reason) == ("rejected", "uplink queue is full")
-    assert tracker.on_report(report(1, RequestId(1, 77)), S) is None
+    assert tracker.on_report(report(1, RequestId(1, 77)), NS) is None
     strange = PusTm(1, 0, 1, 1, b"\0\0\0\0", 1).encode()
-    assert tracker.on_report(Decoder(make()).decode(strange), S) is None
+    assert tracker.on_report(Decoder(make()).decode(strange), NS) is None
     assert tracker.counters.unmatched_reports == 2
 
 
 def test_the_session_decides_after_the_time_is_over() -> None:
     tracker, encoder = CommandTracker({}, timeout_s=5), CommandEncoder(make())
     never, unknown = begin(tracker, encoder), begin(tracker, encoder)
-    tracker.on_time(5 * S)
+    tracker.on_time(5 * NS)
     assert never.reason == "no answer from the node in time; may still be executed"
-    tracker.rejected(never.number, "it never arrived", 9 * S)
-    tracker.lost(unknown.number, "the node was restarted", 9 * S)
+    tracker.rejected(never.number, "it never arrived", 9 * NS)
+    tracker.lost(unknown.number, "the node was restarted", 9 * NS)
     assert (never.outcome, never.reason) == ("rejected", "it never arrived")
     assert (unknown.outcome, unknown.reason) == ("lost", "the node was restarted")
     assert (tracker.counters.lost, tracker.counters.rejected) == (1, 1)
@@ -233,41 +233,41 @@ def spoken(tracker: CommandTracker, record: CommandRecord, subtype: int, board_n
 def test_a_boot_ends_the_volatile_commands_that_had_arrived() -> None:
     tracker, encoder = CommandTracker({}, durable=DURABLE), CommandEncoder(make())
     accepted, confirmed, bypass, waiting = (
-        tracker.begin(encoder.encode("ping", {}), S, bypass=bypass) for bypass in (False, False, True, False)
+        tracker.begin(encoder.encode("ping", {}), NS, bypass=bypass) for bypass in (False, False, True, False)
     )
-    durable = tracker.begin(encoder.encode("payload_power", {"state": 1}), S)
+    durable = tracker.begin(encoder.encode("payload_power", {"state": 1}), NS)
     for record in (accepted, durable):
-        spoken(tracker, record, 1, 102 * S, 2 * S)
-    tracker.acknowledged(confirmed.number, 2 * S)
-    assert tracker.on_boot(7, 50 * S, -50 * S, 3 * S) == []  # the count that it has all the time
-    assert tracker.on_boot(7, 103 * S, 3 * S, 4 * S) == []
-    assert tracker.on_boot(8, 103 * S, 3 * S, 5 * S) == [accepted, confirmed, bypass]
+        spoken(tracker, record, 1, 102 * NS, 2 * NS)
+    tracker.acknowledged(confirmed.number, 2 * NS)
+    assert tracker.on_boot(7, 50 * NS, -50 * NS, 3 * NS) == []  # the count that it has all the time
+    assert tracker.on_boot(7, 103 * NS, 3 * NS, 4 * NS) == []
+    assert tracker.on_boot(8, 103 * NS, 3 * NS, 5 * NS) == [accepted, confirmed, bypass]
     assert {(r.outcome, r.reason) for r in (accepted, confirmed, bypass)} == {
         ("lost", "the node booted again (boot 8)")
     }
     assert waiting.is_open and durable.is_open and tracker.open_count == 2
-    spoken(tracker, durable, 7, 104 * S, 9 * S)
-    spoken(tracker, accepted, 7, 102 * S, 10 * S)  # it had come as far as that, played back
+    spoken(tracker, durable, 7, 104 * NS, 9 * NS)
+    spoken(tracker, accepted, 7, 102 * NS, 10 * NS)  # it had come as far as that, played back
     assert (durable.outcome, accepted.outcome, tracker.counters.lost) == ("completed", "completed", 2)
 
 
 def test_an_old_boot_that_is_played_back_ends_nothing_that_came_after_it() -> None:
     tracker, encoder = CommandTracker({}), CommandEncoder(make())
-    tracker.on_boot(7, 10 * S, -90 * S, 0)
-    fresh, spoken_of = (tracker.begin(encoder.encode("ping", {}), 200 * S, bypass=True) for _ in range(2))
-    spoken(tracker, spoken_of, 1, 310 * S, 201 * S)  # its clock is 10 s ahead
-    assert tracker.on_boot(8, 150 * S, 50 * S, 202 * S) == []
-    assert tracker.on_boot(7, 10 * S, -90 * S, 203 * S) == []
-    assert tracker.on_boot(9, 311 * S, 211 * S, 203 * S) == [fresh, spoken_of]
+    tracker.on_boot(7, 10 * NS, -90 * NS, 0)
+    fresh, spoken_of = (tracker.begin(encoder.encode("ping", {}), 200 * NS, bypass=True) for _ in range(2))
+    spoken(tracker, spoken_of, 1, 310 * NS, 201 * NS)  # its clock is 10 s ahead
+    assert tracker.on_boot(8, 150 * NS, 50 * NS, 202 * NS) == []
+    assert tracker.on_boot(7, 10 * NS, -90 * NS, 203 * NS) == []
+    assert tracker.on_boot(9, 311 * NS, 211 * NS, 203 * NS) == [fresh, spoken_of]
 
 
 def test_a_durable_command_waits_its_time_over_a_boot_and_its_report_decides() -> None:
     tracker, encoder = CommandTracker({}, timeout_s=30, durable=DURABLE), CommandEncoder(make())
     record = tracker.begin(encoder.encode("payload_power", {"state": 1}), 0, bypass=True)
-    tracker.on_boot(1, 0, -S, 0)
-    tracker.on_boot(2, 5 * S, 5 * S, 6 * S)
-    assert tracker.on_time(30 * S) == [record] and record.outcome == "lost"
-    tracker.on_report(report(8, RequestId(record.apid, record.seq), b"\0\x0b\0"), 40 * S)
+    tracker.on_boot(1, 0, -NS, 0)
+    tracker.on_boot(2, 5 * NS, 5 * NS, 6 * NS)
+    assert tracker.on_time(30 * NS) == [record] and record.outcome == "lost"
+    tracker.on_report(report(8, RequestId(record.apid, record.seq), b"\0\x0b\0"), 40 * NS)
     assert (record.outcome, record.code) == ("failed", 11)
 
 
@@ -279,7 +279,7 @@ def refusals(*rows: tuple[int, ...]) -> DecodedPacket:
 def test_commands_in_an_exact_range_of_refusals_are_rejected() -> None:
     tracker, encoder = CommandTracker({10: "too many"}), CommandEncoder(make(), first_seq={1: 5})
     records = [begin(tracker, encoder) for _ in range(5)]  # 5 .. 9
-    changed = tracker.on_refusals(refusals((10, 1, 16383, 7, 9, 1), (10, 2, 9, 9, 1, 1), (5, 1, 0, 9, 7, 0)), S)
+    changed = tracker.on_refusals(refusals((10, 1, 16383, 7, 9, 1), (10, 2, 9, 9, 1, 1), (5, 1, 0, 9, 7, 0)), NS)
     assert changed == records[:3]
     assert {(r.outcome, r.code, r.reason) for r in changed} == {("rejected", 10, "acceptance failed: too many")}
     assert [r.is_open for r in records] == [False, False, False, True, True]
@@ -289,9 +289,9 @@ def test_commands_in_an_exact_range_of_refusals_are_rejected() -> None:
 def test_refusals_decide_what_was_lost_and_nothing_that_has_ended() -> None:
     tracker, encoder = CommandTracker({}), CommandEncoder(make())
     lost, done = begin(tracker, encoder), begin(tracker, encoder)
-    tracker.on_report(report(7, RequestId(1, done.seq)), S)
+    tracker.on_report(report(7, RequestId(1, done.seq)), NS)
     tracker.on_time(10**12)
-    assert tracker.on_refusals(refusals((10, 1, 0, 1, 2, 1)), S) == [lost]
+    assert tracker.on_refusals(refusals((10, 1, 0, 1, 2, 1)), NS) == [lost]
     assert (lost.outcome, done.outcome) == ("rejected", "completed")
 
 
@@ -401,12 +401,17 @@ def test_faults_in_rows_name_what_was_typed() -> None:
 @pytest.mark.parametrize(
     ("command", "argument", "says"),
     [
-        ("create_hk", "structure", "u16 from 256"),
+        ("create_hk", "structure", "name of a structure or u16 from 256"),
         ("create_hk", "arrays", "u8 up to 0"),
         ("submit_job", "deadline_s", "u32 1 .. 31536000 s"),
         ("set_power_mode", "mode", "one of safe, eco, nominal, boost"),
         ("delete_stored", "time", "UTC such as 2026-03-20T10:00:00Z"),
-        ("enable_hk", "structures", "rows of structure (u16)"),
+        ("enable_hk", "structures", "rows of structure (name of a structure or u16)"),
+        (
+            "add_event_actions",
+            "actions",
+            "rows of apid (u16), event (name of an event or u16), request (a command as it is typed, or hexadecimal)",
+        ),
         ("load_sequence", "steps", "rows of delay_ms (u32 ms), request (a command as it is typed, or hexadecimal)"),
     ],
 )

@@ -13,13 +13,14 @@ import pytest
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Limits
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
 from ground.telemetry.decoder import DEFINITION, LEARNED_MAX, Decoder, DecoderCounters, event_text
 from ground.telemetry.limits import NORMAL, RED, YELLOW, LimitChecker, limit_state
 from tests.ground_dictionary import make
 
-T_NS = 2_152_000_000 * 10**9
+T_NS = 2_152_000_000 * NS
 
 
 def power(soc: float, *, time_ns: int = T_NS, mode: int = 2) -> bytes:
@@ -107,9 +108,7 @@ def test_limits_report_transitions_only() -> None:
     decoder, checker = Decoder(make()), LimitChecker()
     states = []
     for second, soc in enumerate((0.9, 0.35, 0.3, 0.2, math.nan, 0.8)):
-        states += [
-            (a.previous, a.state) for a in checker.check(decoder.decode(power(soc, time_ns=T_NS + second * 10**9)))
-        ]
+        states += [(a.previous, a.state) for a in checker.check(decoder.decode(power(soc, time_ns=T_NS + second * NS)))]
     assert states == [(NORMAL, YELLOW), (YELLOW, RED), (RED, NORMAL)]
     assert checker.state("power.soc") == NORMAL
 
@@ -134,7 +133,7 @@ def test_intervals_are_closed(value: float, state: str) -> None:
 
 def definition(sid: int, *parameters: int, time_ns: int = T_NS) -> bytes:
     """TM[3,10] of a structure: parameters as structure id * 256 + index."""
-    layout = next(r for r in make().reports if r.name == DEFINITION).layout
+    layout = next(r for r in make().reports if (r.service, r.subtype) == DEFINITION).layout
     return PusTm(1, 0, 3, 10, layout.encode((sid, 0, 5.0, tuple((n,) for n in parameters), 0)), time_ns).encode()
 
 
@@ -143,7 +142,6 @@ def defined(sid: int, data: bytes, *, time_ns: int = T_NS) -> bytes:
 
 
 SOC, MODE, UPTIME = 256, 258, 512
-SECOND = 10**9
 
 
 def test_a_structure_defined_from_ground_is_learned_with_names_labels_and_limits() -> None:
@@ -162,10 +160,10 @@ def test_a_structure_defined_from_ground_is_learned_with_names_labels_and_limits
 
 def test_the_newest_definition_counts_whatever_order_they_come_in() -> None:
     decoder = Decoder(make())
-    decoder.decode(definition(300, MODE, time_ns=T_NS + 2 * SECOND))
-    decoder.decode(definition(300, SOC, time_ns=T_NS + 1 * SECOND))
+    decoder.decode(definition(300, MODE, time_ns=T_NS + 2 * NS))
+    decoder.decode(definition(300, SOC, time_ns=T_NS + 1 * NS))
     assert dict(decoder.decode(defined(300, b"\x01")).values) == {"power.mode": "idle"}
-    decoder.decode(definition(300, UPTIME, time_ns=T_NS + 3 * SECOND))
+    decoder.decode(definition(300, UPTIME, time_ns=T_NS + 3 * NS))
     assert dict(decoder.decode(defined(300, bytes(8))).values) == {"health.uptime": 0}
 
 

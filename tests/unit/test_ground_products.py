@@ -13,7 +13,7 @@ from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
 from ground.telemetry.archive import ProductRow
 from ground.telemetry.products import ProductStore
-from payloads.product import encode_product
+from payloads.product.mask import encode_mask_product
 
 
 def make_store(folder: Path, **options: Any) -> ProductStore:
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path: Path, monkeypa
 
 def test_what_stands_beside_a_file_may_fail_without_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.zeros((4, 32, 32), np.uint16)
-    product = encode_product(samples, np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0)
+    product = encode_mask_product(samples, np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0)
     store = make_store(tmp_path)
     (tmp_path / "tile-mask.png").mkdir()
     (row,) = feed(store, "tile.obsp", product)
@@ -102,7 +102,9 @@ def test_no_file_is_written_over_another_however_often_a_name_comes(tmp_path: Pa
 
 
 def test_what_is_made_beside_a_file_is_written_over_no_other(tmp_path: Path) -> None:
-    product = encode_product(np.zeros((4, 32, 32), np.uint16), np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0)
+    product = encode_mask_product(
+        np.zeros((4, 32, 32), np.uint16), np.zeros((32, 32), np.uint8), tile=7, job=3, time_ns=0
+    )
     store = make_store(tmp_path)
     names = ("tile-mask.png", "a.bin.tmp", "x.bin.part.missing", "tile.obsp", "a.bin")
     for number, name in enumerate(names):

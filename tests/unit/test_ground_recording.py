@@ -14,6 +14,7 @@ from flight.catalogue import dictionary_of
 from flight.cli import main
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.kernels import Verdict
 from flight.link.link import Role
 from flight.link.pus import PusTm
@@ -38,7 +39,7 @@ def value_of(kind: str, source: Random) -> float | int | str:
     if kind == "str":
         return "text" * source.randrange(9)
     if kind == "time":
-        return TAI_NS + source.randrange(1000) * 10**9
+        return TAI_NS + source.randrange(1000) * NS
     if kind[0] == "f":
         return source.randrange(1000) / 8
     bits = int(kind[1:])

@@ -12,6 +12,7 @@ import pytest
 
 from flight.contract.dictionary import EventDefinition, Report, Structure
 from flight.contract.fields import Field, Layout, Scalar, Value
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.time_code import decode_cuc
@@ -54,7 +55,7 @@ def values(fields: Sequence[Field], seed: int) -> dict[str, Value]:
         elif one.type == "packet":
             made[one.name] = PusTc(1, seed, 17, 1, bytes(seed)).encode()
         elif one.type == "time":
-            made[one.name] = T0_NS + seed * 10**9
+            made[one.name] = T0_NS + seed * NS
         elif one.type == "str":
             made[one.name] = ["", "abc", "µ-Grad"][seed % 3]
         elif one.labels:
@@ -101,7 +102,7 @@ def test_space_packet_parser_reads_what_our_decoder_reads(definition: Any) -> No
                 continue
             assert got == ours.values[one.name]
             assert type(ours.values[one.name])(got) == ours.values[one.name]
-        assert int(theirs[TIME_PARAMETER].raw_value) == integer(ours.time_ns) * 65536 // 10**9
+        assert int(theirs[TIME_PARAMETER].raw_value) == integer(ours.time_ns) * 65536 // NS
         assert ours.time_ns == T0_NS
 
 

@@ -15,7 +15,7 @@ from flight.contract.app import CommandRefused, Durable, Sample
 from flight.contract.dictionary import FIELDS_MAX, Structure
 from flight.contract.fields import Field
 from flight.core.errors import DecodeError, SetupError
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.services.reporting.housekeeping import Housekeeping, HousekeepingConfig
 from flight.services.reporting.structures import Plan, Structures
@@ -59,7 +59,7 @@ class Bench:
         )
 
     def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
-        self.sent.append((self.loop.now_ns() / 1e9, apid, service, subtype, data))
+        self.sent.append((self.loop.now_ns() / NS, apid, service, subtype, data))
 
     def emit(self, *event: Any) -> None:
         self.told.append(event)

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from flight.core.nanoseconds import NS
+from hal import nanoseconds as of_the_drivers
 from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +29,13 @@ FOLDERS = ("flight", "hal", "payloads", "ground", "sim_hw")
 _BASE = ("flight.contract", "flight.core", "flight.link", "flight.store", "hal.base")
 _TOLD = ("flight.services.commanding", "flight.services.reporting")  # what is told to a service, and what it tells
 # What all of the ground shares with the flight code: errors, and what packets and their fields look like.
-_SHARED = ("flight.contract.dictionary", "flight.contract.fields", "flight.core.errors", "flight.link")
+_SHARED = (
+    "flight.contract.dictionary",
+    "flight.contract.fields",
+    "flight.core.errors",
+    "flight.core.nanoseconds",
+    "flight.link",
+)
 
 # The map of the house, roof first. A row is a room, that is a folder, or one file of it that stands on a floor of its
 # own; then what it may import besides its own folder: rooms, parts of rooms, or whole top-level folders. Imports go
@@ -56,7 +64,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "ground",
     ),
     "ground.station": (*_SHARED, "ground"),
-    "ground.procedures": ("ground.operator",),
+    "ground.procedures": ("flight.contract.fields", "flight.core.errors", "ground.operator"),
     # Parts of the station, each over the room that it stands in.
     "ground.telemetry.intake": (*_SHARED, "ground.changes", "ground.commands", "ground.counters", "ground.link"),
     "ground.commands.desk": (*_SHARED, "ground.changes", "ground.link", "ground.operator", "ground.telemetry"),
@@ -64,30 +72,34 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.counters": ("ground.link",),
     "ground.commands": (
         *_SHARED,
-        "flight.contract.parameter_table", "ground.link", "ground.operator", "ground.telemetry", "ground.times",
+        "flight.contract.parameter_table", "ground.link", "ground.operator", "ground.telemetry",
     ),
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
     "ground.changes": ("ground.telemetry",),
-    "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product", "payloads.product_header"),
+    "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product"),
     "ground": (  # what all rooms of the ground stand on
         "flight.contract.fields", "flight.contract.sections",
         "flight.core.config",  # how a section of mission.toml is declared
         "flight.core.errors", "flight.mission",
     ),
     # The payload.
-    "payloads": ("flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.worker"),
-    "payloads.worker": ("flight.core", "hal.base", "payloads.apps.base", "payloads.product", "payloads.product_header"),
-    "payloads.apps": ("flight.core.errors", "payloads.product"),
-    "payloads.product": ("flight.core.errors",),
-    "payloads.product_header": ("flight.core.errors",),
+    "payloads": (
+        "flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.product.answers",
+        "payloads.worker",
+    ),
+    "payloads.worker": ("flight.contract.fields", "flight.core", "hal.base", "payloads.apps.base", "payloads.product"),
+    "payloads.apps": ("flight.contract.fields", "flight.core.errors", "payloads.product"),
+    "payloads.product": ("flight.contract.fields", "flight.core.errors"),
     # What flies: four doors, the services, and what they stand on.
     "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services"),
     "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
-    "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.kinds", "hal.registry"),
-    "flight.catalogue": (*_BASE, "flight.services"),
+    "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.registry"),
+    "flight.app_host": (*_BASE, "flight.services", "flight.swarm", "hal.kinds", "hal.registry"),
     "flight.mission": ("flight.contract", "flight.core", "flight.link", "flight.store", "hal.kinds", "hal.registry"),
+    "flight.catalogue": (*_BASE, "flight.services"),
     "flight.roster": (*_BASE, "flight.services", "hal.kinds", "hal.registry"),
+    "flight.apps": ("flight.contract", "flight.core"),
     "flight.services.health": (*_BASE, "flight.services.recorder", "flight.services.reporting"),
     "flight.services.radio": (*_BASE, "flight.services.board", "flight.services.recorder"),
     "flight.services.files": (*_BASE, *_TOLD),
@@ -102,7 +114,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "flight.services.reporting.telemetry": _BASE,
     "flight.services": (),  # nothing stands here outside a room
     "flight.contract": ("flight.core", "flight.link", "flight.store", "flight.swarm", "hal.base", "hal.kinds"),
-    "flight.swarm": ("hal.base",),
+    "flight.swarm": ("flight.core.errors", "hal.base"),
     "flight.store": ("flight.core",),
     "flight.link.kinds": ("flight.link",),
     "flight.link.stack": ("flight.core", "flight.link"),
@@ -134,8 +146,7 @@ SANS_IO = (
     "flight/contract/dictionary.py",
     "flight/contract/fields.py",
     "flight/link/",
-    "payloads/product.py",
-    "payloads/product_header.py",
+    "payloads/product/",
     "ground/link/",
 )
 # Where no file may be reached either; the ground writes products and the simulator reads scenes.
@@ -151,6 +162,19 @@ SANS_IO_BANNED = (
     "flight.core.scheduler",
     "flight.core.task",
 )
+
+# Where the nanoseconds in a second may stand as a number; everybody else takes NS or ns() from the first of them.
+_SECONDS = {
+    "flight/core/nanoseconds.py": "the one place",
+    "hal/nanoseconds.py": "hal imports nothing of ours",
+    "sim_hw/machine/faults.py": "the seconds that a fault's time stays below",
+    "tests/bench/bench_packets.py": "a bound in octets",
+    "tests/contract/test_bad_drivers.py": "a power in watts that no board draws",
+    "tests/sim/test_held_refusals.py": "seconds that are too many to shift a schedule by",
+    "tests/unit/test_services_recorder.py": "a bound in octets",
+    "tests/unit/test_storage_quota.py": "a bound in octets",
+    "tests/unit/test_world_channel.py": "a rate in bit/s",
+}
 
 # Calls that reach the machine without one of the banned modules.
 BANNED_CALLS = {"input", "exec", "eval", "__import__", "breakpoint"}
@@ -307,6 +331,27 @@ def sans_io_faults(file: str, tree: ast.Module) -> list[str]:
     return [f"{file}:{line}: imports {name}" for line, name in imports(tree) if within(name, SANS_IO_BANNED)]
 
 
+def seconds_in(tree: ast.Module) -> list[int]:
+    """The lines in which the nanoseconds in a second are written as a number, as 1e9 or as 10**9."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Constant) and isinstance(node.value, int | float) and node.value == NS)
+        or (isinstance(node, ast.BinOp) and ast.unparse(node) == "10 ** 9")
+    ]
+
+
+def epochs_in(tree: ast.Module) -> list[int]:
+    """The lines in which the epoch of TAI is written: as a date, or as the days from it to 1970."""
+    dates = ("datetime(1958,", "date(1958,")
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Call) and ast.unparse(node).startswith(dates))
+        or (isinstance(node, ast.Constant) and node.value == 4383)
+    ]
+
+
 def test_there_is_something_to_look_at() -> None:
     assert {file.split("/")[0] for file in FILES} == set(FOLDERS)
     assert {"time", "threading", "socket", "subprocess", "asyncio", "os"} <= BANNED
@@ -324,6 +369,19 @@ def test_the_map_names_what_is_there() -> None:
 def test_nothing_stands_outside_a_room() -> None:
     loose = [file for file in FILES if room_of(module_of(file)) in {"flight", "flight.services"}]
     assert loose == ["flight/__init__.py", "flight/services/__init__.py"]
+
+
+def test_the_nanoseconds_in_a_second_stand_in_one_place() -> None:
+    tests = (path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("*.py"))
+    files = {file for file in (*FILES, *tests) if seconds_in(tree_of(file))}
+    assert files == set(_SECONDS)
+    assert of_the_drivers.NS == NS
+
+
+def test_tai_is_told_from_utc_in_one_place() -> None:
+    assert [file for file in FILES if epochs_in(tree_of(file))] == ["flight/core/nanoseconds.py"]
+    names = {file for file in FILES if "TAI_MINUS_UTC" in ast.unparse(tree_of(file))}
+    assert names == {"flight/core/nanoseconds.py", "sim_hw/world/orbit.py"}  # the other one says it in a message
 
 
 def test_no_room_is_full() -> None:
@@ -363,9 +421,14 @@ def test_edge_files_are_the_few() -> None:
         "payloads/worker/process.py",
         "payloads/worker/settings.py",
         "payloads/worker/system_calls.py",
+        "ground/cli/api_operator.py",
         "ground/cli/client.py",
         "ground/cli/ground.py",
-        "ground/server.py",
+        "ground/server/api.py",
+        "ground/server/command_answers.py",
+        "ground/server/connection.py",
+        "ground/server/ground_server.py",
+        "ground/server/operating.py",
         "ground/telemetry/archive.py",
     }
 
@@ -382,7 +445,8 @@ CLIENT_BANNED = ("flight.node", "flight.catalogue", "flight.mission", "flight.se
                  "numpy")  # fmt: skip
 CLIENT_LINES = ("cmd --help", "cmd ping --port 1", "tm --help", "tm power --port 1", "tm tasks --port 1",
                 "events --help", "events --port 1", "parameters --help", "parameters list --port 1", "schedule --help",
-                "schedule list --port 1", "dictionary --help")  # fmt: skip
+                "schedule list --port 1", "procedure --help",
+                "procedure run ground/procedures/first_orbit.py --port 1", "dictionary --help")  # fmt: skip
 
 
 def imported_by(line: str) -> set[str]:
@@ -420,16 +484,19 @@ def test_protocol_machines_do_no_io() -> None:
     assert [fault for file in files for fault in sans_io_faults(file, tree_of(file))] == []
 
 
-def test_broad_excepts_stand_in_five_places() -> None:
-    """The scheduler's task wrapper, the worker's call into an app, the guard's call into a driver, the command line's
-    main, and the look at every sample at boot: what an app's sampler raises must not keep the node from booting."""
+def test_broad_excepts_stand_in_few_places() -> None:
+    """The scheduler's task wrapper, the worker's call into an app, the node's call into one of its own, the guard's
+    call into a driver, the command line's main, the look at every sample at boot (what an app's sampler raises must not
+    keep the node from booting), and the loading and running of an operator's procedure."""
     found = {file for file in FILES for node in ast.walk(tree_of(file)) if is_broad(node)}
     assert found <= {
+        "flight/apps.py",
         "flight/core/task.py",
         "flight/services/reporting/structures.py",
         "payloads/worker/settings.py",
         "hal/guard.py",
         "flight/cli.py",
+        "ground/procedures/procedure.py",
     }
 
 
@@ -528,6 +595,16 @@ def test_the_room_check_bites() -> None:
     files = [f"flight/store/{number}.py" for number in range(FILES_MAX)]
     assert full_rooms([*files, "flight/store/__init__.py", "flight/core/x.py"]) == []
     assert full_rooms([*files, "flight/store/x.py"]) == ["flight/store/ has 16 files, 15 at most"]
+
+
+def test_the_check_of_nanoseconds_bites() -> None:
+    tree = ast.parse("a = 1_000_000_000\nb = x / 1e9\nc = 10**9\nd = 10**8 + 1e-9 + True\nf('1e9')")
+    assert sorted(seconds_in(tree)) == [1, 2, 3]
+
+
+def test_the_check_of_tai_bites() -> None:
+    tree = ast.parse("a = datetime(1958, 1, 1, tzinfo=UTC)\nb = 4_383 * 86_400\nc = datetime(1970, 1, 1)")
+    assert sorted(epochs_in(tree)) == [1, 2]
 
 
 def test_the_other_checks_tell_apart() -> None:

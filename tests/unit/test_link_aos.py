@@ -9,6 +9,7 @@ from typing import Any
 import anycrc
 import pytest
 
+from flight.core.nanoseconds import NS
 from flight.link.actions import PacketReceived, SendUnit, UnitRejected
 from flight.link.aos_stack import AosConfig, AosFlightLink
 from flight.link.kinds import LINK_KINDS, open_stack
@@ -24,7 +25,6 @@ from tests.link_ends import unit_of
 CONFIG = AosConfig(coding="frame", spacecraft_id=0x2AB, frame_octets=64)  # 54 octets of packets in a frame
 CODED = AosConfig(coding="rs(255,223)")
 ALL = ("realtime", "playback", "products")
-S = 10**9
 
 
 def packet(octets: int, seq: int = 0) -> bytes:
@@ -134,9 +134,9 @@ def test_a_frame_that_comes_again_or_late_is_rejected() -> None:
         packet(54, seq) for seq in range(20)
     ]
     for late in (19, 4):
-        assert session.on_downlink(units[late], S) == [UnitRejected("repeated")]
+        assert session.on_downlink(units[late], NS) == [UnitRejected("repeated")]
     assert session.counters.restarts == 0
-    assert received(session.on_downlink(units[20], S)) == [packet(54, 20)]
+    assert received(session.on_downlink(units[20], NS)) == [packet(54, 20)]
 
 
 def test_a_node_that_was_restarted_begins_anew_on_all_channels() -> None:
@@ -149,7 +149,7 @@ def test_a_node_that_was_restarted_begins_anew_on_all_channels() -> None:
     again.queue(Role.PRODUCTS, packet(200, 7))
     actions: list[Action] = []
     for _ in range(6):
-        actions += session.on_downlink(unit_of(again), 11 * S)
+        actions += session.on_downlink(unit_of(again), 11 * NS)
     assert actions[0] == Restarted() and actions.count(Restarted()) == 1
     assert received(actions) == [packet(200, 7)]
     assert session.counters.restarts == 1 and session.counters.frames_missed == 0

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.pdu import EndOfFile, FileData, Metadata, Pdu, TransactionId, checksum_modular, encode_pdu
 from flight.link.cfdp.transfers import (
     CfdpConfig,
@@ -17,7 +18,6 @@ from flight.link.cfdp.transfers import (
     PdusIgnored,
 )
 
-SECOND_NS = 1_000_000_000
 DATA = bytes(range(256)) * 4
 ID = TransactionId(0x1AB, 7)
 
@@ -73,9 +73,9 @@ def test_lost_segments_are_listed() -> None:
     receiver = CfdpReceiver(CfdpConfig(late_s=5.0))
     pdus = pdus_of()
     assert feed(receiver, pdus[:3] + pdus[4:6] + pdus[8:]) == []
-    assert receiver.next_time_ns == 5 * SECOND_NS
-    assert receiver.on_time(5 * SECOND_NS - 1) == []
-    (file,) = receiver.on_time(5 * SECOND_NS)
+    assert receiver.next_time_ns == 5 * NS
+    assert receiver.on_time(5 * NS - 1) == []
+    (file,) = receiver.on_time(5 * NS)
     assert isinstance(file, FileIncomplete)
     assert (file.missing, file.reason, file.name) == (((200, 300), (500, 700)), "octets missing", "mask.bin")
     want = bytearray(DATA)
@@ -88,14 +88,14 @@ def test_late_segment_completes_the_file() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     pdus = pdus_of()
     assert feed(receiver, pdus[:3] + pdus[4:]) == []
-    assert feed(receiver, [pdus[3]], SECOND_NS) == [WHOLE]
+    assert feed(receiver, [pdus[3]], NS) == [WHOLE]
 
 
 def test_lost_end_of_the_file_is_missing_too() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     pdus = pdus_of()
     feed(receiver, pdus[:5] + pdus[-1:])
-    (file,) = receiver.on_time(10 * SECOND_NS)
+    (file,) = receiver.on_time(10 * NS)
     assert incomplete(file).missing == ((400, 1024),)
     assert len(file.data) == 1024
 
@@ -103,14 +103,14 @@ def test_lost_end_of_the_file_is_missing_too() -> None:
 def test_lost_metadata_gives_the_file_under_its_number() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     assert feed(receiver, pdus_of()[1:]) == []
-    assert receiver.on_time(10 * SECOND_NS) == [FileReceived(ID, "transaction-427-7", DATA)]
+    assert receiver.on_time(10 * NS) == [FileReceived(ID, "transaction-427-7", DATA)]
 
 
 def test_lost_eof_ends_by_inactivity() -> None:
     receiver = CfdpReceiver(CfdpConfig(inactivity_s=100.0))
     assert feed(receiver, pdus_of()[:-1]) == []
-    assert receiver.on_time(99 * SECOND_NS) == []
-    (file,) = receiver.on_time(100 * SECOND_NS)
+    assert receiver.on_time(99 * NS) == []
+    (file,) = receiver.on_time(100 * NS)
     assert (incomplete(file).reason, incomplete(file).missing, file.data) == ("no EOF", (), DATA)
 
 
@@ -174,7 +174,7 @@ def test_file_that_ends_before_data_already_here() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     pdus: list[Pdu] = [FileData(ID, 1, 0, b"data"), FileData(ID, 1, 100, b"stray"), EndOfFile(ID, 1, 0, 0, 50)]
     assert feed(receiver, [encode_pdu(pdu) for pdu in pdus]) == []
-    (file,) = receiver.on_time(10 * SECOND_NS)
+    (file,) = receiver.on_time(10 * NS)
     assert (incomplete(file).missing, len(file.data)) == (((4, 50),), 50)
 
 
@@ -239,8 +239,8 @@ def test_what_is_ignored_is_told_at_once_and_then_once_a_minute_with_its_count()
     feed(receiver, pdus_of()[:1])
     assert receiver.ignored(0) == [late(1)] and receiver.ignored(1) == []
     feed(receiver, pdus_of()[:5])
-    assert receiver.ignored(60 * SECOND_NS - 1) == []
-    assert receiver.ignored(60 * SECOND_NS) == [late(5)] and receiver.ignored(200 * SECOND_NS) == []
+    assert receiver.ignored(60 * NS - 1) == []
+    assert receiver.ignored(60 * NS) == [late(5)] and receiver.ignored(200 * NS) == []
     assert receiver.counters.late == 6
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from flight.core.nanoseconds import NS
 from flight.link.tc.clcw import Clcw
 from flight.link.tc.farm import Farm, FarmCounters, FarmState
 from flight.link.tc.fop import Confirmed, Fop, FopAlert, FopState, Initiated, Transmit, Unconfirmed, Unsent
 from flight.link.tc.tc_frame import UNLOCK, TcFrame, set_vr_command
 from tests.field_values import integer
-
-SECOND_NS = 1_000_000_000
 
 
 def ad(seq: int) -> TcFrame:
@@ -188,7 +187,7 @@ def test_fop_clcw_events(
 ) -> None:
     fop = fop_in(state, sent, limit)
     fop.transmissions = transmissions
-    actions = fop.on_clcw(report, SECOND_NS)
+    actions = fop.on_clcw(report, NS)
     confirmed = [action.tag for action in actions if isinstance(action, Confirmed)]
     if isinstance(outcome, str):
         assert actions[-1] == FopAlert(outcome)
@@ -218,18 +217,18 @@ def test_fop_ignores_clcws_when_it_is_not_up() -> None:
 @pytest.mark.parametrize(("state", "sent"), [(S1, 2), (S2, 2), (S3, 2), (S4, 0), (S5, 0)])
 def test_fop_timer_below_and_at_the_limit(state: FopState, sent: int) -> None:
     fop = fop_in(state, sent, limit=2)
-    assert fop.timer_ns == 3 * SECOND_NS
-    assert fop.on_time(3 * SECOND_NS - 1) == []
-    actions = fop.on_time(3 * SECOND_NS)
+    assert fop.timer_ns == 3 * NS
+    assert fop.on_time(3 * NS - 1) == []
+    actions = fop.on_time(3 * NS)
     if state is S4:
         assert actions == [FopAlert("T1")]
         return
     count = {S1: 2, S2: 2, S3: 0, S5: 1}[state]
     assert [type(action) for action in actions] == [Transmit] * count
-    assert (fop.state, fop.timer_ns, fop.retransmitted) == (state, 6 * SECOND_NS, count)
-    assert fop.on_time(6 * SECOND_NS)[-1] == FopAlert("T1")
+    assert (fop.state, fop.timer_ns, fop.retransmitted) == (state, 6 * NS, count)
+    assert fop.on_time(6 * NS)[-1] == FopAlert("T1")
     assert fop.state is S6
-    assert fop.on_time(9 * SECOND_NS) == []
+    assert fop.on_time(9 * NS) == []
 
 
 def test_fop_window_and_wait_queue() -> None:
@@ -260,12 +259,12 @@ def test_fop_directives() -> None:
 
 def test_fop_timer_counts_from_the_end_of_sending() -> None:
     fop = fop_in(S1, 1)
-    fop.hold_timer(5 * SECOND_NS)
-    assert fop.timer_ns == 8 * SECOND_NS
+    fop.hold_timer(5 * NS)
+    assert fop.timer_ns == 8 * NS
     fop.hold_timer(0)
-    assert fop.timer_ns == 8 * SECOND_NS
+    assert fop.timer_ns == 8 * NS
     idle = fop_in(S1)
-    idle.hold_timer(5 * SECOND_NS)
+    idle.hold_timer(5 * NS)
     assert idle.timer_ns is None
 
 
@@ -337,17 +336,17 @@ def test_fop_counts_the_tries_of_each_frame_anew(state: FopState) -> None:
     """One that was acknowledged after two tries leaves three to the next."""
     fop = fop_in(state, 2)
     fop.state = S1
-    resent = fop.on_time(3 * SECOND_NS)
+    resent = fop.on_time(3 * NS)
     assert (len(resent), fop.transmissions, fop.retransmitted) == (2, 2, 2)
-    fop.on_clcw(clcw(11), 3 * SECOND_NS)
+    fop.on_clcw(clcw(11), 3 * NS)
     assert (fop.transmissions, fop.nnr) == (1, 11)
-    fop.on_clcw(clcw(12), 3 * SECOND_NS)
+    fop.on_clcw(clcw(12), 3 * NS)
     assert fop.transmissions == 1
     fop.transmissions = 3
-    fop.send(b"packet", "new", 3 * SECOND_NS)
+    fop.send(b"packet", "new", 3 * NS)
     assert fop.transmissions == 1, "the first on an empty queue"
-    fop.on_time(6 * SECOND_NS)
-    fop.send(b"packet", "newer", 6 * SECOND_NS)
+    fop.on_time(6 * NS)
+    fop.send(b"packet", "newer", 6 * NS)
     assert fop.transmissions == 2, "the oldest on the queue has been sent twice"
 
 
@@ -356,7 +355,7 @@ def test_fop_starts_anew_from_where_it_stands() -> None:
     starts = (Fop.initiate, lambda f: f.initiate_with_clcw(0), lambda f: f.initiate_with_unlock(0))
     for start in (*starts, lambda f: f.initiate_with_set_vr(12, 0)):
         fop = fop_in(S1, 2, limit=2)
-        assert fop.on_time(3 * SECOND_NS) and fop.on_time(6 * SECOND_NS)[-1] == FopAlert("T1")
+        assert fop.on_time(3 * NS) and fop.on_time(6 * NS)[-1] == FopAlert("T1")
         assert (fop.vs, fop.nnr, fop.transmissions) == (12, 10, 2)
         start(fop)
         assert (fop.vs, fop.nnr, fop.transmissions, fop.outstanding) == (12, 12, 1, 0)
@@ -367,9 +366,9 @@ def test_fop_starts_anew_from_where_it_stands() -> None:
 def test_fop_tries_a_directive_as_often_as_a_frame() -> None:
     fop = fop_in(S5, limit=3)
     for turn in (1, 2):
-        assert fop.on_time(3 * turn * SECOND_NS) == [Transmit(bc(UNLOCK))]
+        assert fop.on_time(3 * turn * NS) == [Transmit(bc(UNLOCK))]
         assert (fop.transmissions, fop.retransmitted) == (turn + 1, turn)
-    assert fop.on_time(9 * SECOND_NS) == [FopAlert("T1")]
+    assert fop.on_time(9 * NS) == [FopAlert("T1")]
 
 
 def test_fop_counts_the_waits_of_each_stay_anew() -> None:
@@ -405,7 +404,7 @@ def test_fop_numbers_go_round() -> None:
 
 def test_fop_begins_with_nothing_done_and_refuses_what_cannot_be() -> None:
     fop = Fop(1)
-    assert (fop.vcid, fop.window, fop.t1_ns, fop.transmission_limit) == (0, 10, 3 * SECOND_NS, 3)
+    assert (fop.vcid, fop.window, fop.t1_ns, fop.transmission_limit) == (0, 10, 3 * NS, 3)
     assert (fop.state, fop.vs, fop.nnr, fop.transmissions, fop.retransmitted) == (S6, 0, 0, 0, 0)
     assert (fop.timer_ns, fop.outstanding, fop.ready) == (None, 0, False)
     settings: tuple[dict[str, Any], ...] = ({"window": 0}, {"window": 128}, {"transmission_limit": 0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from flight.core.nanoseconds import NS
 from flight.link.actions import PacketReceived, UnitRejected
 from flight.link.coding.cltu import decode_cltu, encode_cltu
 from flight.link.link import Role
@@ -19,7 +20,6 @@ from ground.link.ground_link import Service
 from ground.link.session import GroundSession
 from tests.link_ends import packets_of, unit_of
 
-SECOND_NS = 1_000_000_000
 CONFIG = LinkConfig(coding="frame", frame_octets=64)
 
 
@@ -54,7 +54,7 @@ class Bench:
                 self.executed += packets_of(self.flight.on_uplink(octets, self.now_ns))
 
     def frame(self) -> None:
-        self.now_ns += SECOND_NS // 30
+        self.now_ns += NS // 30
         self.do(self.ground.on_downlink(unit_of(self.flight), self.now_ns))
 
     def up_and_running(self) -> Bench:
@@ -142,10 +142,10 @@ def test_lost_cltu_is_sent_again_on_the_clcw_or_on_the_timer() -> None:
 def test_timer_waits_for_light_and_for_sending() -> None:
     bench = Bench(LinkConfig(coding="frame", frame_octets=64, light_time_s=10.0, uplink_rate_bps=100)).up_and_running()
     bench.send(0)
-    sending_ns = len(bench.up[0]) * 8 * SECOND_NS // 100
-    assert bench.ground.next_time_ns == bench.now_ns + sending_ns + 23 * SECOND_NS
+    sending_ns = len(bench.up[0]) * 8 * NS // 100
+    assert bench.ground.next_time_ns == bench.now_ns + sending_ns + 23 * NS
     bench.send(1)
-    assert bench.ground.next_time_ns == bench.now_ns + 2 * sending_ns + 23 * SECOND_NS
+    assert bench.ground.next_time_ns == bench.now_ns + 2 * sending_ns + 23 * NS
 
 
 def test_repeated_and_reordered_frames_and_cltus_change_nothing() -> None:
@@ -239,7 +239,7 @@ def test_pass_ends_and_the_next_goes_on_without_loss_or_repetition() -> None:
     assert bench.ground.waiting == 12
     bench.frame()
     assert bench.acknowledged == []
-    bench.now_ns += 3000 * SECOND_NS
+    bench.now_ns += 3000 * NS
     bench.do(bench.ground.resume(bench.now_ns))
     assert bench.up == []
     bench.frame()
@@ -260,7 +260,7 @@ def test_node_restarted_means_that_nobody_knows() -> None:
     bench.deliver()
     bench.flight = FlightLink(CONFIG)
     bench.frame()
-    bench.now_ns += 20 * SECOND_NS
+    bench.now_ns += 20 * NS
     bench.frame()
     bench.frame()
     lost = [action for action in bench.seen if isinstance(action, Lost)]
@@ -350,7 +350,7 @@ def test_packets_and_gaps_over_cadus_in_any_split() -> None:
 def next_pass(bench: Bench, pause_s: int = 3000) -> None:
     bench.do(bench.ground.reset(bench.now_ns))
     bench.up.clear()
-    bench.now_ns += pause_s * SECOND_NS
+    bench.now_ns += pause_s * NS
     bench.do(bench.ground.resume(bench.now_ns))
     bench.frame()
 
@@ -441,7 +441,7 @@ def test_first_frames_after_a_quick_restart_are_received() -> None:
     for _ in range(12):
         bench.frame()
     restart(bench, boot)
-    bench.now_ns += 2 * SECOND_NS
+    bench.now_ns += 2 * NS
     for _ in range(20):
         bench.frame()
     counters = bench.ground.counters
@@ -459,7 +459,7 @@ def test_restart_is_no_gap_of_hundreds_of_frames() -> None:
         bench.frame()
     for lost in (0, 3):
         restart(bench)
-        bench.now_ns += 60 * SECOND_NS
+        bench.now_ns += 60 * NS
         for _ in range(lost):
             bench.flight.next_unit()
         bench.flight.queue(Role.REALTIME, SpacePacket(1, 0, bytes(20)).encode())
@@ -499,7 +499,7 @@ def test_command_sent_before_a_restart_is_not_sent_again() -> None:
     assert bench.executed == [ping(0)]
     # Its CLCW is lost with the node, whose V(R) now is 0 as it was before the command.
     restart(bench, SpacePacket(1, 0, b"boot event").encode())
-    bench.now_ns += 2 * SECOND_NS
+    bench.now_ns += 2 * NS
     for _ in range(120):
         bench.do(bench.ground.on_time(bench.now_ns))
         bench.frame()

@@ -12,14 +12,15 @@ from pathlib import PurePosixPath
 import pytest
 
 from flight.core.errors import OrbitnodeError
-from flight.core.log import FORMS, LEVELS, gap_line, node_log, utc_text
+from flight.core.log import FORMS, LEVELS, gap_line, node_log
+from flight.core.nanoseconds import NS
 
-T_NS = 2_152_690_537 * 10**9 + 5_000_000
+T_NS = 2_152_690_537 * NS + 5_000_000
 
 
 def test_two_nodes_have_two_clocks_and_streams() -> None:
     streams = [io.StringIO(), io.StringIO()]
-    clocks: list[Callable[[], int]] = [lambda: T_NS, lambda: T_NS + 10**9]
+    clocks: list[Callable[[], int]] = [lambda: T_NS, lambda: T_NS + NS]
     logs = [node_log(f"n{i}", clocks[i], streams[i], form="json") for i in range(2)]
     for log in logs:
         log.info("boot", count=3)
@@ -39,15 +40,11 @@ def test_an_error_carries_its_traceback(form: str) -> None:
     assert "ZeroDivisionError: by nothing" in stream.getvalue() and "\x1b" not in stream.getvalue()
 
 
-def test_refusals_and_time() -> None:
+def test_refusals() -> None:
     with pytest.raises(OrbitnodeError, match="log form 'xml', should be one of console, json"):
         node_log("n", lambda: 0, form="xml")
     with pytest.raises(OrbitnodeError, match="log level 'loud'"):
         node_log("n", lambda: 0, level="loud")
-    assert utc_text(T_NS) == "2026-03-20T09:35:00.005Z"
-    assert utc_text(0) == "1957-12-31T23:59:23.000Z", "TAI is ahead of UTC by 37 s since 2017"
-    assert utc_text(T_NS + 994_999_999) == "2026-03-20T09:35:00.999Z"
-    assert utc_text(T_NS + 995_000_000) == "2026-03-20T09:35:01.000Z"
 
 
 def test_the_least_important_level_shown_is_the_one_asked_for() -> None:

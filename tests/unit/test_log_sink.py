@@ -20,6 +20,7 @@ from typing import TextIO
 import pytest
 
 from flight.core.log import gap_line, node_log
+from flight.core.nanoseconds import NS
 from flight.linux.log_sink import SLOW, LogSink, diverted
 from flight.services.health.log_watch import LogWatch
 from tests.full_disk import full_device
@@ -317,7 +318,7 @@ assert sink.drain(60) and sink.close() and sink.fault == ""
 
 
 def test_the_gap_in_a_log_of_json_is_json_and_says_since_when() -> None:
-    t_ns = 2_152_690_537 * 10**9 + 5_000_000
+    t_ns = 2_152_690_537 * NS + 5_000_000
     line = gap_line("n1", lambda: t_ns, form="json")(12, 2.0, "Broken pipe")
     assert json.loads(line) == {
         "event": "12 lines of this log are missing here: Broken pipe",

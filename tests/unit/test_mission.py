@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flight.contract.dictionary import Declarations
 from flight.core.config import key
 from flight.core.errors import OrbitnodeError
 from flight.link.aos_stack import AosConfig
@@ -40,25 +39,6 @@ mode = [{name = "safe", payload_w = 1, tile_s = 60}]
 Write = Callable[..., Path]
 
 
-@dataclass(frozen=True, slots=True)
-class OtherConfig:
-    lines: int = key(1, minimum=1)
-
-
-class OtherApp:
-    """As much of an app as a mission file looks at."""
-
-    CONFIG = OtherConfig
-
-    @staticmethod
-    def declare(_apid: int) -> Declarations:
-        return Declarations()
-
-    def start(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     def one(text: str | bytes, name: str = "mission.toml") -> Path:
@@ -82,8 +62,8 @@ def faults_of(path: Path, extra: dict[str, type[Any]] | None = None) -> list[str
 def test_the_missions_we_ship() -> None:
     sections = {"sim": SimConfig, "ground": GroundConfig}
     orbit, bench = (load(MISSIONS / name, sections) for name in ("orbit.toml", "bench.toml"))
-    assert orbit.app is InferenceManager
-    assert orbit.payload.threads == 2
+    assert [(app.name, app.apid, app.kind) for app in orbit.apps] == [("payload", 2, InferenceManager)]
+    assert orbit.apps[0].config.worker_app[0].threads == 2
     assert [mode.name for mode in orbit.section(PowerConfig).mode] == ["safe", "eco", "nominal", "boost"]
     assert orbit.sections["sim"].world.power.array_peak_w == 30.0
     assert bench.node.name == "orbitnode-bench"
@@ -96,7 +76,7 @@ def test_the_missions_we_ship() -> None:
 
 def test_a_small_mission_has_defaults_for_the_rest(write: Write) -> None:
     mission = load(write(GOOD))
-    assert (mission.app, mission.payload, dict(mission.sections)) == (None, None, {})
+    assert (mission.apps, dict(mission.sections)) == ((), {})
     assert mission.node.frame_octets == 1115
     assert mission.links[0].rate_bps == 256_000
 
@@ -125,7 +105,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "section is no table": ('[node]\nname = "n"', "node = 3", [":1: node: is 3, should be a table"]),
     "contradiction": ('start_mode = "safe"', 'start_mode = "fast"',
                       [":11: power.start_mode: is 'fast', should be one of safe"]),
-    "apids alike": ('"n"\n', '"n"\napp_apid = 1\n', [":3: node.app_apid: node_apid, app_apid and file_apid are [1, 1"]),
+    "apids alike": ('"n"\n', '"n"\nfile_apid = 1\n', [":3: node.file_apid: is 1 like node_apid, the two should"]),
     "no power mode": ('mode = [{name = "safe", payload_w = 1, tile_s = 60}]', "mode = []",
                       [":12: power.mode: is empty, at least one [[power.mode]] is needed"]),
     "in an inline table": ("payload_w = 1", "payload_w = -1", [":12: power.mode[0].payload_w: is -1, should be in 0"]),
@@ -167,24 +147,6 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
                        [':10: link[1].t1_s: is a key of links of kind "tm-tc", this one is of kind "aos"',
                         ":7: link[1].name: is 'l' again, every link needs a name of its own",
                         ":8: link[1].driver: is 'sim:l' again, every link needs its own modem"]),
-    "unknown module": ('"n"\n', '"n"\napp = "payloads.nothing:App"\n',
-                       [":3: node.app: 'payloads.nothing:App' cannot be loaded: No module named 'payloads.nothing'"]),
-    "unknown class": ('"n"\n', '"n"\napp = "payloads.manager:Nothing"\n',
-                      [":3: node.app: 'payloads.manager:Nothing' cannot be loaded: module 'payloads.manager' has no"]),
-    "no class": ('"n"\n', '"n"\napp = "payloads.manager"\n', [":3: node.app: 'payloads.manager' cannot be loaded"]),
-    "no module": ('"n"\n', '"n"\napp = ":App"\n', [":3: node.app: ':App' cannot be loaded"]),
-    "relative module": ('"n"\n', '"n"\napp = ".x:App"\n', [":3: node.app: '.x:App' cannot be loaded"]),
-    "no app": ('"n"\n', '"n"\napp = "pathlib:Path"\n',
-               [":3: node.app: 'pathlib:Path' is no app: it needs CONFIG, declare, start and close"]),
-    "app section": ('name = "n"\n', ('name = "n"\napp = "payloads.manager:InferenceManager"\n[payload]\nworkers = 0\n'
-                    'pattern = ["x"]\nmodl = 1\n[[payload.energy]]\npriority = 0\nstop_soc_frac = 2\n'),
-                    [":7: payload.modl: unknown key, did you mean model?", ":5: payload.workers: is 0, should be in 1",
-                     ":10: payload.energy[0].stop_soc_frac: is 2, should be in 0 .. 1",
-                     ":8: payload.energy[0].resume_soc_frac: is missing: state of charge from which"]),
-    "contradictions in the app": ('name = "n"\n', ('name = "n"\napp = "payloads.manager:InferenceManager"\n[payload]\n'
-                                  'pattern = ["x"]\nheat_resume_c = 99\n'),
-                                  [":5: payload.pattern: names x, should be of the classes routine, tasked, alert",
-                                   ":6: payload.heat_resume_c: is 99, should be below heat_stop_c 55"]),
     "housekeeping too fast": ("[power]", "[housekeeping.period_s]\npower = 1e-12\n[power]",
                               ["housekeeping.period_s: power is 1e-12, should be 0 for off, or 0.1 and more"]),
     "number too large": ('"n"\n', f'"n"\nframe_octets = {"9" * 400}\n', [":3: node.frame_octets: is a number of more"]),
@@ -206,6 +168,7 @@ def test_all_faults_of_all_sections_are_said_at_once(write: Write) -> None:
     text = """\
 [node]
 nam = "n"
+[[app]]
 app = "nothing:App"
 [[link]]
 driver = "lora:x"
@@ -231,24 +194,26 @@ ground_entity = 4
 """
     found = faults_of(write(text))
     expected = [
-        (24, "rubbish", "unknown section"),
+        (25, "rubbish", "unknown section"),
         (2, "node.nam", "did you mean name"),
         (1, "node.name", "is missing"),
-        (12, "drivers.eps", "is missing"),
-        (13, "drivers.epsilon", "unknown key"),
-        (12, "drivers.board_thermometer", "is missing"),
-        (12, "drivers.radiator_thermometer", "is missing"),
+        (13, "drivers.eps", "is missing"),
+        (14, "drivers.epsilon", "unknown key"),
+        (13, "drivers.board_thermometer", "is missing"),
+        (13, "drivers.radiator_thermometer", "is missing"),
         (1, "power", "section [power] is missing"),
-        (17, "thermal.heater_off_c", "is 8, should be above heater_on_c 9"),
-        (15, "thermal.board_hot_c", "is 65, should be above board_warm_c 80"),
-        (20, "recorder.sync_period_s", "is 0, should be in 0.1"),
-        (23, "outbox.ground_entity", "is 4 like entity"),
-        (4, "link[0].name", "is missing"),
-        (10, "link[2].name", "is 'b' again"),
-        (3, "node.app", "'nothing:App' cannot be loaded"),
-        (14, "drivers.heater", "unknown heater driver 'gpio'"),
-        (5, "link[0].driver", "unknown radio driver 'lora'"),
-        (8, "link[1].driver", "unknown radio driver 'warp'"),
+        (18, "thermal.heater_off_c", "is 8, should be above heater_on_c 9"),
+        (16, "thermal.board_hot_c", "is 65, should be above board_warm_c 80"),
+        (21, "recorder.sync_period_s", "is 0, should be in 0.1"),
+        (24, "outbox.ground_entity", "is 4 like entity"),
+        (5, "link[0].name", "is missing"),
+        (11, "link[2].name", "is 'b' again"),
+        (3, "app[0].name", "is missing"),
+        (3, "app[0].apid", "is missing"),
+        (4, "app[0].app", "'nothing:App' cannot be loaded"),
+        (15, "drivers.heater", "unknown heater driver 'gpio'"),
+        (6, "link[0].driver", "unknown radio driver 'lora'"),
+        (9, "link[1].driver", "unknown radio driver 'warp'"),
     ]
     for line, name, says in expected:
         matching = [fault for fault in found if fault.startswith(f"mission.toml:{line}: {name}: ")]
@@ -273,15 +238,6 @@ def test_a_base_mission_and_what_lies_over_it(write: Write) -> None:
     mission = load(path)
     assert (mission.node.name, mission.node.spacecraft_id) == ("n", 7)
     assert [link.name for link in mission.links] == ["other"]
-
-
-def test_another_app_does_not_inherit_the_payload_of_the_one_before(write: Write) -> None:
-    base = (MISSIONS / "orbit.toml").as_posix()
-    app = "tests.unit.test_mission:OtherApp"
-    mission = load(write(f'extends = "{base}"\n[node]\napp = "{app}"\n[payload]\nlines = 7\n'))
-    assert mission.payload == OtherConfig(7)
-    same = load(write(f'extends = "{base}"\n[node]\nname = "x"\n[payload]\nthreads = 3\n'))
-    assert (same.payload.threads, same.payload.queue_tiles) == (3, 24)
 
 
 def test_a_fault_is_placed_in_the_file_that_has_it(write: Write) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.kernels import crc16
 from flight.link.cfdp.pdu import (
     CHECKSUM_CRC32,
@@ -192,8 +193,8 @@ def test_a_request_id_is_what_the_telecommand_begins_with() -> None:
 @pytest.mark.parametrize(
     ("raw", "tai_ns"),
     [
-        ("000000000000", 0), ("000000000001", 15_259), ("000000010000", 10**9), ("00000000ffff", 999_984_742),
-        ("010000000000", 16_777_216 * 10**9),
+        ("000000000000", 0), ("000000000001", 15_259), ("000000010000", NS), ("00000000ffff", 999_984_742),
+        ("010000000000", 16_777_216 * NS),
     ],
 )  # fmt: skip
 def test_the_time_code(raw: str, tai_ns: int) -> None:
@@ -206,7 +207,7 @@ def test_the_time_code(raw: str, tai_ns: int) -> None:
 def test_the_ends_of_the_time_code() -> None:
     last_ns = decode_cuc(b"\xff" * 6)
     assert encode_cuc(last_ns) == b"\xff" * 6 and last_ns - TIME_NS_MAX in (0, 1)
-    for tai_ns in (-1, (1 << 32) * 10**9):
+    for tai_ns in (-1, (1 << 32) * NS):
         with pytest.raises(AssertionError):
             encode_cuc(tai_ns)
     for octets in (5, 7):

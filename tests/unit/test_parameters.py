@@ -17,6 +17,7 @@ from flight.contract.dictionary import Setting
 from flight.contract.fields import FieldError
 from flight.contract.parameter_table import ROWS_MAX, admit, decode_table, encode_table, schema
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.services.settings.parameters import Parameters, declare
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
@@ -56,14 +57,14 @@ class Board:
             self.vault.commit({f"parameter.{name}": octets for name, octets in stored.items()})
 
     def boot(self, settings: tuple[Setting, ...]) -> tuple[Parameters, Sink]:
-        self.loop.run_until(self.loop.now_ns() + 10**9)
+        self.loop.run_until(self.loop.now_ns() + NS)
         self.vault = Vault(self.disk.boot(self.loop))
         sink: Any = Sink()
         return Parameters(1, settings, self.vault, sink, sink, no_upload), sink
 
     def change(self, durable: Any) -> None:
         self.vault.commit(durable.changes).add_callback(lambda _: durable.then())
-        self.loop.run_until(self.loop.now_ns() + 10**9)
+        self.loop.run_until(self.loop.now_ns() + NS)
 
 
 def value(number: float) -> bytes:

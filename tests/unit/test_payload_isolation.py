@@ -22,7 +22,7 @@ from flight.core.errors import SetupError
 from hal.base import Image
 from payloads.worker import control_group, system_calls
 from payloads.worker.guards import Guard
-from payloads.worker.pool import PoolConfig, Reply, Screened, WorkerFailure, WorkerPool
+from payloads.worker.pool import Answered, PoolConfig, Reply, WorkerFailure, WorkerPool
 from payloads.worker.process import LOG_OCTETS, Process, contradicted, sealed_memory
 from payloads.worker.settings import WorkerSettings
 from payloads.worker.wire import SlotShape
@@ -88,7 +88,7 @@ def leftovers() -> list[int]:
 def test_shared_memory_keeps_its_size(folder: Path, app: str) -> None:
     """A slot made shorter would end the node by SIGBUS; a log made longer would fill memory."""
     with pool_of(folder, app) as pool:
-        assert isinstance(ask(pool), Screened)
+        assert isinstance(ask(pool), Answered)
 
 
 def test_sealed_memory_is_sealed_against_its_maker_too() -> None:
@@ -104,7 +104,7 @@ def test_sealed_memory_is_sealed_against_its_maker_too() -> None:
 def test_an_app_may_print_for_ever_and_only_the_last_request_is_kept(folder: Path) -> None:
     with pool_of(folder, "Prints") as pool:
         for _ in range(70):
-            assert isinstance(ask(pool), Screened)
+            assert isinstance(ask(pool), Answered)
         process = pool._workers[0]._process  # noqa: SLF001 - the worker's process, to be killed
         assert process is not None
         assert os.fstat(process.log_fd).st_size == LOG_OCTETS
@@ -162,13 +162,13 @@ def test_a_worker_has_no_children(folder: Path) -> None:
     with pool_of(folder, "HasChildren") as pool:
         needs(pool, Guard.SYSTEM_CALLS)
         reply = ask(pool)
-        assert isinstance(reply, Screened), reply
+        assert isinstance(reply, Answered), reply
     assert leftovers() == []
 
 
 def test_a_worker_has_threads(folder: Path) -> None:
     with pool_of(folder, "HasThreads") as pool:
-        assert isinstance(ask(pool), Screened)
+        assert isinstance(ask(pool), Answered)
 
 
 @pytest.mark.skipif(GROUPS is None, reason="no control groups for this user")
@@ -185,7 +185,7 @@ def test_where_children_are_let_be_none_outlives_the_worker(folder: Path, how: s
             wait_until(lambda: len(leftovers()) > 1, "the processes have gone")
             work.kill()
         reply = work.wait()
-        assert isinstance(reply, Screened if how == "close" else WorkerFailure)
+        assert isinstance(reply, Answered if how == "close" else WorkerFailure)
         if how != "close":
             wait_until(lambda: set(leftovers()) <= set(pool.pids), "the processes have gone")
             assert pool.pids != (worker,)
@@ -239,7 +239,7 @@ def test_a_worker_reaches_neither_the_node_nor_its_own_limits(folder: Path) -> N
     with pool_of(folder, "ReachesTheNode") as pool:
         needs(pool, Guard.SYSTEM_CALLS, Guard.HIDDEN_FILES)
         reply = ask(pool)
-        assert isinstance(reply, Screened), reply
+        assert isinstance(reply, Answered), reply
 
 
 def test_a_worker_that_stops_itself_is_ended(folder: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_worker_has_no_network(
                 assert isinstance(reply, WorkerFailure), reply
                 assert not {"tcp", "udp"} & set(re.findall(r"'(\w+)'", reply.detail))
             else:
-                assert isinstance(reply, Screened), reply
+                assert isinstance(reply, Answered), reply
 
 
 # Files, environment, memory
@@ -282,7 +282,7 @@ def test_a_worker_neither_reads_nor_writes_the_nodes_files(
     with pool_of(folder, "TouchesFiles", environment=("STORAGE",)) as pool:
         needs(pool, Guard.HIDDEN_FILES, Guard.READ_ONLY_FILES)
         reply = ask(pool)
-        assert isinstance(reply, Screened), reply
+        assert isinstance(reply, Answered), reply
     with pool_of(folder, "TouchesFiles", environment=("STORAGE",), readable=(str(tmp_path),)) as pool:
         reply = ask(pool)
         assert isinstance(reply, WorkerFailure)
@@ -370,7 +370,12 @@ def test_failures_pile_up_neither_descriptors_nor_processes(folder: Path) -> Non
 def test_a_process_that_lingers_is_followed_after_its_descriptors_were_given_back() -> None:
     """A killed process that is stuck in the kernel is one such; here it was not killed yet."""
     before = len(os.listdir("/proc/self/fd"))
-    process = Process(WorkerSettings("x:Y", "m.onnx", 1, 4, SIDE, SIDE, 5, 2048, 16), (), None, os.sched_getaffinity(0))
+    process = Process(
+        WorkerSettings("x", "x:Y", "m.onnx", 1, 4, SIDE, SIDE, SIDE * SIDE, 5, 2048, 16),
+        (),
+        None,
+        os.sched_getaffinity(0),
+    )
     os.kill(process.popen.pid, signal.SIGSTOP)
     assert not process.close() and process.exited() is None
     assert len(os.listdir("/proc/self/fd")) == before + 1, "that of the process, by which it is waited for"
@@ -386,7 +391,7 @@ def test_a_node_short_of_descriptors_loses_no_process(folder: Path, spare: int) 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken: list[int] = []
     with pool_of(folder, "Good") as pool:
-        assert isinstance(ask(pool), Screened)
+        assert isinstance(ask(pool), Answered)
         os.kill(pool.pids[0], signal.SIGKILL)
         wait_until(lambda: leftovers() == [], "the processes have gone")
         before = len(os.listdir("/proc/self/fd"))
@@ -402,9 +407,9 @@ def test_a_node_short_of_descriptors_loses_no_process(folder: Path, spare: int) 
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for descriptor in taken:
                 os.close(descriptor)
-        assert isinstance(reply, Screened) or reply.reason == "died"
+        assert isinstance(reply, Answered) or reply.reason == "died"
         wait_until(lambda: leftovers() == list(pool.pids), "the processes have gone")
-        assert isinstance(ask(pool), Screened)
+        assert isinstance(ask(pool), Answered)
         assert len(os.listdir("/proc/self/fd")) <= before + 4, "one process more, which the loop may still watch"
 
 
@@ -425,7 +430,7 @@ def test_the_pool_says_which_guards_hold(folder: Path) -> None:
 
 
 def test_a_process_is_not_believed_what_the_kernel_shows_otherwise() -> None:
-    settings = WorkerSettings("x:Y", "m.onnx", 1, 4, SIDE, SIDE, 5, 2048, 16)
+    settings = WorkerSettings("x", "x:Y", "m.onnx", 1, 4, SIDE, SIDE, SIDE * SIDE, 5, 2048, 16)
     with subprocess.Popen(["/bin/sleep", "600"]) as plain:
         shown = contradicted(plain.pid, settings)
         plain.kill()
@@ -446,7 +451,14 @@ def test_an_app_that_fails_in_the_node_is_a_fault_of_the_mission(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path, body: str, where: str
 ) -> None:
     name = f"bad_app_{where}_{len(body)}"
-    text = body if where == "import" else f"class App:\n    def run(self): ...\n    def check(settings): {body}"
+    text = (
+        body
+        if where == "import"
+        else (
+            "from payloads.product.answers import SCREENING\n"
+            f"class App:\n    ANSWER = SCREENING\n    def run(self): ...\n    def check(settings): {body}"
+        )
+    )
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SetupError, match=f"payload app '{name}:App' cannot be used"):
@@ -530,7 +542,7 @@ def test_numbers_of_system_calls_are_the_kernels(column: int, header: str) -> No
 
 
 def test_memory_of_a_slot_holds_the_largest_tile() -> None:
-    shape = SlotShape(4, SIDE, SIDE)
+    shape = SlotShape(4, SIDE, SIDE, SIDE * SIDE)
     descriptor = sealed_memory("orbitnode-test", shape.octets)
     try:
         assert os.fstat(descriptor).st_size == shape.octets

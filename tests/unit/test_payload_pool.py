@@ -21,8 +21,8 @@ from onnx import TensorProto, helper
 
 from flight.core.errors import SetupError
 from hal.base import Image
-from payloads.product import decode_product
-from payloads.worker.pool import PoolConfig, Screened, WorkerFailure, WorkerPool
+from payloads.product.mask import decode_mask_product
+from payloads.worker.pool import Answered, PoolConfig, WorkerFailure, WorkerPool
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
 
 SIDE = 16
@@ -36,7 +36,10 @@ APPS = """
             time.sleep(0.01)
         raise RuntimeError("nobody came")
 
+    from payloads.product.answers import SCREENING
+
     class Base:
+        ANSWER = SCREENING
         def __init__(self, settings): pass
         @staticmethod
         def check(settings): pass
@@ -156,18 +159,18 @@ def test_two_workers_screen_and_leave_nothing(folder: Path) -> None:
         assert second is not None
         assert pool.submit(tile(7)) is None, "both workers are taken"
         one, two = first.wait(), second.wait()
-        assert isinstance(one, Screened), one
-        assert isinstance(two, Screened), two
+        assert isinstance(one, Answered), one
+        assert isinstance(two, Answered), two
         assert one.pid != two.pid
-        product = decode_product(one.product)
+        product = decode_mask_product(one.product)
         assert (product.header.tile, product.header.job, product.header.time_ns) == (9, 3, 77)
-        assert product.header.cloud_frac == one.cloud_frac == 0.5
-        assert one.mask == product.mask.tobytes()
+        assert product.header.cloud_frac == 0.5
+        assert one.answer == product.mask.tobytes()
         assert np.array_equal(product.samples()[:, :, SIDE // 2 :], np.full((4, SIDE, SIDE // 2), 2500))
         again = pool.submit(two_halves(), job=3, time_ns=77)
         assert again is not None
         reply = again.wait()
-        assert isinstance(reply, Screened)
+        assert isinstance(reply, Answered)
         assert reply.product == one.product
         pids = pool.pids
     wait_until(lambda: all(gone(pid) for pid in pids), "the workers are gone")
@@ -186,7 +189,7 @@ def test_poll_and_filenos_as_a_loop_uses_them(folder: Path) -> None:
             poller.register(descriptor, select.POLLIN)
         while work.poll() is None:
             assert poller.poll(GIVE_UP_S * 1000), "no descriptor became readable"
-        assert isinstance(work.poll(), Screened)
+        assert isinstance(work.poll(), Answered)
 
 
 def test_killed_from_outside_is_restarted_at_once(folder: Path) -> None:
@@ -205,13 +208,13 @@ def test_killed_from_outside_is_restarted_at_once(folder: Path) -> None:
         assert pool.pids[0] != pid
         following = pool.submit(tile(value=0))
         assert following is not None
-        assert isinstance(following.wait(), Screened)
+        assert isinstance(following.wait(), Answered)
         # Found dead between two jobs: replaced before the next one is handed over.
         os.kill(pool.pids[0], signal.SIGKILL)
         wait_until(lambda: gone(pool.pids[0]), "the worker is gone")
         following = pool.submit(tile(value=0))
         assert following is not None
-        assert isinstance(following.wait(), Screened)
+        assert isinstance(following.wait(), Answered)
         assert (pool.stats.died, pool.stats.restarts, pool.stats.done) == (2, 2, 2)
 
 
@@ -220,7 +223,7 @@ def test_submitting_does_not_wait_for_the_start(folder: Path) -> None:
         work = pool.submit(tile())
         (folder / "come").touch()
         assert work is not None
-        assert isinstance(work.wait(), Screened)
+        assert isinstance(work.wait(), Answered)
 
 
 def test_how_a_worker_ended_does_not_depend_on_how_long_that_took(folder: Path) -> None:
@@ -246,7 +249,7 @@ def test_kill_wins_over_a_reply_that_lies_there_unread(folder: Path) -> None:
     with pool_of(folder, "Picky") as pool:
         work = pool.submit(tile(value=0))
         assert work is not None
-        assert isinstance(work.wait(), Screened), "what it says at its start is read as well"
+        assert isinstance(work.wait(), Answered), "what it says at its start is read as well"
         work = pool.submit(tile(value=0))
         assert work is not None
         descriptor = work.filenos()[0]
@@ -319,7 +322,7 @@ def test_gives_up_and_tries_again_after_reset(folder: Path) -> None:
         pool.reset()
         work = pool.submit(tile(value=0))
         assert work is not None
-        assert isinstance(work.wait(), Screened)
+        assert isinstance(work.wait(), Answered)
         assert (pool.stats.died, pool.stats.given_up) == (3, 1)
 
 

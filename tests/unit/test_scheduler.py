@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from flight.core.future import Event, Future, Queue
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.core.task_stats import BUCKETS, bucket_bounds_us, quantile_us
@@ -420,8 +420,8 @@ def test_ticks_end_when_they_are_stopped() -> None:
 
     async def run(task: Task) -> None:
         async for tick in task.every(1.0, stop=stop):
-            trail.append(tick.due_ns / 1e9)
-        trail.append(host.now_ns() / 1e9)
+            trail.append(tick.due_ns / NS)
+        trail.append(host.now_ns() / NS)
 
     scheduler.spawn("t", run)
     host.call_at(ns(2.5), stop.set)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from flight.catalogue import dictionary_of
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Command, Dictionary
+from flight.contract.failures import Failure
 from flight.contract.fields import Field
 from flight.core.errors import SetupError, StorageError
 from flight.core.future import Future
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm, RequestId
@@ -38,7 +40,6 @@ from sim_hw.machine.loop import VirtualLoop
 from tests.field_values import rows
 
 ORBIT: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
-S = 10**9
 STORED_S = 0.02  # well over what the disk takes for a commit
 
 COMMANDS = (
@@ -124,7 +125,7 @@ class Boot:
         return self.keeping
 
     def run(self, duration_s: float) -> None:
-        self.loop.run_until(self.loop.now_ns() + round(duration_s * S))
+        self.loop.run_until(self.loop.now_ns() + ns(duration_s))
         self.check_sum()
 
     def check_sum(self) -> None:
@@ -226,7 +227,7 @@ def test_what_a_mode_refuses_is_refused_in_it_alone(boot: Callable[..., Boot]) -
     refused, other = one.send("two", 2), one.send("one")
     one.run(0.1)
     assert [one.stages(r) for r in (fine, refused, other)] == [[1, 3, 7], [2], [1, 3, 7]]
-    assert one.detail(refused) == (st01.REFUSED_IN_MODE, "two in mode safe")
+    assert one.detail(refused) == (Failure.REFUSED_IN_MODE, "two in mode safe")
 
 
 @given(st.binary(max_size=60), st.sampled_from([(17, 1), (8, 1), (8, 2), (0, 0), (255, 255)]), st.integers(0, 3))
@@ -253,7 +254,7 @@ def test_octets_that_are_no_telecommand_are_an_event(raw: bytes) -> None:
 
 
 def refuse(*_: Any) -> None:
-    raise CommandRefused(st01.DEVICE, "no")
+    raise CommandRefused(Failure.DEVICE, "no")
 
 
 def full(*_: Any) -> None:
@@ -281,8 +282,9 @@ async def fine(*_: Any) -> None:
 
 
 HANDLERS = [
-    (lambda *_: None, st01.NONE, 0), (fine, st01.NONE, 0), (refuse, st01.DEVICE, 0), (refuse_later, st01.DEVICE, 0),
-    (full, st01.STORAGE, 0), (mute, st01.DEVICE, 0), (crash, st01.UNFINISHED, 2), (wait_and_crash, st01.UNFINISHED, 2),
+    (lambda *_: None, st01.NONE, 0), (fine, st01.NONE, 0), (refuse, Failure.DEVICE, 0),
+    (refuse_later, Failure.DEVICE, 0), (full, Failure.STORAGE, 0), (mute, Failure.DEVICE, 0),
+    (crash, Failure.UNFINISHED, 2), (wait_and_crash, Failure.UNFINISHED, 2),
 ]  # fmt: skip
 
 
@@ -350,9 +352,9 @@ def test_a_disk_that_refuses_at_once_is_a_refusal(boot: Callable[..., Boot]) -> 
     one.run(1)
     for request in requests:
         assert one.stages(request) == [2]
-        assert one.detail(request)[0] == st01.STORAGE
+        assert one.detail(request)[0] == Failure.STORAGE
         assert "read-only" in one.detail(request)[1].lower()
-    assert (one.acted, one.commands.counts.refused[st01.STORAGE], len(one.log)) == ([], 2, 0)
+    assert (one.acted, one.commands.counts.refused[Failure.STORAGE], len(one.log)) == ([], 2, 0)
     assert one.verification.counts == {"acceptance_failure": 2}
     one.disk.read_only = False
     again = one.send("keep", 8)
@@ -370,11 +372,11 @@ def test_an_urgent_command_acts_on_a_disk_that_refuses(
     assert one.acted == [1]
     assert one.stages(request) == [1, 3, 8]
     code, detail = one.detail(request)
-    assert code == st01.STORAGE and detail.startswith("in force until the next boot: ")
+    assert code == Failure.STORAGE and detail.startswith("in force until the next boot: ")
     monkeypatch.setattr(one, "safe", refuse)
     request = one.send("safe", 2)
     one.run(0.1)
-    assert one.detail(request) == (st01.DEVICE, "no")
+    assert one.detail(request) == (Failure.DEVICE, "no")
 
 
 def test_of_a_commit_that_fails_later_nobody_knows_the_outcome(boot: Callable[..., Boot]) -> None:
@@ -427,7 +429,7 @@ def test_a_dead_disk_does_not_pile_up_commands(boot: Callable[..., Boot]) -> Non
         one.send("keep", 1)
         one.run(0.101)
     refused = one.send("keep", 1)
-    assert one.detail(refused) == (st01.STORAGE, "too many durable commands wait for the disk")
+    assert one.detail(refused) == (Failure.STORAGE, "too many durable commands wait for the disk")
     one.send("safe", 3)
     one.run(0.01)
     assert one.acted == [3], "room is kept for urgent ones"
@@ -452,7 +454,7 @@ def test_a_long_command_cut_by_power_is_interrupted_exactly_once(boot: Callable[
     assert second.stages(request) == [], "said before it is stored that it is over"
     second.run(STORED_S)
     assert second.stages(request) == [8]
-    assert second.detail(request) == (st01.INTERRUPTED, "it is not repeated")
+    assert second.detail(request) == (Failure.INTERRUPTED, "it is not repeated")
     assert second.log.interrupted == 1
     third = second.after_power_cut()
     third.run(1)
@@ -497,7 +499,7 @@ def test_a_long_command_on_a_disk_that_hangs_is_refused_and_never_runs(boot: Cal
     assert [one.stages(r) for r in (request, behind)] == [[], [1, 3, 7]]
     one.run(60)
     assert one.stages(request) == [2]
-    assert one.detail(request) == (st01.STORAGE, "the disk has not answered in time")
+    assert one.detail(request) == (Failure.STORAGE, "the disk has not answered in time")
     one.gate.set_result(None)
     one.run(1)
     assert one.acted == []
@@ -521,7 +523,7 @@ def test_a_handler_that_never_returns_ends_at_the_limit(boot: Callable[..., Boot
     assert (one.stages(stuck), one.stages(behind)) == ([1, 3], [1])
     one.run(0.2)
     assert (one.stages(stuck), one.stages(behind)) == ([1, 3, 8], [1, 3, 7])
-    assert one.detail(stuck) == (st01.UNFINISHED, "not done within 3 s, cancelled")
+    assert one.detail(stuck) == (Failure.UNFINISHED, "not done within 3 s, cancelled")
     assert cancelled == [name]
     assert len(one.scheduler.tasks) == tasks
 
@@ -558,7 +560,7 @@ def test_an_orderly_stop_leaves_a_long_command_to_the_next_boot(boot: Callable[.
     assert one.stages(request) == [1, 3]
     after = Boot(one.disk, one.loop)
     after.run(1)
-    assert after.detail(request)[0] == st01.INTERRUPTED
+    assert after.detail(request)[0] == Failure.INTERRUPTED
     after.scheduler.close()
 
 
@@ -569,7 +571,7 @@ def test_the_rate_is_limited_and_urgent_commands_have_their_own(boot: Callable[.
     one.run(0.05)
     assert [one.stages(r)[-1] for r in requests] == [7, 7, 7, 7, 2, 2]
     assert [one.stages(r)[-1] for r in urgent] == [7, 7, 2]
-    assert one.detail(requests[4]) == (st01.TOO_MANY, "one")
+    assert one.detail(requests[4]) == (Failure.TOO_MANY, "one")
     one.run(0.1)
     assert [one.stages(one.send("one"))[-1] for _ in range(2)] == [1, 2]
 
@@ -582,7 +584,7 @@ def test_a_full_queue_refuses_and_leaves_room_for_urgent_ones(boot: Callable[...
         requests.append(one.send("keep", 1))
         one.run(0.01)
     assert one.stages(requests[3]) == [2]
-    assert one.detail(requests[3]) == (st01.QUEUE_FULL, "2 commands waiting")
+    assert one.detail(requests[3]) == (Failure.QUEUE_FULL, "2 commands waiting")
     one.send("safe", 9)
     one.run(0.01)
     assert one.acted == [9]
@@ -591,7 +593,7 @@ def test_a_full_queue_refuses_and_leaves_room_for_urgent_ones(boot: Callable[...
 _STEPS = st.tuples(
     st.sampled_from(["next", "again", "skip"]),
     st.sampled_from([1, 2, 3]),
-    st.sampled_from([st01.TOO_MANY, st01.BAD_VALUE]),
+    st.sampled_from([Failure.TOO_MANY, Failure.BAD_VALUE]),
 )
 
 
@@ -620,7 +622,7 @@ def test_every_refusal_is_named_once_or_counted(steps: list[tuple[str, int, int]
                 rest[code] += count
     assert named <= refused
     left = refused - named
-    assert rest == {code: n for code in (st01.TOO_MANY, st01.BAD_VALUE)
+    assert rest == {code: n for code in (Failure.TOO_MANY, Failure.BAD_VALUE)
                     if (n := sum(count for key, count in left.items() if key[0] == code))}  # fmt: skip
     one.scheduler.close()
 
@@ -693,7 +695,7 @@ def test_a_held_command_cut_by_power_never_runs_twice(boot: Callable[..., Boot])
     assert one.stages(request) == [1, 3]
     after = one.after_power_cut()
     after.run(1)
-    assert after.stages(request) == [8] and after.detail(request)[0] == st01.INTERRUPTED
+    assert after.stages(request) == [8] and after.detail(request)[0] == Failure.INTERRUPTED
 
 
 def test_a_held_command_that_is_refused_leaves_its_place_with_the_report(boot: Callable[..., Boot]) -> None:
@@ -703,17 +705,17 @@ def test_a_held_command_that_is_refused_leaves_its_place_with_the_report(boot: C
     refused = one.request("two", 5)
     perform(one, refused, {"held": None})
     one.run(1)
-    assert one.detail(refused)[0] == st01.REFUSED_IN_MODE
+    assert one.detail(refused)[0] == Failure.REFUSED_IN_MODE
     late = one.request("keep", 5)
 
     async def body(_: Task) -> None:
-        await one.commands.refuse(late.encode(), st01.LATE, "by 3 s", {"other": None})
+        await one.commands.refuse(late.encode(), Failure.LATE, "by 3 s", {"other": None})
 
     one.scheduler.spawn("holder", body)
     one.run(1)
-    assert one.detail(late) == (st01.LATE, "by 3 s")
+    assert one.detail(late) == (Failure.LATE, "by 3 s")
     assert (one.vault.get("held"), one.vault.get("other"), one.acted) == (None, None, [])
-    assert one.commands.counts.refused == {st01.REFUSED_IN_MODE: 1, st01.LATE: 1}
+    assert one.commands.counts.refused == {Failure.REFUSED_IN_MODE: 1, Failure.LATE: 1}
 
 
 def test_a_fault_in_a_held_command_is_reported(boot: Callable[..., Boot], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -730,10 +732,10 @@ def test_a_check_looks_at_everything_but_the_mode(boot: Callable[..., Boot]) -> 
     one.mode = "safe"
     one.commands.check(one.request("two", 5).encode())
     for raw, code in (
-        (one.request("two", 10).encode(), st01.BAD_VALUE),
-        (PusTc(1, 0, 17, 1, b"x").encode(), st01.BAD_LENGTH),
-        (PusTc(1, 0, 17, 9, b"").encode(), st01.UNKNOWN_COMMAND),
-        (b"octets", st01.BAD_VALUE),
+        (one.request("two", 10).encode(), Failure.BAD_VALUE),
+        (PusTc(1, 0, 17, 1, b"x").encode(), Failure.BAD_LENGTH),
+        (PusTc(1, 0, 17, 9, b"").encode(), Failure.UNKNOWN_COMMAND),
+        (b"octets", Failure.BAD_VALUE),
     ):
         with pytest.raises(CommandRefused) as refused:
             one.commands.check(raw)
@@ -866,18 +868,18 @@ def test_refusals_that_have_no_report_of_their_own_are_counted_all_the_same(boot
     for _ in range(30):
         one.send("two", 10)
     one.run(3)
-    assert one.verification.counts["acceptance_failure"] == one.commands.counts.refused[st01.BAD_VALUE] == 30
+    assert one.verification.counts["acceptance_failure"] == one.commands.counts.refused[Failure.BAD_VALUE] == 30
     assert sum(PusTm.decode(raw).subtype == 2 for raw in one.raw) == 20
 
 
 @pytest.mark.parametrize(
     ("request_", "code", "detail"),
     [
-        (PusTc(9, 1, 17, 1, b""), st01.UNKNOWN_APID, "APID 9"),
-        (PusTc(1, 1, 17, 9, b"x"), st01.UNKNOWN_COMMAND, "TC[17,9]"),
-        (PusTc(1, 1, 8, 1, b"\0"), st01.UNKNOWN_COMMAND, "TC[8,1]"),
-        (PusTc(1, 1, 8, 1, b"\1\2"), st01.UNKNOWN_COMMAND, "TC[8,1] function 258"),
-        (PusTc(1, 1, 8, 2, b"\0\2\0"), st01.UNKNOWN_COMMAND, "TC[8,2] function 2"),
+        (PusTc(9, 1, 17, 1, b""), Failure.UNKNOWN_APID, "APID 9"),
+        (PusTc(1, 1, 17, 9, b"x"), Failure.UNKNOWN_COMMAND, "TC[17,9]"),
+        (PusTc(1, 1, 8, 1, b"\0"), Failure.UNKNOWN_COMMAND, "TC[8,1]"),
+        (PusTc(1, 1, 8, 1, b"\1\2"), Failure.UNKNOWN_COMMAND, "TC[8,1] function 258"),
+        (PusTc(1, 1, 8, 2, b"\0\2\0"), Failure.UNKNOWN_COMMAND, "TC[8,2] function 2"),
     ],
 )
 def test_what_is_not_known_is_told(boot: Callable[..., Boot], request_: PusTc, code: int, detail: str) -> None:
@@ -895,7 +897,7 @@ def test_a_handlers_own_check_refuses_before_anything_is_accepted(boot: Callable
     def check(n: int) -> None:
         seen.append(n)
         if n == 7:
-            raise CommandRefused(st01.REFUSED_IN_MODE, "not seven")
+            raise CommandRefused(Failure.REFUSED_IN_MODE, "not seven")
 
     for key, served in table.items():
         if served.command.name == "two":
@@ -903,7 +905,7 @@ def test_a_handlers_own_check_refuses_before_anything_is_accepted(boot: Callable
     refused, taken = one.send("two", 7), one.send("two", 8)
     one.run(1)
     assert (one.stages(refused), one.stages(taken)) == ([2], [1, 3, 7])
-    assert one.detail(refused) == (st01.REFUSED_IN_MODE, "not seven")
+    assert one.detail(refused) == (Failure.REFUSED_IN_MODE, "not seven")
     assert (seen, one.acted) == ([7, 8], [8])
 
 
@@ -977,7 +979,7 @@ def test_a_held_volatile_command_keeps_its_turn_until_the_disk_has_its_report(bo
 
     async def body(task: Task) -> None:
         await one.commands.perform(task, one.request("two", 5).encode(), {})
-        ended.append(one.loop.now_ns() / S)
+        ended.append(one.loop.now_ns() / NS)
 
     one.disk.commit_s = 2.0
     one.scheduler.spawn("holder", body)
@@ -991,9 +993,9 @@ def test_a_long_command_on_a_disk_that_refuses_is_refused_and_never_runs(boot: C
     request = one.send("long")
     one.gate.set_result(None)
     one.run(1)
-    assert (one.stages(request), one.detail(request)[0], one.acted) == ([2], st01.STORAGE, [])
+    assert (one.stages(request), one.detail(request)[0], one.acted) == ([2], Failure.STORAGE, [])
     assert "read-only" in one.detail(request)[1]
-    assert (one.commands.counts.refused, one.commands.counts.waiting, len(one.log)) == ({st01.STORAGE: 1}, 0, 0)
+    assert (one.commands.counts.refused, one.commands.counts.waiting, len(one.log)) == ({Failure.STORAGE: 1}, 0, 0)
     assert one.faults == []
 
 
@@ -1005,7 +1007,7 @@ def test_a_long_command_whose_opening_fails_is_not_run_and_nobody_is_told(boot: 
     one.gate.set_result(None)
     one.run(1)
     assert (one.stages(request), one.events(), one.acted) == ([], [12], [])
-    assert (one.commands.counts.refused, one.commands.counts.waiting) == ({st01.STORAGE: 1}, 0)
+    assert (one.commands.counts.refused, one.commands.counts.waiting) == ({Failure.STORAGE: 1}, 0)
     (event,) = (packet for packet in one.packets() if packet.service == 5)
     assert event.data[2:].startswith(b"\x04long") and b"input/output error" in event.data
 
@@ -1015,7 +1017,7 @@ def test_a_long_command_that_waits_for_a_slow_disk_gives_its_turn_away(boot: Cal
     one.disk.commit_s = 10.0
     request = one.send("long")
     one.run(3)
-    assert (one.events(), one.commands.counts.waiting, one.commands.counts.refused) == ([11], 0, {st01.STORAGE: 1})
+    assert (one.events(), one.commands.counts.waiting, one.commands.counts.refused) == ([11], 0, {Failure.STORAGE: 1})
     one.disk.read_only = True
     one.disk.fail_commits = True
     one.run(60)
@@ -1030,7 +1032,7 @@ def test_a_long_command_whose_refusal_cannot_be_stored_either(boot: Callable[...
     one.disk.read_only = True
     one.run(1.5)
     assert (one.stages(request), one.events()) == ([], [11, 12])
-    assert (one.commands.counts.refused, one.commands.counts.waiting, one.faults) == ({st01.STORAGE: 1}, 0, [])
+    assert (one.commands.counts.refused, one.commands.counts.waiting, one.faults) == ({Failure.STORAGE: 1}, 0, [])
     assert b"read-only" in one.packets()[-1].data
 
 
@@ -1050,7 +1052,7 @@ def test_a_long_command_whose_outcome_is_refused_by_the_disk_is_left_to_the_next
     one.disk.read_only = False
     after = one.after_power_cut()
     after.run(1)
-    assert after.stages(request) == [8] and after.detail(request)[0] == st01.INTERRUPTED
+    assert after.stages(request) == [8] and after.detail(request)[0] == Failure.INTERRUPTED
 
 
 def test_an_urgent_command_that_the_disk_does_not_take_is_done_with(boot: Callable[..., Boot]) -> None:
@@ -1077,4 +1079,4 @@ def test_a_full_log_is_nothing_to_a_volatile_command(boot: Callable[..., Boot]) 
     volatile, durable, urgent = one.send("two", 5), one.send("keep", 5), one.send("safe", 5)
     one.run(1)
     assert [one.stages(request) for request in (volatile, durable, urgent)] == [[1, 3, 7], [2], [2]]
-    assert one.commands.counts.refused == {st01.STORAGE: 2}
+    assert one.commands.counts.refused == {Failure.STORAGE: 2}

@@ -13,13 +13,13 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.contract.app import CommandRefused, Durable
+from flight.contract.failures import Failure
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.mission import MISSIONS, load
 from flight.services.board.power import Power, PowerConfig
 from flight.services.board.thermal import Thermal, ThermalConfig
-from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
 from hal.base import Eps, Governor, HalError, Heater, PowerReading, Thermometer
@@ -154,7 +154,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
     def one(faults: str = "") -> Bench:
         path = tmp_path / "bare.toml"
-        path.write_text(f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n[node]\napp = ""\n')
+        path.write_text(f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\napp = []\n')
         benches.append(Bench(path, faults))
         return benches[-1]
 
@@ -197,7 +197,7 @@ def test_while_protecting_only_the_safe_mode_may_be_commanded_and_then_it_stays(
     for one in (check, lambda mode: bench.order("set_power_mode", mode)):
         with pytest.raises(CommandRefused, match="battery is low, only safe until it has recovered") as refused:
             one(ECO)
-        assert refused.value.code == REFUSED_IN_MODE
+        assert refused.value.code == Failure.REFUSED_IN_MODE
     check(SAFE)
     bench.order("set_power_mode", SAFE)
     eps.soc_frac = 0.9
@@ -235,7 +235,7 @@ def test_a_switch_that_the_eps_refuses_fails_the_command_and_nothing_else(make: 
     eps.stuck = True
     with pytest.raises(CommandRefused, match="the EPS did not switch payload") as refused:
         bench.order("payload_power", 0)
-    assert refused.value.code == DEVICE
+    assert refused.value.code == Failure.DEVICE
     assert power.payload_on
     bench.run(20)
     assert [e for e in bench.sink.events if e[0].startswith("device")] == [
@@ -298,7 +298,7 @@ def test_a_governor_that_fails_is_one_fault_and_gets_its_limit_later(make: Calla
     governor = Moody(stuck=True)
     power = bench.power(SimEps(bench.platform), governor)
     bench.run(10)
-    power.set_computing(True)
+    power.set_computing("payload", True)
     bench.run(10)
     assert bench.sink.events == [("device_fault", "payload governor", "no answer")]
     governor.stuck = False
@@ -317,13 +317,13 @@ def test_the_limit_follows_work_mode_and_switch(make: Callable[..., Bench]) -> N
 
     bench.run(2)
     assert drawn() == 1.0
-    power.set_computing(True)
+    power.set_computing("payload", True)
     assert drawn() == 15.0
     bench.order("set_power_mode", ECO)
     assert drawn() == 7.0
     power.switch_payload(False)
     assert drawn() == 0.0
-    power.set_computing(False)
+    power.set_computing("payload", False)
     power.switch_payload(True)
     assert drawn() == 1.0
 

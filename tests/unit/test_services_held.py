@@ -11,15 +11,17 @@ import pytest
 
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import Command, EventDefinition, Report
+from flight.contract.failures import Failure
 from flight.contract.fields import Field
 from flight.core.future import Future
+from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import TASKS_MAX, Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc, PusTm
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation import schedule_declarations as st11
 from flight.services.automation import sequence_declarations as st21
-from flight.services.automation.held import NO_ROOM, NOT_RELEASED, HolderParts, request_key
+from flight.services.automation.held import HolderParts, request_key
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_store import Activity
 from flight.services.automation.sequences import Sequences
@@ -27,7 +29,7 @@ from flight.services.commanding import commands as st01
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.commands import Commands, CommandsConfig
 from flight.services.commanding.refusals import Refusals
-from flight.services.commanding.verification import BAD_VALUE, LATE, Verification
+from flight.services.commanding.verification import Verification
 from flight.services.reporting import events as st05
 from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import Telemetry
@@ -38,7 +40,6 @@ from tests.field_values import refused, rows
 from tests.full_disk import full_disk
 from tests.serving import execute, serve
 
-S = 10**9
 EPOCH = 2 * 10**18  # a whole second, which the time code tells exactly
 ACTIVITY_OCTETS = 14 + 17  # docs/guides/mission.md: the packet and 14 octets
 NOTE = Command("note", 1, 8, 1, "", (Field("n", "u16"),), function=1)
@@ -130,14 +131,14 @@ class Boot:
         raise ArithmeticError("in a handler")
 
     def _full(self) -> None:
-        raise CommandRefused(BAD_VALUE, "no")
+        raise CommandRefused(Failure.BAD_VALUE, "no")
 
     async def _linger(self) -> None:
         await self.gate
 
     @property
     def t_s(self) -> float:
-        return self.loop.now_ns() / S
+        return self.loop.now_ns() / NS
 
     def tai_ns(self) -> int:
         return EPOCH + self.loop.now_ns() + self.jump_ns
@@ -147,7 +148,7 @@ class Boot:
         return True
 
     def until(self, t_s: float) -> None:
-        self.loop.run_until(round(t_s * S))
+        self.loop.run_until(ns(t_s))
 
     def give(self, name: str, *values: Any) -> PusTc:
         command = next(c for c in COMMANDS if c.name == name)
@@ -173,7 +174,7 @@ class Boot:
 
     def insert(self, t_s: float, *numbers: int, sub: int = 0, group: int = 0, command: Command = NOTE) -> Any:
         """Schedule notes for when the loop shows `t_s`; done in no time."""
-        rows = tuple((group, EPOCH + round(t_s * S), note(n, command)) for n in numbers)
+        rows = tuple((group, EPOCH + ns(t_s), note(n, command)) for n in numbers)
         request = self.give("insert_activities", sub, rows)
         self.loop.run_until(self.loop.now_ns())
         return self.outcome(request)
@@ -246,17 +247,17 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
     one.until(5)
     assert one.insert(7, 1) is None and one.insert(8, 2) is None
     one.jump_ns = 1
-    assert one.insert(7, 3) == (LATE, "activity 0: 0.0 s too late, it takes 2 s ahead")
+    assert one.insert(7, 3) == (Failure.LATE, "activity 0: 0.0 s too late, it takes 2 s ahead")
     one.jump_ns = 0
-    assert one.insert(5.5, 4) == (LATE, "activity 0: 1.5 s too late, it takes 2 s ahead")
+    assert one.insert(5.5, 4) == (Failure.LATE, "activity 0: 1.5 s too late, it takes 2 s ahead")
     assert one.do("shift_activities", -2, ((3, 1, 2),)) == (
-        LATE, "sequence count 2 of APID 1: 1.0 s too late, it takes 2 s ahead",
+        Failure.LATE, "sequence count 2 of APID 1: 1.0 s too late, it takes 2 s ahead",
     )  # fmt: skip
     assert one.schedule.refused == 2, "activities that were not taken in"
-    broken = (0, EPOCH + 9 * S, note(5)[:-1] + b"x")
+    broken = (0, EPOCH + 9 * NS, note(5)[:-1] + b"x")
     code, detail = one.do("insert_activities", 0, (broken,)) or (0, "")
-    assert code == BAD_VALUE and detail.startswith("activity 0: telecommand")
-    assert one.insert(9.25, 5, 5) == (BAD_VALUE, "activity 1: sequence count 5 of APID 1 is scheduled")
+    assert code == Failure.BAD_VALUE and detail.startswith("activity 0: telecommand")
+    assert one.insert(9.25, 5, 5) == (Failure.BAD_VALUE, "activity 1: sequence count 5 of APID 1 is scheduled")
     assert one.insert(9.25, 5, 6, 4) is None
     one.until(20)
     assert one.noted == [(1, 7.0), (2, 8.0), (5, 9.25), (6, 9.25), (4, 9.25)]
@@ -274,18 +275,18 @@ def test_activities_are_taken_up_to_the_bounds_of_their_number_and_octets(
 ) -> None:
     one = world.boot(schedule=bounds)
     assert one.insert(900, 1, 2) is None
-    assert one.insert(900, 3, 4) == (NO_ROOM, refusal)
+    assert one.insert(900, 3, 4) == (Failure.NO_ROOM, refusal)
     assert one.schedule.refused == 2
     assert one.insert(900, 3) is None
     assert one.insert(800, 4) is not None
     assert sampled(one.schedule) == (
-        1, 3, bounds.get("activities", 256), 3 * ACTIVITY_OCTETS, 0, 0, 0, 3, EPOCH + 900 * S,
+        1, 3, bounds.get("activities", 256), 3 * ACTIVITY_OCTETS, 0, 0, 0, 3, EPOCH + 900 * NS,
     )  # fmt: skip
     assert one.held() == [1, 2, 3]
     assert one.do("delete_activities", tuple((3, 1, n) for n in (3, 1, 3))) is None, "one of them named twice"
     assert one.held() == [2] and one.insert(800, 4, 5) is None
     assert one.held() == [4, 5, 2]
-    assert sampled(one.schedule)[-1] == EPOCH + 800 * S
+    assert sampled(one.schedule)[-1] == EPOCH + 800 * NS
     assert one.do("reset_schedule") is None
     assert sampled(one.schedule) == (0, 0, bounds.get("activities", 256), 0, 0, 0, 0, 3, 0)
 
@@ -298,14 +299,14 @@ def test_what_fell_due_before_the_boot_is_executed_as_late_as_the_rule_allows(
     config = {"late_s": 60.0, "sub_schedule_late_s": {"7": 5.0}}
     assert world.boot(schedule=config).insert(10, 1, sub=sub) is None
     world.lives[-1].scheduler.close()
-    world.loop.run_until((10 + limit_s) * S + more_ns)
+    world.loop.run_until((10 + limit_s) * NS + more_ns)
     one = world.boot(schedule=config)
     one.until(90)
     assert [n for n, _ in one.noted] == [1] * (not more_ns)
     assert (one.schedule.released, one.schedule.late, one.schedule.disabled) == (1 - more_ns, more_ns, 0)
     if more_ns:
         assert one.events("activity_late") == [(1, 1, pytest.approx(limit_s), limit_s)]
-        assert one.outcome(PusTc.decode(note(1))) == (LATE, f"{limit_s}.0 s")
+        assert one.outcome(PusTc.decode(note(1))) == (Failure.LATE, f"{limit_s}.0 s")
     assert one.held() == []
 
 
@@ -317,7 +318,7 @@ def test_what_is_disabled_at_its_time_says_so(world: World) -> None:
     one.until(15)
     assert [n for n, _ in one.noted] == [3]
     assert one.events("activity_disabled") == [(1, 1, "group 4"), (1, 2, "sub-schedule 9")]
-    assert one.outcome(PusTc.decode(note(2))) == (NOT_RELEASED, "sub-schedule 9")
+    assert one.outcome(PusTc.decode(note(2))) == (Failure.NOT_RELEASED, "sub-schedule 9")
     assert one.do("disable_schedule") is None and one.insert(20, 5) is None
     one.until(25)
     assert one.events("activity_disabled")[2:] == [(1, 5, "schedule")]
@@ -335,7 +336,7 @@ def test_a_clock_that_jumps_is_followed_within_a_second(world: World, jump_s: fl
     one = world.boot()
     assert one.insert(100, 1) is None
     one.until(10.3)
-    one.jump_ns = round(jump_s * S)
+    one.jump_ns = ns(jump_s)
     due_s = 100 - jump_s
     one.until(200)
     ((_, t_s),) = one.noted
@@ -358,8 +359,11 @@ def test_one_that_takes_long_is_waited_for_so_long_and_no_more_than_eight_are_at
         begun.append(at_work())
     assert begun == [0, *(n for n in range(1, 8) for _ in range(3)), *[8] * 19]
     assert one.held() == [9, 10, 11, 12], "those that are being released are no more in the schedule"
-    assert one.do("delete_activities", ((3, 1, 1),)) == (BAD_VALUE, "no activity of source 3, APID 1, sequence count 1")
-    assert one.insert(200, 1) == (BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
+    assert one.do("delete_activities", ((3, 1, 1),)) == (
+        Failure.BAD_VALUE,
+        "no activity of source 3, APID 1, sequence count 1",
+    )
+    assert one.insert(200, 1) == (Failure.BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
     world.disk.commit_s = 0.004
     one.until(100)
     assert sorted(n for n, _ in one.noted) == list(range(1, 13))
@@ -419,7 +423,7 @@ def test_a_filter_chooses_by_sub_schedule_and_group(world: World) -> None:
         assert one.insert(100 * n, n, sub=sub, group=group) is None
 
     def chosen(window: int, subs: tuple[int, ...], groups: tuple[int, ...], from_s: float = 0, to_s: float = 0) -> Any:
-        from_ns, to_ns = (EPOCH + round(t_s * S) for t_s in (from_s, to_s))
+        from_ns, to_ns = (EPOCH + ns(t_s) for t_s in (from_s, to_s))
         rows = one.report(
             "summarise_activities_by_filter", "activity_summary", window, from_ns, to_ns,
             tuple((n,) for n in subs), tuple((n,) for n in groups),
@@ -433,25 +437,25 @@ def test_a_filter_chooses_by_sub_schedule_and_group(world: World) -> None:
     assert chosen(2, (5,), (), from_s=400) == [4] and chosen(3, (), (0,), to_s=100) == [1]
     assert chosen(1, (), (), 200, 200) == [2] and chosen(1, (), (), 199.75, 299.75) == [2]
     assert chosen(1, (), (), 200.25, 300) == [3] and chosen(3, (), (), to_s=299.75) == [1, 2]
-    backwards = one.do("delete_activities_by_filter", 1, EPOCH + 2 * S, EPOCH + 7 * S // 4, (), ())
-    assert backwards == (BAD_VALUE, "from_time is 0.25 s after to_time")
+    backwards = one.do("delete_activities_by_filter", 1, EPOCH + 2 * NS, EPOCH + 7 * NS // 4, (), ())
+    assert backwards == (Failure.BAD_VALUE, "from_time is 0.25 s after to_time")
     assert chosen(2, (), (), from_s=300, to_s=100) == [3, 4, 5], "only the window between has both"
     assert one.report("report_activities_by_filter", "activities", 0, 0, 0, ((6,),), ()) == [
-        (6, 2, EPOCH + 500 * S, note(5)),
+        (6, 2, EPOCH + 500 * NS, note(5)),
     ]  # fmt: skip
     assert one.report("report_activities", "activities", ((3, 1, 4), (3, 1, 1))) == [
-        (5, 1, EPOCH + 400 * S, note(4)), (0, 0, EPOCH + 100 * S, note(1)),
+        (5, 1, EPOCH + 400 * NS, note(4)), (0, 0, EPOCH + 100 * NS, note(1)),
     ]  # fmt: skip
-    assert one.report("summarise_activities", "activity_summary", ((3, 1, 3),)) == [(5, 0, EPOCH + 300 * S, 3, 1, 3)]
+    assert one.report("summarise_activities", "activity_summary", ((3, 1, 3),)) == [(5, 0, EPOCH + 300 * NS, 3, 1, 3)]
     for name in ("report_activities", "summarise_activities", "delete_activities"):
-        assert one.do(name, ((3, 1, 9),)) == (BAD_VALUE, "no activity of source 3, APID 1, sequence count 9")
+        assert one.do(name, ((3, 1, 9),)) == (Failure.BAD_VALUE, "no activity of source 3, APID 1, sequence count 9")
     assert one.do("shift_activities_by_filter", 1000, 0, 0, 0, ((5,),), ((1,),)) is None
-    assert refused(one.do("shift_activities_by_filter", -1000, 0, 0, 0, ((6,),), ())) == LATE
-    assert one.do("shift_activities_by_filter", 1, 1, EPOCH + S, EPOCH, (), ()) == (
-        BAD_VALUE, "from_time is 1 s after to_time",
+    assert refused(one.do("shift_activities_by_filter", -1000, 0, 0, 0, ((6,),), ())) == Failure.LATE
+    assert one.do("shift_activities_by_filter", 1, 1, EPOCH + NS, EPOCH, (), ()) == (
+        Failure.BAD_VALUE, "from_time is 1 s after to_time",
     )  # fmt: skip
     assert one.do("shift_activities", 10, ((3, 1, 5),)) is None and one.do("shift_schedule", 7) is None
-    assert [(row[2] - EPOCH) / S for row in one.report("summarise_schedule", "activity_summary")] == [
+    assert [(row[2] - EPOCH) / NS for row in one.report("summarise_schedule", "activity_summary")] == [
         107, 207, 307, 517, 1407,
     ]  # fmt: skip
     assert one.do("delete_activities_by_filter", 0, 0, 0, ((0,),), ((1,),)) is None and one.held() == [1, 3, 5, 4]
@@ -462,8 +466,8 @@ def test_group_0_is_always_there_and_stays_as_it_is(world: World) -> None:
     assert one.do("create_groups", ((1, 1), (2, 0), (255, 1))) is None
     assert one.do("disable_groups", ((0,), (1,))) is None
     assert one.insert(100, 1) is None and one.insert(100, 2, group=2) is None
-    assert one.do("delete_groups", ()) == (BAD_VALUE, "activities are in group 2")
-    assert one.do("delete_groups", ((0,), (1,))) == (BAD_VALUE, "activities are in group 0")
+    assert one.do("delete_groups", ()) == (Failure.BAD_VALUE, "activities are in group 2")
+    assert one.do("delete_groups", ((0,), (1,))) == (Failure.BAD_VALUE, "activities are in group 0")
     assert one.do("delete_activities", ((3, 1, 2),)) is None
     assert one.do("delete_groups", ()) is None, "all the others"
     assert one.report("report_groups", "group_status") == [(0, 0)]
@@ -472,19 +476,19 @@ def test_group_0_is_always_there_and_stays_as_it_is(world: World) -> None:
     assert one.do("enable_groups", ()) is None
     assert one.report("report_groups", "group_status") == [(0, 1), (1, 1)]
     assert one.do("reset_schedule") is None
-    assert one.do("delete_groups", ((0,),)) == (BAD_VALUE, "group 0 is always there")
+    assert one.do("delete_groups", ((0,),)) == (Failure.BAD_VALUE, "group 0 is always there")
 
 
 def test_a_shift_reaches_as_far_as_the_time_code(world: World) -> None:
     one = world.boot()
-    for n, before_ns in ((1, 10 * S), (2, 10 * S - S // 4), (3, 10 * S + S // 4), (4, 10 * S - 1)):
+    for n, before_ns in ((1, 10 * NS), (2, 10 * NS - NS // 4), (3, 10 * NS + NS // 4), (4, 10 * NS - 1)):
         raw = note(n)
         held = Activity(n, 0, 0, TIME_NS_MAX - before_ns, raw, request_key(raw))
         one.vault.commit({held.row: held.encode()})
     one.until(1)
     one = world.boot()
     for n, fits in ((1, True), (2, False), (3, True), (4, False)):
-        beyond = (BAD_VALUE, f"sequence count {n} of APID 1: beyond what the time code tells")
+        beyond = (Failure.BAD_VALUE, f"sequence count {n} of APID 1: beyond what the time code tells")
         assert one.do("shift_activities", 10, ((3, 1, n),)) == (None if fits else beyond)
     assert one.held() == [4, 2, 3, 1]
 
@@ -507,7 +511,7 @@ def test_a_release_that_waited_for_the_disk_is_told_as_what_became_of_it(world: 
 def test_what_is_deleted_in_the_very_moment_of_its_release_is_not_executed(world: World) -> None:
     """Between the look at what is due and the step that executes it."""
     reset: list[PusTc] = []
-    world.loop.call_at(10 * S, lambda: reset.append(world.lives[-1].give("reset_schedule")))
+    world.loop.call_at(10 * NS, lambda: reset.append(world.lives[-1].give("reset_schedule")))
     one = world.boot()
     assert one.insert(10, 1) is None
     one.until(20)
@@ -531,9 +535,12 @@ def test_what_the_disk_never_took_is_out_of_sight_until_the_next_boot_or_a_reset
         one.until(60)
     assert one.events("activity_not_stored") == [(1, 1), (1, 2)] and one.noted == []
     assert [event[:2] for event in one.events("activity_waits")] == [(1, 1), (1, 2)]
-    assert one.held() == [3] and sampled(one.schedule)[-1] == EPOCH + 400 * S
-    assert one.do("delete_activities", ((3, 1, 1),)) == (BAD_VALUE, "no activity of source 3, APID 1, sequence count 1")
-    assert one.insert(300, 1) == (BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
+    assert one.held() == [3] and sampled(one.schedule)[-1] == EPOCH + 400 * NS
+    assert one.do("delete_activities", ((3, 1, 1),)) == (
+        Failure.BAD_VALUE,
+        "no activity of source 3, APID 1, sequence count 1",
+    )
+    assert one.insert(300, 1) == (Failure.BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
     assert one.do("enable_schedule") is None and one.held() == [3], "a change does not bring them back"
     two = world.boot(schedule={"late_s": 500.0})
     two.until(70)
@@ -565,13 +572,13 @@ def test_what_may_have_been_released_in_lost_transactions_is_given_up(world: Wor
     names = sorted(name for name in world.disk.durable if name.startswith("vault.journal.0"))
     assert len(names) > 1
     del world.disk.durable[names[-1]]
-    world.loop.run_until(60 * S)
+    world.loop.run_until(60 * NS)
     lost = "2 activities may have been released in what is gone and are given up: 1/1, 1/2"
     with full_disk(world.disk):
         full = world.boot(schedule={"late_s": 500.0})  # which cannot even delete them
         full.until(60.5)
         assert ("schedule", lost) in full.events("record_damaged")
-        assert full.noted == [] and sampled(full.schedule)[1] == 4 and sampled(full.schedule)[-1] == EPOCH + 61 * S
+        assert full.noted == [] and sampled(full.schedule)[1] == 4 and sampled(full.schedule)[-1] == EPOCH + 61 * NS
         full.scheduler.close()
     again = world.boot(schedule={"late_s": 500.0})
     again.until(62)
@@ -604,24 +611,26 @@ def test_a_command_is_checked_before_it_is_accepted_and_anew_when_its_turn_comes
         assert one.insert(1000 + n, n, sub=n) is None
     one.do("create_groups", ((3, 1), (4, 1), (5, 1)))
     one.do("load_sequence", "b", ((900_000, note(1)),))
-    row = (0, EPOCH + 2000 * S, note(20))
+    row = (0, EPOCH + 2000 * NS, note(20))
     by_filter = (0, 0, 0, ((7,),), ())
     for first, second, refusal in (
-        (("create_groups", ((8, 1),)), None, (BAD_VALUE, "group 8 is there already")),
-        (("delete_groups", ((3,),)), None, (BAD_VALUE, "no group 3, have 0, 4, 5, 8")),
-        (("delete_groups", ((4,),)), ("enable_groups", ((4,),)), (BAD_VALUE, "no group 4, have 0, 5, 8")),
-        (("delete_groups", ((5,),)), ("disable_groups", ((0,), (5,))), (BAD_VALUE, "no group 5, have 0, 8")),
-        (("insert_activities", 0, (row,)), None, (BAD_VALUE, "activity 0: sequence count 20 of APID 1 is scheduled")),
-        (("delete_activities", ((3, 1, 2),)), None, (BAD_VALUE, "no activity of source 3, APID 1, sequence count 2")),
+        (("create_groups", ((8, 1),)), None, (Failure.BAD_VALUE, "group 8 is there already")),
+        (("delete_groups", ((3,),)), None, (Failure.BAD_VALUE, "no group 3, have 0, 4, 5, 8")),
+        (("delete_groups", ((4,),)), ("enable_groups", ((4,),)), (Failure.BAD_VALUE, "no group 4, have 0, 5, 8")),
+        (("delete_groups", ((5,),)), ("disable_groups", ((0,), (5,))), (Failure.BAD_VALUE, "no group 5, have 0, 8")),
+        (("insert_activities", 0, (row,)), None,
+         (Failure.BAD_VALUE, "activity 0: sequence count 20 of APID 1 is scheduled")),
+        (("delete_activities", ((3, 1, 2),)), None,
+         (Failure.BAD_VALUE, "no activity of source 3, APID 1, sequence count 2")),
         (("delete_activities", ((3, 1, 3),)), ("shift_activities", 5, ((3, 1, 3),)),
-         (BAD_VALUE, "no activity of source 3, APID 1, sequence count 3")),
-        (("shift_activities", -600, ((3, 1, 4),)), None, (LATE, "sequence count 4 of APID 1: ")),
-        (("shift_activities_by_filter", -600, *by_filter), None, (LATE, "sequence count 7 of APID 1: ")),
-        (("shift_schedule", -250), None, (LATE, "sequence count 4 of APID 1: ")),
-        (("load_sequence", "a", ((0, note(1)),)), None, (BAD_VALUE, "sequence 'a' is there already")),
-        (("unload_sequence", "a"), None, (BAD_VALUE, "no sequence 'a', have ours, b")),
-        (("activate_sequence", "ours"), None, (BAD_VALUE, "sequence 'ours' is running")),
-        (("activate_sequence", "b"), ("unload_sequence", "b"), (BAD_VALUE, "sequence 'b' is running")),
+         (Failure.BAD_VALUE, "no activity of source 3, APID 1, sequence count 3")),
+        (("shift_activities", -600, ((3, 1, 4),)), None, (Failure.LATE, "sequence count 4 of APID 1: ")),
+        (("shift_activities_by_filter", -600, *by_filter), None, (Failure.LATE, "sequence count 7 of APID 1: ")),
+        (("shift_schedule", -250), None, (Failure.LATE, "sequence count 4 of APID 1: ")),
+        (("load_sequence", "a", ((0, note(1)),)), None, (Failure.BAD_VALUE, "sequence 'a' is there already")),
+        (("unload_sequence", "a"), None, (Failure.BAD_VALUE, "no sequence 'a', have ours, b")),
+        (("activate_sequence", "ours"), None, (Failure.BAD_VALUE, "sequence 'ours' is running")),
+        (("activate_sequence", "b"), ("unload_sequence", "b"), (Failure.BAD_VALUE, "sequence 'b' is running")),
     ):  # fmt: skip
         requests = [one.give(*first), one.give(*(second or first))]
         one.until(one.t_s)
@@ -678,7 +687,7 @@ def test_a_sequence_says_how_far_it_came_whatever_ends_it(world: World) -> None:
     assert one.do("abort_sequence", "ours") is None
     assert one.events("sequence_aborted") == [("ours", 1, 2, "aborted by command")]
     assert one.report("report_sequences", "sequence_status") == [("ours", 0, 0, 2)]
-    assert one.do("abort_sequence", "ours") == (BAD_VALUE, "sequence 'ours' is not running")
+    assert one.do("abort_sequence", "ours") == (Failure.BAD_VALUE, "sequence 'ours' is not running")
 
     one.raw.clear()
     one.give("activate_sequence", "ours")
@@ -700,7 +709,7 @@ def test_a_sequence_says_how_far_it_came_whatever_ends_it(world: World) -> None:
     one.give("activate_sequence", "refused")
     one.until(155)
     assert one.events("sequence_ended") == [("refused",)], "what becomes of a step is in its reports"
-    assert one.outcome(PusTc.decode(note(5, FULL))) == (BAD_VALUE, "no")
+    assert one.outcome(PusTc.decode(note(5, FULL))) == (Failure.BAD_VALUE, "no")
 
     one.give("activate_sequence", "ours")
     one.until(156)
@@ -720,15 +729,18 @@ def test_sequences_are_taken_up_to_the_bounds_of_their_number_and_octets(world: 
     broken = note(2)[:-1] + b"x"
     one = world.boot(sequencing={"loaded": 2, "octets": 2 * octets}, of_mission={"ours": two})
     assert one.do("load_sequence", "a", two) is None
-    assert one.do("load_sequence", "b", (*two, (0, note(3)))) == (NO_ROOM, f"{octets + 21} octets, {octets} are free")
+    assert one.do("load_sequence", "b", (*two, (0, note(3)))) == (
+        Failure.NO_ROOM,
+        f"{octets + 21} octets, {octets} are free",
+    )
     assert one.do("load_sequence", "b", two) is None
-    assert one.do("load_sequence", "c", two[:1]) == (NO_ROOM, "2 sequences are loaded")
+    assert one.do("load_sequence", "c", two[:1]) == (Failure.NO_ROOM, "2 sequences are loaded")
     assert one.do("unload_sequence", "a") is None
     assert one.do("load_sequence", "c", ((604_800_001, note(1)),)) == (
-        BAD_VALUE, "step 0: delay of 604800001 ms, at most 604800 s",
+        Failure.BAD_VALUE, "step 0: delay of 604800001 ms, at most 604800 s",
     )  # fmt: skip
     code, detail = one.do("load_sequence", "c", ((0, note(1)), (0, broken))) or (0, "")
-    assert code == BAD_VALUE and detail.startswith("step 1: telecommand")
+    assert code == Failure.BAD_VALUE and detail.startswith("step 1: telecommand")
     assert one.do("load_sequence", "x" * 32, two) is None
     assert one.stages(one.give("report_sequence", "c")) == [2], "before it is accepted"
     assert sampled(one.sequences) == (3, 0, 0, 0)
@@ -750,8 +762,8 @@ def test_no_more_sequences_run_than_may_and_those_that_are_about_to_count(world:
     assert one.events("sequence_not_started") == [
         ("a", "sequence 'a' is running"), ("c", "2 sequences are running"), ("x", "no sequence 'x', have a, b, c"),
     ]  # fmt: skip
-    assert one.do("activate_sequence", "c") == (NO_ROOM, "2 sequences are running")
-    assert one.do("activate_sequence", "a") == (BAD_VALUE, "sequence 'a' is running")
+    assert one.do("activate_sequence", "c") == (Failure.NO_ROOM, "2 sequences are running")
+    assert one.do("activate_sequence", "a") == (Failure.BAD_VALUE, "sequence 'a' is running")
     world.disk.commit_s = 0.0
     one.until(20)
     assert one.events("sequence_ended") == [("b",), ("a",)]
@@ -803,7 +815,7 @@ def test_a_sequence_that_ends_before_the_turn_of_its_abortion_is_not_running(wor
     one.gate.set_result(None)
     one.until(4)
     assert one.outcome(lingers) is None
-    assert (one.stages(abort), one.outcome(abort)) == ([1, 8], (BAD_VALUE, "sequence 'a' is not running"))
+    assert (one.stages(abort), one.outcome(abort)) == ([1, 8], (Failure.BAD_VALUE, "sequence 'a' is not running"))
 
 
 def test_an_activation_that_the_disk_does_not_take_can_be_given_again(world: World) -> None:
@@ -836,7 +848,7 @@ def test_rows_that_no_software_of_ours_wrote_are_told_and_left(world: World) -> 
     assert one.report("report_sequences", "sequence_status") == [("good", 0, 0, 1)]
     for name in ("activate_sequence", "report_sequence"):
         assert one.do(name, "late") == (
-            BAD_VALUE, "sequence 'late' is of another version, it can be unloaded and no more",
+            Failure.BAD_VALUE, "sequence 'late' is of another version, it can be unloaded and no more",
         )  # fmt: skip
     assert one.do("unload_sequence", "late") is None
     assert one.do("load_sequence", "late", ((0, note(2)),)) is None and one.do("activate_sequence", "late") is None
@@ -849,14 +861,14 @@ def test_rows_that_no_software_of_ours_wrote_are_told_and_left(world: World) -> 
 def test_requests_and_reports_of_the_schedule_are_laid_out_as_in_the_standard(world: World) -> None:
     one = world.boot()
     packet = note(0x0102)
-    time = (2 * 10**9 + 100).to_bytes(4, "big") + bytes(2)
+    time = (2 * NS + 100).to_bytes(4, "big") + bytes(2)
     layouts = {c.subtype: c.layout for c in DECLARED[0].commands}
     assert {c.service for c in DECLARED[0].commands} == {11}
     assert layouts[22].encode([((7, 1), (9, 0))]) == bytes.fromhex("02 0701 0900")
-    assert layouts[4].encode([5, ((7, EPOCH + 100 * S, packet),)]) == b"\x05\x01\x07" + time + packet
+    assert layouts[4].encode([5, ((7, EPOCH + 100 * NS, packet),)]) == b"\x05\x01\x07" + time + packet
     assert layouts[5].encode([((0x0304, 0x0506, 0x0708),)]) == bytes.fromhex("01 0304 0506 0708")
     assert layouts[7].encode([-2, ((3, 1, 2),)]) == bytes.fromhex("fffffffe 01 0003 0001 0002")
-    assert layouts[6].encode([1, EPOCH + 100 * S, EPOCH + 100 * S, ((5,),), ((7,), (9,))]) == (
+    assert layouts[6].encode([1, EPOCH + 100 * NS, EPOCH + 100 * NS, ((5,),), ((7,), (9,))]) == (
         b"\x01" + time + time + b"\x01\x05" + b"\x02\x07\x09"
     )
     for subtype in (6, 11, 14):

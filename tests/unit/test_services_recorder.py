@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flight.core.config import Fault, read_table
+from flight.core.nanoseconds import NS
 from flight.core.step_budget import Budget
 from flight.core.storage import StorageFull
 from flight.link.space_packet import SpacePacket
@@ -20,7 +21,7 @@ from flight.services.recorder import packet_store
 from flight.services.recorder.packet_store import PacketStore, Place, StoreConfig, Stored
 from flight.services.recorder.recorder import STORES_MAX, RecorderConfig
 from flight.store.journal import Journal
-from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
+from tests.recorder_bench import T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
 Make = Callable[..., RecorderBench]
 REPORTS = small("reports", priority=0, services=(1, 5), always=True)
@@ -75,7 +76,7 @@ def test_what_was_heard_is_kept_for_time_ranges_alone_and_only_where_the_store_k
     assert bench.recorder.waiting == 10
     assert bench.play() == [1, 3, 5, 7, 9, 101, 103, 105, 107, 109]
     for index in (0, 1):
-        bench.recorder.start_range(index, T0_NS, T0_NS + 200 * SECOND_NS)
+        bench.recorder.start_range(index, T0_NS, T0_NS + 200 * NS)
     assert bench.play() == [*range(10), 101, 103, 105, 107, 109]
 
 
@@ -123,7 +124,7 @@ def test_a_bounded_store_refuses_until_something_is_deleted(make: Make) -> None:
     assert bench.play() == list(range(kept))
     bench.fill(1000, 1001)
     assert bench.play() == [], "played back packets stay"
-    bench.apply(bench.recorder.delete_before(0, place_at(store, T0_NS + 300 * SECOND_NS)))
+    bench.apply(bench.recorder.delete_before(0, place_at(store, T0_NS + 300 * NS)))
     bench.fill(2000, 2100)
     assert bench.play() == list(range(2000, 2100))
 
@@ -290,7 +291,7 @@ def test_a_time_range_brings_exactly_its_packets_over_a_reboot_too(make: Make) -
     bench.reboot()
     bench.fill(1000, 1100)
     bench.apply(bench.recorder.retrievals[0].suspend(True))  # it would go ahead while the range is searched for
-    bench.recorder.start_range(0, T0_NS + 490 * SECOND_NS, T0_NS + 510 * SECOND_NS)
+    bench.recorder.start_range(0, T0_NS + 490 * NS, T0_NS + 510 * NS)
     assert bench.play() == [*range(490, 511), 2000]
     assert not bench.recorder.retrieves_range(0)
     assert bench.recorder.waiting == 1101, "open retrieval stands where it stood"
@@ -300,9 +301,9 @@ def test_a_time_range_goes_before_stores_of_its_priority_and_can_be_aborted(make
     bench = make(REPORTS, REST)
     for number in range(20):
         bench.recorder.store(packet(number, 5 if number < 5 else 3))
-    bench.recorder.start_range(1, T0_NS + 7 * SECOND_NS, T0_NS + 19 * SECOND_NS)
+    bench.recorder.start_range(1, T0_NS + 7 * NS, T0_NS + 19 * NS)
     assert bench.play(5 + 13 + 1) == [*range(5), *range(7, 20), 5]
-    bench.recorder.start_range(1, T0_NS, T0_NS + 19 * SECOND_NS)
+    bench.recorder.start_range(1, T0_NS, T0_NS + 19 * NS)
     assert bench.play(2) == [5, 6]
     assert bench.recorder.retrieves_range(1)
     bench.recorder.abort_range(1)
@@ -312,7 +313,7 @@ def test_a_time_range_goes_before_stores_of_its_priority_and_can_be_aborted(make
 def test_a_finished_time_range_is_told(make: Make) -> None:
     bench = make()
     bench.fill(0, 30)
-    bench.recorder.start_range(0, T0_NS, T0_NS + 9 * SECOND_NS)
+    bench.recorder.start_range(0, T0_NS, T0_NS + 9 * NS)
     bench.play()
     bench.run(6)
     assert ("range_retrieved", "all", 10) in bench.events
@@ -323,7 +324,7 @@ def test_deleting_up_to_a_time_is_exact_and_survives(make: Make) -> None:
     bench.fill(0, 400)
     store = bench.recorder.stores[0]
     bench.play(10)
-    bench.apply(bench.recorder.delete_before(0, place_at(store, T0_NS + 200 * SECOND_NS + 1)))
+    bench.apply(bench.recorder.delete_before(0, place_at(store, T0_NS + 200 * NS + 1)))
     assert bench.recorder.overwritten == 0
     oldest = store.oldest(Budget())
     assert oldest is not None
@@ -354,7 +355,7 @@ def test_open_retrieval_starts_where_ground_says_and_what_was_on_the_way_counts_
     bench = make()
     bench.fill(0, 300)
     taken = bench.take(250)
-    bench.apply(bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 100 * SECOND_NS)))
+    bench.apply(bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 100 * NS)))
     for one in taken:
         bench.recorder.left(one)
     bench.run(6)
@@ -371,7 +372,7 @@ def test_a_pointer_that_was_set_and_came_back_to_where_it_stood_is_stored(make: 
     bench.fill(0, 50)
     bench.play()
     bench.run(6)
-    order = bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 20 * SECOND_NS))
+    order = bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 20 * NS))
     bench.apply(order)
     assert bench.play() == list(range(20, 50))
     bench.run(6)
@@ -384,7 +385,7 @@ def test_an_order_to_start_elsewhere_holds_against_progress_that_was_stored_befo
     bench.fill(0, 100)
     bench.play(80)
     bench.run(6)
-    order = bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 10 * SECOND_NS))
+    order = bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 10 * NS))
     done = bench.vault.commit(order.changes)
     bench.play(10)
     bench.vault.stage(bench.recorder.retrievals[0].progress())  # before the order is durable and in force
@@ -649,7 +650,7 @@ def test_a_time_range_comes_in_its_own_place_among_the_priorities(make: Make, ra
     bench.play()
     for number, service in enumerate((5, 3, 9), 2):
         bench.recorder.store(packet(number, service))
-    bench.recorder.start_range(1, T0_NS + SECOND_NS, T0_NS + SECOND_NS)
+    bench.recorder.start_range(1, T0_NS + NS, T0_NS + NS)
     order = [4, 2, 3]
     order.insert({0: 0, 1: 1}.get(range_priority, 3), 1)
     assert bench.play() == order
@@ -777,7 +778,7 @@ def test_a_segment_is_passed_over_if_its_packets_are_all_of_other_times(
 ) -> None:
     """Four packets in a segment, in any order of times, as they are stored and as they are read."""
     bench = RecorderBench(small(always=True))
-    store, times = bench.recorder.stores[0], [T0_NS + SECOND_NS * one // 4 for one in quarters]
+    store, times = bench.recorder.stores[0], [T0_NS + NS * one // 4 for one in quarters]
     for quarter in quarters:
         bench.recorder.store(packet(0, octets=900, time_s=quarter / 4), heard=True)
     if booted:
@@ -790,7 +791,7 @@ def test_a_segment_is_passed_over_if_its_packets_are_all_of_other_times(
         of_segment = times[segment.first : segment.end]
         spans.append((segment, min(of_segment), max(of_segment)))
     for last, back in itertools.product(range(21), (0, 3)):
-        from_ns, to_ns = T0_NS + SECOND_NS * (last - back) // 4, T0_NS + SECOND_NS * last // 4
+        from_ns, to_ns = T0_NS + NS * (last - back) // 4, T0_NS + NS * last // 4
         right = (
             max(start, segment.first)
             for segment, earliest, latest in spans
@@ -809,8 +810,8 @@ def test_a_place_is_found_by_time_past_a_segment_that_cannot_be_read(make: Make)
     bench.reboot()
     store = bench.recorder.stores[0]
     for number in (0, 1, 630, 860, 1500, 1999):
-        assert place_at(store, T0_NS + number * SECOND_NS).number == number
-    assert place_at(store, T0_NS + 2000 * SECOND_NS) == store.end
+        assert place_at(store, T0_NS + number * NS).number == number
+    assert place_at(store, T0_NS + 2000 * NS) == store.end
 
 
 def test_what_was_heard_is_passed_over_without_reading(make: Make) -> None:
@@ -835,7 +836,7 @@ def test_a_range_and_the_start_are_found_by_the_index_and_one_segment(make: Make
     operations = budget.operations
     assert recorder.retrievals[0].start_ns(budget) == T0_NS and budget.operations == operations - 1
     bench.apply(recorder.retrievals[0].suspend(True))
-    recorder.start_range(0, T0_NS + 1000 * SECOND_NS, T0_NS + 2992 * SECOND_NS)
+    recorder.start_range(0, T0_NS + 1000 * NS, T0_NS + 2992 * NS)
     for number, reads in ((1000, 1), (1001, 0), (1002, 0)):
         taken = recorder.take(budget := Budget())
         assert taken is not None and number_of(taken.packet) == number and budget.operations == operations - reads
@@ -900,7 +901,7 @@ def test_a_segment_whose_first_packet_is_damaged_begins_with_the_second(make: Ma
         oldest = store.oldest(Budget())
         assert oldest is not None and (oldest.place, number_of(oldest.packet)) == (Place(1, 1), 1)
         assert store.first_place(Budget()) == place_at(store, T0_NS) == Place(1, 1)
-        assert place_at(store, T0_NS + 3 * SECOND_NS) == Place(3, 3)
+        assert place_at(store, T0_NS + 3 * NS) == Place(3, 3)
 
 
 def test_records_too_short_for_a_packet_are_passed_over(make: Make) -> None:
@@ -910,9 +911,7 @@ def test_records_too_short_for_a_packet_are_passed_over(make: Make) -> None:
         journal.append(bytes(octets))
     store = PacketStore(bench.storage, small("odd"))
     store.store(packet(7), heard=False)
-    assert (store.read_from(0, Budget()) or ([], 0))[0] == [
-        Stored(Place(28, 0), False, T0_NS + 7 * SECOND_NS, packet(7))
-    ]
+    assert (store.read_from(0, Budget()) or ([], 0))[0] == [Stored(Place(28, 0), False, T0_NS + 7 * NS, packet(7))]
 
 
 def test_memory_does_not_grow_with_the_store(make: Make) -> None:
@@ -954,7 +953,7 @@ def test_a_segment_whose_file_is_gone_costs_its_packets_alone(make: Make) -> Non
     lost = {n for at in (2, 7) for n in range(store.journal.segments[at].first, store.journal.segments[at].end)}
     for number in (0, min(lost) - 1, min(lost), 1000, max(lost), 1999):
         right = next(one for one in range(number, 2000) if one not in lost)
-        assert place_at(store, T0_NS + number * SECOND_NS).number == right
+        assert place_at(store, T0_NS + number * NS).number == right
     assert bench.play() == [number for number in range(2000) if number not in lost]
 
 
@@ -1002,7 +1001,7 @@ def test_a_place_is_found_by_time_with_few_reads_and_fewer_the_next_time(
         for again in (False, True):
             for segment in segments[1::5]:
                 number = (segment.first + segment.end) // 2
-                place = place_at(store, T0_NS + number * SECOND_NS)
+                place = place_at(store, T0_NS + number * NS)
                 assert place.number == number
                 if again or not booted:
                     assert read == [segment.octets], "that segment alone"

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight.contract.app import CommandRefused, Durable, Sample
+from flight.contract.failures import Failure
 from flight.contract.fields import Value
+from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTm
-from flight.services.commanding.verification import BAD_VALUE, TOO_MANY
 from flight.services.recorder.retrieval_commands import RetrievalCommands, declare
 from flight.services.reporting.telemetry import Telemetry
-from tests.recorder_bench import SECOND_NS, T0_NS, RecorderBench, finish, number_of, packet, small
+from tests.recorder_bench import T0_NS, RecorderBench, finish, number_of, packet, small
 from tests.serving import serve
 
 APID = 1
@@ -160,7 +161,7 @@ def test_a_store_does_what_it_was_told_last_and_ranges_alone_end_with_the_power(
             if running or len(set(stores)) < len(stores):
                 with pytest.raises(CommandRefused, match="one range at once, abort_range ends the one before") as no:
                     console.send(name, told)
-                assert no.value.code == TOO_MANY
+                assert no.value.code == Failure.TOO_MANY
             else:
                 console.send(name, told)
                 for index in stores:
@@ -189,7 +190,7 @@ def test_what_was_deleted_up_to_a_time_is_gone_and_open_retrieval_starts_at_anot
     console, count = Console(), 100
     console.fill(count)
     console.bench.play()
-    time_ns = T0_NS + number * SECOND_NS + off_ns
+    time_ns = T0_NS + number * NS + off_ns
     made = console.outcome("delete_stored", time_ns, rows(deleted_of))
     assert made is not None
     if cut:  # it is durable, and what it would do in memory is never done
@@ -203,7 +204,7 @@ def test_what_was_deleted_up_to_a_time_is_gone_and_open_retrieval_starts_at_anot
         index: [one for one in range(count) if index not in chosen(deleted_of) or one >= first] for index in range(3)
     }
     assert {index: console.held(index) for index in range(3)} == held
-    console.send("set_retrieval_start", T0_NS + start * SECOND_NS + off_ns, rows(started_of))
+    console.send("set_retrieval_start", T0_NS + start * NS + off_ns, rows(started_of))
     if cut:
         console.reboot()
     again = start + (off_ns > 0)
@@ -223,14 +224,14 @@ def test_a_range_brings_the_packets_of_both_its_ends_and_between_heard_or_not(
     console = Console()
     console.fill(100)
     console.bench.play()
-    from_ns, to_ns = sorted(T0_NS + round((number + off_s) * SECOND_NS) for number, off_s in ends)
+    from_ns, to_ns = sorted(T0_NS + ns(number + off_s) for number, off_s in ends)
     (ranges,) = next(one for one in console.declared.commands if one.name == "retrieve_range").arguments
     named = [{"store": index, "from_time": from_ns, "to_time": to_ns} for index in stores]
     console.send("retrieve_range", [tuple(row[one.name] for one in ranges.fields) for row in named])
     console.fill(3)  # later, though of those times
     for one in console.bench.recorder.retrievals:
         one.suspended = True
-    right = [number for number in range(100) if from_ns <= T0_NS + number * SECOND_NS <= to_ns]
+    right = [number for number in range(100) if from_ns <= T0_NS + number * NS <= to_ns]
     assert console.bench.play() == right * len(stores)
     assert all(row["range_retrieval"] == 0 for row in console.report("store_status").values())
     told = [("range_retrieved", STORES[index].name, len(right)) for index in stores]
@@ -244,14 +245,14 @@ def test_a_range_that_ends_before_it_begins_is_refused_and_nothing_of_the_comman
     console.fill(10)
     with pytest.raises(CommandRefused, match="store rest: the range ends before it begins") as refused:
         console.send("retrieve_range", [(0, T0_NS, T0_NS), (1, T0_NS + TICK_NS, T0_NS)])
-    assert refused.value.code == BAD_VALUE
+    assert refused.value.code == Failure.BAD_VALUE
     assert not any(row["range_retrieval"] for row in console.report("store_status").values())
     console.bench.close()
 
 
 def test_of_two_ranges_that_were_accepted_together_the_second_is_refused_when_its_turn_comes() -> None:
     console = Console()
-    arguments = console.arguments("retrieve_range", [(0, T0_NS, T0_NS + SECOND_NS)])
+    arguments = console.arguments("retrieve_range", [(0, T0_NS, T0_NS + NS)])
     check, execute = console.handlers["retrieve_range"]
     assert check is not None
     for _ in range(2):
@@ -285,7 +286,7 @@ def test_the_summary_says_how_full_a_store_is_and_of_what_times(
         held = console.held(index)
         waits = [one for one in held if one in waiting_ones]
         times = (held[0], made[index][-1], waits[0] if waits else made[index][-1]) if held else ()
-        oldest, newest, start = ([T0_NS + one * SECOND_NS for one in times]) if held else (0, 0, 0)
+        oldest, newest, start = ([T0_NS + one * NS for one in times]) if held else (0, 0, 0)
         filled = store.filled_frac()
         waiting = store.filled_frac(made[index].index(waits[0])) if waits else 0.0
         right[STORES[index].name] = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flight.core.nanoseconds import NS
 from flight.services.health import storage
 from flight.services.recorder.recorder import Recorder, RecorderConfig
 from flight.store.quota import Share, SharedStorage
@@ -87,7 +88,7 @@ def test_what_is_written_is_shown() -> None:
     board.vault.commit({"a": bytes(1000)})
     for number in range(100):
         board.recorder.store(packet(number))
-    board.loop.run_until(10**9)
+    board.loop.run_until(NS)
     shown = board.shown()
     assert shown["octets"] >= sum(map(len, board.disk.durable.values())) > 10_000
     assert shown["commits"] == shown["vault_commits"] == 1

@@ -10,6 +10,7 @@ import pytest
 
 from flight.core.config import Fault, read_table
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS, ns
 from sim_hw.world.orbit import (
     AU_KM,
     EARTH_RADIUS_KM,
@@ -34,7 +35,7 @@ def orbit() -> Orbit:
 def at(orbit: Orbit, moment: str) -> int:
     """Virtual time of a moment of UTC; may lie before the run."""
     utc = datetime.fromisoformat(moment).replace(tzinfo=UTC)
-    return round((utc - orbit.start_utc).total_seconds()) * 1_000_000_000
+    return round((utc - orbit.start_utc).total_seconds()) * NS
 
 
 def minutes(t_ns: int) -> float:
@@ -125,19 +126,19 @@ def test_light_time_and_range(orbit: Orbit) -> None:
     look = orbit.look(SVALBARD, one.peak_ns)
     assert 550.0 < look.range_km < 1500.0
     assert 0.0 <= look.azimuth_deg < 360.0
-    assert orbit.light_time_ns(SVALBARD, one.peak_ns) == round(look.range_km / SPEED_OF_LIGHT_KM_S * 1e9)
+    assert orbit.light_time_ns(SVALBARD, one.peak_ns) == ns(look.range_km / SPEED_OF_LIGHT_KM_S)
     assert 2000.0 < orbit.range_km(SVALBARD, one.start_ns) < 2400.0
 
 
 def test_atomic_time_of_the_start(orbit: Orbit) -> None:
     unix = int(datetime(2026, 3, 20, 9, 35, tzinfo=UTC).timestamp())
-    assert orbit.start_tai_ns == (unix + 4383 * 86_400 + 37) * 10**9
+    assert orbit.start_tai_ns == (unix + 4383 * 86_400 + 37) * NS
     assert orbit.utc(90_000_000_000).isoformat() == "2026-03-20T09:36:30+00:00"
     assert minutes(orbit.period_ns) == 95.6
 
 
 def test_a_peak_between_samples_is_found() -> None:
-    found = windows_above(lambda t: 1.0 - abs(t - 12_345_678_900) / 1e9, 0, 10**11, 7_000_000_000)
+    found = windows_above(lambda t: 1.0 - abs(t - 12_345_678_900) / NS, 0, 10**11, 7_000_000_000)
     assert len(found) == 1
     assert found[0] == pytest.approx((11_345_678_900, 13_345_678_900), abs=1_000_000)
 

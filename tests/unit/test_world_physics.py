@@ -6,6 +6,7 @@ import pytest
 
 from flight.core.config import Fault, read_table
 from flight.core.errors import OrbitnodeError
+from flight.core.nanoseconds import NS
 from hal.base import HalError
 from sim_hw.world.orbit import OrbitConfig, StationConfig
 from sim_hw.world.power import PowerConfig, PowerSystem
@@ -13,7 +14,6 @@ from sim_hw.world.thermal import ThermalConfig, ThermalSystem
 from sim_hw.world.world import SVALBARD, TROLL, World, WorldConfig
 
 HOUR_S = 3600.0
-SECOND_NS = 1_000_000_000
 
 
 def test_battery_carries_the_eclipse() -> None:
@@ -125,11 +125,11 @@ def test_a_world_lives_through_an_orbit() -> None:
     world.set_load_w("payload", 15.0)
     lowest, dark_s = 1.0, 0
     for second in range(1, 95 * 60 + 1):
-        world.advance(second * SECOND_NS)
+        world.advance(second * NS)
         lowest = min(lowest, world.read_power().soc_frac)
-        dark_s += world.sun_frac(second * SECOND_NS) == 0.0
+        dark_s += world.sun_frac(second * NS) == 0.0
     counters = world.power.counters
-    assert world.now_ns == 5700 * SECOND_NS
+    assert world.now_ns == 5700 * NS
     assert dark_s == pytest.approx(34.43 * 60, abs=2)
     assert counters.generated_wh == pytest.approx(42.0 * (95.0 - 34.58) / 60.0, rel=2e-3)
     assert counters.consumed_wh["payload"] == pytest.approx(15.0 * 95.0 / 60.0)
@@ -139,8 +139,8 @@ def test_a_world_lives_through_an_orbit() -> None:
 
 def test_one_long_step_equals_many_short_ones() -> None:
     long, short = World(WorldConfig()), World(WorldConfig())
-    long.advance(40 * 60 * SECOND_NS)
-    for t_ns in range(0, 40 * 60 * SECOND_NS + 1, 60 * SECOND_NS):
+    long.advance(40 * 60 * NS)
+    for t_ns in range(0, 40 * 60 * NS + 1, 60 * NS):
         short.advance(t_ns)
         short.advance(t_ns - 1)
     assert long.read_power() == short.read_power()
@@ -149,7 +149,7 @@ def test_one_long_step_equals_many_short_ones() -> None:
 
 def test_stations_in_sight() -> None:
     world = World(WorldConfig())
-    minute = 60 * SECOND_NS
+    minute = 60 * NS
     assert world.station_in_sight(10 * minute) is None
     assert world.station_in_sight(20 * minute) is SVALBARD
     assert world.station_in_sight(75 * minute) is TROLL

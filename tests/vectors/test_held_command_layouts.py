@@ -8,13 +8,14 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
 from flight.mission import MISSIONS, load
 from flight.services.reporting.row_report import RowReport
 
 DICTIONARY = dictionary_of(load(MISSIONS / "orbit.toml"))
 TIME = "7FFFFFFF 8000"  # CUC 4 + 2: 2^31 - 1 seconds and a half
-TIME_NS = (2**31 - 1) * 10**9 + 500_000_000
+TIME_NS = (2**31 - 1) * NS + 500_000_000
 PING = "1801 C005 0006 20 11 01 0007"  # APID 1, count 5, PUS 2 without reports, TC[17,1], source 7
 PING_OCTETS = PusTc(1, 5, 17, 1, b"", ack=0, source=7).encode()
 

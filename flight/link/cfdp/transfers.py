@@ -27,6 +27,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 from flight.core.errors import DecodeError
+from flight.core.nanoseconds import NS
 from flight.link.cfdp.pdu import (
     CHECKSUM_CRC32,
     CHECKSUMS,
@@ -43,7 +44,6 @@ from flight.link.cfdp.pdu import (
     encode_pdu,
 )
 
-_SECOND_NS = 1_000_000_000
 _ENDED_MAX = 1024
 _TELL_S = 60
 LATE = "late"  # of the reasons why PDUs are ignored the one that says nothing of the PDU itself
@@ -327,7 +327,7 @@ class CfdpReceiver:
         for reason, one in self._untold.items():
             if one.count and (one.due_ns is None or now_ns >= one.due_ns):
                 told.append(PdusIgnored(reason, one.count, one.transaction, one.name))
-                one.count, one.due_ns = 0, now_ns + _TELL_S * _SECOND_NS
+                one.count, one.due_ns = 0, now_ns + _TELL_S * NS
         return told
 
     def _ignore(self, reason: str, transaction: TransactionId | None = None) -> None:
@@ -359,7 +359,7 @@ class CfdpReceiver:
 
     def _deadline_ns(self, one: _Transaction) -> int:
         wait_s = self.config.inactivity_s if one.eof is None else self.config.late_s
-        return one.last_ns + int(wait_s * _SECOND_NS)
+        return one.last_ns + int(wait_s * NS)
 
     def _open_transaction(self, transaction: TransactionId, now_ns: int, actions: list[FileAction]) -> _Transaction:
         if len(self._open) >= self.config.transactions:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Durable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report
-from flight.contract.fields import Field
+from flight.contract.failures import Failure
+from flight.contract.fields import Field, Refers
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.errors import DecodeError
@@ -23,8 +24,7 @@ from flight.core.nanoseconds import ns
 from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.automation.held import NO_ROOM, HolderParts, check_held, once, stored
-from flight.services.commanding.verification import BAD_VALUE
+from flight.services.automation.held import HolderParts, check_held, once, stored
 from flight.services.reporting.row_report import RowReport
 from flight.services.settings.foreign_rows import ForeignRows
 
@@ -34,7 +34,8 @@ _AT_WORK_MAX = 8
 _PATIENCE_S = 5.0
 _ENABLED, _DISABLED = b"\1", b"\0"
 _KEY = re.compile(r"([0-7][0-9a-f]{2})\.([0-9a-f]{4})")
-_EVENT = (Field("apid", "u16"), Field("event", "u16", text="its number"))
+_EVENT = (Field("apid", "u16", refers=Refers.APPLICATION),
+          Field("event", "u16", text="its number", refers=Refers.EVENT))  # fmt: skip
 _STATUS = Field("status", "u8", labels=("disabled", "enabled"))
 _ADD = Field("actions", "rows", fields=(*_EVENT, Field("request", "packet", text="the telecommand")))
 _EVENTS = Field("events", "rows", text="none for all", fields=_EVENT)
@@ -211,13 +212,15 @@ class EventActions(Service):
         for i, (apid, number, request) in enumerate(rows):
             one = (apid, number)
             if one not in self._known:
-                raise CommandRefused(BAD_VALUE, f"action {i}: no event {number} of APID {apid}")
+                raise CommandRefused(Failure.BAD_VALUE, f"action {i}: no event {number} of APID {apid}")
             if held.get(one, _DISABLED)[:1] == _ENABLED:
-                raise CommandRefused(BAD_VALUE, f"action {i}: event {number} of APID {apid} has one that is enabled")
+                raise CommandRefused(
+                    Failure.BAD_VALUE, f"action {i}: event {number} of APID {apid} has one that is enabled"
+                )
             check_held(self._commands, request, f"action {i}")
             held[one] = _DISABLED
         if len(held) > self._config.actions:
-            raise CommandRefused(NO_ROOM, f"{len(held)} actions, {self._config.actions} at most")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(held)} actions, {self._config.actions} at most")
 
     def _add(self, rows: tuple[tuple[int, int, bytes], ...]) -> Durable:
         self._check_add(rows)
@@ -227,7 +230,7 @@ class EventActions(Service):
         held = self._rows()
         for one in rows:
             if one not in held:
-                raise CommandRefused(BAD_VALUE, f"event {one[1]} of APID {one[0]} has no action")
+                raise CommandRefused(Failure.BAD_VALUE, f"event {one[1]} of APID {one[0]} has no action")
 
     def _delete(self, rows: tuple[Key, ...]) -> Durable:
         self._check_there(rows)

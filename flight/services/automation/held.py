@@ -10,21 +10,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused
+from flight.contract.failures import Failure
 from flight.core.errors import StorageError
 from flight.core.scheduler import Scheduler
 from flight.core.task import Body, Task
 from flight.link.pus import TC_DATA_OFFSET, packet_apid
 from flight.services.commanding.commands import Commands
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault
-
-NO_ROOM, NOT_RELEASED = 20, 21
-FAILURES = {
-    NO_ROOM: "no room to hold it",
-    NOT_RELEASED: "schedule, sub-schedule or group disabled at its time",
-}
 
 INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS = (11, 4), (21, 1), (19, 1)
 HOLDERS = {INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS}
@@ -46,7 +40,9 @@ def check_held(commands: Commands, raw: bytes, what: str) -> None:
     """Whether `raw` may be held; raises CommandRefused, its detail beginning with `what`."""
     # Octets 7 and 8: service and subtype. Looked at before anything inside is read.
     if len(raw) >= TC_DATA_OFFSET and (raw[7], raw[8]) in HOLDERS:
-        raise CommandRefused(BAD_VALUE, f"{what}: TC[{raw[7]},{raw[8]}] holds commands itself and cannot be held")
+        raise CommandRefused(
+            Failure.BAD_VALUE, f"{what}: TC[{raw[7]},{raw[8]}] holds commands itself and cannot be held"
+        )
     try:
         commands.check(raw)
     except CommandRefused as refusal:

@@ -1,8 +1,8 @@
 """ST[11] time-based scheduling: commands that are executed at their time (ECSS-E-ST-70-41C, 6.11).
 
     inserted --its time, all gates open, in time--> released: Commands.perform, with its row deleted
-             --its time, a gate closed-----------> deleted unexecuted: Commands.refuse with NOT_RELEASED
-             --found later than the late rule-----> deleted unexecuted: Commands.refuse with LATE
+             --its time, a gate closed-----------> deleted unexecuted: Commands.refuse with Failure.NOT_RELEASED
+             --found later than the late rule-----> deleted unexecuted: Commands.refuse with Failure.LATE
 
 Time is that of the on-board clock, looked at anew every second, so that a correction or a jump is followed. Equal
 times are released in the order of insertion, one after the end of the other; one that takes longer than `patience_s`
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from flight.contract.app import CommandRefused, Durable, Sample, Slices
+from flight.contract.failures import Failure
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.errors import StorageError
 from flight.core.future import Event
@@ -25,11 +26,10 @@ from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.time_code import TIME_NS_MAX
-from flight.services.automation.held import NO_ROOM, NOT_RELEASED, HolderParts, check_held, once, request_key, stored
+from flight.services.automation.held import HolderParts, check_held, once, request_key, stored
 from flight.services.automation.schedule_declarations import WINDOWS, ScheduleConfig, declare
 from flight.services.automation.schedule_store import ID, Activity, Gates, ScheduleStore
 from flight.services.commanding.command_log import name_commands
-from flight.services.commanding.verification import BAD_VALUE, LATE
 from flight.services.reporting.row_report import RowReport
 from flight.services.settings.foreign_rows import ForeignRows
 from flight.store.vault import Changes, Vault
@@ -178,7 +178,9 @@ class Schedule(Service):
         held = self._store.activities()
         for id in ids:
             if id not in held or self._leaving(id):
-                raise CommandRefused(BAD_VALUE, "no activity of source {}, APID {}, sequence count {}".format(*id))
+                raise CommandRefused(
+                    Failure.BAD_VALUE, "no activity of source {}, APID {}, sequence count {}".format(*id)
+                )
         return [held[id] for id in dict.fromkeys(ids)]
 
     def _check_named(self, ids: tuple[ID, ...]) -> None:
@@ -208,25 +210,29 @@ class Schedule(Service):
         for i, (group, time_ns, request) in enumerate(rows):
             check_held(self._commands, request, f"activity {i}")
             if group not in gates.groups:
-                raise CommandRefused(BAD_VALUE, f"activity {i}: no group {group}, have {_listed(gates.groups)}")
+                raise CommandRefused(Failure.BAD_VALUE, f"activity {i}: no group {group}, have {_listed(gates.groups)}")
             self._check_time(f"activity {i}", time_ns)
             id = request_key(request)
             if id in taken or id in self._store:
-                raise CommandRefused(BAD_VALUE, f"activity {i}: sequence count {id[2]} of APID {id[1]} is scheduled")
+                raise CommandRefused(
+                    Failure.BAD_VALUE, f"activity {i}: sequence count {id[2]} of APID {id[1]} is scheduled"
+                )
             taken.add(id)
         count, octets = self._store.used()
         config, more = self._config, sum(len(Activity(0, 0, 0, 0, raw, (0, 0, 0)).encode()) for _, _, raw in rows)
         if count + len(rows) > config.activities:
-            raise CommandRefused(NO_ROOM, f"{len(rows)} activities more, {config.activities - count} are free")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} activities more, {config.activities - count} are free")
         if octets + more > config.octets:
-            raise CommandRefused(NO_ROOM, f"{more} octets more, {config.octets - octets} are free")
+            raise CommandRefused(Failure.NO_ROOM, f"{more} octets more, {config.octets - octets} are free")
 
     def _check_time(self, what: str, time_ns: int) -> None:
         late_s = self._config.margin_s - (time_ns - self._tai_ns()) / NS
         if late_s > 0:
-            raise CommandRefused(LATE, f"{what}: {late_s:.1f} s too late, it takes {self._config.margin_s:g} s ahead")
+            raise CommandRefused(
+                Failure.LATE, f"{what}: {late_s:.1f} s too late, it takes {self._config.margin_s:g} s ahead"
+            )
         if time_ns > TIME_NS_MAX:
-            raise CommandRefused(BAD_VALUE, f"{what}: beyond what the time code tells")
+            raise CommandRefused(Failure.BAD_VALUE, f"{what}: beyond what the time code tells")
 
     def _insert(self, sub_schedule: int, rows: tuple[tuple[int, int, bytes], ...]) -> Durable:
         self._check_insert(sub_schedule, rows)
@@ -280,7 +286,7 @@ class Schedule(Service):
         known = self._store.gates().groups
         for group, _ in rows:
             if group in known:
-                raise CommandRefused(BAD_VALUE, f"group {group} is there already")
+                raise CommandRefused(Failure.BAD_VALUE, f"group {group} is there already")
 
     def _create_groups(self, rows: tuple[tuple[int, int], ...]) -> Durable:
         self._check_create(rows)
@@ -294,16 +300,16 @@ class Schedule(Service):
         known = self._store.gates().groups
         for (group,) in rows:
             if group not in known:
-                raise CommandRefused(BAD_VALUE, f"no group {group}, have {_listed(known)}")
+                raise CommandRefused(Failure.BAD_VALUE, f"no group {group}, have {_listed(known)}")
 
     def _check_delete_groups(self, rows: Ids) -> None:
         self._known(rows)
         chosen = self._deletable(rows)
         used = {one.group for one in self._store.activities().values()} & chosen
         if used:
-            raise CommandRefused(BAD_VALUE, f"activities are in group {_listed(used)}")
+            raise CommandRefused(Failure.BAD_VALUE, f"activities are in group {_listed(used)}")
         if (0,) in rows:
-            raise CommandRefused(BAD_VALUE, "group 0 is always there")
+            raise CommandRefused(Failure.BAD_VALUE, "group 0 is always there")
 
     def _deletable(self, rows: Ids) -> frozenset[int]:
         return _numbers(rows) if rows else self._store.gates().groups - {0}
@@ -401,11 +407,11 @@ class Schedule(Service):
         late_ns = self._tai_ns() - activity.time_ns
         name = activity.id[1:]
         if closed:
-            await self._commands.refuse(activity.request, NOT_RELEASED, closed, gone)
+            await self._commands.refuse(activity.request, Failure.NOT_RELEASED, closed, gone)
             self.disabled += 1
             self._events.emit("activity_disabled", *name, closed)
         elif late_ns > ns(limit_s):
-            await self._commands.refuse(activity.request, LATE, f"{late_ns / NS:.1f} s", gone)
+            await self._commands.refuse(activity.request, Failure.LATE, f"{late_ns / NS:.1f} s", gone)
             self.late += 1
             self._events.emit("activity_late", *name, late_ns / NS, limit_s)
         else:
@@ -418,7 +424,7 @@ class Schedule(Service):
 
 def _check_filter(window: int, from_ns: int, to_ns: int, _sub_schedules: Ids, _groups: Ids) -> None:
     if window == _BETWEEN and from_ns > to_ns:
-        raise CommandRefused(BAD_VALUE, f"from_time is {(from_ns - to_ns) / NS:g} s after to_time")
+        raise CommandRefused(Failure.BAD_VALUE, f"from_time is {(from_ns - to_ns) / NS:g} s after to_time")
 
 
 def _numbers(rows: Iterable[tuple[int, ...]]) -> frozenset[int]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
 from flight.contract.fields import Field
 from flight.core.config import key
-from flight.services.automation.held import FAILURES
 
 WINDOWS = ("all", "between", "from", "to")
 STATUS = ("disabled", "enabled")
@@ -59,7 +58,6 @@ def declare(apid: int) -> Declarations:
         reports=_reports(apid),
         events=_events(apid),
         structures=(_structure(apid),),
-        failures=FAILURES,
     )
 
 

@@ -9,14 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report
-from flight.contract.fields import Field
+from flight.contract.fields import ROWS_MAX, Field
 from flight.core.config import key
 
 DELAY_MAX_S = 86_400 * 7.0
+NAME_OCTETS_MAX = 32
+STEPS_MAX = ROWS_MAX
 
 NAME = Field("sequence", "str", text="its name")
 STEPS = Field("steps", "rows", fields=(Field("delay_ms", "u32", "ms", "after the beginning of the step before"),
                                        Field("request", "packet", text="the telecommand")))  # fmt: skip
+
+
+def is_name(name: str) -> bool:
+    """Whether a sequence, of the mission or of the ground, may be called so."""
+    return 0 < len(name.encode()) <= NAME_OCTETS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +52,10 @@ class SequenceConfig:
 
     def faults(self) -> list[tuple[str, str]]:
         found = []
-        if not 0 < len(self.name.encode()) <= 32:
-            found.append(("name", f"is {self.name!r}, should be 1 .. 32 octets"))
-        if not 0 < len(self.steps) <= 255:
-            found.append(("steps", f"has {len(self.steps)} steps, should have 1 .. 255"))
+        if not is_name(self.name):
+            found.append(("name", f"is {self.name!r}, should be 1 .. {NAME_OCTETS_MAX} octets"))
+        if not 0 < len(self.steps) <= STEPS_MAX:
+            found.append(("steps", f"has {len(self.steps)} steps, should have 1 .. {STEPS_MAX}"))
         return found
 
 

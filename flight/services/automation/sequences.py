@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from flight.contract.app import CommandRefused, Durable, Sample, Slices
+from flight.contract.failures import Failure
 from flight.contract.fields import Layout
 from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.errors import DecodeError, StorageError
@@ -23,15 +24,20 @@ from flight.core.nanoseconds import NS
 from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.automation.held import NO_ROOM, HolderParts, check_held, once, stored
+from flight.services.automation.held import HolderParts, check_held, once, stored
 from flight.services.automation.mission_sequences import Steps
-from flight.services.automation.sequence_declarations import DELAY_MAX_S, STEPS, SequencingConfig, declare
-from flight.services.commanding.verification import BAD_VALUE
+from flight.services.automation.sequence_declarations import (
+    DELAY_MAX_S,
+    NAME_OCTETS_MAX,
+    STEPS,
+    SequencingConfig,
+    declare,
+    is_name,
+)
 from flight.services.reporting.row_report import RowReport
 from flight.services.settings.foreign_rows import ForeignRows
 
 _LOADED, _RUN = "sequence.load.", "sequence.run."
-_NAME_OCTETS_MAX = 32
 _LAYOUT = Layout((STEPS,))
 _RUN_OCTETS = 2
 
@@ -121,7 +127,7 @@ class Sequences(Service):
         """What ran when the power went does not go on."""
         foreign = ForeignRows("sequences", self._events)
         for name, octets in self._vault.rows(_RUN):
-            if not _is_name(name) or len(octets) != _RUN_OCTETS:
+            if not is_name(name) or len(octets) != _RUN_OCTETS:
                 foreign.tell(_RUN + name, "it names no sequence that ran")
                 continue
             self._events.emit("sequence_aborted", name, *octets, "reboot")
@@ -163,31 +169,33 @@ class Sequences(Service):
             return self._of_mission[name]
         octets = self._vault.get(_LOADED + name)
         if octets is None:
-            raise CommandRefused(BAD_VALUE, f"no sequence {name!r}, have {', '.join(self._known()) or 'none'}")
+            raise CommandRefused(Failure.BAD_VALUE, f"no sequence {name!r}, have {', '.join(self._known()) or 'none'}")
         if octets == self._foreign.get(name):
-            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is of another version, it can be unloaded and no more")
+            raise CommandRefused(
+                Failure.BAD_VALUE, f"sequence {name!r} is of another version, it can be unloaded and no more"
+            )
         return _decode(octets)
 
     def _check_known(self, name: str) -> None:
         self._steps(name)
 
     def _check_load(self, name: str, steps: Steps) -> None:
-        if not _is_name(name):
-            raise CommandRefused(BAD_VALUE, f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
+        if not is_name(name):
+            raise CommandRefused(Failure.BAD_VALUE, f"a name has 1 .. {NAME_OCTETS_MAX} octets")
         if name in self._of_mission or _LOADED + name in self._vault:
-            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is there already")
+            raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is there already")
         if not steps:
-            raise CommandRefused(BAD_VALUE, "a sequence has one step at least")
+            raise CommandRefused(Failure.BAD_VALUE, "a sequence has one step at least")
         for i, (delay_ms, request) in enumerate(steps):
             if delay_ms > DELAY_MAX_S * 1000:
-                raise CommandRefused(BAD_VALUE, f"step {i}: delay of {delay_ms} ms, at most {DELAY_MAX_S:g} s")
+                raise CommandRefused(Failure.BAD_VALUE, f"step {i}: delay of {delay_ms} ms, at most {DELAY_MAX_S:g} s")
             check_held(self._commands, request, f"step {i}")
         rows = self._vault.rows(_LOADED)
         free = self._config.octets - sum(len(octets) for _, octets in rows)
         if len(rows) >= self._config.loaded:
-            raise CommandRefused(NO_ROOM, f"{len(rows)} sequences are loaded")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} sequences are loaded")
         if len(_LAYOUT.encode([steps])) > free:
-            raise CommandRefused(NO_ROOM, f"{len(_LAYOUT.encode([steps]))} octets, {free} are free")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(_LAYOUT.encode([steps]))} octets, {free} are free")
 
     def _load(self, name: str, steps: Steps) -> Durable:
         self._check_load(name, steps)
@@ -195,11 +203,11 @@ class Sequences(Service):
 
     def _check_unload(self, name: str) -> None:
         if name in self._of_mission:
-            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is the mission's own")
+            raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is the mission's own")
         if self._vault.get(_LOADED + name) is None:
             self._steps(name)  # there is none
         if name in self._starting or name in self._running:
-            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is running")
+            raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is running")
 
     def _unload(self, name: str) -> Durable:
         self._check_unload(name)
@@ -217,9 +225,9 @@ class Sequences(Service):
         """Raises CommandRefused."""
         steps = self._steps(name)
         if name in self._starting or name in self._running:
-            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is running")
+            raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is running")
         if len(self._starting) + len(self._running) >= self._config.running:
-            raise CommandRefused(NO_ROOM, f"{self._config.running} sequences are running")
+            raise CommandRefused(Failure.NO_ROOM, f"{self._config.running} sequences are running")
         return _Run(name, steps, cause)
 
     def _begin(self, run: _Run) -> None:
@@ -242,7 +250,7 @@ class Sequences(Service):
     def _check_abort(self, name: str) -> None:
         self._steps(name)
         if name not in self._running:
-            raise CommandRefused(BAD_VALUE, f"sequence {name!r} is not running")
+            raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is not running")
 
     def _abort(self, name: str) -> None:
         self._check_abort(name)
@@ -299,10 +307,6 @@ class Sequences(Service):
             self._events.emit("sequence_ended", run.name)
 
 
-def _is_name(name: str) -> bool:
-    return 0 < len(name.encode()) <= _NAME_OCTETS_MAX
-
-
 def _decode(octets: bytes) -> Steps:
     """Raises DecodeError."""
     (rows,) = _LAYOUT.decode(octets)
@@ -311,8 +315,8 @@ def _decode(octets: bytes) -> Steps:
 
 def _check_row(name: str, octets: bytes) -> None:
     """Raises DecodeError for a key or a value that this software would not have written."""
-    if not _is_name(name):
-        raise DecodeError(f"a name has 1 .. {_NAME_OCTETS_MAX} octets")
+    if not is_name(name):
+        raise DecodeError(f"a name has 1 .. {NAME_OCTETS_MAX} octets")
     steps = _decode(octets)
     if not steps:
         raise DecodeError("a sequence has one step at least")

@@ -9,14 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Durable, EventSink, PowerMode, Sample
-from flight.contract.dictionary import Command, Declarations, EventDefinition, Setting, Structure
+from flight.contract.dictionary import Command, Declarations, EventDefinition, Structure
+from flight.contract.failures import Failure
 from flight.contract.fields import Field, Limits
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
+from flight.contract.settings import setting, settings_of
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
 from flight.services.board.device import Device
-from flight.services.commanding.verification import DEVICE, REFUSED_IN_MODE
 from flight.services.settings.foreign_rows import ForeignRows
 from flight.services.settings.parameters import Parameters
 from flight.store.vault import Vault
@@ -44,8 +45,13 @@ class PowerConfig:
     start_mode: str = key(text="mode after boot")
     payload_idle_w: float = key(1.0, minimum=0, maximum=1000, text="payload switched on, not computing")
     sample_period_s: float = key(1.0, minimum=0.1, maximum=60)
-    soc_safe_frac: float = key(0.6, minimum=0, maximum=0.95, text="state of charge below which safe mode is entered")
-    soc_resume_frac: float = key(0.7, minimum=0, maximum=1, text="state of charge above which it is left again")
+    soc_safe_frac: float = setting(
+        1, 0.6, minimum=0, maximum=0.95, below="soc_resume_frac",
+        text="state of charge below which safe mode is entered",
+    )  # fmt: skip
+    soc_resume_frac: float = setting(
+        2, 0.7, minimum=0, maximum=1, text="state of charge above which safe mode is left again"
+    )
 
     def faults(self) -> list[tuple[str, str]]:
         found = []
@@ -56,13 +62,6 @@ class PowerConfig:
             found.append(("mode", f"names are {', '.join(names)}, should all differ"))
         if names and self.start_mode not in names:
             found.append(("start_mode", f"is {self.start_mode!r}, should be one of {', '.join(names)}"))
-        if self.soc_resume_frac <= self.soc_safe_frac:
-            found.append(
-                (
-                    "soc_resume_frac",
-                    f"is {self.soc_resume_frac:g}, should be above soc_safe_frac {self.soc_safe_frac:g}",
-                )
-            )
         return found
 
 
@@ -109,13 +108,7 @@ def declare(apid: int, config: PowerConfig) -> Declarations:
                 function=2, durable=True, urgent=True,
             ),
         ),
-        settings=(
-            Setting(
-                1, "soc_safe_frac", "", config.soc_safe_frac, 0.0, 0.95, "safe mode is entered below",
-                below="soc_resume_frac",
-            ),
-            Setting(2, "soc_resume_frac", "", config.soc_resume_frac, 0.0, 1.0, "safe mode is left above"),
-        ),
+        settings=settings_of(config),
     )  # fmt: skip
 
 
@@ -133,7 +126,7 @@ class Power(Service):
         self._mode = next(i for i, m in enumerate(self._modes) if m.name == config.start_mode)
         self._commanded_mode = self._mode  # what is gone back to when a low battery has recovered
         self._protecting = False
-        self._computing = False
+        self._computing: set[str] = set()  # apps that work
         self._eps = eps
         self._governor = governor
         self._parameters = parameters
@@ -165,9 +158,12 @@ class Power(Service):
     def tasks(self) -> Iterable[ServiceTask]:
         return (ServiceTask("power", self.run, deadline_s=0.2, critical=True),)
 
-    def set_computing(self, computing: bool) -> None:
-        """The payload starts or ends an inference; its power limit follows."""
-        self._computing = computing
+    def set_computing(self, app: str, computing: bool) -> None:
+        """`app` starts or ends its work; the payload's power limit is that of work while any app does."""
+        if computing:
+            self._computing.add(app)
+        else:
+            self._computing.discard(app)
         self._limit_payload()
 
     def switch_payload(self, on: bool) -> None:
@@ -215,7 +211,9 @@ class Power(Service):
 
     def _check_mode(self, mode: int) -> None:
         if self._protecting and mode != 0:
-            raise CommandRefused(REFUSED_IN_MODE, f"battery is low, only {self._modes[0].name} until it has recovered")
+            raise CommandRefused(
+                Failure.REFUSED_IN_MODE, f"battery is low, only {self._modes[0].name} until it has recovered"
+            )
 
     def _command_mode(self, mode: int) -> Durable:
         self._check_mode(mode)
@@ -279,7 +277,7 @@ class Power(Service):
 
     def _switch(self, name: str, on: bool) -> None:
         if not self._order(name, on):
-            raise CommandRefused(DEVICE, f"the EPS did not switch {name}")
+            raise CommandRefused(Failure.DEVICE, f"the EPS did not switch {name}")
         self._wanted[name] = on
         self._unswitched.discard(name)
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flight.contract.app import EventSink, Sample
-from flight.contract.dictionary import Declarations, EventDefinition, Setting, Structure
+from flight.contract.dictionary import Declarations, EventDefinition, Structure
 from flight.contract.fields import Field, Limits
 from flight.contract.service import Sampler, Service, ServiceTask
+from flight.contract.settings import setting, settings_of
 from flight.core.config import key
 from flight.core.nanoseconds import ns
 from flight.core.task import Task
@@ -25,20 +26,15 @@ REPEAT_TICKS = 15
 @dataclass(frozen=True, slots=True)
 class ThermalConfig:
     sample_period_s: float = key(2.0, minimum=0.1, maximum=60)
-    heater_on_c: float = key(2.0, minimum=-40, maximum=40, text="board temperature below which the heater is on")
-    heater_off_c: float = key(6.0, minimum=-40, maximum=40, text="board temperature above which it is off")
-    board_warm_c: float = key(55.0, minimum=0, maximum=120, text="yellow limit")
+    heater_on_c: float = setting(
+        10, 2.0, unit="degC", minimum=-40, maximum=40, below="heater_off_c",
+        text="board temperature below which the heater is on",
+    )  # fmt: skip
+    heater_off_c: float = setting(
+        11, 6.0, unit="degC", minimum=-40, maximum=40, text="board temperature above which the heater is off"
+    )
+    board_warm_c: float = key(55.0, minimum=0, maximum=120, below="board_hot_c", text="yellow limit")
     board_hot_c: float = key(65.0, minimum=0, maximum=120, text="red limit")
-
-    def faults(self) -> list[tuple[str, str]]:
-        found = []
-        if self.heater_off_c <= self.heater_on_c:
-            text = f"is {self.heater_off_c:g}, should be above heater_on_c {self.heater_on_c:g}"
-            found.append(("heater_off_c", text))
-        if self.board_hot_c <= self.board_warm_c:
-            text = f"is {self.board_hot_c:g}, should be above board_warm_c {self.board_warm_c:g}"
-            found.append(("board_hot_c", text))
-        return found
 
 
 def declare(apid: int, config: ThermalConfig) -> Declarations:
@@ -65,12 +61,7 @@ def declare(apid: int, config: ThermalConfig) -> Declarations:
                 (Field("board_c", "f32"), Field("limit_c", "f32")),
             ),
         ),
-        settings=(
-            Setting(
-                10, "heater_on_c", "degC", config.heater_on_c, -40.0, 40.0, "heater on below", below="heater_off_c"
-            ),
-            Setting(11, "heater_off_c", "degC", config.heater_off_c, -40.0, 40.0, "heater off above"),
-        ),
+        settings=settings_of(config),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flight.contract.app import CommandRefused
 from flight.contract.dictionary import Command
+from flight.contract.failures import Failure
 from flight.core.config import suggestion
 from flight.core.errors import DecodeError, SetupError
 from flight.link.pus import PusTc
@@ -18,15 +19,7 @@ from flight.services.commanding.command_lane import Lane
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.handler_table import HandlerTable, Served, Telecommand
 from flight.services.commanding.refusals import Refusals
-from flight.services.commanding.verification import (
-    ACCEPTED,
-    BAD_VALUE,
-    QUEUE_FULL,
-    REFUSED_IN_MODE,
-    STORAGE,
-    TOO_MANY,
-    Verification,
-)
+from flight.services.commanding.verification import ACCEPTED, Verification
 from flight.services.reporting.events import Events
 
 
@@ -57,7 +50,7 @@ class ModeGate:
         """Raise CommandRefused if the present mode refuses the command `name`."""
         mode = self._mode()
         if name in self._refused_in.get(mode, ()):
-            raise CommandRefused(REFUSED_IN_MODE, f"{name} in mode {mode}")
+            raise CommandRefused(Failure.REFUSED_IN_MODE, f"{name} in mode {mode}")
 
 
 class Admission:
@@ -110,7 +103,7 @@ class Admission:
         try:
             request = PusTc.decode(raw)
         except DecodeError as error:
-            raise CommandRefused(BAD_VALUE, str(error)) from None
+            raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
         self._table.read(request, self._table.find(request))
 
     def authorise(self, request: PusTc) -> Telecommand:
@@ -123,12 +116,12 @@ class Admission:
         command = served.command
         lane = self._urgent if command.urgent else self._lane
         if not lane.bucket.take():
-            raise CommandRefused(TOO_MANY, command.name)
+            raise CommandRefused(Failure.TOO_MANY, command.name)
         tc = self._authorise(request, served)
         if len(lane.queue) >= lane.queue.capacity:
-            raise CommandRefused(QUEUE_FULL, f"{lane.queue.capacity} commands waiting")
+            raise CommandRefused(Failure.QUEUE_FULL, f"{lane.queue.capacity} commands waiting")
         if command.durable and self._log.full(command.urgent):
-            raise CommandRefused(STORAGE, "too many durable commands wait for the disk")
+            raise CommandRefused(Failure.STORAGE, "too many durable commands wait for the disk")
         lane.queue.put(tc)
         self._counts.waiting += 1
         return tc

@@ -24,13 +24,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from flight.contract.failures import Failure
 from flight.contract.service import Service, ServiceTask
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event, Future
 from flight.core.step_budget import PACKETS
 from flight.core.task import Task
 from flight.link.pus import PusTm, RequestId
-from flight.services.commanding.verification import COMPLETED, INTERRUPTED, Verification
+from flight.services.commanding.verification import COMPLETED, Verification
 from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Changes, Vault
 
@@ -151,7 +152,9 @@ class CommandLog(Service):
             report = row.report
             if row.state == _OPEN:
                 self.interrupted += 1
-                report = self._verification.make_failure(row.request, COMPLETED, INTERRUPTED, "it is not repeated")
+                report = self._verification.make_failure(
+                    row.request, COMPLETED, Failure.INTERRUPTED, "it is not repeated"
+                )
                 changes |= self.done(row.key, row.request, report)
             else:
                 self.reported_again += bool(report)

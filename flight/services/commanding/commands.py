@@ -43,13 +43,13 @@ from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Handler, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Structure
+from flight.contract.failures import Failure, FailureCode
 from flight.contract.fields import Field
 from flight.contract.service import Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.commanding import verification as st01
 from flight.services.commanding.admission import Admission, ModeGate
 from flight.services.commanding.command_counts import CommandCounts
 from flight.services.commanding.command_lane import Lane
@@ -61,9 +61,10 @@ from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import Verification
 from flight.services.reporting.events import Events
 from flight.store.vault import Changes, Vault
+from flight.store.vault_view import VaultView
 
-_UNKNOWN = (st01.UNKNOWN_APID, st01.UNKNOWN_COMMAND)
-_INVALID = (st01.BAD_LENGTH, st01.BAD_VALUE)
+_UNKNOWN = (Failure.UNKNOWN_APID, Failure.UNKNOWN_COMMAND)
+_INVALID = (Failure.BAD_LENGTH, Failure.BAD_VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +159,12 @@ class Commands(Service):
             scheduler, self._outcomes, events, counts, config.store_limit_s, config.execution_limit_s
         )
 
-    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
-        """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared."""
-        self.table.handle(name, check, execute)
+    def handle(
+        self, name: str, check: Callable[..., None] | None, execute: Handler, rows: VaultView | None = None
+    ) -> None:
+        """Serve the command `name` (flight.contract.app.CommandTable), whose handler changes no rows of the vault but
+        `rows`, all if it is None. Raises KeyError if it is not declared."""
+        self.table.handle(name, check, execute, rows)
 
     def assert_complete(self) -> None:
         """Every declared command has its handler; a gap is our own mistake, found at boot."""
@@ -198,7 +202,7 @@ class Commands(Service):
             return
         await self.execution.perform(task, tc, changes)
 
-    async def refuse(self, raw: bytes, code: int, detail: str, changes: Changes) -> None:
+    async def refuse(self, raw: bytes, code: FailureCode, detail: str, changes: Changes) -> None:
         """End a command that the node held and does not execute; like `perform`, with a failure of acceptance."""
         await self._outcomes.refuse_held(PusTc.decode(raw), CommandRefused(code, detail), changes)
 
@@ -222,10 +226,10 @@ class Commands(Service):
             "waiting": counts.waiting,
             "refused_unknown": sum(refused[code] for code in _UNKNOWN),
             "refused_invalid": sum(refused[code] for code in _INVALID),
-            "refused_in_mode": refused[st01.REFUSED_IN_MODE],
-            "refused_rate": refused[st01.TOO_MANY],
-            "refused_queue": refused[st01.QUEUE_FULL],
-            "refused_storage": refused[st01.STORAGE],
+            "refused_in_mode": refused[Failure.REFUSED_IN_MODE],
+            "refused_rate": refused[Failure.TOO_MANY],
+            "refused_queue": refused[Failure.QUEUE_FULL],
+            "refused_storage": refused[Failure.STORAGE],
             "interrupted": self._log.interrupted,
             "reported_again": self._log.reported_again,
             "log_rows": len(self._log),

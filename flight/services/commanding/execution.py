@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
 
 from flight.contract.app import CommandRefused, Durable, Slices
+from flight.contract.failures import Failure
 from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.core.nanoseconds import ns
@@ -23,7 +24,7 @@ from flight.services.commanding.command_counts import CommandCounts
 from flight.services.commanding.command_lane import Lane
 from flight.services.commanding.handler_table import Telecommand
 from flight.services.commanding.outcomes import Outcomes
-from flight.services.commanding.verification import DEVICE, NONE, STORAGE, UNFINISHED
+from flight.services.commanding.verification import NONE
 from flight.services.reporting.events import Events
 from flight.store.vault import Changes
 from hal.base import HalError
@@ -101,7 +102,7 @@ class Execution:
             self._outcomes.start(tc)
         kept, code, detail = Durable(), NONE, ""
         # A fault goes on to the scheduler; the sender hears of it before the task starts anew.
-        with _OnFault(lambda: self._outcomes.end(tc, Durable(), UNFINISHED, _FAULT)):
+        with _OnFault(lambda: self._outcomes.end(tc, Durable(), Failure.UNFINISHED, _FAULT)):
             try:
                 outcome = tc.served.execute(*tc.arguments)
                 if isinstance(outcome, Awaitable):
@@ -112,13 +113,13 @@ class Execution:
                 elif isinstance(outcome, Generator):
                     tc.sliced = True
                     outcome = await self._in_slices(task, outcome)
-                kept = outcome or kept
+                kept = tc.served.kept(outcome)
             except CommandRefused as refusal:
                 code, detail = refusal.code, str(refusal)
             except HalError as error:
-                code, detail = DEVICE, str(error)
+                code, detail = Failure.DEVICE, str(error)
             except StorageError as error:
-                code, detail = STORAGE, str(error)
+                code, detail = Failure.STORAGE, str(error)
         self._outcomes.end(tc, kept, code, detail)
         if (durable or tc.opened) and not tc.served.command.urgent:
             await self._wait_for_disk(task, tc)
@@ -137,7 +138,7 @@ class Execution:
         try:
             opened.result()
         except StorageError as error:
-            self._outcomes.leave_unknown(tc, str(error), STORAGE)
+            self._outcomes.leave_unknown(tc, str(error), Failure.STORAGE)
             return False
         self._outcomes.accept_open(tc)
         return True
@@ -153,7 +154,7 @@ class Execution:
                 return outcome
             if self._scheduler.now_ns() > end_ns:
                 work.close()
-                raise CommandRefused(UNFINISHED, f"not done within {self._limit_s:g} s, cancelled")
+                raise CommandRefused(Failure.UNFINISHED, f"not done within {self._limit_s:g} s, cancelled")
             await task.sleep(0)
 
     async def _finish(self, task: Task, tc: Telecommand, work: Awaitable[Durable | None]) -> Durable | None:
@@ -164,7 +165,7 @@ class Execution:
         async def body(_: Task) -> None:
             if not unstarted:
                 return  # it failed: a task is started anew, a handler is not
-            with _OnFault(lambda: result.set_error(CommandRefused(UNFINISHED, _FAULT))):
+            with _OnFault(lambda: result.set_error(CommandRefused(Failure.UNFINISHED, _FAULT))):
                 try:
                     result.set_result(await unstarted.pop())
                 except (CommandRefused, HalError, StorageError) as error:
@@ -174,10 +175,10 @@ class Execution:
             worker = self._scheduler.spawn(f"command.{tc.name}", body, deadline_s=0.1)
         except SchedulerFull as full:
             _abandon(work)
-            raise CommandRefused(UNFINISHED, str(full)) from None
+            raise CommandRefused(Failure.UNFINISHED, str(full)) from None
         if not await task.wait(result, self._limit_s):
             worker.cancel()
-            raise CommandRefused(UNFINISHED, f"not done within {self._limit_s:g} s, cancelled")
+            raise CommandRefused(Failure.UNFINISHED, f"not done within {self._limit_s:g} s, cancelled")
         return result.result()
 
     async def _wait_for_disk(self, task: Task, tc: Telecommand) -> None:

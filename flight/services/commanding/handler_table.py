@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from flight.contract.app import CommandRefused, Handler
+from flight.contract.app import CommandRefused, Durable, Handler
 from flight.contract.dictionary import Command
+from flight.contract.failures import Failure
 from flight.contract.fields import FieldError, Layout, Value
 from flight.core.errors import DecodeError
 from flight.core.future import Future
 from flight.link.pus import PusTc
-from flight.services.commanding.verification import BAD_LENGTH, BAD_VALUE, UNKNOWN_APID, UNKNOWN_COMMAND
+from flight.store.vault_view import VaultView
 
 _FUNCTION_SERVICE = 8
 _FUNCTION_OCTETS = 2
@@ -21,12 +22,19 @@ _Key = tuple[int, int, int, int | None]  # APID, service, subtype, function
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A command of the dictionary and who serves it."""
+    """A command of the dictionary and who serves it. `rows`: those of the vault that it may change, None for all."""
 
     command: Command
     layout: Layout
     check: Callable[..., None] | None
     execute: Handler
+    rows: VaultView | None = None
+
+    def kept(self, outcome: Durable | None) -> Durable:
+        """What the handler leaves to be stored, by the keys that the vault has for it."""
+        if outcome is None:
+            return Durable()
+        return outcome if self.rows is None else replace(outcome, changes=self.rows.in_vault(outcome.changes))
 
 
 @dataclass(slots=True)
@@ -56,12 +64,14 @@ class HandlerTable:
         self._apids = {command.apid for command in declared}
         self._served: dict[_Key, Served] = {}
 
-    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
+    def handle(
+        self, name: str, check: Callable[..., None] | None, execute: Handler, rows: VaultView | None = None
+    ) -> None:
         """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared."""
         command = self.declared[name]
         key = (command.apid, command.service, command.subtype, command.function)
         assert key not in self._served, f"{name} is served twice"
-        self._served[key] = Served(command, command.layout, check, execute)
+        self._served[key] = Served(command, command.layout, check, execute, rows)
 
     def assert_complete(self) -> None:
         """Every declared command has its handler; a gap is our own mistake, found at boot."""
@@ -71,14 +81,14 @@ class HandlerTable:
     def find(self, request: PusTc) -> Served:
         """Who serves the request; raises CommandRefused if nobody does."""
         if request.apid not in self._apids:
-            raise CommandRefused(UNKNOWN_APID, f"APID {request.apid}")
+            raise CommandRefused(Failure.UNKNOWN_APID, f"APID {request.apid}")
         function = None
         if request.service == _FUNCTION_SERVICE and len(request.data) >= _FUNCTION_OCTETS:
             function = int.from_bytes(request.data[:_FUNCTION_OCTETS], "big")
         served = self._served.get((request.apid, request.service, request.subtype, function))
         if served is None:
             of = "" if function is None else f" function {function}"
-            raise CommandRefused(UNKNOWN_COMMAND, f"TC[{request.service},{request.subtype}]{of}")
+            raise CommandRefused(Failure.UNKNOWN_COMMAND, f"TC[{request.service},{request.subtype}]{of}")
         return served
 
     @staticmethod
@@ -89,11 +99,11 @@ class HandlerTable:
         try:
             values = served.layout.decode(data)
         except DecodeError as error:
-            raise CommandRefused(BAD_LENGTH, str(error)) from None
+            raise CommandRefused(Failure.BAD_LENGTH, str(error)) from None
         try:
             arguments = tuple(f.admit(v) for f, v in zip(command.arguments, values, strict=True))
         except FieldError as error:
-            raise CommandRefused(BAD_VALUE, str(error)) from None
+            raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
         if served.check is not None:
             served.check(*arguments)
         return Telecommand(request, served, arguments)

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flight.contract.app import CommandRefused, Durable
+from flight.contract.failures import Failure
 from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.link.pus import PusTc
 from flight.services.commanding.command_counts import CommandCounts
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.handler_table import Telecommand
-from flight.services.commanding.verification import ACCEPTED, COMPLETED, NONE, STARTED, STORAGE, Verification
+from flight.services.commanding.verification import ACCEPTED, COMPLETED, NONE, STARTED, Verification
 from flight.services.reporting.events import Events
 from flight.store.vault import Changes, Vault
 
@@ -84,19 +85,19 @@ class Outcomes:
 
     def refuse_unstored(self, tc: Telecommand, reason: str) -> None:
         """Refuse one of which nothing is in force, and nothing was said."""
-        self._verification.failure(tc.request, ACCEPTED, STORAGE, reason)
-        self._close(tc, STORAGE)
+        self._verification.failure(tc.request, ACCEPTED, Failure.STORAGE, reason)
+        self._close(tc, Failure.STORAGE)
 
     def refuse_overdue(self, tc: Telecommand) -> None:
         """Refuse one whose row, handed to the disk, is not durable in time. It may become durable as open yet, but not
         without the transaction after it, which says that it was refused."""
-        self._close(tc, STORAGE)
+        self._close(tc, Failure.STORAGE)
         detail = "the disk has not answered in time"
-        report = self._verification.make_failure(tc.request.request_id, ACCEPTED, STORAGE, detail)
+        report = self._verification.make_failure(tc.request.request_id, ACCEPTED, Failure.STORAGE, detail)
         try:
-            self._store_report(tc, Durable(), lambda: None, ACCEPTED, STORAGE, report)
+            self._store_report(tc, Durable(), lambda: None, ACCEPTED, Failure.STORAGE, report)
         except StorageError as error:
-            self.leave_unknown(tc, str(error), STORAGE)
+            self.leave_unknown(tc, str(error), Failure.STORAGE)
 
     def leave_unknown(self, tc: Telecommand, reason: str, refused: int = NONE) -> None:
         """Report nothing now that another report could contradict: whether the row is there after a boot is not known.
@@ -174,7 +175,7 @@ class Outcomes:
         self._verification.success(tc.request, ACCEPTED)
         self._verification.success(tc.request, STARTED)
         if code == NONE:
-            code, detail = STORAGE, f"in force until the next boot: {reason}"
+            code, detail = Failure.STORAGE, f"in force until the next boot: {reason}"
         self._verification.failure(tc.request, COMPLETED, code, detail)
         self._close(tc)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from flight.contract.dictionary import Declarations, Report
+from flight.contract.failures import Failure
 from flight.contract.fields import Field
 from flight.link.pus import PusTc, RequestId
 from flight.services.reporting.telemetry import Telemetry
@@ -14,24 +15,7 @@ ACCEPTED, STARTED, COMPLETED = 1, 3, 7
 # Acknowledgement flags of a telecommand (ECSS-E-ST-70-41C, 7.4.4.1): which successes its sender wants to hear of.
 _FLAG = {ACCEPTED: 0b0001, STARTED: 0b0010, COMPLETED: 0b1000}
 
-NONE = 0
-UNKNOWN_APID, UNKNOWN_COMMAND, BAD_LENGTH, BAD_VALUE, QUEUE_FULL = range(1, 6)
-REFUSED_IN_MODE, DEVICE, STORAGE, UNFINISHED = range(6, 10)
-TOO_MANY, INTERRUPTED, LATE = range(10, 13)
-FAILURES = {
-    UNKNOWN_APID: "unknown application process",
-    UNKNOWN_COMMAND: "unknown service, subtype or function",
-    BAD_LENGTH: "arguments do not fit the command",
-    BAD_VALUE: "argument out of range",
-    QUEUE_FULL: "command queue full",
-    REFUSED_IN_MODE: "refused in this mode",
-    DEVICE: "device fault",
-    STORAGE: "storage fault",
-    UNFINISHED: "execution failed",
-    TOO_MANY: "more commands than the rate limit admits",
-    INTERRUPTED: "power was lost before it was completed",
-    LATE: "its time had passed",
-}
+NONE = 0  # in place of a failure code: the stage succeeded
 
 _REQUEST = (
     Field("request_apid_word", "u16", text="first two octets of the request's packet header"),
@@ -44,7 +28,7 @@ _STAGES = {ACCEPTED: "acceptance", STARTED: "start", COMPLETED: "completion"}
 def declare(apid: int) -> Declarations:
     successes = (Report(apid, 1, s, f"{name}_success", _REQUEST) for s, name in _STAGES.items())
     failures = (Report(apid, 1, s + 1, f"{name}_failure", _FAILURE) for s, name in _STAGES.items())
-    return Declarations(reports=(*successes, *failures), failures=FAILURES)
+    return Declarations(reports=(*successes, *failures), failures=tuple(Failure))
 
 
 class Verification:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, EventSink, Sample
 from flight.contract.dictionary import Declarations, EventDefinition
+from flight.contract.failures import Failure
 from flight.contract.fields import Field
 from flight.contract.service import Sampler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.task import Task
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileReceived
 from flight.link.space_packet import HEADER_OCTETS
-from flight.services.commanding.verification import BAD_VALUE
 
 _TRANSFERS_MAX = 2  # one more than is needed: a new file does not end one that a lost EOF left open
 _RANGES_MAX = 64
@@ -120,9 +120,9 @@ class Uploads(Service):
     def octets(self, name: str) -> bytes:
         """The file called `name`; raises CommandRefused where it is not the one that is held."""
         if self._held is None:
-            raise CommandRefused(BAD_VALUE, f"no file {name}: none has come up since boot")
+            raise CommandRefused(Failure.BAD_VALUE, f"no file {name}: none has come up since boot")
         if name != self._held.name:
-            raise CommandRefused(BAD_VALUE, f"no file {name}: {self._held.name} came up last")
+            raise CommandRefused(Failure.BAD_VALUE, f"no file {name}: {self._held.name} came up last")
         return self._held.data
 
     def _settle(self, actions: list[FileAction]) -> None:

@@ -11,10 +11,10 @@ from functools import partial
 
 from flight.contract.app import CommandRefused, Durable, Sample, Slices
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
+from flight.contract.failures import Failure
 from flight.contract.fields import Field, Row, Value
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.step_budget import Budget, in_steps
-from flight.services.commanding.verification import BAD_VALUE, TOO_MANY
 from flight.services.recorder.packet_store import Place
 from flight.services.recorder.recorder import Recorder, RecorderConfig
 from flight.services.reporting.events import Events
@@ -221,9 +221,11 @@ class RetrievalCommands(Service):
         for index, from_ns, to_ns in ranges:
             name = self._recorder.stores[int(index)].name
             if int(from_ns) > int(to_ns):
-                raise CommandRefused(BAD_VALUE, f"store {name}: the range ends before it begins")
+                raise CommandRefused(Failure.BAD_VALUE, f"store {name}: the range ends before it begins")
             if indices.count(int(index)) > 1 or self._recorder.retrieves_range(int(index)):
-                raise CommandRefused(TOO_MANY, f"store {name}: one range at once, abort_range ends the one before")
+                raise CommandRefused(
+                    Failure.TOO_MANY, f"store {name}: one range at once, abort_range ends the one before"
+                )
 
     def _retrieve(self, ranges: tuple[Row, ...]) -> None:
         self._check_ranges(ranges)  # others may have begun since it was accepted

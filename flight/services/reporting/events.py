@@ -14,9 +14,9 @@ from structlog.typing import FilteringBoundLogger
 
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.dictionary import SEVERITIES, Command, Declarations, EventDefinition, Report
-from flight.contract.fields import ROWS_MAX, Field, Layout, Value
+from flight.contract.failures import Failure
+from flight.contract.fields import ROWS_MAX, Field, Layout, Refers, Value
 from flight.contract.service import CommandHandler, Service
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.event_gate import BOOT, THROTTLED, EventGate, row_of
 from flight.services.reporting.telemetry import Telemetry
 
@@ -53,7 +53,8 @@ def declare(apid: int) -> Declarations:
             ),
             EventDefinition(
                 apid, 105, THROTTLED, "low", "{count} more of event {event} were not reported",
-                (Field("event_apid", "u16"), Field("event_number", "u16"), Field("event", "str"),
+                (Field("event_apid", "u16", refers=Refers.APPLICATION),
+                 Field("event_number", "u16", refers=Refers.EVENT), Field("event", "str"),
                  Field("count", "u32")),
             ),
             EventDefinition(
@@ -66,7 +67,9 @@ def declare(apid: int) -> Declarations:
 
 def declare_switch(apid: int, prefix: str = "") -> Declarations:
     """The commands of one APID; `prefix` tells their names from those of another."""
-    rows = Field("events", "rows", "", f"numbers of events of APID {apid}", fields=(Field("event", "u16"),))
+    rows = Field(
+        "events", "rows", "", f"numbers of events of APID {apid}", fields=(Field("event", "u16", refers=Refers.EVENT),)
+    )
     return Declarations(
         commands=(
             Command(f"{prefix}enable_events", apid, 5, 5, "report events again, kept over reboots", (rows,),
@@ -133,13 +136,13 @@ class Events(Service):
         known = {definition.number for definition, _ in self._definitions.values()}
         for (number,) in rows:
             if number not in known:
-                raise CommandRefused(BAD_VALUE, f"no event {number} of APID {self._apid}")
+                raise CommandRefused(Failure.BAD_VALUE, f"no event {number} of APID {self._apid}")
 
     def _check_disable(self, rows: tuple[tuple[int], ...]) -> None:
         self._check(rows)
         boot = self._definitions.get(BOOT)
         if boot is not None and (boot[0].number,) in rows:
-            raise CommandRefused(BAD_VALUE, f"event {boot[0].number} tells of a boot and cannot be disabled")
+            raise CommandRefused(Failure.BAD_VALUE, f"event {boot[0].number} tells of a boot and cannot be disabled")
 
     def _switch(self, enabled: bool, rows: tuple[tuple[int], ...]) -> Durable:
         assert self._gate is not None

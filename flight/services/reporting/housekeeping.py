@@ -12,6 +12,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from flight.contract.app import CommandRefused, Durable, Slices
 from flight.contract.dictionary import (
@@ -23,7 +24,8 @@ from flight.contract.dictionary import (
     Report,
     Structure,
 )
-from flight.contract.fields import ROWS_MAX, Field, Row
+from flight.contract.failures import Failure
+from flight.contract.fields import ROWS_MAX, Field, Refers, Row
 from flight.contract.service import CommandHandler, Service, ServiceTask
 from flight.core.config import key
 from flight.core.errors import DecodeError, SetupError, StorageError
@@ -31,7 +33,6 @@ from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import PACKETS
 from flight.core.task import Task
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.events import Events
 from flight.services.reporting.structures import (
     KEEPALIVE_MAX_S,
@@ -41,6 +42,7 @@ from flight.services.reporting.structures import (
     Plan,
     Sampler,
     Structures,
+    is_period,
 )
 from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault
@@ -63,19 +65,24 @@ class HousekeepingConfig:
         return [
             ("period_s", f"{name} is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
             for name, period_s in self.period_s.items()
-            if 0 < period_s < PERIOD_MIN_S
+            if not is_period(period_s)
         ]
 
 
 def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
     """Commands, reports and events; `structures` are all there are, so that ground can name one."""
-    sid = Field("structure", "u16", text="; ".join(f"{s.sid} {s.name}" for s in structures))
+    known = "; ".join(f"{s.sid} {s.name}" for s in structures)
+    sid = Field("structure", "u16", text=known, refers=Refers.STRUCTURE)
     period = Field("period_s", "f32", "s", minimum=PERIOD_MIN_S, maximum=PERIOD_MAX_S)
     keepalive = Field("keepalive_s", "f32", "s", "0: send every report", minimum=0, maximum=KEEPALIVE_MAX_S)
     state = Field("enabled", "u8", labels=("off", "on"))
     rows = Field("structures", "rows", fields=(sid,))
     parameters = Field(
-        "parameters", "rows", "", "structure id * 256 + index of the field", fields=(Field("hk_parameter", "u16"),)
+        "parameters",
+        "rows",
+        "",
+        "structure id * 256 + index of the field",
+        fields=(Field("hk_parameter", "u16", refers=Refers.HK_PARAMETER),),
     )
     arrays = Field("arrays", "u8", "", "groups sampled several times a report: there are none", maximum=0, default=0)
     new = replace(sid, minimum=STRUCTURES_END, text=f"a free number from {STRUCTURES_END} on")
@@ -123,12 +130,13 @@ class Housekeeping(Service):
 
     def __init__(
         self, apid: int, structures: tuple[Structure, ...], config: HousekeepingConfig, vault: Vault, *,
-        telemetry: Telemetry, events: Events, now_ns: Callable[[], int],
+        telemetry: Telemetry, events: Events, now_ns: Callable[[], int], apps: Mapping[int, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
-        """Raises SetupError for a period given to a structure that is not there."""
+        """`apps`: names of payload apps by their APID. Raises SetupError for a period given to a structure that is not
+        there."""
         self._apid = apid
         self._config = config
-        self._structures = Structures(structures)
+        self._structures = Structures(structures, apps)
         self._vault = vault
         self._telemetry = telemetry
         self._events = events
@@ -228,24 +236,30 @@ class Housekeeping(Service):
     def _check_create(self, _sid: int, _period_s: float, parameters: tuple[tuple[int], ...], _arrays: int) -> None:
         numbers = [number for (number,) in parameters]
         if not 1 <= len(numbers) <= self._config.parameters_max:
-            raise CommandRefused(BAD_VALUE, f"{len(numbers)} parameters, should be 1 .. {self._config.parameters_max}")
+            raise CommandRefused(
+                Failure.BAD_VALUE, f"{len(numbers)} parameters, should be 1 .. {self._config.parameters_max}"
+            )
         for index, number in enumerate(numbers):
             if number not in self._structures.parameters:
-                raise CommandRefused(BAD_VALUE, f"no housekeeping parameter {number}")
+                raise CommandRefused(Failure.BAD_VALUE, f"no housekeeping parameter {number}")
             if number in numbers[:index]:
-                raise CommandRefused(BAD_VALUE, f"{self._structures.parameters[number].name} is listed twice")
+                raise CommandRefused(Failure.BAD_VALUE, f"{self._structures.parameters[number].name} is listed twice")
 
     def _check_delete(self, rows: tuple[tuple[int], ...]) -> None:
         for (sid,) in rows:
             if sid < STRUCTURES_END:
-                raise CommandRefused(BAD_VALUE, f"structure {sid} is not defined from ground, disable it instead")
+                raise CommandRefused(
+                    Failure.BAD_VALUE, f"structure {sid} is not defined from ground, disable it instead"
+                )
 
     def _create(self, sid: int, period_s: float, parameters: tuple[tuple[int], ...], _arrays: int) -> Durable:
         if self._stored(sid) is not None:
-            raise CommandRefused(BAD_VALUE, f"structure {sid} is there, delete it first")
+            raise CommandRefused(Failure.BAD_VALUE, f"structure {sid} is there, delete it first")
         defined = self._count_defined()
         if defined >= self._config.defined_max:
-            raise CommandRefused(BAD_VALUE, f"{defined} structures are defined, which is as many as there may be")
+            raise CommandRefused(
+                Failure.BAD_VALUE, f"{defined} structures are defined, which is as many as there may be"
+            )
         plan = Plan(False, period_s, parameters=tuple(number for (number,) in parameters))
 
         def then() -> None:
@@ -258,14 +272,14 @@ class Housekeeping(Service):
     def _delete(self, rows: tuple[tuple[int], ...]) -> Durable:
         for (sid,) in rows:
             if self._planned(sid).enabled:
-                raise CommandRefused(BAD_VALUE, f"structure {sid} is enabled, disable it first")
+                raise CommandRefused(Failure.BAD_VALUE, f"structure {sid} is enabled, disable it first")
         gone: dict[int, Plan | None] = {sid: None for (sid,) in rows}
         return Durable(self._rows(gone), lambda: self._apply(gone))
 
     def _switch(self, enabled: bool, rows: tuple[tuple[int], ...]) -> Durable:
         for (sid,) in rows:
             if enabled and not self._planned(sid).period_s:
-                raise CommandRefused(BAD_VALUE, f"structure {sid} has no period, set one first")
+                raise CommandRefused(Failure.BAD_VALUE, f"structure {sid} has no period, set one first")
         return self._change({sid: replace(self._planned(sid), enabled=enabled) for (sid,) in rows})
 
     def _set_period(self, rows: tuple[tuple[int, float], ...]) -> Durable:
@@ -381,4 +395,4 @@ class Housekeeping(Service):
 
 
 def _unknown(sid: object) -> CommandRefused:
-    return CommandRefused(BAD_VALUE, f"no housekeeping structure {sid}")
+    return CommandRefused(Failure.BAD_VALUE, f"no housekeeping structure {sid}")

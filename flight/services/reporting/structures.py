@@ -10,9 +10,10 @@ numbers its fields in another way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from flight.contract.app import Sample
 from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters
@@ -23,6 +24,12 @@ PERIOD_MIN_S = 0.1
 PERIOD_MAX_S = 3600.0
 KEEPALIVE_MAX_S = 86_400.0
 SID_OCTETS = 2
+
+
+def is_period(period_s: float) -> bool:
+    """Whether a structure may be reported so often, by mission file, command or what is stored; 0 is on request."""
+    return period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S
+
 
 Sampler = Callable[[], Sample]
 
@@ -70,15 +77,17 @@ class Collection:
 
 
 class Structures:
-    """Those of the dictionary with their samplers, and the parameters that others are made of."""
+    """Those of the dictionary with their samplers, and the parameters that others are made of. `apps`: names of payload
+    apps by APID, for what is said about a structure of theirs."""
 
-    def __init__(self, structures: tuple[Structure, ...]) -> None:
+    def __init__(self, structures: tuple[Structure, ...], apps: Mapping[int, str] = MappingProxyType({})) -> None:
         self.by_sid = {s.sid: s for s in structures}
         self.by_name = {s.name: s for s in structures}
         self.parameters = hk_parameters(structures)
         self._numbers = {one.name: number for number, one in self.parameters.items()}
         self._fields = {s.sid: tuple(field.name for field in s.fields) for s in structures}
         self._samplers: dict[int, list[Sampler]] = {sid: [] for sid in self.by_sid}
+        self._apps = apps
 
     def provide(self, name: str, sample: Sampler) -> None:
         """Take values of structure `name` from `sample`, beside those that others give."""
@@ -91,9 +100,8 @@ class Structures:
             raise SetupError("\n".join(faults))
 
     def _faults(self, sid: int) -> Iterator[str]:
-        name = self.by_sid[sid].name
         if not self._samplers[sid]:
-            yield f"housekeeping structure {name}: nobody samples it"
+            yield f"{self._title(sid)}: nobody samples it"
             return
         try:
             self._sample(sid)
@@ -132,7 +140,13 @@ class Structures:
             ("has twice", sorted({name for name in names if names.count(name) > 1})),
         )
         what = "; ".join(f"{text} {', '.join(some)}" for text, some in told if some)
-        return f"housekeeping structure {self.by_sid[sid].name}: its sample {what}"
+        return f"{self._title(sid)}: its sample {what}"
+
+    def _title(self, sid: int) -> str:
+        """The structure in words, and whose it is if it is an app's."""
+        one = self.by_sid[sid]
+        whose = f"app {self._apps[one.apid]}: " if one.apid in self._apps else ""
+        return f"{whose}housekeeping structure {one.name}"
 
     def _join(self, parameters: tuple[int, ...]) -> list[Value]:
         sids = dict.fromkeys(number // FIELDS_MAX for number in parameters)
@@ -152,7 +166,7 @@ class Structures:
         assert isinstance(rows, tuple)
         if form != _FORMAT:
             raise DecodeError(f"format {form!r}, only {_FORMAT} is known")
-        if not (period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S) or not 0 <= keepalive_s <= KEEPALIVE_MAX_S:
+        if not is_period(period_s) or not 0 <= keepalive_s <= KEEPALIVE_MAX_S:
             raise DecodeError(f"period {period_s:g} s with keepalive {keepalive_s:g} s")
         if enabled and not period_s:
             raise DecodeError("enabled without a period")

@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from flight.contract.app import CommandRefused, Durable, EventSink, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Setting, Structure
-from flight.contract.fields import ROWS_MAX, Field, FieldError
+from flight.contract.failures import Failure
+from flight.contract.fields import ROWS_MAX, Field, FieldError, Refers
 from flight.contract.parameter_table import admit, check_together, contradiction, decode_table
 from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.errors import DecodeError
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault
 
@@ -32,9 +32,9 @@ _VALUE = struct.Struct(">d")
 _PREFIX = "parameter."
 _REFUSED_EVENTS_MAX = 8
 
-_NUMBER = Field("parameter", "u16")
+_NUMBER = Field("parameter", "u16", refers=Refers.SETTING)
 _NUMBERS = (Field("parameters", "rows", fields=(_NUMBER,)),)
-_VALUES = (Field("parameters", "rows", fields=(_NUMBER, Field("value", "f64"))),)
+_VALUES = (Field("parameters", "rows", fields=(_NUMBER, Field("value", "f64", refers=Refers.SETTING_VALUE))),)
 
 
 def declare(apid: int) -> Declarations:
@@ -125,12 +125,12 @@ class Parameters(Service):
     def check_numbers(self, numbers: Numbers) -> None:
         for (number,) in numbers:
             if number not in self._names:
-                raise CommandRefused(BAD_VALUE, f"no parameter {number}")
+                raise CommandRefused(Failure.BAD_VALUE, f"no parameter {number}")
 
     def check_rows(self, rows: Rows) -> None:
         """Each row by itself."""
         if not rows:
-            raise CommandRefused(BAD_VALUE, "no parameter is named")
+            raise CommandRefused(Failure.BAD_VALUE, "no parameter is named")
         self._named(rows)
 
     def check_table(self, octets: bytes) -> None:
@@ -162,18 +162,18 @@ class Parameters(Service):
             self.check_numbers(((number,),))
             setting = self._settings[self._names[number]]
             if setting.name in values:
-                raise CommandRefused(BAD_VALUE, f"{setting.name} is given twice")
+                raise CommandRefused(Failure.BAD_VALUE, f"{setting.name} is given twice")
             try:
                 values[setting.name] = admit(setting, value)
             except FieldError as error:
-                raise CommandRefused(BAD_VALUE, str(error)) from None
+                raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
         return values
 
     def _table(self, octets: bytes) -> dict[str, float]:
         try:
             return decode_table(octets, list(self._settings.values()))
         except DecodeError as error:
-            raise CommandRefused(BAD_VALUE, str(error)) from None
+            raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
 
     def _change(self, wanted: Mapping[str, float | None]) -> Durable:
         """One transaction to the values `wanted`, None for the default. Raises CommandRefused where the set of all
@@ -183,7 +183,7 @@ class Parameters(Service):
         try:
             check_together(self._settings.values(), held | values)
         except FieldError as error:
-            raise CommandRefused(BAD_VALUE, str(error)) from None
+            raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
         rows: dict[str, bytes | None] = {_PREFIX + name: None for name in self._contradicting if self._is_aside(name)}
         for name, value in wanted.items():
             if value is not None:

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused, Durable, Sample
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Report, Structure
+from flight.contract.failures import Failure
 from flight.contract.fields import Field, Layout
 from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.config import key
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.core.platform import Platform
 from flight.link.space_packet import SpacePacket
 from flight.link.time_code import TIME_NS_MAX
-from flight.services.commanding.verification import BAD_VALUE
 from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import SEQUENCE_MODULUS, Downlink
 from flight.services.settings.foreign_rows import ForeignRows
@@ -34,7 +34,6 @@ from flight.store.vault import Vault
 
 TIME_APID = 0
 GAP_S = 1.0
-_BILLION = 1_000_000_000
 _CORRECTION = "time.correction"
 _RATE = "time.rate"
 _CORRECTION_ROW = struct.Struct(">qiQ")
@@ -109,7 +108,7 @@ class Correction:
 
     def of(self, raw_ns: int) -> int:
         """What is added to the raw time `raw_ns`, in ns."""
-        return self.offset_ns + self.drift_ppb * (raw_ns - self.since_ns) // _BILLION
+        return self.offset_ns + self.drift_ppb * (raw_ns - self.since_ns) // NS
 
 
 class Clock:
@@ -236,7 +235,9 @@ class TimeService(Service):
 
     def check_adjust(self, step_us: int) -> None:
         if abs(step_us) > self._config.step_max_s * 1e6:
-            raise CommandRefused(BAD_VALUE, f"step of {step_us / 1e6:g} s, largest is {self._config.step_max_s:g} s")
+            raise CommandRefused(
+                Failure.BAD_VALUE, f"step of {step_us / 1e6:g} s, largest is {self._config.step_max_s:g} s"
+            )
         self._stepped(step_us)
 
     def _stepped(self, step_us: int) -> Correction:
@@ -244,7 +245,7 @@ class TimeService(Service):
         try:
             return self._clock.stepped(step_us * 1000)
         except ValueError as error:
-            raise CommandRefused(BAD_VALUE, str(error)) from None
+            raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
 
     def adjust(self, step_us: int) -> Durable:
         correction = self._stepped(step_us)  # looked at anew: other steps may have come before it
@@ -259,13 +260,13 @@ class TimeService(Service):
     def check_drift(self, drift_ppb: int) -> None:
         most = self._config.drift_max_ppb
         if abs(drift_ppb) > most:
-            raise CommandRefused(BAD_VALUE, f"correction of {drift_ppb} ppb, largest is {most} ppb")
+            raise CommandRefused(Failure.BAD_VALUE, f"correction of {drift_ppb} ppb, largest is {most} ppb")
 
     def set_drift(self, drift_ppb: int) -> Durable:
         try:
             correction = self._clock.drifting(drift_ppb)
         except ValueError as error:
-            raise CommandRefused(BAD_VALUE, str(error)) from None
+            raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
 
         def then() -> None:
             old = self._clock.correction.drift_ppb

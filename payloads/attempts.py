@@ -18,15 +18,17 @@ from payloads.config import PayloadConfig
 from payloads.declarations import FAILURE_LABELS
 from payloads.job_book import JobBook
 from payloads.jobs import Job, Reason, State
+from payloads.pools import AppPools
+from payloads.product.answers import Mask
 from payloads.selection import Selection
 from payloads.worker.guards import Guard
-from payloads.worker.pool import Reply, Screened, WorkerFailure, WorkerPool
+from payloads.worker.pool import Answered, Reply, WorkerFailure
 
 _ATTEMPTS_MAX = 2
 
 
-class Screening:
-    """Runs the chosen jobs. `on_product` gets every product and its mask, uint8 [row, column]."""
+class Attempts:
+    """Runs the chosen jobs. `on_product` gets every product and its answer, octets as declared."""
 
     def __init__(  # noqa: PLR0917 - the manager's own parts, no two of one type
         self,
@@ -34,7 +36,7 @@ class Screening:
         config: PayloadConfig,
         counters: Counters,
         jobs: JobBook,
-        pool: WorkerPool,
+        pools: AppPools,
         energy: EnergyAccount,
         on_product: Callable[[ProductInfo, bytes], None],
     ) -> None:
@@ -43,10 +45,10 @@ class Screening:
         self._config = config
         self._counters = counters
         self._jobs = jobs
-        self._pool = pool
+        self._pools = pools
         self._energy = energy
         self._on_product = on_product
-        self._selection = Selection(context, config, jobs, pool)
+        self._selection = Selection(context, config, jobs, pools)
         self._guards_missing = Guard(0)
 
     async def run(self, worker: int, task: Task) -> None:
@@ -58,7 +60,7 @@ class Screening:
                 self._jobs.changed.clear()
                 continue
             try:
-                await self._screen(task, worker, *chosen)
+                await self._attempt(task, worker, *chosen)
             finally:
                 if self._jobs.running[worker] is chosen[0]:
                     self._jobs.put_back(worker, chosen[0])
@@ -66,21 +68,22 @@ class Screening:
 
     def look_at_guards(self) -> None:
         """Say which of the guards that were asked for do not hold, once, and again when that changes."""
-        missing = self._pool.missing
+        missing = self._pools.missing
         if missing != self._guards_missing:
             self._guards_missing = missing
             self._context.events.emit("guards_missing", ", ".join(missing.labels) or "none")
 
-    async def _screen(self, task: Task, worker: int, job: Job, state: NodeState) -> None:
+    async def _attempt(self, task: Task, worker: int, job: Job, state: NodeState) -> None:
         """Make one attempt at one job, from the worker and back."""
         assert job.image is not None, job.number
         self._energy.accrue()
         self._jobs.running[worker] = job
         self._energy.begin(worker, job)
         job.state = State.RUNNING
-        died = self._pool.stats.died
-        work = self._pool.submit(job.image, job=job.number, time_ns=job.captured_tai_ns)
-        if self._pool.stats.died > died:
+        stats = self._pools[job.app].stats
+        died = stats.died
+        work = self._pools[job.app].submit(job.image, job=job.number, time_ns=job.captured_tai_ns)
+        if stats.died > died:
             self._report_failure(job, WorkerFailure("died", "found dead before the job"))
         if work is None:
             self._jobs.put_back(worker, job)
@@ -89,8 +92,9 @@ class Screening:
         job.attempts += 1
         self._jobs.note(f"job {job.number} tile {job.image.number} admit {state.mode.name}")
         self._context.set_load(True)
-        future: Future[Reply] = self._platform.complete(work, state.mode.tile_s)
-        limit_s = max(self._config.hang_s, 3.0 * state.mode.tile_s)
+        tile_s = state.mode.tile_s * self._config.app(job.app).time_frac
+        future: Future[Reply] = self._platform.complete(work, tile_s)
+        limit_s = max(self._config.hang_s, 3.0 * tile_s)
         end_ns = self._platform.now_ns() + ns(limit_s)
         # In slices, so that a change of mode or switch meanwhile is in the account of energy.
         while not future.done and (left_ns := end_ns - self._platform.now_ns()) > 0:
@@ -115,7 +119,7 @@ class Screening:
             self._counters.interrupted += 1
             self._counters.energy_lost_j += energy_j
             self._jobs.put_back(worker, job)
-        elif isinstance(reply, Screened):
+        elif isinstance(reply, Answered):
             self._jobs.running[worker] = None
             self._deliver(job, reply, energy_j)
         else:
@@ -130,23 +134,28 @@ class Screening:
 
     def _report_failure(self, job: Job, failure: WorkerFailure) -> None:
         self._counters.failures[failure.reason] += 1
+        self._counters.by_app[job.app].failed += 1
         which = FAILURE_LABELS.index(failure.reason)
         self._context.events.emit("worker_failed", job.number, which, job.attempts, failure.detail)
         self._jobs.note(f"job {job.number} worker {failure.reason}")
 
-    def _deliver(self, job: Job, reply: Screened, energy_j: float) -> None:
+    def _deliver(self, job: Job, reply: Answered, energy_j: float) -> None:
         """Put the product into the outbox, and end the job."""
         assert job.image is not None, job.number
         tile = job.image.number
-        name = f"screen-{tile:08d}-{job.number:08d}.obsp"
+        answer = self._pools[job.app].answer
+        suffix = "obsp" if isinstance(answer, Mask) else "obrp"
+        name = f"{job.app}-{tile:08d}-{job.number:08d}.{suffix}"
         if not self._context.outbox.put(name, reply.product):
             self._counters.energy_lost_j += energy_j
             self._jobs.drop(job, Reason.DOWNLINK)
             return
-        counters, cloudy = self._counters, not reply.has_clear
+        counters, of_app = self._counters, self._counters.by_app[job.app]
+        of_app.done += 1
+        of_app.octets_product += len(reply.product)
         job.octets_product = len(reply.product)
         counters.screened += 1
-        counters.cloudy += cloudy
+        counters.cloudy += reply.pixels_withheld
         counters.octets_raw += len(job.image.samples)
         counters.octets_product += len(reply.product)
         counters.infer_s.append(reply.infer_s)
@@ -154,7 +163,7 @@ class Screening:
         self._jobs.finish(job)
         self._jobs.note(f"job {job.number} done {reply.product[-32:].hex()}")
         info = ProductInfo(
-            job.number, tile, job.priority, name, len(reply.product), reply.cloud_frac, cloudy, job.energy_j,
-            job.attempts, self._platform.now_ns(),
+            job.number, tile, job.priority, job.app, answer, name, len(reply.product), reply.pixels_withheld,
+            job.energy_j, job.attempts, self._platform.now_ns(),
         )  # fmt: skip
-        self._on_product(info, reply.mask)
+        self._on_product(info, reply.answer)

@@ -1,10 +1,10 @@
-"""The screening product: class mask, cloud fraction and losslessly compressed clear pixels of one tile.
+"""The product of a mask: class mask, cloud fraction and losslessly compressed clear pixels of one tile.
 
 Layout, big-endian:
 
-    header       payloads/product_header.py
+    header       payloads/product/mask_header.py
     mask         uint8 [row, column], zlib
-    clear        uint16 [band, clear pixel], see below; no octets where only the mask is sent
+    clear        uint16 [band, clear pixel], see below; no octets if only the mask is sent
     sha256       over everything before it
 
 Clear pixels are those of class 0, in raster order. Each band is the difference to the pixel before it; where
@@ -15,7 +15,6 @@ and Huffman codes does the rest: on these residuals it beats string matching in 
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
@@ -24,21 +23,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flight.core.errors import DecodeError
-from payloads.product_header import DIGEST_OCTETS, ProductHeader
+from payloads.product.answers import SCREENING, Mask
+from payloads.product.envelope import DIGEST_OCTETS, check_seal, inflate, sealed
+from payloads.product.mask_header import MaskHeader
 
 CLEAR, CLOUD, SHADOW = 0, 1, 2
-CLASSES = ("clear", "cloud", "shadow")
 
-Mask = NDArray[np.uint8]
+Classes = NDArray[np.uint8]
 Samples = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class MaskProduct:
     """A decoded product. mask: uint8 [row, column]; clear: uint16 [band, clear pixel in raster order] or None."""
 
-    header: ProductHeader
-    mask: Mask
+    header: MaskHeader
+    mask: Classes
     clear: Samples | None
 
     def samples(self, fill: int = 0) -> Samples:
@@ -49,65 +49,62 @@ class Product:
         return picture
 
 
-def fractions(mask: Mask) -> tuple[float, float]:
-    """Shares of cloud and of shadow in `mask`, rounded to single precision as the header carries them."""
+def fractions(mask: Classes) -> tuple[float, float]:
+    """Shares of classes 1 and 2 in `mask`, rounded to single precision as the header carries them."""
     counts = np.bincount(mask.ravel(), minlength=3)
     return float(np.float32(counts[CLOUD] / mask.size)), float(np.float32(counts[SHADOW] / mask.size))
 
 
-def encode_product(
-    samples: Samples, mask: Mask, *, tile: int, job: int, time_ns: int, cloudy_frac: float = 1.0
-) -> bytes:
-    """The product of one tile. samples: uint16 [band, row, column]; mask: uint8 [row, column], classes 0..2.
+def encode_mask_product(
+    samples: Samples, mask: Classes, *, tile: int, job: int, time_ns: int, cloudy_frac: float = 1.0,
+    declared: Mask = SCREENING,
+) -> bytes:  # fmt: skip
+    """The product of one tile. samples: uint16 [band, row, column]; mask: uint8 [row, column], of `declared`.
 
-    Clear pixels are left out where the cloud fraction is over `cloudy_frac`. Takes about 10 ms for
-    4 x 256 x 256 samples, so it runs in the worker, never in the flight loop.
+    Clear pixels are those of class 0. They are left out if the share of class 1 is over `cloudy_frac`. Takes about
+    10 ms for 4 x 256 x 256 samples, so it runs in the worker, never in the flight loop.
     """
     bands, height, width = samples.shape
     assert samples.dtype == np.uint16, samples.dtype
     assert mask.dtype == np.uint8, mask.dtype
     assert mask.shape == (height, width), (samples.shape, mask.shape)
-    assert int(mask.max()) < len(CLASSES), int(mask.max())
+    assert int(mask.max()) < len(declared.classes), int(mask.max())
     cloud_frac, shadow_frac = fractions(mask)
     packed_mask = zlib.compress(mask.tobytes(), 6)
     packed_clear: bytes | None = None
     differences = 0
-    if cloud_frac <= cloudy_frac:
+    if declared.pixels and cloud_frac <= cloudy_frac:
         residuals, differences = _forward(samples[:, mask == CLEAR])
         packed_clear = _deflate(residuals)
-    header = ProductHeader(
+    header = MaskHeader(
         tile, job, time_ns, bands, height, width, cloud_frac, shadow_frac, differences, len(packed_mask),
-        None if packed_clear is None else len(packed_clear),
+        None if packed_clear is None else len(packed_clear), declared.classes,
     )  # fmt: skip
-    body = header.encode() + packed_mask + (packed_clear or b"")
-    return body + hashlib.sha256(body).digest()
+    return sealed(header.encode() + packed_mask + (packed_clear or b""))
 
 
-def decode_product(raw: bytes | memoryview) -> Product:
-    """The inverse of `encode_product`; raises DecodeError for octets that are not a whole, unaltered product.
+def decode_mask_product(raw: bytes | memoryview) -> MaskProduct:
+    """The inverse of `encode_mask_product`; raises DecodeError for octets that are not a whole, unaltered product.
 
     Never allocates more than the header's shape asks for, which is bounded (SAMPLES_MAX).
     """
-    header = ProductHeader.decode(raw)
-    if len(raw) != header.total_octets:
-        raise DecodeError(f"product of {len(raw)} octets, its header says {header.total_octets}")
+    header = MaskHeader.decode(raw)
+    check_seal(raw, header.total_octets)
     view = memoryview(raw)
-    if hashlib.sha256(view[:-DIGEST_OCTETS]).digest() != bytes(view[-DIGEST_OCTETS:]):
-        raise DecodeError("product does not match its sha256: it was altered or cut")
-    mask_at = ProductHeader.OCTETS
+    mask_at = header.octets
     clear_at = mask_at + header.mask_octets
-    octets = _inflate(view[mask_at:clear_at], header.height * header.width, "mask")
+    octets = inflate(view[mask_at:clear_at], header.height * header.width, "mask")
     mask = np.frombuffer(octets, dtype=np.uint8).reshape(header.height, header.width)
-    if int(mask.max()) >= len(CLASSES):
-        raise DecodeError(f"mask has class {int(mask.max())}, highest is {len(CLASSES) - 1}")
+    if int(mask.max()) >= len(header.classes):
+        raise DecodeError(f"mask has class {int(mask.max())}, highest is {len(header.classes) - 1}")
     # Compared as octets: a NaN in the header equals nothing, not even itself.
     if struct.pack(">ff", header.cloud_frac, header.shadow_frac) != struct.pack(">ff", *fractions(mask)):
         raise DecodeError(f"header says {header.cloud_frac:g} cloud, the mask {fractions(mask)[0]:g}")
     if header.clear_octets is None:
-        return Product(header, mask, None)
+        return MaskProduct(header, mask, None)
     count = int(np.count_nonzero(mask == CLEAR))
-    residuals = _inflate(view[clear_at:-DIGEST_OCTETS], 2 * header.bands * count, "clear pixels")
-    return Product(header, mask, _backward(residuals, header.bands, count, header.band_differences))
+    residuals = inflate(view[clear_at:-DIGEST_OCTETS], 2 * header.bands * count, "clear pixels")
+    return MaskProduct(header, mask, _backward(residuals, header.bands, count, header.band_differences))
 
 
 def _forward(clear: Samples) -> tuple[bytes, int]:
@@ -149,15 +146,3 @@ def _unfold(folded: Samples) -> Samples:
 def _deflate(octets: bytes) -> bytes:
     packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     return packer.compress(octets) + packer.flush()
-
-
-def _inflate(packed: memoryview, expected: int, what: str) -> bytes:
-    """Exactly `expected` octets out of `packed`; stops one octet beyond them, whatever the input would grow to."""
-    unpacker = zlib.decompressobj()
-    try:
-        octets = unpacker.decompress(packed, expected + 1)
-    except zlib.error as error:
-        raise DecodeError(f"{what}: {error}") from None
-    if len(octets) != expected or not unpacker.eof or unpacker.unused_data:
-        raise DecodeError(f"{what}: compressed octets do not hold exactly the {expected} they should")
-    return octets

@@ -1,0 +1,146 @@
+"""Many declarations into one dictionary: what they cannot declare twice, what it cannot hold, and the dictionary.
+
+A clash of the node's own parts is our own mistake. Those of payload apps come from outside: a mission whose apps do not
+fit together, or not with the node, is refused as it is read (flight/mission.py), by lines that say whose they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from flight.contract.dictionary import FIELDS_MAX, SEVERITIES, STRUCTURES_END, Declarations, Dictionary
+from flight.contract.failures import APP_CODES_FROM, CODE_MAX, Failure
+from flight.contract.fields import ROWS_MAX
+
+_HOUSEKEEPING = (3, 25)  # service and subtype of a structure's report
+_EVENTS = 5  # service of event reports, a subtype per severity
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Declarations and whose they are: "the node", "app payload"."""
+
+    owner: str
+    part: Declarations
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A number or name that a dictionary has once. Claims of one `key` exclude one another, unless all are `shared`."""
+
+    key: tuple[str | int, ...]
+    what: str
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """What `owner` cannot declare, since `other` does; the two may be one. again: what `other` declares, if that is
+    another kind of thing.
+    """
+
+    owner: str
+    other: str
+    what: str
+    again: str = ""
+
+    def __str__(self) -> str:
+        if self.again:
+            return f"{self.owner} declares {self.what}, and {self.other} {self.again}"
+        again = " twice" if self.owner == self.other else f", as {self.other} does"
+        return f"{self.owner} declares {self.what}{again}"
+
+
+def clashes(parts: Iterable[Owned]) -> list[Clash]:
+    """A row for each number and name that is declared more than once, in the order of `parts`."""
+    known: dict[tuple[str | int, ...], tuple[str, Claim]] = {}
+    found = []
+    for one in parts:
+        for claim in _claims(one.part):
+            if claim.key not in known:
+                known[claim.key] = one.owner, claim
+                continue
+            other, before = known[claim.key]
+            if not (claim.shared and before.shared):
+                again = "" if before.what == claim.what else before.what
+                found.append(Clash(one.owner, other, claim.what, again))
+    return found
+
+
+def _claims(part: Declarations) -> Iterator[Claim]:
+    """All that a dictionary has once. Archive and XTCE find a packet by its name, whatever its kind and APID."""
+    for structure in part.structures:
+        yield Claim(("packet", structure.name), f"structure {structure.name}")
+        # The commands of ST[03] name a structure by this alone.
+        yield Claim(("sid", structure.sid), f"structure id {structure.sid}")
+    for event in part.events:
+        yield Claim(("packet", event.name), f"event {event.name}")
+        yield Claim(("event", event.apid, event.number), f"event {event.number} of APID {event.apid}")
+    for report in part.reports:
+        yield Claim(("packet", report.name), f"report {report.name}")
+        what = f"report TM[{report.service},{report.subtype}] of APID {report.apid}"
+        yield Claim(("tm", report.apid, report.service, report.subtype), what)
+    for command in part.commands:
+        yield Claim(("command", command.name), f"command {command.name}")
+        key = ("tc", command.apid, command.service, command.subtype)
+        what = f"command TC[{command.service},{command.subtype}]"
+        # Without a function it would take the number of one that has one for its first argument.
+        yield Claim(key, f"{what} of APID {command.apid}", shared=command.function is not None)
+        if command.function is not None:
+            yield Claim((*key, command.function), f"{what} function {command.function} of APID {command.apid}")
+    for setting in part.settings:
+        yield Claim(("parameter", setting.name), f"parameter {setting.name}")
+        yield Claim(("parameter", setting.number), f"parameter number {setting.number}")
+    for code in part.failures:
+        yield Claim(("failure", int(code)), f"failure code {int(code)}")
+
+
+def excesses(part: Declarations) -> list[str]:
+    """A line for each thing that is more than a dictionary, or a packet about it, can hold, or is not the part's."""
+    found = []
+    for structure in part.structures:
+        if structure.sid >= STRUCTURES_END:
+            found.append(
+                f"structure {structure.name} with id {structure.sid}, from {STRUCTURES_END} on they are the ground's"
+            )
+        if len(structure.fields) >= FIELDS_MAX:
+            found.append(f"structure {structure.name} with {len(structure.fields)} fields, {FIELDS_MAX - 1} at most")
+    if len(part.events) > ROWS_MAX:
+        found.append(f"{len(part.events)} events, {ROWS_MAX} at most")
+    for report in part.reports:
+        numbers = report.service, report.subtype
+        if numbers == _HOUSEKEEPING or (report.service == _EVENTS and report.subtype <= len(SEVERITIES)):
+            found.append(
+                f"report {report.name} as TM[{report.service},{report.subtype}], which is of structures and events"
+            )
+    for code in part.failures:
+        least = 1 if isinstance(code, Failure) else APP_CODES_FROM
+        if not least <= code <= CODE_MAX:
+            found.append(f"failure code {int(code)} ({code.text}), should be in {least} .. {CODE_MAX}")
+    return found
+
+
+def collect(
+    parts: Iterable[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
+    frame_octets: int = 1115,
+) -> Dictionary:  # fmt: skip
+    """One dictionary out of all parts, in a stable order. A number or name declared twice is our own mistake."""
+    parts = list(parts)
+    twice = clashes(Owned("this", part) for part in parts)
+    assert not twice, f"declared twice: {', '.join(map(str, twice))}"
+    excess = [line for part in parts for line in excesses(part)]
+    assert not excess, "; ".join(excess)
+    return Dictionary(
+        mission=mission,
+        spacecraft_id=spacecraft_id,
+        version=version,
+        apids=apids,
+        structures=tuple(sorted((s for p in parts for s in p.structures), key=lambda s: (s.apid, s.sid))),
+        events=tuple(sorted((e for p in parts for e in p.events), key=lambda e: (e.apid, e.number))),
+        reports=tuple(sorted((r for p in parts for r in p.reports), key=lambda r: (r.apid, r.service, r.subtype))),
+        commands=tuple(sorted((c for p in parts for c in p.commands), key=lambda c: c.name)),
+        settings=tuple(sorted((s for p in parts for s in p.settings), key=lambda s: s.number)),
+        failures={int(code): code.text for part in parts for code in part.failures},
+        frame_octets=frame_octets,
+    )

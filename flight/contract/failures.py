@@ -1,0 +1,48 @@
+"""Failure codes, ST[01]: why a telecommand was not accepted or not executed, as a number that ground reads.
+
+    1 .. 99         the node's own, `Failure`
+    100 .. 65535    an app's own, an enum of its own over `FailureCode`
+
+Each owner declares its enum to the dictionary (`Declarations.failures`), by which ground has the text of each code; a
+code that two owners declare is found there. Numbers are for good: they stand in recorded reports.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+from typing import Self
+
+APP_CODES_FROM = 100
+CODE_MAX = 0xFFFF
+
+
+class FailureCode(IntEnum):
+    """A failure code and its meaning: `NO_CAMERA = 100, "the node has no camera"` in an app's own subclass."""
+
+    text: str
+
+    def __new__(cls, code: int, text: str) -> Self:
+        made = int.__new__(cls, code)
+        made._value_ = code
+        made.text = text
+        return made
+
+
+@unique
+class Failure(FailureCode):
+    """The node's own failure codes."""
+
+    UNKNOWN_APID = 1, "unknown application process"
+    UNKNOWN_COMMAND = 2, "unknown service, subtype or function"
+    BAD_LENGTH = 3, "arguments do not fit the command"
+    BAD_VALUE = 4, "argument out of range"
+    QUEUE_FULL = 5, "command queue full"
+    REFUSED_IN_MODE = 6, "refused in this mode"
+    DEVICE = 7, "device fault"
+    STORAGE = 8, "storage fault"
+    UNFINISHED = 9, "execution failed"
+    TOO_MANY = 10, "more commands than the rate limit admits"
+    INTERRUPTED = 11, "power was lost before it was completed"
+    LATE = 12, "its time had passed"
+    NO_ROOM = 20, "no room to hold it"
+    NOT_RELEASED = 21, "schedule, sub-schedule or group disabled at its time"

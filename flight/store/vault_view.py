@@ -1,0 +1,49 @@
+"""One owner's rows of a vault that it shares with others.
+
+An owner that comes from outside, a payload app, is given this in place of the vault: whatever key it uses, no row of
+another owner can be meant by it.
+"""
+
+from __future__ import annotations
+
+from flight.core.future import Future
+from flight.store.vault import Changes, Vault
+
+
+class VaultView:
+    """The rows of `vault` whose keys are `owner`, a dot and more; here they go by what stands behind the dot.
+
+    An owner's name has no dot, so that no owner's rows are among those of another. The methods are the vault's own.
+    """
+
+    def __init__(self, vault: Vault, owner: str) -> None:
+        assert owner and "." not in owner, owner
+        self._vault = vault
+        self._prefix = f"{owner}."
+
+    def __contains__(self, key: str) -> bool:
+        return self._prefix + key in self._vault
+
+    def get(self, key: str) -> bytes | None:
+        """The value of the row, None if there is no such row."""
+        return self._vault.get(self._prefix + key)
+
+    def is_stale(self, key: str) -> bool:
+        """Whether a transaction that is gone may have changed or deleted the row, and nothing has written it since."""
+        return self._vault.is_stale(self._prefix + key)
+
+    def rows(self, prefix: str = "") -> list[tuple[str, bytes]]:
+        """The owner's rows whose keys start with `prefix`, the prefix taken off, in order of keys."""
+        return self._vault.rows(self._prefix + prefix)
+
+    def stage(self, changes: Changes) -> None:
+        """Make `changes`, durable together with whatever is synced next. Raises StorageError, with nothing changed."""
+        self._vault.stage(self.in_vault(changes))
+
+    def commit(self, changes: Changes) -> Future[None]:
+        """Make `changes`; the future is done when they are durable, all of them. Raises as `stage` does."""
+        return self._vault.commit(self.in_vault(changes))
+
+    def in_vault(self, changes: Changes) -> Changes:
+        """`changes` by the keys that the vault has for them."""
+        return {self._prefix + key: value for key, value in changes.items()}

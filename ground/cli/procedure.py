@@ -1,0 +1,49 @@
+"""`orbitnode procedure`: run a procedure against the live node, and show its steps as they happen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import nullcontext, redirect_stdout
+
+from flight.core.errors import OrbitnodeError
+from ground.cli.api_operator import ApiOperator
+from ground.cli.client import add_connection_arguments
+from ground.cli.step_lines import JsonLines, LastingLines, PlainLines
+from ground.procedures.procedure import load_file, run_to_end
+from ground.procedures.steps import ToldOperator
+
+HELP = "run a procedure against the live node"
+
+RETURNED, FAILED, INTERRUPTED = "returned", "failed", "interrupted"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        "A procedure is `async def NAME(operator)` in a Python file; FUNCTION says which, if the file has several and\n"
+        "none is called `procedure`. The same file runs in virtual time: orbitnode run --procedure FILE."
+    )
+    parser.add_argument("action", choices=("run",), metavar="ACTION", help="run")
+    parser.add_argument("file", metavar="FILE[:FUNCTION]", help="the procedure's file, for example checkout.py")
+    add_connection_arguments(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """0 if the procedure returned. Raises OrbitnodeError if it failed, or the ground is lost or not there."""
+    procedure = load_file(args.file)
+    with ApiOperator(args.port) as operator:
+        lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))
+        told = ToldOperator(operator, lines.step)
+        begun_s = operator.now_s()
+        fault, outcome = "", INTERRUPTED
+        try:
+            # What a procedure prints is for people: between JSON lines it would be in the way.
+            with redirect_stdout(sys.stderr) if args.json else nullcontext():
+                fault = run_to_end(procedure, told) or operator.lost
+            outcome = FAILED if fault else RETURNED
+        finally:
+            lines.end(procedure.name, outcome, fault, commands=told.commands, took_s=operator.now_s() - begun_s)
+    if fault:
+        raise OrbitnodeError(f"procedure {procedure.name} failed: {fault}")
+    return 0

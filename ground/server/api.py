@@ -1,0 +1,207 @@
+"""The API of the ground, for cmd, tm, events, procedures and programs of others: JSON lines on 127.0.0.1.
+
+One JSON object a line; `do` says what is asked, every answer ends with a line that has "done" or "error":
+
+    {"do": "status"}                              -> counters and contact
+    {"do": "commands"}                            -> the commands of the dictionary
+    {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "bypass": false,
+     "timeout_s": 30}                             -> a line a stage, then the outcome
+    {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
+     "group": 0, "sub_schedule": 0}               -> as for a command: how its insertion into the schedule fares
+    {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
+                                                  -> a line for what has arrived, then the outcome: "completed" if
+                                                     the node said so, else "failed" or "unconfirmed", with a reason
+    {"do": "parameters"}                          -> the settings of the dictionary with their newest values
+    {"do": "latest", "name": "power"}             -> newest values whose name begins so
+    {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
+    {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the connection ends
+
+An operator's session, one per connection: what ground.operator.Operator says. Packets are kept for it from its
+beginning, and from each of its commands, on.
+
+    {"do": "operate"}                             -> the ground's timeline (now_s) and the same instant in UTC (time)
+    {"do": "send", "name": ..., "arguments": {...}, "raw": false}
+                                                  -> the record, once it has ended
+    {"do": "wait_for", "name": "power", "timeout_s": 20}
+                                                  -> values of the next such packet, null if none came in time; names
+                                                     of those that are texts here and no finite numbers (not_finite)
+    {"do": "wait_contact", "timeout_s": 3600}     -> whether the node is heard
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from flight.contract.fields import Plain
+from flight.core.errors import OrbitnodeError
+from flight.linux.log_sink import LogSink
+from ground.changes import Change, Packet
+from ground.config import GroundConfig
+from ground.server.command_answers import Transmit, command, command_list, listening, upload
+from ground.server.connection import ApiCounters, Connection
+from ground.server.operating import Operating
+from ground.server.requests import LINE_OCTETS_MAX, read_request
+from ground.server.telemetry_answers import check_known, events, latest, packet_line, parameters
+from ground.station import GroundStation
+from ground.telemetry.decoder import EVENT
+
+# What a value of a strange kind may raise where our own checks have a hole: it must not cost the connection.
+_REQUEST_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What requests are answered from. `transmit` takes the CLTUs of commands; `sink` is what stderr goes through, for
+    `status` to say what of it was lost."""
+
+    station: GroundStation
+    config: GroundConfig
+    transmit: Transmit
+    sink: LogSink | None = None
+    counters: ApiCounters = field(default_factory=ApiCounters)
+
+
+class Api:
+    """Serves every client until it goes, or `close`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a client, if there is room for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        client = Connection(reader, writer, self._services.counters)
+        session = ClientSession(self._services, client)
+        try:
+            if len(self._clients) >= self._services.config.clients:
+                client.put({"error": f"{len(self._clients)} clients are connected, ground.clients admits no more"})
+                return
+            self._clients.add(task)
+            await session.serve()
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # the client is gone, or the ground ends: either way there is nobody to tell
+        finally:
+            self._clients.discard(task)
+            session.close()
+            client.close()
+
+    async def close(self) -> None:
+        """End with every client."""
+        for task in list(self._clients):
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+
+class ClientSession:
+    """One client's requests, answered one after the other."""
+
+    def __init__(self, services: Services, client: Connection) -> None:
+        self._services = services
+        self._station = services.station
+        self._client = client
+        self._operating: Operating | None = None
+
+    def close(self) -> None:
+        """The client is gone."""
+        if self._operating is not None:
+            self._operating.close()
+
+    async def serve(self) -> None:
+        """Answer until the client goes. A request that is refused, or that a hole in our checks lets fail, costs
+        nothing but an error in answer."""
+        while True:
+            try:
+                line = await self._client.read_line()
+            except ValueError:
+                self._client.put({"error": f"a request is one line of at most {LINE_OCTETS_MAX} octets"})
+                return
+            if not line:
+                return
+            try:
+                await self.answer(read_request(line))
+            except OrbitnodeError as error:
+                self._client.put({"error": str(error)})
+            except _REQUEST_FAULTS as error:
+                self._services.counters.request_faults += 1
+                self._client.put({"error": f"the request cannot be served: {type(error).__name__}: {error}"})
+            await self._client.drain()
+
+    async def answer(self, request: dict[str, Any]) -> None:
+        """Answer one request. Raises OrbitnodeError."""
+        station, client, now_ns = self._station, self._client, time.monotonic_ns()
+        match request.get("do"):
+            case "status":
+                self._done(**self._status())
+            case "commands":
+                self._done(commands=command_list(station.dictionary))
+            case "latest":
+                name = request.get("name", "")
+                values = latest(station, name, now_ns)
+                if not values:
+                    check_known(station.dictionary, name)
+                self._done(values=values)
+            case "events":
+                self._done(events=events(station, request.get("severity", ""), request.get("limit", 50)))
+            case "command" | "schedule":
+                await command(station, self._services.transmit, request, client)
+            case "upload":
+                await upload(station, self._services.transmit, request, client, self._config.command_timeout_s)
+            case "parameters":
+                self._done(parameters=parameters(station, now_ns))
+            case "follow":
+                await self._follow(request)
+            case "operate" | "send" | "wait_for" | "wait_contact" as asked:
+                self._done(**await self._operate(asked, request))
+            case other:
+                raise OrbitnodeError(f"request {other!r} is not known")
+
+    @property
+    def _config(self) -> GroundConfig:
+        return self._services.config
+
+    def _done(self, **answer: Any) -> None:
+        self._client.put({"done": True, **answer})
+
+    def _status(self) -> dict[str, Any]:
+        counters, sink = self._services.counters, self._services.sink
+        state: dict[str, Plain] = {"contact": self._station.in_contact, **asdict(counters)}
+        if sink is not None:
+            state |= {"log_lines_lost": sink.lost, "log_fault": sink.fault}
+        return {**state, "counters": self._station.counters()}
+
+    async def _operate(self, asked: str, request: dict[str, Any]) -> dict[str, Any]:
+        """A request of an operator's session, which the first of them begins."""
+        if asked == "operate":
+            if self._operating is not None:
+                raise OrbitnodeError("this connection operates already, one session each")
+            services = self._services
+            self._operating = Operating(self._station, services.transmit, self._client, services.counters)
+            return self._operating.begin(self._config.command_timeout_s)
+        if self._operating is None:
+            raise OrbitnodeError(f'{asked} belongs to an operator\'s session, {{"do": "operate"}} begins one')
+        if asked == "send":
+            return await self._operating.send(request)
+        if asked == "wait_for":
+            return await self._operating.wait_for(request.get("name", ""), request.get("timeout_s", 0.0))
+        return await self._operating.wait_contact(request.get("timeout_s", 0.0))
+
+    async def _follow(self, request: dict[str, Any]) -> None:
+        """Packets or events as they come, until the client goes. One that does not read loses lines, counted."""
+        name, events_only = request.get("name", ""), request.get("what") == "events"
+
+        def on_change(change: Change, what: object) -> None:
+            if change is not Change.PACKET or not isinstance(what, Packet) or what.decoded is None:
+                return
+            packet = what.decoded
+            if (events_only and packet.kind != EVENT) or (name and packet.name != name.partition(".")[0]):
+                return
+            self._client.offer(packet_line(self._station, packet))
+
+        with listening(self._station, on_change):
+            await self._client.spoken()
+        self._done()

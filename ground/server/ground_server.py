@@ -1,0 +1,180 @@
+"""The ground process: telemetry over UDP, CLTUs back, timers and a status line round one GroundStation. Edge code."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, cast
+
+from flight.core.errors import SetupError
+from flight.core.nanoseconds import tai_from_unix, utc_text
+from flight.linux.ending_signals import ending_signals
+from flight.linux.log_sink import LogSink
+from ground.config import GroundConfig
+from ground.link.mission_link import UdpLink
+from ground.server.api import Api, Services
+from ground.server.requests import LINE_OCTETS_MAX
+from ground.station import GroundStation
+from ground.telemetry.archive import Archive
+
+_TIMER_S = 0.05
+_COMMIT_S = 1.0
+_QUIET_STATUS_S = 10.0
+
+
+def epoch_tai_ns() -> int:
+    """TAI at the zero of the monotonic clock, by the machine's idea of UTC."""
+    return tai_from_unix(time.time_ns()) - time.monotonic_ns()
+
+
+class _Telemetry(asyncio.DatagramProtocol):
+    """The UDP port that frames come to."""
+
+    def __init__(self, receive: Callable[[bytes], None]) -> None:
+        self._receive = receive
+
+    def datagram_received(self, data: bytes, _addr: tuple[Any, ...]) -> None:
+        self._receive(data)
+
+
+class _Uplink(asyncio.DatagramProtocol):
+    """The UDP socket that CLTUs leave by; a node that is not there shows as refusals."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def error_received(self, _exc: Exception) -> None:
+        self.refused += 1
+
+
+class GroundServer:
+    """Runs one GroundStation until stopped."""
+
+    def __init__(
+        self,
+        station: GroundStation,
+        archive: Archive,
+        config: GroundConfig,
+        link: UdpLink,
+        sink: LogSink | None = None,
+        receivers: Mapping[str, UdpLink] | None = None,
+    ) -> None:
+        """`sink` is what stderr goes through, for `status` to say what of it was lost. `receivers` are the ports of the
+        station's further links, by name."""
+        self._receivers = {} if receivers is None else receivers
+        self.station = station
+        self._api = Api(Services(station, config, self._send, sink))
+        self._archive = archive
+        self._config = config
+        self._link = link
+        self._uplink: asyncio.DatagramTransport | None = None
+        self._stop: asyncio.Event | None = None
+
+    async def run(self) -> None:
+        """Serve until a signal or `stop`. Raises SetupError for a port that cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        async with AsyncExitStack() as ports:
+            for name, link in {"": self._link, **self._receivers}.items():
+                ports.callback((await self._listen(name, link)).close)
+            self._uplink, _ = await _bound(
+                loop.create_datagram_endpoint(_Uplink, remote_addr=(self._link.node_host, self._link.node_port)),
+                "UDP", self._link.node_port, "check ground.node_host",
+            )  # fmt: skip
+            ports.callback(self._uplink.close)
+            api = await _bound(
+                asyncio.start_server(self._api.connected, "127.0.0.1", self._config.api_port, limit=LINE_OCTETS_MAX),
+                "TCP", self._config.api_port, "is another ground running? end it, or set ground.api_port",
+            )  # fmt: skip
+            for number in ending_signals():
+                loop.add_signal_handler(number, self._stop.set)
+            async with api:
+                print(self._welcome(), file=sys.stderr, flush=True)
+                await self._until_stopped()
+                api.close()
+                await self._api.close()
+        self.station.close(time.monotonic_ns())
+
+    async def _listen(self, name: str, link: UdpLink) -> asyncio.DatagramTransport:
+        """The port that frames of this link come to; the station's own has no name."""
+        transport, _ = await _bound(
+            asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Telemetry(lambda octets: self._receive(octets, name)),
+                local_addr=(link.listen_host, link.listen_port),
+            ),
+            "UDP", link.listen_port, "is another ground running? end it, or change the link's driver",
+        )  # fmt: skip
+        return cast("asyncio.DatagramTransport", transport)
+
+    def stop(self) -> None:
+        if self._stop is not None:
+            self._stop.set()
+
+    def _welcome(self) -> str:
+        link, dictionary = self._link, self.station.dictionary
+        further = "".join(f", {name} on UDP {one.listen_port}" for name, one in self._receivers.items())
+        return (
+            f"ground of {dictionary.mission}: TM on UDP {link.listen_port}{further}, "
+            f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port}, "
+            f"archive {self._archive.path}; Ctrl-C ends it"
+        )
+
+    async def _until_stopped(self) -> None:
+        """Timers, commits and the status line."""
+        assert self._stop is not None
+        commit_s = status_s = time.monotonic()
+        live = sys.stderr.isatty()
+        while not self._stop.is_set():
+            self._send(self.station.on_time(time.monotonic_ns()))
+            now_s = time.monotonic()
+            if now_s >= commit_s:
+                commit_s = now_s + _COMMIT_S
+                self.station.commit()
+            if now_s >= status_s:
+                status_s = now_s + (_COMMIT_S if live else _QUIET_STATUS_S)
+                end, start = ("", "\r\x1b[2K") if live else ("\n", "")
+                print(start + self._status_line(), end=end, file=sys.stderr, flush=True)
+            try:
+                await asyncio.wait_for(self._stop.wait(), _TIMER_S)
+            except TimeoutError:
+                continue
+        if live:
+            print(file=sys.stderr)
+
+    def _status_line(self) -> str:
+        station = self.station
+        counters, commands = station.session.counters, station.tracker.counters
+        contact = "contact" if station.in_contact else "no contact"
+        rejected = sum(counters.frames_rejected.values())
+        coding = station.session.decoder.counters if station.session.decoder is not None else None
+        faults, twice = station.station_counters.storage_faults, station.station_counters.packets_duplicate
+        return (
+            f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
+            f"missed {counters.frames_missed}, rejected {rejected}"
+            + (f", {coding.symbols_corrected:,} symbols corrected" if coding is not None and coding.codewords else "")
+            + f" | packets {counters.packets:,} | "
+            f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
+            + (f" | received twice {twice}" if twice else "")
+            + (f" | storage faults {faults}" if faults else "")
+        )
+
+    def _receive(self, octets: bytes, link: str) -> None:
+        self._send(self.station.on_downlink(octets, time.monotonic_ns(), link))
+
+    def _send(self, cltus: list[bytes]) -> None:
+        for one in cltus:
+            if self._uplink is not None:
+                self._uplink.sendto(one)
+
+
+async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
+    """Open a port, or say in one line why not and what to do."""
+    try:
+        return await opening
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+        raise SetupError(f"{kind} port {port}: {reason}; {remedy}") from None

@@ -1,0 +1,90 @@
+"""What is told of a decoded product, and its answer in a form that everybody reads: a mask as PNG, a table as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from flight.contract.fields import Plain
+from payloads.product.decode import Product
+from payloads.product.mask import MaskProduct
+from payloads.product.records import RecordProduct
+
+# Clear, cloud, cloud shadow: told apart in print and by colour-blind readers, by lightness alone. Then those of further
+# classes, from light to dark.
+MASK_COLOURS = (
+    (93, 143, 99), (245, 247, 250), (58, 63, 92), (222, 210, 160), (190, 160, 200), (160, 190, 215), (200, 140, 110),
+    (130, 160, 160), (150, 120, 150), (120, 130, 90), (100, 110, 150), (130, 80, 80), (70, 100, 90), (90, 60, 100),
+    (60, 60, 40), (20, 20, 25),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A file to be put beside the product: what its name ends in, and the fact that names it."""
+
+    key: str
+    suffix: str
+    octets: bytes
+
+
+def facts_of(product: Product) -> dict[str, Any]:
+    """What the product says of itself, JSON-ready."""
+    header = product.header
+    facts: dict[str, Any] = {"tile": header.tile, "job": header.job, "time_ns": header.time_ns}
+    if isinstance(product, MaskProduct):
+        return facts | {
+            "kind": "mask", "classes": list(product.header.classes), "cloud_frac": product.header.cloud_frac,
+            "shadow_frac": product.header.shadow_frac, "clear_sent": product.clear is not None,
+        }  # fmt: skip
+    declared = product.declaration
+    facts |= {"app": declared.app, "kind": declared.kind}
+    if declared.kind == "scalars":
+        return facts | {"values": scalars_of(product)}
+    if declared.kind == "table":
+        return facts | {"rows": len(product.rows())}
+    return facts | {"octets": len(product.answer)}
+
+
+def scalars_of(product: RecordProduct) -> dict[str, Plain]:
+    """The values of scalars by name, enumerated ones as their labels."""
+    fields, (row,) = product.declaration.fields, product.rows()
+    return {one.name: one.label(value) for one, value in zip(fields, row, strict=True)}
+
+
+def readable(product: Product) -> Readable | None:
+    """The answer as a file of its own; None for scalars, which the facts hold."""
+    if isinstance(product, MaskProduct):
+        png = io.BytesIO()
+        mask_picture(product.mask).save(png, "PNG")
+        return Readable("mask", "mask.png", png.getvalue())
+    if product.declaration.kind == "table":
+        return Readable("table", "table.csv", _csv(product).encode())
+    if product.declaration.kind == "octets":
+        return Readable("answer", f"answer.{product.declaration.suffix}", product.answer)
+    return None
+
+
+def mask_picture(mask: NDArray[np.uint8]) -> Picture.Image:
+    """A class mask, uint8 [row, column] with classes 0..15, as a palette picture."""
+    picture = Picture.fromarray(np.ascontiguousarray(mask, dtype=np.uint8), mode="L").convert("P")
+    # Converting a grey picture keeps its numbers as palette indices.
+    picture.putpalette(
+        [channel for colour in MASK_COLOURS for channel in colour] + [0] * (3 * (256 - len(MASK_COLOURS)))
+    )
+    return picture
+
+
+def _csv(product: RecordProduct) -> str:
+    """One line per row under a head of names, with units in brackets."""
+    text, fields = io.StringIO(), product.declaration.fields
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([f"{one.name} [{one.unit}]" if one.unit else one.name for one in fields])
+    writer.writerows([one.label(value) for one, value in zip(fields, row, strict=True)] for row in product.rows())
+    return text.getvalue()

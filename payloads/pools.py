@@ -1,0 +1,107 @@
+"""The workers of all worker apps: one pool per app, each with as many places as jobs may run at a time.
+
+An app whose workers die too often is given up alone; jobs of the others go on. Processes that have nothing to do cost
+memory only, so that any place may take a job of any app at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import fields
+
+from payloads import assets
+from payloads.config import PayloadConfig, WorkerAppConfig
+from payloads.worker.guards import Guard
+from payloads.worker.pool import PoolConfig, PoolStats, WorkerPool
+
+
+def pool_config(config: PayloadConfig, app: WorkerAppConfig) -> PoolConfig:
+    """The workers of one app; raises SetupError if its model is missing or not what it should be."""
+    return PoolConfig(
+        name=app.name,
+        code=app.code,
+        model=assets.resolve_model(app.model) if app.model else None,
+        workers=config.workers,
+        threads=app.threads,
+        bands=config.bands,
+        height=config.height,
+        width=config.width,
+        cloudy_frac=config.cloudy_frac,
+        hang_s=config.wall_limit_s,
+        restarts_max=config.restarts_max,
+        nice=config.nice,
+        memory_mib=app.memory_mib,
+        scratch_mib=app.scratch_mib,
+        environment=app.environment,
+        readable=app.readable,
+        guards_off=app.guards_off,
+    )
+
+
+def check_models(config: PayloadConfig) -> None:
+    """Raise SetupError if the model of an app is missing or not what it should be."""
+    for app in config.worker_app:
+        pool_config(config, app)
+
+
+class AppPools:
+    """The pools, by the name of their app."""
+
+    def __init__(self, pools: Mapping[str, WorkerPool]) -> None:
+        self._pools = dict(pools)
+
+    @classmethod
+    def of(cls, config: PayloadConfig) -> AppPools:
+        """Those that a mission asks for. Raises SetupError if an app or its model cannot be used."""
+        return cls({app.name: WorkerPool(pool_config(config, app)) for app in config.worker_app})
+
+    def start(self) -> None:
+        """Start every process. Raises SetupError; none runs then."""
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            for pool in self._pools.values():
+                pool.start()
+            undo.pop_all()
+
+    def __getitem__(self, app: str) -> WorkerPool:
+        """The workers of `app`, which the mission has."""
+        return self._pools[app]
+
+    @property
+    def stats(self) -> PoolStats:
+        """The counters of all pools together."""
+        pools = [pool.stats for pool in self._pools.values()]
+        return PoolStats(*(sum(getattr(one, field.name) for one in pools) for field in fields(PoolStats)))
+
+    @property
+    def guards(self) -> Guard:
+        """The guards that hold for every worker of every app."""
+        held = Guard.every()
+        for pool in self._pools.values():
+            held &= pool.guards
+        return held
+
+    @property
+    def missing(self) -> Guard:
+        """The guards that were asked for, for any app, and do not hold."""
+        missing = Guard(0)
+        for pool in self._pools.values():
+            missing |= pool.missing
+        return missing
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that run."""
+        return tuple(pid for pool in self._pools.values() for pid in pool.pids)
+
+    def reset(self) -> None:
+        """Let workers that were given up try again, as after a power cycle."""
+        for pool in self._pools.values():
+            pool.reset()
+
+    def close(self) -> None:
+        """End every process and give back all shared memory. May be called twice."""
+        with ExitStack() as closing:  # each of them, also after one that raises
+            for pool in self._pools.values():
+                closing.callback(pool.close)

@@ -1,0 +1,238 @@
+"""What a worker app's answer to one tile is: declared by the app, and the same for every tile.
+
+    Mask       a class per pixel, and the pixels of one class
+    Table      any number of rows, such as detections
+    Scalars    a few named numbers
+    Octets     octets that the app alone understands, such as a picture
+
+The declaration decides what `run` must return (payloads/worker/packing.py), how large the answer's place in shared
+memory is, what product is made of it, and what the ground does with that. An answer travels from worker to node as
+plain octets, which the node can judge by their number without numpy:
+
+    Mask       uint8 [row, column]
+    Table      rows, each of its fields one after the other (flight/contract/fields.py)
+    Scalars    one such row
+    Octets     as they are
+
+A product carries the declaration, so that its file can be read without the mission that made it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from flight.contract.fields import Field, Layout
+from flight.core.errors import DecodeError, SetupError
+
+CLASSES_MAX = 16
+FIELDS_MAX = 32
+OCTETS_MAX = 1 << 24  # of one answer: what a decoder may be made to allocate
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
+
+
+class AnswerKind(Protocol):
+    """One of the four. `kind` names it in products, reports and messages."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def check(self) -> None:
+        """Raise SetupError if the declaration cannot be."""
+
+    def octets_max(self, height: int, width: int) -> int:
+        """The most octets of an answer to a tile of that many rows and columns."""
+
+    def fault(self, octets: bytes, height: int, width: int) -> str:
+        """What is wrong with an answer as it lay in the slot, "" if nothing is. Quick: the flight loop asks."""
+
+    def document(self) -> dict[str, Any]:
+        """The declaration as it stands in a product, JSON-ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A class per pixel.
+
+    Class 0 is what the tile was taken for. With `pixels` its pixels go down beside the mask, unless class 1 covers more
+    of the tile than the mission's `cloudy_frac`.
+    """
+
+    classes: tuple[str, ...]
+    pixels: bool = True
+    kind = "mask"
+
+    def check(self) -> None:
+        """Raise SetupError if the declaration cannot be."""
+        if not 2 <= len(self.classes) <= CLASSES_MAX:
+            raise SetupError(f"has {len(self.classes)} classes, should have 2 .. {CLASSES_MAX}")
+        _check_names("class", self.classes)
+
+    def octets_max(self, height: int, width: int) -> int:
+        """One octet per pixel."""
+        return height * width
+
+    def fault(self, octets: bytes, height: int, width: int) -> str:
+        """What is wrong with a mask, "" if nothing is."""
+        if len(octets) != height * width:
+            return f"mask of {len(octets)} octets, should be {height * width}"
+        strange = octets.translate(None, bytes(range(len(self.classes))))
+        return f"mask with class {max(strange)}, highest is {len(self.classes) - 1}" if strange else ""
+
+    def document(self) -> dict[str, Any]:
+        """The declaration as it stands in a product, JSON-ready."""
+        return {"kind": self.kind, "classes": list(self.classes)}
+
+
+SCREENING = Mask(("clear", "cloud", "shadow"))
+"""The answer of a cloud screening app."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """At most `rows_max` rows of numbers, in the order of `fields`. No row is an answer as well."""
+
+    fields: tuple[Field, ...]
+    rows_max: int
+    kind = "table"
+
+    @property
+    def row_octets(self) -> int:
+        """Octets of one row."""
+        return row_octets(self.fields)
+
+    def check(self) -> None:
+        """Raise SetupError if the declaration cannot be."""
+        _check_fields(self.fields)
+        if not 1 <= self.rows_max <= OCTETS_MAX // self.row_octets:
+            raise SetupError(f"rows_max is {self.rows_max}, should be in 1 .. {OCTETS_MAX // self.row_octets}")
+
+    def octets_max(self, _height: int, _width: int) -> int:
+        """Octets of a full table."""
+        return self.rows_max * self.row_octets
+
+    def fault(self, octets: bytes, height: int, width: int) -> str:
+        """What is wrong with the rows, "" if nothing is."""
+        if len(octets) % self.row_octets:
+            return f"table of {len(octets)} octets, should be whole rows of {self.row_octets}"
+        if len(octets) > self.octets_max(height, width):
+            return f"table of {len(octets) // self.row_octets} rows, at most {self.rows_max} were declared"
+        return ""
+
+    def document(self) -> dict[str, Any]:
+        """The declaration as it stands in a product, JSON-ready."""
+        return {"kind": self.kind, "fields": _documents(self.fields)}
+
+
+@dataclass(frozen=True, slots=True)
+class Scalars:
+    """One number per field."""
+
+    fields: tuple[Field, ...]
+    kind = "scalars"
+
+    def check(self) -> None:
+        """Raise SetupError if the declaration cannot be."""
+        _check_fields(self.fields)
+
+    def octets_max(self, _height: int, _width: int) -> int:
+        """Octets of the one row."""
+        return row_octets(self.fields)
+
+    def fault(self, octets: bytes, height: int, width: int) -> str:
+        """What is wrong with the row, "" if nothing is."""
+        due = self.octets_max(height, width)
+        return "" if len(octets) == due else f"scalars of {len(octets)} octets, should be {due}"
+
+    def document(self) -> dict[str, Any]:
+        """The declaration as it stands in a product, JSON-ready."""
+        return {"kind": self.kind, "fields": _documents(self.fields)}
+
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """At most `size_max` octets. The ground keeps them as a file that ends in `suffix`."""
+
+    size_max: int
+    suffix: str = "bin"
+    kind = "octets"
+
+    def check(self) -> None:
+        """Raise SetupError if the declaration cannot be."""
+        if not 1 <= self.size_max <= OCTETS_MAX:
+            raise SetupError(f"size_max is {self.size_max}, should be in 1 .. {OCTETS_MAX}")
+        if not _SUFFIX.fullmatch(self.suffix):
+            raise SetupError(f"suffix is {self.suffix!r}, should be 1 .. 8 lower-case letters and digits")
+
+    def octets_max(self, _height: int, _width: int) -> int:
+        """The declared most."""
+        return self.size_max
+
+    def fault(self, octets: bytes, _height: int, _width: int) -> str:
+        """What is wrong with the octets, "" if nothing is."""
+        return f"{len(octets)} octets, at most {self.size_max} were declared" if len(octets) > self.size_max else ""
+
+    def document(self) -> dict[str, Any]:
+        """The declaration as it stands in a product, JSON-ready."""
+        return {"kind": self.kind, "suffix": self.suffix}
+
+
+AnyKind = Mask | Table | Scalars | Octets
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a product of records says of itself: the app's name, and how its answer is to be read."""
+
+    app: str
+    kind: str
+    fields: tuple[Field, ...] = ()
+    suffix: str = ""
+
+    @classmethod
+    def from_document(cls, document: Any) -> Self:
+        """From `AnswerKind.document` and the app's name; raises DecodeError for anything else."""
+        try:
+            fields = tuple(Field.from_document(one) for one in document.get("fields", ()))
+            made = cls(document["app"], document["kind"], fields, document.get("suffix", ""))
+            if made.kind == "octets":
+                Octets(1, made.suffix).check()
+            elif made.kind in ("table", "scalars"):
+                _check_fields(fields)
+            else:
+                raise SetupError(f"kind is {made.kind!r}, should be table, scalars or octets")
+            _check_names("app", (made.app,))
+        except (AttributeError, KeyError, TypeError, ValueError, AssertionError, SetupError) as error:
+            raise DecodeError(f"product's declaration: {type(error).__name__}: {error}") from None
+        return made
+
+
+def _check_fields(fields: tuple[Field, ...]) -> None:
+    if not 1 <= len(fields) <= FIELDS_MAX:
+        raise SetupError(f"has {len(fields)} fields, should have 1 .. {FIELDS_MAX}")
+    _check_names("field", tuple(one.name for one in fields))
+    for one in fields:
+        if not one.is_number:
+            raise SetupError(f"field {one.name} is of type {one.type}, should be a number, u8 to f64")
+
+
+def _check_names(what: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise SetupError(f"{what} {name!r} should be named by 1 .. 32 of a-z, 0-9 and _, a letter first")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SetupError(f"{what} {twice[0]!r} is there twice, names should differ")
+
+
+def row_octets(fields: tuple[Field, ...]) -> int:
+    """Octets of one row of numbers."""
+    return len(Layout(fields).encode([0] * len(fields)))
+
+
+def _documents(fields: tuple[Field, ...]) -> list[Mapping[str, Any]]:
+    """The fields without their texts, which every product would carry again."""
+    return [{key: value for key, value in one.document().items() if key != "text"} for one in fields]

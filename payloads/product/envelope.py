@@ -1,0 +1,39 @@
+"""What products of every kind share: they end in a SHA-256, and nothing in them grows beyond what their head says."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+from flight.core.errors import DecodeError
+
+DIGEST_OCTETS = 32
+
+
+def sealed(octets: bytes) -> bytes:
+    """`octets` with their SHA-256 behind them."""
+    return octets + hashlib.sha256(octets).digest()
+
+
+def check_seal(raw: bytes | memoryview, total_octets: int) -> None:
+    """Raise DecodeError unless `raw` is the whole, unaltered product of `total_octets`."""
+    if len(raw) != total_octets:
+        raise DecodeError(f"product of {len(raw)} octets, its header says {total_octets}")
+    view = memoryview(raw)
+    if hashlib.sha256(view[:-DIGEST_OCTETS]).digest() != bytes(view[-DIGEST_OCTETS:]):
+        raise DecodeError("product does not match its sha256: it was altered or cut")
+
+
+def inflate(packed: bytes | memoryview, expected: int, what: str) -> bytes:
+    """Exactly `expected` octets out of `packed`, by zlib; raises DecodeError.
+
+    Stops one octet beyond them, whatever the input would grow to.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        octets = unpacker.decompress(packed, expected + 1)
+    except zlib.error as error:
+        raise DecodeError(f"{what}: {error}") from None
+    if len(octets) != expected or not unpacker.eof or unpacker.unused_data:
+        raise DecodeError(f"{what}: compressed octets do not hold exactly the {expected} they should")
+    return octets

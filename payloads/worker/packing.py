@@ -1,0 +1,106 @@
+"""An app's result as the octets of its declared answer, and the product made of it; in the worker only.
+
+What does not fit the declaration raises BadOutput, which says what is wrong and what would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flight.contract.fields import Field, FieldError, Layout, Value
+from payloads.apps.base import BadOutput
+from payloads.product.answers import AnyKind, Mask, Octets, Scalars, Table
+from payloads.product.mask import Samples, encode_mask_product
+from payloads.product.records import encode_record_product
+from payloads.worker.wire import Request
+
+
+def answer_octets(declared: AnyKind, result: Any, shape: tuple[int, int]) -> bytes:
+    """The octets of what an app returned for a tile of `shape` rows and columns; raises BadOutput."""
+    match declared:
+        case Mask():
+            return _mask_octets(declared, result, shape)
+        case Table():
+            return _table_octets(declared, result)
+        case Scalars():
+            return _scalar_octets(declared, result)
+        case Octets():
+            return _plain_octets(declared, result)
+
+
+def product_of(declared: AnyKind, answer: bytes, tile: Samples, request: Request, app: str) -> bytes:
+    """The product of one tile's answer, which `answer_octets` made."""
+    if isinstance(declared, Mask):
+        return encode_mask_product(
+            tile, np.frombuffer(answer, dtype=np.uint8).reshape(tile.shape[1:]), tile=request.tile, job=request.job,
+            time_ns=request.time_ns, cloudy_frac=request.cloudy_frac, declared=declared,
+        )  # fmt: skip
+    return encode_record_product(
+        declared, answer, app=app, tile=request.tile, job=request.job, time_ns=request.time_ns
+    )  # fmt: skip
+
+
+def _mask_octets(declared: Mask, result: Any, shape: tuple[int, int]) -> bytes:
+    if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != shape:
+        kind = f"{result.dtype} {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
+        raise BadOutput(f"app gave {kind}, should be uint8 {shape}")
+    if int(result.max()) >= len(declared.classes):
+        raise BadOutput(f"app gave class {int(result.max())}, highest is {len(declared.classes) - 1}")
+    return result.tobytes()
+
+
+def _table_octets(declared: Table, result: Any) -> bytes:
+    if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
+        raise BadOutput(f"app gave {type(result).__name__}, should be rows of {_names(declared.fields)}")
+    layout, rows = Layout(declared.fields), []
+    for number, row in enumerate(result):
+        if number == declared.rows_max:
+            raise BadOutput(f"app gave more than {declared.rows_max} rows, which it declared as the most")
+        rows.append(layout.encode(_row(declared.fields, row, f"row {number}: ")))
+    return b"".join(rows)
+
+
+def _scalar_octets(declared: Scalars, result: Any) -> bytes:
+    if not isinstance(result, Mapping):
+        raise BadOutput(f"app gave {type(result).__name__}, should be a mapping of {_names(declared.fields)}")
+    return Layout(declared.fields).encode(_row(declared.fields, result))
+
+
+def _plain_octets(declared: Octets, result: Any) -> bytes:
+    if not isinstance(result, bytes | bytearray | memoryview):
+        raise BadOutput(f"app gave {type(result).__name__}, should be bytes")
+    octets = bytes(result)
+    if len(octets) > declared.size_max:
+        raise BadOutput(f"app gave {len(octets)} octets, {declared.size_max} were declared as the most")
+    return octets
+
+
+def _row(fields: Sequence[Field], row: Any, where: str = "") -> list[Value]:
+    """The values of one row, by name or in order, as their fields carry them."""
+    names = [one.name for one in fields]
+    if isinstance(row, Mapping):
+        if sorted(map(str, row)) != sorted(names):
+            raise BadOutput(f"{where}app gave {', '.join(map(str, row)) or 'nothing'}, should be {', '.join(names)}")
+        values = [row[name] for name in names]
+    elif isinstance(row, str | bytes) or not isinstance(row, Iterable):
+        raise BadOutput(f"{where}app gave {type(row).__name__}, should be {', '.join(names)}")
+    else:
+        values = list(row)
+        if len(values) != len(names):
+            raise BadOutput(f"{where}app gave {len(values)} values, should be {', '.join(names)}")
+    try:
+        return [one.admit(_plain(value)) for one, value in zip(fields, values, strict=True)]
+    except FieldError as error:
+        raise BadOutput(f"{where}{error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's as one of Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _names(fields: Sequence[Field]) -> str:
+    return ", ".join(one.name for one in fields)

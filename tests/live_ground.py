@@ -1,0 +1,125 @@
+"""A ground process and the little node at the other end of its UDP ports, in real time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.ground_node import LittleNode
+from tests.link_ends import unit_of
+from tests.ports import free_port
+from tests.waiting import GIVE_UP_S
+
+ROOT = Path(__file__).parents[1]
+GROUND = """
+import asyncio, sys
+from pathlib import Path
+from ground.telemetry.archive import Archive
+from ground.config import GroundConfig
+from ground.link.mission_link import UdpLink
+from ground.telemetry.products import ProductStore
+from ground.server.ground_server import GroundServer, epoch_tai_ns
+from ground.link.session import GroundSession
+from ground.station import GroundStation
+from flight.core.errors import OrbitnodeError
+from flight.link.stack import LinkConfig
+from tests.ground_dictionary import make
+folder, tm, tc, api, timeout_s = Path(sys.argv[1]), *map(int, sys.argv[2:5]), float(sys.argv[5])
+config = GroundConfig(api_port=api, command_timeout_s=timeout_s)
+try:
+    with Archive(folder / "archive.db", make()) as archive:
+        session = GroundSession(LinkConfig(coding="frame", recoveries=1000))
+        station = GroundStation(make(), session, epoch_tai_ns=epoch_tai_ns(), archive=archive,
+                                products=ProductStore(folder / "products"), command_timeout_s=timeout_s, silence_s=60.0)
+        asyncio.run(GroundServer(station, archive, config, UdpLink("127.0.0.1", tm, "127.0.0.1", tc)).run())
+except OrbitnodeError as error:
+    sys.exit(f"orbitnode: error: {error}")
+"""
+
+
+class Ground:
+    """The ground as a process of its own."""
+
+    def __init__(self, folder: Path, command_timeout_s: float = 120.0) -> None:
+        self.folder = folder
+        self.command_timeout_s = command_timeout_s
+        self.tm, self.tc, self.api = free_port(), free_port(), free_port(socket.SOCK_STREAM)
+        self.process = self.start()
+        assert self.process.stderr is not None
+        self.welcome = self.process.stderr.readline().decode()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start one more, on the same folder and ports."""
+        numbers = [str(n) for n in (self.tm, self.tc, self.api, self.command_timeout_s)]
+        return subprocess.Popen(
+            [sys.executable, "-c", GROUND, str(self.folder), *numbers], stderr=subprocess.PIPE, cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def stop(self) -> int:
+        """End it in order; its exit status."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=GIVE_UP_S)
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+class Wall:
+    """Real time for the little node; its frames are sent by the thread below."""
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def call_at(self, t_ns: int, call: object) -> None:
+        pass
+
+
+class UdpNode(threading.Thread):
+    """The little node at the other end of the two UDP ports: a frame every 10 ms while it is heard. What touches the
+    node while it runs goes through `after`, into its thread."""
+
+    def __init__(self, ground: Ground, *, heard: bool = True) -> None:
+        super().__init__(daemon=True)
+        self.node = LittleNode(Wall(), [(0.0, 1e12)] if heard else [])
+        self.halt = threading.Event()
+        self._calls: deque[tuple[float, Callable[[], None]]] = deque()
+        self._out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._in.bind(("127.0.0.1", ground.tc))
+        self._in.settimeout(0.01)
+        self._to = ("127.0.0.1", ground.tm)
+
+    def after(self, s: float, call: Callable[[], None]) -> None:
+        """Call it in the node's thread so much later; calls are given in the order of their times."""
+        self._calls.append((time.monotonic() + s, call))
+
+    def run(self) -> None:
+        while not self.halt.is_set():
+            while self._calls and self._calls[0][0] <= time.monotonic():
+                self._calls.popleft()[1]()
+            try:
+                self.node._uplink(self._in.recv(4096))  # noqa: SLF001 - what came by the socket, as by the air
+            except TimeoutError:
+                pass
+            if self.node.heard:
+                self._out.sendto(unit_of(self.node.link), self._to)
+        self._in.close()
+        self._out.close()
+
+    def end(self) -> None:
+        """Stop, and wait for the thread."""
+        self.halt.set()
+        self.join()

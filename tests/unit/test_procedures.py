@@ -1,0 +1,269 @@
+"""Procedures as files: which function is meant, what is said of a file that cannot be run, and of one that fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flight.contract.fields import Plain
+from flight.core.errors import OrbitnodeError, SetupError
+from ground.commands.arrivals import KEPT_MAX, NAMES_MAX, Arrivals
+from ground.exact_values import exact, jsonable_all, not_finite
+from ground.operator import COMPLETED, CommandRecord, Operator
+from ground.procedures import first_orbit, steps
+from ground.procedures.procedure import fault_text, load_file, load_named, run_to_end
+from ground.procedures.steps import Step, ToldOperator
+
+ONE = "async def checkout(operator): pass\n"
+IMPORTS = "import asyncio, sys\nfrom ground.operator import ProcedureFailed\n"
+
+
+class Clock:
+    """An operator whose calls complete at once: its timeline is the count of them, every command is completed."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def now_s(self) -> float:
+        return float(len(self.calls))
+
+    async def send(self, command: str, **arguments: object) -> CommandRecord:
+        self.calls.append(("send", command, arguments))
+        if command == "none":
+            raise OrbitnodeError("unknown command 'none'")
+        return CommandRecord(1, command, {"n": 1}, 1, 2, outcome=COMPLETED)
+
+    async def send_raw(self, command: str, **arguments: object) -> CommandRecord:
+        self.calls.append(("send_raw", command, arguments))
+        return CommandRecord(1, command, {}, 1, 2, outcome="rejected", reason="out of range", code=4)
+
+    async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
+        self.calls.append(("wait_for", what, timeout_s))
+        return {"soc": 0.5} if what == "power" else None
+
+    async def wait_contact(self, timeout_s: float) -> bool:
+        self.calls.append(("wait_contact", timeout_s))
+        return timeout_s > 1
+
+    async def sleep(self, s: float) -> None:
+        self.calls.append(("sleep", s))
+
+
+@pytest.fixture(autouse=True)
+def paths(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The folder of a procedure's file joins the path of imports, for this test alone."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("orbitnode_procedure", None)
+
+
+def written(folder: Path, text: str, name: str = "p.py") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "function", "name"),
+    [
+        (ONE, "", "checkout"),
+        (ONE + "async def _part(operator): pass\ndef plain(operator): pass\nclass C: pass\n", "", "checkout"),
+        (ONE + "async def two(a, b): pass\nasync def none(): pass\nasync def key(*, a): pass\n", "", "checkout"),
+        (ONE + "async def other(operator): pass\nasync def procedure(operator): pass\n", "", "procedure"),
+        (ONE + "async def other(operator): pass\n", "other", "other"),
+        (ONE + "async def _part(operator): pass\n", "_part", "_part"),
+        (ONE + "from ground.procedures.first_orbit import first_orbit\n", "", "checkout"),
+        (ONE + "from ground.procedures.first_orbit import first_orbit\n", "first_orbit", "first_orbit"),
+        ("async def checkout(operator, log=None): pass\n", "", "checkout"),
+        (
+            "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+            "@dataclass(slots=True)\nclass Log:\n    n: int = 0\n" + ONE, "", "checkout",
+        ),
+    ],
+)  # fmt: skip
+def test_which_function_is_meant(tmp_path: Path, text: str, function: str, name: str) -> None:
+    path = written(tmp_path, text)
+    made = load_file(f"{path}:{function}" if function else str(path))
+    assert (made.name, made.file, made.body.__name__) == (name, str(path), name)
+
+
+@pytest.mark.parametrize(
+    ("text", "function", "said"),
+    [
+        ("", "", ": it has no `async def NAME(operator)`"),
+        ("def checkout(operator): pass\n", "", ": it has no `async def NAME(operator)`"),
+        (ONE + "async def other(operator): pass\n", "", ": it has checkout, other; name one, {path}:checkout"),
+        (ONE, "chekout", " has no function 'chekout': it has checkout"),
+        ("x = 1\n", "x", " cannot run 'x': it has no `async def NAME(operator)`"),
+        ("async def two(a, b): pass\n", "two", " cannot run 'two': it has no `async def NAME(operator)`"),
+    ],
+)
+def test_files_without_a_procedure(tmp_path: Path, text: str, function: str, said: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SetupError) as refused:
+        load_file(f"{path}:{function}" if function else str(path))
+    assert str(refused.value) == f"procedure file {path}{said.format(path=path)}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\nasync def p(operator:\n", ":2: not valid Python: '(' was never closed"),
+        ("def p():\nx\n", ":2: not valid Python: expected an indented block after function definition on line 1"),
+        ("\n\nimport nowhere\n", ":3: ModuleNotFoundError: No module named 'nowhere'"),
+        ("import sys\nsys.exit(3)\n", ":2: calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"),
+        ("x = 1 / 0\n", ":1: ZeroDivisionError: division by zero"),
+        ("def f():\n    raise ValueError('a\\nb')\nf()\n", ":2: ValueError: a b"),
+        ("open('/nowhere/x')\n", ":1: FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/x'"),
+        (
+            "from ground.operator import Nothing\n",
+            ":1: ImportError: cannot import name 'Nothing' from 'ground.operator'",
+        ),
+    ],
+)
+def test_files_that_cannot_be_loaded_are_one_line(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(SetupError) as refused:
+        load_file(str(path))
+    line = str(refused.value)
+    assert line.startswith(f"{path}{said}") and "\n" not in line
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    for path, said in ((tmp_path / "none.py", "no such file"), (tmp_path, "is a folder")):
+        with pytest.raises(SetupError, match=f"procedure file {path}: {said}"):
+            load_file(str(path))
+    binary = tmp_path / "b.py"
+    binary.write_bytes(b"\x00\xff\xfe")
+    with pytest.raises(SetupError, match=r"b\.py.*: not valid Python: "):
+        load_file(str(binary))
+
+
+def test_a_name_with_a_colon_and_a_file_that_changes_and_one_beside_it(tmp_path: Path) -> None:
+    path = written(tmp_path, ONE, "a:b")
+    assert load_file(str(path)).name == "checkout"
+    assert load_file(f"{path}:checkout").name == "checkout"
+    for value in (1, 2):  # of the same length, within the same second: no compiled copy is taken for it
+        assert load_file(str(written(tmp_path, f"N = {value}\n{ONE}"))).body.__globals__["N"] == value
+    written(tmp_path, "LIMIT = 5\n", "limits_beside_it.py")
+    made = load_file(str(written(tmp_path, f"from limits_beside_it import LIMIT\n{ONE}")))
+    assert made.body.__globals__["LIMIT"] == 5
+    assert sorted(one.name for one in tmp_path.iterdir() if one.is_file()) == ["a:b", "limits_beside_it.py", "p.py"]
+
+
+def test_named_procedures() -> None:
+    made = load_named("ground.procedures.first_orbit:first_orbit")
+    assert (made.name, made.file, made.body) == ("first_orbit", first_orbit.__file__, first_orbit.first_orbit)
+    for text, said in (
+        ("nowhere:f", "No module named 'nowhere'"),
+        ("", "ValueError"),
+        ("ground.operator:f", "AttributeError"),
+        ("flight.core.nanoseconds:tai_from_unix", "not `async def tai_from_unix"),
+    ):
+        with pytest.raises(SetupError, match=f"operator script '{text}' cannot be loaded: .*{said}"):
+            load_named(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return", ""),
+        ("await operator.sleep(1)", ""),
+        ("raise ProcedureFailed('charge 0.1 is below 0.3')", ":5: charge 0.1 is below 0.3"),
+        ("raise ProcedureFailed", ":5: ProcedureFailed"),
+        ("x = 1\n    assert x == 2, f'x is {x}'", ":6: AssertionError: x is 1"),
+        ("x = 1\n    assert x == 2", ":6: does not hold: assert x == 2"),
+        ("await operator.send('none')", ":5: unknown command 'none'"),
+        ("await operator.wait('x')", ":5: AttributeError: 'Clock' object has no attribute 'wait'"),
+        ("operator.calls['x']", ":5: TypeError: list indices must be integers or slices, not str"),
+        ("sys.exit(0)", ":5: calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"),
+        ("await asyncio.sleep(1)", ":5: no running event loop: a procedure awaits only its operator's calls"),
+        ("await asyncio.sleep(0)", ":5: TypeError: a procedure awaits only its operator's calls: operator.sleep"),
+        (
+            "try:\n        await asyncio.sleep(0)\n    except TypeError:\n        await asyncio.sleep(0)",
+            ": a procedure awaits only its operator's calls",
+        ),
+        ("part()", ":3: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_how_a_procedure_ends(tmp_path: Path, body: str, said: str) -> None:
+    text = f"{IMPORTS}def part(): 1 / 0\nasync def p(operator):\n    {body}\n"
+    path = written(tmp_path, text)
+    line = run_to_end(load_file(str(path)), Clock())
+    assert (line.startswith(f"{path}{said}") if said else line == "") and "\n" not in line
+
+
+def test_ctrl_c_goes_through_a_procedure_and_its_clean_up(tmp_path: Path) -> None:
+    text = "async def p(operator):\n    try:\n        raise KeyboardInterrupt\n    finally:\n"
+    procedure = load_file(str(written(tmp_path, text + "        await operator.send('off')\n")))
+    operator = Clock()
+    with pytest.raises(KeyboardInterrupt):
+        run_to_end(procedure, operator)
+    assert operator.calls == [("send", "off", {})]
+
+
+def test_a_fault_without_a_place() -> None:
+    assert fault_text(ValueError("x"), "") == "ValueError: x"
+    assert fault_text(ValueError(), "p.py") == "p.py: ValueError"
+
+
+def test_each_call_is_passed_on_and_told_as_it_begins_and_ends() -> None:
+    told: list[Step] = []
+    below = Clock()
+    operator: Operator = ToldOperator(below, told.append)
+    results: list[Any] = []
+
+    async def body() -> None:
+        results.append((await operator.send("ping", n=1)).outcome)
+        results.append((await operator.send_raw("set", n=2)).outcome)
+        results.append(await operator.wait_for("power", 3.0))
+        results.append(await operator.wait_for("event", 3.0))
+        results.append(await operator.wait_contact(9.0))
+        results.append(await operator.wait_contact(1.0))
+        results.append(await operator.wait_contact(0.0))
+        await operator.sleep(2.0)
+        await operator.send("none")
+
+    with pytest.raises(OrbitnodeError):
+        body().send(None)
+    assert results == [COMPLETED, "rejected", {"soc": 0.5}, None, True, False, False]
+    assert [call[0] for call in below.calls] == [
+        "send", "send_raw", "wait_for", "wait_for", "wait_contact", "wait_contact", "wait_contact", "sleep", "send",
+    ]  # fmt: skip
+    assert below.calls[0] == ("send", "ping", {"n": 1})
+    begun, ended = told[::2], told[1::2]
+    assert all(step.outcome == "" and step.took_s == 0.0 for step in begun) and len(begun) == len(ended) == 8
+    assert [(step.kind, step.name, step.began_s) for step in begun] == [(s.kind, s.name, s.began_s) for s in ended]
+    assert all(step.took_s == 1.0 for step in ended)
+    assert [(step.kind, step.name, step.outcome, step.reason, step.code) for step in ended] == [
+        (steps.SEND, "ping", COMPLETED, "", None),
+        (steps.SEND_RAW, "set", "rejected", "out of range", 4),
+        (steps.WAIT_FOR, "power", steps.CAME, "", None),
+        (steps.WAIT_FOR, "event", steps.NONE_CAME, "", None),
+        (steps.WAIT_CONTACT, "", steps.CONTACT, "", None),
+        (steps.WAIT_CONTACT, "", steps.NO_CONTACT, "", None),
+        (steps.SLEEP, "", steps.SLEPT, "", None),
+        (steps.SEND, "none", steps.NOT_DONE, "unknown command 'none'", None),
+    ]
+    assert [dict(step.values) for step in ended[:4]] == [{"n": 1}, {}, {"soc": 0.5}, {}]
+    assert isinstance(operator, ToldOperator) and operator.commands == 2
+
+
+def test_arrivals_are_bounded_and_say_when_there_is_no_room() -> None:
+    arrivals = Arrivals()
+    assert [arrivals.add("a", {"n": number}) for number in range(KEPT_MAX + 2)] == [True] * KEPT_MAX + [False] * 2
+    assert [arrivals.add(f"n{number}", {}) for number in range(NAMES_MAX)] == [True] * (NAMES_MAX - 1) + [False]
+    assert arrivals.take("a") == {"n": 2}
+    assert arrivals.has(f"n{NAMES_MAX - 2}") and not arrivals.has(f"n{NAMES_MAX - 1}")
+    arrivals.clear()
+    assert not arrivals.has("a") and arrivals.take("a") is None
+
+
+def test_values_survive_json() -> None:
+    values: dict[str, Plain] = {"a": 1, "b": "nan", "c": float("inf"), "d": -0.5}
+    assert jsonable_all(values) == {"a": 1, "b": "nan", "c": "inf", "d": -0.5} and not_finite(values) == ["c"]
+    assert exact(jsonable_all(values), ["c"]) == values
