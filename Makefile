@@ -121,7 +121,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml setup.py constraints.txt $(K
 	@$(PIP) install -c constraints.txt -e '.[ground,sim,payload]' --config-settings editable_mode=compat >$(LOG) 2>&1 || { $(call pip_failed); }
 	@touch $@
 
-$(VENV)/.assets: $(VENV)/.installed payloads/assets.py
+$(VENV)/.assets: $(VENV)/.installed $(wildcard payloads/assets/*.py)
 	@echo "set-up: fetching model and scene (146 MB, once)"
 	@$(BIN)/python -m payloads.assets fetch
 	@touch $@

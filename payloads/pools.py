@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
 
-from payloads import assets
+from payloads.assets.models import resolve_model
 from payloads.config import PayloadConfig, WorkerAppConfig
 from payloads.worker.guards import Guard
 from payloads.worker.pool import PoolConfig, PoolStats, WorkerPool
@@ -21,7 +21,7 @@ def pool_config(config: PayloadConfig, app: WorkerAppConfig) -> PoolConfig:
     return PoolConfig(
         name=app.name,
         code=app.code,
-        model=assets.resolve_model(app.model) if app.model else None,
+        model=resolve_model(app.model) if app.model else None,
         workers=config.workers,
         threads=app.threads,
         bands=config.bands,

@@ -17,7 +17,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
 from ground.procedures.procedure import load_file
 from ground.telemetry.xtce import xtce_document
-from payloads.assets import scene_path
+from payloads.assets.cache import scene_path
 from payloads.manager import InferenceManager
 from payloads.pools import check_models
 from sim_hw.config import SimConfig

@@ -9,7 +9,7 @@ import pytest
 
 from flight.core.errors import SetupError
 from hal.base import Image
-from payloads import assets
+from payloads.assets import models
 from payloads.product.mask import CLOUD, decode_mask_product
 from payloads.worker.pool import Answered, PoolConfig, WorkerPool
 from tests.waiting import GIVE_UP_RUN_S
@@ -20,7 +20,7 @@ ACCURACY_MIN = 0.94
 @pytest.fixture(scope="module")
 def model() -> Path:
     try:
-        return assets.model_path()
+        return models.model_path()
     except SetupError as error:
         pytest.skip(f"the screening model is not here: {error}")
 

