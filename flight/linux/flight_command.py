@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from signal import SIGINT, Signals
 
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import FORMS, LEVELS, gap_line, node_log
 from flight.linux.log_sink import LogSink, diverted
@@ -56,8 +56,6 @@ def execute(args: argparse.Namespace) -> int:
 def _fly(args: argparse.Namespace, sink: LogSink) -> int:
     mission = load(args.mission)
     name = mission.node.name
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise SetupError(f"mission {args.mission}: node.name {name!r} should be letters, digits, - and _")
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
     platform = LinuxPlatform(storage, name, args.seed)
     try:
