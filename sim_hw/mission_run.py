@@ -167,7 +167,8 @@ class MissionRun:
             on_boot=self._booted,
             on_down=self._went_down,
         )
-        self.archive = Archive(out.path("archive.db"), self.dictionary)
+        self.archive_file = Archive(out.path("archive.db"))
+        self.archive = self.archive_file.enter(self.dictionary)
         self.session = open_session(own.config)
         self.station = self._make_station(further)
         self.station.listen(self._heard)

@@ -74,7 +74,7 @@ def execute(args: argparse.Namespace) -> int:
     out.write_json("dictionary.json", run.dictionary.document())
     out.write_json("summary.json", summary)
     report(run, summary, out.path("report.html"))
-    run.archive.close()
+    run.archive_file.close()
     if args.json:
         print(json.dumps(summary, indent=2))
     else:

@@ -18,6 +18,7 @@ from ground.operator import COMPLETED, FAILED
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
+from tests.archives import entered
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS
 from tests.link_ends import BARE
@@ -131,7 +132,7 @@ def test_eight_files_a_restart_of_the_ground_and_one_more_all_arrive(tmp_path: A
     first.close()
     if first._timer is not None:
         first._timer.cancel()
-    archive = up.rig.archive if shared_archive else Archive(tmp_path / "other.db", make())
+    archive = up.rig.archive if shared_archive else Archive(tmp_path / "other.db").enter(make())
     station = GroundStation(
         make(),
         GroundSession(BARE),
@@ -221,7 +222,7 @@ def test_files_that_were_sent_are_remembered_up_to_a_bound() -> None:
 
 def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: Any, tmp_path: Any) -> None:
     rig = make_rig()
-    with Archive(tmp_path / "archive.db", rig.dictionary) as archive:
+    with entered(tmp_path / "archive.db", rig.dictionary) as archive:
         station = GroundStation(
             rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, epoch=5
         )

@@ -29,10 +29,10 @@ from flight.link.pus import PusTm
 from flight.link.time_code import decode_cuc
 from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS
-from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
 from ground.telemetry.xtce import ROOT_CONTAINER, parameter_name
 from payloads.worker.guards import Guard
+from tests.archives import reading
 from tests.sim.conftest import START
 from tests.waiting import GIVE_UP_RUN_S, wait_until
 
@@ -177,7 +177,7 @@ def test_every_simplex_link_is_flown_beside_the_first(stage: Path, tmp_path: Pat
     assert_adds_up(summary)
     assert "2" not in summary["link"]["octets_by_vc"], "no product comes over the radio"
     assert summary["files"]["received"] > 10
-    with Archive(out / "archive.db", read_only=True) as archive:
+    with reading(out / "archive.db") as archive:
         counted = {
             name: archive.counters(f"links.x-band.{name}")[-1][1]
             for name in ("link.frames", "link.packets", "coding.codewords_corrected", "coding.codewords_uncorrectable")
@@ -213,7 +213,7 @@ def test_space_packet_parser_reads_housekeeping_through_our_xtce_to_the_values_i
     out, _ = flown
     definition = spp.load_xtce(out / "dictionary.xml")
     decoder = Decoder(dictionary)
-    with Archive(out / "archive.db", read_only=True) as archive:
+    with reading(out / "archive.db") as archive:
         stored = {
             f"{s.name}.{f.name}": dict(archive.series(f"{s.name}.{f.name}"))
             for s in dictionary.structures
@@ -290,7 +290,7 @@ def test_a_planned_worker_kill_is_survived_reported_and_reproducible(stage: Path
     assert first["worker"]["failures"] == {"died": 1}
     assert (first["worker"]["retried"], first["worker"]["restarts"]) == (1, 1)
     assert first["digest"] == again["digest"]
-    with Archive(tmp_path / "a" / "archive.db", read_only=True) as archive:
+    with reading(tmp_path / "a" / "archive.db") as archive:
         assert any(event.name == "worker_failed" for event in archive.events())
 
 
@@ -360,5 +360,5 @@ def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_sum
     assert_adds_up(summary)
     assert summary["worker"]["failures"] == {"died": 1}
     assert summary["worker"]["restarts"] == 1
-    with Archive(out / "archive.db", read_only=True) as archive:
+    with reading(out / "archive.db") as archive:
         assert any(event.name == "worker_failed" for event in archive.events())

@@ -44,7 +44,7 @@ def fly(folder: Path, mission: Path, *, log: str = "") -> tuple[str, int, int]:
         return run.digest.hexdigest(), run.spacecraft.node.scheduler.totals().failures, out.log.faults
     finally:
         run.finish()
-        run.archive.close()
+        run.archive_file.close()
 
 
 def test_a_log_that_cannot_be_written_reaches_no_decision_of_the_simulated_node(

@@ -168,7 +168,7 @@ def flown(tmp_path: Path, bare_mission):
     run.advance(ns(600))
     yield run
     run.finish()
-    run.archive.close()
+    run.archive_file.close()
 
 
 def _one_tile(folder: Path) -> Path:
