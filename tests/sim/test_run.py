@@ -75,9 +75,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(stage: Path, out: Path, *more: str, seed: int = 11) -> list[str]:
+    """Of the mission of the stage, unless `more` names others."""
+    mission = [] if "--mission" in more else ["--mission", str(stage / "mission.toml")]
     return [
-        sys.executable, "-m", "flight.cli", "run", "--json", "--mission", str(stage / "mission.toml"), "--scenes",
-        str(stage / "tiles"), "--orbits", str(ORBITS), "--seed", str(seed), "--out", str(out), *more,
+        sys.executable, "-m", "flight.cli", "run", "--json", *mission, "--scenes", str(stage / "tiles"), "--orbits",
+        str(ORBITS), "--seed", str(seed), "--out", str(out), *more,
     ]  # fmt: skip
 
 
@@ -156,7 +158,7 @@ def test_the_inner_code_holds_a_link_at_a_bit_error_rate_of_1e_2(stage: Path, tm
         '[[link]]\nname = "s-band"\ndriver = "sim:s-band"\ncoding = "rs(255,223)"\nconvolutional = true\n'
         'cltu_errors = "correct"\ntc_randomizer = true\nproducts_min_frac = 0.2\n'
     )
-    summary = fly(tmp_path, tmp_path / "out", "--scenes", str(stage / "tiles"))
+    summary = fly(stage, tmp_path / "out", "--mission", str(mission))
     link, coding = summary["link"], summary["link"]["coding"]
     assert link["frames_received"] > 1500
     assert link["frames_lost_to_bit_errors"] == 0
@@ -343,7 +345,7 @@ def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_sum
         )
     )
     process = subprocess.Popen(
-        [*command(stage, out), "--mission", str(tmp_path / "mission.toml")], text=True,
+        command(stage, out, "--mission", str(tmp_path / "mission.toml")), text=True,
         env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:

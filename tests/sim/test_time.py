@@ -16,9 +16,8 @@ from flight.services.time.clock import Clock, Correction, TimeService
 from ground.telemetry.decoder import Decoder
 from ground.telemetry.xtce import ROOT_CONTAINER, xtce_document
 from sim_hw.config import SimConfig
-from sim_hw.machine.faults import FaultPlan
 from sim_hw.mission_run import MissionRun
-from sim_hw.report.outputs import OutputFolder
+from sim_hw.report.outputs import RunFolder
 from sim_hw.world.scenes import FolderSource
 from tests.sim.conftest import START
 
@@ -160,15 +159,13 @@ def flown(tmp_path: Path, bare_mission):
         f'[sim.world.orbit]\nstart = "{START}"\n[housekeeping]\nperiod_s = {{power = 1.0}}\n'
     )
     mission = load(path, {"sim": SimConfig})
-    run = MissionRun(
-        mission, FolderSource(_one_tile(tmp_path)), OutputFolder(tmp_path / "out"), seed=1, duration_s=640.0,
-        faults=FaultPlan([]),
-    )  # fmt: skip
+    source, out = FolderSource(_one_tile(tmp_path)), RunFolder(tmp_path / "out", [mission.node.name])
+    run = MissionRun([mission], lambda _: source, out, seed=1, duration_s=640.0)
     run.start()
     run.advance(ns(600))
-    yield run
+    yield run.spacecraft[0]
     run.finish()
-    run.archive_file.close()
+    run.archive.close()
 
 
 def _one_tile(folder: Path) -> Path:
