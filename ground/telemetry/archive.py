@@ -45,9 +45,8 @@ class Archive(ArchiveFile):
             return self._view(name)
         if not name and len(nodes) == 1:
             return self._view(nodes[0])
-        known = f"have {', '.join(nodes)}" if nodes else "have none"
-        wrong = f"no node {name!r}" if name else "which node? name one with --node"
-        raise OrbitnodeError(f"archive {self.path}: {wrong}, {known}")
+        wrong = f"no node {name!r}" if name else "which node? name one"
+        raise OrbitnodeError(f"archive {self.path}: {wrong}, have {', '.join(nodes) or 'none'}")
 
     def _view(self, name: str) -> NodeArchive:
         ((number,),) = self.query("SELECT id FROM nodes WHERE name = ?", (name,))

@@ -198,6 +198,20 @@ def test_one_seed_one_digest_another_seed_another(
     assert fly(stage, tmp_path / "other", seed=12)["digest"] != first["digest"]
 
 
+def test_a_payload_beside_another_flies_as_it_does_alone(
+    stage: Path, flown: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Two payload managers with a worker each, on one loop."""
+    beside = tmp_path / "beside.toml"
+    beside.write_text(f'extends = "{(stage / "mission.toml").as_posix()}"\n[node]\nname = "beside"\n')
+    document = fly(stage, tmp_path / "out", "--mission", str(stage / "mission.toml"), "--mission", str(beside))
+    first, second = document["spacecraft"]["orbitnode-1"], document["spacecraft"]["beside"]
+    differing = {key for key in first if first[key] != flown[1][key]}
+    assert differing <= {"wall_s", "inference"}
+    assert_adds_up(second)
+    assert second["digest"] != first["digest"] != document["digest"]
+
+
 def test_other_people_split_the_packets_without_a_leftover_octet(flown: tuple[Path, dict[str, Any]]) -> None:
     out, summary = flown
     path = out / "packets.bin"

@@ -242,13 +242,13 @@ def test_every_row_has_a_node_and_every_index_begins_with_it(tmp_path):
 def test_a_reader_of_several_nodes_says_which(tmp_path):
     path = tmp_path / "archive.db"
     with Archive(path) as archive:
-        with pytest.raises(OrbitnodeError, match=r"archive.db: which node\? name one with --node, have none$"):
+        with pytest.raises(OrbitnodeError, match=r"archive.db: which node\? name one, have none$"):
             archive.of()
         archive.enter(make())
         assert archive.of().name == make().mission
         archive.enter(other_node())
         names = f"have {make().mission}, second$"
-        with pytest.raises(OrbitnodeError, match=r"archive.db: which node\? name one with --node, " + names):
+        with pytest.raises(OrbitnodeError, match=r"archive.db: which node\? name one, " + names):
             archive.of()
         with pytest.raises(OrbitnodeError, match="archive.db: no node 'third', " + names):
             archive.of("third")
