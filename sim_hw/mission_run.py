@@ -44,7 +44,6 @@ class MissionRun:
         """
         check_fleet(missions)
         plans = faults or {}
-        self.seed = seed
         self.end_ns = ns(duration_s)
         self.out = out
         self.loop = VirtualLoop()

@@ -7,7 +7,6 @@ Nothing of it depends on who else flies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
 
@@ -80,6 +79,7 @@ class SpacecraftRun:
         self.loop = shared.loop
         self.end_ns = shared.end_ns
         self.ended_alive = True
+        self._has_ended = False
         self.world = World(self.config.world)
         self.digest = Digest(shared.digest)
         self.lives: list[Life] = []
@@ -161,12 +161,16 @@ class SpacecraftRun:
 
     def finish(self) -> None:
         """End the node and the ground in good order. Harmless when called twice."""
-        with ExitStack() as closing:  # the files also if what comes before raises
-            closing.callback(self.out.close)
-            self.ended_alive = self.spacecraft.node is not None
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self.ended_alive = self.spacecraft.node is not None
+        try:
             self.spacecraft.shut_down()
             self.world.advance(self.loop.now_ns())
             self.ground.close()
+        finally:
+            self.out.close()
 
     @property
     def still_up(self) -> list[Life]:

@@ -225,6 +225,11 @@ def test_a_spacecraft_alone_on_a_loop_passes_on_the_power_cut_of_another_disk(ma
     assert caught.value.disk is other and craft.boots == 1 and craft.node is not None
 
 
+def test_what_a_node_held_at_the_end_is_not_lost_by_ending_twice(pair: Flown) -> None:
+    """Each run here was finished twice."""
+    assert all(one.ended_alive and len(one.still_up) == 1 for one in pair.run.spacecraft)
+
+
 def test_missions_that_cannot_fly_together(tmp_path: Path) -> None:
     first = load(mission_file(tmp_path, "first"), {"sim": SimConfig})
     mission_file(tmp_path, "second")
