@@ -24,6 +24,7 @@ from flight.core.nanoseconds import ns
 from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS, load
 from flight.services.commanding.commands import Commands
+from ground.procedures.procedure import Procedure, load_named
 from sim_hw.config import SimConfig
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.faults import FaultPlan, PlannedFault, fault_plans
@@ -100,13 +101,18 @@ class Flown:
         return self.by_name[name].digest.channels
 
 
-def fly(folder: Path, names: Sequence[str], faults: Sequence[str] = (), cut_at: dict[str, int] | None = None) -> Flown:
+def fly(
+    folder: Path, names: Sequence[str], faults: Sequence[str] = (), cut_at: dict[str, int] | None = None,
+    procedure: Procedure | None = None,
+) -> Flown:  # fmt: skip
+    """These spacecraft for four minutes; `cut_at` cuts the power at a storage operation, by name."""
     folder.mkdir()
     missions = [load(mission_file(folder, name), {"sim": SimConfig}) for name in names]
     source = FolderSource(tiles(folder))
     plans = fault_plans([PlannedFault.parse(text) for text in faults], names)
     run = MissionRun(
-        missions, lambda _: source, RunFolder(folder / "out", names), seed=7, duration_s=END_S, faults=plans
+        missions, lambda _: source, RunFolder(folder / "out", names), seed=7, duration_s=END_S, faults=plans,
+        procedure=procedure,
     )  # fmt: skip
     flown = Flown(run, folder / "out", {one.name: one for one in run.spacecraft})
     try:
@@ -159,6 +165,12 @@ def test_a_command_reaches_the_node_that_it_is_for_and_no_other(pair: Flown) -> 
     with reading(pair.folder / "archive.db", "first") as first, reading(pair.folder / "archive.db", "second") as second:
         assert "parameter.soc_safe_frac" not in first.latest()
         assert second.latest()["parameter.soc_safe_frac"].value == 0.55
+
+
+def test_a_procedure_is_for_the_operator_of_the_first_spacecraft(pair: Flown, tmp_path: Path) -> None:
+    run = fly(tmp_path / "run", ["first", "second"], procedure=load_named("tests.fleet_scripts:settings"))
+    assert run.executed == {"first": 2, "second": 2}
+    assert run.channels("second") == pair.channels("second") and run.channels("first") != pair.channels("first")
 
 
 def test_every_channel_bears_the_name_of_its_node(pair: Flown) -> None:
