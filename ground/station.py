@@ -35,9 +35,9 @@ from ground.link.onboard_clock import OnboardClock
 from ground.link.reception import Reception
 from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
-from ground.telemetry.archive import Archive
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.intake import TelemetryIntake
+from ground.telemetry.node_archive import NodeArchive
 from ground.telemetry.products import ProductStore
 
 _RETRY_NS = 10 * NS
@@ -53,7 +53,7 @@ class GroundStation:
     """
 
     def __init__(  # noqa: PLR0913 - settings, each by name
-        self, dictionary: Dictionary, session: GroundLink, *, epoch_tai_ns: int, archive: Archive | None = None,
+        self, dictionary: Dictionary, session: GroundLink, *, epoch_tai_ns: int, archive: NodeArchive | None = None,
         products: ProductStore | None = None, command_timeout_s: float = 30.0, silence_s: float = 5.0,
         counters_period_s: float = 10.0, entity: int = 1, node_entity: int = 2,
         path_delay_ns: Callable[[int], int] = lambda _: 0, epoch: int = 0,
@@ -171,7 +171,7 @@ class GroundStation:
         return self._do(reception.link.reset(now_ns), now_ns, reception)
 
     def close(self, now_ns: int) -> None:
-        """End open transfers, write the last counters and commit. The archive stays open: it is its owner's."""
+        """End open transfers, write the last counters and commit. The archive's file stays open: it is its owner's."""
         self._intake.close(now_ns)
         self._write_counters(now_ns)
         self.commit()

@@ -5,27 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
 from ground.procedures.procedure import load_file
 from ground.telemetry.xtce import xtce_document
 from payloads.assets.cache import scene_path
-from payloads.manager import InferenceManager
-from payloads.pools import check_models
 from sim_hw.config import SimConfig
-from sim_hw.machine.faults import KINDS, FaultPlan, PlannedFault
-from sim_hw.mission_run import MissionRun
-from sim_hw.report.outputs import OutputFolder
+from sim_hw.machine.faults import KINDS, PlannedFault, fault_plans
+from sim_hw.mission_run import MissionRun, check_fleet
+from sim_hw.payload_watch import check_payload, payload_progress
+from sim_hw.report.closing_table import closing_table
+from sim_hw.report.outputs import RunFolder
 from sim_hw.report.run_report import report
-from sim_hw.report.summary import summarise
+from sim_hw.report.summary import RunFacts, summarise, summarise_fleet
+from sim_hw.spacecraft_run import SpacecraftRun
 from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
 
 HELP = "orbits of the whole system in virtual time"
@@ -39,73 +39,92 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orbits", type=_orbits, default=1.0, metavar="N", help="how many orbits (default 1)")
     parser.add_argument("--seed", type=_seed, default=11, metavar="N", help="all randomness of the run (default 11)")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="results (default out)")
-    parser.add_argument("--mission", type=Path, default=MISSIONS / "orbit.toml", metavar="FILE", help="mission file")
+    parser.add_argument(
+        "--mission", type=Path, action="append", metavar="FILE",
+        help="mission file of a spacecraft; several fly together (default: the orbit mission)",
+    )  # fmt: skip
     parser.add_argument(
         "--scenes", type=Path, metavar="DIR", help="real tiles (.npz, GeoTIFF) instead of simulated ones"
     )
-    parser.add_argument("--procedure", metavar="FILE[:FUNCTION]", help="what the operator does, in place of sim.script")
-    parser.add_argument("--fault", action="append", default=[], metavar="KIND@S", help=f"plan a fault; {kinds}")
+    parser.add_argument(
+        "--procedure", metavar="FILE[:FUNCTION]",
+        help="what the operator does, of the first spacecraft, in place of sim.script",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="[NODE:]KIND@S",
+        help=f"plan a fault, of the first spacecraft unless NODE names another; {kinds}",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, nothing else")
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Raises OrbitnodeError for whatever keeps the run from beginning, before the results of the last one go."""
     begun_s = time.monotonic()
-    faults = FaultPlan([PlannedFault.parse(text) for text in args.fault])
+    faults = [PlannedFault.parse(text) for text in args.fault]
     procedure = None if args.procedure is None else load_file(args.procedure)
-    mission = load(args.mission, {"sim": SimConfig})
-    source: TileSource
-    source = FolderSource(args.scenes) if args.scenes else SyntheticClouds(load_scene(scene_path()), args.seed)
-    if (app := mission.app(InferenceManager)) is not None:
-        check_models(app.config)  # no model, no run: said before the results of the last one are replaced
-    out = OutputFolder(args.out)
-    duration_s = args.orbits * mission.sections["sim"].orbit_min * 60
-    run = MissionRun(mission, source, out, seed=args.seed, duration_s=duration_s, faults=faults, procedure=procedure)
+    missions = [load(path, {"sim": SimConfig}) for path in args.mission or [MISSIONS / "orbit.toml"]]
+    check_fleet(missions)
+    names = [mission.node.name for mission in missions]
+    plans = fault_plans(faults, names)
+    tiles = _tiles(args.scenes)
+    for mission in missions:
+        check_payload(mission)
+    duration_s = args.orbits * missions[0].sections["sim"].orbit_min * 60
+    out = RunFolder(args.out, names)
+    run = MissionRun(missions, tiles, out, seed=args.seed, duration_s=duration_s, faults=plans, procedure=procedure)
     console = Console(stderr=True, quiet=args.json)
     try:
         run.start()
         fly(run, console)
     finally:
         run.finish()
-    if out.log.fault:
-        console.print(f"{out.path('node.log')} is not whole: {out.log.fault}", highlight=False, soft_wrap=True)
-    summary = summarise(run, wall_s=time.monotonic() - begun_s, orbits=args.orbits)
-    summary["scenes"] = str(args.scenes) if args.scenes else "synthetic"
-    out.write_text("dictionary.xml", xtce_document(run.dictionary))
-    out.write_json("dictionary.json", run.dictionary.document())
-    out.write_json("summary.json", summary)
-    report(run, summary, out.path("report.html"))
+    for one in run.spacecraft:
+        if one.out.log.fault:
+            where = one.out.path("node.log")
+            console.print(f"{where} is not whole: {one.out.log.fault}", highlight=False, soft_wrap=True)
+    scenes = str(args.scenes) if args.scenes else "synthetic"
+    _tell(run, RunFacts(args.seed, args.orbits, time.monotonic() - begun_s, scenes), as_json=args.json)
     run.archive.close()
-    if args.json:
-        print(json.dumps(summary, indent=2))
-    else:
-        Console().print(table(summary))
-        print(f"report: {out.path('report.html')}")
     return 0
 
 
+def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
+    """What a camera sees, by the seed of its spacecraft. Raises OrbitnodeError for scenes that are no tiles."""
+    if scenes is not None:
+        folder = FolderSource(scenes)
+        return lambda _: folder
+    scene = load_scene(scene_path())
+    return lambda seed: SyntheticClouds(scene, seed)
+
+
 def fly(run: MissionRun, console: Console) -> None:
-    """Advance to the end with a live line on a terminal, or a line every ten minutes of the run elsewhere."""
+    """Advance to the end with a live line per spacecraft on a terminal, or one every ten minutes of the run
+    elsewhere."""
     total_s = run.end_ns / NS
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("orbit", total=total_s, state="")
+        lines = {
+            progress.add_task(one.name if run.out.is_shared else "orbit", total=total_s, state=""): one
+            for one in run.spacecraft
+        }
         at_s, told_s = 0.0, 0.0
         while at_s < total_s:
             at_s = min(total_s, at_s + _STEP_S)
             run.advance(ns(at_s))
-            progress.update(task, completed=at_s, state=_state(run, at_s))
+            for line, one in lines.items():
+                progress.update(line, completed=at_s, state=progress_line(one, at_s))
             if not console.is_terminal and at_s - told_s >= 600:
                 told_s = at_s
-                console.print(_state(run, at_s), highlight=False, soft_wrap=True)
+                for one in run.spacecraft:
+                    whose = f"{one.name}: " if run.out.is_shared else ""
+                    console.print(whose + progress_line(one, at_s), highlight=False, soft_wrap=True)
 
 
-def _state(run: MissionRun, at_s: float) -> str:
+def progress_line(run: SpacecraftRun, at_s: float) -> str:
     """One line: time, Sun, contact, charge, heat, tiles, frames."""
     sun = "sun    " if run.world.sun_frac(run.loop.now_ns()) > 0.5 else "eclipse"
     contact = "contact" if run.station.in_contact else "       "
-    node = run.spacecraft.node
-    app = node.app(InferenceManager) if node is not None else None
-    tiles = f"{app.counters.screened}/{app.counters.captured}" if app else "-"
+    tiles = payload_progress(run.spacecraft.node)
     reading = run.world.read_power()
     return (
         f"{at_s / 60:5.1f} min {sun} {contact} charge {100 * reading.soc_frac:3.0f} % "
@@ -113,83 +132,27 @@ def _state(run: MissionRun, at_s: float) -> str:
     )
 
 
-def table(summary: Mapping[str, Any]) -> Table:
-    """The closing table."""
-    tiles, link, commands, octets = (summary[part] for part in ("tiles", "link", "commands", "bytes"))
-    accuracy, energy, inference = (summary[part] for part in ("cloud_accuracy", "energy", "inference"))
-    made = Table(
-        title=f"{summary['mission']}: {summary['orbits']:g} orbit(s), seed {summary['seed']}", show_header=False
-    )
-    made.add_column(style="bold")
-    made.add_column(overflow="fold")
-
-    def reasons(counts: Mapping[str, int]) -> str:
-        return ", ".join(f"{name} {n}" for name, n in counts.items() if n) or "none"
-
-    made.add_row("wall time", f"{summary['wall_s']:.1f} s for {summary['mission_s'] / 60:.0f} min")
-    made.add_row(
-        "tiles",
-        f"{tiles['captured']} captured = {tiles['screened']} screened ({tiles['cloudy']} cloudy) "
-        f"+ {tiles['dropped']} dropped + {tiles['pending']} pending",
-    )
-    made.add_row("delayed", reasons(tiles["delayed_by_reason"]))
-    made.add_row("dropped", reasons(tiles["dropped_by_reason"]))
-    mean = accuracy["mean"]
-    made.add_row("cloud accuracy", "no truth" if mean is None else f"{mean:.3f} over {accuracy['tiles']} tiles")
-    made.add_row(
-        "octets",
-        f"{octets['raw'] / 1e6:.1f} MB raw, {octets['product'] / 1e6:.1f} MB product, "
-        f"{octets['downlinked'] / 1e6:.1f} MB downlinked in {summary['files']['received']} files, "
-        f"{summary['files']['incomplete']} incomplete",
-    )
-    made.add_row("energy", f"{energy['energy_wh']['consumed']:.1f} Wh in all, {energy['tile_j'] or 0:.1f} J a tile")
-    made.add_row(
-        "inference", f"{inference['count']} tiles, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
-    )
-    made.add_row("charge", f"lowest {summary['soc']['min']:.2f}, at the end {summary['soc']['end']:.2f}")
-    made.add_row("board", f"hottest {summary['temperature_c']['board_max']:.1f} degC")
-    made.add_row(
-        "frames", f"{link['frames_sent']} sent = {link['frames_received']} received + {link['frames_lost']} lost"
-    )
-    coding = link["coding"]
-    if coding.get("codewords"):
-        made.add_row(
-            "coding",
-            f"{coding['code'].upper()} at a bit error rate of {coding['bit_error_rate']:g}: "
-            f"{coding['symbols_corrected']} wrong symbols corrected"
-            + (f", {coding['channel_symbol_errors']} by the inner code before" if coding["channel_symbols"] else "")
-            + f", {link['frames_lost_to_bit_errors']} frames lost to it",
-        )
-    made.add_row(
-        "commands",
-        f"{commands['sent']} sent, {commands['completed']} completed, {commands['rejected']} rejected, "
-        f"{commands['failed']} failed, {commands['lost']} lost, {commands['retransmitted']} frames sent again",
-    )
-    scheduler, recorder = summary["scheduler"], summary["recorder"]
-    busiest = max(summary["tasks"], key=lambda task: (task["cpu_permille"], task["steps"]), default=None)
-    made.add_row(
-        "tasks",
-        f"{len(summary['tasks'])}, {scheduler['steps']} steps, {scheduler['late']} late, {scheduler['skipped']} "
-        f"skipped, {scheduler['overruns']} overruns" + (f", busiest {busiest['name']}" if busiest else ""),
-    )
-    fills = ", ".join(f"{one['name']} {one['fill_frac']:.0%} full" for one in recorder["stores"])
-    made.add_row(
-        "recorder",
-        f"{recorder['recorded']} recorded, {recorder['played_back']} played back, "
-        f"{recorder['overwritten']} overwritten; {fills}",
-    )
-    made.add_row("events", reasons(summary["events"]))
-    failures = summary["worker"]["failures"]
-    if sum(failures.values()):
-        made.add_row("worker", f"{reasons(failures)}; {summary['worker']['retried']} jobs retried")
-    if summary["worker"]["hang_limit_fired"]:
-        made.add_row("worker", "a wall-clock limit fired: this digest is not reproducible")
-    if summary["boots"] > 1:
-        made.add_row("boots", f"{summary['boots']}: the node lost power")
-    for failure in summary["script_failures"]:
-        made.add_row("script", f"failed: {failure}")
-    made.add_row("digest", summary["digest"])
-    return made
+def _tell(run: MissionRun, facts: RunFacts, *, as_json: bool) -> None:
+    """Write what came of each spacecraft and of all, and show it."""
+    summaries = {one.name: summarise(one, facts) for one in run.spacecraft}
+    for one in run.spacecraft:
+        one.out.write_text("dictionary.xml", xtce_document(one.dictionary))
+        one.out.write_json("dictionary.json", one.dictionary.document())
+        one.out.write_json("summary.json", summaries[one.name])
+        report(one, summaries[one.name], one.out.path("report.html"))
+    whole: dict[str, Any] = summaries[run.spacecraft[0].name]
+    title, caption = str(whole["mission"]), ""
+    if run.out.is_shared:
+        whole = summarise_fleet(run, facts, summaries)
+        run.out.write_summary(whole)
+        title, caption = f"{len(summaries)} spacecraft", f"digest of the run: {whole['digest']}"
+    if as_json:
+        print(json.dumps(whole, indent=2))
+        return
+    title = f"{title}: {facts.orbits:g} orbit(s), seed {facts.seed}"
+    Console().print(closing_table(title, summaries, caption))
+    for one in run.spacecraft:
+        print(f"report: {one.out.path('report.html')}")
 
 
 def _orbits(text: str) -> float:

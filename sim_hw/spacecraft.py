@@ -68,6 +68,7 @@ class Spacecraft:
         self._on_boot = on_boot
         self._on_down = on_down
         self.disk = Disk(Random(random.getrandbits(64)), note=self._committed)
+        self._storage_channel = f"{mission.node.name}.storage"
         for t_ns in self._faults.times_ns("power-cut"):
             loop.call_at(t_ns, self.cut_power)
 
@@ -99,15 +100,28 @@ class Spacecraft:
         """Power off now, and on again ten seconds later. A spacecraft that is off stays so."""
         if self.node is not None:
             self.disk.cut()
-            self._down()
+            self.power_lost()
 
     def run_until(self, end_ns: int) -> None:
-        """The loop up to `end_ns`, over power cuts that the disk makes at a chosen operation."""
+        """The loop up to `end_ns` for a spacecraft that is alone on it, over power cuts that its disk makes at a chosen
+        operation."""
         while self.loop.now_ns() < end_ns:
             try:
                 self.loop.run_until(end_ns)
-            except PowerCut:
-                self._down()
+            except PowerCut as cut:
+                if cut.disk is not self.disk:
+                    raise
+                self.power_lost()
+
+    def power_lost(self) -> None:
+        """The disk has cut the power: take the node down, and boot it again ten seconds later."""
+        self.shut_down()
+        for radio in self._radios.values():
+            radio.set_power(False)
+        self.world.advance(self.loop.now_ns())
+        for load in ("payload", "radio", "heater"):
+            self.world.set_switch(load, False)
+        self.loop.call_at(self.loop.now_ns() + ns(REBOOT_S), self._reboot)
 
     def shut_down(self) -> None:
         """The run is over: give back processes."""
@@ -120,19 +134,10 @@ class Spacecraft:
         """The node gave up: as a supervisor would, let its present step end and start it anew."""
         self.loop.call_at(self.loop.now_ns(), self.cut_power)
 
-    def _down(self) -> None:
-        self.shut_down()
-        for radio in self._radios.values():
-            radio.set_power(False)
-        self.world.advance(self.loop.now_ns())
-        for load in ("payload", "radio", "heater"):
-            self.world.set_switch(load, False)
-        self.loop.call_at(self.loop.now_ns() + ns(REBOOT_S), self._reboot)
-
     def _reboot(self) -> None:
         if self.node is None:
             self.boot()
 
     def _committed(self, octets: bytes) -> None:
         if self._digest is not None:
-            self._digest.enter(self.loop.now_ns(), f"{self.mission.node.name}.storage", octets)
+            self._digest.enter(self.loop.now_ns(), self._storage_channel, octets)

@@ -35,9 +35,10 @@ from tests.ground_dictionary import make
 folder, tm, tc, api, timeout_s = Path(sys.argv[1]), *map(int, sys.argv[2:5]), float(sys.argv[5])
 config = GroundConfig(api_port=api, command_timeout_s=timeout_s)
 try:
-    with Archive(folder / "archive.db", make()) as archive:
+    with Archive(folder / "archive.db") as archive:
         session = GroundSession(LinkConfig(coding="frame", recoveries=1000))
-        station = GroundStation(make(), session, epoch_tai_ns=epoch_tai_ns(), archive=archive,
+        station = GroundStation(make(), session, epoch_tai_ns=epoch_tai_ns(),
+                                archive=archive.enter(make()),
                                 products=ProductStore(folder / "products"), command_timeout_s=timeout_s, silence_s=60.0)
         asyncio.run(GroundServer(station, archive, config, UdpLink("127.0.0.1", tm, "127.0.0.1", tc)).run())
 except OrbitnodeError as error:

@@ -25,13 +25,15 @@ _AS_A_LIST = "apps are listed as [[app]], each with name, app and apid"
 class NodeConfig:
     ELSEWHERE: ClassVar[Mapping[str, str]] = {"app": _AS_A_LIST, "app_apid": _AS_A_LIST}
 
-    name: str = key(text="the node's name, in every log line and file")
+    name: str = key(text="the node's name, in every log line and file: letters, digits, - and _")
     spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF)
     frame_octets: int = key(1115, minimum=128, maximum=2048, text="length of a TM frame")
     node_apid: int = key(1, minimum=APID_MIN, maximum=APID_MAX)
     file_apid: int = key(3, minimum=APID_MIN, maximum=APID_MAX)
 
     def faults(self) -> list[tuple[str, str]]:
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            return [("name", f"is {self.name!r}, should be letters, digits, - and _")]
         if self.node_apid == self.file_apid:
             return [("file_apid", f"is {self.file_apid} like node_apid, the two should differ")]
         return []

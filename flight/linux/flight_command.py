@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from signal import SIGINT, Signals
 
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import FORMS, LEVELS, gap_line, node_log
 from flight.linux.log_sink import LogSink, diverted
 from flight.linux.platform import LinuxPlatform
 from flight.linux.realtime import apply
 from flight.linux.watchdog import end_within
-from flight.mission import MISSIONS, load
+from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
 from flight.services.health.status import BootRecord
 from flight.services.reporting.events import Events
@@ -56,8 +56,6 @@ def execute(args: argparse.Namespace) -> int:
 def _fly(args: argparse.Namespace, sink: LogSink) -> int:
     mission = load(args.mission)
     name = mission.node.name
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise SetupError(f"mission {args.mission}: node.name {name!r} should be letters, digits, - and _")
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
     platform = LinuxPlatform(storage, name, args.seed)
     try:
@@ -74,13 +72,11 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
         try:
             for missing in apply(mission.section(ExecutiveConfig)):
                 node.part(Events).emit("realtime_degraded", missing)
-            links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
-            boot = node.part(BootRecord)
-            print(f"{name}: boot {boot.count}, EPS {mission.drivers.eps}, link {links}, storage {storage}; "
-                  "Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
+            # Said by the loop itself: from its first turn on it is true that signals end it in order.
+            platform.call_at(platform.now_ns(), partial(_say_that_it_flies, mission, node, storage))
             ended_by = platform.run()
             if ended_by is not None:
-                boot.end(Signals(ended_by).name, lambda: None)  # durable when the platform is closed
+                node.part(BootRecord).end(Signals(ended_by).name, lambda: None)  # durable when the platform is closed
         finally:
             node.close()
     finally:
@@ -89,6 +85,12 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
         raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it anew")
     print(f"{name}: stopped, storage is safe", file=sys.stderr)
     return 0
+
+
+def _say_that_it_flies(mission: Mission, node: Node, storage: Path) -> None:
+    links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
+    print(f"{mission.node.name}: boot {node.part(BootRecord).count}, EPS {mission.drivers.eps}, link {links}, "
+          f"storage {storage}; Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
 
 
 def _doing(node: Node) -> str:

@@ -85,12 +85,12 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     node_entity, entity = file_entities(mission)
     folder = Path(config.folder) if args.folder is None else args.folder
-    with held(folder), Archive(folder / "archive.db", dictionary) as archive:
+    with held(folder), Archive(folder / "archive.db") as archive:
         station = GroundStation(
             dictionary,
             open_session(section.config),
             epoch_tai_ns=epoch_tai_ns(),
-            archive=archive,
+            archive=archive.enter(dictionary),
             products=ProductStore(folder / "products", CfdpConfig(entity=entity)),
             command_timeout_s=config.command_timeout_s,
             silence_s=config.silence_s,

@@ -8,17 +8,19 @@ from flight.core.errors import OrbitnodeError
 from ground.changes import Change, Listeners
 from ground.counters import StationCounters
 from ground.link.duplicates import Duplicates
-from ground.telemetry.archive import Archive
+from ground.telemetry.node_archive import NodeArchive
 
 
 class ArchiveWriter:
     """Makes every write; what cannot be written is counted and told. Without an archive nothing is kept."""
 
-    def __init__(self, archive: Archive | None, counters: StationCounters, listeners: Listeners) -> None:
+    def __init__(self, archive: NodeArchive | None, counters: StationCounters, listeners: Listeners) -> None:
         self.archive = archive
         self._counters = counters
         self._listeners = listeners
         self._duplicates = Duplicates()
+        if archive is not None:
+            archive.on_loss(self._duplicates.forget)  # rows of this node may be lost with another's
 
     def is_new(self, packet: bytes) -> bool:
         """False, counted, if the same packet came before and is in the archive, or on its way there."""
@@ -26,7 +28,7 @@ class ArchiveWriter:
         self._counters.packets_duplicate += not new
         return new
 
-    def write(self, write: Callable[[Archive], None]) -> None:
+    def write(self, write: Callable[[NodeArchive], None]) -> None:
         """Do this to the archive."""
         if self.archive is None:
             return

@@ -20,7 +20,7 @@ from ground.link.boots import boot_told, repeated_text
 from ground.link.correlation import Correlator
 from ground.link.onboard_clock import OnboardClock
 from ground.link.uploads import Uploads
-from ground.telemetry.archive import EventRow, ProductRow
+from ground.telemetry.archive_rows import EventRow, ProductRow
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.decoder import (
     EVENT,

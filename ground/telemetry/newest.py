@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flight.contract.fields import Field, Plain
-from ground.telemetry.archive import Archive
 from ground.telemetry.limits import NORMAL
+from ground.telemetry.node_archive import NodeArchive
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Latest:
 class NewestValues:
     """`values` by the name of the parameter."""
 
-    def __init__(self, archive: Archive | None) -> None:
+    def __init__(self, archive: NodeArchive | None) -> None:
         """A late comer begins with what the archive knows."""
         known = {} if archive is None else archive.latest()
         self.values = {

@@ -19,7 +19,7 @@ from typing import Any
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileIncomplete
 from ground.telemetry.answers import facts_of, readable
-from ground.telemetry.archive import ProductRow
+from ground.telemetry.archive_rows import ProductRow
 from payloads.product.decode import Product, decode_product, is_product
 
 _NAME_MAX = 100

@@ -63,7 +63,7 @@ class Air:
     """Two directions and who hears them. The node's end is a hal Radio; the ground's end is callbacks.
 
     `on_downlink(octets)` gets each received unit, `on_contact(station or None)` each gain and loss of signal. What
-    arrives is recorded as NAME.down and NAME.up.
+    arrives is recorded as NAME.down and NAME.up; in a run the name is that of the node and its link.
     """
 
     def __init__(self, loop: VirtualLoop, world: World, down: ChannelConfig, up: ChannelConfig, random: Random, *,
@@ -74,7 +74,7 @@ class Air:
         self._loop = loop
         self._world = world
         self._record = record
-        self._name = name
+        self._down_channel, self._up_channel = f"{name}.down", f"{name}.up"
         self.in_sight: list[Pass] = []  # the first one is served, the others wait until it sets
         # Each channel has its own errors: what goes up must not shift the errors of what comes down.
         self.down = _Direction(Channel(down, Random(random.getrandbits(64))), loop, self._downlinked, self._nudged)
@@ -123,12 +123,12 @@ class Air:
 
     def _downlinked(self, delivery: Delivery) -> None:
         if self._record is not None:
-            self._record.enter(delivery.t_ns, f"{self._name}.down", delivery.octets)
+            self._record.enter(delivery.t_ns, self._down_channel, delivery.octets)
         self.on_downlink(delivery.octets)
 
     def _uplinked(self, delivery: Delivery) -> None:
         if self._record is not None:
-            self._record.enter(delivery.t_ns, f"{self._name}.up", delivery.octets)
+            self._record.enter(delivery.t_ns, self._up_channel, delivery.octets)
         self.modem.hear(delivery.octets)
 
     def _nudged(self) -> None:

@@ -33,7 +33,14 @@ from sim_hw.machine.loop import VirtualLoop
 
 
 class PowerCut(BaseException):
-    """The node lost power in the middle of what it was doing. Not an Exception: nothing on board catches it."""
+    """The node on `disk` lost power in the middle of what it was doing. Not an Exception: nothing on board catches it.
+
+    It leaves the loop, on which other nodes may live: by the disk whoever runs the loop knows which one went down.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__()
+        self.disk = disk
 
 
 _Operation = tuple[Literal["append", "replace", "delete"], str, bytes]
@@ -98,7 +105,7 @@ class Disk:
             self.trace.append((self.operations, kind, name))
         if self.operations == self.cut_at_operation:
             self.cut()
-            raise PowerCut
+            raise PowerCut(self)
 
 
 class _Window:

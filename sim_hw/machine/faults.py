@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from flight.core.errors import OrbitnodeError
@@ -20,28 +20,32 @@ REBOOT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """One fault of `kind`, `at_s` seconds into the run."""
+    """One fault of `kind`, `at_s` seconds into the run, of the spacecraft `node`; the first one if that is empty."""
 
     kind: str
     at_s: float
+    node: str = ""
 
     @classmethod
     def parse(cls, text: str) -> PlannedFault:
-        """From `KIND@SECONDS`; raises OrbitnodeError."""
-        kind, at, seconds = text.partition("@")
+        """From `KIND@SECONDS` or `NODE:KIND@SECONDS`; raises OrbitnodeError."""
+        node, colon, rest = text.rpartition(":")
+        kind, at, seconds = rest.partition("@")
         try:
             at_s = float(seconds)
         except ValueError:
             at_s = -1.0
-        if kind not in KINDS or not at or not 0 <= at_s < 1e9:
-            raise OrbitnodeError(f"fault {text!r} is not KIND@SECONDS with KIND one of {', '.join(KINDS)}")
-        return cls(kind, at_s)
+        if kind not in KINDS or not at or not 0 <= at_s < 1e9 or (colon and not node):
+            raise OrbitnodeError(
+                f"fault {text!r} is not KIND@SECONDS or NODE:KIND@SECONDS with KIND one of {', '.join(KINDS)}"
+            )
+        return cls(kind, at_s, node)
 
 
 class FaultPlan:
     """Faults in order of time. `take` hands each out once, to whoever it concerns, when its time has come."""
 
-    def __init__(self, faults: Sequence[PlannedFault] = ()) -> None:
+    def __init__(self, faults: Iterable[PlannedFault] = ()) -> None:
         self._waiting = sorted(faults, key=lambda f: f.at_s)
 
     def take(self, kind: str, now_ns: int) -> bool:
@@ -55,3 +59,12 @@ class FaultPlan:
     def times_ns(self, kind: str) -> list[int]:
         """When faults of `kind` are planned, for those that happen of themselves."""
         return [ns(f.at_s) for f in self._waiting if f.kind == kind]
+
+
+def fault_plans(faults: Sequence[PlannedFault], nodes: Sequence[str]) -> dict[str, FaultPlan]:
+    """The plan of each of `nodes`; raises OrbitnodeError for a fault of a spacecraft that does not fly."""
+    for fault in faults:
+        if fault.node and fault.node not in nodes:
+            text = f"{fault.node}:{fault.kind}@{fault.at_s:g}"
+            raise OrbitnodeError(f"fault {text!r}: no spacecraft {fault.node!r} flies, have {', '.join(nodes)}")
+    return {node: FaultPlan(f for f in faults if (f.node or nodes[0]) == node) for node in nodes}

@@ -1,4 +1,4 @@
-"""The report of a run, filled from what the ground received and from the world's own intervals."""
+"""The report of one spacecraft of a run, filled from what the ground received and from the world's own intervals."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from flight.core.nanoseconds import NS
 from flight.services.board.power import PowerConfig
 from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
-from sim_hw.mission_run import MissionRun
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
 from sim_hw.report.worker_apps import app_rows
+from sim_hw.spacecraft_run import SpacecraftRun
 
 _GAP_S = 90.0
 _EVENTS = 5000
 
 
-def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
+def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
     """Write report.html; raises OrbitnodeError where it cannot be written."""
     power: PowerConfig = run.mission.section(PowerConfig)
     tiles, machine = summary["tiles"], summary["machine"]
     data = ReportData(
-        title=f"{run.mission.node.name}: {summary['orbits']:g} orbit{'s' * (summary['orbits'] != 1)}",
+        title=f"{run.name}: {summary['orbits']:g} orbit{'s' * (summary['orbits'] != 1)}",
         subtitle=(
-            f"{summary['mission_s'] / 60:.0f} minutes of virtual time, seed {run.seed}. Telemetry as received on "
-            "ground, so its curves end with the last contact; eclipses and passes from the simulated world."
+            f"{summary['mission_s'] / 60:.0f} minutes of virtual time, seed {summary['seed']}. Telemetry as received "
+            "on ground, so its curves end with the last contact; eclipses and passes from the simulated world."
         ),
         start_tai_ns=run.world.start_tai_ns,
         duration_s=run.end_ns / NS,
@@ -43,7 +43,7 @@ def report(run: MissionRun, summary: Mapping[str, Any], path: Path) -> None:
         charge_guides=[(power.soc_safe_frac, "safe mode below")],
         temperature_guides=[(run.mission.section(ThermalConfig).board_warm_c, "board warm")],
         link=_link_facts(summary),
-        tiles=run.screening.tiles,
+        tiles=run.payload.screening.tiles,
         tiles_note=_tiles_note(summary),
         commands=run.archive.commands(),
         events=run.archive.events(limit=_EVENTS),
@@ -169,13 +169,13 @@ def store_rows(stores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def _points(run: MissionRun, parameter: str) -> list[tuple[float, float]]:
+def _points(run: SpacecraftRun, parameter: str) -> list[tuple[float, float]]:
     start_ns = run.world.start_tai_ns
     series = run.archive.series(parameter)
     return [((t - start_ns) / NS, float(value)) for t, value in series if isinstance(value, int | float)]
 
 
-def _series(run: MissionRun, parameter: str, name: str, scale: float = 1.0) -> Series:
+def _series(run: SpacecraftRun, parameter: str, name: str, scale: float = 1.0) -> Series:
     """One parameter over time; a break where telemetry is missing."""
     points: list[tuple[float, float]] = []
     for t_s, value in _points(run, parameter):
@@ -185,7 +185,7 @@ def _series(run: MissionRun, parameter: str, name: str, scale: float = 1.0) -> S
     return Series(name, points)
 
 
-def _rates(run: MissionRun) -> list[Series]:
+def _rates(run: SpacecraftRun) -> list[Series]:
     """Downlink rate by channel, from the ground's own octet counters; a channel not yet heard counts as 0."""
     start_ns = run.world.start_tai_ns
     channels = {0: "real time", 1: "playback", 2: "products", 7: "idle"}

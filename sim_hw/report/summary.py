@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,79 +14,52 @@ from flight.core.nanoseconds import NS
 from flight.core.task_stats import TaskStats, quantile_us
 from ground.operator import COMPLETED, FAILED, LOST, REJECTED
 from payloads.accounting import Statistics, quantile
-from sim_hw.mission_run import Life, MissionRun, StoreFacts
+from sim_hw.lives import Life, StoreFacts
+from sim_hw.mission_run import MissionRun
 from sim_hw.report.worker_apps import worker_apps
+from sim_hw.spacecraft_run import SpacecraftRun
 
 FORMAT = "orbitnode-summary/1"
+FLEET_FORMAT = "orbitnode-fleet/1"
 _LOST_WITH_POWER = "power lost"
 
 
-def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any]:
-    """The document, JSON-ready. Everything but `wall_s`, `inference` and `machine` is the same for one seed."""
-    payloads = [life.payload for life in run.lives if life.payload is not None]
-    reading = run.world.read_power()
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the command line and the clock on the wall say of a run; `scenes` is "synthetic" or a folder."""
+
+    seed: int
+    orbits: float
+    wall_s: float
+    scenes: str
+
+
+def summarise(run: SpacecraftRun, facts: RunFacts) -> dict[str, Any]:
+    """The document of one spacecraft, JSON-ready. Everything but `wall_s`, `inference` and `machine` is the same for
+    one seed."""
+    payloads = _payloads(run.lives)
     return {
         "format": FORMAT,
         "version": flight.__version__,
-        "mission": run.mission.node.name,
-        "seed": run.seed,
-        "orbits": orbits,
+        "mission": run.name,
+        "seed": facts.seed,
+        "orbits": facts.orbits,
         "mission_s": run.end_ns / NS,
-        "wall_s": round(wall_s, 3),
+        "wall_s": round(facts.wall_s, 3),
         "boots": run.spacecraft.boots,
         "tiles": _tiles(run, payloads),
         "cloud_accuracy": _accuracy(run),
         "bytes": _bytes(run, payloads),
         "energy": _energy(run, payloads),
         "inference": _inference(run.lives),
-        "soc": {"min": round(run.world.power.lowest_soc_frac, 4), "end": round(reading.soc_frac, 4)},
-        "temperature_c": {
-            "board_max": round(run.world.thermal.highest_c("board"), 2),
-            "board_end": round(run.world.temperature_c("board"), 2),
-            "radiator_end": round(run.world.temperature_c("radiator"), 2),
-        },
+        "soc": _soc(run),
+        "temperature_c": _temperature(run),
         "link": _link(run),
         "commands": _commands(run),
         "files": _files(run),
-        "recorder": {
-            "recorded": sum(life.recorded for life in run.lives),
-            "played_back": sum(life.played_back for life in run.lives),
-            "returned": sum(life.returned for life in run.lives),
-            "overwritten": sum(life.overwritten for life in run.lives),
-            "storage_faults": sum(life.recorder_faults for life in run.lives),
-            "stores": [
-                {
-                    "name": one.name,
-                    "recorded": one.recorded,
-                    "played_back": one.played_back,
-                    "overwritten": one.overwritten,
-                    "refused": one.refused,
-                    "waiting": one.waiting,
-                    "octets": one.octets,
-                    "fill_frac": round(one.fill_frac, 4),
-                }
-                for one in _stores(run.lives)
-            ],
-        },
+        "recorder": _recorder(run.lives),
         "scheduler": _scheduler(run.lives),
-        "tasks": [
-            {
-                "name": name,
-                "steps": one.steps,
-                "ticks": one.ticks,
-                "late": one.late,
-                "skipped": one.skipped,
-                "overruns": one.overruns,
-                "starved": one.starved,
-                "failures": one.failures,
-                "worst_us": one.worst_ns // 1000,
-                "worst_latency_us": one.worst_latency_ns // 1000,
-                "latency_p50_us": quantile_us(one.latency, 0.5),
-                "latency_p99_us": quantile_us(one.latency, 0.99),
-                "cpu_permille": round(1000 * one.cpu_ns / max(1, sum(life.up_ns for life in run.lives)), 3),
-            }
-            for name, one in _tasks(run.lives).items()
-        ],
+        "tasks": _tasks(run.lives),
         "worker_apps": worker_apps(payloads, run.archive.products()),
         "events": _add(life.events for life in run.lives),
         "worker": _worker(payloads),
@@ -95,13 +68,35 @@ def summarise(run: MissionRun, *, wall_s: float, orbits: float) -> dict[str, Any
         "digest_entries": run.digest.entries,
         "dictionary_sha256": run.dictionary.document()["sha256"],
         "machine": machine(),
+        "scenes": facts.scenes,
     }
 
 
-def _tiles(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
+def summarise_fleet(run: MissionRun, facts: RunFacts, summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The document of a run of several spacecraft, with the whole summary of each by the name of its node."""
+    return {
+        "format": FLEET_FORMAT,
+        "version": flight.__version__,
+        "seed": facts.seed,
+        "orbits": facts.orbits,
+        "mission_s": run.end_ns / NS,
+        "wall_s": round(facts.wall_s, 3),
+        "digest": run.digest.hexdigest(),
+        "digest_entries": run.digest.entries,
+        "machine": machine(),
+        "scenes": facts.scenes,
+        "spacecraft": dict(summaries),
+    }
+
+
+def _payloads(lives: Iterable[Life]) -> list[Statistics]:
+    return [life.payload.statistics for life in lives if life.payload.statistics is not None]
+
+
+def _tiles(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
     """A tile that was pending when the node lost its power is dropped; only those of a node still up are pending."""
     dropped = Counter(_add(dict(one.dropped) for one in payloads))
-    pending = sum(life.payload.pending for life in run.still_up if life.payload is not None)
+    pending = sum(one.pending for one in _payloads(run.still_up))
     lost = sum(one.pending for one in payloads) - pending
     if lost:
         dropped[_LOST_WITH_POWER] = lost
@@ -117,15 +112,15 @@ def _tiles(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
     }
 
 
-def _accuracy(run: MissionRun) -> dict[str, Any]:
+def _accuracy(run: SpacecraftRun) -> dict[str, Any]:
     """Share of pixels on which product and truth agree about cloud; of distinct tiles with a truth."""
-    values = list(run.screening.accuracy.values())
+    values = list(run.payload.screening.accuracy.values())
     if not values:
         return {"tiles": 0, "mean": None, "worst": None}
     return {"tiles": len(values), "mean": round(sum(values) / len(values), 4), "worst": round(min(values), 4)}
 
 
-def _bytes(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
+def _bytes(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
     raw = sum(one.octets_raw for one in payloads)
     product = sum(one.octets_product for one in payloads)
     return {
@@ -137,10 +132,10 @@ def _bytes(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
     }
 
 
-def _energy(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
+def _energy(run: SpacecraftRun, payloads: list[Statistics]) -> dict[str, Any]:
     used_j = sum(one.energy_j for one in payloads)
     # What a node without power was computing is lost; what one still up computes is neither lost nor a tile yet.
-    running_j = sum(life.payload.energy_running_j for life in run.still_up if life.payload is not None)
+    running_j = sum(one.energy_running_j for one in _payloads(run.still_up))
     lost_j = sum(one.energy_lost_j + one.energy_running_j for one in payloads) - running_j
     screened = sum(one.screened for one in payloads)
     power = run.world.power.counters
@@ -161,16 +156,27 @@ def _energy(run: MissionRun, payloads: list[Statistics]) -> dict[str, Any]:
 
 def _inference(lives: list[Life]) -> dict[str, Any]:
     """Wall time on this machine, of every screened tile."""
-    times = deque(sorted(t for life in lives for t in life.infer_s))
-    payloads = [life.payload for life in lives if life.payload is not None]
+    times = deque(sorted(t for life in lives for t in life.payload.infer_s))
     return {
-        "count": sum(one.screened for one in payloads),
+        "count": sum(one.screened for one in _payloads(lives)),
         "median_ms": round(1e3 * quantile(times, 0.5), 2) if times else None,
         "p99_ms": round(1e3 * quantile(times, 0.99), 2) if times else None,
     }
 
 
-def _link(run: MissionRun) -> dict[str, Any]:
+def _soc(run: SpacecraftRun) -> dict[str, Any]:
+    return {"min": round(run.world.power.lowest_soc_frac, 4), "end": round(run.world.read_power().soc_frac, 4)}
+
+
+def _temperature(run: SpacecraftRun) -> dict[str, Any]:
+    return {
+        "board_max": round(run.world.thermal.highest_c("board"), 2),
+        "board_end": round(run.world.temperature_c("board"), 2),
+        "radiator_end": round(run.world.temperature_c("radiator"), 2),
+    }
+
+
+def _link(run: SpacecraftRun) -> dict[str, Any]:
     """Frames whose fate is known: all that were handed to the transmitter but those still on their way."""
     channel, session = run.air.down.channel, run.session.counters
     counters = channel.counters
@@ -196,7 +202,7 @@ def _link(run: MissionRun) -> dict[str, Any]:
     }
 
 
-def _coding(run: MissionRun) -> dict[str, Any]:
+def _coding(run: SpacecraftRun) -> dict[str, Any]:
     """What the channel code had to do on the way down; None where frames go bare."""
     coding, decoder = run.session.config.tm_coding, run.session.decoder
     assert (coding is None) == (decoder is None)
@@ -222,7 +228,7 @@ def _coding(run: MissionRun) -> dict[str, Any]:
     }
 
 
-def _commands(run: MissionRun) -> dict[str, Any]:
+def _commands(run: SpacecraftRun) -> dict[str, Any]:
     rows = run.archive.commands(limit=1_000_000)
     outcomes = Counter(row.outcome or "open" for row in rows)
     accepted = sum(any(stage[0] == "accepted" for stage in row.stages) for row in rows)
@@ -238,7 +244,7 @@ def _commands(run: MissionRun) -> dict[str, Any]:
     }
 
 
-def _files(run: MissionRun) -> dict[str, Any]:
+def _files(run: SpacecraftRun) -> dict[str, Any]:
     """A file begun is received, incomplete, or was never heard of; those of a node that lost its power are gone."""
     assert run.station.products is not None
     counters = run.station.products.counters
@@ -262,13 +268,54 @@ def _scheduler(lives: list[Life]) -> dict[str, int]:
     }
 
 
-def _tasks(lives: list[Life]) -> dict[str, TaskStats]:
+def _tasks(lives: list[Life]) -> list[dict[str, Any]]:
     """Tasks of one name of all boots together."""
     totals: dict[str, TaskStats] = {}
     for life in lives:
         for name, stats in life.tasks.items():
             totals.setdefault(name, TaskStats()).add(stats)
-    return totals
+    up_ns = max(1, sum(life.up_ns for life in lives))
+    return [
+        {
+            "name": name,
+            "steps": one.steps,
+            "ticks": one.ticks,
+            "late": one.late,
+            "skipped": one.skipped,
+            "overruns": one.overruns,
+            "starved": one.starved,
+            "failures": one.failures,
+            "worst_us": one.worst_ns // 1000,
+            "worst_latency_us": one.worst_latency_ns // 1000,
+            "latency_p50_us": quantile_us(one.latency, 0.5),
+            "latency_p99_us": quantile_us(one.latency, 0.99),
+            "cpu_permille": round(1000 * one.cpu_ns / up_ns, 3),
+        }
+        for name, one in totals.items()
+    ]
+
+
+def _recorder(lives: list[Life]) -> dict[str, Any]:
+    return {
+        "recorded": sum(life.recorded for life in lives),
+        "played_back": sum(life.played_back for life in lives),
+        "returned": sum(life.returned for life in lives),
+        "overwritten": sum(life.overwritten for life in lives),
+        "storage_faults": sum(life.recorder_faults for life in lives),
+        "stores": [
+            {
+                "name": one.name,
+                "recorded": one.recorded,
+                "played_back": one.played_back,
+                "overwritten": one.overwritten,
+                "refused": one.refused,
+                "waiting": one.waiting,
+                "octets": one.octets,
+                "fill_frac": round(one.fill_frac, 4),
+            }
+            for one in _stores(lives)
+        ],
+    }
 
 
 def _stores(lives: list[Life]) -> list[StoreFacts]:

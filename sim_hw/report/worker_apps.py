@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ground.telemetry.archive import ProductRow
+from ground.telemetry.archive_rows import ProductRow
 from payloads.accounting import Statistics
 
 

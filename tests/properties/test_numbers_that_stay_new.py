@@ -20,6 +20,8 @@ from flight.store.generations import Generations
 from ground.telemetry.archive import Archive
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
+from tests.archives import entered
+from tests.ground_dictionary import make
 
 BOOTS = ("sound", "cut at once", "cut in the write", "read-only", "commits fail", "unreadable", "damaged", "lost")
 
@@ -126,7 +128,7 @@ def test_files_that_go_up_never_share_a_number(seed: int, starts: list[tuple[str
                 path.write_bytes(empty)
             mark = 0
             if how != "none":
-                with Archive(path) as archive:
+                with entered(path, make()) as archive:
                     mark = archive.next_start()
             numbers = TransactionNumbers(mark, random.getrandbits(EPOCH_BITS))
             seen |= {numbers.take() for _ in range(files)}
@@ -141,7 +143,7 @@ def test_a_ground_started_again_with_its_archive_needs_no_luck(epoch: int, start
     seen = set[int]()
     with tempfile.TemporaryDirectory() as folder:
         for files in starts:
-            with Archive(Path(folder) / "archive.db") as archive:
+            with entered(Path(folder) / "archive.db", make()) as archive:
                 numbers = TransactionNumbers(archive.next_start(), epoch)
             seen |= {numbers.take() for _ in range(files)}
     assert len(seen) == sum(starts)

@@ -65,10 +65,11 @@ class Flight:
         self.craft = Spacecraft(mission, self.loop, world, random, radios=radios)
         own, further = mission.links
         self.radio, self.aos = open_session(own.config), open_session(further.config)
-        self.archive = Archive(folder / "archive.db", dictionary_of(mission))
+        self.archive = Archive(folder / "archive.db")
+        dictionary = dictionary_of(mission)
         self.products = folder / "products"
         self.station = GroundStation(
-            dictionary_of(mission), self.radio, epoch_tai_ns=world.start_tai_ns, archive=self.archive,
+            dictionary, self.radio, epoch_tai_ns=world.start_tai_ns, archive=self.archive.enter(dictionary),
             products=ProductStore(self.products), further_links={further.name: self.aos},
         )  # fmt: skip
         self.notes: list[object] = []

@@ -10,9 +10,9 @@ import pytest
 from flight.services.files.outbox import Outbox
 from flight.services.health.status import BootRecord
 from ground.station import GroundStation
-from ground.telemetry.archive import Archive
 from ground.telemetry.products import ProductStore
 from sim_hw.ground_segment import GroundSegment
+from tests.archives import entered
 from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 
@@ -33,7 +33,7 @@ def test_products_of_boots_with_one_count_all_arrive_and_the_ground_says_so(
     make_rig: MakeRig, tmp_path: Any, harm: Any, counts: list[int]
 ) -> None:
     rig = make_rig()
-    with Archive(tmp_path / "archive.db", rig.dictionary) as archive:
+    with entered(tmp_path / "archive.db", rig.dictionary) as archive:
         products = ProductStore(tmp_path / "products")
         station = GroundStation(
             rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, products=products

@@ -30,6 +30,7 @@ from ground.server.requests import LINE_OCTETS_MAX
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import REPORT, DecodedPacket
+from tests.archives import reading
 from tests.full_disk import limited_files
 from tests.ground_dictionary import make
 from tests.ground_node import LittleNode
@@ -245,7 +246,7 @@ def test_a_full_disk_does_not_end_the_ground(tmp_path: Path) -> None:
         assert ground.stop() == 0
     finally:
         ground.kill()
-    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+    with reading(tmp_path / "archive.db") as archive:
         assert archive.commands()[-1].outcome == "rejected"
 
 
@@ -394,7 +395,7 @@ def test_ping_telemetry_events_and_a_clean_end(
     assert run(cmd, ground, "--list") == 0 and "deadline_s: f32 from 1 s, default 600.0" in capsys.readouterr().out
 
     assert ground.stop() == 0
-    with Archive(ground.folder / "archive.db", read_only=True) as archive:
+    with reading(ground.folder / "archive.db") as archive:
         assert [c.outcome for c in archive.commands()][-2:] == ["completed", "rejected"]
 
 
@@ -403,9 +404,13 @@ def test_a_further_link_has_a_port_of_its_own(tmp_path: Path) -> None:
     config = AosConfig(coding="frame")
     session = AosSession(config)
     ports = [free_port(socket.SOCK_DGRAM) for _ in range(3)]
-    with Archive(tmp_path / "archive.db", make()) as archive:
+    with Archive(tmp_path / "archive.db") as archive:
         station = GroundStation(
-            make(), GroundSession(BARE), epoch_tai_ns=0, archive=archive, further_links={"x-band": session}
+            make(),
+            GroundSession(BARE),
+            epoch_tai_ns=0,
+            archive=archive.enter(make()),
+            further_links={"x-band": session},
         )
         server = GroundServer(
             station, archive, GroundConfig(api_port=free_port(socket.SOCK_STREAM)),

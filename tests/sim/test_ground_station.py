@@ -30,6 +30,7 @@ from payloads.product.mask import decode_mask_product, encode_mask_product
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
+from tests.archives import entered, reading
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS, LittleNode
 from tests.link_ends import BARE, packets_of, unit_of
@@ -39,7 +40,8 @@ class Rig:
     def __init__(self, tmp_path: Path, passes: list[tuple[float, float]], timeout_s: float = 30.0) -> None:
         self.loop = VirtualLoop()
         self.node = LittleNode(self.loop, passes)
-        self.archive = Archive(tmp_path / "archive.db", make())
+        self.file = Archive(tmp_path / "archive.db")
+        self.archive = self.file.enter(make())
         self.products = ProductStore(tmp_path / "products", CfdpConfig(entity=2, inactivity_s=100.0))
         self.station = GroundStation(
             make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=self.archive, products=self.products,
@@ -62,7 +64,7 @@ class Rig:
 
     def close(self) -> None:
         self.ground.close()
-        self.archive.close()
+        self.file.close()
 
 
 def test_whole_script_over_two_contacts(tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_whole_script_over_two_contacts(tmp_path: Path) -> None:
         "sent", "acknowledged", "accepted", "started", "completed",
     ]  # fmt: skip
     rig.close()
-    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+    with reading(tmp_path / "archive.db") as archive:
         assert [(c.name, c.outcome) for c in archive.commands()] == outcomes
         assert archive.latest()["parameter.soc_min"].value == 0.55
         assert archive.counters("station.contacts")[-1][1] == 2
@@ -298,7 +300,7 @@ def test_products_events_alarms_and_listeners(tmp_path: Path) -> None:
         "hidden.txt", "tile-7-mask.png", "tile-7.bin", "tile-8.bin.part", "tile-8.bin.part.missing",
     ]  # fmt: skip
     assert np.array_equal(decode_mask_product((folder / "tile-7.bin").read_bytes()).mask, mask)
-    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+    with reading(tmp_path / "archive.db") as archive:
         rows = {r.name: r for r in archive.products()}
         assert rows["tile-7.bin"].facts["tile"] == 7 and rows["tile-7.bin"].complete
         assert rows["tile-8.bin.part"].missing == ((500, 1000),)
@@ -314,7 +316,7 @@ def test_late_comer_sees_the_latest_values(tmp_path: Path) -> None:
     rig.node.tm(1, 3, 25, b"\x00\x01" + make().structures[0].layout.encode([0.5, 8.0, 1, -5]))
     rig.loop.run_until(10 * NS)
     rig.close()
-    with Archive(tmp_path / "archive.db", make()) as archive:
+    with entered(tmp_path / "archive.db", make()) as archive:
         later = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=archive)
         assert later.latest["power.soc"].raw == 0.5 and later.latest["power.mode"].value == "idle"
 
@@ -329,7 +331,8 @@ def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_ar
 
     report = packet(25, b"\x01\x2c" + struct.pack(">fB", 0.125, 1))
     for packets in ([packet(10, definition), report], [report]):  # the second life has its definition of the archive
-        archive = Archive(tmp_path / "archive.db", make())
+        file = Archive(tmp_path / "archive.db")
+        archive = file.enter(make())
         station, flight = (
             GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, archive=archive),
             FlightLink(BARE),
@@ -342,4 +345,4 @@ def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_ar
         assert station.decoder.counters.unknown == 0
         assert archive.latest()["hk-300.power.mode"].value == "idle"
         assert archive.latest()["hk-300.power.soc"].unit == "frac"
-        archive.close()
+        file.close()

@@ -19,6 +19,7 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
+from tests.archives import entered
 from tests.ground_dictionary import make
 from tests.ground_node import EPOCH_NS
 from tests.link_ends import BARE
@@ -132,7 +133,7 @@ def test_eight_files_a_restart_of_the_ground_and_one_more_all_arrive(tmp_path: A
     first.close()
     if first._timer is not None:  # noqa: SLF001 - ends as a process does
         first._timer.cancel()  # noqa: SLF001 - ends as a process does
-    archive = up.rig.archive if shared_archive else Archive(tmp_path / "other.db", make())
+    archive = up.rig.archive if shared_archive else Archive(tmp_path / "other.db").enter(make())
     station = GroundStation(
         make(),
         GroundSession(BARE),
@@ -222,7 +223,7 @@ def test_files_that_were_sent_are_remembered_up_to_a_bound() -> None:
 
 def test_the_real_node_confirms_each_file_and_says_what_it_ignores(make_rig: MakeRig, tmp_path: Any) -> None:
     rig = make_rig()
-    with Archive(tmp_path / "archive.db", rig.dictionary) as archive:
+    with entered(tmp_path / "archive.db", rig.dictionary) as archive:
         station = GroundStation(
             rig.dictionary, rig.session, epoch_tai_ns=rig.world.start_tai_ns, archive=archive, epoch=5
         )

@@ -289,6 +289,28 @@ def test_a_node_that_ends_itself_is_no_clean_stop(bench: Bench, monkeypatch: pyt
         command.execute(parser.parse_args(arguments))
 
 
+AT_ITS_WORD = """
+import builtins, os, signal, sys
+from flight import cli
+from flight.linux import flight_command as command
+
+def say(text, **options):
+    builtins.print(text, **options)
+    if "Ctrl-C ends it" in text:
+        os.kill(os.getpid(), signal.SIGINT)
+
+command.print = say
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_node_that_says_how_it_is_ended_ends_so_from_that_moment_on(bench: Bench) -> None:
+    bench.sim()
+    arguments = ("flight", "--mission", bench.mission, "--storage", bench.folder / "store")
+    flight = bench.start(*arguments, entry=("-c", AT_ITS_WORD))
+    assert flight.wait(GIVE_UP_S) == 0 and "stopped, storage is safe" in flight.text(), flight.text()
+
+
 STANDING = """
 import sys, time
 from flight import cli

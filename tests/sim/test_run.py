@@ -29,10 +29,10 @@ from flight.link.pus import PusTm
 from flight.link.time_code import decode_cuc
 from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS
-from ground.telemetry.archive import Archive
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
 from ground.telemetry.xtce import ROOT_CONTAINER, parameter_name
 from payloads.worker.guards import Guard
+from tests.archives import reading
 from tests.sim.conftest import START
 from tests.waiting import GIVE_UP_RUN_S, wait_until
 
@@ -75,9 +75,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(stage: Path, out: Path, *more: str, seed: int = 11) -> list[str]:
+    """Of the mission of the stage, unless `more` names others."""
+    mission = [] if "--mission" in more else ["--mission", str(stage / "mission.toml")]
     return [
-        sys.executable, "-m", "flight.cli", "run", "--json", "--mission", str(stage / "mission.toml"), "--scenes",
-        str(stage / "tiles"), "--orbits", str(ORBITS), "--seed", str(seed), "--out", str(out), *more,
+        sys.executable, "-m", "flight.cli", "run", "--json", *mission, "--scenes", str(stage / "tiles"), "--orbits",
+        str(ORBITS), "--seed", str(seed), "--out", str(out), *more,
     ]  # fmt: skip
 
 
@@ -156,7 +158,7 @@ def test_the_inner_code_holds_a_link_at_a_bit_error_rate_of_1e_2(stage: Path, tm
         '[[link]]\nname = "s-band"\ndriver = "sim:s-band"\ncoding = "rs(255,223)"\nconvolutional = true\n'
         'cltu_errors = "correct"\ntc_randomizer = true\nproducts_min_frac = 0.2\n'
     )
-    summary = fly(tmp_path, tmp_path / "out", "--scenes", str(stage / "tiles"))
+    summary = fly(stage, tmp_path / "out", "--mission", str(mission))
     link, coding = summary["link"], summary["link"]["coding"]
     assert link["frames_received"] > 1500
     assert link["frames_lost_to_bit_errors"] == 0
@@ -177,7 +179,7 @@ def test_every_simplex_link_is_flown_beside_the_first(stage: Path, tmp_path: Pat
     assert_adds_up(summary)
     assert "2" not in summary["link"]["octets_by_vc"], "no product comes over the radio"
     assert summary["files"]["received"] > 10
-    with Archive(out / "archive.db", read_only=True) as archive:
+    with reading(out / "archive.db") as archive:
         counted = {
             name: archive.counters(f"links.x-band.{name}")[-1][1]
             for name in ("link.frames", "link.packets", "coding.codewords_corrected", "coding.codewords_uncorrectable")
@@ -194,6 +196,20 @@ def test_one_seed_one_digest_another_seed_another(
     differing = {key for key in first if first[key] != again[key]}
     assert differing <= {"wall_s", "inference"}
     assert fly(stage, tmp_path / "other", seed=12)["digest"] != first["digest"]
+
+
+def test_a_payload_beside_another_flies_as_it_does_alone(
+    stage: Path, flown: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Two payload managers with a worker each, on one loop."""
+    beside = tmp_path / "beside.toml"
+    beside.write_text(f'extends = "{(stage / "mission.toml").as_posix()}"\n[node]\nname = "beside"\n')
+    document = fly(stage, tmp_path / "out", "--mission", str(stage / "mission.toml"), "--mission", str(beside))
+    first, second = document["spacecraft"]["orbitnode-1"], document["spacecraft"]["beside"]
+    differing = {key for key in first if first[key] != flown[1][key]}
+    assert differing <= {"wall_s", "inference"}
+    assert_adds_up(second)
+    assert second["digest"] != first["digest"] != document["digest"]
 
 
 def test_other_people_split_the_packets_without_a_leftover_octet(flown: tuple[Path, dict[str, Any]]) -> None:
@@ -213,7 +229,7 @@ def test_space_packet_parser_reads_housekeeping_through_our_xtce_to_the_values_i
     out, _ = flown
     definition = spp.load_xtce(out / "dictionary.xml")
     decoder = Decoder(dictionary)
-    with Archive(out / "archive.db", read_only=True) as archive:
+    with reading(out / "archive.db") as archive:
         stored = {
             f"{s.name}.{f.name}": dict(archive.series(f"{s.name}.{f.name}"))
             for s in dictionary.structures
@@ -290,7 +306,7 @@ def test_a_planned_worker_kill_is_survived_reported_and_reproducible(stage: Path
     assert first["worker"]["failures"] == {"died": 1}
     assert (first["worker"]["retried"], first["worker"]["restarts"]) == (1, 1)
     assert first["digest"] == again["digest"]
-    with Archive(tmp_path / "a" / "archive.db", read_only=True) as archive:
+    with reading(tmp_path / "a" / "archive.db") as archive:
         assert any(event.name == "worker_failed" for event in archive.events())
 
 
@@ -343,7 +359,7 @@ def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_sum
         )
     )
     process = subprocess.Popen(
-        [*command(stage, out), "--mission", str(tmp_path / "mission.toml")], text=True,
+        command(stage, out, "--mission", str(tmp_path / "mission.toml")), text=True,
         env=os.environ | {"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -360,5 +376,5 @@ def test_a_worker_killed_from_outside_leaves_a_finished_orbit_an_event_and_a_sum
     assert_adds_up(summary)
     assert summary["worker"]["failures"] == {"died": 1}
     assert summary["worker"]["restarts"] == 1
-    with Archive(out / "archive.db", read_only=True) as archive:
+    with reading(out / "archive.db") as archive:
         assert any(event.name == "worker_failed" for event in archive.events())

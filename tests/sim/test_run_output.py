@@ -13,9 +13,8 @@ from flight.core.guarded_stream import GuardedStream
 from flight.core.nanoseconds import ns
 from flight.mission import load
 from sim_hw.config import SimConfig
-from sim_hw.machine.faults import FaultPlan
 from sim_hw.mission_run import MissionRun
-from sim_hw.report.outputs import OutputFolder
+from sim_hw.report.outputs import RunFolder
 from sim_hw.world.scenes import FolderSource
 from tests.full_disk import FULL_DEVICE, NO_SPACE, on_small_disk
 
@@ -31,17 +30,20 @@ def tiles(folder: Path) -> Path:
 
 def fly(folder: Path, mission: Path, *, log: Path | None = None) -> tuple[str, int, int]:
     """The digest of a minute, the failures of tasks, and the writes that the log's file refused."""
-    out = OutputFolder(folder / "out")
+    made = load(mission, {"sim": SimConfig})
+    name = made.node.name
+    folders = RunFolder(folder / "out", [name])
+    out = folders.of(name)
     if log:
         out.log.close()
         out.log = GuardedStream(log.open("w", encoding="utf-8"))
-    made = load(mission, {"sim": SimConfig})
-    run = MissionRun(made, FolderSource(tiles(folder)), out, seed=1, duration_s=60.0, faults=FaultPlan([]))
+    run = MissionRun([made], lambda _: FolderSource(tiles(folder)), folders, seed=1, duration_s=60.0)
     try:
         run.start()
         run.advance(ns(60))
-        assert run.spacecraft.node is not None
-        return run.digest.hexdigest(), run.spacecraft.node.scheduler.totals().failures, out.log.faults
+        node = run.spacecraft[0].spacecraft.node
+        assert node is not None
+        return run.digest.hexdigest(), node.scheduler.totals().failures, out.log.faults
     finally:
         run.finish()
         run.archive.close()

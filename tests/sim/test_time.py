@@ -18,9 +18,9 @@ from flight.services.time.clock import Clock, Correction, TimeService
 from ground.telemetry.decoder import DecodedPacket, Decoder
 from ground.telemetry.xtce import ROOT_CONTAINER, xtce_document
 from sim_hw.config import SimConfig
-from sim_hw.machine.faults import FaultPlan
 from sim_hw.mission_run import MissionRun
-from sim_hw.report.outputs import OutputFolder
+from sim_hw.report.outputs import RunFolder
+from sim_hw.spacecraft_run import SpacecraftRun
 from sim_hw.world.scenes import FolderSource
 from tests.field_values import integer, real
 from tests.sim.conftest import START, MakeRig, Rig
@@ -156,20 +156,18 @@ def test_no_octets_of_a_time_packet_harm_the_decoder(make_rig: MakeRig) -> None:
 
 
 @pytest.fixture
-def flown(tmp_path: Path, bare_mission: Callable[[str], Path]) -> Iterator[MissionRun]:
+def flown(tmp_path: Path, bare_mission: Callable[[str], Path]) -> Iterator[SpacecraftRun]:
     """The first twelve minutes of a run, one pass of nine in them, with a board's clock that is off."""
     path = bare_mission(
         "[sim]\nclock_offset_s = -3.25\nclock_drift_ppm = 12.5\n"
         f'[sim.world.orbit]\nstart = "{START}"\n[housekeeping]\nperiod_s = {{power = 1.0}}\n'
     )
     mission = load(path, {"sim": SimConfig})
-    run = MissionRun(
-        mission, FolderSource(_one_tile(tmp_path)), OutputFolder(tmp_path / "out"), seed=1, duration_s=640.0,
-        faults=FaultPlan([]),
-    )  # fmt: skip
+    source, out = FolderSource(_one_tile(tmp_path)), RunFolder(tmp_path / "out", [mission.node.name])
+    run = MissionRun([mission], lambda _: source, out, seed=1, duration_s=640.0)
     run.start()
     run.advance(ns(600))
-    yield run
+    yield run.spacecraft[0]
     run.finish()
     run.archive.close()
 
@@ -180,7 +178,7 @@ def _one_tile(folder: Path) -> Path:
     return folder / "tiles"
 
 
-def test_ground_finds_offset_and_drift_of_the_boards_clock(flown: MissionRun) -> None:
+def test_ground_finds_offset_and_drift_of_the_boards_clock(flown: SpacecraftRun) -> None:
     made = flown.station.correlator.now
     assert made is not None and made.pairs >= 10
     now_ns = flown.world.start_tai_ns + flown.loop.now_ns()

@@ -24,11 +24,11 @@ from payloads.pools import AppPools
 from payloads.product.decode import decode_product
 from payloads.product.records import RecordProduct
 from sim_hw.config import SimConfig
-from sim_hw.machine.faults import FaultPlan
 from sim_hw.mission_run import MissionRun
-from sim_hw.report.outputs import OutputFolder
+from sim_hw.report.outputs import RunFolder
 from sim_hw.report.run_report import report
-from sim_hw.report.summary import summarise
+from sim_hw.report.summary import RunFacts, summarise
+from sim_hw.spacecraft_run import SpacecraftRun
 from sim_hw.world.scenes import Tile
 from tests.field_values import integer
 from tests.sim.conftest import START
@@ -110,7 +110,7 @@ class Tiles:
 
 
 @pytest.fixture(scope="module")
-def flown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MissionRun, dict[str, Any]]]:
+def flown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SpacecraftRun, dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("apps")
     model = save_model(folder / "m.onnx", "good")
     (folder / "orders.py").write_text(SCRIPT)
@@ -122,21 +122,20 @@ def flown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MissionRun
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         mission = load(folder / "mission.toml", {"sim": SimConfig})
-        run = MissionRun(
-            mission, Tiles(), OutputFolder(folder / "out"), seed=5, duration_s=END_S,
-            faults=FaultPlan(),
-        )  # fmt: skip
+        out = RunFolder(folder / "out", [mission.node.name])
+        run = MissionRun([mission], lambda _: Tiles(), out, seed=5, duration_s=END_S)
         try:
             run.start()
             run.advance(run.end_ns)
         finally:
             run.finish()
-    summary = summarise(run, wall_s=1.0, orbits=0.1)
-    yield run, json.loads(json.dumps(summary))
+    (flown,) = run.spacecraft
+    summary = summarise(flown, RunFacts(seed=5, orbits=0.1, wall_s=1.0, scenes="tiles"))
+    yield flown, json.loads(json.dumps(summary))
     run.archive.close()
 
 
-def test_each_app_answers_its_tiles(flown: tuple[MissionRun, dict[str, Any]]) -> None:
+def test_each_app_answers_its_tiles(flown: tuple[SpacecraftRun, dict[str, Any]]) -> None:
     run, summary = flown
     assert run.ground.script_failures == []
     tiles, apps = summary["tiles"], summary["worker_apps"]
@@ -149,7 +148,7 @@ def test_each_app_answers_its_tiles(flown: tuple[MissionRun, dict[str, Any]]) ->
     assert -1.0 <= apps["ndvi"]["values"]["ndvi_mean"]["min"] <= apps["ndvi"]["values"]["ndvi_mean"]["max"] <= 1.0
 
 
-def test_the_ground_has_what_the_apps_found(flown: tuple[MissionRun, dict[str, Any]]) -> None:
+def test_the_ground_has_what_the_apps_found(flown: tuple[SpacecraftRun, dict[str, Any]]) -> None:
     """Each answer is the app's own, computed here once more from the tile; what a person reads lies beside it."""
     run, _ = flown
     rows = [row for row in run.archive.products() if row.complete]
@@ -179,12 +178,11 @@ def test_the_ground_has_what_the_apps_found(flown: tuple[MissionRun, dict[str, A
             assert len(table) == 1 + row.facts["rows"] == 1 + len(own_rows)
 
 
-def test_housekeeping_and_report_tell_the_apps_apart(flown: tuple[MissionRun, dict[str, Any]]) -> None:
+def test_housekeeping_and_report_tell_the_apps_apart(flown: tuple[SpacecraftRun, dict[str, Any]]) -> None:
     run, summary = flown
     done = [integer(v) for _, v in run.archive.series("payload_apps.ndvi_done")]
     assert done and done == sorted(done) and 0 < done[-1] <= summary["worker_apps"]["ndvi"]["done"]
     run.out.folder.mkdir(exist_ok=True)
-    summary["scenes"] = "tiles"
     report(run, summary, run.out.path("report.html"))
     text = run.out.path("report.html").read_text()
     assert "Worker apps" in text and "ndvi_mean" in text and "rows" in text

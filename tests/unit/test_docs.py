@@ -251,20 +251,13 @@ def test_every_section_of_the_missions_is_in_the_guide() -> None:
 
 
 def summary_paths() -> set[str]:
-    """Dotted paths of every key that sim_hw/report/summary.py and sim_hw/run.py put into the document."""
+    """Dotted paths of every key of the documents of sim_hw/report/summary.py, of one spacecraft and of several."""
     functions = {
         node.name: node
         for node in ast.parse(read(ROOT / "sim_hw" / "report" / "summary.py")).body
         if isinstance(node, ast.FunctionDef)
     }
-    paths = set(_paths_of_call("summarise", functions, ""))
-    for node in ast.walk(ast.parse(read(ROOT / "sim_hw" / "run.py"))):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Subscript) and ast.unparse(target.value) == "summary":
-                    assert isinstance(target.slice, ast.Constant)
-                    paths.add(str(target.slice.value))
-    return paths
+    return {path for name in ("summarise", "summarise_fleet") for path in _paths_of_call(name, functions, "")}
 
 
 def _paths_of_call(name: str, functions: dict[str, ast.FunctionDef], prefix: str) -> Iterator[str]:
@@ -274,6 +267,9 @@ def _paths_of_call(name: str, functions: dict[str, ast.FunctionDef], prefix: str
     for node in ast.walk(functions[name]):
         if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict):
             yield from _paths_of(node.value, functions, prefix)
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.ListComp):
+            if isinstance(node.value.elt, ast.Dict):
+                yield from _paths_of(node.value.elt, functions, f"{prefix.removesuffix('.')}[].")
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.DictComp):
             names = node.value.generators[0].iter
             assert isinstance(names, ast.Tuple), ast.unparse(names)

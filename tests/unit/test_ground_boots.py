@@ -23,7 +23,9 @@ from ground.link.session import GroundSession
 from ground.operator import CommandRecord
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
+from ground.telemetry.node_archive import NodeArchive
 from ground.telemetry.products import ProductStore
+from tests.archives import entered, reading
 from tests.link_ends import BARE, unit_of
 
 EPOCH_NS = 2_152_000_000 * NS
@@ -33,7 +35,9 @@ NODE: Dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
 class Bench:
     """A station, and the node's end of the link with packets made by hand."""
 
-    def __init__(self, archive: Archive | None = None, products: ProductStore | None = None, epoch: int = 0) -> None:
+    def __init__(
+        self, archive: NodeArchive | None = None, products: ProductStore | None = None, epoch: int = 0
+    ) -> None:
         self.link = FlightLink(BARE)
         self.station = GroundStation(
             NODE,
@@ -142,14 +146,14 @@ def test_live_values_and_alarms_go_on_where_the_clock_is_set_back() -> None:
 def test_a_restarted_ground_begins_with_the_newest_values_whatever_their_time(tmp_path: Path) -> None:
     last = None
     for clock_s, soc in ((3600.0, 0.5), (10.0, 0.25), (20.0, 0.75)):
-        with Archive(tmp_path / "archive.db", NODE) as archive:
+        with entered(tmp_path / "archive.db", NODE) as archive:
             bench = Bench(archive)
             if last is not None:
                 assert bench.station.latest["power.soc_frac"].value == last
             bench.down(bench.soc(soc, clock_s), 3600.0)
             bench.station.close(3601 * NS)
             last = soc
-    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+    with reading(tmp_path / "archive.db") as archive:
         assert archive.latest()["power.soc_frac"].value == 0.75
         assert [value for _, value in archive.series("power.soc_frac")] == [0.25, 0.75, 0.5]
 
@@ -197,26 +201,27 @@ def test_reports_count_where_nobody_knows_the_clock_and_where_they_are_live() ->
 
 
 def test_packets_that_the_archive_lost_are_taken_when_they_come_again(tmp_path: Path) -> None:
-    with Archive(tmp_path / "archive.db", NODE) as archive:
+    with Archive(tmp_path / "archive.db") as file:
+        archive = file.enter(NODE)
         bench = Bench(archive)
         kept = bench.beacon(3, 0, 0.0)
         bench.down(kept, 1.0)
         bench.station.commit()
-        (pages,) = archive._db.execute("PRAGMA page_count").fetchone()  # noqa: SLF001 - a database that may not grow
-        archive._db.execute(f"PRAGMA max_page_count = {pages}")  # noqa: SLF001 - a full disk
+        (pages,) = file.query("PRAGMA page_count")[0]
+        file.query(f"PRAGMA max_page_count = {pages}")  # a full disk
         packets = [bench.beacon(3, i, float(i)) for i in range(1, 200)]
         for packet in packets:
             bench.down(packet, 300.0)
         bench.station.commit()
         assert bench.station.station_counters.storage_faults and len(archive.packets("node")) < 200
-        archive._db.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001 - a database that may not grow
+        file.query("PRAGMA max_page_count = 1000000")
         for packet in (kept, *packets):
             bench.down(packet, 900.0, role=Role.PLAYBACK)
         assert sorted(row[3] or b"" for row in archive.packets("node")) == sorted([kept, *packets])
 
 
 def test_a_command_on_the_air_keeps_its_number_and_count_over_a_kill(tmp_path: Path) -> None:
-    with Archive(tmp_path / "archive.db", NODE) as archive:
+    with entered(tmp_path / "archive.db", NODE) as archive:
         bench = Bench(archive)
         bench.station.commit()
         first, cltus = bench.station.send("ping", {}, 7 * NS, bypass=True)
@@ -225,7 +230,7 @@ def test_a_command_on_the_air_keeps_its_number_and_count_over_a_kill(tmp_path: P
         (tmp_path / "killed").mkdir()
         for one in tmp_path.glob("archive.db*"):  # the files as a kill leaves them
             shutil.copy(one, tmp_path / "killed")
-    with Archive(tmp_path / "killed" / "archive.db", NODE) as archive:
+    with entered(tmp_path / "killed" / "archive.db", NODE) as archive:
         later, _ = Bench(archive).station.send("ping", {}, 9 * NS, bypass=True)
     assert later.number == max(r.number for r in (first, insertion, held)) + 1
     assert (later.apid, later.seq) not in [(r.apid, r.seq) for r in (first, insertion, held)]
@@ -267,16 +272,16 @@ def test_a_boot_that_is_played_back_is_new_by_a_higher_count_alone() -> None:
 
 def test_a_restarted_ground_tells_a_repeated_count_and_keeps_what_it_said(tmp_path: Path) -> None:
     for epoch in (111, 222, 222):
-        with Archive(tmp_path / "archive.db", NODE) as archive:
+        with entered(tmp_path / "archive.db", NODE) as archive:
             bench = Bench(archive)
             bench.down(bench.beacon(1, 10, 5.0, epoch=epoch), 6.0)
             bench.station.close(7 * NS)
-    with Archive(tmp_path / "archive.db", read_only=True) as archive:
+    with reading(tmp_path / "archive.db") as archive:
         assert [event.name for event in archive.events()] == ["boot_count_repeated"]
 
 
 def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
-    with Archive(tmp_path / "archive.db", NODE) as archive:
+    with entered(tmp_path / "archive.db", NODE) as archive:
         bench = Bench(archive, ProductStore(tmp_path / "products"))
         sender = CfdpSender(2, 1, 77, "screen-0-1.bin", b"content", 1000)
         pdus = list(iter(sender.next_pdu, None))
@@ -299,12 +304,12 @@ def test_grounds_with_archives_of_their_own_do_not_begin_with_the_same_request_i
 
 def test_a_command_within_another_keeps_its_count_over_a_restart_of_the_ground(tmp_path: Path) -> None:
     """What waits on board under that request id would take the reports of the next command for its own."""
-    with Archive(tmp_path / "archive.db", NODE) as archive:
+    with entered(tmp_path / "archive.db", NODE) as archive:
         station = Bench(archive).station
         station.send("load_sequence", {"sequence": "s", "steps": [[0, "list_jobs"], [0, "list_jobs"]]}, NS, bypass=True)
         (tmp_path / "killed").mkdir()
         for one in tmp_path.glob("archive.db*"):
             shutil.copy(one, tmp_path / "killed")
-    with Archive(tmp_path / "killed" / "archive.db", NODE) as archive:
+    with entered(tmp_path / "killed" / "archive.db", NODE) as archive:
         later, _ = Bench(archive).station.send("list_jobs", {}, 2 * NS, bypass=True)
     assert later.seq == 2

@@ -11,7 +11,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
-from ground.telemetry.archive import ProductRow
+from ground.telemetry.archive_rows import ProductRow
 from ground.telemetry.products import ProductStore
 from payloads.product.mask import encode_mask_product
 

@@ -102,6 +102,8 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "out of range": ('"n"\n', '"n"\nframe_octets = 99\n', [":3: node.frame_octets: is 99, should be in 128 .. 2048"]),
     "missing key": ('eps = "sim:eps"\n', "", [':6: drivers.eps: is missing: electrical power system, such as "serial']),
     "missing section": ('[node]\nname = "n"\n', "", ["mission.toml:1: node: section [node] is missing"]),
+    "name that makes no file": ('name = "n"', 'name = "../n"',
+                                [":2: node.name: is '../n', should be letters, digits, - and _"]),
     "section is no table": ('[node]\nname = "n"', "node = 3", [":1: node: is 3, should be a table"]),
     "contradiction": ('start_mode = "safe"', 'start_mode = "fast"',
                       [":11: power.start_mode: is 'fast', should be one of safe"]),

@@ -1,0 +1,170 @@
+"""The archive's file: SQLite with a write-ahead log, its layout, batched commits, and faults in one line.
+
+Every row is some node's, and every index begins with the node. The dictionary, the sequence counts and the starts of a
+node are rows of `meta`. What was committed survives a kill of the process at any instant; SQLite may roll back what was
+not, on a full disk, and `on_loss` is called then: the rows lost may be those of any node.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from flight.core.errors import OrbitnodeError
+
+LAYOUT = 2
+BATCH_ROWS = 2000
+LOCK_WAIT_S = 1.0
+_APPLICATION_ID = 0x4F524200 | ord("0") + LAYOUT  # "ORB2" in the file's header: an archive of this layout
+_LOG_PAGES = 1000  # of the write-ahead log, before a commit copies them into the file
+
+_SCHEMA = """
+CREATE TABLE nodes (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
+CREATE TABLE meta (
+  node INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (node, key)) WITHOUT ROWID;
+CREATE TABLE packets (
+  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, received_ns INTEGER NOT NULL, time_ns INTEGER, vcid INTEGER NOT NULL,
+  apid INTEGER NOT NULL, seq INTEGER NOT NULL, service INTEGER, subtype INTEGER, kind TEXT NOT NULL,
+  name TEXT NOT NULL, octets BLOB);
+CREATE INDEX packets_name ON packets (node, name, time_ns);
+CREATE TABLE parameters (
+  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL, labels TEXT NOT NULL,
+  UNIQUE (node, name));
+CREATE TABLE samples (node INTEGER NOT NULL, parameter INTEGER NOT NULL, time_ns INTEGER NOT NULL, value NOT NULL);
+CREATE INDEX samples_time ON samples (node, parameter, time_ns);
+CREATE TABLE newest (
+  node INTEGER NOT NULL, parameter INTEGER NOT NULL, time_ns INTEGER NOT NULL, value NOT NULL,
+  PRIMARY KEY (node, parameter)) WITHOUT ROWID;
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, time_ns INTEGER NOT NULL, received_ns INTEGER NOT NULL,
+  apid INTEGER NOT NULL, name TEXT NOT NULL, severity TEXT NOT NULL, text TEXT NOT NULL);
+CREATE TABLE commands (
+  node INTEGER NOT NULL, number INTEGER NOT NULL, sent_ns INTEGER NOT NULL, name TEXT NOT NULL,
+  arguments TEXT NOT NULL, apid INTEGER NOT NULL, seq INTEGER NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
+  code INTEGER, round_trip_ns INTEGER, PRIMARY KEY (node, number)) WITHOUT ROWID;
+CREATE TABLE stages (
+  node INTEGER NOT NULL, command INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
+  time_ns INTEGER NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (node, command, position)) WITHOUT ROWID;
+CREATE TABLE counters (node INTEGER NOT NULL, time_ns INTEGER NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL);
+CREATE INDEX counters_name ON counters (node, name, time_ns);
+CREATE TABLE products (
+  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, received_ns INTEGER NOT NULL, name TEXT NOT NULL,
+  octets INTEGER NOT NULL, complete INTEGER NOT NULL, sha256 TEXT NOT NULL, missing TEXT NOT NULL,
+  facts TEXT NOT NULL);
+CREATE TABLE alarms (
+  id INTEGER PRIMARY KEY, node INTEGER NOT NULL, time_ns INTEGER NOT NULL, parameter TEXT NOT NULL,
+  previous TEXT NOT NULL, state TEXT NOT NULL, value REAL, unit TEXT NOT NULL, text TEXT NOT NULL);
+"""
+
+
+class ArchiveFile:
+    """One connection to one file. Faults (locked, unwritable, full, foreign) raise OrbitnodeError in one line."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open `path`; without `read_only` it is made where it is not there."""
+        self.path = path
+        self.on_loss: list[Callable[[], None]] = []
+        self._pending = 0
+        try:
+            if read_only:
+                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT_S)
+                self._check()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._db = sqlite3.connect(path, timeout=LOCK_WAIT_S)
+                self._prepare()
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+        except OSError as error:
+            raise OrbitnodeError(f"archive {path}: {error.strerror}") from None
+
+    def _prepare(self) -> None:
+        """Make a new file into an archive, or see that an old one is; the writer's settings."""
+        empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if not empty:
+            self._check()
+        # NORMAL: after a kill of the process every commit is there; after a power cut perhaps not the newest ones.
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        if empty:
+            self._db.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA} COMMIT;")
+
+    def _check(self) -> None:
+        found = self._db.execute("PRAGMA application_id").fetchone()[0]
+        if found == _APPLICATION_ID:
+            return
+        if found >> 8 == _APPLICATION_ID >> 8:
+            what = f"of layout {chr(found & 0xFF)}, of another version of orbitnode; this one needs layout {LAYOUT}"
+        else:
+            what = "this is a database of something else"
+        raise OrbitnodeError(f"archive {self.path}: {what}, name another file")
+
+    def close(self) -> None:
+        """Commit and close; closed also where the commit raises."""
+        try:
+            self.commit()
+        finally:
+            self._db.close()
+
+    @property
+    def pending(self) -> int:
+        """Rows that a kill would lose."""
+        return self._pending
+
+    def write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """The statement once for each of `rows`; every BATCH_ROWS rows are committed."""
+        try:
+            cursor = self._db.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise self._write_fault(error) from None
+        self._pending += max(cursor.rowcount, 0)
+        if self._pending >= BATCH_ROWS:
+            self.commit()
+
+    def query(self, statement: str, arguments: tuple[object, ...] = ()) -> list[Any]:
+        """What the statement finds, all of it."""
+        try:
+            return self._db.execute(statement, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+
+    def commit(self) -> None:
+        """Make everything so far durable against a kill. Where it raises the archive goes on with the next rows."""
+        try:
+            self._db.commit()
+        except sqlite3.Error as error:
+            raise self._write_fault(error) from None
+        self._pending = 0
+
+    def commit_promptly(self) -> None:
+        """The same, for one who cannot wait: copying the log into the file, milliseconds now and then, is left to the
+        next `commit`."""
+        self._db.execute("PRAGMA wal_autocheckpoint = 0")
+        try:
+            self.commit()
+        finally:
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+
+    def _write_fault(self, error: sqlite3.Error) -> OrbitnodeError:
+        """SQLite may have rolled back (a full disk): rows and names entered since the last commit are then gone."""
+        fault = self._fault(error)
+        if self._db.in_transaction or not self._pending:
+            return fault
+        lost, self._pending = self._pending, 0
+        for call in self.on_loss:
+            call()
+        return OrbitnodeError(f"{fault}; the newest {lost} rows are lost")
+
+    def _fault(self, error: sqlite3.Error) -> OrbitnodeError:
+        text = str(error)
+        if "locked" in text:
+            text = "is locked by another process; stop that one or name another file"
+        elif "not a database" in text:
+            text = "is not an archive (nor any SQLite database), name another file"
+        elif "unable to open" in text:
+            text = "cannot be opened; is it there, and may this user read and write it and its folder?"
+        elif "readonly" in text:
+            text = "may not be written by this user"
+        return OrbitnodeError(f"archive {self.path}: {text}")

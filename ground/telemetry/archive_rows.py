@@ -1,0 +1,60 @@
+"""The rows of the archive as its readers see them. Times are TAI nanoseconds since 1958-01-01."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flight.contract.fields import Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The newest value of one parameter: `raw` as transmitted, `value` with its label in place."""
+
+    parameter: str
+    time_ns: int
+    raw: Plain
+    value: Plain
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event, of the node or of the ground itself."""
+
+    time_ns: int
+    received_ns: int
+    apid: int
+    name: str
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One command as it now stands. `stages`: (name, TAI, detail) in order."""
+
+    number: int
+    sent_ns: int
+    name: str
+    arguments: Mapping[str, Plain]
+    outcome: str
+    reason: str
+    code: int | None
+    round_trip_ns: int | None
+    stages: tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRow:
+    """`missing`: ranges of octets that never came; `facts`: what decoding found (tile, cloud_frac, mask file)."""
+
+    received_ns: int
+    name: str
+    octets: int
+    complete: bool
+    sha256: str
+    missing: tuple[tuple[int, int], ...]
+    facts: Mapping[str, Any]

@@ -1,0 +1,102 @@
+"""What a run sees of the payload on board: accuracy of its products, its account of a life, how far it is.
+
+The one place of a run that knows which app flies. Of other apps than the inference manager it sees nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.core.nanoseconds import NS
+from flight.mission import Mission
+from flight.node import Node
+from payloads.accounting import ProductInfo, Statistics
+from payloads.manager import InferenceManager
+from payloads.pools import check_models
+from payloads.product.answers import SCREENING
+from sim_hw.machine.boards import SimImager
+from sim_hw.report.report import Tile as ReportTile
+from sim_hw.report.report import quicklook_png
+from sim_hw.world.scenes import Tile
+
+_CLOUD = 1
+_REPORT_TILES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadAccount:
+    """The account of one life: None where no app keeps one; `infer_s` is wall time of each screened tile."""
+
+    statistics: Statistics | None = None
+    infer_s: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
+class Screening:
+    """Accuracy of every screened tile against its truth, and a sample of tiles for the report."""
+
+    accuracy: dict[str, float] = field(default_factory=dict)
+    tiles: list[ReportTile] = field(default_factory=list)
+
+
+class PayloadWatch:
+    """Over all lives of one spacecraft's node; `screening` is what it has seen so far."""
+
+    def __init__(self, mission: Mission, imager: SimImager, end_ns: int) -> None:
+        self.screening = Screening()
+        self._imager = imager
+        # About how many tiles the run will screen, to spread the report's sample over it.
+        app = mission.app(InferenceManager)
+        period_s = 10.0 if app is None else app.config.capture_period_s
+        self._every = max(1, round(0.6 * end_ns / NS / period_s) // _REPORT_TILES)
+
+    def on_boot(self, node: Node) -> None:
+        """Look at the products of this life."""
+        if (manager := node.app(InferenceManager)) is not None:
+            manager.on_product = self._screened
+
+    def _screened(self, info: ProductInfo, octets: bytes) -> None:
+        """Compare a mask with the truth, if the tile has one, and keep some for the report."""
+        tile = self._imager.tile(info.tile)
+        if tile is None or info.answer != SCREENING:
+            return
+        mask = np.frombuffer(octets, np.uint8).reshape(tile.refl.shape[1:])
+        accuracy = cloud_accuracy(mask, tile)
+        if accuracy is not None:
+            self.screening.accuracy[tile.name] = accuracy
+        if info.tile % self._every == 0 and len(self.screening.tiles) < _REPORT_TILES:
+            cloud_frac = float(np.mean(mask == _CLOUD))
+            shown = ReportTile(
+                f"tile {info.tile}", mask, cloud_frac, accuracy, quicklook_png(tile.refl), f"{info.energy_j:.0f} J"
+            )
+            self.screening.tiles.append(shown)
+
+
+def check_payload(mission: Mission) -> None:
+    """Raise OrbitnodeError if the mission's payload could not begin: no model, no run."""
+    if (app := mission.app(InferenceManager)) is not None:
+        check_models(app.config)
+
+
+def payload_account(node: Node) -> PayloadAccount:
+    """What the payload of a node has counted since its boot."""
+    manager = node.app(InferenceManager)
+    if manager is None:
+        return PayloadAccount()
+    return PayloadAccount(manager.statistics(), tuple(manager.counters.infer_s))
+
+
+def payload_progress(node: Node | None) -> str:
+    """Tiles screened of those captured since the boot, "-" while there is nothing to count."""
+    manager = None if node is None else node.app(InferenceManager)
+    return "-" if manager is None else f"{manager.counters.screened}/{manager.counters.captured}"
+
+
+def cloud_accuracy(mask: NDArray[np.uint8], tile: Tile) -> float | None:
+    """Share of pixels on which mask and truth agree about cloud or no cloud; None without a truth."""
+    if tile.truth is None:
+        return None
+    return float(np.mean((mask == _CLOUD) == (tile.truth == _CLOUD)))

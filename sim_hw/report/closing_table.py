@@ -1,0 +1,147 @@
+"""The table that closes a run on the terminal: a row per subject, a column per spacecraft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.table import Table
+
+Summary = Mapping[str, Any]
+
+
+def closing_table(title: str, summaries: Mapping[str, Summary], caption: str = "") -> Table:
+    """From the summary of each spacecraft by its name. A row of which none has anything to say is left out."""
+    made = Table(title=title, caption=caption or None, show_header=len(summaries) > 1)
+    made.add_column(style="bold")
+    for name in summaries:
+        made.add_column(name, overflow="fold")
+    for head, cell in _ROWS:
+        cells = [cell(summary) for summary in summaries.values()]
+        if any(cells):
+            made.add_row(head, *cells)
+    return made
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items() if n) or "none"
+
+
+def _wall_time(summary: Summary) -> str:
+    return f"{summary['wall_s']:.1f} s for {summary['mission_s'] / 60:.0f} min"
+
+
+def _tiles(summary: Summary) -> str:
+    tiles = summary["tiles"]
+    return (
+        f"{tiles['captured']} captured = {tiles['screened']} screened ({tiles['cloudy']} cloudy) "
+        f"+ {tiles['dropped']} dropped + {tiles['pending']} pending"
+    )
+
+
+def _accuracy(summary: Summary) -> str:
+    accuracy = summary["cloud_accuracy"]
+    return "no truth" if accuracy["mean"] is None else f"{accuracy['mean']:.3f} over {accuracy['tiles']} tiles"
+
+
+def _octets(summary: Summary) -> str:
+    octets, files = summary["bytes"], summary["files"]
+    return (
+        f"{octets['raw'] / 1e6:.1f} MB raw, {octets['product'] / 1e6:.1f} MB product, "
+        f"{octets['downlinked'] / 1e6:.1f} MB downlinked in {files['received']} files, {files['incomplete']} incomplete"
+    )
+
+
+def _energy(summary: Summary) -> str:
+    energy = summary["energy"]
+    return f"{energy['energy_wh']['consumed']:.1f} Wh in all, {energy['tile_j'] or 0:.1f} J a tile"
+
+
+def _inference(summary: Summary) -> str:
+    inference = summary["inference"]
+    return f"{inference['count']} tiles, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
+
+
+def _frames(summary: Summary) -> str:
+    link = summary["link"]
+    return f"{link['frames_sent']} sent = {link['frames_received']} received + {link['frames_lost']} lost"
+
+
+def _coding(summary: Summary) -> str:
+    link, coding = summary["link"], summary["link"]["coding"]
+    if not coding.get("codewords"):
+        return ""
+    return (
+        f"{coding['code'].upper()} at a bit error rate of {coding['bit_error_rate']:g}: "
+        f"{coding['symbols_corrected']} wrong symbols corrected"
+        + (f", {coding['channel_symbol_errors']} by the inner code before" if coding["channel_symbols"] else "")
+        + f", {link['frames_lost_to_bit_errors']} frames lost to it"
+    )
+
+
+def _commands(summary: Summary) -> str:
+    commands = summary["commands"]
+    return (
+        f"{commands['sent']} sent, {commands['completed']} completed, {commands['rejected']} rejected, "
+        f"{commands['failed']} failed, {commands['lost']} lost, {commands['retransmitted']} frames sent again"
+    )
+
+
+def _tasks(summary: Summary) -> str:
+    scheduler = summary["scheduler"]
+    busiest = max(summary["tasks"], key=lambda task: (task["cpu_permille"], task["steps"]), default=None)
+    return (
+        f"{len(summary['tasks'])}, {scheduler['steps']} steps, {scheduler['late']} late, {scheduler['skipped']} "
+        f"skipped, {scheduler['overruns']} overruns" + (f", busiest {busiest['name']}" if busiest else "")
+    )
+
+
+def _recorder(summary: Summary) -> str:
+    recorder = summary["recorder"]
+    fills = ", ".join(f"{one['name']} {one['fill_frac']:.0%} full" for one in recorder["stores"])
+    return (
+        f"{recorder['recorded']} recorded, {recorder['played_back']} played back, "
+        f"{recorder['overwritten']} overwritten; {fills}"
+    )
+
+
+def _worker(summary: Summary) -> str:
+    worker = summary["worker"]
+    lines = []
+    if sum(worker["failures"].values()):
+        lines.append(f"{_reasons(worker['failures'])}; {worker['retried']} jobs retried")
+    if worker["hang_limit_fired"]:
+        lines.append("a wall-clock limit fired: this digest is not reproducible")
+    return "\n".join(lines)
+
+
+def _boots(summary: Summary) -> str:
+    return f"{summary['boots']}: the node lost power" if summary["boots"] > 1 else ""
+
+
+def _script(summary: Summary) -> str:
+    return "\n".join(f"failed: {failure}" for failure in summary["script_failures"])
+
+
+_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
+    ("wall time", _wall_time),
+    ("tiles", _tiles),
+    ("delayed", lambda summary: _reasons(summary["tiles"]["delayed_by_reason"])),
+    ("dropped", lambda summary: _reasons(summary["tiles"]["dropped_by_reason"])),
+    ("cloud accuracy", _accuracy),
+    ("octets", _octets),
+    ("energy", _energy),
+    ("inference", _inference),
+    ("charge", lambda summary: f"lowest {summary['soc']['min']:.2f}, at the end {summary['soc']['end']:.2f}"),
+    ("board", lambda summary: f"hottest {summary['temperature_c']['board_max']:.1f} degC"),
+    ("frames", _frames),
+    ("coding", _coding),
+    ("commands", _commands),
+    ("tasks", _tasks),
+    ("recorder", _recorder),
+    ("events", lambda summary: _reasons(summary["events"])),
+    ("worker", _worker),
+    ("boots", _boots),
+    ("script", _script),
+    ("digest", lambda summary: str(summary["digest"])),
+)

@@ -1,0 +1,209 @@
+"""One spacecraft in a run: mission, world, disk, airs, camera, ground station, operator and outputs of its own.
+
+With the others of the run it shares the loop, and an archive and a digest in which its rows and channels bear its name.
+Nothing of it depends on who else flies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from flight.catalogue import dictionary_of
+from flight.contract.sections import LinkSection
+from flight.core.log import node_log
+from flight.core.nanoseconds import ns
+from flight.link.cfdp.numbers import EPOCH_BITS
+from flight.link.cfdp.transfers import CfdpConfig
+from flight.link.stack import LinkConfig
+from flight.mission import MISSIONS, Mission
+from flight.node import Node
+from flight.services.files.outbox import OutboxConfig
+from ground.changes import Change, Packet
+from ground.link.actions import FrameReceived
+from ground.link.kinds import open_session
+from ground.link.mission_link import listened_links
+from ground.procedures.procedure import Procedure, load_named
+from ground.station import GroundStation
+from ground.telemetry.archive import Archive
+from ground.telemetry.products import ProductStore
+from sim_hw.config import SimConfig
+from sim_hw.ground_segment import GroundSegment
+from sim_hw.lives import Life
+from sim_hw.machine.air import Air
+from sim_hw.machine.boards import SimImager
+from sim_hw.machine.cpu_profile import CpuProfile
+from sim_hw.machine.digest import Digest
+from sim_hw.machine.faults import FaultPlan
+from sim_hw.machine.loop import VirtualLoop
+from sim_hw.machine.platform import ClockError
+from sim_hw.payload_watch import PayloadWatch, payload_account
+from sim_hw.report.outputs import PRODUCTS, OutputFolder
+from sim_hw.spacecraft import Spacecraft
+from sim_hw.world.channel import ChannelConfig
+from sim_hw.world.scenes import TileSource
+from sim_hw.world.world import World
+
+_MODEM_UNITS = 4
+_CARRIER_BPS = 16_000  # of the way up of a simplex link, over which nothing is sent
+
+
+@dataclass(frozen=True, slots=True)
+class SharedParts:
+    """What all spacecraft of one run share. `digest` takes what each enters, `end_ns` is when the run ends."""
+
+    loop: VirtualLoop
+    archive: Archive
+    digest: Digest
+    end_ns: int
+
+
+class SpacecraftRun:
+    """See the head of the file. `start` it, let the loop run, `finish` it; the rest is for the summary and the report.
+
+    seed: of all that is random about this spacecraft.
+    """
+
+    def __init__(
+        self, mission: Mission, source: TileSource, out: OutputFolder, shared: SharedParts, *, seed: int,
+        faults: FaultPlan, procedure: Procedure | None = None,
+    ) -> None:  # fmt: skip
+        """`procedure` is the operator's, in place of the mission's script.
+
+        Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong."""
+        self.mission = mission
+        self.name = mission.node.name
+        self.config: SimConfig = mission.sections["sim"]
+        self.out = out
+        self.loop = shared.loop
+        self.end_ns = shared.end_ns
+        self.ended_alive = True
+        self._has_ended = False
+        self.world = World(self.config.world)
+        self.digest = Digest(shared.digest)
+        self.lives: list[Life] = []
+        self.dictionary = dictionary_of(mission)
+        self.passes = self.world.passes(0, self.end_ns)
+        self.eclipses = self.world.eclipses(0, self.end_ns)
+        random = Random(seed)
+        own = mission.links[0]
+        self.air = self._open_air(own, random, "link")
+        further = listened_links(mission, own)
+        airs = {link.name: self._open_air(link, Random(f"{link.name} {seed}"), link.name) for link in further}
+        imager = SimImager(source, self.world)
+        self.payload = PayloadWatch(mission, imager, self.end_ns)
+        self.spacecraft = self._build_spacecraft(further, airs, random, imager, faults)
+        self.archive = shared.archive.enter(self.dictionary)
+        self.session = open_session(own.config)
+        self.station = self._build_station(further, Random(f"ground {seed}").getrandbits(EPOCH_BITS))
+        self.station.listen(self._heard)
+        self.ground = GroundSegment(self.station, self.air, self.loop)
+        self.ground.on_cltu = out.cltus.write
+        for name, air in airs.items():
+            self.ground.listen_to(air, name)
+        self._procedure = load_named(self.config.script) if procedure is None else procedure
+
+    def _open_air(self, link: LinkSection, random: Random, name: str) -> Air:
+        """The air of one link, with the passes of the run. A simplex link has a way up all the same: the carrier."""
+        config = self.config
+        # A shallow modem buffer keeps the way from a report to the ground short.
+        buffer_octets = _MODEM_UNITS * link.config.unit_octets
+        down = ChannelConfig(link.rate_bps, config.bit_error_rate, config.acquisition_s, buffer_octets)
+        up_bps = link.config.uplink_rate_bps if isinstance(link.config, LinkConfig) else _CARRIER_BPS
+        up = ChannelConfig(up_bps, config.bit_error_rate, config.acquisition_s)
+        air = Air(self.loop, self.world, down, up, random, record=self.digest, name=f"{self.name}.{name}")
+        air.schedule(self.passes)
+        return air
+
+    def _build_spacecraft(
+        self, further: Sequence[LinkSection], airs: dict[str, Air], random: Random, imager: SimImager, faults: FaultPlan
+    ) -> Spacecraft:
+        modems = {self.mission.links[0].driver: self.air.modem}
+        modems |= {link.driver: airs[link.name].modem for link in further}
+        config = self.config
+        return Spacecraft(
+            self.mission,
+            self.loop,
+            self.world,
+            random,
+            radios={driver.partition(":")[2]: modem for driver, modem in modems.items()},
+            imager=imager,
+            faults=faults,
+            digest=self.digest,
+            cpu=cpu_profile(self.mission, config.cpu_profile),
+            clock_error=ClockError(ns(config.clock_offset_s), round(config.clock_drift_ppm * 1000)),
+            log=node_log(self.name, self._tai_ns, self.out.log, level="info"),
+            on_boot=self.payload.on_boot,
+            on_down=self._went_down,
+        )
+
+    def _build_station(self, further: Sequence[LinkSection], epoch: int) -> GroundStation:
+        """The ground, listening to the `further` links beside its own."""
+        return GroundStation(
+            self.dictionary,
+            self.session,
+            epoch_tai_ns=self.world.start_tai_ns,
+            archive=self.archive,
+            products=ProductStore(
+                self.out.path(PRODUCTS), CfdpConfig(entity=self.mission.section(OutboxConfig).ground_entity)
+            ),
+            command_timeout_s=60.0,
+            path_delay_ns=self._path_delay_ns,
+            epoch=epoch,
+            further_links={link.name: open_session(link.config) for link in further},
+        )
+
+    def start(self) -> None:
+        """Boot the node and let the operator begin."""
+        self.spacecraft.boot()
+        self.ground.run_script(self._procedure.body, self._procedure.file)
+
+    def finish(self) -> None:
+        """End the node and the ground in good order. Harmless when called twice."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self.ended_alive = self.spacecraft.node is not None
+        try:
+            self.spacecraft.shut_down()
+            self.world.advance(self.loop.now_ns())
+            self.ground.close()
+        finally:
+            self.out.close()
+
+    @property
+    def still_up(self) -> list[Life]:
+        """The last life, where the node was still up at the end of the run: what it held is pending, not lost."""
+        return self.lives[-1:] if self.ended_alive else []
+
+    def _path_delay_ns(self, now_ns: int) -> int:
+        """A frame that arrives was sent, bit by bit, and then took its light time. The inner code's decoder gives the
+        end of a unit when the next one has come."""
+        config = self.session.config
+        units = 2 if config.convolutional else 1
+        return units * self.air.down.channel.unit_time_ns(config.unit_octets) + self.air.light_time_ns(now_ns)
+
+    def _tai_ns(self) -> int:
+        return self.world.start_tai_ns + self.loop.now_ns()
+
+    def _heard(self, change: Change, thing: object) -> None:
+        """The ground's streams, in order of reception."""
+        if change is Change.FRAME and isinstance(thing, FrameReceived):
+            self.out.frames.write(thing.raw)
+        elif change is Change.PACKET and isinstance(thing, Packet):
+            self.out.packets.write(thing.octets)
+
+    def _went_down(self, node: Node) -> None:
+        self.lives.append(Life.of(node, payload_account(node), self.loop.now_ns()))
+
+
+def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:
+    """The profile beside the mission file, or beside the missions that come with orbitnode; None without a name.
+
+    Raises SetupError.
+    """
+    if not name:
+        return None
+    beside = mission.path.parent / name
+    return CpuProfile.load(beside if beside.exists() or not (MISSIONS / name).exists() else MISSIONS / name)
