@@ -16,7 +16,6 @@ keys that one might look for in this table, and that stand elsewhere.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import typing
 from collections.abc import Iterable, Mapping
@@ -138,6 +137,8 @@ def _order_faults(made: object, path: tuple[str | int, ...]) -> list[Fault]:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What to write in place of the unknown `name`."""
+    import difflib  # for a faulty mission alone: a node that flies goes without
+
     names = sorted(known)
     close = difflib.get_close_matches(name, names, 1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
