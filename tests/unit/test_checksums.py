@@ -37,7 +37,8 @@ from flight.link.tm.aos_frame import AosFormat, AosFrame
 from flight.link.tm.tm_frame import TmFrame
 from flight.services.recorder.packet_store import PacketStore, StoreConfig
 from flight.store.generations import Generations
-from flight.store.journal import HEAD_OCTETS, Journal
+from flight.store.journal import Journal
+from flight.store.segments import HEAD_OCTETS
 from hal.board_wire import BoardFrame, Kind, WireError, cobs_decode, cobs_encode
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop

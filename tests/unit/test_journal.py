@@ -14,8 +14,8 @@ from flight.core.errors import StorageError
 from flight.core.nanoseconds import ns
 from flight.core.platform import Storage
 from flight.store.generations import Generations
-from flight.store.journal import RECORD_OCTETS, Journal
-from flight.store.segments import HEAD_OCTETS
+from flight.store.journal import Journal
+from flight.store.segments import HEAD_OCTETS, RECORD_OCTETS
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop
 

@@ -27,7 +27,8 @@ from flight.core.storage import StorageFull
 from flight.kernels import crc16
 from flight.link.space_packet import PACKET_OCTETS_MIN
 from flight.link.time_code import decode_cuc
-from flight.store.journal import Journal, JournalStats, Segment
+from flight.store.journal import Journal
+from flight.store.journal_state import JournalStats, Segment
 from flight.store.segments import HEAD_OCTETS, RECORD_OCTETS
 
 _HEADER = struct.Struct(">QB")
