@@ -31,7 +31,7 @@ TARGETS = (
         "commanding/handler_table", "commanding/outcomes", "commanding/refusals", "commanding/verification",
         "files/outbox", "files/uploads",
         "health/storage", "recorder/packet_store", "recorder/recorder", "recorder/retrieval",
-        "recorder/retrieval_commands", "settings/parameters",
+        "recorder/retrieval_commands", "recorder/segment_index", "recorder/stored_packet", "settings/parameters",
     )), "flight/contract/parameter_table.py",
 )  # fmt: skip
 
