@@ -32,6 +32,7 @@ from flight.link.cfdp.pdu import segment_octets
 from flight.link.kinds import open_stack
 from flight.services.automation import event_action, schedule_declarations, sequence_declarations
 from flight.services.automation.event_action import EventActionConfig, EventActions
+from flight.services.automation.held import HolderParts
 from flight.services.automation.mission_sequences import encode_sequences
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_declarations import ScheduleConfig
@@ -355,17 +356,17 @@ def _build_links(parts: Parts) -> Iterable[object]:
 
 def _build_schedule(parts: Parts) -> Iterable[object]:
     config = parts.mission.section(ScheduleConfig)
-    yield Schedule(parts.apid, config, *_holder_parts(parts), parts.of(Clock).tai_ns)
+    yield Schedule(parts.apid, config, _holder_parts(parts), parts.of(Clock).tai_ns)
 
 
 def _build_sequences(parts: Parts) -> Iterable[object]:
     steps = encode_sequences(parts.dictionary, parts.mission.tables(SequenceConfig))
-    yield Sequences(parts.apid, parts.mission.section(SequencingConfig), steps, *_holder_parts(parts))
+    yield Sequences(parts.apid, parts.mission.section(SequencingConfig), steps, _holder_parts(parts))
 
 
 def _build_actions(parts: Parts) -> Iterable[object]:
     declared, sequences = parts.dictionary.events, parts.of(Sequences)
-    actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, *_holder_parts(parts))
+    actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, _holder_parts(parts))
     for one in parts.mission.tables(SequenceConfig):
         if one.on_event:
             actions.bind(one.on_event, one.name, functools.partial(sequences.start, one.name))
@@ -375,8 +376,8 @@ def _build_actions(parts: Parts) -> Iterable[object]:
     yield actions
 
 
-def _holder_parts(parts: Parts) -> tuple[Vault, Commands, Telemetry, Events, Scheduler]:
-    return parts.vault, parts.of(Commands), parts.of(Telemetry), parts.of(Events), parts.scheduler
+def _holder_parts(parts: Parts) -> HolderParts:
+    return HolderParts(parts.vault, parts.of(Commands), parts.of(Telemetry), parts.of(Events), parts.scheduler)
 
 
 # What the node says of itself

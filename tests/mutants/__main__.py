@@ -25,7 +25,8 @@ from tests.mutants.results import Results
 # What must not be wrong: everything a command, a frame and a record goes through.
 TARGETS = (
     "flight/core", "flight/link", "flight/store", *(f"flight/services/{name}.py" for name in (
-        "automation/held", "automation/schedule", "automation/schedule_declarations", "automation/schedule_store",
+        "automation/held", "automation/schedule", "automation/schedule_activities", "automation/schedule_declarations",
+        "automation/schedule_gates", "automation/schedule_store", "automation/schedule_timetable",
         "automation/sequence_declarations", "automation/sequences", "commanding/admission", "commanding/command_counts",
         "commanding/command_lane", "commanding/command_log", "commanding/commands", "commanding/execution",
         "commanding/handler_table", "commanding/outcomes", "commanding/refusals", "commanding/verification",

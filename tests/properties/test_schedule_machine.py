@@ -22,6 +22,7 @@ from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.link.pus import PusTc, PusTm
 from flight.services.automation import schedule_declarations as st11
+from flight.services.automation.held import HolderParts
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_store import ScheduleStore
 from flight.services.commanding.command_log import CommandLog
@@ -72,10 +73,8 @@ class Boot:
             COMMANDS, CommandsConfig(), self.scheduler, self.vault, command_log, verification,
             Refusals(1, telemetry, 20), events, ("nominal",), lambda: "nominal",
         )  # fmt: skip
-        self.schedule = Schedule(
-            1, st11.ScheduleConfig(activities=12), self.vault, self.commands, telemetry, events, self.scheduler,
-            world.tai_ns,
-        )  # fmt: skip
+        parts = HolderParts(self.vault, self.commands, telemetry, events, self.scheduler)
+        self.schedule = Schedule(1, st11.ScheduleConfig(activities=12), parts, world.tai_ns)
         serve(self.schedule, self.commands)
         self.commands.handle("note", None, world.executed.append)
         self.commands.handle("note_long", None, world.executed.append)

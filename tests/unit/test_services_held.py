@@ -21,7 +21,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.link.time_code import TIME_NS_MAX
 from flight.services.automation import schedule_declarations as st11
 from flight.services.automation import sequence_declarations as st21
-from flight.services.automation.held import request_key
+from flight.services.automation.held import HolderParts, request_key
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.schedule_store import Activity
 from flight.services.automation.sequences import Sequences
@@ -100,14 +100,9 @@ class Boot:
             COMMANDS, CommandsConfig(queue=1024), self.scheduler, self.vault, command_log, verification,
             Refusals(1, telemetry, 20), self.emitted, ("nominal",), lambda: "nominal",
         )  # fmt: skip
-        self.schedule = Schedule(
-            1, st11.ScheduleConfig(**schedule), self.vault, self.commands, telemetry, self.emitted, self.scheduler,
-            self.tai_ns,
-        )  # fmt: skip
-        self.sequences = Sequences(
-            1, st21.SequencingConfig(**sequencing), of_mission, self.vault, self.commands, telemetry, self.emitted,
-            self.scheduler,
-        )  # fmt: skip
+        parts = HolderParts(self.vault, self.commands, telemetry, self.emitted, self.scheduler)
+        self.schedule = Schedule(1, st11.ScheduleConfig(**schedule), parts, self.tai_ns)
+        self.sequences = Sequences(1, st21.SequencingConfig(**sequencing), of_mission, parts)
         serve(self.schedule, self.commands)
         serve(self.sequences, self.commands)
         self.commands.handle("note", None, self._note)
@@ -498,7 +493,7 @@ def test_a_release_that_waited_for_the_disk_is_told_as_what_became_of_it(world: 
     room, world.disk.capacity_octets = world.disk.capacity_octets, 0
     one.until(10.1)
     assert one.stages(one.give("delete_activities", ((3, 1, 1),))) == [2], "it is being released"
-    one.schedule._refresh()
+    one.schedule._timetable.refresh()
     assert one.held() == []
     one.until(11)
     world.disk.capacity_octets = room

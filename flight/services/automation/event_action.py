@@ -21,16 +21,12 @@ from flight.core.config import key
 from flight.core.errors import DecodeError
 from flight.core.future import Queue
 from flight.core.nanoseconds import ns
-from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.automation.held import check_held, once, stored
-from flight.services.commanding.commands import Commands
-from flight.services.reporting.events import Events
+from flight.services.automation.held import HolderParts, check_held, once, stored
 from flight.services.reporting.row_report import RowReport
-from flight.services.reporting.telemetry import Telemetry
 from flight.services.settings.foreign_rows import ForeignRows
-from flight.store.vault import Vault
 
 _PREFIX, _FUNCTION = "event_action.event.", "event_action.function"
 _QUEUE = 16
@@ -91,26 +87,22 @@ class EventActions(Service):
         apid: int,
         config: EventActionConfig,
         known: Iterable[EventDefinition],
-        vault: Vault,
-        commands: Commands,
-        telemetry: Telemetry,
-        events: Events,
-        scheduler: Scheduler,
+        parts: HolderParts,
     ) -> None:
         self.fired = 0
         self.suppressed = 0
         self._config = config
         self._known = {(event.apid, event.number): event.name for event in known}
-        self._vault = vault
-        self._commands = commands
-        self._events = events
-        self._scheduler = scheduler
-        self._report = RowReport(telemetry, declare(apid).reports[0])
+        self._vault = parts.vault
+        self._commands = parts.commands
+        self._events = parts.events
+        self._scheduler = parts.scheduler
+        self._report = RowReport(parts.telemetry, declare(apid).reports[0])
         self._of_mission: dict[Key, list[tuple[str, Callable[[str], None]]]] = {}
         self._fired_ns: dict[Key, int] = {}
         self._queue: Queue[Key] = Queue(_QUEUE)
         self._at_work: list[Task] = []
-        self._foreign = ForeignRows("event actions", events)
+        self._foreign = ForeignRows("event actions", parts.events)
         self._definitions: dict[Key, tuple[bool, bytes]] = {}
         self._enabled = True
         self._refresh()

@@ -7,17 +7,34 @@ hold is not held: what is in a packet is bounded, what is in a packet in a packe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from flight.contract.app import CommandRefused
 from flight.contract.failures import Failure
 from flight.core.errors import StorageError
+from flight.core.scheduler import Scheduler
 from flight.core.task import Body, Task
 from flight.link.pus import TC_DATA_OFFSET, packet_apid
 from flight.services.commanding.commands import Commands
+from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Telemetry
+from flight.store.vault import Vault
 
 INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS = (11, 4), (21, 1), (19, 1)
 HOLDERS = {INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS}
 _RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class HolderParts:
+    """What schedule, sequences and event-actions alike are built from: where commands are kept, who executes them, by
+    what that is told, and who runs their tasks."""
+
+    vault: Vault
+    commands: Commands
+    telemetry: Telemetry
+    events: Events
+    scheduler: Scheduler
 
 
 def check_held(commands: Commands, raw: bytes, what: str) -> None:

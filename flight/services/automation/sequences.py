@@ -21,10 +21,10 @@ from flight.contract.service import CommandHandler, Sampler, Service
 from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Event
 from flight.core.nanoseconds import NS
-from flight.core.scheduler import Scheduler, SchedulerFull
+from flight.core.scheduler import SchedulerFull
 from flight.core.task import Task
 from flight.link.pus import PusTc
-from flight.services.automation.held import check_held, once, stored
+from flight.services.automation.held import HolderParts, check_held, once, stored
 from flight.services.automation.mission_sequences import Steps
 from flight.services.automation.sequence_declarations import (
     DELAY_MAX_S,
@@ -34,12 +34,8 @@ from flight.services.automation.sequence_declarations import (
     declare,
     is_name,
 )
-from flight.services.commanding.commands import Commands
-from flight.services.reporting.events import Events
 from flight.services.reporting.row_report import RowReport
-from flight.services.reporting.telemetry import Telemetry
 from flight.services.settings.foreign_rows import ForeignRows
-from flight.store.vault import Vault
 
 _LOADED, _RUN = "sequence.load.", "sequence.run."
 _LAYOUT = Layout((STEPS,))
@@ -74,26 +70,24 @@ class Sequences(Service):
         apid: int,
         config: SequencingConfig,
         of_mission: Mapping[str, Steps],
-        vault: Vault,
-        commands: Commands,
-        telemetry: Telemetry,
-        events: Events,
-        scheduler: Scheduler,
+        parts: HolderParts,
     ) -> None:
         self.started = 0
         self.aborted = 0
         self._config = config
         self._of_mission = of_mission
-        self._vault = vault
-        self._commands = commands
-        self._events = events
-        self._scheduler = scheduler
+        self._vault = parts.vault
+        self._commands = parts.commands
+        self._events = parts.events
+        self._scheduler = parts.scheduler
         self._starting: set[str] = set()  # their activation is on its way to the disk
         self._running: dict[str, _Run] = {}
         self._ended_rows: set[str] = set()  # still in the vault
         self._foreign = self._find_foreign()
         reports = {report.subtype: report for report in declare(apid).reports}
-        self._status, self._content, self._ended = (RowReport(telemetry, reports[subtype]) for subtype in (7, 12, 14))
+        self._status, self._content, self._ended = (
+            RowReport(parts.telemetry, reports[subtype]) for subtype in (7, 12, 14)
+        )
         self._end_those_before()
 
     def sample(self) -> Sample:
