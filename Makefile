@@ -23,7 +23,7 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-busy coverage mutants power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout bench wheel clean
+.PHONY: help setup run test test-busy coverage mutants power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout figures bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ curves: $(VENV)/.dev ## measure error rates of the codes anew and draw docs/curv
 
 layout: $(VENV)/.dev ## the import layers and the one timeline
 	@$(BIN)/python -m pytest -q tests/unit/test_layout.py
+
+figures: $(VENV)/.dev ## how full the rooms are, what runs up or round, lengths, what an addition costs
+	@$(BIN)/python -m tests.figures
 
 bench: setup $(VENV)/.dev ## our figures beside those of others, 10 min; ARGS="--brief", ARGS="--json crc16"
 	@$(BIN)/orbitnode bench $(ARGS)

@@ -11,9 +11,10 @@ from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTm
-from flight.services.recorder.packet_store import PacketStore, Place, StoreConfig
+from flight.services.recorder.packet_store import PacketStore, StoreConfig
 from flight.services.recorder.recorder import Recorder, RecorderConfig
 from flight.services.recorder.retrieval import Taken
+from flight.services.recorder.stored_packet import Place
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
 from sim_hw.machine.loop import VirtualLoop

@@ -1,6 +1,7 @@
 """What a journal's segments look like on storage, and which of those that are found make up the journal.
 
-A segment is a head and records. The head (format 2, 44 octets, big-endian) is sealed by a CRC-32 over itself and says:
+A segment of the journal NAME is stored as `NAME.%08d`: a head and records. The head (format 2, 44 octets, big-endian)
+is sealed by a CRC-32 over itself and says:
 
     magic, format     what this is
     owner, epoch      whose it is: a CRC-16 of the journal's name, and the number drawn when the journal began its life
@@ -30,10 +31,13 @@ import re
 import struct
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from zlib import crc32
+
+from flight.core.errors import StorageError
+from flight.core.platform import Storage
 
 _MAGIC = b"ONJL"
 _HEAD_1 = struct.Struct(">4sBxHIQ")  # magic, format, owner, CRC-32 of magic, owner and first, first
@@ -55,6 +59,27 @@ pack_record_head, pack_numbered = _RECORD.pack, _NUMBERED.pack
 def owner_of(name: str) -> int:
     """How heads and marks name the journal called `name`."""
     return crc32(name.encode()) & 0xFFFF
+
+
+def segment_name(name: str, index: int) -> str:
+    """Under which name a segment of the journal called `name` is stored."""
+    return f"{name}.{index:08d}"
+
+
+def segment_indices(names: Iterable[str], name: str) -> list[int]:
+    """Indices of those among the stored `names` that could be a segment of the journal called `name`, in order."""
+    prefix = f"{name}."
+    tails = (stored.removeprefix(prefix) for stored in names if stored.startswith(prefix))
+    numbers = ((tail, int(tail)) for tail in tails if tail.isdecimal())
+    return sorted(index for tail, index in numbers if tail == f"{index:08d}" and index < NO_INDEX)
+
+
+def read_octets(storage: Storage, name: str, octets_max: int | None = None) -> bytes:
+    """What stands under `name`, the first `octets_max` octets of it; nothing if the medium does not give it back."""
+    try:
+        return storage.read(name, 0, octets_max) or b""
+    except StorageError:
+        return b""
 
 
 class Kind(Enum):

@@ -27,7 +27,8 @@ from flight.core.errors import DecodeError, StorageError
 from flight.core.future import Future
 from flight.core.platform import Storage
 from flight.store.generations import Generations, Presence
-from flight.store.journal import Journal, JournalStats
+from flight.store.journal import Journal
+from flight.store.journal_state import JournalStats
 
 _NUMBER = struct.Struct(">Q")
 _LENGTH = struct.Struct(">I")

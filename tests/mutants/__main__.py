@@ -25,13 +25,14 @@ from tests.mutants.results import Results
 # What must not be wrong: everything a command, a frame and a record goes through.
 TARGETS = (
     "flight/core", "flight/link", "flight/store", *(f"flight/services/{name}.py" for name in (
-        "automation/held", "automation/schedule", "automation/schedule_declarations", "automation/schedule_store",
+        "automation/held", "automation/schedule", "automation/schedule_activities", "automation/schedule_declarations",
+        "automation/schedule_gates", "automation/schedule_store", "automation/schedule_timetable",
         "automation/sequence_declarations", "automation/sequences", "commanding/admission", "commanding/command_counts",
         "commanding/command_lane", "commanding/command_log", "commanding/commands", "commanding/execution",
         "commanding/handler_table", "commanding/outcomes", "commanding/refusals", "commanding/verification",
         "files/outbox", "files/uploads",
         "health/storage", "recorder/packet_store", "recorder/recorder", "recorder/retrieval",
-        "recorder/retrieval_commands", "settings/parameters",
+        "recorder/retrieval_commands", "recorder/segment_index", "recorder/stored_packet", "settings/parameters",
     )), "flight/contract/parameter_table.py",
 )  # fmt: skip
 

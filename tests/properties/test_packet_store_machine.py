@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import Budget
 from flight.link.time_code import decode_cuc
-from flight.services.recorder import packet_store
-from flight.services.recorder.packet_store import PacketStore, Place, Stored
+from flight.services.recorder import segment_index
+from flight.services.recorder.packet_store import PacketStore
+from flight.services.recorder.stored_packet import Place, Stored
 from flight.store.segments import HEAD_OCTETS
 from flight.store.vault import Vault
 from sim_hw.machine.disk import Disk
@@ -59,7 +60,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
     )
     def begin(self, circular: bool, back_s: float, batches: list[tuple[int, int, bool, float]]) -> None:
         """With something in it: most rules do nothing to an empty store."""
-        self.rows_looked_at, packet_store.INDEX_ROWS = packet_store.INDEX_ROWS, ROWS_LOOKED_AT
+        self.rows_looked_at, segment_index.INDEX_ROWS = segment_index.INDEX_ROWS, ROWS_LOOKED_AT
         self.loop, self.disk = VirtualLoop(), Disk(Random(1))
         self.circular, self.back_s = circular, back_s
         self.segments: list[Segment] = []
@@ -81,7 +82,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
-            packet_store.INDEX_ROWS = self.rows_looked_at
+            segment_index.INDEX_ROWS = self.rows_looked_at
 
     # The model
 
@@ -209,7 +210,7 @@ class PacketStoreMachine(RuleBasedStateMachine):
         rows = [one for one in segment.rows if one.place.number >= max(number, self.first)]
         assert read == (rows, segment.end)
         oldest = self.store.journal.segments[0].index
-        for known in (self.store._spans, self.store._first_ns, self.store._unheard):  # noqa: SLF001 - a bound on what is kept
+        for known in (self.store.index.spans, self.store.index.first_ns, self.store.index.unheard):
             assert min(known, default=oldest) >= oldest, "what is gone is forgotten"
 
     @rule(operations=st.integers(0, 2))

@@ -75,9 +75,7 @@ class Boot:
             refusals=Refusals(1, telemetry, 20), events=events, modes=("nominal",), mode=lambda: "nominal",
         )  # fmt: skip
         parts = HolderParts(self.vault, self.commands, telemetry, events, self.scheduler)
-        self.schedule = Schedule(
-            1, st11.ScheduleConfig(activities=12), parts, world.tai_ns,
-        )  # fmt: skip
+        self.schedule = Schedule(1, st11.ScheduleConfig(activities=12), parts, world.tai_ns)
         serve(self.schedule, self.commands)
         self.commands.handle("note", None, world.executed.append)
         self.commands.handle("note_long", None, world.executed.append)

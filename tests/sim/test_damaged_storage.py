@@ -6,8 +6,9 @@ from flight.core.nanoseconds import NS
 from flight.core.step_budget import Budget
 from flight.link.pus import PusTc, PusTm
 from flight.services.health.storage import StorageStatus
-from flight.services.recorder.packet_store import PacketStore, Stored
+from flight.services.recorder.packet_store import PacketStore
 from flight.services.recorder.recorder import Recorder
+from flight.services.recorder.stored_packet import Stored
 from flight.services.time.clock import Clock
 from tests.sim.conftest import MakeRig, Rig
 

@@ -267,7 +267,9 @@ def test_missions_that_cannot_fly_together(tmp_path: Path) -> None:
 
 
 def test_the_live_line_and_the_closing_table_tell_each_spacecraft_apart(pair: Flown) -> None:
-    assert all("charge" in progress_line(one, END_S) and "frames" in progress_line(one, END_S) for one in pair.run.spacecraft)
+    assert all(
+        "charge" in progress_line(one, END_S) and "frames" in progress_line(one, END_S) for one in pair.run.spacecraft
+    )
     text = io.StringIO()
     console = Console(width=160, file=text)
     console.print(closing_table("2 spacecraft", pair.summaries, "digest of the run: 12ab"))

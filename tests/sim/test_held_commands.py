@@ -136,7 +136,7 @@ def test_whatever_wakes_the_schedule_nothing_is_released_before_its_time(make_ri
         for ahead_s in (1.15, 1.0, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.005, 0.001):
             held.rig.until(t_s - ahead_s)
             held.rig.send("enable_schedule")
-            schedule._refresh()  # noqa: SLF001 - as a change of another service's does
+            schedule.timetable.refresh()
             held.rig.until(t_s - ahead_s / 2)
             assert schedule.released == done, f"{ahead_s} s early"
         held.rig.until(t_s + 0.1)

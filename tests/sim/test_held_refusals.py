@@ -163,12 +163,13 @@ def test_a_filter_chooses_by_time_with_both_ends(bench: Bench, window: int, chos
     base_ns = bench.due_ns()
     times = {number: base_ns + number * NS for number in (10, 20, 30, 40)}
     assert bench.do("insert_activities", 0, tuple((0, t, bench.ping()) for t in times.values())) is None
-    held = {round((one.time_ns - base_ns) / NS): one.time_ns for one in bench.rig.node.part(Schedule)._all()}  # noqa: SLF001 - with those that are not in sight
+    timetable = bench.rig.node.part(Schedule).timetable
+    held = {round((one.time_ns - base_ns) / NS): one.time_ns for one in timetable.within_reach()}
     assert sorted(held) == [10, 20, 30, 40]
     assert bench.do("summarise_activities_by_filter", window, held[20], held[30], (), ()) is None
     assert [round((row[2] - base_ns) / NS) for row in bench.rows("activity_summary")] == chosen
     assert bench.do("delete_activities_by_filter", window, held[20], held[30], (), ()) is None
-    left = [round((one.time_ns - base_ns) / NS) for one in bench.rig.node.part(Schedule)._all()]  # noqa: SLF001 - with those that are not in sight
+    left = [round((one.time_ns - base_ns) / NS) for one in timetable.within_reach()]
     assert left == sorted({10, 20, 30, 40} - set(chosen))
 
 

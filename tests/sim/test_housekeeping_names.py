@@ -314,7 +314,7 @@ def test_fields_of_schedule(make_rig: MakeRig) -> None:
     settle(rig, IN_PASS_S + 20)
     schedule, sequences, actions = node.part(Schedule), node.part(Sequences), node.part(EventActions)
     fresh = numbers()
-    schedule.released, schedule.late, schedule.disabled, schedule.refused = (next(fresh) for _ in range(4))
+    schedule.released, schedule.late, schedule.disabled, schedule._activities.refused = (next(fresh) for _ in range(4))
     sequences.started, sequences.aborted, actions.fired, actions.suppressed = (next(fresh) for _ in range(4))
     octets = 7 * (len(pings[0]) + 14)
     bound = len({one.name for one in events} | {"boot"})

@@ -14,7 +14,8 @@ import pytest
 from flight.core.errors import StorageError
 from flight.core.nanoseconds import ns
 from flight.store.generations import Generations
-from flight.store.journal import Journal, JournalStats
+from flight.store.journal import Journal
+from flight.store.journal_state import JournalStats
 from flight.store.segments import HEAD_OCTETS, NO_INDEX, RECORD_OCTETS, Head, owner_of
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.loop import VirtualLoop

@@ -487,6 +487,18 @@ def test_protocol_machines_do_no_io() -> None:
     assert [fault for file in files for fault in sans_io_faults(file, tree_of(file))] == []
 
 
+def test_no_function_is_over_60_lines_and_no_class_over_300() -> None:
+    limits = {ast.FunctionDef: 60, ast.AsyncFunctionDef: 60, ast.ClassDef: 300}
+    long = [
+        f"{file}:{node.lineno}: {node.name} has {lines} lines, {limits[type(node)]} at most"
+        for file in FILES
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > limits[type(node)]
+    ]
+    assert long == []
+
+
 def test_broad_excepts_stand_in_few_places() -> None:
     """The scheduler's task wrapper, the worker's call into an app, the node's call into one of its own, the guard's
     call into a driver, the command line's main, the look at every sample at boot (what an app's sampler raises must not

@@ -104,12 +104,8 @@ class Boot:
             mode=lambda: "nominal",
         )  # fmt: skip
         parts = HolderParts(self.vault, self.commands, telemetry, self.emitted, self.scheduler)
-        self.schedule = Schedule(
-            1, st11.ScheduleConfig(**schedule), parts, self.tai_ns,
-        )  # fmt: skip
-        self.sequences = Sequences(
-            1, st21.SequencingConfig(**sequencing), of_mission, parts,
-        )  # fmt: skip
+        self.schedule = Schedule(1, st11.ScheduleConfig(**schedule), parts, self.tai_ns)
+        self.sequences = Sequences(1, st21.SequencingConfig(**sequencing), of_mission, parts)
         serve(self.schedule, self.commands)
         serve(self.sequences, self.commands)
         self.commands.handle("note", None, self._note)
@@ -500,7 +496,7 @@ def test_a_release_that_waited_for_the_disk_is_told_as_what_became_of_it(world: 
     with full_disk(world.disk):
         one.until(10.1)
         assert one.stages(one.give("delete_activities", ((3, 1, 1),))) == [2], "it is being released"
-        one.schedule._refresh()  # noqa: SLF001 - as a change of another service's does
+        one.schedule.timetable.refresh()
         assert one.held() == []
         one.until(11)
     one.until(20)

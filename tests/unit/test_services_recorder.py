@@ -17,9 +17,10 @@ from flight.core.nanoseconds import NS
 from flight.core.step_budget import Budget
 from flight.core.storage import StorageFull
 from flight.link.space_packet import SpacePacket
-from flight.services.recorder import packet_store
-from flight.services.recorder.packet_store import PacketStore, Place, StoreConfig, Stored
+from flight.services.recorder import segment_index
+from flight.services.recorder.packet_store import PacketStore, StoreConfig
 from flight.services.recorder.recorder import STORES_MAX, RecorderConfig
+from flight.services.recorder.stored_packet import Place, Stored
 from flight.store.journal import Journal
 from tests.recorder_bench import T0_NS, RecorderBench, number_of, numbers, packet, place_at, small
 
@@ -919,19 +920,19 @@ def test_memory_does_not_grow_with_the_store(make: Make) -> None:
     bench.fill(0, 5000)
     store: Any = bench.recorder.stores[0]
     segments = len(store.journal.segments)
-    assert max(len(store._spans), len(store._first_ns), len(store._unheard)) <= segments  # noqa: SLF001 - a bound on what is kept
+    assert max(len(store.index.spans), len(store.index.first_ns), len(store.index.unheard)) <= segments
     bench.play()
     assert segments == 16
-    assert len(store._spans) <= segments + 1  # noqa: SLF001 - a bound on what is kept
+    assert len(store.index.spans) <= segments + 1
     bench.recorder.start_range(0, T0_NS, T0_NS + 10**13)
     bench.play()
-    assert len(store._spans) <= segments  # noqa: SLF001 - a bound on what is kept
+    assert len(store.index.spans) <= segments
 
 
 def test_what_is_known_of_segments_that_are_gone_is_forgotten_however_many_go(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packet_store, "INDEX_ROWS", 3)
+    monkeypatch.setattr(segment_index, "INDEX_ROWS", 3)
     bench = make()
     for given_up in (1, 3, 4, 6):
         bench.fill(0, 400)
@@ -939,7 +940,7 @@ def test_what_is_known_of_segments_that_are_gone_is_forgotten_however_many_go(
         bench.recorder.give_up(sum(one.octets for one in store.journal.segments[:given_up]))
         bench.fill(0, 40)
         indices = {one.index for one in store.journal.segments}
-        assert set(store._spans) == set(store._first_ns) == set(store._unheard) == indices  # noqa: SLF001 - a bound on what is kept
+        assert set(store.index.spans) == set(store.index.first_ns) == set(store.index.unheard) == indices
 
 
 def test_a_segment_whose_file_is_gone_costs_its_packets_alone(make: Make) -> None:

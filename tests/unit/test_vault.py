@@ -16,7 +16,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 import flight.store.vault
 from flight.core.errors import DecodeError, StorageError
 from flight.core.nanoseconds import ns
-from flight.store.journal import Journal, JournalStats
+from flight.store.journal import Journal
+from flight.store.journal_state import JournalStats
 from flight.store.segments import HEAD_OCTETS
 from flight.store.vault import Changes, Vault
 from sim_hw.machine.disk import Disk, PowerCut

@@ -1,7 +1,7 @@
 """The schedule as it stands in the vault: a row an activity, and one row of what is enabled.
 
 The rows are the truth that commands are checked against: what an earlier command has changed is in them, durable or
-on its way there in the same order. `Schedule` has in force what they say after each command that was stored.
+on its way there in the same order. `Timetable` has in force what they say after each command that was stored.
 """
 
 from __future__ import annotations

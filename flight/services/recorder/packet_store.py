@@ -1,42 +1,49 @@
 """One packet store of ST[15] (ECSS-E-ST-70-41C, 6.15.2): telemetry packets on a journal of their own.
 
-Packets live on the storage; in memory there is an index with a row a segment, whatever the store holds. A record is
-how many packets that nobody heard were stored before this one (u64), whether this one was heard as it was made (u8),
-and the packet. So what waits for playback is one subtraction, and boot reads heads and the last segment alone.
+Packets live on the storage, as flight/services/recorder/stored_packet.py has them; in memory there is an index with a
+row per segment (flight/services/recorder/segment_index.py), whatever the store holds. Boot reads heads and the last
+segment alone.
+
+A packet is in one of three states:
+
+    held     numbered from `first` on
+    hidden   deleted by command: nobody reads it any more, and its segment goes when all of it is hidden (`discard`)
+    gone     with its segment, which was discarded, made room for a new one, or was given up to others who need it
 
 A circular store gives up its oldest segment for a new one, a bounded one refuses. Reading goes by whole segments of
 16 KiB at most, and takes a budget (flight.core.step_budget): if that does not admit a segment, None comes back, and
-the same call in the next step goes on. What was found out about a segment is remembered, so it does go on. Deleting
-hides packets at once; their segments go a few at a time (`discard`).
+the same call in the next step goes on. What was found out about a segment is remembered, so it does go on.
 """
 
 from __future__ import annotations
 
 import re
-import struct
-from bisect import bisect_right
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from flight.core.config import key
 from flight.core.errors import StorageError
 from flight.core.platform import Storage
 from flight.core.step_budget import Budget, in_steps
 from flight.core.storage import StorageFull
-from flight.kernels import crc16
-from flight.link.space_packet import PACKET_OCTETS_MIN
 from flight.link.time_code import decode_cuc
-from flight.store.journal import Journal, JournalStats, Segment
-from flight.store.segments import HEAD_OCTETS, RECORD_OCTETS
+from flight.services.recorder.segment_index import SegmentIndex
+from flight.services.recorder.stored_packet import (
+    OVERHEAD_OCTETS,
+    TIME,
+    Place,
+    Stored,
+    pack_head,
+    read_stored,
+    time_at_head,
+)
+from flight.store.journal import Journal
+from flight.store.journal_state import JournalStats, Segment
+from flight.store.segments import HEAD_OCTETS, RECORD_OCTETS, segment_name
 
-_HEADER = struct.Struct(">QB")
-_TIME = slice(13, 19)  # of a telemetry packet (7.4.3.1)
-_CONTENT_OCTETS_MIN = _HEADER.size + _TIME.stop
 _SEGMENT_OCTETS_MAX = 16_384
 _SEGMENTS = 16  # at least, so that a full circular store gives up a small part of itself
 _PEEK_OCTETS = 1024
-INDEX_ROWS = 512  # of the index that one call looks through
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
 OWNER = "recorder"  # user of the storage, and prefix of every name and key
 
@@ -58,22 +65,6 @@ class StoreConfig:
         return []
 
 
-class Place(NamedTuple):
-    """Where one stands in a store: `number` of the next packet, and how many `unheard` ones came before it."""
-
-    number: int
-    unheard: int
-
-
-class Stored(NamedTuple):
-    """A packet as it was read back."""
-
-    place: Place
-    heard: bool
-    time_ns: int
-    packet: bytes
-
-
 class PacketStore:
     """Packets in the order of storing. Counts are since boot; `refused`: the store was full, or the packet too long.
     `damage`: what was found at boot that is not as it was written, in words."""
@@ -88,7 +79,7 @@ class PacketStore:
         self.newest_ns = 0
         self._storage = storage
         segment_octets = min(_SEGMENT_OCTETS_MAX, config.capacity_octets // _SEGMENTS)
-        self._packet_octets_max = segment_octets - HEAD_OCTETS - RECORD_OCTETS - _HEADER.size
+        self._packet_octets_max = segment_octets - HEAD_OCTETS - RECORD_OCTETS - OVERHEAD_OCTETS
         self._circular = config.kind == "circular"
         self.journal = Journal(
             storage,
@@ -99,11 +90,7 @@ class PacketStore:
             epoch=epoch,
         )
         self.damage = self.journal.damage()
-        # What is known of segments, by their index.
-        self._spans: dict[int, list[int]] = {}  # earliest and latest packet time
-        self._first_ns: dict[int, int] = {}  # time of the first packet
-        self._unheard: dict[int, int] = {}  # unheard packets before the first one
-        self._known_from = 0  # of no segment before it
+        self.index = SegmentIndex(self.journal.segments)
         self._unreadable_to = 0  # no packet numbered below can be read
         self._gave_way = False
         self._deleted = deleted
@@ -133,7 +120,7 @@ class PacketStore:
     def filled_frac(self, number: int = 0) -> float:
         """The part of the capacity that the packets from `number` on take, the first segment in proportion."""
         segments, number = self.journal.segments, max(number, self.first)
-        at = self._at(number)
+        at = self.index.at(number)
         octets = float(self.octets - sum(segment.octets for segment in segments[:at]))
         if at < len(segments):
             segment = segments[at]
@@ -150,23 +137,14 @@ class PacketStore:
     def store(self, packet: bytes, heard: bool) -> bool:
         """Add a packet; False, counted, where it is refused. Raises StorageError where storage does not take it."""
         unheard = self.end.unheard
-        if len(packet) > self._packet_octets_max or not self._append(_HEADER.pack(unheard, heard) + packet):
+        if len(packet) > self._packet_octets_max or not self._append(pack_head(unheard, heard) + packet):
             self.refused += 1
             return False
         self.recorded += 1
-        segment, time_ns = self.journal.segments[-1], decode_cuc(packet[_TIME])
+        segment, time_ns = self.journal.segments[-1], decode_cuc(packet[TIME])
         self.end = Place(segment.end, unheard if heard else unheard + 1)
         self.newest_ns = time_ns
-        span = self._spans.get(segment.index)
-        if span is None:
-            self._spans[segment.index] = [time_ns, time_ns]
-            if segment.end == segment.first + 1:
-                self._enter_first(segment, time_ns, unheard)
-                self._prune()
-        elif time_ns > span[1]:
-            span[1] = time_ns
-        elif time_ns < span[0]:
-            span[0] = time_ns
+        self.index.stored(segment, time_ns, unheard)
         return True
 
     def synced(self) -> None:
@@ -179,7 +157,7 @@ class PacketStore:
         Nothing, and the store's end, if there are no more. None if the budget does not admit the read.
         """
         number = max(number, self.first)
-        at = self._at(number)
+        at = self.index.at(number)
         if at == len(self.journal.segments):
             return [], self.journal.end
         segment = self.journal.segments[at]
@@ -191,12 +169,9 @@ class PacketStore:
     def after_foreign_times(self, number: int, from_ns: int, to_ns: int) -> int:
         """`number`, or that of a later packet, up to which no packet is known to be of `from_ns` .. `to_ns`. It may
         stop before it has to."""
-        segments, at = self.journal.segments, self._at(number)
-        for segment in segments[at : at + INDEX_ROWS]:
-            earliest, latest = self._spans.get(segment.index, (from_ns, to_ns))
-            if latest >= from_ns and earliest <= to_ns:
-                return max(number, segment.first)
-        return segments[at + INDEX_ROWS].first if at + INDEX_ROWS < len(segments) else self.journal.end
+        segments = self.journal.segments
+        at = self.index.first_of_times(self.index.at(number), from_ns, to_ns)
+        return max(number, segments[at].first) if at < len(segments) else self.journal.end
 
     def oldest(self, budget: Budget) -> Stored | None:
         """The first packet that can be read. None if there is none, or none was found before the budget was spent:
@@ -213,10 +188,10 @@ class PacketStore:
 
     def first_place(self, budget: Budget) -> Place | None:
         """Where the packets that are held begin; None if the budget was spent before that was known."""
-        first, at = self.first, self._at(self.first)
+        first, at = self.first, self.index.at(self.first)
         if at == len(self.journal.segments):
             return self.end
-        unheard = self._unheard.get(self.journal.segments[at].index)
+        unheard = self.index.unheard.get(self.journal.segments[at].index)
         if unheard is not None and self.journal.segments[at].first == first:
             return Place(first, unheard)
         oldest = self.oldest(budget)
@@ -287,35 +262,16 @@ class PacketStore:
         self._gave_way = True
         return self.journal.append(content)
 
-    def _at(self, number: int) -> int:
-        """Index in the journal's segments of the one that holds `number`, or of the next one."""
-        return bisect_right(self.journal.segments, number, key=lambda segment: segment.end)
-
     def _records(self, segment: Segment, budget: Budget) -> list[Stored] | None:
         """The readable packets of a segment; None if the budget does not admit the read."""
         if segment.end == segment.first:
             return []
         if not budget.take(min(segment.octets, _SEGMENT_OCTETS_MAX)):
             return None
-        out: list[Stored] = []
-        for number, content in self.journal.read_segment(segment, _SEGMENT_OCTETS_MAX):
-            if len(content) < _CONTENT_OCTETS_MIN:
-                continue  # sound, and no packet of ours
-            unheard, heard = _HEADER.unpack_from(content)
-            packet = content[_HEADER.size :]
-            out.append(Stored(Place(number, unheard), bool(heard), decode_cuc(packet[_TIME]), packet))
-        if out:
-            times = [one.time_ns for one in out]
-            self._spans[segment.index] = [min(times), max(times)]
-            if out[0].place.number == segment.first:
-                self._enter_first(segment, out[0].time_ns, out[0].place.unheard)
-        self._prune()
-        return out
-
-    def _enter_first(self, segment: Segment, time_ns: int, unheard: int) -> None:
-        """What the first packet of a segment tells."""
-        self._first_ns[segment.index] = time_ns
-        self._unheard[segment.index] = unheard
+        read = self.journal.read_segment(segment, _SEGMENT_OCTETS_MAX)
+        packets = [one for number, content in read if (one := read_stored(number, content)) is not None]
+        self.index.read(segment, packets)
+        return packets
 
     def _find_end(self) -> None:
         """How many unheard packets there were, from the last one that can be read."""
@@ -346,7 +302,7 @@ class PacketStore:
     def _segment_ns(self, segment: Segment, budget: Budget) -> int | None:
         """Time of the segment's first packet, read once, a kibibyte as a rule. What cannot be read counts as new, so
         that a search begins before it. None if the budget was spent."""
-        time_ns = self._first_ns.get(segment.index)
+        time_ns = self.index.first_ns.get(segment.index)
         if time_ns is not None:
             return time_ns
         if not budget.take(_PEEK_OCTETS):
@@ -357,26 +313,14 @@ class PacketStore:
             if records is None:
                 return None
             time_ns = records[0].time_ns if records else self.newest_ns
-        self._first_ns[segment.index] = time_ns
+        self.index.first_ns[segment.index] = time_ns
         return time_ns
 
     def _peek(self, segment: Segment) -> int | None:
         """Time of the first packet, None where it is longer than what is read, or damaged."""
-        at = segment.body + RECORD_OCTETS + _HEADER.size
+        at = segment.body + RECORD_OCTETS + OVERHEAD_OCTETS
         try:
-            raw = self._storage.read(f"{OWNER}.{self.name}.{segment.index:08d}", at, _PEEK_OCTETS) or b""
+            raw = self._storage.read(segment_name(f"{OWNER}.{self.name}", segment.index), at, _PEEK_OCTETS) or b""
         except StorageError:
             return None
-        if len(raw) < _TIME.stop:
-            return None
-        packet = raw[: (raw[4] << 8 | raw[5]) + PACKET_OCTETS_MIN]
-        return None if crc16(packet) else decode_cuc(packet[_TIME])
-
-    def _prune(self) -> None:
-        """Forget what is known of segments that are gone."""
-        oldest, gone = self.journal.segments[0].index, range(self._known_from, self.journal.segments[0].index)
-        for known in (self._spans, self._first_ns, self._unheard):
-            # Numbers of segments follow each other, but for those of foreign ones.
-            for index in gone if len(gone) <= INDEX_ROWS else [index for index in known if index < oldest]:
-                known.pop(index, None)
-        self._known_from = oldest
+        return time_at_head(raw)

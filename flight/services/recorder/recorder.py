@@ -19,8 +19,9 @@ from flight.core.errors import StorageError
 from flight.core.platform import Storage
 from flight.core.step_budget import Budget
 from flight.core.task import Task
-from flight.services.recorder.packet_store import OWNER, PacketStore, Place, StoreConfig
+from flight.services.recorder.packet_store import OWNER, PacketStore, StoreConfig
 from flight.services.recorder.retrieval import NUMBERS, OpenRetrieval, RangeRetrieval, Taken
+from flight.services.recorder.stored_packet import Place
 from flight.services.reporting.events import Events
 from flight.store.vault import Vault
 

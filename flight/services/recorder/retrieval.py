@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from flight.contract.app import Durable
 from flight.core.step_budget import Budget
-from flight.services.recorder.packet_store import OWNER, PacketStore, Place, Stored
+from flight.services.recorder.packet_store import OWNER, PacketStore
+from flight.services.recorder.stored_packet import Place, Stored
 from flight.store.vault import Changes, Vault
 
 _NOTHING = Budget(0, 0)  # nothing is read

@@ -15,8 +15,8 @@ from flight.contract.failures import Failure
 from flight.contract.fields import Field, Row, Value
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.core.step_budget import Budget, in_steps
-from flight.services.recorder.packet_store import Place
 from flight.services.recorder.recorder import Recorder, RecorderConfig
+from flight.services.recorder.stored_packet import Place
 from flight.services.reporting.events import Events
 from flight.services.reporting.telemetry import Telemetry
 
