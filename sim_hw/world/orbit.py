@@ -203,6 +203,8 @@ class Orbit:
             raise OrbitnodeError("orbit: " + "; ".join(f"{name}: {text}" for name, text in wrong))
         self.config = config
         self.start_utc = parse_utc(config.start)
+        # TAI of t_ns = 0, in nanoseconds since 1958-01-01 (CCSDS 301.0-B-4, level 1).
+        self.start_tai_ns = tai_from_utc(self.start_utc)
         self._jd_day, self._jd_frac = _julian(self.start_utc)
         self._satellite = Satrec()
         self._satellite.sgp4init(
@@ -212,11 +214,6 @@ class Orbit:
             config.mean_motion_rev_day * 2.0 * math.pi / 1440.0, math.radians(config.raan_deg))  # fmt: skip
         self._sites: dict[StationConfig, _Site] = {}
         self.position_km(0)
-
-    @property
-    def start_tai_ns(self) -> int:
-        """International Atomic Time of t_ns = 0, in nanoseconds since 1958-01-01 (CCSDS 301.0-B-4, level 1)."""
-        return tai_from_utc(self.start_utc)
 
     @property
     def period_ns(self) -> int:
