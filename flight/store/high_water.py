@@ -6,7 +6,7 @@ the mark names was durable, and is gone if it is not found. That costs one small
 append. A journal that gives up its last segment enters first that it holds none, so that nobody takes what was given up
 for lost.
 
-The first mark of a journal goes to both generations: two that agree cannot be outvoted.
+The first mark of a journal is entered twice, so that both generations have it: two that agree cannot be outvoted.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ class HighWater:
         marks = (Mark.decode(raw, self._owner) for raw in self._record.load_all())
         return [mark for mark in marks if mark is not None]
 
-    def stage(self, epoch: int, index: int, held: bool, number: int, *, twice: bool = False) -> None:
-        """Enter a mark, durable with the next sync; the first one of a journal `twice`. Raises StorageError."""
-        mark = Mark(self._owner, epoch, index, held, number).encode()
-        for _ in range(2 if twice else 1):
-            self._record.stage(mark)
+    def stage(self, epoch: int, index: int, held: bool, number: int) -> None:
+        """Enter a mark, durable with the next sync. Raises StorageError."""
+        self._record.stage(Mark(self._owner, epoch, index, held, number).encode())

@@ -243,9 +243,10 @@ class Journal:
         return True
 
     def _enter_mark(self, index: int, held: bool, number: int) -> None:
-        """Storage that refuses it keeps nobody from writing."""
+        """The first one twice. Storage that refuses it keeps nobody from writing."""
         try:
-            self._high_water.stage(self.epoch, index, held, number, twice=self.found_nothing)
+            for _ in range(2 if self.found_nothing else 1):
+                self._high_water.stage(self.epoch, index, held, number)
             self.found_nothing = self._unmarked = False
         except StorageError:
             self.stats.unmarked += 1  # tried again with the next segment
