@@ -21,7 +21,8 @@ class RecorderMachine(RuleBasedStateMachine):
 
     Packets are numbered by the second of their time. `present` are those in the store, `queue` those that open
     retrieval has still to give, `link` those it gave and that have not left. A power cut may take what is not in `safe`
-    and give back what is not in `settled`.
+    and give back what is not in `settled`. What a command changes is durable when it is done; that it takes along what
+    was recorded before is likely, and not promised: one that changes nothing writes nothing.
     """
 
     @initialize(seed=st.integers(0, 2**32), batches=st.lists(BATCHES, min_size=1, max_size=4))
@@ -62,7 +63,7 @@ class RecorderMachine(RuleBasedStateMachine):
     def sync(self) -> None:
         self.bench.run(6)
         self.settled = set(self.left)
-        self.made_safe()
+        self.safe = set(self.present)
 
     @rule(count=st.integers(1, 400))
     def play(self, count: int) -> None:
@@ -97,7 +98,7 @@ class RecorderMachine(RuleBasedStateMachine):
         self.present = [one for one in self.present if one >= number]
         self.queue = [one for one in self.queue if one >= number]
         self.begin = max(self.begin, number)
-        self.made_safe()
+        self.safe &= set(self.present)
 
     @rule(share=st.floats(0, 1))
     def start_at(self, share: float) -> None:
@@ -107,13 +108,11 @@ class RecorderMachine(RuleBasedStateMachine):
         self.queue = [one for one in self.present if one >= number and one not in self.heard]
         self.begin = max(number, self.present[0] if self.present else number)
         self.link, self.left, self.settled = [], set(), set()
-        self.made_safe()
 
     @rule(suspended=st.booleans())
     def suspend(self, suspended: bool) -> None:
         self.bench.apply(self.bench.recorder.retrievals[0].suspend(suspended))
         self.suspended = suspended
-        self.made_safe()
 
     @rule()
     def cut_power(self) -> None:
@@ -128,10 +127,6 @@ class RecorderMachine(RuleBasedStateMachine):
             self.bench.loop.run_until(self.bench.loop.now_ns() + 6 * NS)
         self.bench.disk.cut_at_operation = None
         self.come_back()
-
-    def made_safe(self) -> None:
-        """Everything before was synced."""
-        self.safe = set(self.present)
 
     def come_back(self) -> None:
         """What is there after the cut, and again after another boot, must be right."""
@@ -148,6 +143,7 @@ class RecorderMachine(RuleBasedStateMachine):
         assert not waiting & self.settled, "what has left and was settled does not come again"
         unread = {one for one in self.safe - self.heard - self.left if one >= self.begin}
         assert waiting >= unread, "the pointer passes over nothing that was synced and has not left"
+        self.settled |= self.left - waiting  # the pointer that was found has passed them for good
         self.link, self.left, self.safe = [], set(self.settled), set(self.present)
         self.bench.reboot()
 

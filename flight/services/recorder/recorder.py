@@ -2,8 +2,8 @@
 
 Out of contact every packet goes to the store that takes its service; in contact only to a store that keeps always,
 where it waits for retrieval by time range alone. A packet that storage does not take stays in memory, as many as there
-is room for. What was recorded, and how far playback has come, is durable every `sync_period_s`, and whenever somebody
-else syncs: so much may be lost with the power, or come down twice, octet for octet the same.
+is room for. What was recorded, and how far playback has come, is durable every `sync_period_s`: so much may be lost
+with the power, or come down twice, octet for octet the same. A commit of somebody else's may take it along sooner.
 """
 
 from __future__ import annotations
