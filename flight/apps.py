@@ -173,9 +173,11 @@ def _why_not_loaded(raised: Raised, module: str) -> str:
     error = raised.error
     if not isinstance(error, ImportError):
         return f"its module raises {raised.text}"
-    of_another = error.name not in {None, module, module.partition(".")[0]}
     text = " ".join(str(error).split()) or raised.text
-    return f"{text}{'; is an extra such as [payload] missing?' if of_another else ''}"
+    if error.name not in {None, module, module.partition(".")[0]}:
+        return f"{text}; is an extra such as [payload] missing?"
+    not_found = isinstance(error, ModuleNotFoundError) and error.name is not None
+    return f"{text}{'; is it installed, or its folder on PYTHONPATH?' if not_found else ''}"
 
 
 def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: list[Fault]) -> Any:

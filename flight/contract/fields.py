@@ -84,7 +84,7 @@ class Field:
     refers: str = ""
 
     def __post_init__(self) -> None:
-        assert self.type in TYPES, self.type
+        assert self.type in TYPES, f"field {self.name} is of type {self.type!r}, should be one of {', '.join(TYPES)}"
         assert not self.labels or self.is_number, self.name
         assert not self.refers or (self.is_number and not self.labels), self.name
         assert bool(self.fields) == (self.type == "rows"), self.name

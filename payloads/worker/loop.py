@@ -22,14 +22,14 @@ def serve(control: socket.socket, slot_fd: int, settings: WorkerSettings) -> int
     shape = settings.shape
     with mmap.mmap(slot_fd, shape.octets) as slot:
         started_ns = time.monotonic_ns()
-        app = guarded(lambda: find_app(settings.code)(settings.app_settings()))
+        app = guarded(settings.code, lambda: find_app(settings.code)(settings.app_settings()))
         if isinstance(app, Failed):
             control.send(Answer(Status.NOT_READY, 0, os.getpid(), detail=app.detail).encode())
             return 3
         control.send(Answer(Status.READY, 0, os.getpid(), time.monotonic_ns() - started_ns).encode())
         while raw := control.recv(MESSAGE_OCTETS_MAX):
             _begin_log()
-            control.send(_answer(app, settings.name, Request.decode(raw), slot, shape).encode())
+            control.send(_answer(app, settings, Request.decode(raw), slot, shape).encode())
     return 0
 
 
@@ -41,17 +41,17 @@ def _begin_log() -> None:
         os.lseek(1, 0, os.SEEK_SET)
 
 
-def _answer(app: WorkerApp, name: str, request: Request, slot: mmap.mmap, shape: SlotShape) -> Answer:
+def _answer(app: WorkerApp, settings: WorkerSettings, request: Request, slot: mmap.mmap, shape: SlotShape) -> Answer:
     """Run the app on the slot's tile and put answer and product into the slot."""
     count = request.bands * request.height * request.width
     tile = np.frombuffer(slot, dtype=np.uint16, count=count).reshape(request.bands, request.height, request.width)
     tile.flags.writeable = False
     started_ns = time.monotonic_ns()
-    answer = guarded(lambda: answer_octets(app.ANSWER, app.run(tile), (request.height, request.width)))
+    answer = guarded(settings.code, lambda: answer_octets(app.ANSWER, app.run(tile), (request.height, request.width)))
     infer_ns = time.monotonic_ns() - started_ns
     if isinstance(answer, Failed):
         return Answer(answer.status, request.sequence, os.getpid(), infer_ns, detail=answer.detail)
-    product = product_of(app.ANSWER, answer, tile, request, name)
+    product = product_of(app.ANSWER, answer, tile, request, settings.name)
     pack_ns = time.monotonic_ns() - started_ns - infer_ns
     slot[shape.answer_at : shape.answer_at + len(answer)] = answer
     slot[shape.product_at : shape.product_at + len(product)] = product

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +87,25 @@ class Failed:
     detail: str
 
 
-def guarded(call: Callable[[], T]) -> T | Failed:
-    """The one place where an app's fault, of whatever kind, becomes a word about it."""
+def guarded(code: str, call: Callable[[], T]) -> T | Failed:
+    """The one place where a fault of the app `code`, of whatever kind, becomes a word about it."""
     try:
         return call()
     except BadOutput as error:
         return Failed(Status.BAD_OUTPUT, str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything; the node goes on
-        return Failed(Status.APP_ERROR, f"{type(error).__name__}: {error}")
+        return Failed(Status.APP_ERROR, f"{_place(code, error)}{type(error).__name__}: {error}")
+
+
+def _place(code: str, error: BaseException) -> str:
+    """`FILE:LINE: `, by the last line of the app's own module on the way to the fault; "" if there is none."""
+    module = code.partition(":")[0]
+    places = [
+        f"{os.path.basename(frame.f_code.co_filename)}:{line}: "
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__") == module
+    ]
+    return places[-1] if places else ""
 
 
 def check_app(settings: WorkerSettings) -> None:
@@ -109,7 +121,7 @@ def declared_answer(code: str) -> AnyKind:
         try:
             answer.check()
         except SetupError as error:
-            raise SetupError(f"payload app {code!r}: its ANSWER {error}") from None
+            raise SetupError(f"worker app {code!r}: its ANSWER {error}") from None
         return answer
 
     return _looked_at(code, look)
@@ -124,9 +136,9 @@ def _looked_at(code: str, look: Callable[[], T]) -> T:
         except SetupError as error:
             return error
 
-    found = guarded(settled)
+    found = guarded(code, settled)
     if isinstance(found, Failed):
-        raise SetupError(f"payload app {code!r} cannot be used: {found.detail}")
+        raise SetupError(f"worker app {code!r} cannot be used: {found.detail}")
     if isinstance(found, SetupError):
         raise found
     return found
@@ -138,12 +150,20 @@ def find_app(code: str) -> type[WorkerApp]:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise SetupError(f"payload app {code!r}: {error}; should be like 'payloads.apps.screen:Screen'") from None
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module
+        hint = (
+            "is it installed, or its folder on PYTHONPATH?"
+            if missing
+            else "should be like 'payloads.apps.screen:Screen'"
+        )
+        raise SetupError(f"worker app {code!r}: {error}; {hint}") from None
     if not all(callable(getattr(found, need, None)) for need in ("check", "run")):
-        raise SetupError(f"payload app {code!r} has no check or run (payloads/apps/base.py, WorkerApp)")
+        is_payload_app = all(hasattr(found, need) for need in ("declare", "start"))
+        hint = "it is a payload app, which [[app]] names" if is_payload_app else "see payloads/apps/base.py, WorkerApp"
+        raise SetupError(f"worker app {code!r} has no check or run: {hint}")
     if not isinstance(getattr(found, "ANSWER", None), AnyKind):
         raise SetupError(
-            f"payload app {code!r} has no ANSWER, which should be a Mask, Table, Scalars or Octets of"
+            f"worker app {code!r} has no ANSWER, which should be a Mask, Table, Scalars or Octets of"
             " payloads/product/answers.py"
         )
     return cast("type[WorkerApp]", found)

@@ -209,6 +209,9 @@ BROKEN = """
         class Answers(Mask):
             def check(self): raise RuntimeError("no mind")
         ANSWER = Answers(("a", "b"))
+    class PayloadApp:
+        def declare(apid, config): ...
+        def start(self): ...
 """
 
 
@@ -226,11 +229,13 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], A
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("Undeclared", "payload app 'broken_apps:Undeclared' has no ANSWER, which should be a Mask, Table"),
-        ("Strange", "payload app 'broken_apps:Strange' has no ANSWER, which should be a Mask, Table"),
-        ("Empty", "payload app 'broken_apps:Empty': its ANSWER has 0 fields, should have 1 .. 32"),
-        ("Huge", "payload app 'broken_apps:Huge': its ANSWER rows_max is 1099511627776, should be in 1 .. "),
-        ("Raising", "payload app 'broken_apps:Raising' cannot be used: RuntimeError: no mind"),
+        ("Undeclared", "worker app 'broken_apps:Undeclared' has no ANSWER, which should be a Mask, Table"),
+        ("Strange", "worker app 'broken_apps:Strange' has no ANSWER, which should be a Mask, Table"),
+        ("Empty", "worker app 'broken_apps:Empty': its ANSWER has 0 fields, should have 1 .. 32"),
+        ("Huge", "worker app 'broken_apps:Huge': its ANSWER rows_max is 1099511627776, should be in 1 .. "),
+        ("Raising", "worker app 'broken_apps:Raising' cannot be used: broken_apps.py:18: RuntimeError: no mind"),
+        ("Absent", "worker app 'broken_apps:Absent': module 'broken_apps' has no attribute 'Absent'; should be like"),
+        ("PayloadApp", "worker app 'broken_apps:PayloadApp' has no check or run: it is a payload app, which [[app]] "),
     ],
 )
 def test_an_app_without_a_sound_declaration_does_not_start(

@@ -242,7 +242,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":16: app[0].apid: is 0, should be in 1 .. 2039", ":18: a.lines: is 0, should be in 1",
     ]),
     "unknown module": (app_text("a", "payloads.nothing:App"), [
-        ":15: app[0].app: 'payloads.nothing:App' cannot be loaded: No module named 'payloads.nothing'",
+        ":15: app[0].app: 'payloads.nothing:App' cannot be loaded: No module named 'payloads.nothing'; is it installed",
     ]),
     "unknown class": (app_text("a", "payloads.manager:Nothing"), [
         ":15: app[0].app: 'payloads.manager:Nothing' cannot be loaded: module 'payloads.manager' has no class Nothing",

@@ -277,9 +277,9 @@ def test_hang_limit(folder: Path) -> None:
     ("app", "kind", "reason", "text"),
     [
         ("Leaves", "good", "died", "exit status 7"),
-        ("Raises", "good", "app error", "RuntimeError: no can do"),
+        ("Raises", "good", "app error", ": RuntimeError: no can do"),
         ("Wrong", "good", "bad output", "class 9"),
-        ("Unstartable", "good", "app error", "start: RuntimeError: no licence"),
+        ("Unstartable", "good", "app error", "start: strange_apps.py:53: RuntimeError: no licence"),
         ("", "nan", "bad output", "are not finite"),
         ("", "two classes", "bad output", "1 x 2 x 16 x 16, should be 1 x 3 x 16 x 16"),
     ],
