@@ -96,7 +96,8 @@ class SpacecraftRun:
         self.spacecraft = self._build_spacecraft(further, airs, random, imager, faults)
         self.archive = shared.archive.enter(self.dictionary)
         self.session = open_session(own.config)
-        self.station = self._build_station(further, Random(f"ground {seed}").getrandbits(EPOCH_BITS))
+        self.further_links = {link.name: (airs[link.name], open_session(link.config)) for link in further}
+        self.station = self._build_station(Random(f"ground {seed}").getrandbits(EPOCH_BITS))
         self.station.listen(self._heard)
         self.ground = GroundSegment(self.station, self.air, self.loop)
         self.ground.on_cltu = out.cltus.write
@@ -138,8 +139,8 @@ class SpacecraftRun:
             on_down=self._went_down,
         )
 
-    def _build_station(self, further: Sequence[LinkSection], epoch: int) -> GroundStation:
-        """The ground, listening to the `further` links beside its own."""
+    def _build_station(self, epoch: int) -> GroundStation:
+        """The ground, listening to the further links beside its own."""
         return GroundStation(
             self.dictionary,
             self.session,
@@ -151,7 +152,7 @@ class SpacecraftRun:
             command_timeout_s=60.0,
             path_delay_ns=self._path_delay_ns,
             epoch=epoch,
-            further_links={link.name: open_session(link.config) for link in further},
+            further_links={name: session for name, (_, session) in self.further_links.items()},
         )
 
     def start(self) -> None:

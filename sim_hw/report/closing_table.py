@@ -16,7 +16,7 @@ def closing_table(title: str, summaries: Mapping[str, Summary], caption: str = "
     made.add_column(style="bold")
     for name in summaries:
         made.add_column(name, overflow="fold")
-    for head, cell in _ROWS:
+    for head, cell in ROWS:
         cells = [cell(summary) for summary in summaries.values()]
         if any(cells):
             made.add_row(head, *cells)
@@ -34,21 +34,33 @@ def _wall_time(summary: Summary) -> str:
 def _tiles(summary: Summary) -> str:
     tiles = summary["tiles"]
     return (
-        f"{tiles['captured']} captured = {tiles['screened']} screened ({tiles['cloudy']} cloudy) "
-        f"+ {tiles['dropped']} dropped + {tiles['pending']} pending"
+        f"{tiles['captured']:,} captured = {tiles['screened']:,} screened ({tiles['cloudy']:,} cloudy) "
+        f"+ {tiles['dropped']:,} dropped + {tiles['pending']:,} pending"
+    )
+
+
+def _worker_apps(summary: Summary) -> str:
+    """Of several alone: what a single one did, the row of the tiles says."""
+    apps = summary["worker_apps"]
+    if len(apps) < 2:
+        return ""
+    return ", ".join(
+        f"{name} {one['done']:,} products" + (f" and {one['failed']:,} failed attempts" if one["failed"] else "")
+        for name, one in apps.items()
     )
 
 
 def _accuracy(summary: Summary) -> str:
     accuracy = summary["cloud_accuracy"]
-    return "no truth" if accuracy["mean"] is None else f"{accuracy['mean']:.3f} over {accuracy['tiles']} tiles"
+    return "no truth" if accuracy["mean"] is None else f"{accuracy['mean']:.3f} over {accuracy['tiles']:,} tiles"
 
 
 def _octets(summary: Summary) -> str:
     octets, files = summary["bytes"], summary["files"]
     return (
         f"{octets['raw'] / 1e6:.1f} MB raw, {octets['product'] / 1e6:.1f} MB product, "
-        f"{octets['downlinked'] / 1e6:.1f} MB downlinked in {files['received']} files, {files['incomplete']} incomplete"
+        f"{octets['downlinked'] / 1e6:.1f} MB downlinked in {files['received']:,} files, "
+        f"{files['incomplete']:,} incomplete"
     )
 
 
@@ -59,12 +71,17 @@ def _energy(summary: Summary) -> str:
 
 def _inference(summary: Summary) -> str:
     inference = summary["inference"]
-    return f"{inference['count']} tiles, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
+    return f"{inference['count']:,} tiles, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
 
 
 def _frames(summary: Summary) -> str:
     link = summary["link"]
-    return f"{link['frames_sent']} sent = {link['frames_received']} received + {link['frames_lost']} lost"
+    lines = [_fates(link), *(f"{name}: {_fates(one)}" for name, one in summary["further_links"].items())]
+    return "\n".join(lines)
+
+
+def _fates(link: Mapping[str, Any]) -> str:
+    return f"{link['frames_sent']:,} sent = {link['frames_received']:,} received + {link['frames_lost']:,} lost"
 
 
 def _coding(summary: Summary) -> str:
@@ -73,16 +90,16 @@ def _coding(summary: Summary) -> str:
         return ""
     return (
         f"{coding['code'].upper()} at a bit error rate of {coding['bit_error_rate']:g}: "
-        f"{coding['symbols_corrected']} wrong symbols corrected"
-        + (f", {coding['channel_symbol_errors']} by the inner code before" if coding["channel_symbols"] else "")
-        + f", {link['frames_lost_to_bit_errors']} frames lost to it"
+        f"{coding['symbols_corrected']:,} wrong symbols corrected"
+        + (f", {coding['channel_symbol_errors']:,} by the inner code before" if coding["channel_symbols"] else "")
+        + f", {link['frames_lost_to_bit_errors']:,} frames lost to it"
     )
 
 
 def _commands(summary: Summary) -> str:
     commands = summary["commands"]
     return (
-        f"{commands['sent']} sent, {commands['completed']} completed, {commands['rejected']} rejected, "
+        f"{commands['sent']:,} sent, {commands['completed']:,} completed, {commands['rejected']} rejected, "
         f"{commands['failed']} failed, {commands['lost']} lost, {commands['retransmitted']} frames sent again"
     )
 
@@ -91,8 +108,8 @@ def _tasks(summary: Summary) -> str:
     scheduler = summary["scheduler"]
     busiest = max(summary["tasks"], key=lambda task: (task["cpu_permille"], task["steps"]), default=None)
     return (
-        f"{len(summary['tasks'])}, {scheduler['steps']} steps, {scheduler['late']} late, {scheduler['skipped']} "
-        f"skipped, {scheduler['overruns']} overruns" + (f", busiest {busiest['name']}" if busiest else "")
+        f"{len(summary['tasks'])}, {scheduler['steps']:,} steps, {scheduler['late']:,} late, {scheduler['skipped']:,} "
+        f"skipped, {scheduler['overruns']:,} overruns" + (f", busiest {busiest['name']}" if busiest else "")
     )
 
 
@@ -100,8 +117,8 @@ def _recorder(summary: Summary) -> str:
     recorder = summary["recorder"]
     fills = ", ".join(f"{one['name']} {one['fill_frac']:.0%} full" for one in recorder["stores"])
     return (
-        f"{recorder['recorded']} recorded, {recorder['played_back']} played back, "
-        f"{recorder['overwritten']} overwritten; {fills}"
+        f"{recorder['recorded']:,} recorded, {recorder['played_back']:,} played back, "
+        f"{recorder['overwritten']:,} overwritten; {fills}"
     )
 
 
@@ -123,9 +140,10 @@ def _script(summary: Summary) -> str:
     return "\n".join(f"failed: {failure}" for failure in summary["script_failures"])
 
 
-_ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
+ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("wall time", _wall_time),
     ("tiles", _tiles),
+    ("worker apps", _worker_apps),
     ("delayed", lambda summary: _reasons(summary["tiles"]["delayed_by_reason"])),
     ("dropped", lambda summary: _reasons(summary["tiles"]["dropped_by_reason"])),
     ("cloud accuracy", _accuracy),

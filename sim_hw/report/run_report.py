@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from flight.core.nanoseconds import NS
+from flight.link.link import Role
 from flight.services.board.power import PowerConfig
 from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
+from sim_hw.report.frames import further_link_rows
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
 from sim_hw.report.worker_apps import app_rows
 from sim_hw.spacecraft_run import SpacecraftRun
 
 _GAP_S = 90.0
 _EVENTS = 5000
+_CHANNELS = {Role.REALTIME: "real time", Role.PLAYBACK: "playback", Role.PRODUCTS: "products", None: "idle"}
 
 
 def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
@@ -55,6 +58,7 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
             "Scheduler": {k: f"{v:,}" for k, v in summary["scheduler"].items()},
         },
         grids={
+            **({"Simplex links": further_link_rows(further)} if (further := summary["further_links"]) else {}),
             "Worker apps": app_rows(summary["worker_apps"]),
             "Tasks": task_rows(summary["tasks"]),
             "Recorder": store_rows(summary["recorder"]["stores"]),
@@ -188,7 +192,7 @@ def _series(run: SpacecraftRun, parameter: str, name: str, scale: float = 1.0) -
 def _rates(run: SpacecraftRun) -> list[Series]:
     """Downlink rate by channel, from the ground's own octet counters; a channel not yet heard counts as 0."""
     start_ns = run.world.start_tai_ns
-    channels = {0: "real time", 1: "playback", 2: "products", 7: "idle"}
+    channels = {vc: _CHANNELS[run.session.role_of(vc)] for vc in run.session.vcids}
     counts = {vc: dict(run.archive.counters(f"station.octets_by_vc.{vc}")) for vc in channels}
     # Of every entry, also before the first contact; the last one may have come twice, at the close.
     times = sorted({t_ns for t_ns, _ in run.archive.counters("link.frames")})

@@ -16,6 +16,7 @@ from ground.operator import COMPLETED, FAILED, LOST, REJECTED
 from payloads.accounting import Statistics, quantile
 from sim_hw.lives import Life, StoreFacts
 from sim_hw.mission_run import MissionRun
+from sim_hw.report.frames import FrameFates, further_links
 from sim_hw.report.worker_apps import worker_apps
 from sim_hw.spacecraft_run import SpacecraftRun
 
@@ -55,6 +56,7 @@ def summarise(run: SpacecraftRun, facts: RunFacts) -> dict[str, Any]:
         "soc": _soc(run),
         "temperature_c": _temperature(run),
         "link": _link(run),
+        "further_links": further_links(run.further_links),
         "commands": _commands(run),
         "files": _files(run),
         "recorder": _recorder(run.lives),
@@ -177,18 +179,16 @@ def _temperature(run: SpacecraftRun) -> dict[str, Any]:
 
 
 def _link(run: SpacecraftRun) -> dict[str, Any]:
-    """Frames whose fate is known: all that were handed to the transmitter but those still on their way."""
-    channel, session = run.air.down.channel, run.session.counters
-    counters = channel.counters
-    damaged = counters.delivered - session.frames
+    """Of the link with the way up."""
+    fates, session = FrameFates.of(run.air, run.session), run.session.counters
     return {
-        "frames_sent": counters.accepted - channel.pending,
-        "frames_received": session.frames,
-        "frames_lost": counters.lost + damaged,
-        "frames_lost_without_signal": counters.lost,
-        "frames_lost_to_bit_errors": damaged,
-        "frames_with_bit_errors": counters.with_errors,
-        "frames_in_flight": channel.pending,
+        "frames_sent": fates.sent,
+        "frames_received": fates.received,
+        "frames_lost": fates.lost,
+        "frames_lost_without_signal": fates.lost_without_signal,
+        "frames_lost_to_bit_errors": fates.lost_to_bit_errors,
+        "frames_with_bit_errors": fates.with_bit_errors,
+        "frames_in_flight": fates.in_flight,
         "frames_missed_by_count": session.frames_missed,
         "frames_rejected": dict(session.frames_rejected),
         "coding": _coding(run),

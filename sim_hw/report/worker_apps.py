@@ -47,4 +47,13 @@ def _range(values: Sequence[Any]) -> dict[str, float] | None:
 
 
 def _shown(value: Mapping[str, float] | None) -> str:
-    return "-" if value is None else f"{value['min']:.3g} .. {value['max']:.3g}, mean {value['mean']:.3g}"
+    if value is None:
+        return "-"
+    return f"{_figure(value['min'])} .. {_figure(value['max'])}, mean {_figure(value['mean'])}"
+
+
+def _figure(value: float) -> str:
+    """Whole numbers whole, others with three digits, or without a fraction if they are large."""
+    if isinstance(value, int) or 1e3 <= abs(value) < 1e12:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -186,6 +186,14 @@ def test_every_simplex_link_is_flown_beside_the_first(stage: Path, tmp_path: Pat
         }
     assert counted.pop("coding.codewords_uncorrectable") == 0
     assert all(number > 100 for number in counted.values()), counted
+    ((name, further),) = summary["further_links"].items()
+    assert (name, further["code"], further["codewords_uncorrectable"]) == ("x-band", "rs(255,223)", 0)
+    assert (
+        further["frames_received"] == counted["link.frames"] and further["packets_received"] == counted["link.packets"]
+    )
+    assert further["frames_sent"] == further["frames_received"] + further["frames_lost"]
+    text = (out / "report.html").read_text()
+    assert "Simplex links" in text and f"{further['frames_sent']:,}" in text
 
 
 def test_one_seed_one_digest_another_seed_another(
