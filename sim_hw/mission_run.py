@@ -22,6 +22,8 @@ from sim_hw.spacecraft_run import SharedParts, SpacecraftRun
 from sim_hw.world.orbit import parse_utc
 from sim_hw.world.scenes import TileSource
 
+_REAL_SCHEMES = ("serial", "udp")  # what stands behind them has a time of its own
+
 
 class MissionRun:
     """One run. Build it, `start` it, `advance` it to its end, `finish` it; its `spacecraft` have what came of it."""
@@ -90,7 +92,15 @@ def spacecraft_seed(seed: int, name: str, place: int) -> int:
 
 
 def check_fleet(missions: Sequence[Mission]) -> None:
-    """Raise SetupError unless these missions can fly in one run: names tell them apart, and they have one time."""
+    """Raise SetupError unless these missions can fly in one run: names tell them apart, they have one time, and none
+    would open a device of this machine."""
+    for mission in missions:
+        for kind, url in mission.devices():
+            if url.partition(":")[0] in _REAL_SCHEMES:
+                raise SetupError(
+                    f"mission {mission.path}: {kind.name} {url!r} is a real device; "
+                    "`orbitnode run` flies simulated ones, such as sim:NAME"
+                )
     for one, other in combinations(missions, 2):
         both = f"missions {one.path} and {other.path}"
         if one.node.name == other.node.name:

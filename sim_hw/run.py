@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
 from ground.procedures.procedure import load_file
@@ -58,18 +59,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Raises OrbitnodeError for whatever keeps the run from beginning, before the results of the last one go."""
+    """Raises OrbitnodeError for whatever keeps the run from beginning, before the results of the last one go; and at
+    the end, if an operator's script or procedure failed."""
     begun_s = time.monotonic()
     faults = [PlannedFault.parse(text) for text in args.fault]
     procedure = None if args.procedure is None else load_file(args.procedure)
     missions = [load(path, {"sim": SimConfig}) for path in args.mission or [MISSIONS / "orbit.toml"]]
     check_fleet(missions)
     names = [mission.node.name for mission in missions]
-    plans = fault_plans(faults, names)
+    duration_s = args.orbits * missions[0].sections["sim"].orbit_min * 60
+    plans = fault_plans(faults, names, duration_s)
     tiles = _tiles(args.scenes)
     for mission in missions:
         check_payload(mission)
-    duration_s = args.orbits * missions[0].sections["sim"].orbit_min * 60
     out = RunFolder(args.out, names)
     run = MissionRun(missions, tiles, out, seed=args.seed, duration_s=duration_s, faults=plans, procedure=procedure)
     console = Console(stderr=True, quiet=args.json)
@@ -85,7 +87,16 @@ def execute(args: argparse.Namespace) -> int:
     scenes = str(args.scenes) if args.scenes else "synthetic"
     _tell(run, RunFacts(args.seed, args.orbits, time.monotonic() - begun_s, scenes), as_json=args.json)
     run.archive.close()
+    _check_scripts(run)
     return 0
+
+
+def _check_scripts(run: MissionRun) -> None:
+    """Raise OrbitnodeError if an operator's script or procedure failed: whoever started the run asked for it."""
+    failures = [(one.name, failure) for one in run.spacecraft for failure in one.ground.script_failures]
+    if failures:
+        texts = [f"{name}: {failure}" if run.out.is_shared else failure for name, failure in failures]
+        raise OrbitnodeError(f"the operator's procedure failed: {'; '.join(texts)}")
 
 
 def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
@@ -149,7 +160,7 @@ def _tell(run: MissionRun, facts: RunFacts, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(whole, indent=2))
         return
-    title = f"{title}: {facts.orbits:g} orbit(s), seed {facts.seed}"
+    title = f"{title}: {facts.orbits:g} orbit{'s' * (facts.orbits != 1)}, seed {facts.seed}"
     Console().print(closing_table(title, summaries, caption))
     for one in run.spacecraft:
         print(f"report: {one.out.path('report.html')}")
@@ -161,7 +172,7 @@ def _orbits(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= _ORBITS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of orbits in 0 .. {_ORBITS_MAX:g}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of orbits above 0, {_ORBITS_MAX:g} at most")
     return value
 
 

@@ -26,6 +26,9 @@ class PlannedFault:
     at_s: float
     node: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.node}{':' * bool(self.node)}{self.kind}@{self.at_s:g}"
+
     @classmethod
     def parse(cls, text: str) -> PlannedFault:
         """From `KIND@SECONDS` or `NODE:KIND@SECONDS`; raises OrbitnodeError."""
@@ -61,10 +64,14 @@ class FaultPlan:
         return [ns(f.at_s) for f in self._waiting if f.kind == kind]
 
 
-def fault_plans(faults: Sequence[PlannedFault], nodes: Sequence[str]) -> dict[str, FaultPlan]:
-    """The plan of each of `nodes`; raises OrbitnodeError for a fault of a spacecraft that does not fly."""
+def fault_plans(faults: Sequence[PlannedFault], nodes: Sequence[str], end_s: float) -> dict[str, FaultPlan]:
+    """The plan of each of `nodes`, in a run that ends at `end_s`.
+
+    Raises OrbitnodeError for a fault that would never happen: of a spacecraft that does not fly, or after the end.
+    """
     for fault in faults:
         if fault.node and fault.node not in nodes:
-            text = f"{fault.node}:{fault.kind}@{fault.at_s:g}"
-            raise OrbitnodeError(f"fault {text!r}: no spacecraft {fault.node!r} flies, have {', '.join(nodes)}")
+            raise OrbitnodeError(f"fault '{fault}': no spacecraft {fault.node!r} flies, have {', '.join(nodes)}")
+        if fault.at_s >= end_s:
+            raise OrbitnodeError(f"fault '{fault}': the run ends at {end_s:g} s, nothing happens after that")
     return {node: FaultPlan(f for f in faults if (f.node or nodes[0]) == node) for node in nodes}

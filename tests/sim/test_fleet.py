@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flight.core.errors import SetupError
+from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.nanoseconds import ns
 from flight.link.tm.tm_frame import TmFrame
 from flight.mission import MISSIONS, load
@@ -29,8 +29,8 @@ from ground.procedures.procedure import Procedure, load_named
 from sim_hw.config import SimConfig
 from sim_hw.machine.disk import Disk, PowerCut
 from sim_hw.machine.faults import FaultPlan, PlannedFault, fault_plans
-from sim_hw.mission_run import MissionRun
-from sim_hw.report.closing_table import closing_table
+from sim_hw.mission_run import MissionRun, check_fleet
+from sim_hw.report.closing_table import ROWS, closing_table
 from sim_hw.report.outputs import RunFolder
 from sim_hw.report.summary import RunFacts, summarise
 from sim_hw.run import progress_line
@@ -110,7 +110,7 @@ def fly(
     folder.mkdir()
     missions = [load(mission_file(folder, name), {"sim": SimConfig}) for name in names]
     source = FolderSource(tiles(folder))
-    plans = fault_plans([PlannedFault.parse(text) for text in faults], names)
+    plans = fault_plans([PlannedFault.parse(text) for text in faults], names, END_S)
     run = MissionRun(
         missions, lambda _: source, RunFolder(folder / "out", names), seed=7, duration_s=END_S, faults=plans,
         procedure=procedure,
@@ -338,6 +338,33 @@ def test_what_a_fleet_does_not_have_is_said_in_one_line_before_the_last_run_is_r
 
 def test_a_fault_is_of_the_first_spacecraft_unless_it_names_another() -> None:
     faults = [PlannedFault.parse(text) for text in ("power-cut@5", "b:power-cut@6", "a:eps-mute@7")]
-    plans = fault_plans(faults, ["a", "b", "c"])
+    plans = fault_plans(faults, ["a", "b", "c"], 10.0)
     assert {name: plan.times_ns("power-cut") for name, plan in plans.items()} == {"a": [ns(5)], "b": [ns(6)], "c": []}
     assert plans["a"].times_ns("eps-mute") == [ns(7)] and isinstance(plans["c"], FaultPlan)
+
+
+@pytest.mark.parametrize("at", ["10", "99999"])
+def test_a_fault_after_the_end_of_the_run_is_refused(at: str) -> None:
+    with pytest.raises(OrbitnodeError, match=rf"fault 'a:eps-mute@{at}': the run ends at 10 s"):
+        fault_plans([PlannedFault.parse(f"a:eps-mute@{at}")], ["a"], 10.0)
+
+
+def test_a_run_opens_no_device_of_this_machine() -> None:
+    with pytest.raises(
+        SetupError, match=r"bench.toml: eps 'serial:/tmp/orbitnode/board' is a real device; `orbitnode r"
+    ):
+        check_fleet([load(MISSIONS / "bench.toml", {"sim": SimConfig})])
+
+
+def test_the_closing_table_tells_several_worker_apps_apart() -> None:
+    def app(done: int, failed: int) -> dict[str, int]:
+        return {"done": done, "failed": failed, "octets_product": 0}
+
+    def line(apps: dict[str, Any]) -> str:
+        return next(cell for head, cell in ROWS if head == "worker apps")({"worker_apps": apps})
+
+    assert (
+        line({"screen": app(1200, 0), "ndvi": app(0, 6)})
+        == "screen 1,200 products, ndvi 0 products and 6 failed attempts"
+    )
+    assert line({"screen": app(97, 0)}) == ""

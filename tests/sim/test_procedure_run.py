@@ -216,8 +216,8 @@ def example(folder: Path) -> Path:
     return path
 
 
-def fly(folder: Path, path: Path) -> dict[str, Any]:
-    """Four minutes of an orbit with a pass, without payload; the summary."""
+def fly(folder: Path, path: Path, says: str = "") -> dict[str, Any]:
+    """Four minutes of an orbit with a pass, without payload; the summary. `says`: how a run ends that fails."""
     mission, tiles = folder / "orbit.toml", folder / "tiles"
     mission.write_text(
         f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\napp = []\n[sim.world.orbit]\nstart = "{START}"\n'
@@ -229,7 +229,8 @@ def fly(folder: Path, path: Path) -> dict[str, Any]:
          "--orbits", str(ORBITS), "--out", str(folder / "out"), "--procedure", str(path)],
         cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == (1 if says else 0), done.stderr
+    assert done.stderr.endswith(says)
     summary: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     return summary
 
@@ -243,7 +244,9 @@ def test_the_example_of_the_guide_in_virtual_time(tmp_path: Path) -> None:
 
 def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path: Path) -> None:
     path = written(tmp_path, "await operator.sleep(1.0)", "await operator.wait_for('pwer', 1.0)")
-    assert fly(tmp_path, path)["script_failures"] == [f"{path}:5: no packet is called 'pwer', did you mean 'power'?"]
+    failure = f"{path}:5: no packet is called 'pwer', did you mean 'power'?"
+    says = f"orbitnode: error: the operator's procedure failed: {failure}\n"
+    assert fly(tmp_path, path, says)["script_failures"] == [failure]
     done = subprocess.run(
         [sys.executable, "-m", "flight.cli", "run", "--procedure", str(tmp_path / "none.py"), "--out", "/nowhere"],
         cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,
