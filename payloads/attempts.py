@@ -15,7 +15,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.core.task import Task
 from payloads.accounting import Counters, EnergyAccount, ProductInfo
 from payloads.config import PayloadConfig
-from payloads.declarations import FAILURE_LABELS
+from payloads.declarations import FAILURE_LABELS, which_app
 from payloads.job_book import JobBook
 from payloads.jobs import Job, Reason, State
 from payloads.pools import AppPools
@@ -136,7 +136,8 @@ class Attempts:
         self._counters.failures[failure.reason] += 1
         self._counters.by_app[job.app].failed += 1
         which = FAILURE_LABELS.index(failure.reason)
-        self._context.events.emit("worker_failed", job.number, which, job.attempts, failure.detail)
+        app = which_app(self._config, self._config.app_names.index(job.app))
+        self._context.events.emit("worker_failed", job.number, which, job.attempts, failure.detail, *app)
         self._jobs.note(f"job {job.number} worker {failure.reason}")
 
     def _deliver(self, job: Job, reply: Answered, energy_j: float) -> None:

@@ -156,8 +156,10 @@ def _events(apid: int, config: PayloadConfig) -> tuple[EventDefinition, ...]:
             apid, 10, "job_dropped", "low", "job {job}, tile {tile}: dropped, {reason}", (_JOB, _TILE, _REASON)
         ),
         EventDefinition(
-            apid, 11, "worker_failed", "medium", "job {job}: worker {failure} in attempt {attempt}: {detail}",
-            (_JOB, failure, Field("attempt", "u8"), Field("detail", "str")),
+            apid, 11, "worker_failed", "medium",
+            f"job {{job}}: worker{' of {app}' if _which_app(config) else ''} {{failure}} in attempt {{attempt}}: "
+            "{detail}",
+            (_JOB, failure, Field("attempt", "u8"), Field("detail", "str"), *_which_app(config)),
         ),
         EventDefinition(
             apid, 12, "workers_given_up", "high",

@@ -274,3 +274,24 @@ def test_faults_of_an_app_are_placed_in_the_mission(tmp_path: Path) -> None:
         load(path, {"sim": SimConfig})
     faults = [line.removeprefix(f"{path}:") for line in caught.value.faults]
     assert faults[0].startswith("5: payload.worker_app[0].time_frac: is 0, should be in 0.001 .. 1000")
+
+
+def test_a_failed_attempt_names_the_app_if_there_are_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "misfit_apps.py").write_text(textwrap.dedent(BROKEN))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    apps = APPS.replace("MODEL", str(save_model(tmp_path / "m.onnx", "good")))
+    (tmp_path / "mission.toml").write_text(
+        f'extends = "{(MISSIONS / "orbit.toml").as_posix()}"\n'
+        f"{apps.replace('payloads.apps.ndvi:Ndvi', 'misfit_apps:Misfit')}[sim.world.power]\nsoc_start_frac = 0.95\n"
+    )
+    mission = load(tmp_path / "mission.toml", {"sim": SimConfig})
+    out = RunFolder(tmp_path / "out", [mission.node.name])
+    run = MissionRun([mission], lambda _: Tiles(), out, seed=5, duration_s=30.0)
+    try:
+        run.start()
+        run.advance(run.end_ns)
+    finally:
+        run.finish()
+    log = out.of(mission.node.name).path("node.log").read_text()
+    assert "worker of ndvi bad output in attempt 1: app gave mean, more, should be mean" in log
+    assert "worker of screen" not in log and "worker of water" not in log
