@@ -28,7 +28,8 @@ def command_list(dictionary: Dictionary) -> list[dict[str, Any]]:
     """Every command with its arguments, for people to choose from."""
     return [
         {"name": c.name, "text": c.text,
-         "arguments": [{"name": f.name, "is": describe_field(f), "text": f.text, "default": f.default}
+         "arguments": [{"name": f.name, "is": describe_field(f), "text": f.text,
+                        "default": f.label(f.default) if f.labels and f.default is not None else f.default}
                        for f in c.arguments]}
         for c in dictionary.commands
     ]  # fmt: skip

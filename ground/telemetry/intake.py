@@ -199,6 +199,8 @@ class TelemetryIntake:
         time_ns, app = row.facts["time_ns"], row.facts["app"]
         samples = {f"answer.{app}.{name}": value for name, value in row.facts["values"].items()}
         self._writer.write(lambda a: a.add_samples(samples, time_ns))
+        for name, value in samples.items():  # files come in any order, so the latest picture is the newest
+            self.newest.keep(name, time_ns, value, Field(name, "f64"), live=False)
 
     def _tell_ignored(self, products: ProductStore, now_ns: int) -> None:
         """What of the products was not taken must not go unsaid: it may be all that a boot sends."""

@@ -17,6 +17,7 @@ import pytest
 
 from flight.core.errors import SetupError
 from flight.mission import MISSIONS, MissionError, load
+from ground.server.command_answers import command_list
 from payloads.apps.ndvi import Ndvi
 from payloads.apps.water import Water
 from payloads.config import PayloadConfig, TrafficClass, WorkerAppConfig
@@ -158,6 +159,9 @@ def test_the_ground_has_what_the_apps_found(flown: tuple[SpacecraftRun, dict[str
     means = [float(v) for _, v in run.archive.series("answer.ndvi.ndvi_mean") if isinstance(v, float)]
     ndvi = [row for row in rows if row.facts.get("app") == "ndvi"]
     assert sorted(means) == pytest.approx(sorted(row.facts["values"]["ndvi_mean"] for row in ndvi))
+    latest = max(ndvi, key=lambda row: int(row.facts["time_ns"]))
+    shown = run.station.latest["answer.ndvi.ndvi_mean"]
+    assert (shown.time_ns, shown.value) == (latest.facts["time_ns"], latest.facts["values"]["ndvi_mean"])
     for row in rows:
         if row.facts["kind"] == "mask":
             assert row.name.startswith("screen-") and (folder / row.facts["mask"]).exists()
@@ -176,6 +180,14 @@ def test_the_ground_has_what_the_apps_found(flown: tuple[SpacecraftRun, dict[str
                 table = list(csv.reader(file))
             assert table[0] == ["row [px]", "column [px]", "area_px [px]"]
             assert len(table) == 1 + row.facts["rows"] == 1 + len(own_rows)
+
+
+def test_the_list_of_commands_names_the_app_that_is_meant_by_default(
+    flown: tuple[SpacecraftRun, dict[str, Any]],
+) -> None:
+    (submit,) = (one for one in command_list(flown[0].dictionary) if one["name"] == "submit_job")
+    (app,) = (one for one in submit["arguments"] if one["name"] == "app")
+    assert (app["is"], app["default"]) == ("one of screen, ndvi, water", "screen")
 
 
 def test_housekeeping_and_report_tell_the_apps_apart(flown: tuple[SpacecraftRun, dict[str, Any]]) -> None:
