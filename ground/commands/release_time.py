@@ -21,7 +21,7 @@ def utc_tai_ns(text: str) -> int:
     except (ValueError, OverflowError):
         made = -1
     if not 0 <= made <= TIME_NS_MAX:
-        raise OrbitnodeError(f"time {text!r}, should be UTC such as 2026-03-20T10:00:00Z")
+        raise OrbitnodeError(f"time is {text!r}, should be UTC such as 2026-03-20T10:00:00Z")
     return made
 
 
@@ -38,6 +38,6 @@ def release_tai_ns(text: str, onboard_ns: int) -> int:
         made = -1
     if not 0 <= made <= TIME_NS_MAX:
         raise OrbitnodeError(
-            f"time {text!r}, should be UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board"
+            f"time is {text!r}, should be UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board"
         )
     return made
