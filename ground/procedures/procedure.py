@@ -80,12 +80,19 @@ def load_file(text: str) -> Procedure:
 def load_named(text: str) -> Procedure:
     """The procedure `module:function` of an installed module; raises SetupError."""
     module, _, function = text.partition(":")
+    if not module or not function:
+        raise SetupError(f"operator script {text!r} cannot be loaded: should be module:function")
     try:
-        body = getattr(import_module(module), function)
+        body = getattr(import_module(module), function, None)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - see the head of the file
         raise SetupError(f"operator script {text!r} cannot be loaded: {fault_text(error, '')}") from None
     if not _is_procedure(body):
-        raise SetupError(f"operator script {text!r} cannot be loaded: not `async def {function}(operator)`")
+        why = (
+            f"module {module!r} has no function {function!r}"
+            if body is None
+            else f"not `async def {function}(operator)`"
+        )
+        raise SetupError(f"operator script {text!r} cannot be loaded: {why}")
     return Procedure(function, inspect.getfile(body), body)
 
 
