@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from flight.contract.fields import Plain
+from flight.contract.fields import Field, Plain, Value
 from payloads.product.decode import Product
 from payloads.product.mask import MaskProduct
 from payloads.product.records import RecordProduct
@@ -23,6 +23,7 @@ MASK_COLOURS = (
     (130, 160, 160), (150, 120, 150), (120, 130, 90), (100, 110, 150), (130, 80, 80), (70, 100, 90), (90, 60, 100),
     (60, 60, 40), (20, 20, 25),
 )  # fmt: skip
+_FORMULA = ("=", "+", "-", "@")  # with which a formula begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +87,11 @@ def _csv(product: RecordProduct) -> str:
     text, fields = io.StringIO(), product.declaration.fields
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"{one.name} [{one.unit}]" if one.unit else one.name for one in fields])
-    writer.writerows([one.label(value) for one, value in zip(fields, row, strict=True)] for row in product.rows())
+    writer.writerows([_cell(one, value) for one, value in zip(fields, row, strict=True)] for row in product.rows())
     return text.getvalue()
+
+
+def _cell(one: Field, value: Value) -> Plain:
+    """The value as it is shown; a label that a spreadsheet would take for a formula has a quote before it."""
+    shown = one.label(value)
+    return f"'{shown}" if isinstance(shown, str) and shown.startswith(_FORMULA) else shown

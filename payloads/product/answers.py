@@ -30,6 +30,7 @@ from flight.core.errors import DecodeError, SetupError
 CLASSES_MAX = 16
 FIELDS_MAX = 32
 OCTETS_MAX = 1 << 24  # of one answer: what a decoder may be made to allocate
+TEXT_MAX = 64  # characters of a unit or label: each may stand in every row that ground shows
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 
@@ -217,6 +218,13 @@ def _check_fields(fields: tuple[Field, ...]) -> None:
     for one in fields:
         if not one.is_number:
             raise SetupError(f"field {one.name} is of type {one.type}, should be a number, u8 to f64")
+        for text in (one.unit, *one.labels):
+            # What cannot be printed moves a terminal's cursor, or is no UTF-8 (a lone surrogate).
+            if len(text) > TEXT_MAX or not text.isprintable():
+                raise SetupError(
+                    f"field {one.name} has unit or label {text[:TEXT_MAX]!a}, should be {TEXT_MAX} characters at most,"
+                    " all of them printable"
+                )
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
 from ground.telemetry.archive_rows import ProductRow
 from ground.telemetry.products import ProductStore
+from payloads.product.envelope import sealed
 from payloads.product.mask import encode_mask_product
+from payloads.product.records import RecordHeader
 
 
 def make_store(folder: Path, **options: Any) -> ProductStore:
@@ -29,6 +33,15 @@ def feed(store: ProductStore, name: str, data: bytes, pdus: int | None = None) -
         assert pdu is not None
         rows += store.on_pdu(pdu, 0, 0)
     return rows
+
+
+def record_product(fields: list[dict[str, Any]], answer: bytes, kind: str = "table", **header: int) -> bytes:
+    """A product of records such as no app of ours makes: `fields` as they stand in it, JSON-ready."""
+    text = json.dumps({"app": "odd", "kind": kind, "fields": fields}).encode()
+    body = zlib.compress(text + answer, 9)
+    head = {"tile": 1, "job": 2, "time_ns": 3} | header
+    return sealed(RecordHeader(**head, declaration_octets=len(text), answer_octets=len(answer),
+                               body_octets=len(body)).encode() + body)  # fmt: skip
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> None:
@@ -121,3 +134,22 @@ def test_what_is_made_beside_a_file_is_written_over_no_other(tmp_path: Path) -> 
         "a.bin", "a.bin.tmp_", "tile-mask-2.png", "tile-mask.png", "tile.obsp", "x.bin.part", "x.bin.part-2.missing",
         "x.bin.part.missing",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x1b[2J", "two\nlines", "x" * 65])
+@pytest.mark.parametrize("kind", ["table", "scalars"])
+def test_a_unit_or_label_that_cannot_be_shown_makes_no_product(tmp_path: Path, text: str, kind: str) -> None:
+    odd: tuple[dict[str, Any], ...] = ({"labels": [text]}, {"unit": text})
+    for number, more in enumerate(odd):
+        store = make_store(tmp_path)
+        (row,) = feed(store, f"a{number}", record_product([{"name": "x", "type": "u8"} | more], b"\0", kind))
+        assert isinstance(row, ProductRow) and row.complete
+        assert "field x has unit or label" in row.facts["fault"] and row.facts["fault"].isprintable()
+        assert store.counters.undecodable == 1
+
+
+def test_no_label_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    labels = ["=1+1", "@a", "-x", "plain"]
+    fields: list[dict[str, Any]] = [{"name": "x", "type": "u8", "labels": labels}, {"name": "y", "type": "i8"}]
+    feed(make_store(tmp_path), "a.obrp", record_product(fields, b"\0\xff\1\0\2\0\3\0"))
+    assert (tmp_path / "a-table.csv").read_text().splitlines() == ["x,y", "'=1+1,-1", "'@a,0", "'-x,0", "plain,0"]
