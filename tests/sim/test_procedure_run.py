@@ -244,6 +244,8 @@ def test_the_example_of_the_guide_in_virtual_time(tmp_path: Path) -> None:
 def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path: Path) -> None:
     path = written(tmp_path, "await operator.sleep(1.0)", "await operator.wait_for('pwer', 1.0)")
     assert fly(tmp_path, path)["script_failures"] == [f"{path}:5: no packet is called 'pwer', did you mean 'power'?"]
+    path = written(tmp_path, "import asyncio", "raise asyncio.CancelledError")
+    assert fly(tmp_path, path)["script_failures"] == [f"{path}:5: CancelledError"]
     done = subprocess.run(
         [sys.executable, "-m", "flight.cli", "run", "--procedure", str(tmp_path / "none.py"), "--out", "/nowhere"],
         cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,
