@@ -134,10 +134,10 @@ class ProductStore:
         if self._on_product is not None:
             self._on_product(path.name, product)
         facts = facts_of(product)
-        shown = readable(product)
-        if shown is None:
-            return facts
         try:
+            shown = readable(product)
+            if shown is None:
+                return facts
             beside = self._free_path(f"{path.stem}-{shown.suffix}", shown.octets)
             self._write(beside, shown.octets)
         except OrbitnodeError as error:

@@ -77,6 +77,12 @@ class RecordProduct:
     declaration: Declaration
     answer: bytes
 
+    @property
+    def row_count(self) -> int:
+        """How many rows there are, without a look at them."""
+        fields = self.declaration.fields
+        return len(self.answer) // row_octets(fields) if fields else 0
+
     def rows(self) -> list[tuple[Value, ...]]:
         """The rows of a table, or the one row of scalars; none of octets."""
         layout, rows, at = Layout(self.declaration.fields), [], 0

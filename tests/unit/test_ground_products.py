@@ -13,6 +13,7 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
+from ground.telemetry.answers import CSV_VALUES_MAX
 from ground.telemetry.archive_rows import ProductRow
 from ground.telemetry.products import ProductStore
 from payloads.product.envelope import sealed
@@ -153,3 +154,12 @@ def test_no_label_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     fields: list[dict[str, Any]] = [{"name": "x", "type": "u8", "labels": labels}, {"name": "y", "type": "i8"}]
     feed(make_store(tmp_path), "a.obrp", record_product(fields, b"\0\xff\1\0\2\0\3\0"))
     assert (tmp_path / "a-table.csv").read_text().splitlines() == ["x,y", "'=1+1,-1", "'@a,0", "'-x,0", "plain,0"]
+
+
+def test_a_table_of_too_many_values_is_kept_and_not_shown(tmp_path: Path) -> None:
+    fields: list[dict[str, Any]] = [{"name": name, "type": "u8", "labels": ["x" * 64]} for name in ("a", "b")]
+    for rows, shown in ((CSV_VALUES_MAX // 2, True), (CSV_VALUES_MAX // 2 + 1, False)):
+        (row,) = feed(make_store(tmp_path), f"{rows}.obrp", record_product(fields, bytes(2 * rows)))
+        assert isinstance(row, ProductRow) and (row.facts["rows"], "table" in row.facts) == (rows, shown)
+        assert (tmp_path / f"{rows}-table.csv").exists() == shown
+        assert shown or f"table of {rows} rows is not shown as CSV" in row.facts["fault"]
