@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self
 from flight.contract.fields import Layout, Value
 from flight.core.errors import DecodeError
 from payloads.product.answers import OCTETS_MAX, AnswerKind, Declaration, row_octets
-from payloads.product.envelope import DIGEST_OCTETS, check_seal, inflate, sealed
+from payloads.product.envelope import DIGEST_OCTETS, check_seal, check_time, inflate, sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class RecordHeader:
             raise DecodeError(f"product version {version}, only {cls.VERSION} is known")
         if answer_octets > OCTETS_MAX:
             raise DecodeError(f"product with an answer of {answer_octets} octets, at most {OCTETS_MAX}")
+        check_time(time_ns)
         return cls(tile, job, time_ns, declaration_octets, answer_octets, body_octets)
 
 
