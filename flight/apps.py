@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -226,8 +227,11 @@ def _unfit(declared: Declarations, apid: int) -> list[str]:
         failures={int(code): code.text for code in declared.failures},
         **{part.name: getattr(declared, part.name) for part in dataclasses.fields(declared) if part.name != "failures"},
     )
+    document = alone.document()
     try:
-        Dictionary.from_document(alone.document())
+        # No form of JSON that others do not read: no number that is not finite, no text that is not UTF-8.
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+        Dictionary.from_document(document)
     except OrbitnodeError as error:
         return [f"what cannot be used: {error}"]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -154,6 +155,35 @@ class TooMuch(PlainApp):
         )
 
 
+class Careless(PlainApp):
+    """Declares what no node could fly with, or no ground read."""
+
+    @staticmethod
+    def declare(apid: int, _config: Any) -> Declarations:
+        one = (Field("a", "u8"),)
+        return Declarations(
+            structures=(Structure(apid, 60, "often", 1e-9, one), Structure(apid, 61, "never", math.inf, one)),
+            events=(EventDefinition(apid, 1, "odd", "low", "{b}", one), EventDefinition(apid, 2, "cut", "low", "{")),
+            settings=(
+                Setting(900, "over", "m", 2.0, 0.0, 1.0, ""),
+                Setting(901, "under", "m", 0.5, 0.0, 1.0, "", below="nothing"),
+                Setting(902, "self", "m", 0.5, 0.0, 1.0, "", below="self"),
+            ),
+        )
+
+
+class NotUtf8(PlainApp):
+    @staticmethod
+    def declare(apid: int, _config: Any) -> Declarations:
+        return Declarations(events=(EventDefinition(apid, 1, "odd", "low", "\ud800"),))
+
+
+class NotFinite(PlainApp):
+    @staticmethod
+    def declare(apid: int, _config: Any) -> Declarations:
+        return Declarations(commands=(Command("x", apid, 130, 1, "", (Field("a", "u8", minimum=math.nan),)),))
+
+
 def app_text(name: str, app: str, apid: int = 2) -> str:
     """One `[[app]]`, of this file unless `app` names a module."""
     return f'[[app]]\nname = "{name}"\napp = "{app if ":" in app else f"{HERE}:{app}"}"\napid = {apid}\n'
@@ -281,6 +311,18 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":15: app[0].app: declares structure wide with 256 fields, 255 at most",
         ":15: app[0].app: declares 256 events, 255 at most",
     ]),
+    "declares what cannot be flown": (app_text("a", "Careless"), [
+        f":15: app[0].app: declares {what}"
+        for what in ("structure often with period 1e-09 s, should be 0 for on request, or 0.1 .. 3600 s",
+                     "structure never with period inf s, should be 0 for on request, or 0.1 .. 3600 s",
+                     "event odd, its text cannot be made of its fields: KeyError: 'b'",
+                     "event cut, its text cannot be made of its fields: ValueError: Single '{'",
+                     "parameter over: 2 is outside 0 .. 1 m",
+                     "parameter under, which should be below nothing, a parameter of the same owner",
+                     "parameter self, which should be below self, a parameter of the same owner")
+    ]),
+    "declares text that is not UTF-8": (app_text("a", "NotUtf8"), ["declares what cannot be used: UnicodeEncodeError"]),
+    "declares no number": (app_text("a", "NotFinite"), ["what cannot be used: ValueError: Out of range float values"]),
     "two that declare the same": (app_text("a", "SoundApp") + app_text("b", "EchoApp", 4), [
         f":19: app[1].app: app b declares {what}, as app a does"
         for what in ("structure sound", "structure id 60", "event sounded", "report soundings", "command sound",
