@@ -99,7 +99,7 @@ class Structures:
             self._sample(sid)
         except SetupError as error:
             yield str(error)
-        except Exception:  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
+        except (Exception, SystemExit):  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
             return
 
     def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
