@@ -16,6 +16,7 @@ import json
 import struct
 import zlib
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar, Self
 
 from flight.contract.fields import Layout, Value
@@ -114,7 +115,11 @@ def decode_record_product(raw: bytes | memoryview) -> RecordProduct:
         due = row_octets(declaration.fields)
         if len(answer) % due or (declaration.kind == "scalars" and len(answer) != due):
             raise DecodeError(f"answer of {len(answer)} octets, its fields take {due}")
-    return RecordProduct(header, declaration, answer)
+    made = RecordProduct(header, declaration, answer)
+    values = made.rows()[0] if declaration.kind == "scalars" else ()
+    if any(isinstance(one, float) and not isfinite(one) for one in values):
+        raise DecodeError(f"scalars are {', '.join(map(str, values))}, should be finite")
+    return made
 
 
 def _document(text: bytes) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -176,3 +178,10 @@ def test_a_time_of_capture_that_no_archive_holds_makes_no_product(tmp_path: Path
         (row,) = feed(make_store(tmp_path), name, product)
         assert isinstance(row, ProductRow) and row.complete
         assert ("fault" in row.facts) == bool(fault) and fault in row.facts.get("fault", "")
+
+
+def test_scalars_that_are_not_finite_make_no_product(tmp_path: Path) -> None:
+    """The worker's word for it is looked at again: a report and a JSON line can hold no NaN."""
+    product = record_product([{"name": "x", "type": "f64"}], struct.pack(">d", math.nan), "scalars")
+    (row,) = feed(make_store(tmp_path), "a.obrp", product)
+    assert isinstance(row, ProductRow) and row.facts == {"fault": "scalars are nan, should be finite"}
