@@ -341,7 +341,7 @@ def test_a_name_that_no_telemetry_has_is_told_from_one_that_has_not_come(
         for argv in ([name], [name, "--follow"]):
             with pytest.raises(OrbitnodeError, match=f"no telemetry is called '{name}', {says}"):
                 run(tm, ground, *argv)
-    for name in ("power", "power.soc", "hk-300", "plan", "correlation"):
+    for name in ("power", "power.soc", "hk-300", "plan", "correlation", "answer.ndvi.mean"):
         assert run(tm, ground, name) == 1
         assert f"no value of {name} has been received yet" in capsys.readouterr().err
 

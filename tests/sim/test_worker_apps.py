@@ -28,6 +28,7 @@ from sim_hw.mission_run import MissionRun
 from sim_hw.report.outputs import RunFolder
 from sim_hw.report.run_report import report
 from sim_hw.report.summary import RunFacts, summarise
+from sim_hw.report.worker_apps import scalar_ranges
 from sim_hw.spacecraft_run import SpacecraftRun
 from sim_hw.world.scenes import Tile
 from tests.field_values import integer
@@ -155,6 +156,9 @@ def test_the_ground_has_what_the_apps_found(flown: tuple[SpacecraftRun, dict[str
     kinds = {row.facts["kind"] for row in rows}
     assert kinds == {"mask", "scalars", "table"}
     folder = run.out.path("products")
+    newest = max(run.archive.series("answer.ndvi.ndvi_mean"))
+    shown = run.station.latest["answer.ndvi.ndvi_mean"]
+    assert (shown.time_ns, shown.value) == newest
     means = [float(v) for _, v in run.archive.series("answer.ndvi.ndvi_mean") if isinstance(v, float)]
     ndvi = [row for row in rows if row.facts.get("app") == "ndvi"]
     assert sorted(means) == pytest.approx(sorted(row.facts["values"]["ndvi_mean"] for row in ndvi))
@@ -269,3 +273,9 @@ def test_faults_of_an_app_are_placed_in_the_mission(tmp_path: Path) -> None:
         load(path, {"sim": SimConfig})
     faults = [line.removeprefix(f"{path}:") for line in caught.value.faults]
     assert faults[0].startswith("5: payload.worker_app[0].time_frac: is 0, should be in 0.001 .. 1000")
+
+
+def test_what_a_worker_declared_against_its_app_stands_beside_the_rest() -> None:
+    assert scalar_ranges([{"x": 1.0}, {"y": 2.0, "x": 3.0}, {"z": "label"}]) == {
+        "x": {"min": 1.0, "mean": 2.0, "max": 3.0}, "y": {"min": 2.0, "mean": 2.0, "max": 2.0}, "z": None,
+    }  # fmt: skip
