@@ -18,9 +18,10 @@ from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
 from ground.telemetry.answers import CSV_VALUES_MAX
 from ground.telemetry.archive_rows import ProductRow
 from ground.telemetry.products import ProductStore
+from payloads.product.answers import Octets
 from payloads.product.envelope import TIME_NS_MAX, sealed
 from payloads.product.mask import encode_mask_product
-from payloads.product.records import RecordHeader
+from payloads.product.records import RecordHeader, encode_record_product
 
 
 def make_store(folder: Path, **options: Any) -> ProductStore:
@@ -185,3 +186,24 @@ def test_scalars_that_are_not_finite_make_no_product(tmp_path: Path) -> None:
     product = record_product([{"name": "x", "type": "f64"}], struct.pack(">d", math.nan), "scalars")
     (row,) = feed(make_store(tmp_path), "a.obrp", product)
     assert isinstance(row, ProductRow) and row.facts == {"fault": "scalars are nan, should be finite"}
+
+
+def octets_product(suffix: str, answer: bytes) -> bytes:
+    return encode_record_product(Octets(len(answer), suffix), answer, app="odd", tile=1, job=2, time_ns=3)
+
+
+def test_the_limit_counts_what_is_made_of_files_as_well(tmp_path: Path) -> None:
+    """A kilobyte that came may hold a megabyte."""
+    store = make_store(tmp_path, octets_max=1_500_000)
+    for number in range(4):
+        feed(store, f"{number}.obrp", octets_product("bin", bytes((number,)) * 1_000_000))
+    assert (store.counters.complete, store.counters.refused_full) == (2, 2)
+    assert store.counters.octets_beside == 2_000_000
+
+
+def test_no_answer_has_the_name_of_a_file_that_is_being_written(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    feed(store, "a.obrp", octets_product("tmp", b"picture"))
+    feed(store, "a-answer", b"another file")
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".obrp"}
+    assert contents == {"a-answer.tmp_": b"picture", "a-answer": b"another file"}
