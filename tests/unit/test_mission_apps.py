@@ -103,6 +103,31 @@ class BadFaultsConfig(PlainApp):
             raise KeyError("never")
 
 
+class Raising(type):
+    def __getattr__(cls, name: str) -> Any:
+        raise RuntimeError(f"{name} never")
+
+
+class RaisesParts(metaclass=Raising):
+    """Has none of them, and says so in its own way."""
+
+
+class RaisingConfig:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __get__(self, _: object, __: type[Any]) -> Any:
+        self.asked += 1
+        if self.asked % 2 == 0:
+            raise RuntimeError("config never")
+
+
+class RaisesConfig(PlainApp):
+    """Whose CONFIG is there when it is looked for, and not when it is read."""
+
+    CONFIG: Any = RaisingConfig()
+
+
 class Partial:
     CONFIG = PlainConfig
 
@@ -285,6 +310,12 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "relative module": (app_text("a", ".x:App"), [":15: app[0].app: '.x:App' cannot be loaded, should be module"]),
     "not an app": (app_text("a", "pathlib:Path"), [
         ":15: app[0].app: 'pathlib:Path' is not an app: it lacks CONFIG, declare, start, close",
+    ]),
+    "parts that raise": (app_text("a", "RaisesParts"), [
+        "RaisesParts' is not an app: what it has raises RuntimeError: CONFIG never",
+    ]),
+    "a config that is not given": (app_text("a", "RaisesConfig"), [
+        ":15: app[0].app: its CONFIG raises RuntimeError: config never",
     ]),
     "part of an app": (app_text("a", "Partial"), ["Partial' is not an app: it lacks declare, close"]),
     "no config": (app_text("a", "NoConfig"), [":15: app[0].app: its CONFIG is str, should be a dataclass"]),
