@@ -8,7 +8,6 @@ import zlib
 from flight.core.errors import DecodeError
 
 DIGEST_OCTETS = 32
-TIME_NS_MAX = (1 << 63) - 1  # of what an archive's numbers hold; the time code of packets ends long before
 
 
 def sealed(octets: bytes) -> bytes:
@@ -23,12 +22,6 @@ def check_seal(raw: bytes | memoryview, total_octets: int) -> None:
     view = memoryview(raw)
     if hashlib.sha256(view[:-DIGEST_OCTETS]).digest() != bytes(view[-DIGEST_OCTETS:]):
         raise DecodeError("product does not match its sha256: it was altered or cut")
-
-
-def check_time(time_ns: int) -> None:
-    """Raise DecodeError for a time of capture that no archive holds."""
-    if time_ns > TIME_NS_MAX:
-        raise DecodeError(f"product with time of capture {time_ns}, latest is {TIME_NS_MAX}")
 
 
 def inflate(packed: bytes | memoryview, expected: int, what: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 
 from flight.core.errors import DecodeError
 from payloads.product.answers import CLASSES_MAX, NAME, SCREENING
-from payloads.product.envelope import DIGEST_OCTETS, check_time
+from payloads.product.envelope import DIGEST_OCTETS
 
 BANDS_MAX = 16
 PIXELS_MAX = 1 << 22
@@ -91,7 +91,6 @@ class MaskHeader:
             raise DecodeError(f"product begins with {magic.hex()}, should be {cls.MAGIC.hex()}")
         if version not in (1, 2):
             raise DecodeError(f"product version {version}, only 1 and 2 are known")
-        check_time(time_ns)
         if not 1 <= bands <= BANDS_MAX or not 1 <= height * width <= PIXELS_MAX:
             raise DecodeError(
                 f"product of {bands} x {height} x {width} samples, at most {BANDS_MAX} bands and {PIXELS_MAX} pixels"

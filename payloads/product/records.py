@@ -22,7 +22,9 @@ from typing import Any, ClassVar, Self
 from flight.contract.fields import Layout, Value
 from flight.core.errors import DecodeError
 from payloads.product.answers import OCTETS_MAX, AnswerKind, Declaration, row_octets
-from payloads.product.envelope import DIGEST_OCTETS, check_seal, check_time, inflate, sealed
+from payloads.product.envelope import DIGEST_OCTETS, check_seal, inflate, sealed
+
+TIME_NS_MAX = (1 << 63) - 1  # of what an archive can keep a sample at; the time code of packets ends long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class RecordHeader:
             raise DecodeError(f"product version {version}, only {cls.VERSION} is known")
         if answer_octets > OCTETS_MAX:
             raise DecodeError(f"product with an answer of {answer_octets} octets, at most {OCTETS_MAX}")
-        check_time(time_ns)
+        if time_ns > TIME_NS_MAX:
+            raise DecodeError(f"product with time of capture {time_ns}, latest is {TIME_NS_MAX}")
         return cls(tile, job, time_ns, declaration_octets, answer_octets, body_octets)
 
 
