@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -161,7 +162,10 @@ def _class_of(wanted: object, where: _Path, faults: list[Fault]) -> type[App] | 
     if not inspect.isclass(found):
         faults.append(Fault(where, f"{wanted!r} cannot be loaded: module {module!r} has no class {name}"))
         return None
-    lacking = [part for part in _PARTS if not hasattr(found, part)]
+    lacking = guarded(lambda: [part for part in _PARTS if not hasattr(found, part)])
+    if isinstance(lacking, Raised):  # by its metaclass
+        faults.append(Fault(where, f"{wanted!r} is not an app: what it has raises {lacking.text}"))
+        return None
     if lacking:
         faults.append(Fault(where, f"{wanted!r} is not an app: it lacks {', '.join(lacking)}"))
         return None
@@ -182,7 +186,10 @@ def _why_not_loaded(raised: Raised, module: str) -> str:
 
 def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: list[Fault]) -> Any:
     """What the app's section says, read with the app's own dataclass; None, with `faults` extended, if it is faulty."""
-    config: object = kind.CONFIG
+    config = guarded(lambda: kind.CONFIG)
+    if isinstance(config, Raised):
+        faults.append(Fault(where, f"its CONFIG raises {config.text}"))
+        return None
     if not inspect.isclass(config) or not dataclasses.is_dataclass(config):
         faults.append(Fault(where, f"its CONFIG is {type(config).__name__}, should be a dataclass"))
         return None
@@ -228,8 +235,11 @@ def _unfit(declared: Declarations, apid: int) -> list[str]:
         failures={int(code): code.text for code in declared.failures},
         **{part.name: getattr(declared, part.name) for part in dataclasses.fields(declared) if part.name != "failures"},
     )
+    document = alone.document()
     try:
-        Dictionary.from_document(alone.document())
+        # No form of JSON that others do not read: no number that is not finite, no text that is not UTF-8.
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+        Dictionary.from_document(document)
     except OrbitnodeError as error:
         return [f"what cannot be used: {error}"]
     return []

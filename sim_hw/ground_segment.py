@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
-from flight.core.future import Future
+from flight.core.future import Cancelled, Future
 from flight.core.nanoseconds import NS
 from flight.core.scheduler import Scheduler
 from flight.core.task import Task
@@ -15,7 +15,7 @@ from ground.changes import Change, Packet
 from ground.commands.arrivals import Arrivals
 from ground.commands.names import check_packet_name
 from ground.operator import CommandRecord
-from ground.procedures.procedure import Body, fault_text
+from ground.procedures.procedure import Body, fault_text, run_in_task
 from ground.station import GroundStation
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import Call, VirtualLoop
@@ -49,7 +49,7 @@ class GroundSegment:
         async def body(task: Task) -> None:
             operator = VirtualOperator(self, task)
             try:
-                await script(operator)
+                await run_in_task(script, operator, Cancelled)
             finally:
                 operator.close()
 

@@ -26,7 +26,7 @@ from sim_hw.report.closing_table import closing_table
 from sim_hw.report.outputs import RunFolder
 from sim_hw.report.run_report import report
 from sim_hw.report.summary import RunFacts, summarise, summarise_fleet
-from sim_hw.spacecraft_run import SpacecraftRun
+from sim_hw.spacecraft_run import SpacecraftRun, check_spacecraft
 from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
 
 HELP = "orbits of the whole system in virtual time"
@@ -70,8 +70,9 @@ def execute(args: argparse.Namespace) -> int:
     duration_s = args.orbits * missions[0].sections["sim"].orbit_min * 60
     plans = fault_plans(faults, names, duration_s)
     tiles = _tiles(args.scenes)
-    for mission in missions:
+    for place, mission in enumerate(missions):
         check_payload(mission)
+        check_spacecraft(mission, scripted=place > 0 or procedure is None)
     out = RunFolder(args.out, names)
     run = MissionRun(missions, tiles, out, seed=args.seed, duration_s=duration_s, faults=plans, procedure=procedure)
     console = Console(stderr=True, quiet=args.json)

@@ -199,6 +199,15 @@ class SpacecraftRun:
         self.lives.append(Life.of(node, payload_account(node), self.loop.now_ns()))
 
 
+def check_spacecraft(mission: Mission, *, scripted: bool) -> None:
+    """Raise OrbitnodeError if what the mission names for its run cannot be used: the profile, and if the operator is
+    `scripted` by the mission, the script."""
+    config: SimConfig = mission.sections["sim"]
+    if scripted:
+        load_named(config.script)
+    cpu_profile(mission, config.cpu_profile)
+
+
 def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:
     """The profile beside the mission file, or beside the missions that come with orbitnode; None without a name.
 

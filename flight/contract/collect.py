@@ -6,14 +6,27 @@ fit together, or not with the node, is refused as it is read (flight/mission.py)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from flight.contract.dictionary import FIELDS_MAX, SEVERITIES, STRUCTURES_END, Declarations, Dictionary
+from flight.contract.dictionary import (
+    FIELDS_MAX,
+    PERIOD_MAX_S,
+    PERIOD_MIN_S,
+    SEVERITIES,
+    STRUCTURES_END,
+    Declarations,
+    Dictionary,
+    EventDefinition,
+    Setting,
+    is_period,
+)
 from flight.contract.failures import APP_CODES_FROM, CODE_MAX, Failure
-from flight.contract.fields import ROWS_MAX
+from flight.contract.fields import ROWS_MAX, Field, FieldError, Value
 
 _HOUSEKEEPING = (3, 25)  # service and subtype of a structure's report
+_EXAMPLES: Mapping[str, Value] = {"f32": 0.0, "f64": 0.0, "str": "", "packet": b"", "rows": ()}  # of others, 0
 _EVENTS = 5  # service of event reports, a subtype per severity
 
 
@@ -106,6 +119,9 @@ def excesses(part: Declarations) -> list[str]:
             )
         if len(structure.fields) >= FIELDS_MAX:
             found.append(f"structure {structure.name} with {len(structure.fields)} fields, {FIELDS_MAX - 1} at most")
+        if not is_period(structure.period_s):
+            bounds = f"0 for on request, or {PERIOD_MIN_S:g} .. {PERIOD_MAX_S:g} s"
+            found.append(f"structure {structure.name} with period {structure.period_s:g} s, should be {bounds}")
     if len(part.events) > ROWS_MAX:
         found.append(f"{len(part.events)} events, {ROWS_MAX} at most")
     for report in part.reports:
@@ -118,6 +134,30 @@ def excesses(part: Declarations) -> list[str]:
         least = 1 if isinstance(code, Failure) else APP_CODES_FROM
         if not least <= code <= CODE_MAX:
             found.append(f"failure code {int(code)} ({code.text}), should be in {least} .. {CODE_MAX}")
+    found += [f"event {one.name}, its text {text}" for one in part.events if (text := _text_fault(one))]
+    return found + _setting_faults(part.settings)
+
+
+def _text_fault(event: EventDefinition) -> str:
+    """Why the event's text cannot be made of its fields, "" if it can."""
+    examples = {one.name: one.label(_EXAMPLES.get(one.type, 0)) for one in event.fields}
+    try:
+        event.text.format(**examples)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        return f"cannot be made of its fields: {type(error).__name__}: {error}"
+    return ""
+
+
+def _setting_faults(settings: Iterable[Setting]) -> list[str]:
+    """A line for each default that could not be set by command."""
+    found, defaults = [], {one.name: one.default for one in settings}
+    for one in settings:
+        try:
+            Field(one.name, one.type, one.unit, minimum=one.minimum, maximum=one.maximum).admit(one.default)
+        except FieldError as error:
+            found.append(f"parameter {error}")
+        if one.below and not one.default < defaults.get(one.below, -math.inf):
+            found.append(f"parameter {one.name}, which should be below {one.below}, a parameter of the same owner")
     return found
 
 

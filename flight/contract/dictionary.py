@@ -21,6 +21,14 @@ FORMAT = "orbitnode-dictionary/1"
 SEVERITIES = ("info", "low", "medium", "high")  # ST[05] subtypes 1..4
 STRUCTURES_END = 256  # structure ids from here on are for those defined from ground
 FIELDS_MAX = 256  # a structure has fewer
+PERIOD_MIN_S = 0.1
+PERIOD_MAX_S = 3600.0
+
+
+def is_period(period_s: float) -> bool:
+    """Whether a structure may be reported so often, by declaration, mission file, command or what is stored; 0 is on
+    request."""
+    return period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from flight.core.errors import OrbitnodeError
 from ground.config import API_PORT
+from ground.server.requests import LINE_OCTETS_MAX
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,8 +106,11 @@ class GroundClient:
 
     def lines(self, **request: Any) -> Iterator[dict[str, Any]]:
         """Every line of an answer as it comes, the one with "done" last."""
+        asked = json.dumps(request).encode() + b"\n"
+        if len(asked) > LINE_OCTETS_MAX:  # the ground would end the connection over it
+            raise OrbitnodeError(f"a request of {len(asked)} octets, should be {LINE_OCTETS_MAX} at most")
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            self._socket.sendall(asked)
             for line in self._file:
                 made = json.loads(line)
                 if not isinstance(made, dict):

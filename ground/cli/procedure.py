@@ -7,6 +7,7 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 
 from flight.core.errors import OrbitnodeError
+from flight.linux.ending_signals import interrupt_on_ending_signals
 from ground.cli.api_operator import ApiOperator
 from ground.cli.client import add_connection_arguments
 from ground.cli.step_lines import JsonLines, LastingLines, PlainLines
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """0 if the procedure returned. Raises OrbitnodeError if it failed, or the ground is lost or not there."""
+    interrupt_on_ending_signals()  # the procedure's clean-up has its commands, whoever ends it
     procedure = load_file(args.file)
     with ApiOperator(args.port) as operator:
         lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))

@@ -67,7 +67,9 @@ def load_file(text: str) -> Procedure:
         if error.filename == path:
             raise SetupError(f"procedure file {path} cannot be read: {error.strerror}") from None
         raise SetupError(fault_text(error, path)) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - see the head of the file
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - see the head of the file
         raise SetupError(fault_text(error, path)) from None
     name = function or _only(module, path)
     body = getattr(module, name, None)
@@ -84,7 +86,9 @@ def load_named(text: str) -> Procedure:
         raise SetupError(f"operator script {text!r} cannot be loaded: should be module:function")
     try:
         body = getattr(import_module(module), function, None)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - see the head of the file
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - see the head of the file
         raise SetupError(f"operator script {text!r} cannot be loaded: {fault_text(error, '')}") from None
     if not _is_procedure(body):
         why = (
@@ -106,9 +110,22 @@ def run_to_end(procedure: Procedure, operator: Operator) -> str:
         running.close()
     except StopIteration:
         return ""
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - see the head of the file
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - see the head of the file
         return fault_text(error, procedure.file)
     return f"{procedure.file}: {_FOREIGN}"
+
+
+async def run_in_task(body: Body, operator: Operator, ends: type[BaseException]) -> None:
+    """Run a procedure as a part of a task, which `ends` ends from outside. Raises as the procedure does, but
+    ProcedureFailed for what a task would not take for a fault of its own, such as asyncio.CancelledError."""
+    try:
+        await body(operator)
+    except (Exception, SystemExit, GeneratorExit, KeyboardInterrupt, ends):
+        raise
+    except BaseException as error:  # noqa: BLE001 - see the head of the file
+        raise ProcedureFailed(_what(error)).with_traceback(error.__traceback__) from None
 
 
 def fault_text(error: BaseException, file: str) -> str:
@@ -118,15 +135,23 @@ def fault_text(error: BaseException, file: str) -> str:
     what = _what(error)
     if isinstance(error, SyntaxError) and not lines:
         file, line = error.filename or file, error.lineno
-    elif isinstance(error, AssertionError) and not str(error) and line is not None:
+    elif isinstance(error, AssertionError) and not _words(error) and line is not None:
         what = f"does not hold: {linecache.getline(file, line).strip()}"
     at = file if line is None else f"{file}:{line}"
     return f"{at}: {what}" if at else what
 
 
+def _words(error: BaseException) -> str:
+    """The text of a fault. It may be made by the procedure's own class: if that fails, there is none."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - see the head of the file
+        return ""
+
+
 def _what(error: BaseException) -> str:
     """The fault in one line."""
-    text = " ".join(str(error).split())
+    text = " ".join(_words(error).split())
     kind = type(error).__name__
     match error:
         case ProcedureFailed() | OrbitnodeError():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 BACKLOG_OCTETS_MAX = 1 << 20
 _LOOK_S = 1.0  # how soon a client is missed while it waits
+_ENDED = (7, 8)  # TCP_CLOSE and TCP_CLOSE_WAIT, the states of a connection that its other end has left (linux/tcp.h)
 
 
 @dataclass(slots=True)
@@ -61,13 +63,20 @@ class Connection:
         loop = asyncio.get_running_loop()
         end_s = loop.time() + timeout_s
         while not fact() and (left_s := end_s - loop.time()) > 0:
-            if self._reader.at_eof():
+            if self._is_gone():
                 raise ConnectionResetError
             try:
                 await asyncio.wait_for(changed.wait(), min(left_s, _LOOK_S))
             except TimeoutError:
                 continue
             changed.clear()
+
+    def _is_gone(self) -> bool:
+        """Whether the client has ended the connection. The reader does not say so while requests lie in it unread."""
+        if self._writer.is_closing():
+            return True
+        info: bytes = self._writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return info[0] in _ENDED
 
     def close(self) -> None:
         """Let the client go."""

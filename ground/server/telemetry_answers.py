@@ -12,6 +12,7 @@ from ground.commands.names import choices
 from ground.exact_values import jsonable, jsonable_all
 from ground.station import GroundStation
 from ground.telemetry.decoder import EVENT, DecodedPacket, parameter_rows
+from ground.telemetry.intake import ANSWER
 
 
 def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str, Plain]]:
@@ -30,7 +31,7 @@ def check_known(dictionary: Dictionary, name: str) -> None:
     hold rows, and answers of worker apps may still bring it."""
     structures = {s.name: s for s in dictionary.structures}
     head, dot, _ = name.partition(".")
-    if not name or head.startswith("hk-") or head in ("answer", "correlation", "parameter"):
+    if not name or head.startswith("hk-") or head in ("correlation", "parameter", ANSWER):
         return
     one = structures.get(head)
     if one is None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from flight.contract.fields import Plain
+from flight.contract.fields import Field, Plain, Value
+from flight.core.errors import OrbitnodeError
 from payloads.product.decode import Product
 from payloads.product.mask import MaskProduct
 from payloads.product.records import RecordProduct
@@ -23,6 +24,8 @@ MASK_COLOURS = (
     (130, 160, 160), (150, 120, 150), (120, 130, 90), (100, 110, 150), (130, 80, 80), (70, 100, 90), (90, 60, 100),
     (60, 60, 40), (20, 20, 25),
 )  # fmt: skip
+CSV_VALUES_MAX = 1 << 18  # about a second's work, in which the ground does nothing else; the product has more
+_FORMULA = ("=", "+", "-", "@")  # with which a formula begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def facts_of(product: Product) -> dict[str, Any]:
     if declared.kind == "scalars":
         return facts | {"values": scalars_of(product)}
     if declared.kind == "table":
-        return facts | {"rows": len(product.rows())}
+        return facts | {"rows": product.row_count}
     return facts | {"octets": len(product.answer)}
 
 
@@ -59,7 +62,8 @@ def scalars_of(product: RecordProduct) -> dict[str, Plain]:
 
 
 def readable(product: Product) -> Readable | None:
-    """The answer as a file of its own; None for scalars, which the facts hold."""
+    """The answer as a file of its own; None for scalars, which the facts hold. Raises OrbitnodeError for a table that
+    would take too long."""
     if isinstance(product, MaskProduct):
         png = io.BytesIO()
         mask_picture(product.mask).save(png, "PNG")
@@ -84,7 +88,17 @@ def mask_picture(mask: NDArray[np.uint8]) -> Picture.Image:
 def _csv(product: RecordProduct) -> str:
     """One line per row under a head of names, with units in brackets."""
     text, fields = io.StringIO(), product.declaration.fields
+    if product.row_count * len(fields) > CSV_VALUES_MAX:
+        raise OrbitnodeError(
+            f"table of {product.row_count} rows is not shown as CSV, which takes {CSV_VALUES_MAX} values at most"
+        )
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"{one.name} [{one.unit}]" if one.unit else one.name for one in fields])
-    writer.writerows([one.label(value) for one, value in zip(fields, row, strict=True)] for row in product.rows())
+    writer.writerows([_cell(one, value) for one, value in zip(fields, row, strict=True)] for row in product.rows())
     return text.getvalue()
+
+
+def _cell(one: Field, value: Value) -> Plain:
+    """The value as it is shown; a label that a spreadsheet would take for a formula has a quote before it."""
+    shown = one.label(value)
+    return f"'{shown}" if isinstance(shown, str) and shown.startswith(_FORMULA) else shown

@@ -37,6 +37,8 @@ from ground.telemetry.newest import NewestValues
 from ground.telemetry.products import ProductStore
 
 EVENTS_KEPT = 500
+ANSWER = "answer"  # what the names of scalar answers begin with
+ANSWERS_MAX = 1024  # series of scalar answers; their names are the downlink's choice
 
 
 class TelemetryIntake:
@@ -51,6 +53,7 @@ class TelemetryIntake:
         self.limits = LimitChecker()
         self.correlator = Correlator()
         self.newest = NewestValues(writer.archive)
+        self._answers = {name for name in self.newest.values if name.startswith(f"{ANSWER}.")}
         self.events: deque[EventRow] = deque(maxlen=EVENTS_KEPT)
         self.products = products
         self._writer = writer
@@ -197,7 +200,13 @@ class TelemetryIntake:
         if row.facts.get("kind") != "scalars":
             return
         time_ns, app = row.facts["time_ns"], row.facts["app"]
-        samples = {f"answer.{app}.{name}": value for name, value in row.facts["values"].items()}
+        samples = {f"{ANSWER}.{app}.{name}": value for name, value in row.facts["values"].items()}
+        new = samples.keys() - self._answers
+        if len(self._answers) + len(new) > ANSWERS_MAX:
+            text = f"{row.name}: {ANSWERS_MAX} series of answers are kept at most, and it has others"
+            self._listeners.tell(Change.NOTE, text)
+            return
+        self._answers |= new
         self._writer.write(lambda a: a.add_samples(samples, time_ns))
         for name, value in samples.items():  # files come in any order, so the latest picture is the newest
             self.newest.keep(name, time_ns, value, Field(name, "f64"), live=False)

@@ -31,13 +31,15 @@ _ROUGH = ".tmp"  # ends the name of a file that is being written, and of no othe
 @dataclass(slots=True)
 class ProductCounters:
     """Files by what became of them. `refused_full` were not written because the folder holds its most, `unwritten`
-    because writing failed; `octets` are those that came, of files that were written."""
+    because writing failed; `octets` are those that came, of files that were written; `octets_beside` those of the
+    answers beside them."""
 
     complete: int = 0
     incomplete: int = 0
     undecodable: int = 0
     octets: int = 0
     octets_missing: int = 0
+    octets_beside: int = 0
     refused_full: int = 0
     unwritten: int = 0
 
@@ -83,7 +85,7 @@ class ProductStore:
         rows: list[ProductRow | OrbitnodeError] = []
         for one in actions:
             missing = sum(end - start for start, end in one.missing) if isinstance(one, FileIncomplete) else 0
-            if self.counters.octets + len(one.data) - missing > self._octets_max:
+            if self.counters.octets + self.counters.octets_beside + len(one.data) - missing > self._octets_max:
                 self.counters.refused_full += 1
                 continue
             try:
@@ -134,12 +136,13 @@ class ProductStore:
         if self._on_product is not None:
             self._on_product(path.name, product)
         facts = facts_of(product)
-        shown = readable(product)
-        if shown is None:
-            return facts
         try:
-            beside = self._free_path(f"{path.stem}-{shown.suffix}", shown.octets)
+            shown = readable(product)
+            if shown is None:
+                return facts
+            beside = self._free_path(_stored_name(f"{path.stem}-{shown.suffix}"), shown.octets)
             self._write(beside, shown.octets)
+            self.counters.octets_beside += len(shown.octets)
         except OrbitnodeError as error:
             return facts | {"fault": str(error)}
         return facts | {shown.key: beside.name}

@@ -19,6 +19,7 @@ A product carries the declaration, so that its file can be read without the miss
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ from flight.core.errors import DecodeError, SetupError
 CLASSES_MAX = 16
 FIELDS_MAX = 32
 OCTETS_MAX = 1 << 24  # of one answer: what a decoder may be made to allocate
+TEXT_MAX = 64  # characters of a unit or label: each may stand in every row that ground shows
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+DECLARATION_OCTETS_MAX = 60_000  # of what a head of two octets can count, less the app's name
 _SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 
 
@@ -67,6 +70,7 @@ class Mask:
 
     def check(self) -> None:
         """Raise SetupError if the declaration cannot be."""
+        _check_tuple("classes", self.classes)
         if not 2 <= len(self.classes) <= CLASSES_MAX:
             raise SetupError(f"has {len(self.classes)} classes, should have 2 .. {CLASSES_MAX}")
         _check_names("class", self.classes)
@@ -107,8 +111,8 @@ class Table:
     def check(self) -> None:
         """Raise SetupError if the declaration cannot be."""
         _check_fields(self.fields)
-        if not 1 <= self.rows_max <= OCTETS_MAX // self.row_octets:
-            raise SetupError(f"rows_max is {self.rows_max}, should be in 1 .. {OCTETS_MAX // self.row_octets}")
+        _check_declaration(self.document())
+        _check_count("rows_max", self.rows_max, OCTETS_MAX // self.row_octets)
 
     def octets_max(self, _height: int, _width: int) -> int:
         """Octets of a full table."""
@@ -137,6 +141,7 @@ class Scalars:
     def check(self) -> None:
         """Raise SetupError if the declaration cannot be."""
         _check_fields(self.fields)
+        _check_declaration(self.document())
 
     def octets_max(self, _height: int, _width: int) -> int:
         """Octets of the one row."""
@@ -162,8 +167,7 @@ class Octets:
 
     def check(self) -> None:
         """Raise SetupError if the declaration cannot be."""
-        if not 1 <= self.size_max <= OCTETS_MAX:
-            raise SetupError(f"size_max is {self.size_max}, should be in 1 .. {OCTETS_MAX}")
+        _check_count("size_max", self.size_max, OCTETS_MAX)
         if not _SUFFIX.fullmatch(self.suffix):
             raise SetupError(f"suffix is {self.suffix!r}, should be 1 .. 8 lower-case letters and digits")
 
@@ -210,13 +214,41 @@ class Declaration:
         return made
 
 
+def _check_tuple(what: str, given: object) -> None:
+    """A list could be changed after it was looked at, and equals no tuple that a product carries."""
+    if not isinstance(given, tuple):
+        raise SetupError(f"{what} is {type(given).__name__}, should be a tuple")
+
+
+def _check_count(what: str, count: object, most: int) -> None:
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise SetupError(f"{what} is {count!r}, should be a whole number")
+    if not 1 <= count <= most:
+        raise SetupError(f"{what} is {count}, should be in 1 .. {most}")
+
+
+def _check_declaration(document: Mapping[str, Any]) -> None:
+    """Every product carries it, with the app's name."""
+    octets = len(json.dumps(document))
+    if octets > DECLARATION_OCTETS_MAX:
+        raise SetupError(f"takes {octets} octets as JSON with all labels, {DECLARATION_OCTETS_MAX} at most")
+
+
 def _check_fields(fields: tuple[Field, ...]) -> None:
+    _check_tuple("fields", fields)
     if not 1 <= len(fields) <= FIELDS_MAX:
         raise SetupError(f"has {len(fields)} fields, should have 1 .. {FIELDS_MAX}")
     _check_names("field", tuple(one.name for one in fields))
     for one in fields:
         if not one.is_number:
             raise SetupError(f"field {one.name} is of type {one.type}, should be a number, u8 to f64")
+        for text in (one.unit, *one.labels):
+            # What cannot be printed moves a terminal's cursor, or is no UTF-8 (a lone surrogate).
+            if len(text) > TEXT_MAX or not text.isprintable():
+                raise SetupError(
+                    f"field {one.name} has unit or label {text[:TEXT_MAX]!a}, should be {TEXT_MAX} characters at most,"
+                    " all of them printable"
+                )
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:

@@ -16,12 +16,15 @@ import json
 import struct
 import zlib
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar, Self
 
 from flight.contract.fields import Layout, Value
 from flight.core.errors import DecodeError
 from payloads.product.answers import OCTETS_MAX, AnswerKind, Declaration, row_octets
 from payloads.product.envelope import DIGEST_OCTETS, check_seal, inflate, sealed
+
+TIME_NS_MAX = (1 << 63) - 1  # of what an archive can keep a sample at; the time code of packets ends long before
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class RecordHeader:
             raise DecodeError(f"product version {version}, only {cls.VERSION} is known")
         if answer_octets > OCTETS_MAX:
             raise DecodeError(f"product with an answer of {answer_octets} octets, at most {OCTETS_MAX}")
+        if time_ns > TIME_NS_MAX:
+            raise DecodeError(f"product with time of capture {time_ns}, latest is {TIME_NS_MAX}")
         return cls(tile, job, time_ns, declaration_octets, answer_octets, body_octets)
 
 
@@ -76,6 +81,12 @@ class RecordProduct:
     header: RecordHeader
     declaration: Declaration
     answer: bytes
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are, without a look at them."""
+        fields = self.declaration.fields
+        return len(self.answer) // row_octets(fields) if fields else 0
 
     def rows(self) -> list[tuple[Value, ...]]:
         """The rows of a table, or the one row of scalars; none of octets."""
@@ -107,7 +118,11 @@ def decode_record_product(raw: bytes | memoryview) -> RecordProduct:
         due = row_octets(declaration.fields)
         if len(answer) % due or (declaration.kind == "scalars" and len(answer) != due):
             raise DecodeError(f"answer of {len(answer)} octets, its fields take {due}")
-    return RecordProduct(header, declaration, answer)
+    made = RecordProduct(header, declaration, answer)
+    values = made.rows()[0] if declaration.kind == "scalars" else ()
+    if any(isinstance(one, float) and not isfinite(one) for one in values):
+        raise DecodeError(f"scalars are {', '.join(map(str, values))}, should be finite")
+    return made
 
 
 def _document(text: bytes) -> Any:

@@ -12,9 +12,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar, cast, get_args
 
 from flight.core.errors import SetupError
+from flight.core.task import text_of
 from payloads.apps.base import AppSettings, BadOutput, WorkerApp
 from payloads.product.answers import AnyKind
 from payloads.worker.wire import SlotShape, Status
@@ -92,9 +93,9 @@ def guarded(code: str, call: Callable[[], T]) -> T | Failed:
     try:
         return call()
     except BadOutput as error:
-        return Failed(Status.BAD_OUTPUT, str(error))
+        return Failed(Status.BAD_OUTPUT, text_of(error).removeprefix(f"{type(error).__name__}: "))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything; the node goes on
-        return Failed(Status.APP_ERROR, f"{_place(code, error)}{type(error).__name__}: {error}")
+        return Failed(Status.APP_ERROR, f"{_place(code, error)}{text_of(error)}")
 
 
 def _place(code: str, error: BaseException) -> str:
@@ -122,6 +123,9 @@ def declared_answer(code: str) -> AnyKind:
             answer.check()
         except SetupError as error:
             raise SetupError(f"worker app {code!r}: its ANSWER {error}") from None
+        if type(answer) not in get_args(AnyKind):  # its methods would be the app's own code in the flight loop
+            name = type(answer).__name__
+            raise SetupError(f"worker app {code!r}: its ANSWER is {name}, should be no subclass of the four kinds")
         return answer
 
     return _looked_at(code, look)
@@ -138,7 +142,7 @@ def _looked_at(code: str, look: Callable[[], T]) -> T:
 
     found = guarded(code, settled)
     if isinstance(found, Failed):
-        raise SetupError(f"worker app {code!r} cannot be used: {found.detail}")
+        raise SetupError(f"worker app {code!r} cannot be used: {' '.join(found.detail.split())}")
     if isinstance(found, SetupError):
         raise found
     return found

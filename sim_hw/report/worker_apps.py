@@ -25,8 +25,14 @@ def worker_apps(payloads: Sequence[Statistics], products: Sequence[ProductRow]) 
             of_app["rows"] = sum(rows)
         values = [one["values"] for one in facts if "values" in one]
         if values:
-            of_app["values"] = {key: _range([one[key] for one in values]) for key in values[0]}
+            of_app["values"] = scalar_ranges(values)
     return made
+
+
+def scalar_ranges(values: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float] | None]:
+    """The range of each scalar by name. A worker may have lied about what its app declares: not all need the same."""
+    names = dict.fromkeys(key for one in values for key in one)
+    return {key: _range([one[key] for one in values if key in one]) for key in names}
 
 
 def app_rows(apps: Mapping[str, Any]) -> list[list[str]]:

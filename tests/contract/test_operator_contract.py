@@ -180,6 +180,7 @@ def test_a_command_that_the_node_starts_and_one_that_it_refuses(open_bench: Open
         ),
         ("submit_job", {"tiles": {1, 2}}, "submit_job: "),
         ("say", {"text": b"octets"}, "say: "),
+        ("say", {"text": "x" * 100_000}, ""),  # more than a request to the ground takes
     ],
 )
 def test_what_the_dictionary_does_not_admit_is_never_sent(

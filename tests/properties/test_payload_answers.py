@@ -21,6 +21,7 @@ from payloads.product.records import RecordHeader, RecordProduct, encode_record_
 from payloads.worker.packing import answer_octets
 
 COLUMNS = (Field("row", "u16", "px"), Field("score", "f32"), Field("kind", "u8", labels=("ship", "cloud")))
+WORDY = tuple(Field(f"f{i}", "u8", labels=tuple("x" * 60 + str(j) for j in range(64))) for i in range(32))
 TABLE = Table(COLUMNS, rows_max=5)
 SCALARS = Scalars((Field("mean", "f64"), Field("count", "u32")))
 SHAPE = (4, 4)
@@ -129,6 +130,11 @@ def test_the_node_judges_an_answer_by_its_octets(declared: AnyKind, octets: byte
         (Scalars((Field("one two", "u8"),)), "field 'one two' should be named by"),
         (Scalars((Field("a", "u8"), Field("a", "u8"))), "field 'a' is there twice"),
         (Octets(0), "size_max is 0, should be in 1 .. "),
+        (Octets(5.5), "size_max is 5.5, should be a whole number"),  # type: ignore[arg-type]
+        (Table(COLUMNS, 3.5), "rows_max is 3.5, should be a whole number"),  # type: ignore[arg-type]
+        (Table(list(COLUMNS), 3), "fields is list, should be a tuple"),  # type: ignore[arg-type]
+        (Mask(["land", "water"]), "classes is list, should be a tuple"),  # type: ignore[arg-type]
+        (Table(WORDY, 3), "takes 136243 octets as JSON"),
         (Octets(5, "../x"), "suffix is '../x', should be"),
     ],
 )

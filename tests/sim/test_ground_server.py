@@ -152,7 +152,8 @@ def test_one_connection_is_one_operator(ground: Ground) -> None:
         assert client.ask(do="wait_contact")["contact"] is False
 
 
-def test_a_client_that_goes_ends_its_wait() -> None:
+@pytest.mark.parametrize("said", [b"wait\n", b"wait\nand more\n"])
+def test_a_client_that_goes_ends_its_wait(said: bytes) -> None:
     async def serve() -> bool:
         ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -167,7 +168,7 @@ def test_a_client_that_goes_ends_its_wait() -> None:
 
         listener = await asyncio.start_server(connected, "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
-        writer.write(b"wait\n")
+        writer.write(said)
         await writer.drain()
         writer.close()
         made = await asyncio.wait_for(ended, GIVE_UP_S)

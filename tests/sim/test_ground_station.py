@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from flight.contract.fields import Field
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.link.cfdp.transfers import CfdpConfig
@@ -24,9 +25,12 @@ from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, CommandReco
 from ground.procedures.first_orbit import ScriptLog, first_orbit
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
+from ground.telemetry.intake import ANSWERS_MAX
 from ground.telemetry.limits import RED
 from ground.telemetry.products import ProductStore
+from payloads.product.answers import Scalars
 from payloads.product.mask import decode_mask_product, encode_mask_product
+from payloads.product.records import encode_record_product
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from sim_hw.machine.loop import VirtualLoop
@@ -309,6 +313,27 @@ def test_products_events_alarms_and_listeners(tmp_path: Path) -> None:
     kinds = {change for change, _ in seen}
     assert {Change.FRAME, Change.PACKET, Change.ALARM, Change.PRODUCT, Change.CONTACT, Change.NOTE} <= kinds
     assert rig.station.counters()["packets.malformed"] == 1
+
+
+def scalars(names: Sequence[str], value: int, time_ns: int) -> bytes:
+    """A product of scalars, all of one value."""
+    declared = Scalars(tuple(Field(name, "u8") for name in names))
+    return encode_record_product(declared, bytes((value,)) * len(names), app="odd", tile=1, job=2, time_ns=time_ns)
+
+
+def test_scalar_answers_are_shown_as_they_come_and_their_series_are_bounded(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, [(0.0, 300.0)])
+    names = [f"n{number}" for number in range(ANSWERS_MAX + 1)]
+    for at in range(0, ANSWERS_MAX, 32):
+        rig.node.file(f"{at}.obrp", scalars(names[at : at + 32], 7, EPOCH_NS))
+    rig.node.file("more.obrp", scalars(["n0", names[-1]], 8, EPOCH_NS + 1))
+    rig.node.file("again.obrp", scalars(["n0"], 9, EPOCH_NS + 2))
+    rig.loop.run_until(200 * NS)
+    shown = rig.station.latest
+    assert (shown["answer.odd.n0"].value, shown["answer.odd.n0"].time_ns) == (9, EPOCH_NS + 2)
+    assert sum(name.startswith("answer.") for name in shown) == ANSWERS_MAX and f"answer.odd.{names[-1]}" not in shown
+    assert rig.products.counters.complete == ANSWERS_MAX // 32 + 2
+    rig.close()
 
 
 def test_late_comer_sees_the_latest_values(tmp_path: Path) -> None:

@@ -174,8 +174,18 @@ def test_a_ground_that_stands_still(ground: Ground, monkeypatch: pytest.MonkeyPa
         assert operator.lost
 
 
-@pytest.mark.parametrize("wait", ["await operator.sleep(3600.0)", "await operator.wait_for('booted', 3600.0)"])
-def test_ctrl_c_runs_the_clean_up(ground: Ground, node: UdpNode, tmp_path: Path, wait: str) -> None:
+@pytest.mark.parametrize(
+    ("wait", "number"),
+    [
+        ("await operator.sleep(3600.0)", signal.SIGINT),
+        ("await operator.wait_for('booted', 3600.0)", signal.SIGINT),
+        ("await operator.sleep(3600.0)", signal.SIGTERM),
+        ("await operator.wait_for('booted', 3600.0)", signal.SIGHUP),
+    ],
+)
+def test_whoever_ends_a_procedure_its_clean_up_runs(
+    ground: Ground, node: UdpNode, tmp_path: Path, wait: str, number: signal.Signals
+) -> None:
     there = tmp_path / "there"
     path = written(
         tmp_path, f"assert await operator.wait_contact({GIVE_UP_S})", "try:", f"    Path({str(there)!r}).touch()",
@@ -185,7 +195,7 @@ def test_ctrl_c_runs_the_clean_up(ground: Ground, node: UdpNode, tmp_path: Path,
     process = Process("procedure", "run", path, "--port", str(ground.api))
     try:
         wait_until(there.exists, process.text)
-        code, text = process.end()
+        code, text = process.end(number)
     finally:
         process.kill_and_forget()
     assert code == 130 and "p interrupted after" in text and "Traceback" not in text
@@ -247,6 +257,9 @@ def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path
     failure = f"{path}:5: no packet is called 'pwer', did you mean 'power'?"
     says = f"orbitnode: error: the operator's procedure failed: {failure}\n"
     assert fly(tmp_path, path, says)["script_failures"] == [failure]
+    path = written(tmp_path, "import asyncio", "raise asyncio.CancelledError")
+    says = f"orbitnode: error: the operator's procedure failed: {path}:5: CancelledError\n"
+    assert fly(tmp_path, path, says)["script_failures"] == [f"{path}:5: CancelledError"]
     done = subprocess.run(
         [sys.executable, "-m", "flight.cli", "run", "--procedure", str(tmp_path / "none.py"), "--out", "/nowhere"],
         cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,

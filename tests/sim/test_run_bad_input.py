@@ -177,6 +177,30 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("script = 'nowhere:f'", "operator script 'nowhere:f' cannot be loaded"),
+        ("cpu_profile = 'none.json'", "none.json"),
+    ],
+)
+def test_what_a_run_names_and_has_not_leaves_the_results_of_the_last_run(tmp_path: Path, key: str, says: str) -> None:
+    tiles, out = tmp_path / "tiles", tmp_path / "out"
+    for folder in (tiles, out):
+        folder.mkdir()
+    np.savez_compressed(tiles / "t.npz", refl=np.full((256, 256, 4), 1000, np.uint16))
+    kept = {out / name: f"the last run's {name}" for name in ("summary.json", "archive.db")}
+    for path, text in kept.items():
+        path.write_text(text)
+    arguments = ["--scenes", str(tiles), "--out", str(out)]
+    for number, more in enumerate(("", f"[sim]\n{key}\n")):  # the second spacecraft is the faulty one
+        path = tmp_path / f"{number}.toml"
+        path.write_text(f'extends = "{ORBIT}"\napp = []\n[node]\nname = "node-{number}"\n{more}')
+        arguments += ["--mission", str(path)]
+    check(Case(arguments, [says]))
+    assert {path: path.read_text() for path in kept} == kept
+
+
 class Misnamed:
     """An app two of whose samples do not fit their structures."""
 

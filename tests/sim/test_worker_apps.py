@@ -29,6 +29,7 @@ from sim_hw.mission_run import MissionRun
 from sim_hw.report.outputs import RunFolder
 from sim_hw.report.run_report import report
 from sim_hw.report.summary import RunFacts, summarise
+from sim_hw.report.worker_apps import scalar_ranges
 from sim_hw.spacecraft_run import SpacecraftRun
 from sim_hw.world.scenes import Tile
 from tests.field_values import integer
@@ -156,6 +157,9 @@ def test_the_ground_has_what_the_apps_found(flown: tuple[SpacecraftRun, dict[str
     kinds = {row.facts["kind"] for row in rows}
     assert kinds == {"mask", "scalars", "table"}
     folder = run.out.path("products")
+    newest = max(run.archive.series("answer.ndvi.ndvi_mean"))
+    shown = run.station.latest["answer.ndvi.ndvi_mean"]
+    assert (shown.time_ns, shown.value) == newest
     means = [float(v) for _, v in run.archive.series("answer.ndvi.ndvi_mean") if isinstance(v, float)]
     ndvi = [row for row in rows if row.facts.get("app") == "ndvi"]
     assert sorted(means) == pytest.approx(sorted(row.facts["values"]["ndvi_mean"] for row in ndvi))
@@ -307,3 +311,9 @@ def test_a_failed_attempt_names_the_app_if_there_are_several(tmp_path: Path, mon
     log = out.of(mission.node.name).path("node.log").read_text()
     assert "worker of ndvi bad output in attempt 1: app gave mean, more, should be mean" in log
     assert "worker of screen" not in log and "worker of water" not in log
+
+
+def test_what_a_worker_declared_against_its_app_stands_beside_the_rest() -> None:
+    assert scalar_ranges([{"x": 1.0}, {"y": 2.0, "x": 3.0}, {"z": "label"}]) == {
+        "x": {"min": 1.0, "mean": 2.0, "max": 3.0}, "y": {"min": 2.0, "mean": 2.0, "max": 2.0}, "z": None,
+    }  # fmt: skip

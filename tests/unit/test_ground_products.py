@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,13 @@ import pytest
 
 from flight.core.errors import OrbitnodeError
 from flight.link.cfdp.transfers import CfdpConfig, CfdpSender
+from ground.telemetry.answers import CSV_VALUES_MAX
 from ground.telemetry.archive_rows import ProductRow
 from ground.telemetry.products import ProductStore
+from payloads.product.answers import Octets
+from payloads.product.envelope import sealed
 from payloads.product.mask import encode_mask_product
+from payloads.product.records import TIME_NS_MAX, RecordHeader, encode_record_product
 
 
 def make_store(folder: Path, **options: Any) -> ProductStore:
@@ -29,6 +37,15 @@ def feed(store: ProductStore, name: str, data: bytes, pdus: int | None = None) -
         assert pdu is not None
         rows += store.on_pdu(pdu, 0, 0)
     return rows
+
+
+def record_product(fields: list[dict[str, Any]], answer: bytes, kind: str = "table", **header: int) -> bytes:
+    """A product of records such as no app of ours makes: `fields` as they stand in it, JSON-ready."""
+    text = json.dumps({"app": "odd", "kind": kind, "fields": fields}).encode()
+    body = zlib.compress(text + answer, 9)
+    head = {"tile": 1, "job": 2, "time_ns": 3} | header
+    return sealed(RecordHeader(**head, declaration_octets=len(text), answer_octets=len(answer),
+                               body_octets=len(body)).encode() + body)  # fmt: skip
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[str], bool]) -> None:
@@ -121,3 +138,67 @@ def test_what_is_made_beside_a_file_is_written_over_no_other(tmp_path: Path) -> 
         "a.bin", "a.bin.tmp_", "tile-mask-2.png", "tile-mask.png", "tile.obsp", "x.bin.part", "x.bin.part-2.missing",
         "x.bin.part.missing",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x1b[2J", "two\nlines", "x" * 65])
+@pytest.mark.parametrize("kind", ["table", "scalars"])
+def test_a_unit_or_label_that_cannot_be_shown_makes_no_product(tmp_path: Path, text: str, kind: str) -> None:
+    odd: tuple[dict[str, Any], ...] = ({"labels": [text]}, {"unit": text})
+    for number, more in enumerate(odd):
+        store = make_store(tmp_path)
+        (row,) = feed(store, f"a{number}", record_product([{"name": "x", "type": "u8"} | more], b"\0", kind))
+        assert isinstance(row, ProductRow) and row.complete
+        assert "field x has unit or label" in row.facts["fault"] and row.facts["fault"].isprintable()
+        assert store.counters.undecodable == 1
+
+
+def test_no_label_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    labels = ["=1+1", "@a", "-x", "plain"]
+    fields: list[dict[str, Any]] = [{"name": "x", "type": "u8", "labels": labels}, {"name": "y", "type": "i8"}]
+    feed(make_store(tmp_path), "a.obrp", record_product(fields, b"\0\xff\1\0\2\0\3\0"))
+    assert (tmp_path / "a-table.csv").read_text().splitlines() == ["x,y", "'=1+1,-1", "'@a,0", "'-x,0", "plain,0"]
+
+
+def test_a_table_of_too_many_values_is_kept_and_not_shown(tmp_path: Path) -> None:
+    fields: list[dict[str, Any]] = [{"name": name, "type": "u8", "labels": ["x" * 64]} for name in ("a", "b")]
+    for rows, shown in ((CSV_VALUES_MAX // 2, True), (CSV_VALUES_MAX // 2 + 1, False)):
+        (row,) = feed(make_store(tmp_path), f"{rows}.obrp", record_product(fields, bytes(2 * rows)))
+        assert isinstance(row, ProductRow) and (row.facts["rows"], "table" in row.facts) == (rows, shown)
+        assert (tmp_path / f"{rows}-table.csv").exists() == shown
+        assert shown or f"table of {rows} rows is not shown as CSV" in row.facts["fault"]
+
+
+@pytest.mark.parametrize(("time_ns", "fault"), [(TIME_NS_MAX, ""), (TIME_NS_MAX + 1, "time of capture")])
+def test_a_time_of_capture_that_no_archive_holds_makes_no_product(tmp_path: Path, time_ns: int, fault: str) -> None:
+    product = record_product([{"name": "x", "type": "u8"}], b"\0", "scalars", time_ns=time_ns)
+    (row,) = feed(make_store(tmp_path), "a.obrp", product)
+    assert isinstance(row, ProductRow) and row.complete
+    assert ("fault" in row.facts) == bool(fault) and fault in row.facts.get("fault", "")
+
+
+def test_scalars_that_are_not_finite_make_no_product(tmp_path: Path) -> None:
+    """The worker's word for it is looked at again: a report and a JSON line can hold no NaN."""
+    product = record_product([{"name": "x", "type": "f64"}], struct.pack(">d", math.nan), "scalars")
+    (row,) = feed(make_store(tmp_path), "a.obrp", product)
+    assert isinstance(row, ProductRow) and row.facts == {"fault": "scalars are nan, should be finite"}
+
+
+def octets_product(suffix: str, answer: bytes) -> bytes:
+    return encode_record_product(Octets(len(answer), suffix), answer, app="odd", tile=1, job=2, time_ns=3)
+
+
+def test_the_limit_counts_what_is_made_of_files_as_well(tmp_path: Path) -> None:
+    """A kilobyte that came may hold a megabyte."""
+    store = make_store(tmp_path, octets_max=1_500_000)
+    for number in range(4):
+        feed(store, f"{number}.obrp", octets_product("bin", bytes((number,)) * 1_000_000))
+    assert (store.counters.complete, store.counters.refused_full) == (2, 2)
+    assert store.counters.octets_beside == 2_000_000
+
+
+def test_no_answer_has_the_name_of_a_file_that_is_being_written(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    feed(store, "a.obrp", octets_product("tmp", b"picture"))
+    feed(store, "a-answer", b"another file")
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".obrp"}
+    assert contents == {"a-answer.tmp_": b"picture", "a-answer": b"another file"}

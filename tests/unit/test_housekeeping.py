@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -134,7 +135,7 @@ def test_several_owners_give_parts_of_one_structure() -> None:
 def test_a_sampler_that_fails_at_boot_does_not_keep_the_node_from_booting() -> None:
     bench = Bench()
     bench.hk.provide("a", lambda: {"x": 1 // 0})
-    bench.hk.provide("b", lambda: {"n": 1})
+    bench.hk.provide("b", lambda: {"n": sys.exit(1)})
     bench.hk.provide("c", lambda: {"text": "", "at": 0})
     bench.hk.check_samples()
 

@@ -53,6 +53,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     # The ground.
     "ground.cli": (
         *_SHARED, "flight.core.config", "flight.core.log", "flight.core.toml_lines", "flight.linux.log_sink",
+        "flight.linux.ending_signals",  # which signals end a procedure in order
         "flight.catalogue",  # what a mission says to both ends
         "flight.contract.parameter_table",  # what parameters may be, and the file that both ends know
         "flight.mission", "ground",

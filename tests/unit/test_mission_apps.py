@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,6 +103,31 @@ class BadFaultsConfig(PlainApp):
             raise KeyError("never")
 
 
+class Raising(type):
+    def __getattr__(cls, name: str) -> Any:
+        raise RuntimeError(f"{name} never")
+
+
+class RaisesParts(metaclass=Raising):
+    """Has none of them, and says so in its own way."""
+
+
+class RaisingConfig:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __get__(self, _: object, __: type[Any]) -> Any:
+        self.asked += 1
+        if self.asked % 2 == 0:
+            raise RuntimeError("config never")
+
+
+class RaisesConfig(PlainApp):
+    """Whose CONFIG is there when it is looked for, and not when it is read."""
+
+    CONFIG: Any = RaisingConfig()
+
+
 class Partial:
     CONFIG = PlainConfig
 
@@ -152,6 +178,35 @@ class TooMuch(PlainApp):
         return Declarations(
             structures=(Structure(apid, 256, "far", 1.0, ()), Structure(apid, 60, "wide", 1.0, fields)), events=events
         )
+
+
+class Careless(PlainApp):
+    """Declares what no node could fly with, or no ground read."""
+
+    @staticmethod
+    def declare(apid: int, _config: Any) -> Declarations:
+        one = (Field("a", "u8"),)
+        return Declarations(
+            structures=(Structure(apid, 60, "often", 1e-9, one), Structure(apid, 61, "never", math.inf, one)),
+            events=(EventDefinition(apid, 1, "odd", "low", "{b}", one), EventDefinition(apid, 2, "cut", "low", "{")),
+            settings=(
+                Setting(900, "over", "m", 2.0, 0.0, 1.0, ""),
+                Setting(901, "under", "m", 0.5, 0.0, 1.0, "", below="nothing"),
+                Setting(902, "self", "m", 0.5, 0.0, 1.0, "", below="self"),
+            ),
+        )
+
+
+class NotUtf8(PlainApp):
+    @staticmethod
+    def declare(apid: int, _config: Any) -> Declarations:
+        return Declarations(events=(EventDefinition(apid, 1, "odd", "low", "\ud800"),))
+
+
+class NotFinite(PlainApp):
+    @staticmethod
+    def declare(apid: int, _config: Any) -> Declarations:
+        return Declarations(commands=(Command("x", apid, 130, 1, "", (Field("a", "u8", minimum=math.nan),)),))
 
 
 def app_text(name: str, app: str, apid: int = 2) -> str:
@@ -256,6 +311,12 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "not an app": (app_text("a", "pathlib:Path"), [
         ":15: app[0].app: 'pathlib:Path' is not an app: it lacks CONFIG, declare, start, close",
     ]),
+    "parts that raise": (app_text("a", "RaisesParts"), [
+        "RaisesParts' is not an app: what it has raises RuntimeError: CONFIG never",
+    ]),
+    "a config that is not given": (app_text("a", "RaisesConfig"), [
+        ":15: app[0].app: its CONFIG raises RuntimeError: config never",
+    ]),
     "part of an app": (app_text("a", "Partial"), ["Partial' is not an app: it lacks declare, close"]),
     "no config": (app_text("a", "NoConfig"), [":15: app[0].app: its CONFIG is str, should be a dataclass"]),
     "a config that raises": (app_text("a", "BadFaultsConfig"), [
@@ -281,6 +342,18 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":15: app[0].app: declares structure wide with 256 fields, 255 at most",
         ":15: app[0].app: declares 256 events, 255 at most",
     ]),
+    "declares what cannot be flown": (app_text("a", "Careless"), [
+        f":15: app[0].app: declares {what}"
+        for what in ("structure often with period 1e-09 s, should be 0 for on request, or 0.1 .. 3600 s",
+                     "structure never with period inf s, should be 0 for on request, or 0.1 .. 3600 s",
+                     "event odd, its text cannot be made of its fields: KeyError: 'b'",
+                     "event cut, its text cannot be made of its fields: ValueError: Single '{'",
+                     "parameter over: 2 is outside 0 .. 1 m",
+                     "parameter under, which should be below nothing, a parameter of the same owner",
+                     "parameter self, which should be below self, a parameter of the same owner")
+    ]),
+    "declares text that is not UTF-8": (app_text("a", "NotUtf8"), ["declares what cannot be used: UnicodeEncodeError"]),
+    "declares no number": (app_text("a", "NotFinite"), ["what cannot be used: ValueError: Out of range float values"]),
     "two that declare the same": (app_text("a", "SoundApp") + app_text("b", "EchoApp", 4), [
         f":19: app[1].app: app b declares {what}, as app a does"
         for what in ("structure sound", "structure id 60", "event sounded", "report soundings", "command sound",

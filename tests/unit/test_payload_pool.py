@@ -77,6 +77,22 @@ APPS = """
     class Wrong(Base):
         def run(self, samples): return np.full(samples.shape[1:], 9, dtype=np.uint8)
 
+    class Unspeakable(Exception):
+        def __str__(self): raise ValueError
+
+    class Silent(Base):
+        def run(self, samples): raise Unspeakable
+
+    class Unchecked(Silent):
+        @staticmethod
+        def check(settings): raise Unspeakable
+
+    class Wide(type(Base.ANSWER)):
+        def octets_max(self, height, width): return 10**15
+
+    class Subclassed(Silent):
+        ANSWER = Wide(("a", "b"))
+
     class Unstartable(Base):
         def __init__(self, settings): raise RuntimeError("no licence")
         def run(self, samples): pass
@@ -278,8 +294,9 @@ def test_hang_limit(folder: Path) -> None:
     [
         ("Leaves", "good", "died", "exit status 7"),
         ("Raises", "good", "app error", ": RuntimeError: no can do"),
+        ("Silent", "good", "app error", "Unspeakable"),
         ("Wrong", "good", "bad output", "class 9"),
-        ("Unstartable", "good", "app error", "start: strange_apps.py:53: RuntimeError: no licence"),
+        ("Unstartable", "good", "app error", "start: strange_apps.py:69: RuntimeError: no licence"),
         ("", "nan", "bad output", "are not finite"),
         ("", "two classes", "bad output", "1 x 2 x 16 x 16, should be 1 x 3 x 16 x 16"),
     ],
@@ -293,6 +310,15 @@ def test_failures_have_a_reason(folder: Path, app: str, kind: str, reason: str, 
         assert reply.reason == reason
         assert text in reply.detail
         assert reply.log == ("going" if app == "Leaves" else "")
+
+
+def test_an_app_that_cannot_be_used_is_said_before_any_worker_starts(folder: Path) -> None:
+    for app, text in (
+        ("Unchecked", "cannot be used: strange_apps.py:60: Unspeakable$"),
+        ("Subclassed", "its ANSWER is Wide, should be no subclass"),
+    ):
+        with pytest.raises(SetupError, match=text), pool_of(folder, app):
+            pass
 
 
 def test_tile_of_the_wrong_shape(folder: Path) -> None:

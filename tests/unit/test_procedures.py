@@ -20,6 +20,8 @@ from ground.procedures.steps import Step, ToldOperator
 
 ONE = "async def checkout(operator): pass\n"
 IMPORTS = "import asyncio, sys\nfrom ground.operator import ProcedureFailed\n"
+# What raises is foreign code, and so is what says what was raised.
+UNSPEAKABLE = "class Unspeakable(Exception):\n    def __str__(self):\n        raise ValueError\n"
 
 
 class Clock:
@@ -118,6 +120,8 @@ def test_files_without_a_procedure(tmp_path: Path, text: str, function: str, sai
         ("import sys\nsys.exit(3)\n", ":2: calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"),
         ("x = 1 / 0\n", ":1: ZeroDivisionError: division by zero"),
         ("def f():\n    raise ValueError('a\\nb')\nf()\n", ":2: ValueError: a b"),
+        ("raise GeneratorExit('x')\n", ":1: GeneratorExit: x"),
+        (f"{UNSPEAKABLE}raise Unspeakable\n", ":4: Unspeakable"),
         ("open('/nowhere/x')\n", ":1: FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/x'"),
         (
             "from ground.operator import Nothing\n",
@@ -190,6 +194,8 @@ def test_named_procedures() -> None:
             ": a procedure awaits only its operator's calls",
         ),
         ("part()", ":3: ZeroDivisionError: division by zero"),
+        ("raise asyncio.CancelledError('x')", ":5: CancelledError: x"),
+        (f"{UNSPEAKABLE}raise Unspeakable".replace("\n", "\n    "), ":8: Unspeakable"),
     ],
 )
 def test_how_a_procedure_ends(tmp_path: Path, body: str, said: str) -> None:

@@ -17,12 +17,15 @@ from types import MappingProxyType
 from flight.contract.app import CommandRefused, Durable, Slices
 from flight.contract.dictionary import (
     FIELDS_MAX,
+    PERIOD_MAX_S,
+    PERIOD_MIN_S,
     STRUCTURES_END,
     Command,
     Declarations,
     EventDefinition,
     Report,
     Structure,
+    is_period,
 )
 from flight.contract.failures import Failure
 from flight.contract.fields import ROWS_MAX, Field, Refers, Row
@@ -36,13 +39,10 @@ from flight.core.task import Task
 from flight.services.reporting.events import Events
 from flight.services.reporting.structures import (
     KEEPALIVE_MAX_S,
-    PERIOD_MAX_S,
-    PERIOD_MIN_S,
     Collection,
     Plan,
     Sampler,
     Structures,
-    is_period,
 )
 from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault

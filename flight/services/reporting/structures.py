@@ -16,20 +16,12 @@ from functools import partial
 from types import MappingProxyType
 
 from flight.contract.app import Sample
-from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters
+from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters, is_period
 from flight.contract.fields import Field, Layout, Value
 from flight.core.errors import DecodeError, SetupError
 
-PERIOD_MIN_S = 0.1
-PERIOD_MAX_S = 3600.0
 KEEPALIVE_MAX_S = 86_400.0
 SID_OCTETS = 2
-
-
-def is_period(period_s: float) -> bool:
-    """Whether a structure may be reported so often, by mission file, command or what is stored; 0 is on request."""
-    return period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S
-
 
 Sampler = Callable[[], Sample]
 
@@ -107,7 +99,7 @@ class Structures:
             self._sample(sid)
         except SetupError as error:
             yield str(error)
-        except Exception:  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
+        except (Exception, SystemExit):  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
             return
 
     def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
