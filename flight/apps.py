@@ -19,7 +19,7 @@ from flight.contract.collect import Owned, clashes, excesses
 from flight.contract.dictionary import Declarations, Dictionary
 from flight.contract.sections import AppSection, NodeConfig
 from flight.core.config import Fault, read_table
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import PASSES_THROUGH, OrbitnodeError
 from flight.core.task import text_of
 
 T = TypeVar("T")
@@ -55,7 +55,9 @@ def guarded(call: Callable[[], T]) -> T | Raised:
     """What `call`, the code of an app, gives. The one place where whatever it raises becomes a word about it."""
     try:
         return call()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything; who asked says what becomes of it
+    except PASSES_THROUGH:
+        raise
+    except BaseException as error:  # noqa: BLE001 - an app may raise anything; who asked says what becomes of it
         return Raised(error)
 
 

@@ -19,6 +19,14 @@ class SetupError(OrbitnodeError):
     """Something the program needs (model, scene, device, port, extra) is missing or not what it should be."""
 
 
+class PowerLost(BaseException):
+    """The machine lost its power in the middle of a call, as a simulated one may. Nothing on board catches it."""
+
+
+PASSES_THROUGH = (KeyboardInterrupt, PowerLost)
+"""What nobody catches who calls the code of others, which may raise anything else: it is not that code's doing."""
+
+
 def reason_of(error: Exception) -> str:
     """The system's own words for a failed call (`No space left on device`), else the text of the error."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -28,6 +28,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Seque
 from types import coroutine
 from typing import Any, Protocol, cast
 
+from flight.core.errors import PASSES_THROUGH
 from flight.core.future import Cancelled, Event, Future
 from flight.core.nanoseconds import ns
 from flight.core.task_stats import TaskReport, TaskStats, Tick
@@ -222,7 +223,9 @@ class Task:
             ended = True
         # The one place where a task's fault ends, that of a library which would end the program among them. A second
         # signal that cuts a step short (flight/linux) ends here too: the loop has been told to stop by the first.
-        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001
+        except PASSES_THROUGH:
+            raise
+        except BaseException as error:  # noqa: BLE001
             if self._dispatcher.judge_failure(self, error):
                 self._restart()
                 return False

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast, get_args
 
-from flight.core.errors import SetupError
+from flight.core.errors import PASSES_THROUGH, SetupError
 from flight.core.task import text_of
 from payloads.apps.base import AppSettings, BadOutput, WorkerApp
 from payloads.product.answers import AnyKind
@@ -94,7 +94,9 @@ def guarded(code: str, call: Callable[[], T]) -> T | Failed:
         return call()
     except BadOutput as error:
         return Failed(Status.BAD_OUTPUT, text_of(error).removeprefix(f"{type(error).__name__}: "))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything; the node goes on
+    except PASSES_THROUGH:
+        raise
+    except BaseException as error:  # noqa: BLE001 - an app may raise anything; the node goes on
         return Failed(Status.APP_ERROR, f"{_place(code, error)}{text_of(error)}")
 
 

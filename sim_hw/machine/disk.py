@@ -17,7 +17,7 @@ from itertools import islice
 from random import Random
 from typing import Literal
 
-from flight.core.errors import StorageError
+from flight.core.errors import PowerLost, StorageError
 from flight.core.future import Future
 from flight.core.nanoseconds import ns
 from flight.core.storage import (
@@ -32,8 +32,8 @@ from flight.core.storage import (
 from sim_hw.machine.loop import VirtualLoop
 
 
-class PowerCut(BaseException):
-    """The node on `disk` lost power in the middle of what it was doing. Not an Exception: nothing on board catches it.
+class PowerCut(PowerLost):
+    """The node on `disk` lost power in the middle of what it was doing.
 
     It leaves the loop, on which other nodes may live: by the disk whoever runs the loop knows which one went down.
     """

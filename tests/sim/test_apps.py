@@ -3,6 +3,7 @@ named, and leaves none of the others behind."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -297,6 +298,11 @@ class FailsToStart(Bad):
         raise KeyError("lens")
 
 
+class Withdraws(Bad):
+    def start(self) -> None:
+        raise asyncio.CancelledError("by a library")  # which is no Exception
+
+
 class Leaves(Bad):
     def start(self) -> None:
         raise SystemExit(3)
@@ -348,6 +354,7 @@ class Rival(Bad):
 NOT_STARTED: dict[type[Bad], list[str]] = {
     FailsToBeMade: ["app wolf: cannot be made: ZeroDivisionError: no way"],
     FailsToStart: ["app wolf: cannot be started: KeyError: 'lens'"],
+    Withdraws: ["app wolf: cannot be started: CancelledError: by a library"],
     Leaves: ["app wolf: cannot be started: SystemExit: 3"],
     LacksSomething: ["app wolf: model 'x' is missing, install it"],
     HasNoDevice: ["app wolf: spectrometer does not answer"],
@@ -373,7 +380,50 @@ def test_an_app_that_does_not_start_is_named_and_no_app_stays_behind(make_rig: M
 class FailsToClose(Bad):
     def close(self) -> None:
         CLOSED.append("raises")
-        raise RuntimeError("the lid is stuck")
+        raise asyncio.CancelledError("the lid is stuck")
+
+
+class Careless(Sheep):
+    """Raises what is no Exception in a task and in each way of serving a command, at its first try."""
+
+    def start(self) -> None:
+        self.failing = {"task", "count", "wait", "slice"}
+        super().start()
+
+    def _fail(self, way: str) -> None:
+        if way in self.failing:
+            self.failing.remove(way)
+            raise asyncio.CancelledError(way)
+
+    async def _tick(self, task: Task) -> None:
+        self._fail("task")
+        await super()._tick(task)
+
+    def _count(self) -> Durable:
+        self._fail("count")
+        return super()._count()
+
+    async def _wait(self) -> Durable:
+        self._fail("wait")
+        return await super()._wait()
+
+    def _slice(self) -> Generator[None, None, Durable]:
+        self._fail("slice")
+        return super()._slice()
+
+
+def test_what_an_app_raises_that_is_no_exception_costs_the_node_nothing(make_rig: MakeRig) -> None:
+    rig = make_rig(apps=listed(("sheep", Careless), ("goats", Goats)), more=NO_CAMERA)
+    rig.until(IN_PASS_S)
+    first = [rig.send(name) for name in ("count_sheep", "wait_sheep", "slice_sheep", "count_goat")]
+    rig.until(IN_PASS_S + 20)
+    second = [rig.send(name) for name in ("count_sheep", "wait_sheep", "slice_sheep", "count_goat")]
+    rig.until(IN_PASS_S + 40)
+    assert rig.craft.boots == 1
+    assert [rig.stages(request)[-1] for request in first] == [8, 8, 8, 7], "the sender hears of it"
+    assert [rig.stages(request) for request in second] == [[1, 3, 7]] * 4
+    sheep = rig.node.app(Careless)
+    assert sheep is not None and sheep.ticks > 100 and sheep.failing == set()
 
 
 def test_an_app_that_fails_as_it_is_closed_keeps_no_other_open(

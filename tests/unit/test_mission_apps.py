@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import math
 import re
 from collections.abc import Callable
@@ -144,6 +145,12 @@ class Exits(PlainApp):
     @staticmethod
     def declare(_apid: int, _config: Any) -> Declarations:
         raise SystemExit("bye")
+
+
+class Withdraws(PlainApp):
+    @staticmethod
+    def declare(_apid: int, _config: Any) -> Declarations:
+        raise asyncio.CancelledError("by a library")  # which is no Exception
 
 
 class GivesNone(PlainApp):
@@ -323,6 +330,9 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":15: app[0].app: its section [a] cannot be read with CONFIG: KeyError: 'never'",
     ]),
     "declare raises": (app_text("a", "Raises"), [":15: app[0].app: its declare raises ZeroDivisionError: APID 2 and"]),
+    "declare raises what is no Exception": (app_text("a", "Withdraws"), [
+        ":15: app[0].app: its declare raises CancelledError: by a library",
+    ]),
     "declare exits": (app_text("a", "Exits"), [":15: app[0].app: its declare raises SystemExit: bye"]),
     "declare gives nothing": (app_text("a", "GivesNone"), [
         ":15: app[0].app: its declare gives NoneType, should be Declarations",

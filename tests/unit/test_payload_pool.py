@@ -80,6 +80,11 @@ APPS = """
     class Unspeakable(Exception):
         def __str__(self): raise ValueError
 
+    class Withdraws(Base):
+        def run(self, samples):
+            import asyncio
+            raise asyncio.CancelledError("by a library")
+
     class Silent(Base):
         def run(self, samples): raise Unspeakable
 
@@ -294,9 +299,10 @@ def test_hang_limit(folder: Path) -> None:
     [
         ("Leaves", "good", "died", "exit status 7"),
         ("Raises", "good", "app error", ": RuntimeError: no can do"),
+        ("Withdraws", "good", "app error", "CancelledError: by a library"),
         ("Silent", "good", "app error", "Unspeakable"),
         ("Wrong", "good", "bad output", "class 9"),
-        ("Unstartable", "good", "app error", "start: strange_apps.py:69: RuntimeError: no licence"),
+        ("Unstartable", "good", "app error", "start: strange_apps.py:74: RuntimeError: no licence"),
         ("", "nan", "bad output", "are not finite"),
         ("", "two classes", "bad output", "1 x 2 x 16 x 16, should be 1 x 3 x 16 x 16"),
     ],
@@ -314,7 +320,7 @@ def test_failures_have_a_reason(folder: Path, app: str, kind: str, reason: str, 
 
 def test_an_app_that_cannot_be_used_is_said_before_any_worker_starts(folder: Path) -> None:
     for app, text in (
-        ("Unchecked", "cannot be used: strange_apps.py:60: Unspeakable$"),
+        ("Unchecked", "cannot be used: strange_apps.py:65: Unspeakable$"),
         ("Subclassed", "its ANSWER is Wide, should be no subclass"),
     ):
         with pytest.raises(SetupError, match=text), pool_of(folder, app):

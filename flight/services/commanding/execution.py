@@ -15,8 +15,8 @@ from types import TracebackType
 
 from flight.contract.app import CommandRefused, Durable, Slices
 from flight.contract.failures import Failure
-from flight.core.errors import StorageError
-from flight.core.future import Future
+from flight.core.errors import PASSES_THROUGH, StorageError
+from flight.core.future import Cancelled, Future
 from flight.core.nanoseconds import ns
 from flight.core.scheduler import Scheduler, SchedulerFull
 from flight.core.task import Task
@@ -34,7 +34,7 @@ _FAULT = "the executing task failed, an event says how"
 
 
 class _OnFault:
-    """Calls `call` if the block raises an error of ours. What ends the node itself is none."""
+    """Calls `call` if the block raises an error. What ends the node, or the task that executes, is none."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
@@ -43,7 +43,7 @@ class _OnFault:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        if kind is not None and issubclass(kind, Exception):
+        if kind is not None and not issubclass(kind, (*PASSES_THROUGH, Cancelled, GeneratorExit)):
             self._call()
 
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from flight.contract.app import Sample
 from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters, is_period
 from flight.contract.fields import Field, Layout, Value
-from flight.core.errors import DecodeError, SetupError
+from flight.core.errors import PASSES_THROUGH, DecodeError, SetupError
 
 KEEPALIVE_MAX_S = 86_400.0
 SID_OCTETS = 2
@@ -99,7 +99,9 @@ class Structures:
             self._sample(sid)
         except SetupError as error:
             yield str(error)
-        except (Exception, SystemExit):  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
+        except PASSES_THROUGH:
+            raise
+        except BaseException:  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
             return
 
     def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
