@@ -35,6 +35,10 @@ class WorkerAppConfig:
         found = []
         if not NAME.fullmatch(self.name):
             found.append(("name", f"is {self.name!r}, should be 1 .. 32 of a-z, 0-9 and _, a letter first"))
+        for key_name in ("model", "readable", "environment"):
+            value = getattr(self, key_name)
+            if any("\0" in one for one in ([value] if isinstance(value, str) else value)):
+                found.append((key_name, "has a NUL character, which no path and no name of a variable has"))
         strange = sorted(set(self.guards_off) - set(Guard.every().labels))
         if strange:
             found.append(("guards_off", f"names {', '.join(strange)}, should be of {', '.join(Guard.every().labels)}"))

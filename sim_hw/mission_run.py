@@ -17,11 +17,12 @@ from sim_hw.machine.digest import Digest
 from sim_hw.machine.disk import PowerCut
 from sim_hw.machine.faults import FaultPlan
 from sim_hw.machine.loop import VirtualLoop
-from sim_hw.report.outputs import RunFolder
+from sim_hw.report.outputs import FILES, PRODUCTS, RunFolder
 from sim_hw.spacecraft_run import SharedParts, SpacecraftRun
 from sim_hw.world.orbit import parse_utc
 from sim_hw.world.scenes import TileSource
 
+RUN_FILES = (*FILES, PRODUCTS)  # which a run replaces in its folder
 _REAL_SCHEMES = ("serial", "udp")  # what stands behind them has a time of its own
 
 
@@ -101,6 +102,11 @@ def check_fleet(missions: Sequence[Mission]) -> None:
                     f"mission {mission.path}: {kind.name} {url!r} is a real device; "
                     "`orbitnode run` flies simulated ones, such as sim:NAME"
                 )
+        if len(missions) > 1 and mission.node.name in RUN_FILES:
+            raise SetupError(
+                f"mission {mission.path}: a node of several cannot be called {mission.node.name!r},"
+                " as a file of a run is"
+            )
     for one, other in combinations(missions, 2):
         both = f"missions {one.path} and {other.path}"
         if one.node.name == other.node.name:

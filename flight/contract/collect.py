@@ -7,6 +7,7 @@ fit together, or not with the node, is refused as it is read (flight/mission.py)
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from flight.contract.fields import ROWS_MAX, Field, FieldError, Value
 
 _HOUSEKEEPING = (3, 25)  # service and subtype of a structure's report
 _EXAMPLES: Mapping[str, Value] = {"f32": 0.0, "f64": 0.0, "str": "", "packet": b"", "rows": ()}  # of others, 0
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EVENTS = 5  # service of event reports, a subtype per severity
 
 
@@ -135,7 +137,27 @@ def excesses(part: Declarations) -> list[str]:
         if not least <= code <= CODE_MAX:
             found.append(f"failure code {int(code)} ({code.text}), should be in {least} .. {CODE_MAX}")
     found += [f"event {one.name}, its text {text}" for one in part.events if (text := _text_fault(one))]
-    return found + _setting_faults(part.settings)
+    return [*_name_faults(part), *found, *_setting_faults(part.settings)]
+
+
+def _name_faults(part: Declarations) -> Iterator[str]:
+    """A line for each name that people could not write, or that could be taken for two: parameters are called
+    PACKET.FIELD."""
+    named: list[tuple[str, str]] = [("parameter", one.name) for one in part.settings]
+    for kind, packets in (("structure", part.structures), ("event", part.events), ("report", part.reports)):
+        named += [(kind, one.name) for one in packets]
+        named += [(f"field of {kind} {one.name!r}", name) for one in packets for name in _field_names(one.fields)]
+    named += [("command", one.name) for one in part.commands]
+    named += [(f"argument of {one.name!r}", name) for one in part.commands for name in _field_names(one.arguments)]
+    for what, name in named:
+        if not _NAME.fullmatch(name):
+            yield f"{what} {name!r}, should be a small letter, then small letters, digits and _, 64 in all at most"
+
+
+def _field_names(fields: Iterable[Field]) -> Iterator[str]:
+    for one in fields:
+        yield one.name
+        yield from _field_names(one.fields)
 
 
 def _text_fault(event: EventDefinition) -> str:

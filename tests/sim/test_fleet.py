@@ -251,8 +251,12 @@ def test_missions_that_cannot_fly_together(tmp_path: Path) -> None:
         f'extends = "{(tmp_path / "second.toml").as_posix()}"\n[sim.world.orbit]\nstart = "2026-03-21T00:00:00Z"\n'
     )
     late = load(path, {"sim": SimConfig})
+    path = tmp_path / "products.toml"
+    path.write_text(f'extends = "{(tmp_path / "second.toml").as_posix()}"\n[node]\nname = "products"\n')
+    named = load(path, {"sim": SimConfig})
     for missions, text in (
         ([first, first], "are both of node 'first': give each a node.name of its own"),
+        ([first, named], "a node of several cannot be called 'products', as a file of a run is"),
         ([first, late], f"begin at {START} and 2026-03-21T00:00:00Z: give both the same sim.world.orbit.start"),
     ):
         with pytest.raises(SetupError) as caught:

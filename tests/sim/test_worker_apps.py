@@ -280,6 +280,12 @@ def test_apps_and_traffic_must_fit_each_other(changes: dict[str, Any], fault: tu
     assert fault in PayloadConfig(**changes).faults()
 
 
+@pytest.mark.parametrize("change", [{"model": "a\0"}, {"readable": ("/x", "\0")}, {"environment": ("A\0B",)}])
+def test_no_path_and_no_variable_has_a_nul(change: dict[str, Any]) -> None:
+    ((name, text),) = WorkerAppConfig("a", "x:X", **change).faults()
+    assert name in change and text.startswith("has a NUL character")
+
+
 def test_faults_of_an_app_are_placed_in_the_mission(tmp_path: Path) -> None:
     path = tmp_path / "mission.toml"
     path.write_text(

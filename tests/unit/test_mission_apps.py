@@ -87,6 +87,16 @@ class ClashesWithNode(PlainApp):
         )
 
 
+class NamesOddly(PlainApp):
+    @staticmethod
+    def declare(apid: int, _config: Any) -> Declarations:
+        return Declarations(
+            structures=(Structure(apid, 60, "st.a", 1.0, (Field("b c", "u8"),)),),
+            events=(EventDefinition(apid, 1, "", "low", ""),),
+            commands=(Command("go\nnow", apid, 130, 1, "", (Field("How", "u8"),)),),
+        )
+
+
 class TakesCodes(PlainApp):
     @staticmethod
     def declare(_apid: int, _config: Any) -> Declarations:
@@ -374,6 +384,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
         *(f":19: app[1].app: app b declares {what}, as app a does"
           for what in ("structure sound", "structure id 60", "event sounded", "report soundings", "command sound",
                        "parameter sound_m", "parameter number 900", "failure code 200")),
+    ]),
+    "names that nobody can write": (app_text("a", "NamesOddly"), [
+        f":15: app[0].app: declares {what}, should be a small letter, then"
+        for what in ("structure 'st.a'", "field of structure 'st.a' 'b c'", "event ''", r"command 'go\nnow'",
+                     r"argument of 'go\nnow' 'How'")
     ]),
     "a failure code of the node": (app_text("a", "TakesCodes"), [
         ":15: app[0].app: declares failure code 1 (mine), should be in 100 .. 65535",
