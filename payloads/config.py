@@ -31,7 +31,7 @@ class WorkerAppConfig:
     guards_off: tuple[str, ...] = key((), text="guards that are not put up around workers")
 
     def faults(self) -> list[tuple[str, str]]:
-        """Names that are none."""
+        """Names and paths that cannot be used."""
         found = []
         if not NAME.fullmatch(self.name):
             found.append(("name", f"is {self.name!r}, should be 1 .. 32 of a-z, 0-9 and _, a letter first"))

@@ -8,42 +8,39 @@ the node that nobody else names is added without touching anybody else.
 
 from __future__ import annotations
 
-import ast
 import resource
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from tests.unit.test_layout import FILES, circles_in, graph_of, layer_faults, tree_of
+from tests.unit.test_layout import (
+    CLASS_LINES_MAX,
+    FILES,
+    FUNCTION_LINES_MAX,
+    circles_in,
+    graph_of,
+    layer_faults,
+    lengths,
+    tree_of,
+)
 
 ROOT = Path(__file__).parent.parent
-FUNCTION_LINES, CLASS_LINES = 60, 300
 CPU_RUNS = 5
-# An example of each kind of addition: its own files, and the words by which others would name it.
+# An example of each kind of addition: its own files, and the word by which others would name it.
 EXAMPLES = {
-    "a PUS service (ST[17], Ping)": (("flight/services/commanding/test.py",), ("commanding import", "Ping")),
-    "a kind of device (GOVERNOR)": ((), ("GOVERNOR",)),
-    "a payload app (InferenceManager)": (("payloads/",), ("InferenceManager",)),
+    "a PUS service (ST[17], Ping)": ("flight/services/commanding/test.py", "Ping"),
+    "a kind of device (GOVERNOR)": ("", "GOVERNOR"),
+    "a payload app (InferenceManager)": ("payloads/", "InferenceManager"),
 }
 
 
-def lengths() -> Iterator[tuple[str, str, int, bool]]:
-    """File, name, lines and whether it is a class, of every function and class."""
-    for file in FILES:
-        for node in ast.walk(tree_of(file)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                assert node.end_lineno is not None
-                yield file, node.name, node.end_lineno - node.lineno + 1, isinstance(node, ast.ClassDef)
-
-
-def naming(own: tuple[str, ...], word: str) -> list[str]:
-    """The lines of code outside `own` files that name `word`, imports aside: each is a place to edit."""
+def naming(own: str, word: str) -> list[str]:
+    """The lines of flight and hal outside `own` files that name `word`, imports aside: each is a place to edit."""
     found = []
     for file in FILES:
-        if file.startswith(own) or not file.startswith(("flight/", "hal/")):
+        if (own and file.startswith(own)) or not file.startswith(("flight/", "hal/")):
             continue
         for number, line in enumerate((ROOT / file).read_text(encoding="utf-8").splitlines(), 1):
             if word in line and not line.startswith(("from ", "import ")):
@@ -70,15 +67,15 @@ def main() -> None:
     trees = {file: tree_of(file) for file in FILES}
     print(f"import circles: {len(circles_in(graph_of(trees)))}")
     print(f"arrows that run up or out of their room: {sum(len(layer_faults(*one)) for one in trees.items())}")
-    longest = sorted(lengths(), key=lambda one: -one[2])
-    for what, is_class, limit in (("functions", False, FUNCTION_LINES), ("classes", True, CLASS_LINES)):
-        over = [one for one in longest if one[3] == is_class and one[2] > limit]
-        file, name, lines, _ = next(one for one in longest if one[3] == is_class)
-        print(f"{what} over {limit} lines: {len(over)}; the longest is {name} of {file}, {lines} lines")
-        for file, name, lines, _ in over:
-            print(f"    {file}: {name}, {lines} lines")
-    for what, (own, words) in EXAMPLES.items():
-        places = naming(own, words[-1])
+    for what, limit in (("functions", FUNCTION_LINES_MAX), ("classes", CLASS_LINES_MAX)):
+        longest = sorted((one for one in lengths() if one[1] == limit), reverse=True)
+        over = [one for one in longest if one[0] > limit]
+        lines, _, place, name = longest[0]
+        print(f"{what} over {limit} lines: {len(over)}; the longest is {name} of {place}, {lines} lines")
+        for lines, _, place, name in over:
+            print(f"    {place}: {name}, {lines} lines")
+    for what, example in EXAMPLES.items():
+        places = naming(*example)
         print(f"places that name {what}: {len(places)}: {', '.join(places)}")
     print(f"orbitnode cmd --help: {help_cpu_s():.2f} s of processor time")
 

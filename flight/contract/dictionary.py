@@ -1,6 +1,6 @@
 """The dictionary: telemetry, commands, events and settings of a node and its app, as one hashed document.
 
-Each owner declares its part beside its code, as `Declarations`; flight/contract/collect.py makes one of them all.
+Each owner declares its part beside its code, as `Declarations`; flight/contract/collect.py joins them.
 Ground decodes from the document alone (`Dictionary.from_document`), also one of another version than the
 installed code: nothing on ground looks at the declarations themselves.
 """

@@ -24,7 +24,7 @@ class PowerLost(BaseException):
 
 
 PASSES_THROUGH = (KeyboardInterrupt, PowerLost)
-"""What nobody catches who calls the code of others, which may raise anything else: it is not that code's doing."""
+"""Whoever calls other people's code lets these through and catches everything else: they are not that code's doing."""
 
 
 def reason_of(error: Exception) -> str:

@@ -81,7 +81,7 @@ def fault_of(asset: Asset, member: Member) -> str | None:
 
 
 def file_fault(path: Path, member: Member) -> str | None:
-    """What is wrong with a cached file, None where nothing is."""
+    """What is wrong with a cached file, None if nothing is."""
     try:
         octets = path.stat().st_size
         if octets != member.octets:

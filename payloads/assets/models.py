@@ -36,7 +36,7 @@ def model_path() -> Path:
 def resolve_model(name: str) -> Path:
     """The model that a configuration names: `ukis-csmask`, or the path of an `.onnx` with its `.json` beside it.
 
-    Raises SetupError where a file is missing; only the pinned model can be checked further.
+    Raises SetupError if a file is missing; only the pinned model can be checked further.
     """
     if name == MODEL.name:
         return model_path()

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from flight.contract.fields import Field, Layout
+from flight.contract.fields import Field
 from flight.core.errors import DecodeError, SetupError
 
 CLASSES_MAX = 16
@@ -97,7 +97,7 @@ SCREENING = Mask(("clear", "cloud", "shadow"))
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """At most `rows_max` rows of numbers, in the order of `fields`. No row is an answer as well."""
+    """At most `rows_max` rows of numbers, in the order of `fields`. None at all is an answer, too."""
 
     fields: tuple[Field, ...]
     rows_max: int
@@ -261,8 +261,8 @@ def _check_names(what: str, names: tuple[str, ...]) -> None:
 
 
 def row_octets(fields: tuple[Field, ...]) -> int:
-    """Octets of one row of numbers."""
-    return len(Layout(fields).encode([0] * len(fields)))
+    """Octets of one row of numbers, whose types end in their bits, such as u16. Quick: the flight loop asks."""
+    return sum(int(one.type[1:]) // 8 for one in fields)
 
 
 def _documents(fields: tuple[Field, ...]) -> list[Mapping[str, Any]]:

@@ -56,9 +56,9 @@ def further_link_rows(links: Mapping[str, Any]) -> list[list[str]]:
     return [heads, *([name, *(f"{one[count]:,}" for count in counts)] for name, one in links.items())]
 
 
-def _account(air: Air, link: GroundLink) -> dict[str, Any]:
+def frame_counts(air: Air, link: GroundLink) -> dict[str, Any]:
+    """What every link has an account of, JSON-ready: its frames, and the packets in them."""
     fates, counters = FrameFates.of(air, link), link.counters
-    coding = None if link.decoder is None else link.decoder.counters
     return {
         "frames_sent": fates.sent,
         "frames_received": fates.received,
@@ -69,9 +69,16 @@ def _account(air: Air, link: GroundLink) -> dict[str, Any]:
         "frames_in_flight": fates.in_flight,
         "frames_missed_by_count": counters.frames_missed,
         "frames_rejected": dict(counters.frames_rejected),
+        "idle_frames": counters.idle_frames,
+        "packets_received": counters.packets,
+    }
+
+
+def _account(air: Air, link: GroundLink) -> dict[str, Any]:
+    coding = None if link.decoder is None else link.decoder.counters
+    return {
+        **frame_counts(air, link),
         "code": link.config.coding,
         "codewords_corrected": coding.codewords_corrected if coding else 0,
         "codewords_uncorrectable": coding.codewords_uncorrectable if coding else 0,
-        "idle_frames": counters.idle_frames,
-        "packets_received": counters.packets,
     }

@@ -16,7 +16,7 @@ from ground.operator import COMPLETED, FAILED, LOST, REJECTED
 from payloads.accounting import Statistics, quantile
 from sim_hw.lives import Life, StoreFacts
 from sim_hw.mission_run import MissionRun
-from sim_hw.report.frames import FrameFates, further_links
+from sim_hw.report.frames import frame_counts, further_links
 from sim_hw.report.worker_apps import worker_apps
 from sim_hw.spacecraft_run import SpacecraftRun
 
@@ -180,20 +180,9 @@ def _temperature(run: SpacecraftRun) -> dict[str, Any]:
 
 def _link(run: SpacecraftRun) -> dict[str, Any]:
     """Of the link with the way up."""
-    fates, session = FrameFates.of(run.air, run.session), run.session.counters
     return {
-        "frames_sent": fates.sent,
-        "frames_received": fates.received,
-        "frames_lost": fates.lost,
-        "frames_lost_without_signal": fates.lost_without_signal,
-        "frames_lost_to_bit_errors": fates.lost_to_bit_errors,
-        "frames_with_bit_errors": fates.with_bit_errors,
-        "frames_in_flight": fates.in_flight,
-        "frames_missed_by_count": session.frames_missed,
-        "frames_rejected": dict(session.frames_rejected),
+        **frame_counts(run.air, run.session),
         "coding": _coding(run),
-        "idle_frames": session.idle_frames,
-        "packets_received": session.packets,
         "octets_by_vc": {str(vc): n for vc, n in sorted(run.station.station_counters.octets_by_vc.items())},
         "cltus_refused": run.ground.refused_cltus + run.air.modem.overrun,
         "passes": [
@@ -203,7 +192,7 @@ def _link(run: SpacecraftRun) -> dict[str, Any]:
 
 
 def _coding(run: SpacecraftRun) -> dict[str, Any]:
-    """What the channel code had to do on the way down; None where frames go bare."""
+    """What the channel code had to do on the way down; None if frames go bare."""
     coding, decoder = run.session.config.tm_coding, run.session.decoder
     assert (coding is None) == (decoder is None)
     if coding is None or decoder is None:

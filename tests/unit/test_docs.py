@@ -251,11 +251,13 @@ def test_every_section_of_the_missions_is_in_the_guide() -> None:
 
 
 def summary_paths() -> set[str]:
-    """Dotted paths of every key of the documents of sim_hw/report/summary.py, of one spacecraft and of several."""
+    """Dotted paths of every key of the documents of sim_hw/report/summary.py, of one spacecraft and of several; what
+    every link has an account of is in frames.py beside it."""
     functions = {
         node.name: node
-        for node in ast.parse(read(ROOT / "sim_hw" / "report" / "summary.py")).body
-        if isinstance(node, ast.FunctionDef)
+        for name in ("frames.py", "summary.py")
+        for node in ast.parse(read(ROOT / "sim_hw" / "report" / name)).body
+        if isinstance(node, ast.FunctionDef) and (name == "summary.py" or node.name == "frame_counts")
     }
     return {path for name in ("summarise", "summarise_fleet") for path in _paths_of_call(name, functions, "")}
 
@@ -284,7 +286,7 @@ def _paths_of(made: ast.Dict, functions: dict[str, ast.FunctionDef], prefix: str
         elif isinstance(value, ast.ListComp) and isinstance(value.elt, ast.Dict):
             yield from _paths_of(value.elt, functions, f"{path}[].")
         elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in functions:
-            inner = list(_paths_of_call(value.func.id, functions, f"{path}."))
+            inner = list(_paths_of_call(value.func.id, functions, prefix if key is None else f"{path}."))
             yield from inner or [path]
         else:
             yield path

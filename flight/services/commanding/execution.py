@@ -34,7 +34,7 @@ _FAULT = "the executing task failed, an event says how"
 
 
 class _OnFault:
-    """Calls `call` if the block raises an error. What ends the node, or the task that executes, is none."""
+    """Calls `call` if the block raises an error, unless that ends the node or the task that executes."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
