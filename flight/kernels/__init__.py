@@ -1,4 +1,4 @@
-"""C kernels behind cffi and their thin Python wrappers: one call a frame or a whole stream, never an octet."""
+"""C kernels behind cffi and their thin Python wrappers: one call per frame or a whole stream, never an octet."""
 
 from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
 from flight.kernels.cltu import Codeblocks, ErrorMode, decode_codeblocks, find_start, make_cltu

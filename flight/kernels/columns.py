@@ -113,7 +113,7 @@ class PacketLayout:
 
 @dataclass(frozen=True, slots=True)
 class FieldColumns:
-    """The fields of n packets, one column a field, each of n numbers; views that `numpy.asarray` does not copy.
+    """The fields of n packets, one column per field, each of n numbers; views that `numpy.asarray` does not copy.
 
     columns: by name: uint8, uint16, uint32 or uint64, the narrowest that holds the field; int8 to int64 of a signed
         one; float32 or float64. 0 in a packet that ends before the field does.

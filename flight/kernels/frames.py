@@ -84,7 +84,7 @@ class ChannelCounters:
 
 @dataclass(frozen=True, slots=True)
 class FrameColumns:
-    """The headers of n transfer frames and what became of them, one column a field, each of n numbers.
+    """The headers of n transfer frames and what became of them, one column per field, each of n numbers.
 
     The columns are views of one buffer: indexing, slicing and `numpy.asarray` copy nothing. Of a frame whose verdict
     is not GOOD they are what its header says, right or wrong, and its `missed` is 0.
@@ -108,7 +108,7 @@ class FrameColumns:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedPackets:
-    """n space packets in the order in which they ended, one column a field, each of n numbers. Idle ones are left out.
+    """n space packets in the order of their ends, one column per field, each of n numbers. Idle ones are left out.
 
     The columns are views: indexing, slicing and `numpy.asarray` copy nothing. Iterating gives each packet's octets,
     as does indexing, as views of `octets`.
@@ -194,7 +194,7 @@ class BatchExtractor:
 
         frames: of the link's `frame_octets` each, one after the other; with `stride` each starts so many octets
             after the one before, such as decoded codeblocks with their check symbols.
-        marks: one octet a frame; not 0 says that the frame is bad, such as one that could not be corrected.
+        marks: one octet per frame; not 0 says that the frame is bad, such as one that could not be corrected.
 
         Any octets are taken as frames. Raises KernelError where `frames` does not end with a frame or `stride` is
         less than a frame, ValueError where `marks` are not as many as frames.

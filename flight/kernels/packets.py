@@ -48,7 +48,7 @@ _STOPS = (Stop.END, Stop.TRUNCATED, Stop.VERSION)
 
 @dataclass(frozen=True, slots=True)
 class PacketColumns:
-    """The primary headers of n space packets (CCSDS 133.0-B-2, 4.1.3), one column a field, each of n numbers.
+    """The primary headers of n space packets (CCSDS 133.0-B-2, 4.1.3), one column per field, each of n numbers.
 
     The columns are views of one buffer: indexing, slicing and `numpy.asarray` copy nothing.
 

@@ -1,6 +1,6 @@
 """The dictionary as an XTCE 1.2 document (OMG), for other ground systems.
 
-One parameter a field, named `<container>__<field>`; one container a packet, chosen by restriction criteria from the
+One parameter per field, named `<container>__<field>`; one container per packet, chosen by restriction criteria from the
 space packet header down. Packet time is CUC 4+2 as one 48-bit integer, TAI. A text is two entries: its length in
 octets, and the characters, sized by it: XTCE's own LeadingSize counts in bits, which the wire does not. Service 1
 keeps its subtype in a parameter of its own, so that no other report can be read as a verification.

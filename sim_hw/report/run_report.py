@@ -155,7 +155,7 @@ def _coding_facts(coding: Mapping[str, Any]) -> dict[str, str]:
 
 
 def task_rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Column heads and a row a task, the busiest first."""
+    """Column heads and a row per task, the busiest first."""
     counts = ("steps", "ticks", "late", "skipped", "overruns", "starved", "failures")
     times = ("worst_us", "latency_p50_us", "latency_p99_us", "worst_latency_us")
     rows = [["task", *counts, "longest step", "wait p50", "wait p99", "longest wait", "processor"]]
@@ -166,7 +166,7 @@ def task_rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def store_rows(stores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Column heads and a row a packet store."""
+    """Column heads and a row per packet store."""
     counts = ("recorded", "played_back", "overwritten", "refused", "waiting", "octets")
     rows = [["store", "recorded", "played back", "overwritten", "refused", "waiting", "octets", "full"]]
     rows += [[one["name"], *(f"{one[name]:,}" for name in counts), f"{one['fill_frac']:.1%}"] for one in stores]

@@ -55,7 +55,7 @@ def large_buffer(make_peer: Callable[[], Crc]) -> Race:
 BENCHES = (
     Bench("crc16-frames", "anycrc", "MB/s", 1.05, lambda: frame_by_frame(anycrc)),
     Bench("crc16-frames-crcmod", "crcmod-plus", "MB/s", 3.5, lambda: frame_by_frame(crcmod)),
-    Bench("crc16-frames-batch", "anycrc, a call a frame", "MB/s", 1.5, lambda: frames_in_one_call(anycrc)),
+    Bench("crc16-frames-batch", "anycrc, a call per frame", "MB/s", 1.5, lambda: frames_in_one_call(anycrc)),
     Bench("crc16-1mib", "anycrc", "MB/s", 1.0, lambda: large_buffer(anycrc)),
     Bench("crc16-1mib-crcmod", "crcmod-plus", "MB/s", 20.0, lambda: large_buffer(crcmod)),
 )

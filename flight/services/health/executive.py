@@ -1,4 +1,4 @@
-"""What the executive says of itself: totals as housekeeping, one report a task on request, and events.
+"""What the executive says of itself: totals as housekeeping, one report per task on request, and events.
 
 The reports answer TC[3,129], which is ours: one TM[3,130] a task, with a histogram of how long the task waited from
 being ready or due to its step. Bucket 0 counts waits below 1 us, bucket i those in [2^(i-1), 2^i) us, the last one all
