@@ -24,6 +24,16 @@ class StationCounters:
     octets_by_vc: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class PortCounters:
+    """Of a UDP port that frames come to: `datagrams` taken, and those that the kernel `dropped` because the ground did
+    not take others in time. What reached this machine is one of both."""
+
+    datagrams: int = 0
+    dropped: int = 0
+    errors: int = 0
+
+
 def link_parts(link: GroundLink, prefix: str = "") -> dict[str, object]:
     """The counters of one link: `link`, and if its frames are coded `coding` and `sync`."""
     parts: dict[str, object] = {f"{prefix}link": link.counters}

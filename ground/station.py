@@ -19,7 +19,7 @@ from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.link import Role
 from ground.changes import Change, Listener, Listeners
 from ground.commands.desk import CommandDesk
-from ground.counters import StationCounters, by_name, link_parts
+from ground.counters import PortCounters, StationCounters, by_name, link_parts
 from ground.link.actions import (
     Acknowledged,
     Action,
@@ -85,6 +85,7 @@ class GroundStation:
             products=products, clock=self._clock, tai_ns=self.tai_ns,
         )  # fmt: skip
         self.products = products
+        self._ports: dict[str, PortCounters] = {}
         self.decoder = self._intake.decoder
         self.correlator = self._intake.correlator
         self.events = self._intake.events
@@ -318,9 +319,14 @@ class GroundStation:
     def _write_counters(self, now_ns: int) -> None:
         self._writer.write(lambda a: a.add_counters(self.counters(), self.tai_ns(now_ns)))
 
+    def count_port(self, counters: PortCounters, link: str = "") -> None:
+        """Show the counters of a port as well, at which the station's own link, or the further link of that name, is
+        received."""
+        self._ports[f"links.{link}.udp" if link else "udp"] = counters
+
     def counters(self) -> dict[str, int]:
-        """Every counter of the ground by name: link.*, coding.* and sync.* if frames are coded, packets.*, ...; those
-        of the further links begin with links.NAME."""
+        """Every counter of the ground by name: link.*, coding.* and sync.* if frames are coded, udp.* of its port,
+        packets.*, ...; those of the further links begin with links.NAME."""
         uploads = self.uploads
         out = {"uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed}
         parts = link_parts(self.session) | {
@@ -331,4 +337,4 @@ class GroundStation:
             parts |= {"products": self.products.counters, "cfdp": self.products.receiver.counters}
         for reception in self._further.values():
             parts |= link_parts(reception.link, f"links.{reception.name}.")
-        return out | by_name(parts)
+        return out | by_name(parts | self._ports)

@@ -6,18 +6,20 @@ import asyncio
 import errno
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any
 
 from flight.core.errors import SetupError
-from flight.core.nanoseconds import tai_from_unix, utc_text
+from flight.core.nanoseconds import NS, tai_from_unix, utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
 from ground.config import GroundConfig
+from ground.counters import PortCounters
 from ground.link.mission_link import UdpLink
 from ground.server.api import Api, Services
 from ground.server.requests import LINE_OCTETS_MAX
+from ground.server.telemetry_port import TelemetryPort
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 
@@ -29,16 +31,6 @@ _QUIET_STATUS_S = 10.0
 def epoch_tai_ns() -> int:
     """TAI at the zero of the monotonic clock, by the machine's idea of UTC."""
     return tai_from_unix(time.time_ns()) - time.monotonic_ns()
-
-
-class _Telemetry(asyncio.DatagramProtocol):
-    """The UDP port that frames come to."""
-
-    def __init__(self, receive: Callable[[bytes], None]) -> None:
-        self._receive = receive
-
-    def datagram_received(self, data: bytes, _addr: tuple[Any, ...]) -> None:
-        self._receive(data)
 
 
 class _Uplink(asyncio.DatagramProtocol):
@@ -73,6 +65,7 @@ class GroundServer:
         self._link = link
         self._uplink: asyncio.DatagramTransport | None = None
         self._stop: asyncio.Event | None = None
+        self._ports: list[TelemetryPort] = []
 
     async def run(self) -> None:
         """Serve until a signal or `stop`. Raises SetupError for a port that cannot be had."""
@@ -80,7 +73,8 @@ class GroundServer:
         self._stop = asyncio.Event()
         async with AsyncExitStack() as ports:
             for name, link in {"": self._link, **self._receivers}.items():
-                ports.callback((await self._listen(name, link)).close)
+                self._ports.append(self._listen(name, link))
+                ports.callback(self._leave, self._ports[-1])
             self._uplink, _ = await _bound(
                 loop.create_datagram_endpoint(_Uplink, remote_addr=(self._link.node_host, self._link.node_port)),
                 "UDP", self._link.node_port, "check ground.node_host",
@@ -97,18 +91,27 @@ class GroundServer:
                 await self._until_stopped()
                 api.close()
                 await self._api.close()
+            for port in self._ports:  # what has come already is not lost by the end
+                port.on_ready(NS)
         self.station.close(time.monotonic_ns())
 
-    async def _listen(self, name: str, link: UdpLink) -> asyncio.DatagramTransport:
-        """The port that frames of this link come to; the station's own has no name."""
-        transport, _ = await _bound(
-            asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: _Telemetry(lambda octets: self._receive(octets, name)),
-                local_addr=(link.listen_host, link.listen_port),
-            ),
-            "UDP", link.listen_port, "is another ground running? end it, or change the link's driver",
-        )  # fmt: skip
-        return cast("asyncio.DatagramTransport", transport)
+    def _listen(self, name: str, link: UdpLink) -> TelemetryPort:
+        """The port that frames of this link come to; the station's own has no name. Raises SetupError."""
+        counters = PortCounters()
+        try:
+            port = TelemetryPort(
+                (link.listen_host, link.listen_port), lambda octets: self._receive(octets, name), counters
+            )
+        except OSError as error:
+            remedy = "is another ground running? end it, or change the link's driver"
+            raise _no_port("UDP", link.listen_port, error, remedy) from None
+        self.station.count_port(counters, name)
+        asyncio.get_running_loop().add_reader(port.fileno(), port.on_ready)
+        return port
+
+    def _leave(self, port: TelemetryPort) -> None:
+        asyncio.get_running_loop().remove_reader(port.fileno())
+        port.close()
 
     def stop(self) -> None:
         if self._stop is not None:
@@ -129,6 +132,8 @@ class GroundServer:
         commit_s = status_s = time.monotonic()
         live = sys.stderr.isatty()
         while not self._stop.is_set():
+            for port in self._ports:
+                port.look()
             self._send(self.station.on_time(time.monotonic_ns()))
             now_s = time.monotonic()
             if now_s >= commit_s:
@@ -152,9 +157,11 @@ class GroundServer:
         rejected = sum(counters.frames_rejected.values())
         coding = station.session.decoder.counters if station.session.decoder is not None else None
         faults, twice = station.station_counters.storage_faults, station.station_counters.packets_duplicate
+        dropped = sum(port.counters.dropped for port in self._ports)
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
             f"missed {counters.frames_missed}, rejected {rejected}"
+            + (f", {dropped:,} datagrams dropped by this machine" if dropped else "")
             + (f", {coding.symbols_corrected:,} symbols corrected" if coding is not None and coding.codewords else "")
             + f" | packets {counters.packets:,} | "
             f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
@@ -176,5 +183,9 @@ async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
     try:
         return await opening
     except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
-        raise SetupError(f"{kind} port {port}: {reason}; {remedy}") from None
+        raise _no_port(kind, port, error, remedy) from None
+
+
+def _no_port(kind: str, port: int, error: OSError, remedy: str) -> SetupError:
+    reason = "is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+    return SetupError(f"{kind} port {port}: {reason}; {remedy}")

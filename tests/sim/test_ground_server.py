@@ -253,7 +253,7 @@ def test_a_full_disk_does_not_end_the_ground(tmp_path: Path) -> None:
 
 def test_foreign_datagrams_are_counted(ground: Ground) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        for octets in (b"x", bytes(1115), bytes(3000)):
+        for octets in (b"x", bytes(1115), bytes(3000), b""):
             one.sendto(octets, ("127.0.0.1", ground.tm))
     with GroundClient(ground.api) as client:
 
@@ -261,7 +261,7 @@ def test_foreign_datagrams_are_counted(ground: Ground) -> None:
             counters = client.ask(do="status")["counters"]
             return [counters[f"link.frames_rejected.{reason}"] for reason in ("length", "crc")]
 
-        wait_until(lambda: rejected() == [2, 1], "each is rejected for its own reason")
+        wait_until(lambda: rejected() == [3, 1], "each is rejected for its own reason")
 
 
 @pytest.fixture
@@ -431,4 +431,5 @@ def test_a_further_link_has_a_port_of_its_own(tmp_path: Path) -> None:
 
         asyncio.run(asyncio.wait_for(serve(), 30))
         assert station.counters()["links.x-band.link.frames"] == session.counters.frames >= 1
+        assert station.counters()["links.x-band.udp.datagrams"] == session.counters.frames
         assert station.counters()["link.frames"] == 0 and not station.in_contact
