@@ -16,6 +16,7 @@ from ground.commands.commanding import describe_field, find_command, parse_argum
 from ground.commands.release_time import release_tai_ns
 from ground.operator import CommandRecord
 from ground.server.connection import Connection
+from ground.server.requests import WAIT_S_MAX
 from ground.server.telemetry_answers import report_rows
 from ground.station import GroundStation
 from ground.telemetry.decoder import REPORT, TIME_REPORT, VERIFICATION
@@ -53,8 +54,11 @@ async def command(station: GroundStation, transmit: Transmit, request: dict[str,
         record, about, cltus = give(station, request, time.monotonic_ns())
         transmit(cltus)
         shown = 0
+
+        def has_moved() -> bool:
+            return not record.is_open or len(record.stages) > shown
+
         while True:
-            changed.clear()
             for stage in record.stages[shown:]:
                 ms = (stage.now_ns - record.stages[0].now_ns) / 1e6
                 client.put({"stage": stage.name, "ms": round(ms, 3), "detail": stage.detail})
@@ -62,7 +66,7 @@ async def command(station: GroundStation, transmit: Transmit, request: dict[str,
             if not record.is_open:
                 break
             await client.drain()
-            await changed.wait()
+            await client.until(has_moved, changed, WAIT_S_MAX)  # the tracker ends it in time
     trip_ns = record.round_trip_ns
     client.put(
         {"done": True, "number": record.number, "name": record.name, "arguments": dict(record.arguments),
@@ -116,13 +120,18 @@ async def upload(
         made, cltus = station.upload(request.get("name", ""), octets, time.monotonic_ns(), given_s)
         transmit(cltus)
         arrived = 0
-        while not made.outcome:
-            changed.clear()
-            await changed.wait()
+
+        def has_moved() -> bool:
+            return bool(made.outcome) or made.acknowledged > arrived
+
+        while True:
             if made.acknowledged > arrived:
                 arrived = made.acknowledged
                 client.put({"arrived": arrived, "of": made.pdus})
-                await client.drain()
+            if made.outcome:
+                break
+            await client.drain()
+            await client.until(has_moved, changed, WAIT_S_MAX)  # `timeout_s` without any of it arriving ends it
     end = {"outcome": made.outcome, "reason": made.reason, "said": made.said, "transaction": made.number}
     client.put({"done": True, "name": made.name, **end})
 

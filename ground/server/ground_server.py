@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from ground.config import GroundConfig
 from ground.counters import PortCounters
 from ground.link.mission_link import UdpLink
 from ground.server.api import Api, Services
+from ground.server.api_token import ApiToken
 from ground.server.requests import LINE_OCTETS_MAX
 from ground.server.telemetry_port import TelemetryPort
 from ground.station import GroundStation
@@ -59,7 +61,8 @@ class GroundServer:
         station's further links, by name."""
         self._receivers = {} if receivers is None else receivers
         self.station = station
-        self._api = Api(Services(station, config, self._send, sink))
+        self._token = ApiToken(config.api_port)
+        self._api = Api(Services(station, config, self._send, self._token, sink))
         self._archive = archive
         self._config = config
         self._link = link
@@ -80,20 +83,38 @@ class GroundServer:
                 "UDP", self._link.node_port, "check ground.node_host",
             )  # fmt: skip
             ports.callback(self._uplink.close)
-            api = await _bound(
-                asyncio.start_server(self._api.connected, "127.0.0.1", self._config.api_port, limit=LINE_OCTETS_MAX),
-                "TCP", self._config.api_port, "is another ground running? end it, or set ground.api_port",
-            )  # fmt: skip
+            api = await asyncio.start_server(
+                self._api.connected, sock=self._open_door(), limit=LINE_OCTETS_MAX, start_serving=False
+            )
+            ports.push_async_callback(self._close_api, api)
+            self._token.publish()
+            ports.callback(self._token.withdraw)  # before the port can be another's
+            await api.start_serving()
             for number in ending_signals():
                 loop.add_signal_handler(number, self._stop.set)
-            async with api:
-                print(self._welcome(), file=sys.stderr, flush=True)
-                await self._until_stopped()
-                api.close()
-                await self._api.close()
+            print(self._welcome(), file=sys.stderr, flush=True)
+            await self._until_stopped()
             for port in self._ports:  # what has come already is not lost by the end
                 port.on_ready(NS)
         self.station.close(time.monotonic_ns())
+
+    async def _close_api(self, api: asyncio.Server) -> None:
+        api.close()
+        await self._api.close()
+
+    def _open_door(self) -> socket.socket:
+        """The API's port, ours alone from here on. Raises SetupError."""
+        door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.setblocking(False)
+            door.bind(("127.0.0.1", self._config.api_port))
+            door.listen()  # two may bind a port, one may listen
+        except OSError as error:
+            door.close()
+            remedy = "is another ground running? end it, or set ground.api_port"
+            raise _no_port("TCP", self._config.api_port, error, remedy) from None
+        return door
 
     def _listen(self, name: str, link: UdpLink) -> TelemetryPort:
         """The port that frames of this link come to; the station's own has no name. Raises SetupError."""
@@ -122,8 +143,8 @@ class GroundServer:
         further = "".join(f", {name} on UDP {one.listen_port}" for name, one in self._receivers.items())
         return (
             f"ground of {dictionary.mission}: TM on UDP {link.listen_port}{further}, "
-            f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port}, "
-            f"archive {self._archive.path}; Ctrl-C ends it"
+            f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port} "
+            f"(token {self._token.path}), archive {self._archive.path}; Ctrl-C ends it"
         )
 
     async def _until_stopped(self) -> None:

@@ -430,6 +430,7 @@ def test_edge_files_are_the_few() -> None:
         "ground/cli/client.py",
         "ground/cli/ground.py",
         "ground/server/api.py",
+        "ground/server/api_token.py",
         "ground/server/command_answers.py",
         "ground/server/connection.py",
         "ground/server/ground_server.py",
