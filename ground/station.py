@@ -35,10 +35,10 @@ from ground.link.onboard_clock import OnboardClock
 from ground.link.reception import Reception
 from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
+from ground.products.product_store import ProductStore
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.node_archive import NodeArchive
-from ground.telemetry.products import ProductStore
 
 _RETRY_NS = 10 * NS
 

@@ -25,9 +25,9 @@ from ground.link.actions import FrameReceived
 from ground.link.kinds import open_session
 from ground.link.mission_link import listened_links
 from ground.procedures.procedure import Procedure, load_named
+from ground.products.product_store import ProductStore
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
-from ground.telemetry.products import ProductStore
 from sim_hw.config import SimConfig
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.lives import Life

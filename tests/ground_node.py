@@ -122,7 +122,9 @@ class LittleNode:
             self.tm(1, 17, 2)
         elif name == "load_parameter_table":
             numbers = {s.name: s.number for s in self.dictionary.settings}
-            table = decode_table(self.files[-1].data, self.dictionary.settings)
+            newest = self.files[-1]
+            assert isinstance(newest, FileReceived)
+            table = decode_table(newest.data, self.dictionary.settings)
             self.values.update({numbers[key]: value for key, value in table.items()})
         elif name == "set_parameters":
             self.values.update(values[0])

@@ -28,7 +28,7 @@ from pathlib import Path
 from ground.telemetry.archive import Archive
 from ground.config import GroundConfig
 from ground.link.mission_link import UdpLink
-from ground.telemetry.products import ProductStore
+from ground.products.product_store import ProductStore
 from ground.server.ground_server import GroundServer, epoch_tai_ns
 from ground.link.session import GroundSession
 from ground.station import GroundStation

@@ -118,7 +118,7 @@ def _mission_dictionary(path: Path | None) -> Dictionary:
 
 def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Namespace) -> int:
     """Send the table up, load it, and have reported what is then in force; 1 where one of these fails."""
-    from ground.telemetry.products import safe_name
+    from ground.products.names import safe_name
 
     settings = [Setting(**{key: value for key, value in row.items() if key != "latest"}) for row in rows]
     values = read_table(args.table, settings)

@@ -20,6 +20,7 @@ from ground.link.boots import boot_told, repeated_text
 from ground.link.correlation import Correlator
 from ground.link.onboard_clock import OnboardClock
 from ground.link.uploads import Uploads
+from ground.products.product_store import ProductStore
 from ground.telemetry.archive_rows import EventRow, ProductRow
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.decoder import (
@@ -34,7 +35,6 @@ from ground.telemetry.decoder import (
 )
 from ground.telemetry.limits import LimitChecker
 from ground.telemetry.newest import NewestValues
-from ground.telemetry.products import ProductStore
 
 EVENTS_KEPT = 500
 ANSWER = "answer"  # what the names of scalar answers begin with
@@ -112,6 +112,7 @@ class TelemetryIntake:
         """End open transfers."""
         if self.products is not None:
             self._keep_products(self.products.end_all(self._tai_ns(now_ns)))
+            self._tell_ignored(self.products, now_ns)
 
     def _on_housekeeping(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         assert packet.time_ns is not None
@@ -217,6 +218,9 @@ class TelemetryIntake:
             what = "no transaction" if one.transaction is None else f"transaction {one.transaction.number}"
             text = f"{one.count} parts of products ignored, the last of {one.name or what}: {one.meaning}"
             self._remark(self._files_apid, "product_ignored", "low", text, now_ns)
+        refused = products.refusals(now_ns)
+        if refused:
+            self._remark(self._files_apid, "product_refused", "medium", refused, now_ns)
 
     def _remark(self, apid: int, name: str, severity: str, text: str, now_ns: int) -> None:
         """What the ground itself has to say of the node's packets: an event beside those of the node, and a note."""

@@ -16,6 +16,7 @@ import pytest
 from flight.contract.parameter_table import decode_table
 from flight.core.errors import OrbitnodeError
 from flight.link.aos_stack import AosConfig, AosFlightLink
+from flight.link.cfdp.transfers import FileReceived
 from ground.changes import Change, Packet
 from ground.cli import cmd, events, parameters, tm
 from ground.cli.client import GroundClient
@@ -289,7 +290,8 @@ def test_a_table_is_listed_packed_and_loaded(
     assert command("load", str(table), *port) == 0
     out = capsys.readouterr().out
     assert "night.table: 3 of 3 parts arrived" in out and "load_parameter_table completed" in out
-    assert (node.values[7], node.values[9]) == (0.35, 7.0) and node.files[0].data == packed.read_bytes()
+    assert (node.values[7], node.values[9]) == (0.35, 7.0)
+    assert isinstance(node.files[0], FileReceived) and node.files[0].data == packed.read_bytes()
     assert "report_parameters completed" in out
     assert command("list", "--json", *port) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])}

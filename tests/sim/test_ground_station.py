@@ -23,11 +23,11 @@ from ground.link.ground_link import Service
 from ground.link.session import GroundSession
 from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, CommandRecord, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
+from ground.products.product_store import ProductStore
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.intake import ANSWERS_MAX
 from ground.telemetry.limits import RED
-from ground.telemetry.products import ProductStore
 from payloads.product.answers import Scalars
 from payloads.product.mask import decode_mask_product, encode_mask_product
 from payloads.product.records import encode_record_product
@@ -262,7 +262,7 @@ def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path: Path, monkeypatch: 
     def full(*_: object) -> None:
         raise OrbitnodeError("archive: database or disk is full")
 
-    for part, name in ((rig.archive, "commit"), (rig.archive, "add_counters"), (rig.products, "_write")):
+    for part, name in ((rig.archive, "commit"), (rig.archive, "add_counters"), (rig.products, "_put")):
         monkeypatch.setattr(part, name, full)
     rig.node.file("a.txt", b"just text")
     rig.node.file("open.txt", bytes(900), drop=3)

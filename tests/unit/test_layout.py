@@ -67,7 +67,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.station": (*_SHARED, "ground"),
     "ground.procedures": ("flight.contract.fields", "flight.core.errors", "ground.operator"),
     # Parts of the station, each over the room that it stands in.
-    "ground.telemetry.intake": (*_SHARED, "ground.changes", "ground.commands", "ground.counters", "ground.link"),
+    "ground.telemetry.intake": (
+        *_SHARED, "ground.changes", "ground.commands", "ground.counters", "ground.link", "ground.products",
+    ),
     "ground.commands.desk": (*_SHARED, "ground.changes", "ground.link", "ground.operator", "ground.telemetry"),
     "ground.telemetry.archive_writer": ("flight.core.errors", "ground.changes", "ground.counters", "ground.link"),
     "ground.counters": ("ground.link",),
@@ -76,8 +78,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "flight.contract.parameter_table", "ground.link", "ground.operator", "ground.telemetry",
     ),
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
-    "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
+    "ground.link": (*_SHARED, "ground.operator", "ground.products.names", "ground.telemetry"),
     "ground.changes": ("ground.telemetry",),
+    "ground.products": (*_SHARED, "ground.telemetry", "payloads.product"),
     "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product"),
     "ground": (  # what all rooms of the ground stand on
         "flight.contract.fields", "flight.contract.sections",
