@@ -31,7 +31,7 @@ from ground.link.actions import (
     SendCltu,
 )
 from ground.link.ground_link import GroundLink, Service
-from ground.link.onboard_clock import OnboardClock
+from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
 from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
@@ -115,12 +115,9 @@ class GroundStation:
         """TAI, ns since 1958, at `now_ns` of the caller's timeline."""
         return now_ns + self._epoch_tai_ns
 
-    def onboard_tai_ns(self, now_ns: int) -> int:
-        """What the on-board clock shows, by the time reports; the ground's own TAI if they do not tell it."""
-        ground_ns, known = self.tai_ns(now_ns), self.correlator.now
-        if known is None or not known.tells(ground_ns):
-            return ground_ns
-        return ground_ns + round(known.error_ns(ground_ns))
+    def onboard_clock(self, now_ns: int) -> ClockReading:
+        """What the on-board clock shows (TAI), as far as anything tells, and how that is known."""
+        return read_clock(self._clock, self.correlator.now, now_ns, self.tai_ns(now_ns))
 
     # What comes in
 
@@ -138,6 +135,7 @@ class GroundStation:
         for record in self.tracker.due(now_ns):
             # A command that timed out must not go up later, when nobody expects it any more.
             cltus += self._do(self.session.drop(record.number, f"never sent: {self._why_unsent()}"), now_ns)
+        self.tracker.follow_clock(now_ns, self.onboard_clock(now_ns).onboard_ns)
         self._desk.changed_all(self.tracker.on_time(now_ns))
         for upload in self.uploads.due(now_ns):
             cltus += self._end_upload(upload, now_ns)
@@ -205,7 +203,7 @@ class GroundStation:
         """Have a command executed at `release_ns` of on-board TAI: the records of its insertion and of itself, and
         CLTUs to send. Raises OrbitnodeError."""
         self._check_way_up()
-        due_ns = now_ns + release_ns - self.onboard_tai_ns(now_ns)
+        due_ns = now_ns + release_ns - self.onboard_clock(now_ns).onboard_ns
         record, scheduled, packet = self._desk.begin_scheduled(
             name, arguments, release_ns, due_ns, now_ns, group=group, sub_schedule=sub_schedule
         )

@@ -134,7 +134,10 @@ def _tell(last: dict[str, Any]) -> None:
 
     text = f"{last['name']} {last['outcome']}"
     if "scheduled" in last and last["outcome"] == COMPLETED:
-        text = f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}"
+        text = (
+            f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}, "
+            f"by the on-board clock: {last['clock_ahead_s']:+.3f} s against the ground's, by {last['clock_known_by']}"
+        )
     reason = f": {last['reason']}" if last["reason"] else ""
     output().print(escape(text + reason), soft_wrap=True)
 

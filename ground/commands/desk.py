@@ -59,7 +59,7 @@ class CommandDesk:
         held = self.encoder.encode(name, arguments)
         rows = [(group, release_ns, held.packet)]
         insertion = self.encoder.encode("insert_activities", {"sub_schedule": sub_schedule, "activities": rows})
-        scheduled = self.tracker.begin_scheduled(held, now_ns, due_ns)
+        scheduled = self.tracker.begin_scheduled(held, now_ns, due_ns, release_ns)
         record = self.tracker.begin(insertion, now_ns)
         self._insertions[record.number] = scheduled.number
         self.changed(scheduled)

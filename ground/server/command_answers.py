@@ -10,7 +10,7 @@ from typing import Any
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import utc_text
+from flight.core.nanoseconds import NS, utc_text
 from ground.changes import Change, Packet
 from ground.commands.commanding import describe_field, find_command, parse_arguments
 from ground.commands.release_time import release_tai_ns
@@ -86,13 +86,15 @@ def give(
     if "texts" in request:
         arguments |= parse_arguments(find_command(station.dictionary, name), request["texts"])
     if request["do"] == "schedule":
-        release_ns = release_tai_ns(request.get("at", ""), station.onboard_tai_ns(now_ns))
+        clock = station.onboard_clock(now_ns)
+        release_ns = release_tai_ns(request.get("at", ""), clock.onboard_ns)
         record, scheduled, cltus = station.schedule(
             name, arguments, release_ns, now_ns,
             group=request.get("group", 0), sub_schedule=request.get("sub_schedule", 0),
         )  # fmt: skip
         about = {"scheduled": scheduled.number, "apid": scheduled.apid, "seq": scheduled.seq,
-                 "release": utc_text(release_ns)}  # fmt: skip
+                 "release": utc_text(release_ns), "clock_known_by": clock.known_by,
+                 "clock_ahead_s": round(clock.ahead_ns / NS, 3)}  # fmt: skip
         return record, about, cltus
     record, cltus = station.send(
         name, arguments, now_ns, raw=request.get("raw", False),

@@ -38,6 +38,7 @@ from ground.telemetry.newest import NewestValues
 
 EVENTS_KEPT = 500
 ANSWER = "answer"  # what the names of scalar answers begin with
+CORRELATION = "correlation."  # what those of its samples begin with; they alone bear the ground's time
 ANSWERS_MAX = 1024  # series of scalar answers; their names are the downlink's choice
 
 
@@ -162,9 +163,9 @@ class TelemetryIntake:
             return
         at_ns = self._tai_ns(now_ns)
         values = made.samples(at_ns)
-        self._writer.write(lambda a: a.add_samples({f"correlation.{n}": v for n, (v, _) in values.items()}, at_ns))
+        self._writer.write(lambda a: a.add_samples({f"{CORRELATION}{n}": v for n, (v, _) in values.items()}, at_ns))
         for name, (value, unit) in values.items():
-            self.newest.keep(f"correlation.{name}", at_ns, value, Field(name, "f64", unit), live=True)
+            self.newest.keep(f"{CORRELATION}{name}", at_ns, value, Field(name, "f64", unit), live=True)
 
     def _follow_boots(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         """Volatile commands do not outlive a boot, and a count that does not rise is said."""
