@@ -4,11 +4,15 @@ Nothing is reported of a durable command before it is durable, and nothing that 
 stages and their transactions are in the table of flight/services/commanding/commands.py. If the disk refuses at once,
 that is reported. If it fails later, nobody knows whether the outcome will be there after a boot, and an event says so:
 the report comes after the boot or never.
+
+A terminal report is made before it is stored, and its number with it: it is repeated octet for octet after a boot. So
+what follows from a command, an event say, is put in force after the report has left: it bears a later number, and no
+part of a chain overtakes an earlier one. Nothing that does not follow from the command waits for the disk with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.failures import Failure
@@ -95,7 +99,7 @@ class Outcomes:
         detail = "the disk has not answered in time"
         report = self._verification.make_failure(tc.request.request_id, ACCEPTED, Failure.STORAGE, detail)
         try:
-            self._store_report(tc, Durable(), lambda: None, ACCEPTED, Failure.STORAGE, report)
+            self._store_report(tc, Durable(), [], ACCEPTED, Failure.STORAGE, report)
         except StorageError as error:
             self.leave_unknown(tc, str(error), Failure.STORAGE)
 
@@ -129,21 +133,18 @@ class Outcomes:
         else:
             report = self._verification.make_failure(request.request_id, COMPLETED, code, detail)
 
-        def in_force() -> None:
-            kept.then()
-            for stage, packet in before:
-                self._verification.emit(stage, NONE, packet)
-
         try:
-            self._store_report(tc, kept, in_force, COMPLETED, code, report)
+            self._store_report(tc, kept, before, COMPLETED, code, report)
         except StorageError as error:
             kept.undo()
             self._end_unstored(tc, code, detail, str(error))
 
     def _store_report(
-        self, tc: Telecommand, kept: Durable, in_force: Callable[[], None], stage: int, code: int, report: bytes
+        self, tc: Telecommand, kept: Durable, before: Sequence[tuple[int, bytes]], stage: int, code: int, report: bytes
     ) -> None:
-        """Store the command's terminal report with what it leaves, and emit it when that is durable."""
+        """Store the command's terminal report with what it leaves. When that is durable, emit the reports of the stages
+        `before` it, the report itself, and then put in force what was stored: all in this one step, and whatever that
+        tells was made after the reports and leaves after them."""
         request = tc.request.request_id
         if not tc.row:
             tc.row, _ = self._log.open(request)
@@ -155,9 +156,11 @@ class Outcomes:
                 kept.undo()
                 self.leave_unknown(tc, str(error))
                 return
-            in_force()
+            for earlier, packet in before:
+                self._verification.emit(earlier, NONE, packet)
             self._verification.count(stage, code)
             self._log.emit(tc.row, report)
+            kept.then()
             self._close(tc)
 
         self._vault.commit({**kept.changes, **self._log.done(tc.row, request, report)}).add_callback(stored)
