@@ -72,6 +72,7 @@ class GroundStation:
         self._desk = CommandDesk(
             dictionary, self._writer, self._listeners, timeout_s=command_timeout_s, epoch=epoch,
             epoch_tai_ns=epoch_tai_ns, onboard_ns=self._clock.onboard_ns,
+            realtime=[vcid for vcid in session.vcids if session.role_of(vcid) is Role.REALTIME],
         )  # fmt: skip
         self.tracker = self._desk.tracker
         self.uploads = Uploads(
@@ -103,6 +104,11 @@ class GroundStation:
         """Whether the node is heard over the station's own link."""
         return self._own.in_contact
 
+    @property
+    def undecoded(self) -> int:
+        """Packets in the archive that wait for a dictionary, or a definition, that gives them a meaning."""
+        return self._intake.late.waiting
+
     def listen(self, listener: Listener) -> None:
         """Tell `listener` of every change from now on."""
         self._listeners.add(listener)
@@ -128,6 +134,7 @@ class GroundStation:
 
     def on_time(self, now_ns: int) -> list[bytes]:
         """Timers; call at `next_time_ns`, or often. Returns CLTUs to send."""
+        self._desk.settle(self.decoder, now_ns)
         cltus = self._do(self.session.on_time(now_ns), now_ns)
         for reception in (self._own, *self._further.values()):
             if reception.is_silent(now_ns):
@@ -154,6 +161,7 @@ class GroundStation:
         """The earliest moment at which `on_time` has something to do."""
         times = [self.session.next_time_ns, self.tracker.next_time_ns, self._next_counters_ns, self._retry_at_ns]
         times.append(self.uploads.next_time_ns)
+        times.append(0 if self._intake.late.is_due else None)
         if self.products is not None:
             times.append(self.products.next_time_ns)
         times += [reception.next_time_ns for reception in (self._own, *self._further.values())]
@@ -177,9 +185,7 @@ class GroundStation:
 
     def commit(self) -> None:
         """Make what the archive has durable against a kill; call it about once a second."""
-        newest = self._intake.newest.take_fresh()
-        self._writer.write(lambda a: a.put_newest(newest))
-        self._writer.write(lambda a: a.commit())
+        self._writer.commit()
 
     # Commands and files
 
@@ -335,4 +341,6 @@ class GroundStation:
             parts |= {"products": self.products.counters, "cfdp": self.products.receiver.counters}
         for reception in self._further.values():
             parts |= link_parts(reception.link, f"links.{reception.name}.")
+        late = self._intake.late
+        out |= {"packets.waiting_undecoded": late.waiting, "packets.decoded_late": late.decoded}
         return out | by_name(parts | self._ports)

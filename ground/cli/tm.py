@@ -45,6 +45,7 @@ def execute(args: argparse.Namespace) -> int:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name=args.name)["values"]
         if args.follow:
             return _follow(args, client, values)
+        undecoded: int = client.ask(do="status")["undecoded"]
     from rich.console import Console
 
     if args.json:
@@ -53,6 +54,9 @@ def execute(args: argparse.Namespace) -> int:
         output().print(_table(values))
     else:
         Console(stderr=True).print(_nothing(args.name), highlight=False, soft_wrap=True)
+    if undecoded:
+        text = f"{undecoded:,} packets wait undecoded: start the ground with the dictionary of the node's version"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
     return 0 if values else 1
 
 

@@ -154,6 +154,16 @@ class CommandTracker:
             if abs(due_ns - self._deadline_ns[number]) > NS:
                 self._deadline_ns[number] = due_ns
 
+    def recall(self, record: CommandRecord, sent_onboard_ns: int | None) -> None:
+        """A command of a ground before this one, older than any that this one gives: it is not waited for, and a report
+        that comes yet decides over "lost". sent_onboard_ns: what the on-board clock showed then, if that is known."""
+        if len(self._records) >= self._capacity:
+            self._forget(next(iter(self._records)))
+        self._records[record.number] = record
+        self._by_request[record.apid, record.seq] = record
+        if sent_onboard_ns is not None:
+            self._sent_onboard_ns[record.number] = sent_onboard_ns
+
     def inserted(self, number: int, now_ns: int) -> None:
         """The node holds the scheduled command."""
         record = self._records.get(number)

@@ -9,7 +9,7 @@ A connection ends with the first line that is no request: no JSON object with a 
 that is wrong costs nothing but an error in answer. A client that ends its side of the connection is taken to be gone,
 also if a request of it is under way; the command or file that it sent goes on.
 
-    {"do": "status"}                              -> counters and contact
+    {"do": "status"}                              -> counters and contact, packets that wait undecoded
     {"do": "commands"}                            -> the commands of the dictionary
     {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "bypass": false,
      "timeout_s": 30}                             -> a line a stage, then the outcome
@@ -238,7 +238,9 @@ class ClientSession:
 
     def _status(self) -> dict[str, Any]:
         counters, sink = self._services.counters, self._services.sink
-        state: dict[str, Plain] = {"contact": self._station.in_contact, **asdict(counters)}
+        state: dict[str, Plain] = {
+            "contact": self._station.in_contact, "undecoded": self._station.undecoded, **asdict(counters),
+        }  # fmt: skip
         if sink is not None:
             state |= {"log_lines_lost": sink.lost, "log_fault": sink.fault}
         return {**state, "counters": self._station.counters()}

@@ -187,6 +187,7 @@ class GroundServer:
             + f" | packets {counters.packets:,} | "
             f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
             + (f" | received twice {twice}" if twice else "")
+            + (f" | undecoded {station.undecoded:,}" if station.undecoded else "")
             + (f" | storage faults {faults}" if faults else "")
         )
 

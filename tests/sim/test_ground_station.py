@@ -352,10 +352,12 @@ def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_ar
     )
 
     def packet(subtype: int, data: bytes) -> bytes:
-        return PusTm(1, 0, 3, subtype, data, EPOCH_NS).encode()
+        return PusTm(1, 0, 3, subtype, data, EPOCH_NS + life * NS).encode()
 
-    report = packet(25, b"\x01\x2c" + struct.pack(">fB", 0.125, 1))
-    for packets in ([packet(10, definition), report], [report]):  # the second life has its definition of the archive
+    for life in range(2):  # the second one has its definition of the archive
+        packets = [packet(25, b"\x01\x2c" + struct.pack(">fB", 0.125, 1))]
+        if not life:
+            packets.insert(0, packet(10, definition))
         file = Archive(tmp_path / "archive.db")
         archive = file.enter(make())
         station, flight = (

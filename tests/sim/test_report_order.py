@@ -24,7 +24,7 @@ def test_what_follows_from_a_command_leaves_after_its_reports(make_rig: MakeRig)
     begun = len(rig.packets)
     requests = []
     for n in range(16):
-        rig.send("load_sequence", f"s{n}", [(0, PING)])
+        rig.send("load_sequence", f"s{n}", ((0, PING),))
         requests.append(rig.send("activate_sequence", f"s{n}"))
         rig.until(PASS_START_S + 10 + 5 * (n + 1))
     told = [p for p in rig.packets[begun:] if p.apid == 1]
@@ -43,7 +43,7 @@ def test_packets_of_an_application_leave_in_the_order_of_their_counts(make_rig: 
     begun = len(rig.packets)
     for step, (name, values) in enumerate(DURABLE):
         rig.send(name, *values)
-        rig.send("load_sequence", f"s{step}", [(0, PING)])
+        rig.send("load_sequence", f"s{step}", ((0, PING),))
         rig.send("activate_sequence", f"s{step}")
     rig.until(PASS_START_S + 60)
     counts = [p.seq for p in rig.packets[begun:] if p.apid == 1]

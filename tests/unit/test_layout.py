@@ -70,6 +70,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.telemetry.intake": (
         *_SHARED, "ground.changes", "ground.commands", "ground.counters", "ground.link", "ground.products",
     ),
+    "ground.telemetry.late_decoding": ("flight.core.errors",),
     "ground.commands.desk": (*_SHARED, "ground.changes", "ground.link", "ground.operator", "ground.telemetry"),
     "ground.telemetry.archive_writer": ("flight.core.errors", "ground.changes", "ground.counters", "ground.link"),
     "ground.counters": ("ground.link",),
@@ -79,7 +80,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.products.names", "ground.telemetry"),
-    "ground.changes": ("ground.telemetry",),
+    "ground.changes": ("flight.core.nanoseconds", "ground.telemetry"),
     "ground.products": (*_SHARED, "ground.telemetry", "payloads.product"),
     "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product"),
     "ground": (  # what all rooms of the ground stand on
