@@ -10,6 +10,7 @@ Also what a ground must know of the past to go on: the newest packets, to know t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,12 @@ class OpenRows:
             (self._node,),
         )
         return int(rows), int(octets)
+
+    def kinds(self) -> Counter[str]:
+        """How many packets there are of each kind."""
+        return Counter(
+            dict(self._file.query("SELECT kind, count(*) FROM packets WHERE node = ? GROUP BY kind", (self._node,)))
+        )
 
     def name_packet(self, number: int, packet: DecodedPacket) -> None:
         """The packet of that row has this meaning now."""
