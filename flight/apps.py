@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from flight.contract.app import App
 from flight.contract.collect import Owned, clashes, excesses
-from flight.contract.dictionary import Declarations, Dictionary
+from flight.contract.dictionary import Declarations, Dictionary, shape_faults
 from flight.contract.sections import AppSection, NodeConfig
 from flight.core.config import Fault, read_table
 from flight.core.errors import PASSES_THROUGH, OrbitnodeError
@@ -223,6 +223,8 @@ def _declarations_of(
 def _unfit(declared: Declarations, apid: int) -> list[str]:
     """What is wrong with the declarations of one app, whatever others declare. Raises anything for what is not made of
     the parts that declarations are made of."""
+    if found := shape_faults(declared):
+        return found
     parts: list[Any] = [*declared.structures, *declared.events, *declared.reports, *declared.commands]
     found = [f"{one.name} under APID {one.apid}, should be {apid}, its own" for one in parts if one.apid != apid]
     found += excesses(declared)

@@ -9,8 +9,9 @@ Each owner declares its section beside its code:
 Supported types: int, float, str, bool, tuples of these, nested dataclasses (tables) and tuples of nested
 dataclasses (arrays of tables), dict[str, str], and dict[str, object] for values that others check. Of two keys that
 must ascend the lower one says so (`below`). For other contradictions a class may add
-`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right), and `ELSEWHERE`: what to say of
-keys that one might look for in this table, and that stand elsewhere.
+`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right), in place of the key the path to
+what stands below it, and `ELSEWHERE`: what to say of keys that one might look for in this table, and that stand
+elsewhere.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def read_table(
     faults.extend(_order_faults(made, path))
     contradictions = getattr(made, "faults", None)
     if contradictions is not None:
-        faults.extend(Fault((*path, name), text) for name, text in contradictions())
+        faults.extend(
+            Fault((*path, *((name,) if isinstance(name, str) else name)), text) for name, text in contradictions()
+        )
     return made
 
 

@@ -96,7 +96,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "payloads.assets": ("flight.core.errors",),
     "payloads.worker": ("flight.contract.fields", "flight.core", "hal.base", "payloads.apps.base", "payloads.product"),
     "payloads.apps": ("flight.contract.fields", "flight.core.errors", "payloads.product"),
-    "payloads.product": ("flight.contract.fields", "flight.core.errors"),
+    "payloads.product": ("flight.contract.fields", "flight.contract.names", "flight.core.errors"),
     # What flies: four doors, the services, and what they stand on.
     "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services"),
     "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
