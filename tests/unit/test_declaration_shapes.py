@@ -1,5 +1,5 @@
-"""What an app writer may get wrong in a declaration, each as a line that names the thing, what it has and what it should
-have; and the same of a document."""
+"""What an app writer may get wrong in a declaration, each as a line that names the thing, what it has and what it
+should have; and the same of a document."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ WRONG: dict[str, tuple[Any, str]] = {
                                 "command go, field 'a' with a default that it does not admit: a: 10 is outside 0 .. 9"),
     "limits as a pair": (field(limits=(0, 1)), "command go, field 'a' with limits as tuple, should be Limits"),
     "limits the wrong way": (field(limits=Limits(red=(1, 0))),
-                             "command go, field 'a' with limits red (1, 0), should be two numbers, the lower one first"),
+                             "command go, field 'a' with limits red (1, 0), should be two numbers, the lower one"),
     "a unit that is none": (field(unit=None), "command go, field 'a' with unit None, should be a text"),
     "a text that is not UTF-8": (field(text="\ud800"),
                                  "command go, field 'a' with text '\\ud800', which is not UTF-8"),

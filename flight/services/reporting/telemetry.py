@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from flight.link.pus import encode_tm
+from flight.core.errors import MisuseError
+from flight.link.pus import TM_DATA_OCTETS_MAX, encode_tm
 
 SEQUENCE_MODULUS = 1 << 14
 COUNTER_MODULUS = 1 << 16
@@ -44,7 +45,10 @@ class Telemetry:
 
     def make(self, apid: int, service: int, subtype: int, data: bytes) -> bytes:
         """A packet with its number and time, for `emit`. One that is emitted again, as after a reboot, is the same
-        octet for octet, and the ground takes it once."""
+        octet for octet, and the ground takes it once. Raises MisuseError for more than a packet holds."""
+        if len(data) > TM_DATA_OCTETS_MAX:
+            what = f"TM[{service},{subtype}] of APID {apid}"
+            raise MisuseError(f"{what} with {len(data)} octets, a packet holds {TM_DATA_OCTETS_MAX}")
         kind = (apid, service, subtype)
         sequence, counter = self._sequences.get(apid, 0), self._counters.get(kind, 0)
         packet = encode_tm(apid, sequence, service, subtype, data, self._tai_ns(), counter=counter)
