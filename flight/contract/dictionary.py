@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from flight.contract.failures import FailureCode
-from flight.contract.fields import Field, Layout
+from flight.contract.fields import Field, FieldError, Layout, Value
 from flight.contract.shapes import EVENT_SEVERITIES, misshapen
 from flight.core.errors import OrbitnodeError
+from flight.link.pus import TC_DATA_OCTETS_MAX
 
 FORMAT = "orbitnode-dictionary/1"
 SEVERITIES = EVENT_SEVERITIES  # ST[05] subtypes 1..4
@@ -113,6 +114,15 @@ class Command:
     @property
     def layout(self) -> Layout:
         return Layout(self.arguments)
+
+    def encode(self, values: Sequence[Value]) -> bytes:
+        """The data of its telecommand, behind the header: `values` as their arguments admit them. Raises FieldError for
+        more than a packet holds."""
+        data = b"" if self.function is None else self.function.to_bytes(2, "big")
+        data += self.layout.encode(values)
+        if len(data) > TC_DATA_OCTETS_MAX:
+            raise FieldError(f"arguments of {len(data)} octets, a telecommand holds {TC_DATA_OCTETS_MAX}")
+        return data
 
 
 @dataclass(frozen=True, slots=True)

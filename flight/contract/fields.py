@@ -233,7 +233,9 @@ def _interval(value: Sequence[Any]) -> tuple[float, float]:
 
 
 def _scalar(value: Value) -> Scalar:
-    assert not isinstance(value, tuple), "rows hold no rows"
+    """A value in a row. Raises FieldError for rows, which a field of rows has none of."""
+    if isinstance(value, tuple):
+        raise FieldError("rows hold no rows")
     return value
 
 

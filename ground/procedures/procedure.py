@@ -39,10 +39,12 @@ class Procedure:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Reads the file as it is, always: no compiled copy is kept beside it or taken for it."""
+    """Reads the file as it is, always: no compiled copy is kept beside it or taken for it, and what it asserts is
+    looked at, also if Python was told to leave out assertions."""
 
     def get_code(self, _fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        code: CodeType = compile(self.get_data(self.path), self.path, "exec", dont_inherit=True, optimize=0)
+        return code
 
 
 def load_file(text: str) -> Procedure:

@@ -35,11 +35,11 @@ def encode_sequences(dictionary: Dictionary, configs: Sequence[SequenceConfig]) 
         for number, step in enumerate(config.steps):
             try:
                 command = dictionary.command(step.command)
-                values = _values(command, step)
+                request = _encode(command, _values(command, step), count)
             except (FieldError, OrbitnodeError) as error:
                 faults.append(f"{where}: step {number}: {error}")
             else:
-                steps.append((round(step.delay_s * 1000), _encode(command, values, count)))
+                steps.append((round(step.delay_s * 1000), request))
             count += 1
         made[config.name] = tuple(steps)
     if count > GROUND_SEQ_COUNTS + ON_BOARD_STEPS_MAX:
@@ -71,7 +71,10 @@ def _values(command: Command, step: StepConfig) -> list[Value]:
 
 
 def _encode(command: Command, values: Sequence[Value], count: int) -> bytes:
-    head = b"" if command.function is None else command.function.to_bytes(2, "big")
-    data = head + command.layout.encode(values)
+    """Raises FieldError for more than a telecommand holds."""
+    try:
+        data = command.encode(values)
+    except FieldError as error:
+        raise FieldError(f"{command.name}: {error}") from None
     seq = count % (1 << 14)  # beyond it the mission is refused as a whole
     return PusTc(command.apid, seq, command.service, command.subtype, data, source=ON_BOARD_SOURCE).encode()
