@@ -117,6 +117,12 @@ class LittleNode:
         self._effect(command.name, values)
         self.tm(tc.apid, 1, 7, request)
 
+    def _report_power(self) -> None:
+        """Now, and every five seconds."""
+        if self.heard:
+            self.tm(1, 3, 25, b"\x00\x01" + self.dictionary.structures[0].layout.encode((0.5, 8.0, 2, 0)))
+        self.loop.call_at(self.loop.now_ns() + 5 * NS, self._report_power)
+
     def _effect(self, name: str, values: tuple[Any, ...]) -> None:
         if name == "ping":
             self.tm(1, 17, 2)
@@ -131,6 +137,8 @@ class LittleNode:
         elif name == "report_parameters":
             rows = [(number, self.values[number]) for (number,) in values[0]]
             self.tm(1, 20, 2, bytes((len(rows),)) + b"".join(struct.pack(">Hd", *row) for row in rows))
+        elif name == "set_hk_period":
+            self._report_power()
         elif name == "submit_job":
             self.jobs.append(len(self.jobs) + 1)
         elif name == "cancel_job":

@@ -17,7 +17,6 @@ from flight.contract.failures import FailureCode
 from flight.contract.fields import Field, FieldError, Layout, Value
 from flight.contract.shapes import EVENT_SEVERITIES, misshapen
 from flight.core.errors import OrbitnodeError
-from flight.link.pus import TC_DATA_OCTETS_MAX
 
 FORMAT = "orbitnode-dictionary/1"
 SEVERITIES = EVENT_SEVERITIES  # ST[05] subtypes 1..4
@@ -118,6 +117,8 @@ class Command:
     def encode(self, values: Sequence[Value]) -> bytes:
         """The data of its telecommand, behind the header: `values` as their arguments admit them. Raises FieldError for
         more than a packet holds."""
+        from flight.link.pus import TC_DATA_OCTETS_MAX  # with its checksum: who only reads names goes without
+
         data = b"" if self.function is None else self.function.to_bytes(2, "big")
         data += self.layout.encode(values)
         if len(data) > TC_DATA_OCTETS_MAX:

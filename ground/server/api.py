@@ -11,6 +11,7 @@ also if a request of it is under way; the command or file that it sent goes on.
 
     {"do": "status"}                              -> counters and contact, packets that wait undecoded
     {"do": "commands"}                            -> the commands of the dictionary
+    {"do": "dictionary"}                          -> all of it, as `orbitnode dictionary --json` writes it
     {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "bypass": false,
      "timeout_s": 30}                             -> a line a stage, then the outcome
     {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
@@ -208,6 +209,8 @@ class ClientSession:
                 self._done(**self._status())
             case "commands":
                 self._done(commands=command_list(station.dictionary))
+            case "dictionary":
+                self._done(dictionary=station.dictionary.document())
             case "latest":
                 name = request.get("name", "")
                 values = latest(station, name, now_ns)

@@ -65,7 +65,11 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "ground",
     ),
     "ground.station": (*_SHARED, "ground"),
-    "ground.procedures": ("flight.contract.fields", "flight.core.errors", "ground.operator"),
+    "ground.procedures": (
+        "flight.contract.dictionary", "flight.contract.fields",
+        "flight.contract.parameter_table",  # what a parameter may be set to
+        "flight.core.errors", "ground.operator",
+    ),
     # Parts of the station, each over the room that it stands in.
     "ground.telemetry.intake": (
         *_SHARED, "ground.changes", "ground.commands", "ground.counters", "ground.link", "ground.products",
@@ -84,7 +88,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.products": (*_SHARED, "ground.telemetry", "payloads.product"),
     "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product"),
     "ground": (  # what all rooms of the ground stand on
-        "flight.contract.fields", "flight.contract.sections",
+        "flight.contract.dictionary", "flight.contract.fields", "flight.contract.sections",
         "flight.core.config",  # how a section of mission.toml is declared
         "flight.core.errors", "flight.mission",
     ),
