@@ -201,34 +201,41 @@ class ClientSession:
 
     async def answer(self, request: dict[str, Any]) -> None:
         """Answer one request. Raises OrbitnodeError."""
-        station, client, now_ns = self._station, self._client, time.monotonic_ns()
+        station, client = self._station, self._client
         match request.get("do"):
+            case "command" | "schedule":
+                await command(station, self._services.transmit, request, client)
+            case "upload":
+                await upload(station, self._services.transmit, request, client, self._config.command_timeout_s)
+            case "follow":
+                await self._follow(request)
+            case "operate" | "send" | "wait_for" | "wait_contact" as asked:
+                self._done(**await self._operate(asked, request))
+            case asked:
+                self._done(**self._known(asked, request))
+
+    def _known(self, asked: object, request: dict[str, Any]) -> dict[str, Any]:
+        """What can be said at once. Raises OrbitnodeError."""
+        station, now_ns = self._station, time.monotonic_ns()
+        match asked:
             case "hello":
-                self._done()  # again: it is known
+                return {}  # again: it is known
             case "status":
-                self._done(**self._status())
+                return self._status()
             case "commands":
-                self._done(commands=command_list(station.dictionary))
+                return {"commands": command_list(station.dictionary)}
             case "dictionary":
-                self._done(dictionary=station.dictionary.document())
+                return {"dictionary": station.dictionary.document()}
             case "latest":
                 name = request.get("name", "")
                 values = latest(station, name, now_ns)
                 if not values:
                     check_known(station.dictionary, name)
-                self._done(values=values)
+                return {"values": values}
             case "events":
-                self._done(events=events(station, request.get("severity", ""), request.get("limit", 50)))
-            case "command" | "schedule":
-                await command(station, self._services.transmit, request, client)
-            case "upload":
-                await upload(station, self._services.transmit, request, client, self._config.command_timeout_s)
+                return {"events": events(station, request.get("severity", ""), request.get("limit", 50))}
             case "parameters":
-                self._done(parameters=parameters(station, now_ns))
-            case "follow":
-                await self._follow(request)
-            case "operate" | "send" | "wait_for" | "wait_contact" as asked:
-                self._done(**await self._operate(asked, request))
+                return {"parameters": parameters(station, now_ns)}
             case other:
                 raise OrbitnodeError(f"request {other!r} is not known")
 
