@@ -13,6 +13,7 @@ from flight.contract.fields import FieldError, Layout, Value
 from flight.core.errors import DecodeError, MisuseError, SetupError
 from flight.core.future import Future
 from flight.link.pus import PusTc
+from flight.services.reporting.telemetry import Place
 from flight.store.vault_view import VaultView
 
 _FUNCTION_SERVICE = 8
@@ -62,7 +63,8 @@ def _unkept(command: Command, outcome: Any) -> str:
 @dataclass(slots=True)
 class Telecommand:
     """A telecommand on its way. `row` is its key in the command log once it has one, `opened`: it is stored there as
-    open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said."""
+    open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said; `place` is
+    held for its reports as long as they wait for the disk."""
 
     request: PusTc
     served: Served
@@ -71,6 +73,7 @@ class Telecommand:
     opened: bool = False
     sliced: bool = False
     closed: Future[None] = field(default_factory=Future)
+    place: Place | None = None
 
     @property
     def name(self) -> str:

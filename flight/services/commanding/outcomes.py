@@ -7,7 +7,8 @@ the report comes after the boot or never.
 
 A terminal report is made before it is stored, and its number with it: it is repeated octet for octet after a boot. So
 what follows from a command, an event say, is put in force after the report has left: it bears a later number, and no
-part of a chain overtakes an earlier one. Nothing that does not follow from the command waits for the disk with it.
+part of a chain overtakes an earlier one. What others made meanwhile waits behind the reports, a little while at most
+(flight/services/reporting/telemetry.py); of an urgent command, whose handler has acted without the disk, nothing does.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.handler_table import Telecommand
 from flight.services.commanding.verification import ACCEPTED, COMPLETED, NONE, STARTED, Verification
 from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Told
 from flight.store.vault import Changes, Vault
 
 _LOG_FULL = "too many durable commands wait for the disk"
@@ -111,9 +113,12 @@ class Outcomes:
 
     # When the handler is through
 
-    def end(self, tc: Telecommand, kept: Durable, code: int, detail: str) -> None:
-        """Store what the handler leaves, then report completion, or its failure with `code` and `detail`."""
+    def end(self, tc: Telecommand, kept: Durable, code: int, detail: str, *, waited_for: bool = False) -> None:
+        """Store what the handler leaves, then report completion, or its failure with `code` and `detail`. waited_for:
+        somebody waits for that, and lets go in time of what is held for the reports."""
         if tc.served.command.durable or tc.opened:
+            if waited_for:
+                tc.place = self._verification.hold()
             self._end_durable(tc, kept, code, detail)
             return
         kept.then()
@@ -138,6 +143,11 @@ class Outcomes:
             kept.undo()
             self._end_unstored(tc, code, detail, str(error))
 
+    def let_go(self, tc: Telecommand) -> None:
+        """The disk takes too long: what was made after the command's reports waits no more for them."""
+        if tc.place is not None:
+            self._verification.let_go(tc.place)
+
     def _store_report(
         self, tc: Telecommand, kept: Durable, before: Sequence[tuple[int, bytes]], stage: int, code: int, report: bytes
     ) -> None:
@@ -155,14 +165,26 @@ class Outcomes:
                 kept.undo()
                 self.leave_unknown(tc, str(error))
                 return
-            for earlier, packet in before:
-                self._verification.emit(earlier, NONE, packet)
-            self._verification.count(stage, code)
-            self._log.emit(tc.row, report)
+            self._report(tc, before, stage, code, report)
             kept.then()
             self._close(tc)
 
         self._vault.commit({**kept.changes, **self._log.done(tc.row, request, report)}).add_callback(stored)
+
+    def _report(
+        self, tc: Telecommand, before: Sequence[tuple[int, bytes]], stage: int, code: int, report: bytes
+    ) -> None:
+        """Report all stages of a command that is stored, in the place that was held for them."""
+        for earlier, _ in before:
+            self._verification.count(earlier, NONE)
+        self._verification.count(stage, code)
+        place = tc.place if tc.place is not None else self._verification.hold()
+        packets: list[tuple[bytes, Told]] = [(packet, lambda _: None) for _, packet in before if packet]
+        if report:
+            packets.append((report, self._log.follow(tc.row, report)))
+        self._verification.settle(place, packets)
+        if not report:
+            self._log.emit(tc.row, report)
 
     def _end_unstored(self, tc: Telecommand, code: int, detail: str, reason: str) -> None:
         """End one whose outcome the disk refused. An urgent command has acted all the same; of any other nothing is in
@@ -185,6 +207,7 @@ class Outcomes:
         """Nothing more is to be said, or waited for; `refused` is why it was not executed."""
         if tc.closed.done:
             return
+        self.let_go(tc)  # of what is not said
         self._counts.waiting -= 1
         if refused == NONE:
             self._counts.executed += 1
