@@ -29,6 +29,7 @@ class Recall:
         self._archive = archive
         self._tracker = tracker
         self._epoch_tai_ns = epoch_tai_ns
+        self._last = archive.last_command()  # what comes behind it is this ground's own
         self._records = archive.open_rows.commands(COMMANDS_MAX, epoch_tai_ns)
         for record in self._records:
             sent_ns = record.stage_ns(SENT)
@@ -52,7 +53,7 @@ class Recall:
                 told = [self._tracker.on_report(packet, now_ns, live=False)]
                 told += self._tracker.on_refusals(packet, now_ns, live=False)
                 changed |= {one.number: one for one in told if one is not None}
-        self._archive.open_rows.close_commands(UNKNOWN)
+        self._archive.open_rows.close_commands(self._last, UNKNOWN)
         self._records = []
         return list(changed.values())
 

@@ -131,14 +131,9 @@ class OpenRows:
             found.append(CommandRecord(number, name, json.loads(arguments), apid, seq, made, outcome, reason, code))
         return found[::-1]
 
-    def close_commands(self, reason: str) -> int:
-        """End every command without an outcome, of which none is followed any more, as lost; how many those are."""
-        ((count,),) = self._file.query(
-            "SELECT count(*) FROM commands WHERE node = ? AND outcome = ''", (self._node,)
-        )  # fmt: skip
-        if count:
-            self._file.write(
-                "UPDATE commands SET outcome = ?, reason = ? WHERE node = ? AND outcome = ''",
-                [(LOST, reason, self._node)],
-            )
-        return int(count)
+    def close_commands(self, last: int, reason: str) -> None:
+        """End every command up to number `last` without an outcome, of which none is followed any more, as lost."""
+        self._file.write(
+            "UPDATE commands SET outcome = ?, reason = ? WHERE node = ? AND number <= ? AND outcome = ''",
+            [(LOST, reason, self._node, last)],
+        )

@@ -256,3 +256,27 @@ def test_of_two_commands_with_one_request_id_a_report_is_of_the_newer(tmp_path: 
         ground.send(PusTm(1, 0, 1, 7, request, T_NS + NS).encode())
     with reading(tmp_path / "archive.db") as archive:
         assert [(row.number, row.outcome) for row in archive.commands()] == [(1, LOST), (2, COMPLETED)]
+
+
+def test_what_is_sent_before_the_commands_of_before_are_settled_stays_open(tmp_path: Path) -> None:
+    with life(tmp_path, make()) as ground:
+        ground.station.send("ping", {}, 0, bypass=True)
+    with life(tmp_path, make()) as ground:
+        own, _ = ground.station.send("ping", {}, 0, bypass=True)
+        ground.station.on_time(0)
+        ground.station.commit()
+        with reading(tmp_path / "archive.db") as archive:
+            assert [row.outcome for row in archive.commands()] == [LOST, ""]
+        assert own.is_open
+
+
+def test_older_commands_than_are_looked_at_are_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ground.commands.recall.COMMANDS_MAX", 2)
+    with life(tmp_path, make()) as ground:
+        for _ in range(4):
+            ground.station.send("ping", {}, 0, bypass=True)
+    with life(tmp_path, make()) as ground:
+        ground.station.on_time(0)
+        assert len(ground.station.tracker.records()) == 2
+    with reading(tmp_path / "archive.db") as archive:
+        assert {(row.outcome, row.reason.partition(":")[0]) for row in archive.commands()} == {(LOST, "unknown")}
