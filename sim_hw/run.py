@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
+from flight.text.plain_text import json_text, plain
+from ground.cli.console import PlainConsole
 from ground.procedures.procedure import load_file
 from ground.telemetry.xtce import xtce_document
 from payloads.assets.cache import scene_path
@@ -75,7 +75,7 @@ def execute(args: argparse.Namespace) -> int:
         check_spacecraft(mission, scripted=place > 0 or procedure is None)
     out = RunFolder(args.out, names)
     run = MissionRun(missions, tiles, out, seed=args.seed, duration_s=duration_s, faults=plans, procedure=procedure)
-    console = Console(stderr=True, quiet=args.json)
+    console = PlainConsole(stderr=True, quiet=args.json)
     try:
         run.start()
         fly(run, console)
@@ -84,7 +84,7 @@ def execute(args: argparse.Namespace) -> int:
     for one in run.spacecraft:
         if one.out.log.fault:
             where = one.out.path("node.log")
-            console.print(f"{where} is not whole: {one.out.log.fault}", highlight=False, soft_wrap=True)
+            console.print(f"{where} is not whole: {one.out.log.fault}", soft_wrap=True)
     scenes = str(args.scenes) if args.scenes else "synthetic"
     _tell(run, RunFacts(args.seed, args.orbits, time.monotonic() - begun_s, scenes), as_json=args.json)
     run.archive.close()
@@ -109,11 +109,11 @@ def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
     return lambda seed: SyntheticClouds(scene, seed)
 
 
-def fly(run: MissionRun, console: Console) -> None:
+def fly(run: MissionRun, console: PlainConsole) -> None:
     """Advance to the end with a live line per spacecraft on a terminal, or one every ten minutes of the run
     elsewhere."""
     total_s = run.end_ns / NS
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+    columns = (_text("{task.description}"), BarColumn(), _text("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         lines = {
             progress.add_task(one.name if run.out.is_shared else "orbit", total=total_s, state=""): one
@@ -129,7 +129,11 @@ def fly(run: MissionRun, console: Console) -> None:
                 told_s = at_s
                 for one in run.spacecraft:
                     whose = f"{one.name}: " if run.out.is_shared else ""
-                    console.print(whose + progress_line(one, at_s), highlight=False, soft_wrap=True)
+                    console.print(whose + progress_line(one, at_s), soft_wrap=True)
+
+
+def _text(form: str) -> TextColumn:
+    return TextColumn(form, markup=False)
 
 
 def progress_line(run: SpacecraftRun, at_s: float) -> str:
@@ -159,12 +163,12 @@ def _tell(run: MissionRun, facts: RunFacts, *, as_json: bool) -> None:
         run.out.write_summary(whole)
         title, caption = f"{len(summaries)} spacecraft", f"digest of the run: {whole['digest']}"
     if as_json:
-        print(json.dumps(whole, indent=2))
+        print(json_text(whole, indent=2))
         return
     title = f"{title}: {facts.orbits:g} orbit{'s' * (facts.orbits != 1)}, seed {facts.seed}"
-    Console().print(closing_table(title, summaries, caption))
+    PlainConsole().print(closing_table(title, summaries, caption))
     for one in run.spacecraft:
-        print(f"report: {one.out.path('report.html')}")
+        print(plain(f"report: {one.out.path('report.html')}"))
 
 
 def _orbits(text: str) -> float:

@@ -36,7 +36,7 @@ class ApiOperator:
         self._dictionary: Dictionary | None = None
         self._port = port
         self._in_step = True
-        self._client = GroundClient(port)
+        self._client = GroundClient(port, faithful=True)
         begun = self._operate()
         # The ground may be on another machine, through a tunnel: its clock is read once, and carried on by ours. The
         # answer's way makes ours late by less than it takes, never early.
@@ -116,7 +116,7 @@ class ApiOperator:
             raise GroundLost(self.lost)
         if not self._in_step:
             self._client.close()
-            self._client = GroundClient(self._port)
+            self._client = GroundClient(self._port, faithful=True)
             self._operate()
             self._in_step = True
         return self._client

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from flight.core.errors import OrbitnodeError
+from flight.text.plain_text import plain, plain_values
 from ground.config import API_PORT
 from ground.server.api_token import read_token
 from ground.server.requests import LINE_OCTETS_MAX
@@ -40,9 +41,9 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
 
 def output() -> Console:
     """Where results are shown: as wide as the terminal, and uncut into a file or a pipe."""
-    from rich.console import Console
+    from ground.cli.console import PlainConsole
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    return PlainConsole(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
 def age(seconds: float) -> str:
@@ -67,12 +68,17 @@ class GroundLost(OrbitnodeError):
 
 class GroundClient:
     """One connection. Raises OrbitnodeError if no ground process answers, its token cannot be had, or it refuses a
-    request."""
+    request.
 
-    def __init__(self, port: int) -> None:
+    Answers are for people: their texts are made plain (flight/text/plain_text.py), unless they are to be `faithful`,
+    for programs.
+    """
+
+    def __init__(self, port: int, *, faithful: bool = False) -> None:
         if not 1 <= port <= 65535:
             raise OrbitnodeError(f"port {port}, should be in 1 .. 65535")
         self._port = port
+        self._faithful = faithful
         try:
             self._socket = socket.create_connection(("127.0.0.1", port), CONNECT_S)
         except OSError:
@@ -127,8 +133,8 @@ class GroundClient:
                 if not isinstance(made, dict):
                     raise ValueError
                 if "error" in made:
-                    raise OrbitnodeError(str(made["error"]))
-                yield made
+                    raise OrbitnodeError(plain(made["error"]))
+                yield made if self._faithful else plain_values(made)
                 if "done" in made:
                     return
         except TimeoutError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
+from flight.text.plain_text import json_text
 
 HELP = "write the mission's dictionary as XTCE or JSON"
 
@@ -29,19 +30,27 @@ def execute(args: argparse.Namespace) -> int:
 
     path = MISSIONS / "orbit.toml" if args.mission is None else args.mission
     dictionary = dictionary_of(load(path, opens_devices=False))
+    if args.out is None:
+        if args.json:
+            print(json_text(dictionary.document(), indent=1))
+        else:
+            sys.stdout.write(plain_xml(xtce_document(dictionary)))
+        return 0
     if args.json:
         text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"
     else:
         text = xtce_document(dictionary)
-    if args.out is None:
-        sys.stdout.write(text)
-        return 0
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OrbitnodeError(f"{args.out} cannot be written: {error.strerror}") from None
     return 0
+
+
+def plain_xml(document: str) -> str:
+    """The same document for a terminal: what is not to be seen stands there by its number."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"&#{ord(c)};" for c in document)
 
 
 def read_dictionary(path: Path) -> Dictionary:

@@ -7,9 +7,9 @@ Two names are no structures but views of their own: `tasks` asks the node for it
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
+from flight.text.plain_text import json_text
 from ground.cli import tasks
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 
@@ -41,23 +41,26 @@ def execute(args: argparse.Namespace) -> int:
         args.parser.error("TASK and --once belong to `orbitnode tm tasks`")
     if args.name == "time" and not args.follow:
         return _time(args)
-    with GroundClient(args.port) as client:
+    with GroundClient(args.port, faithful=args.json) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name=args.name)["values"]
         if args.follow:
             return _follow(args, client, values)
         undecoded: int = client.ask(do="status")["undecoded"]
-    from rich.console import Console
-
     if args.json:
-        print(json.dumps(values))
+        print(json_text(values))
     elif values:
         output().print(_table(values))
     else:
-        Console(stderr=True).print(_nothing(args.name), highlight=False, soft_wrap=True)
+        _notice(_nothing(args.name))
     if undecoded:
-        text = f"{undecoded:,} packets wait undecoded: start the ground with the dictionary of the node's version"
-        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+        _notice(f"{undecoded:,} packets wait undecoded: start the ground with the dictionary of the node's version")
     return 0 if values else 1
+
+
+def _notice(text: str) -> None:
+    from ground.cli.console import PlainConsole
+
+    PlainConsole(stderr=True).print(text, soft_wrap=True)
 
 
 def _nothing(name: str) -> str:
@@ -70,13 +73,13 @@ def _nothing(name: str) -> str:
 
 def _time(args: argparse.Namespace) -> int:
     """What the time reports say of the on-board clock; 1 where there were too few of them yet."""
-    with GroundClient(args.port) as client:
+    with GroundClient(args.port, faithful=args.json) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name="correlation")["values"]
         counters: dict[str, int] = client.ask(do="status")["counters"]
         told: dict[str, dict[str, Any]] = client.ask(do="latest", name="time")["values"]
     counts = {name: counters.get(f"correlation.{name}", 0) for name in ("pairs", "outliers", "unmatched", "jumps")}
     if args.json:
-        print(json.dumps({"correlation": values, "counters": counts, "node": told}))
+        print(json_text({"correlation": values, "counters": counts, "node": told}))
         return 0 if values else 1
     console = output()
     if values:
@@ -101,13 +104,13 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
     if args.json:
         for packet in packets:
             if packet.get("kind") == "housekeeping":
-                print(json.dumps(packet), flush=True)
+                print(json_text(packet), flush=True)
         return 0
     from rich.live import Live
 
     console = output()
     # A second connection asks for values: the first one is busy with the stream that says when.
-    with GroundClient(args.port) as asking:
+    with GroundClient(args.port, faithful=args.json) as asking:
         if not console.is_terminal:
             console.print(_table(values))
             for packet in packets:

@@ -15,6 +15,7 @@ from flight.core.errors import SetupError
 from flight.core.nanoseconds import NS, tai_from_unix, utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
+from flight.text.plain_text import CLEAR_LINE, plain
 from ground.config import GroundConfig
 from ground.counters import PortCounters
 from ground.link.mission_link import UdpLink
@@ -92,7 +93,7 @@ class GroundServer:
             await api.start_serving()
             for number in ending_signals():
                 loop.add_signal_handler(number, self._stop.set)
-            print(self._welcome(), file=sys.stderr, flush=True)
+            print(plain(self._welcome()), file=sys.stderr, flush=True)
             await self._until_stopped()
             for port in self._ports:  # what has come already is not lost by the end
                 port.on_ready(NS)
@@ -162,8 +163,8 @@ class GroundServer:
                 self.station.commit()
             if now_s >= status_s:
                 status_s = now_s + (_COMMIT_S if live else _QUIET_STATUS_S)
-                end, start = ("", "\r\x1b[2K") if live else ("\n", "")
-                print(start + self._status_line(), end=end, file=sys.stderr, flush=True)
+                sys.stderr.write((CLEAR_LINE if live else "") + plain(self._status_line()) + ("" if live else "\n"))
+                sys.stderr.flush()
             try:
                 await asyncio.wait_for(self._stop.wait(), _TIMER_S)
             except TimeoutError:

@@ -26,6 +26,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
+from flight.text.plain_text import plain
 from ground.counters import PortCounters
 from ground.link.kinds import open_session
 from ground.server.telemetry_port import TelemetryPort
@@ -167,7 +168,7 @@ def run(mission_path: Path, out: Path, seconds: float) -> int:
     if not SECONDS_MIN <= seconds <= SECONDS_MAX:
         raise SetupError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
     mission = load(mission_path, {"sim": SimConfig})
-    print(f"profile: {mission.node.name} flies for {seconds:g} s", file=sys.stderr, flush=True)
+    print(plain(f"profile: {mission.node.name} flies for {seconds:g} s"), file=sys.stderr, flush=True)
     begun_s = time.monotonic()
     profile, station = measure(mission, seconds)
     try:
@@ -176,12 +177,12 @@ def run(mission_path: Path, out: Path, seconds: float) -> int:
     except OSError as error:
         raise OrbitnodeError(f"profile {out}: {error.strerror}") from None
     commands, dropped = station.tracker.counters, station.counters()["udp.dropped"]
-    print(
+    said = (
         f"profile: {sum(cost.steps for name, cost in profile.tasks.items() if name != '*'):,} steps of "
         f"{len(profile.tasks) - 1} tasks in {time.monotonic() - begun_s:.1f} s, {commands.completed} of "
         f"{commands.sent} commands completed, {station.session.counters.frames:,} frames"
         + (f" and {dropped:,} datagrams dropped by this machine" if dropped else "")
-        + f"; written to {out}",
-        file=sys.stderr,
+        + f"; written to {out}"
     )
+    print(plain(said), file=sys.stderr)
     return 0

@@ -7,17 +7,19 @@ from typing import Any
 
 from rich.table import Table
 
+from flight.text.plain_text import plain, plain_lines
+
 Summary = Mapping[str, Any]
 
 
 def closing_table(title: str, summaries: Mapping[str, Summary], caption: str = "") -> Table:
     """From the summary of each spacecraft by its name. A row of which none has anything to say is left out."""
-    made = Table(title=title, caption=caption or None, show_header=len(summaries) > 1)
+    made = Table(title=plain(title), caption=caption or None, show_header=len(summaries) > 1)
     made.add_column(style="bold")
     for name in summaries:
-        made.add_column(name, overflow="fold")
+        made.add_column(plain(name), overflow="fold")
     for head, cell in ROWS:
-        cells = [cell(summary) for summary in summaries.values()]
+        cells = [plain_lines(cell(summary)) for summary in summaries.values()]
         if any(cells):
             made.add_row(head, *cells)
     return made

@@ -228,7 +228,7 @@ class Client:
 
     lines_: ClassVar[list[dict[str, Any]]] = []
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, faithful: bool) -> None:
         pass
 
     def __enter__(self) -> Self:

@@ -35,6 +35,7 @@ _SHARED = (
     "flight.core.errors",
     "flight.core.nanoseconds",
     "flight.link",
+    "flight.text",
 )
 
 # The map of the house, roof first. A row is a room, that is a folder, or one file of it that stands on a floor of its
@@ -97,13 +98,13 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "flight.contract", "flight.core", "flight.store", "flight.swarm", "hal.base", "payloads.assets.models",
         "payloads.product.answers", "payloads.worker",
     ),
-    "payloads.assets": ("flight.core.errors",),
+    "payloads.assets": ("flight.core.errors", "flight.text"),
     "payloads.worker": ("flight.contract.fields", "flight.core", "hal.base", "payloads.apps.base", "payloads.product"),
     "payloads.apps": ("flight.contract.fields", "flight.core.errors", "payloads.product"),
     "payloads.product": ("flight.contract.fields", "flight.contract.names", "flight.core.errors"),
     # What flies: four doors, the services, and what they stand on.
-    "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services"),
-    "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
+    "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services", "flight.text"),
+    "flight.cli": ("flight.core", "flight.linux.log_sink", "flight.text", "hal.base"),
     "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.registry"),
     "flight.app_host": (*_BASE, "flight.services", "flight.swarm", "hal.kinds", "hal.registry"),
     "flight.mission": ("flight.contract", "flight.core", "flight.link", "flight.store", "hal.kinds", "hal.registry"),
@@ -138,7 +139,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "flight.link": ("flight.core", "flight.kernels"),  # packets
     "flight.kernels": (),
     "flight.linux": ("flight.core", "hal.base"),
-    "flight.core": ("hal.base",),
+    "flight.core": ("flight.text", "hal.base"),
+    "flight.text": (),
     "flight": (),  # the version
     # The drivers.
     "hal.registry": (),
