@@ -1,7 +1,8 @@
 """`orbitnode tm`: the latest telemetry with units, labels and limit states, once or live.
 
-Two names are no structures but views of their own: `tasks` asks the node for its executive's tasks
-(ground/cli/tasks.py), `time` begins with what the ground knows of the on-board clock.
+Three names are not structures but views of their own: `tasks` asks the node for its executive's tasks
+(ground/cli/tasks.py), `time` begins with what the ground knows of the on-board clock, and `ground` shows what the
+ground process itself counts: frames, packets, what was refused and what was lost on the way, and where.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="NAME",
-        help="structure or parameter, such as power.soc_frac; or tasks, time",
+        help="structure or parameter, such as power.soc_frac; or tasks, time, ground",
     )
     parser.add_argument("--follow", action="store_true", help="go on showing values as they come, until Ctrl-C")
     tasks.add_arguments(parser)
@@ -41,6 +42,8 @@ def execute(args: argparse.Namespace) -> int:
         args.parser.error("TASK and --once belong to `orbitnode tm tasks`")
     if args.name == "time" and not args.follow:
         return _time(args)
+    if args.name == "ground" and not args.follow:
+        return _ground(args)
     with GroundClient(args.port, faithful=args.json) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name=args.name)["values"]
         if args.follow:
@@ -97,6 +100,31 @@ def _time(args: argparse.Namespace) -> int:
     if told:
         console.print(_table(told))
     return 0 if values else 1
+
+
+def _ground(args: argparse.Namespace) -> int:
+    """The state of the ground process and every counter of it that is not zero."""
+    with GroundClient(args.port, faithful=args.json) as client:
+        state: dict[str, Any] = client.ask(do="status")
+    if args.json:
+        print(json_text({name: value for name, value in state.items() if name != "done"}))
+        return 0
+    from rich.table import Table
+
+    counters: dict[str, int] = state.pop("counters")
+    others = {name: n for name, n in state.items() if isinstance(n, int) and not isinstance(n, bool)}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("counter")
+    table.add_column("value", justify="right")
+    for name, number in (counters | others).items():
+        if number:
+            table.add_row(name, f"{number:,}")
+    console = output()
+    console.print("contact" if state["contact"] else "no contact")
+    if state.get("log_fault"):
+        console.print(f"its log: {state['log_fault']}", soft_wrap=True)
+    console.print(table)
+    return 0
 
 
 def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, dict[str, Any]]) -> int:

@@ -5,7 +5,7 @@ a connection shows the token of this ground (ground/server/api_token.py), within
 
     {"do": "hello", "token": "5e1f..."}           -> "done"
 
-A connection ends with the first line that is no request: no JSON object with a `do`, or one that is too long. A request
+A connection ends with the first line that is not a request: not a JSON object with a `do`, or too long. A request
 that is wrong costs nothing but an error in answer. A client that ends its side of the connection is taken to be gone,
 also if a request of it is under way; the command or file that it sent goes on.
 
@@ -52,7 +52,7 @@ from ground.server.api_token import ApiToken
 from ground.server.command_answers import Transmit, command, command_list, listening, upload
 from ground.server.connection import ApiCounters, Connection
 from ground.server.operating import Operating
-from ground.server.requests import LINE_OCTETS_MAX, NoRequest, read_request
+from ground.server.requests import LINE_OCTETS_MAX, NotARequest, read_request
 from ground.server.telemetry_answers import check_known, events, latest, packet_line, parameters
 from ground.station import GroundStation
 from ground.telemetry.decoder import EVENT
@@ -159,11 +159,11 @@ async def _hello(client: Connection, token: ApiToken) -> None:
 
 
 async def _next_line(client: Connection) -> bytes:
-    """The next request, empty at the end. Raises NoRequest for a line that is too long."""
+    """The next request, empty at the end. Raises NotARequest for a line that is too long."""
     try:
         return await client.read_line()
     except ValueError:
-        raise NoRequest(f"a request is one line of at most {LINE_OCTETS_MAX} octets") from None
+        raise NotARequest(f"a request is one line of at most {LINE_OCTETS_MAX} octets") from None
 
 
 class ClientSession:
@@ -182,14 +182,14 @@ class ClientSession:
 
     async def serve(self) -> None:
         """Answer until the client goes. A request that is refused, or that a hole in our checks lets fail, costs
-        nothing but an error in answer; what is no request ends the connection."""
+        nothing but an error in answer; what is not a request ends the connection."""
         while True:
             try:
                 line = await _next_line(self._client)
                 if not line:
                     return
                 await self.answer(read_request(line))
-            except NoRequest as error:
+            except NotARequest as error:
                 self._client.put({"error": str(error)})
                 return
             except OrbitnodeError as error:

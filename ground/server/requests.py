@@ -19,18 +19,18 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
-class NoRequest(OrbitnodeError):
-    """What came is no request at all: whoever speaks does not speak to this API, and is not listened to any more."""
+class NotARequest(OrbitnodeError):
+    """What came is not a request at all: whoever speaks does not speak to this API, and is not listened to any more."""
 
 
 def read_request(line: bytes) -> dict[str, Any]:
-    """One request with the types it should have; raises NoRequest, and OrbitnodeError for one that is wrong."""
+    """One request with the types it should have; raises NotARequest, and OrbitnodeError for one that is wrong."""
     try:
         made = json.loads(line)
     except (ValueError, RecursionError):
-        raise NoRequest("a request is one JSON object a line") from None
+        raise NotARequest("a request is one JSON object a line") from None
     if not isinstance(made, dict) or not isinstance(made.get("do"), str):
-        raise NoRequest('a request is a JSON object that says what to "do"')
+        raise NotARequest('a request is a JSON object that says what to "do"')
     if not made.keys() <= _KINDS.keys():
         raise OrbitnodeError(f"a request is a JSON object with some of {', '.join(sorted(_KINDS))}")
     for name, value in made.items():

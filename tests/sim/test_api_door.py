@@ -35,7 +35,7 @@ from tests.ports import HOST, free_port
 from tests.waiting import GIVE_UP_S, wait_until
 
 COMMAND = b'{"do": "command", "name": "ping", "bypass": true, "timeout_s": 60}\n'
-NO_REQUESTS = {
+NOT_REQUESTS = {
     "post": b"POST / HTTP/1.1\r\nHost: localhost:10020\r\nContent-Type: text/plain\r\nContent-Length: 67\r\n\r\n",
     "get": b"GET / HTTP/1.1\r\n\r\n",
     "options": b"OPTIONS * HTTP/1.1\r\n",
@@ -96,13 +96,13 @@ def sent(ground: Ground) -> int:
 
 
 @pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("kind", NO_REQUESTS)
-def test_what_is_no_request_ends_the_connection_and_nothing_behind_it_is_done(
+@pytest.mark.parametrize("kind", NOT_REQUESTS)
+def test_what_is_not_a_request_ends_the_connection_and_nothing_behind_it_is_done(
     ground: Ground, kind: str, known: bool
 ) -> None:
     """A web page makes a browser send such octets, with whatever it likes behind them."""
     before = sent(ground)
-    answers = said(ground, (hello(ground.api) if known else b"") + NO_REQUESTS[kind] + COMMAND)
+    answers = said(ground, (hello(ground.api) if known else b"") + NOT_REQUESTS[kind] + COMMAND)
     if answers and known:
         assert answers.pop(0) == {"done": True}
     assert len(answers) <= 1 and all("error" in answer for answer in answers)

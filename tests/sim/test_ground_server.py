@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -393,6 +394,11 @@ def test_ping_telemetry_events_and_a_clean_end(
     values = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert values["power.soc"]["state"] == "yellow" and values["power.mode"]["value"] == "idle"
     assert run(tm, ground) == 0 and "power.battery" in capsys.readouterr().out
+    assert run(tm, ground, "ground") == 0
+    assert re.search(r"^contact\n.*\nudp\.datagrams +[\d,]+\n", capsys.readouterr().out, re.DOTALL)
+    assert run(tm, ground, "ground", "--json") == 0
+    state = json.loads(capsys.readouterr().out)
+    assert state["contact"] is True and state["counters"]["udp.dropped"] == 0 and state["strangers"] == 0
     wait_until(lambda: run(events, ground, "--json") == 0 and capsys.readouterr().out, "the event came down")
     assert run(events, ground) == 0 and "mode safe" in capsys.readouterr().out
     assert run(cmd, ground, "--list") == 0 and "deadline_s: f32 from 1 s, default 600.0" in capsys.readouterr().out
