@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, ns
 from flight.mission import MISSIONS, load
+from flight.text.plain_stream import PlainStream
 from flight.text.plain_text import json_text, plain
 from ground.cli.console import PlainConsole
 from ground.procedures.procedure import load_file
@@ -78,7 +81,8 @@ def execute(args: argparse.Namespace) -> int:
     console = PlainConsole(stderr=True, quiet=args.json)
     try:
         run.start()
-        fly(run, console)
+        with redirect_stdout(cast("TextIO", PlainStream(sys.stdout))):  # for what an operator's script prints
+            fly(run, console)
     finally:
         run.finish()
     for one in run.spacecraft:

@@ -43,7 +43,7 @@ def output() -> Console:
     """Where results are shown: as wide as the terminal, and uncut into a file or a pipe."""
     from ground.cli.console import PlainConsole
 
-    return PlainConsole(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    return PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
 def age(seconds: float) -> str:

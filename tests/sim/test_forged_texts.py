@@ -125,13 +125,15 @@ def test_a_procedure_gets_it_as_it_is_and_its_steps_are_harmless(
     path.write_text(
         "async def p(operator):\n"
         "    await operator.send('say', text='\\x1b[2J\\n[bold]x')\n"
+        "    print('printed\\x1b[2J\\ta\\nb\\u202e')\n"
         "    raise ValueError('\\x1b[2J\\nforged')\n"
     )
     for show in (on_a_pipe, on_a_terminal):
         shown = show(bench[0], "procedure", "run", str(path)).replace("\r\x1b[2K", "")
-        assert is_harmless(shown), repr(shown)
+        assert "printed\\x1b[2J\ta\nb\\u202e\n" in shown
+        assert is_harmless(shown.replace("\t", "")), repr(shown)
         assert r"say text=\x1b[2J\n[bold]x times=1  completed in" in shown
-        assert r"p.py:3: ValueError: \x1b[2J forged" in shown
+        assert r"p.py:4: ValueError: \x1b[2J forged" in shown
 
 
 def test_a_dictionary_of_others_names_no_file_outside_and_no_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO, cast
 
 import pytest
 from rich.table import Table
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from flight.cli import Parser, main
 from flight.core.log import node_log
+from flight.text.plain_stream import PlainStream
 from flight.text.plain_text import json_text, plain, plain_lines, plain_values
 from ground.cli.console import PlainConsole
 from ground.cli.dictionary import plain_xml
@@ -117,6 +119,16 @@ def test_the_table_that_closes_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ROWS
     shown = printed(PlainConsole(width=400), closing_table(EVIL, {EVIL: {}, "b": {}}))
     assert is_harmless(shown) and SHOWN.partition(" ")[0] in shown
+
+
+def test_what_the_code_of_others_prints_keeps_its_lines_and_tabs() -> None:
+    stream = io.StringIO()
+    made = cast("TextIO", PlainStream(stream))
+    print(f"a\tb\n{EVIL}", file=made)
+    made.writelines(["c\r\n", "d\x1b\n"])
+    assert not made.isatty() and made.getvalue() == stream.getvalue()  # type: ignore[attr-defined]
+    shown = SHOWN.replace(r"\n", "\n")
+    assert stream.getvalue() == f"a\tb\n{shown}\nc\\r\nd\\x1b\n"
 
 
 # The log
