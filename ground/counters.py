@@ -26,10 +26,11 @@ class StationCounters:
 
 @dataclass(slots=True)
 class PortCounters:
-    """Of a UDP port that frames come to: `datagrams` taken, and those that the kernel `dropped` because the ground did
-    not take others in time. What reached this machine is one of both."""
+    """Of a UDP port that frames come to: `datagrams` taken, those of them that are `empty`, and those that the kernel
+    `dropped` because others were not taken in time. What reached this machine was taken or dropped."""
 
     datagrams: int = 0
+    empty: int = 0
     dropped: int = 0
     errors: int = 0
 

@@ -79,7 +79,7 @@ class FrameReceiver(ABC):
 
     def _cut(self, octets: bytes) -> Iterable[_RawFrame]:
         size = self._raw_octets
-        if not octets or len(octets) % size:
+        if len(octets) % size:
             return [(b"", "length")]
         return [(octets[at : at + size], "") for at in range(0, len(octets), size)]
 

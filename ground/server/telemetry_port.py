@@ -1,8 +1,8 @@
 """A UDP port that frames come to, read in batches; whatever the kernel had no room for is counted. Edge code.
 
-A datagram is either taken, and then the link's own counters say what became of it, or dropped by the kernel, because
-the receive buffer was full: there is no third way for one that reached this machine. The buffer is as large as the
-kernel grants, since a pass of frames may come while the archive commits or another process has the processor.
+A datagram is either taken, and then the link's own counters say what became of what was in it, or dropped by the
+kernel, because the receive buffer was full: there is no third way for one that reached this machine. The buffer is as
+large as the kernel grants, since frames come while the archive commits or another process has the processor.
 
 The kernel counts drops per socket, and tells the count in two ways: with each datagram, as it was when that one was
 queued (SO_RXQ_OVFL), and at any time (SO_MEMINFO). The second one also knows of what was dropped after the last
@@ -30,7 +30,8 @@ _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last is SK_MEMINFO_DRO
 
 
 class TelemetryPort:
-    """See the head of the file. `receive` is given each datagram. Raises OSError if the port cannot be had."""
+    """See the head of the file. `receive` is given each datagram that is not empty. Raises OSError if the port cannot
+    be had."""
 
     def __init__(self, address: tuple[str, int], receive: Callable[[bytes], None], counters: PortCounters) -> None:
         self.counters = counters
@@ -64,7 +65,10 @@ class TelemetryPort:
         """Take what waits, for so long at most: whoever polls calls again."""
         end_ns = time.monotonic_ns() + limit_ns
         while (octets := self._take()) is not None:
-            self._receive(octets)
+            if octets:
+                self._receive(octets)
+            else:
+                self.counters.empty += 1
             if time.monotonic_ns() >= end_ns:
                 return
 
