@@ -324,8 +324,7 @@ class GroundStation:
         self._writer.write(lambda a: a.add_counters(self.counters(), self.tai_ns(now_ns)))
 
     def count_port(self, counters: PortCounters, link: str = "") -> None:
-        """Show the counters of a port as well, at which the station's own link, or the further link of that name, is
-        received."""
+        """Show the counters of the port of the station's own link, or of the further link of that name."""
         self._ports[f"links.{link}.udp" if link else "udp"] = counters
 
     def counters(self) -> dict[str, int]:
