@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -29,7 +30,7 @@ from sim_hw.report.closing_table import closing_table
 from sim_hw.report.outputs import RunFolder
 from sim_hw.report.run_report import report
 from sim_hw.report.summary import RunFacts, summarise, summarise_fleet
-from sim_hw.spacecraft_run import SpacecraftRun, check_spacecraft
+from sim_hw.spacecraft_run import SpacecraftRun, check_spacecraft, run_faults
 from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
 
 HELP = "orbits of the whole system in virtual time"
@@ -67,7 +68,10 @@ def execute(args: argparse.Namespace) -> int:
     begun_s = time.monotonic()
     faults = [PlannedFault.parse(text) for text in args.fault]
     procedure = None if args.procedure is None else load_file(args.procedure)
-    missions = [load(path, {"sim": SimConfig}) for path in args.mission or [MISSIONS / "orbit.toml"]]
+    missions = [
+        load(path, {"sim": SimConfig}, check=partial(run_faults, scripted=place > 0 or procedure is None))
+        for place, path in enumerate(args.mission or [MISSIONS / "orbit.toml"])
+    ]
     check_fleet(missions)
     names = [mission.node.name for mission in missions]
     duration_s = args.orbits * missions[0].sections["sim"].orbit_min * 60

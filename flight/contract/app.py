@@ -156,7 +156,9 @@ class AppContext:
 
 class App(Protocol):
     """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare`, which says what the app
-    says and can be told, given its APID and its section of the mission."""
+    says and can be told, given its APID and its section of the mission. It may offer `section_faults(config)`: (key,
+    what is wrong and what would be right) for what its section names and this machine does not have, asked before a
+    node boots, so that it is said with the mission's other faults."""
 
     CONFIG: type[Any]
 

@@ -7,7 +7,7 @@ fit together, or not with the node, is refused as it is read (flight/mission.py)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flight.contract.dictionary import (
@@ -220,6 +220,16 @@ def collect(
         raise SetupError(f"declared twice: {', '.join(map(str, twice))}")
     if excess := [line for part in parts for line in excesses(part)]:
         raise SetupError("; ".join(excess))
+    return joined(
+        parts, mission=mission, spacecraft_id=spacecraft_id, version=version, apids=apids, frame_octets=frame_octets
+    )
+
+
+def joined(
+    parts: Sequence[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
+    frame_octets: int,
+) -> Dictionary:  # fmt: skip
+    """As `collect`, of whatever the parts are: for who looks for further faults in a mission that has some."""
     return Dictionary(
         mission=mission,
         spacecraft_id=spacecraft_id,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from signal import SIGINT, Signals
 
+from flight.apps import boot_faults
 from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import FORMS, LEVELS, gap_line, node_log
@@ -55,7 +56,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _fly(args: argparse.Namespace, sink: LogSink) -> int:
-    mission = load(args.mission)
+    mission = load(args.mission, check=lambda read: boot_faults(read.apps))
     name = mission.node.name
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
     platform = LinuxPlatform(storage, name, args.seed)

@@ -85,7 +85,10 @@ def test_the_default_script_fits_a_mission_with_an_app_and_modes_of_its_own(fold
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("await operator.send('submit_job')", "procedure.py:2: unknown command 'submit_job', have abort_all_"),
+        (
+            "await operator.send('submit_job')",
+            "procedure.py:2: unknown command 'submit_job', have abort_all_sequences, ",
+        ),
         ("operator.send('ping')", "procedure.py: line 2: operator.send('ping') was never awaited"),
         (
             "await operator.send('set_power_mode', mode='eco')",

@@ -93,7 +93,7 @@ def create(bench: Bench, sid: int, period_s: float, *numbers: int) -> None:
 
 
 def test_a_period_for_a_structure_that_is_not_there() -> None:
-    with pytest.raises(SetupError, match=r"no structure d, have a, b, c"):
+    with pytest.raises(SetupError, match=r"no structure d, known: a, b, c"):
         Bench(period_s={"d": 1.0})
 
 

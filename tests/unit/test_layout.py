@@ -103,7 +103,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "payloads.apps": ("flight.contract.fields", "flight.core.errors", "payloads.product"),
     "payloads.product": ("flight.contract.fields", "flight.contract.names", "flight.core.errors"),
     # What flies: four doors, the services, and what they stand on.
-    "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services", "flight.text"),
+    "flight.linux.flight_command": (
+        "flight.apps", "flight.core", "flight.mission", "flight.node", "flight.services", "flight.text",
+    ),
     "flight.cli": ("flight.core", "flight.linux.log_sink", "flight.text", "hal.base"),
     "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.registry"),
     "flight.app_host": (*_BASE, "flight.services", "flight.swarm", "hal.kinds", "hal.registry"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -30,7 +31,7 @@ from flight.contract.dictionary import (
 from flight.contract.failures import Failure
 from flight.contract.fields import ROWS_MAX, Field, Refers, Row
 from flight.contract.service import CommandHandler, Service, ServiceTask
-from flight.core.config import key
+from flight.core.config import Fault, key, suggestion
 from flight.core.errors import DecodeError, SetupError, StorageError
 from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
@@ -60,13 +61,22 @@ class HousekeepingConfig:
     defined_max: int = key(16, minimum=0, maximum=ROWS_MAX, text="structures defined from ground at most")
     parameters_max: int = key(64, minimum=1, maximum=ROWS_MAX, text="parameters in one of those at most")
 
-    def faults(self) -> list[tuple[str, str]]:
-        """The names are checked at boot: what structures there are depends on the app."""
+    def faults(self) -> list[tuple[tuple[str, str], str]]:
+        """The names are checked with the dictionary: what structures there are depends on the apps."""
         return [
-            ("period_s", f"{name} is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
+            (("period_s", name), f"is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
             for name, period_s in self.period_s.items()
-            if not is_period(period_s)
+            if 0 <= period_s <= PERIOD_MAX_S and not is_period(period_s)
         ]
+
+
+def period_faults(config: HousekeepingConfig, structures: AbstractSet[str] | Mapping[str, object]) -> list[Fault]:
+    """A fault for each period of `config` that is given to none of `structures`."""
+    return [
+        Fault(("housekeeping", "period_s", name), f"no structure {name}, {suggestion(name, structures)}", unknown=True)
+        for name in config.period_s
+        if name not in structures
+    ]
 
 
 def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
@@ -145,10 +155,8 @@ class Housekeeping(Service):
         self._sampled: Collection | None = None  # where the task is; still there when a sampler has made it fail
         reports = declare(apid, ()).reports
         self._definition_layout, self._period_layout = (report.layout for report in reports)
-        unknown = sorted(config.period_s.keys() - self._structures.by_name.keys())
-        if unknown:
-            have = ", ".join(sorted(self._structures.by_name))
-            raise SetupError(f"housekeeping.period_s: no structure {', '.join(unknown)}, have {have}")
+        if unknown := period_faults(config, self._structures.by_name):
+            raise SetupError(f"housekeeping.period_s: {'; '.join(one.text for one in unknown)}")
         self._collections: dict[int, Collection] = {}
         for one in structures:
             period_s = config.period_s.get(one.name, one.period_s)
