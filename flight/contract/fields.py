@@ -123,7 +123,7 @@ class Field:
             raise FieldError(f"{self.name}: {value!r} is not a number")
         if self.type[0] != "f" and not (isinstance(value, int) or value.is_integer()):
             raise FieldError(f"{self.name}: {value!r} is not a whole number")
-        low, high = self._bounds()
+        low, high = self.bounds
         if not low <= value <= high:
             shown = f"{value:.15g}" if abs(value) <= _FLOAT_MAX["f64"] or isinstance(value, float) else "a huge number"
             bounds = f"{low:.15g} .. {high:.15g}{' ' * bool(self.unit)}{self.unit}"
@@ -159,7 +159,9 @@ class Field:
             return json.dumps([{f.name: f.label(v) for f, v in zip(self.fields, row, strict=True)} for row in value])
         return value.hex() if isinstance(value, bytes) else value
 
-    def _bounds(self) -> tuple[float, float]:
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest number that `admit` takes, of a number or a time."""
         if self.labels:
             return 0, len(self.labels) - 1
         if self.type == "time":
@@ -285,7 +287,7 @@ def _misfit_number(one: Field, value: object) -> str:
     if not isinstance(value, SupportsIndex):
         return f"{one.name}: {_short(value)} is not a whole number of type int"
     number = value.__index__()
-    low, high = replace(one, minimum=None, maximum=None)._bounds()  # noqa: SLF001 - of the type alone
+    low, high = replace(one, minimum=None, maximum=None).bounds  # of the type alone
     if low <= number <= high or _gone_round(one, number) != number:
         return ""
     return f"{one.name}: {_short(number)} is outside {low:.15g} .. {high:.15g}"

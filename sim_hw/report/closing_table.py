@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from flight.text.plain_text import plain, plain_lines
 
@@ -21,7 +22,7 @@ def closing_table(title: str, summaries: Mapping[str, Summary], caption: str = "
     for head, cell in ROWS:
         cells = [plain_lines(cell(summary)) for summary in summaries.values()]
         if any(cells):
-            made.add_row(head, *cells)
+            made.add_row(head, *map(Text, cells))  # as it stands: what a procedure says may have brackets
     return made
 
 

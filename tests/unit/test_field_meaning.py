@@ -150,4 +150,4 @@ def test_xtce_says_it_beside_parameter_and_argument() -> None:
     said = "".join(text.split())
     data = '<AncillaryDataname="refers">{}</AncillaryData>'
     assert data.format("event") in said and data.format("structure") in said
-    assert said.count('<AncillaryDataname="refers">') == said.count("<AncillaryDataSet>") > 10
+    assert said.count('<AncillaryDataname="refers">') > 10
