@@ -354,8 +354,7 @@ def test_a_sampler_that_goes_wrong_later_is_set_aside_with_its_reason(
     values["level"] = 1000
     rig.until(8)
     says = "app wolf: housekeeping structure probe: its sample has level: 1000 is outside -128 .. 127"
-    assert ("task_failed", "housekeeping", f"MisuseError: {says}") in heard
-    assert ("hk_failed", "probe") in heard
+    assert [one for one in heard if one[0] in ("task_failed", "hk_failed")] == [("hk_failed", "probe", says)]
 
 
 def test_a_task_started_as_the_node_goes_down_is_refused_in_words(fly: Callable[..., Rig]) -> None:

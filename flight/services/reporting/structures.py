@@ -21,6 +21,7 @@ from flight.contract.app import Sample
 from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters, is_period
 from flight.contract.fields import Field, Layout, Value, misfit
 from flight.core.errors import PASSES_THROUGH, DecodeError, MisuseError, SetupError
+from flight.core.task import text_of
 
 KEEPALIVE_MAX_S = 86_400.0
 SID_OCTETS = 2
@@ -37,6 +38,10 @@ _ROW = Layout(
         Field("parameters", "rows", fields=(Field("name", "str"),)),
     )
 )
+
+
+class SamplerFailed(MisuseError):
+    """A sampler raised something: which structure's, and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +112,20 @@ class Structures:
         try:
             if fault := misfit(self.by_sid[sid].fields, self._sample(sid)):
                 yield f"{self._title(sid)}: its sample has {fault}"
+        except SamplerFailed:
+            return  # it may have nothing to give yet; the report that is due sets it aside
         except SetupError as error:
             yield str(error)
+
+    def _asked(self, sid: int, sampler: Sampler) -> Any:
+        """What `sampler` gives, which may be anything. Raises SamplerFailed, whatever it raises."""
+        try:
+            return sampler()
         except PASSES_THROUGH:
             raise
-        except BaseException:  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
-            return
+        except BaseException as error:
+            text = " ".join(text_of(error).split())
+            raise SamplerFailed(f"{self._title(sid)}: its sampler raises {text}") from error
 
     def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
         """Structure `sid` of the dictionary, or one that `plan` defines, sent under `apid`."""
@@ -125,7 +138,7 @@ class Structures:
 
     def _sample(self, sid: int) -> Sequence[Value]:
         """The values of a structure in the order of its fields; raises MisuseError for what does not fit."""
-        given_parts: list[Any] = [sampler() for sampler in self._samplers[sid]]  # an app's may be anything
+        given_parts: list[Any] = [self._asked(sid, sampler) for sampler in self._samplers[sid]]
         parts: list[Sample] = [part for part in given_parts if isinstance(part, Mapping)]
         if len(parts) < len(given_parts):
             given = next(type(part).__name__ for part in given_parts if not isinstance(part, Mapping))
