@@ -26,6 +26,7 @@ from tests.waiting import GIVE_UP_S, wait_until
 
 FORGED = EVIL.replace("\udc80", "") + "\n2026-11-29T00:00:00.000Z  high    forged: all is well\n"
 WRITTEN = SHOWN.replace(r"\udc80", "") + r"\n2026-11-29T00:00:00.000Z  high    forged: all is well\n"
+NAME, NAME_SHOWN = EVIL.replace("\udc80", ""), SHOWN.replace(r"\udc80", "")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
@@ -144,7 +145,7 @@ def test_a_dictionary_of_others_names_no_file_outside_and_no_line(tmp_path: Path
 
     def decode(name: str, *more: str) -> str:
         first, *others = power.fields
-        made = replace(power, name=name, fields=(replace(first, name=f"{EVIL},x"), *others))
+        made = replace(power, name=name, fields=(replace(first, name=f"{NAME},x"), *others))
         document.write_text(json.dumps(replace(make(), structures=(made,)).document()))
         words = [sys.executable, "-m", "flight.cli", "decode", str(recorded), "--as", "packets"]
         done = subprocess.run(
@@ -155,11 +156,11 @@ def test_a_dictionary_of_others_names_no_file_outside_and_no_line(tmp_path: Path
         assert is_harmless(shown), repr(shown)
         return shown
 
-    assert SHOWN in decode(EVIL)
-    for name in ("../escaped", "/escaped", "", ".", EVIL):
+    assert NAME_SHOWN in decode(NAME)
+    for name in ("../escaped", "/escaped", ".", NAME):
         assert "no file can be called so" in decode(name, "--csv", "--out", str(out / "inner"))
     assert not list(out.rglob("*.csv")) and not list(out.rglob("*.npz"))
     decode("power", "--csv", "--out", str(out))
     with (out / "power.csv").open(newline="") as file:
         heads, row = csv.reader(file)
-    assert heads[:3] == ["utc", f"{SHOWN},x", "bus"] and row[1:3] == ["0.5", "8.0"]
+    assert heads[:3] == ["utc", f"{NAME_SHOWN},x", "bus"] and row[1:3] == ["0.5", "8.0"]
