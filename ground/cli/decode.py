@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from flight.text.plain_text import json_text, plain
 from ground.cli.client import output
 from ground.cli.dictionary import read_dictionary
 from ground.link.mission_link import chosen_link
+from ground.products.names import safe_name
 
 if TYPE_CHECKING:
     from ground.telemetry.recording import HousekeepingTable, Recording
@@ -27,7 +28,6 @@ HELP = "decode a recorded downlink into tables of housekeeping"
 
 _STRETCH_OCTETS = 16 << 20
 _CUC_TICKS_S = 1 << 16
-_FILE_NAME = re.compile(r"\w[\w-]{0,127}")  # the dictionary may be anybody's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,21 +130,30 @@ def _utc(cuc_ticks: int) -> str:
 def _write(folder: Path, tables: Sequence[HousekeepingTable], *, as_csv: bool) -> Iterator[Path]:
     import numpy as np
 
+    taken: set[str] = set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for one in tables:
-            if not _FILE_NAME.fullmatch(one.structure.name):
-                raise OrbitnodeError(
-                    f"structure {one.structure.name!r}: no file can be called so, should be letters, digits, _ and -"
-                )
-            path = folder / f"{one.structure.name}{'.csv' if as_csv else '.npz'}"
+            path = folder / f"{_file_name(one.structure.name, taken)}{'.csv' if as_csv else '.npz'}"
             if as_csv:
                 path.write_text(_csv(one), encoding="utf-8")
             else:
-                np.savez(path, **one.columns)  # type: ignore[arg-type]
+                with zipfile.ZipFile(path, "w") as archive:  # np.savez keeps some names of columns for itself
+                    for name, column in one.columns.items():
+                        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                            np.lib.format.write_array(member, np.asanyarray(column), allow_pickle=False)
             yield path
     except OSError as error:
         raise OrbitnodeError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def _file_name(structure: str, taken: set[str]) -> str:
+    """A file of its own for each structure, in the folder and nowhere else: the document may be anybody's."""
+    name = safe_name(structure)
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _csv(table: HousekeepingTable) -> str:

@@ -147,7 +147,6 @@ def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
         print(json_text(rows))
         return 0
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -158,10 +157,7 @@ def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
         value, reported = ("-", "never") if latest is None else (f"{float(latest['value']):g}", age(latest["age_s"]))
         bounds = f"{row['minimum']:g} .. {row['maximum']:g}"
         table.add_row(
-            *map(
-                escape,
-                (row["name"], value, reported, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"]),
-            )
+            row["name"], value, reported, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"]
         )
     output().print(table)
     return 0

@@ -154,7 +154,6 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
 
 
 def _table(values: dict[str, dict[str, Any]]) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     from ground.telemetry.limits import RED, YELLOW
@@ -169,7 +168,7 @@ def _table(values: dict[str, dict[str, Any]]) -> Table:
     for name, one in values.items():
         value = one["value"]
         # A text of the downlink, or a name of somebody's dictionary, is shown as it is.
-        shown = f"{value:,.6g}" if isinstance(value, float) else escape(str(value))
+        shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
         state, style = one["state"], colours.get(one["state"], "")
-        table.add_row(escape(name), shown, escape(one["unit"]), state, age(one["age_s"]), style=style)
+        table.add_row(name, shown, one["unit"], state, age(one["age_s"]), style=style)
     return table

@@ -13,11 +13,11 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from flight import __version__, cli
 from flight.core.errors import SetupError
 from ground.cli import tm
+from ground.cli.console import PlainConsole
 from sim_hw.report import closing_table
 from tests.waiting import GIVE_UP_S
 
@@ -222,7 +222,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 def test_texts_of_the_downlink_are_shown_as_they_are(text: str) -> None:
     """And are not taken for markup, which may even be faulty."""
     values = {f"s.{text}": {"value": text, "unit": text, "state": "normal", "age_s": 1.0}}
-    console = Console(file=io.StringIO(), width=200)
+    console = PlainConsole(file=io.StringIO(), width=200)
     console.print(tm._table(values))  # noqa: SLF001 - as `orbitnode tm` shows it
     shown = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
     assert shown.count(text) == 3
@@ -230,7 +230,7 @@ def test_texts_of_the_downlink_are_shown_as_they_are(text: str) -> None:
 
 def test_what_a_procedure_says_is_shown_as_it_is_when_a_run_closes() -> None:
     failure = "checkout.py:3: KeyError: '[/b]'"
-    console = Console(file=io.StringIO(), width=200)
+    console = PlainConsole(file=io.StringIO(), width=200)
     rows = [row for row in closing_table.ROWS if row[0] == "script"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(closing_table, "ROWS", rows)
