@@ -8,10 +8,10 @@ import pytest
 
 from flight.contract.failures import Failure
 from flight.contract.fields import Row
-from flight.core.errors import SetupError
 from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
 from flight.link.request_source import GROUND_SEQ_COUNTS
+from flight.mission import MissionError
 from flight.services.automation.event_action import EventActions
 from flight.services.automation.schedule import Schedule
 from flight.services.automation.sequences import Sequences
@@ -284,10 +284,11 @@ def test_a_sequence_of_the_mission_starts_on_its_event(make_rig: MakeRig) -> Non
 
 def test_faults_of_the_missions_sequences_are_all_named(make_rig: MakeRig) -> None:
     text = SEQUENCE.replace('"boot"', '"bot"').replace("rate = 3", "rat = 3").replace('"ping", delay', '"pig", delay')
-    with pytest.raises(SetupError) as told:
+    with pytest.raises(MissionError) as told:
         make_rig(more=text)
     said = str(told.value)
-    assert "3 faults" in said and "no event 'bot'" in said and "argument rat," in said and "'pig'" in said
+    assert len(told.value.faults) == 4, "an argument that there is not is also one that is missing"
+    assert "no event 'bot'" in said and "argument rat," in said and "rate is missing" in said and "'pig'" in said
 
 
 def test_an_event_brings_about_its_command_once_in_a_while(make_rig: MakeRig) -> None:
