@@ -232,7 +232,7 @@ def _build_commands(parts: Parts) -> Iterable[object]:
 
 def _build_boot(parts: Parts) -> Iterable[object]:
     def tell_kept_in_memory(fault: str) -> None:
-        parts.of(Events).emit("record_damaged", _BOOT_RECORD, f"kept in memory: {fault}")
+        parts.of(Events).emit("record_not_stored", _BOOT_RECORD, f"kept in memory: {fault}")
 
     generations = Generations(parts.storage.user(storage.BOOT), storage.BOOT)
     boot = BootRecord(generations, tell_kept_in_memory, parts.platform.random)

@@ -61,7 +61,7 @@ class OpenFiles:
     def descriptor(self, file: File) -> int:
         """The open descriptor of `file`, opened if need be. Raises OSError."""
         if file.fileno is None:
-            file.fileno = os.open(file.path, os.O_RDWR | os.O_CLOEXEC)
+            file.fileno = os.open(file.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             self.add(file)
         return file.fileno
 

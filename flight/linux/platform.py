@@ -30,8 +30,10 @@ from flight.core.future import Future
 from flight.core.nanoseconds import tai_from_unix
 from flight.core.platform import External
 from flight.linux.call_limit import CallLimits
+from flight.linux.descriptors import need_descriptors
 from flight.linux.ending_signals import ending_signals
-from flight.linux.storage import LinuxStorage
+from flight.linux.open_files import OPEN_FILES_MAX
+from flight.linux.storage import CHANGES_MAX, LinuxStorage
 from flight.linux.timerfd import TimerFd
 from flight.linux.watchdog import Watchdog, take_report
 from hal.base import HalError
@@ -41,6 +43,7 @@ T = TypeVar("T")
 CALLS_PER_ROUND = 64
 READY_PER_ROUND = 64
 CANCELLED_KEPT = 256
+DESCRIPTORS = OPEN_FILES_MAX + CHANGES_MAX + 64  # of storage at its most, and of loop, drivers and workers
 _PR_SET_PDEATHSIG = 1
 
 
@@ -99,10 +102,12 @@ _FAMILY = _Family()
 class LinuxPlatform:
     """This computer. `storage_dir` is made where it is missing; `name` is the node's, for messages.
 
-    seed: None takes the system's entropy. Raises StorageError where the folder cannot be used.
+    seed: None takes the system's entropy. Raises StorageError where the folder cannot be used, SetupError if this
+    process may not open as many files as a node has at its most.
     """
 
     def __init__(self, storage_dir: str | Path, name: str, seed: int | None = None) -> None:
+        need_descriptors(DESCRIPTORS)
         _FAMILY.join()
         self.name = name
         self.counters = LoopCounters()

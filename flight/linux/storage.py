@@ -52,9 +52,10 @@ class LinuxStorage:
         self._host = host
         self._folder = StorageFolder(directory)
         self._files = self._folder.found
+        self._odd = self._folder.odd
         self._open = OpenFiles(self._is_in_use)
         self._pending = PendingChanges()
-        self._temporary = 0  # number of the newest temporary file
+        self._temporary = self._folder.temporary  # number of the newest temporary file
         self._waiting: list[tuple[str, Future[None]]] = []
         self._wanted = False
         self._running: Commit | None = None
@@ -70,31 +71,41 @@ class LinuxStorage:
     # The Storage Protocol (flight.core.platform)
 
     def names(self) -> list[str]:
-        """Every name that has a content, in order."""
-        return sorted(self._files)
+        """Every name that has a content, in order; also one whose content is not a file, and cannot be read."""
+        return sorted((*self._files, *self._odd))
 
     def size(self, name: str) -> int | None:
         """Octets of `name`, None without it."""
         file = self._files.get(checked_name(name))
-        return None if file is None else file.octets
+        if file is None:
+            return 0 if name in self._odd else None
+        return file.octets
 
     def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
         """Octets of `name` from `at` on, None without it. Raises StorageError."""
         assert at >= 0 and (octets is None or octets >= 0), (at, octets)
         file = self._files.get(checked_name(name))
         if file is None:
+            if name in self._odd:
+                raise StorageError(f"cannot read {self._folder.path(name)}: it is {self._odd[name]}, not a file")
             return None
         end = file.octets if octets is None else min(at + octets, file.octets)
         try:
-            if file.fileno is None and self._folder.is_read_only:
-                fileno = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)  # one to write with cannot be had
-                try:
-                    return read_part(fileno, at, end)
-                finally:
-                    os.close(fileno)
-            return read_part(self._open.descriptor(file), at, end)
+            return self._read_part(file, at, end)
         except OSError as error:
             raise StorageError(f"cannot read {self._folder.path(name)}: {reason_of(error)}") from None
+
+    def _read_part(self, file: File, at: int, end: int) -> bytes:
+        try:
+            return read_part(self._open.descriptor(file), at, end)
+        except OSError as error:
+            if file.fileno is not None or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+        fileno = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # one to write with cannot be had
+        try:
+            return read_part(fileno, at, end)
+        finally:
+            os.close(fileno)
 
     def append(self, name: str, octets: bytes) -> None:
         """Write at the end of `name`, made if need be. Raises StorageError, with nothing of it written."""
@@ -121,6 +132,7 @@ class LinuxStorage:
         """Make `octets` the whole content of `name`. Raises StorageError, with the former content in place."""
         self._refuse_if_failed(name)
         checked_name(name)
+        self._set_aside("replace", name)
         try:
             file = self._create_temporary()
             try:
@@ -139,10 +151,13 @@ class LinuxStorage:
     def delete(self, name: str) -> None:
         """Take `name` away, if it is there. Raises StorageError."""
         file = self._files.get(checked_name(name))
-        if file is None:
+        if file is None and name not in self._odd:
             return
         self._refuse_if_failed(name)
-        self._forget(name, file)
+        if file is None:
+            self._set_aside("delete", name)
+        else:
+            self._forget(name, file)
 
     def sync(self, prefix: str = "") -> Future[None]:
         """A future that is done when what begins with `prefix` is durable; it fails with StorageError if the commit
@@ -207,6 +222,15 @@ class LinuxStorage:
         kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
         return kind(f"cannot {act} {self._folder.path(name)}: {reason_of(error)}")
 
+    def _set_aside(self, act: str, name: str) -> None:
+        """Make the name free for a file, if what stands there is not one. Raises StorageError."""
+        if name in self._odd:
+            try:
+                self._folder.set_aside(name)
+                self._pending.folder_changed = True
+            except OSError as error:
+                raise self._refusal(act, name, error) from None
+
     def _is_in_use(self, file: File) -> bool:
         """Whether the descriptor of `file` is needed: by a commit, or after a failure, when a content may be under
         either of its names."""
@@ -216,8 +240,10 @@ class LinuxStorage:
     def _open_to_append(self, name: str) -> File:
         """The file of `name` with an open descriptor, made if it is not there."""
         self._refuse_if_failed(name)
+        checked_name(name)
+        self._set_aside("append to", name)
         try:
-            file = self._files.get(checked_name(name)) or self._create(name)
+            file = self._files.get(name) or self._create(name)
             self._open.descriptor(file)
         except OSError as error:
             raise self._refusal("append to", name, error) from None

@@ -1,8 +1,12 @@
 """The folder of a storage: made if it is not there, locked for one process, cleared of what was never committed.
 
-The lock is a flock(2) on a file of the folder, which goes with the process however that ends; its content tells who
-holds it. On a file system that is read-only nobody can write, so there is nothing to hold, and what is there can be
-read.
+The lock is a flock(2), which goes with the process however that ends. It is on the folder itself, which takes no room:
+a node boots from a disk that is full or read-only, and from a folder whose LOCK is not a file. The file LOCK tells who
+holds the folder, and carries the lock on file systems that have none for folders (NFS).
+
+Under a stored name there may be what is not a file: a folder, a link, a FIFO, by the hand of a person or by damage of
+the file system. Nothing is read or written through it. It stands in `odd`, its content is unreadable, all other names
+are as good as ever; once the name is to be written or deleted it is set aside as NAME~1, for a person to look at.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 from pathlib import Path
 
 from flight.core.errors import StorageError
@@ -18,25 +23,30 @@ from flight.core.storage import INPUT_OUTPUT_ERROR, NO_SPACE, READ_ONLY, is_name
 from flight.linux.open_files import File
 
 LOCK_NAME = "LOCK"  # upper case and "~": outside the names that may be stored
-_TEMPORARY = re.compile(r"~[0-9]+")
+ASIDE_MAX = 100
+_TEMPORARY = re.compile(r"~([0-9]{1,9})")
+# A LOCK that cannot be made or written for one of these is done without: the folder has no room for it.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# What flock(2) says of a folder on a file system that locks only what is open to be written.
+_NO_FOLDER_LOCK = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class StorageFolder:
     """`directory`, open and held by a lock for this process alone.
 
-    `found` has the files in it by name. Raises StorageError, with path and reason, if the folder cannot be made, read
-    or locked, or holds under a storage's name what is not a file.
+    `found` has the files in it by name, `odd` what stands under a storage's name and is not a file, such as "a folder".
+    `temporary` is the highest number under which something stands that is not to be removed.
+    Raises StorageError, with path and reason, if the folder cannot be made, read or locked.
     """
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = os.path.abspath(directory)  # whoever changes the current folder does not take it along
+        self.odd: dict[str, str] = {}
+        self.temporary = 0
         self.fileno = self._open()
+        self._lock: int | None = None
         try:
-            self._lock = self._take_lock()
-        except StorageError:
-            os.close(self.fileno)
-            raise
-        try:
+            self._take_lock()
             self.found = self._scan()
         except StorageError:
             self.close()
@@ -50,11 +60,6 @@ class StorageFolder:
         """A path outside the names that may be stored; what is there at the next start is removed."""
         return self.path(f"~{number}")
 
-    @property
-    def is_read_only(self) -> bool:
-        """Whether the file system is mounted read-only."""
-        return bool(os.fstatvfs(self.fileno).f_flag & os.ST_RDONLY)
-
     def free_octets(self) -> int:
         """Room by statvfs(3), for users other than root. Raises StorageError."""
         try:
@@ -66,7 +71,18 @@ class StorageFolder:
     def close(self) -> None:
         """Give up the folder and its lock."""
         os.close(self.fileno)
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def set_aside(self, name: str) -> None:
+        """Take what is not a file away from under `name`, as it is. Raises OSError."""
+        for number in range(1, ASIDE_MAX + 1):
+            aside = self.path(f"{name}~{number}")
+            if not os.path.lexists(aside):
+                os.rename(self.path(name), aside)
+                del self.odd[name]
+                return
+        raise OSError(errno.EEXIST, f"{ASIDE_MAX} of its kind stand beside it already, remove them")
 
     def _fault(self, reason: str) -> StorageError:
         return StorageError(f"storage folder {self.directory}: {reason}")
@@ -81,27 +97,48 @@ class StorageFolder:
             occupied = isinstance(error, NotADirectoryError | FileExistsError)
             raise self._fault("is not a folder" if occupied else reason_of(error)) from None
 
-    def _take_lock(self) -> int:
-        path = self.path(LOCK_NAME)
+    def _take_lock(self) -> None:
+        """Lock the folder, and LOCK in it as far as there is one."""
+        holds = self._lock_descriptor(self.fileno)
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lock = _open_lock(self.path(LOCK_NAME))
         except OSError as error:
-            if error.errno == errno.EROFS:
-                return os.dup(self.fileno)
+            if holds and (error.errno in _NO_ROOM or error.errno in _NOT_A_FILE):
+                return
+            raise self._fault(f"{LOCK_NAME}: {reason_of(error)}") from None
+        if not self._lock_descriptor(self._lock) and not holds:
+            raise self._fault("cannot be locked on this file system; choose another folder")
+        try:
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, b"%d\n" % os.getpid())
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise self._fault(f"{LOCK_NAME}: {reason_of(error)}") from None
+
+    def _lock_descriptor(self, fileno: int) -> bool:
+        """Lock it for this process; False if its file system cannot."""
+        try:
+            fcntl.flock(fileno, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self._fault(f"held by another process ({self._holder()}): end it, or choose another folder") from None
+        except OSError as error:
+            if error.errno in _NO_FOLDER_LOCK:
+                return False
             raise self._fault(reason_of(error)) from None
+        return True
+
+    def _holder(self) -> str:
+        """The process that holds the folder, as LOCK says."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(lock, 0)
-            os.write(lock, b"%d\n" % os.getpid())
-        except OSError as error:
-            if isinstance(error, BlockingIOError):
-                holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-                reason = f"held by another process ({holder or 'unknown'}): end it, or choose another folder"
-            else:
-                reason = f"{LOCK_NAME}: {reason_of(error)}"
-            os.close(lock)
-            raise self._fault(reason) from None
-        return lock
+            fileno = os.open(self.path(LOCK_NAME), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return "unknown"
+        try:
+            return os.pread(fileno, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        except OSError:
+            return "unknown"
+        finally:
+            os.close(fileno)
 
     def _scan(self) -> dict[str, File]:
         """The files by name. A replacement that was never committed is removed."""
@@ -109,12 +146,18 @@ class StorageFolder:
         try:
             with os.scandir(self.directory) as entries:
                 for entry in entries:
-                    if _TEMPORARY.fullmatch(entry.name):
-                        _remove(entry.path)
+                    if (left := _TEMPORARY.fullmatch(entry.name)) is not None:
+                        if not _remove(entry.path):
+                            self.temporary = max(self.temporary, int(left[1]))
                     elif is_name(entry.name):
-                        if not entry.is_file(follow_symlinks=False):
-                            raise self._fault(f"{entry.name} is no file, remove it")
-                        found[entry.name] = File(entry.path, None, entry.stat().st_size)
+                        seen = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(seen.st_mode):
+                            # Unreadable for its medium's sake it would be given up, and written over.
+                            if not os.access(entry.path, os.R_OK):
+                                raise self._fault(f"{entry.name} may not be read by this user")
+                            found[entry.name] = File(entry.path, None, seen.st_size)
+                        else:
+                            self.odd[entry.name] = _KINDS.get(stat.S_IFMT(seen.st_mode), "a device")
         except OSError as error:
             raise self._fault(reason_of(error)) from None
         return found
@@ -125,13 +168,24 @@ def reason_of(error: OSError) -> str:
     return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
 
 
-def _remove(path: str) -> None:
-    """Delete a temporary file; on a read-only file system it stays."""
+def _open_lock(path: str) -> int:
+    """The file at `path` to be locked, made if it is not there. Raises OSError, also for what is not a file."""
+    fileno = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    if not stat.S_ISREG(os.fstat(fileno).st_mode):
+        os.close(fileno)
+        raise OSError(errno.EINVAL, "is not a file, remove it")
+    return fileno
+
+
+def _remove(path: str) -> bool:
+    """Delete a temporary file; on a read-only file system it stays, and so does what is not a file."""
     try:
         os.unlink(path)
     except OSError as error:
-        if error.errno != errno.EROFS:
+        if error.errno not in (errno.EROFS, errno.EISDIR):
             raise
+        return False
+    return True
 
 
 def _sync_folder(path: str) -> None:
@@ -142,13 +196,21 @@ def _sync_folder(path: str) -> None:
         os.close(fileno)
 
 
+# What open(2) says of a LOCK that is a folder, a link, a socket, or what _open_lock finds not to be a file.
+_NOT_A_FILE = (errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EINVAL)
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
 _REASONS: dict[int, str] = {
     errno.ENOSPC: NO_SPACE,
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than is allowed",
     errno.EROFS: READ_ONLY,
-    errno.EACCES: "no permission to write",
-    errno.EPERM: "no permission to write",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
     errno.ENOTDIR: "is not a folder",
     errno.EIO: INPUT_OUTPUT_ERROR,
 }

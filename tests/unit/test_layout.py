@@ -403,6 +403,7 @@ def test_edge_files_are_the_few() -> None:
         "flight/kernels/build.py",
         "flight/linux/call_limit.py",
         "flight/linux/commit_thread.py",
+        "flight/linux/descriptors.py",
         "flight/linux/ending_signals.py",
         "flight/linux/flight_command.py",
         "flight/linux/log_sink.py",

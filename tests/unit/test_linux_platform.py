@@ -21,7 +21,7 @@ from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.core.nanoseconds import tai_from_unix
 from flight.linux.open_files import OPEN_FILES_MAX
-from flight.linux.platform import CALLS_PER_ROUND, CANCELLED_KEPT, LinuxPlatform
+from flight.linux.platform import CALLS_PER_ROUND, CANCELLED_KEPT, DESCRIPTORS, LinuxPlatform
 from flight.linux.storage import CHANGES_MAX
 from flight.linux.timerfd import TimerFd
 from hal.base import HalError
@@ -30,6 +30,7 @@ from tests.linux_loop import run_until
 from tests.waiting import GIVE_UP_S, wait_until
 
 MS = 1_000_000
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -315,9 +316,26 @@ def test_refusals_name_path_and_reason(tmp_path: Path) -> None:
         LinuxPlatform(plain / "below", "unit")
     with pytest.raises(StorageError, match=r"/proc/1/orbitnode: "):
         LinuxPlatform("/proc/1/orbitnode", "unit")
-    (tmp_path / "folder" / "taken").mkdir(parents=True)
-    with pytest.raises(StorageError, match="taken is no file"):
-        LinuxPlatform(tmp_path / "folder", "unit")
+
+
+def test_a_process_that_may_not_open_enough_files_for_a_node_is_refused(tmp_path: Path) -> None:
+    """Records that cannot be opened would look like lost ones, and be written over."""
+    code = (
+        "import resource, sys\n"
+        "from flight.linux.platform import DESCRIPTORS, LinuxPlatform\n"
+        "from flight.core.errors import SetupError\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, int(sys.argv[2])))\n"
+        "try: LinuxPlatform(sys.argv[1], 'unit').close(); print('flies')\n"
+        "except SetupError as error: print(error)\n"
+    )
+
+    def said(most: int) -> str:
+        command = [sys.executable, "-c", code, str(tmp_path / "s"), str(most)]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=GIVE_UP_S)
+        return run.stdout
+
+    assert said(1024) == "flies\n", "the limit is raised as far as it may be"
+    assert said(100).startswith(f"only 100 open files are allowed, {DESCRIPTORS} are needed")
 
 
 def test_a_folder_has_one_holder(tmp_path: Path) -> None:
@@ -352,7 +370,7 @@ def test_a_full_disk_takes_a_partial_append_back(platform: LinuxPlatform) -> Non
 
 def test_an_uncommitted_replace_is_the_old_content_after_a_kill(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from flight.linux.platform import LinuxPlatform as P\n"
+        "import os, sys; from flight.linux.platform import DESCRIPTORS, LinuxPlatform as P\n"
         "p = P(sys.argv[1], 'victim'); s = p.storage\n"
         "s.replace('state', b'old'); s.append('log', b'1')\n"
         "s.sync().add_callback(lambda f: p.stop()); p.run()\n"

@@ -781,7 +781,7 @@ def test_the_row_of_a_sequence_that_runs_is_there_until_it_ends(world: World) ->
     with full_disk(world.disk):
         one.until(100)
         assert [event[:3] for event in one.events("sequence_aborted")] == [("a", 0, 2), ("b", 0, 2)]
-        assert [text.partition(":")[0] for _, text in one.events("record_damaged")] == ["not cleared"] * 2
+        assert [text.partition(":")[0] for _, text in one.events("record_not_stored")] == ["their end"] * 2
         assert len(one.vault.rows("sequence.run.")) == 2
     one.sequences.start("c", "a test")
     one.until(119)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +23,8 @@ from flight.store.quota import Share, SharedStorage, StorageConfig
 from tests.full_disk import small_disk
 from tests.linux_loop import run_until
 from tests.waiting import GIVE_UP_S
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def finish(platform: LinuxPlatform, future: Future[None]) -> None:
@@ -238,7 +242,117 @@ def test_a_close_that_fails_does_not_end_the_helper(tmp_path: Path, monkeypatch:
     assert failed and (tmp_path / "store" / "name").read_bytes() == b"3"
 
 
-def test_a_lock_that_is_no_file_is_told(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "LOCK")
-    with pytest.raises(StorageError, match="LOCK: invalid argument"):
-        LinuxPlatform(tmp_path, "unit")
+def stand_in(path: Path, kind: str) -> None:
+    """Put something of that kind there that is not a file."""
+    target = path.parent.parent / "target"
+    target.write_bytes(b"somebody else's")
+    if kind == "folder":
+        path.mkdir()
+        (path / "content").write_bytes(b"kept")
+    elif kind == "link":
+        path.symlink_to(target)
+    elif kind == "dangling link":
+        path.symlink_to(target.parent / "nowhere")
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    else:
+        socket.socket(socket.AF_UNIX).bind(str(path))
+
+
+STAND_INS = ("folder", "link", "dangling link", "FIFO", "socket")
+
+
+@pytest.mark.parametrize("kind", STAND_INS)
+def test_what_is_not_a_file_under_a_stored_name_costs_that_name_alone(tmp_path: Path, kind: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    for name in ("replaced", "appended", "deleted"):
+        stand_in(store / name, kind)
+    (store / "sound").write_bytes(b"1")
+    (store / "~1").mkdir()  # what a commit would leave, were it a file
+    platform = LinuxPlatform(store, "unit")
+    storage = platform.storage
+    assert storage.names() == ["appended", "deleted", "replaced", "sound"] and storage.read("sound") == b"1"
+    for name in ("replaced", "appended", "deleted"):
+        assert storage.size(name) == 0
+        with pytest.raises(StorageError, match=rf"cannot read {store}/{name}: it is a \w+, not a file"):
+            storage.read(name)
+    storage.replace("replaced", b"2")
+    storage.append("appended", b"3")
+    storage.delete("deleted")
+    finish(platform, storage.sync())
+    platform.close()
+    platform = LinuxPlatform(store, "unit")
+    storage = platform.storage
+    assert storage.names() == ["appended", "replaced", "sound"]
+    assert storage.read("replaced") == b"2" and storage.read("appended") == b"3"
+    platform.close()
+    assert (tmp_path / "target").read_bytes() == b"somebody else's" and not (tmp_path / "nowhere").exists()
+    asides = sorted(path.name for path in store.iterdir() if "~" in path.name[1:])
+    assert asides == ["appended~1", "deleted~1", "replaced~1"], "nothing of a person's is deleted"
+    assert kind != "folder" or (store / "replaced~1" / "content").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("kind", STAND_INS)
+def test_a_lock_that_is_not_a_file_keeps_nobody_from_the_folder_and_is_not_followed(tmp_path: Path, kind: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    stand_in(store / "LOCK", kind)
+    platform = LinuxPlatform(store, "unit")
+    with pytest.raises(StorageError, match=r"held by another process \(unknown\)"):
+        LinuxPlatform(store, "second")
+    platform.storage.replace("state", b"1")
+    platform.close()
+    LinuxPlatform(store, "second").close()
+    assert (tmp_path / "target").read_bytes() == b"somebody else's" and not (tmp_path / "nowhere").exists()
+
+
+def test_a_full_disk_without_a_lock_is_booted_from_and_held(small_disk: Path) -> None:
+    store = small_disk / "store"
+    platform = LinuxPlatform(store, "unit")
+    platform.storage.replace("state", b"1")
+    platform.close()
+    (store / "LOCK").unlink()
+    (small_disk / "fill").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+    platform = LinuxPlatform(store, "unit")
+    assert platform.storage.read("state") == b"1"
+    with pytest.raises(StorageError, match="held by another process"):
+        LinuxPlatform(store, "second")
+    with pytest.raises(StorageFull, match="disk full"):
+        platform.storage.replace("state", b"2")
+    (small_disk / "fill").unlink()
+    platform.storage.replace("state", b"2")
+    finish(platform, platform.storage.sync())
+    platform.close()
+    assert (store / "state").read_bytes() == b"2"
+
+
+def test_a_file_of_another_user_ends_the_boot_before_it_could_be_written_over(tmp_path: Path) -> None:
+    """A record that cannot be read counts as lost, and the next write takes its place."""
+    if os.getuid():
+        pytest.skip("only root can become a user who may not read a file")
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "boot.a").write_bytes(b"kept")
+    (store / "boot.a").chmod(0o600)
+    for folder in (store, *store.parents):
+        if folder.stat().st_uid == 0 and folder.is_relative_to(tmp_path.parent.parent):
+            folder.chmod(0o777)
+    code = (
+        "import os, sys\n"
+        "from flight.linux.platform import LinuxPlatform\n"
+        "from flight.core.errors import StorageError\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try: LinuxPlatform(sys.argv[1], 'unit')\n"
+        "except StorageError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(store)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP_S,
+        check=True,
+    )
+    assert done.stdout == f"storage folder {store}: boot.a may not be read by this user\n", done.stderr
+    assert (store / "boot.a").read_bytes() == b"kept"

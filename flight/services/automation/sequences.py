@@ -142,7 +142,7 @@ class Sequences(Service):
         try:
             self._vault.commit(dict.fromkeys(sorted(rows)))
         except StorageError as error:
-            self._events.emit("record_damaged", "sequences", f"not cleared: {error}")
+            self._events.emit("record_not_stored", "sequences", f"their end: {error}")
         else:
             self._ended_rows -= rows
 

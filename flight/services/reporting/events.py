@@ -52,6 +52,10 @@ def declare(apid: int) -> Declarations:
                 (Field("record", "str"), Field("action", "str")),
             ),
             EventDefinition(
+                apid, 7, "record_not_stored", "medium", "{record}: not stored, {reason}",
+                (Field("record", "str"), Field("reason", "str")),
+            ),
+            EventDefinition(
                 apid, 105, THROTTLED, "low", "{count} more of event {event} were not reported",
                 (Field("event_apid", "u16", refers=Refers.APPLICATION),
                  Field("event_number", "u16", refers=Refers.EVENT), Field("event", "str"),
