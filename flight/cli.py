@@ -5,8 +5,9 @@ A command is a module named in the entry-point group `orbitnode.commands`, also 
 imported: help texts are read from the sources, so that the list is quick and complete on a board without extras.
 A module that runs a loop says `LOOP = True`: its output goes through sinks that never wait (flight/linux/log_sink.py).
 
-Exit codes: 0 fine, 1 failed, 2 wrong use, 70 ended by the watchdog (`flight`), 130 interrupted. What becomes of stderr
-changes none of them; a result that stdout does not take is a failure.
+Exit codes: 0 fine, 1 failed, 2 wrong use (the command line is wrong by itself, whatever files, node and ground say), 70
+ended by the watchdog (`flight`), 130 interrupted. What becomes of stderr changes none of them; a result that stdout
+does not take is a failure.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from importlib.util import find_spec
 from typing import Any, Protocol, TextIO, cast
 
 from flight import __version__
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.guarded_stream import GuardedStream
 from flight.linux.log_sink import diverted, open_standard_descriptors
 from hal.base import HalError
@@ -163,6 +164,8 @@ def _execute(argv: Sequence[str], streams: ExitStack) -> int:
     given = parser.parse_intermixed_args(argv[1:])
     try:
         return module.execute(given)
+    except UsageError as error:
+        parser.error(str(error))
     except ModuleNotFoundError as missing:
         raise chosen.lacks(missing) from missing
 

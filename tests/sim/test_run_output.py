@@ -47,6 +47,7 @@ def fly(folder: Path, mission: Path, *, log: Path | None = None) -> tuple[str, i
     finally:
         run.finish()
         run.archive.close()
+        folders.close()
 
 
 def test_a_log_that_cannot_be_written_reaches_no_decision_of_the_simulated_node(
