@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import os
 import re
 import sys
@@ -30,6 +31,7 @@ from flight import __version__
 from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.guarded_stream import GuardedStream
 from flight.linux.log_sink import diverted, open_standard_descriptors
+from flight.linux.surroundings import refusal_text
 from hal.base import HalError
 
 GROUP = "orbitnode.commands"
@@ -232,6 +234,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own; return its exit code."""
     open_standard_descriptors()
     stdout, stderr = sys.stdout, sys.stderr
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is no reason to fail
     sys.stdout, sys.stderr = cast("TextIO", _Stdout(stdout)), cast("TextIO", GuardedStream(stderr))
     try:
         with ExitStack() as streams:
@@ -254,7 +258,11 @@ def _run(argv: Sequence[str], streams: ExitStack) -> int:
     except BrokenPipeError:  # the reader of a pipe (`| head`) went away: nothing to say about that
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command-line program
-        _report_crash(error)
+        refused = refusal_text(error)
+        if refused is None:
+            _report_crash(error)
+        else:
+            sys.stderr.write(f"orbitnode: error: {refused}\n")
         return FAILED
     return code
 

@@ -29,12 +29,14 @@ def execute(args: argparse.Namespace) -> int:
 
     path = MISSIONS / "orbit.toml" if args.mission is None else args.mission
     dictionary = dictionary_of(load(path, opens_devices=False))
+    # A terminal's encoding may lack what units have, such as a degree sign.
+    is_narrow = args.out is None and not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     if args.json:
-        text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(dictionary.document(), indent=1, ensure_ascii=is_narrow) + "\n"
     else:
         text = xtce_document(dictionary)
     if args.out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode("ascii", "xmlcharrefreplace").decode() if is_narrow else text)
         return 0
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)

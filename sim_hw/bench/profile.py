@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, UsageError
 from flight.core.log import node_log
 from flight.core.nanoseconds import NS, ns
 from flight.linux.platform import LinuxPlatform
@@ -145,7 +145,7 @@ def _profile(node: Node) -> CpuProfile:
 def run(mission_path: Path, out: Path, seconds: float) -> int:
     """Measure, write `out`, and say what was seen. Raises OrbitnodeError or HalError."""
     if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        raise SetupError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
+        raise UsageError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
     mission = load(mission_path, {"sim": SimConfig})
     print(f"profile: {mission.node.name} flies for {seconds:g} s", file=sys.stderr, flush=True)
     begun_s = time.monotonic()
@@ -154,7 +154,7 @@ def run(mission_path: Path, out: Path, seconds: float) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(profile.encode())
     except OSError as error:
-        raise OrbitnodeError(f"profile {out}: {error.strerror}") from None
+        raise OrbitnodeError(f"profile {out} cannot be written: {error.strerror}") from None
     commands = station.tracker.counters
     print(
         f"profile: {sum(cost.steps for name, cost in profile.tasks.items() if name != '*'):,} steps of "

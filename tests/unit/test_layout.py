@@ -95,7 +95,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "payloads.product": ("flight.contract.fields", "flight.core.errors"),
     # What flies: four doors, the services, and what they stand on.
     "flight.linux.flight_command": ("flight.core", "flight.mission", "flight.node", "flight.services"),
-    "flight.cli": ("flight.core", "flight.linux.log_sink", "hal.base"),
+    "flight.cli": ("flight.core", "flight.linux.log_sink", "flight.linux.surroundings", "hal.base"),
     "flight.node": (*_BASE, "flight.services", "flight.swarm", "hal.registry"),
     "flight.app_host": (*_BASE, "flight.services", "flight.swarm", "hal.kinds", "hal.registry"),
     "flight.mission": ("flight.contract", "flight.core", "flight.link", "flight.store", "hal.kinds", "hal.registry"),
@@ -413,6 +413,7 @@ def test_edge_files_are_the_few() -> None:
         "flight/linux/realtime.py",
         "flight/linux/storage.py",
         "flight/linux/storage_folder.py",
+        "flight/linux/surroundings.py",
         "flight/linux/timerfd.py",
         "flight/linux/watchdog.py",
         "flight/mission.py",
