@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flight.catalogue import dictionary_of
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.nanoseconds import NS, utc_text
 from flight.mission import MISSIONS, load
 from ground.cli.client import output
 from ground.cli.dictionary import read_dictionary
+from ground.cli.whole_file import whole_file
 from ground.link.mission_link import chosen_link
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _stretches(path: Path) -> Iterator[bytes]:
             while octets := file.read(_STRETCH_OCTETS):
                 yield octets
     except OSError as error:
-        raise OrbitnodeError(f"{path} cannot be read: {error.strerror}") from None
+        raise OrbitnodeError(f"{path} cannot be read: {reason_of(error)}") from None
 
 
 def _account(path: Path, recording: Recording, tables: Sequence[HousekeepingTable]) -> dict[str, Any]:
@@ -128,15 +129,16 @@ def _write(folder: Path, tables: Sequence[HousekeepingTable], *, as_csv: bool) -
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for one in tables:
-            path = folder / f"{one.structure.name}{'.csv' if as_csv else '.npz'}"
-            if as_csv:
-                path.write_text("\n".join(_csv_lines(one)) + "\n", encoding="utf-8")
-            else:
-                np.savez(path, **one.columns)  # type: ignore[arg-type]
-            yield path
     except OSError as error:
-        raise OrbitnodeError(f"{folder} cannot be written: {error.strerror}") from None
+        raise OrbitnodeError(f"{folder} cannot be written: {reason_of(error)}") from None
+    for one in tables:
+        path = folder / f"{one.structure.name}{'.csv' if as_csv else '.npz'}"
+        with whole_file(path) as stream:
+            if as_csv:
+                stream.write(("\n".join(_csv_lines(one)) + "\n").encode())
+            else:
+                np.savez(stream, **one.columns)  # type: ignore[arg-type]
+        yield path
 
 
 def _csv_lines(table: HousekeepingTable) -> Iterator[str]:

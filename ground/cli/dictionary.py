@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
+from ground.cli.whole_file import whole_file
 
 HELP = "write the mission's dictionary as XTCE or JSON"
 
@@ -38,11 +39,8 @@ def execute(args: argparse.Namespace) -> int:
     if args.out is None:
         sys.stdout.write(text.encode("ascii", "xmlcharrefreplace").decode() if is_narrow else text)
         return 0
-    try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OrbitnodeError(f"{args.out} cannot be written: {error.strerror}") from None
+    with whole_file(args.out) as stream:
+        stream.write(text.encode())
     return 0
 
 

@@ -26,6 +26,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
+from ground.cli.whole_file import whole_file
 from ground.link.kinds import open_session
 from ground.station import GroundStation
 from sim_hw.config import SimConfig
@@ -150,11 +151,8 @@ def run(mission_path: Path, out: Path, seconds: float) -> int:
     print(f"profile: {mission.node.name} flies for {seconds:g} s", file=sys.stderr, flush=True)
     begun_s = time.monotonic()
     profile, station = measure(mission, seconds)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(profile.encode())
-    except OSError as error:
-        raise OrbitnodeError(f"profile {out} cannot be written: {error.strerror}") from None
+    with whole_file(out) as stream:
+        stream.write(profile.encode())
     commands = station.tracker.counters
     print(
         f"profile: {sum(cost.steps for name, cost in profile.tasks.items() if name != '*'):,} steps of "

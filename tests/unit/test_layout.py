@@ -431,6 +431,7 @@ def test_edge_files_are_the_few() -> None:
         "ground/cli/api_operator.py",
         "ground/cli/client.py",
         "ground/cli/ground.py",
+        "ground/cli/whole_file.py",
         "ground/server/api.py",
         "ground/server/command_answers.py",
         "ground/server/connection.py",
