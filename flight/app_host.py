@@ -1,22 +1,34 @@
 """One payload app in a node: what the node serves it with, and how it is made, started and closed.
 
 Apps share one node and know nothing of one another. Each has an event sink, reports, commands and structures of its own
-APID, rows of the vault and names of files of its own name. What it serves or samples that it has not declared, what it
-has declared and does not serve, and whatever it raises, ends the boot with a line that names it.
+APID, rows of the vault and names of files of its own name.
+
+What it does wrong as it is made or started ends the boot with a line that names it: what it serves or samples that it
+has not declared, what it has declared and does not serve, what the node could not call, whatever it raises. What it
+does wrong later is raised where it does it (MisuseError), and so fails its task or its command, which the node counts
+and reports, the text with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from structlog.typing import FilteringBoundLogger
+
 from flight.apps import MissionApp, Raised, guarded
 from flight.catalogue import switch_prefix
-from flight.contract.app import AppContext, FileOutbox, Handler, NodeState, Sample
-from flight.contract.fields import Value
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.contract.app import AppContext, CommandRefused, FileOutbox, Handler, NodeState, Sample
+from flight.contract.calls import call_fault, is_async, is_async_generator
+from flight.contract.failures import Failure
+from flight.contract.fields import Value, misfit
+from flight.core.config import suggestion
+from flight.core.errors import MisuseError, OrbitnodeError, SetupError
+from flight.core.scheduler import Scheduler
+from flight.core.task import Body, Task
 from flight.roster import Parts
 from flight.services.automation.event_action import EventActions
 from flight.services.board.power import Power
@@ -34,6 +46,7 @@ from hal.base import HalError, Imager
 from hal.kinds import IMAGER
 
 T = TypeVar("T")
+_FILE_NAME_MAX = 255  # octets of what CFDP calls a file by (727.0-B-5, 5.1.9)
 
 
 def hosts(parts: Parts, swarm: Swarm, state: Callable[[], NodeState | None]) -> Iterator[AppHost]:
@@ -71,19 +84,23 @@ class AppHost:
         self.events.listen(parts.of(EventActions).on_event)
         self._log = parts.log
         vault = VaultView(parts.vault, name)
-        self._commands = _Commands(wanted, parts.of(Commands), vault)
+        self._commands = _Commands(wanted, parts.of(Commands), vault, parts.log)
+
+        def tell_returned(task: str) -> None:
+            parts.of(Events).emit("task_returned", task)
+
         context = AppContext(
             name=name,
             platform=parts.platform,
-            scheduler=parts.scheduler,
+            scheduler=_Tasks(name, parts.scheduler, tell_returned),
             vault=vault,
             tai_ns=parts.of(Clock).tai_ns,
             config=wanted.config,
-            events=self.events,
+            events=_Sink(wanted, self.events),
             commands=self._commands,
             housekeeping=_Structures(wanted, parts.of(Housekeeping)),
             reports=_Reports(wanted, telemetry),
-            outbox=_Files(f"{name}." if len(parts.mission.apps) > 1 else "", parts.of(Outbox)),
+            outbox=_Files(name, f"{name}." if len(parts.mission.apps) > 1 else "", parts.of(Outbox)),
             swarm=swarm,
             imager=imager,
             state=state,
@@ -111,22 +128,100 @@ class AppHost:
             return given
         ours = isinstance(given.error, OrbitnodeError | HalError)
         text = str(given.error) if ours else f"cannot be {done}: {given.text}"
-        raise SetupError(f"app {self.name}: {text}") from given.error
+        whose = f"app {self.name}: "
+        raise SetupError(text if text.startswith(whose) else whose + text) from given.error
+
+
+class _Tasks:
+    """The scheduler as an app has it (flight.contract.app.TaskTable): tasks of its own name, whose bodies are such."""
+
+    def __init__(self, app: str, scheduler: Scheduler, tell_returned: Callable[[str], None]) -> None:
+        self._app = app
+        self._scheduler = scheduler
+        self._tell_returned = tell_returned
+
+    def spawn(
+        self, name: str, body: Body, *, deadline_s: float = 1.0, budget_s: float = 0.05, critical: bool = False,
+        starve_s: float | None = None,
+    ) -> Task:  # fmt: skip
+        if not str(name).startswith(f"{self._app}."):
+            raise MisuseError(f"app {self._app}: names a task {name!r}, should begin with '{self._app}.'")
+        fault = call_fault(body, ("task",))
+        if not fault and is_async_generator(body):
+            fault = "has a yield, should be an `async def` that awaits"
+        if fault:
+            raise MisuseError(f"app {self._app}: body of task {name} {fault}")
+        return self._scheduler.spawn(
+            name, self._watched(name, body), deadline_s=deadline_s, budget_s=budget_s, critical=critical,
+            starve_s=starve_s,
+        )  # fmt: skip
+
+    def _watched(self, name: str, body: Body) -> Body:
+        """`body`, and a word if it has returned without ever having waited: mostly a loop or an `await` is missing."""
+
+        async def watched(task: Task) -> None:
+            running: object = body(task)
+            if not isinstance(running, Coroutine):
+                given = type(running).__name__
+                raise MisuseError(
+                    f"body of task {name} gives {given}, should be an `async def` of one argument, the task"
+                )
+            await running
+            if not task.stats.steps:
+                self._tell_returned(name)
+
+        return watched
 
 
 class _Commands:
     """The app's commands (flight.contract.app.CommandTable): its own alone, which change its own rows alone."""
 
-    def __init__(self, app: MissionApp, commands: Commands, rows: VaultView) -> None:
-        self._unserved = [command.name for command in app.declarations.commands]
+    def __init__(self, app: MissionApp, commands: Commands, rows: VaultView, log: FilteringBoundLogger) -> None:
+        self._app = app.name
+        self._declared = {command.name: command for command in app.declarations.commands}
+        self._unserved = list(self._declared)
         self._commands = commands
         self._rows = rows
+        self._log = log
 
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
+        command = self._declared.get(name)
+        if command is None:
+            raise MisuseError(f"serves command {name!r}, {_undeclared(name, self._declared)}")
         if name not in self._unserved:
-            raise SetupError(f"serves command {name!r}, which it has not declared or serves already")
+            raise MisuseError(f"serves command {name!r} twice")
+        arguments = [one.name for one in command.arguments]
+        if check is not None:
+            fault = call_fault(check, arguments)
+            if not fault and (is_async(check) or inspect.isgeneratorfunction(check)):
+                fault = "is async or has a yield, should be a plain function: it decides before the command is accepted"
+            if fault:
+                raise MisuseError(f"check of command {name!r} {fault}")
+            check = self._guarded(name, check)
+        fault = call_fault(execute, arguments)
+        if not fault and is_async_generator(execute):
+            fault = "is async and has a yield, should await or yield and not both"
+        if fault:
+            raise MisuseError(f"handler of command {name!r} {fault}")
         self._unserved.remove(name)
         self._commands.handle(name, check, execute, self._rows)
+
+    def _guarded(self, name: str, check: Callable[..., None]) -> Callable[..., None]:
+        """`check`, whose every fault is a refusal with the reason: it is called where packets are received, which must
+        go on."""
+
+        def guarded_check(*arguments: Value) -> None:
+            given: object = guarded(lambda: check(*arguments))
+            if isinstance(given, Raised):
+                if isinstance(given.error, CommandRefused):
+                    raise given.error
+                self._log.error("check of a command failed", app=self._app, command=name, exc_info=given.error)
+                raise CommandRefused(Failure.UNFINISHED, f"its check raises {given.text}")
+            if given is not None:
+                text = f"its check gives {type(given).__name__}, should give nothing or raise CommandRefused"
+                raise CommandRefused(Failure.UNFINISHED, text)
+
+        return guarded_check
 
     def unserved(self) -> list[str]:
         return self._unserved
@@ -141,21 +236,58 @@ class _Structures:
 
     def provide(self, structure: str, sample: Callable[[], Sample]) -> None:
         if structure not in self._own:
-            raise SetupError(f"samples structure {structure!r}, which it has not declared")
+            raise MisuseError(f"samples structure {structure!r}, {_undeclared(structure, self._own)}")
+        fault = call_fault(sample, ())
+        if not fault and (is_async(sample) or inspect.isgeneratorfunction(sample)):
+            fault = "is async or has a yield, should be a plain function: the report is due now"
+        if fault:
+            raise MisuseError(f"sampler of structure {structure!r} {fault}")
         self._housekeeping.provide(structure, sample)
 
 
+class _Sink:
+    """The app's own events (flight.contract.app.EventSink), with values that travel in their fields."""
+
+    def __init__(self, app: MissionApp, events: Events) -> None:
+        self._app = app.name
+        self._fields = {event.name: event.fields for event in app.declarations.events}
+        self._events = events
+
+    def emit(self, name: str, *values: Value) -> None:
+        if name not in self._fields:
+            raise MisuseError(f"app {self._app}: emits event {name!r}, {_undeclared(name, self._fields)}")
+        if fault := misfit(self._fields[name], values):
+            raise MisuseError(f"app {self._app}: emits event {name!r} with {fault}")
+        self._events.emit(name, *values)
+
+
 class _Reports:
-    """The app's own reports (flight.contract.app.ReportSink)."""
+    """The app's own reports (flight.contract.app.ReportSink), with values that travel in their fields."""
 
     def __init__(self, app: MissionApp, telemetry: Telemetry) -> None:
+        self._app = app.name
         self._apid = app.apid
         self._reports = {report.name: (report, report.layout) for report in app.declarations.reports}
         self._telemetry = telemetry
 
     def send(self, name: str, *values: Value) -> None:
+        if name not in self._reports:
+            raise MisuseError(f"app {self._app}: sends report {name!r}, {_undeclared(name, self._reports)}")
         report, layout = self._reports[name]
+        if fault := misfit(report.fields, values):
+            raise MisuseError(f"app {self._app}: sends report {name!r} with {fault}")
         self._telemetry.send(self._apid, report.service, report.subtype, layout.encode(values))
+
+
+def _octets(text: object) -> int:
+    """The octets of a text, 0 for what is none."""
+    return len(text.encode(errors="replace")) if isinstance(text, str) else 0
+
+
+def _undeclared(name: object, declared: Collection[str]) -> str:
+    """What to say of a name that the app has not declared."""
+    known = f", {suggestion(str(name), declared)}" if declared else ", as nothing of the kind"
+    return f"which it has not declared{known}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +295,7 @@ class _Files:
     """The node's outbox (flight.contract.app.FileOutbox), in which the files of each app have names of their own; those
     of an app that flies alone need no `prefix` to be told from others."""
 
+    app: str
     prefix: str
     outbox: FileOutbox
 
@@ -175,4 +308,9 @@ class _Files:
         return self.outbox.room_octets
 
     def put(self, name: str, octets: bytes) -> bool:
+        if not 1 <= _octets(name) <= _FILE_NAME_MAX - len(self.prefix):
+            most = _FILE_NAME_MAX - len(self.prefix)
+            raise MisuseError(f"app {self.app}: puts file {name!a}, its name should be a text of 1 .. {most} octets")
+        if not isinstance(octets, bytes):
+            raise MisuseError(f"app {self.app}: puts file {name!a} as {type(octets).__name__}, should be bytes")
         return self.outbox.put(self.prefix + name, octets)

@@ -7,6 +7,7 @@ that becomes a fault of the mission, a line each, and the mission's other faults
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,9 +17,9 @@ from typing import Any, TypeVar, cast
 
 from flight.contract.app import App
 from flight.contract.collect import Owned, clashes, excesses
-from flight.contract.dictionary import Declarations, Dictionary
+from flight.contract.dictionary import Declarations, Dictionary, shape_faults
 from flight.contract.sections import AppSection, NodeConfig
-from flight.core.config import Fault, read_table
+from flight.core.config import Fault, read_as_it_is, read_table
 from flight.core.errors import PASSES_THROUGH, OrbitnodeError
 from flight.core.task import text_of
 
@@ -93,13 +94,36 @@ def read_apps(
         kind, name = _class_of(one.get("app"), where, faults), one.get("name")
         if kind is None or not isinstance(name, str) or i in unclear:
             continue
+        before = len(faults)
         config = _config_of(kind, table.get(name, {}), name, where, faults)
         if section is None or config is None or i in taken_apids:
             continue  # what it declares depends on its APID and its section
-        declared = _declarations_of(kind, section.apid, config, where, faults)
+        # Of a section that is out of bounds nobody asks for sound declarations, but those that come are looked at.
+        told = faults if len(faults) == before else []
+        declared = _declarations_of(kind, section.apid, config, where, told)
         if declared is not None:
             found.append(MissionApp(name, section.apid, kind, config, declared))
     return tuple(found)
+
+
+def boot_faults(apps: Iterable[MissionApp]) -> list[Fault]:
+    """What of the apps' sections cannot be on this machine, such as a model that is not there, as the apps themselves
+    say it: a class that has `section_faults(config)` is asked, before it is made."""
+    found: list[Fault] = []
+    for app in apps:
+        ask = getattr(app.kind, "section_faults", None)
+        if ask is None:
+            continue
+        given = guarded(functools.partial(_told_faults, ask, app))
+        found += [Fault((app.name,), f"its section_faults raises {given.text}")] if isinstance(given, Raised) else given
+    return found
+
+
+def _told_faults(ask: Callable[[Any], Any], app: MissionApp) -> list[Fault]:
+    return [
+        Fault((app.name, *((name,) if isinstance(name, str) else tuple(name))), str(text))
+        for name, text in ask(app.config)
+    ]
 
 
 def clash_faults(table: Mapping[str, Any], parts: Iterable[Owned]) -> list[Fault]:
@@ -187,7 +211,8 @@ def _why_not_loaded(raised: Raised, module: str) -> str:
 
 
 def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: list[Fault]) -> Any:
-    """What the app's section says, read with the app's own dataclass; None, with `faults` extended, if it is faulty."""
+    """What the app's section says, read with the app's own dataclass, out of its bounds as it may be; None, with
+    `faults` extended, if it cannot be read."""
     config = guarded(lambda: kind.CONFIG)
     if isinstance(config, Raised):
         faults.append(Fault(where, f"its CONFIG raises {config.text}"))
@@ -195,7 +220,7 @@ def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: 
     if not inspect.isclass(config) or not dataclasses.is_dataclass(config):
         faults.append(Fault(where, f"its CONFIG is {type(config).__name__}, should be a dataclass"))
         return None
-    read = guarded(lambda: read_table(config, table, (name,), faults))
+    read = guarded(lambda: read_as_it_is(config, table, (name,), faults))
     if isinstance(read, Raised):
         faults.append(Fault(where, f"its section [{name}] cannot be read with {config.__name__}: {read.text}"))
         return None
@@ -223,6 +248,8 @@ def _declarations_of(
 def _unfit(declared: Declarations, apid: int) -> list[str]:
     """What is wrong with the declarations of one app, whatever others declare. Raises anything for what is not made of
     the parts that declarations are made of."""
+    if found := shape_faults(declared):
+        return found
     parts: list[Any] = [*declared.structures, *declared.events, *declared.reports, *declared.commands]
     found = [f"{one.name} under APID {one.apid}, should be {apid}, its own" for one in parts if one.apid != apid]
     found += excesses(declared)

@@ -1,4 +1,5 @@
-"""What a mission says to both ends: the dictionary of its node, and the CFDP entities of both.
+"""What a mission says to both ends: the dictionary of its node, what in the mission does not fit that, and the CFDP
+entities of both.
 
 Node and ground read the same mission, and each works this out for itself; nothing is built and nothing is opened here.
 """
@@ -9,24 +10,33 @@ from collections.abc import Iterable
 
 import flight
 from flight.apps import MissionApp, app_owner
-from flight.contract.collect import Owned, collect
+from flight.contract.collect import Owned, collect, joined
 from flight.contract.dictionary import Dictionary
+from flight.core.config import Fault
 from flight.roster import ROSTER, MissionView
+from flight.services.automation.mission_sequences import sequence_faults
+from flight.services.automation.sequence_declarations import SequenceConfig
+from flight.services.board.power import PowerConfig
+from flight.services.commanding.admission import mode_faults
+from flight.services.commanding.commands import CommandsConfig
 from flight.services.files.outbox import OutboxConfig
+from flight.services.health import storage
 from flight.services.reporting import events, housekeeping
+from flight.services.reporting.housekeeping import HousekeepingConfig, period_faults
 from flight.services.time import clock
+from flight.store.quota import StorageConfig, share_faults
 
-OWN_APIDS = frozenset({"time", "node", "files"})  # by their names in the dictionary, where those of apps stand as well
+OWN_APIDS = ("time", "node", "files")  # by their names in the dictionary, where those of apps stand as well
 _NODE = "the node"
 
 
-def dictionary_of(mission: MissionView) -> Dictionary:
-    """Everything a node with this mission can say and be told."""
+def dictionary_of(mission: MissionView, *, faulty: bool = False) -> Dictionary:
+    """Everything a node with this mission can say and be told. faulty: the mission is known to have faults, and its
+    dictionary is wanted as far as that goes."""
     node = mission.node
-    own = {"time": clock.TIME_APID, "node": node.node_apid, "files": node.file_apid}
-    assert own.keys() == OWN_APIDS
-    return collect(
-        (one.part for one in parts_of(mission)),
+    own = dict(zip(OWN_APIDS, (clock.TIME_APID, node.node_apid, node.file_apid), strict=True))
+    return (joined if faulty else collect)(
+        [one.part for one in parts_of(mission)],
         mission=node.name,
         spacecraft_id=node.spacecraft_id,
         version=flight.__version__,
@@ -57,6 +67,18 @@ def declared_by(apps: Iterable[MissionApp]) -> list[Owned]:
 def switch_prefix(app: str) -> str:
     """What the names of commands begin with that the node serves for `app`, and has for itself as well."""
     return f"{app}_"
+
+
+def dictionary_faults(mission: MissionView, dictionary: Dictionary) -> list[Fault]:
+    """What the mission's sections say of commands, events, structures and users of storage that there are not."""
+    modes = [mode.name for mode in mission.section(PowerConfig).mode]
+    declared = {command.name: command for command in dictionary.commands}
+    return [
+        *share_faults(storage.shares(0), mission.section(StorageConfig)),
+        *mode_faults(mission.section(CommandsConfig).refused_in, declared, modes),
+        *period_faults(mission.section(HousekeepingConfig), {one.name for one in dictionary.structures}),
+        *sequence_faults(dictionary, mission.tables(SequenceConfig)),
+    ]
 
 
 def file_entities(mission: MissionView) -> tuple[int, int]:

@@ -25,13 +25,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, requires
 from importlib.util import find_spec
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, NoReturn, Protocol, TextIO, cast
 
 from flight import __version__
 from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.guarded_stream import GuardedStream
 from flight.linux.log_sink import diverted, open_standard_descriptors
 from flight.linux.surroundings import refusal_text
+from flight.text.plain_text import plain, plain_lines
 from hal.base import HalError
 
 GROUP = "orbitnode.commands"
@@ -137,8 +138,15 @@ def installed_commands() -> dict[str, Command]:
     return dict(sorted(commands.items()))
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells what is wrong without passing on what stands in the arguments, such as names of files."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain(message))
+
+
 def _front_parser(commands: dict[str, Command], with_help: bool) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="orbitnode", description="Flight software for a compute node in orbit.")
+    parser = Parser(prog="orbitnode", description="Flight software for a compute node in orbit.")
     parser.add_argument("--version", action="version", version=f"orbitnode {__version__}")
     parser.set_defaults(command="")
     names = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
@@ -160,7 +168,7 @@ def _execute(argv: Sequence[str], streams: ExitStack) -> int:
     module = chosen.load()
     if getattr(module, "LOOP", False):
         streams.enter_context(diverted())  # until main has written its last line
-    parser = argparse.ArgumentParser(prog=f"orbitnode {chosen.name}", description=module.HELP)
+    parser = Parser(prog=f"orbitnode {chosen.name}", description=module.HELP)
     module.add_arguments(parser)
     # Intermixed: an option may stand between the words of `cmd NAME --raw key=value`.
     given = parser.parse_intermixed_args(argv[1:])
@@ -177,14 +185,14 @@ def _report_crash(error: Exception) -> None:
     summary = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="orbitnode-", suffix=".txt", delete=False, encoding="utf-8"
+            "w", prefix="orbitnode-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
             file.write(f"orbitnode {__version__}, Python {sys.version}\n{sys.argv}\n")
             traceback.print_exception(error, file=file)
         where = f"the traceback is in {file.name}"
     except OSError as refused:
         where = f"the traceback could not be written ({refused})"
-    sys.stderr.write(f"orbitnode: error: {summary}; {where}\n")
+    sys.stderr.write(plain(f"orbitnode: error: {summary}; {where}") + "\n")
 
 
 class _Stdout:
@@ -251,7 +259,7 @@ def _run(argv: Sequence[str], streams: ExitStack) -> int:
         code = _execute(argv, streams)
         sys.stdout.flush()
     except (OrbitnodeError, HalError) as error:
-        sys.stderr.write(f"orbitnode: error: {error}\n")
+        sys.stderr.write(plain_lines(f"orbitnode: error: {error}") + "\n")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -262,7 +270,7 @@ def _run(argv: Sequence[str], streams: ExitStack) -> int:
         if refused is None:
             _report_crash(error)
         else:
-            sys.stderr.write(f"orbitnode: error: {refused}\n")
+            sys.stderr.write(plain(f"orbitnode: error: {refused}") + "\n")
         return FAILED
     return code
 

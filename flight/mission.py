@@ -8,15 +8,15 @@ apps, the simulator and the ground are read with dataclasses their owners give.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flight.apps import MissionApp, clash_faults, named_in, read_apps
-from flight.catalogue import OWN_APIDS, declared_by, parts_of
+from flight.catalogue import OWN_APIDS, declared_by, dictionary_faults, dictionary_of, parts_of
 from flight.contract.sections import NODE_KEYS, DriverConfig, LinkSection, NodeConfig
-from flight.core.config import Fault, Section, key_names, read_table, suggestion
+from flight.core.config import Fault, Section, key_names, read_as_it_is, read_table, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.toml_lines import TomlLines
@@ -72,6 +72,17 @@ class Mission:
         """The app of the class `kind`, the first one if there are several; None if there is none."""
         return next((app for app in self.apps if issubclass(app.kind, kind)), None)
 
+    def device_keys(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """The keys that name a device, each with its URL."""
+        tables: list[tuple[Any, tuple[str | int, ...]]] = [(self.drivers, ("drivers",))]
+        tables += [(link, ("link", i)) for i, link in enumerate(self.links)]
+        for section, path in tables:
+            if section is None:  # it could not be read
+                continue
+            for name, _, _ in _device_keys(type(section)):
+                if url := getattr(section, name):
+                    yield (*path, name), url
+
     def devices(self) -> list[tuple[DeviceKind[Any], str]]:
         """Kind and URL of every device that the node opens; the camera is the apps'."""
         urls = [
@@ -96,10 +107,15 @@ _NAMES = {*(section.name for section in _SECTIONS), *_FOREIGN, "link", "app"}
 _TAKEN = {*_NAMES, "extends", *OWN_APIDS, *(owner for row in ROSTER for owner in row.vault_rows)}
 
 
-def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, opens_devices: bool = True) -> Mission:
+def load(
+    path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, opens_devices: bool = True,
+    check: Callable[[Mission], Iterable[Fault]] = lambda _: (),
+) -> Mission:  # fmt: skip
     """The mission in the file `path`; `extra` names further sections and the dataclasses to read them with.
 
     opens_devices: False for whoever opens none, such as the ground, which need not have the drivers installed.
+    check: what else cannot be, in the eyes of who is going to use the mission, such as a file that is not there. It is
+    asked also of a mission with other faults: a section that cannot be read is None.
     Raises MissionError with all faults, OrbitnodeError if the file cannot be read at all.
     """
     path = Path(path)
@@ -122,25 +138,55 @@ def load(path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, open
         owned={section.kind: read[section.name] for section in _SECTIONS},
         sections={name: read[name] for name in extra or {}},
     )
-    # What the node declares follows from the mission: with faults in that, the apps are held against one another alone.
-    faults += clash_faults(table, declared_by(apps) if faults else parts_of(mission))
+    faults += _dictionary_faults(mission, table, bool(faults))
+    faults += check(mission)
     if faults or installation:
         raise MissionError(path, [*(_located(fault, sources) for fault in faults), *installation])
     return mission
 
 
+def _dictionary_faults(mission: Mission, table: Mapping[str, Any], faulty: bool) -> list[Fault]:
+    """What apps and node declare twice, and what the mission says of things that its dictionary does not have.
+
+    What the node declares follows from the mission. If that is faulty, there may be no telling: then the apps are held
+    against one another alone.
+    """
+    apps = declared_by(mission.apps)
+    if any(map(_is_unread, (mission.node, *mission.owned.values()))):
+        return clash_faults(table, apps)
+    try:
+        clashing = clash_faults(table, parts_of(mission))
+        listed = table.get("app", [])
+        if clashing:
+            return clashing
+        # What an app that cannot be asked would have declared, nobody can say to be missing.
+        whole = isinstance(listed, list) and len(mission.apps) == len(listed)
+        return [
+            one for one in dictionary_faults(mission, dictionary_of(mission, faulty=faulty)) if whole or not one.unknown
+        ]
+    except (ArithmeticError, LookupError, TypeError, ValueError, OrbitnodeError):
+        if not faulty:
+            raise
+        return clash_faults(table, apps)
+
+
+def _is_unread(section: object) -> bool:
+    return section is None or (isinstance(section, tuple) and None in section)
+
+
 def _read_section(section: Section, table: Mapping[str, Any], faults: list[Fault]) -> Any:
-    """What the section says: an instance of its dataclass, a tuple of them for a list, None where it is faulty."""
+    """What the section says, out of its bounds as it may be: an instance of its dataclass, a tuple of them for a list,
+    None if it cannot be read."""
     if section.required and section.name not in table:
         faults.append(Fault((section.name,), f"section [{section.name}] is missing"))
         return None
     if not section.many:
-        return read_table(section.kind, table.get(section.name, {}), (section.name,), faults)
+        return read_as_it_is(section.kind, table.get(section.name, {}), (section.name,), faults)
     found = table.get(section.name, [])
     if not isinstance(found, list):
         faults.append(Fault((section.name,), f"should be [[{section.name}]], a list of tables"))
         return None
-    return tuple(read_table(section.kind, one, (section.name, i), faults) for i, one in enumerate(found))
+    return tuple(read_as_it_is(section.kind, one, (section.name, i), faults) for i, one in enumerate(found))
 
 
 def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
@@ -204,7 +250,8 @@ def _read_links(value: object, node: NodeConfig | None, faults: list[Fault]) -> 
         for i, text in enumerate(values):
             if isinstance(text, str) and text in values[:i]:
                 faults.append(Fault(("link", i, name), f"is {text!r} again, {remedy}"))
-    return tuple(link for link in read if link is not None)
+    whole = tuple(link for link in read if link is not None)
+    return whole if len(whole) == len(read) else ()  # the place of each is what faults are told by
 
 
 def _read_link(

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from flight.core.nanoseconds import NS
 from ground.telemetry.decoder import DecodedPacket
+
+TELL_S = 60
 
 
 class Change(Enum):
@@ -29,6 +32,27 @@ class Packet:
     vcid: int
     octets: bytes
     decoded: DecodedPacket | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of something that may come often: told at once, and then once in `TELL_S` with its count."""
+
+    count: int = 0
+    newest: str = ""
+    due_ns: int | None = None
+
+    def add(self, newest: str) -> None:
+        """It came once more."""
+        self.count += 1
+        self.newest = newest
+
+    def take(self, now_ns: int) -> tuple[int, str] | None:
+        """How often it came since it was told last, and the newest; None if there is nothing to tell now."""
+        if not self.count or (self.due_ns is not None and now_ns < self.due_ns):
+            return None
+        count, self.count, self.due_ns = self.count, 0, now_ns + TELL_S * NS
+        return count, self.newest
 
 
 Listener = Callable[[Change, object], None]

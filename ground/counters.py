@@ -24,6 +24,17 @@ class StationCounters:
     octets_by_vc: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class PortCounters:
+    """Of a UDP port that frames come to: `datagrams` taken, those of them that are `empty`, and those that the kernel
+    `dropped` because others were not taken in time. What reached this machine was taken or dropped."""
+
+    datagrams: int = 0
+    empty: int = 0
+    dropped: int = 0
+    errors: int = 0
+
+
 def link_parts(link: GroundLink, prefix: str = "") -> dict[str, object]:
     """The counters of one link: `link`, and if its frames are coded `coding` and `sync`."""
     parts: dict[str, object] = {f"{prefix}link": link.counters}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 
 COMPLETED, FAILED, REJECTED, LOST = "completed", "failed", "rejected", "lost"
@@ -78,6 +79,10 @@ class Operator(Protocol):
 
     Any call may raise OrbitnodeError: the reason why it cannot be done.
     """
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """What the node can say and be told, as the ground has it: what a procedure for more than one mission asks."""
 
     def now_s(self) -> float:
         """Seconds on the ground's timeline, on which the stages of commands are as well."""

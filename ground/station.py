@@ -19,7 +19,7 @@ from flight.link.cfdp.numbers import TransactionNumbers
 from flight.link.link import Role
 from ground.changes import Change, Listener, Listeners
 from ground.commands.desk import CommandDesk
-from ground.counters import StationCounters, by_name, link_parts
+from ground.counters import PortCounters, StationCounters, by_name, link_parts
 from ground.link.actions import (
     Acknowledged,
     Action,
@@ -31,14 +31,14 @@ from ground.link.actions import (
     SendCltu,
 )
 from ground.link.ground_link import GroundLink, Service
-from ground.link.onboard_clock import OnboardClock
+from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
 from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
+from ground.products.product_store import ProductStore
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.node_archive import NodeArchive
-from ground.telemetry.products import ProductStore
 
 _RETRY_NS = 10 * NS
 
@@ -72,6 +72,7 @@ class GroundStation:
         self._desk = CommandDesk(
             dictionary, self._writer, self._listeners, timeout_s=command_timeout_s, epoch=epoch,
             epoch_tai_ns=epoch_tai_ns, onboard_ns=self._clock.onboard_ns,
+            realtime=[vcid for vcid in session.vcids if session.role_of(vcid) is Role.REALTIME],
         )  # fmt: skip
         self.tracker = self._desk.tracker
         self.uploads = Uploads(
@@ -85,6 +86,7 @@ class GroundStation:
             products=products, clock=self._clock, tai_ns=self.tai_ns,
         )  # fmt: skip
         self.products = products
+        self._ports: dict[str, PortCounters] = {}
         self.decoder = self._intake.decoder
         self.correlator = self._intake.correlator
         self.events = self._intake.events
@@ -102,6 +104,11 @@ class GroundStation:
         """Whether the node is heard over the station's own link."""
         return self._own.in_contact
 
+    @property
+    def undecoded(self) -> int:
+        """Packets in the archive that wait for a dictionary, or a definition, that gives them a meaning."""
+        return self._intake.late.waiting
+
     def listen(self, listener: Listener) -> None:
         """Tell `listener` of every change from now on."""
         self._listeners.add(listener)
@@ -114,12 +121,9 @@ class GroundStation:
         """TAI, ns since 1958, at `now_ns` of the caller's timeline."""
         return now_ns + self._epoch_tai_ns
 
-    def onboard_tai_ns(self, now_ns: int) -> int:
-        """What the on-board clock shows, by the time reports; the ground's own TAI if they do not tell it."""
-        ground_ns, known = self.tai_ns(now_ns), self.correlator.now
-        if known is None or not known.tells(ground_ns):
-            return ground_ns
-        return ground_ns + round(known.error_ns(ground_ns))
+    def onboard_clock(self, now_ns: int) -> ClockReading:
+        """What the on-board clock shows (TAI), as far as anything tells, and how that is known."""
+        return read_clock(self._clock, self.correlator.now, now_ns, self.tai_ns(now_ns))
 
     # What comes in
 
@@ -130,6 +134,7 @@ class GroundStation:
 
     def on_time(self, now_ns: int) -> list[bytes]:
         """Timers; call at `next_time_ns`, or often. Returns CLTUs to send."""
+        self._desk.settle(self.decoder, now_ns)
         cltus = self._do(self.session.on_time(now_ns), now_ns)
         for reception in (self._own, *self._further.values()):
             if reception.is_silent(now_ns):
@@ -137,6 +142,7 @@ class GroundStation:
         for record in self.tracker.due(now_ns):
             # A command that timed out must not go up later, when nobody expects it any more.
             cltus += self._do(self.session.drop(record.number, f"never sent: {self._why_unsent()}"), now_ns)
+        self.tracker.follow_clock(now_ns, self.onboard_clock(now_ns).onboard_ns)
         self._desk.changed_all(self.tracker.on_time(now_ns))
         for upload in self.uploads.due(now_ns):
             cltus += self._end_upload(upload, now_ns)
@@ -155,6 +161,7 @@ class GroundStation:
         """The earliest moment at which `on_time` has something to do."""
         times = [self.session.next_time_ns, self.tracker.next_time_ns, self._next_counters_ns, self._retry_at_ns]
         times.append(self.uploads.next_time_ns)
+        times.append(0 if self._intake.late.is_due else None)
         if self.products is not None:
             times.append(self.products.next_time_ns)
         times += [reception.next_time_ns for reception in (self._own, *self._further.values())]
@@ -178,9 +185,7 @@ class GroundStation:
 
     def commit(self) -> None:
         """Make what the archive has durable against a kill; call it about once a second."""
-        newest = self._intake.newest.take_fresh()
-        self._writer.write(lambda a: a.put_newest(newest))
-        self._writer.write(lambda a: a.commit())
+        self._writer.commit()
 
     # Commands and files
 
@@ -204,7 +209,7 @@ class GroundStation:
         """Have a command executed at `release_ns` of on-board TAI: the records of its insertion and of itself, and
         CLTUs to send. Raises OrbitnodeError."""
         self._check_way_up()
-        due_ns = now_ns + release_ns - self.onboard_tai_ns(now_ns)
+        due_ns = now_ns + release_ns - self.onboard_clock(now_ns).onboard_ns
         record, scheduled, packet = self._desk.begin_scheduled(
             name, arguments, release_ns, due_ns, now_ns, group=group, sub_schedule=sub_schedule
         )
@@ -318,9 +323,13 @@ class GroundStation:
     def _write_counters(self, now_ns: int) -> None:
         self._writer.write(lambda a: a.add_counters(self.counters(), self.tai_ns(now_ns)))
 
+    def count_port(self, counters: PortCounters, link: str = "") -> None:
+        """Show the counters of the port of the station's own link, or of the further link of that name."""
+        self._ports[f"links.{link}.udp" if link else "udp"] = counters
+
     def counters(self) -> dict[str, int]:
-        """Every counter of the ground by name: link.*, coding.* and sync.* if frames are coded, packets.*, ...; those
-        of the further links begin with links.NAME."""
+        """Every counter of the ground by name: link.*, coding.* and sync.* if frames are coded, udp.* of its port,
+        packets.*, ...; those of the further links begin with links.NAME."""
         uploads = self.uploads
         out = {"uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed}
         parts = link_parts(self.session) | {
@@ -331,4 +340,6 @@ class GroundStation:
             parts |= {"products": self.products.counters, "cfdp": self.products.receiver.counters}
         for reception in self._further.values():
             parts |= link_parts(reception.link, f"links.{reception.name}.")
-        return out | by_name(parts)
+        late = self._intake.late
+        out |= {"packets.waiting_undecoded": late.waiting, "packets.decoded_late": late.decoded}
+        return out | by_name(parts | self._ports)

@@ -11,7 +11,7 @@ On one machine a refusal comes back within the sending call, so that no unit is 
 network units that are under way at that moment are.
 
 What comes up waits in the kernel's buffer alone. The kernel counts what it has no room for, and tells the count with
-the next datagram that it takes (SO_RXQ_OVFL).
+the next datagram that it takes (SO_RXQ_OVFL), or when it is asked (SO_MEMINFO), if it can be.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ BUSY_NS = 2_000_000
 # How far the pacing may fall behind and catch up: the loop's timers are late by up to some milliseconds.
 SLACK_NS = 50_000_000
 
-_SO_RXQ_OVFL = 40  # Linux, asm-generic/socket.h
+_SO_RXQ_OVFL, _SO_MEMINFO = 40, 55  # Linux, asm-generic/socket.h
 _DROPS = struct.Struct("=I")
+_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last is SK_MEMINFO_DROPS
 _ANCILLARY_OCTETS = socket.CMSG_SPACE(_DROPS.size)
 
 _REFUSALS = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM)
@@ -131,6 +132,13 @@ class UdpRadio:
         return octets
 
     def dropped(self) -> int:
+        """What the kernel had no room for, also if nothing came after it."""
+        try:
+            told = self._up_socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:  # an older kernel, or the port is left
+            told = b""
+        if len(told) == _MEMINFO.size:
+            self.counters.dropped = _MEMINFO.unpack(told)[-1]
         return self.counters.dropped
 
     def on_event(self, call: Callable[[], None]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flight.contract.names import OWNER_CHARACTERS_MAX, is_name, name_rule
 from flight.core.config import key
-from payloads.product.answers import NAME
 from payloads.worker.guards import Guard
 
 APPS_MAX = 8
@@ -33,8 +33,8 @@ class WorkerAppConfig:
     def faults(self) -> list[tuple[str, str]]:
         """Names and paths that cannot be used."""
         found = []
-        if not NAME.fullmatch(self.name):
-            found.append(("name", f"is {self.name!r}, should be 1 .. 32 of a-z, 0-9 and _, a letter first"))
+        if not is_name(self.name, OWNER_CHARACTERS_MAX):
+            found.append(("name", f"is {self.name!r}, should be {name_rule(OWNER_CHARACTERS_MAX)}"))
         for key_name in ("model", "readable", "environment"):
             value = getattr(self, key_name)
             if any("\0" in one for one in ([value] if isinstance(value, str) else value)):

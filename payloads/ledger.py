@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from flight.contract.names import OWNER_CHARACTERS_MAX, is_name
 from flight.store.vault import Changes
 from flight.store.vault_view import VaultView
-from payloads.product.answers import NAME as APP_NAME
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
@@ -62,7 +62,7 @@ class Ledger:
     def _read(self) -> Iterator[Request]:
         for name, octets in self._vault.rows(_JOB):
             app = octets[Request.STRUCT.size :].decode(errors="replace")
-            whole = len(octets) >= Request.STRUCT.size and (not app or APP_NAME.fullmatch(app))
+            whole = len(octets) >= Request.STRUCT.size and (not app or is_name(app, OWNER_CHARACTERS_MAX))
             if whole and _NAME.fullmatch(name) and int(name) <= _JOB_MAX:
                 priority, deadline_tai_ns = Request.STRUCT.unpack_from(octets)
                 yield Request(int(name), priority, deadline_tai_ns, app)

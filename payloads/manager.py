@@ -22,7 +22,7 @@ from payloads.job_book import JobBook
 from payloads.job_commands import JobCommands
 from payloads.jobs import DELAYS, DROPS
 from payloads.ledger import Ledger
-from payloads.pools import AppPools
+from payloads.pools import AppPools, worker_faults
 
 ProductHook = Callable[[ProductInfo, bytes], None]
 
@@ -39,6 +39,11 @@ class InferenceManager:
     def declare(apid: int, config: PayloadConfig) -> Declarations:
         """Declare what the app says and can be told."""
         return declarations.declare(apid, config)
+
+    @staticmethod
+    def section_faults(config: PayloadConfig) -> list[tuple[tuple[str | int, ...], str]]:
+        """The code and the models of worker apps that cannot be used on this machine."""
+        return worker_faults(config)
 
     def __init__(self, context: AppContext, pools: AppPools | None = None) -> None:
         self.on_product: ProductHook | None = None

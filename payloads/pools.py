@@ -6,14 +6,17 @@ memory only, so that any place may take a job of any app at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 
+from flight.core.errors import SetupError
 from payloads.assets.models import resolve_model
 from payloads.config import PayloadConfig, WorkerAppConfig
 from payloads.worker.guards import Guard
 from payloads.worker.pool import PoolConfig, PoolStats, WorkerPool
+from payloads.worker.settings import declared_answer
 
 
 def pool_config(config: PayloadConfig, app: WorkerAppConfig) -> PoolConfig:
@@ -43,6 +46,27 @@ def check_models(config: PayloadConfig) -> None:
     """Raise SetupError if the model of an app is missing or not what it should be."""
     for app in config.worker_app:
         pool_config(config, app)
+
+
+def worker_faults(config: PayloadConfig) -> list[tuple[tuple[str | int, ...], str]]:
+    """(key, what is wrong) for each worker app whose code is none, or whose model is not there."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    for place, app in enumerate(config.worker_app):
+        looks: dict[str, Callable[[], object]] = {
+            "code": partial(declared_answer, app.code),
+            "model": partial(_looked_up, app.model),
+        }
+        for key, look in looks.items():
+            try:
+                look()
+            except SetupError as error:
+                found.append((("worker_app", place, key), str(error)))
+    return found
+
+
+def _looked_up(model: str) -> None:
+    if model:
+        resolve_model(model)
 
 
 class AppPools:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from flight.core.future import Cancelled, Future
@@ -128,6 +129,10 @@ class VirtualOperator:
     def _on_change(self, change: Change, thing: object) -> None:
         if change is Change.PACKET and isinstance(thing, Packet) and thing.decoded is not None:
             self._arrivals.add(thing.decoded.name, thing.decoded.values)
+
+    @property
+    def dictionary(self) -> Dictionary:
+        return self._ground.station.dictionary
 
     def now_s(self) -> float:
         return self._ground.loop.now_ns() / NS

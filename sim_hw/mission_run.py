@@ -18,11 +18,9 @@ from sim_hw.machine.disk import PowerCut
 from sim_hw.machine.faults import FaultPlan
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.report.outputs import RUN_FILES, RunFolder
-from sim_hw.spacecraft_run import SharedParts, SpacecraftRun
+from sim_hw.spacecraft_run import REAL_SCHEMES, SharedParts, SpacecraftRun
 from sim_hw.world.orbit import parse_utc
 from sim_hw.world.scenes import TileSource
-
-_REAL_SCHEMES = ("serial", "udp")  # what stands behind them has a time of its own
 
 
 class MissionRun:
@@ -96,7 +94,7 @@ def check_fleet(missions: Sequence[Mission]) -> None:
     would open a device of this machine."""
     for mission in missions:
         for kind, url in mission.devices():
-            if url.partition(":")[0] in _REAL_SCHEMES:
+            if url.partition(":")[0] in REAL_SCHEMES:
                 raise SetupError(
                     f"mission {mission.path}: {kind.name} {url!r} is a real device; "
                     "`orbitnode run` flies simulated ones, such as sim:NAME"

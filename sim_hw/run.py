@@ -8,15 +8,14 @@ says what is kept; a second one ends it at once. The exit code is 130 then.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, redirect_stdout
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -24,6 +23,9 @@ from flight.core.errors import OrbitnodeError, UsageError
 from flight.core.nanoseconds import NS, ns
 from flight.linux.ending_signals import EndingAsked, ending_asked
 from flight.mission import MISSIONS, load
+from flight.text.plain_stream import PlainStream
+from flight.text.plain_text import json_text, plain
+from ground.cli.console import PlainConsole
 from ground.procedures.procedure import load_file
 from ground.telemetry.xtce import xtce_document
 from payloads.assets.cache import scene_path
@@ -35,7 +37,7 @@ from sim_hw.report.closing_table import closing_table
 from sim_hw.report.outputs import RunFolder
 from sim_hw.report.run_report import report
 from sim_hw.report.summary import RunFacts, summarise, summarise_fleet
-from sim_hw.spacecraft_run import SpacecraftRun, check_spacecraft
+from sim_hw.spacecraft_run import SpacecraftRun, check_spacecraft, run_faults
 from sim_hw.world.scenes import FolderSource, SyntheticClouds, TileSource, load_scene
 
 HELP = "orbits of the whole system in virtual time"
@@ -77,13 +79,13 @@ def execute(args: argparse.Namespace) -> int:
             run = _prepare(args, ending)
             with closing(run.out):
                 flight.run = run
-                _fly_to_the_end(run, Console(stderr=True, quiet=args.json), ending)
+                _fly_to_the_end(run, PlainConsole(stderr=True, quiet=args.json), ending)
                 scenes = str(args.scenes) if args.scenes else "synthetic"
                 facts = RunFacts(args.seed, args.orbits, time.monotonic() - begun_s, scenes)
                 whole, table = _write(run, facts, ending)
         except KeyboardInterrupt:
             with ending.deaf():
-                print(f"orbitnode run: {flight.what_is_kept(args.out)}", file=sys.stderr)
+                print(plain(f"orbitnode run: {flight.what_is_kept(args.out)}"), file=sys.stderr)
                 raise
     _show(run, whole, table, as_json=args.json)
     _check_scripts(run)
@@ -109,7 +111,10 @@ def _prepare(args: argparse.Namespace, ending: EndingAsked) -> MissionRun:
     """Everything that can be found wrong before a file is written, and then the run. Raises OrbitnodeError."""
     faults: list[PlannedFault] = args.fault
     procedure = None if args.procedure is None else load_file(args.procedure)
-    missions = [load(path, {"sim": SimConfig}) for path in args.mission or [MISSIONS / "orbit.toml"]]
+    missions = [
+        load(path, {"sim": SimConfig}, check=partial(run_faults, scripted=place > 0 or procedure is None))
+        for place, path in enumerate(args.mission or [MISSIONS / "orbit.toml"])
+    ]
     check_fleet(missions)
     names = [mission.node.name for mission in missions]
     duration_s = args.orbits * missions[0].sections["sim"].orbit_min * 60
@@ -127,11 +132,12 @@ def _prepare(args: argparse.Namespace, ending: EndingAsked) -> MissionRun:
     return run
 
 
-def _fly_to_the_end(run: MissionRun, console: Console, ending: EndingAsked) -> None:
+def _fly_to_the_end(run: MissionRun, console: PlainConsole, ending: EndingAsked) -> None:
     """Boot, fly, and end in order, with every process given back; raises KeyboardInterrupt if that was asked for."""
     try:
         run.start()
-        fly(run, console, ending)
+        with redirect_stdout(cast("TextIO", PlainStream(sys.stdout))):  # for what an operator's script prints
+            fly(run, console, ending)
     finally:
         with ending.deaf():
             run.finish()
@@ -155,11 +161,11 @@ def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
     return lambda seed: SyntheticClouds(scene, seed)
 
 
-def fly(run: MissionRun, console: Console, ending: EndingAsked) -> None:
+def fly(run: MissionRun, console: PlainConsole, ending: EndingAsked) -> None:
     """Advance to the end, or until that is asked for, with a live line per spacecraft on a terminal, or one every ten
     minutes of the run elsewhere."""
     total_s = run.end_ns / NS
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+    columns = (_text("{task.description}"), BarColumn(), _text("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         lines = {
             progress.add_task(one.name if run.out.is_shared else "orbit", total=total_s, state=""): one
@@ -175,7 +181,11 @@ def fly(run: MissionRun, console: Console, ending: EndingAsked) -> None:
                 told_s = at_s
                 for one in run.spacecraft:
                     whose = f"{one.name}: " if run.out.is_shared else ""
-                    console.print(whose + progress_line(one, at_s), highlight=False, soft_wrap=True)
+                    console.print(whose + progress_line(one, at_s), soft_wrap=True)
+
+
+def _text(form: str) -> TextColumn:
+    return TextColumn(form, markup=False)
 
 
 def progress_line(run: SpacecraftRun, at_s: float) -> str:
@@ -217,17 +227,16 @@ def _write(run: MissionRun, facts: RunFacts, ending: EndingAsked) -> tuple[dict[
 
 def _show(run: MissionRun, whole: dict[str, Any], table: Table, *, as_json: bool) -> None:
     """What came of the run, on stdout; on stderr what is not as it was asked for."""
-    told = Console(stderr=True, quiet=as_json)
+    told = PlainConsole(stderr=True, quiet=as_json)
     for one in run.spacecraft:
         if one.out.log.fault:
-            text = f"{one.out.path('node.log')} is not whole: {one.out.log.fault}"
-            told.print(text, highlight=False, soft_wrap=True, markup=False)
+            told.print(f"{one.out.path('node.log')} is not whole: {one.out.log.fault}", soft_wrap=True)
     if as_json:
-        print(json.dumps(whole, indent=2))
+        print(json_text(whole, indent=2))
         return
-    Console().print(table)
+    PlainConsole().print(table)
     for one in run.spacecraft:
-        print(f"report: {one.out.path('report.html')}")
+        print(plain(f"report: {one.out.path('report.html')}"))
 
 
 def _orbits(text: str) -> float:

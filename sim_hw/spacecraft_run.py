@@ -6,12 +6,16 @@ Nothing of it depends on who else flies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
+from flight.apps import boot_faults
 from flight.catalogue import dictionary_of
 from flight.contract.sections import LinkSection
+from flight.core.config import Fault
+from flight.core.errors import SetupError
 from flight.core.log import node_log
 from flight.core.nanoseconds import ns
 from flight.link.cfdp.numbers import EPOCH_BITS
@@ -25,9 +29,9 @@ from ground.link.actions import FrameReceived
 from ground.link.kinds import open_session
 from ground.link.mission_link import listened_links
 from ground.procedures.procedure import Procedure, load_named
+from ground.products.product_store import ProductStore
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
-from ground.telemetry.products import ProductStore
 from sim_hw.config import SimConfig
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.lives import Life
@@ -45,6 +49,7 @@ from sim_hw.world.channel import ChannelConfig
 from sim_hw.world.scenes import TileSource
 from sim_hw.world.world import World
 
+REAL_SCHEMES = ("serial", "udp")  # what stands behind them has a time of its own
 _MODEM_UNITS = 4
 _CARRIER_BPS = 16_000  # of the way up of a simplex link, over which nothing is sent
 
@@ -206,6 +211,28 @@ def check_spacecraft(mission: Mission, *, scripted: bool) -> None:
     if scripted:
         load_named(config.script)
     cpu_profile(mission, config.cpu_profile)
+
+
+def run_faults(mission: Mission, *, scripted: bool) -> list[Fault]:
+    """What of the mission cannot be in a run, each with its key: real devices, the profile, what apps lack, and if the
+    operator is `scripted` by the mission, the script. A section that cannot be read is None, and has been told of."""
+    found = boot_faults(mission.apps)
+    config: SimConfig | None = mission.sections["sim"]
+    if config is not None:
+        looks: dict[str, Callable[[], object]] = {"cpu_profile": partial(cpu_profile, mission, config.cpu_profile)}
+        if scripted:
+            looks["script"] = partial(load_named, config.script)
+        for key, look in looks.items():
+            try:
+                look()
+            except SetupError as error:
+                found.append(Fault(("sim", key), str(error)))
+    for path, url in mission.device_keys():
+        if url.partition(":")[0] in REAL_SCHEMES:
+            found.append(
+                Fault(path, f"is {url!r}, a real device; `orbitnode run` flies simulated ones, such as sim:NAME")
+            )
+    return found
 
 
 def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:

@@ -7,9 +7,12 @@ does not even let Python see a signal: it can only end the whole run.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +31,11 @@ ROOT = Path(__file__).resolve().parents[1]
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(_number, _usual)
+
+# Grounds that tests start put their tokens into a folder of this run, which goes with it.
+if "ORBITNODE_TOKENS" not in os.environ:
+    os.environ["ORBITNODE_TOKENS"] = tempfile.mkdtemp(prefix="orbitnode-tokens-")
+    atexit.register(shutil.rmtree, os.environ["ORBITNODE_TOKENS"], ignore_errors=True)
 
 # `ci` (the default) tries the same examples on every run; `search` looks for new ones: HYPOTHESIS_PROFILE=search
 settings.register_profile(

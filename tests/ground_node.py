@@ -117,18 +117,28 @@ class LittleNode:
         self._effect(command.name, values)
         self.tm(tc.apid, 1, 7, request)
 
+    def _report_power(self) -> None:
+        """Now, and every five seconds."""
+        if self.heard:
+            self.tm(1, 3, 25, b"\x00\x01" + self.dictionary.structures[0].layout.encode((0.5, 8.0, 2, 0)))
+        self.loop.call_at(self.loop.now_ns() + 5 * NS, self._report_power)
+
     def _effect(self, name: str, values: tuple[Any, ...]) -> None:
         if name == "ping":
             self.tm(1, 17, 2)
         elif name == "load_parameter_table":
             numbers = {s.name: s.number for s in self.dictionary.settings}
-            table = decode_table(self.files[-1].data, self.dictionary.settings)
+            newest = self.files[-1]
+            assert isinstance(newest, FileReceived)
+            table = decode_table(newest.data, self.dictionary.settings)
             self.values.update({numbers[key]: value for key, value in table.items()})
         elif name == "set_parameters":
             self.values.update(values[0])
         elif name == "report_parameters":
             rows = [(number, self.values[number]) for (number,) in values[0]]
             self.tm(1, 20, 2, bytes((len(rows),)) + b"".join(struct.pack(">Hd", *row) for row in rows))
+        elif name == "set_hk_period":
+            self._report_power()
         elif name == "submit_job":
             self.jobs.append(len(self.jobs) + 1)
         elif name == "cancel_job":

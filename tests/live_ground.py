@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
+from ground.server.api_token import read_token
 from tests.ground_node import LittleNode
 from tests.link_ends import unit_of
 from tests.ports import free_port
@@ -25,7 +28,7 @@ from pathlib import Path
 from ground.telemetry.archive import Archive
 from ground.config import GroundConfig
 from ground.link.mission_link import UdpLink
-from ground.telemetry.products import ProductStore
+from ground.products.product_store import ProductStore
 from ground.server.ground_server import GroundServer, epoch_tai_ns
 from ground.link.session import GroundSession
 from ground.station import GroundStation
@@ -46,6 +49,11 @@ except OrbitnodeError as error:
 """
 
 
+def hello(port: int) -> bytes:
+    """The first line of a connection to the ground on that port."""
+    return json.dumps({"do": "hello", "token": read_token(port)}).encode() + b"\n"
+
+
 class Ground:
     """The ground as a process of its own."""
 
@@ -64,6 +72,14 @@ class Ground:
             [sys.executable, "-c", GROUND, str(self.folder), *numbers], stderr=subprocess.PIPE, cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
+
+    def connect(self) -> tuple[socket.socket, TextIO]:
+        """A connection to its API that has shown the token, and the answers that come by it."""
+        made = socket.create_connection(("127.0.0.1", self.api), GIVE_UP_S)
+        made.sendall(hello(self.api))
+        answers = made.makefile()
+        assert json.loads(answers.readline()) == {"done": True}
+        return made, answers
 
     def stop(self) -> int:
         """End it in order; its exit status."""

@@ -16,7 +16,7 @@ from flight.contract.dictionary import Declarations
 from flight.contract.failures import FailureCode
 from flight.contract.fields import Value
 from flight.core.platform import Platform
-from flight.core.scheduler import Scheduler
+from flight.core.task import Body, Task
 from flight.store.vault_view import VaultView
 from flight.swarm.protocol import Swarm
 from hal.base import Imager
@@ -26,6 +26,8 @@ class CommandRefused(Exception):
     """A command handler's no: `code` is one of those that its owner declares, the message its detail."""
 
     def __init__(self, code: FailureCode, detail: str) -> None:
+        if not isinstance(code, FailureCode):
+            raise TypeError(f"CommandRefused with code {code!r}, should be a FailureCode that its owner declares")
         super().__init__(detail)
         self.code = code
 
@@ -58,6 +60,15 @@ class CommandTable(Protocol):
         an awaitable is completed when it is; what a durable command wants kept it returns as Durable. One with more
         to do than a step holds (flight.core.step_budget) is a generator: at each `yield` others have their turn.
         """
+
+
+class TaskTable(Protocol):
+    def spawn(
+        self, name: str, body: Body, *, deadline_s: float = 1.0, budget_s: float = 0.05, critical: bool = False,
+        starve_s: float | None = None,
+    ) -> Task:  # fmt: skip
+        """Start `body`, an `async def` of one argument, as flight.core.scheduler.Scheduler does. `name` begins with
+        the app's name and a dot. A body that returns without having waited is told of by an event."""
 
 
 Sample = Mapping[str, Value]
@@ -126,7 +137,7 @@ class AppContext:
     name: str
     """The app's name in the mission. The names of its tasks begin with it and a dot."""
     platform: Platform
-    scheduler: Scheduler
+    scheduler: TaskTable
     vault: VaultView
     tai_ns: Callable[[], int]
     """On-board time, ns of TAI since 1958: the platform's, corrected by ground. It may be set back."""
@@ -145,7 +156,9 @@ class AppContext:
 
 class App(Protocol):
     """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare`, which says what the app
-    says and can be told, given its APID and its section of the mission."""
+    says and can be told, given its APID and its section of the mission. It may offer `section_faults(config)`: (key,
+    what is wrong and what would be right) for what its section names and this machine does not have, asked before a
+    node boots, so that it is said with the mission's other faults."""
 
     CONFIG: type[Any]
 

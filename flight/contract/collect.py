@@ -7,8 +7,7 @@ fit together, or not with the node, is refused as it is read (flight/mission.py)
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flight.contract.dictionary import (
@@ -22,13 +21,15 @@ from flight.contract.dictionary import (
     EventDefinition,
     Setting,
     is_period,
+    shape_faults,
 )
 from flight.contract.failures import APP_CODES_FROM, CODE_MAX, Failure
 from flight.contract.fields import ROWS_MAX, Field, FieldError, Value
+from flight.contract.names import LABEL_RULE, is_label, is_name, name_rule
+from flight.core.errors import SetupError
 
 _HOUSEKEEPING = (3, 25)  # service and subtype of a structure's report
 _EXAMPLES: Mapping[str, Value] = {"f32": 0.0, "f64": 0.0, "str": "", "packet": b"", "rows": ()}  # of others, 0
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EVENTS = 5  # service of event reports, a subtype per severity
 
 
@@ -142,22 +143,45 @@ def excesses(part: Declarations) -> list[str]:
 
 def _name_faults(part: Declarations) -> Iterator[str]:
     """A line for each name that people could not write, or that could be taken for two: parameters are called
-    PACKET.FIELD."""
+    PACKET.FIELD. And for each label, unit and meaning that could not be shown in a line."""
     named: list[tuple[str, str]] = [("parameter", one.name) for one in part.settings]
+    fields: list[tuple[str, Field]] = []
     for kind, packets in (("structure", part.structures), ("event", part.events), ("report", part.reports)):
         named += [(kind, one.name) for one in packets]
-        named += [(f"field of {kind} {one.name!r}", name) for one in packets for name in _field_names(one.fields)]
+        fields += [(f"field of {kind} {one.name!r}", field) for one in packets for field in _every(one.fields)]
     named += [("command", one.name) for one in part.commands]
-    named += [(f"argument of {one.name!r}", name) for one in part.commands for name in _field_names(one.arguments)]
+    fields += [(f"argument of {one.name!r}", field) for one in part.commands for field in _every(one.arguments)]
+    named += [(what, field.name) for what, field in fields]
     for what, name in named:
-        if not _NAME.fullmatch(name):
-            yield f"{what} {name!r}, should be a small letter, then small letters, digits and _, 64 in all at most"
+        if not is_name(name):
+            yield f"{what} {name!r}, should be {name_rule()}"
+    for what, field in fields:
+        for key, text in (("label", one) for one in field.labels):
+            if not is_label(text):
+                yield f"{what} {field.name!r} with {key} {text!r}, should be {LABEL_RULE}"
+        yield from _shown_faults(f"{what} {field.name!r}", unit=field.unit, text=field.text)
+    for one in part.events:
+        yield from _shown_faults(f"event {one.name!r}", text=one.text)
+    for command in part.commands:
+        yield from _shown_faults(f"command {command.name!r}", text=command.text)
+    for setting in part.settings:
+        yield from _shown_faults(f"parameter {setting.name!r}", unit=setting.unit, text=setting.text)
+    for code in part.failures:
+        yield from _shown_faults(f"failure code {int(code)}", text=code.text)
 
 
-def _field_names(fields: Iterable[Field]) -> Iterator[str]:
+def _shown_faults(what: str, *, text: str, unit: str = "") -> Iterator[str]:
+    """A text may be of any length; what cannot be printed is refused in XML, and breaks lines of tables and logs."""
+    if unit and not is_label(unit):
+        yield f"{what} with unit {unit!r}, should be {LABEL_RULE}"
+    if not text.isprintable():
+        yield f"{what} with text {text!r}, should be characters that can be printed"
+
+
+def _every(fields: Iterable[Field]) -> Iterator[Field]:
     for one in fields:
-        yield one.name
-        yield from _field_names(one.fields)
+        yield one
+        yield from _every(one.fields)
 
 
 def _text_fault(event: EventDefinition) -> str:
@@ -187,12 +211,25 @@ def collect(
     parts: Iterable[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
     frame_octets: int = 1115,
 ) -> Dictionary:  # fmt: skip
-    """One dictionary out of all parts, in a stable order. A number or name declared twice is our own mistake."""
+    """One dictionary out of all parts, in a stable order. Raises SetupError for a number or name that is declared
+    twice, and for what it cannot hold: flight/mission.py looks before, and says it by the mission's lines."""
     parts = list(parts)
-    twice = clashes(Owned("this", part) for part in parts)
-    assert not twice, f"declared twice: {', '.join(map(str, twice))}"
-    excess = [line for part in parts for line in excesses(part)]
-    assert not excess, "; ".join(excess)
+    if strange := [line for part in parts for line in shape_faults(part)]:
+        raise SetupError("; ".join(strange))
+    if twice := clashes(Owned("this", part) for part in parts):
+        raise SetupError(f"declared twice: {', '.join(map(str, twice))}")
+    if excess := [line for part in parts for line in excesses(part)]:
+        raise SetupError("; ".join(excess))
+    return joined(
+        parts, mission=mission, spacecraft_id=spacecraft_id, version=version, apids=apids, frame_octets=frame_octets
+    )
+
+
+def joined(
+    parts: Sequence[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
+    frame_octets: int,
+) -> Dictionary:  # fmt: skip
+    """As `collect`, of whatever the parts are: for who looks for further faults in a mission that has some."""
     return Dictionary(
         mission=mission,
         spacecraft_id=spacecraft_id,

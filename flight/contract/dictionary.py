@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from flight.contract.failures import FailureCode
-from flight.contract.fields import Field, Layout
+from flight.contract.fields import Field, FieldError, Layout, Value
+from flight.contract.shapes import EVENT_SEVERITIES, misshapen
 from flight.core.errors import OrbitnodeError
 
 FORMAT = "orbitnode-dictionary/1"
-SEVERITIES = ("info", "low", "medium", "high")  # ST[05] subtypes 1..4
+SEVERITIES = EVENT_SEVERITIES  # ST[05] subtypes 1..4
 STRUCTURES_END = 256  # structure ids from here on are for those defined from ground
 FIELDS_MAX = 256  # a structure has fewer
 PERIOD_MIN_S = 0.1
@@ -113,6 +114,17 @@ class Command:
     def layout(self) -> Layout:
         return Layout(self.arguments)
 
+    def encode(self, values: Sequence[Value]) -> bytes:
+        """The data of its telecommand, behind the header: `values` as their arguments admit them. Raises FieldError for
+        more than a packet holds."""
+        from flight.link.pus import TC_DATA_OCTETS_MAX  # with its checksum: who only reads names goes without
+
+        data = b"" if self.function is None else self.function.to_bytes(2, "big")
+        data += self.layout.encode(values)
+        if len(data) > TC_DATA_OCTETS_MAX:
+            raise FieldError(f"arguments of {len(data)} octets, a telecommand holds {TC_DATA_OCTETS_MAX}")
+        return data
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -157,16 +169,15 @@ def _check_numbers(most: int, *values: object) -> None:
             raise ValueError(f"{value!r} should be a number in 0 .. {most}")
 
 
-def _check_flags(*values: object) -> None:
-    for value in values:
-        if not isinstance(value, bool):
-            raise TypeError(f"{value!r} should be true or false")
+# The things of a dictionary by their key in Declarations, and in Dictionary.
+_THINGS: Mapping[str, type[Any]] = {
+    "structures": Structure, "events": EventDefinition, "reports": Report, "commands": Command, "settings": Setting,
+}  # fmt: skip
 
 
-def _check_reals(*values: object) -> None:
-    for value in values:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise TypeError(f"{value!r} should be a number")
+def shape_faults(part: Declarations) -> list[str]:
+    """A line for each thing of `part` that is not what it should be made of. What has one can be asked nothing else."""
+    return misshapen(part, {**_THINGS, "failures": FailureCode})
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +271,7 @@ class Dictionary:
                 frame_octets=document["frame_octets"],
             )  # fmt: skip
             made._check()
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise OrbitnodeError(f"dictionary document is malformed: {type(error).__name__}: {error}") from None
         return made
 
@@ -270,30 +281,8 @@ class Dictionary:
         _check_numbers(0x3FF, self.spacecraft_id)
         _check_numbers(0x7FF, *self.apids.values())
         _check_numbers(0xFFFF, self.frame_octets, *self.failures)
-        for kind in (self.structures, self.events, self.reports, self.commands):
-            for one in kind:
-                _check_texts(one.name)
-                _check_numbers(0x7FF, one.apid)
-        for structure in self.structures:
-            _check_numbers(0xFFFF, structure.sid)
-            _check_reals(structure.period_s)
-        for event in self.events:
-            _check_texts(event.text)
-            _check_numbers(0xFFFF, event.number)
-            _check_numbers(0xFF, event.subtype)
-        for report in self.reports:
-            _check_numbers(0xFF, report.service, report.subtype)
-        for command in self.commands:
-            _check_texts(command.text)
-            _check_numbers(0xFF, command.service, command.subtype)
-            _check_numbers(0xFFFF, *(() if command.function is None else (command.function,)))
-            _check_flags(command.durable, command.urgent)
-        for setting in self.settings:
-            _check_texts(setting.name, setting.unit, setting.text, setting.below)
-            if not Field(setting.name, setting.type).is_number:
-                raise ValueError(f"{setting.name}: {setting.type!r} should be a number type")
-            _check_numbers(0xFFFF, setting.number)
-            _check_reals(setting.default, setting.minimum, setting.maximum)
+        if faults := misshapen(self, _THINGS):
+            raise ValueError("; ".join(faults))
 
     def command(self, name: str) -> Command:
         """The command called `name`; raises OrbitnodeError naming those there are."""

@@ -12,12 +12,13 @@ dictionary, or say more of such a one: that is declared (`Refers`), and not to b
 from __future__ import annotations
 
 import json
+import math
 import struct
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, SupportsFloat, SupportsIndex
 
 from flight.core.errors import DecodeError
 from flight.link.space_packet import PACKET_OCTETS_MIN
@@ -36,6 +37,7 @@ _CODES = {
 TYPES = (*_CODES, "str", "time", "packet", "rows")
 ROWS_MAX = 255
 STRING_OCTETS_MAX = 255
+_SHOWN_MAX = 60  # characters of a value in a message
 _FLOAT_MAX = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}
 
 
@@ -52,7 +54,8 @@ class Refers(StrEnum):
 
 
 class FieldError(ValueError):
-    """A value that its field does not admit; the message names field, value and what would be right."""
+    """A value that its field does not admit, or a field that cannot be; the message names field, value and what would
+    be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,17 @@ class Field:
     refers: str = ""
 
     def __post_init__(self) -> None:
-        assert self.type in TYPES, f"field {self.name} is of type {self.type!r}, should be one of {', '.join(TYPES)}"
-        assert not self.labels or self.is_number, self.name
-        assert not self.refers or (self.is_number and not self.labels), self.name
-        assert bool(self.fields) == (self.type == "rows"), self.name
-        assert all(f.type != "rows" for f in self.fields), self.name
+        if self.type not in TYPES:
+            raise FieldError(f"field {self.name} is of type {self.type!r}, should be one of {', '.join(TYPES)}")
+        if self.labels and not self.is_number:
+            raise FieldError(f"field {self.name} is of type {self.type} and has labels, which are for numbers")
+        if self.refers and (self.labels or not self.is_number):
+            raise FieldError(f"field {self.name} refers to {self.refers}, which plain numbers alone do")
+        if bool(self.fields) != (self.type == "rows"):
+            should = "should have" if self.type == "rows" else "only rows have"
+            raise FieldError(f"field {self.name} of type {self.type}: {should} fields of its own")
+        if any(getattr(one, "type", "") == "rows" for one in self.fields):
+            raise FieldError(f"field {self.name} has rows in its rows, should be numbers, texts, times and packets")
 
     @property
     def is_number(self) -> bool:
@@ -114,7 +123,7 @@ class Field:
             raise FieldError(f"{self.name}: {value!r} is not a number")
         if self.type[0] != "f" and not (isinstance(value, int) or value.is_integer()):
             raise FieldError(f"{self.name}: {value!r} is not a whole number")
-        low, high = self._bounds()
+        low, high = self.bounds
         if not low <= value <= high:
             shown = f"{value:.15g}" if abs(value) <= _FLOAT_MAX["f64"] or isinstance(value, float) else "a huge number"
             bounds = f"{low:.15g} .. {high:.15g}{' ' * bool(self.unit)}{self.unit}"
@@ -150,7 +159,9 @@ class Field:
             return json.dumps([{f.name: f.label(v) for f, v in zip(self.fields, row, strict=True)} for row in value])
         return value.hex() if isinstance(value, bytes) else value
 
-    def _bounds(self) -> tuple[float, float]:
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest number that `admit` takes, of a number or a time."""
         if self.labels:
             return 0, len(self.labels) - 1
         if self.type == "time":
@@ -183,7 +194,7 @@ class Field:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """The inverse of `document`. Raises KeyError, TypeError, ValueError or AssertionError for anything else."""
+        """The inverse of `document`. Raises KeyError, TypeError or ValueError for anything else."""
         limits = document.get("limits")
         for key, kinds in _DOCUMENTED.items():
             value = document.get(key)
@@ -224,8 +235,73 @@ def _interval(value: Sequence[Any]) -> tuple[float, float]:
 
 
 def _scalar(value: Value) -> Scalar:
-    assert not isinstance(value, tuple), "rows hold no rows"
+    """A value in a row. Raises FieldError for rows, which a field of rows has none of."""
+    if isinstance(value, tuple):
+        raise FieldError("rows hold no rows")
     return value
+
+
+def misfit(fields: Sequence[Field], values: Sequence[object]) -> str:
+    """Why `values`, one per field and in order, cannot travel in `fields`: each field that is wrong, with its value and
+    what would be right; "" if they can. Bounds of arguments do not count here, a text that is too long is cut, and a
+    count that is too large goes round (`Layout`)."""
+    if len(values) != len(fields):
+        return _count_text(fields, len(values))
+    return "; ".join(text for one, value in zip(fields, values, strict=True) if (text := _misfit(one, value)))
+
+
+def _misfit(one: Field, value: object) -> str:
+    if one.type == "str":
+        return "" if isinstance(value, str) else f"{one.name}: {_short(value)} is not a text"
+    if one.type == "rows":
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > ROWS_MAX:
+            return f"{one.name}: {_short(value)} is not a tuple of at most {ROWS_MAX} rows"
+        for i, row in enumerate(value):
+            if not isinstance(row, Sequence) or isinstance(row, str | bytes):
+                names = ", ".join(f.name for f in one.fields)
+                return f"{one.name}[{i}]: {_short(row)} is not a row of {names}"
+            if text := misfit(one.fields, row):
+                return f"{one.name}[{i}]: {text}"
+        return ""
+    if one.is_number:
+        return _misfit_number(one, value)
+    try:
+        one.admit(value)
+    except FieldError as error:
+        return str(error)
+    return ""
+
+
+def _misfit_number(one: Field, value: object) -> str:
+    """As it is packed: not what `admit` makes of it. Numbers of numpy and the like are numbers."""
+    if one.labels and isinstance(value, str):
+        should = f"should be its number, {one.labels.index(value)}" if value in one.labels else "should be a number"
+        return f"{one.name}: {_short(value)} is a text, {should}"
+    if one.type[0] == "f":
+        if not isinstance(value, SupportsFloat) or isinstance(value, str | bytes):
+            return f"{one.name}: {_short(value)} is not a number"
+        number, largest = float(value), _FLOAT_MAX[one.type]
+        # One that is not finite travels as it is: telemetry says so, and the ground shows it.
+        held = not math.isfinite(number) or -largest <= number <= largest
+        return "" if held else f"{one.name}: {number:g} is outside {-largest:.15g} .. {largest:.15g}"
+    if not isinstance(value, SupportsIndex):
+        return f"{one.name}: {_short(value)} is not a whole number of type int"
+    number = value.__index__()
+    low, high = replace(one, minimum=None, maximum=None).bounds  # of the type alone
+    if low <= number <= high or _gone_round(one, number) != number:
+        return ""
+    return f"{one.name}: {_short(number)} is outside {low:.15g} .. {high:.15g}"
+
+
+def _count_text(fields: Sequence[Field], count: int) -> str:
+    values, names = f"{count} value{'s' * (count != 1)}", ", ".join(one.name for one in fields)
+    return f"{values}, should be {len(fields)}: {names}" if names else f"{values}, it has none"
+
+
+def _short(value: object) -> str:
+    """A value in a message: no line of its own, and no page."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
 
 
 def _fits(text: str) -> bool:
@@ -280,8 +356,9 @@ class Layout:
 
     def encode(self, values: Sequence[Value]) -> bytes:
         """Octets of `values`. A text over 255 octets is cut, a count goes round; raises struct.error or OverflowError
-        for a signed, enumerated or real number that does not fit."""
-        assert len(values) == len(self.fields), (len(values), [f.name for f in self.fields])
+        for a signed, enumerated or real number that does not fit, FieldError for too few or too many values."""
+        if len(values) != len(self.fields):
+            raise FieldError(_count_text(self.fields, len(values)))
         out, at = [], 0
         for run in self._runs:
             if isinstance(run, tuple):
@@ -373,7 +450,8 @@ class _Rows:
         self._layout = layout
 
     def encode(self, value: Any) -> bytes:
-        assert len(value) <= ROWS_MAX, len(value)
+        if len(value) > ROWS_MAX:
+            raise FieldError(f"{len(value)} rows, {ROWS_MAX} at most")
         return bytes((len(value),)) + b"".join(self._layout.encode(row) for row in value)
 
     def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:

@@ -32,7 +32,8 @@ def admit(setting: Setting, value: object) -> float:
     """`value` as the setting may have it by its type and bounds; raises FieldError."""
     field = Field(setting.name, setting.type, setting.unit, minimum=setting.minimum, maximum=setting.maximum)
     admitted = field.admit(value)
-    assert isinstance(admitted, int | float), setting.name
+    if not isinstance(admitted, int | float):
+        raise FieldError(f"{setting.name} is of type {setting.type}, should be a number")
     return float(admitted)
 
 

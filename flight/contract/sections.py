@@ -5,11 +5,11 @@ Every other section belongs to one service or app, and is declared beside its co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from flight.contract.names import OWNER_CHARACTERS_MAX, is_name, name_rule
 from flight.core.config import key
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.kinds import LINK_KINDS
@@ -17,7 +17,7 @@ from flight.link.stack import LinkConfig
 from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 
 APID_MIN, APID_MAX = 1, 2039  # 0 is time; above stand the APIDs that CCSDS reserves, and idle packets
-_APP_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+NODE_NAME_OCTETS_MAX = 64
 _AS_A_LIST = "apps are listed as [[app]], each with name, app and apid"
 
 
@@ -32,11 +32,17 @@ class NodeConfig:
     file_apid: int = key(3, minimum=APID_MIN, maximum=APID_MAX)
 
     def faults(self) -> list[tuple[str, str]]:
+        found = []
         if not self.name.replace("-", "").replace("_", "").isalnum():
-            return [("name", f"is {self.name!r}, should be letters, digits, - and _")]
+            found.append(("name", f"is {self.name!r}, should be letters, digits, - and _"))
+        elif len(self.name.encode()) > NODE_NAME_OCTETS_MAX:
+            octets = len(self.name.encode())
+            found.append(
+                ("name", f"is of {octets} octets, should be {NODE_NAME_OCTETS_MAX} at most: files are called so")
+            )
         if self.node_apid == self.file_apid:
-            return [("file_apid", f"is {self.file_apid} like node_apid, the two should differ")]
-        return []
+            found.append(("file_apid", f"is {self.file_apid} like node_apid, the two should differ"))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,8 @@ class AppSection:
     apid: int = key(minimum=APID_MIN, maximum=APID_MAX, text="APID of its packets")
 
     def faults(self) -> list[tuple[str, str]]:
-        if not _APP_NAME.fullmatch(self.name):
-            text = "a small letter, then small letters, digits and _, 32 in all at most"
-            return [("name", f"is {self.name!r}, should be {text}")]
+        if not is_name(self.name, OWNER_CHARACTERS_MAX):
+            return [("name", f"is {self.name!r}, should be {name_rule(OWNER_CHARACTERS_MAX)}")]
         return []
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from flight.contract.dictionary import Setting
 from flight.core.config import key
+from flight.core.errors import SetupError
 
 
 def setting(
@@ -33,7 +34,8 @@ def settings_of(section: Any) -> tuple[Setting, ...]:
             number, unit = one.metadata["setting"]
             bounds = (float(one.metadata["minimum"]), float(one.metadata["maximum"]))
             default = getattr(section, one.name)
-            assert isinstance(default, float), one.name
+            if not isinstance(default, float):
+                raise SetupError(f"setting {one.name} is {type(default).__name__}, should be a float")
             text, below = one.metadata["text"], one.metadata["below"]
             found.append(Setting(number, one.name, unit, default, *bounds, text, below=below))
     return tuple(found)

@@ -9,19 +9,23 @@ Each owner declares its section beside its code:
 Supported types: int, float, str, bool, tuples of these, nested dataclasses (tables) and tuples of nested
 dataclasses (arrays of tables), dict[str, str], and dict[str, object] for values that others check. Of two keys that
 must ascend the lower one says so (`below`). For other contradictions a class may add
-`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right), and `ELSEWHERE`: what to say of
-keys that one might look for in this table, and that stand elsewhere.
+`faults(self) -> list[tuple[str, str]]`: (key, what is wrong and what would be right), in place of the key the path to
+what stands below it, and `ELSEWHERE`: what to say of keys that one might look for in this table, and that stand
+elsewhere.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import math
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from flight.core.errors import SetupError
 
 C = TypeVar("C")
 
@@ -50,10 +54,12 @@ def key(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong in a table. `path` leads to it: ("link", 0, "rate_bps")."""
+    """One thing wrong in a table. `path` leads to it: ("link", 0, "rate_bps"). unknown: a name stands for nothing that
+    is known, which can be said only by who knows everything."""
 
     path: tuple[str | int, ...]
     text: str
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +89,24 @@ def read_table(
     `given` has values of fields that are no keys of this table. If one of them is None it could not be read: the keys
     are checked all the same, and nothing is made of them.
     """
+    before = len(faults)
+    made = read_as_it_is(kind, table, path, faults, given)
+    return made if len(faults) == before else None
+
+
+def read_as_it_is(
+    kind: type[C],
+    table: object,
+    path: tuple[str | int, ...],
+    faults: list[Fault],
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> C | None:
+    """As `read_table`, but whatever is of its type makes an instance, out of its bounds and in contradiction as it may
+    be, for who looks for further faults; a value of a wrong type stands at its default then. None if there is no
+    default for what cannot be read, or it is a table or an array."""
     if not isinstance(table, Mapping):
         faults.append(Fault(path, f"is {_show(table)}, should be a table"))
         return None
-    before = len(faults)
     hints = typing.get_type_hints(kind)
     names = key_names(kind, given)
     known = {f.name: f for f in dataclasses.fields(typing.cast("Any", kind)) if f.name in names}
@@ -97,19 +117,43 @@ def read_table(
         if name not in known
     )
     values: dict[str, Any] = {}
+    missing, defaulted = False, False
     for name, one in known.items():
         if name in table:
-            values[name] = _read_value(hints[name], table[name], one.metadata, (*path, name), faults)
+            value = _read_value(hints[name], table[name], one.metadata, (*path, name), faults)
+            if value is None and one.default is not MISSING and hints[name] in _NAMES:
+                value, defaulted = one.default, True
+            values[name] = value
         elif one.default is MISSING and one.default_factory is MISSING:
+            missing = True
             faults.append(Fault((*path, name), f"is missing{': ' * bool(_text(one))}{_text(one)}"))
-    if len(faults) > before or None in given.values():
+    if missing or _is_unread(tuple(values.values())) or None in given.values():
         return None
     made = kind(**values, **given)
-    faults.extend(_order_faults(made, path))
-    contradictions = getattr(made, "faults", None)
-    if contradictions is not None:
-        faults.extend(Fault((*path, name), text) for name, text in contradictions())
+    if not defaulted:
+        faults.extend(_contradictions(made, path, bool(faults)))
     return made
+
+
+def _is_unread(value: object) -> bool:
+    """Whether a value, or one that it holds, could not be read."""
+    return value is None or (isinstance(value, tuple) and any(map(_is_unread, value)))
+
+
+def _contradictions(made: object, path: tuple[str | int, ...], faulty: bool) -> list[Fault]:
+    """What is wrong with the values of a table together. Of a table that is `faulty` already no more than can be told:
+    a rule may be made for values within their bounds alone."""
+    found = _order_faults(made, path)
+    rules = getattr(made, "faults", None)
+    if rules is None:
+        return found
+    try:
+        told = rules()
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        if not faulty:
+            raise
+        return found
+    return found + [Fault((*path, *((name,) if isinstance(name, str) else name)), text) for name, text in told]
 
 
 def out_of_order(below: Mapping[str, str], values: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -152,7 +196,7 @@ def _read_value(hint: Any, value: object, bounds: Mapping[str, Any], path: tuple
                 faults: list[Fault]) -> Any:  # fmt: skip
     """`value` as `hint` asks, or a fault."""
     if dataclasses.is_dataclass(hint):
-        return read_table(typing.cast("type[Any]", hint), value, path, faults)
+        return read_as_it_is(typing.cast("type[Any]", hint), value, path, faults)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         if not isinstance(value, list):
@@ -164,7 +208,7 @@ def _read_value(hint: Any, value: object, bounds: Mapping[str, Any], path: tuple
             faults.append(Fault(path, f"is {_show(value)}, should be a table"))
             return None
         made = {k: _read_value(arguments[1], v, bounds, (*path, k), faults) for k, v in value.items()}
-        return MappingProxyType(made)
+        return MappingProxyType({k: v for k, v in made.items() if v is not None})  # the rest is told of
     return _read_scalar(hint, value, bounds, path, faults)
 
 
@@ -179,8 +223,14 @@ def _read_scalar(hint: Any, value: object, bounds: Mapping[str, Any], path: tupl
         return None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+    if hint not in _NAMES:
+        raise SetupError(f"key {path[-1]} is declared as {hint}, should be of a type that a table can have")
+    if hint is object and isinstance(value, dt.date | dt.time):
         faults.append(Fault(path, f"is {_show(value)}, should be {_NAMES[hint]}"))
+        return None
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        quoted = " in quotes" if hint is str and isinstance(value, dt.date | dt.time) else ""
+        faults.append(Fault(path, f"is {_show(value)}, should be {_NAMES[hint]}{quoted}"))
         return None
     low, high, choices = bounds.get("minimum"), bounds.get("maximum"), bounds.get("choices") or ()
     if hint in (int, float) and isinstance(value, int | float):
@@ -198,4 +248,6 @@ def _show(value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "an array"
+    if isinstance(value, dt.date | dt.time):
+        return f"{value.isoformat()}, a date or time of TOML's own"
     return repr(value) if not isinstance(value, bool) else str(value).lower()

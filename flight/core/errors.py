@@ -23,6 +23,11 @@ class SetupError(OrbitnodeError):
     """Something the program needs (model, scene, device, port, extra) is missing or not what it should be."""
 
 
+class MisuseError(SetupError):
+    """Code that the node runs for others, such as an app's, asks for what cannot be: what it asked, and what would be
+    right."""
+
+
 class PowerLost(BaseException):
     """The machine lost its power in the middle of a call, as a simulated one may. Nothing on board catches it."""
 

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar, cast
 
+from flight.core.errors import MisuseError
+
 T = TypeVar("T")
 
 
@@ -33,7 +35,8 @@ class Future(Generic[T]):
 
     def result(self) -> T:
         """The value; raises the stored error. Only for a future that is done."""
-        assert self.done, "result of a future that is not done"
+        if not self.done:
+            raise MisuseError("result of a future that is not done, await it")
         if self._error is not None:
             raise self._error
         return cast("T", self._value)
@@ -106,7 +109,8 @@ class Queue(Generic[T]):
     __slots__ = ("_items", "_ready", "capacity", "refused")
 
     def __init__(self, capacity: int) -> None:
-        assert capacity > 0, capacity
+        if capacity <= 0:
+            raise MisuseError(f"queue with room for {capacity}, should be 1 at least")
         self.capacity = capacity
         self.refused = 0
         self._items: deque[T] = deque()

@@ -1,7 +1,7 @@
 """The log of one node: structlog without global set-up, every line stamped by the node's own clock.
 
 To log never raises, whatever the stream does. That it never waits either takes a stream that does not
-(flight/linux/log_sink.py).
+(flight/linux/log_sink.py). For people, texts are made plain (flight/text/plain_text.py): they may be an app's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 from flight.core.errors import OrbitnodeError
 from flight.core.guarded_stream import GuardedStream, LineStream
 from flight.core.nanoseconds import ns, utc_text
+from flight.text.plain_text import INDENT, json_text, plain
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMS = ("console", "json")
@@ -50,12 +51,14 @@ def node_log(
     if form == "json":
         rendering = [
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(default=str, sort_keys=True),
+            structlog.processors.JSONRenderer(json_text, default=str, sort_keys=True),
         ]
     else:
-        plain = structlog.dev.plain_traceback
         rendering = [
-            structlog.dev.ConsoleRenderer(colors=guarded.isatty(), timestamp_key="time", exception_formatter=plain)
+            _make_plain,
+            structlog.dev.ConsoleRenderer(
+                colors=guarded.isatty(), timestamp_key="time", exception_formatter=_write_traceback
+            ),
         ]
     made = structlog.wrap_logger(
         structlog.WriteLogger(cast("TextIO", guarded)),  # one call per line, its end included
@@ -64,6 +67,21 @@ def node_log(
         context_class=dict,
     )
     return cast("FilteringBoundLogger", made.bind(node=name))
+
+
+def _make_plain(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Texts may be those of an app, of a file or of a board. The renderer itself escapes whatever is no text."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = plain(value)
+    return event
+
+
+def _write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
+    """A traceback, indented: no line of it can be taken for one of the log."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    stream.write("".join(f"\n{INDENT}{plain(line)}" for line in text.getvalue().strip("\n").split("\n")))
 
 
 def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> Callable[[int, float, str], str]:

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import MisuseError, OrbitnodeError
 from flight.core.nanoseconds import ns
 from flight.core.pending_calls import PendingCalls
 from flight.core.task import Body, Task
@@ -118,9 +118,11 @@ class Scheduler:
     ) -> Task:
         """Start `body`; it has its first step at the loop's next turn.
 
-        starve_s: None for the scheduler's. Raises SchedulerFull if TASKS_MAX tasks run already.
+        starve_s: None for the scheduler's. Raises SchedulerFull if TASKS_MAX tasks run already, MisuseError once the
+        scheduler is closed.
         """
-        assert not self.closed, "spawn on a closed scheduler"
+        if self.closed:
+            raise MisuseError(f"task {name} not started: the scheduler is closed, the node goes down")
         if len(self.tasks) >= TASKS_MAX:
             self.refused += 1
             raise SchedulerFull(f"task {name} not started: {TASKS_MAX} tasks run, which is as many as there may be")

@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Seque
 from types import coroutine
 from typing import Any, Protocol, cast
 
-from flight.core.errors import PASSES_THROUGH
+from flight.core.errors import PASSES_THROUGH, MisuseError
 from flight.core.future import Cancelled, Event, Future
 from flight.core.nanoseconds import ns
 from flight.core.task_stats import TaskReport, TaskStats, Tick
@@ -113,7 +113,8 @@ class Task:
     ) -> AsyncIterator[Tick]:
         """Tick at absolute multiples of the period, until `stop` is set."""
         self._period_ns = ns(period_s)
-        assert self._period_ns > 0, period_s
+        if self._period_ns <= 0:
+            raise MisuseError(f"task {self.name}: every {period_s:g} s, should be more than 0")
         deadline_ns = self.deadline_ns if deadline_s is None else ns(deadline_s)
         first_ns = self._dispatcher.now_ns() + ns(phase_s)
         return Ticks(self, self._dispatcher, first_ns, self._period_ns, deadline_ns, stop)
@@ -133,7 +134,8 @@ class Task:
 
         None when `timeout_s` passed first; without it there is no limit. Leaves nothing behind.
         """
-        assert futures, "nothing to wait for"
+        if not futures:
+            raise MisuseError(f"task {self.name}: waits for the first of no futures, should be one at least")
         done = _first_done(futures)
         if done is None:
             limit_ns = None if timeout_s is None else self._dispatcher.now_ns() + ns(timeout_s)
@@ -169,7 +171,8 @@ class Task:
     def begin_wait(self, until_ns: int | None, serve_ns: int, futures: Sequence[Future[Any]] = ()) -> None:
         """From the next `yield` on wait for the time, to be served within `serve_ns` then, or for the futures."""
         dispatcher = self._dispatcher
-        assert dispatcher.running is self, f"{self.name} is made to wait by another task"
+        if dispatcher.running is not self:
+            raise MisuseError(f"task {self.name} is made to wait by another task, each waits for itself")
         if self._thrown is not None:  # it cancelled itself and does not get to wait
             thrown, self._thrown = self._thrown, None
             raise thrown

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from signal import SIGINT, Signals
 
+from flight.apps import boot_faults
 from flight.core.errors import OrbitnodeError
 from flight.core.executive_section import ExecutiveConfig
 from flight.core.log import FORMS, LEVELS, gap_line, node_log
@@ -19,6 +20,7 @@ from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
 from flight.services.health.status import BootRecord
 from flight.services.reporting.events import Events
+from flight.text.plain_text import plain
 
 HELP = "fly a node on this board"
 LOOP = True
@@ -54,7 +56,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _fly(args: argparse.Namespace, sink: LogSink) -> int:
-    mission = load(args.mission)
+    mission = load(args.mission, check=lambda read: boot_faults(read.apps))
     name = mission.node.name
     storage = args.storage if args.storage is not None else Path("out", "flight", name)
     platform = LinuxPlatform(storage, name, args.seed)
@@ -83,14 +85,17 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
         platform.close()
     if ended_by is None:  # nobody asked for it: exit code 1, so that a supervisor starts the node anew
         raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it anew")
-    print(f"{name}: stopped, storage is safe", file=sys.stderr)
+    print(plain(f"{name}: stopped, storage is safe"), file=sys.stderr)
     return 0
 
 
 def _say_that_it_flies(mission: Mission, node: Node, storage: Path) -> None:
     links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
-    print(f"{mission.node.name}: boot {node.part(BootRecord).count}, EPS {mission.drivers.eps}, link {links}, "
-          f"storage {storage}; Ctrl-C ends it", file=sys.stderr, flush=True)  # fmt: skip
+    said = (
+        f"{mission.node.name}: boot {node.part(BootRecord).count}, EPS {mission.drivers.eps}, link {links}, "
+        f"storage {storage}; Ctrl-C ends it"
+    )
+    print(plain(said), file=sys.stderr, flush=True)
 
 
 def _doing(node: Node) -> str:

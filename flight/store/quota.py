@@ -18,10 +18,10 @@ Whatever else stands on the medium is outside the rules: where that may grow, se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from flight.core.config import key, suggestion
+from flight.core.config import Fault, key, suggestion
 from flight.core.errors import SetupError, StorageError
 from flight.core.future import Future
 from flight.core.platform import Storage
@@ -41,7 +41,7 @@ class StorageConfig:
     priority: Mapping[str, int] = key({}, minimum=0, maximum=9, text="by user, 0 is the most important")
 
     def faults(self) -> list[tuple[str, str]]:
-        if self.capacity_octets and self.reserve_octets >= self.capacity_octets:
+        if 0 < self.capacity_octets <= self.reserve_octets:
             return [("reserve_octets", f"is {self.reserve_octets}, should be less than the capacity")]
         return []
 
@@ -268,16 +268,20 @@ class UserStorage:
         shared.unmeasured_octets += written
 
 
-def _settled(shares: Mapping[str, Share], config: StorageConfig) -> dict[str, Share]:
-    """`shares` as `config` changes them; raises SetupError for users that there are not."""
-    unknown = [
-        f"storage.{table}.{name}: no such user of storage, {suggestion(name, shares)}"
+def share_faults(users: Collection[str], config: StorageConfig) -> list[Fault]:
+    """A fault for each share of `config` that is given to none of `users`."""
+    return [
+        Fault(("storage", table, name), f"no such user of storage, {suggestion(name, users)}")
         for table, names in (("quota", config.quota), ("priority", config.priority))
         for name in names
-        if name not in shares
+        if name not in users
     ]
-    if unknown:
-        raise SetupError("\n".join(unknown))
+
+
+def _settled(shares: Mapping[str, Share], config: StorageConfig) -> dict[str, Share]:
+    """`shares` as `config` changes them; raises SetupError for users that there are not."""
+    if unknown := share_faults(shares, config):
+        raise SetupError("\n".join(f"{'.'.join(map(str, one.path))}: {one.text}" for one in unknown))
     return {
         name: Share(config.quota.get(name, one.quota_octets), config.priority.get(name, one.priority))
         for name, one in shares.items()

@@ -23,7 +23,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from flight.core.errors import DecodeError, StorageError
+from flight.core.errors import DecodeError, MisuseError, StorageError
 from flight.core.future import Future
 from flight.core.platform import Storage
 from flight.store.generations import Generations, Presence
@@ -33,7 +33,7 @@ from flight.store.journal_state import JournalStats
 _NUMBER = struct.Struct(">Q")
 _LENGTH = struct.Struct(">I")
 _DELETED = 0xFFFFFFFF
-_KEY_OCTETS_MAX = 255
+KEY_OCTETS_MAX = 255
 _SEGMENT_OCTETS = 65536
 _SEGMENTS_MAX = 32
 # Of a checkpoint, encoded with a transaction: so many octets, and so many times those of the transaction, so that it is
@@ -267,7 +267,8 @@ def encode_changes(changes: Changes) -> bytes:
     parts: list[bytes] = []
     for key, value in changes.items():
         name = key.encode()
-        assert len(name) <= _KEY_OCTETS_MAX, key
+        if len(name) > KEY_OCTETS_MAX:
+            raise MisuseError(f"row of a vault whose key has {len(name)} octets, {KEY_OCTETS_MAX} at most")
         length = _DELETED if value is None else len(value)
         parts += (bytes((len(name),)), name, _LENGTH.pack(length), value or b"")
     return b"".join(parts)

@@ -6,8 +6,12 @@ another owner can be meant by it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from flight.core.errors import MisuseError
 from flight.core.future import Future
-from flight.store.vault import Changes, Vault
+from flight.store.vault import KEY_OCTETS_MAX, Changes, Vault
 
 
 class VaultView:
@@ -17,8 +21,8 @@ class VaultView:
     """
 
     def __init__(self, vault: Vault, owner: str) -> None:
-        assert owner and "." not in owner, owner
         self._vault = vault
+        self._owner = owner
         self._prefix = f"{owner}."
 
     def __contains__(self, key: str) -> bool:
@@ -45,5 +49,14 @@ class VaultView:
         return self._vault.commit(self.in_vault(changes))
 
     def in_vault(self, changes: Changes) -> Changes:
-        """`changes` by the keys that the vault has for them."""
+        """`changes` by the keys that the vault has for them. Raises MisuseError for what is no row of a vault."""
+        given: Mapping[Any, Any] = changes
+        for key, value in given.items():
+            if not isinstance(key, str) or not isinstance(value, bytes | None):
+                what = f"{key!a}: {type(value).__name__}"
+                raise MisuseError(f"app {self._owner}: stores {what}, should be a text, and octets or None")
+            octets = len((self._prefix + key).encode(errors="replace"))
+            if octets > KEY_OCTETS_MAX:
+                most = f"{octets} octets, {KEY_OCTETS_MAX} at most"
+                raise MisuseError(f"app {self._owner}: stores a row whose key has {most}")
         return {self._prefix + key: value for key, value in changes.items()}

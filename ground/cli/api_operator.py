@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from ground.cli.client import GroundClient, GroundLost
@@ -32,9 +33,10 @@ class ApiOperator:
 
     def __init__(self, port: int) -> None:
         self.lost = ""
+        self._dictionary: Dictionary | None = None
         self._port = port
         self._in_step = True
-        self._client = GroundClient(port)
+        self._client = GroundClient(port, faithful=True)
         begun = self._operate()
         # The ground may be on another machine, through a tunnel: its clock is read once, and carried on by ours. The
         # answer's way makes ours late by less than it takes, never early.
@@ -46,6 +48,13 @@ class ApiOperator:
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """As the ground has it, asked for once. Raises OrbitnodeError."""
+        if self._dictionary is None:
+            self._dictionary = Dictionary.from_document(self._ask(0.0, do="dictionary")["dictionary"])
+        return self._dictionary
 
     def now_s(self) -> float:
         return time.monotonic() + self._ahead_s
@@ -107,7 +116,7 @@ class ApiOperator:
             raise GroundLost(self.lost)
         if not self._in_step:
             self._client.close()
-            self._client = GroundClient(self._port)
+            self._client = GroundClient(self._port, faithful=True)
             self._operate()
             self._in_step = True
         return self._client

@@ -1,4 +1,8 @@
-"""What all that ask the ground process share: a connection to it and its JSON lines. Edge code."""
+"""What all that ask the ground process share: a connection to it and its JSON lines. Edge code.
+
+A connection begins with the token of the ground (ground/server/api_token.py), which is read from its file without
+anybody being asked.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,21 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from flight.core.errors import OrbitnodeError
+from flight.text.plain_text import plain, plain_values
 from ground.config import API_PORT
+from ground.server.api_token import read_token
 from ground.server.requests import LINE_OCTETS_MAX
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 CONNECT_S = 5.0
+HELLO_S = 60.0  # a ground that is silent for so long is lost
 _PIPE_COLUMNS = 400  # what is no terminal has no right edge
 
 
@@ -39,9 +47,9 @@ def _port(text: str) -> int:
 
 def output() -> Console:
     """Where results are shown: as wide as the terminal, and uncut into a file or a pipe."""
-    from rich.console import Console
+    from ground.cli.console import PlainConsole
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    return PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
 
 def age(seconds: float) -> str:
@@ -65,20 +73,29 @@ class GroundLost(OrbitnodeError):
 
 
 class GroundClient:
-    """One connection. Raises OrbitnodeError if no ground process answers, or it refuses a request."""
+    """One connection. Raises OrbitnodeError if no ground process answers, its token cannot be had, or it refuses a
+    request.
 
-    def __init__(self, port: int) -> None:
+    Answers are for people: their texts are made plain (flight/text/plain_text.py), unless they are to be `faithful`,
+    for programs.
+    """
+
+    def __init__(self, port: int, *, faithful: bool = False) -> None:
         if not 1 <= port <= 65535:
             raise OrbitnodeError(f"port {port}, should be in 1 .. 65535")
         self._port = port
+        self._faithful = faithful
         try:
             self._socket = socket.create_connection(("127.0.0.1", port), CONNECT_S)
         except OSError:
             raise OrbitnodeError(
                 f"no ground process on 127.0.0.1:{port}; start one with `orbitnode ground`, or name its --port"
             ) from None
-        self._socket.settimeout(None)
         self._file = self._socket.makefile("rb")
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self.ask_within(HELLO_S, do="hello", token=read_token(port))
+            undo.pop_all()  # it is open
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +139,8 @@ class GroundClient:
                 if not isinstance(made, dict):
                     raise ValueError
                 if "error" in made:
-                    raise OrbitnodeError(str(made["error"]))
-                yield made
+                    raise OrbitnodeError(plain(made["error"]))
+                yield made if self._faithful else plain_values(made)
                 if "done" in made:
                     return
         except TimeoutError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from flight.core.errors import OrbitnodeError
+from flight.text.plain_text import json_text
 from ground.cli.client import GroundClient, add_connection_arguments, output
 from ground.operator import COMPLETED
 
@@ -46,24 +46,24 @@ def execute(args: argparse.Namespace) -> int:
         request["bypass"] = True
     if args.timeout is not None:
         request["timeout_s"] = args.timeout
-    with GroundClient(args.port) as client:
+    with GroundClient(args.port, faithful=args.json) as client:
         return 0 if command(client, request, args.json) else 1
 
 
 def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> bool:
     """Send a command and show its stages as they come, what the node reports in answer, and the outcome; True where
     it completed."""
-    from rich.markup import escape
+    from rich.text import Text
 
     console = output()
     last: dict[str, Any] = {}
     reports: dict[str, list[dict[str, Any]]] = {}
     for last in client.lines(do="command", **request):
         if as_json:
-            print(json.dumps(last), flush=True)
+            print(json_text(last), flush=True)
         elif "stage" in last:
             colour = _COLOURS.get(last["stage"], "cyan")
-            console.print(f"{last['ms']:9.1f} ms  [{colour}]{last['stage']}[/]")
+            console.print(Text.assemble(f"{last['ms']:9.1f} ms  ", (last["stage"], colour)))
         elif "report" in last:
             reports.setdefault(last["report"], []).append(last["values"])
     if not as_json:
@@ -71,9 +71,10 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
             told = report_rows(rows)
             console.print(_report_table(name, told) if told else f"{name}: none")
         trip = "" if last["round_trip_ms"] is None else f" in {last['round_trip_ms']:.1f} ms"
-        reason = f": {escape(last['reason'])}" if last["reason"] else ""
+        reason = f": {last['reason']}" if last["reason"] else ""
         colour = _COLOURS.get(last["outcome"], "red")
-        console.print(f"[{colour}]{escape(last['name'])} {last['outcome']}{trip}[/]{reason}", soft_wrap=True)
+        end = Text.assemble((f"{last['name']} {last['outcome']}{trip}", colour), reason)
+        console.print(end, soft_wrap=True)
     return bool(last["outcome"] == COMPLETED)
 
 
@@ -96,7 +97,6 @@ def report_rows(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:
     """What the node reported in answer."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=name, title_justify="left", box=None, pad_edge=False)
@@ -105,12 +105,12 @@ def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:
         table.add_column(column, justify="left" if isinstance(rows[0].get(column), str) else "right")
     for row in rows:
         values = [row.get(column, "") for column in columns]
-        table.add_row(*(f"{v:,.6g}" if isinstance(v, float) else escape(str(v)) for v in values))
+        table.add_row(*(f"{v:,.6g}" if isinstance(v, float) else str(v) for v in values))
     return table
 
 
 def _list(args: argparse.Namespace) -> int:
-    with GroundClient(args.port) as client:
+    with GroundClient(args.port, faithful=args.json) as client:
         commands = client.ask(do="commands")["commands"]
     if args.name is not None:
         known = [one["name"] for one in commands]
@@ -120,16 +120,16 @@ def _list(args: argparse.Namespace) -> int:
             raise OrbitnodeError(f"unknown command {args.name!r}, {choices(args.name, known)}")
         commands = [one for one in commands if one["name"] == args.name]
     if args.json:
-        print(json.dumps(commands))
+        print(json_text(commands))
         return 0
-    from rich.markup import escape
+    from rich.text import Text
 
     console = output()
     for one in commands:
-        console.print(f"[bold]{escape(one['name'])}[/]  {escape(one['text'])}", soft_wrap=True)
+        console.print(Text.assemble((one["name"], "bold"), f"  {one['text']}"), soft_wrap=True)
         for argument in one["arguments"]:
             default = "" if argument["default"] is None else f", default {argument['default']}"
             text = f"  ({argument['text']})" if argument["text"] else ""
             line = f"    {argument['name']}: {argument['is']}{default}{text}"
-            console.print(escape(line), soft_wrap=True)
+            console.print(line, soft_wrap=True)
     return 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
+import csv
+import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,6 +15,7 @@ from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.nanoseconds import NS, utc_text
 from flight.mission import MISSIONS, load
+from flight.text.plain_text import json_text, plain
 from ground.cli.client import output
 from ground.cli.dictionary import read_dictionary
 from ground.cli.whole_file import whole_file
@@ -25,6 +28,7 @@ HELP = "decode a recorded downlink into tables of housekeeping"
 
 _STRETCH_OCTETS = 16 << 20
 _CUC_TICKS_S = 1 << 16
+_FILE_NAME = re.compile(r"\w[\w-]{0,127}")  # the dictionary may be anybody's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.out is not None:
         account["written"] = [str(path) for path in _write(args.out, tables, as_csv=args.csv)]
     if args.json:
-        print(json.dumps(account))
+        print(json_text(account))
     else:
         _show(account)
     # More left over than used: most likely this is not what the file holds.
@@ -132,22 +136,28 @@ def _write(folder: Path, tables: Sequence[HousekeepingTable], *, as_csv: bool) -
     except OSError as error:
         raise OrbitnodeError(f"{folder} cannot be written: {reason_of(error)}") from None
     for one in tables:
+        if not _FILE_NAME.fullmatch(one.structure.name):
+            raise OrbitnodeError(
+                f"structure {one.structure.name!r}: no file can be called so, should be letters, digits, _ and -"
+            )
         path = folder / f"{one.structure.name}{'.csv' if as_csv else '.npz'}"
         with whole_file(path) as stream:
             if as_csv:
-                stream.write(("\n".join(_csv_lines(one)) + "\n").encode())
+                stream.write(_csv(one).encode())
             else:
                 np.savez(stream, **one.columns)  # type: ignore[arg-type]
         yield path
 
 
-def _csv_lines(table: HousekeepingTable) -> Iterator[str]:
+def _csv(table: HousekeepingTable) -> str:
     """The time as UTC for people and spreadsheets, numbers as Python writes them."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     (_, ticks), *others = table.columns.items()
-    yield ",".join(("utc", *(name for name, _ in others)))
+    writer.writerow(("utc", *(plain(name) for name, _ in others)))
     times = (_utc(int(tick)) for tick in ticks.tolist())
-    for row in zip(times, *(map(repr, column.tolist()) for _, column in others), strict=True):
-        yield ",".join(row)
+    writer.writerows(zip(times, *(map(repr, column.tolist()) for _, column in others), strict=True))
+    return text.getvalue()
 
 
 def _show(account: Mapping[str, Any]) -> None:
@@ -177,7 +187,7 @@ def _show(account: Mapping[str, Any]) -> None:
     reports = Table("structure", "reports", "damaged", "first", "last", box=None)
     for one in account["structures"]:
         counts = (f"{one['reports']:,}", f"{one['damaged']:,}")
-        reports.add_row(one["name"], *counts, one.get("first", ""), one.get("last", ""))
+        reports.add_row(plain(one["name"]), *counts, one.get("first", ""), one.get("last", ""))
     console.print(reports)
     for path in account.get("written", ()):
         console.print(f"written: {path}")

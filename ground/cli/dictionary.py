@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
+from flight.text.plain_text import json_text
 from ground.cli.whole_file import whole_file
 
 HELP = "write the mission's dictionary as XTCE or JSON"
@@ -30,18 +31,24 @@ def execute(args: argparse.Namespace) -> int:
 
     path = MISSIONS / "orbit.toml" if args.mission is None else args.mission
     dictionary = dictionary_of(load(path, opens_devices=False))
-    # A terminal's encoding may lack what units have, such as a degree sign.
-    is_narrow = args.out is None and not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    if args.out is None:
+        if args.json:
+            print(json_text(dictionary.document(), indent=1))
+        else:
+            sys.stdout.write(plain_xml(xtce_document(dictionary)))
+        return 0
     if args.json:
-        text = json.dumps(dictionary.document(), indent=1, ensure_ascii=is_narrow) + "\n"
+        text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"
     else:
         text = xtce_document(dictionary)
-    if args.out is None:
-        sys.stdout.write(text.encode("ascii", "xmlcharrefreplace").decode() if is_narrow else text)
-        return 0
     with whole_file(args.out) as stream:
-        stream.write(text.encode())
+        stream.write(text.encode(errors="xmlcharrefreplace"))
     return 0
+
+
+def plain_xml(document: str) -> str:
+    """The same document for a terminal: what is not to be seen stands there by its number."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"&#{ord(c)};" for c in document)
 
 
 def read_dictionary(path: Path) -> Dictionary:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from flight.contract.dictionary import SEVERITIES
-from ground.cli.client import GroundClient, add_connection_arguments
+from flight.text.plain_text import json_text
+from ground.cli.client import GroundClient, add_connection_arguments, output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,10 +33,8 @@ def _limit(text: str) -> int:
 
 
 def execute(args: argparse.Namespace) -> int:
-    with GroundClient(args.port) as client:
-        from rich.console import Console
-
-        console = Console()
+    with GroundClient(args.port, faithful=args.json) as client:
+        console = output()
         for event in client.ask(do="events", limit=args.limit, severity=args.severity)["events"]:
             _show(console, event, args.json)
         if args.follow:
@@ -48,7 +46,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def _show(console: Console, event: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(event), flush=True)
+        print(json_text(event), flush=True)
         return
     from rich.text import Text
 

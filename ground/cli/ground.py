@@ -23,10 +23,10 @@ from ground.cli.dictionary import read_dictionary
 from ground.config import GroundConfig
 from ground.link.kinds import open_session
 from ground.link.mission_link import chosen_link, listened_links, udp_link
+from ground.products.product_store import ProductStore
 from ground.server.ground_server import GroundServer, epoch_tai_ns
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
-from ground.telemetry.products import ProductStore
 
 LOCK_NAME = ".lock"
 HELP = "run the ground: receive telemetry, send commands, keep the archive"

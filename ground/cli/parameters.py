@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from flight.contract.parameter_table import ROWS_MAX, admit, encode_table
 from flight.core.config import out_of_order, suggestion
 from flight.core.errors import OrbitnodeError
 from flight.core.toml_lines import TomlLines
+from flight.text.plain_text import json_text, plain
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
@@ -54,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
         args.parser.error("pack takes -o FILE, and nothing else does")
     if args.action == "pack":
         return _pack(args)
-    with GroundClient(args.port) as client:
+    with GroundClient(args.port, faithful=args.json) as client:
         rows: list[dict[str, Any]] = client.ask(do="parameters")["parameters"]
         return _list(rows, args.json) if args.action == "list" else _load(client, rows, args)
 
@@ -104,7 +104,7 @@ def _pack(args: argparse.Namespace) -> int:
     with whole_file(args.out) as stream:
         stream.write(octets)
     made = {"file": str(args.out), "octets": len(octets)}
-    print(json.dumps(made) if args.json else f"{args.out}: {len(octets)} octets")
+    print(json_text(made) if args.json else plain(f"{args.out}: {len(octets)} octets"))
     return 0
 
 
@@ -117,7 +117,7 @@ def _mission_dictionary(path: Path | None) -> Dictionary:
 
 def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Namespace) -> int:
     """Send the table up, load it, and have reported what is then in force; 1 where one of these fails."""
-    from ground.telemetry.products import safe_name
+    from ground.products.names import safe_name
 
     settings = [Setting(**{key: value for key, value in row.items() if key != "latest"}) for row in rows]
     values = read_table(args.table, settings)
@@ -127,15 +127,15 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
     last: dict[str, Any] = {}
     for last in client.lines(do="upload", name=name, octets=octets.hex()):
         if args.json:
-            print(json.dumps(last), flush=True)
+            print(json_text(last), flush=True)
         elif "arrived" in last:
             console.print(f"{name}: {last['arrived']} of {last['of']} parts arrived")
     if last["outcome"] != COMPLETED:
         if not args.json:
-            console.print(f"{name}: {last['reason']}", style="red", markup=False, soft_wrap=True)
+            console.print(f"{name}: {last['reason']}", style="red", soft_wrap=True)
         return 1
     if not args.json:
-        console.print(f"{name}: the node {last['said']}", markup=False, soft_wrap=True)
+        console.print(f"{name}: the node {last['said']}", soft_wrap=True)
     if not command(client, {"name": "load_parameter_table", "arguments": {"name": name}}, args.json):
         return 1
     names = list(values) if len(values) <= TC_ROWS_MAX else []
@@ -144,8 +144,9 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
 
 def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
     if as_json:
-        print(json.dumps(rows))
+        print(json_text(rows))
         return 0
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -156,7 +157,10 @@ def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
         value, reported = ("-", "never") if latest is None else (f"{float(latest['value']):g}", age(latest["age_s"]))
         bounds = f"{row['minimum']:g} .. {row['maximum']:g}"
         table.add_row(
-            row["name"], value, reported, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"]
+            *map(
+                escape,
+                (row["name"], value, reported, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"]),
+            )
         )
     output().print(table)
     return 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
+from typing import TextIO, cast
 
 from flight.core.errors import OrbitnodeError
 from flight.linux.ending_signals import interrupt_on_ending_signals
+from flight.text.plain_stream import PlainStream
 from ground.cli.api_operator import ApiOperator
 from ground.cli.client import add_connection_arguments
 from ground.cli.step_lines import JsonLines, LastingLines, PlainLines
@@ -41,7 +43,8 @@ def execute(args: argparse.Namespace) -> int:
         fault, outcome = "", INTERRUPTED
         try:
             # What a procedure prints is for people: between JSON lines it would be in the way.
-            with redirect_stdout(sys.stderr) if args.json else nullcontext():
+            out, err = (cast("TextIO", PlainStream(one)) for one in (sys.stdout, sys.stderr))
+            with redirect_stdout(err if args.json else out), redirect_stderr(err):
                 fault = run_to_end(procedure, told) or operator.lost
             outcome = FAILED if fault else RETURNED
         finally:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from flight.text.plain_text import json_text
 from ground.cli.client import GroundClient, add_connection_arguments, output
 from ground.cli.cmd import report_rows
 from ground.operator import COMPLETED
@@ -55,12 +55,12 @@ def execute(args: argparse.Namespace) -> int:
         asked = _asked(args)
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
-    with GroundClient(args.port) as client:
+    with GroundClient(args.port, faithful=args.json) as client:
         lines = list(client.lines(**asked))
     last = lines[-1]
     rows = report_rows([line["values"] for line in lines if "values" in line])
     if args.json:
-        print(json.dumps({**last, "activities": rows} if args.action in _COLUMNS else last))
+        print(json_text({**last, "activities": rows} if args.action in _COLUMNS else last))
     elif last["outcome"] == COMPLETED and args.action in _COLUMNS:
         output().print(_table(rows) if rows else "nothing is scheduled")
     else:
@@ -130,13 +130,14 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell(last: dict[str, Any]) -> None:
-    from rich.markup import escape
-
     text = f"{last['name']} {last['outcome']}"
     if "scheduled" in last and last["outcome"] == COMPLETED:
-        text = f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}"
+        text = (
+            f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}, "
+            f"by the on-board clock: {last['clock_ahead_s']:+.3f} s against the ground's, by {last['clock_known_by']}"
+        )
     reason = f": {last['reason']}" if last["reason"] else ""
-    output().print(escape(text + reason), soft_wrap=True)
+    output().print(text + reason, soft_wrap=True)
 
 
 def _request(text: str) -> list[int]:

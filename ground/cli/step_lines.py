@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
+from flight.text.plain_text import CLEAR_LINE, json_text, plain
 from ground.cli.client import output
 from ground.exact_values import jsonable_all
 from ground.operator import COMPLETED
 from ground.procedures.steps import CAME, CONTACT, SEND, SEND_RAW, SLEEP, SLEPT, WAIT_CONTACT, WAIT_FOR, Step
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 _VALUES_MAX = 6  # of a packet, on one line for people
 _COMMANDS = (SEND, SEND_RAW)
 _COLOURS = {COMPLETED: "green", CAME: "cyan", CONTACT: "cyan", SLEPT: "default"}
-_CLEAR = "\r\x1b[2K"
 
 
 class Lines(Protocol):
@@ -73,13 +75,13 @@ class JsonLines:
         if step.outcome == CAME:
             line["values"] = jsonable_all(step.values)
         line |= {"outcome": step.outcome, "reason": step.reason, "took_s": round(step.took_s, 6)}
-        print(json.dumps(line), file=self._out, flush=True)
+        print(json_text(line), file=self._out, flush=True)
 
     def end(self, procedure: str, outcome: str, reason: str, *, commands: int, took_s: float) -> None:
         """Show how the procedure ended."""
         line = {"done": True, "procedure": procedure, "outcome": outcome, "reason": reason, "commands": commands,
                 "took_s": round(took_s, 6)}  # fmt: skip
-        print(json.dumps(line), file=self._out, flush=True)
+        print(json_text(line), file=self._out, flush=True)
 
 
 class PlainLines:
@@ -104,32 +106,33 @@ class PlainLines:
         """Show how the procedure ended; the reason is for stderr."""
         self._clear()
         number = f"{commands} command{'' if commands == 1 else 's'}"
-        self._print(f"{procedure} {outcome} after {_duration(took_s)}, {number}")
+        self._print(plain(f"{procedure} {outcome} after {_duration(took_s)}, {number}"))
 
     def _ended(self, step: Step) -> None:
-        from rich.markup import escape
+        from rich.text import Text
 
         self._clear()
         took = f" in {_duration(step.took_s)}" if step.kind in _COMMANDS else f" after {_duration(step.took_s)}"
         more = step.reason or ("" if step.kind in _COMMANDS else _values(step.values))
         colour = _COLOURS.get(step.outcome, "red")
-        self._print(
-            f"{self._utc_text(step.began_s)[11:23]}  {escape(_label(step))}  [{colour}]{step.outcome}[/]{took}"
-            + (f": {escape(more)}" if more else "")
-        )
+        line = Text.assemble(
+            f"{self._utc_text(step.began_s)[11:23]}  {plain(_label(step))}  ", (step.outcome, colour),
+            took + (f": {plain(more)}" if more else ""),
+        )  # fmt: skip
+        self._print(line)
 
     def _now(self, step: Step) -> None:
         """What goes on, to be replaced by what came of it."""
         if self._live:
             limit = f", {_duration(step.limit_s)} at most" if step.kind in (WAIT_FOR, WAIT_CONTACT) else ""
             limit = f" {_duration(step.limit_s)}" if step.kind == SLEEP else limit
-            self._write(f"{_CLEAR}{self._utc_text(step.began_s)[11:23]}  {_label(step)}{limit} ...")
+            self._write(CLEAR_LINE + plain(f"{self._utc_text(step.began_s)[11:23]}  {_label(step)}{limit} ..."))
 
     def _clear(self) -> None:
         if self._live:
-            self._write(_CLEAR)
+            self._write(CLEAR_LINE)
 
-    def _print(self, text: str) -> None:
+    def _print(self, text: str | Text) -> None:
         with self._console.capture() as styled:  # the console itself would end the process if the reader is gone
             self._console.print(text, soft_wrap=True)
         self._write(styled.get())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from itertools import count, takewhile
 from typing import Any
 
 from flight.core.errors import OrbitnodeError
+from flight.text.plain_text import CLEAR_SCREEN, json_text, plain
 from ground.cli.client import GroundClient, pace
 from ground.operator import COMPLETED
 
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """0; raises OrbitnodeError where the node does not answer, or has no such task."""
-    with GroundClient(args.port) as client, suppress(KeyboardInterrupt):
+    with GroundClient(args.port, faithful=args.json) as client, suppress(KeyboardInterrupt):
         show = _shower(args)
         for _ in pace(args.every):
             show(choose(ask(client, args.every), args.sort, args.task))
@@ -127,14 +127,14 @@ def _cell(name: str, value: Any) -> str:
 def _shower(args: argparse.Namespace) -> Callable[[list[dict[str, Any]]], None]:
     """What shows one answer: JSON lines, a live table on a terminal that rich can write to, else plain lines."""
     if args.json:
-        return lambda tasks: print(json.dumps({"tasks": tasks}), flush=True)
+        return lambda tasks: print(json_text({"tasks": tasks}), flush=True)
     if args.task:
         return lambda tasks: _print_lines(histogram(tasks[0]), clear=sys.stdout.isatty() and not args.once)
     try:
-        from rich.console import Console
+        from ground.cli.console import PlainConsole
     except ImportError:
-        return lambda tasks: _print_lines(_plain(rows(tasks)))
-    console = Console(highlight=False)
+        return lambda tasks: _print_lines(_aligned(rows(tasks)))
+    console = PlainConsole()
 
     def show(tasks: list[dict[str, Any]]) -> None:
         if console.is_terminal and not args.once:
@@ -142,16 +142,19 @@ def _shower(args: argparse.Namespace) -> Callable[[list[dict[str, Any]]], None]:
         if console.is_terminal:
             console.print(_table(tasks, console.width))
         else:
-            print("\n".join(_plain(rows(tasks))), flush=True)
+            _print_lines(_aligned(rows(tasks)))
 
     return show
 
 
 def _print_lines(lines: Sequence[str], *, clear: bool = False) -> None:
-    print(("\x1b[H\x1b[2J" if clear else "") + "\n".join(lines), flush=True)
+    if clear:
+        print(CLEAR_SCREEN, end="")
+    for line in lines:
+        print(plain(line), flush=True)
 
 
-def _plain(texts: Sequence[Sequence[str]]) -> list[str]:
+def _aligned(texts: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as what stands in them, texts to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in texts) for i in range(len(_COLUMNS))]
     return [
@@ -175,8 +178,8 @@ def _fitting(texts: Sequence[Sequence[str]], width: int) -> set[str]:
 
 def _table(tasks: Sequence[Mapping[str, Any]], width: int) -> Any:
     """The rows in rich's clothes: what is not as it should be stands out."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=_caption(tasks), caption_justify="left")
     heading, *others = rows(tasks)
@@ -185,7 +188,7 @@ def _table(tasks: Sequence[Mapping[str, Any]], width: int) -> Any:
         made.add_column(text, justify="left" if name in _TEXTS else "right", no_wrap=True)
     for row, task in zip(others, tasks, strict=True):
         cells = [
-            f"[bold red]{cell}[/]" if name in _BAD and task[name] else escape(cell)
+            Text(cell, "bold red" if name in _BAD and task[name] else "")
             for cell, (_, name) in zip(row, _COLUMNS, strict=True)
             if name in shown
         ]

@@ -1,15 +1,16 @@
 """`orbitnode tm`: the latest telemetry with units, labels and limit states, once or live.
 
-Two names are no structures but views of their own: `tasks` asks the node for its executive's tasks
-(ground/cli/tasks.py), `time` begins with what the ground knows of the on-board clock.
+Three names are not structures but views of their own: `tasks` asks the node for its executive's tasks
+(ground/cli/tasks.py), `time` begins with what the ground knows of the on-board clock, and `ground` shows what the
+ground process itself counts: frames, packets, what was refused and what was lost on the way, and where.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
+from flight.text.plain_text import json_text
 from ground.cli import tasks
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="NAME",
-        help="structure or parameter, such as power.soc_frac; or tasks, time",
+        help="structure or parameter, such as power.soc_frac; or tasks, time, ground",
     )
     parser.add_argument("--follow", action="store_true", help="go on showing values as they come, until Ctrl-C")
     tasks.add_arguments(parser)
@@ -43,19 +44,28 @@ def execute(args: argparse.Namespace) -> int:
         args.parser.error("TASK and --once belong to `orbitnode tm tasks`")
     if args.name == "time" and not args.follow:
         return _time(args)
-    with GroundClient(args.port) as client:
+    if args.name == "ground" and not args.follow:
+        return _ground(args)
+    with GroundClient(args.port, faithful=args.json) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name=args.name)["values"]
         if args.follow:
             return _follow(args, client, values)
-    from rich.console import Console
-
+        undecoded: int = client.ask(do="status")["undecoded"]
     if args.json:
-        print(json.dumps(values))
+        print(json_text(values))
     elif values:
         output().print(_table(values))
     else:
-        Console(stderr=True).print(_nothing(args.name), highlight=False, soft_wrap=True)
+        _notice(_nothing(args.name))
+    if undecoded:
+        _notice(f"{undecoded:,} packets wait undecoded: start the ground with the dictionary of the node's version")
     return 0 if values else 1
+
+
+def _notice(text: str) -> None:
+    from ground.cli.console import PlainConsole
+
+    PlainConsole(stderr=True).print(text, soft_wrap=True)
 
 
 def _nothing(name: str) -> str:
@@ -68,13 +78,13 @@ def _nothing(name: str) -> str:
 
 def _time(args: argparse.Namespace) -> int:
     """What the time reports say of the on-board clock; 1 where there were too few of them yet."""
-    with GroundClient(args.port) as client:
+    with GroundClient(args.port, faithful=args.json) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name="correlation")["values"]
         counters: dict[str, int] = client.ask(do="status")["counters"]
         told: dict[str, dict[str, Any]] = client.ask(do="latest", name="time")["values"]
     counts = {name: counters.get(f"correlation.{name}", 0) for name in ("pairs", "outliers", "unmatched", "jumps")}
     if args.json:
-        print(json.dumps({"correlation": values, "counters": counts, "node": told}))
+        print(json_text({"correlation": values, "counters": counts, "node": told}))
         return 0 if values else 1
     console = output()
     if values:
@@ -94,18 +104,43 @@ def _time(args: argparse.Namespace) -> int:
     return 0 if values else 1
 
 
+def _ground(args: argparse.Namespace) -> int:
+    """The state of the ground process and every counter of it that is not zero."""
+    with GroundClient(args.port, faithful=args.json) as client:
+        state: dict[str, Any] = client.ask(do="status")
+    if args.json:
+        print(json_text({name: value for name, value in state.items() if name != "done"}))
+        return 0
+    from rich.table import Table
+
+    counters: dict[str, int] = state.pop("counters")
+    others = {name: n for name, n in state.items() if isinstance(n, int) and not isinstance(n, bool)}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("counter")
+    table.add_column("value", justify="right")
+    for name, number in (counters | others).items():
+        if number:
+            table.add_row(name, f"{number:,}")
+    console = output()
+    console.print("contact" if state["contact"] else "no contact")
+    if state.get("log_fault"):
+        console.print(f"its log: {state['log_fault']}", soft_wrap=True)
+    console.print(table)
+    return 0
+
+
 def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, dict[str, Any]]) -> int:
     packets = client.lines(do="follow", what="packets", name=args.name)
     if args.json:
         for packet in packets:
             if packet.get("kind") == "housekeeping":
-                print(json.dumps(packet), flush=True)
+                print(json_text(packet), flush=True)
         return 0
     from rich.live import Live
 
     console = output()
     # A second connection asks for values: the first one is busy with the stream that says when.
-    with GroundClient(args.port) as asking:
+    with GroundClient(args.port, faithful=args.json) as asking:
         if not console.is_terminal:
             console.print(_table(values))
             for packet in packets:
@@ -121,6 +156,7 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
 
 
 def _table(values: dict[str, dict[str, Any]]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     from ground.telemetry.limits import RED, YELLOW
@@ -134,6 +170,8 @@ def _table(values: dict[str, dict[str, Any]]) -> Table:
     table.add_column("age", justify="right")
     for name, one in values.items():
         value = one["value"]
-        shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        table.add_row(name, shown, one["unit"], one["state"], age(one["age_s"]), style=colours.get(one["state"], ""))
+        # A text of the downlink, or a name of somebody's dictionary, is shown as it is.
+        shown = f"{value:,.6g}" if isinstance(value, float) else escape(str(value))
+        state, style = one["state"], colours.get(one["state"], "")
+        table.add_row(escape(name), shown, escape(one["unit"]), state, age(one["age_s"]), style=style)
     return table

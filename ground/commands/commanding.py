@@ -58,8 +58,10 @@ class CommandEncoder:
         """
         command = find_command(self.dictionary, name)
         row, shown = self._row(command, arguments, raw)
-        data = b"" if command.function is None else command.function.to_bytes(2, "big")
-        data += command.layout.encode(row)
+        try:
+            data = command.encode(row)
+        except FieldError as error:
+            raise OrbitnodeError(f"{command.name}: {error}") from None
         seq = self._seq.get(command.apid, 0) % _SEQ_MODULUS
         self._seq[command.apid] = (seq + 1) % _SEQ_MODULUS
         packet = PusTc(command.apid, seq, command.service, command.subtype, data, _ACK, self._source).encode()

@@ -12,10 +12,13 @@ from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
 from ground.changes import Change, Listeners
 from ground.commands.commanding import CommandEncoder, first_counts
+from ground.commands.recall import Recall
 from ground.commands.verification import CommandTracker
 from ground.link.actions import Acknowledged, Lost, Rejected
 from ground.operator import COMPLETED, FAILED, REJECTED, CommandRecord
 from ground.telemetry.archive_writer import ArchiveWriter
+from ground.telemetry.decoder import Decoder
+from ground.telemetry.node_archive import NodeArchive
 
 
 class CommandDesk:
@@ -23,8 +26,9 @@ class CommandDesk:
 
     def __init__(
         self, dictionary: Dictionary, writer: ArchiveWriter, listeners: Listeners, *, timeout_s: float, epoch: int,
-        epoch_tai_ns: int, onboard_ns: Callable[[int], int | None],
+        epoch_tai_ns: int, onboard_ns: Callable[[int], int | None], realtime: list[int],
     ) -> None:  # fmt: skip
+        """realtime: virtual channels that carry what the node made just now."""
         archive = writer.archive
         known = archive.next_seqs() if archive else {}
         self.encoder = CommandEncoder(dictionary, first_seq=first_counts(dictionary, epoch, known))
@@ -35,7 +39,20 @@ class CommandDesk:
         self._writer = writer
         self._listeners = listeners
         self._epoch_tai_ns = epoch_tai_ns
+        self._recall = Recall(archive, self.tracker, epoch_tai_ns, realtime) if archive else None
         self._insertions: dict[int, int] = {}  # number of an insertion: number of the command that it schedules
+
+    def settle(self, decoder: Decoder, now_ns: int) -> None:
+        """Once, as the ground begins: end the commands of a ground before this one that have no outcome."""
+        recall, self._recall = self._recall, None
+        if recall is None:
+            return
+
+        def settle(_: NodeArchive) -> None:
+            for record in recall.settle(decoder, now_ns):
+                self.changed(record)
+
+        self._writer.write(settle)
 
     def begin(
         self, name: str, arguments: Mapping[str, object], now_ns: int, *, raw: bool, bypass: bool,
@@ -59,7 +76,7 @@ class CommandDesk:
         held = self.encoder.encode(name, arguments)
         rows = [(group, release_ns, held.packet)]
         insertion = self.encoder.encode("insert_activities", {"sub_schedule": sub_schedule, "activities": rows})
-        scheduled = self.tracker.begin_scheduled(held, now_ns, due_ns)
+        scheduled = self.tracker.begin_scheduled(held, now_ns, due_ns, release_ns)
         record = self.tracker.begin(insertion, now_ns)
         self._insertions[record.number] = scheduled.number
         self.changed(scheduled)
@@ -110,4 +127,4 @@ class CommandDesk:
     def _commit(self) -> None:
         """Before a command is on the air: a ground that is killed must not give its number and count to another."""
         self._writer.write(lambda a: a.put_seqs(self.encoder.next_seqs()))
-        self._writer.write(lambda a: a.commit_promptly())
+        self._writer.commit(promptly=True)

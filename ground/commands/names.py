@@ -10,6 +10,7 @@ from flight.contract.dictionary import Dictionary, hk_parameters
 from flight.core.errors import OrbitnodeError
 
 _DEFINED = re.compile(r"hk-([0-9]{1,5})")
+_LISTED_MAX = 20
 _UNDESCRIBED = re.compile(r"hk-[0-9]+|apid-[0-9]+|tm(-[0-9]+){3,4}")
 
 
@@ -49,11 +50,14 @@ def event_number(dictionary: Dictionary, name: str, apid: int) -> int:
 
 
 def choices(name: str, known: Sequence[str]) -> str:
-    """The nearest of the `known` names, or all of them."""
+    """The nearest of the `known` names, or all of them, if that is still a line to read."""
     close = difflib.get_close_matches(name, known, 1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"have {', '.join(sorted(known))}" if known else "there is none"
+    if not known:
+        return "there is none"
+    more = f" and {len(known) - _LISTED_MAX} more" if len(known) > _LISTED_MAX else ""
+    return f"have {', '.join(sorted(known)[:_LISTED_MAX])}{more}"
 
 
 def check_packet_name(dictionary: Dictionary, name: str) -> None:

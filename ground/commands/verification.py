@@ -20,7 +20,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from flight.core.errors import DecodeError, OrbitnodeError
-from flight.core.nanoseconds import ns
+from flight.core.nanoseconds import NS, ns
 from flight.link.pus import RequestId
 from ground.commands.commanding import EncodedCommand
 from ground.link.boots import Boot
@@ -84,7 +84,7 @@ class CommandTracker:
         self._records: dict[int, CommandRecord] = {}
         self._by_request: dict[tuple[int, int], CommandRecord] = {}
         self._deadline_ns: dict[int, int] = {}
-        self._scheduled: set[int] = set()  # of these, those that the node holds for their time
+        self._scheduled: dict[int, int] = {}  # of these, those that the node holds, with their release on board
         self._next = first_number
         self._durable = durable
         self.boot: Boot | None = None  # the newest that was heard of
@@ -134,14 +134,35 @@ class CommandTracker:
             self._unconfirmed.add(record.number)
         return record
 
-    def begin_scheduled(self, command: EncodedCommand, now_ns: int, release_ns: int) -> CommandRecord:
-        """Follow a command that is inserted into the schedule, to be released at `release_ns` of the ground's timeline:
-        its final report is waited for from then on. Raises OrbitnodeError where too many are followed already."""
+    def begin_scheduled(
+        self, command: EncodedCommand, now_ns: int, due_ns: int, release_ns: int
+    ) -> CommandRecord:  # fmt: skip
+        """Follow a command that is inserted into the schedule, to be released at `release_ns` of on-board TAI, which is
+        `due_ns` here: its final report is waited for from then on. Raises OrbitnodeError where too many are followed
+        already."""
         if len(self._scheduled) >= SCHEDULED_MAX:
             raise OrbitnodeError(f"{SCHEDULED_MAX} scheduled commands are followed, wait until some of them have ended")
-        record = self._begin(command, now_ns, release_ns + self._timeout_ns)
-        self._scheduled.add(record.number)
+        record = self._begin(command, now_ns, due_ns + self._timeout_ns)
+        self._scheduled[record.number] = release_ns
         return record
+
+    def follow_clock(self, now_ns: int, onboard_ns: int) -> None:
+        """The on-board clock shows `onboard_ns` now: scheduled commands are released by it, also if it was set since,
+        or if only now the ground knows it."""
+        for number, release_ns in self._scheduled.items():
+            due_ns = now_ns + release_ns - onboard_ns + self._timeout_ns
+            if abs(due_ns - self._deadline_ns[number]) > NS:
+                self._deadline_ns[number] = due_ns
+
+    def recall(self, record: CommandRecord, sent_onboard_ns: int | None) -> None:
+        """A command of a ground before this one, older than any that this one gives: it is not waited for, and a report
+        that comes yet decides over "lost". sent_onboard_ns: what the on-board clock showed then, if that is known."""
+        if len(self._records) >= self._capacity:
+            self._forget(next(iter(self._records)))
+        self._records[record.number] = record
+        self._by_request[record.apid, record.seq] = record
+        if sent_onboard_ns is not None:
+            self._sent_onboard_ns[record.number] = sent_onboard_ns
 
     def inserted(self, number: int, now_ns: int) -> None:
         """The node holds the scheduled command."""
@@ -326,7 +347,7 @@ class CommandTracker:
         record.outcome, record.reason = outcome, reason
         self._stage(record, outcome, now_ns, reason)
         self._deadline_ns.pop(record.number, None)
-        self._scheduled.discard(record.number)
+        self._scheduled.pop(record.number, None)
         self._spoken_ns.pop(record.number, None)
         self._unconfirmed.discard(record.number)
         setattr(self.counters, outcome, getattr(self.counters, outcome) + 1)

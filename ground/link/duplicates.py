@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from hashlib import blake2b
 
 KEPT = 65_536
@@ -20,7 +21,7 @@ class Duplicates:
 
     def is_new(self, octets: bytes) -> bool:
         """False where the same packet came before."""
-        digest = int.from_bytes(blake2b(octets, digest_size=_DIGEST_OCTETS).digest(), "big")
+        digest = _digest(octets)
         if digest in self._known:
             return False
         if len(self._order) == self._kept:
@@ -29,6 +30,16 @@ class Duplicates:
         self._order.append(digest)
         self._unsettled = min(self._unsettled + 1, self._kept)
         return True
+
+    def recall(self, newest: Iterable[bytes]) -> None:
+        """Packets of before, the newest first: they are stored. Call it before anything comes."""
+        for octets in newest:
+            digest = _digest(octets)
+            if len(self._order) == self._kept:
+                return
+            if digest not in self._known:
+                self._known.add(digest)
+                self._order.appendleft(digest)
 
     def settle(self) -> None:
         """Every packet so far is stored."""
@@ -39,3 +50,7 @@ class Duplicates:
         for _ in range(self._unsettled):
             self._known.discard(self._order.pop())
         self._unsettled = 0
+
+
+def _digest(octets: bytes) -> int:
+    return int.from_bytes(blake2b(octets, digest_size=_DIGEST_OCTETS).digest(), "big")

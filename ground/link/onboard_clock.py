@@ -1,11 +1,19 @@
 """What the on-board clock shows, to a few seconds, by housekeeping and events that come live: made just now. Sans-IO.
 
-The correlation of time reports is a thousand times closer, but it takes several of them to see that the clock was set.
+The correlation of time reports is a thousand times closer, but it takes several of them before there is one, and to see
+that the clock was set. So of the two, as `read_clock` tells:
+
+    correlation, and live telemetry that does not contradict it     the correlation
+    live telemetry, without a correlation or in contradiction to it  live telemetry
+    neither                                                         the ground's own clock, and that is said
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flight.core.nanoseconds import NS
+from ground.link.correlation import Correlation
 
 MARGIN_NS = 10 * NS  # what a live packet may have waited for the link, and more
 
@@ -28,3 +36,26 @@ class OnboardClock:
         """Whether the clock clearly does not show `onboard_ns` yet: what bears that time is older than a step back."""
         shown_ns = self.onboard_ns(ground_ns)
         return shown_ns is not None and onboard_ns > shown_ns + MARGIN_NS
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """What the on-board clock shows now, TAI; by how much that is ahead of the ground's, and how it is known."""
+
+    onboard_ns: int
+    ahead_ns: int
+    known_by: str
+
+
+def read_clock(
+    clock: OnboardClock, correlation: Correlation | None, now_ns: int, tai_ns: int
+) -> ClockReading:  # fmt: skip
+    """The reading at `now_ns`, which is `tai_ns` by the ground's own clock; see the head of the file."""
+    live_ns = clock.onboard_ns(now_ns)
+    if correlation is not None and correlation.tells(tai_ns):
+        ahead_ns = round(correlation.error_ns(tai_ns))
+        if live_ns is None or abs(tai_ns + ahead_ns - live_ns) <= MARGIN_NS:
+            return ClockReading(tai_ns + ahead_ns, ahead_ns, "the node's time reports")
+    if live_ns is not None:
+        return ClockReading(live_ns, live_ns - tai_ns, "the node's live telemetry, to a few seconds")
+    return ClockReading(tai_ns, 0, "the ground's own clock, for the node was not heard yet")

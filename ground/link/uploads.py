@@ -27,7 +27,7 @@ from flight.link.cfdp.transfers import CfdpSender
 from flight.link.space_packet import HEADER_OCTETS, SpacePacket
 from flight.link.tc.tc_frame import DATA_OCTETS_MAX
 from ground.operator import COMPLETED, FAILED
-from ground.telemetry.products import safe_name
+from ground.products.names import safe_name
 
 UNCONFIRMED = "unconfirmed"
 RECEIVED, GIVEN_UP, IGNORED = "upload_received", "upload_failed", "upload_ignored"  # events of the node

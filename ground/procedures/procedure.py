@@ -15,13 +15,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+from importlib.util import decode_source, module_from_spec, spec_from_loader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeGuard
 
 from flight.core.errors import OrbitnodeError, SetupError
 from ground.operator import Operator, ProcedureFailed
+from ground.procedures.awaited import AwaitedOperator, unawaited_call
 
 Body = Callable[[Operator], Coroutine[Any, Any, None]]
 USUAL_NAME = "procedure"  # the function that is meant if a file has several
@@ -39,10 +40,12 @@ class Procedure:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Reads the file as it is, always: no compiled copy is kept beside it or taken for it."""
+    """Reads the file as it is, always: no compiled copy is kept beside it or taken for it, and what it asserts is
+    looked at, also if Python was told to leave out assertions."""
 
     def get_code(self, _fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
+        code: CodeType = compile(self.get_data(self.path), self.path, "exec", dont_inherit=True, optimize=0)
+        return code
 
 
 def load_file(text: str) -> Procedure:
@@ -71,12 +74,21 @@ def load_file(text: str) -> Procedure:
         raise
     except BaseException as error:  # noqa: BLE001 - see the head of the file
         raise SetupError(fault_text(error, path)) from None
+    _check_awaits(loader, path)
     name = function or _only(module, path)
     body = getattr(module, name, None)
     if not _is_procedure(body):
         had = "has no function" if body is None else "cannot run"
         raise SetupError(f"procedure file {path} {had} {name!r}: {_names_text(module)}")
     return Procedure(name, path, body)
+
+
+def _check_awaits(loader: _SourceLoader, path: str) -> None:
+    """Raise SetupError if a coroutine of the file itself is called and left alone: nothing of it would be done."""
+    found = unawaited_call(decode_source(loader.get_data(path)))
+    if found is not None:
+        line, name = found
+        raise SetupError(f"{path}:{line}: {name}(...) is never awaited, should be `await {name}(...)`")
 
 
 def load_named(text: str) -> Procedure:
@@ -103,13 +115,14 @@ def load_named(text: str) -> Procedure:
 def run_to_end(procedure: Procedure, operator: Operator) -> str:
     """Run a procedure whose operator completes every call before it returns: "" when it has returned, else what went
     wrong. KeyboardInterrupt goes through it, past its `finally`, to the caller."""
-    running = procedure.body(operator)
+    watched = AwaitedOperator(operator)
+    running = procedure.body(watched)
     try:
         running.send(None)
         running.throw(TypeError(_FOREIGN))  # it waits for what nobody here can give
         running.close()
     except StopIteration:
-        return ""
+        return _left_alone(watched, procedure.file)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - see the head of the file
@@ -117,11 +130,22 @@ def run_to_end(procedure: Procedure, operator: Operator) -> str:
     return f"{procedure.file}: {_FOREIGN}"
 
 
+def _left_alone(operator: AwaitedOperator, file: str) -> str:
+    """What went wrong if the procedure has returned without having awaited a call, "" if nothing did."""
+    try:
+        operator.check()
+    except ProcedureFailed as error:
+        return fault_text(error, file)
+    return ""
+
+
 async def run_in_task(body: Body, operator: Operator, ends: type[BaseException]) -> None:
     """Run a procedure as a part of a task, which `ends` ends from outside. Raises as the procedure does, but
     ProcedureFailed for what a task would not take for a fault of its own, such as asyncio.CancelledError."""
+    watched = AwaitedOperator(operator)
     try:
-        await body(operator)
+        await body(watched)
+        watched.check()
     except (Exception, SystemExit, GeneratorExit, KeyboardInterrupt, ends):
         raise
     except BaseException as error:  # noqa: BLE001 - see the head of the file
@@ -160,6 +184,8 @@ def _what(error: BaseException) -> str:
             return "calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"
         case SyntaxError():
             return f"not valid Python: {error.msg}"
+        case AttributeError() | TypeError() if "'coroutine' object" in text:
+            return f"{kind}: {text}; is an `await` missing before the call that gave it?"
         case RuntimeError() if text == "no running event loop":
             return f"{text}: {_FOREIGN}"
     return f"{kind}: {text}" if text else kind

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
 from flight.core.errors import OrbitnodeError
 from ground.operator import CommandRecord, Operator
@@ -44,6 +45,10 @@ class ToldOperator:
         self.commands = 0
         self._operator = operator
         self._tell = tell
+
+    @property
+    def dictionary(self) -> Dictionary:
+        return self._operator.dictionary
 
     def now_s(self) -> float:
         return self._operator.now_s()

@@ -1,9 +1,17 @@
 """The API of the ground, for cmd, tm, events, procedures and programs of others: JSON lines on 127.0.0.1.
 
-One JSON object a line; `do` says what is asked, every answer ends with a line that has "done" or "error":
+One JSON object a line; `do` says what is asked, every answer ends with a line that has "done" or "error". The first of
+a connection shows the token of this ground (ground/server/api_token.py), within HELLO_S; nothing is done before that:
 
-    {"do": "status"}                              -> counters and contact
+    {"do": "hello", "token": "5e1f..."}           -> "done"
+
+A connection ends with the first line that is not a request: not a JSON object with a `do`, or too long. A request
+that is wrong costs nothing but an error in answer. A client that ends its side of the connection is taken to be gone,
+also if a request of it is under way; the command or file that it sent goes on.
+
+    {"do": "status"}                              -> counters and contact, packets that wait undecoded
     {"do": "commands"}                            -> the commands of the dictionary
+    {"do": "dictionary"}                          -> all of it, as `orbitnode dictionary --json` writes it
     {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "bypass": false,
      "timeout_s": 30}                             -> a line a stage, then the outcome
     {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
@@ -40,13 +48,17 @@ from flight.core.errors import OrbitnodeError
 from flight.linux.log_sink import LogSink
 from ground.changes import Change, Packet
 from ground.config import GroundConfig
+from ground.server.api_token import ApiToken
 from ground.server.command_answers import Transmit, command, command_list, listening, upload
 from ground.server.connection import ApiCounters, Connection
 from ground.server.operating import Operating
-from ground.server.requests import LINE_OCTETS_MAX, read_request
+from ground.server.requests import LINE_OCTETS_MAX, NotARequest, read_request
 from ground.server.telemetry_answers import check_known, events, latest, packet_line, parameters
 from ground.station import GroundStation
 from ground.telemetry.decoder import EVENT
+
+HELLO_S = 10.0
+STRANGERS_MAX = 64  # connections that have not shown the token yet
 
 # What a value of a strange kind may raise where our own checks have a hole: it must not cost the connection.
 _REQUEST_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -54,47 +66,104 @@ _REQUEST_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError,
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What requests are answered from. `transmit` takes the CLTUs of commands; `sink` is what stderr goes through, for
-    `status` to say what of it was lost."""
+    """What requests are answered from, for those who show `token`. `transmit` takes the CLTUs of commands; `sink` is
+    what stderr goes through, for `status` to say what of it was lost."""
 
     station: GroundStation
     config: GroundConfig
     transmit: Transmit
+    token: ApiToken
     sink: LogSink | None = None
     counters: ApiCounters = field(default_factory=ApiCounters)
 
 
 class Api:
-    """Serves every client until it goes, or `close`."""
+    """Serves every client until it goes, or `close`.
+
+    A connection is a stranger until it has shown the token. Strangers take no client's place; if there are too many of
+    them the oldest goes, so that nobody keeps others out by saying nothing.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._strangers: dict[asyncio.Task[None], None] = {}  # oldest first
         self._clients: set[asyncio.Task[None]] = set()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a client, if there is room for it."""
-        task = asyncio.current_task()
-        assert task is not None
+        """Serve a client, if it shows the token and there is room for it."""
         client = Connection(reader, writer, self._services.counters)
-        session = ClientSession(self._services, client)
         try:
-            if len(self._clients) >= self._services.config.clients:
-                client.put({"error": f"{len(self._clients)} clients are connected, ground.clients admits no more"})
-                return
-            self._clients.add(task)
-            await session.serve()
-        except (ConnectionError, asyncio.CancelledError):
+            if await self._is_known(client):
+                await self._serve(client)
+        except (OSError, asyncio.CancelledError):
             pass  # the client is gone, or the ground ends: either way there is nobody to tell
         finally:
-            self._clients.discard(task)
-            session.close()
             client.close()
 
     async def close(self) -> None:
         """End with every client."""
-        for task in list(self._clients):
+        tasks = [*self._strangers, *self._clients]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _is_known(self, client: Connection) -> bool:
+        """Whether it shows the token. One that does not is told why, unless it said nothing, and counted."""
+        task = _current_task()
+        self._strangers[task] = None
+        if len(self._strangers) > STRANGERS_MAX:
+            next(iter(self._strangers)).cancel()
+        known = False
+        try:
+            await asyncio.wait_for(_hello(client, self._services.token), HELLO_S)
+            known = True
+        except OrbitnodeError as error:
+            client.put({"error": str(error)})
+        except TimeoutError:
+            client.put({"error": f"no hello within {HELLO_S:g} s"})
+        finally:
+            self._strangers.pop(task)
+            self._services.counters.strangers += not known
+        return known
+
+    async def _serve(self, client: Connection) -> None:
+        if len(self._clients) >= self._services.config.clients:
+            client.put({"error": f"{len(self._clients)} clients are connected, ground.clients admits no more"})
+            return
+        client.put({"done": True})
+        task, session = _current_task(), ClientSession(self._services, client)
+        self._clients.add(task)
+        try:
+            await session.serve()
+        finally:
+            self._clients.discard(task)
+            session.close()
+
+
+def _current_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+async def _hello(client: Connection, token: ApiToken) -> None:
+    """Read the first request. Raises OrbitnodeError if it does not show the token, ConnectionError if there is none."""
+    line = await _next_line(client)
+    if not line:
+        raise ConnectionResetError
+    request = read_request(line)
+    if request["do"] != "hello":
+        raise OrbitnodeError('a connection begins with {"do": "hello", "token": ...}')
+    if not token.is_shown(request.get("token", "")):
+        raise OrbitnodeError("the token is not that of this ground, which makes a new one at each start")
+
+
+async def _next_line(client: Connection) -> bytes:
+    """The next request, empty at the end. Raises NotARequest for a line that is too long."""
+    try:
+        return await client.read_line()
+    except ValueError:
+        raise NotARequest(f"a request is one line of at most {LINE_OCTETS_MAX} octets") from None
 
 
 class ClientSession:
@@ -113,17 +182,16 @@ class ClientSession:
 
     async def serve(self) -> None:
         """Answer until the client goes. A request that is refused, or that a hole in our checks lets fail, costs
-        nothing but an error in answer."""
+        nothing but an error in answer; what is not a request ends the connection."""
         while True:
             try:
-                line = await self._client.read_line()
-            except ValueError:
-                self._client.put({"error": f"a request is one line of at most {LINE_OCTETS_MAX} octets"})
-                return
-            if not line:
-                return
-            try:
+                line = await _next_line(self._client)
+                if not line:
+                    return
                 await self.answer(read_request(line))
+            except NotARequest as error:
+                self._client.put({"error": str(error)})
+                return
             except OrbitnodeError as error:
                 self._client.put({"error": str(error)})
             except _REQUEST_FAULTS as error:
@@ -133,30 +201,41 @@ class ClientSession:
 
     async def answer(self, request: dict[str, Any]) -> None:
         """Answer one request. Raises OrbitnodeError."""
-        station, client, now_ns = self._station, self._client, time.monotonic_ns()
+        station, client = self._station, self._client
         match request.get("do"):
+            case "command" | "schedule":
+                await command(station, self._services.transmit, request, client)
+            case "upload":
+                await upload(station, self._services.transmit, request, client, self._config.command_timeout_s)
+            case "follow":
+                await self._follow(request)
+            case "operate" | "send" | "wait_for" | "wait_contact" as asked:
+                self._done(**await self._operate(asked, request))
+            case asked:
+                self._done(**self._known(asked, request))
+
+    def _known(self, asked: object, request: dict[str, Any]) -> dict[str, Any]:
+        """What can be said at once. Raises OrbitnodeError."""
+        station, now_ns = self._station, time.monotonic_ns()
+        match asked:
+            case "hello":
+                return {}  # again: it is known
             case "status":
-                self._done(**self._status())
+                return self._status()
             case "commands":
-                self._done(commands=command_list(station.dictionary))
+                return {"commands": command_list(station.dictionary)}
+            case "dictionary":
+                return {"dictionary": station.dictionary.document()}
             case "latest":
                 name = request.get("name", "")
                 values = latest(station, name, now_ns)
                 if not values:
                     check_known(station.dictionary, name)
-                self._done(values=values)
+                return {"values": values}
             case "events":
-                self._done(events=events(station, request.get("severity", ""), request.get("limit", 50)))
-            case "command" | "schedule":
-                await command(station, self._services.transmit, request, client)
-            case "upload":
-                await upload(station, self._services.transmit, request, client, self._config.command_timeout_s)
+                return {"events": events(station, request.get("severity", ""), request.get("limit", 50))}
             case "parameters":
-                self._done(parameters=parameters(station, now_ns))
-            case "follow":
-                await self._follow(request)
-            case "operate" | "send" | "wait_for" | "wait_contact" as asked:
-                self._done(**await self._operate(asked, request))
+                return {"parameters": parameters(station, now_ns)}
             case other:
                 raise OrbitnodeError(f"request {other!r} is not known")
 
@@ -169,7 +248,9 @@ class ClientSession:
 
     def _status(self) -> dict[str, Any]:
         counters, sink = self._services.counters, self._services.sink
-        state: dict[str, Plain] = {"contact": self._station.in_contact, **asdict(counters)}
+        state: dict[str, Plain] = {
+            "contact": self._station.in_contact, "undecoded": self._station.undecoded, **asdict(counters),
+        }  # fmt: skip
         if sink is not None:
             state |= {"log_lines_lost": sink.lost, "log_fault": sink.fault}
         return {**state, "counters": self._station.counters()}

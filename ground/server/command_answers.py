@@ -10,12 +10,13 @@ from typing import Any
 
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import utc_text
+from flight.core.nanoseconds import NS, utc_text
 from ground.changes import Change, Packet
 from ground.commands.commanding import describe_field, find_command, parse_arguments
 from ground.commands.release_time import release_tai_ns
 from ground.operator import CommandRecord
 from ground.server.connection import Connection
+from ground.server.requests import WAIT_S_MAX
 from ground.server.telemetry_answers import report_rows
 from ground.station import GroundStation
 from ground.telemetry.decoder import REPORT, TIME_REPORT, VERIFICATION
@@ -53,8 +54,11 @@ async def command(station: GroundStation, transmit: Transmit, request: dict[str,
         record, about, cltus = give(station, request, time.monotonic_ns())
         transmit(cltus)
         shown = 0
+
+        def has_moved() -> bool:
+            return not record.is_open or len(record.stages) > shown
+
         while True:
-            changed.clear()
             for stage in record.stages[shown:]:
                 ms = (stage.now_ns - record.stages[0].now_ns) / 1e6
                 client.put({"stage": stage.name, "ms": round(ms, 3), "detail": stage.detail})
@@ -62,7 +66,7 @@ async def command(station: GroundStation, transmit: Transmit, request: dict[str,
             if not record.is_open:
                 break
             await client.drain()
-            await changed.wait()
+            await client.until(has_moved, changed, WAIT_S_MAX)  # the tracker ends it in time
     trip_ns = record.round_trip_ns
     client.put(
         {"done": True, "number": record.number, "name": record.name, "arguments": dict(record.arguments),
@@ -82,13 +86,15 @@ def give(
     if "texts" in request:
         arguments |= parse_arguments(find_command(station.dictionary, name), request["texts"])
     if request["do"] == "schedule":
-        release_ns = release_tai_ns(request.get("at", ""), station.onboard_tai_ns(now_ns))
+        clock = station.onboard_clock(now_ns)
+        release_ns = release_tai_ns(request.get("at", ""), clock.onboard_ns)
         record, scheduled, cltus = station.schedule(
             name, arguments, release_ns, now_ns,
             group=request.get("group", 0), sub_schedule=request.get("sub_schedule", 0),
         )  # fmt: skip
         about = {"scheduled": scheduled.number, "apid": scheduled.apid, "seq": scheduled.seq,
-                 "release": utc_text(release_ns)}  # fmt: skip
+                 "release": utc_text(release_ns), "clock_known_by": clock.known_by,
+                 "clock_ahead_s": round(clock.ahead_ns / NS, 3)}  # fmt: skip
         return record, about, cltus
     record, cltus = station.send(
         name, arguments, now_ns, raw=request.get("raw", False),
@@ -116,13 +122,18 @@ async def upload(
         made, cltus = station.upload(request.get("name", ""), octets, time.monotonic_ns(), given_s)
         transmit(cltus)
         arrived = 0
-        while not made.outcome:
-            changed.clear()
-            await changed.wait()
+
+        def has_moved() -> bool:
+            return bool(made.outcome) or made.acknowledged > arrived
+
+        while True:
             if made.acknowledged > arrived:
                 arrived = made.acknowledged
                 client.put({"arrived": arrived, "of": made.pdus})
-                await client.drain()
+            if made.outcome:
+                break
+            await client.drain()
+            await client.until(has_moved, changed, WAIT_S_MAX)  # `timeout_s` without any of it arriving ends it
     end = {"outcome": made.outcome, "reason": made.reason, "said": made.said, "transaction": made.number}
     client.put({"done": True, "name": made.name, **end})
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any
 
 from flight.core.errors import SetupError
-from flight.core.nanoseconds import tai_from_unix, utc_text
+from flight.core.nanoseconds import NS, tai_from_unix, utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
+from flight.text.plain_text import CLEAR_LINE, plain
 from ground.config import GroundConfig
+from ground.counters import PortCounters
 from ground.link.mission_link import UdpLink
 from ground.server.api import Api, Services
+from ground.server.api_token import ApiToken
 from ground.server.requests import LINE_OCTETS_MAX
+from ground.server.telemetry_port import TelemetryPort
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 
@@ -29,16 +34,6 @@ _QUIET_STATUS_S = 10.0
 def epoch_tai_ns() -> int:
     """TAI at the zero of the monotonic clock, by the machine's idea of UTC."""
     return tai_from_unix(time.time_ns()) - time.monotonic_ns()
-
-
-class _Telemetry(asyncio.DatagramProtocol):
-    """The UDP port that frames come to."""
-
-    def __init__(self, receive: Callable[[bytes], None]) -> None:
-        self._receive = receive
-
-    def datagram_received(self, data: bytes, _addr: tuple[Any, ...]) -> None:
-        self._receive(data)
 
 
 class _Uplink(asyncio.DatagramProtocol):
@@ -67,12 +62,14 @@ class GroundServer:
         station's further links, by name."""
         self._receivers = {} if receivers is None else receivers
         self.station = station
-        self._api = Api(Services(station, config, self._send, sink))
+        self._token = ApiToken(config.api_port)
+        self._api = Api(Services(station, config, self._send, self._token, sink))
         self._archive = archive
         self._config = config
         self._link = link
         self._uplink: asyncio.DatagramTransport | None = None
         self._stop: asyncio.Event | None = None
+        self._ports: list[TelemetryPort] = []
 
     async def run(self) -> None:
         """Serve until a signal or `stop`. Raises SetupError for a port that cannot be had."""
@@ -80,35 +77,63 @@ class GroundServer:
         self._stop = asyncio.Event()
         async with AsyncExitStack() as ports:
             for name, link in {"": self._link, **self._receivers}.items():
-                ports.callback((await self._listen(name, link)).close)
+                self._ports.append(self._listen(name, link))
+                ports.callback(self._leave, self._ports[-1])
             self._uplink, _ = await _bound(
                 loop.create_datagram_endpoint(_Uplink, remote_addr=(self._link.node_host, self._link.node_port)),
                 "UDP", self._link.node_port, "check ground.node_host",
             )  # fmt: skip
             ports.callback(self._uplink.close)
-            api = await _bound(
-                asyncio.start_server(self._api.connected, "127.0.0.1", self._config.api_port, limit=LINE_OCTETS_MAX),
-                "TCP", self._config.api_port, "is another ground running? end it, or set ground.api_port",
-            )  # fmt: skip
+            api = await asyncio.start_server(
+                self._api.connected, sock=self._open_door(), limit=LINE_OCTETS_MAX, start_serving=False
+            )
+            ports.push_async_callback(self._close_api, api)
+            self._token.publish()
+            ports.callback(self._token.withdraw)  # before the port can be another's
+            await api.start_serving()
             for number in ending_signals():
                 loop.add_signal_handler(number, self._stop.set)
-            async with api:
-                print(self._welcome(), file=sys.stderr, flush=True)
-                await self._until_stopped()
-                api.close()
-                await self._api.close()
+            print(plain(self._welcome()), file=sys.stderr, flush=True)
+            await self._until_stopped()
+            for port in self._ports:  # what has come already is not lost by the end
+                port.on_ready(NS)
         self.station.close(time.monotonic_ns())
 
-    async def _listen(self, name: str, link: UdpLink) -> asyncio.DatagramTransport:
-        """The port that frames of this link come to; the station's own has no name."""
-        transport, _ = await _bound(
-            asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: _Telemetry(lambda octets: self._receive(octets, name)),
-                local_addr=(link.listen_host, link.listen_port),
-            ),
-            "UDP", link.listen_port, "is another ground running? end it, or change the link's driver",
-        )  # fmt: skip
-        return cast("asyncio.DatagramTransport", transport)
+    async def _close_api(self, api: asyncio.Server) -> None:
+        api.close()
+        await self._api.close()
+
+    def _open_door(self) -> socket.socket:
+        """The API's port, ours alone from here on. Raises SetupError."""
+        door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.setblocking(False)
+            door.bind(("127.0.0.1", self._config.api_port))
+            door.listen()  # two may bind a port, one may listen
+        except OSError as error:
+            door.close()
+            remedy = "is another ground running? end it, or set ground.api_port"
+            raise _no_port("TCP", self._config.api_port, error, remedy) from None
+        return door
+
+    def _listen(self, name: str, link: UdpLink) -> TelemetryPort:
+        """The port that frames of this link come to; the station's own has no name. Raises SetupError."""
+        counters = PortCounters()
+        try:
+            port = TelemetryPort(
+                (link.listen_host, link.listen_port), lambda octets: self._receive(octets, name), counters
+            )
+        except OSError as error:
+            remedy = "is another ground running? end it, or change the link's driver"
+            raise _no_port("UDP", link.listen_port, error, remedy) from None
+        self.station.count_port(counters, name)
+        asyncio.get_running_loop().add_reader(port.fileno(), port.on_ready)
+        return port
+
+    def _leave(self, port: TelemetryPort) -> None:
+        asyncio.get_running_loop().remove_reader(port.fileno())
+        port.close()
 
     def stop(self) -> None:
         if self._stop is not None:
@@ -119,8 +144,8 @@ class GroundServer:
         further = "".join(f", {name} on UDP {one.listen_port}" for name, one in self._receivers.items())
         return (
             f"ground of {dictionary.mission}: TM on UDP {link.listen_port}{further}, "
-            f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port}, "
-            f"archive {self._archive.path}; Ctrl-C ends it"
+            f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port} "
+            f"(token {self._token.path}), archive {self._archive.path}; Ctrl-C ends it"
         )
 
     async def _until_stopped(self) -> None:
@@ -129,6 +154,8 @@ class GroundServer:
         commit_s = status_s = time.monotonic()
         live = sys.stderr.isatty()
         while not self._stop.is_set():
+            for port in self._ports:
+                port.look()
             self._send(self.station.on_time(time.monotonic_ns()))
             now_s = time.monotonic()
             if now_s >= commit_s:
@@ -136,8 +163,8 @@ class GroundServer:
                 self.station.commit()
             if now_s >= status_s:
                 status_s = now_s + (_COMMIT_S if live else _QUIET_STATUS_S)
-                end, start = ("", "\r\x1b[2K") if live else ("\n", "")
-                print(start + self._status_line(), end=end, file=sys.stderr, flush=True)
+                sys.stderr.write((CLEAR_LINE if live else "") + plain(self._status_line()) + ("" if live else "\n"))
+                sys.stderr.flush()
             try:
                 await asyncio.wait_for(self._stop.wait(), _TIMER_S)
             except TimeoutError:
@@ -152,13 +179,16 @@ class GroundServer:
         rejected = sum(counters.frames_rejected.values())
         coding = station.session.decoder.counters if station.session.decoder is not None else None
         faults, twice = station.station_counters.storage_faults, station.station_counters.packets_duplicate
+        dropped = sum(port.counters.dropped for port in self._ports)
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
             f"missed {counters.frames_missed}, rejected {rejected}"
+            + (f", {dropped:,} datagrams dropped by this machine" if dropped else "")
             + (f", {coding.symbols_corrected:,} symbols corrected" if coding is not None and coding.codewords else "")
             + f" | packets {counters.packets:,} | "
             f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
             + (f" | received twice {twice}" if twice else "")
+            + (f" | undecoded {station.undecoded:,}" if station.undecoded else "")
             + (f" | storage faults {faults}" if faults else "")
         )
 
@@ -176,5 +206,9 @@ async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
     try:
         return await opening
     except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
-        raise SetupError(f"{kind} port {port}: {reason}; {remedy}") from None
+        raise _no_port(kind, port, error, remedy) from None
+
+
+def _no_port(kind: str, port: int, error: OSError, remedy: str) -> SetupError:
+    reason = "is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+    return SetupError(f"{kind} port {port}: {reason}; {remedy}")

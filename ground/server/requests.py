@@ -15,17 +15,23 @@ WAITS = ("wait_for", "wait_contact")  # for what may take weeks, or be there alr
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "do": str, "name": str, "octets": str, "texts": list, "arguments": dict, "raw": bool, "bypass": bool,
     "timeout_s": (int, float), "limit": int, "severity": str, "what": str,
-    "at": str, "group": int, "sub_schedule": int,
+    "at": str, "group": int, "sub_schedule": int, "token": str,
 }  # fmt: skip
 
 
+class NotARequest(OrbitnodeError):
+    """What came is not a request at all: whoever speaks does not speak to this API, and is not listened to any more."""
+
+
 def read_request(line: bytes) -> dict[str, Any]:
-    """One request with the types it should have; raises OrbitnodeError."""
+    """One request with the types it should have; raises NotARequest, and OrbitnodeError for one that is wrong."""
     try:
         made = json.loads(line)
     except (ValueError, RecursionError):
-        raise OrbitnodeError("a request is one JSON object a line") from None
-    if not isinstance(made, dict) or not made.keys() <= _KINDS.keys():
+        raise NotARequest("a request is one JSON object a line") from None
+    if not isinstance(made, dict) or not isinstance(made.get("do"), str):
+        raise NotARequest('a request is a JSON object that says what to "do"')
+    if not made.keys() <= _KINDS.keys():
         raise OrbitnodeError(f"a request is a JSON object with some of {', '.join(sorted(_KINDS))}")
     for name, value in made.items():
         if not isinstance(value, _KINDS[name]):

@@ -12,15 +12,16 @@ from ground.commands.names import choices
 from ground.exact_values import jsonable, jsonable_all
 from ground.station import GroundStation
 from ground.telemetry.decoder import EVENT, DecodedPacket, parameter_rows
-from ground.telemetry.intake import ANSWER
+from ground.telemetry.intake import ANSWER, CORRELATION
 
 
 def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str, Plain]]:
     """Newest values of the parameters called `name`, of the structure `name`, or of all."""
-    tai_ns = station.tai_ns(now_ns)
+    ground_ns, onboard_ns = station.tai_ns(now_ns), station.onboard_clock(now_ns).onboard_ns
     return {
         key: {"value": jsonable(one.value), "raw": jsonable(one.raw), "unit": one.unit, "state": one.state,
-              "time": utc_text(one.time_ns), "age_s": round((tai_ns - one.time_ns) / NS, 3)}
+              "time": utc_text(one.time_ns),
+              "age_s": round(((ground_ns if key.startswith(CORRELATION) else onboard_ns) - one.time_ns) / NS, 3)}
         for key, one in sorted(station.latest.items())
         if not name or key == name or key.startswith(f"{name}.")
     }  # fmt: skip

@@ -3,12 +3,17 @@
 Every row is some node's, and every index begins with the node. The dictionary, the sequence counts and the starts of a
 node are rows of `meta`. What was committed survives a kill of the process at any instant; SQLite may roll back what was
 not, on a full disk, and `on_loss` is called then: the rows lost may be those of any node.
+
+What is written `together` is committed together: a packet is never there without its samples, nor a report without what
+it says of its command, whenever the process is killed. `before_commit` is called to write what goes with the rows of a
+commit, `on_commit` when they are safe.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +62,9 @@ CREATE TABLE alarms (
   id INTEGER PRIMARY KEY, node INTEGER NOT NULL, time_ns INTEGER NOT NULL, parameter TEXT NOT NULL,
   previous TEXT NOT NULL, state TEXT NOT NULL, value REAL, unit TEXT NOT NULL, text TEXT NOT NULL);
 """
+UNDECODED = "kind IN ('unknown', 'undecoded')"  # of packets whose meaning is open; the index serves these very words
+# Made in files of before as well: an index is no other layout.
+_INDEX = f"CREATE INDEX IF NOT EXISTS packets_undecoded ON packets (node, id) WHERE {UNDECODED}"
 
 
 class ArchiveFile:
@@ -66,7 +74,11 @@ class ArchiveFile:
         """Open `path`; without `read_only` it is made where it is not there."""
         self.path = path
         self.on_loss: list[Callable[[], None]] = []
+        self.before_commit: list[Callable[[], None]] = []
+        self.on_commit: list[Callable[[], None]] = []
         self._pending = 0
+        self._depth = 0  # of what is written together
+        self._due = False  # a commit that waits for its end
         try:
             if read_only:
                 self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT_S)
@@ -90,6 +102,7 @@ class ArchiveFile:
         self._db.execute("PRAGMA synchronous = NORMAL")
         if empty:
             self._make()
+        self._db.execute(_INDEX)
 
     def _make(self) -> None:
         try:
@@ -132,6 +145,37 @@ class ArchiveFile:
         if self._pending >= BATCH_ROWS:
             self.commit()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written in this block is committed together, and none of it if a write raises."""
+        try:
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN")
+            self._db.execute("SAVEPOINT together")
+        except sqlite3.Error as error:
+            raise self._write_fault(error) from None
+        self.hold()
+        try:
+            yield
+        except OrbitnodeError:
+            with suppress(sqlite3.Error):  # there is none if SQLite has rolled back everything
+                self._db.execute("ROLLBACK TO together")
+            raise
+        finally:
+            with suppress(sqlite3.Error):
+                self._db.execute("RELEASE together")
+            self.release()
+
+    def hold(self) -> None:
+        """Commit nothing before `release`: what comes now belongs together, whatever of it can be written."""
+        self._depth += 1
+
+    def release(self) -> None:
+        """The end of what `hold` began; commit if it is time to."""
+        self._depth -= 1
+        if not self._depth and (self._due or self._pending >= BATCH_ROWS):
+            self.commit()
+
     def query(self, statement: str, arguments: tuple[object, ...] = ()) -> list[Any]:
         """What the statement finds, all of it."""
         try:
@@ -140,12 +184,25 @@ class ArchiveFile:
             raise self._fault(error) from None
 
     def commit(self) -> None:
-        """Make everything so far durable against a kill. Where it raises the archive goes on with the next rows."""
+        """Make everything so far durable against a kill, at the end of what is written together. Where it raises the
+        archive goes on with the next rows."""
+        self._due = bool(self._depth)
+        if self._due:
+            return
+        self._depth += 1  # what is written before the commit is part of it
+        try:
+            for call in self.before_commit:
+                call()
+        finally:
+            self._depth -= 1
+            self._due = False
         try:
             self._db.commit()
         except sqlite3.Error as error:
             raise self._write_fault(error) from None
         self._pending = 0
+        for call in self.on_commit:
+            call()
 
     def commit_promptly(self) -> None:
         """The same, for one who cannot wait: copying the log into the file, milliseconds now and then, is left to the

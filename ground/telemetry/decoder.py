@@ -1,12 +1,16 @@
 """From packet octets to named values, by the dictionary document and by what the node says it was told.
 
 A housekeeping structure that was defined from ground is learned from the report of its definition, TM[3,10]; until
-then its reports are unknown. A packet of which nothing is known is kept whole as "unknown" and counted; one that is
-damaged, or whose data do not fit what is known of it, is a DecodeError.
+then its reports are unknown. A structure may be defined anew: each report is read by the definition that was reported
+last before it was made, and if none was by the first one after. A packet of which nothing is known is kept whole as
+"unknown" and counted; one that is damaged, or whose data do not fit what is known of it, is a DecodeError, and kept
+whole as "undecoded". Either may be decoded later, by another dictionary or a definition that came since
+(late_decoding.py).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -22,7 +26,9 @@ PARAMETER_REPORT = (20, 2)
 TIME_REPORT = (9, 2)
 DEFINITION = (3, 10)
 LEARNED_MAX = 256  # structures defined from ground, over the life of a decoder
+DEFINITIONS_MAX = 16  # of one of them, the newest
 HOUSEKEEPING, EVENT, REPORT, PDU, IDLE, UNKNOWN = "housekeeping", "event", "report", "pdu", "idle", "unknown"
+UNDECODED = "undecoded"
 
 _NUMBER = 2  # octets of the structure or event number that leads the source data of ST[03] and ST[05]
 _EMPTY: Mapping[str, Plain] = MappingProxyType({})
@@ -34,11 +40,11 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class DecodedPacket:
     """One telemetry packet with its meaning.
 
-    `kind` is housekeeping, event, report, pdu (CFDP), idle or unknown. `service`, `subtype` and `time_ns` (TAI since
-    1958-01-01) are None for packets without a PUS header. `raw` holds values as transmitted, `values` the same with
-    labels in place of the numbers of enumerated fields. `fields` has the field of each value of a housekeeping report.
-    `refers` says of those values that are the number of something what that is (`Field.refers`). `data` is the source
-    data, or the whole PDU.
+    `kind` is housekeeping, event, report, pdu (CFDP), idle, unknown, or undecoded. `service`, `subtype` and `time_ns`
+    (TAI since 1958-01-01) are None for packets without a PUS header. `raw` holds values as transmitted, `values` the
+    same with labels in place of the numbers of enumerated fields. `fields` has the field of each value of a
+    housekeeping report. `refers` says of those values that are the number of something what that is (`Field.refers`).
+    `data` is the source data, or the whole PDU.
     """
 
     name: str
@@ -55,6 +61,15 @@ class DecodedPacket:
     text: str = ""
     fields: Mapping[str, Field] = field(default_factory=lambda: _NO_FIELDS)
     refers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """Of a structure, as it was reported at that time."""
+
+    time_ns: int
+    structure: Structure
+    layout: Layout
 
 
 @dataclass(slots=True)
@@ -83,7 +98,8 @@ class Decoder:
         self._parameters = hk_parameters(dictionary.structures)
         self.definitions = tuple(r.name for r in dictionary.reports if (r.service, r.subtype) == DEFINITION)
         """Names of the reports that it learns from."""
-        self._learned: dict[tuple[int, int], int] = {}  # with the time of the definition
+        self.learned = 0  # definitions so far: more may be decoded than before
+        self._learned: dict[tuple[int, int], list[_Definition]] = {}  # in order of time
         self._cfdp_apid = dictionary.apids.get("files")
         self._time_apid = dictionary.apids.get("time")
 
@@ -111,7 +127,7 @@ class Decoder:
             return DecodedPacket(f"apid-{space.apid}", UNKNOWN, space.apid, space.seq, space.data)
         tm = PusTm.decode(octets)
         if (tm.service, tm.subtype) == (3, 25):
-            return self._numbered(tm, self._structures.get((tm.apid, _number(tm))))
+            return self._numbered(tm, self._structure(tm))
         if tm.service == 5 and 1 <= tm.subtype <= len(SEVERITIES):
             return self._numbered(tm, self._events.get((tm.apid, _number(tm))))
         known = self._reports.get((tm.apid, tm.service, tm.subtype))
@@ -119,6 +135,17 @@ class Decoder:
             return _unknown(tm, "")
         packet = _packet(tm, known[0], REPORT, known[1], tm.data)
         return self._definition(tm, packet) if (tm.service, tm.subtype) == DEFINITION else packet
+
+    def decode_late(self, octets: bytes) -> DecodedPacket | None:
+        """A packet that did not decode as it came, if it does now; only that is counted."""
+        try:
+            packet = self._decode(octets)
+        except DecodeError:
+            return None
+        if packet.kind == UNKNOWN:
+            return None
+        setattr(self.counters, packet.kind, getattr(self.counters, packet.kind) + 1)
+        return packet
 
     def recall(self, octets: bytes) -> None:
         """Learn from a packet of the past. It is not counted, and passed over where it does not decode any more."""
@@ -134,20 +161,38 @@ class Decoder:
         fields = {
             name: self._parameters[n] for name, n in numbers.items() if isinstance(n, int) and n in self._parameters
         }
-        if isinstance(sid, int) and ((tm.apid, sid) not in self._structures or (tm.apid, sid) in self._learned):
+        if isinstance(sid, int) and (tm.apid, sid) not in self._structures:
             self._learn(tm, sid, tuple(fields.values()), len(fields) == len(numbers))
         shown = {name: one.name for name, one in fields.items()}
         return replace(packet, values=MappingProxyType({**packet.values, **shown}))
 
     def _learn(self, tm: PusTm, sid: int, fields: tuple[Field, ...], complete: bool) -> None:
-        """What was reported later counts, whatever order it comes in."""
+        """Keep a definition beside those of other times, whatever order they come in."""
         key = (tm.apid, sid)
         if not complete or (key not in self._learned and len(self._learned) == LEARNED_MAX):
             self.counters.definitions_refused += 1
-        elif tm.time_ns >= self._learned.get(key, 0):
-            made = Structure(tm.apid, sid, f"hk-{sid}", 0, fields)
-            self._learned[key] = tm.time_ns
-            self._structures[key] = made, made.layout
+            return
+        made = Structure(tm.apid, sid, f"hk-{sid}", 0, fields)
+        known = self._learned.setdefault(key, [])
+        at = bisect_right(known, tm.time_ns, key=lambda one: one.time_ns)
+        if at and known[at - 1].structure == made:
+            return  # as it was
+        if at < len(known) and known[at].structure == made:
+            known[at] = replace(known[at], time_ns=tm.time_ns)  # it was so before
+            return
+        known.insert(at, _Definition(tm.time_ns, made, made.layout))
+        del known[:-DEFINITIONS_MAX]
+        self.learned += 1
+
+    def _structure(self, tm: PusTm) -> tuple[Structure, Layout] | None:
+        """The structure that a housekeeping report is of."""
+        key = (tm.apid, _number(tm))
+        known = self._learned.get(key)
+        if known is None:
+            return self._structures.get(key)
+        at = bisect_right(known, tm.time_ns, key=lambda one: one.time_ns)
+        one = known[max(at - 1, 0)]
+        return one.structure, one.layout
 
     def _time_report(self, space: SpacePacket) -> DecodedPacket:
         """A spacecraft time packet (ECSS-E-ST-70-41C, 7.4.3): its data field is all there is."""
@@ -180,6 +225,20 @@ class Decoder:
             )
         kind = EVENT if isinstance(definition, EventDefinition) else HOUSEKEEPING
         return _packet(tm, definition, kind, layout, tm.data[_NUMBER:])
+
+
+def undecoded(octets: bytes) -> DecodedPacket:
+    """What can be said of a packet that does not decode: its headers, as far as there are any, and no meaning."""
+    try:
+        space = SpacePacket.decode(octets)
+    except DecodeError:
+        return DecodedPacket("packet", UNDECODED, 0, 0, octets)
+    try:
+        tm = PusTm.decode(octets)
+    except DecodeError:
+        return DecodedPacket(f"apid-{space.apid}", UNDECODED, space.apid, space.seq, octets)
+    name = f"tm-{tm.apid}-{tm.service}-{tm.subtype}"
+    return DecodedPacket(name, UNDECODED, tm.apid, tm.seq, tm.data, tm.service, tm.subtype, tm.time_ns)
 
 
 def parameter_rows(packet: DecodedPacket) -> list[tuple[int, float]]:

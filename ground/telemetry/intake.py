@@ -13,13 +13,14 @@ from collections.abc import Callable
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Field, Plain
 from flight.core.errors import DecodeError, OrbitnodeError
-from ground.changes import Change, Listeners, Packet
+from ground.changes import Change, Listeners, Packet, Tally
 from ground.commands.desk import CommandDesk
 from ground.counters import StationCounters
 from ground.link.boots import boot_told, repeated_text
 from ground.link.correlation import Correlator
 from ground.link.onboard_clock import OnboardClock
 from ground.link.uploads import Uploads
+from ground.products.product_store import ProductStore
 from ground.telemetry.archive_rows import EventRow, ProductRow
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.decoder import (
@@ -28,16 +29,22 @@ from ground.telemetry.decoder import (
     PDU,
     REPORT,
     TIME_REPORT,
+    UNDECODED,
+    UNKNOWN,
     DecodedPacket,
     Decoder,
     parameter_rows,
+    undecoded,
 )
+from ground.telemetry.late_decoding import LateDecoding
 from ground.telemetry.limits import LimitChecker
 from ground.telemetry.newest import NewestValues
-from ground.telemetry.products import ProductStore
+from ground.telemetry.node_archive import NodeArchive
+from ground.telemetry.open_rows import UndecodedRow
 
 EVENTS_KEPT = 500
 ANSWER = "answer"  # what the names of scalar answers begin with
+CORRELATION = "correlation."  # what those of its samples begin with; they alone bear the ground's time
 ANSWERS_MAX = 1024  # series of scalar answers; their names are the downlink's choice
 
 
@@ -64,8 +71,12 @@ class TelemetryIntake:
         self._clock = clock
         self._tai_ns = tai_ns
         self._files_apid = dictionary.apids.get("files", 0)
+        self.late = LateDecoding(writer, self.decoder, self._use_late)
+        self._undecoded, self._refused = Tally(), Tally()
         self._settings = {s.number: s for s in dictionary.settings}
         if writer.archive is not None:
+            writer.archive.on_loss(self.newest.lost)
+            writer.before_commit = self._put_newest
             self.events.extend(writer.archive.events(limit=EVENTS_KEPT))
             for name in self.decoder.definitions:
                 for _, _, _, octets in writer.archive.packets(name):
@@ -74,17 +85,41 @@ class TelemetryIntake:
     def on_packet(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool = True) -> None:
         """A whole packet came down. `live`: over a real-time channel, made just now. `correlated`: over a link whose
         frames the correlator is told of, so that a time report can be taken for what it says."""
+        with self._writer.unit():
+            self._take(vcid, octets, now_ns, live=live, correlated=correlated)
+
+    def _take(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool) -> None:
         received_ns = self._tai_ns(now_ns)
+        fault = ""
         try:
             packet = self.decoder.decode(octets)
         except DecodeError as error:
-            self._listeners.tell(Change.PACKET, Packet(vcid, octets, None))
-            self._listeners.tell(Change.NOTE, f"packet on VC{vcid} does not decode: {error}")
-            return
-        # Parts of files have no time: their own protocol knows them again.
+            packet, fault = undecoded(octets), str(error)
+        # Parts of files have no time: their own protocol knows them again. Nor has what is damaged.
         if packet.time_ns is not None and not self._writer.is_new(octets):
             return
-        self._writer.write(lambda a: a.add_packet(packet, octets, vcid, received_ns))
+        if packet.kind not in (UNKNOWN, UNDECODED) or self.late.admit(octets):
+            self._writer.write(lambda a: a.add_packet(packet, octets, vcid, received_ns))
+        else:
+            self._refused.add(f"{packet.name} on VC{vcid}")
+        if fault:
+            self._listeners.tell(Change.PACKET, Packet(vcid, octets, None))
+            self._listeners.tell(Change.NOTE, f"packet on VC{vcid} does not decode: {fault}")
+            self._undecoded.add(f"{packet.name} on VC{vcid}: {fault}")
+            self._tell_undecoded(now_ns)
+            return
+        self._use(packet, now_ns, received_ns, live=live, correlated=correlated)
+        self._listeners.tell(Change.PACKET, Packet(vcid, octets, packet))
+
+    def _use_late(self, row: UndecodedRow, packet: DecodedPacket, now_ns: int) -> None:
+        """A packet of before has its meaning now. Nobody is told of it: whoever waits for a packet waits for a new
+        one."""
+        self._use(packet, now_ns, row.received_ns, live=False, correlated=False)
+
+    def _use(
+        self, packet: DecodedPacket, now_ns: int, received_ns: int, *, live: bool, correlated: bool
+    ) -> None:  # fmt: skip
+        """Hand a packet that has its meaning to whom it is for."""
         if live and packet.kind in (HOUSEKEEPING, EVENT) and packet.time_ns is not None:
             self._clock.heard(packet.time_ns, now_ns)
         self._follow_boots(packet, now_ns, live=live)
@@ -100,10 +135,12 @@ class TelemetryIntake:
         elif packet.kind == PDU and self.products is not None:
             self._keep_products(self.products.on_pdu(packet.data, now_ns, received_ns))
             self._tell_ignored(self.products, now_ns)
-        self._listeners.tell(Change.PACKET, Packet(vcid, octets, packet))
 
     def on_time(self, now_ns: int) -> None:
-        """Let the transfers whose time is over end."""
+        """Let the transfers whose time is over end, and some of the packets of before have their meaning."""
+        self._tell_undecoded(now_ns)
+        if self.late.is_due:
+            self._decode_late(now_ns)
         if self.products is not None:
             self._keep_products(self.products.on_time(now_ns, self._tai_ns(now_ns)))
             self._tell_ignored(self.products, now_ns)
@@ -112,6 +149,25 @@ class TelemetryIntake:
         """End open transfers."""
         if self.products is not None:
             self._keep_products(self.products.end_all(self._tai_ns(now_ns)))
+            self._tell_ignored(self.products, now_ns)
+
+    def _decode_late(self, now_ns: int) -> None:
+        if self.late.step(now_ns) and self._writer.archive is not None:
+            # Those of before among those that came since, in their order.
+            self.events.clear()
+            self.events.extend(self._writer.archive.events(limit=EVENTS_KEPT))
+        if not self.late.is_due and self.late.decoded:
+            text = f"{self.late.decoded} packets of before were decoded late, {self.late.waiting} wait still"
+            self._listeners.tell(Change.NOTE, text)
+
+    def _tell_undecoded(self, now_ns: int) -> None:
+        """What did not decode must not go unsaid: at once, and then once a minute."""
+        for tally, what in ((self._undecoded, "not decoded"), (self._refused, "without a meaning not even archived")):
+            told = tally.take(now_ns)
+            if told is not None:
+                count, newest = told
+                text = f"{count} packets {what}, the last of them {newest}; {self.late.waiting} wait for a dictionary"
+                self._remark(0, "packet_undecoded", "medium", text, now_ns)
 
     def _on_housekeeping(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         assert packet.time_ns is not None
@@ -161,9 +217,9 @@ class TelemetryIntake:
             return
         at_ns = self._tai_ns(now_ns)
         values = made.samples(at_ns)
-        self._writer.write(lambda a: a.add_samples({f"correlation.{n}": v for n, (v, _) in values.items()}, at_ns))
+        self._writer.write(lambda a: a.add_samples({f"{CORRELATION}{n}": v for n, (v, _) in values.items()}, at_ns))
         for name, (value, unit) in values.items():
-            self.newest.keep(f"correlation.{name}", at_ns, value, Field(name, "f64", unit), live=True)
+            self.newest.keep(f"{CORRELATION}{name}", at_ns, value, Field(name, "f64", unit), live=True)
 
     def _follow_boots(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         """Volatile commands do not outlive a boot, and a count that does not rise is said."""
@@ -185,6 +241,14 @@ class TelemetryIntake:
         if boot.count <= before.count:
             self._counters.boots_repeated += 1
             self._remark(packet.apid, "boot_count_repeated", "medium", repeated_text(boot, before), now_ns)
+
+    def _put_newest(self, archive: NodeArchive) -> None:
+        """The newest values as they are with the rows of a commit. Raises OrbitnodeError."""
+        try:
+            archive.put_newest(self.newest.take_fresh())
+        except OrbitnodeError:
+            self.newest.lost()
+            raise
 
     def _keep_products(self, rows: list[ProductRow | OrbitnodeError]) -> None:
         for row in rows:
@@ -217,6 +281,9 @@ class TelemetryIntake:
             what = "no transaction" if one.transaction is None else f"transaction {one.transaction.number}"
             text = f"{one.count} parts of products ignored, the last of {one.name or what}: {one.meaning}"
             self._remark(self._files_apid, "product_ignored", "low", text, now_ns)
+        refused = products.refusals(now_ns)
+        if refused:
+            self._remark(self._files_apid, "product_refused", "medium", refused, now_ns)
 
     def _remark(self, apid: int, name: str, severity: str, text: str, now_ns: int) -> None:
         """What the ground itself has to say of the node's packets: an event beside those of the node, and a note."""

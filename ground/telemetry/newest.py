@@ -40,6 +40,10 @@ class NewestValues:
             self._fresh.add(name)
             self.values[name] = Latest(time_ns, raw, one.label(raw), one.unit, state)
 
+    def lost(self) -> None:
+        """What was taken may not be stored: all of it is fresh again."""
+        self._fresh = set(self.values)
+
     def take_fresh(self) -> dict[str, tuple[int, Plain]]:
         """Time and raw value of what changed since the last call, by name."""
         fresh, self._fresh = self._fresh, set()

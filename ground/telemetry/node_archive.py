@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Field, Plain
@@ -13,6 +14,7 @@ from ground.telemetry.archive_file import ArchiveFile
 from ground.telemetry.archive_rows import CommandRow, EventRow, ProductRow, Sample
 from ground.telemetry.decoder import EVENT, HOUSEKEEPING, PDU, DecodedPacket
 from ground.telemetry.limits import Alarm
+from ground.telemetry.open_rows import OpenRows
 
 _DICTIONARY, _SEQS, _STARTS = "dictionary", "seqs", "starts"  # keys of meta
 
@@ -24,6 +26,7 @@ class NodeArchive:
         self.name = name
         self._file = file
         self._node = number
+        self.open_rows = OpenRows(file, number)
         self._parameter_ids: dict[str, int] = {}
         file.on_loss.append(self._parameter_ids.clear)
 
@@ -44,6 +47,24 @@ class NodeArchive:
         """Have it called whenever rows since the last commit were lost, whoever's they are."""
         self._file.on_loss.append(call)
 
+    def around_commit(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Have these called whenever rows are committed: `before` to write what belongs to them, `after` when they are
+        safe."""
+        self._file.before_commit.append(before)
+        self._file.on_commit.append(after)
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is written in this block is committed together, or none of it; see ArchiveFile.together."""
+        return self._file.together()
+
+    def hold(self) -> None:
+        """Commit nothing before `release`; see ArchiveFile.hold."""
+        self._file.hold()
+
+    def release(self) -> None:
+        """The end of what `hold` began."""
+        self._file.release()
+
     # What the station writes
 
     def add_packet(self, packet: DecodedPacket, octets: bytes, vcid: int, received_ns: int) -> None:
@@ -54,6 +75,10 @@ class NodeArchive:
             [(self._node, received_ns, packet.time_ns, vcid, packet.apid, packet.seq, packet.service, packet.subtype,
               packet.kind, packet.name, None if packet.kind == PDU else octets)],
         )  # fmt: skip
+        self.add_meaning(packet, received_ns)
+
+    def add_meaning(self, packet: DecodedPacket, received_ns: int) -> None:
+        """What a packet says: its samples, or its event."""
         time_ns = received_ns if packet.time_ns is None else packet.time_ns
         if packet.kind == HOUSEKEEPING:
             samples = {f"{packet.name}.{name}": value for name, value in packet.raw.items()}

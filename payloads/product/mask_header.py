@@ -14,8 +14,9 @@ import struct
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from flight.contract.names import OWNER_CHARACTERS_MAX, is_name
 from flight.core.errors import DecodeError
-from payloads.product.answers import CLASSES_MAX, NAME, SCREENING
+from payloads.product.answers import CLASSES_MAX, SCREENING
 from payloads.product.envelope import DIGEST_OCTETS
 
 BANDS_MAX = 16
@@ -112,7 +113,7 @@ def _classes(raw: bytes | memoryview, at: int) -> tuple[str, ...]:
     """The names of classes that stand at octet `at`, of a product that is longer than that."""
     end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
     classes = tuple(bytes(raw[at + 2 : end]).decode(errors="replace").split(","))
-    if not 2 <= len(classes) <= CLASSES_MAX or not all(map(NAME.fullmatch, classes)):
+    if not 2 <= len(classes) <= CLASSES_MAX or not all(is_name(one, OWNER_CHARACTERS_MAX) for one in classes):
         raise DecodeError(f"names of classes are {', '.join(classes)!r}, should be 2 .. {CLASSES_MAX} words")
     if classes == SCREENING.classes:
         raise DecodeError("product version 2 with the classes of version 1")

@@ -125,9 +125,6 @@ def declared_answer(code: str) -> AnyKind:
             answer.check()
         except SetupError as error:
             raise SetupError(f"worker app {code!r}: its ANSWER {error}") from None
-        if type(answer) not in get_args(AnyKind):  # its methods would be the app's own code in the flight loop
-            name = type(answer).__name__
-            raise SetupError(f"worker app {code!r}: its ANSWER is {name}, should be no subclass of the four kinds")
         return answer
 
     return _looked_at(code, look)
@@ -167,7 +164,12 @@ def find_app(code: str) -> type[WorkerApp]:
         is_payload_app = all(hasattr(found, need) for need in ("declare", "start"))
         hint = "it is a payload app, which [[app]] names" if is_payload_app else "see payloads/apps/base.py, WorkerApp"
         raise SetupError(f"worker app {code!r} has no check or run: {hint}")
-    if not isinstance(getattr(found, "ANSWER", None), AnyKind):
+    answer = getattr(found, "ANSWER", None)
+    if isinstance(answer, AnyKind) and type(answer) not in get_args(AnyKind):
+        # Its methods would be the app's own code in the flight loop.
+        name = type(answer).__name__
+        raise SetupError(f"worker app {code!r}: its ANSWER is {name}, should be no subclass of the four kinds")
+    if not isinstance(answer, AnyKind):
         raise SetupError(
             f"worker app {code!r} has no ANSWER, which should be a Mask, Table, Scalars or Octets of"
             " payloads/product/answers.py"

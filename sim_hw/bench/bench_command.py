@@ -11,7 +11,6 @@ is called a limit.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from statistics import median
 
 from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.nanoseconds import NS
+from flight.text.plain_text import json_text, plain
 
 HELP = "measure our parts beside those of others; fail where a floor is missed"
 
@@ -253,8 +253,8 @@ def execute(args: argparse.Namespace) -> int:
 
     results = measured(choose(find_benches(FOLDER), args.names))
     if args.json:
-        print(json.dumps([asdict(row) for row in results], indent=2))
+        print(json_text([asdict(row) for row in results], indent=2))
     else:
         for line in table(results):
-            print(line, flush=True)
+            print(plain(line), flush=True)
     return 0 if all(row.ok for row in rows) else 1

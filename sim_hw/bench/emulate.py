@@ -27,6 +27,7 @@ from flight.core.nanoseconds import NS, ns
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import diverted
 from flight.mission import MISSIONS, Mission, load
+from flight.text.plain_text import CLEAR_LINE, plain
 from sim_hw.bench.board_server import BoardServer, WorldBoard
 from sim_hw.config import SimConfig
 from sim_hw.world.world import World, WorldConfig
@@ -176,9 +177,9 @@ class Emulator:
             f"  requests {server.requests}, garbage {server.garbage}"
         )
         if sys.stdout.isatty():
-            sys.stdout.write(f"\r\x1b[2K{line}")
+            sys.stdout.write(CLEAR_LINE + plain(line))
         else:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(plain(line) + "\n")
         sys.stdout.flush()
 
 
@@ -228,7 +229,7 @@ def _emulate(args: argparse.Namespace) -> int:
 
         for number in ending_signals():
             signal.signal(number, stop)
-        print(f"board at {wire.link} ({wire.device}), {args.speed:g} x real time; Ctrl-C ends it", flush=True)
+        print(plain(f"board at {wire.link} ({wire.device}), {args.speed:g} x real time; Ctrl-C ends it"), flush=True)
         emulator.run(report=True)
         if sys.stdout.isatty():
             print()

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +26,11 @@ from flight.core.nanoseconds import NS, ns
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
+from flight.text.plain_text import plain
 from ground.cli.whole_file import whole_file
+from ground.counters import PortCounters
 from ground.link.kinds import open_session
+from ground.server.telemetry_port import TelemetryPort
 from ground.station import GroundStation
 from sim_hw.config import SimConfig
 from sim_hw.machine.cpu_profile import CpuProfile
@@ -61,25 +64,47 @@ def _board(mission: Path, link: Path) -> Iterator[None]:
             process.terminate()
 
 
+class _Places:
+    """The ground's sockets and the node's port, all of this process alone. `receive` takes what comes down."""
+
+    def __init__(self) -> None:
+        self.receive: Callable[[bytes], None] = lambda _: None
+        self.down = TelemetryPort(("127.0.0.1", 0), self._take, PortCounters())
+        self.up = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.node_port: int = probe.getsockname()[1]
+
+    def _take(self, octets: bytes) -> None:
+        self.receive(octets)
+
+    def close(self) -> None:
+        """Leave the ports."""
+        self.down.close()
+        self.up.close()
+
+
 class _Ground:
     """A ground station on the loopback, without archive."""
 
-    def __init__(self, mission: Mission, dictionary: Dictionary, down: socket.socket, node_port: int,
-                 host: LinuxPlatform) -> None:  # fmt: skip
+    def __init__(self, mission: Mission, dictionary: Dictionary, places: _Places, host: LinuxPlatform) -> None:
         self.station = GroundStation(
             dictionary, open_session(mission.links[0].config), epoch_tai_ns=0, command_timeout_s=10.0
         )
-        self._down, self._host, self._node = down, host, ("127.0.0.1", node_port)
+        self._places, self._host = places, host
         self._names = [name for name in _COMMANDS if name in {c.name for c in dictionary.commands}]
         self._sent = 0
-        host.watch(down.fileno(), self._receive)
+        self.station.count_port(places.down.counters)
+        places.receive = self._receive
+        host.watch(places.down.fileno(), places.down.on_ready)
         self._on_time()
         host.call_at(host.now_ns() + _COMMAND_NS, self._command)
 
-    def _receive(self) -> None:
-        self._send(self.station.on_downlink(self._down.recv(65536), self._host.now_ns()))
+    def _receive(self, octets: bytes) -> None:
+        self._send(self.station.on_downlink(octets, self._host.now_ns()))
 
     def _on_time(self) -> None:
+        self._places.down.look()
         self._send(self.station.on_time(self._host.now_ns()))
         self._host.call_at(self._host.now_ns() + _TIMER_NS, self._on_time)
 
@@ -92,22 +117,22 @@ class _Ground:
 
     def _send(self, cltus: list[bytes]) -> None:
         for cltu in cltus:
-            self._down.sendto(cltu, self._node)
+            self._places.up.sendto(cltu, ("127.0.0.1", self._places.node_port))
 
 
 def measure(mission: Mission, seconds: float) -> tuple[CpuProfile, GroundStation]:
     """Fly `mission` for that long; the profile, and the ground as it was then. Raises OrbitnodeError or HalError."""
     with (
         tempfile.TemporaryDirectory(prefix="orbitnode-profile-") as folder,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as down,
+        closing(_Places()) as places,
         _board(mission.path, Path(folder) / "board"),
     ):
-        mission, node_port = _here(mission, Path(folder) / "board", down)
+        mission = _here(mission, Path(folder) / "board", places)
         platform = LinuxPlatform(Path(folder) / "storage", mission.node.name, seed=1)
         try:
             node = build(mission, platform, log=node_log(mission.node.name, platform.tai_ns, level="error"))
             try:
-                ground = _Ground(mission, dictionary_of(mission), down, node_port, platform)
+                ground = _Ground(mission, dictionary_of(mission), places, platform)
                 platform.call_at(platform.now_ns() + ns(seconds), platform.stop)
                 if platform.run() is not None:
                     raise OrbitnodeError("interrupted: nothing was written")
@@ -118,16 +143,12 @@ def measure(mission: Mission, seconds: float) -> tuple[CpuProfile, GroundStation
             platform.close()
 
 
-def _here(mission: Mission, wire: Path, down: socket.socket) -> tuple[Mission, int]:
+def _here(mission: Mission, wire: Path, places: _Places) -> Mission:
     """The mission with its board and its link at places of this process alone."""
-    down.bind(("127.0.0.1", 0))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        node_port = probe.getsockname()[1]
     first = mission.links[0]
     link = replace(
         first,
-        driver=f"udp:127.0.0.1:{down.getsockname()[1]}:{node_port}",
+        driver=f"udp:127.0.0.1:{places.down.port}:{places.node_port}",
         config=replace(first.config, coding="frame"),
     )
     board = f"serial:{wire}"
@@ -135,7 +156,7 @@ def _here(mission: Mission, wire: Path, down: socket.socket) -> tuple[Mission, i
         mission.drivers, eps=board, board_thermometer=f"{board}:board", radiator_thermometer=f"{board}:radiator",
         heater=f"{board}:heater", governor=board, imager="",
     )  # fmt: skip
-    return replace(mission, links=(link,), drivers=drivers), node_port
+    return replace(mission, links=(link,), drivers=drivers)
 
 
 def _profile(node: Node) -> CpuProfile:
@@ -148,16 +169,18 @@ def run(mission_path: Path, out: Path, seconds: float) -> int:
     if not SECONDS_MIN <= seconds <= SECONDS_MAX:
         raise UsageError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
     mission = load(mission_path, {"sim": SimConfig})
-    print(f"profile: {mission.node.name} flies for {seconds:g} s", file=sys.stderr, flush=True)
+    print(plain(f"profile: {mission.node.name} flies for {seconds:g} s"), file=sys.stderr, flush=True)
     begun_s = time.monotonic()
     profile, station = measure(mission, seconds)
     with whole_file(out) as stream:
         stream.write(profile.encode())
-    commands = station.tracker.counters
-    print(
+    commands, dropped = station.tracker.counters, station.counters()["udp.dropped"]
+    said = (
         f"profile: {sum(cost.steps for name, cost in profile.tasks.items() if name != '*'):,} steps of "
         f"{len(profile.tasks) - 1} tasks in {time.monotonic() - begun_s:.1f} s, {commands.completed} of "
-        f"{commands.sent} commands completed, {station.session.counters.frames:,} frames; written to {out}",
-        file=sys.stderr,
+        f"{commands.sent} commands completed, {station.session.counters.frames:,} frames"
+        + (f" and {dropped:,} datagrams dropped by this machine" if dropped else "")
+        + f"; written to {out}"
     )
+    print(plain(said), file=sys.stderr)
     return 0

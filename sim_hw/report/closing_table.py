@@ -6,20 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
+
+from flight.text.plain_text import plain, plain_lines
 
 Summary = Mapping[str, Any]
 
 
 def closing_table(title: str, summaries: Mapping[str, Summary], caption: str = "") -> Table:
     """From the summary of each spacecraft by its name. A row of which none has anything to say is left out."""
-    made = Table(title=title, caption=caption or None, show_header=len(summaries) > 1)
+    made = Table(title=plain(title), caption=caption or None, show_header=len(summaries) > 1)
     made.add_column(style="bold")
     for name in summaries:
-        made.add_column(name, overflow="fold")
+        made.add_column(plain(name), overflow="fold")
     for head, cell in ROWS:
-        cells = [cell(summary) for summary in summaries.values()]
+        cells = [plain_lines(cell(summary)) for summary in summaries.values()]
         if any(cells):
-            made.add_row(head, *cells)
+            made.add_row(head, *map(Text, cells))  # as it stands: what a procedure says may have brackets
     return made
 
 
@@ -66,7 +69,8 @@ def _octets(summary: Summary) -> str:
 
 def _energy(summary: Summary) -> str:
     energy = summary["energy"]
-    return f"{energy['energy_wh']['consumed']:.1f} Wh in all, {energy['tile_j'] or 0:.1f} J a tile"
+    tile = f", {energy['tile_j'] or 0:.1f} J per tile" if summary["worker_apps"] else ""
+    return f"{energy['energy_wh']['consumed']:.1f} Wh in all{tile}"
 
 
 def _inference(summary: Summary) -> str:
@@ -150,16 +154,21 @@ def _script(summary: Summary) -> str:
     return "\n".join(f"failed: {failure}" for failure in summary["script_failures"])
 
 
+def _of_payload(cell: Callable[[Summary], str]) -> Callable[[Summary], str]:
+    """What is said of tiles: nothing if the mission flies no payload manager."""
+    return lambda summary: cell(summary) if summary["worker_apps"] else ""
+
+
 ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("wall time", _wall_time),
-    ("tiles", _tiles),
+    ("tiles", _of_payload(_tiles)),
     ("worker apps", _worker_apps),
-    ("delayed", lambda summary: _reasons(summary["tiles"]["delayed_by_reason"])),
-    ("dropped", lambda summary: _reasons(summary["tiles"]["dropped_by_reason"])),
-    ("cloud accuracy", _accuracy),
+    ("delayed", _of_payload(lambda summary: _reasons(summary["tiles"]["delayed_by_reason"]))),
+    ("dropped", _of_payload(lambda summary: _reasons(summary["tiles"]["dropped_by_reason"]))),
+    ("cloud accuracy", _of_payload(_accuracy)),
     ("octets", _octets),
     ("energy", _energy),
-    ("inference", _inference),
+    ("inference", _of_payload(_inference)),
     ("charge", lambda summary: f"lowest {summary['soc']['min']:.2f}, at the end {summary['soc']['end']:.2f}"),
     ("board", lambda summary: f"hottest {summary['temperature_c']['board_max']:.1f} degC"),
     ("frames", _frames),

@@ -255,7 +255,7 @@ def _clear(folder: Path) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")  # JSON is ASCII in any case
     except OSError as error:
         raise OrbitnodeError(f"{path} cannot be written: {error.strerror}; the run is not whole") from None
 

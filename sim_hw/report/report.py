@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, SENT, STARTED
-from ground.telemetry.answers import mask_picture
+from ground.products.answers import mask_picture
 from ground.telemetry.archive_rows import CommandRow, EventRow
 from sim_hw.report.charts import Interval, Series, TimeAxis, area_chart, line_chart, timeline
 from sim_hw.report.style import STYLE

@@ -258,6 +258,15 @@ def test_a_packet_that_does_not_come(open_bench: Opening, limit_s: float) -> Non
     assert values is None and took_s >= limit_s
 
 
+def test_the_dictionary_is_that_of_the_ground(open_bench: Opening) -> None:
+    async def body(operator: Operator) -> Any:
+        await operator.send("ping")
+        return operator.dictionary.document(), operator.dictionary is operator.dictionary, await operator.send("ping")
+
+    document, is_kept, record = open_bench().run(body)
+    assert document == make().document() and is_kept and record.number == 2
+
+
 def test_values_come_as_they_are_whether_finite_or_not(open_bench: Opening) -> None:
     power, health = (s.layout for s in make().structures[:2])
 

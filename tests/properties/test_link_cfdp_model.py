@@ -100,12 +100,12 @@ class Model:
         if set(places) <= set(one.octets):
             self.counters.repeated += 1
             return ""
-        held = sum(other.end() for other in self.open.values())
-        if held - one.end() + max(one.end(), places.stop) > CONFIG.total_octets:
+        held = sum(len(other.octets) for other in self.open.values())
+        if held + len(set(places) - set(one.octets)) > CONFIG.total_octets:
             return "memory"
         if one.runs() == CONFIG.ranges and places.start != one.end():
             return "ranges"
-        one.octets |= dict(zip(places, pdu.data, strict=True))
+        one.octets = dict(zip(places, pdu.data, strict=True)) | one.octets
         self.counters.octets += len(places)
         return ""
 
@@ -145,7 +145,11 @@ class Model:
         starts = [place for place in absent if place - 1 not in absent]
         ends = [place + 1 for place in absent if place + 1 not in absent]
         gaps = tuple(zip(starts, ends, strict=True))
-        self.actions.append(FileIncomplete(name, title, data, gaps, reason))
+        here = [place for place in sorted(one.octets) if place < one.size()]
+        begins = [place for place in here if place - 1 not in here]
+        stops = [place + 1 for place in here if place + 1 not in here]
+        pieces = tuple((a, data[a:b]) for a, b in zip(begins, stops, strict=True))
+        self.actions.append(FileIncomplete(name, title, one.size(), pieces, gaps, reason))
 
     def ignore(self, reason: str, name: TransactionId) -> None:
         if reason == LATE:
@@ -173,8 +177,9 @@ wrong_bits = st.sampled_from([0, 0, 1, 1 << 31])
 waits = st.sampled_from([0, 1, NS, 2 * NS - 1, 2 * NS, 3 * NS, 5 * NS - 1, 5 * NS, 60 * NS - 1, 60 * NS])
 
 
-def segment(name: TransactionId, to: int, at: int, octets: int) -> FileData:
-    return FileData(name, to, at, FILE[at : at + octets])
+def segment(name: TransactionId, to: int, at: int, octets: int, forged: bool = False) -> FileData:
+    data = FILE[at : at + octets]
+    return FileData(name, to, at, data.upper() if forged else data)
 
 
 def end_of_file(name: TransactionId, to: int, octets: int, condition: int, wrong: int) -> EndOfFile:
@@ -182,7 +187,7 @@ def end_of_file(name: TransactionId, to: int, octets: int, condition: int, wrong
 
 
 others = (
-    st.builds(segment, ids, destinations, st.integers(0, 12), st.integers(0, 6))
+    st.builds(segment, ids, destinations, st.integers(0, 12), st.integers(0, 6), st.booleans())
     | st.builds(
         lambda name, to, octets, title: Metadata(name, to, octets, 3, "", title), ids, destinations, sizes, names
     )

@@ -20,9 +20,9 @@ from flight.services.radio.radio import RadioLinks
 from ground.changes import Change
 from ground.link.kinds import open_session
 from ground.operator import COMPLETED, Operator
+from ground.products.product_store import ProductStore
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
-from ground.telemetry.products import ProductStore
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.machine.air import Air
 from sim_hw.machine.digest import Digest

@@ -9,8 +9,8 @@ import pytest
 
 from flight.services.files.outbox import Outbox
 from flight.services.health.status import BootRecord
+from ground.products.product_store import ProductStore
 from ground.station import GroundStation
-from ground.telemetry.products import ProductStore
 from sim_hw.ground_segment import GroundSegment
 from tests.archives import entered
 from tests.sim.conftest import PASS_START_S, MakeRig, Rig

@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 
 from flight.catalogue import dictionary_of
+from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTc, PusTm
 from flight.linux.log_sink import SLOW
 from flight.mission import MISSIONS, load
 from tests.field_values import integer
 from tests.full_disk import NO_SPACE, full_device
+from tests.live_ground import hello
 from tests.noisy_app import FILLING
 from tests.sim.test_realtime_flight import Bench, housekeeping
 from tests.waiting import GIVE_UP_S, wait_until
@@ -251,9 +253,11 @@ class Api:
     def _ask(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self._port), GIVE_UP_S) as connection:
-                connection.sendall(b'{"do": "status"}\n')
-                self._answer: dict[str, Any] = json.loads(connection.makefile().readline())
-        except ConnectionError:
+                connection.sendall(hello(self._port) + b'{"do": "status"}\n')
+                answers = connection.makefile()
+                assert json.loads(answers.readline()) == {"done": True}
+                self._answer: dict[str, Any] = json.loads(answers.readline())
+        except (ConnectionError, OrbitnodeError):  # it comes up: its port, then its token
             return False
         return True
 

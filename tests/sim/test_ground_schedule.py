@@ -17,30 +17,35 @@ from flight.services.time.clock import Clock
 from ground.cli import schedule as schedule_command
 from ground.commands.commanding import CommandEncoder
 from ground.commands.release_time import release_tai_ns
+from ground.link.correlation import Correlation
+from ground.link.onboard_clock import OnboardClock, read_clock
 from ground.link.session import GroundSession
 from ground.operator import COMPLETED, REJECTED, SCHEDULED, CommandRecord
 from ground.server.command_answers import give
 from ground.server.requests import read_request
+from ground.server.telemetry_answers import latest
 from ground.station import GroundStation
 from sim_hw.ground_segment import GroundSegment
-from tests.sim.conftest import MakeRig, Rig
+from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 
 class Ground:
     """A station in place of the rig's bare session."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, ahead_s: int = 0, until_s: float = 100) -> None:
+        """A node whose clock is `ahead_s` ahead of the ground's."""
         self.rig = rig
         config = rig.mission.links[0].config
         epoch_ns = rig.node.part(Clock).tai_ns() - rig.loop.now_ns()
         assert isinstance(config, LinkConfig)
+        epoch_ns -= ahead_s * NS
         self.station = GroundStation(rig.dictionary, GroundSession(config), epoch_tai_ns=epoch_ns)
         self.segment = GroundSegment(self.station, rig.air, rig.loop)
-        rig.until(100)
+        rig.until(until_s)
 
     def schedule(self, name: str, after_s: float, **more: Any) -> tuple[CommandRecord, CommandRecord]:
         now_ns = self.rig.loop.now_ns()
-        release_ns = release_tai_ns(f"+{after_s}", self.station.onboard_tai_ns(now_ns))
+        release_ns = release_tai_ns(f"+{after_s}", self.station.onboard_clock(now_ns).onboard_ns)
         record, scheduled, cltus = self.station.schedule(name, {}, release_ns, now_ns, **more)
         self.segment.uplink(cltus)
         return record, scheduled
@@ -58,6 +63,74 @@ def test_a_scheduled_command_waits_for_its_time_over_a_reboot(make_rig: MakeRig)
     assert scheduled.is_open, "neither the reboot nor the time-out of other commands ends it"
     ground.rig.until(225)
     assert scheduled.outcome == COMPLETED and ground.station.tracker.scheduled == frozenset()
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3600, -3600])
+@pytest.mark.parametrize(("until_s", "known_by"), [(100.0, "live telemetry"), (200.0, "time reports")])
+def test_seconds_from_now_are_the_nodes_however_wrong_its_clock_is(
+    make_rig: MakeRig, ahead_s: int, until_s: float, known_by: str
+) -> None:
+    ground = Ground(make_rig(), ahead_s, until_s)
+    now_ns = ground.rig.loop.now_ns()
+    request = read_request(b'{"do": "schedule", "name": "ping", "at": "+60"}')
+    record, about, cltus = give(ground.station, request, now_ns)
+    ground.segment.uplink(cltus)
+    assert known_by in about["clock_known_by"] and abs(about["clock_ahead_s"] - ahead_s) < 2.0
+    scheduled = ground.station.tracker.record(about["scheduled"])
+    assert scheduled is not None
+    ground.rig.until(until_s + 57)
+    assert record.outcome == COMPLETED and scheduled.is_open
+    ground.rig.until(until_s + 63)
+    assert scheduled.outcome == COMPLETED
+
+
+def test_before_the_node_is_heard_the_grounds_clock_is_used_and_said(make_rig: MakeRig) -> None:
+    ground = Ground(make_rig(), until_s=0)
+    assert ground.station.onboard_clock(0).known_by == "the ground's own clock, for the node was not heard yet"
+    assert ground.station.onboard_clock(0).ahead_ns == 0
+
+
+def test_a_scheduled_command_is_waited_for_by_the_clock_that_releases_it(make_rig: MakeRig) -> None:
+    """Inserted by the ground's clock, before the node was heard: its own shows an hour less."""
+    ground = Ground(make_rig(), -3600, PASS_START_S - 15)
+    tracker = ground.station.tracker
+    _, scheduled = ground.schedule("ping", 100)
+    ground.rig.until(200)
+    assert scheduled.is_open and tracker.scheduled == {scheduled.number}
+    due_ns = tracker.next_time_ns
+    assert due_ns is not None and abs(due_ns / NS - (PASS_START_S - 15 + 100 + 3600 + 30)) < 5
+
+
+def test_the_age_of_a_value_is_by_the_clock_that_stamped_it(make_rig: MakeRig) -> None:
+    ground = Ground(make_rig(), 3600, 200)
+    ages = {name: one["age_s"] for name, one in latest(ground.station, "", ground.rig.loop.now_ns()).items()}
+    assert "correlation.offset_us" in ages and "node.uptime_s" in ages
+    assert all(isinstance(age_s, float) and -5 < age_s < 120 for age_s in ages.values())
+
+
+def test_live_telemetry_that_contradicts_the_correlation_is_believed() -> None:
+    """The clock was set just now: the correlation takes three time reports to see it."""
+    clock = OnboardClock()
+    known = Correlation(0, 3600.0 * NS, 0.0, 1000.0, 1.0, 1000.0, 10)
+    for live_s, want_s in ((3600.5, 3600.0), (0.5, 0.5)):
+        clock.heard(round(live_s * NS), 0)
+        assert read_clock(clock, known, 10 * NS, 10 * NS).ahead_ns == want_s * NS
+
+
+def test_the_console_says_which_clock_a_release_goes_by(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(schedule_command, "GroundClient", Client)
+    done = {"done": True, "name": "insert_activities", "outcome": COMPLETED, "reason": "", "scheduled": 7, "apid": 1,
+            "seq": 4, "release": "2026-03-20T10:00:00Z", "clock_known_by": "the node's time reports",
+            "clock_ahead_s": 3600.0}  # fmt: skip
+    Client.lines_ = [done]
+    parser = argparse.ArgumentParser()
+    schedule_command.add_arguments(parser)
+    assert schedule_command.execute(parser.parse_args(["insert", "+5", "ping"])) == 0
+    assert "by the on-board clock: +3600.000 s against the ground's, by the node's time reports" in (
+        capsys.readouterr().out
+    )
 
 
 def test_a_refused_insertion_ends_the_scheduled_command_too(make_rig: MakeRig) -> None:
@@ -155,7 +228,7 @@ class Client:
 
     lines_: ClassVar[list[dict[str, Any]]] = []
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, faithful: bool) -> None:
         pass
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from flight.contract.parameter_table import decode_table
 from flight.core.errors import OrbitnodeError
 from flight.link.aos_stack import AosConfig, AosFlightLink
+from flight.link.cfdp.transfers import FileReceived
 from ground.changes import Change, Packet
 from ground.cli import cmd, events, parameters, tm
 from ground.cli.client import GroundClient
@@ -24,6 +26,7 @@ from ground.link.aos_session import AosSession
 from ground.link.mission_link import UdpLink
 from ground.link.session import GroundSession
 from ground.server.api import ClientSession, Services
+from ground.server.api_token import ApiToken
 from ground.server.connection import BACKLOG_OCTETS_MAX, ApiCounters, Connection
 from ground.server.ground_server import GroundServer
 from ground.server.requests import LINE_OCTETS_MAX
@@ -108,11 +111,8 @@ def test_busy_ports_are_named(ground: Ground) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"not json",
-        b"[]",
         b'{"do": "fly"}',
-        b'{"do": 5}',
-        b'{"x": 1}',
+        b'{"do":"status","x":1}',
         b'{"do":"latest","name":[]}',
         b'{"do":"command","name":"ping","texts":[1]}',
         b'{"do":"events","limit":0}',
@@ -130,7 +130,8 @@ def test_busy_ports_are_named(ground: Ground) -> None:
     ],
 )
 def test_bad_requests_get_an_error_and_the_ground_goes_on(ground: Ground, line: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", ground.api)) as one, one.makefile() as answers:
+    one, answers = ground.connect()
+    with one, answers:
         # The second shows that the connection lives on.
         for _ in range(2):
             one.sendall(line + b"\n")
@@ -180,7 +181,8 @@ def test_a_client_that_goes_ends_its_wait(said: bytes) -> None:
 
 def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """What our own checks let through by mistake is answered, counted, and the next request served."""
-    services = Services(GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0), GroundConfig(), lambda _: None)
+    station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
+    services = Services(station, GroundConfig(), lambda _: None, ApiToken(1))
 
     async def answer(_session: ClientSession, _request: object) -> None:
         raise TypeError("of a strange kind")
@@ -206,7 +208,7 @@ def test_a_fault_in_serving_a_request_does_not_end_the_connection(monkeypatch: p
 def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines() -> None:
     station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=0)
     counters = ApiCounters()
-    services = Services(station, GroundConfig(), lambda _: None, counters=counters)
+    services = Services(station, GroundConfig(), lambda _: None, ApiToken(1), counters=counters)
     values = {"note": "x" * 4000}
     report = Packet(0, b"", DecodedPacket("plan_detail", REPORT, 1, 0, b"", 11, 10, 0, values, values))
 
@@ -253,15 +255,16 @@ def test_a_full_disk_does_not_end_the_ground(tmp_path: Path) -> None:
 
 def test_foreign_datagrams_are_counted(ground: Ground) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        for octets in (b"x", bytes(1115), bytes(3000)):
+        for octets in (b"x", bytes(1115), bytes(3000), b""):
             one.sendto(octets, ("127.0.0.1", ground.tm))
     with GroundClient(ground.api) as client:
 
         def rejected() -> list[int]:
             counters = client.ask(do="status")["counters"]
-            return [counters[f"link.frames_rejected.{reason}"] for reason in ("length", "crc")]
+            names = "link.frames_rejected.length", "link.frames_rejected.crc", "udp.empty"
+            return [counters[name] for name in names]
 
-        wait_until(lambda: rejected() == [2, 1], "each is rejected for its own reason")
+        wait_until(lambda: rejected() == [2, 1, 1], "each is rejected for its own reason")
 
 
 @pytest.fixture
@@ -289,7 +292,8 @@ def test_a_table_is_listed_packed_and_loaded(
     assert command("load", str(table), *port) == 0
     out = capsys.readouterr().out
     assert "night.table: 3 of 3 parts arrived" in out and "load_parameter_table completed" in out
-    assert (node.values[7], node.values[9]) == (0.35, 7.0) and node.files[0].data == packed.read_bytes()
+    assert (node.values[7], node.values[9]) == (0.35, 7.0)
+    assert isinstance(node.files[0], FileReceived) and node.files[0].data == packed.read_bytes()
     assert "report_parameters completed" in out
     assert command("list", "--json", *port) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])}
@@ -391,6 +395,11 @@ def test_ping_telemetry_events_and_a_clean_end(
     values = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert values["power.soc"]["state"] == "yellow" and values["power.mode"]["value"] == "idle"
     assert run(tm, ground) == 0 and "power.battery" in capsys.readouterr().out
+    assert run(tm, ground, "ground") == 0
+    assert re.search(r"^contact\n.*\nudp\.datagrams +[\d,]+\n", capsys.readouterr().out, re.DOTALL)
+    assert run(tm, ground, "ground", "--json") == 0
+    state = json.loads(capsys.readouterr().out)
+    assert state["contact"] is True and state["counters"]["udp.dropped"] == 0 and state["strangers"] == 0
     wait_until(lambda: run(events, ground, "--json") == 0 and capsys.readouterr().out, "the event came down")
     assert run(events, ground) == 0 and "mode safe" in capsys.readouterr().out
     assert run(cmd, ground, "--list") == 0 and "deadline_s: f32 from 1 s, default 600.0" in capsys.readouterr().out
@@ -431,4 +440,5 @@ def test_a_further_link_has_a_port_of_its_own(tmp_path: Path) -> None:
 
         asyncio.run(asyncio.wait_for(serve(), 30))
         assert station.counters()["links.x-band.link.frames"] == session.counters.frames >= 1
+        assert station.counters()["links.x-band.udp.datagrams"] == session.counters.frames
         assert station.counters()["link.frames"] == 0 and not station.in_contact

@@ -21,13 +21,13 @@ from flight.link.stack import FlightLink
 from ground.changes import Change
 from ground.link.ground_link import Service
 from ground.link.session import GroundSession
-from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, CommandRecord, Operator
+from ground.operator import ACKNOWLEDGED, COMPLETED, LOST, REJECTED, Operator
 from ground.procedures.first_orbit import ScriptLog, first_orbit
+from ground.products.product_store import ProductStore
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.intake import ANSWERS_MAX
 from ground.telemetry.limits import RED
-from ground.telemetry.products import ProductStore
 from payloads.product.answers import Scalars
 from payloads.product.mask import decode_mask_product, encode_mask_product
 from payloads.product.records import encode_record_product
@@ -73,9 +73,9 @@ class Rig:
 
 def test_whole_script_over_two_contacts(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(60.0, 400.0), (1000.0, 1300.0)])
-    # The dictionary of this test calls the parameter and the structure by its own names.
+    # The dictionary of this test has a parameter and modes of its own names.
     log = ScriptLog()
-    assert rig.run(lambda operator: first_orbit(_Renamed(operator), log), 2000.0) == []
+    assert rig.run(lambda operator: first_orbit(operator, log), 2000.0) == []
     assert (log.contacts, log.surprises, log.lost, log.given_up) == (2, [], 0, 0)
     assert rig.node.jobs == [1]
     outcomes = [(r.name, r.outcome) for r in rig.station.tracker.records()]
@@ -111,36 +111,10 @@ class LittleAir:
         self.on_downlink(octets)
 
 
-class _Renamed:
-    """The script's names for the parameter it uses, as this test's dictionary has them."""
-
-    def __init__(self, operator: Operator) -> None:
-        self.now_s, self.wait_for, self.wait_contact, self.sleep = (
-            operator.now_s, operator.wait_for, operator.wait_contact, operator.sleep,
-        )  # fmt: skip
-        self._operator = operator
-
-    async def send(self, command: str, **arguments: Any) -> CommandRecord:
-        return await self._operator.send(command, **self._names(arguments))
-
-    async def send_raw(self, command: str, **arguments: Any) -> CommandRecord:
-        return await self._operator.send_raw(command, **self._names(arguments))
-
-    def _names(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        names = {"soc_safe_frac": "soc_min", "eco": "idle"}
-        out = {k: names.get(v, v) if isinstance(v, str) else v for k, v in arguments.items()}
-        match arguments.get("parameters"):
-            case dict() as values:
-                out["parameters"] = {names.get(k, k): v for k, v in values.items()}
-            case list() as bare:
-                out["parameters"] = [names.get(k, k) for k in bare]
-        return out
-
-
 def test_contact_that_ends_early_goes_on_at_the_next(tmp_path: Path) -> None:
     rig = Rig(tmp_path, [(10.0, 14.0), (300.0, 302.0), (600.0, 900.0)])
     log = ScriptLog()
-    rig.run(lambda operator: first_orbit(_Renamed(operator), log), 1200.0)
+    rig.run(lambda operator: first_orbit(operator, log), 1200.0)
     assert log.contacts >= 2 and log.surprises == []
     assert {"ping", "list_jobs", "payload_power", "set_power_mode"} <= set(rig.node.done)
     rig.close()
@@ -262,7 +236,7 @@ def test_a_full_disk_ends_neither_pass_nor_closing(tmp_path: Path, monkeypatch: 
     def full(*_: object) -> None:
         raise OrbitnodeError("archive: database or disk is full")
 
-    for part, name in ((rig.archive, "commit"), (rig.archive, "add_counters"), (rig.products, "_write")):
+    for part, name in ((rig.archive, "commit"), (rig.archive, "add_counters"), (rig.products, "_put")):
         monkeypatch.setattr(part, name, full)
     rig.node.file("a.txt", b"just text")
     rig.node.file("open.txt", bytes(900), drop=3)
@@ -352,10 +326,12 @@ def test_a_structure_defined_from_ground_has_values_limits_and_a_place_in_the_ar
     )
 
     def packet(subtype: int, data: bytes) -> bytes:
-        return PusTm(1, 0, 3, subtype, data, EPOCH_NS).encode()
+        return PusTm(1, 0, 3, subtype, data, EPOCH_NS + life * NS).encode()
 
-    report = packet(25, b"\x01\x2c" + struct.pack(">fB", 0.125, 1))
-    for packets in ([packet(10, definition), report], [report]):  # the second life has its definition of the archive
+    for life in range(2):  # the second one has its definition of the archive
+        packets = [packet(25, b"\x01\x2c" + struct.pack(">fB", 0.125, 1))]
+        if not life:
+            packets.insert(0, packet(10, definition))
         file = Archive(tmp_path / "archive.db")
         archive = file.enter(make())
         station, flight = (

@@ -26,6 +26,7 @@ from tests.live_ground import Ground, UdpNode
 from tests.ports import free_port
 from tests.sim.conftest import START
 from tests.sim.test_realtime_flight import Bench, Process
+from tests.unit.test_plain_text import is_harmless
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -240,7 +241,7 @@ def fly(folder: Path, path: Path, says: str = "") -> dict[str, Any]:
         cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,
     )  # fmt: skip
     assert done.returncode == (1 if says else 0), done.stderr
-    assert done.stderr.endswith(says)
+    assert done.stderr.endswith(says) and is_harmless(done.stdout)
     summary: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     return summary
 
@@ -253,8 +254,8 @@ def test_the_example_of_the_guide_in_virtual_time(tmp_path: Path) -> None:
 
 
 def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path: Path) -> None:
-    path = written(tmp_path, "await operator.sleep(1.0)", "await operator.wait_for('pwer', 1.0)")
-    failure = f"{path}:5: no packet is called 'pwer', did you mean 'power'?"
+    path = written(tmp_path, "await operator.sleep(1.0)", "print('\\x1b[2J')", "await operator.wait_for('pwer', 1.0)")
+    failure = f"{path}:6: no packet is called 'pwer', did you mean 'power'?"
     says = f"orbitnode: error: the operator's procedure failed: {failure}\n"
     assert fly(tmp_path, path, says)["script_failures"] == [failure]
     path = written(tmp_path, "import asyncio", "raise asyncio.CancelledError")

@@ -169,16 +169,18 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
             lines=5,
             process=True,
         ),
-        Case(mission("script", "[sim]\nscript = 'nowhere:f'\n"), ["operator script 'nowhere:f' cannot be loaded"]),
-        Case(mission("relative", "[sim]\nscript = '.x:f'\n"), ["operator script '.x:f' cannot be loaded"]),
-        Case(mission("serial", "[drivers]\neps = 'serial:/dev/none'\n"), ["eps 'serial:/dev/none' is a real device"],
-             process=True),
+        Case(mission("script", "[sim]\nscript = 'nowhere:f'\n"),
+             ["script.toml:3: sim.script: operator script 'nowhere:f' cannot be loaded"], lines=2),
+        Case(mission("relative", "[sim]\nscript = '.x:f'\n"), ["operator script '.x:f' cannot be loaded"], lines=2),
+        Case(mission("serial", "[drivers]\neps = 'serial:/dev/none'\n"),
+             ["serial.toml:3: drivers.eps: is 'serial:/dev/none', a real device"], lines=2, process=True),
         Case(mission("attic", "[drivers]\nboard_thermometer = 'sim:attic'\n"), ["'attic', have board, radiator"]),
         Case(mission("modem", "[[link]]\nname = 'a'\ndriver = 'sim:a'\n[[link]]\nname = 'b'\ndriver = 'sim:b'\n"),
              ["sim:b: no such modem on the air, have a"]),
         Case(mission("model", f"{screening}model = 'x.onnx'\n"),
-             ["model 'x.onnx': no file x.onnx; name 'ukis-csmask'"]),
-        Case(mission("period", "[housekeeping.period_s]\npowr = 1\n"), ["no structure powr, have commands, exec"]),
+             ["model.toml:5: payload.worker_app[0].model: model 'x.onnx': no file x.onnx; name 'ukis-"], lines=2),
+        Case(mission("period", "[housekeeping.period_s]\npowr = 1\n"),
+             ["period.toml:3: housekeeping.period_s.powr: no structure powr, did you mean power?"], lines=2),
     )  # fmt: skip
 
 
@@ -202,7 +204,7 @@ def test_what_a_run_names_and_has_not_leaves_the_results_of_the_last_run(tmp_pat
         path = tmp_path / f"{number}.toml"
         path.write_text(f'extends = "{ORBIT}"\napp = []\n[node]\nname = "node-{number}"\n{more}')
         arguments += ["--mission", str(path)]
-    check(Case(arguments, [says]))
+    check(Case(arguments, [says], lines=2))
     assert {path: path.read_text() for path in kept} == kept
 
 
@@ -342,14 +344,24 @@ def test_a_model_or_scene_that_is_missing_or_damaged_and_the_results_of_the_last
     tiles.mkdir()
     np.savez_compressed(tiles / "t.npz", refl=np.full((256, 256, 4), 1000, np.uint16))
 
+    bare = tmp_path / "bare.toml"
+    bare.write_text(f'extends = "{ORBIT}"\napp = []\n')
+
     def case(name: str, damage: Callable[[Path, Path], None], *says: str) -> Case:
-        return Case(short, [*says, remedy], cache=cache(name, damage))
+        lines = 1 if "scene" in name else 2  # the model is a fault of the mission, with its line
+        return Case(short, [*says, remedy], cache=cache(name, damage), lines=lines)
 
     check(
-        Case(short, ["S2_10m.json is missing", remedy], cache=tmp_path / "empty", process=True),
+        Case(
+            [*short, "--mission", str(bare)],
+            ["S2_10m.json is missing", remedy],
+            cache=tmp_path / "empty",
+            process=True,
+        ),
         Case(
             [*short, "--scenes", str(tiles)],
-            ["model_4b_l1c.onnx is missing", remedy],
+            ["orbit.toml:66: payload.worker_app[0].model: ", "model_4b_l1c.onnx is missing", remedy],
+            lines=2,
             cache=tmp_path / "empty",
             process=True,
         ),

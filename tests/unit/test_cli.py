@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import subprocess
@@ -12,9 +13,12 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from flight import __version__, cli
 from flight.core.errors import SetupError
+from ground.cli import tm
+from sim_hw.report import closing_table
 from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,3 +216,23 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         cli.main([name, "--help"])
     assert ended.value.code == 0
     assert f"usage: orbitnode {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["[/red]", "[bold]x", "a [0] b"])
+def test_texts_of_the_downlink_are_shown_as_they_are(text: str) -> None:
+    """And are not taken for markup, which may even be faulty."""
+    values = {f"s.{text}": {"value": text, "unit": text, "state": "normal", "age_s": 1.0}}
+    console = Console(file=io.StringIO(), width=200)
+    console.print(tm._table(values))  # noqa: SLF001 - as `orbitnode tm` shows it
+    shown = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
+    assert shown.count(text) == 3
+
+
+def test_what_a_procedure_says_is_shown_as_it_is_when_a_run_closes() -> None:
+    failure = "checkout.py:3: KeyError: '[/b]'"
+    console = Console(file=io.StringIO(), width=200)
+    rows = [row for row in closing_table.ROWS if row[0] == "script"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(closing_table, "ROWS", rows)
+        console.print(closing_table.closing_table("run", {"node": {"script_failures": [failure]}}))
+    assert failure in console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO

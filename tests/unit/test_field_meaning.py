@@ -11,7 +11,7 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
-from flight.contract.fields import Field, Refers
+from flight.contract.fields import Field, FieldError, Refers
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTc, PusTm
 from flight.mission import MISSIONS, load
@@ -141,7 +141,7 @@ def test_what_the_node_declares_is_known_and_none_of_the_like_lacks_it() -> None
 
 def test_a_text_or_an_enumerated_field_refers_to_nothing() -> None:
     for type, labels in (("str", ()), ("time", ()), ("packet", ()), ("u8", ("a", "b"))):
-        with pytest.raises(AssertionError):
+        with pytest.raises(FieldError, match="field x refers to event, which plain numbers alone do"):
             Field("x", type, labels=labels, refers=Refers.EVENT)
 
 
@@ -150,4 +150,4 @@ def test_xtce_says_it_beside_parameter_and_argument() -> None:
     said = "".join(text.split())
     data = '<AncillaryDataname="refers">{}</AncillaryData>'
     assert data.format("event") in said and data.format("structure") in said
-    assert said.count('<AncillaryDataname="refers">') == said.count("<AncillaryDataSet>") > 10
+    assert said.count('<AncillaryDataname="refers">') > 10

@@ -21,10 +21,10 @@ from flight.mission import MISSIONS, load
 from ground.changes import Change
 from ground.link.session import GroundSession
 from ground.operator import CommandRecord
+from ground.products.product_store import ProductStore
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from ground.telemetry.node_archive import NodeArchive
-from ground.telemetry.products import ProductStore
 from tests.archives import entered, reading
 from tests.link_ends import BARE, unit_of
 

@@ -153,5 +153,5 @@ def test_a_line_tells_nothing_where_its_uncertainty_has_grown_beyond_what_it_say
     assert Correlation(T0, 3600e9, 1000.0, 1e6, 1e6, 1e6, 3).tells(T0 + 10_000 * NS)
     station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=T0)
     station.correlator.now = uncertain
-    assert station.onboard_tai_ns(50 * NS) == T0 + 50 * NS + 50_000
-    assert station.onboard_tai_ns(10_000 * NS) == T0 + 10_000 * NS
+    assert station.onboard_clock(50 * NS).onboard_ns == T0 + 50 * NS + 50_000
+    assert station.onboard_clock(10_000 * NS).onboard_ns == T0 + 10_000 * NS

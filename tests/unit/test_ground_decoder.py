@@ -11,12 +11,12 @@ import struct
 import pytest
 
 from flight.contract.dictionary import Dictionary
-from flight.contract.fields import Limits
+from flight.contract.fields import Limits, Plain
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
-from ground.telemetry.decoder import DEFINITION, LEARNED_MAX, Decoder, DecoderCounters, event_text
+from ground.telemetry.decoder import DEFINITION, DEFINITIONS_MAX, LEARNED_MAX, Decoder, DecoderCounters, event_text
 from ground.telemetry.limits import NORMAL, RED, YELLOW, LimitChecker, limit_state
 from tests.ground_dictionary import make
 
@@ -158,13 +158,29 @@ def test_a_structure_defined_from_ground_is_learned_with_names_labels_and_limits
     assert (alarm.parameter, alarm.state) == ("hk-300.power.soc", RED)
 
 
-def test_the_newest_definition_counts_whatever_order_they_come_in() -> None:
+def test_a_report_is_read_by_the_definition_of_its_time_whatever_order_they_come_in() -> None:
+    def read(at_s: float, data: bytes) -> dict[str, Plain]:
+        packet = PusTm(1, 0, 3, 25, b"\x01\x2c" + data, T_NS + round(at_s * NS)).encode()
+        return dict(decoder.decode(packet).values)
+
     decoder = Decoder(make())
     decoder.decode(definition(300, MODE, time_ns=T_NS + 2 * NS))
+    assert read(0.5, b"\x01") == {"power.mode": "idle"}, "the first one after it, if there is none before"
     decoder.decode(definition(300, SOC, time_ns=T_NS + 1 * NS))
-    assert dict(decoder.decode(defined(300, b"\x01")).values) == {"power.mode": "idle"}
     decoder.decode(definition(300, UPTIME, time_ns=T_NS + 3 * NS))
-    assert dict(decoder.decode(defined(300, bytes(8))).values) == {"health.uptime": 0}
+    decoder.decode(definition(300, UPTIME, time_ns=T_NS + 4 * NS))
+    for at_s, data, name in ((0.5, bytes(4), "power.soc"), (1.5, bytes(4), "power.soc"), (2.0, b"\0", "power.mode"),
+                             (2.5, b"\0", "power.mode"), (3.5, bytes(8), "health.uptime"),
+                             (9.0, bytes(8), "health.uptime")):  # fmt: skip
+        assert list(read(at_s, data)) == [name]
+    assert decoder.learned == 3
+
+
+def test_definitions_of_one_structure_are_bounded() -> None:
+    decoder = Decoder(make())
+    for number in range(DEFINITIONS_MAX + 1):
+        decoder.decode(definition(300, (MODE, SOC)[number % 2], time_ns=T_NS + number * NS))
+    assert decoder.decode(PusTm(1, 0, 3, 25, b"\x01\x2c" + bytes(4), T_NS).encode()).raw == {"power.soc": 0.0}
 
 
 def test_a_definition_changes_nothing_of_the_dictionary_and_is_bounded() -> None:

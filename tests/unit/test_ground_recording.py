@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from random import Random
@@ -12,7 +14,8 @@ import pytest
 
 from flight.catalogue import dictionary_of
 from flight.cli import main
-from flight.contract.dictionary import Dictionary
+from flight.contract.dictionary import Dictionary, Structure
+from flight.contract.fields import Field
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.kernels import Verdict
@@ -24,6 +27,7 @@ from flight.link.time_code import encode_cuc
 from flight.mission import MISSIONS, load
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
 from ground.telemetry.recording import FRAMES, PACKETS, UNITS, Recording, all_tables, form_of
+from tests.ground_dictionary import make
 from tests.link_ends import BARE, unit_of
 
 CONFIG = LinkConfig(coding="rs(255,223)")
@@ -283,3 +287,36 @@ def test_a_file_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "nothing of it could be decoded" in capsys.readouterr().out
     path.write_bytes(b"")
     assert main(["decode", str(path)]) == 1
+
+
+@pytest.mark.parametrize(
+    "names", [("../../up", "a/b"), ("x", "X/x"), ("[/red]", "[bold]"), ("\x1b[31m", "\n"), ("", ".")]
+)
+def test_structures_of_any_name_are_files_of_the_folder_and_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], names: tuple[str, str]
+) -> None:
+    """The dictionary may be anybody's, and what it calls things is no path, no markup and no line."""
+    columns = ("file", 'a,"b"', "allow_pickle")
+    fields = tuple(Field(name, "u8") for name in columns)
+    structures = tuple(Structure(1, sid, name, 1.0, fields) for sid, name in enumerate(names, 1))
+    whole = replace(make(), structures=structures)
+    document = tmp_path / "dictionary.json"
+    document.write_text(json.dumps(whole.document()))
+    data = [one.sid.to_bytes(2, "big") + bytes((1, 2, 3)) for one in structures]
+    recorded = tmp_path / "packets.bin"
+    recorded.write_bytes(b"".join(PusTm(1, i, 3, 25, one, TAI_NS).encode() for i, one in enumerate(data)))
+    out = tmp_path / "deep" / "er" / "tables"
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    given = ["decode", str(recorded), "--as", "packets", "--dictionary", str(document), "-o", str(out)]
+    assert main(given) == 0
+    assert main([*given, "--csv"]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+    made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert {path.parent for path in made} == {out} and len(made) == 4
+    for path in made:
+        if path.suffix == ".npz":
+            table = np.load(path)
+            assert [int(table[name][0]) for name in columns] == [1, 2, 3]
+        else:
+            head, row = csv.reader(path.read_text(encoding="utf-8").splitlines())
+            assert head[1:] == list(columns) and row[1:] == ["1", "2", "3"]

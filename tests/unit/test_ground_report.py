@@ -14,9 +14,9 @@ from PIL import Image
 
 from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS
-from ground.telemetry.answers import MASK_COLOURS, mask_picture
+from ground.products.answers import MASK_COLOURS, mask_picture
+from ground.products.names import safe_name
 from ground.telemetry.archive_rows import CommandRow, EventRow
-from ground.telemetry.products import safe_name
 from sim_hw.report.charts import TimeAxis, area_chart, nice_ticks, thin
 from sim_hw.report.report import Figure, Interval, ReportData, Series, Tile, page, quicklook_png, write_report
 

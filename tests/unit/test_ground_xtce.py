@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from flight.contract.dictionary import EventDefinition, Report, Structure
-from flight.contract.fields import Field, Layout, Scalar, Value
+from flight.catalogue import dictionary_of
+from flight.contract.dictionary import Command, Dictionary, EventDefinition, Report, Structure
+from flight.contract.fields import Field, FieldError, Layout, Limits, Refers, Scalar, Value
 from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc, PusTm
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.time_code import decode_cuc
+from flight.mission import MISSIONS, load
 from ground.telemetry.decoder import Decoder
-from ground.telemetry.xtce import NAMESPACE, ROOT_CONTAINER, TIME_PARAMETER, parameter_name, xtce_document
+from ground.telemetry.limits import RED, YELLOW, LimitChecker
+from ground.telemetry.xtce import (
+    NAMESPACE,
+    ROOT_CONTAINER,
+    TIME_PARAMETER,
+    named_for_xtce,
+    parameter_name,
+    xtce_document,
+)
 from tests.field_values import integer
 from tests.ground_dictionary import make
 
@@ -131,3 +144,135 @@ def test_a_command_with_rows_is_offered_with_one_row() -> None:
     sent = [e.get("name") or e.get("argumentRef") for e in command.iter() if e.tag.endswith("Entry")]
     assert sent[-3:] == ["entries__count", "entries__at", "entries__command"]
     assert "one row" not in named["ping"].get("shortDescription", "one row")
+
+
+# Ranges, what is no number, and names
+
+
+ORBIT = dictionary_of(load(MISSIONS / "orbit.toml", opens_devices=False))
+
+
+def tag(name: str) -> str:
+    return f"{{{NAMESPACE}}}{name}"
+
+
+def plain_arguments(fields: Sequence[Field], prefix: str = "") -> Iterator[tuple[str, Field]]:
+    for one in fields:
+        if one.type == "rows":
+            yield from plain_arguments(one.fields, f"{prefix}{one.name}__")
+        else:
+            yield prefix + one.name, one
+
+
+def ranges(dictionary: Dictionary) -> Iterator[tuple[Field, dict[str, str]]]:
+    """Each number that a command takes, and the range that stands in XTCE."""
+    root = ET.fromstring(xtce_document(dictionary))
+    types = {one.get("name"): one for one in root.iter() if one.tag.endswith("ArgumentType")}
+    given = {one.get("name"): one for one in root.iter(tag("MetaCommand"))}
+    for command in dictionary.commands:
+        arguments = {one.get("name"): one for one in given[command.name].iter(tag("Argument"))}
+        for name, one in plain_arguments(command.arguments):
+            if not one.is_number:
+                continue
+            kind = types[arguments[name].get("argumentTypeRef")]
+            if one.labels:
+                assert kind.tag == tag("EnumeratedArgumentType")
+                assert [e.get("label") for e in kind.iter(tag("Enumeration"))] == list(one.labels)
+                continue
+            (found,) = kind.iter(tag("ValidRange"))
+            yield one, dict(found.attrib)
+
+
+@pytest.mark.parametrize("dictionary", [ORBIT, make()], ids=["orbit", "test"])
+def test_every_number_that_a_command_takes_has_the_range_that_we_admit(dictionary: Dictionary) -> None:
+    seen = 0
+    for one, found in ranges(dictionary):
+        seen += 1
+        is_float = one.type[0] == "f"
+        low, high = ((float if is_float else int)(found[key]) for key in ("minInclusive", "maxInclusive"))
+        if one.refers == Refers.SETTING_VALUE:
+            assert low == min(s.minimum for s in dictionary.settings)
+            assert high == max(s.maximum for s in dictionary.settings)
+            continue
+        assert one.admit(low) == low and one.admit(high) == high
+        if one.type == "u64":
+            continue  # the schema's own integers end before
+        below, above = (
+            (math.nextafter(low, -math.inf), math.nextafter(high, math.inf)) if is_float else (low - 1, high + 1)
+        )
+        for beyond in (below, above):
+            with pytest.raises(FieldError):
+                one.admit(beyond)
+    assert seen > 8
+
+
+def ancillary(parent: ET.Element) -> dict[str, str]:
+    return {str(one.get("name")): one.text or "" for one in parent.iter(tag("AncillaryData"))}
+
+
+def test_what_is_no_number_is_said_as_the_limit_checker_takes_it() -> None:
+    limits = {
+        "both": Limits((0.0, 1.0), (-1.0, 2.0)), "yellow": Limits(yellow=(0.0, 1.0)), "red": Limits(red=(0.0, 1.0)),
+        "neither": Limits(),
+    }  # fmt: skip
+    bounded = tuple(Field(name, "f32", limits=one) for name, one in limits.items())
+    fields = (*bounded, Field("free", "f32"), Field("whole", "u8", limits=Limits(red=(0, 1))))
+    made = replace(make(), structures=(Structure(1, 1, "s", 1.0, fields),))
+    root = ET.fromstring(xtce_document(made))
+    said = {str(one.get("name")): ancillary(one) for one in root.iter(tag("Parameter"))}
+    octets = PusTm(1, 0, 3, 25, b"\x00\x01" + Layout(fields).encode([math.nan] * 5 + [0]), T0_NS).encode()
+    checker = LimitChecker()
+    checker.check(Decoder(made).decode(octets))
+    for one in bounded:
+        assert said[f"s__{one.name}"]["nan"].partition(":")[0] == checker.state(f"s.{one.name}"), one.name
+    assert checker.state("s.both") == RED and checker.state("s.yellow") == YELLOW
+    assert "nan" not in said["s__free"] and "nan" not in said["s__whole"]
+
+
+def test_a_command_says_how_many_rows_it_takes_and_what_its_parameters_may_be() -> None:
+    root = ET.fromstring(xtce_document(ORBIT))
+    command = next(one for one in root.iter(tag("MetaCommand")) if one.get("name") == "set_parameters")
+    (data,) = command.findall(tag("AncillaryDataSet"))
+    assert ancillary(data) == {"rows": "0 .. 255"}
+    value = next(one for one in command.iter(tag("Argument")) if one.get("name") == "parameters__value")
+    said = ancillary(value)
+    assert said["refers"] == "setting value" and said["nan"] == "not admitted"
+    assert said["parameters"].split("; ")[:2] == ["soc_safe_frac 0 .. 0.95", "soc_resume_frac 0 .. 1"]
+
+
+ODD = ("a.b", "a_b", "a/b", "a:b", "[x]", "a b", "a\tb", "a\nb", "a\x07b", "\ud800", "", "../../x", "<&>", "PusReport")
+
+
+def odd_dictionary() -> Dictionary:
+    """One of others: read from a document, in which any name and text may stand."""
+    odd = tuple(Field(name, "u8", unit="\x1b", text="\x00", labels=("\x07", "ok")) for name in ODD)
+    return replace(
+        make(),
+        mission="a b/\x01",
+        version="\x02",
+        structures=tuple(Structure(1, i, name, 1.0, odd) for i, name in enumerate(ODD)),
+        events=tuple(EventDefinition(1, i, name, "low", "\x03", odd) for i, name in enumerate(ODD)),
+        reports=tuple(Report(1, 130, i, name, odd) for i, name in enumerate(ODD)),
+        commands=tuple(Command(name, 1, 130, i, "\x04", odd) for i, name in enumerate(ODD)),
+    )
+
+
+def test_names_that_others_give_are_such_as_xtce_allows_and_each_is_there_once() -> None:
+    text = xtce_document(odd_dictionary())
+    root = ET.fromstring(text)
+    containers = [str(one.get("name")) for one in root.iter(tag("SequenceContainer"))]
+    commands = [str(one.get("name")) for one in root.iter(tag("MetaCommand"))]
+    assert len(set(containers)) == len(containers) and len(set(commands)) == len(commands) == len(ODD)
+    for one in root.iter():
+        for key in ("name", "parameterRef", "containerRef", "parameterTypeRef", "argumentRef"):
+            named = one.get(key)
+            assert named is None or one.tag == tag("AncillaryData") or re.fullmatch(r"[^./:\[\]\s]+", named), named
+    if SCHEMA.exists():
+        xmlschema = pytest.importorskip("xmlschema")
+        schema = xmlschema.XMLSchema(str(SCHEMA), allow="local")
+        schema.validate(text)
+        schema.validate(xtce_document(ORBIT))
+
+
+def test_names_of_our_own_are_as_they_are() -> None:
+    assert named_for_xtce(ORBIT) == ORBIT

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flight.contract.app import CommandRefused, Durable, Sample
 from flight.contract.dictionary import FIELDS_MAX, Structure
+from flight.contract.failures import Failure
 from flight.contract.fields import Field
 from flight.core.errors import DecodeError, SetupError
 from flight.core.nanoseconds import NS, ns
@@ -93,7 +94,7 @@ def create(bench: Bench, sid: int, period_s: float, *numbers: int) -> None:
 
 
 def test_a_period_for_a_structure_that_is_not_there() -> None:
-    with pytest.raises(SetupError, match=r"no structure d, have a, b, c"):
+    with pytest.raises(SetupError, match=r"no structure d, known: a, b, c"):
         Bench(period_s={"d": 1.0})
 
 
@@ -188,8 +189,30 @@ def test_a_structure_that_cannot_be_sampled_is_set_aside() -> None:
     bench = Bench(period_s={"a": 0.5, "c": 1.0}).start(a=lambda: {"x": 1 // 0, "y": 0.5})
     bench.at(5)
     assert bench.times(3) == [1, 2, 3, 4, 5]
-    assert bench.times(1) == [] and len(bench.faults) == 1
-    assert bench.told == [("hk_failed", "a")]
+    assert bench.times(1) == [] and bench.faults == []
+    says = "housekeeping structure a: its sampler raises ZeroDivisionError: integer division or modulo by zero"
+    assert bench.told == [("hk_failed", "a", says)]
+
+
+def test_structures_that_all_fail_cost_the_others_nothing() -> None:
+    """More of them than a task may fail, at one instant, and again whenever they are enabled."""
+    failing = {name: lambda: 1 // 0 for name in ("a", "b")}
+    bench = Bench(period_s={"a": 0.5, "b": 0.5, "c": 1.0}).start(**failing)
+    for s in range(1, 6):
+        bench.at(s)
+        bench.do(execute(bench.hk, "enable_hk", ((1,), (2,))))
+    bench.at(8)
+    assert len(bench.told) >= 10 and {one[0] for one in bench.told} == {"hk_failed"}
+    assert bench.times(3) == [1, 2, 3, 4, 5, 6, 7, 8] and not bench.task.finished.done
+
+
+def test_a_report_on_request_that_cannot_be_sampled_fails_its_command_alone() -> None:
+    bench = Bench(period_s={"a": 0.0}).start(a=lambda: {"x": "seven", "y": 0.5})
+    with pytest.raises(CommandRefused) as refused:
+        list(execute(bench.hk, "report_hk", ((1,),)))
+    assert refused.value.code == Failure.UNFINISHED
+    says = "housekeeping structure a: its sample has x: 'seven' is not a whole number of type int"
+    assert str(refused.value) == says and bench.times(1) == []
 
 
 @pytest.mark.parametrize("nan", [float("nan"), -float("nan")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import pytest
 
@@ -39,6 +40,16 @@ def feed(receiver: CfdpReceiver, pdus: list[bytes], now_ns: int = 0) -> list[Fil
 def incomplete(action: FileAction) -> FileIncomplete:
     assert isinstance(action, FileIncomplete)
     return action
+
+
+def data_of(action: FileAction) -> bytes:
+    """The file with zeros for what is missing."""
+    if isinstance(action, FileReceived):
+        return action.data
+    made = bytearray(action.octets)
+    for place, piece in action.pieces:
+        made[place : place + len(piece)] = piece
+    return bytes(made)
 
 
 WHOLE = FileReceived(ID, "mask.bin", DATA)
@@ -80,7 +91,7 @@ def test_lost_segments_are_listed() -> None:
     assert (file.missing, file.reason, file.name) == (((200, 300), (500, 700)), "octets missing", "mask.bin")
     want = bytearray(DATA)
     want[200:300], want[500:700] = bytes(100), bytes(200)
-    assert file.data == want
+    assert data_of(file) == want and file.octets_here == 724
     assert (receiver.counters.files_incomplete, receiver.counters.octets_missing) == (1, 300)
 
 
@@ -97,7 +108,7 @@ def test_lost_end_of_the_file_is_missing_too() -> None:
     feed(receiver, pdus[:5] + pdus[-1:])
     (file,) = receiver.on_time(10 * NS)
     assert incomplete(file).missing == ((400, 1024),)
-    assert len(file.data) == 1024
+    assert incomplete(file).octets == 1024 and incomplete(file).pieces == ((0, DATA[:400]),)
 
 
 def test_lost_metadata_gives_the_file_under_its_number() -> None:
@@ -111,7 +122,7 @@ def test_lost_eof_ends_by_inactivity() -> None:
     assert feed(receiver, pdus_of()[:-1]) == []
     assert receiver.on_time(99 * NS) == []
     (file,) = receiver.on_time(100 * NS)
-    assert (incomplete(file).reason, incomplete(file).missing, file.data) == ("no EOF", (), DATA)
+    assert (incomplete(file).reason, incomplete(file).missing, data_of(file)) == ("no EOF", (), DATA)
 
 
 def test_end_all() -> None:
@@ -127,7 +138,7 @@ def test_cancelled_by_the_sender() -> None:
     pdus = [sender.next_pdu() or b"" for _ in range(3)]
     (file,) = feed(receiver, [*pdus, sender.cancel()])
     assert incomplete(file).reason == "cancelled by the sender, condition 15"
-    assert file.data == DATA[:200]
+    assert data_of(file) == DATA[:200]
     assert sender.next_pdu() is None
 
 
@@ -175,7 +186,7 @@ def test_file_that_ends_before_data_already_here() -> None:
     pdus: list[Pdu] = [FileData(ID, 1, 0, b"data"), FileData(ID, 1, 100, b"stray"), EndOfFile(ID, 1, 0, 0, 50)]
     assert feed(receiver, [encode_pdu(pdu) for pdu in pdus]) == []
     (file,) = receiver.on_time(10 * NS)
-    assert (incomplete(file).missing, len(file.data)) == (((4, 50),), 50)
+    assert (incomplete(file).missing, incomplete(file).pieces) == (((4, 50),), ((0, b"data"),))
 
 
 def test_an_octet_beyond_the_end_costs_no_file_that_is_whole_before_it() -> None:
@@ -186,13 +197,13 @@ def test_an_octet_beyond_the_end_costs_no_file_that_is_whole_before_it() -> None
 
 
 def test_memory_and_ranges_are_bounded() -> None:
-    receiver = CfdpReceiver(CfdpConfig(total_octets=2000, ranges=3))
+    receiver = CfdpReceiver(CfdpConfig(total_octets=110, ranges=3))
     for number in range(3):
         receiver.on_pdu(encode_pdu(FileData(TransactionId(1, number), 1, 900, bytes(50))), 0)
     assert receiver.counters.refused["memory"] == 1
-    # 1,900 octets are held: just as many more as there is room for, and one more than that.
-    for end, refused in ((101, 2), (100, 2), (101, 3)):
-        receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 2), 1, end - 1, b"x")), 0)
+    # 100 octets are held: just as many more as there is room for, and one more than that.
+    for offset, octets, refused in ((0, 11, 2), (0, 7, 2), (5, 6, 3), (2, 3, 3)):
+        receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 2), 1, offset, b"x" * octets)), 0)
         assert receiver.counters.refused["memory"] == refused
     for offset in (10, 20, 30):
         receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 0), 1, offset, b"x")), 0)
@@ -203,11 +214,50 @@ def test_memory_and_ranges_are_bounded() -> None:
         assert receiver.counters.refused["ranges"] == refused
 
 
+def test_a_claimed_length_or_place_costs_no_memory() -> None:
+    """What stands in 26 octets of an EOF, or in front of one octet of data, is held as those octets."""
+    receiver = CfdpReceiver(CfdpConfig())
+    tracemalloc.start()
+    try:
+        for number in range(16):
+            name = TransactionId(1, number)
+            receiver.on_pdu(encode_pdu(EndOfFile(name, 1, 0, 0, receiver.config.file_octets)), 0)
+            receiver.on_pdu(encode_pdu(FileData(name, 1, receiver.config.file_octets - 1, b"x")), 0)
+        files = receiver.end_all()
+        _, peak_octets = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_octets < 1 << 20
+    assert {incomplete(file).pieces for file in files} == {((receiver.config.file_octets - 1, b"x"),)}
+    assert all(incomplete(file).missing == ((0, receiver.config.file_octets - 1),) for file in files)
+
+
+def test_what_came_first_stays_where_a_segment_overlaps_it() -> None:
+    receiver = CfdpReceiver(CfdpConfig())
+    feed(receiver, [encode_pdu(FileData(ID, 1, at, data)) for at, data in ((2, b"first"), (0, b"xxxxxxxxx"))])
+    (file,) = receiver.end_all()
+    assert incomplete(file).pieces == ((0, b"xxfirstxx"),)
+
+
+def test_a_file_whose_segments_come_backwards_is_held_in_few_pieces() -> None:
+    data = bytes(range(256)) * 16
+    pdus = pdus_of(data, segment=1)
+    receiver = CfdpReceiver(CfdpConfig())
+    tracemalloc.start()
+    try:
+        assert feed(receiver, pdus[:0:-1]) == []
+        held_octets, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert feed(receiver, pdus[:1]) == [FileReceived(ID, "mask.bin", data)]
+    assert held_octets < 250_000
+
+
 def test_a_gap_that_is_filled_makes_the_file_no_longer() -> None:
     receiver = CfdpReceiver(CfdpConfig())
     feed(receiver, [encode_pdu(FileData(ID, 1, at, DATA[at : at + 4])) for at in (8, 0, 4)])
     (file,) = receiver.end_all()
-    assert (file.data, incomplete(file).missing, incomplete(file).reason) == (DATA[:12], (), "no EOF")
+    assert (data_of(file), incomplete(file).missing, incomplete(file).reason) == (DATA[:12], (), "no EOF")
 
 
 def test_full_table_ends_the_transaction_that_is_idle_longest() -> None:

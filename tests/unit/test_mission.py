@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from flight.services.board.power import PowerConfig
 from ground.config import GroundConfig
 from payloads.manager import InferenceManager
 from sim_hw.config import SimConfig
+from sim_hw.spacecraft_run import run_faults
 
 GOOD = """\
 [node]
@@ -150,7 +153,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
                         ":7: link[1].name: is 'l' again, every link needs a name of its own",
                         ":8: link[1].driver: is 'sim:l' again, every link needs its own modem"]),
     "housekeeping too fast": ("[power]", "[housekeeping.period_s]\npower = 1e-12\n[power]",
-                              ["housekeeping.period_s: power is 1e-12, should be 0 for off, or 0.1 and more"]),
+                              [":11: housekeeping.period_s.power: is 1e-12, should be 0 for off, or 0.1 and more"]),
     "number too large": ('"n"\n', f'"n"\nframe_octets = {"9" * 400}\n', [":3: node.frame_octets: is a number of more"]),
 }  # fmt: skip
 
@@ -314,3 +317,130 @@ def test_a_mission_with_any_line_gone_or_garbled_loads_or_says_why(write: Write,
         load(path, {"sim": SimConfig})
     except MissionError as error:
         assert all(str(path) in fault for fault in error.faults)  # noqa: PT017 - either may come
+
+
+# Faults that follow from several sections, from files and from the machine
+
+
+MANY = """\
+extends = "base.toml"
+[node]
+name = "n n"
+[housekeeping.period_s]
+powr = 5.0
+thermal = 1e-9
+commands = "often"
+[storage]
+total_octets = 1000
+reserve_octets = 2026-01-01
+[storage.quota]
+nobody = 5
+[commands]
+queue = 0
+refused_in = { saef = "ping", safe = "submit_jb set_power_mode" }
+[[sequence]]
+name = "one"
+on_event = "nothing"
+steps = [
+  { command = "pingg" },
+  { command = "set_power_mode", arguments = { mode = "none" } },
+  { command = "set_power_mode", arguments = { mod = "safe" } },
+  { command = "insert_activities" },
+]
+[[sequence]]
+name = "one"
+steps = [ { command = "ping", delay_s = -1 } ]
+[executive]
+cpus = [0, 0]
+watchdog_s = 2026-01-01T00:00:00Z
+starve_s = 07:32:00
+[recorder]
+[[recorder.store]]
+name = "X"
+[sim]
+script = "nothing:x"
+cpu_profile = "none.json"
+bit_error_rate = 2
+[sim.world.orbit]
+start = 2026-01-01T00:00:00Z
+[drivers]
+eps = "serial:/dev/none"
+"""
+
+
+def test_faults_of_every_kind_come_at_once_each_with_its_line(write: Write) -> None:
+    write(GOOD, "base.toml")
+    path = write(MANY)
+    with pytest.raises(MissionError) as caught:
+        load(path, {"sim": SimConfig}, check=partial(run_faults, scripted=True))
+    found = [line.replace(f"{path.parent}/", "") for line in caught.value.faults]
+    expected = [
+        (3, "node.name", "is 'n n', should be letters"),
+        (5, "housekeeping.period_s.powr", "no structure powr, did you mean power?"),
+        (6, "housekeeping.period_s.thermal", "is 1e-09, should be 0 for off, or 0.1 and more"),
+        (7, "housekeeping.period_s.commands", "is 'often', should be a number"),
+        (9, "storage.total_octets", "unknown key, known: capacity_octets"),
+        (10, "storage.reserve_octets", "is 2026-01-01, a date or time of TOML's own, should be a whole number"),
+        (12, "storage.quota.nobody", "no such user of storage, known: boot, recorder, vault"),
+        (14, "commands.queue", "is 0, should be in 1 .. 1024"),
+        (15, "commands.refused_in.saef", "no power mode saef, have safe"),
+        (15, "commands.refused_in.safe", "no command submit_jb, "),
+        (15, "commands.refused_in.safe", "set_power_mode is urgent: it is admitted in every mode"),
+        (18, "sequence[0].on_event", "no event 'nothing', "),
+        (20, "sequence[0].steps[0].command", "unknown command 'pingg', did you mean ping?"),
+        (21, "sequence[0].steps[1].arguments.mode", "set_power_mode: mode: 'none' is none of safe"),
+        (22, "sequence[0].steps[2].arguments.mod", "set_power_mode has no argument mod, have mode"),
+        (22, "sequence[0].steps[2].arguments.mode", "set_power_mode: argument mode is missing"),
+        (23, "sequence[0].steps[3].command", "insert_activities holds commands itself and cannot be a step"),
+        (26, "sequence[1].name", "is 'one' again, every sequence needs a name of its own"),
+        (27, "sequence[1].steps[0].delay_s", "is -1, should be in 0 .. 604800"),
+        (30, "executive.watchdog_s", "is 2026-01-01T00:00:00+00:00, a date or time of TOML's own, should be a number"),
+        (31, "executive.starve_s", "is 07:32:00, a date or time of TOML's own, should be a number"),
+        (34, "recorder.store[0].name", "is 'X', should be a small letter"),
+        (36, "sim.script", "operator script 'nothing:x' cannot be loaded"),
+        (37, "sim.cpu_profile", "none.json: No such file or directory"),
+        (38, "sim.bit_error_rate", "is 2, should be in 0 .. 0.5"),
+        (40, "sim.world.orbit.start", "a date or time of TOML's own, should be a text in quotes"),
+        (42, "drivers.eps", "is 'serial:/dev/none', a real device; `orbitnode run` flies simulated ones"),
+    ]
+    for line, name, says in expected:
+        matching = [one for one in found if one.startswith(f"mission.toml:{line}: {name}: ") and says in one]
+        assert len(matching) == 1, (line, name, says, found)
+    assert len(found) == len(expected), found
+
+
+def test_what_an_app_that_cannot_be_asked_would_declare_is_not_said_to_be_missing(write: Write) -> None:
+    text = (
+        GOOD
+        + """\
+[[app]]
+name = "a"
+app = "nothing:A"
+apid = 2
+[housekeeping.period_s]
+its_own = 5.0
+[[sequence]]
+name = "one"
+on_event = "its_event"
+steps = [ { command = "its_command" }, { command = "set_power_mode", arguments = { mode = "none" } } ]
+"""
+    )
+    found = faults_of(write(text))
+    assert [one.split(": ")[1] for one in found] == ["app[0].app", "sequence[0].steps[1].arguments.mode"], found
+
+
+def test_a_default_stands_in_for_what_cannot_be_read_for_further_faults_alone(write: Write) -> None:
+    text = GOOD + '[power.more]\n[commands]\nqueue = "x"\nrefused_in = { saef = "ping" }\n'
+    found = faults_of(write(text))
+    assert [one.split(": ")[1] for one in found] == ["power.more", "commands.queue", "commands.refused_in.saef"], found
+
+
+def test_a_key_of_a_type_that_no_table_has_is_said_in_words(write: Write) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Sim:
+        speeds: list[int] = dataclass_field(default_factory=list)
+
+    with pytest.raises(
+        OrbitnodeError, match=r"key speeds is declared as list\[int\], should be of a type that a table"
+    ):
+        load(write(GOOD + "[sim]\nspeeds = [1]\n"), {"sim": Sim})

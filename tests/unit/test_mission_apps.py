@@ -348,10 +348,11 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":15: app[0].app: its declare gives NoneType, should be Declarations",
     ]),
     "declare gives rubbish": (app_text("a", "GivesRubbish"), [
-        ":15: app[0].app: declares what cannot be used: AttributeError: 'int' object has no attribute",
+        ":15: app[0].app: declares structures[0] as int, should be a Structure",
+        ":15: app[0].app: declares structures[1] as int, should be a Structure",
     ]),
     "declares what no packet holds": (app_text("a", "Malformed"), [
-        "declares what cannot be used: dictionary document is malformed: ValueError: 999 should be a number in 0",
+        "declares command x with service 999, should be a whole number in 0 .. 255",
     ]),
     "declares for others": (app_text("a", "Foreign"), [
         ":15: app[0].app: declares x under APID 1, should be 2, its own",
@@ -372,8 +373,12 @@ BAD: dict[str, tuple[str, list[str]]] = {
                      "parameter under, which should be below nothing, a parameter of the same owner",
                      "parameter self, which should be below self, a parameter of the same owner")
     ]),
-    "declares text that is not UTF-8": (app_text("a", "NotUtf8"), ["declares what cannot be used: UnicodeEncodeError"]),
-    "declares no number": (app_text("a", "NotFinite"), ["what cannot be used: ValueError: Out of range float values"]),
+    "declares text that is not UTF-8": (app_text("a", "NotUtf8"), [
+        r"declares event odd with text '\ud800', which is not UTF-8",
+    ]),
+    "declares no number": (app_text("a", "NotFinite"), [
+        "declares command x, field 'a' with minimum nan, should be a finite number",
+    ]),
     "two that declare the same": (app_text("a", "SoundApp") + app_text("b", "EchoApp", 4), [
         f":19: app[1].app: app b declares {what}, as app a does"
         for what in ("structure sound", "structure id 60", "event sounded", "report soundings", "command sound",
@@ -387,7 +392,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ]),
     "names that nobody can write": (app_text("a", "NamesOddly"), [
         f":15: app[0].app: declares {what}, should be a small letter, then"
-        for what in ("structure 'st.a'", "field of structure 'st.a' 'b c'", "event ''", r"command 'go\nnow'",
+        for what in ("structure 'st.a'", "event ''", r"command 'go\nnow'", "field of structure 'st.a' 'b c'",
                      r"argument of 'go\nnow' 'How'")
     ]),
     "a failure code of the node": (app_text("a", "TakesCodes"), [

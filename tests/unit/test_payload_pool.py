@@ -12,17 +12,20 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from flight.contract.fields import Field
 from flight.core.errors import SetupError
 from hal.base import Image
+from payloads.product.answers import Scalars
 from payloads.product.mask import decode_mask_product
 from payloads.worker.pool import Answered, PoolConfig, WorkerFailure, WorkerPool
+from payloads.worker.settings import declared_answer, find_app
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
 
 SIDE = 16
@@ -439,3 +442,30 @@ def test_no_orphan_when_the_parent_goes(folder: Path, end: signal.Signals) -> No
         parent.send_signal(end)
         parent.wait(GIVE_UP_S)
     wait_until(lambda: gone(worker), "the worker is gone")
+
+
+class OwnKind(Scalars):
+    """One of the four, with a word of its own."""
+
+    ASKED: ClassVar[list[str]] = []
+
+    def check(self) -> None:
+        self.ASKED.append("check")
+
+
+class AnswersOwnKind:
+    ANSWER = OwnKind((Field("a", "u8"),))
+
+    @staticmethod
+    def check(_settings: Any) -> None: ...
+
+    def run(self, _samples: Any) -> None: ...
+
+
+def test_an_answer_of_a_kind_of_its_own_is_refused_before_its_code_is_called() -> None:
+    says = f"worker app '{__name__}:AnswersOwnKind': its ANSWER is OwnKind, should be no subclass of the four kinds"
+    for look in (find_app, declared_answer):
+        with pytest.raises(SetupError) as refused:
+            look(f"{__name__}:AnswersOwnKind")
+        assert str(refused.value) == says
+    assert OwnKind.ASKED == []

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flight.contract.fields import Plain
+from flight.catalogue import dictionary_of
+from flight.contract.dictionary import Dictionary, Setting
+from flight.contract.fields import Field, Plain
 from flight.core.errors import OrbitnodeError, SetupError
+from flight.mission import MISSIONS, load
 from ground.commands.arrivals import KEPT_MAX, NAMES_MAX, Arrivals
+from ground.commands.commanding import CommandEncoder
 from ground.exact_values import exact, jsonable_all, not_finite
 from ground.operator import COMPLETED, CommandRecord, Operator
 from ground.procedures import first_orbit, steps
 from ground.procedures.procedure import fault_text, load_file, load_named, run_to_end
 from ground.procedures.steps import Step, ToldOperator
+from tests.ground_dictionary import make
 
 ONE = "async def checkout(operator): pass\n"
 IMPORTS = "import asyncio, sys\nfrom ground.operator import ProcedureFailed\n"
@@ -29,6 +35,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+
+    @property
+    def dictionary(self) -> Dictionary:
+        return make()
 
     def now_s(self) -> float:
         return float(len(self.calls))
@@ -184,8 +194,8 @@ def test_named_procedures() -> None:
         ("x = 1\n    assert x == 2, f'x is {x}'", ":6: AssertionError: x is 1"),
         ("x = 1\n    assert x == 2", ":6: does not hold: assert x == 2"),
         ("await operator.send('none')", ":5: unknown command 'none'"),
-        ("await operator.wait('x')", ":5: AttributeError: 'Clock' object has no attribute 'wait'"),
-        ("operator.calls['x']", ":5: TypeError: list indices must be integers or slices, not str"),
+        ("await operator.wait('x')", ":5: AttributeError: an operator has no 'wait', it has dictionary, now_s, send, "),
+        ("list()['x']", ":5: TypeError: list indices must be integers or slices, not str"),
         ("sys.exit(0)", ":5: calls sys.exit: a procedure ends by return, and fails by ProcedureFailed"),
         ("await asyncio.sleep(1)", ":5: no running event loop: a procedure awaits only its operator's calls"),
         ("await asyncio.sleep(0)", ":5: TypeError: a procedure awaits only its operator's calls: operator.sleep"),
@@ -275,3 +285,177 @@ def test_values_survive_json() -> None:
     values: dict[str, Plain] = {"a": 1, "b": "nan", "c": float("inf"), "d": -0.5}
     assert jsonable_all(values) == {"a": 1, "b": "nan", "c": "inf", "d": -0.5} and not_finite(values) == ["c"]
     assert exact(jsonable_all(values), ["c"]) == values
+
+
+# A call that nobody awaits
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("operator.send('ping')", "line 4: operator.send('ping') was never awaited: `await operator....` is what lets"),
+        ("operator.sleep(5.0)", "line 4: operator.sleep was never awaited"),
+        ("record = operator.send_raw('ping')", "line 4: operator.send_raw('ping') was never awaited"),
+        ("operator.wait_contact(1.0)\n    operator.wait_for('power', 1.0)", "line 4: operator.wait_contact was never "),
+        ("for _ in range(3): operator.send('ping')", "was never awaited, and 2 calls more: `await "),
+        ("for _ in range(100_000): operator.send('ping')", "was never awaited, and 999 calls more: `await "),
+        (
+            "operator.send('ping').outcome",
+            "no attribute 'outcome'; is an `await` missing before the call that",
+        ),
+    ],
+)
+def test_a_forgotten_await_is_a_failure_with_its_line(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, body: str, says: str
+) -> None:
+    clock = Clock()
+    fault = run_to_end(load_file(str(written(tmp_path, f"{IMPORTS}async def p(operator):\n    {body}\n"))), clock)
+    assert says in fault and fault.startswith(str(tmp_path)), fault
+    assert clock.calls == []
+    if "outcome" not in body:  # one that raises in between is Python's own to warn of
+        assert not list(recwarn), "what is told is not warned of besides"
+
+
+def test_a_call_that_is_awaited_later_is_no_failure(tmp_path: Path) -> None:
+    lines = ("call = operator.send('ping')", "await operator.sleep(0)", "await call")
+    text = f"{IMPORTS}async def p(operator):\n" + "".join(f"    {line}\n" for line in lines)
+    clock = Clock()
+    assert run_to_end(load_file(str(written(tmp_path, text))), clock) == ""
+    assert [one[0] for one in clock.calls] == ["sleep", "send"]
+
+
+def test_a_coroutine_of_the_file_that_is_left_alone_is_seen_before_it_runs(tmp_path: Path) -> None:
+    text = (
+        "async def part(operator): pass\nasync def procedure(operator):\n    await part(operator)\n    part(operator)\n"
+    )
+    path = written(tmp_path, text)
+    with pytest.raises(SetupError) as refused:
+        load_file(str(path))
+    assert str(refused.value) == f"{path}:4: part(...) is never awaited, should be `await part(...)`"
+
+
+# The default script asks the dictionary what there is
+
+
+class Answering(Clock):
+    """Whose dictionary is given, and whose commands are held against it, as a ground does. In contact twice."""
+
+    def __init__(self, dictionary: Dictionary, mode: str = "") -> None:
+        super().__init__()
+        self.given = dictionary
+        self.mode = mode
+        self.commands: list[tuple[str, Mapping[str, Any]]] = []
+        self.contacts = [True, True]
+
+    @property
+    def dictionary(self) -> Dictionary:
+        return self.given
+
+    async def send(self, command: str, **arguments: object) -> CommandRecord:
+        CommandEncoder(self.given).encode(command, arguments)
+        self.commands.append((command, arguments))
+        return CommandRecord(1, command, {}, 1, 2, outcome=COMPLETED)
+
+    async def send_raw(self, command: str, **arguments: object) -> CommandRecord:
+        encoder = CommandEncoder(self.given)
+        with pytest.raises(OrbitnodeError):
+            encoder.encode(command, arguments)
+        encoder.encode(command, arguments, raw=True)
+        self.commands.append((f"{command} (raw)", arguments))
+        return CommandRecord(1, command, {}, 1, 2, outcome="rejected", code=4)
+
+    async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
+        assert timeout_s > 5
+        return {"mode": self.mode} if what == "power" else None
+
+    async def wait_contact(self, timeout_s: float) -> bool:
+        self.calls.append(("wait_contact", timeout_s))
+        if timeout_s:
+            return bool(self.contacts and self.contacts.pop())
+        return len(self.calls) % 100 != 0
+
+
+def scripted(dictionary: Dictionary, mode: str = "") -> tuple[list[tuple[str, Mapping[str, Any]]], list[str]]:
+    """The commands that the default script gives, and what surprised it."""
+    operator, log = Answering(dictionary, mode), first_orbit.ScriptLog()
+    with pytest.raises(StopIteration):
+        first_orbit.first_orbit(operator, log).send(None)
+    return operator.commands, log.surprises
+
+
+def test_the_default_script_of_the_orbit_mission_is_as_it_was() -> None:
+    commands, surprises = scripted(dictionary_of(load(MISSIONS / "orbit.toml")))
+    assert surprises == ["list_jobs: no job that waits is listed"]
+    assert [name for name, _ in commands[:13]] == [
+        "ping", "set_hk_period", "report_parameters", "set_parameters", "set_parameters (raw)", "submit_job",
+        "submit_job", "list_jobs", "payload_power", "payload_power", "set_power_mode", "set_power_mode", "ping",
+    ]  # fmt: skip
+    given = dict(commands[:5])
+    assert given["set_hk_period"] == {"structures": {"power": 5.0}}
+    assert given["set_parameters"] == {"parameters": {"soc_safe_frac": 0.55}}
+    assert given["set_parameters (raw)"] == {"parameters": {"soc_safe_frac": 7.0}}
+    assert [one["mode"] for name, one in commands[:13] if name == "set_power_mode"] == ["eco", "nominal"]
+    assert [name for name, _ in commands[13:]] == ["ping", "report_parameters", "list_jobs"]
+
+
+def test_without_the_payload_there_are_no_jobs() -> None:
+    whole = dictionary_of(load(MISSIONS / "orbit.toml"))
+    bare = replace(whole, commands=tuple(c for c in whole.commands if c.apid == 1),
+                   reports=tuple(r for r in whole.reports if r.apid == 1))  # fmt: skip
+    commands, surprises = scripted(bare)
+    assert surprises == [] and not {"submit_job", "list_jobs"} & {name for name, _ in commands}
+    assert commands[-1][0] == "report_parameters"
+
+
+def test_other_jobs_of_the_same_name_are_left_alone() -> None:
+    whole = dictionary_of(load(MISSIONS / "orbit.toml"))
+    other = replace(whole.command("submit_job"), arguments=(Field("area_km2", "f32"),))
+    changed = replace(whole, commands=tuple(other if c.name == "submit_job" else c for c in whole.commands))
+    assert "submit_job" not in {name for name, _ in scripted(changed)[0]}
+
+
+@pytest.mark.parametrize(
+    ("modes", "present", "commanded"),
+    [
+        (("safe", "idle", "busy"), "idle", ["busy", "idle"]),
+        (("safe", "idle", "busy"), "busy", ["idle", "busy"]),
+        (("low", "high"), "high", ["low", "high"]),
+        (("only",), "only", ["only", "only"]),
+        (("safe", "nominal", "eco"), "safe", ["eco", "nominal"]),
+    ],
+)
+def test_other_modes_are_those_of_the_mission(modes: tuple[str, ...], present: str, commanded: list[str]) -> None:
+    whole = dictionary_of(load(MISSIONS / "orbit.toml"))
+    labelled = Field("mode", "u8", labels=modes)
+    command = replace(whole.command("set_power_mode"), arguments=(labelled,))
+    power = next(s for s in whole.structures if s.name == "power")
+    fields = tuple(labelled if f.name == "mode" else f for f in power.fields)
+    changed = replace(
+        whole,
+        commands=tuple(command if c.name == command.name else c for c in whole.commands),
+        structures=tuple(replace(s, fields=fields) if s is power else s for s in whole.structures),
+    )
+    commands, _ = scripted(changed, present)
+    assert [one["mode"] for name, one in commands if name == "set_power_mode"] == commanded
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ((), []),
+        ((Setting(5, "gain", "", 2.0, 1.0, 9.0, ""),), [{"gain": 2.0}, {"gain": 19.0}]),
+        ((Setting(5, "gain", "", 0.5, 0.0, 1.0, ""),), [{"gain": 0.55}, {"gain": 7.0}]),
+        ((Setting(5, "gain", "", 3, 0, 50, "", type="u8"),), [{"gain": 3}, {"gain": 101}]),
+        ((Setting(1, "soc_safe_frac", "", 0.2, 0.0, 1.0, "", below="high"), Setting(2, "high", "", 0.4, 0.0, 1.0, "")),
+         [{"soc_safe_frac": 0.2}, {"soc_safe_frac": 7.0}]),
+    ],
+)  # fmt: skip
+def test_other_parameters_are_set_to_what_they_may_be(settings: tuple[Setting, ...], said: list[Any]) -> None:
+    whole = replace(dictionary_of(load(MISSIONS / "orbit.toml")), settings=settings)
+    commands, _ = scripted(whole)
+    assert [one["parameters"] for name, one in commands if name.startswith("set_parameters")] == said
+
+
+def test_a_dictionary_with_nothing_in_it_is_watched_all_the_same() -> None:
+    whole = dictionary_of(load(MISSIONS / "orbit.toml"))
+    assert scripted(replace(whole, commands=(), structures=(), settings=(), reports=())) == ([], [])

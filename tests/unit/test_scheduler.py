@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Generator
 from itertools import pairwise
 from typing import Any
 
+from flight.core.errors import MisuseError
 from flight.core.future import Event, Future, Queue
 from flight.core.nanoseconds import NS, ns
 from flight.core.scheduler import Scheduler
@@ -492,7 +493,7 @@ def test_a_task_cannot_make_another_wait() -> None:
 
     scheduler.spawn("meddler", meddles, deadline_s=2.0)
     host.run_until(ns(4))
-    assert [(name, type(error)) for name, error in faults] == [("meddler", AssertionError)]
+    assert [(name, type(error)) for name, error in faults] == [("meddler", MisuseError)]
     assert first.waiting
     host.run_until(ns(6))
     assert first.finished.done

@@ -162,6 +162,7 @@ def test_configuration() -> None:
     assert [".".join(map(str, fault.path)) for fault in faults] == [
         "storage.quota.recorder",
         "storage.priority.recorder",
+        "storage.reserve_octets",
     ]
     assert StorageConfig(capacity_octets=5, reserve_octets=5).faults()
     with pytest.raises(SetupError, match=r"storage\.priority\.recrder: no such user of storage, did you mean recorder"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 import flight.store.vault
-from flight.core.errors import DecodeError, StorageError
+from flight.core.errors import DecodeError, MisuseError, StorageError
 from flight.core.nanoseconds import ns
 from flight.store.journal import Journal
 from flight.store.journal_state import JournalStats
@@ -618,7 +618,7 @@ def test_a_key_may_have_255_octets() -> None:
     vault = vault_on(disk, loop)
     key = "é" * 127 + "x"
     vault.commit({key: b"1"})
-    with pytest.raises(AssertionError):
+    with pytest.raises(MisuseError, match="key has 256 octets, 255 at most"):
         vault.commit({key + "y": b"1"})
     run(loop)
     assert vault_on(disk, loop).rows("") == [(key, b"1")]

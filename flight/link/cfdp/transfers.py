@@ -16,6 +16,9 @@ A transaction at the receiver:
 The end of a file in class 1 is its EOF; that one lost, only silence tells. `inactivity_s` must therefore be longer
 than the time between two passes, over which a file may be spread.
 
+How long a file is, and where in it an octet stands, is what PDUs claim: memory goes by the octets that came, and an
+incomplete file is given out as those, in stretches with their places (pieces.py). What is missing is not made up.
+
 A number says nothing by its size: senders begin where they like (numbers.py). The newest `_ENDED_MAX` transactions
 that ended are known by their ids. Whatever is ignored is counted by reason, and `ignored` gives it to be told: each
 reason at once, and then, as long as there is more of it, once in `_TELL_S`.
@@ -23,7 +26,6 @@ reason at once, and then, as long as there is more of it, once in `_TELL_S`.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 from flight.core.errors import DecodeError
@@ -43,6 +45,7 @@ from flight.link.cfdp.pdu import (
     decode_pdu,
     encode_pdu,
 )
+from flight.link.cfdp.pieces import Pieces
 
 _ENDED_MAX = 1024
 _TELL_S = 60
@@ -128,8 +131,8 @@ class CfdpConfig:
     entity: int = 1  # own entity id; PDUs for others are refused
     transactions: int = 16  # transactions open at a time
     file_octets: int = 8388608  # octets of one file at most
-    total_octets: int = 67108864  # octets held in open transactions at most
-    ranges: int = 4096  # stretches of one file that do not touch, at most
+    total_octets: int = 67108864  # octets that came, held in all open transactions together, at most
+    ranges: int = 4096  # stretches of one file that do not touch, at most, and so what lies between them
     late_s: float = 5.0  # how long after an EOF late PDUs are waited for
     inactivity_s: float = 12000.0  # silence that ends a file without EOF
 
@@ -145,13 +148,22 @@ class FileReceived:
 
 @dataclass(frozen=True, slots=True)
 class FileIncomplete:
-    """What arrived of a file, zeros elsewhere. `missing` are the stretches [start, end) that did not."""
+    """What arrived of a file: `pieces`, each with its place. `missing` are the stretches [start, end) that did not.
+
+    octets: the file's length as its sender claims it, and where nothing did, where the last piece ends.
+    """
 
     transaction: TransactionId
     name: str
-    data: bytes
+    octets: int
+    pieces: tuple[tuple[int, bytes], ...]
     missing: tuple[tuple[int, int], ...]
     reason: str
+
+    @property
+    def octets_here(self) -> int:
+        """Octets that arrived."""
+        return sum(len(piece) for _, piece in self.pieces)
 
 
 FileAction = FileReceived | FileIncomplete
@@ -191,14 +203,12 @@ class CfdpCounters:
 
 @dataclass(slots=True)
 class _Transaction:
-    """`starts` and `ends` are the stretches received: sorted, apart from each other."""
+    """An open transaction; `pieces` are the octets that came."""
 
     last_ns: int
     metadata: Metadata | None = None
     eof: EndOfFile | None = None
-    data: bytearray = field(default_factory=bytearray)
-    starts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
+    pieces: Pieces = field(default_factory=Pieces)
 
     def size(self) -> int | None:
         """The file's size where a PDU has told it."""
@@ -206,39 +216,8 @@ class _Transaction:
             return self.eof.octets
         return None if self.metadata is None else self.metadata.octets
 
-    def add(self, start: int, end: int) -> None:
-        """Note that [start, end) is here, `end` > `start`."""
-        starts, ends = self.starts, self.ends
-        if ends and start == ends[-1]:
-            ends[-1] = end
-            return
-        low = bisect_left(ends, start)
-        high = bisect_right(starts, end)
-        if low < high:
-            start, end = min(start, starts[low]), max(end, ends[high - 1])
-        starts[low:high], ends[low:high] = [start], [end]
-
-    def has(self, start: int, end: int) -> bool:
-        at = bisect_right(self.starts, start) - 1
-        return at >= 0 and self.ends[at] >= end
-
-    def missing(self, size: int) -> tuple[tuple[int, int], ...]:
-        """What of [0, size) is not here."""
-        gaps = []
-        at = 0
-        for start, end in zip(self.starts, self.ends, strict=True):
-            if at < start and at < size:
-                gaps.append((at, min(start, size)))
-            at = end
-        if at < size:
-            gaps.append((at, size))
-        return tuple(gaps)
-
     def whole(self) -> bool:
-        if self.eof is None:
-            return False
-        size = self.eof.octets
-        return not size or (self.starts[:1] == [0] and self.ends[0] >= size)
+        return self.eof is not None and (not self.eof.octets or self.pieces.has(0, self.eof.octets))
 
 
 @dataclass(slots=True)
@@ -377,23 +356,19 @@ class CfdpReceiver:
             return "offset"
         if not pdu.data:
             return ""
-        if one.has(pdu.offset, end):
+        pieces = one.pieces
+        new_octets = sum(high - low for low, high in pieces.gaps(pdu.offset, end))
+        if not new_octets:
             # What came first stays: a repeated PDU says the same, a forged one must not replace it.
             self.counters.repeated += 1
             return ""
-        grown = max(0, end - len(one.data))
-        if self._octets + grown > config.total_octets:
+        if self._octets + new_octets > config.total_octets:
             return "memory"
-        if len(one.starts) >= config.ranges and pdu.offset != one.ends[-1]:
+        if len(pieces.starts) >= config.ranges and pdu.offset != pieces.end:
             return "ranges"
-        if pdu.offset == len(one.data):
-            one.data += pdu.data
-        else:
-            one.data.extend(bytes(grown))
-            one.data[pdu.offset : end] = pdu.data
-        self._octets += grown
+        pieces.add(pdu.offset, pdu.data)
+        self._octets += new_octets
         self.counters.octets += len(pdu.data)
-        one.add(pdu.offset, end)
         return ""
 
     def _on_metadata(self, one: _Transaction, pdu: Metadata) -> str:
@@ -425,7 +400,7 @@ class CfdpReceiver:
     def _end(self, transaction: TransactionId, reason: str | None, actions: list[FileAction]) -> None:
         """Deliver as whole (`reason` None, the checksum decides) or as incomplete, and forget but the number."""
         one = self._open.pop(transaction)
-        self._octets -= len(one.data)
+        self._octets -= one.pieces.octets
         if len(self._ended) == _ENDED_MAX:
             del self._ended[next(iter(self._ended))]
         self._ended[transaction] = one.metadata
@@ -434,18 +409,19 @@ class CfdpReceiver:
             name = one.metadata.name
         size = one.size()
         if size is None:
-            size = len(one.data)
-        data = bytes(one.data[:size])
+            size = one.pieces.end
+        pieces = one.pieces.cut(size)
         if reason is None:
+            data = pieces[0][1] if pieces else b""
             reason = self._check(one, data)
-        if reason is None:
-            self.counters.files_received += 1
-            actions.append(FileReceived(transaction, name, data))
-            return
-        missing = one.missing(size)
+            if reason is None:
+                self.counters.files_received += 1
+                actions.append(FileReceived(transaction, name, data))
+                return
+        missing = tuple(one.pieces.gaps(0, size))
         self.counters.files_incomplete += 1
         self.counters.octets_missing += sum(end - start for start, end in missing)
-        actions.append(FileIncomplete(transaction, name, data.ljust(size, b"\0"), missing, reason))
+        actions.append(FileIncomplete(transaction, name, size, pieces, missing, reason))
 
     def _check(self, one: _Transaction, data: bytes) -> str | None:
         """What is wrong with a file of which no octet is missing; None where its checksum fits."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from flight.contract.dictionary import Command, Dictionary
 from flight.contract.fields import FieldError, Value
-from flight.core.config import suggestion
+from flight.core.config import Fault, suggestion
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.link.pus import PusTc
 from flight.link.request_source import GROUND_SEQ_COUNTS, ON_BOARD_SOURCE, ON_BOARD_STEPS_MAX
@@ -21,57 +22,82 @@ def encode_sequences(dictionary: Dictionary, configs: Sequence[SequenceConfig]) 
 
     Raises SetupError that names every fault.
     """
-    faults: list[str] = []
-    made: dict[str, Steps] = {}
-    events = {event.name for event in dictionary.events}
-    count = GROUND_SEQ_COUNTS
-    for config in configs:
-        where = f"sequence {config.name!r}"
-        if config.name in made:
-            faults.append(f"{where} is there twice")
-        if config.on_event and config.on_event not in events:
-            faults.append(f"{where}: no event {config.on_event!r}, {suggestion(config.on_event, events)}")
-        steps: list[tuple[int, bytes]] = []
-        for number, step in enumerate(config.steps):
-            try:
-                command = dictionary.command(step.command)
-                values = _values(command, step)
-            except (FieldError, OrbitnodeError) as error:
-                faults.append(f"{where}: step {number}: {error}")
-            else:
-                steps.append((round(step.delay_s * 1000), _encode(command, values, count)))
-            count += 1
-        made[config.name] = tuple(steps)
-    if count > GROUND_SEQ_COUNTS + ON_BOARD_STEPS_MAX:
-        faults.append(f"{count - GROUND_SEQ_COUNTS} steps in all, {ON_BOARD_STEPS_MAX} at most")
+    made, faults = _looked_at(dictionary, configs)
     if faults:
-        raise SetupError("\n  ".join([f"the mission's sequences have {len(faults)} faults", *faults]))
+        texts = [f"{'.'.join(map(str, one.path))}: {one.text}" for one in faults]
+        raise SetupError("\n  ".join([f"the mission's sequences have {len(faults)} faults", *texts]))
     return made
 
 
-def _values(command: Command, step: StepConfig) -> list[Value]:
-    """The arguments in their order; raises FieldError."""
-    known = {one.name for one in command.arguments}
-    unknown = sorted(step.arguments.keys() - known)
-    if unknown:
-        have = ", ".join(sorted(known)) or "none"
-        raise FieldError(f"{command.name} has no argument {', '.join(unknown)}, have {have}")
+def sequence_faults(dictionary: Dictionary, configs: Sequence[SequenceConfig]) -> list[Fault]:
+    """A fault for each thing in the mission's sequences that the dictionary does not have or admit."""
+    return _looked_at(dictionary, configs)[1]
+
+
+def _looked_at(dictionary: Dictionary, configs: Sequence[SequenceConfig]) -> tuple[dict[str, Steps], list[Fault]]:
+    faults: list[Fault] = []
+    made: dict[str, Steps] = {}
+    events = {event.name for event in dictionary.events}
+    count = GROUND_SEQ_COUNTS
+    for place, config in enumerate(configs):
+        here = ("sequence", place)
+        if config.name in made:
+            faults.append(Fault((*here, "name"), f"is {config.name!r} again, every sequence needs a name of its own"))
+        if config.on_event and config.on_event not in events:
+            text = f"no event {config.on_event!r}, {suggestion(config.on_event, events)}"
+            faults.append(Fault((*here, "on_event"), text, unknown=True))
+        steps: list[tuple[int, bytes]] = []
+        for number, step in enumerate(config.steps):
+            found, request = _request(dictionary, step, count)
+            faults += [replace(one, path=(*here, "steps", number, *one.path)) for one in found]
+            steps.append((round(step.delay_s * 1000), request))
+            count += 1
+        made[config.name] = tuple(steps)
+    if count > GROUND_SEQ_COUNTS + ON_BOARD_STEPS_MAX:
+        steps_text = f"{count - GROUND_SEQ_COUNTS} steps in all, {ON_BOARD_STEPS_MAX} at most"
+        faults.append(Fault(("sequence",), steps_text))
+    return made, faults
+
+
+def _request(dictionary: Dictionary, step: StepConfig, count: int) -> tuple[list[Fault], bytes]:
+    """What is wrong with a step, by the key of its table, and its telecommand, of no use if anything is."""
+    try:
+        command = dictionary.command(step.command)
+    except OrbitnodeError:
+        names = [one.name for one in dictionary.commands]
+        text = f"unknown command {step.command!r}, {suggestion(step.command, names)}"
+        return [Fault(("command",), text, unknown=True)], b""
     if (command.service, command.subtype) in HOLDERS:
-        raise FieldError(f"{command.name} holds commands itself and cannot be a step")
+        return [Fault(("command",), f"{command.name} holds commands itself and cannot be a step")], b""
+    known = [one.name for one in command.arguments]
+    faults = [
+        Fault(("arguments", name), f"{command.name} has no argument {name}, have {', '.join(known) or 'none'}")
+        for name in step.arguments
+        if name not in known
+    ]
     values: list[Value] = []
     for one in command.arguments:
         given = step.arguments.get(one.name, one.default)
         if given is None:
-            raise FieldError(f"{command.name}: argument {one.name} is missing")
+            faults.append(Fault(("arguments", one.name), f"{command.name}: argument {one.name} is missing"))
+            continue
         try:
             values.append(one.admit(given))
         except FieldError as error:
-            raise FieldError(f"{command.name}: {error}") from None
-    return values
+            faults.append(Fault(("arguments", one.name), f"{command.name}: {error}"))
+    if faults:
+        return faults, b""
+    try:
+        return [], _encode(command, values, count)
+    except FieldError as error:
+        return [Fault(("arguments",), str(error))], b""
 
 
 def _encode(command: Command, values: Sequence[Value], count: int) -> bytes:
-    head = b"" if command.function is None else command.function.to_bytes(2, "big")
-    data = head + command.layout.encode(values)
+    """Raises FieldError for more than a telecommand holds."""
+    try:
+        data = command.encode(values)
+    except FieldError as error:
+        raise FieldError(f"{command.name}: {error}") from None
     seq = count % (1 << 14)  # beyond it the mission is refused as a whole
     return PusTc(command.apid, seq, command.service, command.subtype, data, source=ON_BOARD_SOURCE).encode()

@@ -44,7 +44,7 @@ class StepConfig:
 
 @dataclass(frozen=True, slots=True)
 class SequenceConfig:
-    """One `[[sequence]]`. What its commands take is checked at boot, when the dictionary is there."""
+    """One `[[sequence]]`. What its commands take is checked with the mission's dictionary."""
 
     name: str = key(text="by which commands and events name it")
     steps: tuple[StepConfig, ...] = key(text="one after the other, [[sequence.steps]]")

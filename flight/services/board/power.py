@@ -12,6 +12,7 @@ from flight.contract.app import CommandRefused, Durable, EventSink, PowerMode, S
 from flight.contract.dictionary import Command, Declarations, EventDefinition, Structure
 from flight.contract.failures import Failure
 from flight.contract.fields import Field, Limits
+from flight.contract.names import LABEL_RULE, is_label
 from flight.contract.service import CommandHandler, Sampler, Service, ServiceTask
 from flight.contract.settings import setting, settings_of
 from flight.core.config import key
@@ -27,6 +28,7 @@ _CAUSES = ("boot", "command", "battery low", "battery recovered")
 _SWITCHES = ("off", "on")
 REPEAT_TICKS = 30
 _ROW = "power"
+_MODES_MAX = 256  # a mode travels as one octet
 _UNREAD = PowerReading(*(float("nan"),) * 5)
 STALE_S = 10.0  # a reading older than this says nothing: no decision rests on it, housekeeping shows NaN
 
@@ -37,6 +39,10 @@ class ModeConfig:
     payload_w: float = key(minimum=0, maximum=1000, text="what the payload draws while it computes")
     tile_s: float = key(minimum=0.001, maximum=3600, text="tabled duration of one inference")
     admits: bool = key(True, text="false: no payload job starts in this mode")
+
+    def faults(self) -> list[tuple[str, str]]:
+        """A mode's name is the label of its number in commands and reports."""
+        return [] if is_label(self.name) else [("name", f"is {self.name!r}, should be {LABEL_RULE}")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class PowerConfig:
             found.append(("mode", "is empty, at least one [[power.mode]] is needed"))
         if len(set(names)) < len(names):
             found.append(("mode", f"names are {', '.join(names)}, should all differ"))
+        if len(names) > _MODES_MAX:
+            found.append(("mode", f"has {len(names)} modes, {_MODES_MAX} at most"))
         if names and self.start_mode not in names:
             found.append(("start_mode", f"is {self.start_mode!r}, should be one of {', '.join(names)}"))
         return found

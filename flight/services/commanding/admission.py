@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from flight.contract.app import CommandRefused
 from flight.contract.dictionary import Command
 from flight.contract.failures import Failure
-from flight.core.config import suggestion
+from flight.core.config import Fault, suggestion
 from flight.core.errors import DecodeError, SetupError
 from flight.link.pus import PusTc
 from flight.services.commanding.command_counts import CommandCounts
@@ -21,6 +21,22 @@ from flight.services.commanding.handler_table import HandlerTable, Served, Telec
 from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import ACCEPTED, Verification
 from flight.services.reporting.events import Events
+
+
+def mode_faults(refused_in: Mapping[str, str], declared: Mapping[str, Command], modes: Sequence[str]) -> list[Fault]:
+    """A fault for each mode and command of `commands.refused_in` that there is not, or that cannot be refused."""
+    found = []
+    for mode, names in refused_in.items():
+        path = ("commands", "refused_in", mode)
+        if mode not in modes:
+            found.append(Fault(path, f"no power mode {mode}, have {', '.join(modes)}"))
+        for name in dict.fromkeys(names.split()):
+            command = declared.get(name)
+            if command is None:
+                found.append(Fault(path, f"no command {name}, {suggestion(name, declared)}", unknown=True))
+            elif command.urgent:
+                found.append(Fault(path, f"{name} is urgent: it is admitted in every mode"))
+    return found
 
 
 class ModeGate:
@@ -36,15 +52,8 @@ class ModeGate:
     ) -> None:
         self._refused_in = {name: frozenset(names.split()) for name, names in refused_in.items()}
         self._mode = mode
-        faults = [f"no power mode {name}, have {', '.join(modes)}" for name in self._refused_in if name not in modes]
-        for name in sorted(frozenset[str]().union(*self._refused_in.values())):
-            command = declared.get(name)
-            if command is None:
-                faults.append(f"no command {name}, {suggestion(name, declared)}")
-            elif command.urgent:
-                faults.append(f"{name} is urgent: it is admitted in every mode")
-        if faults:
-            raise SetupError(f"commands.refused_in: {'; '.join(faults)}")
+        if faults := mode_faults(refused_in, declared, modes):
+            raise SetupError(f"commands.refused_in: {'; '.join(one.text for one in faults)}")
 
     def check(self, name: str) -> None:
         """Raise CommandRefused if the present mode refuses the command `name`."""

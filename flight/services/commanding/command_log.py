@@ -32,7 +32,7 @@ from flight.core.step_budget import PACKETS
 from flight.core.task import Task
 from flight.link.pus import PusTm, RequestId
 from flight.services.commanding.verification import COMPLETED, Verification
-from flight.services.reporting.telemetry import Telemetry
+from flight.services.reporting.telemetry import Telemetry, Told
 from flight.store.vault import Changes, Vault
 
 _PREFIX = "command."
@@ -134,11 +134,22 @@ class CommandLog(Service):
 
     def emit(self, key: str, report: bytes) -> None:
         """Report; the row goes later. A report that nobody hears and nothing keeps is tried again."""
-        if report and not self._telemetry.emit(report):
-            self._unsaid[key] = report
+        if report:
+            self._telemetry.emit(report, self.follow(key, report))
         else:
-            self._emitted.append(key)
-        self._closable.set()
+            self.follow(key, report)(True)
+
+    def follow(self, key: str, report: bytes) -> Told:
+        """Who is to be told whether the report was sent or recorded."""
+
+        def told(said: bool) -> None:
+            if said:
+                self._emitted.append(key)
+            else:
+                self._unsaid[key] = report
+            self._closable.set()
+
+        return told
 
     def recover(self) -> None:
         """At boot, before anything is received: end what was cut short, report what may not have been: at once, or by

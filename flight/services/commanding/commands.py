@@ -163,11 +163,11 @@ class Commands(Service):
         self, name: str, check: Callable[..., None] | None, execute: Handler, rows: VaultView | None = None
     ) -> None:
         """Serve the command `name` (flight.contract.app.CommandTable), whose handler changes no rows of the vault but
-        `rows`, all if it is None. Raises KeyError if it is not declared."""
+        `rows`, all if it is None. Raises KeyError if it is not declared, MisuseError if it is served."""
         self.table.handle(name, check, execute, rows)
 
     def assert_complete(self) -> None:
-        """Every declared command has its handler; a gap is our own mistake, found at boot."""
+        """Raise SetupError unless every declared command has its handler."""
         self.table.assert_complete()
 
     def on_packet(self, raw: bytes) -> None:

@@ -26,6 +26,7 @@ from flight.services.commanding.handler_table import Telecommand
 from flight.services.commanding.outcomes import Outcomes
 from flight.services.commanding.verification import NONE
 from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import HOLD_S
 from flight.store.vault import Changes
 from hal.base import HalError
 
@@ -120,8 +121,9 @@ class Execution:
                 code, detail = Failure.DEVICE, str(error)
             except StorageError as error:
                 code, detail = Failure.STORAGE, str(error)
-        self._outcomes.end(tc, kept, code, detail)
-        if (durable or tc.opened) and not tc.served.command.urgent:
+        waits = (durable or tc.opened) and not tc.served.command.urgent
+        self._outcomes.end(tc, kept, code, detail, waited_for=waits)
+        if waits:
             await self._wait_for_disk(task, tc)
 
     async def _open(self, task: Task, tc: Telecommand) -> bool:
@@ -182,8 +184,12 @@ class Execution:
         return result.result()
 
     async def _wait_for_disk(self, task: Task, tc: Telecommand) -> None:
-        """The next command has its turn when this one is closed, or the disk has had its time."""
-        if await task.wait(tc.closed, self._store_limit_s):
+        """The next command has its turn when this one is closed, or the disk has had its time. Other telemetry waits
+        for its reports a part of that."""
+        hold_s = min(HOLD_S, self._store_limit_s)
+        if not await task.wait(tc.closed, hold_s):
+            self._outcomes.let_go(tc)
+        if await task.wait(tc.closed, self._store_limit_s - hold_s):
             self._slow = False
         else:
             self._tell_slow(tc)

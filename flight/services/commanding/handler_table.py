@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from flight.contract.app import CommandRefused, Durable, Handler
 from flight.contract.dictionary import Command
 from flight.contract.failures import Failure
 from flight.contract.fields import FieldError, Layout, Value
-from flight.core.errors import DecodeError
+from flight.core.errors import DecodeError, MisuseError, SetupError
 from flight.core.future import Future
 from flight.link.pus import PusTc
+from flight.services.reporting.telemetry import Place
 from flight.store.vault_view import VaultView
 
 _FUNCTION_SERVICE = 8
@@ -31,16 +33,38 @@ class Served:
     rows: VaultView | None = None
 
     def kept(self, outcome: Durable | None) -> Durable:
-        """What the handler leaves to be stored, by the keys that the vault has for it."""
+        """What the handler leaves to be stored, by the keys that the vault has for it. Raises MisuseError for what is
+        not that, or cannot be stored."""
         if outcome is None:
             return Durable()
+        if fault := _unkept(self.command, outcome):
+            raise MisuseError(f"handler of command {self.command.name!r} {fault}")
         return outcome if self.rows is None else replace(outcome, changes=self.rows.in_vault(outcome.changes))
+
+
+def _unkept(command: Command, outcome: Any) -> str:
+    """Why what a handler gave cannot be kept, "" if it can."""
+    if not isinstance(outcome, Durable):
+        return f"gives {type(outcome).__name__}, should give Durable or nothing"
+    changes: Any = outcome.changes
+    if not isinstance(changes, Mapping):
+        return f"gives Durable with changes as {type(changes).__name__}, should be a mapping"
+    if changes and not command.durable:
+        return "gives changes of the vault, should be declared durable"
+    for key, value in changes.items():
+        if isinstance(key, str) and isinstance(value, bytes | None):
+            continue
+        return f"gives Durable with {key!a}: {type(value).__name__}, should be a text, and octets or None"
+    if not all(callable(one) for one in (outcome.then, outcome.undo)):
+        return "gives Durable with a `then` or `undo` that is not a function"
+    return ""
 
 
 @dataclass(slots=True)
 class Telecommand:
     """A telecommand on its way. `row` is its key in the command log once it has one, `opened`: it is stored there as
-    open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said."""
+    open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said; `place` is
+    held for its reports as long as they wait for the disk."""
 
     request: PusTc
     served: Served
@@ -49,6 +73,7 @@ class Telecommand:
     opened: bool = False
     sliced: bool = False
     closed: Future[None] = field(default_factory=Future)
+    place: Place | None = None
 
     @property
     def name(self) -> str:
@@ -67,16 +92,19 @@ class HandlerTable:
     def handle(
         self, name: str, check: Callable[..., None] | None, execute: Handler, rows: VaultView | None = None
     ) -> None:
-        """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared."""
+        """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared,
+        MisuseError if it is served."""
         command = self.declared[name]
         key = (command.apid, command.service, command.subtype, command.function)
-        assert key not in self._served, f"{name} is served twice"
+        if key in self._served:
+            raise MisuseError(f"command {name} is served twice")
         self._served[key] = Served(command, command.layout, check, execute, rows)
 
     def assert_complete(self) -> None:
-        """Every declared command has its handler; a gap is our own mistake, found at boot."""
+        """Raise SetupError unless every declared command has its handler."""
         served = {served.command.name for served in self._served.values()}
-        assert served == self.declared.keys(), f"not served: {sorted(self.declared.keys() - served)}"
+        if served != self.declared.keys():
+            raise SetupError(f"commands that nobody serves: {', '.join(sorted(self.declared.keys() - served))}")
 
     def find(self, request: PusTc) -> Served:
         """Who serves the request; raises CommandRefused if nobody does."""

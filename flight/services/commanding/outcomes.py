@@ -4,11 +4,16 @@ Nothing is reported of a durable command before it is durable, and nothing that 
 stages and their transactions are in the table of flight/services/commanding/commands.py. If the disk refuses at once,
 that is reported. If it fails later, nobody knows whether the outcome will be there after a boot, and an event says so:
 the report comes after the boot or never.
+
+A terminal report is made before it is stored, and its number with it: it is repeated octet for octet after a boot. So
+what follows from a command, an event say, is put in force after the report has left: it bears a later number, and no
+part of a chain overtakes an earlier one. What others made meanwhile waits behind the reports, a little while at most
+(flight/services/reporting/telemetry.py); of an urgent command, whose handler has acted without the disk, nothing does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from flight.contract.app import CommandRefused, Durable
 from flight.contract.failures import Failure
@@ -20,6 +25,7 @@ from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.handler_table import Telecommand
 from flight.services.commanding.verification import ACCEPTED, COMPLETED, NONE, STARTED, Verification
 from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Told
 from flight.store.vault import Changes, Vault
 
 _LOG_FULL = "too many durable commands wait for the disk"
@@ -95,7 +101,7 @@ class Outcomes:
         detail = "the disk has not answered in time"
         report = self._verification.make_failure(tc.request.request_id, ACCEPTED, Failure.STORAGE, detail)
         try:
-            self._store_report(tc, Durable(), lambda: None, ACCEPTED, Failure.STORAGE, report)
+            self._store_report(tc, Durable(), [], ACCEPTED, Failure.STORAGE, report)
         except StorageError as error:
             self.leave_unknown(tc, str(error), Failure.STORAGE)
 
@@ -107,12 +113,14 @@ class Outcomes:
 
     # When the handler is through
 
-    def end(self, tc: Telecommand, kept: Durable, code: int, detail: str) -> None:
-        """Store what the handler leaves, then report completion, or its failure with `code` and `detail`."""
+    def end(self, tc: Telecommand, kept: Durable, code: int, detail: str, *, waited_for: bool = False) -> None:
+        """Store what the handler leaves, then report completion, or its failure with `code` and `detail`. waited_for:
+        somebody waits for that, and lets go in time of what is held for the reports."""
         if tc.served.command.durable or tc.opened:
+            if waited_for:
+                tc.place = self._verification.hold()
             self._end_durable(tc, kept, code, detail)
             return
-        assert not kept.changes, f"{tc.name} is declared volatile"
         kept.then()
         if code == NONE:
             self._verification.success(tc.request, COMPLETED)
@@ -129,21 +137,23 @@ class Outcomes:
         else:
             report = self._verification.make_failure(request.request_id, COMPLETED, code, detail)
 
-        def in_force() -> None:
-            kept.then()
-            for stage, packet in before:
-                self._verification.emit(stage, NONE, packet)
-
         try:
-            self._store_report(tc, kept, in_force, COMPLETED, code, report)
+            self._store_report(tc, kept, before, COMPLETED, code, report)
         except StorageError as error:
             kept.undo()
             self._end_unstored(tc, code, detail, str(error))
 
+    def let_go(self, tc: Telecommand) -> None:
+        """The disk takes too long: what was made after the command's reports waits no more for them."""
+        if tc.place is not None:
+            self._verification.let_go(tc.place)
+
     def _store_report(
-        self, tc: Telecommand, kept: Durable, in_force: Callable[[], None], stage: int, code: int, report: bytes
+        self, tc: Telecommand, kept: Durable, before: Sequence[tuple[int, bytes]], stage: int, code: int, report: bytes
     ) -> None:
-        """Store the command's terminal report with what it leaves, and emit it when that is durable."""
+        """Store the command's terminal report with what it leaves. When that is durable, emit the reports of the stages
+        `before` it, the report itself, and then put in force what was stored: all in this one step, and whatever that
+        tells was made after the reports and leaves after them."""
         request = tc.request.request_id
         if not tc.row:
             tc.row, _ = self._log.open(request)
@@ -155,12 +165,26 @@ class Outcomes:
                 kept.undo()
                 self.leave_unknown(tc, str(error))
                 return
-            in_force()
-            self._verification.count(stage, code)
-            self._log.emit(tc.row, report)
+            self._report(tc, before, stage, code, report)
+            kept.then()
             self._close(tc)
 
         self._vault.commit({**kept.changes, **self._log.done(tc.row, request, report)}).add_callback(stored)
+
+    def _report(
+        self, tc: Telecommand, before: Sequence[tuple[int, bytes]], stage: int, code: int, report: bytes
+    ) -> None:
+        """Report all stages of a command that is stored, in the place that was held for them."""
+        for earlier, _ in before:
+            self._verification.count(earlier, NONE)
+        self._verification.count(stage, code)
+        place = tc.place if tc.place is not None else self._verification.hold()
+        packets: list[tuple[bytes, Told]] = [(packet, lambda _: None) for _, packet in before if packet]
+        if report:
+            packets.append((report, self._log.follow(tc.row, report)))
+        self._verification.settle(place, packets)
+        if not report:
+            self._log.emit(tc.row, report)
 
     def _end_unstored(self, tc: Telecommand, code: int, detail: str, reason: str) -> None:
         """End one whose outcome the disk refused. An urgent command has acted all the same; of any other nothing is in
@@ -183,6 +207,7 @@ class Outcomes:
         """Nothing more is to be said, or waited for; `refused` is why it was not executed."""
         if tc.closed.done:
             return
+        self.let_go(tc)  # of what is not said
         self._counts.waiting -= 1
         if refused == NONE:
             self._counts.executed += 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from flight.contract.dictionary import Declarations, Report
 from flight.contract.failures import Failure
 from flight.contract.fields import Field
 from flight.link.pus import PusTc, RequestId
-from flight.services.reporting.telemetry import Telemetry
+from flight.services.reporting.telemetry import Place, Telemetry, Told
 
 ACCEPTED, STARTED, COMPLETED = 1, 3, 7
 
@@ -53,6 +54,18 @@ class Verification:
         self.count(stage, code)
         if packet:
             self._telemetry.emit(packet)
+
+    def hold(self) -> Place:
+        """A place in line for reports that are made next and emitted later (flight.services.reporting.telemetry)."""
+        return self._telemetry.hold()
+
+    def let_go(self, place: Place) -> None:
+        """Hold nothing back for reports any more that are not emitted yet, or never."""
+        self._telemetry.let_go(place)
+
+    def settle(self, place: Place, packets: Sequence[tuple[bytes, Told]]) -> None:
+        """Report what was made before, in the place that was held for it."""
+        self._telemetry.settle(place, packets)
 
     def count(self, stage: int, code: int) -> None:
         """A stage that is reported by others, or not at all."""

@@ -134,7 +134,7 @@ class Uploads(Service):
             else:
                 self.failed += 1
                 missing = sum(end - start for start, end in one.missing)
-                reason = f"{one.reason}, {missing} of {len(one.data)} octets missing" if missing else one.reason
+                reason = f"{one.reason}, {missing} of {one.octets} octets missing" if missing else one.reason
                 self._events.emit("upload_failed", one.name, reason, one.transaction.number)
         for told in self._receiver.ignored(self._now_ns()):
             number = told.transaction.number if told.transaction is not None else 0

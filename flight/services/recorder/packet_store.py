@@ -17,10 +17,10 @@ the same call in the next step goes on. What was found out about a segment is re
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from flight.contract.names import is_name, name_rule
 from flight.core.config import key
 from flight.core.errors import StorageError
 from flight.core.platform import Storage
@@ -44,7 +44,7 @@ from flight.store.segments import HEAD_OCTETS, RECORD_OCTETS, segment_name
 _SEGMENT_OCTETS_MAX = 16_384
 _SEGMENTS = 16  # at least, so that a full circular store gives up a small part of itself
 _PEEK_OCTETS = 1024
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
+_NAME_CHARACTERS_MAX = 24  # it is a part of the names of files
 OWNER = "recorder"  # user of the storage, and prefix of every name and key
 
 
@@ -60,8 +60,8 @@ class StoreConfig:
     always: bool = key(False, text="true: keeps also what went down in contact, for retrieval by time range")
 
     def faults(self) -> list[tuple[str, str]]:
-        if not _NAME.fullmatch(self.name):
-            return [("name", f"is {self.name!r}, should be a letter and at most 23 more of a-z 0-9 _")]
+        if not is_name(self.name, _NAME_CHARACTERS_MAX):
+            return [("name", f"is {self.name!r}, should be {name_rule(_NAME_CHARACTERS_MAX)}")]
         return []
 
 

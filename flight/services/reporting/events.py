@@ -65,6 +65,10 @@ def declare(apid: int) -> Declarations:
                 apid, 106, "event_switch_dropped", "low", "event {event} was disabled and is not of this software",
                 (Field("event", "str", text="APID.number"),),
             ),
+            EventDefinition(
+                apid, 107, "task_returned", "low", "task {task} returned at once, it is not run again",
+                (Field("task", "str"),),
+            ),
         )
     )  # fmt: skip
 

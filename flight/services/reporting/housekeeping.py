@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -30,8 +31,8 @@ from flight.contract.dictionary import (
 from flight.contract.failures import Failure
 from flight.contract.fields import ROWS_MAX, Field, Refers, Row
 from flight.contract.service import CommandHandler, Service, ServiceTask
-from flight.core.config import key
-from flight.core.errors import DecodeError, SetupError, StorageError
+from flight.core.config import Fault, key, suggestion
+from flight.core.errors import DecodeError, MisuseError, SetupError, StorageError
 from flight.core.future import Event
 from flight.core.nanoseconds import NS, ns
 from flight.core.step_budget import PACKETS
@@ -60,13 +61,22 @@ class HousekeepingConfig:
     defined_max: int = key(16, minimum=0, maximum=ROWS_MAX, text="structures defined from ground at most")
     parameters_max: int = key(64, minimum=1, maximum=ROWS_MAX, text="parameters in one of those at most")
 
-    def faults(self) -> list[tuple[str, str]]:
-        """The names are checked at boot: what structures there are depends on the app."""
+    def faults(self) -> list[tuple[tuple[str, str], str]]:
+        """The names are checked with the dictionary: what structures there are depends on the apps."""
         return [
-            ("period_s", f"{name} is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
+            (("period_s", name), f"is {period_s:g}, should be 0 for off, or {PERIOD_MIN_S:g} and more")
             for name, period_s in self.period_s.items()
-            if not is_period(period_s)
+            if 0 <= period_s <= PERIOD_MAX_S and not is_period(period_s)
         ]
+
+
+def period_faults(config: HousekeepingConfig, structures: AbstractSet[str] | Mapping[str, object]) -> list[Fault]:
+    """A fault for each period of `config` that is given to none of `structures`."""
+    return [
+        Fault(("housekeeping", "period_s", name), f"no structure {name}, {suggestion(name, structures)}", unknown=True)
+        for name in config.period_s
+        if name not in structures
+    ]
 
 
 def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
@@ -118,8 +128,8 @@ def declare(apid: int, structures: tuple[Structure, ...]) -> Declarations:
                 (Field("structure", "str"), Field("reason", "str")),
             ),
             EventDefinition(
-                apid, 101, "hk_failed", "medium", "structure {structure} cannot be sampled, it is off until enabled",
-                (Field("structure", "str"),),
+                apid, 101, "hk_failed", "medium", "structure {structure} is off until enabled: {reason}",
+                (Field("structure", "str"), Field("reason", "str")),
             ),
         ),
     )  # fmt: skip
@@ -142,13 +152,10 @@ class Housekeeping(Service):
         self._events = events
         self._now_ns = now_ns
         self._changed = Event()
-        self._sampled: Collection | None = None  # where the task is; still there when a sampler has made it fail
         reports = declare(apid, ()).reports
         self._definition_layout, self._period_layout = (report.layout for report in reports)
-        unknown = sorted(config.period_s.keys() - self._structures.by_name.keys())
-        if unknown:
-            have = ", ".join(sorted(self._structures.by_name))
-            raise SetupError(f"housekeeping.period_s: no structure {', '.join(unknown)}, have {have}")
+        if unknown := period_faults(config, self._structures.by_name):
+            raise SetupError(f"housekeeping.period_s: {'; '.join(one.text for one in unknown)}")
         self._collections: dict[int, Collection] = {}
         for one in structures:
             period_s = config.period_s.get(one.name, one.period_s)
@@ -183,8 +190,6 @@ class Housekeeping(Service):
 
     async def run(self, task: Task) -> None:
         """Report what is due, then wait for what is next or for a change. Ground hears at boot what it defined."""
-        if self._sampled is not None:
-            self._set_aside(self._sampled)
         for _ in self._report_definitions(tuple((sid,) for sid in self._collections if sid >= STRUCTURES_END)):
             await task.sleep(0)
         while True:
@@ -208,9 +213,11 @@ class Housekeeping(Service):
         period_ns = ns(one.plan.period_s)
         skipped = (now_ns - one.due_ns) // period_ns
         one.due_ns += (skipped + 1) * period_ns
-        self._sampled = one
-        octets = one.octets()
-        self._sampled = None
+        try:
+            octets = one.octets()
+        except MisuseError as error:
+            self._set_aside(one, str(error))
+            return skipped
         keepalive_ns = ns(one.plan.keepalive_s)
         if not keepalive_ns or octets != one.sent or now_ns - one.sent_ns >= keepalive_ns:
             self._send(one, octets)
@@ -220,11 +227,10 @@ class Housekeeping(Service):
         one.sent, one.sent_ns = octets, self._now_ns()
         self._telemetry.send(one.structure.apid, 3, 25, octets)
 
-    def _set_aside(self, one: Collection) -> None:
-        """Its sampler made the task fail: the others go on without it."""
-        self._sampled = None
+    def _set_aside(self, one: Collection, reason: str) -> None:
+        """It cannot be sampled: the others go on without it."""
         one.plan = replace(one.plan, enabled=False)
-        self._events.emit("hk_failed", one.structure.name)
+        self._events.emit("hk_failed", one.structure.name, reason)
 
     # Commands
 
@@ -295,7 +301,11 @@ class Housekeeping(Service):
         for i, one in enumerate(self._found(rows)):
             if i and i % PACKETS == 0:
                 yield
-            self._send(one, one.octets())
+            try:
+                octets = one.octets()
+            except MisuseError as error:
+                raise CommandRefused(Failure.UNFINISHED, str(error)) from None
+            self._send(one, octets)
         return None
 
     def _report_definitions(self, rows: tuple[tuple[int], ...]) -> Slices:

@@ -10,15 +10,18 @@ numbers its fields in another way.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from flight.contract.app import Sample
 from flight.contract.dictionary import FIELDS_MAX, STRUCTURES_END, Structure, hk_parameters, is_period
-from flight.contract.fields import Field, Layout, Value
-from flight.core.errors import PASSES_THROUGH, DecodeError, SetupError
+from flight.contract.fields import Field, Layout, Value, misfit
+from flight.core.errors import PASSES_THROUGH, DecodeError, MisuseError, SetupError
+from flight.core.task import text_of
 
 KEEPALIVE_MAX_S = 86_400.0
 SID_OCTETS = 2
@@ -35,6 +38,10 @@ _ROW = Layout(
         Field("parameters", "rows", fields=(Field("name", "str"),)),
     )
 )
+
+
+class SamplerFailed(MisuseError):
+    """A sampler raised something: which structure's, and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,9 @@ class Plan:
 class Collection:
     """One structure and its plan. `due_ns` is when it is sampled next; `sent` and `sent_ns` say what went out last."""
 
-    def __init__(self, structure: Structure, sample: Callable[[], Sequence[Value]], plan: Plan) -> None:
+    def __init__(self, structure: Structure, sample: Callable[[], Sequence[Value]], plan: Plan, title: str) -> None:
         self.structure = structure
+        self._title = title
         self.plan = plan
         self.due_ns = 0
         self.sent = b""
@@ -64,8 +72,14 @@ class Collection:
         self._sample = sample
 
     def octets(self) -> bytes:
-        """The source data of TM[3,25] as of now."""
-        return self.structure.sid.to_bytes(SID_OCTETS, "big") + self._layout.encode(self._sample())
+        """The source data of TM[3,25] as of now. Raises MisuseError for values that their fields do not hold."""
+        values = self._sample()
+        try:
+            octets = self._layout.encode(values)
+        except (ArithmeticError, AttributeError, TypeError, ValueError, struct.error) as error:
+            fault = misfit(self.structure.fields, values) or f"{type(error).__name__}: {error}"
+            raise MisuseError(f"{self._title}: its sample has {fault}") from None
+        return self.structure.sid.to_bytes(SID_OCTETS, "big") + octets
 
 
 class Structures:
@@ -96,26 +110,39 @@ class Structures:
             yield f"{self._title(sid)}: nobody samples it"
             return
         try:
-            self._sample(sid)
+            if fault := misfit(self.by_sid[sid].fields, self._sample(sid)):
+                yield f"{self._title(sid)}: its sample has {fault}"
+        except SamplerFailed:
+            return  # it may have nothing to give yet; the report that is due sets it aside
         except SetupError as error:
             yield str(error)
+
+    def _asked(self, sid: int, sampler: Sampler) -> Any:
+        """What `sampler` gives, which may be anything. Raises SamplerFailed, whatever it raises."""
+        try:
+            return sampler()
         except PASSES_THROUGH:
             raise
-        except BaseException:  # noqa: BLE001 - an app's sampler may raise anything; the report that is due sets it aside
-            return
+        except BaseException as error:
+            text = " ".join(text_of(error).split())
+            raise SamplerFailed(f"{self._title(sid)}: its sampler raises {text}") from error
 
     def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
         """Structure `sid` of the dictionary, or one that `plan` defines, sent under `apid`."""
         known = self.by_sid.get(sid)
         if known is not None:
-            return Collection(known, partial(self._sample, sid), plan)
+            return Collection(known, partial(self._sample, sid), plan, self._title(sid))
         fields = tuple(self.parameters[number] for number in plan.parameters)
         made = Structure(apid, sid, f"hk-{sid}", plan.period_s, fields)
-        return Collection(made, partial(self._join, plan.parameters), plan)
+        return Collection(made, partial(self._join, plan.parameters), plan, f"housekeeping structure {made.name}")
 
     def _sample(self, sid: int) -> Sequence[Value]:
-        """The values of a structure in the order of its fields; raises SetupError for names that do not fit."""
-        parts = [sampler() for sampler in self._samplers[sid]]
+        """The values of a structure in the order of its fields; raises MisuseError for what does not fit."""
+        given_parts: list[Any] = [self._asked(sid, sampler) for sampler in self._samplers[sid]]
+        parts: list[Sample] = [part for part in given_parts if isinstance(part, Mapping)]
+        if len(parts) < len(given_parts):
+            given = next(type(part).__name__ for part in given_parts if not isinstance(part, Mapping))
+            raise MisuseError(f"{self._title(sid)}: its sample is {given}, should be values by the names of its fields")
         sample: dict[str, Value] = {}
         for part in parts:
             sample.update(part)
@@ -123,11 +150,11 @@ class Structures:
         values = [sample[name] for name in fields if name in sample]
         # With as many values given as there are fields, and every field among them, none is given twice or too many.
         if not len(values) == len(fields) == sum(map(len, parts)):
-            raise SetupError(self._misfit(sid, parts))
+            raise MisuseError(self._misfit(sid, parts))
         return values
 
     def _misfit(self, sid: int, parts: Sequence[Sample]) -> str:
-        fields, names = self._fields[sid], [name for part in parts for name in part]
+        fields, names = self._fields[sid], [str(name) for part in parts for name in part]
         told = (
             ("lacks", sorted(set(fields) - set(names))),
             ("has no field for", sorted(set(names) - set(fields))),

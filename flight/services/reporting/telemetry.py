@@ -1,14 +1,34 @@
-"""Telemetry packets on their way: made here, sent at once in contact, recorded otherwise."""
+"""Telemetry packets on their way: made here, sent at once in contact, recorded otherwise.
+
+They leave in the order in which they are made and numbered. The reports of a durable command are made before they may
+be said, since what is stored is repeated octet for octet after a boot. Whoever makes such packets takes a place in line
+first, and what is made after them waits behind it:
+
+    (none) --`hold`--> held --`settle`, with what may be said now------------> gone, those behind it follow
+                       held --`let_go`: the disk takes too long, or refuses--> gone, what is said later is out of order
+
+So the line stands still as long as the disk does, and no longer than whoever holds it waits: Execution lets go after
+`HOLD_S`. It never grows beyond `LINE_MAX` packets: then its head is let go, counted in `overtaken`. With nothing held a
+packet leaves as it is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from flight.link.pus import encode_tm
+from flight.core.errors import MisuseError
+from flight.link.pus import TM_DATA_OCTETS_MAX, encode_tm
 
 SEQUENCE_MODULUS = 1 << 14
 COUNTER_MODULUS = 1 << 16
+HOLD_S = 0.25  # many times what a disk takes as a rule, and short for a report that is urgent
+LINE_MAX = 64
+
+# Told whether the packet is sent or recorded; False where it is in neither, as with a store that is full.
+Told = Callable[[bool], None]
 
 
 class Downlink(Protocol):
@@ -23,17 +43,30 @@ class Store(Protocol):
         """`heard`: it goes down now, and need not be played back."""
 
 
+@dataclass(slots=True, eq=False)
+class Place:
+    """In the line: `ready` are packets that may leave, each with who is told of it; None as long as it is held."""
+
+    ready: list[tuple[bytes, Told]] | None = field(default=None)
+
+
+def _nobody(_: bool) -> None:
+    """Told of a packet that is not followed any further."""
+
+
 class Telemetry:
     """Numbers packets per APID (133.0-B-2, 4.1.3.4) and per message type (ECSS-E-ST-70-41C, 7.4.3.1), stamps them,
     and gives each to the first link in contact, and to the recorder."""
 
     def __init__(self, tai_ns: Callable[[], int], recorder: Store) -> None:
         self.sent = 0
+        self.overtaken = 0
         self._tai_ns = tai_ns
         self._links: Iterable[Downlink] = ()
         self._recorder = recorder
         self._sequences: dict[int, int] = {}
         self._counters: dict[tuple[int, int, int], int] = {}
+        self._line: deque[Place] = deque()  # empty unless its head is held
 
     def use(self, links: Iterable[Downlink]) -> None:
         """Send on these links from now on."""
@@ -44,7 +77,10 @@ class Telemetry:
 
     def make(self, apid: int, service: int, subtype: int, data: bytes) -> bytes:
         """A packet with its number and time, for `emit`. One that is emitted again, as after a reboot, is the same
-        octet for octet, and the ground takes it once."""
+        octet for octet, and the ground takes it once. Raises MisuseError for more than a packet holds."""
+        if len(data) > TM_DATA_OCTETS_MAX:
+            what = f"TM[{service},{subtype}] of APID {apid}"
+            raise MisuseError(f"{what} with {len(data)} octets, a packet holds {TM_DATA_OCTETS_MAX}")
         kind = (apid, service, subtype)
         sequence, counter = self._sequences.get(apid, 0), self._counters.get(kind, 0)
         packet = encode_tm(apid, sequence, service, subtype, data, self._tai_ns(), counter=counter)
@@ -52,8 +88,46 @@ class Telemetry:
         self._counters[kind] = (counter + 1) % COUNTER_MODULUS
         return packet
 
-    def emit(self, packet: bytes) -> bool:
-        """Send or record; False where the packet is in neither, as with a store that is full or switched off."""
+    def emit(self, packet: bytes, told: Told = _nobody) -> None:
+        """Send or record, behind what is held."""
+        if not self._line:
+            told(self._send(packet))
+            return
+        self._line.append(Place([(packet, told)]))
+        if len(self._line) > LINE_MAX:
+            self.overtaken += 1
+            self.let_go(self._line[0])
+
+    def hold(self) -> Place:
+        """A place in line for packets that are made next, and may not be said yet."""
+        place = Place()
+        self._line.append(place)
+        return place
+
+    def settle(self, place: Place, packets: Sequence[tuple[bytes, Told]]) -> None:
+        """Say the packets for which the place was held, and whatever waits behind it."""
+        if place in self._line:
+            place.ready = list(packets)
+            self._advance()
+            return
+        for packet, told in packets:  # it was let go before
+            told(self._send(packet))
+
+    def let_go(self, place: Place) -> None:
+        """Hold nothing back for this place any more; harmless if it is not held."""
+        if place.ready is None:
+            place.ready = []
+            if place in self._line:
+                self._line.remove(place)
+                self._advance()
+
+    def _advance(self) -> None:
+        while self._line and self._line[0].ready is not None:
+            for packet, told in self._line.popleft().ready or ():
+                told(self._send(packet))
+
+    def _send(self, packet: bytes) -> bool:
+        """False where the packet is in neither, as with a store that is full or switched off."""
         self.sent += 1
         for link in self._links:
             if link.send_realtime(packet):

@@ -1,0 +1,37 @@
+"""What may be called how: the one rule for names of the dictionary, of apps, and of what they answer.
+
+A name is typed by people, is a part of others (`structure.field`, `answer.APP.NAME`, `APP_enable_events`), a column of
+a table, a name in XTCE, and the name of a file. So it has none of the characters that mean something in any of these. A
+text that people read, a label or a unit, may have whatever can be printed.
+"""
+
+from __future__ import annotations
+
+import re
+
+NAME_CHARACTERS_MAX = 64
+OWNER_CHARACTERS_MAX = 32  # of an app's name: others begin with it, and are names themselves
+TEXT_CHARACTERS_MAX = 64  # of a unit or label: each may stand in every row that ground shows
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def is_name(text: object, characters_max: int = NAME_CHARACTERS_MAX) -> bool:
+    """Whether `text` may name something."""
+    return isinstance(text, str) and len(text) <= characters_max and _NAME.fullmatch(text) is not None
+
+
+def name_rule(characters_max: int = NAME_CHARACTERS_MAX) -> str:
+    """What a name should be, in words."""
+    return f"a small letter, then small letters, digits and _, {characters_max} in all at most"
+
+
+def is_label(text: object) -> bool:
+    """Whether `text` may be a label or a unit: what cannot be printed moves a terminal's cursor, ends a line of a
+    table, and is refused in XML; a blank at either end nobody sees."""
+    return (
+        isinstance(text, str) and 0 < len(text) <= TEXT_CHARACTERS_MAX and text.isprintable() and text == text.strip()
+    )
+
+
+LABEL_RULE = f"1 .. {TEXT_CHARACTERS_MAX} characters that can be printed, without a blank at either end"

@@ -1,0 +1,1 @@
+"""Texts for people, and what keeps them harmless."""

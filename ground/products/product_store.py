@@ -1,0 +1,186 @@
+"""Products: CFDP PDUs into files; what stayed incomplete is kept as .part with what is missing.
+
+Beside a product that decodes lies its answer in a form that everybody reads (ground/products/answers.py).
+
+The names of files are the node's choice and come again, after a boot that lost its job numbers say. No file is written
+over another: the second of a name gets a number, and when those are used up a name made of its content.
+
+How long a file is, is its sender's claim. An incomplete file takes room on disk for what came of it alone; what is
+missing counts against the bound of all files together all the same, and a file of which nothing came is a row without
+a file. What is refused is counted, and `refusals` gives it to be told: at once, and then once in `_TELL_S`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flight.core.errors import DecodeError, OrbitnodeError
+from flight.core.nanoseconds import NS
+from flight.link.cfdp.transfers import CfdpConfig, CfdpReceiver, FileAction, FileIncomplete, FileReceived
+from ground.products.answers import facts_of, readable
+from ground.products.names import MISSING, PART, safe_name, whole_name
+from ground.products.product_folder import ProductFolder, octets_taken
+from ground.telemetry.archive_rows import ProductRow
+from payloads.product.decode import Product, decode_product, is_product
+
+_TELL_S = 60
+
+
+@dataclass(slots=True)
+class ProductCounters:
+    """Files by what became of them. `refused_full` were not written because the folder holds its most, `unwritten`
+    because writing failed; `empty` are those incomplete ones of which nothing came, and `beside_refused` answers for
+    which there was no room. `octets` are those that came, of files that were written; `octets_beside` those of the
+    answers beside them; `octets_counted` what all of these files count against the bound."""
+
+    complete: int = 0
+    incomplete: int = 0
+    undecodable: int = 0
+    octets: int = 0
+    octets_missing: int = 0
+    octets_beside: int = 0
+    octets_counted: int = 0
+    empty: int = 0
+    refused_full: int = 0
+    beside_refused: int = 0
+    unwritten: int = 0
+
+
+class ProductStore:
+    """Receives files of one CFDP entity into `folder`. Bounded by `octets_max` in files of this run, each in whole
+    blocks and with what is missing in it."""
+
+    def __init__(
+        self, folder: Path, config: CfdpConfig | None = None, *, octets_max: int = 1 << 32,
+        on_product: Callable[[str, Product], None] | None = None,
+    ) -> None:  # fmt: skip
+        """`on_product(name, product)` sees every product that decoded. Raises OrbitnodeError for a bad folder."""
+        self.counters = ProductCounters()
+        self.receiver = CfdpReceiver(config or CfdpConfig())
+        self._octets_max = octets_max
+        self._on_product = on_product
+        self._folder = ProductFolder(folder)
+        self._untold = 0
+        self._newest_refused = ""
+        self._tell_at_ns: int | None = None
+
+    @property
+    def next_time_ns(self) -> int | None:
+        return self.receiver.next_time_ns
+
+    def on_pdu(self, pdu: bytes, now_ns: int, received_ns: int) -> list[ProductRow | OrbitnodeError]:
+        """Take one PDU; a row for each file it ended, or the fault where the file cannot be written."""
+        return self._store(self.receiver.on_pdu(pdu, now_ns), received_ns)
+
+    def on_time(self, now_ns: int, received_ns: int) -> list[ProductRow | OrbitnodeError]:
+        """End transfers for which nothing came for too long."""
+        return self._store(self.receiver.on_time(now_ns), received_ns)
+
+    def end_all(self, received_ns: int) -> list[ProductRow | OrbitnodeError]:
+        """End every open transfer: the ground closes down."""
+        return self._store(self.receiver.end_all(), received_ns)
+
+    def refusals(self, now_ns: int) -> str:
+        """What is to be told of files that there was no room for, empty if it is nothing now."""
+        if not self._untold or (self._tell_at_ns is not None and now_ns < self._tell_at_ns):
+            return ""
+        count, self._untold, self._tell_at_ns = self._untold, 0, now_ns + _TELL_S * NS
+        return (
+            f"{count} files not written, the last of them {self._newest_refused}: the products of this run count "
+            f"{self.counters.octets_counted:,} octets, with what is missing in them, of {self._octets_max:,} at most"
+        )
+
+    def _store(self, actions: list[FileAction], received_ns: int) -> list[ProductRow | OrbitnodeError]:
+        rows: list[ProductRow | OrbitnodeError] = []
+        for one in actions:
+            try:
+                if isinstance(one, FileIncomplete):
+                    row = self._incomplete(one, received_ns)
+                else:
+                    row = self._complete(one, received_ns)
+            except OrbitnodeError as error:
+                self.counters.unwritten += 1
+                rows.append(error)
+                continue
+            if row is not None:
+                rows.append(row)
+        return rows
+
+    def _complete(self, one: FileReceived, received_ns: int) -> ProductRow | None:
+        data = one.data
+        if not self._has_room(one.name, len(data)):
+            return None
+        name = self._put(whole_name(one.name), ((0, data),), len(data))
+        self.counters.complete += 1
+        self.counters.octets += len(data)
+        return ProductRow(
+            received_ns, name, len(data), True, hashlib.sha256(data).hexdigest(), (), self._facts(name, data)
+        )
+
+    def _incomplete(self, one: FileIncomplete, received_ns: int) -> ProductRow | None:
+        """The octets that came at their places, with a list beside them of those that did not."""
+        lines = [f"# {one.reason}; octets [start, end) that never came", *(f"{a} {b}" for a, b in one.missing)]
+        listed = ("\n".join(lines) + "\n").encode()
+        came, name, facts = one.octets_here, safe_name(one.name) + PART, {"reason": one.reason}
+        if not came:
+            self.counters.empty += 1
+            facts["file"] = "none, since nothing of it came"
+        else:
+            if not self._has_room(one.name, one.octets, len(listed)):
+                return None
+            name = self._put(name, one.pieces, one.octets)
+            try:
+                self._put(name + MISSING, ((0, listed),), len(listed))
+            except OrbitnodeError as error:
+                facts["fault"] = str(error)  # the row has the list as well
+        self.counters.incomplete += 1
+        self.counters.octets += came
+        self.counters.octets_missing += one.octets - came
+        return ProductRow(received_ns, name, came, False, "", one.missing, facts)
+
+    def _facts(self, name: str, data: bytes) -> dict[str, Any]:
+        """What the product says of itself; its answer beside it. A file that is not a product is kept as it is."""
+        if not is_product(data):
+            return {}
+        try:
+            product = decode_product(data)
+        except DecodeError as error:
+            self.counters.undecodable += 1
+            return {"fault": str(error)}
+        if self._on_product is not None:
+            self._on_product(name, product)
+        facts = facts_of(product)
+        try:
+            shown = readable(product)
+            if shown is None:
+                return facts
+            if not self._fits(len(shown.octets)):
+                self.counters.beside_refused += 1
+                return facts | {"fault": "no room for the answer beside the product"}
+            beside = self._put(whole_name(f"{Path(name).stem}-{shown.suffix}"), ((0, shown.octets),), len(shown.octets))
+            self.counters.octets_beside += len(shown.octets)
+        except OrbitnodeError as error:
+            return facts | {"fault": str(error)}
+        return facts | {shown.key: beside}
+
+    def _put(self, name: str, pieces: tuple[tuple[int, bytes], ...], octets: int) -> str:
+        """Put a file in, and count it; the name that it has. Raises OrbitnodeError."""
+        stored, is_new = self._folder.put(name, pieces, octets)
+        self.counters.octets_counted += octets_taken(octets) if is_new else 0
+        return stored
+
+    def _fits(self, *octets: int) -> bool:
+        return self.counters.octets_counted + sum(map(octets_taken, octets)) <= self._octets_max
+
+    def _has_room(self, name: str, *octets: int) -> bool:
+        """Whether files of these lengths may be written; counted, and told, if not."""
+        if self._fits(*octets):
+            return True
+        self.counters.refused_full += 1
+        self._untold += 1
+        self._newest_refused = safe_name(name)
+        return False
