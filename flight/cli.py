@@ -5,14 +5,16 @@ A command is a module named in the entry-point group `orbitnode.commands`, also 
 imported: help texts are read from the sources, so that the list is quick and complete on a board without extras.
 A module that runs a loop says `LOOP = True`: its output goes through sinks that never wait (flight/linux/log_sink.py).
 
-Exit codes: 0 fine, 1 failed, 2 wrong use, 70 ended by the watchdog (`flight`), 130 interrupted. What becomes of stderr
-changes none of them; a result that stdout does not take is a failure.
+Exit codes: 0 fine, 1 failed, 2 wrong use (the command line is wrong by itself, whatever files, node and ground say), 70
+ended by the watchdog (`flight`), 130 interrupted. What becomes of stderr changes none of them; a result that stdout
+does not take is a failure.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import io
 import os
 import re
 import sys
@@ -26,9 +28,10 @@ from importlib.util import find_spec
 from typing import Any, NoReturn, Protocol, TextIO, cast
 
 from flight import __version__
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.guarded_stream import GuardedStream
 from flight.linux.log_sink import diverted, open_standard_descriptors
+from flight.linux.surroundings import refusal_text
 from flight.text.plain_text import plain, plain_lines
 from hal.base import HalError
 
@@ -171,6 +174,8 @@ def _execute(argv: Sequence[str], streams: ExitStack) -> int:
     given = parser.parse_intermixed_args(argv[1:])
     try:
         return module.execute(given)
+    except UsageError as error:
+        parser.error(str(error))
     except ModuleNotFoundError as missing:
         raise chosen.lacks(missing) from missing
 
@@ -237,6 +242,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default the process's own; return its exit code."""
     open_standard_descriptors()
     stdout, stderr = sys.stdout, sys.stderr
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is no reason to fail
     sys.stdout, sys.stderr = cast("TextIO", _Stdout(stdout)), cast("TextIO", GuardedStream(stderr))
     try:
         with ExitStack() as streams:
@@ -259,7 +266,11 @@ def _run(argv: Sequence[str], streams: ExitStack) -> int:
     except BrokenPipeError:  # the reader of a pipe (`| head`) went away: nothing to say about that
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command-line program
-        _report_crash(error)
+        refused = refusal_text(error)
+        if refused is None:
+            _report_crash(error)
+        else:
+            sys.stderr.write(plain(f"orbitnode: error: {refused}") + "\n")
         return FAILED
     return code
 

@@ -17,12 +17,10 @@ from sim_hw.machine.digest import Digest
 from sim_hw.machine.disk import PowerCut
 from sim_hw.machine.faults import FaultPlan
 from sim_hw.machine.loop import VirtualLoop
-from sim_hw.report.outputs import FILES, PRODUCTS, RunFolder
+from sim_hw.report.outputs import RUN_FILES, RunFolder
 from sim_hw.spacecraft_run import REAL_SCHEMES, SharedParts, SpacecraftRun
 from sim_hw.world.orbit import parse_utc
 from sim_hw.world.scenes import TileSource
-
-RUN_FILES = (*FILES, PRODUCTS)  # which a run replaces in its folder
 
 
 class MissionRun:

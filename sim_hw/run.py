@@ -1,4 +1,9 @@
-"""`orbitnode run`: orbits of the whole system in virtual time, with live progress, a summary and a report."""
+"""`orbitnode run`: orbits of the whole system in virtual time, with live progress, a summary and a report.
+
+Whatever ends a run before its end, wrong input, a fault, a full disk or Ctrl-C, leaves the results of the last one as
+they were (sim_hw/report/outputs.py). The first Ctrl-C, SIGTERM or SIGHUP ends it between two steps and in order, and
+says what is kept; a second one ends it at once. The exit code is 130 then.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,17 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import ExitStack, closing, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, UsageError
 from flight.core.nanoseconds import NS, ns
+from flight.linux.ending_signals import EndingAsked, ending_asked
 from flight.mission import MISSIONS, load
 from flight.text.plain_stream import PlainStream
 from flight.text.plain_text import json_text, plain
@@ -56,17 +63,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the operator does, of the first spacecraft, in place of sim.script",
     )  # fmt: skip
     parser.add_argument(
-        "--fault", action="append", default=[], metavar="[NODE:]KIND@S",
+        "--fault", type=_fault, action="append", default=[], metavar="[NODE:]KIND@S",
         help=f"plan a fault, of the first spacecraft unless NODE names another; {kinds}",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, nothing else")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Raises OrbitnodeError for whatever keeps the run from beginning, before the results of the last one go; and at
-    the end, if an operator's script or procedure failed."""
+    """Raises OrbitnodeError for whatever keeps the run from beginning or ends it early, with the results of the last
+    one in place; and at the end, if an operator's script or procedure failed."""
     begun_s = time.monotonic()
-    faults = [PlannedFault.parse(text) for text in args.fault]
+    with ending_asked() as ending:
+        flight = _Flight()
+        try:
+            run = _prepare(args, ending)
+            with closing(run.out):
+                flight.run = run
+                _fly_to_the_end(run, PlainConsole(stderr=True, quiet=args.json), ending)
+                scenes = str(args.scenes) if args.scenes else "synthetic"
+                facts = RunFacts(args.seed, args.orbits, time.monotonic() - begun_s, scenes)
+                whole, table = _write(run, facts, ending)
+        except KeyboardInterrupt:
+            with ending.deaf():
+                print(plain(f"orbitnode run: {flight.what_is_kept(args.out)}"), file=sys.stderr)
+                raise
+    _show(run, whole, table, as_json=args.json)
+    _check_scripts(run)
+    return 0
+
+
+class _Flight:
+    """How far a run has come, for whoever interrupts it."""
+
+    run: MissionRun | None = None
+
+    def what_is_kept(self, folder: Path) -> str:
+        """In one line."""
+        if self.run is None:
+            return f"interrupted before it began; nothing in {folder} was touched"
+        minutes = f"{self.run.loop.now_ns() / NS / 60:.1f} of {self.run.end_ns / NS / 60:.1f} min"
+        out = self.run.out
+        rest = f"{folder} the results of the run before" if out.has_results else f"{folder} no results of a whole run"
+        return f"interrupted after {minutes}; {out.partial} has what came until then, {rest}"
+
+
+def _prepare(args: argparse.Namespace, ending: EndingAsked) -> MissionRun:
+    """Everything that can be found wrong before a file is written, and then the run. Raises OrbitnodeError."""
+    faults: list[PlannedFault] = args.fault
     procedure = None if args.procedure is None else load_file(args.procedure)
     missions = [
         load(path, {"sim": SimConfig}, check=partial(run_faults, scripted=place > 0 or procedure is None))
@@ -80,24 +123,25 @@ def execute(args: argparse.Namespace) -> int:
     for place, mission in enumerate(missions):
         check_payload(mission)
         check_spacecraft(mission, scripted=place > 0 or procedure is None)
+    ending.check()
     out = RunFolder(args.out, names)
-    run = MissionRun(missions, tiles, out, seed=args.seed, duration_s=duration_s, faults=plans, procedure=procedure)
-    console = PlainConsole(stderr=True, quiet=args.json)
+    with ExitStack() as undo:
+        undo.callback(out.close)
+        run = MissionRun(missions, tiles, out, seed=args.seed, duration_s=duration_s, faults=plans, procedure=procedure)
+        undo.pop_all()
+    return run
+
+
+def _fly_to_the_end(run: MissionRun, console: PlainConsole, ending: EndingAsked) -> None:
+    """Boot, fly, and end in order, with every process given back; raises KeyboardInterrupt if that was asked for."""
     try:
         run.start()
         with redirect_stdout(cast("TextIO", PlainStream(sys.stdout))):  # for what an operator's script prints
-            fly(run, console)
+            fly(run, console, ending)
     finally:
-        run.finish()
-    for one in run.spacecraft:
-        if one.out.log.fault:
-            where = one.out.path("node.log")
-            console.print(f"{where} is not whole: {one.out.log.fault}", soft_wrap=True)
-    scenes = str(args.scenes) if args.scenes else "synthetic"
-    _tell(run, RunFacts(args.seed, args.orbits, time.monotonic() - begun_s, scenes), as_json=args.json)
-    run.archive.close()
-    _check_scripts(run)
-    return 0
+        with ending.deaf():
+            run.finish()
+    ending.check()
 
 
 def _check_scripts(run: MissionRun) -> None:
@@ -117,9 +161,9 @@ def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
     return lambda seed: SyntheticClouds(scene, seed)
 
 
-def fly(run: MissionRun, console: PlainConsole) -> None:
-    """Advance to the end with a live line per spacecraft on a terminal, or one every ten minutes of the run
-    elsewhere."""
+def fly(run: MissionRun, console: PlainConsole, ending: EndingAsked) -> None:
+    """Advance to the end, or until that is asked for, with a live line per spacecraft on a terminal, or one every ten
+    minutes of the run elsewhere."""
     total_s = run.end_ns / NS
     columns = (_text("{task.description}"), BarColumn(), _text("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
@@ -128,7 +172,7 @@ def fly(run: MissionRun, console: PlainConsole) -> None:
             for one in run.spacecraft
         }
         at_s, told_s = 0.0, 0.0
-        while at_s < total_s:
+        while at_s < total_s and not ending.asked:
             at_s = min(total_s, at_s + _STEP_S)
             run.advance(ns(at_s))
             for line, one in lines.items():
@@ -156,10 +200,12 @@ def progress_line(run: SpacecraftRun, at_s: float) -> str:
     )
 
 
-def _tell(run: MissionRun, facts: RunFacts, *, as_json: bool) -> None:
-    """Write what came of each spacecraft and of all, and show it."""
+def _write(run: MissionRun, facts: RunFacts, ending: EndingAsked) -> tuple[dict[str, Any], Table]:
+    """Write what came of each spacecraft and of all, and put it in place; the summary, and the table that closes the
+    run. Raises OrbitnodeError, KeyboardInterrupt."""
     summaries = {one.name: summarise(one, facts) for one in run.spacecraft}
     for one in run.spacecraft:
+        ending.check()
         one.out.write_text("dictionary.xml", xtce_document(one.dictionary))
         one.out.write_json("dictionary.json", one.dictionary.document())
         one.out.write_json("summary.json", summaries[one.name])
@@ -170,11 +216,25 @@ def _tell(run: MissionRun, facts: RunFacts, *, as_json: bool) -> None:
         whole = summarise_fleet(run, facts, summaries)
         run.out.write_summary(whole)
         title, caption = f"{len(summaries)} spacecraft", f"digest of the run: {whole['digest']}"
+    title = f"{title}: {facts.orbits:g} orbit{'s' * (facts.orbits != 1)}, seed {facts.seed}"
+    table = closing_table(title, summaries, caption)
+    ending.check()
+    with ending.deaf():
+        run.archive.close()
+        run.out.complete()
+    return whole, table
+
+
+def _show(run: MissionRun, whole: dict[str, Any], table: Table, *, as_json: bool) -> None:
+    """What came of the run, on stdout; on stderr what is not as it was asked for."""
+    told = PlainConsole(stderr=True, quiet=as_json)
+    for one in run.spacecraft:
+        if one.out.log.fault:
+            told.print(f"{one.out.path('node.log')} is not whole: {one.out.log.fault}", soft_wrap=True)
     if as_json:
         print(json_text(whole, indent=2))
         return
-    title = f"{title}: {facts.orbits:g} orbit{'s' * (facts.orbits != 1)}, seed {facts.seed}"
-    PlainConsole().print(closing_table(title, summaries, caption))
+    PlainConsole().print(table)
     for one in run.spacecraft:
         print(plain(f"report: {one.out.path('report.html')}"))
 
@@ -197,3 +257,10 @@ def _seed(text: str) -> int:
     if not 0 <= value < 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number in 0 .. 2^63 - 1")
     return value
+
+
+def _fault(text: str) -> PlannedFault:
+    try:
+        return PlannedFault.parse(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from sim_hw.machine.boards import SimImager
 from sim_hw.machine.cpu_profile import CpuProfile
 from sim_hw.machine.digest import Digest
 from sim_hw.machine.disk import Disk, PowerCut
-from sim_hw.machine.faults import REBOOT_S, FaultPlan
+from sim_hw.machine.faults import REBOOT_S, FaultPlan, PlannedFault
 from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import ClockError, SimPlatform
 from sim_hw.world.world import World
@@ -60,7 +61,7 @@ class Spacecraft:
         self._random = random
         self._radios = radios or {}
         self._imager = imager
-        self._faults = faults or FaultPlan()
+        self.faults = faults or FaultPlan()
         self._digest = digest
         self._cpu = cpu
         self._clock_error = clock_error
@@ -69,8 +70,8 @@ class Spacecraft:
         self._on_down = on_down
         self.disk = Disk(Random(random.getrandbits(64)), note=self._committed)
         self._storage_channel = f"{mission.node.name}.storage"
-        for t_ns in self._faults.times_ns("power-cut"):
-            loop.call_at(t_ns, self.cut_power)
+        for fault in self.faults.of_kind("power-cut"):
+            loop.call_at(ns(fault.at_s), partial(self._cut_as_planned, fault))
 
     def boot(self) -> Node:
         """Build a node on what the disk holds. Raises what flight.node.build raises."""
@@ -83,7 +84,7 @@ class Spacecraft:
             Random(self._random.getrandbits(64)),
             radios=dict(self._radios),
             imager=self._imager,
-            faults=self._faults,
+            faults=self.faults,
             record=self._digest,
             cpu=self._cpu,
             clock_error=self._clock_error,
@@ -101,6 +102,11 @@ class Spacecraft:
         if self.node is not None:
             self.disk.cut()
             self.power_lost()
+
+    def _cut_as_planned(self, fault: PlannedFault) -> None:
+        if self.node is not None:
+            self.faults.take_this(fault, self.loop.now_ns())
+        self.cut_power()
 
     def run_until(self, end_ns: int) -> None:
         """The loop up to `end_ns` for a spacecraft that is alone on it, over power cuts that its disk makes at a chosen

@@ -1,4 +1,4 @@
-"""Shared by all tests: hypothesis profiles, the limit of each test, signals that end no run, independent test data.
+"""Shared by all tests: hypothesis profiles, the limit of each test, independent test data.
 
 No test depends on how busy the machine is, so a test that reaches its limit hangs. It fails then, by name and with the
 place where it stood, and the run goes on. pytest's own faulthandler (pyproject.toml) comes later and is for code that
@@ -100,18 +100,3 @@ def cuts_fall_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     it. pytest's way to tell has many lines, in which the next one may fall, and then a test fails that has nothing to
     do with it. Python's own way has no lines."""
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
-
-
-@pytest.fixture
-def stray_signals() -> Iterator[list[int]]:
-    """For a test that sends SIGINT or SIGTERM to its own process: one that comes while nobody waits for it fails the
-    test instead of ending the whole run. Gives the numbers of those that came so."""
-    strays: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = [signal.signal(number, lambda number, _frame: strays.append(number)) for number in numbers]
-    try:
-        yield strays
-    finally:
-        for number, handler in zip(numbers, earlier, strict=True):
-            signal.signal(number, handler)
-    assert not strays, f"signals {strays} came while nobody waited for them"

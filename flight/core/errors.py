@@ -7,6 +7,10 @@ class OrbitnodeError(Exception):
     """A failure whose message is meant for a person: what was wrong, where, what would be right."""
 
 
+class UsageError(OrbitnodeError):
+    """The command line is wrong by itself, whatever files, node and ground say: exit code 2."""
+
+
 class DecodeError(OrbitnodeError, ValueError):
     """Octets from outside that do not form the thing asked for. Never raised for our own mistakes."""
 

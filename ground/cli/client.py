@@ -34,9 +34,15 @@ _PIPE_COLUMNS = 400  # what is no terminal has no right edge
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     """`--port` and `--json`, the same for every command that asks the ground process."""
     parser.add_argument(
-        "--port", type=int, default=API_PORT, metavar="N", help=f"API port of the ground process (default {API_PORT})"
+        "--port", type=_port, default=API_PORT, metavar="N", help=f"API port of the ground process (default {API_PORT})"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r}, should be in 1 .. 65535")
+    return int(text)
 
 
 def output() -> Console:

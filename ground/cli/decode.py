@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flight.catalogue import dictionary_of
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.nanoseconds import NS, utc_text
 from flight.mission import MISSIONS, load
 from flight.text.plain_text import json_text, plain
 from ground.cli.client import output
 from ground.cli.dictionary import read_dictionary
+from ground.cli.whole_file import whole_file
 from ground.link.mission_link import chosen_link
 from ground.products.names import safe_name
 
@@ -80,7 +81,7 @@ def _stretches(path: Path) -> Iterator[bytes]:
             while octets := file.read(_STRETCH_OCTETS):
                 yield octets
     except OSError as error:
-        raise OrbitnodeError(f"{path} cannot be read: {error.strerror}") from None
+        raise OrbitnodeError(f"{path} cannot be read: {reason_of(error)}") from None
 
 
 def _account(path: Path, recording: Recording, tables: Sequence[HousekeepingTable]) -> dict[str, Any]:
@@ -133,18 +134,19 @@ def _write(folder: Path, tables: Sequence[HousekeepingTable], *, as_csv: bool) -
     taken: set[str] = set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for one in tables:
-            path = folder / f"{_file_name(one.structure.name, taken)}{'.csv' if as_csv else '.npz'}"
-            if as_csv:
-                path.write_text(_csv(one), encoding="utf-8")
-            else:
-                with zipfile.ZipFile(path, "w") as archive:  # np.savez keeps some names of columns for itself
-                    for name, column in one.columns.items():
-                        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                            np.lib.format.write_array(member, np.asanyarray(column), allow_pickle=False)
-            yield path
     except OSError as error:
-        raise OrbitnodeError(f"{folder} cannot be written: {error.strerror}") from None
+        raise OrbitnodeError(f"{folder} cannot be written: {reason_of(error)}") from None
+    for one in tables:
+        path = folder / f"{_file_name(one.structure.name, taken)}{'.csv' if as_csv else '.npz'}"
+        yield path
+        with whole_file(path) as stream:
+            if as_csv:
+                stream.write(_csv(one).encode())
+                continue
+            with zipfile.ZipFile(stream, "w") as archive:  # np.savez keeps some names of columns for itself
+                for name, column in one.columns.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asanyarray(column), allow_pickle=False)
 
 
 def _file_name(structure: str, taken: set[str]) -> str:

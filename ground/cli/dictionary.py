@@ -10,6 +10,7 @@ from pathlib import Path
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import json_text
+from ground.cli.whole_file import whole_file
 
 HELP = "write the mission's dictionary as XTCE or JSON"
 
@@ -40,11 +41,8 @@ def execute(args: argparse.Namespace) -> int:
         text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"
     else:
         text = xtce_document(dictionary)
-    try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OrbitnodeError(f"{args.out} cannot be written: {error.strerror}") from None
+    with whole_file(args.out) as stream:
+        stream.write(text.encode(errors="xmlcharrefreplace"))
     return 0
 
 

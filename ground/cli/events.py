@@ -14,20 +14,25 @@ if TYPE_CHECKING:
 
 HELP = "show the node's events"
 
+_LIMIT_DIGITS = 9
 _COLOURS = {"info": "", "low": "cyan", "medium": "yellow", "high": "bold red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--severity", choices=SEVERITIES, default="", help="only events of this severity")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="newest N (default 50)")
+    parser.add_argument("--limit", type=_limit, default=50, metavar="N", help="newest N (default 50)")
     parser.add_argument("--follow", action="store_true", help="go on showing events as they come, until Ctrl-C")
     add_connection_arguments(parser)
     parser.set_defaults(parser=parser)
 
 
+def _limit(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= _LIMIT_DIGITS and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r}, should be at least 1, of {_LIMIT_DIGITS} digits at most")
+    return int(text)
+
+
 def execute(args: argparse.Namespace) -> int:
-    if args.limit < 1:
-        args.parser.error(f"--limit {args.limit}, should be at least 1")
     with GroundClient(args.port, faithful=args.json) as client:
         console = output()
         for event in client.ask(do="events", limit=args.limit, severity=args.severity)["events"]:

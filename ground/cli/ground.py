@@ -48,9 +48,11 @@ def held(folder: Path) -> Iterator[None]:
     request ids, and write over each other's rows. Raises SetupError if another holds it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        lock = os.open(folder / LOCK_NAME, flags, 0o644)
     except OSError as error:
-        raise SetupError(f"folder {folder} cannot be used: {error.strerror}") from None
+        where = "" if error.filename in (None, str(folder)) else f"{error.filename}: "
+        raise SetupError(f"folder {folder} cannot be used: {where}{error.strerror}; name another --folder") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

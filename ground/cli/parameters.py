@@ -19,6 +19,7 @@ from flight.text.plain_text import json_text, plain
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
+from ground.cli.whole_file import whole_file
 from ground.operator import COMPLETED
 
 HELP = "list on-board parameters, pack a table of them, load it into the node"
@@ -100,10 +101,8 @@ def _contradictions(settings: Sequence[Setting], values: dict[str, float]) -> li
 def _pack(args: argparse.Namespace) -> int:
     dictionary = _mission_dictionary(args.mission) if args.dictionary is None else read_dictionary(args.dictionary)
     octets = encode_table(dictionary.settings, read_table(args.table, dictionary.settings))
-    try:
-        args.out.write_bytes(octets)
-    except OSError as error:
-        raise OrbitnodeError(f"{args.out} cannot be written: {error.strerror}") from None
+    with whole_file(args.out) as stream:
+        stream.write(octets)
     made = {"file": str(args.out), "octets": len(octets)}
     print(json_text(made) if args.json else plain(f"{args.out}: {len(octets)} octets"))
     return 0

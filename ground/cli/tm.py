@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """0; 1 where there is no value of that name yet."""
+    if not tasks.EVERY_S_MIN <= args.every <= tasks.EVERY_S_MAX:
+        args.parser.error(f"--every {args.every:g}, should be in {tasks.EVERY_S_MIN:g} .. {tasks.EVERY_S_MAX:g} s")
     if args.name == "tasks":
         return tasks.execute(args)
     if args.task or args.once:

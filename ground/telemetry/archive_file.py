@@ -101,8 +101,17 @@ class ArchiveFile:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         if empty:
-            self._db.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA} COMMIT;")
+            self._make()
         self._db.execute(_INDEX)
+
+    def _make(self) -> None:
+        try:
+            self._db.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA} COMMIT;")
+        except sqlite3.OperationalError as error:
+            self._db.rollback()
+            if "already exists" not in str(error):
+                raise
+            self._check()  # another process has made it meanwhile
 
     def _check(self) -> None:
         found = self._db.execute("PRAGMA application_id").fetchone()[0]

@@ -61,7 +61,12 @@ def cache_folder() -> Path:
     if own:
         return Path(own)
     xdg = os.environ.get("XDG_CACHE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".cache") / "orbitnode"
+    if xdg:
+        return Path(xdg) / "orbitnode"
+    try:
+        return Path.home() / ".cache" / "orbitnode"
+    except RuntimeError:
+        raise SetupError("this user has no home folder; say with ORBITNODE_CACHE where model and scene are") from None
 
 
 def scene_path() -> Path:

@@ -21,7 +21,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from statistics import median
 
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, SetupError, UsageError
 from flight.core.nanoseconds import NS
 from flight.text.plain_text import json_text, plain
 
@@ -205,7 +205,7 @@ def choose(benches: Sequence[Measured], names: Sequence[str]) -> list[Measured]:
     for name in names:
         if not any(bench.name.startswith(name) for bench in benches):
             known = ", ".join(sorted({bench.name for bench in benches}))
-            raise BenchError(f"no benchmark {name!r}, there are: {known}")
+            raise UsageError(f"no benchmark {name!r}, there are: {known}")
     return [bench for bench in benches if not names or any(bench.name.startswith(name) for name in names)]
 
 
@@ -237,6 +237,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    if not math.isfinite(args.seconds):
+        raise UsageError(f"--seconds {args.seconds:g}, should be a number")
     if args.names == ["profile"]:
         from sim_hw.bench import profile
 

@@ -7,19 +7,22 @@ node with the serial driver cannot tell it from a board on a wire.
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import os
 import select
 import signal
+import stat
 import sys
 import time
 import tty
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from flight.core.errors import SetupError
+from flight.core.errors import SetupError, UsageError
 from flight.core.nanoseconds import NS, ns
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import diverted
@@ -39,6 +42,8 @@ STATUS_QUIET_S = 60.0
 class Wire:
     """A pseudo-terminal under a stable name. The lock beside the link tells a live emulator from a dead one's.
 
+    The default name is in a folder of the system's temporary one, in which every user may put what they like. So the
+    folder is made for this user alone, one that belongs to somebody else is not used, and no link is written through.
     Raises SetupError where the link cannot be had.
     """
 
@@ -46,25 +51,38 @@ class Wire:
         self.link = Path(link)
         self._lock_path = self.link.with_name(self.link.name + ".lock")
         try:
-            self.link.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            _make_own_folder(self.link.parent)
+            self._lock = _open_lock(self._lock_path)
         except OSError as error:
             raise SetupError(f"cannot make {self._lock_path}: {error.strerror}; choose another --link") from None
+        with ExitStack() as undo:
+            undo.callback(os.close, self._lock)
+            self._claim()
+            try:
+                self._connect(undo)
+            except OSError as error:
+                raise SetupError(f"cannot make {self.link}: {error.strerror}; choose another --link") from None
+            undo.pop_all()
+
+    def _claim(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
-            os.close(self._lock)
             raise SetupError(
                 f"{self.link} is served by another emulator (process {holder}); end it or choose another --link"
             ) from None
         if self.link.exists() and not self.link.is_symlink():
-            os.close(self._lock)
             raise SetupError(f"{self.link} is there and no link of an emulator; remove it or choose another --link")
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, b"%d\n" % os.getpid())
+        with suppress(OSError):  # a full disk: who serves it is a courtesy
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, b"%d\n" % os.getpid())
+
+    def _connect(self, undo: ExitStack) -> None:
         # The far end is kept open here as well, or each closing by the node would read as a broken line.
         self.fileno, self._far = os.openpty()
+        for fileno in (self.fileno, self._far):
+            undo.callback(os.close, fileno)
         tty.setraw(self._far)
         os.set_blocking(self.fileno, False)
         self.device = os.ttyname(self._far)
@@ -82,6 +100,29 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _make_own_folder(folder: Path) -> None:
+    """Make it for this user alone, if it is not there. Raises OSError, also for one that another user has put there."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    if folder.lstat().st_uid not in (0, os.geteuid()):
+        raise OSError(errno.EPERM, f"the folder {folder} is another user's")
+    if not folder.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def _open_lock(path: Path) -> int:
+    """The lock's file, made if it is not there. Raises OSError, also for what is not a file of this user's own."""
+    fileno = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    found = os.fstat(fileno)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != os.geteuid():
+        os.close(fileno)
+        raise OSError(errno.EPERM, "what is there is not a file of this user's own")
+    return fileno
 
 
 @dataclass(slots=True)
@@ -170,14 +211,14 @@ def execute(args: argparse.Namespace) -> int:
 
 def _emulate(args: argparse.Namespace) -> int:
     if not 0.0 < args.speed <= 1000.0:
-        raise SetupError(f"--speed {args.speed:g}, should be above 0 and at most 1000")
+        raise UsageError(f"--speed {args.speed:g}, should be above 0 and at most 1000")
     if not 0.0 <= args.start <= 10_000.0:
-        raise SetupError(f"--start {args.start:g}, should be 0 to 10000 minutes")
+        raise UsageError(f"--start {args.start:g}, should be 0 to 10000 minutes")
+    if args.charge is not None and not 0.0 <= args.charge <= 1.0:
+        raise UsageError(f"--charge {args.charge:g}, should be 0 to 1")
     mission = load(args.mission, {"sim": SimConfig})
     config: WorldConfig = mission.sections["sim"].world
     if args.charge is not None:
-        if not 0.0 <= args.charge <= 1.0:
-            raise SetupError(f"--charge {args.charge:g}, should be 0 to 1")
         config = replace(config, power=replace(config.power, soc_start_frac=args.charge))
     world = World(config)
     with Wire(args.link or board_path(mission)) as wire:

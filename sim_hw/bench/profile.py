@@ -20,13 +20,14 @@ from pathlib import Path
 
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, UsageError
 from flight.core.log import node_log
 from flight.core.nanoseconds import NS, ns
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
 from flight.text.plain_text import plain
+from ground.cli.whole_file import whole_file
 from ground.counters import PortCounters
 from ground.link.kinds import open_session
 from ground.server.telemetry_port import TelemetryPort
@@ -166,16 +167,13 @@ def _profile(node: Node) -> CpuProfile:
 def run(mission_path: Path, out: Path, seconds: float) -> int:
     """Measure, write `out`, and say what was seen. Raises OrbitnodeError or HalError."""
     if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        raise SetupError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
+        raise UsageError(f"--seconds {seconds:g}, should be in {SECONDS_MIN:g} .. {SECONDS_MAX:g}")
     mission = load(mission_path, {"sim": SimConfig})
     print(plain(f"profile: {mission.node.name} flies for {seconds:g} s"), file=sys.stderr, flush=True)
     begun_s = time.monotonic()
     profile, station = measure(mission, seconds)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(profile.encode())
-    except OSError as error:
-        raise OrbitnodeError(f"profile {out}: {error.strerror}") from None
+    with whole_file(out) as stream:
+        stream.write(profile.encode())
     commands, dropped = station.tracker.counters, station.counters()["udp.dropped"]
     said = (
         f"profile: {sum(cost.steps for name, cost in profile.tasks.items() if name != '*'):,} steps of "

@@ -140,6 +140,16 @@ def _boots(summary: Summary) -> str:
     return f"{summary['boots']}: the node lost power" if summary["boots"] > 1 else ""
 
 
+def _faults(summary: Summary) -> str:
+    return "\n".join(fault_text(fault) for fault in summary["faults"])
+
+
+def fault_text(fault: Mapping[str, Any]) -> str:
+    """A planned fault of a summary, and what came of it."""
+    came = "never happened" if fault["happened_s"] is None else f"happened at {fault['happened_s']:g} s"
+    return f"{fault['kind']}@{fault['at_s']:g} {came}"
+
+
 def _script(summary: Summary) -> str:
     return "\n".join(f"failed: {failure}" for failure in summary["script_failures"])
 
@@ -169,6 +179,7 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("events", lambda summary: _reasons(summary["events"])),
     ("worker", _worker),
     ("boots", _boots),
+    ("faults", _faults),
     ("script", _script),
     ("digest", lambda summary: str(summary["digest"])),
 )

@@ -1,25 +1,36 @@
-"""The folders of a run: what a run before left there is replaced, whatever else lies in them is left alone.
+"""The folders of a run: what it makes takes the place of the last run's results when it is whole, and not before.
 
-A run of one spacecraft has everything in one folder. With several, each has a folder of its own in it, by the name of
-its node; the archive and the summary of the run lie beside these.
+    out/partial/    while the run goes on: its streams, its archive, its log, its products. What a run that failed or
+                    was interrupted had come to stays there, without summary and report, until the next one begins
+    out/            the results of the last run that came to its end. `summary.json` is taken away first and put there
+                    last, so that a folder that has one is whole
+
+Whatever else lies in these folders is left alone. A run of one spacecraft has everything in one folder. With several,
+each has a folder of its own, by the name of its node; the archive and the summary of the run lie beside these.
+
+The folder is held by a flock(2) on itself: two runs at once would write over each other's files.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.guarded_stream import GuardedStream
 
 ARCHIVE = "archive.db"
+SUMMARY = "summary.json"
 FILES = (
-    "summary.json",
+    SUMMARY,
     "report.html",
     "downlink.tm",
     "packets.bin",
@@ -32,6 +43,8 @@ FILES = (
     "node.log",
 )
 PRODUCTS = "products"
+PARTIAL = "partial"
+RUN_FILES = (*FILES, PRODUCTS, PARTIAL)  # what a node of several cannot be called
 
 
 class OutputFile:
@@ -39,7 +52,7 @@ class OutputFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("wb")
+        self._file = path.open("xb")  # it was cleared: nothing is written through a link
 
     def write(self, octets: bytes) -> None:
         try:
@@ -58,22 +71,26 @@ class OutputFile:
 
 
 class OutputFolder:
-    """`folder` with the streams of one spacecraft open for writing. Raises OrbitnodeError in one line if it cannot be.
+    """`folder` with the streams of one spacecraft open for writing; at the end its files go into `home`.
 
-    `log` raises nothing: the simulated node writes it, and a full disk of this machine is no fault of that one.
+    `log` raises nothing: the simulated node writes it, and a full disk of this machine is no fault of that one. Raises
+    OSError.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, home: Path) -> None:
         self.folder = folder
-        with _told(folder):
-            _clear(folder)
-            self.frames = OutputFile(folder / "downlink.tm")
-            self.packets = OutputFile(folder / "packets.bin")
-            self.cltus = OutputFile(folder / "uplink.cltu")
-            self.log = GuardedStream((folder / "node.log").open("w", encoding="utf-8"))
+        self.home = home
+        for one in (folder, home):
+            one.mkdir(parents=True, exist_ok=True)
+        _check_replaceable(home)
+        _clear(folder)
+        self.frames = OutputFile(folder / "downlink.tm")
+        self.packets = OutputFile(folder / "packets.bin")
+        self.cltus = OutputFile(folder / "uplink.cltu")
+        self.log = GuardedStream((folder / "node.log").open("x", encoding="utf-8"))
 
     def path(self, name: str) -> Path:
-        """Where the file of that name lies."""
+        """Where the file of that name lies now."""
         return self.folder / name
 
     def write_text(self, name: str, text: str) -> None:
@@ -92,20 +109,48 @@ class OutputFolder:
 
 
 class RunFolder:
-    """The folder of a run with those of its `nodes`. Raises OrbitnodeError in one line if one cannot be written."""
+    """The folder of a run with those of its `nodes`, held for this run until `close`.
+
+    Raises OrbitnodeError in one line if one of them cannot be written, or another run holds it.
+    """
 
     def __init__(self, folder: Path, nodes: Sequence[str]) -> None:
-        self.folder = folder
+        self.home = folder
         self.is_shared = len(nodes) > 1
-        if self.is_shared:
+        self._at = folder / PARTIAL
+        with _told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._held: int | None = _hold(folder)
+        try:
             with _told(folder):
-                _clear(folder)
-        self._of = {node: OutputFolder(folder / node if self.is_shared else folder) for node in nodes}
+                _make_own(self._at)
+                if self.is_shared:
+                    _check_replaceable(folder)
+                    _clear(self._at)
+                self._of = {node: self._open(node if self.is_shared else "") for node in nodes}
+        except OrbitnodeError:
+            self.close()
+            raise
+
+    def _open(self, name: str) -> OutputFolder:
+        if name:
+            _make_own(self._at / name)
+        return OutputFolder(self._at / name, self.home / name)
 
     @property
     def archive(self) -> Path:
         """The file of the one archive of the run."""
-        return self.folder / ARCHIVE
+        return self._at / ARCHIVE
+
+    @property
+    def partial(self) -> Path:
+        """Where the results are until they are whole."""
+        return self.home / PARTIAL
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a whole run's results are there."""
+        return (self.home / SUMMARY).exists()
 
     def of(self, node: str) -> OutputFolder:
         """The folder of that spacecraft."""
@@ -113,7 +158,45 @@ class RunFolder:
 
     def write_summary(self, document: Mapping[str, Any]) -> None:
         """The summary of a run of several; raises OrbitnodeError where it cannot be written."""
-        _write_text(self.folder / "summary.json", _as_json(document))
+        _write_text(self._at / SUMMARY, _as_json(document))
+
+    def complete(self) -> None:
+        """Put the results, of which every file is closed, in the place of the last run's. Raises OrbitnodeError: what
+        has not found its place is where it was."""
+        moves = [(one.folder, one.home) for one in self._of.values()]
+        if self.is_shared:
+            moves.insert(0, (self._at, self.home))
+        try:
+            for _, home in moves:
+                (home / SUMMARY).unlink(missing_ok=True)
+            for folder, home in moves[::-1]:  # the one summary of a fleet is the last of all
+                _move(folder, home)
+                with suppress(OSError):  # something of a person's lies there
+                    folder.rmdir()
+        except OSError as error:
+            raise OrbitnodeError(
+                f"the results cannot take their place: {error.filename}: {reason_of(error)}; they are in {self.partial}"
+            ) from None
+        for one in self._of.values():
+            one.folder = one.home
+        self._at = self.home
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _move(folder: Path, home: Path) -> None:
+    """What a run made from `folder` to `home`, the summary last; what it did not make goes there. Raises OSError."""
+    if (home / PRODUCTS).exists():
+        shutil.rmtree(home / PRODUCTS)
+    for name in (PRODUCTS, *FILES[::-1]):
+        if (folder / name).exists():
+            (folder / name).replace(home / name)
+        else:
+            (home / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -121,23 +204,60 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        where = "" if error.filename in (None, str(folder)) else f"{error.filename}: "
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise OrbitnodeError(f"output folder {folder} cannot be written: {reason}; name another with --out") from None
+        raise OrbitnodeError(
+            f"output folder {folder} cannot be written: {where}{reason}; name another with --out"
+        ) from None
+
+
+def _hold(folder: Path) -> int:
+    """A descriptor of the folder that is locked, as far as its file system can. Raises OSError, OrbitnodeError."""
+    fileno = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fileno, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fileno)
+        raise OrbitnodeError(
+            f"output folder {folder} is in use by another run: end that one, or name another with --out"
+        ) from None
+    except OSError:  # a file system without locks for folders
+        pass
+    return fileno
+
+
+def _make_own(folder: Path) -> None:
+    """Make a folder in that of the run; what a person has put in its place is not followed. Raises OSError."""
+    with suppress(FileExistsError):
+        folder.mkdir()
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def _check_replaceable(home: Path) -> None:
+    """Raise OSError for what stands there and is not a run's."""
+    for name in FILES:
+        if (home / name).is_dir() and not (home / name).is_symlink():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(home / name))
+    products = home / PRODUCTS
+    if products.is_symlink() or (products.exists() and not products.is_dir()):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(products))
 
 
 def _clear(folder: Path) -> None:
-    """Make the folder, without what a run before left in it. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Take away what a run before left in it. Raises OSError."""
+    _check_replaceable(folder)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / PRODUCTS, ignore_errors=True)
+    if (folder / PRODUCTS).exists():
+        shutil.rmtree(folder / PRODUCTS)
 
 
 def _write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")  # JSON is ASCII in any case
     except OSError as error:
-        raise OrbitnodeError(f"{path} cannot be written: {error.strerror}") from None
+        raise OrbitnodeError(f"{path} cannot be written: {error.strerror}; the run is not whole") from None
 
 
 def _as_json(document: Mapping[str, Any]) -> str:

@@ -105,7 +105,7 @@ def write_report(path: Path, data: ReportData) -> None:
     try:
         path.write_text(page(data), encoding="utf-8")
     except OSError as error:
-        raise OrbitnodeError(f"report {path}: {error.strerror}") from None
+        raise OrbitnodeError(f"{path} cannot be written: {error.strerror}; the run is not whole") from None
 
 
 def page(data: ReportData) -> str:

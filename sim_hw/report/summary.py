@@ -48,6 +48,7 @@ def summarise(run: SpacecraftRun, facts: RunFacts) -> dict[str, Any]:
         "mission_s": run.end_ns / NS,
         "wall_s": round(facts.wall_s, 3),
         "boots": run.spacecraft.boots,
+        "faults": _faults(run),
         "tiles": _tiles(run, payloads),
         "cloud_accuracy": _accuracy(run),
         "bytes": _bytes(run, payloads),
@@ -89,6 +90,13 @@ def summarise_fleet(run: MissionRun, facts: RunFacts, summaries: Mapping[str, Ma
         "scenes": facts.scenes,
         "spacecraft": dict(summaries),
     }
+
+
+def _faults(run: SpacecraftRun) -> list[dict[str, Any]]:
+    """Every planned fault, and when it happened; None for one that has not."""
+    plan = run.spacecraft.faults
+    happened = {fault: round(t_ns / NS, 3) for fault, t_ns in plan.happened_ns.items()}
+    return [{"kind": one.kind, "at_s": one.at_s, "happened_s": happened.get(one)} for one in plan.faults]
 
 
 def _payloads(lives: Iterable[Life]) -> list[Statistics]:

@@ -37,6 +37,7 @@ from tests.recorder_bench import T0_NS, RecorderBench, packet, small
 from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 from tests.sim.test_realtime_flight import Bench
 from tests.step_meter import MeteredLinuxPlatform, MeteredStorage, StepMeter, meter_spacecraft
+from tests.waiting import GIVE_UP_S
 
 STORES = """
 [schedule]
@@ -297,7 +298,7 @@ def test_no_step_on_linux_does_more_than_its_share(tmp_path: Path) -> None:
         platform.close()
         bench.down.close()
         board.terminate()
-        board.communicate(timeout=60)
+        board.communicate(timeout=GIVE_UP_S)
 
 
 def send_all(node: Node) -> None:

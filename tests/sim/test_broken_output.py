@@ -59,7 +59,7 @@ class Stuck:
 
     def text(self) -> str:
         """What came until the last writer was gone."""
-        self._reading.join(60)
+        self._reading.join(GIVE_UP_S)
         assert not self._reading.is_alive()
         return self.octets.decode().lstrip("x")
 
@@ -116,7 +116,7 @@ def start(*arguments: str | Path, **streams: Any) -> subprocess.Popen[bytes]:
 
 def end(process: subprocess.Popen[bytes]) -> int:
     process.send_signal(signal.SIGTERM)
-    return process.wait(60)
+    return process.wait(GIVE_UP_S)
 
 
 class NoisyBench(Bench):
@@ -235,7 +235,7 @@ def test_what_cannot_run_says_so_by_its_exit_code(
     absent = tmp_path / "absent.toml"
     with output(kind) as streams:
         processes += [start(name, "--mission", absent, **streams) for name in ("flight", "ground", "sim")]
-        assert [process.wait(60) for process in processes] == [1, 1, 1]
+        assert [process.wait(GIVE_UP_S) for process in processes] == [1, 1, 1]
 
 
 class Api:

@@ -115,8 +115,10 @@ def test_wrong_use() -> None:
         Case(["--seed", "-1"], ["--seed: '-1' is not a whole number in 0 .. 2^63 - 1"], 2),
         Case(["--seed", "1.5"], ["--seed: '1.5' is not a whole number"], 2),
         Case(["--obrits", "1"], ["unrecognized arguments: --obrits"], 2),
-        Case(["--fault", "meteor@5"], ["fault 'meteor@5' is not KIND@SECONDS", kinds], process=True),
-        Case(["--fault", "eps-mute@soon"], ["fault 'eps-mute@soon' is not KIND@SECONDS", kinds]),
+        Case(["--fault", "meteor@5"], ["fault 'meteor@5' is not KIND@SECONDS", kinds], 2, process=True),
+        Case(["--fault", "eps-mute@soon"], ["fault 'eps-mute@soon' is not KIND@SECONDS", kinds], 2),
+        Case(["--fault", "eps-mute@-1"], ["fault 'eps-mute@-1' is not KIND@SECONDS", kinds], 2),
+        Case(["--fault", "eps-mute@nan"], ["fault 'eps-mute@nan' is not KIND@SECONDS", kinds], 2),
     )
 
 
@@ -132,7 +134,10 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
             process=True,
         ),
         Case(["--out", str(tmp_path / "file" / "x")], [f"{tmp_path}/file/x cannot be written: Not a dir", remedy]),
-        Case(["--out", str(tmp_path / "taken")], [f"{tmp_path}/taken cannot be written: Is a directory", remedy]),
+        Case(
+            ["--out", str(tmp_path / "taken")],
+            [f"{tmp_path}/taken cannot be written: {tmp_path}/taken/summary.json: Is a directory", remedy],
+        ),
         Case(["--out", "/proc/orbitnode"], ["output folder /proc/orbitnode cannot be written: ", remedy]),
     )
 

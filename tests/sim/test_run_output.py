@@ -17,6 +17,7 @@ from sim_hw.mission_run import MissionRun
 from sim_hw.report.outputs import RunFolder
 from sim_hw.world.scenes import FolderSource
 from tests.full_disk import FULL_DEVICE, NO_SPACE, on_small_disk
+from tests.waiting import GIVE_UP_RUN_S
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "2026-03-20T09:49:00Z"  # a pass begins soon
@@ -47,6 +48,7 @@ def fly(folder: Path, mission: Path, *, log: Path | None = None) -> tuple[str, i
     finally:
         run.finish()
         run.archive.close()
+        folders.close()
 
 
 def test_a_log_that_cannot_be_written_reaches_no_decision_of_the_simulated_node(
@@ -66,7 +68,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line(tmp_path: Path, bare_miss
     run = [sys.executable, "-m", "flight.cli", "run", "--mission", mission, "--orbits", "0.2", "--out", disk / "run"]
     done = subprocess.run(
         [*mount, *map(str, run), "--scenes", str(tiles(tmp_path))], cwd=ROOT, capture_output=True, text=True,
-        timeout=240, check=False,
+        timeout=GIVE_UP_RUN_S, check=False,
     )  # fmt: skip
     *progress, error = done.stderr.splitlines()
     assert done.returncode == 1 and not [line for line in progress if " min " not in line]

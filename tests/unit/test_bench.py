@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flight.core.errors import SetupError
+from flight.core.errors import SetupError, UsageError
 from sim_hw.bench import bench_command
 from tests.waiting import GIVE_UP_S
 
@@ -93,7 +93,7 @@ def test_a_missed_floor_is_a_failure(benches: Path, capsys: pytest.CaptureFixtur
 
 
 def test_unknown_name_and_empty_folder(benches: Path) -> None:
-    with pytest.raises(bench_command.BenchError, match="no benchmark 'swift', there are: quick, slow"):
+    with pytest.raises(UsageError, match="no benchmark 'swift', there are: quick, slow"):
         run("swift")
     (benches / "bench_sums.py").unlink()
     with pytest.raises(bench_command.BenchError, match="part of the checkout"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.full_disk import full_device
+from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = ("full disk", "reader gone", "closed", "terminal hung up")
@@ -49,8 +50,8 @@ def orbitnode(*words: str, out: int | None = subprocess.PIPE, err: int | None = 
 
     start = ["-c", code] if code else ["-m", "flight.cli"]
     return subprocess.run(
-        [sys.executable, *start, *words], cwd=ROOT, stdout=out, stderr=err, preexec_fn=close, text=True, timeout=120,
-        check=False,
+        [sys.executable, *start, *words], cwd=ROOT, stdout=out, stderr=err, preexec_fn=close, text=True,
+        timeout=GIVE_UP_S, check=False,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from ground.telemetry.node_archive import NodeArchive
 from tests.archives import entered, reading
 from tests.full_disk import limited_files
 from tests.ground_dictionary import make
+from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).parents[2]
 T_NS = 2_152_000_000 * NS
@@ -294,7 +295,7 @@ def test_a_folder_is_kept_for_one_ground_alone(tmp_path: Path) -> None:
     folder = tmp_path / "ground"
     command = [sys.executable, "-m", "flight.cli", "ground", "--folder", str(folder)]
     with held(folder):
-        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
         assert second.returncode == 1
         assert f"folder {folder} is held by another ground (process {os.getpid()}): end it" in second.stderr
         assert not (folder / "archive.db").exists()
@@ -305,3 +306,23 @@ def test_a_folder_is_kept_for_one_ground_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OrbitnodeError, match="cannot be used: Not a directory"), held(tmp_path / "file" / "ground"):
         pass
+
+
+def test_two_processes_that_make_one_archive_at_once_both_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "archive.db"
+    real = sqlite3.connect
+    others: list[Archive] = []
+
+    class Overtaken(sqlite3.Connection):
+        def executescript(self, script: str, /) -> sqlite3.Cursor:
+            monkeypatch.setattr(sqlite3, "connect", real)
+            others.append(Archive(path))  # the other one is quicker
+            return super().executescript(script)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **named: real(*given, factory=Overtaken, **named))
+    with Archive(path) as archive, others[0] as other:
+        other.enter(make())
+        other.commit()
+        assert archive.nodes == other.nodes != ()

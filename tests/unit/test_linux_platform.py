@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from flight.linux.timerfd import TimerFd
 from hal.base import HalError
 from tests.full_disk import limited_files
 from tests.linux_loop import run_until
-from tests.waiting import GIVE_UP_S, wait_until
+from tests.waiting import GIVE_UP_S
 
 MS = 1_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,85 +131,6 @@ def test_seed_decides_randomness(tmp_path: Path) -> None:
         draws.append([platform.random.random() for _ in range(3)])
         platform.close()
     assert draws[0] == draws[1] != draws[2]
-
-
-def kill_once_asleep(number: signal.Signals) -> None:
-    """Send ourselves a signal as soon as the main thread sleeps, which nothing else will end."""
-    stat = Path(f"/proc/self/task/{threading.main_thread().native_id}/stat")
-    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "the loop sleeps")
-    os.kill(os.getpid(), number)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.usefixtures("stray_signals")
-def test_a_signal_ends_the_loop_and_the_handlers_come_back(platform: LinuxPlatform, number: signal.Signals) -> None:
-    earlier = signal.getsignal(number)
-    sender = threading.Thread(target=kill_once_asleep, args=(number,))
-    platform.call_at(0, sender.start)  # from within the loop: a signal before that would not be the loop's
-    assert platform.run() == number
-    sender.join()
-    assert signal.getsignal(number) is earlier
-    platform.call_at(platform.now_ns() + 1 * MS, platform.stop)
-    assert platform.run() is None, "the signal of an earlier run"
-
-
-@pytest.mark.usefixtures("stray_signals")
-def test_what_is_due_is_done_before_a_signal_ends_the_loop(platform: LinuxPlatform) -> None:
-    due: list[str] = []
-    platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    platform.call_at(0, lambda: due.append("call"))
-    assert platform.run() == signal.SIGTERM
-    assert due == ["call"]
-
-
-@pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["INT", "TERM"]
-)
-@pytest.mark.usefixtures("stray_signals")
-def test_a_second_signal_cuts_a_stuck_call_short(
-    platform: LinuxPlatform, number: signal.Signals, raised: type[BaseException]
-) -> None:
-    def stuck() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), number)
-        time.sleep(GIVE_UP_S)
-        pytest.fail("the call went on after two signals")
-
-    earlier = signal.getsignal(number)
-    platform.call_at(0, stuck)
-    with pytest.raises(raised) as error:
-        platform.run()
-    assert getattr(error.value, "code", 143) == 128 + signal.SIGTERM
-    assert signal.getsignal(number) is earlier
-
-
-def test_another_signal_with_a_handler_does_not_end_the_loop(platform: LinuxPlatform) -> None:
-    seen: list[int] = []
-    earlier = signal.signal(signal.SIGUSR1, lambda number, _frame: seen.append(number))
-    try:
-        platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGUSR1))
-
-        def stop() -> None:
-            seen.append(0)
-            platform.stop()
-
-        platform.call_at(platform.now_ns() + 20 * MS, stop)
-        assert platform.run() is None
-    finally:
-        signal.signal(signal.SIGUSR1, earlier)
-    assert seen == [signal.SIGUSR1, 0]
-
-
-@pytest.mark.usefixtures("stray_signals")
-def test_a_wait_that_ended_early_leaves_nothing_behind(platform: LinuxPlatform) -> None:
-    platform.call_at(0, platform.stop)
-    assert not run_until(platform, lambda: False, 0.05)
-    platform.call_at(0, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(KeyboardInterrupt, match="signal 15"):
-        run_until(platform, lambda: False, 0.05)
-    made: list[str] = []
-    platform.call_at(platform.now_ns() + 150 * MS, lambda: made.append("call"))  # later than both would have looked
-    assert run_until(platform, lambda: made == ["call"])
 
 
 # replies of other processes

@@ -24,7 +24,7 @@ from flight.core.nanoseconds import NS
 from flight.linux.log_sink import SLOW, LogSink, diverted
 from flight.services.health.log_watch import LogWatch
 from tests.full_disk import full_device
-from tests.waiting import wait_until
+from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPE_OCTETS = 4096
@@ -73,7 +73,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def run_script(script: str, *, stderr: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=120,
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=GIVE_UP_S,
         check=False,
     )  # fmt: skip
 
