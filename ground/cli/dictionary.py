@@ -35,7 +35,11 @@ def execute(args: argparse.Namespace) -> int:
         if args.json:
             print(json_text(dictionary.document(), indent=1))
         else:
-            sys.stdout.write(plain_xml(xtce_document(dictionary)))
+            # A terminal's encoding may lack what units have, such as a degree sign.
+            encoding = sys.stdout.encoding or "utf-8"
+            sys.stdout.write(
+                plain_xml(xtce_document(dictionary)).encode(encoding, "xmlcharrefreplace").decode(encoding)
+            )
         return 0
     if args.json:
         text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"

@@ -139,8 +139,9 @@ def test_a_run_that_fails_as_it_boots_has_not_touched_the_results_of_the_last_on
 ) -> None:
     assert fly(tmp_path, bare_mission("")).returncode == 0
     kept = contents(tmp_path / "out")
-    done = fly(tmp_path, bare_mission("[housekeeping.period_s]\npowr = 1\n"))
-    assert done.returncode == 1 and "no structure powr" in done.stderr and done.stderr.count("\n") == 1
+    misnamed = '[{name = "orbit", app = "tests.sim.test_run_bad_input:Misnamed", apid = 2}]'
+    done = fly(tmp_path, bare_mission("", misnamed))
+    assert done.returncode == 1 and "its sample lacks y_km" in done.stderr, done.stderr
     assert contents(tmp_path / "out") == kept
 
 
