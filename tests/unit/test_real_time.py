@@ -32,6 +32,7 @@ MAY_SLEEP = {
     "tests/unit/test_call_limit.py": "calls that block until they are cut",
     "tests/sim/test_command_burst.py": "sends at a rate",
     "tests/sim/test_realtime_flight.py": "gives a node the time to send what nobody hears; nothing depends on it",
+    "tests/sim/test_ground_restart.py": "kills a ground at any moment; nothing depends on which",
     "tests/sim/test_realtime_loop.py": "holds up the loop, which is at least that long away",
     "tests/unit/test_mutants.py": "a mutant that hangs, for the runner to end",
     "tests/unit/test_watchdog.py": "a process is stopped for longer than its limit, and goes on for a while after it",
