@@ -77,6 +77,14 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
+    # Recorded data of any mission: three rooms, what they hand to one another, and what puts it together.
+    "ground.recording": (*_SHARED, "flight.kernels"),
+    "ground.recording.streams": (*_SHARED, "flight.kernels", "ground.recording"),
+    "ground.recording.definitions": (*_SHARED, "flight.kernels", "ground.recording", "ground.telemetry.columns"),
+    "ground.recording.tables": ("flight.core.errors", "flight.core.nanoseconds", "ground.recording"),
+    "ground.recording.definition": ("ground.recording",),
+    "ground.recording.table": (),
+    "ground.recording.packet_batch": ("flight.kernels",),
     "ground.changes": ("ground.telemetry",),
     "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product"),
     "ground": (  # what all rooms of the ground stand on
