@@ -75,18 +75,24 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *_SHARED,
         "flight.contract.parameter_table", "ground.link", "ground.operator", "ground.telemetry",
     ),
+    # Recorded data of any mission, put together, and read by a mission's file if need be.
+    "ground.recording": (
+        *_SHARED, "flight.catalogue", "flight.kernels", "flight.mission", "ground.link.mission_link",
+        "ground.recording",
+    ),
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
-    # Recorded data of any mission: three rooms, what they hand to one another, and what puts it together.
-    "ground.recording": (*_SHARED, "flight.kernels"),
+    # Recorded data of any mission: three rooms, and what they hand to one another; what puts it together stands above.
     "ground.recording.streams": (*_SHARED, "flight.kernels", "ground.recording"),
     "ground.recording.definitions": (*_SHARED, "flight.kernels", "ground.recording", "ground.telemetry.columns"),
-    "ground.recording.tables": ("flight.core.errors", "flight.core.nanoseconds", "ground.recording"),
+    "ground.recording.tables": (
+        "flight.core.errors", "flight.core.nanoseconds", "ground.recording", "ground.spreadsheet",
+    ),
     "ground.recording.definition": ("ground.recording",),
     "ground.recording.table": (),
     "ground.recording.packet_batch": ("flight.kernels",),
     "ground.changes": ("ground.telemetry",),
-    "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "payloads.product"),
+    "ground.telemetry": (*_SHARED, "flight.kernels", "ground.operator", "ground.spreadsheet", "payloads.product"),
     "ground": (  # what all rooms of the ground stand on
         "flight.contract.fields", "flight.contract.sections",
         "flight.core.config",  # how a section of mission.toml is declared
