@@ -51,6 +51,15 @@ class ApidCount:
         self.time_from = source
 
 
+def times_of(table: Table) -> tuple[str, NDArray[np.int64]] | None:
+    """The first column of a table that tells a time: when its packets were made, most likely."""
+    for name, column in table.columns.items():
+        if column.time is not None and column.starts is None:
+            instants = instants_of(native(column.values), column.time)
+            return name, np.where(has_value(column), instants, NO_INSTANT)
+    return None
+
+
 class ApidCounts:
     """Counts every packet of a recording; memory is that of its APIDs, 2,048 per virtual channel at most."""
 
@@ -93,7 +102,7 @@ class ApidCounts:
         one.telecommands += int(np.count_nonzero(flags & _TELECOMMAND))
 
     def _take_table(self, batch: PacketBatch, table: Table) -> None:
-        told = _times_of(table)
+        told = times_of(table)
         part = batch.rows(table.rows)  # a packet as often as it has rows
         for key, rows in _by_channel_and_apid(part):
             one = self._counts[key]
@@ -103,15 +112,6 @@ class ApidCounts:
                 known = instants[rows][instants[rows] != NO_INSTANT]
                 if len(known):
                     one.take_time(int(known.min()), int(known.max()), name)
-
-
-def _times_of(table: Table) -> tuple[str, NDArray[np.int64]] | None:
-    """The first column of a table that tells a time: when its packets were made, most likely."""
-    for name, column in table.columns.items():
-        if column.time is not None and column.starts is None:
-            instants = instants_of(native(column.values), column.time)
-            return name, np.where(has_value(column), instants, NO_INSTANT)
-    return None
 
 
 def _by_channel_and_apid(batch: PacketBatch) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
