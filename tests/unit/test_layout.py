@@ -79,6 +79,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
     # Recorded data of any mission: three rooms, what they hand to one another, and what puts it together.
     "ground.recording": (*_SHARED, "flight.kernels"),
+    "ground.recording.detection": (*_SHARED, "flight.kernels", "ground.recording"),
     "ground.recording.streams": (*_SHARED, "flight.kernels", "ground.recording"),
     "ground.recording.definitions": (*_SHARED, "flight.kernels", "ground.recording", "ground.telemetry.columns"),
     "ground.recording.tables": ("flight.core.errors", "flight.core.nanoseconds", "ground.recording"),
