@@ -107,8 +107,11 @@ def _completed(one: Finding, octets: Octets) -> Finding:
     kinds = np.zeros(4, np.int64)
     for batch in (source.feed(octets[:SEARCHED_OCTETS].tobytes()), source.finish()):
         kinds += np.bincount(batch.flags & 3, minlength=4)
-    joins = bool(kinds[1] and kinds[2])
-    lines = (f"{int(kinds[:3].sum()):,} packets are segments: they are put together",) if joins else ()
+    segments = int(kinds[:3].sum())
+    # Groups have a first and a last one. Flags that never say so are not meant.
+    joins = not segments or bool(2 * kinds[1] >= kinds[2] > 0 and 2 * kinds[2] >= kinds[1])
+    means = "put together" if joins else "given as they are, for their flags make no groups"
+    lines = (f"{segments:,} packets are segments: they are {means}",) if segments else ()
     return replace(one, options=replace(options, joins_segments=joins), evidence=one.evidence + lines)
 
 

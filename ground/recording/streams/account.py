@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+_ODD_FRAC = 0.05
 AS_ASKED = frozenset({"spacecraft", "vcid"})  # reasons of what is left out because others were asked for
 
 
@@ -41,13 +42,19 @@ class ChannelAccount:
 class ApidAccount:
     """One APID: packets given, how many are missing by the sequence count (modulo 16384), and how often it jumped.
 
-    counts: False if the sequence count does not step by one on the whole, so that gaps in it mean nothing.
+    heads: packets by type and secondary header flag (bits 1 and 0). counts: False if the sequence count does not step by one on the whole, so that gaps in it mean nothing.
     """
 
     packets: int = 0
     missing: int = 0
     gaps: int = 0
     counts: bool = True
+    heads: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def odd_headers(self) -> int:
+        """Packets whose type or secondary header flag is not that of nearly all others of the APID."""
+        return sum(n for n in self.heads.values() if n <= _ODD_FRAC * self.packets)
 
 
 @dataclass(slots=True)
@@ -151,6 +158,7 @@ class Account:
             (self.broken, "packets broken"),
             (self.inconsistent, "frames inconsistent"),
             (self.missing_packets, "packets missing by sequence count"),
+            (sum(one.odd_headers for one in self.apids.values()), "headers unlike the others of their APID"),
             (jumps, "jumps of sequence counts"),
             (self.unassembled, "segments without the rest of their group"),
             (self.skipped_octets, "octets skipped"),

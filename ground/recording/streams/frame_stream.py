@@ -26,6 +26,7 @@ from ground.recording.streams.account import Account
 from ground.recording.streams.fill import fill_octets
 from ground.recording.streams.frame_packets import FramePackets
 from ground.recording.streams.link_options import LinkOptions, Service
+from ground.recording.streams.packet_headers import words_of
 
 Octets = NDArray[np.uint8]
 
@@ -46,6 +47,8 @@ class FrameStream:
         self._packets = FramePackets(options, account, self._size)
         self._refused = Counter[str]()
         self._gap = 0  # octets since the last frame that are done with
+        self._done = 0
+        self._seen: NDArray[np.bool_] = np.zeros(1 << 16, np.bool_)  # as `_heads`, of spacecraft that have been seen
         self._heads: NDArray[np.bool_] | None = None if options.spacecraft_id is None else self._heads_of(
             (options.spacecraft_id,)
         )  # fmt: skip
@@ -80,6 +83,7 @@ class FrameStream:
             if bad > 0:
                 self._close_gap()
             if bad >= whole:
+                self._note_heads(octets, at, at + whole * size)
                 yield at, at + whole * size
                 self._done = at + whole * size
                 return
@@ -91,6 +95,7 @@ class FrameStream:
                 return
             # Without error control the frame before may be the one in which octets are missing.
             back = size if bad and not guarded else 0
+            self._note_heads(octets, at, doubt)
             place = self._search(octets, doubt - back + 1, last=last)
             if place is None:
                 yield from self._lost(octets, at, doubt, last=last)
@@ -153,7 +158,7 @@ class FrameStream:
         assert self._heads is not None
         size = self._size
         frames = octets[at : at + count * size].reshape(count, size)
-        fits: NDArray[np.bool_] = self._heads[frames[:, 0].astype(np.uint16) << 8 | frames[:, 1]]
+        fits: NDArray[np.bool_] = self._heads[words_of(frames[:, 0], frames[:, 1])]
         if self._options.has_fecf and count:
             fits &= np.asarray(crc16_units(octets[at : at + count * size].data, count, size)) == 0
         return fits
@@ -161,12 +166,14 @@ class FrameStream:
     def _search(self, octets: Octets, start: int, *, last: bool) -> int | None:
         """The next place from `start` on at which a frame fits and is there as a whole."""
         assert self._heads is not None
+        # By chance error control fits at one of 65,536 places: of any spacecraft, that would be too many.
+        heads = self._seen if self._seen.any() else self._heads
         size, look = self._size, _SEARCH_OCTETS
         view = octets.data
         end = len(octets) - size + 1
         while start < end:
             piece = octets[start : min(start + look, end) + 1]
-            places = np.flatnonzero(self._heads[piece[:-1].astype(np.uint16) << 8 | piece[1:]]) + start
+            places = np.flatnonzero(heads[words_of(piece[:-1], piece[1:])]) + start
             for place in places.tolist():
                 if self._options.has_fecf:
                     if crc16(view[place : place + size]) == 0:
@@ -193,11 +200,20 @@ class FrameStream:
             return self._heads_of(range(0x400))
         whole = len(octets) // self._size
         frames = octets[: whole * self._size].reshape(whole, self._size)
-        words = frames[:, 0].astype(np.uint16) << 8 | frames[:, 1]
+        words = words_of(frames[:, 0], frames[:, 1])
         is_aos = self._options.service is Service.AOS
         words = words[words >> 14 == (1 if is_aos else 0)]
         names, counts = np.unique(words >> 6 & 0xFF if is_aos else words >> 4 & 0x3FF, return_counts=True)
         return self._heads_of(names[counts > _HABIT_FRAC * whole].tolist())
+
+    def _note_heads(self, octets: Octets, start: int, stop: int) -> None:
+        """Whose frames these are, that fit: by a few of each run."""
+        assert self._heads is not None
+        is_aos = self._options.service is Service.AOS
+        for place in range(start, stop, max((stop - start) // 16 // self._size, 1) * self._size):
+            word = int(octets[place]) << 8 | int(octets[place + 1])
+            if not self._seen[word] and self._fit(octets, place, 1)[0]:
+                self._seen |= self._heads_of((word >> 6 & 0xFF if is_aos else word >> 4 & 0x3FF,))
 
     def _heads_of(self, spacecraft: range | tuple[int, ...] | list[int]) -> NDArray[np.bool_]:
         heads = np.zeros(1 << 16, np.bool_)

@@ -50,6 +50,14 @@ class PacketHabits:
         """Learn which APIDs there are from the beginning of a recording, over whatever damage is in it."""
         words, counts, lengths = chains(octets[:SURVEY_OCTETS], lead, any_version=any_version)
         self.learn(words, counts, lengths, min(len(octets), SURVEY_OCTETS))
+        # A length is usual that leads from a known header to a known one, and not just once.
+        headers = headers_at_all(octets[lead:SURVEY_OCTETS])
+        at = np.flatnonzero(self.known[headers.word])
+        behind = at + headers.length[at] + lead
+        at, behind = at[behind < len(headers)], behind[behind < len(headers)]
+        at = at[self.known[headers.word[behind]]]
+        pairs, seen = np.unique(_pairs(headers.word[at], headers.length[at]), return_counts=True)
+        self._note_lengths(pairs[seen > 1])
 
     def learn(
         self, words: NDArray[np.uint16], counts: NDArray[np.uint16], lengths: NDArray[np.uint32], octets: int = 0
@@ -97,12 +105,7 @@ class PacketHabits:
         if not len(words):
             return
         self.due[words] = (counts.astype(np.int32) + 1) % SEQUENCE_COUNTS
-        sample = slice(0, _SAMPLE_PACKETS)
-        pairs = np.unique(words[sample].astype(np.uint64) << 32 | lengths[sample])
-        for pair in pairs.tolist():
-            kept = self._lengths.setdefault(pair >> 32, set())
-            if len(kept) <= _LENGTHS_MAX:
-                kept.add(pair & 0xFFFFFFFF)
+        self._note_lengths(np.unique(_pairs(words[:_SAMPLE_PACKETS], lengths[:_SAMPLE_PACKETS])))
         if not fits.all():
             self._note_steps(words, fits)
         for i in range(min(len(words), 64)):
@@ -111,6 +114,12 @@ class PacketHabits:
                 start = int(offsets[i])
                 guard.seen += 1
                 guard.fit += crc16(octets[start : start + int(lengths[i])].data) == 0
+
+    def _note_lengths(self, pairs: NDArray[np.uint64]) -> None:
+        for pair in pairs.tolist():
+            kept = self._lengths.setdefault(pair >> 32, set())
+            if len(kept) <= _LENGTHS_MAX:
+                kept.add(pair & 0xFFFFFFFF)
 
     def _note_steps(self, words: NDArray[np.uint16], fits: NDArray[np.bool_]) -> None:
         """An APID whose counts are mostly out of line does not count: asking why would cost as much each time."""
@@ -135,6 +144,10 @@ class PacketHabits:
         """Whether packets of this word end with a CRC-16 that fits."""
         guard = self._guards.get(word)
         return guard is not None and guard.seen >= _GUARDED_PACKETS and guard.fit >= guard.seen - 1
+
+
+def _pairs(words: NDArray[np.uint16], lengths: NDArray[np.uint32] | NDArray[np.int64]) -> NDArray[np.uint64]:
+    return np.asarray(words.astype(np.uint64) << 32 | lengths.astype(np.uint64), np.uint64)
 
 
 def chains(

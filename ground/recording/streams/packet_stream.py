@@ -52,6 +52,7 @@ _FIRST_LOOK, _LOOK_MAX = 1 << 14, 1 << 22
 _LOOK_BACK = 64  # packets before a gap that are looked into for what is missing
 _AHEAD = 2  # packets behind one of a new APID that must be known
 _DOUBTS_MAX = 256  # per look
+_ROOM_MIN = PACKET_OCTETS_MIN - 1  # of what may have been a packet, an octet of which is missing
 _HIDDEN_AHEAD = 4  # counts ahead of what is due, for a header inside a packet
 _IDLE_APID = 0x7FF
 
@@ -295,6 +296,8 @@ class PacketStream:
         )
         if not sizes or not goes_on or self._lead:
             return 0
+        if self._hides(octets, first + 1, start, self._habits.due, None):
+            return 0  # damage that happens to look like one, and that would swallow packets
         if first > at:
             self._give(octets, self._look(octets, at, first), parts)
         for protocol, size in sizes:
@@ -307,10 +310,11 @@ class PacketStream:
         behind = start + length
         if not self._habits.known[word]:
             return False
-        if self._habits.is_guarded(word):
-            return crc16(octets[start:behind].data) == 0
+        is_sound = crc16(octets[start:behind].data) == 0
+        if is_sound or self._habits.is_guarded(word):
+            return is_sound
         room = end - behind
-        if 0 < room < PACKET_OCTETS_MIN:
+        if 0 < room < _ROOM_MIN:
             return False
         return self._habits.is_usual(word, length) is not False
 

@@ -46,18 +46,21 @@ class SequenceCounts:
             return
         keys = batch.vcid.astype(np.uint32) << 12 | batch.apid
         if keys[0] == keys[-1] and not (keys != keys[0]).any():
-            self._note_line(int(keys[0]), batch.seq)
+            self._note_line(int(keys[0]), batch.seq, batch.flags)
             return
         order = np.argsort(keys, kind="stable")
-        keys, seq = keys[order], batch.seq[order]
+        keys, seq, flags = keys[order], batch.seq[order], batch.flags[order]
         edges = np.concatenate(([0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)])).tolist()
         for start, stop in pairwise(edges):
-            self._note_line(int(keys[start]), seq[start:stop])
+            self._note_line(int(keys[start]), seq[start:stop], flags[start:stop])
 
-    def _note_line(self, number: int, seq: NDArray[np.uint16]) -> None:
+    def _note_line(self, number: int, seq: NDArray[np.uint16], flags: NDArray[np.uint8]) -> None:
         key = (number >> 12, number & 0x7FF)
         account = self._account.apids.setdefault(key, ApidAccount())
         account.packets += len(seq)
+        for head, n in enumerate(np.bincount(flags >> 2, minlength=4).tolist()):
+            if n:
+                account.heads[head] += n
         if key[1] == _IDLE_APID:  # idle packets have no count that anyone keeps
             account.counts = False
             return

@@ -33,6 +33,7 @@ class UnitStream:
         self._codeblock_octets = coding.codeblock_octets
         self._sees_octets = not coding.convolutional
         self._has_begun = self._sees_octets
+        self._spared = 0
         self._recent = b""  # from the end of the last unit, or as far back as the synchronizer may hold
         self._recent_start = 0  # where it begins in the recording, octets
         self._explained = 0  # up to where units and gaps are classed, octets
@@ -52,6 +53,7 @@ class UnitStream:
         if run <= 0:
             return octets
         self._account.fill_octets += run
+        self._spared = _SPARED_OCTETS
         return memoryview(octets)[run:]
 
     def finish(self) -> PacketBatch:
@@ -107,6 +109,9 @@ class UnitStream:
         account.skipped_octets = 0
         skipped = account.octets - account.classed_octets
         if skipped >= 0:
+            spared = min(skipped, self._spared)  # of the run in front
+            account.fill_octets += spared
+            skipped -= spared
             account.skipped_octets = skipped
             return
         for reason in ("uncorrectable", "crc"):
