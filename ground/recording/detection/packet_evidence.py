@@ -13,7 +13,7 @@ from flight.kernels import Stop, crc16, split_packets
 from ground.recording.detection.finding import Finding
 from ground.recording.streams.encapsulation import packet_octets
 from ground.recording.streams.link_options import Form, LinkOptions
-from ground.recording.streams.packet_habits import PacketHabits, chains
+from ground.recording.streams.packet_survey import survey
 
 Octets = NDArray[np.uint8]
 
@@ -40,50 +40,26 @@ def find_packets(octets: Octets, hint: LinkOptions, *, is_all: bool) -> Iterator
 
 
 def _reading(octets: Octets, lead: int, hint: LinkOptions, *, any_version: bool) -> Finding | None:
-    words, counts, lengths = chains(octets if not lead else octets[:_SEARCHED_OCTETS], lead, any_version=any_version)
-    if not len(words):
+    looked = octets if lead == (hint.skip_octets or 0) else octets[:_SEARCHED_OCTETS]
+    found = survey(looked, lead, any_version=any_version)
+    count, covered = len(found.word), found.octets / len(looked)
+    if covered < _COVERED or (lead and 2 * found.steps < count) or not count:
         return None
-    habits = PacketHabits()
-    looked = len(octets) if not lead else min(len(octets), _SEARCHED_OCTETS)
-    habits.learn(words, counts, lengths, looked)
-    known = habits.known[words]
-    covered = min(float((lengths[known].sum(dtype=np.int64) + lead * known.sum()) / looked), 1.0)
-    if covered < _COVERED:
-        return None
-    steady = np.unique(words[known & habits.counting[words]])
-    steps = sum(
-        int(np.count_nonzero(np.diff(counts[words == word].astype(np.int32)) & 0x3FFF == 1)) for word in steady.tolist()
-    )
-    if not steps and (lead != (hint.skip_octets or 0) or not _is_unbroken(octets, lead, any_version=any_version)):
-        return None
-    if lead and 2 * steps < known.sum():
-        return None
-    version = int(words[known][0]) >> 13
+    version = int(found.word[0]) >> 13
     lines = [
         (
-            f"{int(known.sum()):,} packets of {len(np.unique(words[known]))} APIDs lead to one another, "
-            f"over {covered:.0%} of {looked:,} octets"
+            f"{count:,} packets of {len(np.unique(found.word))} APIDs lead to one another, "
+            f"over {covered:.0%} of {len(looked):,} octets"
         ),
-        f"sequence counts step by one {steps:,} times",
+        f"sequence counts step by one {found.steps:,} times",
     ]
     if lead:
         lines.append(f"{lead} octets stand in front of each")
     if version:
         lines.append(f"their version number is {version}, which is not that of space packets")
-    confidence = 0.99 if steps >= _SURE_STEPS and covered > 0.9 else 0.8 if steps >= 2 else 0.5
+    confidence = 0.99 if found.steps >= _SURE_STEPS and covered > 0.9 else 0.8 if found.steps >= 2 else 0.5
     options = replace(hint, form=Form.PACKETS, skip_octets=lead, any_version=any_version)
     return Finding(options, tuple(lines), confidence, coverage=covered)
-
-
-def _is_unbroken(octets: Octets, lead: int, *, any_version: bool) -> bool:
-    """Whether packets that do not count lead from the first octet to the last without a break, and are not of data that
-    happen to: few APIDs, each with its own sequence flags."""
-    columns = split_packets(octets.data, lead_octets=lead, any_version=any_version)
-    if len(columns) < _SURE_STEPS or columns.stop is Stop.VERSION or len(octets) - columns.consumed > 65_542:
-        return False
-    apid, kinds = np.asarray(columns.apid), np.asarray(columns.flags) & 3
-    heads = len(np.unique(apid.astype(np.uint32) << 2 | kinds))
-    return heads == len(np.unique(apid)) and 4 * heads <= len(columns)
 
 
 def _few(octets: Octets, lead: int, hint: LinkOptions, *, is_all: bool) -> Finding | None:

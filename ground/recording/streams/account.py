@@ -42,7 +42,8 @@ class ChannelAccount:
 class ApidAccount:
     """One APID: packets given, how many are missing by the sequence count (modulo 16384), and how often it jumped.
 
-    heads: packets by type and secondary header flag (bits 1 and 0). counts: False if the sequence count does not step by one on the whole, so that gaps in it mean nothing.
+    heads: packets by type and secondary header flag (bits 1 and 0).
+    counts: False if the sequence count does not step by one on the whole, so that gaps in it mean nothing.
     """
 
     packets: int = 0

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.kernels import crc16, split_packets
-from ground.recording.streams.packet_headers import HEADER_OCTETS, WORDS_COUNT, Octets, headers_at_all, words_of
+from flight.kernels import crc16
+from ground.recording.streams.packet_headers import WORDS_COUNT, Octets
+from ground.recording.streams.packet_survey import survey
 
 SEQUENCE_COUNTS = 1 << 14
 SURVEY_OCTETS = 1 << 18
-_DEPTH_LOG2 = 2  # a chain of 2^2 headers is worth a walk
-_WALKS_MAX = 256
 _KNOWN_PACKETS = 3  # of one APID, half of them in line
-_SILENT_PACKETS = 4  # of one APID that does not count, if it also has this share of the octets:
-_SILENT_FRAC = 0.05
+_SILENT_PACKETS = 4  # of one APID that does not count
+_IDLE_WORDS = np.array((0x07FF, 0x0FFF))  # idle packets: no one keeps their count
 _LENGTHS_MAX = 8  # an APID with more has lengths of any kind
 _SAMPLE_PACKETS = 2048  # whose lengths are looked at, per look
 _GUARDED_PACKETS = 4  # whose error control fits, until that is taken for a habit
@@ -48,29 +47,27 @@ class PacketHabits:
 
     def survey(self, octets: Octets, lead: int, *, any_version: bool) -> None:
         """Learn which APIDs there are from the beginning of a recording, over whatever damage is in it."""
-        words, counts, lengths = chains(octets[:SURVEY_OCTETS], lead, any_version=any_version)
-        self.learn(words, counts, lengths, min(len(octets), SURVEY_OCTETS))
+        found = survey(octets[:SURVEY_OCTETS], lead, any_version=any_version)
+        if not found.words.any():
+            return
+        self.known |= found.words
+        self.counting[found.words] = found.counting
+        self.known[_IDLE_WORDS] = True
+        self.counting[_IDLE_WORDS] = False
         # A length is usual that leads from a known header to a known one, and not just once.
-        headers = headers_at_all(octets[lead:SURVEY_OCTETS])
-        at = np.flatnonzero(self.known[headers.word])
-        behind = at + headers.length[at] + lead
-        at, behind = at[behind < len(headers)], behind[behind < len(headers)]
-        at = at[self.known[headers.word[behind]]]
-        pairs, seen = np.unique(_pairs(headers.word[at], headers.length[at]), return_counts=True)
+        pairs, seen = np.unique(_pairs(found.word, found.length), return_counts=True)
         self._note_lengths(pairs[seen > 1])
 
-    def learn(
-        self, words: NDArray[np.uint16], counts: NDArray[np.uint16], lengths: NDArray[np.uint32], octets: int = 0
-    ) -> None:
-        """Take the words for known that occur often enough, in line. octets: of the stretch they come from."""
-        for word in np.unique(words).tolist():
+    def learn(self, words: NDArray[np.uint16], counts: NDArray[np.uint16], known: NDArray[np.bool_]) -> None:
+        """Take more words for known: of those that are not among these headers, which lie one after the other, the ones
+        that occur often enough, in line, or each time in front of a known one."""
+        leads = np.append(known[1:], False)
+        for word in np.unique(words[~known]).tolist():
             rows = words == word
             seen = int(rows.sum())
             ones = int(np.count_nonzero(np.diff(counts[rows].astype(np.int32)) % SEQUENCE_COUNTS == 1))
             is_steady = seen >= _KNOWN_PACKETS and 2 * ones >= seen - 1
-            share = int(lengths[rows].sum())
-            is_silent = bool(octets) and seen >= _SILENT_PACKETS and share >= _SILENT_FRAC * octets and share > 7 * seen
-            if is_steady or is_silent:
+            if is_steady or (seen >= _SILENT_PACKETS and leads[rows].all()):
                 self.known[word] = True
                 self.counting[word] = is_steady
 
@@ -148,47 +145,3 @@ class PacketHabits:
 
 def _pairs(words: NDArray[np.uint16], lengths: NDArray[np.uint32] | NDArray[np.int64]) -> NDArray[np.uint64]:
     return np.asarray(words.astype(np.uint64) << 32 | lengths.astype(np.uint64), np.uint64)
-
-
-def chains(
-    octets: Octets, lead: int, *, any_version: bool
-) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint32]]:
-    """(words, counts, lengths) of headers that lie in chains, anywhere in a stretch, those of one chain after those of
-    the one before it: what leads from header to header four times, wherever it begins."""
-    starts = chain_starts(octets, lead, any_version=any_version)
-    words, counts, lengths = [], [], []
-    at = 0
-    for _ in range(_WALKS_MAX):
-        ahead = starts[at:]
-        if not len(ahead) or not ahead[first := int(ahead.argmax())]:
-            break
-        start = at + first
-        columns = split_packets(octets[start:].data, lead_octets=lead, any_version=any_version)
-        offsets = np.asarray(columns.offset).astype(np.int64) + start
-        words.append(words_of(octets[offsets], octets[offsets + 1]))
-        counts.append(np.asarray(columns.seq))
-        lengths.append(np.asarray(columns.length))
-        # The last landing was in nothing: the packet before it may have led astray, so go on inside it.
-        at = max(int(offsets[-1]) - lead, start) + 1 if len(offsets) else start + 1
-    if not words:
-        return np.zeros(0, np.uint16), np.zeros(0, np.uint16), np.zeros(0, np.uint32)
-    return np.concatenate(words), np.concatenate(counts), np.concatenate(lengths)
-
-
-def chain_starts(octets: Octets, lead: int, *, any_version: bool) -> NDArray[np.bool_]:
-    """For every octet, whether headers lead from there to one another four times, or exactly to the end."""
-    size = len(octets)
-    headers = headers_at_all(octets[lead:])
-    count = len(headers)
-    leads = np.full(size + 1, size + 1, np.int64)  # size + 1: nowhere
-    places = np.arange(count, dtype=np.int64) + lead + headers.length
-    fine = places <= size
-    if not any_version:
-        fine &= headers.word < 0x2000
-    fine &= (headers.word != 0) | (headers.length > HEADER_OCTETS + 1)  # zeros are no packets
-    leads[:count] = np.where(fine, places, size + 1)
-    leads[size] = size  # the end leads to itself
-    leads = np.append(leads, size + 1)
-    for _ in range(_DEPTH_LOG2):
-        leads = leads[leads]
-    return leads[:size] <= size

@@ -161,7 +161,7 @@ class PacketStream:
         habits, count = self._habits, len(look)
         known = habits.known[look.word]
         if not known.all():
-            habits.learn(look.word[~known], look.seq[~known], look.length[~known])
+            habits.learn(look.word, look.seq, known)
             known = habits.known[look.word]
         is_end = last and sees_all and look.stop is Stop.END
         doubts = np.flatnonzero(~known | ~look.fits)
@@ -222,8 +222,9 @@ class PacketStream:
             return None
         for before in range(index - 1, max(index - _LOOK_BACK, 0) - 1, -1):
             start, size = int(look.offset[before]), int(look.length[before])
+            # Its own count may be spoilt too, so that what is due is what was before it.
             if self._habits.is_usual(int(look.word[before]), size) is not True and self._hides(
-                octets, start + 1, start + size, due, word
+                octets, start + 1, start + size, self._due_at(look, before), word
             ):
                 return before
             if look.word[before] == word:

@@ -1,0 +1,93 @@
+"""Which packets a stretch of octets holds, whatever damage is in it: found at all octets at once, by counts that step.
+
+From any octet the header that would stand there leads to another one. If that one, or one a few headers on, is of the
+same APID and has the next sequence count, both are headers: in random octets that happens once in 2^30 places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.kernels import Stop, split_packets
+from ground.recording.streams.packet_headers import (
+    PACKET_OCTETS_MAX,
+    PACKET_OCTETS_MIN,
+    WORDS_COUNT,
+    Octets,
+    headers_at_all,
+    words_of,
+)
+
+_HOPS = 8  # headers on, within which the next of the same APID is looked for
+_STEPS_MIN = 2  # of an APID, until it is taken for one; 1 in a short stretch
+_SHORT_OCTETS = 4096
+_SILENT_PACKETS = 8  # that lead from the first octet on, if no count steps
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found.
+
+    words: by the first two octets of a header, whether packets begin with them.
+    counting: False if no sequence count steps.
+    word, length: of the n packets of these that lead to one another.
+    steps: how often a count stepped by one.
+    octets: how many octets these packets take, with what stands in front of them.
+    """
+
+    words: NDArray[np.bool_]
+    counting: bool
+    word: NDArray[np.uint16]
+    length: NDArray[np.int64]
+    steps: int
+    octets: int
+
+
+def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
+    """Find the packets of a stretch, each with `lead` octets in front of it."""
+    headers = headers_at_all(octets[lead:])
+    count = len(headers)
+    behind = np.arange(count, dtype=np.int64) + lead + headers.length
+    is_header = (headers.word != 0) | (headers.length > PACKET_OCTETS_MIN)  # zeros are no packets
+    if not any_version:
+        is_header &= headers.word < 0x2000
+    step = np.append(np.where(is_header & (behind < count), behind, count), count)
+    word, seq = np.append(headers.word, np.uint16(0)), np.append(headers.seq, np.uint16(0))
+    stepped = np.zeros(count, np.bool_)
+    hop = step[:count]
+    for _ in range(_HOPS):
+        stepped |= (hop < count) & (word[hop] == headers.word) & ((seq[hop] - headers.seq) & 0x3FFF == 1)
+        hop = step[hop]
+    stepped &= is_header
+    numbers = np.bincount(headers.word[stepped], minlength=WORDS_COUNT)
+    words = numbers >= (_STEPS_MIN if count > _SHORT_OCTETS else 1)
+    counting = bool(words.any())
+    if not counting:
+        words = _silent(octets, lead, any_version=any_version)
+    at = np.flatnonzero(is_header & words[headers.word])
+    after = np.minimum(behind[at] + lead, len(octets) - 2)
+    next_word = words_of(octets[after], octets[after + 1])
+    at = at[(behind[at] + lead + 2 > len(octets)) | words[next_word]]
+    at = at[behind[at] <= len(octets)]
+    taken = int(headers.length[at].sum()) + lead * len(at)
+    steps = int(stepped[at].sum())
+    return Survey(words, counting, headers.word[at], headers.length[at], steps, min(taken, len(octets)))
+
+
+def _silent(octets: Octets, lead: int, *, any_version: bool) -> NDArray[np.bool_]:
+    """The words of packets whose counts do not step: they lead from the first octet on without a break, and are not of
+    data that happen to: few APIDs, each with its own sequence flags."""
+    words = np.zeros(WORDS_COUNT, np.bool_)
+    columns = split_packets(octets.data, lead_octets=lead, any_version=any_version)
+    is_broken = columns.stop is Stop.VERSION or len(octets) - columns.consumed > PACKET_OCTETS_MAX
+    if len(columns) < _SILENT_PACKETS or is_broken or set(columns.length) == {PACKET_OCTETS_MIN}:
+        return words
+    apid, kinds = np.asarray(columns.apid), np.asarray(columns.flags) & 3
+    heads = len(np.unique(apid.astype(np.uint32) << 2 | kinds))
+    if heads == len(np.unique(apid)) and 4 * heads <= len(columns):
+        at = np.asarray(columns.offset)
+        words[words_of(octets[at], octets[at + np.uint64(1)])] = True
+    return words
