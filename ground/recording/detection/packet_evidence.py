@@ -19,7 +19,7 @@ Octets = NDArray[np.uint8]
 
 LEADS = range(17)
 _SEARCHED_OCTETS = 1 << 16
-_COVERED = 0.5
+_COVERED = 0.7
 _SURE_STEPS = 8
 _FEW_PACKETS = 64
 

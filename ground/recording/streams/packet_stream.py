@@ -297,7 +297,7 @@ class PacketStream:
         )
         if not sizes or not goes_on or self._lead:
             return 0
-        if self._hides(octets, first + 1, start, self._habits.due, None):
+        if self._hides(octets, at + self._lead + 1, start, self._habits.due, None):
             return 0  # damage that happens to look like one, and that would swallow packets
         if first > at:
             self._give(octets, self._look(octets, at, first), parts)

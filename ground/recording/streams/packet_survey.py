@@ -16,6 +16,7 @@ from ground.recording.streams.packet_headers import (
     PACKET_OCTETS_MAX,
     PACKET_OCTETS_MIN,
     WORDS_COUNT,
+    Headers,
     Octets,
     headers_at_all,
     words_of,
@@ -24,6 +25,8 @@ from ground.recording.streams.packet_headers import (
 _HOPS = 8  # headers on, within which the next of the same APID is looked for
 _STEPS_MIN = 2  # of an APID, until it is taken for one; 1 in a short stretch
 _SHORT_OCTETS = 4096
+_WORDS_TRIED = 64
+_ALONE_FRAC = 0.8  # of a word's octets, which no other word has
 _SILENT_PACKETS = 8  # that lead from the first octet on, if no count steps
 
 
@@ -62,19 +65,42 @@ def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
         stepped |= (hop < count) & (word[hop] == headers.word) & ((seq[hop] - headers.seq) & 0x3FFF == 1)
         hop = step[hop]
     stepped &= is_header
-    numbers = np.bincount(headers.word[stepped], minlength=WORDS_COUNT)
-    words = numbers >= (_STEPS_MIN if count > _SHORT_OCTETS else 1)
+    words = _tiling(headers, behind, stepped, len(octets))
     counting = bool(words.any())
     if not counting:
         words = _silent(octets, lead, any_version=any_version)
-    at = np.flatnonzero(is_header & words[headers.word])
-    after = np.minimum(behind[at] + lead, len(octets) - 2)
-    next_word = words_of(octets[after], octets[after + 1])
-    at = at[(behind[at] + lead + 2 > len(octets)) | words[next_word]]
+    at = np.flatnonzero(words[headers.word] & (stepped if counting else is_header))
     at = at[behind[at] <= len(octets)]
+    at = at[at >= np.maximum.accumulate(np.append(0, behind[at]))[:-1]]
     taken = int(headers.length[at].sum()) + lead * len(at)
-    steps = int(stepped[at].sum())
-    return Survey(words, counting, headers.word[at], headers.length[at], steps, min(taken, len(octets)))
+    return Survey(words, counting, headers.word[at], headers.length[at], int(stepped[at].sum()), taken)
+
+
+def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.bool_], octets: int) -> NDArray[np.bool_]:
+    """The words whose packets lie side by side. Data that count have headers in them too, by chance and over one
+    another: so words are taken one by one, those first that cover the most and lead to others, and those left out that
+    would lie over what is covered already."""
+    words = np.zeros(WORDS_COUNT, np.bool_)
+    at = np.flatnonzero(stepped)
+    leads = np.append(stepped, True)[np.minimum(behind[at], len(stepped))]
+    numbers = np.bincount(headers.word[at], minlength=WORDS_COUNT)
+    weights = np.bincount(headers.word[at], weights=headers.length[at] * leads, minlength=WORDS_COUNT)
+    weights[numbers < (_STEPS_MIN if len(headers) > _SHORT_OCTETS else 1)] = 0
+    covered = np.zeros(octets + 1, np.bool_)
+    for word in np.argsort(-weights, kind="stable")[:_WORDS_TRIED].tolist():
+        if not weights[word]:
+            break
+        own = at[headers.word[at] == word]
+        edges = np.zeros(octets + 1, np.int32)
+        np.add.at(edges, own, 1)
+        np.add.at(edges, np.minimum(behind[own], octets), -1)
+        inside = np.cumsum(edges)
+        taken = int(inside.sum())
+        alone = int(np.count_nonzero((inside > 0) & ~covered))
+        if alone >= _ALONE_FRAC * taken:
+            words[word] = True
+            covered |= inside > 0
+    return words
 
 
 def _silent(octets: Octets, lead: int, *, any_version: bool) -> NDArray[np.bool_]:
