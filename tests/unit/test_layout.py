@@ -82,9 +82,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "ground.link.mission_link": (*_SHARED, "flight.contract.sections", "flight.mission"),
     "ground.link": (*_SHARED, "ground.operator", "ground.telemetry"),
-    # Recorded data of any mission: three rooms, and what they hand to one another; what puts it together stands above.
-    "ground.recording.streams": (*_SHARED, "flight.kernels", "ground.recording"),
+    # Recorded data of any mission: four rooms, and what they hand to one another; what puts it together stands above.
     "ground.recording.detection": (*_SHARED, "flight.kernels", "ground.recording"),
+    "ground.recording.streams": (*_SHARED, "flight.kernels", "ground.recording"),
     "ground.recording.definitions": (*_SHARED, "flight.kernels", "ground.recording", "ground.telemetry.columns"),
     "ground.recording.tables": (
         "flight.core.errors", "flight.core.nanoseconds", "ground.recording", "ground.spreadsheet",
