@@ -6,8 +6,8 @@
 takes what is left of the packet but for the fields behind it, `uint(FIELD)` as many values as an earlier field says.
 Fields follow one another from the end of the primary header on; with a column `bit_offset` each has its place, counted
 from the packet's first bit. Two things are ours: a column `byte_order` (big, little, or digits as ccsdspy's API has
-them: the octets from the last to the first, 1 the least significant), and `starts_at_data`, for files whose bit
-offsets count from the end of the primary header. Other columns are passed over.
+them: the place of each octet from the least significant on, 1 for the field's last place), and `starts_at_data`, for
+files whose bit offsets count from the end of the primary header. Other columns are passed over.
 
 A str is shown without the zeros at its end; fill has no column.
 """
@@ -154,10 +154,10 @@ def _order(text: str, where: str) -> Order:
     digits = [int(one) for one in text] if re.fullmatch("[1-8]{1,8}", text) else []
     if not digits or sorted(digits) != list(range(1, len(digits) + 1)):
         raise OrbitnodeError(
-            f"{where}: byte order {text!r}, should be big, little, or the octets' digits from the last one that lies "
-            "there to the first, 1 the least significant (4321 is little for 32 bits)"
+            f"{where}: byte order {text!r}, should be big, little, or digits: the place of each octet from the least "
+            "significant on, 1 for the field's last place (4321 is little, of 32 bits)"
         )
-    return tuple(one - 1 for one in reversed(digits))
+    return tuple(digits.index(len(digits) - place) for place in range(len(digits)))
 
 
 def _header() -> Iterator[Entry]:

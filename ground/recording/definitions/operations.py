@@ -6,7 +6,7 @@ and marks the packet as bad. `columns_of` ends a walk: it gives values their mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -31,7 +31,7 @@ from ground.recording.definitions.state import Raw, Rows, Run, Slot, State, Test
 from ground.recording.definitions.texts import to_utf8
 from ground.recording.table import Column, ColumnKind
 
-_REPEATED_MAX = 1 << 20  # repetitions walked at a time: what that takes in memory does not grow with the batch
+_REPEATED_MAX = 1 << 16  # repetitions walked at a time: what that takes in memory does not grow with the batch
 
 
 class Operation(Protocol):
@@ -198,16 +198,22 @@ def _stripped(values: Values, starts: Indices) -> tuple[Values, Indices]:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A walk of a part: what stands in it, and where it ends. `size`: its bits if they are always the same."""
+    """A walk of a part: what stands in it, and where it ends.
+
+    size: its bits if they are always the same. unread: how far it reaches without being read, (base, bits).
+    """
 
     operations: tuple[Operation, ...]
     slots: tuple[Slot, ...]
     end: tuple[int, int]
     size: int | None
+    unread: tuple[tuple[int, int], ...]
 
     def run(self, state: State) -> None:
         for operation in self.operations:
             operation.run(state)
+        for base, at in self.unread:
+            state.bad |= state.position(base, at) > state.bits
         finish(state, self.slots)
 
 
@@ -252,7 +258,7 @@ class Repeat:
     gap_bits: int
     program: Program
     name: str
-    slots: tuple[Slot, ...]
+    names: Mapping[int, str]
 
     def run(self, state: State) -> None:
         start = state.position(self.place.base, self.place.at)
@@ -266,7 +272,7 @@ class Repeat:
         if self.place.new_base is not None:
             state.bases[self.place.new_base] = end
         if self.name:
-            state.inner.append(Rows(self.name, index, columns))
+            state.inner.append(Rows(self.name, self.names, index, columns))
             return
         lengths = np.bincount(index, minlength=len(state)).astype(np.int64)
         for number_of, column in columns.items():

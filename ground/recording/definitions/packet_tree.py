@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.entries import Container
-from ground.recording.definitions.operations import Repeat, finish
+from ground.recording.definitions.operations import finish
 from ground.recording.definitions.program import Node, built, column_names
 from ground.recording.definitions.ragged import take
 from ground.recording.definitions.state import Damage, Slot, State
@@ -29,11 +29,10 @@ _HEADER_BITS = 48
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """What tables of a container need: names, of the container and of its columns."""
+    """A container's columns. shared: those that a table inside it repeats, so that its rows can be told apart."""
 
     names: Mapping[int, str]
-    inner: Mapping[str, Mapping[int, str]]  # of tables inside, by their repetition's name
-    shared: tuple[int, ...]  # columns that a table inside repeats, so that its rows can be told apart
+    shared: tuple[int, ...]
 
 
 class PacketTree:
@@ -44,17 +43,12 @@ class PacketTree:
         self.unsupported = unsupported
         self.root = built(container)
         self._leaves: dict[int, _Leaf] = {}
-        self._name_tables()
+        self._name_columns()
 
-    def _name_tables(self) -> None:
-        for node, ancestors in _nodes(self.root, ()):
-            operations = [one for place in (*ancestors, node) for one in place.operations] + list(node.tail)
-            repeats = [one for one in operations if isinstance(one, Repeat) and one.name]
-            self._leaves[id(node)] = _Leaf(
-                column_names(node.slots),
-                {one.name: column_names(one.slots) for one in repeats},
-                tuple(slot.number for slot in node.slots if _tells_apart(slot)),
-            )
+    def _name_columns(self) -> None:
+        for node in _nodes(self.root):
+            shared = tuple(slot.number for slot in node.slots if _tells_apart(slot))
+            self._leaves[id(node)] = _Leaf(column_names(node.slots), shared)
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
         """The packets' tables, in the order of the definition."""
@@ -70,45 +64,28 @@ class PacketTree:
         """The tables of these packets; those that are none of the node's become `unknown`."""
         for operation in node.operations:
             operation.run(state)
-        rest = np.arange(len(state))
-        if node.choices:
-            chosen, several = self._choices(node, state)
-            unknown[state.rows[several]] = True
-            is_taken = several
-            for _, rows in chosen:
-                is_taken[rows] = True
-            rest = np.flatnonzero(~is_taken)
-            for other, rows in chosen:
-                if len(rows):
-                    yield from self.walked(other, state if len(rows) == len(state) else state.take(rows), unknown)
-        if node.is_abstract:
-            unknown[state.rows[rest]] = True
-        elif len(rest):
-            yield from self.leaf(node, state if len(rest) == len(state) else state.take(rest))
+        if not node.choices:
+            yield from self._unextended(node, state, unknown)
+            return
+        chosen, several = _choices(node, state)
+        if len(chosen) == 1 and len(chosen[0][1]) == len(state):
+            yield from self.walked(chosen[0][0], state, unknown)
+            return
+        unknown[state.rows[several]] = True
+        is_taken = several
+        for _, rows in chosen:
+            is_taken[rows] = True
+        for other, rows in chosen:
+            if len(rows):
+                yield from self.walked(other, state.take(rows), unknown)
+        yield from self._unextended(node, state.take(np.flatnonzero(~is_taken)), unknown)
 
-    @staticmethod
-    def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp]]], NDArray[np.bool_]]:
-        """Which packets are each extension, and of which packets nobody knows which of several."""
-        if node.probe is not None:
-            state.read(node.probe)
-        met = np.zeros(len(state), np.int32)
-        found: list[tuple[Node, NDArray[np.intp]]] = []
-        for (test, other), rows in zip(node.choices, _candidates(node, state), strict=True):
-            if test is None:
-                mine = np.arange(len(state)) if rows is None else rows
-            elif rows is None:
-                mine = np.flatnonzero(test.met(state))
-            else:
-                mine = rows[test.met(state.part(rows, np.zeros(len(rows), np.int64)))] if len(rows) else rows
-            met[mine] += 1
-            found.append((other, mine))
-        several = (met > 1) & ~state.bad
-        if several.any() or state.bad.any():
-            found = [(other, rows[~several[rows] & ~state.bad[rows]]) for other, rows in found]
-        if node.probe is not None:
-            for slot, _ in node.probe.fields:
-                del state.raw[slot.number]
-        return found, several
+    def _unextended(self, node: Node, state: State, unknown: NDArray[np.bool_]) -> Iterator[Table]:
+        """The tables of packets that are the container itself, if any can be."""
+        if node.is_abstract:
+            unknown[state.rows] = True
+        elif len(state):
+            yield from self.leaf(node, state)
 
     def leaf(
         self, node: Node, state: State, extra: Mapping[str, int] | None = None, *, exact: bool = False
@@ -119,17 +96,13 @@ class PacketTree:
         """
         for operation in node.tail:
             operation.run(state)
-        beyond = state.bits - _end(node, state)
-        state.bad |= beyond < 0
-        if exact:
-            state.bad |= beyond > 0
+        longer = _measured(node, state, exact=exact)
         damaged = Counter(
             {
                 str(Damage.LENGTH): int(np.count_nonzero(state.bad)),
                 str(Damage.TEXT): int(np.count_nonzero(state.damaged_texts & ~state.bad)),
             }
         )
-        longer = int(np.count_nonzero((beyond >= 8) & ~state.bad))
         lost = state.bad | state.damaged_texts
         if lost.any():
             state = state.take(np.flatnonzero(~lost))
@@ -147,18 +120,21 @@ class PacketTree:
             damaged,
             longer,
         )
+        taken: Counter[str] = Counter()
         for rows in state.inner:
+            taken[rows.name] += 1
+            again = f".{taken[rows.name]}" if taken[rows.name] > 1 else ""
             columns: dict[str, Column] = {leaf.names[one]: take(state.columns[one], rows.index) for one in leaf.shared}
             for number, column in rows.columns.items():
-                own = leaf.inner[rows.name][number]
+                own = rows.names[number]
                 columns[own if own not in columns else f"{rows.name}.{own}"] = column
-            yield Table(f"{name}.{rows.name}", columns, state.rows[rows.index])
+            yield Table(f"{name}.{rows.name}{again}", columns, state.rows[rows.index])
 
 
-def _nodes(node: Node, ancestors: tuple[Node, ...]) -> Iterator[tuple[Node, tuple[Node, ...]]]:
-    yield node, ancestors
+def _nodes(node: Node) -> Iterator[Node]:
+    yield node
     for _, other in node.choices:
-        yield from _nodes(other, (*ancestors, node))
+        yield from _nodes(other)
 
 
 def _tells_apart(slot: Slot) -> bool:
@@ -168,15 +144,48 @@ def _tells_apart(slot: Slot) -> bool:
     )
 
 
-def _end(node: Node, state: State) -> NDArray[np.int64] | np.int64:
-    """The bit up to which the entries reach in each packet."""
-    if state.bases.keys() == {0}:
-        return np.int64(node.extent[0][1])
-    ends = [state.position(base, at) for base, at in node.extent if base in state.bases]
-    end = ends[0]
-    for other in ends[1:]:
-        end = np.maximum(end, other)
-    return end
+def _measured(node: Node, state: State, *, exact: bool) -> int:
+    """Mark the packets that end before their entries do, and, if the entries must end where the packet does, those of
+    another length. Returns how many have whole octets behind their entries."""
+    ends = [(base, at) for base, at in node.extent if base in state.bases]
+    if len(ends) == 1:  # of one length: octets are enough to compare
+        needed = (ends[0][1] + 7) // 8
+        is_short, is_longer = state.length < needed, state.length > needed
+    else:
+        end = state.position(*ends[0])
+        for place in ends[1:]:
+            np.maximum(end, state.position(*place), out=end)
+        beyond = state.bits - end
+        is_short, is_longer = beyond < 0, beyond >= 8
+    state.bad |= is_short
+    if exact:
+        state.bad |= is_longer
+        return 0
+    return int(np.count_nonzero(is_longer & ~state.bad))
+
+
+def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp]]], NDArray[np.bool_]]:
+    """Which packets are each extension, and of which packets nobody knows which of several."""
+    if node.probe is not None:
+        state.read(node.probe)
+    met = np.zeros(len(state), np.uint8)
+    found: list[tuple[Node, NDArray[np.intp]]] = []
+    for (test, other), rows in zip(node.choices, _candidates(node, state), strict=True):
+        if rows is not None and test is not None:
+            mine = rows[test.met(state.part(rows, np.zeros(len(rows), np.int64)))] if len(rows) else rows
+        else:
+            mask = None if test is None else test.met(state)
+            mine = np.arange(len(state)) if mask is None or mask.all() else np.flatnonzero(mask)
+        if len(mine):
+            met[mine] = np.minimum(met[mine], 1) + 1
+            found.append((other, mine))
+    several = (met > 1) & ~state.bad
+    if several.any() or state.bad.any():
+        found = [(other, rows[~several[rows] & ~state.bad[rows]]) for other, rows in found]
+    if node.probe is not None:
+        for slot, _ in node.probe.fields:
+            del state.raw[slot.number]
+    return found, several
 
 
 def _candidates(node: Node, state: State) -> list[NDArray[np.intp] | None]:

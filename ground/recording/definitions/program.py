@@ -78,6 +78,7 @@ class Builder:
         self._starts: list[tuple[int, int]] = [(0, at)]  # of the containers around this place
         self.slots: list[Slot] = []
         self.extent: dict[int, int] = {0: at}
+        self._read: dict[int, int] = {}  # how far each base's entries are read, or checked otherwise
 
     def extended(self) -> Builder:
         """A builder that goes on from here, for an extension; this one may go on as well."""
@@ -115,12 +116,15 @@ class Builder:
         """The walk of a part; it asks nothing more after this."""
         self._close()
         size = self._at if self._base == 0 else None
-        return Program(tuple(self._operations), tuple(self.slots), (self._base, self._at), size)
+        unread = tuple((base, at) for base, at in self.extent.items() if at > self._read.get(base, 0))
+        return Program(tuple(self._operations), tuple(self.slots), (self._base, self._at), size, unread)
 
     def add(self, entry: Entry) -> None:
-        before = self._base, self._at
+        before, extent = (self._base, self._at), dict(self.extent)
         if entry.location is not None:
             self._move(entry.location, entry)
+        if entry.include is not None:
+            self.extent = extent  # what is not there reaches nowhere
         if entry.include is not None:
             self._include(entry, before)
         elif entry.count is not None:
@@ -188,6 +192,10 @@ class Builder:
             self._check(how, where)
             self._open.append((self._slot(parameter, where), self._at))
             self._advance(how.bits, where)
+            self._is_read()
+
+    def _is_read(self) -> None:
+        self._read[self._base] = max(self._at, self._read.get(self._base, 0))
 
     def _check(self, how: NumberEncoding, where: str) -> None:
         """That the kernel can read it."""
@@ -234,6 +242,7 @@ class Builder:
             self._check(NumberEncoding(how.leading_bits), where)
             length = Run(0, [(Slot(slot.number, leading), 0)])
         self._operations.append(TakeOctets(slot, place, size, length))
+        self._is_read()
 
     def _part(self, entry: Entry) -> Builder:
         self._close()
@@ -277,10 +286,11 @@ class Builder:
                 )
             place = Place(self._base, self._at, None)
             self._advance(count.fixed * stride - (entry.gap_bits if count.fixed else 0), entry.where)
+            self._is_read()
         else:
             place = self._new_base()
         name = entry.item.name if is_table else ""
-        self._operations.append(Repeat(place, count, entry.gap_bits, program, name, tuple(part.slots)))
+        self._operations.append(Repeat(place, count, entry.gap_bits, program, name, column_names(part.slots)))
 
     def _close(self) -> None:
         """What is open becomes a step."""

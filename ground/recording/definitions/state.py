@@ -129,9 +129,10 @@ class Run:
 
 @dataclass(slots=True)
 class Rows:
-    """A table inside a packet: `index` says for each of its rows which row of the state it belongs to."""
+    """A table inside a packet. index: which row of the state each of its rows belongs to. names: of its columns."""
 
     name: str
+    names: Mapping[int, str]
     index: NDArray[np.intp]
     columns: Mapping[int, Column]
 
@@ -139,7 +140,7 @@ class Rows:
         """Of those rows of the state that have a place, which is not -1."""
         kept = np.flatnonzero(place[self.index] >= 0)
         columns = {number: take(one, kept) for number, one in self.columns.items()}
-        return Rows(self.name, place[self.index[kept]], columns)
+        return Rows(self.name, self.names, place[self.index[kept]], columns)
 
 
 @dataclass(slots=True)
