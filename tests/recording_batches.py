@@ -15,11 +15,9 @@ def batch_of(octets: bytes) -> PacketBatch:
     """The packets of a stream, by the kernel."""
     found = split_packets(octets)
     assert found.consumed == len(octets)
-    return PacketBatch(
-        octets,
-        *(np.asarray(one) for one in (found.offset, found.length, found.apid, found.seq, found.flags)),
-        np.full(len(found), NO_CHANNEL, np.uint8),
-    )
+    offset, length, apid, seq = map(np.asarray, (found.offset, found.length, found.apid, found.seq))
+    none = np.full(len(found), NO_CHANNEL, np.uint8)
+    return PacketBatch(octets, offset, length, apid, seq, np.asarray(found.flags), none)
 
 
 def batch_by_length(octets: bytes) -> PacketBatch:
@@ -34,11 +32,11 @@ def batch_by_length(octets: bytes) -> PacketBatch:
     word, control, field = (
         raw[places + k].astype(np.uint16) << 8 | raw[places + k + 1].astype(np.uint16) for k in (0, 2, 4)
     )
-    flags = (word >> 11 << 2 | control >> 14).astype(np.uint8) & 0xF
+    flags = (word >> 11 << 2 & 0xC | control >> 14).astype(np.uint8)
     none = np.full(len(places), NO_CHANNEL, np.uint8)
     return PacketBatch(
-        octets, places.astype(np.uint64), field.astype(np.uint32) + np.uint32(7), word & 0x7FF, control & 0x3FFF, flags,
-        none,
+        octets, places.astype(np.uint64), field.astype(np.uint32) + np.uint32(7), (word & 0x7FF).astype(np.uint16),
+        (control & 0x3FFF).astype(np.uint16), flags, none,
     )  # fmt: skip
 
 

@@ -113,10 +113,9 @@ def xtce(text: bool = False, calibrated: bool = False) -> str:
 def read(definition: PacketDefinition, data: bytes) -> Table:
     """What a reader of whole files does: packets, then their table."""
     found = split_packets(data)
-    batch = PacketBatch(
-        data, *(np.asarray(one) for one in (found.offset, found.length, found.apid, found.seq, found.flags)),
-        np.full(len(found), NO_CHANNEL, np.uint8),
-    )  # fmt: skip
+    offset, length, apid, seq = map(np.asarray, (found.offset, found.length, found.apid, found.seq))
+    none = np.full(len(found), NO_CHANNEL, np.uint8)
+    batch = PacketBatch(data, offset, length, apid, seq, np.asarray(found.flags), none)
     (table,) = definition.decode(batch).tables
     return table
 
