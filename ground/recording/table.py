@@ -69,12 +69,14 @@ class Table:
     columns: by parameter. The same names, kinds and types in every batch.
     rows: which packets of the batch they are, indices that ascend.
     damaged: how many packets were left out of it, by reason ("length", "error control", ...).
+    longer: how many of its packets have octets behind their last field, which nothing is said of.
     """
 
     name: str
     columns: Mapping[str, Column]
     rows: NDArray[np.intp]
     damaged: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    longer: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
