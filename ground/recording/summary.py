@@ -146,8 +146,8 @@ def losses(account: Account, apids: Iterable[ApidCount], definitions: Definition
         if definitions.longer[name]:
             out.append(f"{definitions.longer[name]:,} packets of {name} have octets behind their last field")
         out += [f"{n:,} packets of {name} damaged: {reason}" for reason, n in sorted(reasons.items()) if n]
-    for one in definitions.used:
-        out += [f"not supported, {one.name}: {line}" for line in one.definition.unsupported]
+    for used in definitions.used:
+        out += [f"not supported, {used.name}: {line}" for line in used.definition.unsupported]
     return out
 
 

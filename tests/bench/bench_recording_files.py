@@ -25,7 +25,8 @@ from flight.link.space_packet import SpacePacket
 from flight.mission import MISSIONS, load
 from sim_hw.bench.bench_command import BenchError, Row, Survey, at_most, shown
 
-OCTETS, BRIEF_OCTETS = 1_000_000_000, 128_000_000
+MB = 1_000_000
+OCTETS, BRIEF_OCTETS = 1000 * MB, 128 * MB
 LIMIT_MB = 300.0
 NUMBERS = 16
 COUNTS = 1 << 14  # of sequence counts: a block of so many packets may be repeated
@@ -78,7 +79,7 @@ def measured(*arguments: str | Path) -> tuple[float, float, dict[str, object]]:
     if running.returncode:
         raise BenchError(f"orbitnode decode: exit status {running.returncode}: {fault or said}")
     account: dict[str, object] = json.loads(said)
-    return usage.ru_maxrss * 1024 / 1e6, time.monotonic() - begun_s, account
+    return usage.ru_maxrss * 1024 / MB, time.monotonic() - begun_s, account
 
 
 def rows_of(name: str, path: Path, *arguments: str | Path) -> list[Row]:
@@ -86,10 +87,10 @@ def rows_of(name: str, path: Path, *arguments: str | Path) -> list[Row]:
     memory_mb, took_s, account = measured(path, *arguments)
     if account["octets"] != octets or not account["complete"]:
         raise BenchError(f"{name}: {account['losses']}")
-    rate = octets / took_s / 1e6
+    rate = octets / took_s / MB
     return [
-        at_most(f"{name}-memory", memory_mb, LIMIT_MB, f"limit: {LIMIT_MB:g} MB for {octets / 1e6:,.0f} MB", "MB"),
-        shown(at_most(f"{name}-rate", rate, rate, "alone", "MB/s", note=f"{octets / 1e6:,.0f} MB")),
+        at_most(f"{name}-memory", memory_mb, LIMIT_MB, f"limit: {LIMIT_MB:g} MB for {octets / MB:,.0f} MB", "MB"),
+        shown(at_most(f"{name}-rate", rate, rate, "alone", "MB/s", note=f"{octets / MB:,.0f} MB")),
     ]
 
 

@@ -305,7 +305,19 @@ def test_a_full_disk_leaves_nothing_behind(recorded: Path, form: str) -> None:
     disk = recorded.parent / "small"
     prefix = on_small_disk(disk, 16)
     script = '"$@"; status=$?; ls -A "$0"; exit $status'
-    command = [*prefix, "sh", "-c", script, disk, *COMMAND, recorded, "-o", disk / "tables", "--to", form]
+    command: list[str | Path] = [
+        *prefix,
+        "sh",
+        "-c",
+        script,
+        disk,
+        *COMMAND,
+        recorded,
+        "-o",
+        disk / "tables",
+        "--to",
+        form,
+    ]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
     assert made.returncode == 1
     assert made.stderr.endswith("tables cannot be written there: No space left on device\n")
@@ -315,7 +327,7 @@ def test_a_full_disk_leaves_nothing_behind(recorded: Path, form: str) -> None:
 @pytest.mark.parametrize("form", ["npz", "csv", "parquet", "arrow"])
 def test_a_limit_on_files_leaves_nothing_behind(recorded: Path, form: str) -> None:
     out = recorded.parent / "tables"
-    line = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", *COMMAND, recorded, "-o", out, "--to", form]
+    line: list[str | Path] = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", *COMMAND, recorded, "-o", out, "--to", form]
     made = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
     assert made.returncode == 1
     assert made.stderr.endswith("tables cannot be written there: File too large\n")
