@@ -131,7 +131,7 @@ def a_container(*listed: str) -> Callable[[], str]:
             "",
         ),
         (
-            lambda: document(X, [parameter("X")], [container("R", "X"), container("S", "X")]).replace("CCSDSPacket", "T"),
+            lambda: document(X, [parameter("X")], [container(one, "X") for one in "RS"]).replace("CCSDSPacket", "T"),
             "several containers may be what every packet is; name one as root container: T, R, S",
         ),
     ],
