@@ -69,6 +69,13 @@ class _Key:
     number: int | None
     has_secondary: bool = True
 
+    @property
+    def code(self) -> int:
+        """All of it in one number."""
+        if not self.has_secondary:
+            return self.apid << 33
+        return self.apid << 33 | 1 << 32 | self.service << 24 | self.subtype << 16 | (self.number or 0)
+
 
 class OwnDictionary:
     """The packets of one dictionary document (ECSS-E-ST-70-41C, 7.4.3)."""
@@ -90,33 +97,44 @@ class OwnDictionary:
         root = Container("packet", (), True, tuple((None, one) for one in kinds.values()))
         self._tree = PacketTree(root)
         self._nodes = {key: node for key, (_, node) in zip(kinds, self._tree.root.choices, strict=True)}
+        codes = np.array([key.code for key in kinds], np.int64)
+        self._order = np.argsort(codes).astype(np.uint16)
+        self._codes = codes[self._order]
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
         """A table of each kind of report that the batch has."""
-        head = extract_fields(_HEAD, batch.octets, batch.offset, batch.length)
-        columns = {name: np.asarray(column) for name, column in head.columns.items()}
-        unknown = np.ones(len(batch), bool)
+        kind, version = self._kinds(batch)
+        order = np.argsort(kind, kind="stable")
+        ends = np.searchsorted(kind[order], np.arange(len(self._nodes) + 1))
         tables: list[Table] = []
-        is_telemetry = batch.flags & _COMMAND == 0
-        has_secondary = batch.flags & _SECONDARY != 0
-        by_apid = {
-            apid: np.flatnonzero(is_telemetry & (batch.apid == apid)) for apid in {key.apid for key in self._nodes}
-        }
-        for key, node in self._nodes.items():
-            rows = by_apid[key.apid]
-            if not len(rows):
-                continue
-            rows = rows[has_secondary[rows] == key.has_secondary]
-            if key.has_secondary:
-                rows = rows[(columns["service"][rows] == key.service) & (columns["subtype"][rows] == key.subtype)]
-            if key.number is not None:
-                rows = rows[columns["number"][rows] == key.number]
-                # One that ends before its number is not one of number 0.
-                rows = rows[batch.length[rows] >= TM_DATA_OFFSET + 2]
+        for index, (key, node) in enumerate(self._nodes.items()):
+            rows = order[ends[index] : ends[index + 1]]
             if len(rows):
-                unknown[rows] = False
-                tables += self._tables(batch, key, node, rows, columns["version"])
-        return DecodedBatch(tables, unknown)
+                tables += self._tables(batch, key, node, rows, version)
+        return DecodedBatch(tables, kind == len(self._nodes))
+
+    def _kinds(self, batch: PacketBatch) -> tuple[NDArray[np.uint16], NDArray[np.generic]]:
+        """Which kind of report each packet is, as many as there are for none of them; and its version of PUS."""
+        head = extract_fields(_HEAD, batch.octets, batch.offset, batch.length)
+        version, service, subtype, number = (np.asarray(column) for column in head.columns.values())
+        has_secondary = batch.flags & _SECONDARY != 0
+        is_numbered = (service == _HOUSEKEEPING[0]) & (subtype == _HOUSEKEEPING[1])
+        is_numbered |= (service == _EVENT) & (subtype >= 1) & (subtype <= len(SEVERITIES))
+        is_whole = ~is_numbered | (batch.length >= TM_DATA_OFFSET + _NUMBER_BITS // 8)
+        code = batch.apid.astype(np.int64) << 33
+        code[has_secondary] |= (
+            1 << 32
+            | service[has_secondary].astype(np.int64) << 24
+            | subtype[has_secondary].astype(np.int64) << 16
+            | np.where(is_numbered, number, 0)[has_secondary]
+        )
+        index = np.minimum(np.searchsorted(self._codes, code), max(len(self._codes) - 1, 0))
+        is_known = (batch.flags & _COMMAND == 0) & is_whole
+        kind = np.full(len(batch), len(self._nodes), np.uint16)
+        if len(self._codes):
+            is_known &= self._codes[index] == code
+            kind[is_known] = self._order[index[is_known]]
+        return kind, version
 
     def _tables(
         self, batch: PacketBatch, key: _Key, node: Node, rows: NDArray[np.intp], version: NDArray[np.generic]
@@ -144,9 +162,10 @@ def _fits(batch: PacketBatch, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Whether the error control of each packet fits. Those of one length lie side by side, so that one call checks
     them all."""
     octets = np.frombuffer(batch.octets, np.uint8)
-    length = batch.length[rows].astype(np.int64)
+    length = batch.length[rows]
     sound = np.zeros(len(rows), bool)
-    for size in np.unique(length):
+    sizes = length[:1] if len(rows) and (length == length[0]).all() else np.unique(length)
+    for size in sizes:
         these = np.flatnonzero(length == size)
         step = max(1, _SOUND_MAX // int(size))
         for start in range(0, len(these), step):

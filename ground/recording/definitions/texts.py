@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ground.recording.definitions.ragged import Indices, Values, gather, starts_of
+from ground.recording.definitions.ragged import Indices, Values, gather, spread, starts_of
 
 SINGLE_OCTET = ("ascii", "latin-1", "cp1252")  # one octet per character; of these a table says everything
 
@@ -66,15 +66,29 @@ def _by_table(values: Values, starts: Indices, charset: str) -> tuple[Values, In
 
 
 def _one_by_one(values: Values, starts: Indices, charset: str) -> tuple[Values, Indices, NDArray[np.bool_] | None]:
-    """A character set of several octets per character, or texts of which some are damaged."""
-    sound = np.ones(len(starts) - 1, bool)
+    """A character set of several octets per character; or texts of UTF-8 of which some are damaged, of which only those
+    are looked at that are more than ASCII."""
+    lengths = np.diff(starts)
+    if charset == "utf-8":
+        rows = np.unique(np.searchsorted(starts, np.flatnonzero(values >= 0x80), "right") - 1)
+    else:
+        rows = np.arange(len(lengths))
+    sound = np.ones(len(lengths), bool)
     texts = []
-    for row, (start, end) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
+    for row, start, end in zip(rows.tolist(), starts[rows].tolist(), starts[rows + 1].tolist(), strict=True):
         raw = values[start:end].tobytes()
         try:
             texts.append(raw.decode(charset).encode())
         except UnicodeError:
             sound[row] = False
             texts.append(raw.decode(charset, "replace").encode("utf-8", "replace"))
-    lengths = np.array([len(one) for one in texts], np.int64)
-    return np.frombuffer(b"".join(texts), np.uint8), starts_of(lengths), None if sound.all() else sound
+    plain = np.setdiff1d(np.arange(len(lengths)), rows, assume_unique=True)
+    lengths[rows] = [len(one) for one in texts]
+    ends = starts_of(lengths)
+    made = np.empty(ends[-1], np.uint8)
+    for some, found in (
+        (rows, np.frombuffer(b"".join(texts), np.uint8)),
+        (plain, gather(values, starts[plain], lengths[plain])[0]),
+    ):
+        made[spread(ends[some], lengths[some], starts_of(lengths[some]))] = found
+    return made, ends, None if sound.all() else sound

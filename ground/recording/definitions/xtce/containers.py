@@ -148,7 +148,7 @@ class _Reader:
 
     def _inherited(self, item: Item, at: Element, depth: int) -> tuple[Entry, ...]:
         if depth > _DEPTH_MAX:
-            raise at.fault(f"a container that extends others, more than {_DEPTH_MAX} times; or itself")
+            raise at.fault(f"container {item.name} is inside of itself, or extends more than {_DEPTH_MAX} others")
         base = item.element.find("BaseContainer")
         before: tuple[Entry, ...] = ()
         if base is not None:
