@@ -25,37 +25,35 @@ def stretches(paths: Sequence[Path], told: Callable[[int], None] | None = None) 
     told: called with the octets read so far. Raises OrbitnodeError if a file cannot be read.
     """
     done = 0
+    held = bytearray()
     for path in paths:
         try:
             with _opened(path) as file:
-                while octets := _stretch(file):
-                    done += len(octets)
-                    yield octets
-                    if told is not None:
-                        told(done)
+                while octets := _read(file, STRETCH_OCTETS - len(held)):
+                    held += octets
+                    if len(held) == STRETCH_OCTETS:
+                        yield bytes(held)
+                        done += len(held)
+                        held.clear()
+                        if told is not None:
+                            told(done)
         except OSError as error:
             raise OrbitnodeError(f"{name_of(path)} cannot be read: {reason_of(error)}") from None
+    if held:
+        yield bytes(held)
 
 
 def _opened(path: Path) -> FileIO:
     return FileIO(0, closefd=False) if path == STDIN else FileIO(str(path))
 
 
-def _stretch(file: FileIO) -> bytes:
-    """As many octets as a stretch has; fewer at the end alone."""
+def _read(file: FileIO, octets: int) -> bytes:
+    """What is there, `octets` at most; nothing at the end alone."""
     poll = select.poll()
     poll.register(file, select.POLLIN)
-    parts: list[bytes] = []
-    room = STRETCH_OCTETS
-    while room:
-        while not poll.poll(_MOMENT_MS):
-            pass  # signals are looked at here
-        octets = file.read(room)
-        if not octets:
-            break
-        parts.append(octets)
-        room -= len(octets)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    while not poll.poll(_MOMENT_MS):
+        pass  # signals are looked at here
+    return file.read(octets)
 
 
 def name_of(path: Path) -> str:
