@@ -1,7 +1,7 @@
 """A gigabyte of packets through `orbitnode decode`, from file to file: the memory of its process, and how fast it goes.
 
-    recording-parquet   packets of 70 octets with a CSV definition of 16 numbers of 32 bit into one Parquet file
-    recording-account   the housekeeping of the orbit mission, decoded by its dictionary, into the account alone
+    decode-parquet      packets of 70 octets with a CSV definition of 16 numbers of 32 bit into one Parquet file
+    decode-account      the housekeeping of the orbit mission, decoded by its dictionary, into the account alone
 
 Memory is the most that the process held (VmHWM), beside a limit that does not grow with the recording.
 """
@@ -23,7 +23,7 @@ from flight.core.nanoseconds import NS
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
 from flight.mission import MISSIONS, load
-from sim_hw.bench.bench_command import BenchError, Row, Survey, at_most, shown
+from sim_hw.bench.bench_command import BenchError, Row, Survey, at_least, at_most, shown
 
 MB = 1_000_000
 OCTETS, BRIEF_OCTETS = 1000 * MB, 128 * MB
@@ -90,7 +90,7 @@ def rows_of(name: str, path: Path, *arguments: str | Path) -> list[Row]:
     rate = octets / took_s / MB
     return [
         at_most(f"{name}-memory", memory_mb, LIMIT_MB, f"limit: {LIMIT_MB:g} MB for {octets / MB:,.0f} MB", "MB"),
-        shown(at_most(f"{name}-rate", rate, rate, "alone", "MB/s", note=f"{octets / MB:,.0f} MB")),
+        shown(at_least(f"{name}-rate", rate, rate, "alone", "MB/s", 0.0, note=f"{octets / MB:,.0f} MB")),
     ]
 
 
@@ -101,14 +101,14 @@ def parquet(brief: bool) -> Sequence[Row]:
         fields.write_text("\n".join(lines) + "\n", encoding="utf-8")
         repeated(path, plain_block(), BRIEF_OCTETS if brief else OCTETS)
         out = Path(folder, "tables")
-        return rows_of("recording-parquet", path, "--definition", f"42={fields}", "-o", out, "--to", "parquet")
+        return rows_of("decode-parquet", path, "--definition", f"42={fields}", "-o", out, "--to", "parquet")
 
 
 def account(brief: bool) -> Sequence[Row]:
     with TemporaryDirectory(prefix="orbitnode-bench-") as folder:
         path = Path(folder, "housekeeping.bin")
         repeated(path, housekeeping_block(), BRIEF_OCTETS if brief else OCTETS)
-        return rows_of("recording-account", path, "--mission", MISSIONS / "orbit.toml", "--as", "packets")
+        return rows_of("decode-account", path, "--mission", MISSIONS / "orbit.toml", "--as", "packets")
 
 
-BENCHES = (Survey("recording-parquet", parquet, long=True), Survey("recording-account", account, long=True))
+BENCHES = (Survey("decode-parquet", parquet, long=True), Survey("decode-account", account, long=True))
