@@ -93,7 +93,7 @@ def _readings(window: Octets, more: Octets, hint: LinkOptions, *, is_first: bool
     if Form.FRAMES in forms:
         yield from find_frames(window, hint, anywhere=is_first)
     if Form.PACKETS in forms:
-        yield from find_packets(window, hint, is_all=is_all)
+        yield from find_packets(window, hint, is_all=is_all, tries_leads=is_first)
     if Form.ENCAPSULATION in forms:
         yield from find_encapsulation(window, hint, is_all=is_all)
 

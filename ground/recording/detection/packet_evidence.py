@@ -24,9 +24,11 @@ _SURE_STEPS = 8
 _FEW_PACKETS = 64
 
 
-def find_packets(octets: Octets, hint: LinkOptions, *, is_all: bool) -> Iterator[Finding]:
-    """Readings of a stretch as packets; `is_all`: it is the whole recording."""
-    for lead in LEADS if hint.skip_octets is None else (hint.skip_octets,):
+def find_packets(octets: Octets, hint: LinkOptions, *, is_all: bool, tries_leads: bool) -> Iterator[Finding]:
+    """Readings of a stretch as packets; `is_all`: it is the whole recording; `tries_leads`: also with octets in front
+    of each, which takes longer."""
+    leads = (LEADS if tries_leads else (0,)) if hint.skip_octets is None else (hint.skip_octets,)
+    for lead in leads:
         one = _reading(octets, lead, hint, any_version=hint.any_version)
         one = one or _few(octets, lead, hint, is_all=is_all)
         if one is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,7 @@ _KNOWN_PACKETS = 3  # of one APID, half of them in line
 _SILENT_PACKETS = 4  # of one APID that does not count
 _IDLE_WORDS = np.array((0x07FF, 0x0FFF))  # idle packets: no one keeps their count
 _LENGTHS_MAX = 8  # an APID with more has lengths of any kind
-_SAMPLE_PACKETS = 2048  # whose lengths are looked at, per look
+_SAMPLE_PACKETS = 256  # whose lengths are looked at, per look
 _GUARDED_PACKETS = 4  # whose error control fits, until that is taken for a habit
 NEAR = 1024  # counts ahead of what is due that pass for a gap
 
@@ -126,6 +128,16 @@ class PacketHabits:
             seen, odd = self._steps[:, word].tolist()
             if seen >= 16 and 2 * odd > seen:
                 self.counting[word] = False
+
+    @contextmanager
+    def after(self, words: NDArray[np.uint16], counts: NDArray[np.uint16]) -> Iterator[None]:
+        """For as long as it is entered, what is due is what will be after these packets."""
+        before = self.due[words]
+        self.due[words] = (counts.astype(np.int32) + 1) % SEQUENCE_COUNTS
+        try:
+            yield
+        finally:
+            self.due[words] = before
 
     def is_near(self, word: int, count: int, ahead: int = NEAR) -> bool:
         """Whether a count is what is due for a word, or not far ahead of it."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ground.recording.streams.packet_habits import PacketHabits
 from ground.recording.streams.packet_headers import HEADER_OCTETS, Octets, header_at, headers_at_all, words_of
 
-_LOOK, _LOOK_MAX = 1 << 12, 1 << 20
+_LOOK, _LOOK_MAX = 1 << 10, 1 << 20
 _FAR_LINKS = 6  # known headers in a row, where no count is near what was due
 _LAST_AHEAD = 16  # counts ahead of what is due, for the last packets of a recording
 
@@ -56,8 +56,9 @@ def _goes_on(octets: Octets, place: int, habits: PacketHabits, lead: int, *, las
             return False
         is_last = last and at + length >= len(octets)
         near |= habits.is_near(word, count, _LAST_AHEAD if is_last and not link else 1024)
-        near |= habits.counting[word] and stepped.get(word) == count
-        if near and (link >= 2 or is_last):
+        has_stepped = stepped.get(word) == count
+        near |= has_stepped
+        if near and (link >= 2 or is_last or has_stepped):
             return True
         stepped[word] = (count + 1) & 0x3FFF
         place = at + length

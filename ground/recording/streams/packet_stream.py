@@ -48,11 +48,13 @@ from ground.recording.streams.packet_headers import (
 )
 from ground.recording.streams.packet_search import next_chain
 
-_FIRST_LOOK, _LOOK_MAX = 1 << 14, 1 << 22
+_FIRST_LOOK, _LOOK_MAX = 1 << 11, 1 << 22
 _LOOK_BACK = 64  # packets before a gap that are looked into for what is missing
 _AHEAD = 2  # packets behind one of a new APID that must be known
 _DOUBTS_MAX = 256  # per look
 _ROOM_MIN = PACKET_OCTETS_MIN - 1  # of what may have been a packet, an octet of which is missing
+_FEW_PACKETS = 64  # of which no APID need be known
+_LED_ASTRAY_MAX = 4  # landings on data that look like a known header
 _HIDDEN_AHEAD = 4  # counts ahead of what is due, for a header inside a packet
 _IDLE_APID = 0x7FF
 
@@ -99,6 +101,7 @@ class PacketStream:
         self._any_version = options.any_version
         self._account = account
         self._habits = PacketHabits()
+        self._extent = _FIRST_LOOK  # octets of the next look: doubled as long as all is well
         self._encapsulation = EncapsulationStream(account)
 
     def take(self, block: bytes, *, last: bool) -> tuple[PacketBatch, int]:
@@ -107,14 +110,15 @@ class PacketStream:
         if not self._habits:
             self._habits.survey(octets, self._lead, any_version=self._any_version)
         parts: list[_Look] = []
-        at, extent = 0, _FIRST_LOOK
+        at, extent = 0, self._extent
         while at < len(octets):
             end = min(at + extent, len(octets))
             look = self._look(octets, at, end)
             verdict = self._judge(octets, look, sees_all=end == len(octets), last=last)
-            self._give(octets, look.first(verdict.fine), parts)
-            if verdict.fine:
-                at = look.consumed if verdict.fine == len(look) else int(look.offset[verdict.fine]) - self._lead
+            fine = self._before_doubt(look, verdict)
+            self._give(octets, look.first(fine), parts)
+            if fine:
+                at = look.consumed if fine == len(look) else int(look.offset[fine]) - self._lead
             extent = min(2 * extent, _LOOK_MAX) if end < len(octets) else extent
             if verdict.is_damage:
                 at, goes_on = self._pass_damage(octets, at, parts, last=last)
@@ -123,9 +127,20 @@ class PacketStream:
                     break
             elif verdict.waits or end == len(octets):
                 break
+        self._extent = extent
         if last:
             self._account.left_octets += len(octets) - at
         return _batch(block, parts), at
+
+    @staticmethod
+    def _before_doubt(look: _Look, verdict: _Verdict) -> int:
+        """How many packets are fine. One in front of damage whose count is out of line may be no packet at all, but
+        data that a wrong length led to: then the one before it is in doubt."""
+        fine = verdict.fine
+        if verdict.is_damage and fine < len(look):
+            while fine > max(verdict.fine - _LED_ASTRAY_MAX, 0) and not look.fits[fine]:
+                fine -= 1
+        return fine
 
     def _look(self, octets: Octets, at: int, end: int) -> _Look:
         columns: PacketColumns = split_packets(
@@ -165,11 +180,9 @@ class PacketStream:
             known = habits.known[look.word]
         is_end = last and sees_all and look.stop is Stop.END
         doubts = np.flatnonzero(~known | ~look.fits)
-        due = None
         for doubt in doubts[:_DOUBTS_MAX].tolist() if habits else ():
-            due = self._due_at(look, doubt) if due is None or doubt else due
             if known[doubt]:
-                hiding = self._hiding(octets, look, doubt, due)
+                hiding = self._hiding(octets, look, doubt)
                 if hiding is not None:
                     return _Verdict(hiding, is_damage=True)
                 continue
@@ -179,11 +192,15 @@ class PacketStream:
             if is_short and not (sees_all and last):
                 return _Verdict(before, waits=sees_all)
             start = int(look.offset[before]) + 1
-            hidden = self._hides(octets, start, int(look.offset[doubt]) + int(look.length[doubt]), due, None)
+            end = int(look.offset[doubt]) + int(look.length[doubt])
+            with habits.after(look.word[:doubt], look.seq[:doubt]):
+                hidden = self._hides(octets, start, end, None)
             if hidden or not (ahead.all() and (len(ahead) == _AHEAD or is_end)):
                 return _Verdict(before, is_damage=True)
         if len(doubts) > _DOUBTS_MAX and habits:
             return _Verdict(int(doubts[_DOUBTS_MAX]))
+        if not habits and count > _FEW_PACKETS:
+            return _Verdict(0, is_damage=True)  # so many packets, and none of it looks like any
         return self._judge_end(octets, look, count, sees_all=sees_all, last=last)
 
     def _judge_end(self, octets: Octets, look: _Look, count: int, *, sees_all: bool, last: bool) -> _Verdict:
@@ -198,9 +215,12 @@ class PacketStream:
         at = look.consumed + self._lead
         if at + HEADER_OCTETS > len(octets):
             return _Verdict(count if last else before, waits=True)
-        is_known = bool(self._habits.known[header_at(octets, at)[0]])
+        word, seq, _ = header_at(octets, at)
+        is_known = bool(self._habits.known[word])
         if not last:
             return _Verdict(count if is_known or not self._habits else before, waits=True)
+        with self._habits.after(look.word, look.seq):
+            is_known &= self._habits.is_near(word, seq)
         # The last packet claims more than there is. It is cut off, or its length is wrong, or that of the one before.
         suspect = count if is_known else before
         start = int(look.offset[suspect]) if suspect < count else at
@@ -209,29 +229,21 @@ class PacketStream:
         is_doubtful = bool(self._habits) and not is_known
         return _Verdict(before if is_doubtful else count, is_damage=is_doubtful)
 
-    def _due_at(self, look: _Look, index: int) -> NDArray[np.int32]:
-        """The counts that are due after the packets before `index`."""
-        due = self._habits.due.copy()
-        due[look.word[:index]] = (look.seq[:index].astype(np.int32) + 1) & 0x3FFF
-        return due
-
-    def _hiding(self, octets: Octets, look: _Look, index: int, due: NDArray[np.int32]) -> int | None:
+    def _hiding(self, octets: Octets, look: _Look, index: int) -> int | None:
         """The packet before `index` in which the header lies that is missing there, if one does."""
         word = int(look.word[index])
-        if due[word] < 0:
-            return None
         for before in range(index - 1, max(index - _LOOK_BACK, 0) - 1, -1):
             start, size = int(look.offset[before]), int(look.length[before])
-            # Its own count may be spoilt too, so that what is due is what was before it.
-            if self._habits.is_usual(int(look.word[before]), size) is not True and self._hides(
-                octets, start + 1, start + size, self._due_at(look, before), word
-            ):
-                return before
+            if self._habits.is_usual(int(look.word[before]), size) is not True:
+                # Its own count may be spoilt too, so that what is due is what was before it.
+                with self._habits.after(look.word[:before], look.seq[:before]):
+                    if self._hides(octets, start + 1, start + size, word):
+                        return before
             if look.word[before] == word:
                 return None
         return None
 
-    def _hides(self, octets: Octets, start: int, stop: int, due: NDArray[np.int32], word: int | None) -> bool:
+    def _hides(self, octets: Octets, start: int, stop: int, word: int | None) -> bool:
         """Whether a header that is due lies here and leads to a known one: any, or that of one word."""
         headers = headers_at_all(octets[start : min(stop + HEADER_OCTETS - 1, len(octets))])
         habits = self._habits
@@ -239,8 +251,8 @@ class PacketStream:
             at = np.flatnonzero(habits.known[headers.word] & habits.counting[headers.word])
         else:
             at = np.flatnonzero(headers.word == word)
-        ahead = (headers.seq[at].astype(np.int32) - due[headers.word[at]]) & 0x3FFF
-        at = at[(due[headers.word[at]] >= 0) & (ahead < _HIDDEN_AHEAD)]
+        due = habits.due[headers.word[at]]
+        at = at[(due >= 0) & ((headers.seq[at].astype(np.int32) - due) & 0x3FFF < _HIDDEN_AHEAD)]
         for place, size in zip((at + start).tolist(), headers.length[at].tolist(), strict=True):
             behind = place + size + self._lead
             if behind == len(octets) or (
@@ -297,7 +309,7 @@ class PacketStream:
         )
         if not sizes or not goes_on or self._lead:
             return 0
-        if self._hides(octets, at + self._lead + 1, start, self._habits.due, None):
+        if self._hides(octets, at + self._lead + 1, start, None):
             return 0  # damage that happens to look like one, and that would swallow packets
         if first > at:
             self._give(octets, self._look(octets, at, first), parts)

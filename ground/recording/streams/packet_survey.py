@@ -84,7 +84,7 @@ def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.boo
     at = np.flatnonzero(stepped)
     leads = np.append(stepped, True)[np.minimum(behind[at], len(stepped))]
     numbers = np.bincount(headers.word[at], minlength=WORDS_COUNT)
-    weights = np.bincount(headers.word[at], weights=headers.length[at] * leads, minlength=WORDS_COUNT)
+    weights = np.bincount(headers.word[at], weights=headers.length[at] * (0.1 + leads), minlength=WORDS_COUNT)
     weights[numbers < (_STEPS_MIN if len(headers) > _SHORT_OCTETS else 1)] = 0
     covered = np.zeros(octets + 1, np.bool_)
     for word in np.argsort(-weights, kind="stable")[:_WORDS_TRIED].tolist():

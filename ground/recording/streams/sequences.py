@@ -1,6 +1,6 @@
 """Sequence counts of packets, per virtual channel and APID: what is missing (CCSDS 133.0-B-2, 4.1.3.4.3).
 
-A count that stands out of line alone, while those around it step on, is a spoilt header: a jump, and nothing missing.
+A count that stands out of line alone, while those around it step on, is of a spoilt header: a jump, nothing missing.
 One that goes back, or does not move, is a jump as well: a node that began anew, or packets sent twice. An APID of
 which hardly any count steps by one does not count at all, or the recording has not all of its packets: its gaps say
 nothing.
@@ -44,18 +44,26 @@ class SequenceCounts:
         """Bring the account of every APID of the batch up to date."""
         if not len(batch):
             return
-        keys = batch.vcid.astype(np.uint32) << 12 | batch.apid
-        if keys[0] == keys[-1] and not (keys != keys[0]).any():
-            self._note_line(int(keys[0]), batch.seq, batch.flags)
-            return
-        order = np.argsort(keys, kind="stable")
-        keys, seq, flags = keys[order], batch.seq[order], batch.flags[order]
-        edges = np.concatenate(([0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)])).tolist()
-        for start, stop in pairwise(edges):
-            self._note_line(int(keys[start]), seq[start:stop], flags[start:stop])
+        for vcid in np.unique(batch.vcid).tolist():
+            rows = batch.vcid == vcid
+            if rows.all():
+                self._note_channel(vcid, batch.apid, batch.seq, batch.flags)
+            else:
+                self._note_channel(vcid, batch.apid[rows], batch.seq[rows], batch.flags[rows])
 
-    def _note_line(self, number: int, seq: NDArray[np.uint16], flags: NDArray[np.uint8]) -> None:
-        key = (number >> 12, number & 0x7FF)
+    def _note_channel(
+        self, vcid: int, apid: NDArray[np.uint16], seq: NDArray[np.uint16], flags: NDArray[np.uint8]
+    ) -> None:
+        if not (apid != apid[0]).any():
+            self._note_line((vcid, int(apid[0])), seq, flags)
+            return
+        order = np.argsort(apid, kind="stable")
+        apid, seq, flags = apid[order], seq[order], flags[order]
+        edges = np.concatenate(([0], np.flatnonzero(apid[1:] != apid[:-1]) + 1, [len(apid)])).tolist()
+        for start, stop in pairwise(edges):
+            self._note_line((vcid, int(apid[start])), seq[start:stop], flags[start:stop])
+
+    def _note_line(self, key: tuple[int, int], seq: NDArray[np.uint16], flags: NDArray[np.uint8]) -> None:
         account = self._account.apids.setdefault(key, ApidAccount())
         account.packets += len(seq)
         for head, n in enumerate(np.bincount(flags >> 2, minlength=4).tolist()):
@@ -79,11 +87,14 @@ class SequenceCounts:
             self._note_gaps(account, steps, odd)
         if line.steps >= _TELLING_STEPS:
             account.counts = line.ones >= _COUNTING_FRAC * line.steps
+        else:  # a few that have nothing to do with one another are of spoilt headers
+            account.counts = line.ones > 0 or not line.steps
 
     @staticmethod
     def _note_gaps(account: ApidAccount, steps: NDArray[np.int32], odd: NDArray[np.intp]) -> None:
-        # There and back again in two steps: one count was spoilt.
-        pairs = odd[:-1][(np.diff(odd) == 1) & ((steps[odd[:-1]] + steps[odd[1:]]) % SEQUENCE_COUNTS == 2)]
+        # There and back again in two steps: one count was spoilt, or the APID, so that it is another line's packet.
+        back = (steps[odd[:-1]] + steps[odd[1:]]) % SEQUENCE_COUNTS
+        pairs = odd[:-1][(np.diff(odd) == 1) & ((back == 1) | (back == 2))]
         spoilt = np.zeros(len(steps), np.bool_)
         spoilt[pairs] = spoilt[pairs + 1] = True
         account.gaps += len(pairs)

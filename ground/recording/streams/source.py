@@ -27,7 +27,7 @@ from ground.recording.streams.segments import SegmentJoiner
 from ground.recording.streams.sequences import SequenceCounts
 from ground.recording.streams.unit_stream import UnitStream
 
-BLOCK_OCTETS = 4 << 20
+BLOCK_OCTETS = 16 << 20
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -71,7 +71,8 @@ class PacketSource:
         view = memoryview(octets)
         while len(view) > 0:
             room = BLOCK_OCTETS - (self.account.octets - len(view)) % BLOCK_OCTETS
-            self._pending.append(bytes(view[:room]))
+            whole = type(octets) is bytes and len(view) == len(octets) <= room
+            self._pending.append(octets if whole else bytes(view[:room]))  # type: ignore[arg-type]
             view = view[room:]
             if len(self._pending[-1]) == room:
                 batches.append(self._take(last=False))
