@@ -195,6 +195,16 @@ class _Lib:
         packets_max: int,
         result: _Pointer,
     ) -> int: ...
+    def ob_gather_octets(
+        self,
+        data: bytes | _Pointer,
+        octets: int,
+        bits: _Pointer,
+        lengths: _Pointer,
+        rows: int,
+        out: _Pointer,
+        out_octets: int,
+    ) -> int: ...
     def ob_encode_cltu(self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int) -> int: ...
     def ob_find_start(self, data: bytes | _Pointer, octets: int, mode: int) -> int: ...
     def ob_decode_codeblocks(

@@ -384,6 +384,13 @@ int64_t ob_extract_fields_portable(const uint8_t *data, size_t octets, const uin
                                    const uint32_t *lengths, size_t stride, size_t packets, const ob_field *fields,
                                    size_t fields_count, uint8_t *columns, size_t columns_octets, uint8_t *complete);
 
+/* Copy stretches of `data` into `out`, one behind the other: row i is lengths[i] octets from bit bits[i] of `data` on,
+ * the most significant bit of an octet first.
+ * Returns the octets written; OB_E_LAYOUT for a row that does not lie within `data`, OB_E_SPACE where `out` is too
+ * small, OB_E_ALIGNMENT. What was written until then stays. */
+int64_t ob_gather_octets(const uint8_t *data, size_t octets, const uint64_t *bits, const uint64_t *lengths,
+                         size_t rows, uint8_t *out, size_t out_octets);
+
 /* Ask for large pages behind a large block that will be written from end to end. No more than a hint: it changes no
  * octet, and where the system has none it does nothing. */
 void ob_prefer_large_pages(uint8_t *block, size_t octets);

@@ -1,7 +1,7 @@
 """Recorded packets into columns by a definition of the mission, beside the Python packages that read the same files.
 
 Everything is measured from the octets of a file in memory to columns, splitting included: by XTCE with a fixed layout,
-with calibrators, and with a text of varying length; by CSV. Packets are as a real mission has them (attitude and
+with calibrators, and with a text of varying length; by CSV with an array of any length. Packets are as a real mission has them (attitude and
 ephemeris of JPSS-1): a primary header of seven fields, a time, counts and floats, 23 fields in all.
 """
 
@@ -185,9 +185,34 @@ def fixed_beside_ccsdspy() -> Race:
     return Race(lambda: read(definition, data), theirs, PACKETS / 1e6)
 
 
+def arrays_beside_ccsdspy() -> Race:
+    """Packets that end with an array of any length, by CSV; the peer takes them one at a time."""
+    from ccsdspy import PacketArray, PacketField, VariableLength
+
+    logging.getLogger("ccsdspy").setLevel(logging.ERROR)
+    data = bytes(encode_packets([bytes(2 * (50 + i % 100)) + b"ck" for i in range(PEER_PACKETS)], APID, flags=0b0111))
+    text = "name,data_type,bit_length\nspectrum,uint(expand),16\ncheck,uint,16"
+    definition = definition_of(text.encode(), "bench.csv", "bench")
+    peer = VariableLength(
+        [PacketArray(name="spectrum", data_type="uint", bit_length=16, array_shape="expand"),
+         PacketField(name="check", data_type="uint", bit_length=16)]
+    )  # fmt: skip
+
+    def theirs() -> dict[str, Any]:
+        columns: dict[str, Any] = peer.load(io.BytesIO(data), include_primary_header=True)
+        return columns
+
+    mine, other = read(definition, data).columns["spectrum"], theirs()["spectrum"]
+    assert mine.starts is not None
+    for (start, end), values in zip(pairwise(mine.starts.tolist()), other, strict=True):
+        assert np.array_equal(mine.values[start:end], values)
+    return Race(lambda: read(definition, data), theirs, PEER_PACKETS / 1e6)
+
+
 BENCHES = (
     Bench("recording-xtce", "space-packet-parser", "Mpackets/s", 100.0, fixed_beside_generator),
     Bench("recording-xtce-ccsdspy", "ccsdspy", "Mpackets/s", 3.0, fixed_beside_ccsdspy),
     Bench("recording-calibrated", "space-packet-parser", "Mpackets/s", 100.0, calibrated_beside_generator),
     Bench("recording-varying", "space-packet-parser", "Mpackets/s", 20.0, varying_beside_generator),
+    Bench("recording-arrays", "ccsdspy", "Mpackets/s", 20.0, arrays_beside_ccsdspy),
 )

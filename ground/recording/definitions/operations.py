@@ -1,7 +1,7 @@
 """The steps of a walk, each over all packets of a state: numbers, octets, entries on a condition, entries that repeat.
 
 What a packet does not reach is not read: each step that goes by a size or a count checks it against the packet's end,
-and marks the packet as bad. `columns_of` ends a walk: it gives values their meaning.
+and marks the packet as bad. `finish` ends a walk: it gives values their meaning.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ground.recording.definitions.conditions import BoundAmount, number
-from ground.recording.definitions.parameters import OctetsEncoding
+from ground.recording.definitions.parameters import NumberEncoding, OctetsEncoding
 from ground.recording.definitions.ragged import (
     Indices,
     Values,
@@ -31,6 +31,8 @@ from ground.recording.definitions.state import Raw, Rows, Run, Slot, State, Test
 from ground.recording.definitions.texts import to_utf8
 from ground.recording.table import Column, ColumnKind
 
+_WHOLE = (8, 16, 32, 64)
+_KINDS = {"unsigned": "u", "signed": "i", "float": "f"}
 _REPEATED_MAX = 1 << 16  # repetitions walked at a time: what that takes in memory does not grow with the batch
 
 
@@ -89,7 +91,7 @@ class Skip:
     def run(self, state: State) -> None:
         start = state.position(self.place.base, self.place.at)
         size = self.size.of(state, start)
-        state.bad |= size < 0
+        state.bad |= (size < 0) | (start + size > state.bits)
         size[state.bad] = 0
         if self.place.new_base is not None:
             state.bases[self.place.new_base] = start + size
@@ -265,6 +267,12 @@ class Repeat:
         count = self.count.of(state, start)
         state.bad |= count < 0
         count[state.bad] = 0
+        plain = self._plain_slot()
+        if plain is not None:
+            end = self._octets(state, plain, start, count)
+            if self.place.new_base is not None:
+                state.bases[self.place.new_base] = end
+            return
         if self.program.size is None:
             index, columns, end = self._one_by_one(state, start, count)
         else:
@@ -278,15 +286,49 @@ class Repeat:
         for number_of, column in columns.items():
             state.columns[number_of] = replace(column, starts=starts_of(lengths), present=None)
 
-    def _at_once(
-        self, state: State, start: Indices, count: Indices, size: int
-    ) -> tuple[NDArray[np.intp], dict[int, Column], Indices]:
-        """Every repetition is as long as every other, so that it is known where each of them is."""
+    def _plain_slot(self) -> Slot | None:
+        """The one number that repeats, if its values lie as NumPy has them."""
+        slots = self.program.slots
+        if len(slots) != 1 or self.gap_bits or self.name or slots[0].contexts:
+            return None
+        how = slots[0].parameter.encoding
+        if not isinstance(how, NumberEncoding) or how.bits not in _WHOLE or self.program.size != how.bits:
+            return None
+        is_plain = how.order in ("big", "little") and how.conversion is None and not slots[0].parameter.left_out
+        match self.program.operations:
+            case (Take(numbers),) if is_plain and numbers.fields[0][1] == 0:
+                return slots[0]
+        return None
+
+    def _octets(self, state: State, slot: Slot, start: Indices, count: Indices) -> Indices:
+        """All values of each packet as one stretch of octets; where they end."""
+        how = slot.parameter.encoding
+        assert isinstance(how, NumberEncoding)
+        self._bounded(state, start, count, how.bits)
+        first = start + (state.offset.astype(np.int64) << 3)
+        first[count == 0] = 0
+        octets, starts = gather_bits(state.octets, first, count * (how.bits // 8))
+        stored = np.dtype(f"{'<' if how.order == 'little' else '>'}{_KINDS[how.kind]}{how.bits // 8}")
+        values = octets.view(stored).astype(stored.newbyteorder("="), copy=False)
+        column = _number_column(slot, values, None)
+        state.columns[slot.number] = replace(column, starts=starts // (how.bits // 8), present=None)
+        return start + count * how.bits
+
+    def _bounded(self, state: State, start: Indices, count: Indices, size: int) -> int:
+        """Mark packets that end before their repetitions do. Returns the bits from one to the next."""
         stride = size + self.gap_bits
         left = state.bits - start + self.gap_bits
         # Not multiplied: what a packet says may be a huge number.
         state.bad |= count > np.where(left > 0, left // max(stride, 1), 0)
+        state.bad |= start < 0
         count[state.bad] = 0
+        return stride
+
+    def _at_once(
+        self, state: State, start: Indices, count: Indices, size: int
+    ) -> tuple[NDArray[np.intp], dict[int, Column], Indices]:
+        """Every repetition is as long as every other, so that it is known where each of them is."""
+        stride = self._bounded(state, start, count, size)
         starts = starts_of(count)
         kept: list[dict[int, Column]] = []
         for rows in stretches(starts, _REPEATED_MAX) if starts[-1] else (slice(0, len(state)),):
@@ -342,29 +384,36 @@ def _column(state: State, slot: Slot) -> Column:
     raw = state.found(slot.number)
     if isinstance(parameter.encoding, OctetsEncoding):
         return Column(raw.values, raw.starts, raw.present, parameter.encoding.kind, unit=parameter.unit)
-    values, present = _meaning(state, slot) if parameter.is_calibrated else (raw.values, raw.present)
+    if slot.contexts:
+        return _number_column(slot, *_in_context(state, slot), is_calibrated=True)
+    return _number_column(slot, raw.values, raw.present)
+
+
+def _number_column(
+    slot: Slot, values: Values, present: NDArray[np.bool_] | None, *, is_calibrated: bool = False
+) -> Column:
+    """Numbers with their meaning. is_calibrated: they are already."""
+    parameter = slot.parameter
+    if parameter.calibrator is not None and not is_calibrated:
+        values = parameter.calibrator.apply(values)
+        sound = ~np.isnan(values)
+        present = sound if present is None else sound & present
     if parameter.truth is not None:
         values = (values != 0).astype(np.uint8)
+    if present is not None and present.all():
+        present = None
     return Column(values, None, present, labels=parameter.labels, time=parameter.time, unit=parameter.unit)
 
 
-def _meaning(state: State, slot: Slot) -> tuple[Values, NDArray[np.bool_] | None]:
-    """Calibrated numbers: by the first context that is met, then by the default calibrator, else as they are."""
+def _in_context(state: State, slot: Slot) -> tuple[Values, NDArray[np.bool_]]:
+    """Numbers calibrated by the first context that is met, then by the default calibrator, else as they are."""
     parameter = slot.parameter
-    values, present = number(state, slot, True)
-    if not slot.contexts:
-        return values, _unless_all(present)
-    made = values.astype(np.float64)
-    raw = state.found(slot.number).values
+    raw = state.found(slot.number)
+    made = number(state, slot, True)[0].astype(np.float64)
     open_rows = np.ones(len(state), bool)
     for test, (_, calibrator) in zip(slot.contexts, parameter.contexts, strict=True):
         rows = np.flatnonzero(open_rows & test.met(state))
-        made[rows] = calibrator.apply(raw[rows])
+        made[rows] = calibrator.apply(raw.values[rows])
         open_rows[rows] = False
     sound = ~np.isnan(made)
-    raw_present = state.found(slot.number).present
-    return made, _unless_all(sound if raw_present is None else sound & raw_present)
-
-
-def _unless_all(present: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    return None if present is None or present.all() else present
+    return made, sound if raw.present is None else sound & raw.present

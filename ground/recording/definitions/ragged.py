@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels import gather_octets
 from ground.recording.table import Column
 
 Values = NDArray[Any]
 Indices = NDArray[np.int64]
-
-_GATHER_MAX = 1 << 16  # values gathered at a time: their indices stay in the caches
 
 
 def starts_of(lengths: Indices) -> Indices:
@@ -45,25 +44,16 @@ def stretches(starts: Indices, most: int) -> Iterator[slice]:
 
 def gather(values: Values, first: Indices, lengths: Indices) -> tuple[Values, Indices]:
     """Rows values[first[i] : first[i] + lengths[i]] as a ragged array; the indices must be inside `values`."""
-    starts = starts_of(lengths)
-    made = np.empty(starts[-1], values.dtype)
-    for rows in stretches(starts, _GATHER_MAX):
-        low, high = starts[rows.start], starts[rows.stop]
-        index = spread(first[rows], lengths[rows], starts[rows.start : rows.stop + 1] - low)
-        np.take(values, index, out=made[low:high], mode="clip")
-    return made, starts
+    size = values.dtype.itemsize
+    octets, starts = gather_bits(values.view(np.uint8), first * (8 * size), lengths * size)
+    return octets.view(values.dtype), starts // size
 
 
 def gather_bits(octets: NDArray[np.uint8], bit: Indices, lengths: Indices) -> tuple[Values, Indices]:
-    """As `gather`, of octets that begin at any bit."""
-    left = bit & 7
-    if not left.any():
-        return gather(octets, bit >> 3, lengths)
-    high, starts = gather(octets, bit >> 3, lengths)
-    low, _ = gather(octets, (bit >> 3) + 1, lengths)
-    shift = np.repeat(left, lengths).astype(np.uint16)
-    wide = (high.astype(np.uint16) << 8 | low) >> (8 - shift)
-    return wide.astype(np.uint8), starts
+    """`lengths[i]` octets from bit `bit[i]` of `octets` on, as a ragged array; they must be inside `octets`."""
+    starts = starts_of(lengths)
+    made = gather_octets(octets.data, bit.view(np.uint64), lengths.view(np.uint64), int(starts[-1]))
+    return np.frombuffer(made, np.uint8), starts
 
 
 def take(column: Column, index: NDArray[np.intp] | Indices) -> Column:
