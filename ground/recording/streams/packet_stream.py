@@ -50,6 +50,7 @@ from ground.recording.streams.packet_search import next_chain
 
 _FIRST_LOOK, _LOOK_MAX = 1 << 11, 1 << 22
 _LOOK_BACK = 64  # packets before a gap that are looked into for what is missing
+_NEW_MAX = 16  # packets of new APIDs in a row
 _AHEAD = 2  # packets behind one of a new APID that must be known
 _DOUBTS_MAX = 256  # per look
 _ROOM_MIN = PACKET_OCTETS_MIN - 1  # of what may have been a packet, an octet of which is missing
@@ -91,6 +92,14 @@ class _Verdict:
     fine: int
     is_damage: bool = False
     waits: bool = False
+
+
+def _run_end(known: NDArray[np.bool_], start: int) -> int:
+    """Where packets of new APIDs end that begin at `start`: in front of _AHEAD known ones, or of the end."""
+    end = start + 1
+    while end < len(known) and end - start < _NEW_MAX and not known[end : end + _AHEAD].all():
+        end += 1
+    return end
 
 
 class PacketStream:
@@ -180,19 +189,23 @@ class PacketStream:
             known = habits.known[look.word]
         is_end = last and sees_all and look.stop is Stop.END
         doubts = np.flatnonzero(~known | ~look.fits)
+        settled = 0  # up to where a run of new APIDs is fine
         for doubt in doubts[:_DOUBTS_MAX].tolist() if habits else ():
+            if doubt < settled:
+                continue
             if known[doubt]:
                 hiding = self._hiding(octets, look, doubt)
                 if hiding is not None:
                     return _Verdict(hiding, is_damage=True)
                 continue
-            ahead = known[doubt + 1 : doubt + 1 + _AHEAD]
+            settled = _run_end(known, doubt)
+            ahead = known[settled : settled + _AHEAD]
             before = max(doubt - 1, 0)
             is_short = len(ahead) < _AHEAD and ahead.all() and not is_end and look.stop is not Stop.VERSION
             if is_short and not (sees_all and last):
                 return _Verdict(before, waits=sees_all)
             start = int(look.offset[before]) + 1
-            end = int(look.offset[doubt]) + int(look.length[doubt])
+            end = int(look.offset[settled - 1]) + int(look.length[settled - 1])
             with habits.after(look.word[:doubt], look.seq[:doubt]):
                 hidden = self._hides(octets, start, end, None)
             if hidden or not (ahead.all() and (len(ahead) == _AHEAD or is_end)):

@@ -23,10 +23,13 @@ from ground.recording.streams.packet_headers import (
 )
 
 _HOPS = 8  # headers on, within which the next of the same APID is looked for
+_FURTHER_HOPS = 64  # if that explains little: so many APIDs may take turns
+_EXPLAINED_FRAC = 0.7
 _STEPS_MIN = 2  # of an APID, until it is taken for one; 1 in a short stretch
 _SHORT_OCTETS = 4096
-_WORDS_TRIED = 64
+_WORDS_TRIED = 256
 _ALONE_FRAC = 0.8  # of a word's octets, which no other word has
+_WALKED_STEPS = 8
 _SILENT_PACKETS = 8  # that lead from the first octet on, if no count steps
 
 
@@ -51,6 +54,36 @@ class Survey:
 
 def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
     """Find the packets of a stretch, each with `lead` octets in front of it."""
+    walked = _walked(octets, lead, any_version=any_version)
+    if walked is not None:
+        return walked
+    found = _found(octets, lead, _HOPS, any_version=any_version)
+    if found.octets >= _EXPLAINED_FRAC * len(octets) or lead:
+        return found
+    further = _found(octets, lead, _FURTHER_HOPS, any_version=any_version)
+    return further if further.octets > found.octets else found
+
+
+def _walked(octets: Octets, lead: int, *, any_version: bool) -> Survey | None:
+    """A stretch without damage, of however many APIDs: headers lead from its first octet to its end, and most of their
+    counts step. None if it is not one."""
+    columns = split_packets(octets.data, lead_octets=lead, any_version=any_version)
+    if columns.stop is Stop.VERSION or len(octets) - columns.consumed > PACKET_OCTETS_MAX or not len(columns):
+        return None
+    at, length, seq = np.asarray(columns.offset), np.asarray(columns.length), np.asarray(columns.seq)
+    word = words_of(octets[at], octets[at + np.uint64(1)])
+    order = np.argsort(word, kind="stable")
+    is_same = word[order][1:] == word[order][:-1]
+    steps = int(np.count_nonzero(is_same & ((seq[order][1:] - seq[order][:-1]) & 0x3FFF == 1)))
+    if steps < _WALKED_STEPS or 2 * steps < np.count_nonzero(is_same):
+        return None
+    words = np.zeros(WORDS_COUNT, np.bool_)
+    words[word] = True
+    return Survey(words, True, word, length.astype(np.int64), steps, columns.consumed)
+
+
+def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey:
+    """What lies among damage: pairs of headers whose counts step, wherever they are."""
     headers = headers_at_all(octets[lead:])
     count = len(headers)
     behind = np.arange(count, dtype=np.int64) + lead + headers.length
@@ -61,7 +94,7 @@ def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
     word, seq = np.append(headers.word, np.uint16(0)), np.append(headers.seq, np.uint16(0))
     stepped = np.zeros(count, np.bool_)
     hop = step[:count]
-    for _ in range(_HOPS):
+    for _ in range(hops):
         stepped |= (hop < count) & (word[hop] == headers.word) & ((seq[hop] - headers.seq) & 0x3FFF == 1)
         hop = step[hop]
     stepped &= is_header
