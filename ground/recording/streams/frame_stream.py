@@ -33,7 +33,8 @@ Octets = NDArray[np.uint8]
 _SEARCH_OCTETS = 1 << 16  # the first look; each further one is twice as long
 _SEARCH_OCTETS_MAX = 1 << 22
 _SIDE_BY_SIDE = 4  # frames: what is longer is skipped, not refused
-_HABIT_FRAC = 0.05  # of the frames of a block: a spacecraft that has less of them is not learned
+_LEARNED_FRAMES = 64  # the first, by which spacecraft are known if there is no error control, and
+_HABIT_FRAC = 0.25  # the share of them that one must have
 
 
 class FrameStream:
@@ -198,7 +199,7 @@ class FrameStream:
         """Which first two octets a frame may have, if any spacecraft's are wanted: those that most frames have."""
         if self._options.has_fecf:
             return self._heads_of(range(0x400))
-        whole = len(octets) // self._size
+        whole = min(len(octets) // self._size, _LEARNED_FRAMES)
         frames = octets[: whole * self._size].reshape(whole, self._size)
         words = words_of(frames[:, 0], frames[:, 1])
         is_aos = self._options.service is Service.AOS
