@@ -84,10 +84,20 @@ class FrameStream:
             if bad > 0:
                 self._close_gap()
             if bad >= whole:
-                self._note_heads(octets, at, at + whole * size)
-                yield at, at + whole * size
-                self._done = at + whole * size
-                return
+                end = at + whole * size
+                self._note_heads(octets, at, end)
+                final = self._final(octets, end) if last and not guarded else None
+                if final is None:
+                    yield at, end
+                    self._done = end
+                    return
+                # Octets are missing in the last whole one, or too many.
+                yield at, end - size
+                self._account.resyncs += 1
+                self._note_gap(octets[end - size : final])
+                self._close_gap()
+                at = self._done = final
+                continue
             doubt = at + bad * size
             if bad + 1 == whole and not last:  # the frame behind decides
                 if bad:
@@ -112,6 +122,15 @@ class FrameStream:
                 self._note_gap(octets[end:place])
                 self._close_gap()
             at = self._done = place
+
+    def _final(self, octets: Octets, end: int) -> int | None:
+        """Where the last frame of a recording begins, if it is not where those before it end: it ends the recording."""
+        assert self._heads is not None
+        final = len(octets) - self._size
+        if len(octets) - end < 2 or self._heads[int(octets[end]) << 8 | int(octets[end + 1])]:
+            return None
+        is_head = self._heads[int(octets[final]) << 8 | int(octets[final + 1])]
+        return final if is_head and end - self._size < final < end else None
 
     def _lost(self, octets: Octets, at: int, doubt: int, *, last: bool) -> Iterator[tuple[int, int]]:
         """No frame fits from `doubt` on: keep what may be the beginning of one."""
