@@ -1,4 +1,4 @@
-"""Damage done to recordings, octet by octet, and what may be lost by it: `python -m tests.recording_damage --cases 1000`.
+"""Damage done to recordings, octet by octet, and what may be lost by it; `python -m tests.recording_damage` runs it.
 
 A case spoils one octet of a recording: flips bits of it, removes it, or inserts one. What it touches is the thing that
 the octet lies in, or two neighbours for one inserted between them. All that is untouched must come out as it went in.
@@ -114,6 +114,15 @@ def of_units(packets: Sequence[bytes], config: DownlinkConfig) -> Recording:
     return Recording(octets, tuple(packets), spans, tuple(within), options)
 
 
+def unguarded(recording: Recording) -> Recording:
+    """The same frames without error control."""
+    octets = b"".join(recording.octets[start : end - 2] for start, end in recording.spans)
+    spans = tuple((start - 2 * number, end - 2 * number - 2) for number, (start, end) in enumerate(recording.spans))
+    options = find(octets).options
+    assert options.form is Form.FRAMES and not options.has_fecf, options
+    return Recording(octets, recording.packets, spans, recording.within, options)
+
+
 RECORDINGS: dict[str, Callable[[Random], Recording]] = {
     "packets": lambda source: of_packets(pus_packets(150, source)),
     "plain packets": lambda source: of_packets(plain_packets(200, source)),
@@ -121,10 +130,16 @@ RECORDINGS: dict[str, Callable[[Random], Recording]] = {
     "long packets": lambda source: of_packets(plain_packets(60, source, (4000, 1500, 777), (20, 21))),
     "frames": lambda source: of_units(pus_packets(200, source), LinkConfig(coding="frame")),
     "AOS frames": lambda source: of_units(pus_packets(200, source), AosConfig(coding="frame", frame_octets=512)),
+    "unguarded frames": lambda source: unguarded(of_units(pus_packets(200, source), LinkConfig(coding="frame"))),
+    "unguarded AOS frames": lambda source: unguarded(
+        of_units(pus_packets(200, source), AosConfig(coding="frame", frame_octets=512))
+    ),
     "cadu": lambda source: of_units(pus_packets(150, source), LinkConfig(coding="cadu")),
     "rs": lambda source: of_units(pus_packets(150, source), LinkConfig(coding="rs(255,223)")),
-    "AOS rs": lambda source: of_units(pus_packets(150, source), AosConfig(coding="rs(255,239)", interleave=1, frame_octets=239)),
-}  # fmt: skip
+    "AOS rs": lambda source: of_units(
+        pus_packets(150, source), AosConfig(coding="rs(255,239)", interleave=1, frame_octets=239)
+    ),
+}
 
 
 def packets_in(batches: Iterator[PacketBatch]) -> list[bytes]:

@@ -21,29 +21,32 @@ from flight.kernels import BatchExtractor, KernelError, Verdict, crc16_units
 from ground.recording.detection.finding import Finding
 from ground.recording.streams.frame_packets import kernel_link
 from ground.recording.streams.link_options import Form, LinkOptions, Service
-from ground.recording.streams.packet_headers import words_of
+from ground.recording.streams.packet_headers import PACKET_OCTETS_MIN, words_of
 
 Octets = NDArray[np.uint8]
 Frames = NDArray[np.uint8]  # n x frame_octets
 
-FRAME_OCTETS_MIN, FRAME_OCTETS_SEARCHED = 16, 4096
+FRAME_OCTETS_MIN = 16
+SEARCHED_MIN, SEARCHED_MAX = 64, 4096  # lengths of frames of which nothing is known
 _FRAMES_MAX = 64  # looked at
 _SOUND_FRAC = 0.5
 _PERSIST_FRAC = 0.75
 _COUNT_FRAC = 0.5
 _LENGTHS_TRIED = 12
 _PLACES_TRIED = 12
+_UNDECIDED = 0.5
 _CONTRADICTING_FRAC = 0.1  # of the frames
 _VERSIONS = {Service.TM: 0, Service.AOS: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class FrameEvidence:
-    """What frames show of themselves: options filled in, a score 0..1, and the grounds."""
+    """What frames show of themselves: options filled in, a score 0..1, the grounds, and whose most of them are."""
 
     options: LinkOptions
     score: float
     lines: tuple[str, ...]
+    spacecraft_id: int
 
 
 def judge_frames(frames: Frames, hint: LinkOptions) -> FrameEvidence | None:
@@ -87,24 +90,28 @@ def _judge(frames: Frames, hint: LinkOptions, service: Service) -> FrameEvidence
     )  # fmt: skip
     if service is Service.AOS:
         options = _with_layout(frames[fits], options, hint)
-    if not has_fecf and score:
+    if score and fits.any():
         agreement, line = _agreement(frames[fits], options)
-        score = min(score, agreement)
+        score = min(score, agreement if not has_fecf or agreement < _UNDECIDED else score)
         lines.append(line)
-    return FrameEvidence(options, score, tuple(lines)) if score else None
+    return FrameEvidence(options, score, tuple(lines), common) if score else None
 
 
 def _agreement(frames: Frames, options: LinkOptions) -> tuple[float, str]:
-    """How well pointers and packet headers agree, where no error control says that these are frames."""
+    """How well pointers and packet headers agree: packets of one length with error control look like frames too."""
     extractor = BatchExtractor(kernel_link(replace(options, vcids=None)))
     _, packets = extractor.extract(np.ascontiguousarray(frames).reshape(-1).data)
-    wrong = len(frames) - extractor.verdicts[Verdict.GOOD]
+    verdicts = extractor.verdicts
+    wrong = len(frames) - verdicts[Verdict.GOOD] - verdicts[Verdict.CRC]
     wrong += sum(one.inconsistent for one in extractor.channels.values())
-    whole = len(packets) + sum(one.idle_packets for one in extractor.channels.values())
+    # Zeros are packets of seven octets to a machine, and to nobody else.
+    whole = int(np.count_nonzero(np.asarray(packets.length) > PACKET_OCTETS_MIN)) + sum(
+        one.idle_packets for one in extractor.channels.values()
+    )
     if wrong > _CONTRADICTING_FRAC * len(frames):
         return 0.1, f"{wrong} of {len(frames)} frames contradict themselves"
     line = f"{whole} packets lie in {len(frames)} frames, of which {wrong} contradict themselves"
-    return (1.0 if whole else 0.5), line
+    return (1.0 if whole else _UNDECIDED), line
 
 
 def _aos_spacecraft(frames: Frames, words: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -182,9 +189,12 @@ def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Findin
     whole = (len(octets) - start) // size
     frames = octets[start : start + whole * size].reshape(whole, size)[:_FRAMES_MAX]
     evidence = judge_frames(frames, hint)
-    if evidence is None or evidence.score < 0.5:
+    # Headers that count and nothing in them that agrees: records of any kind look like that.
+    if evidence is None or evidence.score < _UNDECIDED or (evidence.score == _UNDECIDED and hint.form is None):
         return None
     options = replace(evidence.options, form=Form.FRAMES, coding="none", randomizer="none", convolutional=False)
+    if not options.has_fecf:  # then the spacecraft is what tells a frame from other octets
+        options = replace(options, spacecraft_id=evidence.spacecraft_id)
     line = f"transfer frames of {size} octets" + (f", the first at octet {start}" if start else "")
     return Finding(options, (line, *evidence.lines), evidence.score, coverage=whole * size / len(octets))
 
@@ -195,7 +205,7 @@ def _lengths(octets: Octets, hint: LinkOptions) -> list[int]:
         return [hint.frame_octets] if len(octets) >= hint.frame_octets else []
     pairs = words_of(octets[:-1], octets[1:])
     scored = []
-    for size in range(FRAME_OCTETS_MIN, min(FRAME_OCTETS_SEARCHED, len(octets) // 2) + 1):
+    for size in range(SEARCHED_MIN, min(SEARCHED_MAX, len(octets) // 2) + 1):
         heads = pairs[: size * _FRAMES_MAX : size]
         version = int(heads[0]) >> 14
         if version > 1 or len(heads) < 2:
@@ -206,7 +216,7 @@ def _lengths(octets: Octets, hint: LinkOptions) -> list[int]:
         counts = octets[2::size][: len(heads)] if version == 0 else octets[4::size][: len(heads)]
         steps = float((np.diff(counts) == 1).mean()) if len(counts) > 1 else 0.0
         scored.append((-(persist + steps), size))
-    if len(octets) <= FRAME_OCTETS_SEARCHED:
+    if len(octets) <= SEARCHED_MAX:
         scored.append((0.0, len(octets)))  # one frame
     return [size for _, size in sorted(scored)[:_LENGTHS_TRIED]]
 
@@ -215,7 +225,7 @@ def _places(octets: Octets, hint: LinkOptions) -> list[tuple[int, int]]:
     """(first octet, length) of frames whose headers persist and count over four frames, wherever they begin."""
     pairs = words_of(octets[:-1], octets[1:])
     found: list[tuple[int, int]] = []
-    sizes = range(FRAME_OCTETS_MIN, 2049) if hint.frame_octets is None else (hint.frame_octets,)
+    sizes = range(SEARCHED_MIN, 2049) if hint.frame_octets is None else (hint.frame_octets,)
     for size in sizes:
         span = min(2 * size, len(octets) - 3 * size - 6)
         if span <= 0:

@@ -19,7 +19,7 @@ Octets = NDArray[np.uint8]
 
 LEADS = range(17)
 _SEARCHED_OCTETS = 1 << 16
-_COVERED = 0.7
+_COVERED, _COVERED_SURELY = 0.7, 0.9
 _SURE_STEPS = 8
 _FEW_PACKETS = 64
 
@@ -45,7 +45,11 @@ def _reading(octets: Octets, lead: int, hint: LinkOptions, *, any_version: bool)
     looked = octets if lead == (hint.skip_octets or 0) else octets[:_SEARCHED_OCTETS]
     found = survey(looked, lead, any_version=any_version)
     count, covered = len(found.word), found.octets / len(looked)
-    if covered < _COVERED or (lead and 2 * found.steps < count) or not count:
+    if covered < _COVERED or not count:
+        return None
+    # Of so many lengths in front that are tried, one may lead on by chance, over a few large packets.
+    is_tried = lead != (hint.skip_octets or 0)
+    if is_tried and (2 * found.steps < count or found.steps < _SURE_STEPS or covered < _COVERED_SURELY):
         return None
     version = int(found.word[0]) >> 13
     lines = [
@@ -59,7 +63,7 @@ def _reading(octets: Octets, lead: int, hint: LinkOptions, *, any_version: bool)
         lines.append(f"{lead} octets stand in front of each")
     if version:
         lines.append(f"their version number is {version}, which is not that of space packets")
-    confidence = 0.99 if found.steps >= _SURE_STEPS and covered > 0.9 else 0.8 if found.steps >= 2 else 0.5
+    confidence = 0.99 if found.steps >= _SURE_STEPS and covered > _COVERED_SURELY else 0.8 if found.steps >= 2 else 0.5
     options = replace(hint, form=Form.PACKETS, skip_octets=lead, any_version=any_version)
     return Finding(options, tuple(lines), confidence, coverage=covered)
 

@@ -130,7 +130,8 @@ def _best_coding(stream: bytes, size: int, count: int, hint: LinkOptions, *, is_
         return None
     way = " behind the inner code" if is_inner else ""
     line = f"sync markers {size + MARKER_OCTETS} octets apart{way}, {count or len(units)} times"
-    coverage = min(len(units) * (size + MARKER_OCTETS) / len(stream), 1.0)
+    first = units.offset_bits[0] // 8 - MARKER_OCTETS
+    coverage = min((len(units) + 1) * (size + MARKER_OCTETS) / (len(stream) - first), 1.0)
     return replace(best, evidence=(line, *best.evidence), coverage=coverage)
 
 

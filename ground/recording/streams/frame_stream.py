@@ -33,7 +33,8 @@ Octets = NDArray[np.uint8]
 _SEARCH_OCTETS = 1 << 16  # the first look; each further one is twice as long
 _SEARCH_OCTETS_MAX = 1 << 22
 _SIDE_BY_SIDE = 4  # frames: what is longer is skipped, not refused
-_HABIT_FRAC = 0.05  # of the frames of a block: a spacecraft that has less of them is not learned
+_LEARNED_FRAMES = 64  # the first, by which spacecraft are known if there is no error control, and
+_HABIT_FRAC = 0.25  # the share of them that one must have
 
 
 class FrameStream:
@@ -83,10 +84,20 @@ class FrameStream:
             if bad > 0:
                 self._close_gap()
             if bad >= whole:
-                self._note_heads(octets, at, at + whole * size)
-                yield at, at + whole * size
-                self._done = at + whole * size
-                return
+                end = at + whole * size
+                self._note_heads(octets, at, end)
+                final = self._final(octets, end) if last and not guarded else None
+                if final is None:
+                    yield at, end
+                    self._done = end
+                    return
+                # Octets are missing in the last whole one, or too many.
+                yield at, end - size
+                self._account.resyncs += 1
+                self._note_gap(octets[end - size : final])
+                self._close_gap()
+                at = self._done = final
+                continue
             doubt = at + bad * size
             if bad + 1 == whole and not last:  # the frame behind decides
                 if bad:
@@ -111,6 +122,15 @@ class FrameStream:
                 self._note_gap(octets[end:place])
                 self._close_gap()
             at = self._done = place
+
+    def _final(self, octets: Octets, end: int) -> int | None:
+        """Where the last frame of a recording begins, if it is not where those before it end: it ends the recording."""
+        assert self._heads is not None
+        final = len(octets) - self._size
+        if len(octets) - end < 2 or self._heads[int(octets[end]) << 8 | int(octets[end + 1])]:
+            return None
+        is_head = self._heads[int(octets[final]) << 8 | int(octets[final + 1])]
+        return final if is_head and end - self._size < final < end else None
 
     def _lost(self, octets: Octets, at: int, doubt: int, *, last: bool) -> Iterator[tuple[int, int]]:
         """No frame fits from `doubt` on: keep what may be the beginning of one."""
@@ -198,7 +218,7 @@ class FrameStream:
         """Which first two octets a frame may have, if any spacecraft's are wanted: those that most frames have."""
         if self._options.has_fecf:
             return self._heads_of(range(0x400))
-        whole = len(octets) // self._size
+        whole = min(len(octets) // self._size, _LEARNED_FRAMES)
         frames = octets[: whole * self._size].reshape(whole, self._size)
         words = words_of(frames[:, 0], frames[:, 1])
         is_aos = self._options.service is Service.AOS

@@ -145,9 +145,22 @@ class LinkOptions:
             out.append(f"randomizer is {self.randomizer!r}, should be one of {', '.join(RANDOMIZERS)}")
         if self.interleave is not None and self.interleave not in INTERLEAVES:
             out.append(f"interleave is {self.interleave}, should be one of {', '.join(map(str, INTERLEAVES))}")
+        if not out and self.is_framed and self.frame_octets is not None and self.frame_octets < self._frame_octets_min:
+            out.append(
+                f"frame_octets is {self.frame_octets}, should be {self._frame_octets_min} or more with these fields"
+            )
         if not out and self.form is Form.UNITS and not self.missing():
             out += [f"{name} {what}" for name, what in self.tm_coding.faults()]
         return out
+
+    @property
+    def _frame_octets_min(self) -> int:
+        """Of a frame with an octet of data."""
+        security = self.security_header_octets + self.security_trailer_octets
+        if self.service is not Service.AOS:
+            return 13 + security  # header, control field, error control
+        fields = 2 * bool(self.has_header_control) + (self.insert_octets or 0) + 4 * bool(self.has_ocf)
+        return 6 + fields + security + 2 + 1 + 2 * bool(self.has_fecf)
 
     def stated(self) -> dict[str, object]:
         """The options that differ from their defaults, by name: what is known of the recording."""
