@@ -50,7 +50,6 @@ from ground.recording.streams.packet_search import next_chain
 
 _FIRST_LOOK, _LOOK_MAX = 1 << 11, 1 << 22
 _LOOK_BACK = 64  # packets before a gap that are looked into for what is missing
-_NEW_MAX = 16  # packets of new APIDs in a row
 _AHEAD = 2  # packets behind one of a new APID that must be known
 _DOUBTS_MAX = 256  # per look
 _ROOM_MIN = PACKET_OCTETS_MIN - 1  # of what may have been a packet, an octet of which is missing
@@ -94,10 +93,10 @@ class _Verdict:
     waits: bool = False
 
 
-def _run_end(known: NDArray[np.bool_], start: int) -> int:
-    """Where packets of new APIDs end that begin at `start`: in front of _AHEAD known ones, or of the end."""
+def _run_end(look: _Look, start: int) -> int:
+    """Where packets of one new APID end that begins at `start`: as long as they count. Chance does not."""
     end = start + 1
-    while end < len(known) and end - start < _NEW_MAX and not known[end : end + _AHEAD].all():
+    while end < len(look) and look.word[end] == look.word[start] and int(look.seq[end]) == int(look.seq[end - 1]) + 1:
         end += 1
     return end
 
@@ -198,7 +197,7 @@ class PacketStream:
                 if hiding is not None:
                     return _Verdict(hiding, is_damage=True)
                 continue
-            settled = _run_end(known, doubt)
+            settled = _run_end(look, doubt)
             ahead = known[settled : settled + _AHEAD]
             before = max(doubt - 1, 0)
             is_short = len(ahead) < _AHEAD and ahead.all() and not is_end and look.stop is not Stop.VERSION

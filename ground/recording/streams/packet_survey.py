@@ -23,7 +23,7 @@ from ground.recording.streams.packet_headers import (
 )
 
 _HOPS = 8  # headers on, within which the next of the same APID is looked for
-_FURTHER_HOPS = 64  # if that explains little: so many APIDs may take turns
+_FURTHER_HOPS = 64  # if that explains little
 _EXPLAINED_FRAC = 0.7
 _STEPS_MIN = 2  # of an APID, until it is taken for one; 1 in a short stretch
 _SHORT_OCTETS = 4096
@@ -54,12 +54,13 @@ class Survey:
 
 def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
     """Find the packets of a stretch, each with `lead` octets in front of it."""
-    walked = _walked(octets, lead, any_version=any_version)
-    if walked is not None:
-        return walked
     found = _found(octets, lead, _HOPS, any_version=any_version)
-    if found.octets >= _EXPLAINED_FRAC * len(octets) or lead:
+    if found.octets >= _EXPLAINED_FRAC * len(octets):
         return found
+    # So many APIDs may take turns that few of them come again so soon.
+    walked = _walked(octets, lead, any_version=any_version)
+    if walked is not None or lead:
+        return walked or found
     further = _found(octets, lead, _FURTHER_HOPS, any_version=any_version)
     return further if further.octets > found.octets else found
 
@@ -74,12 +75,16 @@ def _walked(octets: Octets, lead: int, *, any_version: bool) -> Survey | None:
     word = words_of(octets[at], octets[at + np.uint64(1)])
     order = np.argsort(word, kind="stable")
     is_same = word[order][1:] == word[order][:-1]
-    steps = int(np.count_nonzero(is_same & ((seq[order][1:] - seq[order][:-1]) & 0x3FFF == 1)))
+    stepped = is_same & ((seq[order][1:] - seq[order][:-1]) & 0x3FFF == 1)
+    steps = int(np.count_nonzero(stepped))
     if steps < _WALKED_STEPS or 2 * steps < np.count_nonzero(is_same):
         return None
+    # What stands alone may be what a spoilt length led to.
+    in_line = np.zeros(len(word), np.bool_)
+    in_line[order[:-1][stepped]] = True
     words = np.zeros(WORDS_COUNT, np.bool_)
-    words[word] = True
-    return Survey(words, True, word, length.astype(np.int64), steps, columns.consumed)
+    words[word[in_line]] = True
+    return Survey(words, True, word[in_line], length[in_line].astype(np.int64), steps, columns.consumed)
 
 
 def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey:
