@@ -195,6 +195,15 @@ def test_an_apid_that_is_new_is_given() -> None:
     assert got == [*packets[:100], rare, *packets[100:]] and account.is_whole
 
 
+def test_packets_that_were_never_sent_are_no_loss_of_a_link() -> None:
+    packets = pus_packets(200, Random(1))
+    recording = of_units(packets[:100] + packets[110:], LinkConfig(coding="frame"))
+    _, account = read(recording.octets, recording.options)
+    assert account.missing_packets == 10
+    assert account.is_whole
+    assert account.sequence_gaps()[0] == "10 packets missing by sequence count"
+
+
 def test_gaps_of_counts_are_told_and_repeats_are_not_missing() -> None:
     packets = plain_packets(300, Random(2))
     octets = b"".join([*packets[:100], *packets[105:200], packets[199], *packets[200:]])
