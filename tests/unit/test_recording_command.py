@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flight.catalogue import dictionary_of
+from flight.cli import main
 from flight.kernels import crc16
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import LinkConfig
@@ -80,6 +81,18 @@ def account_of(*arguments: str | Path | bytes, **options: object) -> dict[str, o
     return found
 
 
+def here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[object, str, str]:
+    """Exit status, stdout and stderr of the command within this process, which need not start anew each time."""
+    ended: object
+    try:
+        ended = main(["decode", *map(str, arguments)])
+    except SystemExit as error:
+        ended = error.code
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return ended, said.out, said.err
+
+
 def leftovers(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.rglob(".*"))
 
@@ -105,16 +118,18 @@ def test_0_is_only_for_a_recording_of_which_everything_was_used(recorded: Path) 
         (lambda raw: b"only words, no packets. " * (len(raw) // 100), "no packets"),
     ],
 )
-def test_1_is_for_whatever_was_lost_or_not_used(recorded: Path, spoil: Callable[[bytes], bytes], said: str) -> None:
+def test_1_is_for_whatever_was_lost_or_not_used(
+    recorded: Path, spoil: Callable[[bytes], bytes], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     recorded.write_bytes(spoil(recorded.read_bytes()))
-    made = run(recorded)
-    assert made.returncode == 1
-    assert "not everything was used" in made.stdout
-    assert said in made.stdout
-    found = account_of(recorded)
-    classes = found["classes"]
-    assert isinstance(classes, dict)
-    assert sum(classes.values()) == found["octets"] == recorded.stat().st_size
+    status, shown, _ = here(capsys, recorded)
+    assert status == 1
+    assert "not everything was used" in shown
+    assert said in shown
+    status, shown, _ = here(capsys, recorded, "--json")
+    found = json.loads(shown)
+    assert status == 1
+    assert sum(found["classes"].values()) == found["octets"] == recorded.stat().st_size
 
 
 def test_1_is_for_packets_that_the_definition_does_not_know(foreign: Path) -> None:
@@ -155,11 +170,13 @@ def test_1_is_for_damaged_packets(foreign: Path) -> None:
         (["--as", "words"], "invalid choice"),
     ],
 )
-def test_2_is_for_wrong_use(recorded: Path, arguments: list[str], said: str) -> None:
-    made = run(recorded, *(str(recorded) if one == "FILE" else one for one in arguments))
-    assert made.returncode == 2
-    assert said in made.stderr
-    assert made.stdout == ""
+def test_2_is_for_wrong_use(
+    recorded: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, shown, fault = here(capsys, recorded, *(str(recorded) if one == "FILE" else one for one in arguments))
+    assert status == 2
+    assert said in fault
+    assert shown == ""
 
 
 @pytest.mark.parametrize(
@@ -176,13 +193,15 @@ def test_2_is_for_wrong_use(recorded: Path, arguments: list[str], said: str) -> 
         (["FILE", "--packets", "/dev/full"], "/dev/full cannot be written: No space left on device"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(recorded: Path, arguments: list[str], said: str) -> None:
+def test_what_cannot_be_done_is_one_line(
+    recorded: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     known = {"FILE": str(recorded), "MISSION": str(MISSIONS / "orbit.toml")}
-    made = run(*(known.get(one, one) for one in arguments))
-    assert made.returncode == 1
-    assert said in made.stderr
-    assert made.stderr.count("\n") == 1
-    assert "unexpected" not in made.stderr
+    status, _, fault = here(capsys, *(known.get(one, one) for one in arguments))
+    assert status == 1
+    assert said in fault
+    assert fault.count("\n") == 1
+    assert "unexpected" not in fault
 
 
 # What comes out

@@ -39,10 +39,13 @@ def vector(name: str) -> bytes:
     return bytes.fromhex(path.read_text()) if path.suffix == ".hex" else path.read_bytes()
 
 
-@pytest.mark.parametrize("config", [*BARE, *CODED], ids=str)
-@pytest.mark.parametrize("front", [0, 100_000])
+@pytest.mark.parametrize(
+    ("config", "front"),
+    [*((one, 0) for one in (*BARE, *CODED)), *((one, 300_000) for one in (*BARE, *CODED[:2]))],
+    ids=str,
+)
 def test_our_own_downlink_in_all_codings(config: DownlinkConfig, front: int) -> None:
-    packets = pus_packets(120, Random(5))
+    packets = pus_packets(60, Random(5))
     octets = bytes(front) + of_units(packets, config).octets
     finding = find(octets)
     options = finding.options
@@ -203,6 +206,24 @@ def test_a_hint_is_kept_and_what_contradicts_it_is_an_alternative() -> None:
     wrong = find(recording.octets, LinkOptions(form=Form.FRAMES, frame_octets=512))
     assert not wrong.is_known
     assert wrong.alternatives[0].options.form is Form.UNITS
+
+
+@pytest.mark.parametrize("config", [*BARE, LinkConfig(coding="rs(255,223)"), AosConfig(coding="cadu")], ids=str)
+def test_what_a_mission_says_of_its_link_fits_it(config: DownlinkConfig) -> None:
+    recording = of_units(pus_packets(80, Random(4)), config)
+    finding = find(recording.octets, LinkOptions.from_config(config))
+    assert finding.confidence >= CERTAIN
+    assert read(recording.octets, finding.options)[0] == list(recording.packets)
+
+
+def test_units_with_many_wrong_bits_are_found() -> None:
+    recording = of_units(pus_packets(200, Random(4)), LinkConfig(coding="rs(255,223)"))
+    source, octets = Random(6), bytearray(recording.octets)
+    for _ in range(8 * len(octets) // 500):
+        octets[source.randrange(len(octets))] ^= 1 << source.randrange(8)
+    got, account = read(bytes(octets), find(bytes(octets)).options)
+    assert got == list(recording.packets)
+    assert account.coding is not None and account.coding.symbols_corrected > 700 and account.is_whole
 
 
 def test_a_few_packets_that_fill_the_file_are_packets() -> None:

@@ -199,6 +199,36 @@ def test_columns_as_a_notebook_has_them(tmp_path: Path, dictionary: Dictionary) 
     assert isinstance(texts[0][0], str | bytes | np.ndarray)
 
 
+def numbered(apids: list[int]) -> list[bytes]:
+    """Packets of these APIDs, each counting by itself."""
+    source, counts = Random(7), dict[int, int]()
+    packets = []
+    for apid in apids:
+        counts[apid] = counts.get(apid, -1) + 1
+        packets.append(SpacePacket(apid, counts[apid], source.randbytes(5 + source.randrange(60))).encode())
+    return packets
+
+
+@pytest.mark.parametrize("apids", [1, 7, 9, 40, 200])
+def test_however_many_apids_take_turns(tmp_path: Path, apids: int) -> None:
+    chosen = Random(apids).sample(range(2000), apids)
+    turns = [chosen[index % apids] for index in range(2000)]
+    for order in (turns, Random(1).choices(chosen, k=2000)):
+        packets = numbered(order)
+        found = decode(stored(tmp_path, b"".join(packets)))
+        assert found.account["losses"] == []
+        assert found.account["packets"] == len(packets)
+
+
+@pytest.mark.parametrize("place", [0, 100, 500])
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_a_new_apid_may_come_in_a_row_and_only_once(tmp_path: Path, place: int, count: int) -> None:
+    packets = numbered([100] * place + [101] * count + [100] * (500 - place))
+    found = decode(stored(tmp_path, b"".join(packets)))
+    assert found.account["losses"] == []
+    assert {one.apid: one.packets for one in found.apids} == {100: 500, 101: count}
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -158,12 +158,50 @@ def test_other_spacecraft_and_channels_are_left_out_and_that_is_no_loss() -> Non
     assert account.losses() == []
 
 
+def test_noise_between_packets_and_in_front_is_skipped() -> None:
+    packets = plain_packets(2000, Random(2), (40, 59, 200), (1, 2, 3))
+    noise = Random(5).randbytes(150_000)
+    for octets in (noise + b"".join(packets), b"".join(packets[:900]) + noise + b"".join(packets[900:])):
+        got, account = read(octets, find(octets).options)
+        assert got == packets
+        assert account.skipped_octets == 150_000
+        assert account.losses() == ["150,000 octets skipped"]
+
+
+def test_idle_packets_are_left_out_and_counted() -> None:
+    packets = plain_packets(300, Random(2))
+    idle = bytes(encode_packets([bytes(30)], 2047))
+    octets = b"".join(one for packet in packets for one in (packet, idle))
+    got, account = read(octets, find(octets).options)
+    assert got == packets
+    assert account.idle_octets == 300 * 36 and account.is_whole
+
+
+def test_a_pass_that_begins_and_ends_within_units_loses_these() -> None:
+    recording = of_units(pus_packets(300, Random(1)), LinkConfig(coding="rs(255,223)"))
+    octets = recording.octets[700:-300]
+    got, account = read(octets, find(octets).options)
+    cut = recording.within[0] | recording.within[-1]
+    assert got == [packet for i, packet in enumerate(recording.packets) if i not in cut]
+    assert account.frames == len(recording.spans) - 2
+    assert account.skipped_octets == 1279 - 700 + 1279 - 300
+
+
 def test_an_apid_that_is_new_is_given() -> None:
     packets = plain_packets(300, Random(2))
     rare = bytes(encode_packets([b"a rare event"], 1999, 7))
     octets = b"".join([*packets[:100], rare, *packets[100:]])
     got, account = read(octets, PACKETS)
     assert got == [*packets[:100], rare, *packets[100:]] and account.is_whole
+
+
+def test_packets_that_were_never_sent_are_no_loss_of_a_link() -> None:
+    packets = pus_packets(200, Random(1))
+    recording = of_units(packets[:100] + packets[110:], LinkConfig(coding="frame"))
+    _, account = read(recording.octets, recording.options)
+    assert account.missing_packets == 10
+    assert account.is_whole
+    assert account.sequence_gaps()[0] == "10 packets missing by sequence count"
 
 
 def test_gaps_of_counts_are_told_and_repeats_are_not_missing() -> None:

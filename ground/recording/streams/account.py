@@ -13,7 +13,7 @@ Each octet that was read is in exactly one class:
     left       at the end: the beginning of something that did not come to its end
 
 `is_whole` says that nothing is known to be missing. Octets that stand for something lost make it False (`refused`,
-`skipped`, `left`), and so do counts with a gap in them.
+`skipped`, `left`), and so do gaps: in the counts of frames, or of packets if there are no frames.
 """
 
 from __future__ import annotations
@@ -153,18 +153,29 @@ class Account:
 
     def losses(self) -> list[str]:
         """What is known to be missing or could not be used, a line each; empty if nothing is."""
+        out = [
+            *_lines(
+                (self.missed_frames, "frames missed by count"),
+                (self.broken, "packets broken"),
+                (self.inconsistent, "frames inconsistent"),
+            ),
+            *(self.sequence_gaps() if not self.channels else ()),
+            *_lines(
+                (sum(one.odd_headers for one in self.apids.values()), "headers unlike the others of their APID"),
+                (self.unassembled, "segments without the rest of their group"),
+                (self.skipped_octets, "octets skipped"),
+                (self.left_octets, "octets left at the end"),
+            ),
+        ]
+        refused = ((n, f"octets refused: {reason}") for reason, n in sorted(self.refused.items()))
+        return out + _lines(*(one for one in refused if one[1].rpartition(": ")[2] not in AS_ASKED))
+
+    def sequence_gaps(self) -> list[str]:
+        """What sequence counts say, a line each. In a file of packets nothing else tells of those that are missing. Of
+        frames, their own counts do, and packets that are missing while no frame is were never sent."""
         jumps = sum(one.gaps for one in self.apids.values() if one.counts)
-        counts = (
-            (self.missed_frames, "frames missed by count"),
-            (self.broken, "packets broken"),
-            (self.inconsistent, "frames inconsistent"),
-            (self.missing_packets, "packets missing by sequence count"),
-            (sum(one.odd_headers for one in self.apids.values()), "headers unlike the others of their APID"),
-            (jumps, "jumps of sequence counts"),
-            (self.unassembled, "segments without the rest of their group"),
-            (self.skipped_octets, "octets skipped"),
-            (self.left_octets, "octets left at the end"),
-        )
-        out = [f"{n:,} {what}" for n, what in counts if n]
-        refused = ((reason, n) for reason, n in sorted(self.refused.items()) if n and reason not in AS_ASKED)
-        return out + [f"{n:,} octets refused: {reason}" for reason, n in refused]
+        return _lines((self.missing_packets, "packets missing by sequence count"), (jumps, "jumps of sequence counts"))
+
+
+def _lines(*counts: tuple[int, str]) -> list[str]:
+    return [f"{n:,} {what}" for n, what in counts if n]

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from flight.kernels import crc16
 from ground.recording.streams.packet_headers import WORDS_COUNT, Octets
-from ground.recording.streams.packet_survey import survey
+from ground.recording.streams.packet_survey import IDLE_WORDS, survey
 
 SEQUENCE_COUNTS = 1 << 14
 SURVEY_OCTETS = 1 << 18
 _KNOWN_PACKETS = 3  # of one APID, half of them in line
 _SILENT_PACKETS = 4  # of one APID that does not count
-_IDLE_WORDS = np.array((0x07FF, 0x0FFF))  # idle packets: no one keeps their count
 _LENGTHS_MAX = 8  # an APID with more has lengths of any kind
 _SAMPLE_PACKETS = 256  # whose lengths are looked at, per look
 _GUARDED_PACKETS = 4  # whose error control fits, until that is taken for a habit
@@ -54,8 +53,8 @@ class PacketHabits:
             return
         self.known |= found.words
         self.counting[found.words] = found.counting
-        self.known[_IDLE_WORDS] = True
-        self.counting[_IDLE_WORDS] = False
+        self.known[IDLE_WORDS] = True
+        self.counting[IDLE_WORDS] = False
         # A length is usual that leads from a known header to a known one, and not just once.
         pairs, seen = np.unique(_pairs(found.word, found.length), return_counts=True)
         self._note_lengths(pairs[seen > 1])

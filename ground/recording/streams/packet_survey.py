@@ -28,6 +28,7 @@ _EXPLAINED_FRAC = 0.7
 _STEPS_MIN = 2  # of an APID, until it is taken for one; 1 in a short stretch
 _SHORT_OCTETS = 4096
 _WORDS_TRIED = 256
+IDLE_WORDS = np.array((0x07FF, 0x0FFF))  # idle packets: nobody keeps their count
 _ALONE_FRAC = 0.8  # of a word's octets, which no other word has
 _WALKED_STEPS = 8
 _SILENT_PACKETS = 8  # that lead from the first octet on, if no count steps
@@ -107,11 +108,24 @@ def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey
     counting = bool(words.any())
     if not counting:
         words = _silent(octets, lead, any_version=any_version)
+    if counting:
+        stepped |= _idle(octets, headers, behind + lead, words)
     at = np.flatnonzero(words[headers.word] & (stepped if counting else is_header))
     at = at[behind[at] <= len(octets)]
     at = at[at >= np.maximum.accumulate(np.append(0, behind[at]))[:-1]]
     taken = int(headers.length[at].sum()) + lead * len(at)
     return Survey(words, counting, headers.word[at], headers.length[at], int(stepped[at].sum()), taken)
+
+
+def _idle(octets: Octets, headers: Headers, after: NDArray[np.int64], words: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where idle packets stand, whose count nobody keeps: they lead to one of the others, or to one more. Their words
+    become known."""
+    words[IDLE_WORDS] = True
+    idle = np.isin(headers.word, IDLE_WORDS)
+    at = np.flatnonzero(idle & (after + 2 <= len(octets)))
+    idle[:] = False
+    idle[at] = words[words_of(octets[after[at]], octets[after[at] + 1])]
+    return idle
 
 
 def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.bool_], octets: int) -> NDArray[np.bool_]:
