@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -574,3 +575,35 @@ def test_what_has_no_column_says_so() -> None:
         "FloatDataEncoding: 'IBM' of 32 bits is not supported: parameter B has no column" in definition.unsupported[1]
     )
     assert all(note.startswith("test.xml:4: SpaceSystem[Test]/TelemetryMetaData/") for note in definition.unsupported)
+
+
+def test_no_packets_make_no_tables() -> None:
+    """Of any definition, also one that gathers octets."""
+    text = one_container([number("N", 8), string("S", VARIABLE.format(DYNAMIC.format("N", 0), ""))], "NS")
+    for definition in (read(text), definition_of(b"name,data_type,bit_length\nA,uint(expand),8", "a.csv", "a")):
+        found = definition.decode(batch_of(b""))
+        assert found.tables == [] and len(found.unknown) == 0
+
+
+def test_a_batch_in_parts_is_the_batch() -> None:
+    """Packets one by one, of any buffer, give the values, names and types of all at once."""
+    types = [
+        number("N", 8),
+        number("X", 12, POLYNOMIAL),
+        number("Y", 4),
+        string("S", VARIABLE.format(DYNAMIC.format("N", 0), "")),
+    ]
+    text = one_container(types, "NXYS")
+    data = [bytes((n, 17 * n, n)) + b"abcdefgh"[:n] for n in range(8)]
+    definition = read(text)
+    whole = definition.decode(batch_of(stream(*data))).tables[0]
+    parts = [definition.decode(batch_of(stream(one))).tables[0] for one in data]
+    for name, column in whole.columns.items():
+        if name == "SEQ":
+            continue  # each stream of one packet counts from 0
+        assert values(column) == [value for part in parts for value in values(part.columns[name])]
+        assert {part.columns[name].values.dtype for part in parts} == {column.values.dtype}
+    for buffer in (bytearray, memoryview):
+        batch = batch_of(stream(*data))
+        made = definition.decode(replace(batch, octets=buffer(batch.octets))).tables[0]
+        assert [values(one) for one in made.columns.values()] == [values(one) for one in whole.columns.values()]

@@ -54,7 +54,7 @@ class PacketTree:
         """The packets' tables, in the order of the definition."""
         state = State(
             batch.octets, np.arange(len(batch)), batch.offset, batch.length, np.zeros(len(batch), bool),
-            np.zeros(len(batch), bool),
+            np.zeros(len(batch), bool), batch=batch,
         )  # fmt: skip
         unknown = np.zeros(len(batch), bool)
         tables = list(self.walked(self.root, state, unknown))
@@ -68,16 +68,16 @@ class PacketTree:
             yield from self._unextended(node, state, unknown)
             return
         chosen, several = _choices(node, state)
-        if len(chosen) == 1 and len(chosen[0][1]) == len(state):
+        if len(chosen) == 1 and chosen[0][1] is None:
             yield from self.walked(chosen[0][0], state, unknown)
             return
         unknown[state.rows[several]] = True
         is_taken = several
         for _, rows in chosen:
-            is_taken[rows] = True
+            is_taken[slice(None) if rows is None else rows] = True
         for other, rows in chosen:
-            if len(rows):
-                yield from self.walked(other, state.take(rows), unknown)
+            if rows is None or len(rows):
+                yield from self.walked(other, state if rows is None else state.take(rows), unknown)
         yield from self._unextended(node, state.take(np.flatnonzero(~is_taken)), unknown)
 
     def _unextended(self, node: Node, state: State, unknown: NDArray[np.bool_]) -> Iterator[Table]:
@@ -164,9 +164,9 @@ def _measured(node: Node, state: State, *, exact: bool) -> int:
     return int(np.count_nonzero(is_longer & ~state.bad))
 
 
-def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp]]], NDArray[np.bool_]]:
-    """Which packets are each extension, and of which packets nobody knows which of several."""
-    if node.probe is not None:
+def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp] | None]], NDArray[np.bool_]]:
+    """Which packets are each extension, None for all of them; and of which packets nobody knows which of several."""
+    if node.probe is not None and not state.read_header(node.probe):
         state.read(node.probe)
     met = np.zeros(len(state), np.uint8)
     found: list[tuple[Node, NDArray[np.intp]]] = []
@@ -174,18 +174,25 @@ def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp
         if rows is not None and test is not None:
             mine = rows[test.met(state.part(rows, np.zeros(len(rows), np.int64)))] if len(rows) else rows
         else:
-            mask = None if test is None else test.met(state)
-            mine = np.arange(len(state)) if mask is None or mask.all() else np.flatnonzero(mask)
+            mask = np.ones(len(state), bool) if test is None else test.met(state)
+            if len(node.choices) == 1 and mask.all() and not state.bad.any():
+                _forget(node, state)
+                return [(other, None)], met != 0
+            mine = np.flatnonzero(mask)
         if len(mine):
             met[mine] = np.minimum(met[mine], 1) + 1
             found.append((other, mine))
     several = (met > 1) & ~state.bad
     if several.any() or state.bad.any():
         found = [(other, rows[~several[rows] & ~state.bad[rows]]) for other, rows in found]
-    if node.probe is not None:
-        for slot, _ in node.probe.fields:
-            del state.raw[slot.number]
-    return found, several
+    _forget(node, state)
+    return list(found), several
+
+
+def _forget(node: Node, state: State) -> None:
+    """What was read to choose: an extension reads it again, with its own."""
+    for slot, _ in () if node.probe is None else node.probe.fields:
+        del state.raw[slot.number]
 
 
 def _candidates(node: Node, state: State) -> list[NDArray[np.intp] | None]:
