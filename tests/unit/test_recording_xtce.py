@@ -439,6 +439,24 @@ def test_many_extensions_are_told_apart_by_one_value() -> None:
         assert len(one) == {"S3": 3, "S7": 2}.get(one.name, 1)
 
 
+@pytest.mark.parametrize("how", ['Float|DataEncoding sizeInBits="32"', 'Integer|DataEncoding sizeInBits="8"'])
+def test_extensions_by_label(how: str) -> None:
+    """Of an enumeration that may even be encoded as a float, and of its raw value."""
+    tag, _, rest = how.partition("|")
+    listed = "".join(f'<Enumeration value="{i}" label="M{i}"/>' for i in range(6))
+    enumerated = (
+        f'<EnumeratedParameterType name="M_t"><{tag}{rest}/><EnumerationList>{listed}</EnumerationList>'
+        "</EnumeratedParameterType>"
+    )
+    packets = [container("BASE", "M", base="CCSDSPacket", abstract=True)]
+    packets += [container(f"L{i}", base="BASE", where=comparison("M", f"M{i}")) for i in range(4)]
+    packets += [container(f"L{i}", base="BASE", where=comparison("M", i, calibrated=False)) for i in (4, 5)]
+    packets.append(container("REST", base="BASE", where=comparison("M", 5, ">", False)))
+    data = [struct.pack(">f", i) if tag == "Float" else bytes((i,)) for i in (3, 0, 5, 3, 7)]
+    found = decode(document([enumerated], [parameter("M")], packets), *data)
+    assert {one.name: one.rows.tolist() for one in found.tables} == {"L3": [0, 3], "L0": [1], "L5": [2], "REST": [4]}
+
+
 def test_entries_on_a_condition_repeated_and_moved() -> None:
     types = [
         number("N", 8),
