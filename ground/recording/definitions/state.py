@@ -144,12 +144,12 @@ class Rows:
         return Rows(self.name, self.names, place[self.index[kept]], columns)
 
 
-# The numbers of a primary header that a batch has: where they begin, and what they are.
+# The numbers of a primary header that a batch has: where they begin, and what they are. Not the sequence flags, which
+# are others for a packet that was put together from segments.
 _HEADER: Mapping[tuple[int, object], Callable[[PacketBatch], Values]] = {
     (3, NumberEncoding(1)): lambda batch: batch.flags >> 3 & 1,
     (4, NumberEncoding(1)): lambda batch: batch.flags >> 2 & 1,
     (5, NumberEncoding(11)): lambda batch: batch.apid,
-    (16, NumberEncoding(2)): lambda batch: batch.flags & 3,
     (18, NumberEncoding(14)): lambda batch: batch.seq,
 }
 
