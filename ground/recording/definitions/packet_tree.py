@@ -8,7 +8,7 @@ its container is taken (XTCE says nothing against it) and counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.entries import Container
 from ground.recording.definitions.operations import finish
+from ground.recording.definitions.parameters import NumberEncoding
 from ground.recording.definitions.program import Node, built, column_names
 from ground.recording.definitions.ragged import take
 from ground.recording.definitions.state import Damage, Slot, State
@@ -47,7 +48,7 @@ class PacketTree:
 
     def _name_columns(self) -> None:
         for node in _nodes(self.root):
-            shared = tuple(slot.number for slot in node.slots if _tells_apart(slot))
+            shared = tuple(slot.number for slot in _telling_apart(node.slots))
             self._leaves[id(node)] = _Leaf(column_names(node.slots), shared)
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
@@ -137,11 +138,22 @@ def _nodes(node: Node) -> Iterator[Node]:
         yield from _nodes(other)
 
 
-def _tells_apart(slot: Slot) -> bool:
-    """Times. They are repeated with the rows of a table inside the packet."""
-    return (
-        slot.parameter.time is not None and not slot.is_ragged and not slot.is_optional and not slot.parameter.left_out
-    )
+def _telling_apart(slots: Sequence[Slot]) -> list[Slot]:
+    """What is repeated with the rows of a table inside the packet: the packet's times; if it has none its primary
+    header, or whatever numbers stand there."""
+    single = [slot for slot in slots if not (slot.is_ragged or slot.is_optional or slot.parameter.left_out)]
+    times = [slot for slot in single if slot.parameter.time is not None]
+    if times:
+        return times
+    header: list[Slot] = []
+    bits = 0
+    for slot in slots:
+        how = slot.parameter.encoding
+        if not isinstance(how, NumberEncoding) or slot not in single or bits + how.bits > _HEADER_BITS:
+            break
+        bits += how.bits
+        header.append(slot)
+    return header
 
 
 def _measured(node: Node, state: State, *, exact: bool) -> int:
