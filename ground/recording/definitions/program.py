@@ -184,6 +184,7 @@ class Builder:
             size, place = self._size(how.size, where)
             if place.new_base is not None:
                 self._operations.append(Skip(place, size))
+            self._seen[parameter.key] = Slot(-1, parameter)  # whoever asks for it is told why not
         elif isinstance(how, OctetsEncoding):
             self._octets(parameter, how, where)
         else:
