@@ -1,8 +1,8 @@
 """Recorded packets into columns by a definition of the mission, beside the Python packages that read the same files.
 
 Everything is measured from the octets of a file in memory to columns, splitting included: by XTCE with a fixed layout,
-with calibrators, and with a text of varying length; by CSV with an array of any length. Packets are as a real mission has them (attitude and
-ephemeris of JPSS-1): a primary header of seven fields, a time, counts and floats, 23 fields in all.
+with calibrators and with a text of varying length; by CSV with an array of any length. Packets are as a real mission
+has them (attitude and ephemeris of JPSS-1): a primary header of seven fields, a time, counts and floats, 23 in all.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,7 +153,15 @@ def container(draw: st.DrawFn, scope: Scope, depth: int = 0) -> Container:
 
 @st.composite
 def definitions(draw: st.DrawFn) -> Container:
-    return container(draw, Scope())
+    """Half of them begin with the primary header of a space packet."""
+    scope = Scope()
+    made = container(draw, scope)
+    if draw(st.booleans()):
+        return made
+    header = [Parameter(f"h{at}", f"h{at}", NumberEncoding(bits)) for at, bits in HEADER]
+    scope.numbers = [one.key for one in header]
+    extensions = [(criterion(draw, scope), container(draw, scope.inner(), 1)) for _ in range(draw(st.integers(1, 3)))]
+    return Container("header", tuple(Entry(one, "drawn") for one in header), draw(st.booleans()), tuple(extensions))
 
 
 def batch_of(packets: list[bytes]) -> PacketBatch:
@@ -160,9 +169,10 @@ def batch_of(packets: list[bytes]) -> PacketBatch:
     octets = b"".join(b"\xa5\x5a\xff" + one for one in packets)
     length = np.array([len(one) for one in packets], np.uint32)
     offset = (np.cumsum(length.astype(np.uint64) + np.uint64(3)) - length).astype(np.uint64)
-    none = np.zeros(len(packets), np.uint16)
-    flags = np.full(len(packets), 7, np.uint8)
-    return PacketBatch(octets, offset, length, none, none, flags, np.full(len(packets), NO_CHANNEL, np.uint8))
+    words = [struct.unpack(">HH", one[:4]) for one in packets]
+    apid, seq = (np.array([word[k] & mask for word in words], np.uint16) for k, mask in ((0, 0x7FF), (1, 0x3FFF)))
+    flags = np.array([word[0] >> 11 << 2 & 0xC | word[1] >> 14 for word in words], np.uint8)
+    return PacketBatch(octets, offset, length, apid, seq, flags, np.full(len(packets), NO_CHANNEL, np.uint8))
 
 
 def value_of(column: Column, row: int) -> Any:
@@ -216,6 +226,7 @@ def check_ragged(value: list[list[tuple[str, Any]]], table: Table, index: int) -
         assert same(value_of(table.columns[part], index), found), part
 
 
+HEADER = ((0, 3), (3, 1), (4, 1), (5, 11), (16, 2), (18, 14), (32, 16))
 REFUSED = re.compile(r"stands in a repeated entry|of which some repeat|repeats (0|-\d+) bits|begins at bit")
 
 
@@ -234,7 +245,7 @@ def test_columns_equal_one_packet_at_a_time(definition: Container, data: st.Data
     tree = made(definition)
     if tree is None:
         return
-    packets = data.draw(st.lists(st.binary(min_size=1, max_size=24), min_size=1, max_size=12))
+    packets = data.draw(st.lists(st.binary(min_size=7, max_size=26), min_size=1, max_size=12))
     found = tree.decode(batch_of(packets))
     tables = {table.name: table for table in found.tables}
     assert len(tables) == len(found.tables)

@@ -257,3 +257,18 @@ def test_a_wrong_document_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(OrbitnodeError, match=rf"dictionary\.json: .*{said}"):
             read_definition(path)
+
+
+def test_kinds_of_one_name_are_told_apart() -> None:
+    """A structure, an event and a report, and two fields that are called alike."""
+    fields = (Field("a", "u8"), Field("a", "u8"))
+    alike = replace(
+        DICTIONARY,
+        structures=(Structure(1, 1, "x", 1.0, fields),),
+        events=(EventDefinition(1, 1, "x", "info", "", fields),),
+        reports=(Report(1, 17, 2, "x", fields), Report(1, 17, 3, "x", fields)),
+    )
+    found = dictionary_definition(alike).decode(batch_of(b"".join(packets_of(alike, Random(1)))))
+    assert [table.name for table in found.tables] == ["x", "x.1", "x.1.2", "x.1.3"]
+    assert all(list(table.columns) == ["packet.time", "a", "a.2"] for table in found.tables)
+    assert all(len(table) == PACKETS for table in found.tables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -438,6 +439,24 @@ def test_many_extensions_are_told_apart_by_one_value() -> None:
         assert len(one) == {"S3": 3, "S7": 2}.get(one.name, 1)
 
 
+@pytest.mark.parametrize("how", ['Float|DataEncoding sizeInBits="32"', 'Integer|DataEncoding sizeInBits="8"'])
+def test_extensions_by_label(how: str) -> None:
+    """Of an enumeration that may even be encoded as a float, and of its raw value."""
+    tag, _, rest = how.partition("|")
+    listed = "".join(f'<Enumeration value="{i}" label="M{i}"/>' for i in range(6))
+    enumerated = (
+        f'<EnumeratedParameterType name="M_t"><{tag}{rest}/><EnumerationList>{listed}</EnumerationList>'
+        "</EnumeratedParameterType>"
+    )
+    packets = [container("BASE", "M", base="CCSDSPacket", abstract=True)]
+    packets += [container(f"L{i}", base="BASE", where=comparison("M", f"M{i}")) for i in range(4)]
+    packets += [container(f"L{i}", base="BASE", where=comparison("M", i, calibrated=False)) for i in (4, 5)]
+    packets.append(container("REST", base="BASE", where=comparison("M", 5, ">", False)))
+    data = [struct.pack(">f", i) if tag == "Float" else bytes((i,)) for i in (3, 0, 5, 3, 7)]
+    found = decode(document([enumerated], [parameter("M")], packets), *data)
+    assert {one.name: one.rows.tolist() for one in found.tables} == {"L3": [0, 3], "L0": [1], "L5": [2], "REST": [4]}
+
+
 def test_entries_on_a_condition_repeated_and_moved() -> None:
     types = [
         number("N", 8),
@@ -478,7 +497,9 @@ def test_entries_on_a_condition_repeated_and_moved() -> None:
     assert (main["Z"], main["W"]) == ([2, 0], [0xF0, 0x0F])
     inner = found["A.PAIR"]
     assert inner.rows.tolist() == [0, 0, 1, 1]
-    assert {name: values(one) for name, one in inner.columns.items()} == {"P": [5, 6, 5, 6], "S": ["hi", "yo", "", ""]}
+    assert list(inner.columns) == [*dict(HEADER), "P", "S"]  # the primary header tells packets apart that have no time
+    assert values(inner.columns["SEQ"]) == [0, 0, 1, 1]
+    assert (values(inner.columns["P"]), values(inner.columns["S"])) == ([5, 6, 5, 6], ["hi", "yo", "", ""])
 
 
 def test_arrays() -> None:
@@ -574,3 +595,35 @@ def test_what_has_no_column_says_so() -> None:
         "FloatDataEncoding: 'IBM' of 32 bits is not supported: parameter B has no column" in definition.unsupported[1]
     )
     assert all(note.startswith("test.xml:4: SpaceSystem[Test]/TelemetryMetaData/") for note in definition.unsupported)
+
+
+def test_no_packets_make_no_tables() -> None:
+    """Of any definition, also one that gathers octets."""
+    text = one_container([number("N", 8), string("S", VARIABLE.format(DYNAMIC.format("N", 0), ""))], "NS")
+    for definition in (read(text), definition_of(b"name,data_type,bit_length\nA,uint(expand),8", "a.csv", "a")):
+        found = definition.decode(batch_of(b""))
+        assert found.tables == [] and len(found.unknown) == 0
+
+
+def test_a_batch_in_parts_is_the_batch() -> None:
+    """Packets one by one, of any buffer, give the values, names and types of all at once."""
+    types = [
+        number("N", 8),
+        number("X", 12, POLYNOMIAL),
+        number("Y", 4),
+        string("S", VARIABLE.format(DYNAMIC.format("N", 0), "")),
+    ]
+    text = one_container(types, "NXYS")
+    data = [bytes((n, 17 * n, n)) + b"abcdefgh"[:n] for n in range(8)]
+    definition = read(text)
+    whole = definition.decode(batch_of(stream(*data))).tables[0]
+    parts = [definition.decode(batch_of(stream(one))).tables[0] for one in data]
+    for name, column in whole.columns.items():
+        if name == "SEQ":
+            continue  # each stream of one packet counts from 0
+        assert values(column) == [value for part in parts for value in values(part.columns[name])]
+        assert {part.columns[name].values.dtype for part in parts} == {column.values.dtype}
+    for buffer in (bytearray, memoryview):
+        batch = batch_of(stream(*data))
+        made = definition.decode(replace(batch, octets=buffer(batch.octets))).tables[0]
+        assert [values(one) for one in made.columns.values()] == [values(one) for one in whole.columns.values()]

@@ -30,7 +30,7 @@ class Polynomial:
     @property
     def line(self) -> tuple[float, float] | None:
         """Slope and intercept, if it is no more than a line."""
-        if any(exponent > 1 for exponent, _ in self.terms):
+        if any(exponent > 1 and coefficient for exponent, coefficient in self.terms):
             return None
         return tuple(sum(c for e, c in self.terms if e == power) for power in (1, 0))  # type: ignore[return-value]
 

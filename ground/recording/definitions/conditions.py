@@ -54,9 +54,7 @@ class _NumberTest:
 
     @property
     def equals(self) -> Mapping[int, int]:
-        how = self.slot.parameter.encoding
-        is_plain = isinstance(how, NumberEncoding) and how.kind != "float" and how.conversion is None
-        if self.operator is not Operator.EQUAL or not isinstance(self.value, int) or not is_plain:
+        if self.operator is not Operator.EQUAL or not isinstance(self.value, int) or not _is_whole(self.slot):
             return {}
         return {} if self.is_calibrated and self.slot.parameter.is_calibrated else {self.slot.number: self.value}
 
@@ -81,7 +79,7 @@ class _RangesTest:
     @property
     def equals(self) -> Mapping[int, int]:
         one = len(self.ranges) == 1 and self.ranges[0][0] == self.ranges[0][1] and not self.is_negated
-        return {self.slot.number: self.ranges[0][0]} if one else {}
+        return {self.slot.number: self.ranges[0][0]} if one and _is_whole(self.slot) else {}
 
     def met(self, state: State) -> Mask:
         raw = state.found(self.slot.number)
@@ -164,6 +162,12 @@ class _ManyTest:
             else:
                 found |= part.met(state)
         return found
+
+
+def _is_whole(slot: Slot) -> bool:
+    """Whether its values are whole numbers as the kernel reads them."""
+    how = slot.parameter.encoding
+    return isinstance(how, NumberEncoding) and how.kind != "float" and how.conversion is None
 
 
 def number(state: State, slot: Slot, is_calibrated: bool) -> tuple[Values, Mask | None]:

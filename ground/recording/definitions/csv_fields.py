@@ -128,8 +128,9 @@ def _lines(text: str, source: str, order: Order) -> tuple[list[_Line], list[str]
 
 def _line(cells: dict[str, str], where: str, order: Order, *, has_offset: bool) -> _Line:
     name = cells.get("name", "")
-    if not name:
-        raise OrbitnodeError(f"{where}: a field without a name")
+    if not name or not name.isprintable():
+        what = f"named {name!r}, with a character that cannot be printed" if name else "without a name"
+        raise OrbitnodeError(f"{where}: a field {what}")
     typed = _TYPE.fullmatch(cells.get("data_type", ""))
     if typed is None:
         raise OrbitnodeError(

@@ -90,6 +90,9 @@ class OwnDictionary:
         for one in every:
             key = _key(one, time_apid)
             name = one.name if one.name not in names else f"{one.name}.{one.apid}"
+            again, base = 2, name
+            while name in names:
+                name, again = f"{base}.{again}", again + 1
             names.add(name)
             # As in the live decoder, the last one of a kind counts.
             kinds[key] = _container(name, one.fields, key)

@@ -8,7 +8,7 @@ its container is taken (XTCE says nothing against it) and counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.entries import Container
 from ground.recording.definitions.operations import finish
+from ground.recording.definitions.parameters import NumberEncoding
 from ground.recording.definitions.program import Node, built, column_names
 from ground.recording.definitions.ragged import take
 from ground.recording.definitions.state import Damage, Slot, State
@@ -47,14 +48,14 @@ class PacketTree:
 
     def _name_columns(self) -> None:
         for node in _nodes(self.root):
-            shared = tuple(slot.number for slot in node.slots if _tells_apart(slot))
+            shared = tuple(slot.number for slot in _telling_apart(node.slots))
             self._leaves[id(node)] = _Leaf(column_names(node.slots), shared)
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
         """The packets' tables, in the order of the definition."""
         state = State(
             batch.octets, np.arange(len(batch)), batch.offset, batch.length, np.zeros(len(batch), bool),
-            np.zeros(len(batch), bool),
+            np.zeros(len(batch), bool), batch=batch,
         )  # fmt: skip
         unknown = np.zeros(len(batch), bool)
         tables = list(self.walked(self.root, state, unknown))
@@ -68,16 +69,16 @@ class PacketTree:
             yield from self._unextended(node, state, unknown)
             return
         chosen, several = _choices(node, state)
-        if len(chosen) == 1 and len(chosen[0][1]) == len(state):
+        if len(chosen) == 1 and chosen[0][1] is None:
             yield from self.walked(chosen[0][0], state, unknown)
             return
         unknown[state.rows[several]] = True
         is_taken = several
         for _, rows in chosen:
-            is_taken[rows] = True
+            is_taken[slice(None) if rows is None else rows] = True
         for other, rows in chosen:
-            if len(rows):
-                yield from self.walked(other, state.take(rows), unknown)
+            if rows is None or len(rows):
+                yield from self.walked(other, state if rows is None else state.take(rows), unknown)
         yield from self._unextended(node, state.take(np.flatnonzero(~is_taken)), unknown)
 
     def _unextended(self, node: Node, state: State, unknown: NDArray[np.bool_]) -> Iterator[Table]:
@@ -137,11 +138,22 @@ def _nodes(node: Node) -> Iterator[Node]:
         yield from _nodes(other)
 
 
-def _tells_apart(slot: Slot) -> bool:
-    """Times. They are repeated with the rows of a table inside the packet."""
-    return (
-        slot.parameter.time is not None and not slot.is_ragged and not slot.is_optional and not slot.parameter.left_out
-    )
+def _telling_apart(slots: Sequence[Slot]) -> list[Slot]:
+    """What is repeated with the rows of a table inside the packet: the packet's times; if it has none its primary
+    header, or whatever numbers stand there."""
+    single = [slot for slot in slots if not (slot.is_ragged or slot.is_optional or slot.parameter.left_out)]
+    times = [slot for slot in single if slot.parameter.time is not None]
+    if times:
+        return times
+    header: list[Slot] = []
+    bits = 0
+    for slot in slots:
+        how = slot.parameter.encoding
+        if not isinstance(how, NumberEncoding) or slot not in single or bits + how.bits > _HEADER_BITS:
+            break
+        bits += how.bits
+        header.append(slot)
+    return header
 
 
 def _measured(node: Node, state: State, *, exact: bool) -> int:
@@ -164,9 +176,9 @@ def _measured(node: Node, state: State, *, exact: bool) -> int:
     return int(np.count_nonzero(is_longer & ~state.bad))
 
 
-def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp]]], NDArray[np.bool_]]:
-    """Which packets are each extension, and of which packets nobody knows which of several."""
-    if node.probe is not None:
+def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp] | None]], NDArray[np.bool_]]:
+    """Which packets are each extension, None for all of them; and of which packets nobody knows which of several."""
+    if node.probe is not None and not state.read_header(node.probe):
         state.read(node.probe)
     met = np.zeros(len(state), np.uint8)
     found: list[tuple[Node, NDArray[np.intp]]] = []
@@ -174,18 +186,25 @@ def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp
         if rows is not None and test is not None:
             mine = rows[test.met(state.part(rows, np.zeros(len(rows), np.int64)))] if len(rows) else rows
         else:
-            mask = None if test is None else test.met(state)
-            mine = np.arange(len(state)) if mask is None or mask.all() else np.flatnonzero(mask)
+            mask = np.ones(len(state), bool) if test is None else test.met(state)
+            if len(node.choices) == 1 and mask.all() and not state.bad.any():
+                _forget(node, state)
+                return [(other, None)], met != 0
+            mine = np.flatnonzero(mask)
         if len(mine):
             met[mine] = np.minimum(met[mine], 1) + 1
             found.append((other, mine))
     several = (met > 1) & ~state.bad
     if several.any() or state.bad.any():
         found = [(other, rows[~several[rows] & ~state.bad[rows]]) for other, rows in found]
-    if node.probe is not None:
-        for slot, _ in node.probe.fields:
-            del state.raw[slot.number]
-    return found, several
+    _forget(node, state)
+    return list(found), several
+
+
+def _forget(node: Node, state: State) -> None:
+    """What was read to choose: an extension reads it again, with its own."""
+    for slot, _ in () if node.probe is None else node.probe.fields:
+        del state.raw[slot.number]
 
 
 def _candidates(node: Node, state: State) -> list[NDArray[np.intp] | None]:

@@ -168,11 +168,12 @@ class Builder:
         self.extent[self._base] = max(self._at, self.extent.get(self._base, self._at))
 
     def _slot(self, parameter: Parameter, where: str, *, is_ragged: bool = False) -> Slot:
-        slot = Slot(self._numbers.next(where), replace(parameter, calibrator=None, contexts=()), is_ragged)
-        # A context may ask for the raw value that it is to calibrate.
-        seen = {**self._seen, parameter.key: slot} if parameter.contexts else self._seen
-        contexts = tuple(bound(criterion, seen) for criterion, _ in parameter.contexts)
-        slot = replace(slot, parameter=parameter, contexts=contexts)
+        slot = Slot(self._numbers.next(where), parameter, is_ragged)
+        if parameter.contexts:
+            # A context may ask for the raw value that it is to calibrate.
+            raw = replace(slot, parameter=replace(parameter, calibrator=None, contexts=()))
+            seen = {**self._seen, parameter.key: raw}
+            slot = replace(slot, contexts=tuple(bound(criterion, seen) for criterion, _ in parameter.contexts))
         self._seen[parameter.key] = slot
         self.slots.append(slot)
         return slot
@@ -183,6 +184,7 @@ class Builder:
             size, place = self._size(how.size, where)
             if place.new_base is not None:
                 self._operations.append(Skip(place, size))
+            self._seen[parameter.key] = Slot(-1, parameter)  # whoever asks for it is told why not
         elif isinstance(how, OctetsEncoding):
             self._octets(parameter, how, where)
         else:

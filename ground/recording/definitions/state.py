@@ -12,7 +12,7 @@ walk as a state of their own, which asks its `outer` one for what was read befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from flight.kernels import FieldSpec, PacketLayout, ReadBuffer, extract_fields
 from ground.recording.definitions.parameters import NumberEncoding, Parameter
 from ground.recording.definitions.ragged import Indices, Values, gather, starts_of, take
+from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import Column
 
 END = -1
@@ -143,6 +144,16 @@ class Rows:
         return Rows(self.name, self.names, place[self.index[kept]], columns)
 
 
+# The numbers of a primary header that a batch has: where they begin, and what they are. Not the sequence flags, which
+# are others for a packet that was put together from segments.
+_HEADER: Mapping[tuple[int, object], Callable[[PacketBatch], Values]] = {
+    (3, NumberEncoding(1)): lambda batch: batch.flags >> 3 & 1,
+    (4, NumberEncoding(1)): lambda batch: batch.flags >> 2 & 1,
+    (5, NumberEncoding(11)): lambda batch: batch.apid,
+    (18, NumberEncoding(14)): lambda batch: batch.seq,
+}
+
+
 @dataclass(slots=True)
 class State:
     """n packets. rows: which of the batch, or of `outer`. bases: position of each base, bits; None for 0 everywhere."""
@@ -158,6 +169,7 @@ class State:
     columns: dict[int, Column] = field(default_factory=dict)
     inner: list[Rows] = field(default_factory=list)
     outer: State | None = None
+    batch: PacketBatch | None = None  # whose rows these are, if its headers are to be used
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -224,6 +236,19 @@ class State:
         for one in met:
             index = None if len(met) == 1 else np.flatnonzero(residue == one)
             self._read(run, int(one), offset, length, index)
+
+    def read_header(self, run: Run) -> bool:
+        """Take the numbers of a run from what the batch has of the primary headers, if they are all there."""
+        if (
+            self.batch is None
+            or run.base != 0
+            or not all((at, slot.parameter.encoding) in _HEADER for slot, at in run.fields)
+        ):
+            return False
+        for slot, at in run.fields:
+            values = _HEADER[at, slot.parameter.encoding](self.batch)
+            self.raw[slot.number] = Raw(values if len(self) == len(values) else values[self.rows])
+        return True
 
     def _read(
         self, run: Run, residue: int, offset: NDArray[np.uint64], length: NDArray[np.uint32],

@@ -30,7 +30,7 @@ HEADER_BITS, APID_BIT, APID_BITS = 48, 5, 11  # of a space packet (CCSDS 133.0-B
 _DEPTH_MAX = 64
 _ENTRIES_MAX = 1 << 16
 _ENTRIES = ("ParameterRefEntry", "ContainerRefEntry", "ArrayParameterRefEntry")
-_SHOWN_MAX = 12
+_SHOWN_MAX, _NAME_MAX = 12, 100  # containers, and characters of the name of one, in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,4 +273,4 @@ def _root(reader: _Reader, name: str | None, tree: Element) -> Item:
 
 def _list(keys: list[str]) -> str:
     more = f" and {len(keys) - _SHOWN_MAX} more" if len(keys) > _SHOWN_MAX else ""
-    return ", ".join(one.lstrip("/") for one in keys[:_SHOWN_MAX]) + more
+    return ", ".join(one.lstrip("/")[:_NAME_MAX] for one in keys[:_SHOWN_MAX]) + more

@@ -57,7 +57,7 @@ class Item:
 
 def space_system(element: Element, around: SpaceSystem | None = None) -> SpaceSystem:
     """The SpaceSystem of an element, with all inside it. Raises OrbitnodeError for a name that is there twice."""
-    name = element.get("name")
+    name = element.need_name()
     path = "" if around is None else f"{around.path}/{name}"
     made = SpaceSystem(name, path, around, {kind: {} for kind in _SETS})
     for part in element.all("TelemetryMetaData", "CommandMetaData"):
@@ -78,7 +78,7 @@ def space_system(element: Element, around: SpaceSystem | None = None) -> SpaceSy
 def _enter(items: dict[str, Element], kind: str, element: Element) -> None:
     if kind == PARAMETER and element.tag == "ParameterRef":  # of another set, and there already
         return
-    name = element.need("name")
+    name = element.need_name()
     if name in items:
         raise element.fault(f"a second {kind} {shown(name)}; the first is at line {items[name].line}")
     items[name] = element

@@ -94,7 +94,7 @@ class ParameterReader:
         entries = []
         for listed in item.element.all("MemberList"):
             for member in listed.all("Member"):
-                own = member.need("name")
+                own = member.need_name()
                 found = referred(member.need("typeRef"), TYPE, item.system, member)
                 made = self._typed(found, f"{key}.{own}", f"{name}.{own}", depth + 1)
                 entries.append(entry_of(made, member.where))

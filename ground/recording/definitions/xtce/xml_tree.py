@@ -14,25 +14,32 @@ from xml.parsers import expat
 from flight.core.errors import OrbitnodeError
 
 _DEPTH_MAX = 200
-_ELEMENTS_MAX = 1 << 21
+_ELEMENTS_MAX = 1 << 20
 _SHOWN_MAX = 60
 
 
 @dataclass(slots=True)
 class Element:
-    """tag: without its namespace. text: what stands before its first child. source: of the file, for messages."""
+    """tag: without its namespace. text: what stands before its first child. source: of the file, for messages. around:
+    the element that this one is inside of."""
 
     tag: str
     attributes: Mapping[str, str]
     line: int
     source: str
-    path: str
+    around: Element | None
     children: list[Element] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
         return "".join(self.parts).strip()
+
+    @property
+    def path(self) -> str:
+        name = " ".join(self.attributes.get("name", "").split())[:_SHOWN_MAX]
+        own = f"{self.tag}[{name}]" if name else self.tag
+        return own if self.around is None else f"{self.around.path}/{own}"
 
     @property
     def where(self) -> str:
@@ -62,6 +69,13 @@ class Element:
         if not value:
             raise self.fault(f"has no attribute {name}")
         return value
+
+    def need_name(self) -> str:
+        """Its name; raises OrbitnodeError if it has none, or one that cannot be shown on a line."""
+        name = self.need("name")
+        if not name.isprintable():
+            raise self.fault(f"name {shown(name)} has a character that cannot be printed")
+        return name
 
     def whole(self, name: str, default: int | None = None) -> int:
         """A whole number; raises OrbitnodeError for anything else."""
@@ -125,17 +139,13 @@ class _Tree:
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         own = tag.rpartition(" ")[2]
-        path = f"{self._stack[-1].path}/{own}" if self._stack else own
-        name = attributes.get("name")
-        if name:
-            path += f"[{name[:_SHOWN_MAX]}]"
         line = self.parser.CurrentLineNumber
         self._elements += 1
         if len(self._stack) >= _DEPTH_MAX or self._elements > _ELEMENTS_MAX:
             raise OrbitnodeError(
                 f"{self.source}:{line}: more than {_DEPTH_MAX} elements inside one another, or {_ELEMENTS_MAX} in all"
             )
-        made = Element(own, attributes, line, self.source, path)
+        made = Element(own, attributes, line, self.source, self._stack[-1] if self._stack else None)
         if self._stack:
             self._stack[-1].children.append(made)
         else:
