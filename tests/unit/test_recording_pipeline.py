@@ -7,7 +7,6 @@ from random import Random
 
 import numpy as np
 import pytest
-from ground.recording.streams.link_options import Form
 
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
@@ -19,6 +18,7 @@ from flight.link.space_packet import SpacePacket
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, load
 from ground.recording import LinkOptions, WholeRecording, decode, open_recording
+from ground.recording.streams.link_options import Form
 from ground.telemetry.decoder import HOUSEKEEPING, Decoder
 from tests.link_ends import BARE
 from tests.recordings import TAI_NS, recorded_units, reports
