@@ -19,6 +19,7 @@ from ground.recording.streams.account import Account
 from ground.recording.streams.encapsulation import packet_octets
 from ground.recording.streams.fill import fill_octets, leading_fill
 from ground.recording.streams.link_options import Form, LinkOptions, Service
+from ground.recording.streams.packet_stream import DAMAGES_MAX, OCTETS_PER_DAMAGE
 from ground.recording.streams.source import PacketSource
 from tests.recording_damage import RECORDINGS, of_units, plain_packets, pus_packets, read
 
@@ -147,6 +148,16 @@ def test_zeros_between_packets_are_passed_over() -> None:
     got, account = read(octets, PACKETS)
     assert got == packets
     assert account.fill_octets == 300_000 and account.is_whole
+
+
+def test_zeros_between_frames_and_in_front_are_passed_over() -> None:
+    recording = of_units(pus_packets(100, Random(1)), LinkConfig(coding="frame"))
+    middle = recording.spans[9][0]
+    zeros = bytes(2_000_000)
+    octets = zeros + recording.octets[:middle] + zeros + recording.octets[middle:] + zeros
+    got, account = read(octets, replace(recording.options, spacecraft_id=None))
+    assert got == list(recording.packets)
+    assert account.fill_octets == 6_000_000 and account.is_whole
 
 
 def test_other_spacecraft_and_channels_are_left_out_and_that_is_no_loss() -> None:
@@ -363,6 +374,15 @@ def test_fill_is_runs_of_one_octet() -> None:
 def test_options_that_cannot_be_are_refused(options: LinkOptions, text: str) -> None:
     with pytest.raises(OrbitnodeError, match=text):
         PacketSource(options)
+
+
+def test_damage_without_end_is_searched_at_so_many_places_only() -> None:
+    octets = bytearray(encode_packets([bytes(1)] * 60_000, 11))
+    octets[0::21] = b"\x80" * 20_000  # the version number of every third packet of seven octets
+    _, account = read(bytes(octets), PACKETS)
+    assert account.resyncs <= DAMAGES_MAX + len(octets) // OCTETS_PER_DAMAGE
+    assert account.refused["damage"] > len(octets) // 4
+    assert adds_up(account, len(octets)) and not account.is_whole
 
 
 def test_memory_does_not_grow_with_what_is_nothing() -> None:

@@ -137,7 +137,9 @@ class FrameStream:
         size = self._size
         if last:
             # Frames at their places: each is refused with its reason. What is less than one is left.
-            end = at + (len(octets) - at) // size * size if self._gap == 0 and len(octets) - doubt < 4 * size else doubt
+            is_short = self._gap == 0 and len(octets) - doubt < _SIDE_BY_SIDE * size
+            is_fill = 2 * fill_octets(octets[doubt:]) > len(octets) - doubt
+            end = at + (len(octets) - at) // size * size if is_short and not is_fill else doubt
             if end > at:
                 yield at, end
             rest = octets[end:]
@@ -194,7 +196,7 @@ class FrameStream:
         while start < end:
             piece = octets[start : min(start + look, end) + 1]
             places = np.flatnonzero(heads[words_of(piece[:-1], piece[1:])]) + start
-            for place in places.tolist():
+            for place in map(int, self._varied(octets, places, start, start + look).tolist()):
                 if self._options.has_fecf:
                     if crc16(view[place : place + size]) == 0:
                         return place
@@ -203,6 +205,13 @@ class FrameStream:
             start += look
             look = min(2 * look, _SEARCH_OCTETS_MAX)
         return None
+
+    def _varied(self, octets: Octets, places: NDArray[np.intp], start: int, stop: int) -> NDArray[np.intp]:
+        """The places without those at which one octet fills the frame: none of these fits, and there may be many."""
+        window = octets[start : stop + self._size]
+        edges = np.append(np.flatnonzero(window[1:] != window[:-1]), len(window) + self._size)
+        run = edges[np.searchsorted(edges, places - start)] - (places - start) + 1
+        return places[run < self._size]
 
     def _leads_on(self, octets: Octets, place: int, *, last: bool) -> bool:
         """Without error control: there are headers one and two frames behind, or the recording ends there."""

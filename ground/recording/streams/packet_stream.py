@@ -20,7 +20,9 @@ APIDs whose counts say nothing, they pass for its data. A packet whose APID alon
 APID.
 
 Bounds: a block of the recording, and the two longest packets of the one before it, are all that is held. A search costs
-what it passes over; what was split beyond damage is bounded by what was fine before it.
+what it passes over; what was split beyond damage is bounded by what was fine before it. Damage beyond DAMAGES_MAX
+places and one in OCTETS_PER_DAMAGE octets is not searched, but passed over in steps: no channel does so much, and it
+would take long.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ from ground.recording.streams.packet_headers import (
 )
 from ground.recording.streams.packet_search import next_chain
 
+DAMAGES_MAX, OCTETS_PER_DAMAGE = 4096, 256
+_PASSED_OVER = 4096  # octets
 _FIRST_LOOK, _LOOK_MAX = 1 << 11, 1 << 22
 _LOOK_BACK = 64  # packets before a gap that are looked into for what is missing
 _AHEAD = 2  # packets behind one of a new APID that must be known
@@ -109,6 +113,8 @@ class PacketStream:
         self._any_version = options.any_version
         self._account = account
         self._habits = PacketHabits()
+        self._damages = 0  # places that were searched
+        self._passed = 0  # octets of blocks before this one
         self._extent = _FIRST_LOOK  # octets of the next look: doubled as long as all is well
         self._encapsulation = EncapsulationStream(account)
 
@@ -136,6 +142,7 @@ class PacketStream:
             elif verdict.waits or end == len(octets):
                 break
         self._extent = extent
+        self._passed += at
         if last:
             self._account.left_octets += len(octets) - at
         return _batch(block, parts), at
@@ -277,6 +284,11 @@ class PacketStream:
         """Search for where packets go on; `at` is where the packet begins that may have led astray. Returns where the
         next look begins, and whether there is to be one."""
         start, size = at + self._lead, len(octets)
+        self._damages += 1
+        if self._damages > DAMAGES_MAX + (self._passed + at) // OCTETS_PER_DAMAGE:
+            end = min(at + _PASSED_OVER, size)
+            self._class_gap(octets[at:end], "damage")
+            return end, end < size
         ahead = self._pass_encapsulation(octets, at, parts)
         if ahead:
             return ahead, True
