@@ -23,7 +23,7 @@ RUNS ?= 200000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-busy coverage mutants power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout figures bench wheel clean
+.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout figures bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ coverage: setup $(VENV)/.dev ## all tests once more, counting which lines and br
 
 mutants: setup $(VENV)/.dev ## small faults put in one by one: does a test notice? ARGS="flight/link --sample 0"
 	@$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)
+
+damage: setup $(VENV)/.dev ## recordings with one octet spoilt, 1,000 cases per form: what is lost? ARGS="--seed 2 frames"
+	@$(BIN)/python -m tests.recording_damage $(ARGS)
 
 power-cut: setup $(VENV)/.dev ## ten minutes of commanding, cut at every storage operation; ARGS="--at 700"
 	@$(BIN)/python -m tests.sim.power_cut --jobs $(JOBS) $(ARGS)

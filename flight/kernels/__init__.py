@@ -14,6 +14,7 @@ from flight.kernels.frames import (
     TmLink,
     Verdict,
 )
+from flight.kernels.gather import gather_octets
 from flight.kernels.marker import MarkerSync, UnitFlag, UnitRoom, Units
 from flight.kernels.packets import PacketColumns, Stop, encode_packets, split_packets
 from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, randomize_tm_long, randomize_units
@@ -53,6 +54,7 @@ __all__ = [
     "encode_reed_solomon",
     "extract_fields",
     "find_start",
+    "gather_octets",
     "make_cltu",
     "randomize_tc",
     "randomize_tm",

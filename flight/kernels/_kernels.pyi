@@ -51,6 +51,8 @@ class _Link:
     spacecraft_id: int
     flags: int
     insert_octets: int
+    security_header_octets: int
+    security_trailer_octets: int
     vcids: int
     master_missed: int
     hand_octets: int
@@ -66,6 +68,10 @@ class _Channel:
     inconsistent: int
     frames: int
     missed: int
+    packet_octets: int
+    idle_octets: int
+    lost_octets: int
+    overhead_octets: int
     hand_octets: int
 
 @final
@@ -176,6 +182,10 @@ class _Lib:
         self, sequence: int, units: _Pointer, octets: int, count: int, stride: int, unit_octets: int
     ) -> int: ...
     def ob_count_packets(self, data: bytes | _Pointer, octets: int) -> int: ...
+    def ob_split_led_packets(
+        self, data: bytes | _Pointer, octets: int, lead_octets: int, any_version: int, columns: _Pointer,
+        columns_octets: int, packets_max: int, result: _Pointer,
+    ) -> int: ...  # fmt: skip
     def ob_split_packets(
         self,
         data: bytes | _Pointer,
@@ -184,6 +194,16 @@ class _Lib:
         columns_octets: int,
         packets_max: int,
         result: _Pointer,
+    ) -> int: ...
+    def ob_gather_octets(
+        self,
+        data: bytes | _Pointer,
+        octets: int,
+        bits: _Pointer,
+        lengths: _Pointer,
+        rows: int,
+        out: _Pointer,
+        out_octets: int,
     ) -> int: ...
     def ob_encode_cltu(self, data: bytes | _Pointer, octets: int, out: _Pointer, out_octets: int) -> int: ...
     def ob_find_start(self, data: bytes | _Pointer, octets: int, mode: int) -> int: ...

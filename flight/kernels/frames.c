@@ -76,6 +76,7 @@ static inline void append(sink *to, const uint8_t *data, size_t octets)
 static void drop_hand(ob_channel *channel)
 {
     channel->broken += channel->hand_octets > 0;
+    channel->lost_octets += channel->hand_octets;
     channel->hand_octets = 0;
 }
 
@@ -107,12 +108,15 @@ static void continue_hand(ob_channel *channel, const uint8_t *data, size_t octet
         keep(channel, data, octets);
     } else if (have + octets > packet) {
         channel->inconsistent++;
+        channel->lost_octets += octets;
         drop_hand(channel);
     } else {
         if (is_idle(channel->hand)) {
             channel->idle_packets++;
+            channel->idle_octets += packet;
         } else {
             channel->packets++;
+            channel->packet_octets += packet;
             note_packet(to, channel->hand, to->octets, packet, vcid, frame);
             append(to, channel->hand, have);
             append(to, data, octets);
@@ -131,6 +135,7 @@ static void split_data(ob_channel *channel, const uint8_t *data, size_t at, size
         if (header[0] >> 5) {
             /* No packet starts like this: leave the rest of the frame, the next pointer leads on. */
             channel->inconsistent++;
+            channel->lost_octets += size - at;
             append(to, data + run, at - run);
             return;
         }
@@ -141,10 +146,12 @@ static void split_data(ob_channel *channel, const uint8_t *data, size_t at, size
             break;
         if (is_idle(header)) {
             channel->idle_packets++;
+            channel->idle_octets += packet;
             append(to, data + run, at - run);
             run = at + packet;
         } else {
             channel->packets++;
+            channel->packet_octets += packet;
             note_packet(to, header, to->octets + (at - run), packet, vcid, frame);
         }
         at += packet;
@@ -164,8 +171,10 @@ static uint32_t take_frame(ob_channel *channel, const frame_header *header, size
         channel->missed += missed;
         drop_hand(channel);
     }
-    if (header->pointer == IDLE_DATA)
+    if (header->pointer == IDLE_DATA) {
+        channel->idle_octets += header->data_octets;
         return missed;
+    }
     size_t start = header->pointer == NO_PACKET_START ? header->data_octets : header->pointer;
     if (channel->hand_octets > 0) {
         continue_hand(channel, header->data, start, header->vcid, frame, to);
@@ -174,6 +183,9 @@ static uint32_t take_frame(ob_channel *channel, const frame_header *header, size
             channel->inconsistent++;
             drop_hand(channel);
         }
+    } else {
+        /* The end of a packet whose beginning did not arrive. */
+        channel->lost_octets += start;
     }
     if (header->pointer != NO_PACKET_START)
         split_data(channel, header->data, start, header->data_octets, header->vcid, frame, to);
@@ -217,6 +229,8 @@ static int read_tm(const ob_link *link, const uint8_t *frame, frame_header *head
             return OB_FRAME_STATUS;
         start += 1 + (frame[start] & 0x3F);
     }
+    start += link->security_header_octets;
+    end -= link->security_trailer_octets;
     if (link->flags & OB_LINK_FECF)
         end -= FECF_OCTETS;
     if (first & 1)
@@ -232,12 +246,13 @@ static int read_tm(const ob_link *link, const uint8_t *frame, frame_header *head
 static size_t aos_head(const ob_link *link)
 {
     size_t control = link->flags & OB_LINK_HEADER_CONTROL ? HEADER_CONTROL_OCTETS : 0;
-    return FRAME_HEADER_OCTETS + control + link->insert_octets + M_PDU_HEADER_OCTETS;
+    return FRAME_HEADER_OCTETS + control + link->insert_octets + link->security_header_octets + M_PDU_HEADER_OCTETS;
 }
 
 static size_t aos_tail(const ob_link *link)
 {
-    return (link->flags & OB_LINK_OCF ? OCF_OCTETS : 0) + (link->flags & OB_LINK_FECF ? FECF_OCTETS : 0);
+    return (link->flags & OB_LINK_OCF ? OCF_OCTETS : 0) + (link->flags & OB_LINK_FECF ? FECF_OCTETS : 0) +
+           link->security_trailer_octets;
 }
 
 /* 732.0-B-4, 4.1.2 and 4.1.4.2. */
@@ -253,6 +268,8 @@ static int read_aos(const ob_link *link, const uint8_t *frame, frame_header *hea
         return OB_FRAME_VERSION;
     if (header->vcid == AOS_IDLE_CHANNEL) {
         header->pointer = IDLE_DATA;
+        /* All of the zone is idle data: there is no M_PDU header. */
+        header->data_octets = link->frame_octets - (aos_head(link) - M_PDU_HEADER_OCTETS) - aos_tail(link);
         return link->spacecraft_id == OB_SPACECRAFT_ANY || header->spacecraft_id == link->spacecraft_id
                    ? OB_FRAME_GOOD
                    : OB_FRAME_SPACECRAFT;
@@ -288,10 +305,12 @@ static void count_master(ob_link *link, uint8_t master_count)
 
 static int has_meaning(const ob_link *link, size_t channels_count)
 {
-    if (link->frame_octets > OB_FRAME_OCTETS_MAX || link->insert_octets > OB_FRAME_OCTETS_MAX)
+    if (link->frame_octets > OB_FRAME_OCTETS_MAX || link->insert_octets > OB_FRAME_OCTETS_MAX ||
+        link->security_header_octets > OB_FRAME_OCTETS_MAX || link->security_trailer_octets > OB_FRAME_OCTETS_MAX)
         return 0;
+    size_t security = (size_t)link->security_header_octets + link->security_trailer_octets;
     if (link->service == OB_LINK_TM)
-        return channels_count == OB_TM_CHANNELS && link->frame_octets >= TM_OCTETS_MIN;
+        return channels_count == OB_TM_CHANNELS && link->frame_octets >= TM_OCTETS_MIN + security;
     return link->service == OB_LINK_AOS && channels_count == OB_AOS_CHANNELS &&
            link->frame_octets > aos_head(link) + aos_tail(link);
 }
@@ -344,11 +363,13 @@ int64_t ob_extract_packets(ob_link *link, ob_channel *channels, size_t channels_
                 break;
             if (link->service == OB_LINK_AOS && header.vcid == AOS_IDLE_CHANNEL) {
                 channel->frames++;
+                channel->idle_octets += header.data_octets;
             } else {
                 link->hand_octets -= channel->hand_octets;
                 missed[n] = take_frame(channel, &header, n, &to);
                 link->hand_octets += channel->hand_octets;
             }
+            channel->overhead_octets += frame_octets - header.data_octets;
         }
         /* A frame of a channel that is not wanted is not missed. */
         if (link->service == OB_LINK_TM && (verdict == OB_FRAME_GOOD || verdict == OB_FRAME_VCID))

@@ -39,12 +39,15 @@ class TmLink:
     spacecraft_id: 0..1023; None takes frames of any.
     vcids: the virtual channels that carry packets, 0..7; None for all.
     has_fecf: frames end with frame error control.
+    security_header_octets, security_trailer_octets: of CCSDS 355.0-B-2 around the data field, passed over.
     """
 
     frame_octets: int
     spacecraft_id: int | None = None
     vcids: Iterable[int] | None = None
     has_fecf: bool = True
+    security_header_octets: int = 0
+    security_trailer_octets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class AosLink:
     has_ocf: every frame has an operational control field.
     has_header_control: frame header error control follows the primary header; it is passed over.
     insert_octets: length of the insert zone, which is passed over.
+    security_header_octets, security_trailer_octets: of CCSDS 355.0-B-2 around the data field, passed over.
     """
 
     frame_octets: int
@@ -67,12 +71,19 @@ class AosLink:
     has_ocf: bool = False
     has_header_control: bool = False
     insert_octets: int = 0
+    security_header_octets: int = 0
+    security_trailer_octets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelCounters:
     """One virtual channel: packets delivered, idle packets left out, packets of which only a part arrived (`broken`),
-    frames whose pointer or packet headers contradict each other (`inconsistent`), good frames, frames missed."""
+    frames whose pointer or packet headers contradict each other (`inconsistent`), good frames, frames missed.
+
+    Every octet of its good frames is in one of five: of packets delivered, idle (idle packets and idle frames' data),
+    lost (parts of packets, and data that contradict the headers), overhead (all but data), or in hand: the beginning of
+    a packet that has not come to its end.
+    """
 
     packets: int
     idle_packets: int
@@ -80,6 +91,11 @@ class ChannelCounters:
     inconsistent: int
     frames: int
     missed: int
+    packet_octets: int
+    idle_octets: int
+    lost_octets: int
+    overhead_octets: int
+    hand_octets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +189,9 @@ class BatchExtractor:
             insert_octets = link.insert_octets
         if not 0 <= insert_octets < link.frame_octets:
             raise ValueError(f"insert zone of {insert_octets} octets in frames of {link.frame_octets}")
+        security = (link.security_header_octets, link.security_trailer_octets)
+        if not all(0 <= octets < link.frame_octets for octets in security):
+            raise ValueError(f"security header and trailer of {security} octets in frames of {link.frame_octets}")
         self._channels = ffi.new("ob_channel[]", self._count)
         self._link = ffi.new(
             "ob_link *",
@@ -182,6 +201,8 @@ class BatchExtractor:
                 "spacecraft_id": lib.OB_SPACECRAFT_ANY if link.spacecraft_id is None else link.spacecraft_id,
                 "flags": flags,
                 "insert_octets": insert_octets,
+                "security_header_octets": link.security_header_octets,
+                "security_trailer_octets": link.security_trailer_octets,
                 "vcids": sum(1 << vcid for vcid in set(vcids)),
             },
         )
@@ -240,7 +261,19 @@ class BatchExtractor:
         """The counters of every virtual channel of which a good frame has come."""
         every = ((vcid, self._channels[vcid]) for vcid in range(self._count))
         return {
-            vcid: ChannelCounters(c.packets, c.idle_packets, c.broken, c.inconsistent, c.frames, c.missed)
+            vcid: ChannelCounters(
+                c.packets,
+                c.idle_packets,
+                c.broken,
+                c.inconsistent,
+                c.frames,
+                c.missed,
+                c.packet_octets,
+                c.idle_octets,
+                c.lost_octets,
+                c.overhead_octets,
+                c.hand_octets,
+            )
             for vcid, c in every
             if c.frames
         }

@@ -74,6 +74,12 @@ typedef struct {
 int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, size_t columns_octets,
                          size_t packets_max, ob_split *result);
 
+/* The same, for packets of which each has `lead_octets` in front of it that are passed over: offsets are those of the
+ * packets, and `consumed` is where the next lead starts. Where `any_version` is not 0, the version number is not looked
+ * at. */
+int64_t ob_split_led_packets(const uint8_t *data, size_t octets, size_t lead_octets, int32_t any_version,
+                             uint8_t *columns, size_t columns_octets, size_t packets_max, ob_split *result);
+
 /* The inverse: `packets` space packets of the columns `apid`, `seq` and `flags` (as above), one after the other in
  * `out`, with their data (secondary header included) from `data`, where it lies without gaps, `octets` in all.
  * `lengths` has the octets of data of each packet, 1..65536; where it is null every packet has `length`.
@@ -284,6 +290,8 @@ typedef struct {
     uint32_t spacecraft_id; /* 0..1023, or OB_SPACECRAFT_ANY */
     uint32_t flags;         /* sum of the OB_LINK_* that hold */
     uint32_t insert_octets; /* AOS: of the insert zone, which is passed over */
+    uint32_t security_header_octets;  /* 355.0-B-2: after the headers and the insert zone, passed over */
+    uint32_t security_trailer_octets; /* 355.0-B-2: before control field and error control, passed over */
     uint32_t master_counted;
     uint32_t master_expected;
     uint64_t vcids;         /* bit v: virtual channel v carries packets. AOS channel 63 is idle data in any case */
@@ -300,6 +308,11 @@ typedef struct {
     uint64_t inconsistent; /* frames whose pointer or packet headers contradict each other */
     uint64_t frames;       /* good ones */
     uint64_t missed;       /* sum of the gaps in the channel's count */
+    /* Every octet of its good frames is in one of these, or in hand. */
+    uint64_t packet_octets;   /* of packets delivered */
+    uint64_t idle_octets;     /* of idle packets, and of the data of idle frames */
+    uint64_t lost_octets;     /* of packets that did not arrive whole, and of data that contradict the headers */
+    uint64_t overhead_octets; /* of all that is not data */
     uint32_t counted;      /* 1 once a frame has been heard */
     uint32_t expected;     /* the next frame's count */
     uint64_t hand_octets;  /* of the packet in hand, of which `hand` holds the beginning */
@@ -370,6 +383,13 @@ int64_t ob_extract_fields(const uint8_t *data, size_t octets, const uint64_t *of
 int64_t ob_extract_fields_portable(const uint8_t *data, size_t octets, const uint64_t *offsets,
                                    const uint32_t *lengths, size_t stride, size_t packets, const ob_field *fields,
                                    size_t fields_count, uint8_t *columns, size_t columns_octets, uint8_t *complete);
+
+/* Copy stretches of `data` into `out`, one behind the other: row i is lengths[i] octets from bit bits[i] of `data` on,
+ * the most significant bit of an octet first.
+ * Returns the octets written; OB_E_LAYOUT for a row that does not lie within `data`, OB_E_SPACE where `out` is too
+ * small, OB_E_ALIGNMENT. What was written until then stays. */
+int64_t ob_gather_octets(const uint8_t *data, size_t octets, const uint64_t *bits, const uint64_t *lengths,
+                         size_t rows, uint8_t *out, size_t out_octets);
 
 /* Ask for large pages behind a large block that will be written from end to end. No more than a hint: it changes no
  * octet, and where the system has none it does nothing. */

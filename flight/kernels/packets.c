@@ -8,13 +8,13 @@
 #define DATA_OCTETS_MAX 65536
 
 /* Length in octets of the packet at the start of `data`, 0 where none lies there whole; `stop` says why. */
-static inline size_t packet_octets(const uint8_t *data, size_t octets, int32_t *stop)
+static inline size_t packet_octets(const uint8_t *data, size_t octets, int any_version, int32_t *stop)
 {
     if (octets == 0) {
         *stop = OB_STOP_END;
         return 0;
     }
-    if (data[0] >> 5) {
+    if (data[0] >> 5 && !any_version) {
         *stop = OB_STOP_VERSION;
         return 0;
     }
@@ -35,7 +35,7 @@ int64_t ob_count_packets(const uint8_t *data, size_t octets)
     int64_t count = 0;
     int32_t stop;
     size_t length;
-    while ((length = packet_octets(data, octets, &stop)) > 0) {
+    while ((length = packet_octets(data, octets, 0, &stop)) > 0) {
         count++;
         data += length;
         octets -= length;
@@ -43,8 +43,19 @@ int64_t ob_count_packets(const uint8_t *data, size_t octets)
     return count;
 }
 
-int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, size_t columns_octets,
-                         size_t packets_max, ob_split *result)
+/* As `packet_octets`, with `lead` octets in front of the packet; 0 also where they are not all there. */
+static inline size_t led_packet_octets(const uint8_t *data, size_t octets, size_t lead, int any_version, int32_t *stop)
+{
+    if (octets > 0 && octets <= lead) {
+        *stop = OB_STOP_TRUNCATED;
+        return 0;
+    }
+    return packet_octets(data + lead, octets > lead ? octets - lead : 0, any_version, stop);
+}
+
+/* Inlined with constants into its two callers: what most streams need costs nothing for what few do. */
+static inline int64_t split(const uint8_t *data, size_t octets, size_t lead, int any_version, uint8_t *columns,
+                            size_t columns_octets, size_t packets_max, ob_split *result)
 {
     if (packets_max > columns_octets / OB_PACKET_COLUMN_OCTETS)
         return OB_E_SPACE;
@@ -53,7 +64,8 @@ int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, s
     if (octets == 0 || packets_max == 0) { /* either pointer may be null */
         result->consumed = 0;
         result->stop = OB_STOP_END;
-        (void)packet_octets(data, octets, &result->stop);
+        if (octets > 0)
+            (void)led_packet_octets(data, octets, lead, any_version, &result->stop);
         return 0;
     }
     /* Widest column first: each then starts on a multiple of its own width. */
@@ -67,22 +79,34 @@ int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, s
     size_t n = 0;
     int32_t stop = OB_STOP_END;
     for (; n < packets_max; n++) {
-        const uint8_t *header = data + at;
-        size_t packet = packet_octets(header, octets - at, &stop);
+        const uint8_t *header = data + at + lead;
+        size_t packet = led_packet_octets(data + at, octets - at, lead, any_version, &stop);
         if (packet == 0)
             break;
-        offset[n] = at;
+        offset[n] = at + lead;
         length[n] = (uint32_t)packet;
         apid[n] = (uint16_t)((header[0] & 7) << 8 | header[1]);
         seq[n] = (uint16_t)((header[2] & 0x3F) << 8 | header[3]);
         flags[n] = (uint8_t)((header[0] >> 1 & 0xC) | header[2] >> 6);
-        at += packet;
+        at += lead + packet;
     }
     if (n == packets_max)
-        (void)packet_octets(data + at, octets - at, &stop);
+        (void)led_packet_octets(data + at, octets - at, lead, any_version, &stop);
     result->consumed = at;
     result->stop = stop;
     return (int64_t)n;
+}
+
+int64_t ob_split_packets(const uint8_t *data, size_t octets, uint8_t *columns, size_t columns_octets,
+                         size_t packets_max, ob_split *result)
+{
+    return split(data, octets, 0, 0, columns, columns_octets, packets_max, result);
+}
+
+int64_t ob_split_led_packets(const uint8_t *data, size_t octets, size_t lead_octets, int32_t any_version,
+                             uint8_t *columns, size_t columns_octets, size_t packets_max, ob_split *result)
+{
+    return split(data, octets, lead_octets, any_version, columns, columns_octets, packets_max, result);
 }
 
 /* Octets of the data of all packets, or OB_E_LAYOUT where a column has a value that its field cannot take. */

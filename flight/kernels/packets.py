@@ -73,15 +73,20 @@ class PacketColumns:
         return len(self.flags)
 
 
-def split_packets(data: ReadBuffer) -> PacketColumns:
+def split_packets(data: ReadBuffer, *, lead_octets: int = 0, any_version: bool = False) -> PacketColumns:
     """Split a stream of space packets, laid one after the other, into columns of their primary headers.
 
     Any octets are taken: the walk ends before the first packet that is not whole (`Stop.TRUNCATED`) or whose
     version number is not 0 (`Stop.VERSION`), and `consumed` says where. The columns take 17 octets a packet;
     in a long stream room is made for as many as its beginning lets expect, and what is not used takes no memory.
+
+    lead_octets: in front of every packet, passed over; `consumed` is then where the next of these begin.
+    any_version: whatever the version number, so that no walk ends with `Stop.VERSION`.
     """
     source = data if type(data) is bytes else from_buffer(OCTETS, data)
     octets = len(source)
+    if lead_octets or any_version:
+        return _split_led(source, octets, lead_octets, any_version)
     result = ffi.new("ob_split *")
     room = _count_packets(source, octets) if octets <= _SAMPLE_OCTETS else _estimate(source, octets)
     while True:
@@ -93,13 +98,31 @@ def split_packets(data: ReadBuffer) -> PacketColumns:
         if count < room or result.stop != Stop.END or result.consumed == octets:
             break
         room = _count_packets(source, octets)  # shorter packets than at the beginning, so there are more of them
-    columns = memoryview(ffi.buffer(block))
+    return _columns(memoryview(ffi.buffer(block)), room, count, result)
+
+
+def _split_led(source: bytes | _Pointer, octets: int, lead_octets: int, any_version: bool) -> PacketColumns:
+    if lead_octets < 0:
+        raise ValueError(f"split_packets: {lead_octets} octets in front of each packet, 0 is the least")
+    result = ffi.new("ob_split *")
+    room = octets // (lead_octets + _HEADER_OCTETS + 1) + 1
+    block_octets = room * _COLUMN_OCTETS
+    block = new_octets(OCTETS, block_octets)
+    count = lib.ob_split_led_packets(
+        source, octets, lead_octets, any_version, block, block_octets, room, result
+    )  # fmt: skip
+    if count < 0:
+        raise KernelError("split_packets", count)
+    return _columns(memoryview(ffi.buffer(block)), room, count, result)
+
+
+def _columns(block: memoryview[int], room: int, count: int, result: _Pointer) -> PacketColumns:
     return PacketColumns(
-        columns[: 8 * count].cast("Q"),
-        columns[8 * room : 8 * room + 4 * count].cast("I"),
-        columns[12 * room : 12 * room + 2 * count].cast("H"),
-        columns[14 * room : 14 * room + 2 * count].cast("H"),
-        columns[16 * room : 16 * room + count],
+        block[: 8 * count].cast("Q"),
+        block[8 * room : 8 * room + 4 * count].cast("I"),
+        block[12 * room : 12 * room + 2 * count].cast("H"),
+        block[14 * room : 14 * room + 2 * count].cast("H"),
+        block[16 * room : 16 * room + count],
         result.consumed,
         _STOPS[result.stop],
     )

@@ -13,6 +13,7 @@ from PIL import Image as Picture
 
 from flight.contract.fields import Field, Plain, Value
 from flight.core.errors import OrbitnodeError
+from ground.spreadsheet import guarded
 from payloads.product.decode import Product
 from payloads.product.mask import MaskProduct
 from payloads.product.records import RecordProduct
@@ -25,7 +26,6 @@ MASK_COLOURS = (
     (60, 60, 40), (20, 20, 25),
 )  # fmt: skip
 CSV_VALUES_MAX = 1 << 18  # about a second's work, in which the ground does nothing else; the product has more
-_FORMULA = ("=", "+", "-", "@")  # with which a formula begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,4 +101,4 @@ def _csv(product: RecordProduct) -> str:
 def _cell(one: Field, value: Value) -> Plain:
     """The value as it is shown; a label that a spreadsheet would take for a formula has a quote before it."""
     shown = one.label(value)
-    return f"'{shown}" if isinstance(shown, str) and shown.startswith(_FORMULA) else shown
+    return guarded(shown) if isinstance(shown, str) else shown

@@ -13,14 +13,16 @@ from random import Random
 from statistics import median
 
 from flight.catalogue import dictionary_of
-from flight.contract.dictionary import Structure
+from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Value
 from flight.link.actions import LinkAction, SendUnit
 from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.link.stack import FlightLink, LinkConfig
 from flight.mission import MISSIONS, load
-from ground.telemetry.recording import UNITS, Recording, all_tables
+from ground.recording.definitions.own_dictionary import dictionary_definition
+from ground.recording.streams.link_options import Form, LinkOptions
+from ground.recording.streams.source import PacketSource
 from sim_hw.bench.bench_command import Row, Survey, at_least
 
 LIMIT_MBIT_S = 100.0
@@ -57,7 +59,7 @@ def units_of(packets: Sequence[bytes]) -> list[bytes]:
     return units
 
 
-def housekeeping() -> tuple[list[bytes], list[Structure]]:
+def housekeeping() -> tuple[list[bytes], Dictionary]:
     """Reports of the orbit mission's own structures."""
     dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
     structures = [one for one in dictionary.structures if all(field.is_number for field in one.fields)]
@@ -67,7 +69,7 @@ def housekeeping() -> tuple[list[bytes], list[Structure]]:
         values: list[Value] = [seq % 100 for _ in structure.fields]
         data = structure.sid.to_bytes(2, "big") + structure.layout.encode(values)
         packets.append(PusTm(structure.apid, seq & 0x3FFF, 3, 25, data, TAI_NS + seq * 10**6).encode())
-    return packets, structures
+    return packets, dictionary
 
 
 def damaged(units: Sequence[bytes]) -> bytes:
@@ -101,15 +103,17 @@ def node(brief: bool) -> list[Row]:
 
 def ground(brief: bool) -> list[Row]:
     del brief
-    packets, structures = housekeeping()
+    packets, dictionary = housekeeping()
+    definition = dictionary_definition(dictionary)
     units = units_of(packets)
     stream = damaged(units)
 
     def decode() -> int:
-        recording = Recording(CONFIG, UNITS)
-        tables = all_tables(recording.batches([stream]), structures)
-        assert recording.decoder is not None
-        assert recording.decoder.counters.symbols_corrected == len(units) * CONFIG.interleave * WRONG_SYMBOLS
+        source = PacketSource(LinkOptions.from_config(CONFIG, Form.UNITS))
+        batches = source.feed(stream), source.finish()
+        tables = [table for batch in batches for table in definition.decode(batch).tables]
+        assert source.account.coding is not None
+        assert source.account.coding.symbols_corrected == len(units) * CONFIG.interleave * WRONG_SYMBOLS
         return sum(len(table) for table in tables)
 
     assert decode() == len(packets)

@@ -64,7 +64,7 @@ static void take(ob_link *link, ob_channel *of, size_t channels_count, const uin
 
 static void check_account(const ob_link *link, const ob_channel *of, size_t channels_count, const run *to, size_t count)
 {
-    uint64_t verdicts = 0, hand_octets = 0, packets = 0, frames = 0;
+    uint64_t verdicts = 0, hand_octets = 0, packets = 0, frames = 0, classed = 0;
     for (size_t i = 0; i <= OB_FRAME_POINTER; i++)
         verdicts += link->verdicts[i];
     for (size_t i = 0; i < channels_count; i++) {
@@ -72,9 +72,11 @@ static void check_account(const ob_link *link, const ob_channel *of, size_t chan
         hand_octets += of[i].hand_octets;
         packets += of[i].packets;
         frames += of[i].frames;
+        classed += of[i].packet_octets + of[i].idle_octets + of[i].lost_octets + of[i].overhead_octets;
     }
     require(verdicts == count && hand_octets == link->hand_octets);
     require(packets == to->packets && frames == link->verdicts[OB_FRAME_GOOD]);
+    require(classed + hand_octets == frames * link->frame_octets);
 }
 
 static run made(size_t packets_max, size_t out_octets, size_t count)
@@ -105,6 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
         .spacecraft_id = data[0] & 2 ? OB_SPACECRAFT_ANY : (uint32_t)data[2] << 2 | data[0] >> 6,
         .flags = data[0] >> 2 & 7,
         .insert_octets = data[3] % 16,
+        .security_header_octets = data[9] >> 5,
+        .security_trailer_octets = data[10] >> 5,
         .vcids = data[0] & 32 ? ~0ull : (uint64_t)data[4] << 56 | (uint64_t)data[5] << 16 | data[6],
     };
     size_t frame = link.frame_octets, stride = frame + data[7] % 8;

@@ -13,6 +13,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
         abort();
     if (result.consumed > octets)
         abort();
+    size_t lead = octets % 5;
+    int64_t led = ob_split_led_packets(data, octets, lead, octets % 2, columns, room, packets, &result);
+    if (led < 0 || (size_t)led > packets || result.consumed > octets)
+        abort();
     free(columns);
     return 0;
 }

@@ -71,8 +71,8 @@ class Model:
         spacecraft = high << 8 | low
         mask = 0xFFFFFFF if uses_cycle else 0xFFFFFF
         count |= cycle << 24 if uses_cycle else 0
-        start = 6 + 2 * link.has_header_control + link.insert_octets
-        end = len(raw) - 4 * link.has_ocf - 2 * link.has_fecf
+        start = 6 + 2 * link.has_header_control + link.insert_octets + link.security_header_octets
+        end = len(raw) - link.security_trailer_octets - 4 * link.has_ocf - 2 * link.has_fecf
         pointer = int.from_bytes(raw[start : start + 2], "big") & 0x7FF
         data = raw[start + 2 : end]
         frame = TmFrame(spacecraft, vcid, 0, count, pointer, data, None)
@@ -118,6 +118,7 @@ def check(link: TmLink | AosLink, frames: Sequence[bytes], marks: bytes, cuts: S
     ours = BatchExtractor(link)
     ends = sorted({min(cut, len(frames)) for cut in cuts} | {len(frames)})
     verdicts = dict.fromkeys(Verdict, 0)
+    delivered: dict[int, int] = {}
     start = 0
     for end in ends:
         batch, batch_marks = frames[start:end], marks[start:end]
@@ -130,11 +131,17 @@ def check(link: TmLink | AosLink, frames: Sequence[bytes], marks: bytes, cuts: S
         for packet, apid, seq, flags in zip(packets, packets.apid, packets.seq, packets.flags, strict=True):
             assert int.from_bytes(packet[:2], "big") == flags >> 2 << 11 | apid
             assert int.from_bytes(packet[2:4], "big") == (flags & 3) << 14 | seq
+        for packet, vcid in zip(packets, packets.vcid, strict=True):
+            delivered[vcid] = delivered.get(vcid, 0) + len(packet)
         for _, _, verdict, _ in rows:
             verdicts[Verdict(verdict)] += 1
         start = end
     assert ours.verdicts == verdicts
     for vcid, counters in ours.channels.items():
+        # Every octet of a channel's good frames is in one class.
+        data = counters.packet_octets + counters.idle_octets + counters.lost_octets + counters.hand_octets
+        assert data + counters.overhead_octets == counters.frames * link.frame_octets
+        assert counters.packet_octets == delivered.get(vcid, 0)
         if vcid < 63:
             live = model.extractor.channels[vcid]
             missed = model.missed[vcid] if isinstance(model, AosModel) else live.missed
@@ -232,7 +239,8 @@ def test_tm_frames_of_any_octets(raws: list[bytes], cuts: list[int]) -> None:
 def aos_batches(draw: st.DrawFn) -> tuple[AosLink, list[bytes], bytes, list[int]]:
     has_fecf, has_ocf, has_control = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
     insert, room = draw(st.sampled_from((0, 0, 3))), draw(st.integers(1, 50))
-    octets = 8 + 2 * has_control + insert + room + 4 * has_ocf + 2 * has_fecf
+    head, tail = draw(st.sampled_from(((0, 0), (0, 0), (5, 0), (6, 8))))  # of link security
+    octets = 8 + 2 * has_control + insert + head + room + tail + 4 * has_ocf + 2 * has_fecf
     link = AosLink(
         octets,
         draw(st.sampled_from((SPACECRAFT, None))),
@@ -241,6 +249,8 @@ def aos_batches(draw: st.DrawFn) -> tuple[AosLink, list[bytes], bytes, list[int]
         has_ocf,
         has_control,
         insert,
+        head,
+        tail,
     )
     uses_cycle = draw(st.booleans())
     counts: dict[int, int] = {}
@@ -261,8 +271,10 @@ def aos_batches(draw: st.DrawFn) -> tuple[AosLink, list[bytes], bytes, list[int]
             bytes((signalling,)),
             b"hc" * has_control,
             b"i" * insert,
+            b"h" * head,
             (draw(st.integers(0, 31)) << 11 | pointer & 0x7FF).to_bytes(2, "big"),
             data,
+            b"t" * tail,
             b"ocf." * has_ocf,
         ))  # fmt: skip
         raw += crc16(raw).to_bytes(2, "big") * has_fecf

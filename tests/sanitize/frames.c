@@ -15,6 +15,8 @@ void try_frames(const uint8_t *data, size_t octets)
         .spacecraft_id = next_random() % 4 ? OB_SPACECRAFT_ANY : (uint32_t)(next_random() % 1024),
         .flags = (uint32_t)(next_random() % 8 & (next_random() % 4 ? ~1u : ~0u)),
         .insert_octets = (uint32_t)(next_random() % 4),
+        .security_header_octets = (uint32_t)(next_random() % 3),
+        .security_trailer_octets = (uint32_t)(next_random() % 3),
         .vcids = next_random() % 4 ? ~0ull : next_random(),
     };
     size_t frame = link.frame_octets, stride = frame + next_random() % 5;
@@ -40,13 +42,18 @@ void try_frames(const uint8_t *data, size_t octets)
         check(got.packets <= packets_max && got.octets <= out_octets, "more than there was room for");
         taken += (size_t)n;
     }
-    uint64_t verdicts = 0, hand_octets = 0;
+    uint64_t verdicts = 0, hand_octets = 0, frames = 0, classed = 0;
     for (size_t i = 0; i <= OB_FRAME_POINTER; i++)
         verdicts += link.verdicts[i];
-    for (size_t i = 0; i < channels_count; i++)
+    for (size_t i = 0; i < channels_count; i++) {
         hand_octets += channels[i].hand_octets;
+        frames += channels[i].frames;
+        classed += channels[i].packet_octets + channels[i].idle_octets + channels[i].lost_octets +
+                   channels[i].overhead_octets;
+    }
     check(verdicts == taken, "the verdicts are not as many as the frames");
     check(hand_octets == link.hand_octets, "the octets in hand do not add up");
+    check(classed + hand_octets == frames * frame, "the octets of good frames do not add up");
     ob_restart_link(&link, channels, channels_count);
     check(link.hand_octets == 0, "something is in hand after a restart");
     free(frame_columns);

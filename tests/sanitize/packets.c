@@ -20,6 +20,11 @@ void try_split(const uint8_t *data, size_t octets)
             check(ob_split_packets(data, octets, columns, room - 1, capacity, &result) == OB_E_SPACE, "short columns");
             check(ob_split_packets(data, octets, columns + 1, room, capacity, &result) == OB_E_ALIGNMENT, "odd address");
         }
+        for (size_t lead = 0; lead < 9; lead++) {
+            n = ob_split_led_packets(data, octets, lead, lead % 2, columns, room, capacity, &result);
+            check(n >= 0 && (size_t)n <= capacity && result.consumed <= octets, "led packets beyond the octets");
+            check(lead > 0 || n == (count < (int64_t)capacity ? count : (int64_t)capacity), "led by nothing, and others");
+        }
         free(columns);
     }
 }

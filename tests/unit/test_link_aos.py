@@ -19,7 +19,9 @@ from flight.link.tm.aos_frame import VC_COUNTS, AosFrame
 from ground.link.actions import Action, Alert, FrameGap, FrameReceived, Rejected, Restarted
 from ground.link.aos_session import REFUSAL, AosSession
 from ground.link.kinds import SESSIONS, open_session
-from ground.telemetry.recording import FRAMES, UNITS, Recording, form_of
+from ground.recording.detection.detect import find
+from ground.recording.streams.link_options import Form, LinkOptions
+from ground.recording.streams.source import PacketSource
 from tests.link_ends import unit_of
 
 CONFIG = AosConfig(coding="frame", spacecraft_id=0x2AB, frame_octets=64)  # 54 octets of packets in a frame
@@ -214,9 +216,9 @@ def test_both_ends_know_the_same_kinds() -> None:
         assert isinstance(action, FrameReceived)
 
 
-@pytest.mark.parametrize("form", [FRAMES, UNITS])
-def test_a_recording_is_decoded_by_the_batch_path_too(form: str) -> None:
-    config = CODED if form == UNITS else CONFIG
+@pytest.mark.parametrize("form", [Form.FRAMES, Form.UNITS])
+def test_a_recording_is_decoded_by_the_batch_path_too(form: Form) -> None:
+    config = CODED if form is Form.UNITS else CONFIG
     link = AosFlightLink(config)
     sent = [packet(30 + seq, seq) for seq in range(60)]
     for one in sent:
@@ -224,8 +226,9 @@ def test_a_recording_is_decoded_by_the_batch_path_too(form: str) -> None:
     octets = b""
     while link.has_packets():
         octets += unit_of(link)
-    assert form_of(octets, config) == form
-    batches = list(Recording(config, form).batches([octets]))
+    assert find(octets).options.form is form
+    source = PacketSource(LinkOptions.from_config(config, form))
+    batches = [source.feed(octets), source.finish()]
     got = [
         bytes(batch.octets[start : start + length])
         for batch in batches

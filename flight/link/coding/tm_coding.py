@@ -107,6 +107,7 @@ class CodeblockBatch:
     unsound: uint8, 1 where a codeword of the frame could not be corrected, so that it must not be taken for a frame.
     corrected: int8, n * interleave: symbols corrected in each codeword, -1 where that could not be done; empty without
         a Reed-Solomon code.
+    offset_bits: where each codeblock begins in the stream that markers are sought in, bits, uint64.
     """
 
     octets: memoryview[int]
@@ -114,6 +115,7 @@ class CodeblockBatch:
     frame_octets: int
     unsound: bytes
     corrected: memoryview[int]
+    offset_bits: memoryview[int]
 
     def __len__(self) -> int:
         return len(self.unsound)
@@ -173,7 +175,8 @@ class TmDecoder:
             randomize_units(units.octets, count, coding.codeblock_octets, self._sequence)
         if not coding.parity or not count:
             none = memoryview(b"").cast("b")
-            return CodeblockBatch(units.octets, coding.codeblock_octets, coding.frame_octets, bytes(count), none)
+            stride, frame_octets = coding.codeblock_octets, coding.frame_octets
+            return CodeblockBatch(units.octets, stride, frame_octets, bytes(count), none, units.offset_bits)
         corrected = decode_reed_solomon(
             units.octets,
             data_octets=coding.frame_octets,
@@ -183,7 +186,9 @@ class TmDecoder:
             stride=coding.codeblock_octets,
         )
         unsound = self._account(corrected.tobytes(), count)
-        return CodeblockBatch(units.octets, coding.codeblock_octets, coding.frame_octets, unsound, corrected)
+        return CodeblockBatch(
+            units.octets, coding.codeblock_octets, coding.frame_octets, unsound, corrected, units.offset_bits
+        )
 
     def _account(self, corrected: bytes, count: int) -> bytes:
         """Count what the codewords needed; for each codeblock 1 where one of its codewords is not sound."""

@@ -1,0 +1,322 @@
+"""Conditions and amounts, bound to where their parameters stand: asked for all packets of a state at once.
+
+A parameter that a packet does not have (its entry was not included, its calibrator has no value for it) meets no
+condition. What a value's text means is settled when the definitions are read: the label of an enumeration, a word of a
+boolean, a number in base 10 or with 0x, 0o or 0b, a text, or binary data in hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from flight.core.errors import OrbitnodeError
+from ground.recording.definitions.criteria import (
+    AllOf,
+    AnyOf,
+    Compare,
+    CompareTwo,
+    Criterion,
+    Linear,
+    Lookup,
+    Operator,
+    Reference,
+)
+from ground.recording.definitions.parameters import BlankEncoding, NumberEncoding, OctetsEncoding, Parameter
+from ground.recording.definitions.ragged import Indices, Values
+from ground.recording.definitions.state import Mask, Slot, State, Test
+from ground.recording.table import ColumnKind
+
+_COMPARE: Mapping[Operator, np.ufunc] = {
+    Operator.EQUAL: np.equal,
+    Operator.UNEQUAL: np.not_equal,
+    Operator.LESS: np.less,
+    Operator.LESS_OR_EQUAL: np.less_equal,
+    Operator.GREATER: np.greater,
+    Operator.GREATER_OR_EQUAL: np.greater_equal,
+}
+_AMOUNT_MAX = 1 << 40  # more than any packet has bits; a float beyond 2**63 has no whole number
+_SLOPE_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberTest:
+    slot: Slot
+    is_calibrated: bool
+    operator: Operator
+    value: float
+
+    @property
+    def slots(self) -> frozenset[int]:
+        return frozenset((self.slot.number,))
+
+    @property
+    def equals(self) -> Mapping[int, int]:
+        if self.operator is not Operator.EQUAL or not isinstance(self.value, int) or not _is_whole(self.slot):
+            return {}
+        return {} if self.is_calibrated and self.slot.parameter.is_calibrated else {self.slot.number: self.value}
+
+    def met(self, state: State) -> Mask:
+        values, present = number(state, self.slot, self.is_calibrated)
+        found = np.asarray(_COMPARE[self.operator](values, self.value), np.bool_)
+        return found if present is None else found & present
+
+
+@dataclass(frozen=True, slots=True)
+class _RangesTest:
+    """Whether a raw number is in one of some ranges, as a label stands for."""
+
+    slot: Slot
+    ranges: tuple[tuple[int, int], ...]
+    is_negated: bool
+
+    @property
+    def slots(self) -> frozenset[int]:
+        return frozenset((self.slot.number,))
+
+    @property
+    def equals(self) -> Mapping[int, int]:
+        one = len(self.ranges) == 1 and self.ranges[0][0] == self.ranges[0][1] and not self.is_negated
+        return {self.slot.number: self.ranges[0][0]} if one and _is_whole(self.slot) else {}
+
+    def met(self, state: State) -> Mask:
+        raw = state.found(self.slot.number)
+        found = np.zeros(len(raw.values), bool)
+        for low, high in self.ranges:
+            found |= (raw.values >= low) & (raw.values <= high)
+        found ^= self.is_negated
+        return found if raw.present is None else found & raw.present
+
+
+@dataclass(frozen=True, slots=True)
+class _OctetsTest:
+    """Whether a text, in UTF-8, or binary data are these octets."""
+
+    slot: Slot
+    value: bytes
+    is_negated: bool
+
+    @property
+    def slots(self) -> frozenset[int]:
+        return frozenset((self.slot.number,))
+
+    @property
+    def equals(self) -> Mapping[int, int]:
+        return {}
+
+    def met(self, state: State) -> Mask:
+        raw = state.found(self.slot.number)
+        assert raw.starts is not None
+        found = np.asarray(np.diff(raw.starts) == len(self.value), np.bool_)
+        candidates = np.flatnonzero(found)
+        if len(candidates) and self.value:
+            places = raw.starts[candidates, None] + np.arange(len(self.value))
+            found[candidates] = (raw.values[places] == np.frombuffer(self.value, np.uint8)).all(axis=1)
+        found ^= self.is_negated
+        return found if raw.present is None else found & raw.present
+
+
+@dataclass(frozen=True, slots=True)
+class _TwoTest:
+    left: tuple[Slot, bool]
+    operator: Operator
+    right: tuple[Slot, bool]
+
+    @property
+    def slots(self) -> frozenset[int]:
+        return frozenset((self.left[0].number, self.right[0].number))
+
+    @property
+    def equals(self) -> Mapping[int, int]:
+        return {}
+
+    def met(self, state: State) -> Mask:
+        (left, has_left), (right, has_right) = number(state, *self.left), number(state, *self.right)
+        found = np.asarray(_COMPARE[self.operator](left, right), np.bool_)
+        for present in (has_left, has_right):
+            if present is not None:
+                found = found & present
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _ManyTest:
+    parts: tuple[Test, ...]
+    is_all: bool
+
+    @property
+    def slots(self) -> frozenset[int]:
+        return frozenset().union(*(part.slots for part in self.parts))
+
+    @property
+    def equals(self) -> Mapping[int, int]:
+        return {slot: value for part in self.parts for slot, value in part.equals.items()} if self.is_all else {}
+
+    def met(self, state: State) -> Mask:
+        found = np.full(len(state), self.is_all)
+        for part in self.parts:
+            if self.is_all:
+                found &= part.met(state)
+            else:
+                found |= part.met(state)
+        return found
+
+
+def _is_whole(slot: Slot) -> bool:
+    """Whether its values are whole numbers as the kernel reads them."""
+    how = slot.parameter.encoding
+    return isinstance(how, NumberEncoding) and how.kind != "float" and how.conversion is None
+
+
+def number(state: State, slot: Slot, is_calibrated: bool) -> tuple[Values, Mask | None]:
+    """A number of each packet, and which of them have one (None: all)."""
+    raw = state.found(slot.number)
+    calibrator = slot.parameter.calibrator
+    if not is_calibrated or calibrator is None:
+        return raw.values, raw.present
+    values = calibrator.apply(raw.values)
+    sound = ~np.isnan(values)
+    return values, sound if raw.present is None else sound & raw.present
+
+
+def slot_of(reference: Reference, seen: Mapping[str, Slot]) -> Slot:
+    """Raises OrbitnodeError if the parameter does not come before, or not once."""
+    slot = seen.get(reference.key)
+    name = reference.key.rpartition("/")[2]
+    if slot is None:
+        raise OrbitnodeError(f"{reference.where}: {name} is asked for, and is not in the packet before this place")
+    if slot.is_repeated:
+        raise OrbitnodeError(f"{reference.where}: {name} is asked for, and stands in a repeated entry")
+    return slot
+
+
+def _number_slot(reference: Reference, seen: Mapping[str, Slot]) -> Slot:
+    slot = slot_of(reference, seen)
+    if not isinstance(slot.parameter.encoding, NumberEncoding):
+        raise OrbitnodeError(f"{reference.where}: {slot.parameter.name} is not a number")
+    if reference.is_calibrated and slot.parameter.left_out and slot.parameter.name:
+        raise OrbitnodeError(f"{reference.where}: {slot.parameter.name} cannot be asked for: {slot.parameter.left_out}")
+    if reference.is_calibrated and slot.parameter.contexts:
+        raise OrbitnodeError(
+            f"{reference.where}: {slot.parameter.name} has calibrators that depend on a context; only its raw value "
+            'can be asked for (useCalibratedValue="false")'
+        )
+    return slot
+
+
+def bound(criterion: Criterion, seen: Mapping[str, Slot]) -> Test:
+    """`criterion` with the parameters that stand before it. Raises OrbitnodeError."""
+    if isinstance(criterion, AllOf | AnyOf):
+        return _ManyTest(tuple(bound(one, seen) for one in criterion.parts), isinstance(criterion, AllOf))
+    if isinstance(criterion, CompareTwo):
+        left, right = (_number_slot(one, seen) for one in (criterion.left, criterion.right))
+        return _TwoTest(
+            (left, criterion.left.is_calibrated), criterion.operator, (right, criterion.right.is_calibrated)
+        )
+    return _bound_compare(criterion, slot_of(criterion.reference, seen), seen)
+
+
+def _bound_compare(criterion: Compare, slot: Slot, seen: Mapping[str, Slot]) -> Test:
+    parameter, reference, value = slot.parameter, criterion.reference, criterion.value
+    is_negated = criterion.operator is Operator.UNEQUAL
+    if isinstance(parameter.encoding, BlankEncoding):
+        raise OrbitnodeError(f"{reference.where}: {parameter.name} cannot be asked for: {parameter.left_out}")
+    words = _words(parameter) if reference.is_calibrated else {}
+    is_equality = criterion.operator in (Operator.EQUAL, Operator.UNEQUAL)
+    if isinstance(parameter.encoding, OctetsEncoding):
+        if not is_equality:
+            raise OrbitnodeError(f"{reference.where}: {parameter.name} is not a number, it can be == or != alone")
+        return _OctetsTest(slot, _octets(parameter, value, reference.where), is_negated)
+    if value in words and is_equality:
+        return _RangesTest(slot, words[value], is_negated)
+    _number_slot(reference, seen)
+    meant = _number(value)
+    if meant is None:
+        raise OrbitnodeError(
+            f"{reference.where}: {parameter.name} compared with {value!r}, which is "
+            + ("none of its labels, nor " if words else "not ")
+            + "a number"
+        )
+    return _NumberTest(slot, reference.is_calibrated, criterion.operator, meant)
+
+
+def _words(parameter: Parameter) -> dict[str, tuple[tuple[int, int], ...]]:
+    """What may stand in place of a number."""
+    words: dict[str, tuple[tuple[int, int], ...]] = {}
+    for label, low, high in parameter.ranges:
+        words[label] = (*words.get(label, ()), (low, high))
+    if parameter.truth is not None:
+        no, yes = parameter.truth
+        others = ((-(1 << 63), -1), (1, (1 << 64) - 1))
+        words = {no: ((0, 0),), yes: others, "false": ((0, 0),), "true": others}
+    return words
+
+
+def _number(text: str) -> int | float | None:
+    text = text.strip()
+    try:
+        return int(text, 0 if text[:2].lower() in ("0x", "0o", "0b") else 10)
+    except ValueError:
+        pass
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() else value
+
+
+def _octets(parameter: Parameter, value: str, where: str) -> bytes:
+    how = parameter.encoding
+    assert isinstance(how, OctetsEncoding)
+    if how.kind is ColumnKind.TEXT:
+        return value.encode("utf-8", "replace")
+    try:
+        return bytes.fromhex(value.lower().removeprefix("0x"))
+    except ValueError:
+        raise OrbitnodeError(
+            f"{where}: {parameter.name} is binary and compared with {value!r}, not hexadecimal digits"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAmount:
+    """An amount that depends on the packet: one of `reference` (with slope and intercept) and `rows`."""
+
+    reference: tuple[Slot, bool] | None
+    slope: float = 1.0
+    intercept: float = 0.0
+    rows: tuple[tuple[Test, int], ...] = ()
+
+    def of(self, state: State) -> Indices:
+        """Of each packet; 0 of one that is bad, and -1 if it cannot be told."""
+        if self.reference is not None:
+            made = self._linear(state, self.reference)
+        else:
+            made = np.full(len(state), -1, np.int64)
+            for test, value in reversed(self.rows):
+                made[test.met(state)] = value
+        made[state.bad] = 0
+        return made
+
+    def _linear(self, state: State, reference: tuple[Slot, bool]) -> Indices:
+        values, present = number(state, *reference)
+        is_whole = self.slope.is_integer() and self.intercept.is_integer() and abs(self.slope) <= _SLOPE_MAX
+        if values.dtype.kind in "ui" and values.dtype.itemsize < 8 and is_whole:
+            made = values.astype(np.int64) * int(self.slope) + int(self.intercept)
+        else:
+            with np.errstate(all="ignore"):
+                real = values.astype(np.float64) * self.slope + self.intercept
+            made = np.clip(np.nan_to_num(real, nan=-1.0), -1, _AMOUNT_MAX).astype(np.int64)
+        if present is not None:
+            made[~present] = -1
+        return made
+
+
+def bound_amount(amount: Linear | Lookup, seen: Mapping[str, Slot]) -> BoundAmount:
+    """Raises OrbitnodeError."""
+    if isinstance(amount, Lookup):
+        return BoundAmount(None, rows=tuple((bound(criterion, seen), value) for criterion, value in amount.rows))
+    slot = _number_slot(amount.reference, seen)
+    return BoundAmount((slot, amount.reference.is_calibrated), amount.slope, amount.intercept)

@@ -1,0 +1,179 @@
+"""An XML file as a tree of elements that know their line, and nothing that XML can do besides.
+
+Namespaces are cut off: XTCE files have them with a prefix, as default, of version 1.1 or 1.2, or not at all. A document
+type declaration is refused, and with it every entity: XTCE needs none, and it is what makes a small file grow without
+end or reach for other files. Size, depth and number of elements are bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+from flight.core.errors import OrbitnodeError
+
+_DEPTH_MAX = 200
+_ELEMENTS_MAX = 1 << 20
+_SHOWN_MAX = 60
+
+
+@dataclass(slots=True)
+class Element:
+    """tag: without its namespace. text: what stands before its first child. source: of the file, for messages. around:
+    the element that this one is inside of."""
+
+    tag: str
+    attributes: Mapping[str, str]
+    line: int
+    source: str
+    around: Element | None
+    children: list[Element] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts).strip()
+
+    @property
+    def path(self) -> str:
+        name = " ".join(self.attributes.get("name", "").split())[:_SHOWN_MAX]
+        own = f"{self.tag}[{name}]" if name else self.tag
+        return own if self.around is None else f"{self.around.path}/{own}"
+
+    @property
+    def where(self) -> str:
+        """File, line, and the elements down to this one, by name if they have one."""
+        return f"{self.source}:{self.line}: {self.path}"
+
+    def fault(self, what: str) -> OrbitnodeError:
+        return OrbitnodeError(f"{self.where}: {what}")
+
+    def all(self, *tags: str) -> Iterator[Element]:
+        """Its children of these tags."""
+        return (one for one in self.children if one.tag in tags)
+
+    def find(self, *path: str) -> Element | None:
+        """The first child of the first tag, of that the first of the second, and so on."""
+        found: Element | None = self
+        for tag in path:
+            found = None if found is None else next(found.all(tag), None)
+        return found
+
+    def get(self, name: str, default: str = "") -> str:
+        return self.attributes.get(name, default).strip()
+
+    def need(self, name: str) -> str:
+        """Raises OrbitnodeError for an attribute that is not there."""
+        value = self.get(name)
+        if not value:
+            raise self.fault(f"has no attribute {name}")
+        return value
+
+    def need_name(self) -> str:
+        """Its name; raises OrbitnodeError if it has none, or one that cannot be shown on a line."""
+        name = self.need("name")
+        if not name.isprintable():
+            raise self.fault(f"name {shown(name)} has a character that cannot be printed")
+        return name
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        """A whole number; raises OrbitnodeError for anything else."""
+        text = self.get(name)
+        if not text and default is not None:
+            return default
+        return whole_number(text, self, f"attribute {name}")
+
+    def real(self, name: str, default: float | None = None) -> float:
+        """A finite number; raises OrbitnodeError for anything else."""
+        text = self.get(name)
+        if not text and default is not None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not -1e300 < value < 1e300:
+            raise self.fault(f"attribute {name} is {shown(text)}, should be a number")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.get(name).lower()
+        if text not in ("", "true", "false", "1", "0"):
+            raise self.fault(f"attribute {name} is {shown(text)}, should be true or false")
+        return default if not text else text in ("true", "1")
+
+
+def shown(text: str) -> str:
+    """A text of the file, cut so that a message stays one line."""
+    return repr(text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "...")
+
+
+def whole_number(text: str, at: Element, what: str) -> int:
+    """Base 10, or after 0x, 0o, 0b; within 64 bits. Raises OrbitnodeError."""
+    cut = text.strip()
+    try:
+        value = int(cut, 0 if cut.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else 10) if len(cut) < 80 else None
+    except ValueError:
+        value = None
+    if value is None or not -(1 << 63) <= value < 1 << 64:
+        raise at.fault(f"{what} is {shown(text)}, should be a whole number")
+    return value
+
+
+class _Tree:
+    """Takes what the parser meets."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.EntityDeclHandler = self._doctype
+        self.root: Element | None = None
+        self._stack: list[Element] = []
+        self._elements = 0
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        own = tag.rpartition(" ")[2]
+        line = self.parser.CurrentLineNumber
+        self._elements += 1
+        if len(self._stack) >= _DEPTH_MAX or self._elements > _ELEMENTS_MAX:
+            raise OrbitnodeError(
+                f"{self.source}:{line}: more than {_DEPTH_MAX} elements inside one another, or {_ELEMENTS_MAX} in all"
+            )
+        made = Element(own, attributes, line, self.source, self._stack[-1] if self._stack else None)
+        if self._stack:
+            self._stack[-1].children.append(made)
+        else:
+            self.root = made
+        self._stack.append(made)
+
+    def _end(self, _tag: str) -> None:
+        self._stack.pop()
+
+    def _text(self, text: str) -> None:
+        if self._stack and not self._stack[-1].children:
+            self._stack[-1].parts.append(text)
+
+    def _doctype(self, *_: object) -> None:
+        raise OrbitnodeError(
+            f"{self.source}:{self.parser.CurrentLineNumber}: has a document type declaration or an entity, "
+            "which a file of definitions does not need; take it out"
+        )
+
+
+def xml_tree(octets: bytes, source: str) -> Element:
+    """The root element; raises OrbitnodeError for what is not XML, or is more than a file of definitions may be."""
+    tree = _Tree(source)
+    try:
+        tree.parser.Parse(octets, True)
+    except expat.ExpatError as error:
+        raise OrbitnodeError(f"{source}:{error.lineno}: not XML: {expat.errors.messages[error.code]}") from None
+    except (LookupError, ValueError) as error:  # an encoding that it names
+        raise OrbitnodeError(f"{source}: not XML: {error}") from None
+    assert tree.root is not None, source  # the parser takes no document without one
+    return tree.root

@@ -1,0 +1,1 @@
+"""What a recording is, found from its octets: the evidence for every form, weighed."""

@@ -1,0 +1,248 @@
+"""Whether octets are transfer frames, and which: by error control, and by headers that persist and count.
+
+    error control fits       in half of the frames: by chance one in 65,536 would
+    headers persist          version number and spacecraft are the same in most
+    counts                   the master channel's (TM) or the virtual channels' (AOS) step by one from frame to frame
+
+What frames do not say (AOS: control field, insert zone) is tried: the layout is taken that gives whole packets and the
+fewest contradictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.kernels import BatchExtractor, KernelError, Verdict, crc16_units
+from ground.recording.detection.finding import Finding
+from ground.recording.streams.frame_packets import kernel_link
+from ground.recording.streams.link_options import Form, LinkOptions, Service
+from ground.recording.streams.packet_headers import PACKET_OCTETS_MIN, words_of
+
+Octets = NDArray[np.uint8]
+Frames = NDArray[np.uint8]  # n x frame_octets
+
+FRAME_OCTETS_MIN = 16
+SEARCHED_MIN, SEARCHED_MAX = 64, 4096  # lengths of frames of which nothing is known
+_FRAMES_MAX = 64  # looked at
+_SOUND_FRAC = 0.5
+_PERSIST_FRAC = 0.75
+_COUNT_FRAC = 0.5
+_LENGTHS_TRIED = 12
+_PLACES_TRIED = 12
+_UNDECIDED = 0.5
+_CONTRADICTING_FRAC = 0.1  # of the frames
+_VERSIONS = {Service.TM: 0, Service.AOS: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class FrameEvidence:
+    """What frames show of themselves: options filled in, a score 0..1, the grounds, and whose most of them are."""
+
+    options: LinkOptions
+    score: float
+    lines: tuple[str, ...]
+    spacecraft_id: int
+
+
+def judge_frames(frames: Frames, hint: LinkOptions) -> FrameEvidence | None:
+    """The kind of these frames, if they are any; the best of those that the hint allows."""
+    found = [one for service in Service if hint.service in (None, service) and (one := _judge(frames, hint, service))]
+    return max(found, key=lambda one: one.score, default=None)
+
+
+def _judge(frames: Frames, hint: LinkOptions, service: Service) -> FrameEvidence | None:
+    count, size = frames.shape
+    if not count or size < FRAME_OCTETS_MIN:
+        return None
+    words = words_of(frames[:, 0], frames[:, 1])
+    spacecraft = np.asarray(words >> 4 & 0x3FF, np.uint16) if service is Service.TM else _aos_spacecraft(frames, words)
+    fits = words >> 14 == _VERSIONS[service]
+    if not fits.any():
+        return None
+    names, numbers = np.unique(spacecraft[fits], return_counts=True)
+    common = int(names[numbers.argmax()]) if hint.spacecraft_id is None else hint.spacecraft_id
+    fits &= spacecraft == common
+    checked = np.asarray(crc16_units(np.ascontiguousarray(frames).reshape(-1).data, count, size)) == 0
+    checked &= words >> 14 == _VERSIONS[service]
+    sound = float(checked.mean())
+    has_fecf = sound >= _SOUND_FRAC if hint.has_fecf is None else hint.has_fecf
+    steps = _counting(frames[fits], words[fits], service)
+    persists = float(fits.mean())
+    lines = [f"{int(fits.sum())} of {count} headers are {service.upper()} of spacecraft {common:#x}"]
+    if has_fecf:
+        lines.append(f"error control fits in {int(checked.sum())} of {count} frames")
+        score = 0.99 if sound >= _SOUND_FRAC else 0.0
+        if sound >= _SOUND_FRAC and persists < _SOUND_FRAC and hint.spacecraft_id is not None:
+            score = 0.3
+    elif persists < _PERSIST_FRAC or count < 2 or steps is None:
+        score = 0.3 if persists >= _PERSIST_FRAC else 0.0
+    else:
+        lines.append(f"counts step by one in {steps:.0%} of the frames")
+        score = (0.9 if count >= 4 else 0.4) if steps >= _COUNT_FRAC else 0.1
+    options = replace(
+        hint, service=service, frame_octets=size, has_fecf=has_fecf, insert_octets=hint.insert_octets or 0,
+        has_header_control=bool(hint.has_header_control),
+    )  # fmt: skip
+    if service is Service.AOS:
+        options = _with_layout(frames[fits], options, hint)
+    if score and fits.any():
+        agreement, line = _agreement(frames[fits], options)
+        score = min(score, agreement if not has_fecf or agreement < _UNDECIDED else score)
+        lines.append(line)
+    return FrameEvidence(options, score, tuple(lines), common) if score else None
+
+
+def _agreement(frames: Frames, options: LinkOptions) -> tuple[float, str]:
+    """How well pointers and packet headers agree: packets of one length with error control look like frames too."""
+    extractor = BatchExtractor(kernel_link(replace(options, vcids=None)))
+    _, packets = extractor.extract(np.ascontiguousarray(frames).reshape(-1).data)
+    verdicts = extractor.verdicts
+    wrong = len(frames) - verdicts[Verdict.GOOD] - verdicts[Verdict.CRC]
+    wrong += sum(one.inconsistent for one in extractor.channels.values())
+    # Zeros are packets of seven octets to a machine, and to nobody else.
+    whole = int(np.count_nonzero(np.asarray(packets.length) > PACKET_OCTETS_MIN)) + sum(
+        one.idle_packets for one in extractor.channels.values()
+    )
+    if wrong > _CONTRADICTING_FRAC * len(frames):
+        return 0.1, f"{wrong} of {len(frames)} frames contradict themselves"
+    line = f"{whole} packets lie in {len(frames)} frames, of which {wrong} contradict themselves"
+    return (1.0 if whole else _UNDECIDED), line
+
+
+def _aos_spacecraft(frames: Frames, words: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    return np.asarray(words >> 6 & 0xFF | (frames[:, 5].astype(np.uint16) >> 4 & 3) << 8, np.uint16)
+
+
+def _counting(frames: Frames, words: NDArray[np.uint16], service: Service) -> float | None:
+    """The share of frames whose count is one more than that of the frame before on the channel; None if nothing can be
+    compared."""
+    if service is Service.TM:
+        counts, channel, modulus = frames[:, 2].astype(np.int64), np.zeros(len(frames), np.int64), 256
+    else:
+        counts = frames[:, 2].astype(np.int64) << 16 | frames[:, 3].astype(np.int64) << 8 | frames[:, 4]
+        channel, modulus = words.astype(np.int64) & 0x3F, 1 << 24
+    order = np.argsort(channel, kind="stable")
+    same = channel[order][1:] == channel[order][:-1]
+    steps = np.diff(counts[order])[same] % modulus
+    if not len(steps):
+        return None
+    found = float((steps == 1).mean())
+    if found < _COUNT_FRAC and service is Service.TM:
+        # Recorded per channel, or of several master channels: then the channels' own counts do.
+        own, channel = frames[:, 3].astype(np.int64), words.astype(np.int64) >> 1 & 7
+        order = np.argsort(channel, kind="stable")
+        same = channel[order][1:] == channel[order][:-1]
+        steps = np.diff(own[order])[same] % 256
+        found = max(found, float((steps == 1).mean())) if len(steps) else found
+    return found
+
+
+def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions) -> LinkOptions:
+    """The AOS layout that gives the most octets of whole packets."""
+    octets = np.ascontiguousarray(frames).reshape(-1).data
+    best, most = None, -(1 << 62)
+    for has_ocf, has_control in product(
+        (False, True) if hint.has_ocf is None else (hint.has_ocf,),
+        (False, True) if hint.has_header_control is None else (hint.has_header_control,),
+    ):
+        tried = replace(options, has_ocf=has_ocf, has_header_control=has_control)
+        try:
+            extractor = BatchExtractor(kernel_link(tried))
+            extractor.extract(octets)
+        except (ValueError, KernelError):
+            continue
+        channels = extractor.channels.values()
+        worth = sum(
+            one.packet_octets + one.idle_octets - 2 * one.lost_octets - options.frame_octets * one.inconsistent
+            for one in channels
+            if options.frame_octets
+        )
+        if worth > most:
+            best, most = tried, worth
+    return best or replace(options, has_ocf=bool(hint.has_ocf))
+
+
+def find_frames(octets: Octets, hint: LinkOptions, *, anywhere: bool) -> Iterator[Finding]:
+    """Readings of a stretch as bare frames; `anywhere`: the first may begin at any octet, which takes longer."""
+    places = [(0, length) for length in _lengths(octets, hint)]
+    found = False
+    for start, size in places:
+        one = _reading(octets, start, size, hint)
+        if one is not None:
+            found = True
+            yield one
+            break
+    if anywhere and not found:
+        for start, size in _places(octets, hint):
+            one = _reading(octets, start, size, hint)
+            if one is not None:
+                yield one
+                break
+
+
+def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Finding | None:
+    whole = (len(octets) - start) // size
+    frames = octets[start : start + whole * size].reshape(whole, size)[:_FRAMES_MAX]
+    evidence = judge_frames(frames, hint)
+    # Headers that count and nothing in them that agrees: records of any kind look like that.
+    if evidence is None or evidence.score < _UNDECIDED or (evidence.score == _UNDECIDED and hint.form is None):
+        return None
+    options = replace(evidence.options, form=Form.FRAMES, coding="none", randomizer="none", convolutional=False)
+    if not options.has_fecf:  # then the spacecraft is what tells a frame from other octets
+        options = replace(options, spacecraft_id=evidence.spacecraft_id)
+    line = f"transfer frames of {size} octets" + (f", the first at octet {start}" if start else "")
+    return Finding(options, (line, *evidence.lines), evidence.score, coverage=whole * size / len(octets))
+
+
+def _lengths(octets: Octets, hint: LinkOptions) -> list[int]:
+    """Frame lengths at which headers persist from the first octet on, the likeliest first."""
+    if hint.frame_octets is not None:
+        return [hint.frame_octets] if len(octets) >= hint.frame_octets else []
+    pairs = words_of(octets[:-1], octets[1:])
+    scored = []
+    for size in range(SEARCHED_MIN, min(SEARCHED_MAX, len(octets) // 2) + 1):
+        heads = pairs[: size * _FRAMES_MAX : size]
+        version = int(heads[0]) >> 14
+        if version > 1 or len(heads) < 2:
+            continue
+        persist = float(((heads ^ heads[0]) & (0xFFF0 if version == 0 else 0xFFC0) == 0).mean())
+        if persist < _PERSIST_FRAC:
+            continue
+        counts = octets[2::size][: len(heads)] if version == 0 else octets[4::size][: len(heads)]
+        steps = float((np.diff(counts) == 1).mean()) if len(counts) > 1 else 0.0
+        scored.append((-(persist + steps), size))
+    if len(octets) <= SEARCHED_MAX:
+        scored.append((0.0, len(octets)))  # one frame
+    return [size for _, size in sorted(scored)[:_LENGTHS_TRIED]]
+
+
+def _places(octets: Octets, hint: LinkOptions) -> list[tuple[int, int]]:
+    """(first octet, length) of frames whose headers persist and count over four frames, wherever they begin."""
+    pairs = words_of(octets[:-1], octets[1:])
+    found: list[tuple[int, int]] = []
+    sizes = range(SEARCHED_MIN, 2049) if hint.frame_octets is None else (hint.frame_octets,)
+    for size in sizes:
+        span = min(2 * size, len(octets) - 3 * size - 6)
+        if span <= 0:
+            continue
+        head = [pairs[k * size : k * size + span] for k in range(4)]
+        version = head[0] >> 14
+        mask = np.where(version == 0, 0xFFF0, 0xFFC0).astype(np.uint16)
+        same = version <= 1
+        for k in range(1, 4):
+            same &= (head[k] ^ head[0]) & mask == 0
+        at = [octets[k * size :] for k in range(4)]
+        counts = [np.where(version == 0, one[2 : 2 + span], one[4 : 4 + span]) for one in at]
+        steps = sum((b - a == 1).astype(np.int8) for a, b in pairwise(counts))
+        fits = same & (steps >= 2)
+        place = int(fits.argmax())
+        if fits[place]:
+            found += [(place % size, size), (place, size)]
+            if len(found) >= _PLACES_TRIED:
+                break
+    return found

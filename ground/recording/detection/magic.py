@@ -1,0 +1,39 @@
+"""Files of other kinds, by what they begin with, so that people hear what they have given."""
+
+from __future__ import annotations
+
+_BEGINNINGS = (
+    (b"\x1f\x8b", "a gzip file"),
+    (b"PK\x03\x04", "a zip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\x00", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"II*\x00", "a TIFF image"),
+    (b"MM\x00*", "a TIFF image"),
+    (b"\x7fELF", "an ELF program"),
+    (b"\xd4\xc3\xb2\xa1", "a pcap capture"),
+    (b"\xa1\xb2\xc3\xd4", "a pcap capture"),
+    (b"\x4d\x3c\xb2\xa1", "a pcap capture"),
+    (b"\x0a\x0d\x0d\x0a", "a pcapng capture"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"CDF\x01", "a NetCDF file"),
+    (b"CDF\x02", "a NetCDF file"),
+    (b"SIMPLE  =", "a FITS file"),
+    (b"%PDF-", "a PDF file"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"\x93NUMPY", "a NumPy array"),
+)
+_TEXT_FRAC = 0.95
+
+
+def known_file(beginning: bytes) -> str:
+    """What a file that begins like this most likely is; empty if that cannot be told."""
+    for magic, kind in _BEGINNINGS:
+        if beginning.startswith(magic):
+            return kind
+    printable = sum(octet in b"\t\n\r" or 32 <= octet < 127 for octet in beginning)
+    return "text" if len(beginning) >= 8 and printable >= _TEXT_FRAC * len(beginning) else ""

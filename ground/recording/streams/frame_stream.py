@@ -1,0 +1,258 @@
+"""A recording of bare frames to packets. Nothing marks where a frame begins, so where it does must fit.
+
+    ALIGNED --a frame does not fit, nor the next one--> search --the next place at which one fits--> ALIGNED
+
+What fits: version and spacecraft as before, and error control if there is one; without it, the header of the frame
+behind too. One frame that does not fit between two that do is damaged where it lies: it goes on as a frame, so that it
+is refused with its reason. Two in a row raise the suspicion that octets are missing or too many, and the next place is
+searched for octet by octet. If it is a whole number of frames away, the frames between are damaged; if not, what lies
+between is refused ("alignment"), or skipped if it is longer than frames that are damaged side by side would be.
+
+Without error control nothing guards a frame's data: octets missing there show at the header behind it. The search then
+begins in that frame, and it is refused with them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.kernels import crc16, crc16_units
+from ground.recording.packet_batch import PacketBatch
+from ground.recording.streams.account import Account
+from ground.recording.streams.fill import fill_octets
+from ground.recording.streams.frame_packets import FramePackets
+from ground.recording.streams.link_options import LinkOptions, Service
+from ground.recording.streams.packet_headers import words_of
+
+Octets = NDArray[np.uint8]
+
+_SEARCH_OCTETS = 1 << 16  # the first look; each further one is twice as long
+_SEARCH_OCTETS_MAX = 1 << 22
+_SIDE_BY_SIDE = 4  # frames: what is longer is skipped, not refused
+_LEARNED_FRAMES = 64  # the first, by which spacecraft are known if there is no error control, and
+_HABIT_FRAC = 0.25  # the share of them that one must have
+
+
+class FrameStream:
+    """`take` the recording block by block; what a block leaves begins the next."""
+
+    def __init__(self, options: LinkOptions, account: Account) -> None:
+        assert options.frame_octets is not None
+        self._size = options.frame_octets
+        self._options = options
+        self._account = account
+        self._packets = FramePackets(options, account, self._size)
+        self._refused = Counter[str]()
+        self._gap = 0  # octets since the last frame that are done with
+        self._done = 0
+        self._seen: NDArray[np.bool_] = np.zeros(1 << 16, np.bool_)  # as `_heads`, of spacecraft that have been seen
+        self._heads: NDArray[np.bool_] | None = None if options.spacecraft_id is None else self._heads_of(
+            (options.spacecraft_id,)
+        )  # fmt: skip
+
+    def take(self, block: bytes, *, last: bool) -> tuple[PacketBatch, int]:
+        """The packets that these octets completed, and how many octets are done with: the next block begins there."""
+        octets = np.frombuffer(block, np.uint8)
+        if self._heads is None:
+            self._heads = self._learned(octets)
+        runs: list[tuple[int, int]] = []
+        done = 0
+        for start, stop in self._aligned(octets, last=last):
+            runs.append((start, stop))
+            done = stop
+        done = max(done, self._done)
+        frames = octets[runs[0][0] : runs[0][1]] if len(runs) == 1 else _joined(octets, runs)
+        batch = self._packets.extract(frames.data if len(frames) else b"")
+        if last:
+            self._account.left_octets += len(octets) - done
+            self._close_gap()
+        self._packets.settle(self._refused, last=last)
+        return batch, done
+
+    def _aligned(self, octets: Octets, *, last: bool) -> Iterator[tuple[int, int]]:
+        """Where frames lie one after the other; `_done` is set to how far the block is done with."""
+        size, at = self._size, 0
+        guarded = bool(self._options.has_fecf)
+        self._done = 0
+        while len(octets) - at >= size:
+            whole = (len(octets) - at) // size
+            bad = self._first_doubt(octets, at, whole, last=last)
+            if bad > 0:
+                self._close_gap()
+            if bad >= whole:
+                end = at + whole * size
+                self._note_heads(octets, at, end)
+                final = self._final(octets, end) if last and not guarded else None
+                if final is None:
+                    yield at, end
+                    self._done = end
+                    return
+                # Octets are missing in the last whole one, or too many.
+                yield at, end - size
+                self._account.resyncs += 1
+                self._note_gap(octets[end - size : final])
+                self._close_gap()
+                at = self._done = final
+                continue
+            doubt = at + bad * size
+            if bad + 1 == whole and not last:  # the frame behind decides
+                if bad:
+                    yield at, doubt
+                self._done = doubt
+                return
+            # Without error control the frame before may be the one in which octets are missing.
+            back = size if bad and not guarded else 0
+            self._note_heads(octets, at, doubt)
+            place = self._search(octets, doubt - back + 1, last=last)
+            if place is None:
+                yield from self._lost(octets, at, doubt, last=last)
+                return
+            if (place - doubt) % size == 0:
+                self._close_gap()
+                yield at, place
+            else:
+                end = doubt - back if back and place - doubt < size // 2 else doubt
+                if end > at:
+                    yield at, end
+                self._account.resyncs += 1
+                self._note_gap(octets[end:place])
+                self._close_gap()
+            at = self._done = place
+
+    def _final(self, octets: Octets, end: int) -> int | None:
+        """Where the last frame of a recording begins, if it is not where those before it end: it ends the recording."""
+        assert self._heads is not None
+        final = len(octets) - self._size
+        if len(octets) - end < 2 or self._heads[int(octets[end]) << 8 | int(octets[end + 1])]:
+            return None
+        is_head = self._heads[int(octets[final]) << 8 | int(octets[final + 1])]
+        return final if is_head and end - self._size < final < end else None
+
+    def _lost(self, octets: Octets, at: int, doubt: int, *, last: bool) -> Iterator[tuple[int, int]]:
+        """No frame fits from `doubt` on: keep what may be the beginning of one."""
+        size = self._size
+        if last:
+            # Frames at their places: each is refused with its reason. What is less than one is left.
+            is_short = self._gap == 0 and len(octets) - doubt < _SIDE_BY_SIDE * size
+            is_fill = 2 * fill_octets(octets[doubt:]) > len(octets) - doubt
+            end = at + (len(octets) - at) // size * size if is_short and not is_fill else doubt
+            if end > at:
+                yield at, end
+            rest = octets[end:]
+            kept = min(len(rest), len(rest) % size if end > doubt else 0)
+            self._note_gap(rest[: len(rest) - kept])
+            self._done = len(octets) - kept
+            return
+        if doubt > at:
+            yield at, doubt
+        self._done = max(doubt, len(octets) - 3 * size)
+        self._note_gap(octets[doubt : self._done])
+
+    def _note_gap(self, octets: Octets) -> None:
+        fill = fill_octets(octets)
+        self._account.fill_octets += fill
+        self._gap += len(octets) - fill
+
+    def _close_gap(self) -> None:
+        if self._gap >= _SIDE_BY_SIDE * self._size:
+            self._account.skipped_octets += self._gap
+        elif self._gap:
+            self._refused["alignment"] += self._gap
+        self._gap = 0
+
+    def _first_doubt(self, octets: Octets, at: int, whole: int, *, last: bool) -> int:
+        """The first of `whole` frames that does not fit and is not followed by one that does; `whole` if all is well.
+
+        The very first frame of a recording or after a search must fit itself."""
+        fits = self._fit(octets, at, whole)
+        doubt = ~fits
+        doubt[:-1] &= ~fits[1:]
+        if last and whole and doubt[-1] and (whole == 1 or fits[-2]) and at + whole * self._size == len(octets):
+            doubt[-1] = False  # nothing follows, and it ends where the recording does: damaged where it lies
+        found = int(doubt.argmax()) if whole else 0
+        return found if whole and doubt[found] else whole
+
+    def _fit(self, octets: Octets, at: int, count: int) -> NDArray[np.bool_]:
+        assert self._heads is not None
+        size = self._size
+        frames = octets[at : at + count * size].reshape(count, size)
+        fits: NDArray[np.bool_] = self._heads[words_of(frames[:, 0], frames[:, 1])]
+        if self._options.has_fecf and count:
+            fits &= np.asarray(crc16_units(octets[at : at + count * size].data, count, size)) == 0
+        return fits
+
+    def _search(self, octets: Octets, start: int, *, last: bool) -> int | None:
+        """The next place from `start` on at which a frame fits and is there as a whole."""
+        assert self._heads is not None
+        # By chance error control fits at one of 65,536 places: of any spacecraft, that would be too many.
+        heads = self._seen if self._seen.any() else self._heads
+        size, look = self._size, _SEARCH_OCTETS
+        view = octets.data
+        end = len(octets) - size + 1
+        while start < end:
+            piece = octets[start : min(start + look, end) + 1]
+            places = np.flatnonzero(heads[words_of(piece[:-1], piece[1:])]) + start
+            for place in map(int, self._varied(octets, places, start, start + look).tolist()):
+                if self._options.has_fecf:
+                    if crc16(view[place : place + size]) == 0:
+                        return place
+                elif self._leads_on(octets, place, last=last):
+                    return place
+            start += look
+            look = min(2 * look, _SEARCH_OCTETS_MAX)
+        return None
+
+    def _varied(self, octets: Octets, places: NDArray[np.intp], start: int, stop: int) -> NDArray[np.intp]:
+        """The places without those at which one octet fills the frame: none of these fits, and there may be many."""
+        window = octets[start : stop + self._size]
+        edges = np.append(np.flatnonzero(window[1:] != window[:-1]), len(window) + self._size)
+        run = edges[np.searchsorted(edges, places - start)] - (places - start) + 1
+        return places[run < self._size]
+
+    def _leads_on(self, octets: Octets, place: int, *, last: bool) -> bool:
+        """Without error control: there are headers one and two frames behind, or the recording ends there."""
+        assert self._heads is not None
+        for behind in (place + self._size, place + 2 * self._size):
+            if behind + 2 > len(octets):
+                return last and behind == len(octets)
+            if not self._heads[int(octets[behind]) << 8 | int(octets[behind + 1])]:
+                return False
+        return True
+
+    def _learned(self, octets: Octets) -> NDArray[np.bool_]:
+        """Which first two octets a frame may have, if any spacecraft's are wanted: those that most frames have."""
+        if self._options.has_fecf:
+            return self._heads_of(range(0x400))
+        whole = min(len(octets) // self._size, _LEARNED_FRAMES)
+        frames = octets[: whole * self._size].reshape(whole, self._size)
+        words = words_of(frames[:, 0], frames[:, 1])
+        is_aos = self._options.service is Service.AOS
+        words = words[words >> 14 == (1 if is_aos else 0)]
+        names, counts = np.unique(words >> 6 & 0xFF if is_aos else words >> 4 & 0x3FF, return_counts=True)
+        return self._heads_of(names[counts > _HABIT_FRAC * whole].tolist())
+
+    def _note_heads(self, octets: Octets, start: int, stop: int) -> None:
+        """Whose frames these are, that fit: by a few of each run."""
+        assert self._heads is not None
+        is_aos = self._options.service is Service.AOS
+        for place in range(start, stop, max((stop - start) // 16 // self._size, 1) * self._size):
+            word = int(octets[place]) << 8 | int(octets[place + 1])
+            if not self._seen[word] and self._fit(octets, place, 1)[0]:
+                self._seen |= self._heads_of((word >> 6 & 0xFF if is_aos else word >> 4 & 0x3FF,))
+
+    def _heads_of(self, spacecraft: range | tuple[int, ...] | list[int]) -> NDArray[np.bool_]:
+        heads = np.zeros(1 << 16, np.bool_)
+        for one in spacecraft:
+            if self._options.service is Service.AOS:
+                heads[0x4000 | (one & 0xFF) << 6 : (0x4000 | (one & 0xFF) << 6) + 64] = True
+            else:
+                heads[one << 4 : (one << 4) + 16] = True
+        return heads
+
+
+def _joined(octets: Octets, runs: list[tuple[int, int]]) -> Octets:
+    return np.concatenate([octets[start:stop] for start, stop in runs]) if runs else octets[:0]

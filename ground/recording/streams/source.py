@@ -1,0 +1,128 @@
+"""A recording of any form to whole packets and the account of every octet.
+
+    octets -> units (markers, inner code, randomizer, Reed-Solomon) -> frames -> packets -> segments put together
+    octets -> frames, aligned by what fits                          -> packets -> segments put together
+    octets -> packets, by their lengths and what they are wont to be           -> segments put together
+
+Bare frames and packets are taken in blocks that begin where the one before was done with and end at fixed places of the
+recording, so that however a recording is cut into calls, the same packets come of it. Memory is flat in its length.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flight.core.errors import OrbitnodeError
+from flight.kernels import ReadBuffer
+from ground.recording.packet_batch import PacketBatch
+from ground.recording.streams.account import Account
+from ground.recording.streams.encapsulation import EncapsulationStream
+from ground.recording.streams.frame_stream import FrameStream
+from ground.recording.streams.link_options import Form, LinkOptions
+from ground.recording.streams.packet_stream import PacketStream
+from ground.recording.streams.segments import SegmentJoiner
+from ground.recording.streams.sequences import SequenceCounts
+from ground.recording.streams.unit_stream import UnitStream
+
+BLOCK_OCTETS = 16 << 20
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+class PacketSource:
+    """One recording as it is read: `feed` it in stretches of any size, in order, then `finish` it once.
+
+    `account` says what became of the octets so far; with `finish` it is complete.
+    """
+
+    def __init__(self, options: LinkOptions) -> None:
+        """Raises OrbitnodeError for options that contradict one another, or that are not known yet (see `find`)."""
+        faults = options.faults() + [f"{name} is not known" for name in options.missing()]
+        if faults:
+            raise OrbitnodeError("; ".join(faults))
+        self.options = options
+        self.account = Account()
+        self._sequences = SequenceCounts(self.account)
+        self._joiner = SegmentJoiner(self.account) if options.joins_segments else None
+        self._pending: list[bytes] = []  # of the block that is not complete
+        self._units: UnitStream | None = None
+        self._blocks: FrameStream | PacketStream | EncapsulationStream | None = None
+        try:
+            if options.form is Form.UNITS:
+                self._units = UnitStream(options, self.account)
+            elif options.form is Form.FRAMES:
+                self._blocks = FrameStream(options, self.account)
+            elif options.form is Form.PACKETS:
+                self._blocks = PacketStream(options, self.account)
+            else:
+                self._blocks = EncapsulationStream(self.account)
+        except ValueError as error:  # of the kernels: a link without meaning
+            raise OrbitnodeError(str(error)) from None
+
+    def feed(self, octets: ReadBuffer) -> PacketBatch:
+        """The packets that these octets, the next of the recording, made certain."""
+        if self._units is not None:
+            return self._given(self._units.feed(octets))
+        self.account.octets += len(octets)
+        batches: list[PacketBatch] = []
+        view = memoryview(octets)
+        while len(view) > 0:
+            room = BLOCK_OCTETS - (self.account.octets - len(view)) % BLOCK_OCTETS
+            whole = type(octets) is bytes and len(view) == len(octets) <= room
+            self._pending.append(octets if whole else bytes(view[:room]))  # type: ignore[arg-type]
+            view = view[room:]
+            if len(self._pending[-1]) == room:
+                batches.append(self._take(last=False))
+        return self._given(_joined(batches))
+
+    def finish(self) -> PacketBatch:
+        """The packets that only waited for what might have followed."""
+        batch = self._units.finish() if self._units is not None else self._take(last=True)
+        batch = self._given(batch)
+        if self._joiner is not None:
+            self._joiner.finish()
+        return batch
+
+    def _take(self, *, last: bool) -> PacketBatch:
+        block = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        assert self._blocks is not None
+        if isinstance(self._blocks, EncapsulationStream):
+            batch, done = _joined([]), self._blocks.take(block, last=last)
+        else:
+            batch, done = self._blocks.take(block, last=last)
+        self._pending = [block[done:]] if done < len(block) and not last else []
+        return batch
+
+    def _given(self, batch: PacketBatch) -> PacketBatch:
+        self._sequences.note(batch)
+        if self._joiner is not None:
+            batch = self._joiner.join(batch)
+        self.account.packets += len(batch)
+        return batch
+
+
+def _joined(batches: list[PacketBatch]) -> PacketBatch:
+    """Several batches as one."""
+    batches = [one for one in batches if len(one)] or batches[:1]
+    if len(batches) == 1:
+        return batches[0]
+    starts = np.cumsum([0] + [len(one.octets) for one in batches])[:-1]
+
+    def column(name: str, kind: type[Number]) -> NDArray[Number]:
+        return np.concatenate([getattr(one, name) for one in batches] or [np.zeros(0, kind)])
+
+    return PacketBatch(
+        b"".join(one.octets for one in batches),
+        np.concatenate(
+            [one.offset + np.uint64(start) for one, start in zip(batches, starts, strict=True)]
+            or [np.zeros(0, np.uint64)]
+        ),
+        column("length", np.uint32),
+        column("apid", np.uint16),
+        column("seq", np.uint16),
+        column("flags", np.uint8),
+        column("vcid", np.uint8),
+    )

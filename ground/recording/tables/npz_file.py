@@ -1,0 +1,138 @@
+"""A table as .npz: NumPy's own archive, which numpy.load reads without more.
+
+    number          an array of its own type
+    enumeration     the number; NAME.label_numbers and NAME.labels say which label each number has
+    time            datetime64[ns], UTC; NaT for what it cannot hold
+    array, text,    all rows one after the other in NAME, numbers or octets (uint8); NAME.starts says where each row
+    and binary      begins: row i is NAME[NAME.starts[i] : NAME.starts[i + 1]]
+    no value        NAME.present is false there, and NAME holds any value
+
+An archive holds one array after the other, but rows come a batch at a time with a few values for each. So every array
+grows in a file of its own beside the archive, and the archive is put together from them at the end: memory is flat in
+the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from ground.recording.table import Column
+from ground.recording.tables.cells import has_value, instants_of, native, rows_together
+from ground.recording.tables.file_names import DistinctNames
+
+_COPIED_OCTETS = 1 << 20
+
+
+@dataclass(slots=True)
+class _Grown:
+    """One array in a file of its own."""
+
+    name: str
+    path: Path
+    dtype: np.dtype[np.generic]
+    rows: int = 0
+
+    def append(self, values: NDArray[np.generic]) -> None:
+        with self.path.open("ab") as file:
+            file.write(values.astype(self.dtype, copy=False).tobytes())
+        self.rows += len(values)
+
+
+class NpzFile:
+    """See ground.recording.tables.table_file. `path` ends in .npz; beside it lie files whose names begin with its own.
+
+    Between two calls no file is open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._grown: dict[tuple[str, str], _Grown] = {}
+        self._names = DistinctNames()
+        self._labels: dict[str, Mapping[int, str]] = {}
+
+    def append(self, columns: Mapping[str, Column]) -> None:
+        if not self._grown:
+            for name in columns:  # a parameter keeps its name, whatever is derived from another one's
+                self._grow(name, "", np.dtype(np.uint8))
+        for name, column in columns.items():
+            self._append(name, column)
+
+    def _append(self, name: str, column: Column) -> None:
+        part = column if column.starts is None else rows_together(column)
+        values = native(part.values)
+        if part.time is not None:
+            values = instants_of(values, part.time).view("datetime64[ns]")
+        self._array(name, "", values.dtype).append(values)
+        if part.starts is not None:
+            starts = self._array(name, ".starts", np.dtype(np.int64))
+            before = self._grown[name, ""].rows - len(values)
+            if not starts.rows:
+                starts.append(np.zeros(1, np.int64))
+            starts.append(part.starts[1:] + before)
+        self._append_present(name, part)
+        self._labels[name] = part.labels
+
+    def _append_present(self, name: str, part: Column) -> None:
+        """Whether rows have a value; from the first batch on in which one has none."""
+        known = self._grown.get((name, ".present"))
+        if known is None:
+            if part.present is None or bool(part.present.all()):
+                return
+            before = self._grown[name, ""].rows - len(part.values)
+            if part.starts is not None:
+                before = self._grown[name, ".starts"].rows - 1 - len(part)
+            known = self._array(name, ".present", np.dtype(np.bool_))
+            known.append(np.ones(before, bool))
+        known.append(has_value(part))
+
+    def _array(self, name: str, suffix: str, dtype: np.dtype[np.generic]) -> _Grown:
+        grown = self._grown.get((name, suffix)) or self._grow(name, suffix, dtype)
+        if not grown.rows:
+            grown.dtype = dtype
+        return grown
+
+    def _grow(self, name: str, suffix: str, dtype: np.dtype[np.generic]) -> _Grown:
+        path = self._path.with_name(f"{self._path.name}.{len(self._grown)}")
+        grown = self._grown[name, suffix] = _Grown(self._names.give(name + suffix), path, dtype)
+        return grown
+
+    def finish(self) -> None:
+        with ZipFile(self._path, "w") as archive:
+            for grown in self._grown.values():
+                _put(archive, grown)
+            for name, labels in self._labels.items():
+                if labels:
+                    numbers = np.array(list(labels))
+                    _put_array(archive, self._names.give(f"{name}.label_numbers"), numbers)
+                    _put_array(archive, self._names.give(f"{name}.labels"), np.array(list(labels.values())))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _member(name: str) -> ZipInfo:
+    return ZipInfo(f"{name.replace(chr(0), '_')}.npy")
+
+
+def _put(archive: ZipFile, grown: _Grown) -> None:
+    """Move an array into the archive: the room that it takes is not taken twice for longer than need be."""
+    with archive.open(_member(grown.name), "w", force_zip64=True) as out:
+        described = {"descr": npy.dtype_to_descr(grown.dtype), "fortran_order": False, "shape": (grown.rows,)}
+        npy.write_array_header_1_0(out, described)
+        if grown.path.exists():
+            with grown.path.open("rb") as file:
+                while octets := file.read(_COPIED_OCTETS):
+                    out.write(octets)
+    grown.path.unlink(missing_ok=True)
+
+
+def _put_array(archive: ZipFile, name: str, array: NDArray[np.generic]) -> None:
+    with archive.open(_member(name), "w") as out:
+        npy.write_array(out, array, allow_pickle=False)

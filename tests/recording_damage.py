@@ -1,0 +1,250 @@
+"""Damage done to recordings, octet by octet, and what may be lost by it; `python -m tests.recording_damage` runs it.
+
+A case spoils one octet of a recording: flips bits of it, removes it, or inserts one. What it touches is the thing that
+the octet lies in, or two neighbours for one inserted between them. All that is untouched must come out as it went in.
+
+    units      touched: one unit; its frame, and the packets with octets in that frame
+    frames     touched: one frame, and the packets with octets in it
+    packets    touched: one packet. What a spoilt length hides: if it leads exactly to the start of a later packet, what
+               lies between, unless their sequence counts tell; so lengths here are such that none does
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from flight.kernels import encode_packets
+from flight.link.aos_stack import AosConfig, AosFlightLink
+from flight.link.downlink_config import DownlinkConfig
+from flight.link.pus import PusTm
+from flight.link.stack import FlightLink, LinkConfig
+from ground.recording.detection.detect import find
+from ground.recording.packet_batch import PacketBatch
+from ground.recording.streams.account import Account
+from ground.recording.streams.link_options import Form, LinkOptions
+from ground.recording.streams.source import PacketSource
+from tests.link_ends import unit_of
+
+TAI_NS = 2_152_000_000_000_000_000
+FLIP, REMOVE, INSERT = "flip", "remove", "insert"
+KINDS = (FLIP, REMOVE, INSERT)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """octets, and the things that damage touches: the spans of each, and which packets have octets in it."""
+
+    octets: bytes
+    packets: tuple[bytes, ...]
+    spans: tuple[tuple[int, int], ...]
+    within: tuple[frozenset[int], ...]
+    options: LinkOptions
+
+
+def pus_packets(count: int, source: Random) -> list[bytes]:
+    """Reports of several APIDs with error control, of any length."""
+    counts = Counter({apid: 90 * apid for apid in (1, 2, 3)})
+    out = []
+    for number in range(count):
+        apid = source.choice((1, 1, 1, 2, 3))
+        data = source.randbytes(source.choice((20, 33, 60, 61, 200, 700)))
+        out.append(PusTm(apid, counts[apid] & 0x3FFF, 3, 25, data, TAI_NS + number * 10**8).encode())
+        counts[apid] += 1
+    return out
+
+
+def plain_packets(
+    count: int, source: Random, sizes: Sequence[int] = (59,), apids: Sequence[int] = (11,)
+) -> list[bytes]:
+    """Packets without error control."""
+    counts = Counter({apid: source.randrange(0x4000) for apid in apids})
+    out = []
+    for _ in range(count):
+        apid = source.choice(apids)
+        data = source.randbytes(source.choice(sizes))
+        out.append(bytes(encode_packets([data], apid, counts[apid], flags=0b0111)))
+        counts[apid] = (counts[apid] + 1) & 0x3FFF
+    return out
+
+
+def of_packets(packets: Sequence[bytes]) -> Recording:
+    """They follow one another."""
+    spans, at = [], 0
+    for packet in packets:
+        spans.append((at, at + len(packet)))
+        at += len(packet)
+    octets = b"".join(packets)
+    options = find(octets).options
+    assert options.form is Form.PACKETS, options
+    return Recording(
+        octets, tuple(packets), tuple(spans), tuple(frozenset((number,)) for number in range(len(packets))), options
+    )
+
+
+def of_units(packets: Sequence[bytes], config: DownlinkConfig) -> Recording:
+    """What a link sends of them, one channel."""
+    link = AosFlightLink(config) if isinstance(config, AosConfig) else FlightLink(config)  # type: ignore[arg-type]
+    role = next(iter(config.channels))
+    units: list[bytes] = []
+    within: list[frozenset[int]] = []
+    room = config.frame_octets - (10 if isinstance(config, AosConfig) else 12)  # of packets in a frame
+    for packet in packets:
+        assert link.queue(role, packet)
+        if link.backlog_octets(role) > 4 * config.frame_octets:
+            units.append(unit_of(link))
+    while link.has_packets():
+        units.append(unit_of(link))
+    ends: list[int] = []
+    for packet in packets:
+        ends.append((ends[-1] if ends else 0) + len(packet))
+    starts = [end - len(packet) for end, packet in zip(ends, packets, strict=True)]
+    for number in range(len(units)):
+        low, high = number * room, (number + 1) * room
+        within.append(frozenset(i for i in range(len(packets)) if starts[i] < high and ends[i] > low))
+    octets = b"".join(units)
+    size = len(units[0])
+    spans = tuple((size * number, size * (number + 1)) for number in range(len(units)))
+    options = find(octets).options
+    assert options.form is (Form.FRAMES if config.coding == "frame" else Form.UNITS), options
+    return Recording(octets, tuple(packets), spans, tuple(within), options)
+
+
+def unguarded(recording: Recording) -> Recording:
+    """The same frames without error control."""
+    octets = b"".join(recording.octets[start : end - 2] for start, end in recording.spans)
+    spans = tuple((start - 2 * number, end - 2 * number - 2) for number, (start, end) in enumerate(recording.spans))
+    options = find(octets).options
+    assert options.form is Form.FRAMES and not options.has_fecf, options
+    return Recording(octets, recording.packets, spans, recording.within, options)
+
+
+RECORDINGS: dict[str, Callable[[Random], Recording]] = {
+    "packets": lambda source: of_packets(pus_packets(150, source)),
+    "plain packets": lambda source: of_packets(plain_packets(200, source)),
+    "short packets": lambda source: of_packets(plain_packets(300, source, (1, 2, 5, 9, 14), (5, 6, 7))),
+    "long packets": lambda source: of_packets(plain_packets(60, source, (4000, 1500, 777), (20, 21))),
+    "frames": lambda source: of_units(pus_packets(200, source), LinkConfig(coding="frame")),
+    "AOS frames": lambda source: of_units(pus_packets(200, source), AosConfig(coding="frame", frame_octets=512)),
+    "unguarded frames": lambda source: unguarded(of_units(pus_packets(200, source), LinkConfig(coding="frame"))),
+    "unguarded AOS frames": lambda source: unguarded(
+        of_units(pus_packets(200, source), AosConfig(coding="frame", frame_octets=512))
+    ),
+    "cadu": lambda source: of_units(pus_packets(150, source), LinkConfig(coding="cadu")),
+    "rs": lambda source: of_units(pus_packets(150, source), LinkConfig(coding="rs(255,223)")),
+    "AOS rs": lambda source: of_units(
+        pus_packets(150, source), AosConfig(coding="rs(255,239)", interleave=1, frame_octets=239)
+    ),
+}
+
+
+def packets_in(batches: Iterator[PacketBatch]) -> list[bytes]:
+    """Their octets."""
+    return [
+        bytes(batch.octets[start : start + size])
+        for batch in batches
+        for start, size in zip(batch.offset.tolist(), batch.length.tolist(), strict=True)
+    ]
+
+
+def read(octets: bytes, options: LinkOptions, piece: int = 1 << 24) -> tuple[list[bytes], Account]:
+    """All packets of a recording, and its account."""
+    source = PacketSource(options)
+
+    def batches() -> Iterator[PacketBatch]:
+        for at in range(0, len(octets), piece):
+            yield source.feed(octets[at : at + piece])
+        yield source.finish()
+
+    return packets_in(batches()), source.account
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One octet spoilt: how and where, and the recording as it then is."""
+
+    kind: str
+    place: int
+    octets: bytes
+
+
+def spoilt(recording: Recording, kind: str, source: Random) -> Case:
+    """Damage of a kind, anywhere."""
+    octets = bytearray(recording.octets)
+    place = source.randrange(len(octets))
+    if kind == FLIP:
+        octets[place] ^= source.choice((1 << source.randrange(8), source.randrange(1, 256)))
+    elif kind == REMOVE:
+        del octets[place]
+    else:
+        octets.insert(place, source.randrange(256))
+    return Case(kind, place, bytes(octets))
+
+
+def touched(recording: Recording, case: Case) -> set[int]:
+    """The packets that damage may have cost."""
+    out: set[int] = set()
+    for (start, end), packets in zip(recording.spans, recording.within, strict=True):
+        if start <= case.place < end or (case.kind == INSERT and case.place in (start, end)):
+            out |= packets
+    return out
+
+
+def faults(recording: Recording, case: Case) -> list[str]:
+    """What a case did that it must not do."""
+    got, account = read(case.octets, recording.options)
+    out = []
+    lost = Counter(recording.packets) - Counter(got)
+    strange = Counter(got) - Counter(recording.packets)
+    may = Counter(recording.packets[number] for number in touched(recording, case))
+    if lost - may:
+        out.append(f"{sum((lost - may).values())} packets lost that were not touched")
+    if sum(strange.values()) > 1:
+        out.append(f"{sum(strange.values())} packets that were never sent")
+    if account.classed_octets != account.octets or account.octets != len(case.octets):
+        out.append(f"{account.classed_octets} octets classed, {account.octets} read, {len(case.octets)} given")
+    if account.packets != len(got):
+        out.append(f"{account.packets} packets counted, {len(got)} given")
+    if len(got) < len(recording.packets) and account.is_whole:
+        out.append("packets lost, and it is said to be whole")
+    if min(account.skipped_octets, account.left_octets, account.overhead_octets, account.fill_octets) < 0:
+        out.append("octets less than none")
+    return out
+
+
+def campaign(name: str, cases: int, seed: int) -> Iterator[str]:
+    """Every fault of so many cases, a line each."""
+    source = Random(seed)
+    recording = RECORDINGS[name](source)
+    got, account = read(recording.octets, recording.options)
+    if got != list(recording.packets) or not account.is_whole:
+        yield f"{name}: undamaged, and not whole: {account.losses()}"
+    for number in range(cases):
+        case = spoilt(recording, KINDS[number % 3], source)
+        for fault in faults(recording, case):
+            yield f"{name}, seed {seed}, case {number}: {case.kind} at {case.place}: {fault}"
+
+
+def main() -> int:
+    """Exit code 1 if any case did what it must not do."""
+    parser = argparse.ArgumentParser(description="spoil one octet of a recording at a time: what is lost?")
+    parser.add_argument("--cases", type=int, default=1000, help="per form (default 1000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("forms", nargs="*", help=f"of {', '.join(RECORDINGS)} (default: all)")
+    args = parser.parse_args()
+    found = 0
+    for name in args.forms or RECORDINGS:
+        wrong = list(campaign(name, args.cases, args.seed))
+        found += len(wrong)
+        print(f"{name}: {args.cases} cases, {len(wrong)} faults", flush=True)
+        for line in wrong[:20]:
+            print("  " + line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

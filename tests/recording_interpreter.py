@@ -1,0 +1,199 @@
+"""Packets by their definition, one at a time and bit by bit: what the columns of all packets at once must equal.
+
+It shares with the decoder the description of packets alone (`ground.recording.definitions.entries`), and none of its
+ways: bits are characters of a text here, and an entry is read when its turn comes.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+from ground.recording.definitions.criteria import (
+    AllOf,
+    Amount,
+    AnyOf,
+    Compare,
+    CompareTwo,
+    Criterion,
+    Fixed,
+    Linear,
+    Lookup,
+    Reference,
+    Rest,
+)
+from ground.recording.definitions.entries import Container, Entry, From, Group
+from ground.recording.definitions.parameters import BlankEncoding, NumberEncoding, Parameter
+from ground.recording.table import ColumnKind
+
+
+class NotSound(Exception):
+    """The packet ends too early, or is no container of the definition."""
+
+
+@dataclass
+class Reading:
+    """One packet. values: of the entries that it has, by the order in which they stand in the definition."""
+
+    bits: str
+    at: int = 0
+    reach: int = 0
+    values: list[tuple[str, Any]] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
+    starts: list[int] = field(default_factory=lambda: [0])
+
+    def take(self, count: int) -> str:
+        if count < 0 or self.at < 0 or self.at + count > len(self.bits):
+            raise NotSound
+        made = self.bits[self.at : self.at + count]
+        self.move(self.at + count)
+        return made
+
+    def move(self, at: int) -> None:
+        self.at = at
+        self.reach = max(self.reach, at)
+
+    def container(self, container: Container) -> str:
+        """The name of the container that the packet is."""
+        for entry in container.entries:
+            self.entry(entry)
+        fitting = [other for asked, other in container.extensions if asked is None or self.met(asked)]
+        if len(fitting) > 1 or (container.is_abstract and not fitting):
+            raise NotSound
+        if fitting:
+            return self.container(fitting[0])
+        if not 0 <= self.reach <= len(self.bits):
+            raise NotSound
+        return container.name
+
+    def entry(self, entry: Entry) -> None:
+        if entry.include is not None and not self.met(entry.include):
+            self.absent(entry.item)
+            return
+        if entry.location is not None:
+            self.move(self.located(entry))
+        if entry.count is None:
+            self.once(entry.item)
+            return
+        count = self.amount(entry.count)
+        if count < 0:
+            raise NotSound
+        inner: list[list[tuple[str, Any]]] = []
+        outer, known = self.values, dict(self.seen)
+        for turn in range(count):
+            if turn:
+                self.move(self.at + entry.gap_bits)
+            self.values = []
+            self.once(entry.item)
+            inner.append(self.values)
+        self.values, self.seen = outer, known
+        name = entry.item.name
+        self.values.append((name, inner))
+
+    def located(self, entry: Entry) -> int:
+        location = entry.location
+        assert location is not None
+        if location.origin is From.PREVIOUS:
+            return self.at + location.bits
+        if location.origin is From.START:
+            return self.starts[-1] + location.bits
+        assert isinstance(entry.item, Parameter)
+        how = entry.item.encoding
+        size = how.bits if isinstance(how, NumberEncoding) else self.amount(how.size)  # type: ignore[arg-type]
+        return len(self.bits) - location.bits - size
+
+    def absent(self, item: Parameter | Group) -> None:
+        if isinstance(item, Group):
+            for entry in item.entries:
+                self.absent(entry.item)
+        elif not item.left_out:
+            self.values.append((item.name, None))
+
+    def once(self, item: Parameter | Group) -> None:
+        if isinstance(item, Group):
+            self.starts.append(self.at)
+            for entry in item.entries:
+                self.entry(entry)
+            self.starts.pop()
+            return
+        value = self.value(item)
+        self.seen[item.key] = value
+        if not item.left_out:
+            self.values.append((item.name, value))
+
+    def value(self, item: Parameter) -> Any:
+        how = item.encoding
+        if isinstance(how, BlankEncoding):
+            size = self.amount(how.size)
+            if size < 0:
+                raise NotSound
+            self.move(self.at + size)
+            return None
+        if isinstance(how, NumberEncoding):
+            return number(self.take(how.bits), how)
+        assert how.size is not None
+        size = self.amount(how.size)
+        raw = self.take(size)
+        if size % 8:
+            raise NotSound
+        octets = bytes(int(raw[i : i + 8], 2) for i in range(0, len(raw), 8))
+        return octets.decode(how.charset).encode() if how.kind is ColumnKind.TEXT else octets
+
+    def amount(self, amount: Amount) -> int:
+        if isinstance(amount, Fixed):
+            return amount.value
+        if isinstance(amount, Linear):
+            value = self.asked(amount.reference)
+            return -1 if value is None else int(value * amount.slope + amount.intercept)
+        if isinstance(amount, Lookup):
+            return next((value for asked, value in amount.rows if self.met(asked)), -1)
+        assert isinstance(amount, Rest)
+        left = len(self.bits) - amount.footer_bits - self.at
+        return left // amount.unit_bits if left % amount.unit_bits == 0 else -1
+
+    def asked(self, reference: Reference) -> Any:
+        return self.seen.get(reference.key)
+
+    def met(self, criterion: Criterion) -> bool:
+        if isinstance(criterion, AllOf):
+            return all(self.met(one) for one in criterion.parts)
+        if isinstance(criterion, AnyOf):
+            return any(self.met(one) for one in criterion.parts)
+        if isinstance(criterion, CompareTwo):
+            left, right = self.asked(criterion.left), self.asked(criterion.right)
+        else:
+            assert isinstance(criterion, Compare)
+            left, right = self.asked(criterion.reference), float(criterion.value)
+        if left is None or right is None:
+            return False
+        found: bool = {
+            "==": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right,
+            ">=": left >= right,
+        }[criterion.operator]  # fmt: skip
+        return found
+
+
+def number(bits: str, how: NumberEncoding) -> int | float:
+    """A number by its bits as they lie."""
+    if how.order != "big":
+        octets = [bits[i : i + 8] for i in range(0, len(bits), 8)]
+        places = range(len(octets)) if how.order == "little" else how.order
+        bits = "".join(octet for _, octet in sorted(zip(places, octets, strict=True), reverse=True))
+    value = int(bits, 2)
+    if how.kind == "float":
+        made: float = struct.unpack(">f" if len(bits) == 32 else ">d", value.to_bytes(len(bits) // 8, "big"))[0]
+        return made
+    if how.kind == "signed" and bits[0] == "1":
+        value -= 1 << len(bits)
+    return value
+
+
+def interpreted(container: Container, packet: bytes) -> tuple[str, list[tuple[str, Any]]] | None:
+    """The container's name and the packet's values; None for a packet that is not sound."""
+    reading = Reading("".join(f"{octet:08b}" for octet in packet), at=container.starts_at, reach=container.starts_at)
+    reading.starts = [container.starts_at]
+    try:
+        return reading.container(container), reading.values
+    except NotSound:
+        return None

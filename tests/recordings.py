@@ -1,0 +1,65 @@
+"""What a node would have sent, for tests of recordings: reports of its dictionary, and the units of a link."""
+
+from __future__ import annotations
+
+from random import Random
+
+from flight.contract.dictionary import Dictionary
+from flight.core.nanoseconds import NS
+from flight.link.aos_stack import AosConfig, AosFlightLink
+from flight.link.link import Role
+from flight.link.pus import PusTm
+from flight.link.space_packet import SpacePacket
+from flight.link.stack import FlightLink, LinkConfig
+from tests.link_ends import unit_of
+
+TAI_NS = 2_152_000_000_000_000_000
+
+
+def value_of(kind: str, source: Random) -> float | int | str:
+    """A value of a field's type."""
+    if kind == "str":
+        return "text" * source.randrange(9)
+    if kind == "time":
+        return TAI_NS + source.randrange(1000) * NS
+    if kind[0] == "f":
+        return source.randrange(1000) / 8
+    bits = int(kind[1:])
+    return source.randrange(1 << bits) if kind[0] == "u" else source.randrange(-(1 << bits - 1), 1 << bits - 1)
+
+
+def reports(dictionary: Dictionary, count: int) -> list[bytes]:
+    """Housekeeping of every structure in turns, with an event-like packet and a bare one now and then. Each APID counts
+    its packets."""
+    source = Random(1)
+    counts: dict[int, int] = {}
+
+    def seq(apid: int) -> int:
+        counts[apid] = counts.get(apid, -1) + 1
+        return counts[apid] & 0x3FFF
+
+    out = []
+    for index in range(count):
+        structure = dictionary.structures[index % len(dictionary.structures)]
+        values = [value_of(one.type, source) for one in structure.fields]
+        data = structure.sid.to_bytes(2, "big") + structure.layout.encode(values)
+        time_ns = TAI_NS + index * 10**8
+        out.append(PusTm(structure.apid, seq(structure.apid), 3, 25, data, time_ns).encode())
+        if index % 7 == 0:
+            out.append(SpacePacket(3, seq(3), source.randbytes(40)).encode())
+            out.append(PusTm(1, seq(1), 5, 1, source.randbytes(30), TAI_NS).encode())
+    return out
+
+
+def recorded_units(packets: list[bytes], config: LinkConfig | AosConfig) -> list[bytes]:
+    """The units of a link that carries these packets, one after the other."""
+    link = AosFlightLink(config) if isinstance(config, AosConfig) else FlightLink(config)
+    role = Role.PRODUCTS if isinstance(config, AosConfig) else Role.REALTIME
+    units = []
+    for packet in packets:
+        assert link.queue(role, packet)
+        if link.backlog_octets(role) > 4 * config.frame_octets:
+            units.append(unit_of(link))
+    while link.has_packets():
+        units.append(unit_of(link))
+    return units

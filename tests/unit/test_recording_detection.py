@@ -1,0 +1,244 @@
+"""What a recording is: found from its octets, whoever made it, and not taken for anything if nothing supports it."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from flight.kernels import encode_packets, randomize_tm
+from flight.link.aos_stack import AosConfig
+from flight.link.downlink_config import DownlinkConfig
+from flight.link.stack import LinkConfig
+from ground.recording.detection.detect import find
+from ground.recording.detection.finding import CERTAIN
+from ground.recording.streams.link_options import Form, LinkOptions, Service
+from tests.recording_damage import of_units, plain_packets, pus_packets, read
+
+ROOT = Path(__file__).resolve().parents[2]
+VECTORS = ROOT.parent / "shared" / "vectors"
+
+CODED = [
+    config(coding=coding, randomizer=randomizer, convolutional=inner)
+    for config, coding, randomizer, inner in product(
+        (LinkConfig, AosConfig), ("cadu", "rs(255,223)", "rs(255,239)"), ("none", "short", "long"), (False, True)
+    )
+]
+BARE = [LinkConfig(coding="frame"), AosConfig(coding="frame")]
+
+
+def vector(name: str) -> bytes:
+    """A file that nobody here made; lines of hexadecimal digits as octets."""
+    path = VECTORS / name
+    if not path.exists():
+        pytest.skip(f"{path} is absent: it holds recordings of other missions")
+    return bytes.fromhex(path.read_text()) if path.suffix == ".hex" else path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("config", "front"),
+    [*((one, 0) for one in (*BARE, *CODED)), *((one, 300_000) for one in (*BARE, *CODED[:2]))],
+    ids=str,
+)
+def test_our_own_downlink_in_all_codings(config: DownlinkConfig, front: int) -> None:
+    packets = pus_packets(60, Random(5))
+    octets = bytes(front) + of_units(packets, config).octets
+    finding = find(octets)
+    options = finding.options
+    expected = LinkOptions.from_config(config, options.form)
+    assert options.form is (Form.FRAMES if config.coding == "frame" else Form.UNITS)
+    assert finding.confidence >= CERTAIN
+    assert (options.service, options.frame_octets, options.has_fecf) == (expected.service, config.frame_octets, True)
+    if options.form is Form.UNITS:
+        assert (options.coding, options.randomizer) == (expected.coding, config.randomizer)
+        assert options.convolutional == config.convolutional
+        assert options.interleave == (config.interleave if config.coding != "cadu" else None)
+    got, account = read(octets, options)
+    assert got == packets
+    assert account.is_whole and account.fill_octets == front
+
+
+@pytest.mark.parametrize(
+    ("name", "service", "frame_octets", "coding", "randomizer", "frames", "packets"),
+    [
+        ("ccsds-rs/snpp_7cadus_2vcids.dat", Service.AOS, 892, "rs(255,223)", "short", 7, 1),
+        ("dariol83-ccsds/dumpFile_tm_user_data.hex", Service.TM, 1115, "rs(255,223)", "none", 30, 0),
+        ("dariol83-ccsds/dumpFile_aos_1.hex", Service.AOS, 892, "rs(255,223)", "none", 30, 36),
+    ],
+)
+def test_units_of_other_missions(
+    name: str, service: Service, frame_octets: int, coding: str, *, randomizer: str, frames: int, packets: int
+) -> None:
+    octets = vector(name)
+    options = find(octets).options
+    assert options.form is Form.UNITS
+    assert (options.service, options.frame_octets) == (service, frame_octets)
+    assert (options.coding, options.randomizer) == (coding, randomizer)
+    _, account = read(octets, options)
+    assert (account.frames, account.packets) == (frames, packets)
+    assert account.coding is not None and account.coding.codewords_uncorrectable == 0
+    assert account.classed_octets == len(octets)
+
+
+def test_frames_of_another_mission_with_gaps() -> None:
+    octets = vector("dariol83-ccsds/dumpFile_tm_gap_1.hex")
+    options = find(octets).options
+    assert (options.form, options.service, options.frame_octets) == (Form.FRAMES, Service.TM, 1115)
+    _, account = read(octets, options)
+    assert account.missed_frames == 4 and account.broken == 2 and not account.is_whole
+
+
+@pytest.mark.parametrize(
+    ("name", "packets"),
+    [
+        ("space_packet_parser/J01_G011_LZ_2021-04-09T00-00-00Z_V01.DAT1", 7200),
+        ("ccsdspy/hs/apid001/SSAT1_2015-180-00-00-00_2015-180-01-59-58_1_1_sim.tlm", 1448),
+        ("ccsdspy/hs/apid010/SSAT1_2015-180-00-00-00_2015-180-00-59-59_10_1_sim.tlm", 3513),
+        ("ccsdspy/hs/apid035/SSAT1_2015-180-00-00-00_2015-180-01-59-59_35_1_sim.tlm", 7200),
+    ],
+)
+def test_packets_of_other_missions(name: str, packets: int) -> None:
+    octets = vector(name)
+    finding = find(octets)
+    assert finding.options.form is Form.PACKETS and finding.confidence >= CERTAIN
+    _, account = read(octets, finding.options)
+    assert account.packets == packets and account.is_whole
+
+
+def test_another_version_number_must_be_asked_for() -> None:
+    octets = vector("ccsdspy/var_length/var_length_packets.bin")
+    finding = find(octets)
+    assert not finding.is_known
+    assert "version number is 1" in finding.evidence[0]
+    asked = find(octets, LinkOptions(any_version=True))
+    assert asked.options.form is Form.PACKETS
+    assert read(octets, asked.options)[1].packets == 10
+
+
+@pytest.mark.parametrize("lead", [1, 4, 10, 16])
+def test_octets_in_front_of_every_packet_are_found(lead: int) -> None:
+    source = Random(7)
+    packets = plain_packets(400, source, (40, 59, 100))
+    octets = b"".join(source.randbytes(lead) + packet for packet in packets)
+    finding = find(octets)
+    assert (finding.options.form, finding.options.skip_octets) == (Form.PACKETS, lead)
+    got, account = read(octets, finding.options)
+    assert got == packets
+    assert account.is_whole and account.overhead_octets == 400 * lead
+
+
+def text() -> bytes:
+    return b"no packets here, only words. " * 100
+
+
+NOTHING: dict[str, Callable[[], bytes]] = {
+    "no octet": lambda: b"",
+    "seven zeros": lambda: bytes(7),
+    "a megabyte of zeros": lambda: bytes(1 << 20),
+    "fill": lambda: b"\x55" * 10_000,
+    "text": text,
+    "this file": lambda: Path(__file__).read_bytes(),
+    "a table": lambda: b"".join(f"{n},{n * n},{n % 7}\n".encode() for n in range(9000)),
+    "noise": lambda: Random(1).randbytes(1 << 19),
+    "gzip": lambda: gzip.compress(Random(2).randbytes(60_000)),
+    "a program": lambda: Path("/bin/ls").read_bytes(),
+    "counting numbers": lambda: b"".join(n.to_bytes(4, "big") for n in range(30_000)),
+    "counting records": lambda: b"".join(bytes(6) + n.to_bytes(4, "big") + bytes(6) for n in range(20_000)),
+    "larger counting records": lambda: b"".join(bytes(60) + n.to_bytes(4, "big") + bytes(64) for n in range(4000)),
+    "the randomizer alone": lambda: randomize_tm(bytes(50_000)),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_nothing_that_we_know_is_not_said_to_be_anything(name: str) -> None:
+    octets = NOTHING[name]()
+    finding = find(octets)
+    assert not finding.is_known, finding.evidence
+    assert finding.evidence
+
+
+def test_the_kind_of_a_file_that_is_known_otherwise_is_said() -> None:
+    assert find(NOTHING["gzip"]()).evidence == ("it begins like a gzip file",)
+    assert find(text()).evidence == ("it begins like text",)
+    assert find(b"\x89PNG\r\n\x1a\n" + Random(1).randbytes(9000)).evidence == ("it begins like a PNG image",)
+    assert find(bytes(99)).evidence == ("all octets looked at are 0x00",)
+
+
+def test_units_far_behind_noise_are_found() -> None:
+    recording = of_units(pus_packets(80, Random(9)), LinkConfig(coding="rs(255,223)"))
+    octets = Random(3).randbytes(700_000) + recording.octets
+    options = find(octets).options
+    assert options.form is Form.UNITS
+    got, account = read(octets, options)
+    assert got == list(recording.packets)
+    assert account.skipped_octets == 700_000 and not account.is_whole
+
+
+@pytest.mark.parametrize("shift", [1, 3, 7])
+def test_units_at_any_bit_and_inverted(shift: int) -> None:
+    recording = of_units(pus_packets(80, Random(9)), LinkConfig(coding="rs(255,223)"))
+    shifted = (int.from_bytes(recording.octets, "big") << shift).to_bytes(len(recording.octets) + 1, "big")
+    for octets in (shifted, bytes(octet ^ 0xFF for octet in shifted)):
+        got, account = read(octets, find(octets).options)
+        assert got == list(recording.packets)
+        assert account.classed_octets == len(octets)
+
+
+def test_frames_that_do_not_begin_the_recording_are_found() -> None:
+    recording = of_units(pus_packets(150, Random(4)), LinkConfig(coding="frame"))
+    octets = recording.octets[333:]
+    options = find(octets).options
+    assert (options.form, options.frame_octets) == (Form.FRAMES, 1115)
+    _, account = read(octets, options)
+    assert account.frames == len(recording.spans) - 1
+    assert account.refused["alignment"] == 1115 - 333
+
+
+def test_a_hint_is_kept_and_what_contradicts_it_is_an_alternative() -> None:
+    recording = of_units(pus_packets(100, Random(4)), LinkConfig(coding="rs(255,223)"))
+    other = find(recording.octets, LinkOptions(form=Form.UNITS, spacecraft_id=5))
+    assert other.confidence < CERTAIN
+    assert "0 of 19 headers are TM of spacecraft 0x5" in other.evidence
+    wrong = find(recording.octets, LinkOptions(form=Form.FRAMES, frame_octets=512))
+    assert not wrong.is_known
+    assert wrong.alternatives[0].options.form is Form.UNITS
+
+
+@pytest.mark.parametrize("config", [*BARE, LinkConfig(coding="rs(255,223)"), AosConfig(coding="cadu")], ids=str)
+def test_what_a_mission_says_of_its_link_fits_it(config: DownlinkConfig) -> None:
+    recording = of_units(pus_packets(80, Random(4)), config)
+    finding = find(recording.octets, LinkOptions.from_config(config))
+    assert finding.confidence >= CERTAIN
+    assert read(recording.octets, finding.options)[0] == list(recording.packets)
+
+
+def test_units_with_many_wrong_bits_are_found() -> None:
+    recording = of_units(pus_packets(200, Random(4)), LinkConfig(coding="rs(255,223)"))
+    source, octets = Random(6), bytearray(recording.octets)
+    for _ in range(8 * len(octets) // 500):
+        octets[source.randrange(len(octets))] ^= 1 << source.randrange(8)
+    got, account = read(bytes(octets), find(bytes(octets)).options)
+    assert got == list(recording.packets)
+    assert account.coding is not None and account.coding.symbols_corrected > 700 and account.is_whole
+
+
+def test_a_few_packets_that_fill_the_file_are_packets() -> None:
+    packets = pus_packets(3, Random(1))
+    finding = find(b"".join(packets))
+    assert finding.options.form is Form.PACKETS and finding.confidence >= CERTAIN
+    assert read(b"".join(packets), finding.options)[0] == packets
+
+
+def test_packets_that_do_not_count_are_found() -> None:
+    data = [Random(n).randbytes(50 + n % 9) for n in range(100)]
+    packets = [bytes(encode_packets([one], 33, 0)) for one in data]
+    octets = b"".join(packets)
+    finding = find(octets)
+    assert finding.options.form is Form.PACKETS
+    got, account = read(octets, finding.options)
+    assert got == packets
+    assert account.missing_packets == 0
