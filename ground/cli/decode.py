@@ -11,7 +11,6 @@ told; 2 for wrong use.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flight.linux.ending_signals import interrupt_on_ending_signals
-from ground.cli.decode_options import add_link_arguments, link_options
+from flight.text.plain_text import json_text
+from ground.cli.decoding.link_arguments import add_link_arguments, link_options
+from ground.whole_file import whole_file
 
 if TYPE_CHECKING:
     from ground.recording.recording import Recording
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """0 if every octet was used and supported, 1 if not."""
-    from ground.cli.decode_shown import show
+    from ground.cli.decoding.account_shown import show
     from ground.recording.recording import open_recording
 
     _check(args)
@@ -92,7 +93,7 @@ def execute(args: argparse.Namespace) -> int:
     account = recording.account
     account["written"] = [str(path) for path in written]
     if args.json:
-        print(json.dumps(account))
+        print(json_text(account))
     else:
         show(account)
     return 0 if account["complete"] else 1
@@ -121,23 +122,20 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _write(args: argparse.Namespace, recording: Recording) -> list[Path]:
     """Take the recording through to its end; give the files that were written."""
-    from ground.recording.packet_file import PacketFile
+    from ground.recording.packet_file import write_packets
     from ground.recording.tables.table_folder import TableFolder
 
     with ExitStack() as stack:
         form = args.to or ("csv" if args.csv else "npz")
         folder = None if args.out is None else stack.enter_context(TableFolder(args.out, form))
-        packets = None if args.packets is None else stack.enter_context(PacketFile(args.packets))
+        packets = None if args.packets is None else stack.enter_context(whole_file(args.packets))
         for batch in recording:
             if folder is not None:
                 folder.add(batch.tables)
             if packets is not None:
-                packets.add(batch.packets)
+                write_packets(packets, batch.packets)
         written = [] if folder is None else [one.path for one in folder.finish()]
-        if packets is not None:
-            packets.finish()
-            written.append(args.packets)
-        return written
+    return written if packets is None else [*written, args.packets]
 
 
 @contextmanager
@@ -146,12 +144,12 @@ def _progress(args: argparse.Namespace) -> Iterator[Callable[[int], None] | None
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+    from ground.cli.console import PlainConsole
     from ground.recording.input_files import total_octets
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=PlainConsole(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total_octets(args.files))
         yield lambda octets: progress.update(task, completed=octets)

@@ -10,7 +10,7 @@ from pathlib import Path
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import OrbitnodeError
 from flight.text.plain_text import json_text
-from ground.cli.whole_file import whole_file
+from ground.whole_file import whole_file
 
 HELP = "write the mission's dictionary as XTCE or JSON"
 

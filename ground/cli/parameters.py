@@ -19,8 +19,8 @@ from flight.text.plain_text import json_text, plain
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
 from ground.cli.cmd import command
 from ground.cli.dictionary import read_dictionary
-from ground.cli.whole_file import whole_file
 from ground.operator import COMPLETED
+from ground.whole_file import whole_file
 
 HELP = "list on-board parameters, pack a table of them, load it into the node"
 

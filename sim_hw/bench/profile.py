@@ -27,11 +27,11 @@ from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, Mission, load
 from flight.node import Node, build
 from flight.text.plain_text import plain
-from ground.cli.whole_file import whole_file
 from ground.counters import PortCounters
 from ground.link.kinds import open_session
 from ground.server.telemetry_port import TelemetryPort
 from ground.station import GroundStation
+from ground.whole_file import whole_file
 from sim_hw.config import SimConfig
 from sim_hw.machine.cpu_profile import CpuProfile
 

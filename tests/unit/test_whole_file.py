@@ -13,7 +13,7 @@ import pytest
 
 from flight import cli
 from flight.core.errors import OrbitnodeError
-from ground.cli.whole_file import whole_file
+from ground.whole_file import whole_file
 from tests.full_disk import NO_SPACE, limited_files, small_disk
 from tests.waiting import GIVE_UP_S
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
+from flight.text.plain_text import plain
 from ground.cli.client import output
 
 _LOSSES = 20  # lines; --json has all of them
@@ -84,7 +83,7 @@ def _show_written(paths: Sequence[str]) -> None:
 
 
 def _line(text: str) -> None:
-    output().print(_plain(text))
+    output().print(plain(text))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]], texts: int) -> None:
@@ -95,7 +94,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]], texts: int) -
     for place, head in enumerate(heads):
         shown.add_column(head, justify="left" if place >= len(heads) - texts else "right", overflow="fold")
     for row in rows:
-        shown.add_row(*(_plain(_cell(one)) for one in row))
+        shown.add_row(*(plain(_cell(one)) for one in row))
     output().print(shown)
 
 
@@ -107,10 +106,3 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _plain(text: str) -> Text:
-    """Without what a terminal would take for more than text, and in what its encoding has: names come from files."""
-    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    encoding = sys.stdout.encoding or "utf-8"
-    return Text(shown.encode(encoding, "backslashreplace").decode(encoding))

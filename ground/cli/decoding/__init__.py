@@ -1,0 +1,1 @@
+"""Parts of `orbitnode decode`: what it is told of a recording, and how it shows its account."""
