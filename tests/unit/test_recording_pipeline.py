@@ -243,6 +243,26 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, options: dict[str, objec
         decode(stored(tmp_path, bytes(100)), **options)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        LinkOptions(frame_octets=892),
+        LinkOptions(interleave=4),
+        LinkOptions(randomizer="none"),
+        LinkOptions(coding="none"),
+        LinkOptions(form=Form.PACKETS),
+        LinkOptions(has_fecf=False),
+    ],
+)
+def test_what_was_said_is_never_put_right_in_silence(tmp_path: Path, dictionary: Dictionary, said: LinkOptions) -> None:
+    """None of it is true of this recording: nothing fits, or it is read as it was said and shows losses."""
+    path = stored(tmp_path, b"".join(recorded_units(reports(dictionary, 200), CONFIG)))
+    assert decode(path).account["losses"] == []
+    found = decode(path, link=said)
+    assert not found.account["complete"]
+    assert found.account["link"].items() >= said.stated().items()
+
+
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(OrbitnodeError, match="/nowhere/file cannot be read: No such file or directory"):
         decode("/nowhere/file")

@@ -57,13 +57,21 @@ def _ranked(octets: Octets, hint: LinkOptions) -> tuple[list[Finding], list[Find
     unasked: list[Finding] = []
     for number, (window, more) in enumerate(_windows(octets)):
         readings = _readings(window, more, hint, is_first=number == 0, is_all=len(window) == len(octets))
-        found = [one for one in readings if one.confidence * one.coverage >= _GUESS]
+        found = [one for one in readings if one.confidence * one.coverage >= _GUESS and _keeps(one.options, hint)]
         found.sort(key=lambda one: -one.rank)
         asked = [one for one in found if one.options.any_version == hint.any_version]
         unasked += [one for one in found if one not in asked]
         if asked:
             return asked, unasked
     return [], unasked
+
+
+def _keeps(found: LinkOptions, hint: LinkOptions) -> bool:
+    """Whether the frames of a reading are those that were said, if it has frames."""
+    return not found.is_framed or all(
+        said is None or said == read
+        for said, read in ((hint.service, found.service), (hint.frame_octets, found.frame_octets))
+    )
 
 
 def _windows(octets: Octets) -> Iterator[tuple[Octets, Octets]]:
