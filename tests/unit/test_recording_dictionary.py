@@ -17,6 +17,15 @@ from flight.contract.fields import Field, Value
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.nanoseconds import NS
 from flight.kernels import crc16
+from flight.link.cfdp.pdu import (
+    CHECKSUM_CRC32,
+    EndOfFile,
+    FileData,
+    Metadata,
+    TransactionId,
+    decode_pdu,
+    encode_pdu,
+)
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.time_code import decode_cuc
@@ -244,6 +253,40 @@ def test_what_nobody_knows_is_unknown(stream: list[bytes]) -> None:
     ]  # fmt: skip
     found = decode([*packets, stream[0]])
     assert found.unknown.tolist() == [True] * len(packets) + [False]
+
+
+def test_parts_of_files_are_told_by_their_headers() -> None:
+    transaction = TransactionId(2, 1 << 40)
+    pdus = (
+        Metadata(transaction, 1, 3, CHECKSUM_CRC32, "a", "b"),
+        FileData(transaction, 1, 0, b"abc"),
+        EndOfFile(transaction, 1, 0, 7, 3),
+    )
+    raw = [encode_pdu(one) for one in pdus]
+    # Another sender's identifiers: 1 octet for an entity, 2 for a number.
+    other = bytes((0x34,)) + (7).to_bytes(2, "big") + bytes((0x01, 9, 0x12, 0x34, 8)) + bytes(4) + b"xyz"
+    wrong = [bytes((raw[0][0] ^ 0x60,)) + raw[0][1:], raw[1] + b"?", raw[1][:-1], raw[0][:2]]
+    apid = DICTIONARY.apids["files"]
+    packets = [SpacePacket(apid, seq, data).encode() for seq, data in enumerate((*raw, other, *wrong))]
+    assert all(decode_pdu(one) for one in (*raw, other))
+    for one in wrong:
+        with pytest.raises(DecodeError):
+            decode_pdu(one)
+    found = decode([*packets, SpacePacket(apid, 0, raw[1], is_command=True).encode()])
+    (table,) = found.tables
+    assert (table.name, table.rows.tolist(), dict(table.damaged)) == (
+        "file_pdu",
+        [0, 1, 2, 3],
+        {"version": 1, "length": 3},
+    )
+    assert {name: column.values.tolist() for name, column in table.columns.items()} == {
+        "is_file_data": [0, 1, 0, 1],
+        "source": [2, 2, 2, 9],
+        "transaction": [1 << 40] * 3 + [0x1234],
+        "destination": [1, 1, 1, 8],
+        "octets": [len(one) - 16 for one in raw] + [7],
+    }
+    assert found.unknown.tolist() == [False] * 8 + [True]
 
 
 def test_a_wrong_document_is_refused(tmp_path: Path) -> None:

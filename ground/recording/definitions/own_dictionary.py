@@ -6,7 +6,7 @@ columns `field.part`, one value per row of it; if a part is a text or a packet, 
 
 What is damaged is counted by reason (`Damage`): only a segment of a packet, an error control that does not fit, another
 version of PUS, fields that do not end where the packet does, a text that is not UTF-8. A packet that the dictionary
-says nothing of is unknown; telecommands, file transfer and idle packets are.
+says nothing of is unknown; telecommands and idle packets are. Parts of files are a table of what their headers say.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from flight.link.time_code import CUC_OCTETS
 from ground.recording.definition import DecodedBatch
 from ground.recording.definitions.criteria import Fixed, Linear, Reference
 from ground.recording.definitions.entries import Container, Entry, From, Group, Location
+from ground.recording.definitions.file_pdus import FILE_PDU, file_pdus
 from ground.recording.definitions.packet_tree import PacketTree
 from ground.recording.definitions.parameters import BlankEncoding, NumberEncoding, OctetsEncoding, Parameter
 from ground.recording.definitions.program import Node
@@ -89,13 +90,11 @@ class OwnDictionary:
         every: list[_Kind] = [*dictionary.structures, *dictionary.events, *dictionary.reports]
         for one in every:
             key = _key(one, time_apid)
-            name = one.name if one.name not in names else f"{one.name}.{one.apid}"
-            again, base = 2, name
-            while name in names:
-                name, again = f"{base}.{again}", again + 1
-            names.add(name)
+            name = _distinct(one.name if one.name not in names else f"{one.name}.{one.apid}", names)
             # As in the live decoder, the last one of a kind counts.
             kinds[key] = _container(name, one.fields, key)
+        self._files_apid = dictionary.apids.get("files")
+        self._files_name = _distinct(FILE_PDU, names)
         # One container that is none of them, so that names of slots and tables are in one place.
         root = Container("packet", (), True, tuple((None, one) for one in kinds.values()))
         self._tree = PacketTree(root)
@@ -114,7 +113,12 @@ class OwnDictionary:
             rows = order[ends[index] : ends[index + 1]]
             if len(rows):
                 tables += self._tables(batch, key, node, rows, version)
-        return DecodedBatch(tables, kind == len(self._nodes))
+        unknown = kind == len(self._nodes)
+        parts = np.flatnonzero(unknown & (batch.apid == self._files_apid) & (batch.flags == _UNSEGMENTED))
+        if len(parts):
+            tables.append(file_pdus(batch, parts, self._files_name))
+            unknown[parts] = False
+        return DecodedBatch(tables, unknown)
 
     def _kinds(self, batch: PacketBatch) -> tuple[NDArray[np.uint16], NDArray[np.generic]]:
         """Which kind of report each packet is, as many as there are for none of them; and its version of PUS."""
@@ -176,6 +180,15 @@ def _fits(batch: PacketBatch, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
             packets = sliding_window_view(octets, int(size))[batch.offset[rows[some]]]
             sound[some] = np.asarray(crc16_units(packets.reshape(-1).data, len(some), int(size))) == 0
     return sound
+
+
+def _distinct(name: str, taken: set[str]) -> str:
+    """The name, or one like it that nobody has."""
+    free, again = name, 2
+    while free in taken:
+        free, again = f"{name}.{again}", again + 1
+    taken.add(free)
+    return free
 
 
 def _key(one: _Kind, time_apid: int | None) -> _Key:
