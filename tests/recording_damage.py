@@ -189,9 +189,25 @@ def touched(recording: Recording, case: Case) -> set[int]:
     """The packets that damage may have cost."""
     out: set[int] = set()
     for (start, end), packets in zip(recording.spans, recording.within, strict=True):
-        if start <= case.place < end or (case.kind == INSERT and case.place in (start, end)):
-            out |= packets
+        for place in alike(recording, case):
+            if start <= place < end or (case.kind == INSERT and place in (start, end)):
+                out |= packets
     return out
+
+
+def alike(recording: Recording, case: Case) -> set[int]:
+    """The places at which the same damage gives the same octets: among equal ones, nobody can tell which is missing, or
+    which was not there before."""
+    octets, low, high = recording.octets, case.place, case.place
+    if case.kind == FLIP:
+        return {case.place}
+    added = case.octets[case.place] if case.kind == INSERT else octets[case.place]
+    while low > 0 and octets[low - 1] == added:
+        low -= 1
+    after = 1 if case.kind == REMOVE else 0
+    while high + after < len(octets) and octets[high + after] == added:
+        high += 1
+    return set(range(low, high + 1))
 
 
 def faults(recording: Recording, case: Case) -> list[str]:

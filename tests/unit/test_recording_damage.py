@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
-from tests.recording_damage import RECORDINGS, campaign
+from tests.recording_damage import RECORDINGS, campaign, read
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_damage_costs_no_more_than_it_touches(name: str) -> None:
     assert list(campaign(name, 99, seed=1)) == []
+
+
+def test_a_last_length_that_leads_beyond_the_end_costs_its_packet_alone() -> None:
+    """Hundreds of packets behind the counts that were known as the look at them began."""
+    recording = RECORDINGS["short packets"](Random(3))
+    start, _ = recording.spans[-2]
+    octets = bytearray(recording.octets)
+    octets[start + 4] ^= 0x40
+    got, account = read(bytes(octets), recording.options)
+    assert got == [*recording.packets[:-2], recording.packets[-1]]
+    assert not account.is_whole

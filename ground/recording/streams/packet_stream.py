@@ -243,7 +243,9 @@ class PacketStream:
         # The last packet claims more than there is. It is cut off, or its length is wrong, or that of the one before.
         suspect = count if is_known else before
         start = int(look.offset[suspect]) if suspect < count else at
-        if self._habits and next_chain(octets, start + 1, len(octets), self._habits, self._lead, last=True) is not None:
+        with self._habits.after(look.word[:suspect], look.seq[:suspect]):
+            place = next_chain(octets, start + 1, len(octets), self._habits, self._lead, last=True)
+        if place is not None:
             return _Verdict(suspect, is_damage=True)
         is_doubtful = bool(self._habits) and not is_known
         return _Verdict(before if is_doubtful else count, is_damage=is_doubtful)
