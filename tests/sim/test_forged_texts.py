@@ -164,4 +164,4 @@ def test_a_dictionary_of_others_names_no_file_outside_and_no_line(tmp_path: Path
     decode("power", "--csv", "--out", str(out))
     with (out / "power.csv").open(newline="") as file:
         heads, row = csv.reader(file)
-    assert heads[:3] == ["utc", f"{NAME_SHOWN},x", "bus"] and row[1:3] == ["0.5", "8.0"]
+    assert heads[:3] == ["packet.time", f"{NAME_SHOWN},x", "bus"] and row[1:3] == ["0.5", "8.0"]
