@@ -95,7 +95,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "ground.recording.streams": (*_SHARED, "flight.kernels", "ground.recording"),
     "ground.recording.definitions": (*_SHARED, "flight.kernels", "ground.recording", "ground.telemetry.columns"),
     "ground.recording.tables": (
-        "flight.core.errors", "flight.core.nanoseconds", "ground.recording", "ground.spreadsheet",
+        "flight.core.errors", "flight.core.nanoseconds", "flight.text", "ground.recording", "ground.spreadsheet",
     ),
     "ground.recording.definition": ("ground.recording",),
     "ground.recording.table": (),

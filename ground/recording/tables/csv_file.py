@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.text.plain_text import plain
 from ground.recording.table import Column, ColumnKind
 from ground.recording.tables.cells import NO_INSTANT, instants_of, native, pieces_of, rows_together, texts_of
 from ground.recording.tables.file_names import DistinctNames
@@ -42,7 +43,7 @@ class CsvFile:
     def append(self, columns: Mapping[str, Column]) -> None:
         with self._path.open("a", encoding="utf-8", newline="") as file:
             if not self._has_head:
-                file.write(",".join(_quoted(_head(columns))) + "\n")
+                file.write(",".join(_quoted(map(plain, _head(columns)))) + "\n")
                 self._has_head = True
             n = len(next(iter(columns.values()))) if columns else 0
             for start in range(0, n, _ROWS):
@@ -88,7 +89,7 @@ def _cells_of(column: Column) -> Iterator[Sequence[str]]:
     else:
         yield _present_only(column, _together(column, number_texts(column)))
         if column.labels:
-            labels = {number: guarded(label) for number, label in column.labels.items()}
+            labels = {number: guarded(plain(label)) for number, label in column.labels.items()}
             shown = [labels.get(number, "") for number in column.values.tolist()]
             yield _present_only(column, _escaped(_together(column, shown, "|")))
 
