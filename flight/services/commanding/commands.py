@@ -158,9 +158,7 @@ class Commands(Service):
             scheduler, self._outcomes, events, counts, config.store_limit_s, config.execution_limit_s
         )
 
-    def handle(
-        self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None
-    ) -> None:
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
         """Serve the command `name` (flight.contract.app.CommandTable). `own` makes of what the handler leaves what the
         node may do with it, as it is if there is none. Raises KeyError if it is not declared, MisuseError if it is
         served."""

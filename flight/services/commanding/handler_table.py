@@ -90,9 +90,7 @@ class HandlerTable:
         self._apids = {command.apid for command in declared}
         self._served: dict[_Key, Served] = {}
 
-    def handle(
-        self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None
-    ) -> None:
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
         """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared,
         MisuseError if it is served."""
         command = self.declared[name]
