@@ -153,6 +153,7 @@ class RadioLink:
         self._realtime: deque[tuple[int, bytes]] = deque()
         self._realtime_units: deque[tuple[int, int]] = deque()
         self._unheard: deque[bytes] = deque()  # of a contact that ended, on their way back to the recorder
+        self._ended = False
         radio.on_event(self._wake.set)
 
     @property
@@ -170,13 +171,21 @@ class RadioLink:
 
     def send_realtime(self, packet: bytes) -> bool:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
-        if not self.in_contact or not self.link.queue(Role.REALTIME, packet):
+        if self._ended or not self.in_contact or not self.link.queue(Role.REALTIME, packet):
             return False
         self._realtime_octets += len(packet)
         self._realtime.append((self._realtime_octets, packet))
         if self._idle_ns and self._resting:
             self._wake.set()  # the modem may be waiting for nothing
         return True
+
+    def end(self) -> None:
+        """The node ends in order: have what may not have been heard recorded, and take no more. What is sent yet is
+        played back by the next boot all the same, and taken once by the ground."""
+        self._ended = True
+        self._give_back()
+        while self._unheard:
+            self._give_back_realtime()
 
     async def run(self, task: Task) -> None:
         """Serve the modem whenever it has something new."""
