@@ -30,6 +30,7 @@ from ground.link.actions import (
     Restarted,
     SendCltu,
 )
+from ground.link.boots import EPOCH_MAX
 from ground.link.ground_link import GroundLink, Service
 from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
@@ -37,6 +38,7 @@ from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
 from ground.products.product_store import ProductStore
 from ground.telemetry.archive_writer import ArchiveWriter
+from ground.telemetry.decoder import whole
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.node_archive import NodeArchive
 
@@ -95,9 +97,10 @@ class GroundStation:
         self._period_ns = ns(counters_period_s)
         self._next_counters_ns: int | None = None
         self._retry_at_ns: int | None = None
-        count, boot_epoch = self.latest.get("node.boot_count"), self.latest.get("node.boot_epoch")
+        known = (self.latest.get(f"node.{name}") for name in ("boot_count", "boot_epoch"))
+        count, boot_epoch = (None if one is None else whole(one.raw, EPOCH_MAX) for one in known)
         if count is not None and boot_epoch is not None:
-            self.tracker.recall_boot(int(count.raw), int(boot_epoch.raw))
+            self.tracker.recall_boot(count, boot_epoch)
 
     @property
     def in_contact(self) -> bool:
