@@ -94,6 +94,7 @@ class GroundStation:
         self.events = self._intake.events
         self.latest = self._intake.newest.values
         self._path_delay_ns = path_delay_ns
+        self._waited_ns = 0  # of what comes in now
         self._period_ns = ns(counters_period_s)
         self._next_counters_ns: int | None = None
         self._retry_at_ns: int | None = None
@@ -130,8 +131,12 @@ class GroundStation:
 
     # What comes in
 
-    def on_downlink(self, octets: bytes, now_ns: int, link: str = "") -> list[bytes]:
-        """Octets from the radio of the station's own link, or of the further link of that name; CLTUs to send."""
+    def on_downlink(self, octets: bytes, now_ns: int, link: str = "", *, waited_ns: int = 0) -> list[bytes]:
+        """Octets from the radio of the station's own link, or of the further link of that name; CLTUs to send.
+
+        waited_ns: how long they had been here before they were taken, for what is told by the time of a frame.
+        """
+        self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
         return self._do(reception.link.on_downlink(octets, now_ns), now_ns, reception) + self._feed_uploads(now_ns)
 
@@ -306,7 +311,8 @@ class GroundStation:
         if reception is self._own:
             self.station_counters.octets_by_vc[one.frame.vcid] += len(one.raw)
             if one.realtime_count is not None:
-                self.correlator.on_frame(one.realtime_count, self.tai_ns(now_ns - self._path_delay_ns(now_ns)))
+                came_ns = now_ns - self._waited_ns - self._path_delay_ns(now_ns)
+                self.correlator.on_frame(one.realtime_count, self.tai_ns(came_ns))
             self._listeners.tell(Change.FRAME, one)
         if not reception.heard(now_ns):
             return []

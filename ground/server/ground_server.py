@@ -125,7 +125,9 @@ class GroundServer:
         counters = PortCounters()
         try:
             port = TelemetryPort(
-                (link.listen_host, link.listen_port), lambda octets: self._receive(octets, name), counters
+                (link.listen_host, link.listen_port),
+                lambda octets: self._receive(octets, name, port.came_ns),
+                counters,
             )
         except OSError as error:
             remedy = "is another ground running? end it, or change the link's driver"
@@ -213,8 +215,9 @@ class GroundServer:
             + (f" | own faults {own}" if own else "")
         )
 
-    def _receive(self, octets: bytes, link: str) -> None:
-        self._send(self.station.on_downlink(octets, time.monotonic_ns(), link))
+    def _receive(self, octets: bytes, link: str, came_ns: int) -> None:
+        now_ns = time.monotonic_ns()
+        self._send(self.station.on_downlink(octets, now_ns, link, waited_ns=now_ns - came_ns))
 
     def _send(self, cltus: list[bytes]) -> None:
         for one in cltus:
