@@ -30,7 +30,7 @@ from ground.link.actions import (
     Restarted,
     SendCltu,
 )
-from ground.link.boots import EPOCH_MAX
+from ground.link.boots import stored_boot
 from ground.link.ground_link import GroundLink, Service
 from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
@@ -38,7 +38,6 @@ from ground.link.uploads import RECEIVED, PduTag, Upload, Uploads
 from ground.operator import CommandRecord
 from ground.products.product_store import ProductStore
 from ground.telemetry.archive_writer import ArchiveWriter
-from ground.telemetry.decoder import whole
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.node_archive import NodeArchive
 
@@ -65,8 +64,7 @@ class GroundStation:
         self.session = session
         silence_ns = ns(silence_s)
         self._own = Reception(session, silence_ns)
-        further = {} if further_links is None else further_links
-        self._further = {name: Reception(link, silence_ns, name) for name, link in further.items()}
+        self._further = {name: Reception(link, silence_ns, name) for name, link in (further_links or {}).items()}
         self.station_counters = StationCounters(octets_by_vc=dict.fromkeys(session.vcids, 0))
         self._listeners = Listeners()
         self._writer = ArchiveWriter(archive, self.station_counters, self._listeners)
@@ -98,10 +96,7 @@ class GroundStation:
         self._period_ns = ns(counters_period_s)
         self._next_counters_ns: int | None = None
         self._retry_at_ns: int | None = None
-        known = (self.latest.get(f"node.{name}") for name in ("boot_count", "boot_epoch"))
-        count, boot_epoch = (None if one is None else whole(one.raw, EPOCH_MAX) for one in known)
-        if count is not None and boot_epoch is not None:
-            self.tracker.recall_boot(count, boot_epoch)
+        self.tracker.recall_boot(stored_boot({name: one.raw for name, one in self.latest.items()}))
 
     @property
     def in_contact(self) -> bool:
@@ -132,10 +127,8 @@ class GroundStation:
     # What comes in
 
     def on_downlink(self, octets: bytes, now_ns: int, link: str = "", *, waited_ns: int = 0) -> list[bytes]:
-        """Octets from the radio of the station's own link, or of the further link of that name; CLTUs to send.
-
-        waited_ns: how long they had been here before they were taken, for what is told by the time of a frame.
-        """
+        """Octets from the radio of the station's own link, or of the further link of that name, which came `waited_ns`
+        before now; CLTUs to send."""
         self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
         return self._do(reception.link.on_downlink(octets, now_ns), now_ns, reception) + self._feed_uploads(now_ns)
@@ -168,8 +161,7 @@ class GroundStation:
     def next_time_ns(self) -> int | None:
         """The earliest moment at which `on_time` has something to do."""
         times = [self.session.next_time_ns, self.tracker.next_time_ns, self._next_counters_ns, self._retry_at_ns]
-        times.append(self.uploads.next_time_ns)
-        times.append(0 if self._intake.late.is_due else None)
+        times += [self.uploads.next_time_ns, 0 if self._intake.late.is_due else None]
         if self.products is not None:
             times.append(self.products.next_time_ns)
         times += [reception.next_time_ns for reception in (self._own, *self._further.values())]

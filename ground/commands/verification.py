@@ -275,9 +275,10 @@ class CommandTracker:
         times = [one for one in shown if one is not None]
         return packet.time_ns is not None and bool(times) and packet.time_ns < min(times) - MARGIN_NS
 
-    def recall_boot(self, count: int, epoch: int) -> None:
-        """The boot that a ground process before this one heard last."""
-        self._enter_boot(Boot(count, epoch))
+    def recall_boot(self, boot: Boot | None) -> None:
+        """The boot that a ground process before this one heard last, if there was one."""
+        if boot is not None:
+            self._enter_boot(boot)
 
     def on_boot(
         self, count: int, board_ns: int, ground_ns: int, now_ns: int, *, epoch: int | None = None, live: bool = True

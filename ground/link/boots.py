@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flight.contract.fields import Plain
 from flight.core.nanoseconds import NS
-from ground.telemetry.decoder import EVENT, HOUSEKEEPING, DecodedPacket
+from ground.telemetry.decoder import EVENT, HOUSEKEEPING, DecodedPacket, whole
 
 EPOCH_MAX = (1 << 64) - 1
 
@@ -35,6 +37,12 @@ def boot_told(packet: DecodedPacket) -> tuple[Boot, int] | None:
     if time_ns is None or count is None or ago_s is None:
         return None
     return Boot(count, epoch), time_ns - (ago_s + 1) * NS  # whole seconds since the boot: it was not before
+
+
+def stored_boot(raw: Mapping[str, Plain]) -> Boot | None:
+    """The boot that the newest values tell of which were kept, by their names; None if they tell of none."""
+    count, epoch = whole(raw.get("node.boot_count")), whole(raw.get("node.boot_epoch"), EPOCH_MAX)
+    return None if count is None or epoch is None else Boot(count, epoch)
 
 
 def repeated_text(boot: Boot, before: Boot) -> str:

@@ -13,6 +13,7 @@ import pytest
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Layout, Value
+from flight.core.nanoseconds import NS
 from flight.link.pus import encode_tm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import LinkConfig
@@ -22,7 +23,7 @@ from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 from tests.unit.test_dictionary import signed
 
-EPOCH_NS = 2_152_000_000 * 10**9
+EPOCH_NS = 2_152_000_000 * NS
 # What the ground looks into by name or by what it refers to.
 KNOWN = (
     ("reports", "acceptance_success"), ("reports", "completion_failure"), ("reports", "refusals"),
@@ -97,7 +98,7 @@ def test_a_ground_goes_on_by_a_document_of_others(tmp_path: Path, key: str, name
 
 
 def packet_of(key: str, one: Any, data: bytes, count: int) -> bytes:
-    time_ns = EPOCH_NS + count * 10**9
+    time_ns = EPOCH_NS + count * NS
     if key == "structures":
         return encode_tm(one.apid, count, 3, 25, one.sid.to_bytes(2, "big") + data, time_ns)
     if key == "events":

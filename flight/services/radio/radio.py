@@ -180,9 +180,12 @@ class RadioLink:
         return True
 
     def end(self) -> None:
-        """The node ends in order: have what may not have been heard recorded, and take no more. What is sent yet is
-        played back by the next boot all the same, and taken once by the ground."""
+        """The node ends in order: have what the modem has not taken recorded, and take no more. The modem sends what it
+        has."""
         self._ended = True
+        taken_octets = self._realtime_units[-1][1] if self._realtime_units else 0
+        while self._realtime and self._realtime[0][0] <= taken_octets:
+            self._realtime.popleft()
         self._give_back()
         while self._unheard:
             self._give_back_realtime()
