@@ -21,7 +21,7 @@ from structlog.typing import FilteringBoundLogger
 
 from flight.apps import MissionApp, Raised, guarded
 from flight.catalogue import switch_prefix
-from flight.contract.app import AppContext, CommandRefused, FileOutbox, Handler, NodeState, Sample
+from flight.contract.app import AppContext, CommandRefused, Durable, FileOutbox, Handler, NodeState, Sample
 from flight.contract.calls import call_fault, is_async, is_async_generator
 from flight.contract.failures import Failure
 from flight.contract.fields import Value, misfit
@@ -59,6 +59,10 @@ def hosts(parts: Parts, swarm: Swarm, state: Callable[[], NodeState | None]) -> 
         yield AppHost(app, parts, swarm, imager, state)
 
 
+def _tell_failed(parts: Parts, task: str, text: str) -> None:
+    parts.of(Events).emit("task_failed", task, text)
+
+
 class AppHost:
     """One app and its part of the node. `app` is the app itself, `events` its event sink."""
 
@@ -84,7 +88,7 @@ class AppHost:
         self.events.listen(parts.of(EventActions).on_event)
         self._log = parts.log
         vault = VaultView(parts.vault, name)
-        self._commands = _Commands(wanted, parts.of(Commands), vault, parts.log)
+        self._commands = _Commands(wanted, parts.of(Commands), vault, parts.log, partial(_tell_failed, parts))
 
         def tell_returned(task: str) -> None:
             parts.of(Events).emit("task_returned", task)
@@ -176,13 +180,18 @@ class _Tasks:
 class _Commands:
     """The app's commands (flight.contract.app.CommandTable): its own alone, which change its own rows alone."""
 
-    def __init__(self, app: MissionApp, commands: Commands, rows: VaultView, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, app: MissionApp, commands: Commands, rows: VaultView, log: FilteringBoundLogger,
+        tell_failed: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
+        """`tell_failed(task, text)` tells the ground of what failed beside its command's reports."""
         self._app = app.name
         self._declared = {command.name: command for command in app.declarations.commands}
         self._unserved = list(self._declared)
         self._commands = commands
         self._rows = rows
         self._log = log
+        self._tell_failed = tell_failed
 
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
         command = self._declared.get(name)
@@ -204,7 +213,20 @@ class _Commands:
         if fault:
             raise MisuseError(f"handler of command {name!r} {fault}")
         self._unserved.remove(name)
-        self._commands.handle(name, check, execute, self._rows)
+        self._commands.handle(name, check, execute, partial(self._own, name))
+
+    def _own(self, name: str, kept: Durable) -> Durable:
+        """What a handler leaves: changes of the app's own rows alone, and calls whose every fault is told. They come
+        when the disk has answered, with no task round them that could fail."""
+
+        def safe(what: str, call: Callable[[], None]) -> None:
+            made = guarded(call)
+            if isinstance(made, Raised):
+                self._log.error(f"{what} of a command failed", app=self._app, command=name, exc_info=made.error)
+                self._tell_failed(f"command.{name}", f"its {what} raises {made.text}")
+
+        changes = self._rows.in_vault(kept.changes)
+        return Durable(changes, partial(safe, "then", kept.then), partial(safe, "undo", kept.undo))
 
     def _guarded(self, name: str, check: Callable[..., None]) -> Callable[..., None]:
         """`check`, whose every fault is a refusal with the reason: it is called where packets are received, which must

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -159,6 +159,14 @@ class Node:
             counts.update(host.events.by_severity())
         return dict(counts)
 
+    def end(self, cause: str, then: Callable[[], None]) -> None:
+        """The node ends in order: the recorder gets what was made and may not have been heard, and the next boot tells
+        of `cause`. Durable when the platform is closed; `then` is called once the cause is."""
+        for link in self.part(RadioLinks):
+            link.end()
+        self.part(Telemetry).end()
+        self.part(BootRecord).end(cause, then)
+
     def close(self) -> None:
         """End tasks and give back processes. Safe to call for a node that has lost its power."""
         with ExitStack() as closing:  # closes every app, whatever happens meanwhile
@@ -176,7 +184,7 @@ class Node:
         self.part(Events).emit("task_given_up", task.name, action)
         if task.critical:
             self.given_up = task.name
-            self.part(BootRecord).end(f"failure of task {task.name}", self._platform.stop)
+            self.end(f"failure of task {task.name}", self._platform.stop)
 
     def _sample_counts(self) -> Sample:
         """What the structure "node" says of commands, telemetry, events and log."""

@@ -11,7 +11,8 @@ from ground.link.ground_link import GroundLink
 @dataclass(slots=True)
 class StationCounters:
     """Of the station itself; those of its parts are with them. `boots` of the node since the station began to hear it,
-    `boots_repeated` of them with a count that is not higher than before. `octets_by_vc` of the station's own link."""
+    `boots_repeated` of them with a count that is not higher than before. `octets_by_vc` of the station's own link.
+    `faults` of the ground's own code, in what it made of something that came."""
 
     contacts: int = 0
     cltus: int = 0
@@ -21,6 +22,7 @@ class StationCounters:
     boots_repeated: int = 0
     storage_faults: int = 0
     packets_duplicate: int = 0
+    faults: int = 0
     octets_by_vc: dict[int, int] = field(default_factory=dict)
 
 

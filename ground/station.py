@@ -30,6 +30,7 @@ from ground.link.actions import (
     Restarted,
     SendCltu,
 )
+from ground.link.boots import stored_boot
 from ground.link.ground_link import GroundLink, Service
 from ground.link.onboard_clock import ClockReading, OnboardClock, read_clock
 from ground.link.reception import Reception
@@ -63,8 +64,7 @@ class GroundStation:
         self.session = session
         silence_ns = ns(silence_s)
         self._own = Reception(session, silence_ns)
-        further = {} if further_links is None else further_links
-        self._further = {name: Reception(link, silence_ns, name) for name, link in further.items()}
+        self._further = {name: Reception(link, silence_ns, name) for name, link in (further_links or {}).items()}
         self.station_counters = StationCounters(octets_by_vc=dict.fromkeys(session.vcids, 0))
         self._listeners = Listeners()
         self._writer = ArchiveWriter(archive, self.station_counters, self._listeners)
@@ -92,12 +92,11 @@ class GroundStation:
         self.events = self._intake.events
         self.latest = self._intake.newest.values
         self._path_delay_ns = path_delay_ns
+        self._waited_ns = 0  # of what comes in now
         self._period_ns = ns(counters_period_s)
         self._next_counters_ns: int | None = None
         self._retry_at_ns: int | None = None
-        count, boot_epoch = self.latest.get("node.boot_count"), self.latest.get("node.boot_epoch")
-        if count is not None and boot_epoch is not None:
-            self.tracker.recall_boot(int(count.raw), int(boot_epoch.raw))
+        self.tracker.recall_boot(stored_boot({name: one.raw for name, one in self.latest.items()}))
 
     @property
     def in_contact(self) -> bool:
@@ -127,8 +126,10 @@ class GroundStation:
 
     # What comes in
 
-    def on_downlink(self, octets: bytes, now_ns: int, link: str = "") -> list[bytes]:
-        """Octets from the radio of the station's own link, or of the further link of that name; CLTUs to send."""
+    def on_downlink(self, octets: bytes, now_ns: int, link: str = "", *, waited_ns: int = 0) -> list[bytes]:
+        """Octets from the radio of the station's own link, or of the further link of that name, which came `waited_ns`
+        before now; CLTUs to send."""
+        self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
         return self._do(reception.link.on_downlink(octets, now_ns), now_ns, reception) + self._feed_uploads(now_ns)
 
@@ -160,8 +161,7 @@ class GroundStation:
     def next_time_ns(self) -> int | None:
         """The earliest moment at which `on_time` has something to do."""
         times = [self.session.next_time_ns, self.tracker.next_time_ns, self._next_counters_ns, self._retry_at_ns]
-        times.append(self.uploads.next_time_ns)
-        times.append(0 if self._intake.late.is_due else None)
+        times += [self.uploads.next_time_ns, 0 if self._intake.late.is_due else None]
         if self.products is not None:
             times.append(self.products.next_time_ns)
         times += [reception.next_time_ns for reception in (self._own, *self._further.values())]
@@ -303,7 +303,8 @@ class GroundStation:
         if reception is self._own:
             self.station_counters.octets_by_vc[one.frame.vcid] += len(one.raw)
             if one.realtime_count is not None:
-                self.correlator.on_frame(one.realtime_count, self.tai_ns(now_ns - self._path_delay_ns(now_ns)))
+                came_ns = now_ns - self._waited_ns - self._path_delay_ns(now_ns)
+                self.correlator.on_frame(one.realtime_count, self.tai_ns(came_ns))
             self._listeners.tell(Change.FRAME, one)
         if not reception.heard(now_ns):
             return []

@@ -35,8 +35,9 @@ class CommandRefused(Exception):
 @dataclass(frozen=True, slots=True)
 class Durable:
     """What the handler of a durable command leaves to be done: `changes` of its owner's rows in the vault, stored in
-    one transaction with the command's own outcome, and `then`, called once that is durable and before it is reported.
-    Where it was not stored, or nobody can know, `undo` is called instead: what is not kept must not be done."""
+    one transaction with the command's own outcome, and `then`, called once that is durable and its reports have left.
+    Where it was not stored, or nobody can know, `undo` is called instead: what is not kept must not be done. Neither
+    can fail the command any more: what an app's raises is told by an event."""
 
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
     then: Callable[[], None] = lambda: None

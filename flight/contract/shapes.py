@@ -8,14 +8,17 @@ flight/contract/collect.py; it is asked only of what has the right shape.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from string import Formatter
 from typing import Any
 
 from flight.contract.fields import TYPES, Field, FieldError, Limits
 
 EVENT_SEVERITIES = ("info", "low", "medium", "high")
 _APID_MAX, _OCTET_MAX, _WORD_MAX = 0x7FF, 0xFF, 0xFFFF
+_WIDTH_MAX = 64
 _NUMBER_TYPES = tuple(one for one in TYPES if one[0] in "uif")
 
 
@@ -71,8 +74,8 @@ def _thing_faults(shape: _Shape, thing: Any) -> Iterator[str]:
         yield from _text_faults(what, key, getattr(thing, key))
     if shape is _SHAPES["structures"] and not _is_real(thing.period_s):
         yield f"{what} with period_s {_short(thing.period_s)}, should be a number"
-    if shape is _SHAPES["events"] and thing.severity not in EVENT_SEVERITIES:
-        yield f"{what} with severity {_short(thing.severity)}, should be one of {', '.join(EVENT_SEVERITIES)}"
+    if shape is _SHAPES["events"]:
+        yield from _event_faults(what, thing)
     if shape is _SHAPES["commands"]:
         for key in ("durable", "urgent"):
             if not isinstance(getattr(thing, key), bool):
@@ -81,6 +84,20 @@ def _thing_faults(shape: _Shape, thing: Any) -> Iterator[str]:
         yield from _setting_faults(what, thing)
     if shape.fields:
         yield from _fields_faults(what, shape.fields, getattr(thing, shape.fields))
+
+
+def _event_faults(what: str, one: Any) -> Iterator[str]:
+    """Of its text the forms of values: a width, or a count of digits, is memory that is taken at each such event, on
+    board and on the ground, and one that is itself a value may be any."""
+    if one.severity not in EVENT_SEVERITIES:
+        yield f"{what} with severity {_short(one.severity)}, should be one of {', '.join(EVENT_SEVERITIES)}"
+    try:
+        forms = [form for _, _, form, _ in Formatter().parse(one.text) if form] if isinstance(one.text, str) else []
+    except ValueError:
+        return  # no template at all: it is shown as it stands, and refused of an app
+    for form in forms:
+        if "{" in form or any(len(digits) > 4 or int(digits) > _WIDTH_MAX for digits in re.findall(r"\d+", form)):
+            yield f"{what} with a value as {_short(form)} in its text, should be {_WIDTH_MAX} characters wide at most"
 
 
 def _setting_faults(what: str, one: Any) -> Iterator[str]:

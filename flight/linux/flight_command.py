@@ -78,7 +78,7 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
             platform.call_at(platform.now_ns(), partial(_say_that_it_flies, mission, node, storage))
             ended_by = platform.run()
             if ended_by is not None:
-                node.part(BootRecord).end(Signals(ended_by).name, lambda: None)  # durable when the platform is closed
+                node.end(Signals(ended_by).name, lambda: None)
         finally:
             node.close()
     finally:

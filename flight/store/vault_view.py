@@ -55,7 +55,10 @@ class VaultView:
             if not isinstance(key, str) or not isinstance(value, bytes | None):
                 what = f"{key!a}: {type(value).__name__}"
                 raise MisuseError(f"app {self._owner}: stores {what}, should be a text, and octets or None")
-            octets = len((self._prefix + key).encode(errors="replace"))
+            try:
+                octets = len((self._prefix + key).encode())
+            except UnicodeEncodeError:
+                raise MisuseError(f"app {self._owner}: stores a row whose key {key!a} is not Unicode text") from None
             if octets > KEY_OCTETS_MAX:
                 most = f"{octets} octets, {KEY_OCTETS_MAX} at most"
                 raise MisuseError(f"app {self._owner}: stores a row whose key has {most}")

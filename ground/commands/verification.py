@@ -214,9 +214,9 @@ class CommandTracker:
         """
         if packet.service != 1 or packet.subtype is None or "request_apid_word" not in packet.raw:
             return None
-        words = (packet.raw["request_apid_word"], packet.raw["request_seq_word"])
+        words = [packet.whole(name, 0xFFFF) for name in ("request_apid_word", "request_seq_word")]
         try:
-            request = RequestId.decode(b"".join(int(word).to_bytes(2, "big") for word in words))
+            request = RequestId.decode(b"".join(word.to_bytes(2, "big") for word in words if word is not None))
         except DecodeError:
             self.counters.unmatched_reports += 1
             return None
@@ -248,11 +248,10 @@ class CommandTracker:
         undecided = [r for r in self._by_request.values() if r.is_open or r.outcome == LOST]
         index = 0
         while f"ranges[{index}].code" in packet.raw:
-            code, apid, first, count, exact = (
-                int(packet.raw[f"ranges[{index}].{name}"]) for name in ("code", "apid", "first", "count", "exact")
-            )
+            row = [packet.whole(f"ranges[{index}].{name}") for name in ("code", "apid", "first", "count", "exact")]
             index += 1
-            if not exact:
+            code, apid, first, count, exact = (0 if one is None else one for one in row)
+            if None in row or not exact:
                 self.counters.refused_unnamed += count
                 continue
             for record in undecided:
@@ -276,9 +275,10 @@ class CommandTracker:
         times = [one for one in shown if one is not None]
         return packet.time_ns is not None and bool(times) and packet.time_ns < min(times) - MARGIN_NS
 
-    def recall_boot(self, count: int, epoch: int) -> None:
-        """The boot that a ground process before this one heard last."""
-        self._enter_boot(Boot(count, epoch))
+    def recall_boot(self, boot: Boot | None) -> None:
+        """The boot that a ground process before this one heard last, if there was one."""
+        if boot is not None:
+            self._enter_boot(boot)
 
     def on_boot(
         self, count: int, board_ns: int, ground_ns: int, now_ns: int, *, epoch: int | None = None, live: bool = True
@@ -320,7 +320,7 @@ class CommandTracker:
 
     def _on_failure(self, record: CommandRecord, packet: DecodedPacket, now_ns: int) -> None:
         assert packet.subtype is not None
-        code = int(packet.raw.get("code", 0))
+        code = packet.whole("code") or 0
         record.code = code
         meaning = self._failures.get(code, f"code {code}")
         detail = str(packet.values.get("detail", ""))

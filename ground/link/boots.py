@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flight.contract.fields import Plain
 from flight.core.nanoseconds import NS
-from ground.telemetry.decoder import EVENT, HOUSEKEEPING, DecodedPacket
+from ground.telemetry.decoder import EVENT, HOUSEKEEPING, DecodedPacket, whole
+
+EPOCH_MAX = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +23,26 @@ class Boot:
 
 def boot_told(packet: DecodedPacket) -> tuple[Boot, int] | None:
     """The boot, and when it was by the on-board clock of the packet; None if the packet tells of none."""
-    raw, time_ns = packet.raw, packet.time_ns
-    if time_ns is None:
-        return None
-    if (packet.kind, packet.name) == (HOUSEKEEPING, "node") and {"boot_count", "uptime_s"} <= raw.keys():
-        count, epoch = raw["boot_count"], raw.get("boot_epoch")
-        time_ns -= (int(raw["uptime_s"]) + 1) * NS  # whole seconds: it was not before
-    elif (packet.kind, packet.name) == (EVENT, "boot") and "count" in raw:
-        count, epoch = raw["count"], raw.get("epoch")
+    time_ns = packet.time_ns
+    if (packet.kind, packet.name) == (HOUSEKEEPING, "node"):
+        count, epoch, ago_s = (
+            packet.whole("boot_count"),
+            packet.whole("boot_epoch", EPOCH_MAX),
+            packet.whole("uptime_s"),
+        )
+    elif (packet.kind, packet.name) == (EVENT, "boot"):
+        count, epoch, ago_s = packet.whole("count"), packet.whole("epoch", EPOCH_MAX), -1
     else:
         return None
-    return Boot(int(count), None if epoch is None else int(epoch)), time_ns
+    if time_ns is None or count is None or ago_s is None:
+        return None
+    return Boot(count, epoch), time_ns - (ago_s + 1) * NS  # whole seconds since the boot: it was not before
+
+
+def stored_boot(raw: Mapping[str, Plain]) -> Boot | None:
+    """The boot that the newest values tell of which were kept, by their names; None if they tell of none."""
+    count, epoch = whole(raw.get("node.boot_count")), whole(raw.get("node.boot_epoch"), EPOCH_MAX)
+    return None if count is None or epoch is None else Boot(count, epoch)
 
 
 def repeated_text(boot: Boot, before: Boot) -> str:

@@ -18,8 +18,9 @@ _DIGEST_DIGITS = 32
 
 
 def safe_name(sent: str) -> str:
-    """A file name out of what the downlink says: no folders, nothing hidden, bounded."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", sent.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".")
+    """A file name out of what the downlink says: no folders, nothing hidden, nothing that a shell's `*` would make an
+    option of, bounded."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", sent.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".-")
     return name[:_NAME_MAX] or "unnamed"
 
 

@@ -112,7 +112,9 @@ class Api:
         task = _current_task()
         self._strangers[task] = None
         if len(self._strangers) > STRANGERS_MAX:
-            next(iter(self._strangers)).cancel()
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]  # at once: more of them may come before it ends, and then another has to go
+            oldest.cancel()
         known = False
         try:
             await asyncio.wait_for(_hello(client, self._services.token), HELLO_S)
@@ -122,7 +124,7 @@ class Api:
         except TimeoutError:
             client.put({"error": f"no hello within {HELLO_S:g} s"})
         finally:
-            self._strangers.pop(task)
+            self._strangers.pop(task, None)
             self._services.counters.strangers += not known
         return known
 

@@ -16,6 +16,7 @@ from flight.core.nanoseconds import NS, tai_from_unix, utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
 from flight.text.plain_text import CLEAR_LINE, plain
+from ground.changes import Tally
 from ground.config import GroundConfig
 from ground.counters import PortCounters
 from ground.link.mission_link import UdpLink
@@ -70,10 +71,12 @@ class GroundServer:
         self._uplink: asyncio.DatagramTransport | None = None
         self._stop: asyncio.Event | None = None
         self._ports: list[TelemetryPort] = []
+        self._faults = Tally()
 
     async def run(self) -> None:
         """Serve until a signal or `stop`. Raises SetupError for a port that cannot be had."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_fault)
         self._stop = asyncio.Event()
         async with AsyncExitStack() as ports:
             for name, link in {"": self._link, **self._receivers}.items():
@@ -122,7 +125,9 @@ class GroundServer:
         counters = PortCounters()
         try:
             port = TelemetryPort(
-                (link.listen_host, link.listen_port), lambda octets: self._receive(octets, name), counters
+                (link.listen_host, link.listen_port),
+                lambda octets: self._receive(octets, name, port.came_ns),
+                counters,
             )
         except OSError as error:
             remedy = "is another ground running? end it, or change the link's driver"
@@ -134,6 +139,21 @@ class GroundServer:
     def _leave(self, port: TelemetryPort) -> None:
         asyncio.get_running_loop().remove_reader(port.fileno())
         port.close()
+
+    def _on_fault(self, _loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+        """Something that the loop has called failed, by a hole in our checks or for want of descriptors: it costs what
+        was being done, and no more."""
+        error = about.get("exception")
+        self.station.station_counters.faults += 1
+        self._faults.add(f"{about.get('message')}" if error is None else f"{type(error).__name__}: {error}")
+        self._tell_faults()
+
+    def _tell_faults(self) -> None:
+        told = self._faults.take(time.monotonic_ns())
+        if told is not None:
+            count, newest = told
+            text = f"ground: {count} faults of its own, the last of them {newest}; it goes on"
+            print(plain(text), file=sys.stderr, flush=True)
 
     def stop(self) -> None:
         if self._stop is not None:
@@ -157,6 +177,7 @@ class GroundServer:
             for port in self._ports:
                 port.look()
             self._send(self.station.on_time(time.monotonic_ns()))
+            self._tell_faults()
             now_s = time.monotonic()
             if now_s >= commit_s:
                 commit_s = now_s + _COMMIT_S
@@ -179,6 +200,7 @@ class GroundServer:
         rejected = sum(counters.frames_rejected.values())
         coding = station.session.decoder.counters if station.session.decoder is not None else None
         faults, twice = station.station_counters.storage_faults, station.station_counters.packets_duplicate
+        own = station.station_counters.faults
         dropped = sum(port.counters.dropped for port in self._ports)
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
@@ -190,10 +212,12 @@ class GroundServer:
             + (f" | received twice {twice}" if twice else "")
             + (f" | undecoded {station.undecoded:,}" if station.undecoded else "")
             + (f" | storage faults {faults}" if faults else "")
+            + (f" | own faults {own}" if own else "")
         )
 
-    def _receive(self, octets: bytes, link: str) -> None:
-        self._send(self.station.on_downlink(octets, time.monotonic_ns(), link))
+    def _receive(self, octets: bytes, link: str, came_ns: int) -> None:
+        now_ns = time.monotonic_ns()
+        self._send(self.station.on_downlink(octets, now_ns, link, waited_ns=now_ns - came_ns))
 
     def _send(self, cltus: list[bytes]) -> None:
         for one in cltus:

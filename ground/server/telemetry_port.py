@@ -7,6 +7,9 @@ large as the kernel grants, since frames come while the archive commits or anoth
 The kernel counts drops per socket, and tells the count in two ways: with each datagram, as it was when that one was
 queued (SO_RXQ_OVFL), and at any time (SO_MEMINFO). The second one also knows of what was dropped after the last
 datagram; a kernel that lacks it leaves the first. Both are 32 bits wide and wrap round.
+
+What waited in the buffer was received before it is taken. The kernel stamps each datagram as it comes
+(SO_TIMESTAMPNS), by the clock that can be set: a wait that is negative, or longer than `WAIT_MAX_NS`, is none.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from ground.counters import PortCounters
 RECEIVE_BUFFER_OCTETS = 4 << 20  # asked for; the kernel grants net.core.rmem_max unless we are privileged
 BATCH_NS = NS // 50  # a flood must leave turns to timers, commands and clients
 DATAGRAM_OCTETS_MAX = 1 << 16
+WAIT_MAX_NS = 60 * NS
 
-_SO_RXQ_OVFL, _SO_MEMINFO, _SO_RCVBUFFORCE = 40, 55, 33  # Linux, asm-generic/socket.h
+_SO_RXQ_OVFL, _SO_MEMINFO, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 40, 55, 33, 35  # Linux, asm-generic/socket.h
 _DROPS = struct.Struct("=I")
-_ANCILLARY_OCTETS = socket.CMSG_SPACE(_DROPS.size)
+_STAMP = struct.Struct("@ll")  # a timespec
+_ANCILLARY_OCTETS = socket.CMSG_SPACE(_DROPS.size) + socket.CMSG_SPACE(_STAMP.size)
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last is SK_MEMINFO_DROPS
 
 
@@ -35,6 +40,7 @@ class TelemetryPort:
 
     def __init__(self, address: tuple[str, int], receive: Callable[[bytes], None], counters: PortCounters) -> None:
         self.counters = counters
+        self.came_ns = 0  # on the monotonic clock, when the datagram came that `receive` is given
         self._receive = receive
         self._told = 0  # the kernel's count of drops, as it was told last
         self._buffer = bytearray(DATAGRAM_OCTETS_MAX)
@@ -42,6 +48,7 @@ class TelemetryPort:
         try:
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             self._enlarge()
             self._socket.bind(address)
         except OSError:
@@ -89,9 +96,14 @@ class TelemetryPort:
         except OSError:
             self.counters.errors += 1
             return None
+        self.came_ns = time.monotonic_ns()
         for level, kind, content in ancillary:
             if (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_RXQ_OVFL, _DROPS.size):
                 self._count_drops(_DROPS.unpack(content)[0])
+            elif (level, kind, len(content)) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS, _STAMP.size):
+                seconds, ns = _STAMP.unpack(content)
+                waited_ns = time.time_ns() - (seconds * NS + ns)
+                self.came_ns -= waited_ns if 0 <= waited_ns <= WAIT_MAX_NS else 0
         self.counters.datagrams += 1
         return bytes(self._buffer[:size])
 

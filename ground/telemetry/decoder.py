@@ -30,6 +30,7 @@ DEFINITIONS_MAX = 16  # of one of them, the newest
 HOUSEKEEPING, EVENT, REPORT, PDU, IDLE, UNKNOWN = "housekeeping", "event", "report", "pdu", "idle", "unknown"
 UNDECODED = "undecoded"
 
+WHOLE_MAX = (1 << 32) - 1
 _NUMBER = 2  # octets of the structure or event number that leads the source data of ST[03] and ST[05]
 _EMPTY: Mapping[str, Plain] = MappingProxyType({})
 _NO_FIELDS: Mapping[str, Field] = MappingProxyType({})
@@ -61,6 +62,16 @@ class DecodedPacket:
     text: str = ""
     fields: Mapping[str, Field] = field(default_factory=lambda: _NO_FIELDS)
     refers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+    def whole(self, name: str, most: int = WHOLE_MAX) -> int | None:
+        """The value of that name as `whole` takes it: for whoever looks for a value by a name that he knows."""
+        return whole(self.raw.get(name), most)
+
+
+def whole(value: Plain | None, most: int = WHOLE_MAX) -> int | None:
+    """`value` if it is a whole number of 0 .. `most`. None if there is none: a dictionary of others may have any
+    values under the names that ours has, and of any type."""
+    return value if isinstance(value, int) and 0 <= value <= most else None
 
 
 @dataclass(frozen=True, slots=True)

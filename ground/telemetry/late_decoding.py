@@ -7,7 +7,8 @@ A packet that decodes now gets its meaning in one transaction: what it is, and i
 tells of a command. It is no longer among those without one then, so nothing is done twice, and a ground that is killed
 goes on where it was: there is no mark to be kept. One that decodes no better stays as it is.
 
-How much is kept without a meaning is bounded: beyond `OCTETS_MAX` a packet is refused, which is counted and told.
+How much is kept without a meaning is bounded: beyond `OCTETS_MAX` a packet is refused, which is counted and told. A row
+takes more room than its packet, so that many small ones take no more than few long ones.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ground.telemetry.open_rows import UndecodedRow
 
 STEP_ROWS = 200  # some milliseconds, in which the ground does nothing else
 OCTETS_MAX = 1 << 30
+ROW_OCTETS = 128  # of the file that a row takes beside its packet, with its places in the indices
 
 
 class LateDecoding:
@@ -42,7 +44,8 @@ class LateDecoding:
         self._after: int | None = 0
         self._learned = decoder.learned
         if writer.archive is not None:
-            self.waiting, self._octets = writer.archive.open_rows.undecoded_size()
+            self.waiting, octets = writer.archive.open_rows.undecoded_size()
+            self._octets = octets + self.waiting * ROW_OCTETS
 
     @property
     def is_due(self) -> bool:
@@ -53,10 +56,10 @@ class LateDecoding:
         """Whether one more packet without a meaning may be kept; then it counts."""
         if self._writer.archive is None:
             return True
-        if self._octets + len(octets) > self._octets_max:
+        if self._octets + len(octets) + ROW_OCTETS > self._octets_max:
             return False
         self.waiting += 1
-        self._octets += len(octets)
+        self._octets += len(octets) + ROW_OCTETS
         return True
 
     def step(self, now_ns: int) -> int:
@@ -91,4 +94,4 @@ class LateDecoding:
             self._use(row, packet, now_ns)
         self.decoded += 1
         self.waiting -= 1
-        self._octets -= len(row.octets)
+        self._octets -= len(row.octets) + ROW_OCTETS

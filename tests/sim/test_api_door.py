@@ -343,6 +343,29 @@ def test_strangers_that_say_nothing_keep_nobody_out(own_ground: Ground) -> None:
         one.close()
 
 
+def test_strangers_that_come_at_once_are_no_more_than_there_may_be(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are accepted in one turn of the loop: each must send another one away."""
+    monkeypatch.setattr(api_module, "HELLO_S", 4 * GIVE_UP_S)
+    busy, come = threading.Event(), threading.Event()
+
+    def keep_busy() -> None:
+        busy.set()
+        come.wait(GIVE_UP_S)
+
+    served.loop.call_soon_threadsafe(keep_busy)
+    assert busy.wait(GIVE_UP_S)
+    silent = [served.connect() for _ in range(90)]  # asyncio lets 100 wait
+    come.set()
+    with served.client():  # behind them
+        gone = len(silent) - STRANGERS_MAX
+        wait_until(lambda: served.counters.strangers >= gone, "as many have gone as are too many")
+        assert len(served.api._strangers) <= STRANGERS_MAX
+    for one in silent:
+        one.close()
+
+
 @pytest.mark.parametrize("slowly", [False, True])
 def test_a_stranger_has_its_time(served: Served, monkeypatch: pytest.MonkeyPatch, slowly: bool) -> None:
     """One that says nothing, and one that says its token octet by octet."""

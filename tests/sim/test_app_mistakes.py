@@ -18,7 +18,7 @@ from flight.core.task import Task
 from flight.link.pus import PusTc
 from flight.services.commanding.commands import Commands
 from flight.services.reporting.events import Events
-from tests.sim.conftest import MakeRig, Rig
+from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 from tests.sim.test_apps import NO_CAMERA, CounterConfig
 
 _FIELDS = (
@@ -185,6 +185,8 @@ AT_BOOT: dict[str, tuple[dict[str, Any], str]] = {
     "a name as octets": ({"STARTS": lambda context: context.outbox.put(b"a", b"")}, "puts file b'a', its name should"),
     "a row as a text": ({"STARTS": lambda context: context.vault.stage({"a": "text"})},
                         "stores 'a': str, should be a text, and octets or None"),
+    "a key that is no text": ({"STARTS": lambda context: context.vault.stage({"\udc80": b""})},
+                              "stores a row whose key '\\udc80' is not Unicode text"),
     "too long a key": ({"STARTS": lambda context: context.vault.commit({"a" * 251: b""})}, "key has 256 octets, 255"),
 }  # fmt: skip
 
@@ -259,6 +261,56 @@ def test_a_handler_that_goes_wrong_fails_its_command_and_is_told(
     (failed,) = [one for one in heard if one[0] == "task_failed"]
     assert says in failed[2]
     assert rig.node.part(Commands).counts.executed == 1
+
+
+class Keeper(Probe):
+    """With a durable command, which changes what is kept."""
+
+    @staticmethod
+    def declare(apid: int, _config: CounterConfig) -> Declarations:
+        return Declarations(commands=(Command("keep_now", apid, 130, 2, "", durable=True),))
+
+    def __init__(self, context: AppContext) -> None:
+        self.context = context
+        context.commands.handle("keep_now", None, type(self).HANDLER)
+
+
+def _raises() -> None:
+    raise RuntimeError("of the app")
+
+
+# What a durable command's handler leaves, how the command fares, and what the node's event says.
+KEPT: dict[str, tuple[Any, list[int], tuple[str, str]]] = {
+    "a `then` that raises": (lambda: Durable({"a": b"1"}, then=_raises), [1, 3, 7],
+                             ("command.keep_now", "its then raises RuntimeError: of the app")),
+    "an `undo` that raises": (lambda: Durable({"a": b"1" * (1 << 24)}, undo=_raises), [2],
+                              ("command.keep_now", "its undo raises RuntimeError: of the app")),
+    "a key that is no text": (lambda: Durable({"\udc80": b"1"}), [1, 3, 8],
+                              ("commands", "stores a row whose key '\\udc80' is not Unicode text")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_a_durable_command_leaves_fails_nobody_else(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The disk's answer came with no task round it: what it called ended the node. And packets of all others stood in
+    line behind the reports of a command whose task had failed."""
+    handler, stages, told_as = KEPT[name]
+    monkeypatch.setattr(Keeper, "HANDLER", staticmethod(handler))
+    rig = make_rig(apps=f'[{{name = "wolf", app = "{__name__}:Keeper", apid = 10}}]', more=NO_CAMERA)
+    rig.until(PASS_START_S + 5)
+    heard = told(rig, monkeypatch)
+    request = PusTc(10, 1, 130, 2, b"", ack=0b1011)
+    rig.node.part(Commands).on_packet(request.encode())
+    rig.until(PASS_START_S + 10)
+    ((_, task, text),) = [one for one in heard if one[0] == "task_failed"]
+    assert task == told_as[0] and told_as[1] in text
+    assert rig.stages(request) == stages
+    assert rig.node.part(Commands).counts.waiting == 0
+    pinged = rig.send("ping")
+    rig.until(PASS_START_S + 15)
+    assert rig.stages(pinged)[-1:] == [7]
 
 
 CHECKS: dict[str, tuple[Any, str]] = {

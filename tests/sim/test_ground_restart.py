@@ -34,7 +34,7 @@ from ground.telemetry.node_archive import NodeArchive
 from tests.archives import entered, reading
 from tests.ground_dictionary import make
 from tests.link_ends import BARE, unit_of
-from tests.live_ground import UdpNode
+from tests.live_ground import UdpNode, hello
 from tests.ports import free_port
 from tests.waiting import GIVE_UP_S, wait_until
 
@@ -172,8 +172,10 @@ def give(ground: RealGround, name: str, arguments: dict[str, object]) -> None:
     """Give a command, and do not wait for its outcome."""
     request = {"do": "command", "name": name, "arguments": arguments}
     with closing(socket.create_connection(("127.0.0.1", ground.api))) as client:
-        client.sendall(json.dumps(request).encode() + b"\n")
-        assert b"sent" in client.recv(4096)
+        client.sendall(hello(ground.api) + json.dumps(request).encode() + b"\n")
+        with client.makefile() as answers:
+            assert json.loads(answers.readline()) == {"done": True}
+            assert json.loads(answers.readline())["stage"] == "sent"
 
 
 def rows(ground: RealGround) -> list[CommandRow]:

@@ -6,7 +6,10 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import re
+import resource
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,6 +254,26 @@ def test_a_full_disk_does_not_end_the_ground(tmp_path: Path) -> None:
         ground.kill()
     with reading(tmp_path / "archive.db") as archive:
         assert archive.commands()[-1].outcome == "rejected"
+
+
+def test_a_ground_out_of_descriptors_says_so_in_one_line_and_goes_on(own_ground: tuple[Ground, LittleNode]) -> None:
+    """What the loop has to say of a call that failed was a traceback."""
+    ground, _ = own_ground
+    with GroundClient(ground.api) as client:
+        most = resource.prlimit(ground.process.pid, resource.RLIMIT_NOFILE)
+        few = 1 + max(int(name) for name in os.listdir(f"/proc/{ground.process.pid}/fd"))
+        resource.prlimit(ground.process.pid, resource.RLIMIT_NOFILE, (few, most[1]))
+        more = [socket.create_connection(("127.0.0.1", ground.api), GIVE_UP_S) for _ in range(8)]
+        wait_until(lambda: client.ask(do="status")["counters"]["station.faults"], "a fault is counted")
+        resource.prlimit(ground.process.pid, resource.RLIMIT_NOFILE, most)
+        for one in more:
+            one.close()
+    with GroundClient(ground.api) as client:
+        assert client.ask(do="status")["done"] is True
+    ground.process.send_signal(signal.SIGINT)
+    _, said = ground.process.communicate(timeout=GIVE_UP_S)
+    assert b"faults of its own, the last of them OSError: [Errno 24] Too many open files; it goes on" in said
+    assert b"Traceback" not in said and ground.process.returncode == 0
 
 
 def test_foreign_datagrams_are_counted(ground: Ground) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flight.contract.fields import Value
+from flight.core.nanoseconds import NS
 from flight.link.pus import PusTc
+from flight.services.health.status import BootRecord
+from flight.services.reporting.events import Events
+from flight.services.reporting.telemetry import Telemetry
 from tests.sim.conftest import PASS_START_S, MakeRig
 
 PING = PusTc(1, 500, 17, 1, b"", ack=0b1011).encode()
@@ -49,3 +55,24 @@ def test_packets_of_an_application_leave_in_the_order_of_their_counts(make_rig: 
     counts = [p.seq for p in rig.packets[begun:] if p.apid == 1]
     assert len(rig.reports(1, 7)) >= 3 * len(DURABLE)
     assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize("contact", [True, False])
+def test_an_orderly_end_loses_nothing_that_was_made(make_rig: MakeRig, contact: bool) -> None:
+    """Neither what stands in line behind a command that waits for the disk, nor what a link has not sent yet."""
+    rig = make_rig()
+    rig.until(PASS_START_S + 10 if contact else PASS_START_S - 10)
+    telemetry, events = rig.node.part(Telemetry), rig.node.part(Events)
+    events.emit("device_recovered", "in the queue of the link")
+    telemetry.hold()
+    events.emit("device_recovered", "in line")
+    rig.node.end("SIGTERM", lambda: None)
+    closed = rig.node.parts.platform.storage.sync()
+    while not closed.done:
+        rig.until(rig.loop.now_ns() / NS + 0.001)
+    rig.craft.shut_down()
+    rig.craft.boot()
+    assert rig.node.part(BootRecord).cause == "SIGTERM"
+    rig.until(PASS_START_S + 60)
+    told = [p.data[3:].decode() for p in rig.reports(5, 1) if p.data[:2] == b"\0\4"]
+    assert list(dict.fromkeys(told)) == ["in the queue of the link", "in line"]

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from flight.core.nanoseconds import NS
 from ground.cli.client import GroundClient
 from ground.counters import PortCounters
+from ground.link.session import GroundSession
 from ground.server import telemetry_port
 from ground.server.telemetry_port import TelemetryPort
+from ground.station import GroundStation
 from tests.archives import reading
-from tests.ground_node import LittleNode
-from tests.link_ends import unit_of
+from tests.ground_dictionary import make
+from tests.ground_node import EPOCH_NS, LittleNode
+from tests.link_ends import BARE, unit_of
 from tests.live_ground import Ground, Wall
 from tests.ports import HOST
 from tests.waiting import GIVE_UP_S, wait_until
@@ -116,6 +121,37 @@ def test_a_flood_leaves_turns_to_others(receiver: Receiver) -> None:
     assert len(receiver.taken) == 1
     receiver.port.on_ready(limit_ns=600 * NS)
     assert len(receiver.taken) == 300
+
+
+@pytest.mark.parametrize(("step_s", "waits"), [(0, True), (50, True), (-3600, False), (3600, False)])
+def test_a_datagram_is_told_with_the_time_at_which_it_came(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, step_s: int, waits: bool
+) -> None:
+    """However long it waited; of a clock that was set meanwhile nothing is believed."""
+    came: list[int] = []
+    receiver.port._receive = lambda _: came.append(receiver.port.came_ns)
+    begin_ns = time.time_ns()
+    receiver.send(b"a")
+    sent_ns = time.time_ns()
+    taken_ns, now_ns = sent_ns + step_s * NS, 10**15
+    clocks = SimpleNamespace(time_ns=lambda: taken_ns, monotonic_ns=lambda: now_ns)
+    monkeypatch.setattr(telemetry_port, "time", clocks)
+    receiver.port.on_ready()
+    if waits:
+        assert now_ns - (taken_ns - begin_ns) <= came[0] <= now_ns - (taken_ns - sent_ns)
+    else:
+        assert came == [now_ns]
+
+
+def test_a_frame_that_waited_is_correlated_by_the_time_at_which_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    station = GroundStation(make(), GroundSession(BARE), epoch_tai_ns=EPOCH_NS, path_delay_ns=lambda _: 7)
+    came: list[int] = []
+    monkeypatch.setattr(station.correlator, "on_frame", lambda _, at_ns: came.append(at_ns))
+    node = LittleNode(Wall(), [(0.0, 1e12)])
+    for now_s, waited_s in ((5, 3), (6, 0)):
+        node.tm(1, 5, 2, b"\x00\x02\x00")
+        station.on_downlink(unit_of(node.link), now_s * NS, waited_ns=waited_s * NS)
+    assert came == [EPOCH_NS + 2 * NS - 7, EPOCH_NS + 6 * NS - 7]
 
 
 def test_datagrams_of_any_length_are_taken_whole(receiver: Receiver) -> None:

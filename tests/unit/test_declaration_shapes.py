@@ -59,6 +59,9 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no name": (structure(2, 40, None, 1.0, ()), "structure None with name None, should be a text"),
     "a severity": (Declarations(events=(EventDefinition(2, 1, "e", "bad", ""),)),
                    "event e with severity 'bad', should be one of info, low, medium, high"),
+    **{f"a value as {form[:12]}": (Declarations(events=(EventDefinition(2, 1, "e", "low", f"{{a:{form}}}", (A,)),)),
+                                   f"event e with a value as {ascii(form)[:50]}")
+       for form in (">999999999", "65", ".999999999f", "0999999999d", ">{a}", "\uff19" * 9, "9" * 5000)},
     "the number of an event": (Declarations(events=(EventDefinition(2, -1, "e", "low", ""),)),
                                "event e with number -1, should be a whole number in 0 .. 65535"),
     "a service": (Declarations(reports=(Report(2, 256, 1, "r"),)),

@@ -188,6 +188,16 @@ def test_no_name_costs_another_file(tmp_path: Path, names: tuple[str, str]) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["products"]  # and nothing beside the folder
 
 
+@pytest.mark.parametrize("sent", ["-rf", "--", "-", ".-", "-.", "./-", "--help=\n", "-rf/", "a/-rf", "..-rf"])
+def test_no_name_is_an_option_or_hidden(tmp_path: Path, sent: str) -> None:
+    for number, part in enumerate((None, 2)):
+        store = make_store(tmp_path)
+        (row,) = feed(store, sent, b"content%d" % number, part) + store.end_all(0)
+        assert isinstance(row, ProductRow)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert all(path.name[0] not in "-." for path in tmp_path.iterdir())
+
+
 def test_a_name_made_of_a_content_may_be_taken_as_well(tmp_path: Path) -> None:
     """The sender knows how the ground names what comes after a hundred of one name, and may have named a file so."""
     store = make_store(tmp_path)
@@ -212,8 +222,8 @@ def test_a_file_that_comes_again_is_there_once_and_counted_once(tmp_path: Path) 
 def test_writers_at_once_never_take_one_name(tmp_path: Path) -> None:
     """Each process has its own store here, which no lock would let happen: even then nothing is lost."""
     script = (
-        "import sys; from pathlib import Path; from ground.products.product_folder import ProductFolder\n"
-        "folder = ProductFolder(Path(sys.argv[1])); folder._working = folder.path / ('.writing' + sys.argv[2])\n"
+        "import sys; from pathlib import Path; from ground.products import product_folder\n"
+        "product_folder.WORKING += sys.argv[2]; folder = product_folder.ProductFolder(Path(sys.argv[1]))\n"
         "for n in range(20):\n    data = (sys.argv[2] + str(n)).encode(); folder.put('x.bin', ((0, data),), len(data))"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(n)], cwd=ROOT) for n in range(4)]

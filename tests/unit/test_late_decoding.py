@@ -29,7 +29,7 @@ from ground.station import GroundStation
 from ground.telemetry.archive_file import BATCH_ROWS
 from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.decoder import Decoder
-from ground.telemetry.late_decoding import STEP_ROWS, LateDecoding
+from ground.telemetry.late_decoding import ROW_OCTETS, STEP_ROWS, LateDecoding
 from ground.telemetry.node_archive import NodeArchive
 from tests.archives import entered, reading
 from tests.ground_dictionary import make
@@ -159,7 +159,7 @@ def test_packets_without_a_time_are_all_kept_and_those_with_one_once(tmp_path: P
 def test_what_is_kept_without_a_meaning_is_bounded_and_what_is_refused_is_told(tmp_path: Path) -> None:
     with life(tmp_path, make()) as ground:
         late = ground.station._intake.late  # noqa: SLF001 - a smaller bound than a test can fill
-        late._octets_max = 3 * len(hk(300, bytes(100)))  # noqa: SLF001
+        late._octets_max = 3 * (len(hk(300, bytes(100))) + ROW_OCTETS)  # noqa: SLF001
         ground.send(*(hk(300, bytes(100), n) for n in range(5)))
         ground.rest()
         assert ground.station.undecoded == 3
@@ -168,6 +168,21 @@ def test_what_is_kept_without_a_meaning_is_bounded_and_what_is_refused_is_told(t
     with reading(tmp_path / "archive.db") as archive:
         assert len(archive.packets()) == 3
         assert any("not even archived" in event.text for event in archive.events())
+
+
+def test_small_packets_without_a_meaning_take_no_more_room_than_long_ones(tmp_path: Path) -> None:
+    """A frame holds more than a hundred of the smallest, and each is a row."""
+    bound, small = 1 << 18, SpacePacket(1000, 1, b"x").encode()
+    with life(tmp_path, make()) as ground:
+        ground.station._intake.late._octets_max = bound  # noqa: SLF001 - a smaller bound than a test can fill
+        for _ in range(bound // len(small)):
+            ground.station._intake.on_packet(0, small, 0, live=True)  # noqa: SLF001 - a frame each takes a while
+        ground.station.commit()
+        kept = ground.station.undecoded
+    assert bound // 200 < kept < bound // 100
+    assert (tmp_path / "archive.db").stat().st_size < 3 * bound
+    with life(tmp_path, make()) as ground:
+        assert ground.station._intake.late._octets == kept * (len(small) + ROW_OCTETS)  # noqa: SLF001
 
 
 def test_a_step_is_bounded_and_a_row_that_cannot_be_written_stays_as_it_was(

@@ -86,3 +86,16 @@ def test_places_end_in_any_order() -> None:
     assert line.left == [b"0"]
     line.telemetry.let_go(places[1])
     assert line.left == [b"0", b"2"]
+
+
+def test_at_the_end_nothing_is_held() -> None:
+    line = Line()
+    first = line.telemetry.hold()
+    line.emit(b"b")
+    second = line.telemetry.hold()
+    line.emit(b"d")
+    line.telemetry.end()
+    assert line.left == [b"b", b"d"]
+    for place, packet in ((second, b"c"), (first, b"a")):
+        line.telemetry.settle(place, [(packet, lambda _: None)])
+    assert line.left == [b"b", b"d", b"c", b"a"]

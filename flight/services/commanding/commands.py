@@ -55,13 +55,12 @@ from flight.services.commanding.command_counts import CommandCounts
 from flight.services.commanding.command_lane import Lane
 from flight.services.commanding.command_log import CommandLog
 from flight.services.commanding.execution import Execution
-from flight.services.commanding.handler_table import HandlerTable
+from flight.services.commanding.handler_table import HandlerTable, Own
 from flight.services.commanding.outcomes import Outcomes
 from flight.services.commanding.refusals import Refusals
 from flight.services.commanding.verification import Verification
 from flight.services.reporting.events import Events
 from flight.store.vault import Changes, Vault
-from flight.store.vault_view import VaultView
 
 _UNKNOWN = (Failure.UNKNOWN_APID, Failure.UNKNOWN_COMMAND)
 _INVALID = (Failure.BAD_LENGTH, Failure.BAD_VALUE)
@@ -159,12 +158,11 @@ class Commands(Service):
             scheduler, self._outcomes, events, counts, config.store_limit_s, config.execution_limit_s
         )
 
-    def handle(
-        self, name: str, check: Callable[..., None] | None, execute: Handler, rows: VaultView | None = None
-    ) -> None:
-        """Serve the command `name` (flight.contract.app.CommandTable), whose handler changes no rows of the vault but
-        `rows`, all if it is None. Raises KeyError if it is not declared, MisuseError if it is served."""
-        self.table.handle(name, check, execute, rows)
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
+        """Serve the command `name` (flight.contract.app.CommandTable). `own` makes of what the handler leaves what the
+        node may do with it, as it is if there is none. Raises KeyError if it is not declared, MisuseError if it is
+        served."""
+        self.table.handle(name, check, execute, own)
 
     def assert_complete(self) -> None:
         """Raise SetupError unless every declared command has its handler."""

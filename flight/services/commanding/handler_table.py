@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from flight.contract.app import CommandRefused, Durable, Handler
@@ -14,23 +14,24 @@ from flight.core.errors import DecodeError, MisuseError, SetupError
 from flight.core.future import Future
 from flight.link.pus import PusTc
 from flight.services.reporting.telemetry import Place
-from flight.store.vault_view import VaultView
 
 _FUNCTION_SERVICE = 8
 _FUNCTION_OCTETS = 2
 
+Own = Callable[[Durable], Durable]
 _Key = tuple[int, int, int, int | None]  # APID, service, subtype, function
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A command of the dictionary and who serves it. `rows`: those of the vault that it may change, None for all."""
+    """A command of the dictionary and who serves it. `own`: what its handler leaves, as the node takes it from one who
+    is not a part of it; None for a service."""
 
     command: Command
     layout: Layout
     check: Callable[..., None] | None
     execute: Handler
-    rows: VaultView | None = None
+    own: Own | None = None
 
     def kept(self, outcome: Durable | None) -> Durable:
         """What the handler leaves to be stored, by the keys that the vault has for it. Raises MisuseError for what is
@@ -39,7 +40,7 @@ class Served:
             return Durable()
         if fault := _unkept(self.command, outcome):
             raise MisuseError(f"handler of command {self.command.name!r} {fault}")
-        return outcome if self.rows is None else replace(outcome, changes=self.rows.in_vault(outcome.changes))
+        return outcome if self.own is None else self.own(outcome)
 
 
 def _unkept(command: Command, outcome: Any) -> str:
@@ -89,16 +90,14 @@ class HandlerTable:
         self._apids = {command.apid for command in declared}
         self._served: dict[_Key, Served] = {}
 
-    def handle(
-        self, name: str, check: Callable[..., None] | None, execute: Handler, rows: VaultView | None = None
-    ) -> None:
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
         """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared,
         MisuseError if it is served."""
         command = self.declared[name]
         key = (command.apid, command.service, command.subtype, command.function)
         if key in self._served:
             raise MisuseError(f"command {name} is served twice")
-        self._served[key] = Served(command, command.layout, check, execute, rows)
+        self._served[key] = Served(command, command.layout, check, execute, own)
 
     def assert_complete(self) -> None:
         """Raise SetupError unless every declared command has its handler."""

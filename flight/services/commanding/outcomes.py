@@ -119,7 +119,13 @@ class Outcomes:
         if tc.served.command.durable or tc.opened:
             if waited_for:
                 tc.place = self._verification.hold()
-            self._end_durable(tc, kept, code, detail)
+            ending = False
+            try:
+                self._end_durable(tc, kept, code, detail)
+                ending = True
+            finally:
+                if not ending:
+                    self.let_go(tc)  # a fault of ours: nobody waits for the disk then, and all others would
             return
         kept.then()
         if code == NONE:

@@ -153,6 +153,7 @@ class RadioLink:
         self._realtime: deque[tuple[int, bytes]] = deque()
         self._realtime_units: deque[tuple[int, int]] = deque()
         self._unheard: deque[bytes] = deque()  # of a contact that ended, on their way back to the recorder
+        self._ended = False
         radio.on_event(self._wake.set)
 
     @property
@@ -170,13 +171,24 @@ class RadioLink:
 
     def send_realtime(self, packet: bytes) -> bool:
         """False out of contact, or where the real-time queue is full: then the recorder has it."""
-        if not self.in_contact or not self.link.queue(Role.REALTIME, packet):
+        if self._ended or not self.in_contact or not self.link.queue(Role.REALTIME, packet):
             return False
         self._realtime_octets += len(packet)
         self._realtime.append((self._realtime_octets, packet))
         if self._idle_ns and self._resting:
             self._wake.set()  # the modem may be waiting for nothing
         return True
+
+    def end(self) -> None:
+        """The node ends in order: have what the modem has not taken recorded, and take no more. The modem sends what it
+        has."""
+        self._ended = True
+        taken_octets = self._realtime_units[-1][1] if self._realtime_units else 0
+        while self._realtime and self._realtime[0][0] <= taken_octets:
+            self._realtime.popleft()
+        self._give_back()
+        while self._unheard:
+            self._give_back_realtime()
 
     async def run(self, task: Task) -> None:
         """Serve the modem whenever it has something new."""

@@ -9,7 +9,7 @@ first, and what is made after them waits behind it:
 
 So the line stands still as long as the disk does, and no longer than whoever holds it waits: Execution lets go after
 `HOLD_S`. It never grows beyond `LINE_MAX` packets: then its head is let go, counted in `overtaken`. With nothing held a
-packet leaves as it is made.
+packet leaves as it is made. At an orderly end of the node nothing is held any more (`end`).
 """
 
 from __future__ import annotations
@@ -120,6 +120,11 @@ class Telemetry:
             if place in self._line:
                 self._line.remove(place)
                 self._advance()
+
+    def end(self) -> None:
+        """The node ends in order: nobody waits any more, and what stands in line leaves as it is."""
+        for place in list(self._line):
+            self.let_go(place)
 
     def _advance(self) -> None:
         while self._line and self._line[0].ready is not None:
