@@ -1,7 +1,7 @@
 """A procedure that forgets an `await`: the call is made, and nothing is done. Found where it stands, and told.
 
 Calls of the operator are watched while a procedure runs; one that was never awaited when it returns has failed it. A
-coroutine of the file's own that is called and left alone is seen in its text, before it runs.
+coroutine of the file's own, or one that it imports, that is called and left alone is seen in its text, before it runs.
 """
 
 from __future__ import annotations
@@ -78,14 +78,19 @@ class AwaitedOperator:
         return [one for one in self._made if inspect.getcoroutinestate(one[1]) == inspect.CORO_CREATED]
 
 
-def unawaited_call(source: str) -> tuple[int, str] | None:
-    """Line and name of the first call of one of the file's own `async def`, at its top, whose coroutine is left alone;
-    None if there is none. The source is valid Python."""
-    tree = ast.parse(source)
-    own = {node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef)}
-    for node in ast.walk(tree):
+def unawaited_call(source: str, names: Mapping[str, object]) -> tuple[int, str] | None:
+    """Line and name of the first call of a coroutine function, `NAME(...)` or `MODULE.NAME(...)`, whose coroutine is
+    left alone; None if there is none. The source is valid Python, and `names` are what stands at its top."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             called = node.value.func
-            if isinstance(called, ast.Name) and called.id in own:
-                return node.lineno, called.id
+            match called:
+                case ast.Name(name):
+                    meant = names.get(name)
+                case ast.Attribute(ast.Name(module), name) if inspect.ismodule(names.get(module)):
+                    meant = vars(names[module]).get(name)
+                case _:
+                    continue
+            if inspect.iscoroutinefunction(meant):
+                return node.lineno, ast.unparse(called)
     return None

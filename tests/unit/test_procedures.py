@@ -334,6 +334,29 @@ def test_a_coroutine_of_the_file_that_is_left_alone_is_seen_before_it_runs(tmp_p
     assert str(refused.value) == f"{path}:4: part(...) is never awaited, should be `await part(...)`"
 
 
+@pytest.mark.parametrize(
+    ("imports", "call"),
+    [
+        ("from beside_it import part", "part"),
+        ("from beside_it import part as piece", "piece"),
+        ("import beside_it", "beside_it.part"),
+    ],
+)
+def test_a_coroutine_that_the_file_imports_and_leaves_alone_is_seen_before_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imports: str, call: str
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "beside_it", raising=False)
+    (tmp_path / "beside_it.py").write_text("async def part(operator): pass\ndef whole(operator): pass\n")
+    good = f"{imports}\nasync def procedure(operator):\n    print(operator)\n    await {call}(operator)\n"
+    load_file(str(written(tmp_path, good)))
+    path = written(tmp_path, good + f"    {call}(operator)\n")
+    with pytest.raises(SetupError) as refused:
+        load_file(str(path))
+    assert str(refused.value) == f"{path}:5: {call}(...) is never awaited, should be `await {call}(...)`"
+    sys.modules.pop("beside_it", None)
+
+
 # The default script asks the dictionary what there is
 
 
