@@ -10,13 +10,16 @@ import ast
 import inspect
 import sys
 from collections.abc import Coroutine, Mapping
+from numbers import Real
 from typing import Any, TypeVar
 
 from flight.contract.dictionary import Dictionary
 from flight.contract.fields import Plain
+from flight.core.errors import OrbitnodeError
 from ground.operator import CommandRecord, Operator, ProcedureFailed
 
 LEFT_MAX = 1000  # calls that may stand unawaited: more is a loop without an `await`
+WAIT_MAX_S = 1e9
 _CALLS = ("dictionary", "now_s", "send", "send_raw", "wait_for", "wait_contact", "sleep")
 T = TypeVar("T")
 
@@ -45,12 +48,15 @@ class AwaitedOperator:
         return self._watched(f"send_raw({command!r})", self._operator.send_raw(command, **arguments))
 
     def wait_for(self, what: str, timeout_s: float) -> Coroutine[Any, Any, Mapping[str, Plain] | None]:
+        _check_wait("wait_for", timeout_s)
         return self._watched(f"wait_for({what!r})", self._operator.wait_for(what, timeout_s))
 
     def wait_contact(self, timeout_s: float) -> Coroutine[Any, Any, bool]:
+        _check_wait("wait_contact", timeout_s)
         return self._watched("wait_contact", self._operator.wait_contact(timeout_s))
 
     def sleep(self, s: float) -> Coroutine[Any, Any, None]:
+        _check_wait("sleep", s)
         return self._watched("sleep", self._operator.sleep(s))
 
     def check(self) -> None:
@@ -76,6 +82,12 @@ class AwaitedOperator:
     def _left(self) -> list[tuple[str, Coroutine[Any, Any, Any]]]:
         """The calls that nobody has begun to wait for."""
         return [one for one in self._made if inspect.getcoroutinestate(one[1]) == inspect.CORO_CREATED]
+
+
+def _check_wait(call: str, wait_s: object) -> None:
+    """Raise OrbitnodeError for what no clock can wait for."""
+    if not isinstance(wait_s, Real) or not wait_s <= WAIT_MAX_S:
+        raise OrbitnodeError(f"operator.{call}: {wait_s!r} should be a number of seconds, {WAIT_MAX_S:g} at most")
 
 
 def unawaited_call(source: str, names: Mapping[str, object]) -> tuple[int, str] | None:

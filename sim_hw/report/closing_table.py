@@ -130,7 +130,7 @@ def _worker(summary: Summary) -> str:
     worker = summary["worker"]
     lines = []
     if sum(worker["failures"].values()):
-        lines.append(f"{_reasons(worker['failures'])}; {worker['retried']} jobs retried")
+        lines.append(f"{_reasons(worker['failures'])}; {worker['retried']} jobs retried; why: see node.log")
     if worker["hang_limit_fired"]:
         lines.append("a wall-clock limit fired: this digest is not reproducible")
     return "\n".join(lines)

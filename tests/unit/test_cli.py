@@ -228,6 +228,13 @@ def test_texts_of_the_downlink_are_shown_as_they_are(text: str) -> None:
     assert shown.count(text) == 3
 
 
+def test_failures_of_workers_name_the_file_that_says_why_when_a_run_closes() -> None:
+    cell = dict(closing_table.ROWS)["worker"]
+    worker = {"failures": {"bad output": 9}, "retried": 5, "hang_limit_fired": 0}
+    assert cell({"worker": worker}) == "bad output 9; 5 jobs retried; why: see node.log"
+    assert cell({"worker": worker | {"failures": {}}}) == ""
+
+
 def test_what_a_procedure_says_is_shown_as_it_is_when_a_run_closes() -> None:
     failure = "checkout.py:3: KeyError: '[/b]'"
     console = PlainConsole(file=io.StringIO(), width=200)

@@ -316,6 +316,16 @@ def test_a_forgotten_await_is_a_failure_with_its_line(
         assert not list(recwarn), "what is told is not warned of besides"
 
 
+@pytest.mark.parametrize("wait", ["'5'", "None", "float('nan')", "float('inf')", "1e300", "10**400"])
+@pytest.mark.parametrize("call", ["sleep({})", "wait_contact({})", "wait_for('pong', {})"])
+def test_a_wait_that_no_clock_can_keep_is_refused_in_words(tmp_path: Path, call: str, wait: str) -> None:
+    path = written(tmp_path, f"{IMPORTS}async def p(operator):\n    await operator.{call.format(wait)}\n")
+    fault = run_to_end(load_file(str(path)), Clock())
+    name = call.partition("(")[0]
+    assert fault.startswith(f"{path}:") and f": operator.{name}: " in fault, fault
+    assert fault.endswith(" should be a number of seconds, 1e+09 at most"), fault
+
+
 def test_a_call_that_is_awaited_later_is_no_failure(tmp_path: Path) -> None:
     lines = ("call = operator.send('ping')", "await operator.sleep(0)", "await call")
     text = f"{IMPORTS}async def p(operator):\n" + "".join(f"    {line}\n" for line in lines)
