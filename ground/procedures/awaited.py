@@ -19,7 +19,7 @@ from flight.core.errors import OrbitnodeError
 from ground.operator import CommandRecord, Operator, ProcedureFailed
 
 LEFT_MAX = 1000  # calls that may stand unawaited: more is a loop without an `await`
-WAIT_MAX_S = 1e9
+WAIT_MAX_S = 3.2e9  # a hundred years
 _CALLS = ("dictionary", "now_s", "send", "send_raw", "wait_for", "wait_contact", "sleep")
 T = TypeVar("T")
 
