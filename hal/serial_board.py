@@ -45,6 +45,7 @@ from hal.board_wire import (
     encode_order,
 )
 from hal.guard import behind
+from hal.link_owner import check_link_owner
 from hal.nanoseconds import NS
 
 BAUD = 115_200
@@ -191,6 +192,7 @@ class SerialBoard:
     # the line
 
     def _open_port(self) -> None:
+        check_link_owner(self.path)
         try:
             port = serial.Serial(self.path, self.baud, timeout=0, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:

@@ -36,7 +36,7 @@ from sim_hw.config import SimConfig
 from sim_hw.ground_segment import GroundSegment
 from sim_hw.lives import Life
 from sim_hw.machine.air import Air
-from sim_hw.machine.boards import SimImager
+from sim_hw.machine.boards import ADDRESSES, SimImager
 from sim_hw.machine.cpu_profile import CpuProfile
 from sim_hw.machine.digest import Digest
 from sim_hw.machine.faults import FaultPlan
@@ -214,8 +214,9 @@ def check_spacecraft(mission: Mission, *, scripted: bool) -> None:
 
 
 def run_faults(mission: Mission, *, scripted: bool) -> list[Fault]:
-    """What of the mission cannot be in a run, each with its key: real devices, the profile, what apps lack, and if the
-    operator is `scripted` by the mission, the script. A section that cannot be read is None, and has been told of."""
+    """What of the mission cannot be in a run, each with its key: devices that are real or not there, the profile, what
+    apps lack, and if the operator is `scripted` by the mission, the script. A section that cannot be read is None, and
+    has been told of."""
     found = boot_faults(mission.apps)
     config: SimConfig | None = mission.sections["sim"]
     if config is not None:
@@ -228,11 +229,20 @@ def run_faults(mission: Mission, *, scripted: bool) -> list[Fault]:
             except SetupError as error:
                 found.append(Fault(("sim", key), str(error)))
     for path, url in mission.device_keys():
-        if url.partition(":")[0] in REAL_SCHEMES:
-            found.append(
-                Fault(path, f"is {url!r}, a real device; `orbitnode run` flies simulated ones, such as sim:NAME")
-            )
+        if text := _device_fault(str(path[-1]), url):
+            found.append(Fault(path, f"is {url!r}, {text}"))
     return found
+
+
+def _device_fault(key: str, url: str) -> str:
+    """Why the device that `key` names cannot be in a run, "" if it can."""
+    scheme, _, address = url.partition(":")
+    if scheme in REAL_SCHEMES:
+        return "a real device; `orbitnode run` flies simulated ones, such as sim:NAME"
+    known = ADDRESSES.get(key, (address,))
+    if scheme == "sim" and address not in known:
+        return f"a simulated device that there is not, have {', '.join(f'sim:{one}' for one in known)}"
+    return ""
 
 
 def cpu_profile(mission: Mission, name: str) -> CpuProfile | None:

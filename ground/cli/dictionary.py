@@ -35,11 +35,7 @@ def execute(args: argparse.Namespace) -> int:
         if args.json:
             print(json_text(dictionary.document(), indent=1))
         else:
-            # A terminal's encoding may lack what units have, such as a degree sign.
-            encoding = sys.stdout.encoding or "utf-8"
-            sys.stdout.write(
-                plain_xml(xtce_document(dictionary)).encode(encoding, "xmlcharrefreplace").decode(encoding)
-            )
+            sys.stdout.write(plain_xml(xtce_document(dictionary), sys.stdout.encoding or "utf-8"))
         return 0
     if args.json:
         text = json.dumps(dictionary.document(), indent=1, ensure_ascii=False) + "\n"
@@ -50,9 +46,11 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def plain_xml(document: str) -> str:
-    """The same document for a terminal: what is not to be seen stands there by its number."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"&#{ord(c)};" for c in document)
+def plain_xml(document: str, encoding: str = "utf-8") -> str:
+    """The same document for a terminal of that encoding: what is not to be seen, or is not in it, such as the degree
+    sign of a unit, stands there by its number."""
+    seen = "".join(c if c.isprintable() or c in "\n\t" else f"&#{ord(c)};" for c in document)
+    return seen.encode(encoding, "xmlcharrefreplace").decode(encoding)
 
 
 def read_dictionary(path: Path) -> Dictionary:

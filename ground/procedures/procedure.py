@@ -74,7 +74,7 @@ def load_file(text: str) -> Procedure:
         raise
     except BaseException as error:  # noqa: BLE001 - see the head of the file
         raise SetupError(fault_text(error, path)) from None
-    _check_awaits(loader, path)
+    _check_awaits(loader, path, module)
     name = function or _only(module, path)
     body = getattr(module, name, None)
     if not _is_procedure(body):
@@ -83,9 +83,10 @@ def load_file(text: str) -> Procedure:
     return Procedure(name, path, body)
 
 
-def _check_awaits(loader: _SourceLoader, path: str) -> None:
-    """Raise SetupError if a coroutine of the file itself is called and left alone: nothing of it would be done."""
-    found = unawaited_call(decode_source(loader.get_data(path)))
+def _check_awaits(loader: _SourceLoader, path: str, module: ModuleType) -> None:
+    """Raise SetupError if a coroutine that the file has or imports is called and left alone: nothing of it would be
+    done."""
+    found = unawaited_call(decode_source(loader.get_data(path)), vars(module))
     if found is not None:
         line, name = found
         raise SetupError(f"{path}:{line}: {name}(...) is never awaited, should be `await {name}(...)`")

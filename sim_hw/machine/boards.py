@@ -11,6 +11,15 @@ from sim_hw.machine.platform import SimPlatform
 from sim_hw.world.scenes import Tile, TileSource
 from sim_hw.world.world import World
 
+# What there is behind each key of [drivers], as the driver guide lists it; a modem has the name that its mission gives.
+ADDRESSES: dict[str, tuple[str, ...]] = {
+    "eps": ("eps",),
+    "board_thermometer": ("board", "radiator"),
+    "radiator_thermometer": ("board", "radiator"),
+    "heater": ("heater",),
+    "governor": ("payload",),
+    "imager": ("camera",),
+}
 _TRUTHS_MAX = 512  # of 0.6 MB each; more tiles than a node may hold
 
 

@@ -113,7 +113,9 @@ def _tasks(summary: Summary) -> str:
     busiest = max(summary["tasks"], key=lambda task: (task["cpu_permille"], task["steps"]), default=None)
     return (
         f"{len(summary['tasks'])}, {scheduler['steps']:,} steps, {scheduler['late']:,} late, {scheduler['skipped']:,} "
-        f"skipped, {scheduler['overruns']:,} overruns" + (f", busiest {busiest['name']}" if busiest else "")
+        f"skipped, {scheduler['overruns']:,} overruns"
+        + (f", {scheduler['failures']:,} failures: see node.log" if scheduler["failures"] else "")
+        + (f", busiest {busiest['name']}" if busiest else "")
     )
 
 
@@ -130,10 +132,15 @@ def _worker(summary: Summary) -> str:
     worker = summary["worker"]
     lines = []
     if sum(worker["failures"].values()):
-        lines.append(f"{_reasons(worker['failures'])}; {worker['retried']} jobs retried")
+        lines.append(f"{_reasons(worker['failures'])}; {worker['retried']} jobs retried; why: see node.log")
     if worker["hang_limit_fired"]:
         lines.append("a wall-clock limit fired: this digest is not reproducible")
     return "\n".join(lines)
+
+
+def _events(summary: Summary) -> str:
+    counts = summary["events"]
+    return _reasons(counts) + ("; see node.log" if counts.get("medium") or counts.get("high") else "")
 
 
 def _boots(summary: Summary) -> str:
@@ -176,7 +183,7 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("commands", _commands),
     ("tasks", _tasks),
     ("recorder", _recorder),
-    ("events", lambda summary: _reasons(summary["events"])),
+    ("events", _events),
     ("worker", _worker),
     ("boots", _boots),
     ("faults", _faults),

@@ -174,7 +174,22 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
         Case(mission("relative", "[sim]\nscript = '.x:f'\n"), ["operator script '.x:f' cannot be loaded"], lines=2),
         Case(mission("serial", "[drivers]\neps = 'serial:/dev/none'\n"),
              ["serial.toml:3: drivers.eps: is 'serial:/dev/none', a real device"], lines=2, process=True),
-        Case(mission("attic", "[drivers]\nboard_thermometer = 'sim:attic'\n"), ["'attic', have board, radiator"]),
+        Case(
+            mission(
+                "attic",
+                "[drivers]\nboard_thermometer = 'sim:attic'\neps = 'sim:'\nheater = 'sim:nowhere'\n"
+                "governor = 'sim:x'\nimager = 'sim:cam'\n[payload]\nworkers = 0\n",
+            ),
+            [
+                "attic.toml:3: drivers.board_thermometer: is 'sim:attic', a simulated device that there is not, have s",
+                "attic.toml:4: drivers.eps: is 'sim:', a simulated device that there is not, have sim:eps\n",
+                "attic.toml:5: drivers.heater: is 'sim:nowhere', a simulated device that there is not, have sim:heater",
+                "attic.toml:6: drivers.governor: is 'sim:x', a simulated device that there is not, have sim:payload\n",
+                "attic.toml:7: drivers.imager: is 'sim:cam', a simulated device that there is not, have sim:camera\n",
+                "attic.toml:9: payload.workers: is 0, should be in 1 .. 16\n",
+            ],
+            lines=7,
+        ),
         Case(mission("modem", "[[link]]\nname = 'a'\ndriver = 'sim:a'\n[[link]]\nname = 'b'\ndriver = 'sim:b'\n"),
              ["sim:b: no such modem on the air, have a"]),
         Case(mission("model", f"{screening}model = 'x.onnx'\n"),

@@ -228,6 +228,23 @@ def test_texts_of_the_downlink_are_shown_as_they_are(text: str) -> None:
     assert shown.count(text) == 3
 
 
+def test_failures_of_workers_name_the_file_that_says_why_when_a_run_closes() -> None:
+    cell = dict(closing_table.ROWS)["worker"]
+    worker = {"failures": {"bad output": 9}, "retried": 5, "hang_limit_fired": 0}
+    assert cell({"worker": worker}) == "bad output 9; 5 jobs retried; why: see node.log"
+    assert cell({"worker": worker | {"failures": {}}}) == ""
+
+
+def test_failures_of_tasks_and_grave_events_name_the_file_that_says_why_when_a_run_closes() -> None:
+    cells = dict(closing_table.ROWS)
+    counts = {"steps": 298, "late": 0, "skipped": 0, "overruns": 0, "failures": 4}
+    assert "0 overruns, 4 failures: see node.log" in cells["tasks"]({"tasks": [], "scheduler": counts})
+    assert "fail" not in cells["tasks"]({"tasks": [], "scheduler": counts | {"failures": 0}})
+    for grave in ("medium", "high"):
+        assert cells["events"]({"events": {"info": 2, grave: 1}}) == f"info 2, {grave} 1; see node.log"
+    assert cells["events"]({"events": {"info": 2, "low": 1}}) == "info 2, low 1"
+
+
 def test_what_a_procedure_says_is_shown_as_it_is_when_a_run_closes() -> None:
     failure = "checkout.py:3: KeyError: '[/b]'"
     console = PlainConsole(file=io.StringIO(), width=200)

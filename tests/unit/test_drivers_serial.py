@@ -132,6 +132,19 @@ def test_missing_and_foreign_devices(host: LinuxPlatform, tmp_path: Path) -> Non
         open_eps(str(plain), host)
 
 
+@pytest.mark.usefixtures("eager")
+def test_a_link_that_another_user_has_laid_is_not_followed(host: LinuxPlatform, line: Line) -> None:
+    if os.getuid():
+        pytest.skip("only root can give a link away")
+    os.lchown(line.link, 12345, 12345)
+    with pytest.raises(HalError, match=r"board .*/board: the link belongs to another user \(uid 12345\), who chooses"):
+        open_eps(str(line.link), host)
+    assert not line.seen
+    os.lchown(line.link, 0, 0)
+    eps = serial_eps(str(line.link), host)
+    assert run_until(host, lambda: reads(eps))
+
+
 @pytest.mark.parametrize("address", ["", "/dev/x?speed=3", "/dev/x?baud=fast"])
 def test_bad_addresses(host: LinuxPlatform, address: str) -> None:
     with pytest.raises(HalError, match="should be PATH"):

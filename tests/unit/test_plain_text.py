@@ -77,6 +77,7 @@ def test_json_is_faithful_and_visible() -> None:
 
 def test_a_document_of_xml_keeps_its_lines_and_shows_the_rest_by_number() -> None:
     assert plain_xml('<a b="\x9b\u202e">\n\té\x7f</a>\n') == '<a b="&#155;&#8238;">\n\té&#127;</a>\n'
+    assert plain_xml("<a>é\x7f</a>", "ascii") == "<a>&#233;&#127;</a>"
 
 
 # The console

@@ -316,6 +316,16 @@ def test_a_forgotten_await_is_a_failure_with_its_line(
         assert not list(recwarn), "what is told is not warned of besides"
 
 
+@pytest.mark.parametrize("wait", ["'5'", "None", "float('nan')", "float('inf')", "1e300", "10**400"])
+@pytest.mark.parametrize("call", ["sleep({})", "wait_contact({})", "wait_for('pong', {})"])
+def test_a_wait_that_no_clock_can_keep_is_refused_in_words(tmp_path: Path, call: str, wait: str) -> None:
+    path = written(tmp_path, f"{IMPORTS}async def p(operator):\n    await operator.{call.format(wait)}\n")
+    fault = run_to_end(load_file(str(path)), Clock())
+    name = call.partition("(")[0]
+    assert fault.startswith(f"{path}:") and f": operator.{name}: " in fault, fault
+    assert fault.endswith(" should be a number of seconds, 3.2e+09 at most"), fault
+
+
 def test_a_call_that_is_awaited_later_is_no_failure(tmp_path: Path) -> None:
     lines = ("call = operator.send('ping')", "await operator.sleep(0)", "await call")
     text = f"{IMPORTS}async def p(operator):\n" + "".join(f"    {line}\n" for line in lines)
@@ -332,6 +342,29 @@ def test_a_coroutine_of_the_file_that_is_left_alone_is_seen_before_it_runs(tmp_p
     with pytest.raises(SetupError) as refused:
         load_file(str(path))
     assert str(refused.value) == f"{path}:4: part(...) is never awaited, should be `await part(...)`"
+
+
+@pytest.mark.parametrize(
+    ("imports", "call"),
+    [
+        ("from beside_it import part", "part"),
+        ("from beside_it import part as piece", "piece"),
+        ("import beside_it", "beside_it.part"),
+    ],
+)
+def test_a_coroutine_that_the_file_imports_and_leaves_alone_is_seen_before_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imports: str, call: str
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "beside_it", raising=False)
+    (tmp_path / "beside_it.py").write_text("async def part(operator): pass\ndef whole(operator): pass\n")
+    good = f"{imports}\nasync def procedure(operator):\n    print(operator)\n    await {call}(operator)\n"
+    load_file(str(written(tmp_path, good)))
+    path = written(tmp_path, good + f"    {call}(operator)\n")
+    with pytest.raises(SetupError) as refused:
+        load_file(str(path))
+    assert str(refused.value) == f"{path}:5: {call}(...) is never awaited, should be `await {call}(...)`"
+    sys.modules.pop("beside_it", None)
 
 
 # The default script asks the dictionary what there is
