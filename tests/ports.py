@@ -2,20 +2,23 @@
 
 A port that the system gave and took back again may be given to somebody else before the test binds it, the sooner the
 busier the machine. So ports come from below the range that the system gives from, and each is reserved for this process
-until it ends, by an abstract socket of that number's name: two runs never choose the same one.
+by an abstract socket of that number's name: two runs never choose the same one. A process reserves the newest
+RESERVED_MAX, more than any one test takes: a descriptor per port of all tests would leave none to those that count them.
 """
 
 from __future__ import annotations
 
 import socket
+from collections import deque
 from pathlib import Path
 from random import SystemRandom
 
 HOST = "127.0.0.1"
 _LOWEST = 10_100  # above the ports of the default missions
 _TRIES = 1000
+RESERVED_MAX = 64
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_reserved: list[socket.socket] = []
+_reserved: deque[socket.socket] = deque()
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
@@ -34,5 +37,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
             reservation.close()
             continue
         _reserved.append(reservation)
+        if len(_reserved) > RESERVED_MAX:
+            _reserved.popleft().close()
         return port
     raise AssertionError(f"no free port between {_LOWEST} and {highest}")

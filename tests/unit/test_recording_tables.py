@@ -180,19 +180,19 @@ def test_a_table_without_rows_has_its_columns(tmp_path: Path, form: str) -> None
 
 @pytest.mark.parametrize("form", FORMS)
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ground.recording.tables.table_folder.PIECE_OCTETS", 1 << 18)
-    values = {"a": Column(np.arange(1 << 16, dtype=np.uint32)), "b": Column(np.arange(1 << 16) / 7)}
+    monkeypatch.setattr("ground.recording.tables.table_folder.PIECE_OCTETS", 1 << 15)
+    values = {"a": Column(np.arange(1 << 13, dtype=np.uint32)), "b": Column(np.arange(1 << 13) / 7)}
 
     def peak(batches: int) -> int:
         tracemalloc.start()
-        written(tmp_path / str(batches), form, *[Table("t", values, np.arange(1 << 16))] * batches)
+        written(tmp_path / str(batches), form, *[Table("t", values, np.arange(1 << 13))] * batches)
         _, octets = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return octets
 
     peak(2)  # what is imported and kept
-    few, many = peak(8), peak(40)
-    assert many < 1.3 * few + (1 << 20)  # 25 MB more were written
+    few, many = peak(4), peak(40)
+    assert many < 1.3 * few + (1 << 20)  # 3.5 MB more were written
 
 
 def interrupted(folder: Path, form: str) -> None:
