@@ -3,7 +3,7 @@
 A port that the system gave and took back again may be given to somebody else before the test binds it, the sooner the
 busier the machine. So ports come from below the range that the system gives from, and each is reserved for this process
 by an abstract socket of that number's name: two runs never choose the same one. A process reserves the newest
-RESERVED_MAX, more than any one test takes: a descriptor per port of all tests would leave none to those that count them.
+RESERVED_MAX, more than any one test takes: a descriptor per port of all tests leaves none to those that count them.
 """
 
 from __future__ import annotations
