@@ -258,8 +258,9 @@ def test_a_child_that_comes_back_from_a_driver_does_not_fly(bad: BadBench) -> No
     flight = bad.flight()
     bad.hear("boot", "")
     bad.be(eps="fork")
-    wait_until((bad.folder / "child").exists, "the EPS forks")
-    stat = Path("/proc", (bad.folder / "child").read_text(), "stat")
+    child = bad.folder / "child"
+    wait_until(lambda: child.exists() and child.read_text() != "", "the EPS forks")  # it is there before it is written
+    stat = Path("/proc", child.read_text(), "stat")
     wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z", "the child ends; nobody waits for it")
     bad.packets.clear()
     bad.talk(None, bool)
