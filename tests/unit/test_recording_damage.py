@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.recording_damage import RECORDINGS, campaign, read
+from tests.recording_damage import RECORDINGS, REMOVE, Case, campaign, faults, read
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -23,3 +23,11 @@ def test_a_last_length_that_leads_beyond_the_end_costs_its_packet_alone() -> Non
     got, account = read(bytes(octets), recording.options)
     assert got == [*recording.packets[:-2], recording.packets[-1]]
     assert not account.is_whole
+
+
+def test_idle_that_claims_more_than_there_is_hides_no_packet() -> None:
+    """What is left of a packet reads as the header of an idle one, which no count speaks against."""
+    recording, place = RECORDINGS["short packets"](Random(11)), 1367
+    octets = recording.octets[:place] + recording.octets[place + 1 :]
+    assert octets[place - 1 : place + 1] == b"\x07\xff"
+    assert faults(recording, Case(REMOVE, place, octets)) == []

@@ -55,6 +55,8 @@ def _goes_on(octets: Octets, place: int, habits: PacketHabits, lead: int, *, las
         if not habits.known[word]:
             return False
         is_last = last and at + length >= len(octets)
+        if not link and at + length > len(octets) and not habits.counting[word]:
+            return False  # it claims more than there is, and no count speaks for it
         near |= habits.is_near(word, count, _LAST_AHEAD if is_last and not link else 1024)
         has_stepped = stepped.get(word) == count
         near |= has_stepped
