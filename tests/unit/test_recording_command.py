@@ -349,7 +349,7 @@ def test_a_limit_on_files_leaves_nothing_behind(recorded: Path, form: str) -> No
     line: list[str | Path] = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", *COMMAND, recorded, "-o", out, "--to", form]
     made = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
     assert made.returncode == 1
-    assert made.stderr.endswith("tables cannot be written there: File too large\n")
+    assert "tables cannot be written there: File too large\n" in made.stderr  # what counts lines may add that it cannot
     assert not out.exists()
 
 
