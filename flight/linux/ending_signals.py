@@ -2,15 +2,17 @@
 
 Two ways to take them, beside that of a loop (flight/linux/platform.py):
 
-    interrupt_on_ending_signals    each raises KeyboardInterrupt, wherever the program is
-    ending_asked                   the first one asks, and work that comes in steps ends between two of them; the second
-                                   one raises KeyboardInterrupt. Within `deaf` none does: what must not be cut in two
+    interrupted_by_ending_signals    each raises KeyboardInterrupt, wherever the program is
+    ending_asked                     the first one asks, and work that comes in steps ends between two of them; the
+                                     second one raises KeyboardInterrupt. Within `deaf` none does: what must not be cut
 
-An exception may fall where it is lost: into a finalizer, or into a call of a driver, whose faults end where they arise.
-And a signal may be given to a thread of a library in C, or come as the one before it is being dealt with: then Python's
-handler waits for the main thread, which may stand in a system call for long. So a thread of its own is woken by every
-signal and nudges the main thread from then on with SIGURG, and whoever has asked twice gets the exception again and
-again until it is out.
+Python's handler of a signal runs in the main thread, between two of its instructions. A signal may come just before the
+main thread enters a system call, be given to a thread of a library in C, or come while the one before it is dealt with:
+then the handler waits until that call returns, which may take an hour. So both ways keep a thread that every signal
+wakes. It nudges the main thread with SIGURG, which cuts the call short, and Python runs what waits.
+
+An exception may also fall where it is lost: into a finalizer, or into a call of a driver, whose faults end where they
+arise. So whoever has asked twice gets the exception again with each nudge, until it is out.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+NUDGES = 10  # a call that begins later than this after its signal lets Python run the handler first
 _NUDGE_S = 0.1
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:
@@ -32,14 +37,64 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     return always if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (*always, signal.SIGHUP)
 
 
-def interrupt_on_ending_signals() -> None:
-    """Have each of them raise KeyboardInterrupt, as Ctrl-C does, for what has no loop to end."""
+class _Nudge:
+    """Within this block handlers are in place, and each signal makes the main thread look NUDGES times, or for as long
+    as `lasts()`. Outside the main thread, which alone can have handlers, the block changes nothing."""
+
+    def __init__(self, handlers: Mapping[signal.Signals, Handler], lasts: Callable[[], bool] = lambda: False) -> None:
+        self._handlers = handlers
+        self._lasts = lasts
+        self._over = threading.Event()
+        self._woken = self._wake = self._earlier_fd = -1
+        self._earlier: dict[signal.Signals, Any] = {}
+        self._thread = threading.Thread(target=self._nudge, name="ending", daemon=True)
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._woken, self._wake = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._wake, False)
+        self._thread.start()
+        self._earlier_fd = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for number, handler in self._handlers.items():
+            self._earlier[number] = signal.signal(number, handler)
+
+    def __exit__(self, *_: object) -> None:
+        if self._wake < 0:
+            return
+        signal.set_wakeup_fd(self._earlier_fd)
+        self._over.set()
+        with suppress(BlockingIOError):
+            os.write(self._wake, b"\0")
+        self._thread.join()
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
+        os.close(self._woken)
+        os.close(self._wake)
+
+    def _nudge(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        main = threading.main_thread().ident
+        assert main is not None
+        while not self._over.is_set():
+            if not set(os.read(self._woken, 256)) - {signal.SIGURG}:  # the nudges come by here as well
+                continue
+            nudged = 0
+            while (nudged < NUDGES or self._lasts()) and not self._over.wait(_NUDGE_S):
+                signal.pthread_kill(main, signal.SIGURG)
+                nudged += 1
+
+
+@contextmanager
+def interrupted_by_ending_signals() -> Iterator[None]:
+    """Have each of them raise KeyboardInterrupt within this block, as Ctrl-C does, for what has no loop to end."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for number in ending_signals():
-        signal.signal(number, interrupt)
+    handlers = dict.fromkeys(ending_signals(), interrupt) | {signal.SIGURG: lambda _number, _frame: None}
+    with _Nudge(handlers):
+        yield
 
 
 class EndingAsked:
@@ -49,11 +104,6 @@ class EndingAsked:
         self.asked = False
         self._twice = False
         self._is_deaf = False
-        self._over = threading.Event()
-        self._woken, self.wake = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.wake, False)
-        self._nudging = threading.Thread(target=self._nudge, name="ending", daemon=True)
-        self._nudging.start()
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if the end was asked for."""
@@ -69,54 +119,31 @@ class EndingAsked:
         finally:
             self._is_deaf = False
 
-    def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Take a signal, in the main thread."""
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """The signals come here within this block."""
+        handlers = dict.fromkeys(ending_signals(), self._on_signal) | {signal.SIGURG: self._on_nudge}
+        with _Nudge(handlers, lasts=lambda: self._twice):
+            try:
+                yield
+            finally:
+                self._is_deaf = True  # it has got out
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._is_deaf or not self.asked:
             self.asked = True
             return
         self._twice = True
         raise KeyboardInterrupt
 
-    def on_nudge(self, _number: int, _frame: FrameType | None) -> None:
-        """Look again, in the main thread."""
+    def _on_nudge(self, _number: int, _frame: FrameType | None) -> None:
         if self._twice and not self._is_deaf:
             raise KeyboardInterrupt
-
-    def close(self) -> None:
-        """It has got out."""
-        self._is_deaf = True
-        self._over.set()
-        with suppress(BlockingIOError):
-            os.write(self.wake, b"\0")
-        self._nudging.join()
-        os.close(self._woken)
-        os.close(self.wake)
-
-    def _nudge(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        main = threading.main_thread().ident
-        assert main is not None
-        os.read(self._woken, 1)
-        while not self._over.wait(_NUDGE_S):
-            signal.pthread_kill(main, signal.SIGURG)
 
 
 @contextmanager
 def ending_asked() -> Iterator[EndingAsked]:
     """Take the ending signals within this block; see the head of the file. Only the main thread can."""
-    taken = EndingAsked()
-    earlier: dict[signal.Signals, Any] = {}
-    earlier_fd = -1
-    is_main = threading.current_thread() is threading.main_thread()
-    try:
-        if is_main:
-            earlier_fd = signal.set_wakeup_fd(taken.wake, warn_on_full_buffer=False)
-            handlers = dict.fromkeys(ending_signals(), taken.on_signal) | {signal.SIGURG: taken.on_nudge}
-            earlier = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        yield taken
-    finally:
-        if is_main:
-            signal.set_wakeup_fd(earlier_fd)
-        taken.close()
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+    ending = EndingAsked()
+    with ending.taken():
+        yield ending

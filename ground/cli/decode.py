@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flight.linux.ending_signals import interrupt_on_ending_signals
+from flight.linux.ending_signals import interrupted_by_ending_signals
 from flight.text.plain_text import json_text
 from ground.cli.decoding.link_arguments import add_link_arguments, link_options
 from ground.whole_file import whole_file
@@ -72,10 +72,9 @@ def execute(args: argparse.Namespace) -> int:
 
     _check(args)
     link = link_options(args)
-    interrupt_on_ending_signals()  # what is half written goes, whoever ends it
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a file is open per table
-    with _progress(args) as told:
+    with interrupted_by_ending_signals(), _progress(args) as told:  # what is half written goes, whoever ends it
         recording = open_recording(
             args.files,
             link=link,

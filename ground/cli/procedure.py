@@ -8,12 +8,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import TextIO, cast
 
 from flight.core.errors import OrbitnodeError
-from flight.linux.ending_signals import interrupt_on_ending_signals
+from flight.linux.ending_signals import interrupted_by_ending_signals
 from flight.text.plain_stream import PlainStream
 from ground.cli.api_operator import ApiOperator
 from ground.cli.client import add_connection_arguments
 from ground.cli.step_lines import JsonLines, LastingLines, PlainLines
-from ground.procedures.procedure import load_file, run_to_end
+from ground.procedures.procedure import Procedure, load_file, run_to_end
 from ground.procedures.steps import ToldOperator
 
 HELP = "run a procedure against the live node"
@@ -34,8 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """0 if the procedure returned. Raises OrbitnodeError if it failed, or the ground is lost or not there."""
-    interrupt_on_ending_signals()  # the procedure's clean-up has its commands, whoever ends it
-    procedure = load_file(args.file)
+    with interrupted_by_ending_signals():  # the procedure's clean-up has its commands, whoever ends it
+        fault = _run(args, procedure := load_file(args.file))
+    if fault:
+        raise OrbitnodeError(f"procedure {procedure.name} failed: {fault}")
+    return 0
+
+
+def _run(args: argparse.Namespace, procedure: Procedure) -> str:
+    """Run it against the live node, its steps shown; give its fault, empty if there was none."""
     with ApiOperator(args.port) as operator:
         lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))
         told = ToldOperator(operator, lines.step)
@@ -49,6 +56,4 @@ def execute(args: argparse.Namespace) -> int:
             outcome = FAILED if fault else RETURNED
         finally:
             lines.end(procedure.name, outcome, fault, commands=told.commands, took_s=operator.now_s() - begun_s)
-    if fault:
-        raise OrbitnodeError(f"procedure {procedure.name} failed: {fault}")
-    return 0
+    return fault

@@ -215,7 +215,7 @@ def test_the_first_signal_asks_the_second_raises_and_none_cuts_what_must_be_whol
     code = (
         "import os, signal\n"
         "from flight.linux.ending_signals import ending_asked\n"
-        "me = os.getpid()\n"
+        "me, before = os.getpid(), signal.getsignal(signal.SIGTERM)\n"
         "with ending_asked() as ending:\n"
         "    os.kill(me, signal.SIGTERM); assert ending.asked\n"
         "    with ending.deaf(): os.kill(me, signal.SIGINT); os.kill(me, signal.SIGHUP)\n"
@@ -223,7 +223,7 @@ def test_the_first_signal_asks_the_second_raises_and_none_cuts_what_must_be_whol
         "    except KeyboardInterrupt: print('checked')\n"
         "    try: os.kill(me, signal.SIGHUP)\n"
         "    except KeyboardInterrupt: print('raised')\n"
-        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
+        "assert signal.getsignal(signal.SIGTERM) is before\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
@@ -231,6 +231,26 @@ def test_the_first_signal_asks_the_second_raises_and_none_cuts_what_must_be_whol
     assert (done.returncode, done.stdout) == (0, "checked\nraised\n"), done.stderr
     with ending_asked() as ending:
         ending.check()
+
+
+def test_a_signal_that_another_thread_gets_ends_a_wait_of_the_main_thread() -> None:
+    """As does one that comes just before the wait begins: in both, no system call of the main thread is cut short."""
+    code = (
+        "import select, signal, threading, time\n"
+        "from flight.linux.ending_signals import interrupted_by_ending_signals\n"
+        "def send():\n"
+        "    time.sleep(0.3)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "try:\n"
+        "    with interrupted_by_ending_signals():\n"
+        "        threading.Thread(target=send).start()\n"
+        "        select.select([], [], [])\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 # The faults
