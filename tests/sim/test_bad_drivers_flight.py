@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-from flight.catalogue import dictionary_of
-from flight.contract.dictionary import Dictionary
-from flight.mission import load
 from hal.kinds import KINDS
 from tests.distribution import install
 from tests.sim.test_realtime_flight import ROOT, Bench, Process
@@ -130,7 +127,6 @@ class BadBench(Bench):
         super().__init__(folder)
         drivers = {f"{kind}.bad": f"bad_drivers:open_{kind}" for kind in KINDS if kind != "imager"}
         install(folder, "bad-drivers", drivers, {"bad_drivers": DRIVERS.replace("PATH", str(folder))})
-        self.dictionary: Dictionary = dictionary_of(load(self.mission))
 
     def write(self, more: str = "") -> None:
         super().write(more)

@@ -18,11 +18,10 @@ from typing import Any
 
 import pytest
 
-from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
 from flight.link.pus import PusTc, PusTm
 from flight.linux.log_sink import SLOW
-from flight.mission import MISSIONS, load
+from flight.mission import MISSIONS
 from tests.field_values import integer
 from tests.full_disk import NO_SPACE, full_device
 from tests.live_ground import hello
@@ -46,12 +45,12 @@ class Stuck:
             while True:
                 os.write(self.writer, b"x")
         os.set_blocking(self.writer, True)
-        self.octets = b""
+        self._octets = bytearray()  # a copy of all per piece would make this reader slower than any writer
         self._reading = threading.Thread(target=self._read, daemon=True)
 
     def _read(self) -> None:
         while octets := os.read(self.reader, 65536):
-            self.octets += octets
+            self._octets += octets
 
     def read(self) -> None:
         os.close(self.writer)
@@ -61,7 +60,7 @@ class Stuck:
         """What came until the last writer was gone."""
         self._reading.join(GIVE_UP_S)
         assert not self._reading.is_alive()
-        return self.octets.decode().lstrip("x")
+        return self._octets.decode().lstrip("x")
 
 
 @pytest.fixture
@@ -138,14 +137,14 @@ class NoisyBench(Bench):
 
     def events(self, name: str) -> list[tuple[Any, ...]]:
         """The values of every event of that name so far."""
-        one = next(e for e in dictionary_of(load(self.mission)).events if e.name == name)
+        one = next(e for e in self.dictionary.events if e.name == name)
         found = (p for p in self.packets if p.service == 5 and p.data[:2] == one.number.to_bytes(2, "big"))
         return [one.layout.decode(p.data[2:]) for p in found if p.apid == one.apid]
 
     def lines_lost(self) -> int:
         """Of the newest report of the structure "node"; 0 before there is one."""
         reports = housekeeping(self.packets, 1)
-        layout = dictionary_of(load(self.mission)).structures[0].layout
+        layout = self.dictionary.structures[0].layout
         names = [field.name for field in layout.fields]
         values = layout.decode(reports[-1].data[2:]) if reports else (0,) * len(names)
         return integer(values[names.index("log_lines_lost")])
@@ -175,8 +174,7 @@ def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
 def test_a_paused_reader_stops_no_frame_and_reads_how_much_it_missed(
     bench: NoisyBench, stuck: Stuck, processes: list[subprocess.Popen[bytes]]
 ) -> None:
-    dictionary = dictionary_of(load(bench.mission))
-    ask = dictionary.command("report_hk")
+    ask = bench.dictionary.command("report_hk")
     with output("paused") as never_read:
         processes += [bench.start_sim(**never_read)]
         flight = bench.start_flight(stderr=stuck.writer, stdout=never_read["stdout"])

@@ -12,12 +12,14 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flight.catalogue import dictionary_of
+from flight.contract.dictionary import Dictionary
 from flight.core.errors import DecodeError, OrbitnodeError
 from flight.core.task import Task
 from flight.link.actions import PacketReceived
@@ -99,6 +101,11 @@ class Bench:
             f'governor = "serial:{self.link}"\nimager = ""\n{more}'
         )
 
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        """Made once: what is asked per frame must not take longer than the next frame does, or frames are dropped."""
+        return dictionary_of(load(self.mission))
+
     def start(self, *arguments: str | Path, **options: Any) -> Process:
         self.processes.append(Process(*arguments, **options))
         return self.processes[-1]
@@ -163,7 +170,7 @@ def housekeeping(packets: list[PusTm], sid: int) -> list[PusTm]:
 def test_ping_over_three_parts_and_a_board_that_restarts(bench: Bench) -> None:
     sim = bench.sim()
     flight = bench.flight()
-    dictionary = dictionary_of(load(bench.mission))
+    dictionary = bench.dictionary
     ping = dictionary.command("ping")
     request = PusTc(ping.apid, 7, ping.service, ping.subtype, b"", ack=0b1011)
     bench.talk(request, lambda got: any((p.service, p.subtype) == (1, 7) for p in got))
@@ -346,7 +353,7 @@ def test_a_node_that_stands_is_ended_and_the_next_boot_tells_the_ground_why(benc
     assert words in standing.stderr
     bench.write()
     flight = bench.flight()
-    boot = next(e for e in dictionary_of(load(bench.mission)).events if e.name == "boot")
+    boot = next(e for e in bench.dictionary.events if e.name == "boot")
 
     def causes(got: list[PusTm]) -> list[str]:
         events = [p.data for p in got if p.service == 5 and int.from_bytes(p.data[:2], "big") == boot.number]

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from flight.catalogue import dictionary_of
-from flight.mission import load
 from tests.full_disk import small_disk
 from tests.sim.test_realtime_flight import Bench, Process
 
@@ -35,7 +33,7 @@ class StoredBench(Bench):
     def events(self) -> set[str]:
         """Names of the events that came."""
         came = {(p.apid, p.data[:2]) for p in self.packets if p.service == 5}
-        declared = dictionary_of(load(self.mission)).events
+        declared = self.dictionary.events
         return {one.name for one in declared if (one.apid, one.number.to_bytes(2, "big")) in came}
 
 

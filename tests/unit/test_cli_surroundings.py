@@ -133,7 +133,9 @@ SURROUNDINGS = {
 
 
 def run(name: str, given: Sequence[str], around: Surroundings, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)} | {k: v for k, v in around.environment.items() if v}
+    # Coverage would be in the process too: its data file meets the same limits, and its complaint is not the program's.
+    usual = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_PROCESS")}
+    environment = usual | {"PYTHONPATH": str(ROOT)} | {k: v for k, v in around.environment.items() if v}
     for key, value in around.environment.items():
         if value is None:
             environment.pop(key, None)
