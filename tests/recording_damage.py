@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from random import Random
 
 from flight.kernels import encode_packets
-from flight.link.aos_stack import AosConfig, AosFlightLink
-from flight.link.downlink_config import DownlinkConfig
+from flight.link.aos_stack import AosConfig
 from flight.link.pus import PusTm
-from flight.link.stack import FlightLink, LinkConfig
+from flight.link.stack import LinkConfig
 from ground.recording.detection.detect import find
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.streams.account import Account
 from ground.recording.streams.link_options import Form, LinkOptions
 from ground.recording.streams.source import PacketSource
-from tests.link_ends import unit_of
+from tests.recordings import recorded_units
 
 TAI_NS = 2_152_000_000_000_000_000
 FLIP, REMOVE, INSERT = "flip", "remove", "insert"
@@ -86,19 +85,11 @@ def of_packets(packets: Sequence[bytes]) -> Recording:
     )
 
 
-def of_units(packets: Sequence[bytes], config: DownlinkConfig) -> Recording:
+def of_units(packets: Sequence[bytes], config: LinkConfig | AosConfig) -> Recording:
     """What a link sends of them, one channel."""
-    link = AosFlightLink(config) if isinstance(config, AosConfig) else FlightLink(config)  # type: ignore[arg-type]
-    role = next(iter(config.channels))
-    units: list[bytes] = []
+    units = recorded_units(list(packets), config)
     within: list[frozenset[int]] = []
     room = config.frame_octets - (10 if isinstance(config, AosConfig) else 12)  # of packets in a frame
-    for packet in packets:
-        assert link.queue(role, packet)
-        if link.backlog_octets(role) > 4 * config.frame_octets:
-            units.append(unit_of(link))
-    while link.has_packets():
-        units.append(unit_of(link))
     ends: list[int] = []
     for packet in packets:
         ends.append((ends[-1] if ends else 0) + len(packet))

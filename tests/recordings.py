@@ -13,6 +13,14 @@ from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
 from tests.link_ends import unit_of
 
+# Files of the vectors that describe the same packets of JPSS-1.
+XTCE_FILES = (
+    "jpss1_geolocation_xtce_v1.xml",
+    "contrived_inheritance_structure.xml",
+    "test_xtce.xml",
+    "test_xtce_default_namespace.xml",
+    "test_xtce_no_namespace.xml",
+)
 TAI_NS = 2_152_000_000_000_000_000
 
 

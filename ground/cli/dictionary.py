@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from flight.contract.dictionary import Dictionary
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 from flight.text.plain_text import json_text
 from ground.whole_file import whole_file
 
@@ -58,7 +58,7 @@ def read_dictionary(path: Path) -> Dictionary:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise OrbitnodeError(f"dictionary {path} cannot be read: {error.strerror}") from None
+        raise OrbitnodeError(f"dictionary {path} cannot be read: {reason_of(error)}") from None
     except (ValueError, RecursionError):
         raise OrbitnodeError(f"dictionary {path} is not JSON; `orbitnode dictionary --json` writes one") from None
     try:

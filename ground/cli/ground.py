@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from flight.catalogue import dictionary_of, file_entities
-from flight.core.errors import SetupError
+from flight.core.errors import SetupError, reason_of
 from flight.core.nanoseconds import ns
 from flight.link.cfdp.numbers import EPOCH_BITS
 from flight.link.cfdp.transfers import CfdpConfig
@@ -52,7 +52,7 @@ def held(folder: Path) -> Iterator[None]:
         lock = os.open(folder / LOCK_NAME, flags, 0o644)
     except OSError as error:
         where = "" if error.filename in (None, str(folder)) else f"{error.filename}: "
-        raise SetupError(f"folder {folder} cannot be used: {where}{error.strerror}; name another --folder") from None
+        raise SetupError(f"folder {folder} cannot be used: {where}{reason_of(error)}; name another --folder") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +62,7 @@ def held(folder: Path) -> Iterator[None]:
                 f"folder {folder} is held by another ground (process {holder}): end it, or name another --folder"
             ) from None
         except OSError as error:
-            raise SetupError(f"folder {folder} cannot be locked: {error.strerror}") from None
+            raise SetupError(f"folder {folder} cannot be locked: {reason_of(error)}") from None
         with suppress(OSError):  # a full disk: who holds it is a courtesy
             os.ftruncate(lock, 0)
             os.write(lock, b"%d\n" % os.getpid())

@@ -13,7 +13,7 @@ from flight.contract.fields import ROWS_MAX as TC_ROWS_MAX
 from flight.contract.fields import FieldError
 from flight.contract.parameter_table import ROWS_MAX, admit, encode_table
 from flight.core.config import out_of_order, suggestion
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.toml_lines import TomlLines
 from flight.text.plain_text import json_text, plain
 from ground.cli.client import GroundClient, add_connection_arguments, age, output
@@ -65,7 +65,7 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
     except OSError as error:
-        raise OrbitnodeError(f"table {path} cannot be read: {error.strerror}") from None
+        raise OrbitnodeError(f"table {path} cannot be read: {reason_of(error)}") from None
     except (ValueError, RecursionError) as error:
         raise OrbitnodeError(f"table {path}: not valid TOML: {error}") from None
     known = {one.name: one for one in settings}

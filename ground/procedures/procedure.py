@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeGuard
 
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, SetupError, reason_of
 from ground.operator import Operator, ProcedureFailed
 from ground.procedures.awaited import AwaitedOperator, unawaited_call
 
@@ -68,7 +68,7 @@ def load_file(text: str) -> Procedure:
         loader.exec_module(module)
     except OSError as error:
         if error.filename == path:
-            raise SetupError(f"procedure file {path} cannot be read: {error.strerror}") from None
+            raise SetupError(f"procedure file {path} cannot be read: {reason_of(error)}") from None
         raise SetupError(fault_text(error, path)) from None
     except KeyboardInterrupt:
         raise

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 from ground.products.names import candidates
 
 WORKING = ".writing"
@@ -43,7 +43,7 @@ class ProductFolder:
             self._write(((0, b""),), 0)  # in place of what a killed process left there
             self._working.unlink()
         except OSError as error:
-            raise OrbitnodeError(f"products folder {path} cannot be written: {error.strerror}") from None
+            raise OrbitnodeError(f"products folder {path} cannot be written: {reason_of(error)}") from None
 
     def put(self, name: str, pieces: Sequence[Piece], octets: int) -> tuple[str, bool]:
         """Put a file of `octets` with these pieces in, whole or not at all, also when the process is killed: the name
@@ -58,7 +58,7 @@ class ProductFolder:
                 if self._is_there(self.path / one):
                     return one, False
         except OSError as error:
-            raise OrbitnodeError(f"{self.path / name} cannot be written: {error.strerror}") from None
+            raise OrbitnodeError(f"{self.path / name} cannot be written: {reason_of(error)}") from None
         finally:
             with contextlib.suppress(OSError):
                 self._working.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, SetupError, reason_of
 
 FOLDER_VARIABLE = "ORBITNODE_TOKENS"
 _OCTETS = 32
@@ -70,7 +70,8 @@ class ApiToken:
             raise SetupError(str(error)) from None
         except OSError as error:
             raise SetupError(
-                f"the API's token cannot be put into {path}: {error.strerror}; name another folder by {FOLDER_VARIABLE}"
+                f"the API's token cannot be put into {path}: {reason_of(error)}; name another folder by"
+                f" {FOLDER_VARIABLE}"
             ) from None
 
     def withdraw(self) -> None:
@@ -148,4 +149,4 @@ def _check_private(path: Path, found: os.stat_result, kind: int) -> None:
 def _unusable(path: Path, error: OSError) -> str:
     if error.errno == errno.ELOOP:
         return f"{path} is a symbolic link, should be a file; remove it"
-    return f"{path} cannot be read: {error.strerror}"
+    return f"{path} cannot be read: {reason_of(error)}"

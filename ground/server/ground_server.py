@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from flight.core.errors import SetupError
+from flight.core.errors import SetupError, reason_of
 from flight.core.nanoseconds import NS, tai_from_unix, utc_text
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import LogSink
@@ -234,5 +234,5 @@ async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
 
 
 def _no_port(kind: str, port: int, error: OSError, remedy: str) -> SetupError:
-    reason = "is in use" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+    reason = "is in use" if error.errno == errno.EADDRINUSE else reason_of(error)
     return SetupError(f"{kind} port {port}: {reason}; {remedy}")

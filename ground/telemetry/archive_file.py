@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 
 LAYOUT = 2
 BATCH_ROWS = 2000
@@ -90,7 +90,7 @@ class ArchiveFile:
         except sqlite3.Error as error:
             raise self._fault(error) from None
         except OSError as error:
-            raise OrbitnodeError(f"archive {path}: {error.strerror}") from None
+            raise OrbitnodeError(f"archive {path}: {reason_of(error)}") from None
 
     def _prepare(self) -> None:
         """Make a new file into an archive, or see that an old one is; the writer's settings."""

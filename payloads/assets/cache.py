@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from flight.core.errors import SetupError
+from flight.core.errors import SetupError, reason_of
 
 REMEDY = "run `make setup` (or `python -m payloads.assets fetch`)"
 
@@ -95,7 +95,7 @@ def file_fault(path: Path, member: Member) -> str | None:
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
+        return f"{path} cannot be read ({reason_of(error)})"
     if found != member.sha256:
         return f"{path} has sha256 {found[:16]}..., should be {member.sha256[:16]}...: it was altered"
     return None

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flight.core.errors import SetupError
+from flight.core.errors import SetupError, reason_of
 from flight.text.plain_text import plain, plain_lines
 from payloads.assets.cache import (
     REMEDY,
@@ -51,7 +51,7 @@ def fetch(say: bool = True) -> None:
             _fetch_asset(asset)
         except OSError as error:
             raise SetupError(
-                f"cache {cache_folder()}: {error.strerror or error}; make room there or set ORBITNODE_CACHE"
+                f"cache {cache_folder()}: {reason_of(error)}; make room there or set ORBITNODE_CACHE"
             ) from None
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flight.core.errors import DecodeError, SetupError
+from flight.core.errors import DecodeError, SetupError, reason_of
 from flight.core.nanoseconds import NS
 from hal.base import Image
 from payloads.product.answers import AnyKind
@@ -392,7 +392,7 @@ class WorkerPool:
                 worker.start()
         except OSError as error:
             self.close()
-            raise SetupError(f"worker process cannot be started: {error.strerror}") from None
+            raise SetupError(f"worker process cannot be started: {reason_of(error)}") from None
         for worker in self._workers:
             worker.wait_for_guards()
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from flight.core.errors import SetupError, UsageError
+from flight.core.errors import SetupError, UsageError, reason_of
 from flight.core.nanoseconds import NS, ns
 from flight.linux.ending_signals import ending_signals
 from flight.linux.log_sink import diverted
@@ -54,14 +54,14 @@ class Wire:
             _make_own_folder(self.link.parent)
             self._lock = _open_lock(self._lock_path)
         except OSError as error:
-            raise SetupError(f"cannot make {self._lock_path}: {error.strerror}; choose another --link") from None
+            raise SetupError(f"cannot make {self._lock_path}: {reason_of(error)}; choose another --link") from None
         with ExitStack() as undo:
             undo.callback(os.close, self._lock)
             self._claim()
             try:
                 self._connect(undo)
             except OSError as error:
-                raise SetupError(f"cannot make {self.link}: {error.strerror}; choose another --link") from None
+                raise SetupError(f"cannot make {self.link}: {reason_of(error)}; choose another --link") from None
             undo.pop_all()
 
     def _claim(self) -> None:

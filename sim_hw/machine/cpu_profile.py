@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-from flight.core.errors import SetupError
+from flight.core.errors import SetupError, reason_of
 from flight.core.task_stats import TaskReport, bucket_bounds_us
 
 FORMAT = "orbitnode-cpu-profile/1"
@@ -67,7 +67,7 @@ class CpuProfile:
             with path.open("rb") as file:
                 octets = file.read(OCTETS_MAX + 1)
         except OSError as error:
-            raise SetupError(f"CPU profile {path}: {error.strerror}") from None
+            raise SetupError(f"CPU profile {path}: {reason_of(error)}") from None
         if len(octets) > OCTETS_MAX:
             raise SetupError(f"CPU profile {path}: has more than {OCTETS_MAX:,} octets")
         try:

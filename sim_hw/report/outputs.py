@@ -67,7 +67,7 @@ class OutputFile:
             raise self._fault(error) from None
 
     def _fault(self, error: OSError) -> OrbitnodeError:
-        return OrbitnodeError(f"{self._path} cannot be written: {error.strerror}; the run is not whole")
+        return OrbitnodeError(f"{self._path} cannot be written: {reason_of(error)}; the run is not whole")
 
 
 class OutputFolder:
@@ -205,7 +205,7 @@ def _told(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = "" if error.filename in (None, str(folder)) else f"{error.filename}: "
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = reason_of(error)
         raise OrbitnodeError(
             f"output folder {folder} cannot be written: {where}{reason}; name another with --out"
         ) from None
@@ -257,7 +257,7 @@ def _write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")  # JSON is ASCII in any case
     except OSError as error:
-        raise OrbitnodeError(f"{path} cannot be written: {error.strerror}; the run is not whole") from None
+        raise OrbitnodeError(f"{path} cannot be written: {reason_of(error)}; the run is not whole") from None
 
 
 def _as_json(document: Mapping[str, Any]) -> str:

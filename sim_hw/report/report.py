@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
-from flight.core.errors import OrbitnodeError
+from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.nanoseconds import NS
 from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, SENT, STARTED
 from ground.products.answers import mask_picture
@@ -105,7 +105,7 @@ def write_report(path: Path, data: ReportData) -> None:
     try:
         path.write_text(page(data), encoding="utf-8")
     except OSError as error:
-        raise OrbitnodeError(f"{path} cannot be written: {error.strerror}; the run is not whole") from None
+        raise OrbitnodeError(f"{path} cannot be written: {reason_of(error)}; the run is not whole") from None
 
 
 def page(data: ReportData) -> str:

@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from flight.core.errors import OrbitnodeError, SetupError
+from flight.core.errors import OrbitnodeError, SetupError, reason_of
 from hal.base import Image
 from sim_hw.world.clouds import TILE_PX, Floats, cover_ground, make_field
 
@@ -190,7 +190,7 @@ def _scene_files(folder: Path) -> list[Path]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise OrbitnodeError(f"{folder}: {error.strerror or error}, should be a folder of .npz or .tif tiles") from None
+        raise OrbitnodeError(f"{folder}: {reason_of(error)}, should be a folder of .npz or .tif tiles") from None
     files = [folder / name for name in names if name.lower().endswith((".npz", ".tif", ".tiff"))]
     if not files:
         raise OrbitnodeError(f"{folder}: holds no .npz, .tif or .tiff file, at least one is needed")

@@ -12,7 +12,6 @@ import pytest
 
 from flight.kernels import encode_packets, randomize_tm
 from flight.link.aos_stack import AosConfig
-from flight.link.downlink_config import DownlinkConfig
 from flight.link.stack import LinkConfig
 from ground.recording.detection.detect import find
 from ground.recording.detection.finding import CERTAIN
@@ -44,7 +43,7 @@ def vector(name: str) -> bytes:
     [*((one, 0) for one in (*BARE, *CODED)), *((one, 300_000) for one in (*BARE, *CODED[:2]))],
     ids=str,
 )
-def test_our_own_downlink_in_all_codings(config: DownlinkConfig, front: int) -> None:
+def test_our_own_downlink_in_all_codings(config: LinkConfig | AosConfig, front: int) -> None:
     packets = pus_packets(60, Random(5))
     octets = bytes(front) + of_units(packets, config).octets
     finding = find(octets)
@@ -209,7 +208,7 @@ def test_a_hint_is_kept_and_what_contradicts_it_is_an_alternative() -> None:
 
 
 @pytest.mark.parametrize("config", [*BARE, LinkConfig(coding="rs(255,223)"), AosConfig(coding="cadu")], ids=str)
-def test_what_a_mission_says_of_its_link_fits_it(config: DownlinkConfig) -> None:
+def test_what_a_mission_says_of_its_link_fits_it(config: LinkConfig | AosConfig) -> None:
     recording = of_units(pus_packets(80, Random(4)), config)
     finding = find(recording.octets, LinkOptions.from_config(config))
     assert finding.confidence >= CERTAIN

@@ -22,7 +22,7 @@ from flight.core.errors import OrbitnodeError
 from flight.core.nanoseconds import NS, tai_from_unix
 from ground.recording.table import Column, ColumnKind, Table, TimeScale
 from ground.recording.tables.cells import NO_INSTANT, instants_of
-from ground.recording.tables.file_names import NAME_OCTETS_MAX, DistinctNames, safe_name
+from ground.recording.tables.file_names import NAME_OCTETS_MAX, DistinctNames, table_file_name
 from ground.recording.tables.table_folder import FORMS, TableFolder, Written
 from tests.full_disk import limited_files, on_small_disk
 from tests.waiting import GIVE_UP_S
@@ -242,9 +242,10 @@ def test_names_are_safe_and_apart(tmp_path: Path, form: str) -> None:
         assert len(READERS[form](one.path)) == 2
 
 
-def test_a_safe_name_fits_any_file_system() -> None:
-    assert safe_name("HK_Power.v2-b") == "HK_Power.v2-b"
-    assert len(safe_name("ä" * 500).encode()) <= NAME_OCTETS_MAX
+def test_a_name_fits_any_file_system_and_is_not_an_option() -> None:
+    assert table_file_name("HK_Power.v2-b") == "HK_Power.v2-b"
+    assert len(table_file_name("ä" * 500).encode()) <= NAME_OCTETS_MAX
+    assert [table_file_name(name) for name in (".x", "-rf", "../-x", "")] == ["_x", "_rf", "_._-x", "_"]
     names = DistinctNames()
     assert [names.give(name) for name in ("a", "A", "a_2", "a")] == ["a", "A_2", "a_2_2", "a_3"]
 

@@ -16,6 +16,7 @@ import pytest
 
 from flight.cli import main
 from flight.kernels import randomize_tm, split_packets
+from tests.recordings import XTCE_FILES
 
 ccsdspy = pytest.importorskip("ccsdspy")
 space_packet_parser = pytest.importorskip("space_packet_parser")
@@ -105,16 +106,7 @@ def compare(ours: dict[str, list[Any]], theirs: dict[str, Any]) -> None:
         assert same(column, theirs[name]), name
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "jpss1_geolocation_xtce_v1.xml",
-        "contrived_inheritance_structure.xml",
-        "test_xtce.xml",
-        "test_xtce_default_namespace.xml",
-        "test_xtce_no_namespace.xml",
-    ],
-)
+@pytest.mark.parametrize("name", XTCE_FILES)
 def test_jpss_1_by_xtce(command: Command, vectors: Path, name: str) -> None:
     folder = vectors / "space_packet_parser"
     ours = command.table(folder / JPSS, "--definition", folder / name)

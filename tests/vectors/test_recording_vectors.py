@@ -18,6 +18,7 @@ from ground.recording.definitions.read import DefinitionsByApid, read_definition
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import Column, Table
 from tests.recording_batches import batch_by_length, batch_of, value, values
+from tests.recordings import XTCE_FILES
 
 ccsdspy = pytest.importorskip("ccsdspy")
 space_packet_parser = pytest.importorskip("space_packet_parser")
@@ -60,16 +61,7 @@ def compare(table: Table, theirs: dict[str, Any]) -> None:
 JPSS = "J01_G011_LZ_2021-04-09T00-00-00Z_V01.DAT1"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "jpss1_geolocation_xtce_v1.xml",
-        "contrived_inheritance_structure.xml",
-        "test_xtce.xml",
-        "test_xtce_default_namespace.xml",
-        "test_xtce_no_namespace.xml",
-    ],
-)
+@pytest.mark.parametrize("name", XTCE_FILES)
 def test_jpss_1_by_every_xtce_file(xtce: Path, name: str) -> None:
     """The namespace with a prefix, as default and not at all; criteria as comparisons and as a boolean expression."""
     stream = (xtce / JPSS).read_bytes()

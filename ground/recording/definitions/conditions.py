@@ -42,15 +42,21 @@ _SLOPE_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _NumberTest:
+class _SlotTest:
+    """A test of one slot."""
+
     slot: Slot
-    is_calibrated: bool
-    operator: Operator
-    value: float
 
     @property
     def slots(self) -> frozenset[int]:
         return frozenset((self.slot.number,))
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberTest(_SlotTest):
+    is_calibrated: bool
+    operator: Operator
+    value: float
 
     @property
     def equals(self) -> Mapping[int, int]:
@@ -65,16 +71,11 @@ class _NumberTest:
 
 
 @dataclass(frozen=True, slots=True)
-class _RangesTest:
+class _RangesTest(_SlotTest):
     """Whether a raw number is in one of some ranges, as a label stands for."""
 
-    slot: Slot
     ranges: tuple[tuple[int, int], ...]
     is_negated: bool
-
-    @property
-    def slots(self) -> frozenset[int]:
-        return frozenset((self.slot.number,))
 
     @property
     def equals(self) -> Mapping[int, int]:
@@ -91,16 +92,11 @@ class _RangesTest:
 
 
 @dataclass(frozen=True, slots=True)
-class _OctetsTest:
+class _OctetsTest(_SlotTest):
     """Whether a text, in UTF-8, or binary data are these octets."""
 
-    slot: Slot
     value: bytes
     is_negated: bool
-
-    @property
-    def slots(self) -> frozenset[int]:
-        return frozenset((self.slot.number,))
 
     @property
     def equals(self) -> Mapping[int, int]:

@@ -2,8 +2,9 @@
 
 A table's name comes from a file of definitions that anybody wrote, so it may hold a slash, a leading dot, or be longer
 than a file's name can be. Letters and digits of any script stay, and "._-"; the rest becomes "_". A name never begins
-with a dot, which is how the writers' own working names begin. Of two that are the same after that, or differ in
-capitals alone (file systems exist that do not tell those apart), the later one gets a number.
+with a dot, which is how the writers' own working names begin, nor with a dash, which a command would take for an
+option. Of two that are the same after that, or differ in capitals alone (file systems exist that do not tell those
+apart), the later one gets a number.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class DistinctNames:
         return name
 
 
-def safe_name(name: str) -> str:
+def table_file_name(name: str) -> str:
     """The name of a file, without suffix, 1..NAME_OCTETS_MAX octets of UTF-8."""
     kept = "".join(one if one.isalnum() or one in _KEPT else "_" for one in normalize("NFC", name))
     short = kept.encode()[:NAME_OCTETS_MAX].decode(errors="ignore")
-    return "_" + short[1:] if short.startswith(".") else short or "_"
+    return "_" + short[1:] if short.startswith((".", "-")) else short or "_"

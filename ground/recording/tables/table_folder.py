@@ -19,7 +19,7 @@ from ground.recording.table import Column, Table
 from ground.recording.tables.arrow_file import ArrowFile, require_arrow
 from ground.recording.tables.cells import copied, joined, octets_of
 from ground.recording.tables.csv_file import CsvFile
-from ground.recording.tables.file_names import DistinctNames, safe_name
+from ground.recording.tables.file_names import DistinctNames, table_file_name
 from ground.recording.tables.npz_file import NpzFile
 from ground.recording.tables.table_file import TableFile
 
@@ -115,7 +115,7 @@ class TableFolder:
     def _opened(self, name: str) -> _Open:
         known = self._open.get(name)
         if known is None:
-            file_name = f"{self._names.give(safe_name(name))}.{self._form}"
+            file_name = f"{self._names.give(table_file_name(name))}.{self._form}"
             working = self._working / file_name
             known = self._open[name] = _Open(self._folder / file_name, working, FORMS[self._form](working))
         return known
