@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from flight.contract.dictionary import Dictionary
@@ -11,6 +12,7 @@ from flight.link.link import Role
 from flight.link.pus import PusTm
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import FlightLink, LinkConfig
+from flight.link.tm.tm_frame import NO_PACKET_START
 from tests.link_ends import unit_of
 
 # Files of the vectors that describe the same packets of JPSS-1.
@@ -71,3 +73,20 @@ def recorded_units(packets: list[bytes], config: LinkConfig | AosConfig) -> list
     while link.has_packets():
         units.append(unit_of(link))
     return units
+
+
+def packet_zones(packets: Sequence[bytes], room: int, fill: bytes) -> list[tuple[int, bytes]]:
+    """Packets of any kind in packet zones of `room` octets, one after the other: first header pointer and data of each.
+    `fill`, a packet of one octet, follows the last."""
+    octets = b"".join(packets)
+    missing = -len(octets) % room
+    starts, at = [], 0
+    for one in [*packets, *[fill] * missing]:
+        starts.append(at)
+        at += len(one)
+    octets += fill * missing
+    zones = []
+    for begin in range(0, len(octets), room):
+        first = next((start for start in starts if start >= begin), at) - begin
+        zones.append((first if first < room else NO_PACKET_START, octets[begin : begin + room]))
+    return zones

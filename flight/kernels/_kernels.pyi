@@ -64,12 +64,14 @@ class _Channel:
 
     packets: int
     idle_packets: int
+    encapsulated: Sequence[int]
     broken: int
     inconsistent: int
     frames: int
     missed: int
     packet_octets: int
     idle_octets: int
+    encapsulated_octets: int
     lost_octets: int
     overhead_octets: int
     hand_octets: int
@@ -144,11 +146,13 @@ class _Lib:
     OB_LINK_FECF: Final[int]
     OB_LINK_OCF: Final[int]
     OB_LINK_HEADER_CONTROL: Final[int]
+    OB_LINK_ENCAPSULATION: Final[int]
     OB_SPACECRAFT_ANY: Final[int]
     OB_TM_CHANNELS: Final[int]
     OB_AOS_CHANNELS: Final[int]
     OB_FRAME_OCTETS_MAX: Final[int]
     OB_PACKET_OCTETS_MAX: Final[int]
+    OB_ENCAPSULATION_OCTETS_MAX: Final[int]
     OB_FRAME_GOOD: Final[int]
     OB_FRAME_MARKED: Final[int]
     OB_FRAME_CRC: Final[int]

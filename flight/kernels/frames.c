@@ -20,6 +20,11 @@
 
 #define PACKET_HEADER_OCTETS 6
 #define PACKET_OCTETS_MIN 7
+#define ENCAPSULATION_VERSION 7
+#define ENCAPSULATION_HEADER_OCTETS_MAX 8
+/* Lengths that no frame has room for. */
+#define NO_PACKET SIZE_MAX
+#define NOT_KNOWN_YET (SIZE_MAX - 1)
 
 _Static_assert(sizeof ((ob_link *)0)->verdicts == 8 * (OB_FRAME_POINTER + 1), "a counter for each verdict");
 _Static_assert(sizeof ((ob_channel *)0)->hand >= OB_PACKET_OCTETS_MAX, "a packet in hand fits");
@@ -54,6 +59,46 @@ static inline uint32_t word_at(const uint8_t *data) { return (uint32_t)data[0] <
 
 static inline int is_idle(const uint8_t *packet) { return packet[1] == 0xFF && (packet[0] & 7) == 7; }
 
+static inline int is_encapsulation(const uint8_t *packet) { return packet[0] >> 5 == ENCAPSULATION_VERSION; }
+
+/* Octets of the header that begins so: 133.0-B-2, 4.1.3; 133.1-B-3, 4.1.2. */
+static inline size_t header_octets(const uint8_t *packet)
+{
+    return is_encapsulation(packet) ? (size_t)1 << (packet[0] & 3) : PACKET_HEADER_OCTETS;
+}
+
+/* The length of the packet of which `octets`, 1 or more, are there: NOT_KNOWN_YET where they end within its header,
+ * NO_PACKET where no packet of this link begins so. */
+static inline size_t packet_octets(const ob_link *link, const uint8_t *packet, size_t octets)
+{
+    unsigned version = packet[0] >> 5;
+    if (version == 0)
+        return octets < PACKET_HEADER_OCTETS ? NOT_KNOWN_YET : word_at(packet + 4) + PACKET_OCTETS_MIN;
+    if (version != ENCAPSULATION_VERSION || !(link->flags & OB_LINK_ENCAPSULATION))
+        return NO_PACKET;
+    size_t header = header_octets(packet);
+    if (header == 1) /* without a length field: an idle packet, and nothing else */
+        return packet[0] >> 2 & 7 ? NO_PACKET : 1;
+    if (octets < header)
+        return NOT_KNOWN_YET;
+    size_t length = 0;
+    for (size_t i = header / 2; i < header; i++)
+        length = length << 8 | packet[i];
+    return header <= length && length <= OB_ENCAPSULATION_OCTETS_MAX ? length : NO_PACKET;
+}
+
+static inline void note_encapsulation(ob_channel *channel, const uint8_t *packet, size_t octets)
+{
+    unsigned protocol = packet[0] >> 2 & 7;
+    if (protocol == 0) {
+        channel->idle_packets++;
+        channel->idle_octets += octets;
+    } else {
+        channel->encapsulated[protocol]++;
+        channel->encapsulated_octets += octets;
+    }
+}
+
 static inline void note_packet(sink *to, const uint8_t *header, size_t offset, size_t octets, uint8_t vcid,
                                size_t frame)
 {
@@ -80,79 +125,93 @@ static void drop_hand(ob_channel *channel)
     channel->hand_octets = 0;
 }
 
+/* `octets` more in hand. Nobody takes what an encapsulation packet holds: of it the header alone is kept. */
 static void keep(ob_channel *channel, const uint8_t *data, size_t octets)
 {
-    memcpy(channel->hand + channel->hand_octets, data, octets);
+    size_t have = channel->hand_octets, kept = octets;
+    if (octets == 0)
+        return;
+    if (is_encapsulation(have > 0 ? channel->hand : data)) {
+        size_t room = have < ENCAPSULATION_HEADER_OCTETS_MAX ? ENCAPSULATION_HEADER_OCTETS_MAX - have : 0;
+        kept = octets < room ? octets : room;
+    }
+    memcpy(channel->hand + have, data, kept);
     channel->hand_octets += octets;
 }
 
 /* `octets` more of the packet in hand: deliver it where it is whole, drop it where it would run over. */
-static void continue_hand(ob_channel *channel, const uint8_t *data, size_t octets, uint8_t vcid, size_t frame,
-                          sink *to)
+static void continue_hand(const ob_link *link, ob_channel *channel, const uint8_t *data, size_t octets, uint8_t vcid,
+                          size_t frame, sink *to)
 {
-    size_t have = channel->hand_octets;
-    if (have < PACKET_HEADER_OCTETS) {
+    size_t have = channel->hand_octets, header = header_octets(channel->hand);
+    if (have < header) {
         /* The header comes first: only then is it known how much more to take. */
-        size_t more = PACKET_HEADER_OCTETS - have;
+        size_t more = header - have;
         if (more > octets)
             more = octets;
         keep(channel, data, more);
         data += more;
         octets -= more;
         have += more;
-        if (have < PACKET_HEADER_OCTETS)
+        if (have < header)
             return;
     }
-    size_t packet = word_at(channel->hand + 4) + PACKET_OCTETS_MIN;
-    if (have + octets < packet) {
-        keep(channel, data, octets);
-    } else if (have + octets > packet) {
+    size_t packet = packet_octets(link, channel->hand, have);
+    if (have + octets > packet || packet == NO_PACKET) {
         channel->inconsistent++;
         channel->lost_octets += octets;
         drop_hand(channel);
-    } else {
-        if (is_idle(channel->hand)) {
-            channel->idle_packets++;
-            channel->idle_octets += packet;
-        } else {
-            channel->packets++;
-            channel->packet_octets += packet;
-            note_packet(to, channel->hand, to->octets, packet, vcid, frame);
-            append(to, channel->hand, have);
-            append(to, data, octets);
-        }
-        channel->hand_octets = 0;
+        return;
     }
+    if (have + octets < packet) {
+        keep(channel, data, octets);
+        return;
+    }
+    if (is_encapsulation(channel->hand)) {
+        note_encapsulation(channel, channel->hand, packet);
+    } else if (is_idle(channel->hand)) {
+        channel->idle_packets++;
+        channel->idle_octets += packet;
+    } else {
+        channel->packets++;
+        channel->packet_octets += packet;
+        note_packet(to, channel->hand, to->octets, packet, vcid, frame);
+        append(to, channel->hand, have);
+        append(to, data, octets);
+    }
+    channel->hand_octets = 0;
 }
 
 /* The packets from octet `at` of a frame's data on; the beginning of one that does not end there is taken in hand. */
-static void split_data(ob_channel *channel, const uint8_t *data, size_t at, size_t size, uint8_t vcid, size_t frame,
-                       sink *to)
+static void split_data(const ob_link *link, ob_channel *channel, const uint8_t *data, size_t at, size_t size,
+                       uint8_t vcid, size_t frame, sink *to)
 {
     size_t run = at; /* where the packets start that are not yet in the output */
     while (at < size) {
         const uint8_t *header = data + at;
-        if (header[0] >> 5) {
+        size_t packet = packet_octets(link, header, size - at);
+        if (size - at < packet) {
+            if (packet != NO_PACKET)
+                break;
             /* No packet starts like this: leave the rest of the frame, the next pointer leads on. */
             channel->inconsistent++;
             channel->lost_octets += size - at;
             append(to, data + run, at - run);
             return;
         }
-        if (size - at < PACKET_HEADER_OCTETS)
-            break;
-        size_t packet = word_at(header + 4) + PACKET_OCTETS_MIN;
-        if (size - at < packet)
-            break;
-        if (is_idle(header)) {
-            channel->idle_packets++;
-            channel->idle_octets += packet;
-            append(to, data + run, at - run);
-            run = at + packet;
-        } else {
+        if (header[0] >> 5 == 0 && !is_idle(header)) {
             channel->packets++;
             channel->packet_octets += packet;
             note_packet(to, header, to->octets + (at - run), packet, vcid, frame);
+        } else {
+            if (is_encapsulation(header)) {
+                note_encapsulation(channel, header, packet);
+            } else {
+                channel->idle_packets++;
+                channel->idle_octets += packet;
+            }
+            append(to, data + run, at - run);
+            run = at + packet;
         }
         at += packet;
     }
@@ -161,7 +220,8 @@ static void split_data(ob_channel *channel, const uint8_t *data, size_t at, size
 }
 
 /* Frames missed before this one, and the packets that it completes. */
-static uint32_t take_frame(ob_channel *channel, const frame_header *header, size_t frame, sink *to)
+static uint32_t take_frame(const ob_link *link, ob_channel *channel, const frame_header *header, size_t frame,
+                           sink *to)
 {
     uint32_t missed = channel->counted ? (header->vc_count - channel->expected) & header->count_mask : 0;
     channel->counted = 1;
@@ -177,7 +237,7 @@ static uint32_t take_frame(ob_channel *channel, const frame_header *header, size
     }
     size_t start = header->pointer == NO_PACKET_START ? header->data_octets : header->pointer;
     if (channel->hand_octets > 0) {
-        continue_hand(channel, header->data, start, header->vcid, frame, to);
+        continue_hand(link, channel, header->data, start, header->vcid, frame, to);
         if (header->pointer != NO_PACKET_START && channel->hand_octets > 0) {
             /* A packet starts here, so the one in hand should have ended. */
             channel->inconsistent++;
@@ -188,7 +248,7 @@ static uint32_t take_frame(ob_channel *channel, const frame_header *header, size
         channel->lost_octets += start;
     }
     if (header->pointer != NO_PACKET_START)
-        split_data(channel, header->data, start, header->data_octets, header->vcid, frame, to);
+        split_data(link, channel, header->data, start, header->data_octets, header->vcid, frame, to);
     return missed;
 }
 
@@ -357,7 +417,9 @@ int64_t ob_extract_packets(ob_link *link, ob_channel *channels, size_t channels_
         ob_channel *channel = &channels[header.vcid];
         missed[n] = 0;
         if (verdict == OB_FRAME_GOOD) {
-            size_t most = channel->hand_octets + header.data_octets;
+            /* What an encapsulation packet holds goes nowhere. */
+            size_t held = is_encapsulation(channel->hand) ? 0 : channel->hand_octets;
+            size_t most = held + header.data_octets;
             if (most > out_octets - to.octets ||
                 1 + header.data_octets / PACKET_OCTETS_MIN > packets_max - to.packets)
                 break;
@@ -366,7 +428,7 @@ int64_t ob_extract_packets(ob_link *link, ob_channel *channels, size_t channels_
                 channel->idle_octets += header.data_octets;
             } else {
                 link->hand_octets -= channel->hand_octets;
-                missed[n] = take_frame(channel, &header, n, &to);
+                missed[n] = take_frame(link, channel, &header, n, &to);
                 link->hand_octets += channel->hand_octets;
             }
             channel->overhead_octets += frame_octets - header.data_octets;

@@ -40,6 +40,8 @@ class TmLink:
     vcids: the virtual channels that carry packets, 0..7; None for all.
     has_fecf: frames end with frame error control.
     security_header_octets, security_trailer_octets: of CCSDS 355.0-B-2 around the data field, passed over.
+    has_encapsulation: encapsulation packets (CCSDS 133.1-B-3) may stand among the space packets; they are passed over
+        and counted. Without it a frame in which one begins is inconsistent.
     """
 
     frame_octets: int
@@ -48,6 +50,7 @@ class TmLink:
     has_fecf: bool = True
     security_header_octets: int = 0
     security_trailer_octets: int = 0
+    has_encapsulation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class AosLink:
     has_header_control: frame header error control follows the primary header; it is passed over.
     insert_octets: length of the insert zone, which is passed over.
     security_header_octets, security_trailer_octets: of CCSDS 355.0-B-2 around the data field, passed over.
+    has_encapsulation: encapsulation packets (CCSDS 133.1-B-3) may stand among the space packets; they are passed over
+        and counted. Without it a frame in which one begins is inconsistent.
     """
 
     frame_octets: int
@@ -73,16 +78,18 @@ class AosLink:
     insert_octets: int = 0
     security_header_octets: int = 0
     security_trailer_octets: int = 0
+    has_encapsulation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelCounters:
     """One virtual channel: packets delivered, idle packets left out, packets of which only a part arrived (`broken`),
-    frames whose pointer or packet headers contradict each other (`inconsistent`), good frames, frames missed.
+    frames whose pointer or packet headers contradict each other (`inconsistent`), good frames, frames missed, and
+    encapsulation packets by their protocol id, 1..7, without those of which there are none.
 
-    Every octet of its good frames is in one of five: of packets delivered, idle (idle packets and idle frames' data),
-    lost (parts of packets, and data that contradict the headers), overhead (all but data), or in hand: the beginning of
-    a packet that has not come to its end.
+    Every octet of its good frames is in one of six: of packets delivered, idle (idle packets and idle frames' data), of
+    encapsulation packets, lost (parts of packets, and data that contradict the headers), overhead (all but data), or in
+    hand: the beginning of a packet that has not come to its end.
     """
 
     packets: int
@@ -91,8 +98,10 @@ class ChannelCounters:
     inconsistent: int
     frames: int
     missed: int
+    encapsulated: dict[int, int]
     packet_octets: int
     idle_octets: int
+    encapsulated_octets: int
     lost_octets: int
     overhead_octets: int
     hand_octets: int
@@ -182,7 +191,7 @@ class BatchExtractor:
             raise ValueError(f"spacecraft id {link.spacecraft_id}, they are 0 .. 1023")
         if not 0 < link.frame_octets <= lib.OB_FRAME_OCTETS_MAX:
             raise ValueError(f"frames of {link.frame_octets} octets, they have 1 .. {lib.OB_FRAME_OCTETS_MAX}")
-        flags = lib.OB_LINK_FECF * link.has_fecf
+        flags = lib.OB_LINK_FECF * link.has_fecf | lib.OB_LINK_ENCAPSULATION * link.has_encapsulation
         insert_octets = 0
         if isinstance(link, AosLink):
             flags |= lib.OB_LINK_OCF * link.has_ocf | lib.OB_LINK_HEADER_CONTROL * link.has_header_control
@@ -268,8 +277,10 @@ class BatchExtractor:
                 c.inconsistent,
                 c.frames,
                 c.missed,
+                {protocol: count for protocol, count in enumerate(c.encapsulated) if count},
                 c.packet_octets,
                 c.idle_octets,
+                c.encapsulated_octets,
                 c.lost_octets,
                 c.overhead_octets,
                 c.hand_octets,

@@ -263,12 +263,14 @@ int64_t ob_viterbi_flush(ob_viterbi *decoder, int32_t to_zero, uint8_t *out, siz
 #define OB_LINK_FECF 1           /* frames end with frame error control, two octets that are checked */
 #define OB_LINK_OCF 2            /* AOS: every frame has an operational control field, four octets */
 #define OB_LINK_HEADER_CONTROL 4 /* AOS: frame header error control, two octets that are passed over */
+#define OB_LINK_ENCAPSULATION 8  /* encapsulation packets (133.1-B-3) may stand among packets: passed over, counted */
 
 #define OB_SPACECRAFT_ANY 0xFFFFFFFF
 #define OB_TM_CHANNELS 8
 #define OB_AOS_CHANNELS 64
 #define OB_FRAME_OCTETS_MAX 65536
 #define OB_PACKET_OCTETS_MAX 65542
+#define OB_ENCAPSULATION_OCTETS_MAX 16777216 /* what claims to be longer is not taken for a packet */
 
 #define OB_FRAME_GOOD 0
 #define OB_FRAME_MARKED 1     /* the caller says that it is bad, such as one that Reed-Solomon could not correct */
@@ -303,7 +305,8 @@ typedef struct {
 /* One virtual channel, at first all 0: an OB_LINK_TM has OB_TM_CHANNELS of them, an OB_LINK_AOS OB_AOS_CHANNELS. */
 typedef struct {
     uint64_t packets;      /* delivered */
-    uint64_t idle_packets; /* APID 2047, left out */
+    uint64_t idle_packets; /* APID 2047, left out; encapsulation packets of protocol 0 */
+    uint64_t encapsulated[8]; /* encapsulation packets by protocol id, 1..7 */
     uint64_t broken;       /* packets of which only a part arrived */
     uint64_t inconsistent; /* frames whose pointer or packet headers contradict each other */
     uint64_t frames;       /* good ones */
@@ -311,6 +314,7 @@ typedef struct {
     /* Every octet of its good frames is in one of these, or in hand. */
     uint64_t packet_octets;   /* of packets delivered */
     uint64_t idle_octets;     /* of idle packets, and of the data of idle frames */
+    uint64_t encapsulated_octets; /* of encapsulation packets that are not idle */
     uint64_t lost_octets;     /* of packets that did not arrive whole, and of data that contradict the headers */
     uint64_t overhead_octets; /* of all that is not data */
     uint32_t counted;      /* 1 once a frame has been heard */

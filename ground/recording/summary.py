@@ -4,6 +4,7 @@ files, octets           what was read
 form, link, found       how it was read, and what said so, a line each
 classes, refused        octets by what became of them (see ground.recording.streams.account), and those refused by
                         reason
+encapsulated            encapsulation packets by protocol; they are passed over
 coding, frames, channels, apids, definitions, tables
 losses                  what was lost, damaged, not used or not supported, a line each
 complete                whether there were packets and no losses
@@ -21,6 +22,7 @@ from ground.recording.definition_set import DefinitionSet
 from ground.recording.detection.finding import CERTAIN, LIKELY, Finding
 from ground.recording.packet_batch import NO_CHANNEL
 from ground.recording.streams.account import Account, ApidAccount
+from ground.recording.streams.encapsulation import PROTOCOLS
 from ground.recording.table import Table
 from ground.recording.tables.cells import NO_INSTANT
 
@@ -77,11 +79,13 @@ def stream_document(account: Account) -> dict[str, Any]:
             "overhead": account.overhead_octets,
             "idle": account.idle_octets,
             "fill": account.fill_octets,
+            "encapsulated": account.encapsulated_octets,
             "refused": account.refused_octets,
             "skipped": account.skipped_octets,
             "left": account.left_octets,
         },
         "refused": {reason: octets for reason, octets in sorted(account.refused.items()) if octets},
+        "encapsulated": {PROTOCOLS.get(one, str(one)): n for one, n in sorted(account.encapsulated.items())},
         "segments": account.segments,
         "unassembled": account.unassembled,
         "resyncs": account.resyncs,
@@ -135,7 +139,7 @@ def table_documents(definitions: DefinitionSet, spans: TableSpans) -> list[dict[
 
 def losses(account: Account, apids: Iterable[ApidCount], definitions: DefinitionSet) -> list[str]:
     """What was lost, damaged, not used or not supported, a line each; empty if nothing was."""
-    out = [] if account.packets else ["no packets"]
+    out = [] if account.packets or account.encapsulated else ["no packets"]
     out += account.losses()
     unknown: dict[int, int] = {}
     for one in apids:

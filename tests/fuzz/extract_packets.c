@@ -68,11 +68,13 @@ static void check_account(const ob_link *link, const ob_channel *of, size_t chan
     for (size_t i = 0; i <= OB_FRAME_POINTER; i++)
         verdicts += link->verdicts[i];
     for (size_t i = 0; i < channels_count; i++) {
-        require(of[i].hand_octets < OB_PACKET_OCTETS_MAX);
+        require(of[i].hand_octets < OB_ENCAPSULATION_OCTETS_MAX);
+        require(of[i].hand_octets < OB_PACKET_OCTETS_MAX || link->flags & OB_LINK_ENCAPSULATION);
         hand_octets += of[i].hand_octets;
         packets += of[i].packets;
         frames += of[i].frames;
-        classed += of[i].packet_octets + of[i].idle_octets + of[i].lost_octets + of[i].overhead_octets;
+        classed += of[i].packet_octets + of[i].idle_octets + of[i].encapsulated_octets + of[i].lost_octets +
+                   of[i].overhead_octets;
     }
     require(verdicts == count && hand_octets == link->hand_octets);
     require(packets == to->packets && frames == link->verdicts[OB_FRAME_GOOD]);
@@ -105,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
         .service = data[0] & 1 ? OB_LINK_AOS : OB_LINK_TM,
         .frame_octets = 13u + data[1],
         .spacecraft_id = data[0] & 2 ? OB_SPACECRAFT_ANY : (uint32_t)data[2] << 2 | data[0] >> 6,
-        .flags = data[0] >> 2 & 7,
+        .flags = (data[0] >> 2 & 7) | (data[11] & 2 ? OB_LINK_ENCAPSULATION : 0),
         .insert_octets = data[3] % 16,
         .security_header_octets = data[9] >> 5,
         .security_trailer_octets = data[10] >> 5,

@@ -13,6 +13,7 @@ from flight.kernels._kernels import ffi, lib
 from flight.link.space_packet import SpacePacket, idle_packet
 from flight.link.tm.extract import PacketExtractor
 from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, FrameError, TmFrame
+from tests.recordings import packet_zones
 
 SPACECRAFT = 0x1AB
 REASONS = {"crc": Verdict.CRC, "version": Verdict.VERSION, "status": Verdict.STATUS, "pointer": Verdict.POINTER}
@@ -331,3 +332,76 @@ def test_where_the_room_ends_the_next_call_goes_on(batch: tuple[TmLink, list[byt
         got += [bytes(out[offset[i] : offset[i] + lengths[i]]) for i in range(result.packets)]
         start += taken
     assert got == [bytes(packet) for packet in want]
+
+
+# Encapsulation packets among the space packets
+
+
+def encapsulation_packet(protocol: int, header_octets: int, data: bytes) -> bytes:
+    """Of CCSDS 133.1-B-3, 4.1.2, with a header of 2, 4 or 8 octets."""
+    length = (header_octets + len(data)).to_bytes(header_octets // 2, "big")
+    first = 7 << 5 | protocol << 2 | header_octets.bit_length() - 1
+    return bytes((first,)) + bytes(header_octets // 2 - 1) + length + data
+
+
+IDLE_OCTET = b"\xe0"
+encapsulated = st.one_of(
+    st.just(IDLE_OCTET),
+    st.builds(encapsulation_packet, st.integers(0, 7), st.sampled_from((2, 4, 8)), st.binary(max_size=90)),
+)
+
+
+def tm_frames(stream: Sequence[bytes], room: int) -> list[bytes]:
+    """These packets in frames of one channel, one after the other, idle octets behind the last."""
+    return [
+        TmFrame(SPACECRAFT, 0, count & 0xFF, count & 0xFF, pointer, data, b"ocf.").encode(room + 12)
+        for count, (pointer, data) in enumerate(packet_zones(stream, room, IDLE_OCTET))
+    ]
+
+
+@given(st.lists(packets | encapsulated, max_size=30), st.integers(1, 60), st.lists(st.integers(0, 90), max_size=4),
+       st.sets(st.integers(0, 40), max_size=2))  # fmt: skip
+@example([encapsulation_packet(4, 8, bytes(200)), idle_packet(9)], 3, [1, 2, 3, 4], set())
+def test_encapsulation_packets_are_passed_over_and_counted(
+    stream: list[bytes], room: int, cuts: list[int], missing: set[int]
+) -> None:
+    frames = tm_frames(stream, room)
+    ours = BatchExtractor(TmLink(room + 12, has_encapsulation=True))
+    got: list[bytes] = []
+    ends = sorted({min(cut, len(frames)) for cut in cuts} | {len(frames)})
+    for start, end in zip([0, *ends], ends, strict=False):
+        _, found = ours.extract(b"".join(frames[at] for at in range(start, end) if at not in missing))
+        got += [bytes(one) for one in found]
+    wanted = [one for one in stream if one[0] >> 5 == 0 and SpacePacket.decode(one).apid != 0x7FF]
+    lost = {at for at in missing if at < len(frames)}
+    assert all(one in wanted for one in got)
+    if not frames or len(lost) == len(frames):
+        assert ours.channels == {}
+        return
+    (counters,) = ours.channels.values()
+    data = counters.packet_octets + counters.idle_octets + counters.encapsulated_octets + counters.lost_octets
+    assert data + counters.hand_octets + counters.overhead_octets == (len(frames) - len(lost)) * (room + 12)
+    assert counters.inconsistent == 0
+    others = [one for one in stream if one[0] >> 5 == 7 and one[0] >> 2 & 7]
+    if not lost:
+        assert got == wanted
+        assert counters.encapsulated == {
+            protocol: count for protocol in range(8) if (count := sum(one[0] >> 2 & 7 == protocol for one in others))
+        }
+        assert counters.encapsulated_octets == sum(map(len, others))
+        assert (counters.lost_octets, counters.broken, counters.hand_octets) == (0, 0, 0)
+    assert sum(counters.encapsulated.values()) <= len(others)
+
+
+def test_what_is_not_an_encapsulation_packet_is_inconsistent() -> None:
+    too_long = b"\xef" + bytes(3) + (lib.OB_ENCAPSULATION_OCTETS_MAX + 1).to_bytes(4, "big")
+    for data in (b"\xe4" + bytes(40), b"\xe9\x01" + bytes(40), too_long + bytes(40), b"\xc0" + bytes(40)):
+        frame = TmFrame(SPACECRAFT, 0, 0, 0, 0, data, b"ocf.").encode(len(data) + 12)
+        ours = BatchExtractor(TmLink(len(frame), has_encapsulation=True))
+        ours.extract(frame)
+        (counters,) = ours.channels.values()
+        assert (counters.inconsistent, counters.lost_octets, counters.encapsulated) == (1, len(data), {}), data[:8]
+    frame = TmFrame(SPACECRAFT, 0, 0, 0, 0, IDLE_OCTET * 20, b"ocf.").encode(32)
+    ours = BatchExtractor(TmLink(32))
+    ours.extract(frame)
+    assert ours.channels[0].inconsistent == 1, "a link that has none"

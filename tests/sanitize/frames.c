@@ -13,7 +13,7 @@ void try_frames(const uint8_t *data, size_t octets)
         .service = channels_count == OB_TM_CHANNELS ? OB_LINK_TM : OB_LINK_AOS,
         .frame_octets = (uint32_t)(13 + next_random() % 80),
         .spacecraft_id = next_random() % 4 ? OB_SPACECRAFT_ANY : (uint32_t)(next_random() % 1024),
-        .flags = (uint32_t)(next_random() % 8 & (next_random() % 4 ? ~1u : ~0u)),
+        .flags = (uint32_t)(next_random() % 16 & (next_random() % 4 ? ~1u : ~0u)),
         .insert_octets = (uint32_t)(next_random() % 4),
         .security_header_octets = (uint32_t)(next_random() % 3),
         .security_trailer_octets = (uint32_t)(next_random() % 3),
@@ -48,8 +48,8 @@ void try_frames(const uint8_t *data, size_t octets)
     for (size_t i = 0; i < channels_count; i++) {
         hand_octets += channels[i].hand_octets;
         frames += channels[i].frames;
-        classed += channels[i].packet_octets + channels[i].idle_octets + channels[i].lost_octets +
-                   channels[i].overhead_octets;
+        classed += channels[i].packet_octets + channels[i].idle_octets + channels[i].encapsulated_octets +
+                   channels[i].lost_octets + channels[i].overhead_octets;
     }
     check(verdicts == taken, "the verdicts are not as many as the frames");
     check(hand_octets == link.hand_octets, "the octets in hand do not add up");

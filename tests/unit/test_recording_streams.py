@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,13 +16,16 @@ from flight.kernels import AosLink, BatchExtractor, TmLink, crc16, encode_packet
 from flight.link.stack import LinkConfig
 from flight.link.tm.tm_frame import TmFormat
 from ground.recording.detection.detect import find
+from ground.recording.recording import decode
 from ground.recording.streams.account import Account
 from ground.recording.streams.encapsulation import packet_octets
 from ground.recording.streams.fill import fill_octets, leading_fill
 from ground.recording.streams.link_options import Form, LinkOptions, Service
 from ground.recording.streams.packet_stream import DAMAGES_MAX, OCTETS_PER_DAMAGE
 from ground.recording.streams.source import PacketSource
+from ground.recording.summary import stream_document
 from tests.recording_damage import RECORDINGS, of_units, plain_packets, pus_packets, read
+from tests.recordings import packet_zones
 
 PACKETS = LinkOptions(form=Form.PACKETS)
 FRAMES = LinkOptions(form=Form.FRAMES, service=Service.TM, frame_octets=64, has_fecf=True)
@@ -46,7 +50,8 @@ def adds_up(account: Account, octets: int) -> bool:
         account.packet_octets, account.overhead_octets, account.idle_octets, account.fill_octets,
         account.encapsulated_octets, account.skipped_octets, account.left_octets, *account.refused.values(),
     )  # fmt: skip
-    return account.octets == octets == sum(classes) and min(classes) >= 0
+    told = stream_document(account)["classes"]
+    return account.octets == octets == sum(classes) == sum(told.values()) and min(classes) >= 0
 
 
 def of_frames(seed: int) -> bytes:
@@ -295,6 +300,36 @@ def test_encapsulation_packets_among_packets_are_passed_over() -> None:
     got, account = read(octets, PACKETS)
     assert got == packets
     assert account.encapsulated == {2: 3} and account.idle_octets == 1 and account.is_whole
+
+
+def tm_frame(count: int, pointer: int, data: bytes) -> bytes:
+    return TmFormat(0x1AB, len(data) + 12).encode(0, count & 0xFF, count & 0xFF, pointer, data, b"ocf.")
+
+
+def aos_frame(count: int, pointer: int, data: bytes) -> bytes:
+    head = (0x4000 | 0xAB << 6 | 2).to_bytes(2, "big") + count.to_bytes(3, "big") + b"\x10"
+    frame = head + pointer.to_bytes(2, "big") + data
+    return frame + crc16(frame).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("frame", [tm_frame, aos_frame])
+def test_encapsulation_packets_in_frames_are_passed_over_whatever_frames_they_span(
+    frame: Callable[[int, int, bytes], bytes], tmp_path: Path
+) -> None:
+    long = b"\xee\x00" + (3000).to_bytes(2, "big") + bytes(2996)
+    packets = plain_packets(60, Random(1))
+    stream = [*packets[:30], *(one for one, _ in ENCAPSULATED), long, *packets[30:]]
+    zones = packet_zones(stream, 200, b"\xe0")
+    octets = b"".join(frame(count, pointer, data) for count, (pointer, data) in enumerate(zones))
+    got, account = read(octets, find(octets).options)
+    assert got == packets
+    assert account.encapsulated == {2: 3, 3: 1}
+    assert account.encapsulated_octets == 3032 and account.is_whole and adds_up(account, len(octets))
+    path = tmp_path / "pass.frames"
+    path.write_bytes(octets)
+    document = decode(path).account
+    assert document["encapsulated"] == {"IPE": 3, "CFDP": 1} and document["complete"]
+    assert sum(document["classes"].values()) == document["octets"] == len(octets)
 
 
 def secured(frame: bytes, head: int, tail: int, after: int, behind: int) -> bytes:

@@ -47,6 +47,9 @@ def _show_stream(account: Account) -> None:
         channels = account["channels"]
         heads = ["channel", *map(_words, next(iter(channels.values()), {}))]
         _table(heads, [(vcid, *one.values()) for vcid, one in channels.items()], texts=0)
+    passed = account["encapsulated"]
+    if passed:
+        _line("encapsulation packets, passed over: " + ", ".join(f"{name} {n:,}" for name, n in passed.items()))
     _line("octets: " + ", ".join(f"{name} {n:,}" for name, n in account["classes"].items() if n))
 
 

@@ -106,7 +106,7 @@ def _agreement(frames: Frames, options: LinkOptions) -> tuple[float, str]:
     wrong += sum(one.inconsistent for one in extractor.channels.values())
     # Zeros are packets of seven octets to a machine, and to nobody else.
     whole = int(np.count_nonzero(np.asarray(packets.length) > PACKET_OCTETS_MIN)) + sum(
-        one.idle_packets for one in extractor.channels.values()
+        one.idle_packets + sum(one.encapsulated.values()) for one in extractor.channels.values()
     )
     if wrong > _CONTRADICTING_FRAC * len(frames):
         return 0.1, f"{wrong} of {len(frames)} frames contradict themselves"

@@ -29,9 +29,16 @@ def kernel_link(options: LinkOptions) -> TmLink | AosLink:
             insert_octets=options.insert_octets or 0,
             security_header_octets=security[0],
             security_trailer_octets=security[1],
+            has_encapsulation=True,
         )
     return TmLink(
-        options.frame_octets, options.spacecraft_id, options.vcids, bool(options.has_fecf), security[0], security[1]
+        options.frame_octets,
+        options.spacecraft_id,
+        options.vcids,
+        bool(options.has_fecf),
+        security_header_octets=security[0],
+        security_trailer_octets=security[1],
+        has_encapsulation=True,
     )
 
 
@@ -76,6 +83,10 @@ class FramePackets:
         }
         account.packet_octets = sum(one.packet_octets for one in channels.values())
         account.idle_octets = sum(one.idle_octets for one in channels.values())
+        account.encapsulated_octets = sum(one.encapsulated_octets for one in channels.values())
+        account.encapsulated = Counter()
+        for one in channels.values():
+            account.encapsulated.update(one.encapsulated)
         coding_octets = (self._unit_octets - self._frame_octets) * account.frames
         account.overhead_octets = coding_octets + sum(one.overhead_octets for one in channels.values())
         account.refused = Counter({name: n * self._unit_octets for name, n in account.frames_refused.items()})
