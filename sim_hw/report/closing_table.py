@@ -69,12 +69,14 @@ def _octets(summary: Summary) -> str:
 
 def _energy(summary: Summary) -> str:
     energy = summary["energy"]
-    tile = f", {energy['tile_j'] or 0:.1f} J per tile" if summary["worker_apps"] else ""
+    tile = "" if energy["tile_j"] is None else f", {energy['tile_j']:.1f} J per tile"
     return f"{energy['energy_wh']['consumed']:.1f} Wh in all{tile}"
 
 
 def _inference(summary: Summary) -> str:
     inference = summary["inference"]
+    if not inference["count"]:
+        return "no tile"
     return f"{inference['count']:,} tiles, median {inference['median_ms']} ms, p99 {inference['p99_ms']} ms"
 
 

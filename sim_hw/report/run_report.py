@@ -88,7 +88,7 @@ def _figures(summary: Mapping[str, Any]) -> list[Figure]:
         Figure("Frames lost", f"{link['frames_lost']}", f"of {link['frames_sent']:,}", _loss_note(link)),
         Figure("Commands completed", f"{commands['completed']}", f"of {commands['sent']}",
                f"{commands['rejected']} rejected, {commands['failed']} failed, {commands['lost']} lost"),
-        Figure("Wall time", f"{summary['wall_s']:.0f}", "s", f"inference p50 {summary['inference']['median_ms']} ms"),
+        Figure("Wall time", f"{summary['wall_s']:.0f}", "s", _inference_note(summary["inference"])),
     ]  # fmt: skip
     if summary["boots"] > 1:
         figures.append(Figure("Boots", f"{summary['boots']}", "", "the node lost power", "warn"))
@@ -102,6 +102,10 @@ def _loss_note(link: Mapping[str, Any]) -> str:
     without_signal, corrected = link["frames_lost_without_signal"], link["coding"].get("symbols_corrected")
     note = f"{without_signal} without signal"
     return note if corrected is None else f"{note}; {corrected:,} wrong symbols corrected"
+
+
+def _inference_note(inference: Mapping[str, Any]) -> str:
+    return f"inference p50 {inference['median_ms']} ms" if inference["count"] else ""
 
 
 def _percent(share: float | None) -> str:
