@@ -37,6 +37,7 @@ _PLACES_TRIED = 12
 _UNDECIDED = 0.5
 _CONTRADICTING_FRAC = 0.1  # of the frames
 _VERSIONS = {Service.TM: 0, Service.AOS: 1}
+_PERSISTING = (0xFFF0, 0xFFC0)  # what stays in the first two octets, by version number: all but the channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,19 +204,20 @@ def _lengths(octets: Octets, hint: LinkOptions) -> list[int]:
     """Frame lengths at which headers persist from the first octet on, the likeliest first."""
     if hint.frame_octets is not None:
         return [hint.frame_octets] if len(octets) >= hint.frame_octets else []
-    pairs = words_of(octets[:-1], octets[1:])
+    sizes = np.arange(SEARCHED_MIN, min(SEARCHED_MAX, len(octets) // 2) + 1)
     scored = []
-    for size in range(SEARCHED_MIN, min(SEARCHED_MAX, len(octets) // 2) + 1):
-        heads = pairs[: size * _FRAMES_MAX : size]
-        version = int(heads[0]) >> 14
-        if version > 1 or len(heads) < 2:
-            continue
-        persist = float(((heads ^ heads[0]) & (0xFFF0 if version == 0 else 0xFFC0) == 0).mean())
-        if persist < _PERSIST_FRAC:
-            continue
-        counts = octets[2::size][: len(heads)] if version == 0 else octets[4::size][: len(heads)]
-        steps = float((np.diff(counts) == 1).mean()) if len(counts) > 1 else 0.0
-        scored.append((-(persist + steps), size))
+    pairs = words_of(octets[:-1], octets[1:])
+    version = int(pairs[0]) >> 14 if len(sizes) else 2
+    if version <= 1:
+        at = sizes[:, None] * np.arange(_FRAMES_MAX)  # a row per length: where its frames begin
+        is_there = at < len(pairs)
+        same = is_there & ((pairs[np.where(is_there, at, 0)] ^ pairs[0]) & _PERSISTING[version] == 0)
+        persists = same.sum(axis=1) / is_there.sum(axis=1)
+        for row in np.flatnonzero(persists >= _PERSIST_FRAC).tolist():
+            size = int(sizes[row])
+            counts = octets[2 if version == 0 else 4 :: size][: int(is_there[row].sum())]
+            steps = float((np.diff(counts) == 1).mean()) if len(counts) > 1 else 0.0
+            scored.append((-(float(persists[row]) + steps), size))
     if len(octets) <= SEARCHED_MAX:
         scored.append((0.0, len(octets)))  # one frame
     return [size for _, size in sorted(scored)[:_LENGTHS_TRIED]]
@@ -224,24 +226,26 @@ def _lengths(octets: Octets, hint: LinkOptions) -> list[int]:
 def _places(octets: Octets, hint: LinkOptions) -> list[tuple[int, int]]:
     """(first octet, length) of frames whose headers persist and count over four frames, wherever they begin."""
     pairs = words_of(octets[:-1], octets[1:])
+    version = pairs >> 14
+    is_known = version <= 1
+    masks = np.where(version == 0, *_PERSISTING).astype(np.uint16)
     found: list[tuple[int, int]] = []
     sizes = range(SEARCHED_MIN, 2049) if hint.frame_octets is None else (hint.frame_octets,)
     for size in sizes:
         span = min(2 * size, len(octets) - 3 * size - 6)
         if span <= 0:
             continue
-        head = [pairs[k * size : k * size + span] for k in range(4)]
-        version = head[0] >> 14
-        mask = np.where(version == 0, 0xFFF0, 0xFFC0).astype(np.uint16)
-        same = version <= 1
-        for k in range(1, 4):
-            same &= (head[k] ^ head[0]) & mask == 0
-        at = [octets[k * size :] for k in range(4)]
-        counts = [np.where(version == 0, one[2 : 2 + span], one[4 : 4 + span]) for one in at]
+        at = np.flatnonzero(is_known[:span] & ((pairs[size : size + span] ^ pairs[:span]) & masks[:span] == 0))
+        for k in (2, 3):
+            at = at[(pairs[at + k * size] ^ pairs[at]) & masks[at] == 0]
+        if not len(at):
+            continue
+        count_at = at + np.where(version[at] == 0, 2, 4)
+        counts = [octets[count_at + k * size] for k in range(4)]
         steps = sum((b - a == 1).astype(np.int8) for a, b in pairwise(counts))
-        fits = same & (steps >= 2)
-        place = int(fits.argmax())
-        if fits[place]:
+        fits = at[steps >= 2]
+        if len(fits):
+            place = int(fits[0])
             found += [(place % size, size), (place, size)]
             if len(found) >= _PLACES_TRIED:
                 break

@@ -12,8 +12,10 @@ def fill_octets(octets: NDArray[np.uint8]) -> int:
     """How many of these octets stand in runs of FILL_OCTETS_MIN or more of one value."""
     if len(octets) < FILL_OCTETS_MIN:
         return 0
-    edges = np.flatnonzero(octets[1:] != octets[:-1]) + 1
-    runs = np.diff(np.concatenate(([0], edges, [len(octets)])))
+    same = np.zeros(len(octets) + 1, np.bool_)  # as the octet before
+    np.equal(octets[1:], octets[:-1], out=same[1:-1])
+    edges = np.flatnonzero(same[1:] != same[:-1])  # few, in noise and in fill
+    runs = edges[1::2] - edges[::2] + 1
     return int(runs[runs >= FILL_OCTETS_MIN].sum())
 
 

@@ -96,14 +96,7 @@ def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey
     is_header = (headers.word != 0) | (headers.length > PACKET_OCTETS_MIN)  # zeros are no packets
     if not any_version:
         is_header &= headers.word < 0x2000
-    step = np.append(np.where(is_header & (behind < count), behind, count), count)
-    word, seq = np.append(headers.word, np.uint16(0)), np.append(headers.seq, np.uint16(0))
-    stepped = np.zeros(count, np.bool_)
-    hop = step[:count]
-    for _ in range(hops):
-        stepped |= (hop < count) & (word[hop] == headers.word) & ((seq[hop] - headers.seq) & 0x3FFF == 1)
-        hop = step[hop]
-    stepped &= is_header
+    stepped = _stepped(headers, behind, is_header, hops)
     words = _tiling(headers, behind, stepped, len(octets))
     counting = bool(words.any())
     if not counting:
@@ -115,6 +108,25 @@ def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey
     at = at[at >= np.maximum.accumulate(np.append(0, behind[at]))[:-1]]
     taken = int(headers.length[at].sum()) + lead * len(at)
     return Survey(words, counting, headers.word[at], headers.length[at], int(stepped[at].sum()), taken)
+
+
+def _stepped(headers: Headers, behind: NDArray[np.int64], is_header: NDArray[np.bool_], hops: int) -> NDArray[np.bool_]:
+    """Where a header stands to which one of the next few is the next of its APID. Most octets lead out of the stretch
+    or to no header after a hop or two: they are not followed any more."""
+    count = len(headers)
+    step = np.where(is_header & (behind < count), behind, count)
+    stepped = np.zeros(count, np.bool_)
+    at = np.flatnonzero(step < count)
+    hop = step[at]
+    for _ in range(hops):
+        if not len(at):
+            break
+        fits = (headers.word[hop] == headers.word[at]) & ((headers.seq[hop] - headers.seq[at]) & 0x3FFF == 1)
+        stepped[at[fits]] = True
+        hop = step[hop]
+        leads = ~fits & (hop < count)
+        at, hop = at[leads], hop[leads]
+    return stepped
 
 
 def _idle(octets: Octets, headers: Headers, after: NDArray[np.int64], words: NDArray[np.bool_]) -> NDArray[np.bool_]:
