@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -100,16 +101,20 @@ def number_texts(column: Column) -> Sequence[str]:
         return _utc_texts(column)
     values = native(column.values)
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
-        # So few that all of them are written once.
-        every = np.arange(1 << 8 * values.dtype.itemsize, dtype=np.int64)
-        every = every if values.dtype.kind == "u" else every - (len(every) >> 1)
-        texts = np.array([str(one) for one in every.tolist()], dtype=object)
-        return list(texts[values.astype(np.int64) - every[0]])
+        least, texts = _all_texts(values.dtype.str)
+        return list(texts[values.astype(np.int64) - least])
     if values.dtype.kind == "f" and values.dtype.itemsize < 8:
         return list(values.astype("U32").tolist())
     if values.dtype.kind == "b":
         return ["1" if one else "0" for one in values.tolist()]
     return [repr(one) for one in values.tolist()]
+
+
+@cache
+def _all_texts(kind: str) -> tuple[int, NDArray[np.object_]]:
+    """The texts of all integers of a type, of which there are so few that each is written once, and the least one."""
+    least, most = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    return least, np.array([str(one) for one in range(least, most + 1)], dtype=object)
 
 
 def _utc_texts(column: Column) -> Sequence[str]:
