@@ -26,10 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from flight.catalogue import dictionary_of
 from flight.core.errors import OrbitnodeError
-from flight.mission import MISSIONS, load
-from ground.link.mission_link import chosen_link
 from ground.recording.apids import ApidCount, ApidCounts
 from ground.recording.arrays import Array, array_of
 from ground.recording.definition import PacketDefinition
@@ -218,9 +215,14 @@ def open_recording(
         raise OrbitnodeError("; ".join(faults))
     how = {"root_container": root_container, "byte_order": byte_order, "starts_at_data": starts_at_data}
     given = _definitions(_paths(definition), how)
-    own = MISSIONS / "orbit.toml" if mission is None else Path(mission)
     fallback = on_trial = None
     if mission is not None or (tries_default and not given and dictionary is None):
+        # All that flies comes with a mission, which takes longer than a short recording; other definitions need none.
+        from flight.catalogue import dictionary_of
+        from flight.mission import MISSIONS, load
+        from ground.link.mission_link import chosen_link
+
+        own = MISSIONS / "orbit.toml" if mission is None else Path(mission)
         loaded = load(own, opens_devices=False)
         of_mission = _over(LinkOptions.from_config(chosen_link(loaded, link_name).config), said)
         if dictionary is None:
