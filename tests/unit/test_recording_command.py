@@ -1,4 +1,5 @@
-"""`orbitnode decode` as a process: pipes, full disks, signals, names and places that are not as usual, exit status."""
+"""`orbitnode decode`: exit status and what comes out; as a process: pipes, full disks, signals, names and places that
+are not as usual."""
 
 from __future__ import annotations
 
@@ -6,12 +7,11 @@ import fcntl
 import json
 import os
 import pty
-import resource
 import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,13 +25,14 @@ from flight.kernels import crc16
 from flight.link.space_packet import SpacePacket
 from flight.link.stack import LinkConfig
 from flight.mission import MISSIONS, load
-from tests.full_disk import on_small_disk
+from tests.full_disk import limited_files, on_small_disk
 from tests.recordings import recorded_units, reports
 from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "flight.cli", "decode"]
 CONFIG = LinkConfig(coding="rs(255,223)")
+FORMS = ("npz", "csv", "parquet", "arrow")
 FIELDS = "name,data_type,bit_length\nnumber,uint,16\nmode,uint,8\nrest,int,8\n"
 
 
@@ -76,11 +77,6 @@ def run(*arguments: str | Path | bytes, **options: object) -> subprocess.Complet
     return made
 
 
-def account_of(*arguments: str | Path | bytes, **options: object) -> dict[str, object]:
-    found: dict[str, object] = json.loads(run(*arguments, "--json", **options).stdout)
-    return found
-
-
 def here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[object, str, str]:
     """Exit status, stdout and stderr of the command within this process, which need not start anew each time."""
     ended: object
@@ -93,6 +89,11 @@ def here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[ob
     return ended, said.out, said.err
 
 
+def account_here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads(here(capsys, *arguments, "--json")[1])
+    return found
+
+
 def leftovers(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.rglob(".*"))
 
@@ -100,10 +101,12 @@ def leftovers(folder: Path) -> list[str]:
 # Exit status
 
 
-def test_0_is_only_for_a_recording_of_which_everything_was_used(recorded: Path) -> None:
-    made = run(recorded)
-    assert made.returncode == 0, made.stdout
-    assert "not everything was used" not in made.stdout
+def test_0_is_only_for_a_recording_of_which_everything_was_used(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, shown, _ = here(capsys, recorded)
+    assert status == 0, shown
+    assert "not everything was used" not in shown
 
 
 @pytest.mark.parametrize(
@@ -132,25 +135,25 @@ def test_1_is_for_whatever_was_lost_or_not_used(
     assert sum(found["classes"].values()) == found["octets"] == recorded.stat().st_size
 
 
-def test_1_is_for_packets_that_the_definition_does_not_know(foreign: Path) -> None:
+def test_1_is_for_packets_that_the_definition_does_not_know(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     definition = ["--definition", f"100={foreign.parent / 'fields.csv'}"]
-    assert run(foreign, *definition).returncode == 0
+    assert here(capsys, foreign, *definition)[0] == 0
     others = SpacePacket(101, 0, b"data").encode() + SpacePacket(101, 1, b"data").encode()
     octets = foreign.read_bytes()
     foreign.write_bytes(octets[:1000] + others + octets[1000:])
-    made = run(foreign, *definition)
-    assert made.returncode == 1
-    assert "2 packets of APID 101 that no definition knows" in made.stdout
-    assert run(foreign).returncode == 0  # nobody said that they should be known
+    status, shown, _ = here(capsys, foreign, *definition)
+    assert status == 1
+    assert "2 packets of APID 101 that no definition knows" in shown
+    assert here(capsys, foreign)[0] == 0  # nobody said that they should be known
 
 
-def test_1_is_for_damaged_packets(foreign: Path) -> None:
+def test_1_is_for_damaged_packets(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with foreign.open("ab") as file:
         file.write(SpacePacket(100, 500, b"da").encode())
-    made = run(foreign, "--definition", f"100={foreign.parent / 'fields.csv'}")
-    assert made.returncode == 1
-    assert "1 packets of" in made.stdout
-    assert "damaged: " in made.stdout
+    status, shown, _ = here(capsys, foreign, "--definition", f"100={foreign.parent / 'fields.csv'}")
+    assert status == 1
+    assert "1 packets of" in shown
+    assert "damaged: " in shown
 
 
 @pytest.mark.parametrize(
@@ -207,75 +210,80 @@ def test_what_cannot_be_done_is_one_line(
 # What comes out
 
 
-def test_the_summary_says_what_it_is_and_what_became_of_it(recorded: Path) -> None:
-    shown = run(recorded).stdout
+def test_the_summary_says_what_it_is_and_what_became_of_it(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, shown, _ = here(capsys, recorded)
     for text in ("units, certain", "RS(255,223)", "spacecraft 0x1ab", "definitions: orbit.toml", "power", "2026-03-"):
         assert text in shown
     assert "\x1b" not in shown
 
 
-@pytest.mark.parametrize("form", ["npz", "csv", "parquet", "arrow"])
-def test_tables_are_written(recorded: Path, form: str) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_tables_are_written(recorded: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = recorded.parent / "tables"
-    made = run(recorded, "-o", out, "--to", form)
-    assert made.returncode == 0, made.stdout
+    status, shown, _ = here(capsys, recorded, "-o", out, "--to", form)
+    assert status == 0, shown
     assert {one.suffix for one in out.iterdir()} == {f".{form}"}
     assert (out / f"power.{form}").stat().st_size > 100
     assert leftovers(recorded.parent) == []
 
 
-def test_npz_is_what_comes_if_nothing_is_said(recorded: Path) -> None:
+def test_npz_is_what_comes_if_nothing_is_said(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = recorded.parent / "tables"
-    found = account_of(recorded, "-o", out)
+    found = account_here(capsys, recorded, "-o", out)
     written = found["written"]
     assert isinstance(written, list)
     assert sorted(written) == sorted(str(one) for one in out.iterdir())
     power = np.load(out / "power.npz")
     assert len(power["soc_frac"]) == len(power["packet.time"]) > 0
-    assert run(recorded, "-o", out, "--csv").returncode == 0
+    assert here(capsys, recorded, "-o", out, "--csv")[0] == 0
     lines = (out / "power.csv").read_text().splitlines()
     assert lines[0].startswith("packet.time,soc_frac,")
     assert len(lines) == 1 + len(power["soc_frac"])
     assert lines[1].startswith("2026-03-")
 
 
-def test_a_definition_of_another_mission(foreign: Path) -> None:
+def test_a_definition_of_another_mission(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = foreign.parent / "tables"
-    made = run(foreign, "--definition", f"100={foreign.parent / 'fields.csv'}", "-o", out, "--to", "parquet")
-    assert made.returncode == 0, made.stdout
+    definition = f"100={foreign.parent / 'fields.csv'}"
+    status, shown, _ = here(capsys, foreign, "--definition", definition, "-o", out, "--to", "parquet")
+    assert status == 0, shown
     (path,) = out.iterdir()
     assert pq.read_table(path)["number"].to_pylist() == list(range(500))
 
 
-def test_the_default_mission_is_not_claimed_for_another_one_s_packets(foreign: Path) -> None:
-    found = account_of(foreign)
+def test_the_default_mission_is_not_claimed_for_another_one_s_packets(
+    foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = account_here(capsys, foreign)
     assert found["definitions"] == []
     assert found["tables"] == []
-    assert "orbit.toml" not in run(foreign).stdout
+    assert "orbit.toml" not in here(capsys, foreign)[1]
 
 
-def test_no_definition_is_asked_if_none_is_wanted(recorded: Path) -> None:
-    found = account_of(recorded, "--no-definition")
+def test_no_definition_is_asked_if_none_is_wanted(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = account_here(capsys, recorded, "--no-definition")
     assert found["definitions"] == []
     assert found["complete"]
 
 
-def test_packets_come_out_of_units_and_are_a_recording_again(recorded: Path) -> None:
+def test_packets_come_out_of_units_and_are_a_recording_again(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = recorded.parent / "packets.bin"
-    found = account_of(recorded, "--packets", path)
-    again = account_of(path)
+    found = account_here(capsys, recorded, "--packets", path)
+    again = account_here(capsys, path)
     assert again["form"] == "packets"
     assert again["packets"] == found["packets"]
     assert again["tables"] == found["tables"]
 
 
-def test_options_of_a_link_stand_in_for_what_is_found(recorded: Path) -> None:
-    found = account_of(
+def test_options_of_a_link_stand_in_for_what_is_found(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = account_here(capsys,
         recorded, "--as", "units", "--service", "tm", "--frame-octets", "1115", "--fecf", "--spacecraft", "0x1AB",
         "--coding", "rs223", "--interleave", "5", "--randomizer", "short", "--no-convolutional", "--vcid", "0",
     )  # fmt: skip
     assert found["complete"]
-    other = account_of(recorded, "--spacecraft", "3")
+    other = account_here(capsys, recorded, "--spacecraft", "3")
     assert not other["complete"]
     assert other["packets"] == 0
 
@@ -285,7 +293,7 @@ def test_options_of_a_link_stand_in_for_what_is_found(recorded: Path) -> None:
 
 def test_what_comes_in_at_a_pipe(recorded: Path) -> None:
     with subprocess.Popen(["cat", recorded], stdout=subprocess.PIPE) as feeding:
-        made = run("-", "--json", stdin=feeding.stdout)
+        made = run("-", "--no-definition", "--json", stdin=feeding.stdout)
     assert made.returncode == 0
     found = json.loads(made.stdout)
     assert found["files"] == ["standard input"]
@@ -297,7 +305,7 @@ def test_what_comes_in_at_a_fifo_and_several_files(recorded: Path, octets: bytes
     os.mkfifo(fifo)
     rest.write_bytes(octets[5000:])
     with subprocess.Popen(["sh", "-c", f"head -c 5000 '{recorded}' > '{fifo}'"]):
-        found = account_of(fifo, rest)
+        found = json.loads(run(fifo, rest, "--no-definition", "--json").stdout)
     assert found["octets"] == len(octets)
     assert found["complete"]
 
@@ -313,43 +321,42 @@ def test_a_reader_that_goes_away_is_no_traceback(recorded: Path) -> None:
 
 def test_a_full_standard_output_is_a_failure(recorded: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        made = subprocess.run([*COMMAND, recorded], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
-                              timeout=GIVE_UP_S, check=False)  # fmt: skip
+        made = subprocess.run([*COMMAND, recorded, "--no-definition"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
+                              text=True, timeout=GIVE_UP_S, check=False)  # fmt: skip
     assert made.returncode == 1
     assert made.stderr == "orbitnode: error: stdout takes no more: No space left on device\n"
 
 
-@pytest.mark.parametrize("form", ["npz", "csv", "parquet", "arrow"])
-def test_a_full_disk_leaves_nothing_behind(recorded: Path, form: str) -> None:
-    disk = recorded.parent / "small"
-    prefix = on_small_disk(disk, 16)
-    script = '"$@"; status=$?; ls -A "$0"; exit $status'
-    command: list[str | Path] = [
-        *prefix,
-        "sh",
-        "-c",
-        script,
-        disk,
-        *COMMAND,
-        recorded,
-        "-o",
-        disk / "tables",
-        "--to",
-        form,
-    ]
+def in_one_process(
+    each: str, words: Sequence[str | Path], prefix: Sequence[str] = (), start: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """A process that does `start`, and then `each`, which calls `main`, for every form of tables."""
+    code = (
+        f"import os, resource, sys\n{start}\nfrom flight.cli import main\nwords = sys.argv[1:]\n"
+        f"for form in {FORMS}:\n    {each}"
+    )
+    command = [*prefix, sys.executable, "-c", code, *words]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
-    assert made.returncode == 1
-    assert made.stderr.endswith("tables cannot be written there: No space left on device\n")
-    assert made.stdout == ""
+    assert made.returncode == 0, made.stderr
+    return made
 
 
-@pytest.mark.parametrize("form", ["npz", "csv", "parquet", "arrow"])
-def test_a_limit_on_files_leaves_nothing_behind(recorded: Path, form: str) -> None:
+def test_a_full_disk_leaves_nothing_behind(recorded: Path) -> None:
+    disk = recorded.parent / "small"
+    each = "print(form, main(['decode', *words[1:], '--to', form]), os.listdir(words[0]))"
+    made = in_one_process(each, [disk, recorded, "-o", disk / "tables"], on_small_disk(disk, 16))
+    assert made.stdout.splitlines() == [f"{form} 1 []" for form in FORMS]
+    said = f"orbitnode: error: {disk}/tables: tables cannot be written there: No space left on device"
+    assert made.stderr.splitlines() == [said] * len(FORMS)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_limit_on_files_leaves_nothing_behind(recorded: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = recorded.parent / "tables"
-    line: list[str | Path] = ["sh", "-c", 'ulimit -f 4; exec "$@"', "sh", *COMMAND, recorded, "-o", out, "--to", form]
-    made = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
-    assert made.returncode == 1
-    assert "tables cannot be written there: File too large\n" in made.stderr  # what counts lines may add that it cannot
+    with limited_files(2048):
+        status, shown, fault = here(capsys, recorded, "-o", out, "--to", form)
+    assert (status, shown) == (1, "")
+    assert fault == f"orbitnode: error: {out}: tables cannot be written there: File too large\n"
     assert not out.exists()
 
 
@@ -393,23 +400,22 @@ def test_an_interruption_leaves_nothing_behind(recorded: Path, number: signal.Si
 
 
 def test_without_pyarrow_it_says_what_to_install(recorded: Path) -> None:
-    out = recorded.parent / "tables"
-    code = "import sys; sys.modules['pyarrow'] = None; from flight.cli import main; sys.exit(main(sys.argv[1:]))"
-    for form in ("parquet", "arrow"):
-        made = subprocess.run([sys.executable, "-c", code, "decode", recorded, "-o", out, "--to", form], cwd=ROOT,
-                              capture_output=True, text=True, timeout=GIVE_UP_S, check=False)  # fmt: skip
-        assert made.returncode == 1
-        assert made.stderr == (
-            "orbitnode: error: pyarrow is not installed, which writes Parquet and Arrow files; "
-            "run: pip install 'orbitnode[recording]'\n"
-        )
-        assert not out.exists()
-    made = subprocess.run([sys.executable, "-c", code, "decode", recorded, "-o", out], cwd=ROOT,
-                          capture_output=True, text=True, timeout=GIVE_UP_S, check=False)  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    each = (
+        "ended = main(['decode', words[0], '-o', f'{words[1]}/{form}', '--to', form]); "
+        "print('ended', form, ended, os.path.exists(f'{words[1]}/{form}'))"
+    )
+    made = in_one_process(each, [recorded, recorded.parent], start="sys.modules['pyarrow'] = None")
+    said = (
+        "orbitnode: error: pyarrow is not installed, which writes Parquet and Arrow files; "
+        "run: pip install 'orbitnode[recording]'"
+    )
+    assert made.stderr.splitlines() == [said] * 2
+    assert [line for line in made.stdout.splitlines() if line.startswith("ended")] == [
+        "ended npz 0 True", "ended csv 0 True", "ended parquet 1 False", "ended arrow 1 False"
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_names_that_are_no_text_are_read_written_and_shown(recorded: Path, locale: str) -> None:
     odd = os.fsencode(recorded.parent) + b"/p\xe4ss\x1b[1m \xff.cadu"
     os.rename(recorded, odd)
@@ -434,10 +440,11 @@ def test_names_that_a_terminal_would_take_for_more(foreign: Path) -> None:
 
 
 def test_progress_is_for_a_terminal_only(recorded: Path) -> None:
-    assert run(recorded).stderr == ""
+    assert run(recorded, "--no-definition").stderr == ""
     primary, secondary = pty.openpty()
-    made = subprocess.run([*COMMAND, recorded, "--json"], cwd=ROOT, stdout=subprocess.PIPE, stderr=secondary, text=True,
-                          timeout=GIVE_UP_S, check=False, env={**os.environ, "TERM": "xterm"})  # fmt: skip
+    made = subprocess.run([*COMMAND, recorded, "--no-definition", "--json"], cwd=ROOT, stdout=subprocess.PIPE,
+                          stderr=secondary, text=True, timeout=GIVE_UP_S, check=False,
+                          env={**os.environ, "TERM": "xterm"})  # fmt: skip
     os.close(secondary)
     shown = os.read(primary, 1 << 16)
     os.close(primary)
@@ -446,18 +453,24 @@ def test_progress_is_for_a_terminal_only(recorded: Path) -> None:
 
 
 def test_more_tables_than_files_may_be_open(tmp_path: Path) -> None:
-    """A file of one APID each, two hundred of them, with sixty descriptors."""
+    """A file of one APID each, a hundred of them, with sixty descriptors."""
     path = tmp_path / "many.bin"
-    path.write_bytes(b"".join(SpacePacket(apid, seq, bytes(4)).encode() for seq in range(3) for apid in range(200)))
-    definitions: list[str] = []
-    for apid in range(200):
-        (tmp_path / f"kind_{apid}.csv").write_text(FIELDS)
-        definitions += ["--definition", f"{apid}={tmp_path}/kind_{apid}.csv"]
-
-    def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (60, 4096))
-
-    for form in ("npz", "csv", "parquet", "arrow"):
-        made = run(path, *definitions, "-o", tmp_path / form, "--to", form, preexec_fn=few)
-        assert made.returncode == 0, (form, made.stderr)
-        assert len(list((tmp_path / form).iterdir())) == 200
+    path.write_bytes(b"".join(SpacePacket(apid, seq, bytes(4)).encode() for seq in range(3) for apid in range(100)))
+    (tmp_path / "kind.csv").write_text(FIELDS)
+    words: list[str | Path] = [path]
+    for apid in range(100):
+        (tmp_path / f"kind_{apid}.csv").symlink_to("kind.csv")
+        words += ["--definition", f"{apid}={tmp_path}/kind_{apid}.csv"]
+    each = (
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (60, 4096)); "
+        "ended = main(['decode', *words, '-o', form, '--to', form, '--json']); "
+        "print('\\nended', form, ended, len(os.listdir(form)))"
+    )
+    start = (
+        f"os.chdir({str(tmp_path)!r}); sys.path.insert(0, {str(ROOT)!r})\n"
+        "from ground.recording.tables import table_folder\ntable_folder.PIECE_OCTETS = 1"  # a file waits for more
+    )
+    made = in_one_process(each, words, start=start)
+    assert [line for line in made.stdout.splitlines() if line.startswith("ended")] == [
+        f"ended {form} 0 100" for form in FORMS
+    ]
