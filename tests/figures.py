@@ -20,10 +20,8 @@ from tests.unit.test_layout import (
     FILES,
     FUNCTION_LINES_MAX,
     circles_in,
-    graph_of,
-    layer_faults,
-    lengths,
-    tree_of,
+    facts_of,
+    module_of,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -64,12 +62,13 @@ def main() -> None:
     rooms = Counter(file.rpartition("/")[0] for file in FILES if not file.endswith("/__init__.py"))
     room, most = rooms.most_common(1)[0]
     print(f"files in the fullest room: {most} ({room}/), of {len(rooms)} rooms and {len(FILES)} files")
-    trees = {file: tree_of(file) for file in FILES}
-    print(f"import circles: {len(circles_in(graph_of(trees)))}")
-    print(f"arrows that run up or out of their room: {sum(len(layer_faults(*one)) for one in trees.items())}")
+    facts = [facts_of(file) for file in FILES]
+    circles = circles_in({module_of(file): one.imported for file, one in zip(FILES, facts, strict=True)})
+    print(f"import circles: {len(circles)}")
+    print(f"arrows that run up or out of their room: {sum(len(one.layer_faults) for one in facts)}")
     for what, limit in (("functions", FUNCTION_LINES_MAX), ("classes", CLASS_LINES_MAX)):
-        longest = sorted((one for one in lengths() if one[1] == limit), reverse=True)
-        over = [one for one in longest if one[0] > limit]
+        longest = sorted((one for every in facts for one in every.lengths if one.most == limit), reverse=True)
+        over = [one for one in longest if one.lines > limit]
         lines, _, place, name = longest[0]
         print(f"{what} over {limit} lines: {len(over)}; the longest is {name} of {place}, {lines} lines")
         for lines, _, place, name in over:
