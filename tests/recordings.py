@@ -7,6 +7,7 @@ from random import Random
 
 from flight.contract.dictionary import Dictionary
 from flight.core.nanoseconds import NS
+from flight.kernels import crc16
 from flight.link.aos_stack import AosConfig, AosFlightLink
 from flight.link.link import Role
 from flight.link.pus import PusTm
@@ -90,3 +91,13 @@ def packet_zones(packets: Sequence[bytes], room: int, fill: bytes) -> list[tuple
         first = next((start for start in starts if start >= begin), at) - begin
         zones.append((first if first < room else NO_PACKET_START, octets[begin : begin + room]))
     return zones
+
+
+def aos_frame(
+    count: int, pointer: int, data: bytes, *, control: bytes = b"", insert: bytes = b"", ocf: bytes = b"",
+    has_fecf: bool = True,
+) -> bytes:  # fmt: skip
+    """A frame of spacecraft 0x1AB, channel 2 (CCSDS 732.0-B-4, 4.1)."""
+    head = (0x4000 | 0xAB << 6 | 2).to_bytes(2, "big") + count.to_bytes(3, "big") + b"\x10"
+    frame = head + control + insert + pointer.to_bytes(2, "big") + data + ocf
+    return frame + crc16(frame).to_bytes(2, "big") if has_fecf else frame

@@ -17,6 +17,7 @@ from ground.recording.detection.detect import find
 from ground.recording.detection.finding import CERTAIN
 from ground.recording.streams.link_options import Form, LinkOptions, Service
 from tests.recording_damage import of_units, plain_packets, pus_packets, read
+from tests.recordings import aos_frame, packet_zones
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT.parent / "shared" / "vectors"
@@ -59,6 +60,29 @@ def test_our_own_downlink_in_all_codings(config: LinkConfig | AosConfig, front: 
     got, account = read(octets, options)
     assert got == packets
     assert account.is_whole and account.fill_octets == front
+
+
+@pytest.mark.parametrize("has_fecf", [True, False])
+@pytest.mark.parametrize(("insert", "control", "ocf"), [(1, 0, 0), (5, 0, 4), (64, 2, 0), (12, 2, 4), (0, 2, 4)])
+def test_how_long_an_insert_zone_is(insert: int, control: int, ocf: int, *, has_fecf: bool) -> None:
+    source = Random(2)
+    packets = pus_packets(60, source)
+    frames = [
+        aos_frame(
+            count, pointer, data, control=source.randbytes(control), insert=source.randbytes(insert),
+            ocf=source.randbytes(ocf), has_fecf=has_fecf,
+        )
+        for count, (pointer, data) in enumerate(packet_zones(packets, 300, b"\xe0"))
+    ]  # fmt: skip
+    finding = find(b"".join(frames))
+    options = finding.options
+    assert options.service is Service.AOS and options.frame_octets == len(frames[0])
+    # Header control is two octets that nothing tells from an insert zone of two more.
+    zones = (options.insert_octets or 0) + 2 * bool(options.has_header_control)
+    assert (zones, options.has_ocf, options.has_fecf) == (insert + control, bool(ocf), has_fecf)
+    assert any("insert zone" in line for line in finding.evidence) is (insert > 0)
+    got, account = read(b"".join(frames), options)
+    assert got == packets and account.is_whole
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from ground.recording.streams.packet_stream import DAMAGES_MAX, OCTETS_PER_DAMAG
 from ground.recording.streams.source import PacketSource
 from ground.recording.summary import stream_document
 from tests.recording_damage import RECORDINGS, of_units, plain_packets, pus_packets, read
-from tests.recordings import packet_zones
+from tests.recordings import aos_frame, packet_zones
 
 PACKETS = LinkOptions(form=Form.PACKETS)
 FRAMES = LinkOptions(form=Form.FRAMES, service=Service.TM, frame_octets=64, has_fecf=True)
@@ -304,12 +304,6 @@ def test_encapsulation_packets_among_packets_are_passed_over() -> None:
 
 def tm_frame(count: int, pointer: int, data: bytes) -> bytes:
     return TmFormat(0x1AB, len(data) + 12).encode(0, count & 0xFF, count & 0xFF, pointer, data, b"ocf.")
-
-
-def aos_frame(count: int, pointer: int, data: bytes) -> bytes:
-    head = (0x4000 | 0xAB << 6 | 2).to_bytes(2, "big") + count.to_bytes(3, "big") + b"\x10"
-    frame = head + pointer.to_bytes(2, "big") + data
-    return frame + crc16(frame).to_bytes(2, "big")
 
 
 @pytest.mark.parametrize("frame", [tm_frame, aos_frame])

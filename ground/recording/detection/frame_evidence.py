@@ -10,7 +10,7 @@ fewest contradictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
@@ -35,6 +35,8 @@ _COUNT_FRAC = 0.5
 _LENGTHS_TRIED = 12
 _PLACES_TRIED = 12
 _UNDECIDED = 0.5
+_INSERT_TRIED_MAX = 64  # octets
+_AOS_OCTETS_MIN = 17  # with both control fields, error control and an octet of data
 _CONTRADICTING_FRAC = 0.1  # of the frames
 _VERSIONS = {Service.TM: 0, Service.AOS: 1}
 _PERSISTING = (0xFFF0, 0xFFC0)  # what stays in the first two octets, by version number: all but the channel
@@ -90,7 +92,9 @@ def _judge(frames: Frames, hint: LinkOptions, service: Service) -> FrameEvidence
         has_header_control=bool(hint.has_header_control),
     )  # fmt: skip
     if service is Service.AOS:
-        options = _with_layout(frames[fits], options, hint)
+        options = _with_layout(frames[fits], options, hint, is_frame=score > _UNDECIDED)
+        if options.insert_octets and hint.insert_octets is None:
+            lines.append(f"an insert zone of {options.insert_octets} octets, or a security header of that length")
     if score and fits.any():
         agreement, line = _agreement(frames[fits], options)
         score = min(score, agreement if not has_fecf or agreement < _UNDECIDED else score)
@@ -143,29 +147,49 @@ def _counting(frames: Frames, words: NDArray[np.uint16], service: Service) -> fl
     return found
 
 
-def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions) -> LinkOptions:
-    """The AOS layout that gives the most octets of whole packets."""
+def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_frame: bool) -> LinkOptions:
+    """The AOS layout that gives the most octets of whole packets. If none without an insert zone agrees with itself,
+    and all else says that these are frames, one with a zone may: its length stands nowhere but in where packets lie."""
+    layouts = [
+        replace(options, has_ocf=has_ocf, has_header_control=has_control)
+        for has_ocf, has_control in product(
+            (False, True) if hint.has_ocf is None else (hint.has_ocf,),
+            (False, True) if hint.has_header_control is None else (hint.has_header_control,),
+        )
+    ]
+    best = _best_layout(frames, layouts)
+    if not is_frame or hint.insert_octets is not None or _agreement(frames, best)[0] >= _UNDECIDED:
+        return best
+    assert options.frame_octets is not None
+    longest = min(_INSERT_TRIED_MAX, options.frame_octets - _AOS_OCTETS_MIN)
+    zones = [replace(one, insert_octets=size) for size in range(1, longest + 1) for one in layouts]
+    if not zones:
+        return best
+    zoned = _best_layout(frames, zones)
+    return zoned if _agreement(frames, zoned)[0] > _UNDECIDED else best
+
+
+def _best_layout(frames: Frames, layouts: Sequence[LinkOptions]) -> LinkOptions:
     octets = np.ascontiguousarray(frames).reshape(-1).data
-    best, most = None, -(1 << 62)
-    for has_ocf, has_control in product(
-        (False, True) if hint.has_ocf is None else (hint.has_ocf,),
-        (False, True) if hint.has_header_control is None else (hint.has_header_control,),
-    ):
-        tried = replace(options, has_ocf=has_ocf, has_header_control=has_control)
+    best, most = layouts[0], -(1 << 62)
+    for tried in layouts:
+        assert tried.frame_octets is not None
         try:
             extractor = BatchExtractor(kernel_link(tried))
             extractor.extract(octets)
         except (ValueError, KernelError):
             continue
-        channels = extractor.channels.values()
         worth = sum(
-            one.packet_octets + one.idle_octets - 2 * one.lost_octets - options.frame_octets * one.inconsistent
-            for one in channels
-            if options.frame_octets
+            one.packet_octets
+            + one.idle_octets
+            + one.encapsulated_octets
+            - 2 * one.lost_octets
+            - tried.frame_octets * one.inconsistent
+            for one in extractor.channels.values()
         )
         if worth > most:
             best, most = tried, worth
-    return best or replace(options, has_ocf=bool(hint.has_ocf))
+    return best
 
 
 def find_frames(octets: Octets, hint: LinkOptions, *, anywhere: bool) -> Iterator[Finding]:
