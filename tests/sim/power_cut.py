@@ -17,6 +17,7 @@ import argparse
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -454,6 +455,33 @@ def explore(mission: Mission, chosen: Callable[[int], bool], jobs: int, told: Ca
     return points
 
 
+def sort_of(kind: str, name: str) -> str:
+    """What a storage operation is, whatever the number of its segment or the letter of its generation."""
+    return f"{kind} {re.sub(r'[.]([0-9]+|[ab])$', '', name)}".strip()
+
+
+def sample(mission: Mission, each: int) -> dict[int, str]:
+    """Storage operations from all over the scenario and the sort of each: `each` of every sort, all of rarer ones.
+
+    Sort by sort, so that every Nth of them has its share of each; and no two sorts at the same moments.
+    """
+    flight = Flight(mission, SEED, None)
+    disk = flight.craft.disk
+    disk.trace = trace = list[tuple[int, str, str]]()
+    ends: list[int] = []
+    flight.loop.call_at(ns(END_S), lambda: ends.append(disk.operations))
+    flight.fly()
+    by_sort: dict[str, list[int]] = defaultdict(list)
+    for number, kind, name in trace[: ends[0]]:
+        by_sort[sort_of(kind, name)].append(number)
+    chosen: dict[int, str] = {}
+    for place, (sort, numbers) in enumerate(sorted(by_sort.items())):
+        count = min(each, len(numbers))
+        step = len(numbers) / count
+        chosen |= {numbers[int((i + place / len(by_sort)) * step)]: sort for i in range(count)}
+    return chosen
+
+
 def write_mission(folder: Path) -> Path:
     """A node without payload on a link that sends idle frames now and then only."""
     path = folder / "power_cut.toml"
@@ -466,7 +494,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--at", type=int, metavar="N", help="cut at this storage operation alone")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="cut at every Nth storage operation")
-    parser.add_argument("--first", type=int, default=0, metavar="N", help="the first of them (default: the Nth)")
+    parser.add_argument("--sample", type=int, metavar="N", help="cut at N storage operations of every sort")
+    parser.add_argument("--part", default="1/1", metavar="K/OF", help="cut at this part of the sample alone")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -476,19 +505,27 @@ def main() -> int:
         print("\n".join(wrong) or f"cut at operation {args.at}: nothing wrong")
         return bool(wrong)
     failed: dict[int, list[str]] = {}
+    sampled: dict[int, str] = {}
+    cut: Counter[str] = Counter()  # by the sort of operation, if it is of the sample
     done = 0
 
     def told(point: int, wrong: list[str]) -> None:
         nonlocal done
         done += 1
+        cut.update([sampled[point]] if point in sampled else [])
         if wrong:
             failed[point] = wrong
             print(f"cut at operation {point}: " + "; ".join(wrong), flush=True)
         elif done % 100 == 0:
             print(f"{done} power cuts, {len(failed)} with something wrong", flush=True)
 
-    first = args.first or args.every
-    points = explore(mission, lambda point: point >= first and (point - first) % args.every == 0, args.jobs, told)
+    if args.sample is not None:
+        part, parts = map(int, args.part.split("/"))
+        sampled = dict(list(sample(mission, args.sample).items())[part - 1 :: parts])
+        points = explore(mission, sampled.__contains__, args.jobs, told)
+        print("cut at: " + ", ".join(f"{count} {sort}" for sort, count in sorted(cut.items())))
+    else:
+        points = explore(mission, lambda point: point % args.every == 0, args.jobs, told)
     print(f"{points} power cuts at storage operations of the scenario, {len(failed)} with something wrong")
     return bool(failed)
 
