@@ -184,8 +184,8 @@ def _summary(text: str) -> str:
     return f"{first.removeprefix('Fatal Python error: ').lower()}{where}"
 
 
-def end_within(status: int, limit_s: float = END_S) -> None:
-    """Have this process end with `status` when its main thread has ended, even if something in it does not.
+def end_within(status: int) -> None:
+    """Have this process end with `status` END_S after its main thread, even if something in it does not.
 
     Python waits without limit for threads that are no daemons and for handlers of atexit. A driver, or a library that
     it uses, may leave such a thing behind, and a node that has ended itself would never be started anew.
@@ -193,7 +193,7 @@ def end_within(status: int, limit_s: float = END_S) -> None:
 
     def wait() -> None:
         threading.main_thread().join()
-        time.sleep(limit_s)
+        time.sleep(END_S)
         os._exit(status)
 
     with contextlib.suppress(RuntimeError):  # no more threads in this process

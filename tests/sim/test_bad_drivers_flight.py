@@ -21,8 +21,12 @@ from tests.waiting import wait_until
 DRIVERS = """
 import atexit, multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
-from hal import udp_radio
+from flight.linux import watchdog
+from hal import guard, udp_radio
 from hal.base import HalError, PowerReading
+
+guard.CALL_LIMIT_S = 0.2  # these and the periods of the mission are shorter than a board's: the node waits less
+watchdog.END_S = 1.0
 
 FOLDER = Path("PATH")
 
@@ -129,7 +133,7 @@ class BadBench(Bench):
         install(folder, "bad-drivers", drivers, {"bad_drivers": DRIVERS.replace("PATH", str(folder))})
 
     def write(self, more: str = "") -> None:
-        super().write(more)
+        super().write("[power]\nsample_period_s = 0.5\n[thermal]\nsample_period_s = 0.5\n" + more)
         text = self.mission.read_text().replace('driver = "udp:', 'driver = "bad:')
         devices = {"eps": "eps", "board_thermometer": "board", "radiator_thermometer": "radiator",
                    "heater": "heater", "governor": "governor"}  # fmt: skip
@@ -197,7 +201,7 @@ def test_drivers_that_raise_block_and_lie(bad: BadBench) -> None:
     bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
     os.mkfifo(bad.folder / "fifo")
     bad.be(eps="fifo", board="spin", radiator="sleep")
-    bad.hear("device_fault", "eps", "board thermometer", "radiator thermometer", "did not return within 0.5 s")
+    bad.hear("device_fault", "eps", "board thermometer", "radiator thermometer", "did not return within 0.2 s")
     bad.be(eps="", board="", radiator="")
     bad.hear("device_recovered", "eps", "board thermometer", "radiator thermometer")
     bad.be(radio="raise")
@@ -212,7 +216,7 @@ def test_factories_that_raise_or_block(bad: BadBench) -> None:
     """What is told before the radio is open goes to the recorder, and to the log."""
     bad.be(board_factory="raise", governor_factory="exit", radio_factory="raise", eps_factory="sleep")
     script = bad.folder / "bad_drivers.py"
-    script.write_text(script.read_text() + "from hal import guard\nguard.OPEN_LIMIT_S = 1.0\n")
+    script.write_text(script.read_text() + "guard.OPEN_LIMIT_S = guard.REOPEN_LIMIT_S = 0.5\nguard.PAUSE_MIN_NS = 200_000_000\n")
     flight = bad.flight()
     flight.says("Ctrl-C ends it")
     bad.be(radio_factory="")
