@@ -55,11 +55,12 @@ def hello(port: int) -> bytes:
 
 
 class Ground:
-    """The ground as a process of its own."""
+    """The ground as a process of its own, which writes its status line every `status_s`."""
 
-    def __init__(self, folder: Path, command_timeout_s: float = 120.0) -> None:
+    def __init__(self, folder: Path, command_timeout_s: float = 120.0, status_s: float = 10.0) -> None:
         self.folder = folder
         self.command_timeout_s = command_timeout_s
+        self.status_s = status_s
         self.tm, self.tc, self.api = free_port(), free_port(), free_port(socket.SOCK_STREAM)
         self.process = self.start()
         assert self.process.stderr is not None
@@ -68,8 +69,9 @@ class Ground:
     def start(self) -> subprocess.Popen[bytes]:
         """Start one more, on the same folder and ports."""
         numbers = [str(n) for n in (self.tm, self.tc, self.api, self.command_timeout_s)]
+        code = f"from ground.server import ground_server\nground_server.QUIET_STATUS_S = {self.status_s}\n{GROUND}"
         return subprocess.Popen(
-            [sys.executable, "-c", GROUND, str(self.folder), *numbers], stderr=subprocess.PIPE, cwd=ROOT,
+            [sys.executable, "-c", code, str(self.folder), *numbers], stderr=subprocess.PIPE, cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
 

@@ -29,7 +29,7 @@ from ground.telemetry.archive import Archive
 
 _TIMER_S = 0.05
 _COMMIT_S = 1.0
-_QUIET_STATUS_S = 10.0
+QUIET_STATUS_S = 10.0
 
 
 def epoch_tai_ns() -> int:
@@ -183,7 +183,7 @@ class GroundServer:
                 commit_s = now_s + _COMMIT_S
                 self.station.commit()
             if now_s >= status_s:
-                status_s = now_s + (_COMMIT_S if live else _QUIET_STATUS_S)
+                status_s = now_s + (_COMMIT_S if live else QUIET_STATUS_S)
                 sys.stderr.write((CLEAR_LINE if live else "") + plain(self._status_line()) + ("" if live else "\n"))
                 sys.stderr.flush()
             try:

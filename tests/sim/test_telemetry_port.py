@@ -164,7 +164,7 @@ def test_datagrams_of_any_length_are_taken_whole(receiver: Receiver) -> None:
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
-    made = Ground(tmp_path)
+    made = Ground(tmp_path, status_s=0.2)
     yield made
     made.kill()
 
