@@ -270,7 +270,7 @@ def test_no_step_on_linux_does_more_than_its_share(tmp_path: Path) -> None:
     names = sorted(path.name for path in folder.iterdir() if path.name.startswith(f"{OWNER}."))
     spoil(lambda name: (folder / name).read_bytes(), lambda name, octets: (folder / name).write_bytes(octets), names)
     bench = Bench(tmp_path)
-    bench.write(STORES)
+    bench.write(f"[recorder]\nsync_period_s = 0.5\n{STORES}")
     text = bench.mission.read_text()
     bench.mission.write_text(text.replace('coding = "frame"', 'coding = "frame"\nrate_bps = 8_000_000'))
     board = bench.sim()

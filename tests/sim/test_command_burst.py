@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ START_S = 120.0
 SEQ_MODULUS = 1 << 14
 
 
+@cache
 def ping_cltus(spacecraft_id: int, ack: int) -> list[bytes]:
     """As BD frames, with one sequence count after the other."""
     cltus = []
@@ -90,7 +91,7 @@ def test_a_burst_in_virtual_time(make_rig: MakeRig, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_burst_over_udp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    more = "[housekeeping]\nperiod_s = { commands = 1.0, link = 1.0, node = 1.0 }\n"
+    more = "[housekeeping]\nperiod_s = { commands = 0.5, link = 0.5, node = 0.5 }\n"
     with FlightNode(tmp_path, more) as node:
         cltus = ping_cltus(node.dictionary.spacecraft_id, ack=0)
         before, link_before = integers(node.structure("commands")), integers(node.structure("link"))

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from flight import cli
 from flight.catalogue import dictionary_of
 from flight.contract.dictionary import Dictionary
 from flight.core.errors import DecodeError, OrbitnodeError
@@ -168,6 +169,7 @@ def housekeeping(packets: list[PusTm], sid: int) -> list[PusTm]:
 
 
 def test_ping_over_three_parts_and_a_board_that_restarts(bench: Bench) -> None:
+    bench.write("[power]\nsample_period_s = 0.2\n[thermal]\nsample_period_s = 0.2\n")
     sim = bench.sim()
     flight = bench.flight()
     dictionary = bench.dictionary
@@ -177,7 +179,7 @@ def test_ping_over_three_parts_and_a_board_that_restarts(bench: Bench) -> None:
     assert any((p.service, p.subtype) == (17, 2) for p in bench.packets)
 
     period = dictionary.command("set_hk_period")
-    often = PusTc(period.apid, 8, period.service, period.subtype, period.layout.encode((((2, 1.0),),)), ack=0b1011)
+    often = PusTc(period.apid, 8, period.service, period.subtype, period.layout.encode((((2, 0.2),),)), ack=0b1011)
     already = len(housekeeping(bench.packets, 2))
     bench.talk(often, lambda got: len(housekeeping(got, 2)) > already + 1)
     power = next(s for s in dictionary.structures if s.sid == 2)
@@ -234,13 +236,17 @@ def test_what_keeps_a_node_from_flying_is_one_line(bench: Bench) -> None:
     assert not bench.link.is_symlink()
 
 
-def test_what_the_emulator_refuses(bench: Bench) -> None:
+def test_what_the_emulator_refuses(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     file = bench.folder / "file"
     file.write_bytes(b"kept")
-    assert "is there and no link of an emulator" in one_line(bench.start("sim", "--link", file))
+    for link, text in ((file, "is there and no link of an emulator"), (file / "below", "cannot make")):
+        assert cli.main(["sim", "--link", str(link)]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("orbitnode: error: ") and said.count("\n") == 1 and text in said, said
     assert file.read_bytes() == b"kept"
-    assert "cannot make" in one_line(bench.start("sim", "--link", file / "below"))
-    assert "--speed 0, should be" in bench.start("sim", "--speed", "0").ended()[1]
+    with pytest.raises(SystemExit):
+        cli.main(["sim", "--speed", "0"])
+    assert "--speed 0, should be" in capsys.readouterr().err
 
 
 def test_an_absent_ground_does_not_hurt(bench: Bench) -> None:
@@ -248,7 +254,7 @@ def test_an_absent_ground_does_not_hurt(bench: Bench) -> None:
     sim = bench.sim()
     flight = bench.flight()
     flight.says("Ctrl-C ends it")
-    time.sleep(1.0)  # for some frames that nobody hears; none is needed for what follows
+    time.sleep(0.3)  # for some frames that nobody hears; none is needed for what follows
     assert flight.poll() is None
     bench.listen()
     bench.talk(None, lambda got: any(p.service == 5 for p in got))
@@ -329,7 +335,9 @@ def build(*arguments, **options):
     node = plain(*arguments, **options)
 
     async def stand(task):
-        await task.sleep(3.0)
+        watchdog = next(one for one in node.scheduler.tasks if one.name == "watchdog")
+        while watchdog.stats.ticks < 2:  # before its first stroke it waits longer
+            await task.sleep(0.1)
         time.sleep(1000)
 
     node.scheduler.spawn("standing", stand)
