@@ -57,12 +57,13 @@ def unwoken(scheduler: Scheduler, host: WatchedHost) -> str:
     """Between two calls of the host: which task is due, or will be, without a call to come by then; empty for none."""
     earliest_ns = min((timer.t_ns for timer in host.pending), default=None)
     now_ns = host.now_ns()
-    for task in scheduler.tasks:
-        dues = [t_ns for t_ns, number, whose, _ in scheduler.alarms if whose is task and number == task.alarm]
+    tasks = set(scheduler.tasks)
+    for task in tasks:
         if not task.waiting and earliest_ns is None:
             return f"{task.name} is ready and no call is to come"
-        if dues and (earliest_ns is None or earliest_ns > max(dues[0], now_ns)):
-            return f"{task.name} is due at {dues[0]}, the earliest call comes at {earliest_ns}"
+    for t_ns, number, task, _ in scheduler.alarms:
+        if task in tasks and number == task.alarm and (earliest_ns is None or earliest_ns > max(t_ns, now_ns)):
+            return f"{task.name} is due at {t_ns}, the earliest call comes at {earliest_ns}"
     return ""
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
+from flight import cli
 from flight.linux import call_limit
 from flight.linux.platform import LinuxPlatform
 from flight.mission import MISSIONS, MissionError, load
@@ -23,7 +24,6 @@ from hal.installed_drivers import GROUP, installed_drivers
 from hal.kinds import EPS, IMAGER, KINDS, RADIO, THERMOMETER, DeviceKind, _Guarded
 from tests.distribution import install
 from tests.linux_loop import run_until
-from tests.waiting import GIVE_UP_S
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guides" / "driver.md"
@@ -71,12 +71,15 @@ def mission(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def orbitnode(site: Path, *arguments: str | Path) -> tuple[int, str]:
-    """Exit code and stderr of a command in a process of its own, which has the folder on its path."""
-    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); import flight.cli as c; sys.exit(c.main())"
-    command = [sys.executable, "-c", program, str(site), *map(str, arguments)]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
-    return made.returncode, made.stderr
+@pytest.fixture
+def orbitnode(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """A command in this process, which has the folder of the test on its path: exit status and stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        status = cli.main([str(one) for one in arguments])
+        return status, capsys.readouterr().err
+
+    return run
 
 
 def test_a_driver_of_another_distribution_is_one_more_scheme(site: Path, host: LinuxPlatform, mission: Any) -> None:
@@ -98,11 +101,11 @@ def test_it_is_called_with_what_its_kind_names(site: Path, host: LinuxPlatform) 
         registry.open_device(RADIO, "acme:7", host, rate_bps=9600)
 
 
-def test_it_flies_in_virtual_time(site: Path, mission: Any, tmp_path: Path) -> None:
+def test_it_flies_in_virtual_time(site: Path, mission: Any, tmp_path: Path, orbitnode: Any) -> None:
     source = FINE.replace("return 21.5", "open(__file__ + '.reads', 'a').write('.')\n        return 21.5")
     install(site, "acme-heat", {"thermometer.acme": "acme_heat:open_thermometer"}, {"acme_heat": source})
     code, said = orbitnode(
-        site, "run", "--orbits", "0.02", "--mission", mission(board_thermometer="acme:1"), "--out", tmp_path / "out"
+        "run", "--orbits", "0.02", "--mission", mission(board_thermometer="acme:1"), "--out", tmp_path / "out"
     )
     assert code == 0, said
     assert len((site / "acme_heat.py.reads").read_text()) > 5
@@ -178,7 +181,7 @@ def test_faults_of_the_file_and_of_what_is_installed_are_told_at_once(site: Path
         assert fault.rpartition("/")[2].startswith(start)
 
 
-def test_the_ground_needs_no_driver_of_the_node(mission: Any) -> None:
+def test_the_ground_needs_no_driver_of_the_node(mission: Any, orbitnode: Any) -> None:
     path = mission(eps="acme:1")
     with pytest.raises(MissionError, match="unknown eps driver 'acme'"):
         load(path)
@@ -186,11 +189,8 @@ def test_the_ground_needs_no_driver_of_the_node(mission: Any) -> None:
     for wrong, text in (("", "is empty, should be one of"), ("acme", "unknown eps driver 'acme' in 'acme'")):
         with pytest.raises(MissionError, match=text):
             load(mission(eps=wrong), opens_devices=False)
-    made = subprocess.run(
-        [sys.executable, "-m", "flight.cli", "dictionary", "--json", "--mission", mission(eps="acme:1")],
-        cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    code, said = orbitnode("dictionary", "--json", "--mission", mission(eps="acme:1"))
+    assert code == 0, said
 
 
 # What the import of a module does, and the text of its line.
@@ -259,9 +259,9 @@ def test_a_module_whose_import_hangs_is_left_to_the_guard(
 
 
 @pytest.mark.parametrize("command", ["flight", "run"])
-def test_a_command_says_what_is_installed_wrongly(site: Path, mission: Any, command: str) -> None:
+def test_a_command_says_what_is_installed_wrongly(site: Path, mission: Any, command: str, orbitnode: Any) -> None:
     install(site, "acme", {"eps.serial": "acme:open_it", "esp.acme": "acme:open_it"})
-    code, said = orbitnode(site, command, "--mission", mission())
+    code, said = orbitnode(command, "--mission", mission())
     assert code == 1
     lines = said.splitlines()
     assert len(lines) == 3 and lines[0].startswith("orbitnode: error: mission ") and lines[0].endswith(": 2 faults")
@@ -270,11 +270,11 @@ def test_a_command_says_what_is_installed_wrongly(site: Path, mission: Any, comm
     ]  # fmt: skip
 
 
-def test_a_flight_says_what_cannot_be_imported(site: Path, mission: Any, tmp_path: Path) -> None:
+def test_a_flight_says_what_cannot_be_imported(site: Path, mission: Any, tmp_path: Path, orbitnode: Any) -> None:
     install(site, "acme", {"eps.acme": "broken:open_it", "heater.acme": "torn:open_it"},
             {"broken": "raise RuntimeError('no chip')", "torn": "def open_it("})  # fmt: skip
     path = mission(eps="acme:1", heater="acme:2")
-    code, said = orbitnode(site, "flight", "--mission", path, "--storage", tmp_path / "flown")
+    code, said = orbitnode("flight", "--mission", path, "--storage", tmp_path / "flown")
     assert code == 1
     assert said.splitlines() == [
         "orbitnode: error: 2 drivers cannot be had",
@@ -320,6 +320,7 @@ def test_a_new_kind_is_a_proxy_and_a_row(site: Path, host: LinuxPlatform, monkey
         device.read_rad_s()
 
 
+@cache
 def names_in(path: Path) -> set[str]:
     """Every name that the file uses, in whatever way."""
     found: set[str] = set()
