@@ -216,7 +216,8 @@ def test_factories_that_raise_or_block(bad: BadBench) -> None:
     """What is told before the radio is open goes to the recorder, and to the log."""
     bad.be(board_factory="raise", governor_factory="exit", radio_factory="raise", eps_factory="sleep")
     script = bad.folder / "bad_drivers.py"
-    script.write_text(script.read_text() + "guard.OPEN_LIMIT_S = guard.REOPEN_LIMIT_S = 0.5\nguard.PAUSE_MIN_NS = 200_000_000\n")
+    limits = "guard.OPEN_LIMIT_S = guard.REOPEN_LIMIT_S = 0.5\nguard.PAUSE_MIN_NS = 200_000_000\n"
+    script.write_text(script.read_text() + limits)
     flight = bad.flight()
     flight.says("Ctrl-C ends it")
     bad.be(radio_factory="")
