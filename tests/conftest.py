@@ -32,6 +32,9 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
     if signal.getsignal(_number) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(_number, _usual)
 
+# Hundreds of processes are started here. Without bytecode each would compile all that it imports, half of its time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Grounds that tests start put their tokens into a folder of this run, which goes with it.
 if "ORBITNODE_TOKENS" not in os.environ:
     os.environ["ORBITNODE_TOKENS"] = tempfile.mkdtemp(prefix="orbitnode-tokens-")

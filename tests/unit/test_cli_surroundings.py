@@ -132,7 +132,37 @@ SURROUNDINGS = {
 }
 
 
-def run(name: str, given: Sequence[str], around: Surroundings, folder: Path) -> subprocess.CompletedProcess[str]:
+# The commands are loaded in the surroundings, once for all. Then each has a process of its own in them, forked before
+# anything ran, whose end is that of an interpreter; the exit codes go past its streams, whatever these are.
+EACH_IN_ITS_OWN = """
+import json, os, sys
+import flight.cli as c
+for command in c.installed_commands().values():
+    command.load()
+for given in json.loads(sys.argv.pop()):
+    me = os.fork()
+    if not me:
+        sys.argv[1:] = given
+        sys.exit(c.main())
+    code = os.waitstatus_to_exitcode(os.waitpid(me, 0)[1])
+    os.write(CODES, b"%d\\n" % code)
+    try:
+        os.write(2, b"\\0")
+    except OSError:
+        pass
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Exit code, and what was said on stderr, as far as that was there."""
+
+    returncode: int
+    stderr: str
+
+
+def run(commands: Sequence[Sequence[str]], around: Surroundings, folder: Path) -> list[Done]:
+    """These command lines, each as a process in the surroundings."""
     # Coverage would be in the process too: its data file meets the same limits, and its complaint is not the program's.
     usual = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_PROCESS")}
     environment = usual | {"PYTHONPATH": str(ROOT)} | {k: v for k, v in around.environment.items() if v}
@@ -141,40 +171,48 @@ def run(name: str, given: Sequence[str], around: Surroundings, folder: Path) -> 
             environment.pop(key, None)
     cwd = folder / "cwd"
     cwd.mkdir()
-    code = "import sys, flight.cli as c; sys.exit(c.main())"
+    reader, codes = os.pipe()
+    code = EACH_IN_ITS_OWN.replace("CODES", str(codes))
     if around.is_nowhere:
-        code = f"import os; os.rmdir(os.getcwd()); {code}"
+        code = f"import os; os.rmdir(os.getcwd())\n{code}"
     out = around.stdout() if around.stdout is not None else subprocess.PIPE
     try:
-        return subprocess.run(
-            [sys.executable, "-c", code, name, *given], cwd=cwd, env=environment, stdout=out, stderr=subprocess.PIPE,
-            preexec_fn=around.inside, timeout=GIVE_UP_RUN_S, check=False, text=True, errors="replace",
+        done = subprocess.run(
+            [sys.executable, "-c", code, json.dumps(commands)], cwd=cwd, env=environment, stdout=out,
+            stderr=subprocess.PIPE, pass_fds=[codes], preexec_fn=around.inside, timeout=GIVE_UP_RUN_S, check=False,
+            text=True, errors="replace",
         )  # fmt: skip
     finally:
+        os.close(codes)
         if out != subprocess.PIPE:
             os.close(out)
+    with open(reader, encoding="ascii") as told:
+        exits = [int(line) for line in told]
+    assert done.returncode == 0 and len(exits) == len(commands), done.stderr
+    said = done.stderr.split("\0")[:-1] or [""] * len(commands)
+    return [Done(*one) for one in zip(exits, said, strict=True)]
 
 
 @pytest.mark.parametrize("around", list(SURROUNDINGS))
-@pytest.mark.parametrize("name", COMMANDS)
-def test_ordinary_surroundings_are_no_crash(name: str, around: str, place: Path) -> None:
-    given, usual = words(name, place)
-    done = run(name, given, SURROUNDINGS[around], place)
-    said = done.stderr or ""
-    assert not [text for text in CRASHES if text in said], said
-    expected = {SURROUNDINGS[around].status(name, usual)}
-    if around.startswith(("files", "twenty")):
-        expected |= {1}  # a limit may come first
-    assert done.returncode in expected, said
-    errors = [line for line in said.splitlines() if line.startswith("orbitnode")]
-    assert len(errors) <= 1, said
-    if done.returncode == 1 and around not in (ALL_CLOSED, READER_GONE):
-        assert errors or name == "decode", said
+def test_ordinary_surroundings_are_no_crash(around: str, place: Path) -> None:
+    lines = {name: words(name, place) for name in COMMANDS}
+    ran = run([[name, *given] for name, (given, _) in lines.items()], SURROUNDINGS[around], place)
+    for (name, (_, usual)), done in zip(lines.items(), ran, strict=True):
+        said = done.stderr
+        assert not [text for text in CRASHES if text in said], (name, said)
+        expected = {SURROUNDINGS[around].status(name, usual)}
+        if around.startswith(("files", "twenty")):
+            expected |= {1}  # a limit may come first
+        assert done.returncode in expected, (name, said)
+        errors = [line for line in said.splitlines() if line.startswith("orbitnode")]
+        assert len(errors) <= 1, (name, said)
+        if done.returncode == 1 and around not in (ALL_CLOSED, READER_GONE):
+            assert errors or name == "decode", (name, said)
 
 
 def test_a_node_is_not_flown_with_too_few_open_files(place: Path) -> None:
     given, _ = words("flight", place)
-    done = run("flight", given, SURROUNDINGS["twenty open files"], place)
+    (done,) = run([["flight", *given]], SURROUNDINGS["twenty open files"], place)
     assert f"only 20 open files are allowed, {DESCRIPTORS} are needed; raise it with ulimit -n" in done.stderr
 
 
