@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 BACKLOG_OCTETS_MAX = 1 << 20
 UNREAD_S = 600.0
 CLOSE_S = 10.0  # for the last lines of one that is let go
-_LOOK_S = 1.0  # how soon a client is missed while it waits
+LOOK_S = 1.0  # how soon a client is missed while it waits
 _ENDED = (7, 8)  # TCP_CLOSE and TCP_CLOSE_WAIT, the states of a connection that its other end has left (linux/tcp.h)
 KEEPALIVE = {
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
@@ -95,7 +95,7 @@ class Connection:
         while not fact() and (left_s := end_s - loop.time()) > 0:
             self._check(leaving=True)
             try:
-                await asyncio.wait_for(changed.wait(), min(left_s, _LOOK_S))
+                await asyncio.wait_for(changed.wait(), min(left_s, LOOK_S))
             except TimeoutError:
                 continue
             changed.clear()
@@ -111,7 +111,7 @@ class Connection:
         working = asyncio.ensure_future(work)
         try:
             while True:
-                done, _ = await asyncio.wait((working,), timeout=_LOOK_S)
+                done, _ = await asyncio.wait((working,), timeout=LOOK_S)
                 if done:
                     return working.result()
                 self._check(leaving=leaving)

@@ -59,6 +59,14 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     made.kill()
 
 
+@pytest.fixture(scope="module")
+def another_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """For those who spoil what the others count."""
+    made = Ground(tmp_path_factory.mktemp("another"))
+    yield made
+    made.kill()
+
+
 @pytest.fixture
 def own_ground(tmp_path: Path) -> Iterator[Ground]:
     made = Ground(tmp_path)
@@ -161,18 +169,18 @@ def test_a_token_is_private_new_at_each_start_and_gone_at_the_end(own_ground: Gr
 
 
 def test_each_port_has_a_token_of_its_own_and_a_second_ground_on_one_takes_none_away(
-    own_ground: Ground, ground: Ground, tmp_path: Path
+    another_ground: Ground, ground: Ground, tmp_path: Path
 ) -> None:
-    token = read_token(own_ground.api)
+    token = read_token(another_ground.api)
     assert token != read_token(ground.api)
-    numbers = [str(n) for n in (free_port(), free_port(), own_ground.api, 1.0)]
+    numbers = [str(n) for n in (free_port(), free_port(), another_ground.api, 1.0)]
     second = subprocess.run(
         [sys.executable, "-c", GROUND, str(tmp_path / "second"), *numbers], cwd=ROOT, text=True, capture_output=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=GIVE_UP_S, check=False,
     )  # fmt: skip
-    assert f"TCP port {own_ground.api}: is in use; is another ground running?" in second.stderr
-    assert second.returncode == 1 and read_token(own_ground.api) == token
-    assert status(own_ground)["contact"] is False
+    assert f"TCP port {another_ground.api}: is in use; is another ground running?" in second.stderr
+    assert second.returncode == 1 and read_token(another_ground.api) == token
+    assert status(another_ground)["contact"] is False
 
 
 @pytest.fixture
@@ -330,15 +338,16 @@ class Served:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(connection, "LOOK_S", 0.05)
     made = Served()
     yield made
     made.close()
 
 
-def test_strangers_that_say_nothing_keep_nobody_out(own_ground: Ground) -> None:
-    silent = [socket.create_connection((HOST, own_ground.api), GIVE_UP_S) for _ in range(3 * STRANGERS_MAX)]
-    assert status(own_ground)["contact"] is False
+def test_strangers_that_say_nothing_keep_nobody_out(another_ground: Ground) -> None:
+    silent = [socket.create_connection((HOST, another_ground.api), GIVE_UP_S) for _ in range(3 * STRANGERS_MAX)]
+    assert status(another_ground)["contact"] is False
     for one in silent:
         one.close()
 
@@ -412,24 +421,24 @@ def test_whoever_goes_while_a_request_takes_long_keeps_no_place(
         assert served.station.tracker.open_count == 1, "what was sent goes on"
 
 
-def test_commands_of_clients_that_have_gone_do_not_block_a_ground(own_ground: Ground) -> None:
+def test_commands_of_clients_that_have_gone_do_not_block_a_ground(another_ground: Ground) -> None:
     places = GroundConfig().clients
     for _ in range(places):
-        one, answers = own_ground.connect()
+        one, answers = another_ground.connect()
         with one, answers:
             one.sendall(line_of({"do": "command", "name": "ping", "timeout_s": 3600}))
             assert json.loads(answers.readline())["stage"] == "sent"
 
     def is_served() -> bool:
         try:
-            return status(own_ground)["contact"] is False
+            return status(another_ground)["contact"] is False
         except OrbitnodeError as error:
             if "ground.clients admits no more" not in str(error):
                 raise
             return False
 
     wait_until(is_served, "there is a place again")
-    assert status(own_ground)["counters"]["commands.sent"] == places
+    assert status(another_ground)["counters"]["commands.sent"] == places
 
 
 def test_whoever_leaves_all_unread_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from flight.link.pus import PusTc, PusTm
 from flight.linux.log_sink import SLOW
 from flight.mission import MISSIONS
 from tests.field_values import integer
+from tests.forked_commands import run_each
 from tests.full_disk import NO_SPACE, full_device
 from tests.live_ground import hello
 from tests.noisy_app import FILLING
@@ -227,13 +229,11 @@ def test_a_node_whose_output_nobody_takes_boots_flies_ends_and_boots_again(
 
 
 @pytest.mark.parametrize("kind", list(REASONS))
-def test_what_cannot_run_says_so_by_its_exit_code(
-    tmp_path: Path, processes: list[subprocess.Popen[bytes]], kind: str
-) -> None:
-    absent = tmp_path / "absent.toml"
+def test_what_cannot_run_says_so_by_its_exit_code(tmp_path: Path, kind: str) -> None:
+    absent = str(tmp_path / "absent.toml")
     with output(kind) as streams:
-        processes += [start(name, "--mission", absent, **streams) for name in ("flight", "ground", "sim")]
-        assert [process.wait(GIVE_UP_S) for process in processes] == [1, 1, 1]
+        done = run_each([[name, "--mission", absent] for name in ("flight", "ground", "sim")], **streams)
+    assert [one.returncode for one in done] == [1, 1, 1]
 
 
 class Api:
@@ -247,6 +247,10 @@ class Api:
         wait_until(lambda: self._process.poll() is not None or self._ask(), "the ground answers")
         assert self._process.poll() is None
         return self._answer
+
+    def tells(self, log_fault: str) -> bool:
+        """Whether that is the fault of its log."""
+        return bool(self.status()["log_fault"] == log_fault)
 
     def _ask(self) -> bool:
         try:
@@ -281,11 +285,19 @@ def ground(folder: Path, **streams: Any) -> Iterator[tuple[subprocess.Popen[byte
         process.wait()
 
 
-@pytest.mark.parametrize("kind", list(REASONS))
-def test_a_ground_whose_output_nobody_takes_serves_and_ends(tmp_path: Path, kind: str) -> None:
-    with output(kind) as streams, ground(tmp_path, **streams) as (process, api):
-        until(lambda: api.status()["log_fault"] == REASONS[kind], process)
-        assert end(process) == 0
+def test_a_ground_whose_output_nobody_takes_serves_and_ends(tmp_path: Path) -> None:
+    """One per kind of output, all at once: it takes seconds until a reader counts as paused."""
+    with contextlib.ExitStack() as up:
+        grounds = {}
+        for place, kind in enumerate(REASONS):
+            folder = tmp_path / str(place)
+            folder.mkdir()
+            grounds[kind] = up.enter_context(ground(folder, **up.enter_context(output(kind))))
+        for kind, (process, api) in grounds.items():
+            until(partial(api.tells, REASONS[kind]), process)
+        for process, _ in grounds.values():
+            process.send_signal(signal.SIGTERM)
+        assert {kind: process.wait(GIVE_UP_S) for kind, (process, _) in grounds.items()} == dict.fromkeys(REASONS, 0)
 
 
 def test_the_status_line_of_a_ground_on_a_terminal_paused_with_ctrl_s(tmp_path: Path) -> None:

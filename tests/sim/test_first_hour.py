@@ -66,13 +66,13 @@ def orbitnode(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def flown(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    done = orbitnode(folder, "run", "--mission", "mission.toml", "--orbits", "0.3", "--out", "out", *words)
+def flown(folder: Path, orbits: float, *words: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    done = orbitnode(folder, "run", "--mission", "mission.toml", "--orbits", str(orbits), "--out", "out", *words)
     return done, json.loads((folder / "out" / "summary.json").read_text())
 
 
 def test_the_default_script_fits_a_mission_with_an_app_and_modes_of_its_own(folder: Path) -> None:
-    done, summary = flown(folder)
+    done, summary = flown(folder, 0.3)
     assert done.returncode == 0, done.stderr
     assert summary["script_failures"] == []
     commands = summary["commands"]
@@ -100,7 +100,7 @@ def test_a_procedure_that_fails_is_the_exit_status_and_a_line_in_summary_and_ter
     folder: Path, line: str, says: str
 ) -> None:
     (folder / "procedure.py").write_text(f"async def checkout(operator):\n    {line}\n")
-    done, summary = flown(folder, "--procedure", "procedure.py")
+    done, summary = flown(folder, 0.01, "--procedure", "procedure.py")
     assert done.returncode == 1
     (failure,) = summary["script_failures"]
     assert says in failure

@@ -76,12 +76,13 @@ def _value(kind: str, n: int) -> Any:
 @pytest.mark.parametrize(("key", "name"), KNOWN)
 def test_a_ground_goes_on_by_a_document_of_others(tmp_path: Path, key: str, name: str) -> None:
     ours = dictionary_of(load(MISSIONS / "bench.toml", opens_devices=False)).document()
+    for kind in ("reports", "structures", "events"):  # what nobody looks into only makes each document longer
+        ours[kind] = [one for one in ours[kind] if (kind, one["name"]) in KNOWN]
     (index,) = [i for i, one in enumerate(ours[key]) if one["name"] == name]
     with Archive(tmp_path / "archive.db") as archive:
         count = 0
         for made in alterations(ours[key][index]):
-            document = copy.deepcopy(ours)
-            document[key][index] = made
+            document = ours | {key: [made if at == index else one for at, one in enumerate(ours[key])]}
             dictionary = Dictionary.from_document(signed(document))
             one: Any = getattr(dictionary, key)[index]
             station = GroundStation(

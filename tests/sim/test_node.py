@@ -28,7 +28,7 @@ from sim_hw.machine.loop import VirtualLoop
 from sim_hw.machine.platform import SimPlatform
 from sim_hw.spacecraft import Spacecraft
 from sim_hw.world.world import World, WorldConfig
-from tests.sim.conftest import PASS_END_S, PASS_START_S, MakeRig, Rig
+from tests.sim.conftest import PASS_START_S, MakeRig, Rig
 
 IN_PASS_S = PASS_START_S + 60
 
@@ -224,12 +224,12 @@ def test_a_disk_that_takes_nothing_keeps_no_node_from_flying(make_rig: MakeRig) 
 
 
 def test_a_set_parameter_outlives_the_power(make_rig: MakeRig) -> None:
-    rig = make_rig(faults="power-cut@300")
+    rig = make_rig(faults="power-cut@160")
     rig.until(IN_PASS_S)
     request = rig.send("set_parameters", ((10, 5.5),))
     rig.until(IN_PASS_S + 5)
     assert rig.stages(request) == [1, 3, 7]
-    rig.until(350)
+    rig.until(180)
     assert rig.craft.boots == 2
     assert rig.node.part(Parameters).get("heater_on_c") == 5.5
 
@@ -251,8 +251,8 @@ def test_housekeeping_period_is_set_from_ground(make_rig: MakeRig) -> None:
 
 
 def test_a_mute_eps_is_one_fault_and_one_recovery_for_reading_and_for_switching(make_rig: MakeRig) -> None:
-    rig = make_rig(faults="eps-mute@200")
-    rig.until(PASS_END_S)
+    rig = make_rig(faults="eps-mute@100")
+    rig.until(200)
     names = [e.name for e in events_of(rig)]
     # Reading and switching are told apart: an EPS that does not switch may still be read.
     assert names.count("device_fault") == 2
@@ -260,12 +260,12 @@ def test_a_mute_eps_is_one_fault_and_one_recovery_for_reading_and_for_switching(
 
 
 def test_a_reading_that_is_stale_carries_no_decision(make_rig: MakeRig) -> None:
-    rig = make_rig(faults="eps-mute@200")
-    rig.until(205)
+    rig = make_rig(faults="eps-mute@10")
+    rig.until(15)
     assert rig.node.state() is not None
-    rig.until(215)
+    rig.until(25)
     assert rig.node.state() is None
-    rig.until(270)
+    rig.until(80)
     assert rig.node.state() is not None
 
 
@@ -358,10 +358,10 @@ class SilentRadio:
 def test_same_seed_same_digest_other_seed_another(make_rig: MakeRig) -> None:
     digests = []
     for seed in (3, 3, 4):
-        rig = make_rig(seed=seed, bit_error_rate=1e-6, faults="power-cut@200")
+        rig = make_rig(seed=seed, bit_error_rate=1e-6, faults="power-cut@160")
         rig.until(IN_PASS_S)
         rig.send("ping")
-        rig.until(PASS_END_S)
+        rig.until(240)
         digests.append(rig.digest.hexdigest())
     assert digests[0] == digests[1] != digests[2]
 

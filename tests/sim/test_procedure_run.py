@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import signal
@@ -11,12 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from flight.cli import main
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS
 from ground.cli import api_operator, procedure
@@ -27,7 +30,7 @@ from tests.ports import free_port
 from tests.sim.conftest import START
 from tests.sim.test_realtime_flight import Bench, Process
 from tests.unit.test_plain_text import is_harmless
-from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
+from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "guides" / "procedure.md"
@@ -227,6 +230,14 @@ def example(folder: Path) -> Path:
     return path
 
 
+def orbitnode(*words: str) -> tuple[int, str, str]:
+    """A command line in this process: its exit code, and what it prints to stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(words)
+    return code, out.getvalue(), err.getvalue()
+
+
 def fly(folder: Path, path: Path, says: str = "") -> dict[str, Any]:
     """Four minutes of an orbit with a pass, without payload; the summary. `says`: how a run ends that fails."""
     mission, tiles = folder / "orbit.toml", folder / "tiles"
@@ -235,14 +246,13 @@ def fly(folder: Path, path: Path, says: str = "") -> dict[str, Any]:
     )
     tiles.mkdir(exist_ok=True)
     np.savez_compressed(tiles / "t.npz", refl=np.full((256, 256, 6), 900, dtype=np.uint16))
-    done = subprocess.run(
-        [sys.executable, "-m", "flight.cli", "run", "--json", "--mission", str(mission), "--scenes", str(tiles),
-         "--orbits", str(ORBITS), "--out", str(folder / "out"), "--procedure", str(path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,
+    code, out, err = orbitnode(
+        "run", "--json", "--mission", str(mission), "--scenes", str(tiles), "--orbits", str(ORBITS),
+        "--out", str(folder / "out"), "--procedure", str(path),
     )  # fmt: skip
-    assert done.returncode == (1 if says else 0), done.stderr
-    assert done.stderr.endswith(says) and is_harmless(done.stdout)
-    summary: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    assert code == (1 if says else 0), err
+    assert err.endswith(says) and is_harmless(out)
+    summary: dict[str, Any] = json.loads(out[out.index("{") :])
     return summary
 
 
@@ -261,12 +271,8 @@ def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path
     path = written(tmp_path, "import asyncio", "raise asyncio.CancelledError")
     says = f"orbitnode: error: the operator's procedure failed: {path}:5: CancelledError\n"
     assert fly(tmp_path, path, says)["script_failures"] == [f"{path}:5: CancelledError"]
-    done = subprocess.run(
-        [sys.executable, "-m", "flight.cli", "run", "--procedure", str(tmp_path / "none.py"), "--out", "/nowhere"],
-        cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == f"orbitnode: error: procedure file {tmp_path}/none.py: no such file\n"
+    code, _, said = orbitnode("run", "--procedure", str(tmp_path / "none.py"), "--out", "/nowhere")
+    assert code == 1 and said == f"orbitnode: error: procedure file {tmp_path}/none.py: no such file\n"
 
 
 def test_the_example_of_the_guide_in_real_time(tmp_path: Path) -> None:
@@ -289,6 +295,8 @@ def test_the_example_of_the_guide_in_real_time(tmp_path: Path) -> None:
         assert (
             "soc_safe_frac is 0.6" in text and "checkout returned after" in text and text.count("wait for power") == 3
         )
+        # Once more, for programs: not every two seconds, as the guide has it.
+        path.write_text(path.read_text().replace('{"power": 2.0}', '{"power": 0.5}'))
         code, text = bench.start("procedure", "run", path, "--port", str(api), "--json").ended()
         assert code == 0 and json.loads(text.splitlines()[-1])["commands"] == 5, text
         assert ground.end()[0] == 0

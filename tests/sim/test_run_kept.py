@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,12 +11,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from flight.cli import main
 from flight.core.errors import OrbitnodeError, UsageError
 from flight.linux.ending_signals import ending_asked
 from flight.mission import MISSIONS
@@ -26,6 +28,7 @@ from tests.unit.test_payload_pool import save_model
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+ENDLESS = 100  # orbits: a quarter of an hour at the least, whose passes are found in a moment
 SAID = re.compile(
     r"orbitnode run: interrupted after (\d+\.\d) of \d+\.\d min; (\S+)/partial has what came until then, "
 )
@@ -45,10 +48,12 @@ def command(folder: Path, mission: Path, orbits: float, *more: str) -> list[str]
 
 
 def fly(folder: Path, mission: Path, *more: str, orbits: float = 0.01) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(folder, mission, orbits, *more), cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_RUN_S,
-        check=False,
-    )  # fmt: skip
+    """A run that nobody interrupts, in this process."""
+    arguments = command(folder, mission, orbits, *more)[3:]
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(arguments)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @contextmanager
@@ -76,32 +81,33 @@ def mission(bare_mission: Callable[[str], Path]) -> Path:
     return bare_mission("")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_says_what_is_kept_and_leaves_the_results_of_the_last_one(
-    tmp_path: Path, mission: Path, number: signal.Signals
+    tmp_path: Path, mission: Path
 ) -> None:
     assert fly(tmp_path, mission).returncode == 0
     out, kept = tmp_path / "out", contents(tmp_path / "out")
     assert {"summary.json", "report.html", "archive.db", "node.log"} <= set(kept) and not (out / PARTIAL).exists()
-    with begun(command(tmp_path, mission, 1000, "--seed", "12")) as process:
-        log = out / PARTIAL / "node.log"
-        wait_until(lambda: log.exists() or process.poll() is not None, "the run has begun")
-        process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=GIVE_UP_S)
-    *_, last = stderr.splitlines()
-    said = SAID.match(last)
-    assert process.returncode == 130 and stdout == "" and "Traceback" not in stderr, stderr
-    assert said and said[2] == str(out) and last.endswith(f"{out} the results of the run before")
-    assert contents(out) == kept
-    assert not (out / PARTIAL / "summary.json").exists() and not (out / PARTIAL / "report.html").exists()
-    with closing(sqlite3.connect(out / PARTIAL / "archive.db")) as archive:
-        assert archive.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    log = out / PARTIAL / "node.log"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with begun(command(tmp_path, mission, ENDLESS, "--seed", "12")) as process:
+            wait_until(lambda: log.exists() or process.poll() is not None, "the run has begun")
+            process.send_signal(number)
+            stdout, stderr = process.communicate(timeout=GIVE_UP_S)
+        *_, last = stderr.splitlines()
+        said = SAID.match(last)
+        assert process.returncode == 130 and stdout == "" and "Traceback" not in stderr, stderr
+        assert said and said[2] == str(out) and last.endswith(f"{out} the results of the run before")
+        assert contents(out) == kept
+        assert not (out / PARTIAL / "summary.json").exists() and not (out / PARTIAL / "report.html").exists()
+        with closing(sqlite3.connect(out / PARTIAL / "archive.db")) as archive:
+            assert archive.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        log.unlink()  # so that the next one is seen to begin
     assert fly(tmp_path, mission).returncode == 0, "the next one clears it away"
     assert not (out / PARTIAL).exists()
 
 
 def test_a_run_interrupted_in_an_empty_folder_says_that_it_has_no_results(tmp_path: Path, mission: Path) -> None:
-    with begun(command(tmp_path, mission, 1000, "--json")) as process:
+    with begun(command(tmp_path, mission, ENDLESS, "--json")) as process:
         partial = tmp_path / "out" / PARTIAL / "node.log"
         wait_until(lambda: partial.exists() or process.poll() is not None, "the run has begun")
         process.send_signal(signal.SIGINT)
@@ -146,7 +152,7 @@ def test_a_run_that_fails_as_it_boots_has_not_touched_the_results_of_the_last_on
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path: Path, mission: Path) -> None:
-    with begun(command(tmp_path, mission, 1000)) as process:
+    with begun(command(tmp_path, mission, ENDLESS)) as process:
         log = tmp_path / "out" / PARTIAL / "node.log"
         wait_until(lambda: log.exists() or process.poll() is not None, "the run has begun")
         done = fly(tmp_path, mission)

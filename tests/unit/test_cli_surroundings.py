@@ -11,7 +11,6 @@ import os
 import resource
 import socket
 import subprocess
-import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +25,9 @@ from flight import cli
 from flight.linux.platform import DESCRIPTORS
 from flight.linux.surroundings import refusal_text
 from flight.mission import MISSIONS
+from tests.forked_commands import Done, run_each
 from tests.full_disk import FULL_DEVICE
 from tests.ports import free_port
-from tests.waiting import GIVE_UP_RUN_S
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = sorted(cli.installed_commands())
@@ -132,35 +131,6 @@ SURROUNDINGS = {
 }
 
 
-# The commands are loaded in the surroundings, once for all. Then each has a process of its own in them, forked before
-# anything ran, whose end is that of an interpreter; the exit codes go past its streams, whatever these are.
-EACH_IN_ITS_OWN = """
-import json, os, sys
-import flight.cli as c
-for command in c.installed_commands().values():
-    command.load()
-for given in json.loads(sys.argv.pop()):
-    me = os.fork()
-    if not me:
-        sys.argv[1:] = given
-        sys.exit(c.main())
-    code = os.waitstatus_to_exitcode(os.waitpid(me, 0)[1])
-    os.write(CODES, b"%d\\n" % code)
-    try:
-        os.write(2, b"\\0")
-    except OSError:
-        pass
-"""
-
-
-@dataclass(frozen=True)
-class Done:
-    """Exit code, and what was said on stderr, as far as that was there."""
-
-    returncode: int
-    stderr: str
-
-
 def run(commands: Sequence[Sequence[str]], around: Surroundings, folder: Path) -> list[Done]:
     """These command lines, each as a process in the surroundings."""
     # Coverage would be in the process too: its data file meets the same limits, and its complaint is not the program's.
@@ -171,26 +141,13 @@ def run(commands: Sequence[Sequence[str]], around: Surroundings, folder: Path) -
             environment.pop(key, None)
     cwd = folder / "cwd"
     cwd.mkdir()
-    reader, codes = os.pipe()
-    code = EACH_IN_ITS_OWN.replace("CODES", str(codes))
-    if around.is_nowhere:
-        code = f"import os; os.rmdir(os.getcwd())\n{code}"
+    first = "import os; os.rmdir(os.getcwd())" if around.is_nowhere else ""
     out = around.stdout() if around.stdout is not None else subprocess.PIPE
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, json.dumps(commands)], cwd=cwd, env=environment, stdout=out,
-            stderr=subprocess.PIPE, pass_fds=[codes], preexec_fn=around.inside, timeout=GIVE_UP_RUN_S, check=False,
-            text=True, errors="replace",
-        )  # fmt: skip
+        return run_each(commands, first=first, cwd=cwd, env=environment, stdout=out, preexec_fn=around.inside)
     finally:
-        os.close(codes)
         if out != subprocess.PIPE:
             os.close(out)
-    with open(reader, encoding="ascii") as told:
-        exits = [int(line) for line in told]
-    assert done.returncode == 0 and len(exits) == len(commands), done.stderr
-    said = done.stderr.split("\0")[:-1] or [""] * len(commands)
-    return [Done(*one) for one in zip(exits, said, strict=True)]
 
 
 @pytest.mark.parametrize("around", list(SURROUNDINGS))
