@@ -16,7 +16,7 @@ from flight.link.stack import LinkConfig
 from ground.recording.detection.detect import find
 from ground.recording.detection.finding import CERTAIN
 from ground.recording.streams.link_options import Form, LinkOptions, Service
-from tests.recording_damage import of_units, plain_packets, pus_packets, read
+from tests.recording_damage import RECORDINGS, of_units, plain_packets, pus_packets, read
 from tests.recordings import aos_frame, packet_zones
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +60,31 @@ def test_our_own_downlink_in_all_codings(config: LinkConfig | AosConfig, front: 
     got, account = read(octets, options)
     assert got == packets
     assert account.is_whole and account.fill_octets == front
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_damage_does_not_hide_what_a_recording_is(name: str) -> None:
+    """In the units that are looked at: an octet removed, one inserted, and nearly all of a unit removed."""
+    recording = RECORDINGS[name](Random(11))
+    for number in (0, 1, 2, 4, 11, 20):
+        start, end = recording.spans[number]
+        middle = (start + end) // 2
+        for cut, put in ((1, b""), (0, b"!"), (end - start - 2, b"")):
+            octets = recording.octets[:middle] + put + recording.octets[middle + cut :]
+            assert find(octets).options == recording.options, (number, cut, put)
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDINGS if "frames" in name])
+def test_damage_in_every_tenth_frame_does_not_hide_it(name: str) -> None:
+    recording, source = RECORDINGS[name](Random(11)), Random(3)
+    octets = bytearray(recording.octets)
+    for start, end in reversed(recording.spans[5::10]):
+        at = source.randrange(start, end)
+        octets[at : at + source.randrange(2)] = source.randbytes(source.randrange(2))
+    finding = find(bytes(octets))
+    assert finding.options == recording.options
+    got, account = read(bytes(octets), finding.options)
+    assert 9 * len(recording.packets) <= 10 * len(got) + 10 and account.missed_frames <= len(recording.spans) // 10 + 1
 
 
 @pytest.mark.parametrize("has_fecf", [True, False])

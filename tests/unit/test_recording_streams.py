@@ -126,6 +126,18 @@ def test_one_octet_removed_from_bare_frames_costs_one_frame() -> None:
     assert (account.missed_frames, account.resyncs) == (1, 1)
 
 
+@pytest.mark.parametrize("more", [b"!", b"!!!!!"])
+@pytest.mark.parametrize("at", [10, 500, 1113])
+def test_octets_too_many_in_the_last_frame_without_error_control_cost_it(more: bytes, at: int) -> None:
+    recording = RECORDINGS["unguarded frames"](Random(11))
+    start, _ = recording.spans[-1]
+    got, account = read(recording.octets[: start + at] + more + recording.octets[start + at :], recording.options)
+    assert got == [one for index, one in enumerate(recording.packets) if index not in recording.within[-1]]
+    assert account.refused["alignment"] + account.fill_octets == 1113 + len(more) and not account.is_whole
+    got, account = read(recording.octets + recording.octets[:1], recording.options)
+    assert got == list(recording.packets) and account.left_octets == 1
+
+
 def test_bare_frames_without_error_control_find_their_place_again() -> None:
     recording = of_units(pus_packets(300, Random(1)), LinkConfig(coding="frame"))
     frames = [recording.octets[start : end - 2] for start, end in recording.spans]

@@ -2,10 +2,14 @@
 
     error control fits       in half of the frames: by chance one in 65,536 would
     headers persist          version number and spacecraft are the same in most
-    counts                   the master channel's (TM) or the virtual channels' (AOS) step by one from frame to frame
+    counts                   those of the virtual channels step by one from frame to frame
 
 What frames do not say (AOS: control field, insert zone) is tried: the layout is taken that gives whole packets and the
 fewest contradictions.
+
+A recording may be damaged where it is looked at. So frames are taken as ground.recording.streams.frame_stream takes
+them: one that does not fit between two that do is damaged where it lies, and behind two in a row the next place is
+sought at which they go on.
 """
 
 from __future__ import annotations
@@ -32,8 +36,11 @@ _FRAMES_MAX = 64  # looked at
 _SOUND_FRAC = 0.5
 _PERSIST_FRAC = 0.75
 _COUNT_FRAC = 0.5
+_SOUGHT = 3  # frames in which the next place is sought
 _LENGTHS_TRIED = 12
 _PLACES_TRIED = 12
+_PLACES_OF_A_LENGTH = 4
+_SPAN = 6  # frames: four in a row begin there, also if there is damage in one of the first
 _UNDECIDED = 0.5
 _INSERT_TRIED_MAX = 64  # octets
 _AOS_OCTETS_MIN = 17  # with both control fields, error control and an octet of data
@@ -125,26 +132,16 @@ def _aos_spacecraft(frames: Frames, words: NDArray[np.uint16]) -> NDArray[np.uin
 
 def _counting(frames: Frames, words: NDArray[np.uint16], service: Service) -> float | None:
     """The share of frames whose count is one more than that of the frame before on the channel; None if nothing can be
-    compared."""
+    compared. The master channel's count says nothing: its frames may have been recorded channel by channel."""
     if service is Service.TM:
-        counts, channel, modulus = frames[:, 2].astype(np.int64), np.zeros(len(frames), np.int64), 256
+        counts, channel, modulus = frames[:, 3].astype(np.int64), words.astype(np.int64) >> 1 & 7, 256
     else:
         counts = frames[:, 2].astype(np.int64) << 16 | frames[:, 3].astype(np.int64) << 8 | frames[:, 4]
         channel, modulus = words.astype(np.int64) & 0x3F, 1 << 24
     order = np.argsort(channel, kind="stable")
     same = channel[order][1:] == channel[order][:-1]
     steps = np.diff(counts[order])[same] % modulus
-    if not len(steps):
-        return None
-    found = float((steps == 1).mean())
-    if found < _COUNT_FRAC and service is Service.TM:
-        # Recorded per channel, or of several master channels: then the channels' own counts do.
-        own, channel = frames[:, 3].astype(np.int64), words.astype(np.int64) >> 1 & 7
-        order = np.argsort(channel, kind="stable")
-        same = channel[order][1:] == channel[order][:-1]
-        steps = np.diff(own[order])[same] % 256
-        found = max(found, float((steps == 1).mean())) if len(steps) else found
-    return found
+    return float((steps == 1).mean()) if len(steps) else None
 
 
 def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_frame: bool) -> LinkOptions:
@@ -162,7 +159,8 @@ def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_
         return best
     assert options.frame_octets is not None
     longest = min(_INSERT_TRIED_MAX, options.frame_octets - _AOS_OCTETS_MIN)
-    zones = [replace(one, insert_octets=size) for size in range(1, longest + 1) for one in layouts]
+    layouts.sort(key=lambda one: bool(one.has_header_control))  # which nothing tells from two octets more of the zone
+    zones = [replace(one, insert_octets=size) for one in layouts for size in range(1, longest + 1)]
     if not zones:
         return best
     zoned = _best_layout(frames, zones)
@@ -212,8 +210,7 @@ def find_frames(octets: Octets, hint: LinkOptions, *, anywhere: bool) -> Iterato
 
 def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Finding | None:
     whole = (len(octets) - start) // size
-    frames = octets[start : start + whole * size].reshape(whole, size)[:_FRAMES_MAX]
-    evidence = judge_frames(frames, hint)
+    evidence = judge_frames(_taken(octets[start:], size), hint)
     # Headers that count and nothing in them that agrees: records of any kind look like that.
     if evidence is None or evidence.score < _UNDECIDED or (evidence.score == _UNDECIDED and hint.form is None):
         return None
@@ -222,6 +219,33 @@ def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Findin
         options = replace(options, spacecraft_id=evidence.spacecraft_id)
     line = f"transfer frames of {size} octets" + (f", the first at octet {start}" if start else "")
     return Finding(options, (line, *evidence.lines), evidence.score, coverage=whole * size / len(octets))
+
+
+def _taken(octets: Octets, size: int) -> Frames:
+    """The first frames of a stretch that begins with one, whatever octets are missing between them or too many."""
+    octets = octets[: (_FRAMES_MAX + _SOUGHT) * size]
+    pairs = words_of(octets[:-1], octets[1:])
+    version = int(pairs[0]) >> 14
+    fits = (
+        (pairs ^ pairs[0]) & _PERSISTING[version] == 0 if version < len(_PERSISTING) else np.ones(len(pairs), np.bool_)
+    )
+    follows = np.append(fits[size:], np.ones(size, np.bool_))  # of the last one nothing can be told
+    starts: list[int] = []
+    at = 0
+    while len(starts) < _FRAMES_MAX and at + size <= len(octets):
+        behind = at + size
+        if not fits[at] and behind < len(fits) and not fits[behind]:
+            # Octets may be missing in the frame before this one, too.
+            first = at - size + 1
+            goes_on = fits[first : at + _SOUGHT * size] & follows[first : at + _SOUGHT * size]
+            if goes_on.any():
+                place = first + int(goes_on.argmax())
+                starts += range(at, place - size + 1, size)
+                at = place
+                continue
+        starts.append(at)
+        at = behind
+    return np.asarray(octets[np.array(starts[:_FRAMES_MAX], np.intp)[:, None] + np.arange(size)], np.uint8)
 
 
 def _lengths(octets: Octets, hint: LinkOptions) -> list[int]:
@@ -256,7 +280,7 @@ def _places(octets: Octets, hint: LinkOptions) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     sizes = range(SEARCHED_MIN, 2049) if hint.frame_octets is None else (hint.frame_octets,)
     for size in sizes:
-        span = min(2 * size, len(octets) - 3 * size - 6)
+        span = min(_SPAN * size, len(octets) - 3 * size - 6)
         if span <= 0:
             continue
         at = np.flatnonzero(is_known[:span] & ((pairs[size : size + span] ^ pairs[:span]) & masks[:span] == 0))
@@ -268,9 +292,10 @@ def _places(octets: Octets, hint: LinkOptions) -> list[tuple[int, int]]:
         counts = [octets[count_at + k * size] for k in range(4)]
         steps = sum((b - a == 1).astype(np.int8) for a, b in pairwise(counts))
         fits = at[steps >= 2]
-        if len(fits):
-            place = int(fits[0])
-            found += [(place % size, size), (place, size)]
-            if len(found) >= _PLACES_TRIED:
-                break
+        # Other octets of frames persist and count too: each place within a frame is one to be tried, once.
+        _, first = np.unique(fits % size, return_index=True)
+        for place in fits[np.sort(first)[:_PLACES_OF_A_LENGTH]].tolist():
+            found += [(place % size, size), (place, size)] if place >= size else [(place, size)]
+        if len(found) >= _PLACES_TRIED:
+            break
     return found

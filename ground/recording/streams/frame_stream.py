@@ -8,8 +8,8 @@ is refused with its reason. Two in a row raise the suspicion that octets are mis
 searched for octet by octet. If it is a whole number of frames away, the frames between are damaged; if not, what lies
 between is refused ("alignment"), or skipped if it is longer than frames that are damaged side by side would be.
 
-Without error control nothing guards a frame's data: octets missing there show at the header behind it. The search then
-begins in that frame, and it is refused with them.
+Without error control nothing guards a frame's data: octets missing there show at the header behind it, and in the last
+frame at the end of the recording. The search then begins in that frame, and it is refused with them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from flight.kernels import crc16, crc16_units
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.streams.account import Account
-from ground.recording.streams.fill import fill_octets
+from ground.recording.streams.fill import FILL_OCTETS_MIN, fill_octets
 from ground.recording.streams.frame_packets import FramePackets
 from ground.recording.streams.link_options import LinkOptions, Service
 from ground.recording.streams.packet_headers import words_of
@@ -93,7 +93,7 @@ class FrameStream:
                     return
                 # Octets are missing in the last whole one, or too many.
                 yield at, end - size
-                self._account.resyncs += 1
+                self._account.resyncs += final < len(octets)
                 self._note_gap(octets[end - size : final])
                 self._close_gap()
                 at = self._done = final
@@ -124,13 +124,24 @@ class FrameStream:
             at = self._done = place
 
     def _final(self, octets: Octets, end: int) -> int | None:
-        """Where the last frame of a recording begins, if it is not where those before it end: it ends the recording."""
+        """Where the last frame of a recording begins, if those before it end at `end` and the recording does not: both
+        end together. The end of the octets if so few are left that the frame is longer by them: then nobody can tell
+        where. None if what is left is the beginning of one more frame, or has nothing to do with frames."""
         assert self._heads is not None
-        final = len(octets) - self._size
-        if len(octets) - end < 2 or self._heads[int(octets[end]) << 8 | int(octets[end + 1])]:
+        left = len(octets) - end
+        if not left or self._begins_frame(octets[end : end + 2]):
             return None
-        is_head = self._heads[int(octets[final]) << 8 | int(octets[final + 1])]
-        return final if is_head and end - self._size < final < end else None
+        final = len(octets) - self._size
+        if self._begins_frame(octets[final : final + 2]):
+            return final
+        return len(octets) if left < FILL_OCTETS_MIN else None
+
+    def _begins_frame(self, octets: Octets) -> bool:
+        """Of one octet, or of two."""
+        assert self._heads is not None
+        if len(octets) == 1:
+            return bool(self._heads.reshape(256, 256)[octets[0]].any())
+        return bool(self._heads[int(octets[0]) << 8 | int(octets[1])])
 
     def _lost(self, octets: Octets, at: int, doubt: int, *, last: bool) -> Iterator[tuple[int, int]]:
         """No frame fits from `doubt` on: keep what may be the beginning of one."""
