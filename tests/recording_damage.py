@@ -15,7 +15,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from flight.kernels import encode_packets
@@ -224,6 +224,12 @@ def faults(recording: Recording, case: Case) -> list[str]:
     return out
 
 
+def is_found(recording: Recording, case: Case) -> bool:
+    """Whether it is still told what the recording is. Flags that are spoilt make a packet a segment, and no group."""
+    found = find(case.octets).options
+    return replace(found, joins_segments=recording.options.joins_segments) == recording.options
+
+
 def campaign(name: str, cases: int, seed: int) -> Iterator[str]:
     """Every fault of so many cases, a line each."""
     source = Random(seed)
@@ -234,7 +240,7 @@ def campaign(name: str, cases: int, seed: int) -> Iterator[str]:
     for number in range(cases):
         case = spoilt(recording, KINDS[number % 3], source)
         wrong = faults(recording, case)
-        if number % _FINDING_CASES == 0 and find(case.octets).options != recording.options:
+        if number % _FINDING_CASES == 0 and not is_found(recording, case):
             wrong.append("it is not found what it is")
         for fault in wrong:
             yield f"{name}, seed {seed}, case {number}: {case.kind} at {case.place}: {fault}"

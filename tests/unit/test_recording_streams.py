@@ -117,6 +117,20 @@ def test_one_flipped_bit_of_a_length_costs_one_packet() -> None:
     assert (account.missing_packets, account.resyncs) == (1, 1)
 
 
+@pytest.mark.parametrize("behind", [2, 5, None])
+@pytest.mark.parametrize("number", [40, 296])
+def test_a_wrong_length_hides_no_packet_that_is_due(number: int, behind: int | None) -> None:
+    """It leads exactly to a later packet, or to the end of the recording, and may be one that is usual."""
+    packets = plain_packets(300, Random(4), (1, 2, 9), (5, 6, 7))
+    end = len(packets) if behind is None else min(number + behind, len(packets))
+    starts = [sum(map(len, packets[:index])) for index in range(len(packets) + 1)]
+    octets = bytearray(b"".join(packets))
+    octets[starts[number] + 4 : starts[number] + 6] = (starts[end] - starts[number] - 7).to_bytes(2, "big")
+    got, account = read(bytes(octets), PACKETS)
+    assert got == packets[:number] + packets[number + 1 :]
+    assert dict(account.refused) == {"length": len(packets[number])} and not account.is_whole
+
+
 def test_one_octet_removed_from_bare_frames_costs_one_frame() -> None:
     recording = of_units(pus_packets(900, Random(1)), LinkConfig(coding="frame"))
     octets = recording.octets[:5000] + recording.octets[5001:]

@@ -230,7 +230,10 @@ class PacketStream:
         if not sees_all:
             return _Verdict(before)  # where the last packet leads is seen by the next look
         if look.stop is Stop.END:
-            return _Verdict(count) if last else _Verdict(before, waits=True)
+            if not last:
+                return _Verdict(before, waits=True)
+            hiding = self._hiding_at_end(octets, look)
+            return _Verdict(count) if hiding is None else _Verdict(hiding, is_damage=True)
         at = look.consumed + self._lead
         if at + HEADER_OCTETS > len(octets):
             return _Verdict(count if last else before, waits=True)
@@ -253,15 +256,26 @@ class PacketStream:
     def _hiding(self, octets: Octets, look: _Look, index: int) -> int | None:
         """The packet before `index` in which the header lies that is missing there, if one does."""
         word = int(look.word[index])
+        head = word.to_bytes(2, "big")
         for before in range(index - 1, max(index - _LOOK_BACK, 0) - 1, -1):
             start, size = int(look.offset[before]), int(look.length[before])
-            if self._habits.is_usual(int(look.word[before]), size) is not True:
+            holds = octets[start + 1 : start + size].tobytes().find(head) >= 0
+            if holds or self._habits.is_usual(int(look.word[before]), size) is not True:
                 # Its own count may be spoilt too, so that what is due is what was before it.
                 with self._habits.after(look.word[:before], look.seq[:before]):
                     if self._hides(octets, start + 1, start + size, word):
                         return before
             if look.word[before] == word:
                 return None
+        return None
+
+    def _hiding_at_end(self, octets: Octets, look: _Look) -> int | None:
+        """The packet in which a header lies that is due, if no packet of its APID follows that would be out of line."""
+        for before in range(len(look) - 1, max(len(look) - _LOOK_BACK, 0) - 1, -1):
+            start, size = int(look.offset[before]), int(look.length[before])
+            with self._habits.after(look.word[:before], look.seq[:before]):
+                if self._hides(octets, start + 1, start + size, None):
+                    return before
         return None
 
     def _hides(self, octets: Octets, start: int, stop: int, word: int | None) -> bool:
