@@ -21,7 +21,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -39,7 +39,10 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 
 class _Nudge:
     """Within this block handlers are in place, and each signal makes the main thread look NUDGES times, or for as long
-    as `lasts()`. Outside the main thread, which alone can have handlers, the block changes nothing."""
+    as `lasts()`. Outside the main thread, which alone can have handlers, the block changes nothing.
+
+    A handler may raise, which would leave the block half begun or half ended. So signals that come meanwhile are noted,
+    and dealt with once everything is in place, or given back: what they raise comes out of the block, and not later."""
 
     def __init__(self, handlers: Mapping[signal.Signals, Handler], lasts: Callable[[], bool] = lambda: False) -> None:
         self._handlers = handlers
@@ -47,30 +50,67 @@ class _Nudge:
         self._over = threading.Event()
         self._woken = self._wake = self._earlier_fd = -1
         self._earlier: dict[signal.Signals, Any] = {}
-        self._thread = threading.Thread(target=self._nudge, name="ending", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._is_busy = True  # beginning or ending
+        self._noted: list[int] = []
 
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        self._woken, self._wake = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._wake, False)
-        self._thread.start()
-        self._earlier_fd = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        for number, handler in self._handlers.items():
-            self._earlier[number] = signal.signal(number, handler)
+        self._earlier = {number: signal.getsignal(number) for number in self._handlers}
+        has_begun = False
+        try:
+            for number in self._handlers:
+                signal.signal(number, self._on_signal)
+            self._woken, self._wake = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._wake, False)
+            thread = threading.Thread(target=self._nudge, name="ending", daemon=True)
+            thread.start()
+            self._thread = thread
+            self._earlier_fd = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+            self._is_busy = False
+            self._deal_with_noted()
+            has_begun = True
+        finally:
+            if not has_begun:
+                self._is_busy = True
+                self._give_back()
 
     def __exit__(self, *_: object) -> None:
-        if self._wake < 0:
-            return
-        signal.set_wakeup_fd(self._earlier_fd)
-        self._over.set()
-        with suppress(BlockingIOError):
-            os.write(self._wake, b"\0")
-        self._thread.join()
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
-        os.close(self._woken)
-        os.close(self._wake)
+        self._is_busy = True
+        if self._earlier:
+            self._give_back()
+            self._deal_with_noted()
+
+    def _give_back(self) -> None:
+        if self._thread is not None:
+            signal.set_wakeup_fd(self._earlier_fd)
+            self._over.set()
+            with suppress(BlockingIOError):
+                os.write(self._wake, b"\0")
+            self._thread.join()
+        for one in (self._woken, self._wake):
+            if one >= 0:
+                os.close(one)
+        # What was there before may raise as well: it hears of what comes from here on when all of it is there again.
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, self._earlier)
+        try:
+            for number, handler in self._earlier.items():
+                signal.signal(number, handler)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # The last look before `__exit__` has done anything is within its frame.
+        if self._is_busy or (frame is not None and frame.f_code is _Nudge.__exit__.__code__):
+            self._noted.append(number)
+        else:
+            self._handlers[signal.Signals(number)](number, frame)
+
+    def _deal_with_noted(self) -> None:
+        while self._noted:
+            number = self._noted.pop(0)
+            self._handlers[signal.Signals(number)](number, None)
 
     def _nudge(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -85,16 +125,13 @@ class _Nudge:
                 nudged += 1
 
 
-@contextmanager
-def interrupted_by_ending_signals() -> Iterator[None]:
+def interrupted_by_ending_signals() -> AbstractContextManager[None]:
     """Have each of them raise KeyboardInterrupt within this block, as Ctrl-C does, for what has no loop to end."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    handlers = dict.fromkeys(ending_signals(), interrupt) | {signal.SIGURG: lambda _number, _frame: None}
-    with _Nudge(handlers):
-        yield
+    return _Nudge(dict.fromkeys(ending_signals(), interrupt) | {signal.SIGURG: lambda _number, _frame: None})
 
 
 class EndingAsked:

@@ -259,6 +259,48 @@ def test_a_signal_that_another_thread_gets_ends_a_wait_of_the_main_thread() -> N
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
+def test_signals_at_any_moment_are_not_lost_nor_late_and_leave_nothing_behind() -> None:
+    """Also while the block begins or ends, and within another: each raises in there, or is what was before's."""
+    code = (
+        "import os, random, signal, sys, threading, time\n"
+        "from flight.linux.ending_signals import interrupted_by_ending_signals\n"
+        "BOTH = (signal.SIGTERM, signal.SIGHUP)\n"
+        "before, sent, ended = [], [0], [0]\n"
+        "def send():\n"
+        "    me = threading.get_ident()\n"
+        "    while ended[0] < 300:\n"
+        "        while sent[0] == ended[0]: time.sleep(0)\n"
+        "        for number in BOTH:\n"
+        "            time.sleep(random.random() * 5e-4)\n"
+        "            signal.pthread_kill(random.choice((me, threading.main_thread().ident)), number)\n"
+        "        ended[0] += 1\n"
+        "was = lambda number, _: before.append(number)\n"
+        "for number in BOTH: signal.signal(number, was)\n"
+        "def descriptors(): return sorted(os.listdir('/proc/self/fd'))\n"
+        "at_first = descriptors()\n"
+        "sender = threading.Thread(target=send, daemon=True)\n"
+        "sender.start()\n"
+        "for _ in range(300):\n"
+        "    heard = False\n"
+        "    try:\n"
+        "        with interrupted_by_ending_signals():\n"
+        "            sent[0] += 1\n"
+        "            with interrupted_by_ending_signals(): time.sleep(random.random() * 1e-3)\n"
+        "    except KeyboardInterrupt: heard = True\n"
+        "    while ended[0] < sent[0]: time.sleep(1e-4)\n"
+        "    assert heard or set(before) == set(BOTH), (heard, before)\n"
+        "    before.clear()\n"
+        "    assert all(signal.getsignal(number) is was for number in BOTH)\n"
+        "    assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL\n"
+        "sender.join()\n"
+        "assert threading.active_count() == 1 and descriptors() == at_first and signal.set_wakeup_fd(-1) == -1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # The faults
 
 
