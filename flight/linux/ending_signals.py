@@ -11,6 +11,10 @@ main thread enters a system call, be given to a thread of a library in C, or com
 then the handler waits until that call returns, which may take an hour. So both ways keep a thread that every signal
 wakes. It nudges the main thread with SIGURG, which cuts the call short, and Python runs what waits.
 
+One request may come as several signals: of a terminal that hangs up the kernel and the shell tell the same process, and
+`timeout` tells the process and its group. So one that comes again within REPEAT_S is the same request, and cuts no
+clean-up short; Ctrl-C is a person's, and counts each time.
+
 An exception may also fall where it is lost: into a finalizer, or into a call of a driver, whose faults end where they
 arise. So whoever has asked twice gets the exception again with each nudge, until it is out.
 """
@@ -20,12 +24,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 NUDGES = 10  # a call that begins later than this after its signal lets Python run the handler first
+REPEAT_S = 1.0
 _NUDGE_S = 0.1
 
 Handler = Callable[[int, FrameType | None], None]
@@ -35,6 +41,22 @@ def ending_signals() -> tuple[signal.Signals, ...]:
     """SIGINT, SIGTERM, and SIGHUP unless whoever started the process had it ignored, as nohup does."""
     always = (signal.SIGINT, signal.SIGTERM)
     return always if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (*always, signal.SIGHUP)
+
+
+class _Repeats:
+    """Tells a second signal from one that is told twice."""
+
+    def __init__(self) -> None:
+        self._first_s: dict[int, float] = {}
+
+    def has(self, number: int) -> bool:
+        """Whether this signal, which has come, only repeats one."""
+        now_s = time.monotonic()
+        first_s = self._first_s.get(number)
+        if number != signal.SIGINT and first_s is not None and now_s - first_s < REPEAT_S:
+            return True
+        self._first_s[number] = now_s
+        return False
 
 
 class _Nudge:
@@ -127,9 +149,11 @@ class _Nudge:
 
 def interrupted_by_ending_signals() -> AbstractContextManager[None]:
     """Have each of them raise KeyboardInterrupt within this block, as Ctrl-C does, for what has no loop to end."""
+    repeats = _Repeats()
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if not repeats.has(number):
+            raise KeyboardInterrupt
 
     return _Nudge(dict.fromkeys(ending_signals(), interrupt) | {signal.SIGURG: lambda _number, _frame: None})
 
@@ -141,6 +165,7 @@ class EndingAsked:
         self.asked = False
         self._twice = False
         self._is_deaf = False
+        self._repeats = _Repeats()
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if the end was asked for."""
@@ -166,8 +191,13 @@ class EndingAsked:
             finally:
                 self._is_deaf = True  # it has got out
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_deaf or not self.asked:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._is_deaf:
+            self.asked = True
+            return
+        if self._repeats.has(number):
+            return
+        if not self.asked:
             self.asked = True
             return
         self._twice = True

@@ -239,6 +239,37 @@ def test_the_first_signal_asks_the_second_raises_and_none_cuts_what_must_be_whol
         ending.check()
 
 
+def test_what_is_told_twice_is_one_request_and_a_second_ctrl_c_is_another() -> None:
+    """The shell tells once more of a terminal whose end the kernel has told: that cuts no clean-up short."""
+    code = (
+        "import os, signal, time\n"
+        "from flight.linux import ending_signals\n"
+        "me = os.getpid()\n"
+        "try:\n"
+        "    with ending_signals.interrupted_by_ending_signals():\n"
+        "        try: os.kill(me, signal.SIGHUP)\n"
+        "        finally: os.kill(me, signal.SIGHUP); time.sleep(0.01); print('cleaned')\n"
+        "except KeyboardInterrupt: pass\n"
+        "for numbers in ((signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGHUP)):\n"
+        "    for two in (ending_signals.interrupted_by_ending_signals, ending_signals.ending_asked):\n"
+        "        try:\n"
+        "            with two():\n"
+        "                try: os.kill(me, numbers[0])\n"
+        "                finally: os.kill(me, numbers[1]); time.sleep(0.01); print('not reached')\n"
+        "        except KeyboardInterrupt: pass\n"
+        "with ending_signals.ending_asked() as ending:\n"
+        "    os.kill(me, signal.SIGTERM); os.kill(me, signal.SIGTERM)\n"
+        "    assert ending.asked\n"
+        "    ending_signals.REPEAT_S = 0.0\n"
+        "    try: os.kill(me, signal.SIGTERM); time.sleep(0.01)\n"
+        "    except KeyboardInterrupt: print('raised')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "cleaned\nraised\n"), done.stderr
+
+
 def test_a_signal_that_another_thread_gets_ends_a_wait_of_the_main_thread() -> None:
     """As does one that comes just before the wait begins: in both, no system call of the main thread is cut short."""
     code = (
