@@ -85,7 +85,8 @@ class ReportData:
     tiles_note: str = ""
     commands: Sequence[CommandRow] = ()
     events: Sequence[EventRow] = ()
-    event_counts: Mapping[str, int] = field(default_factory=dict)
+    event_counts: Mapping[str, int] = field(default_factory=dict)  # on board
+    events_archived: int = 0
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     grids: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     footer: Sequence[str] = ()
@@ -262,8 +263,12 @@ def _events(data: ReportData) -> str:
         for e in sorted(chosen, key=lambda e: e.time_ns)
     )
     head = "<tr><th class=num>T+</th><th>Severity</th><th>Event</th><th>Text</th></tr>"
-    left = sum(data.event_counts.values()) - len(chosen)
-    note = f'<p class="note">{left:,} more, of lower severity or older, are in the archive.</p>' if left > 0 else ""
+    left = data.events_archived - len(chosen)
+    away = sum(data.event_counts.values()) - data.events_archived
+    notes = [f"{left:,} more, of lower severity or older, in the archive."] if left > 0 else []
+    if away > 0:
+        notes.append(f"{away:,} not received.")
+    note = f'<p class="note">{" ".join(notes)}</p>' if notes else ""
     table = f'<div class="scroll events"><table>{head}{rows}</table></div>' if rows else "<p>None.</p>"
     return f'<div class="chips">{chips}</div>{table}{note}'
 
@@ -276,17 +281,22 @@ def _grid(rows: Sequence[Sequence[str]]) -> str:
         return f"<tr><{tag}>{first}</{tag}>{''.join(f'<{tag} class=num>{cell}</{tag}>' for cell in others)}</tr>"
 
     head, *body = rows
+    if not body:
+        return "<p>None.</p>"
     return f'<div class="scroll"><table>{line("th", head)}{"".join(line("td", row) for row in body)}</table></div>'
 
 
 def _tables(tables: Mapping[str, Mapping[str, str]]) -> str:
     boxes = "".join(
-        f"<section><h2>{escape(title)}</h2><table class=pairs>"
-        + "".join(f"<tr><td>{escape(k)}</td><td class=num>{escape(v)}</td></tr>" for k, v in rows.items())
-        + "</table></section>"
+        f"<section><h2>{escape(title)}</h2>{_pairs(rows) if rows else '<p>None.</p>'}</section>"
         for title, rows in tables.items()
     )
     return f'<div class="columns">{boxes}</div>' if boxes else ""
+
+
+def _pairs(rows: Mapping[str, str]) -> str:
+    lines = "".join(f"<tr><td>{escape(k)}</td><td class=num>{escape(v)}</td></tr>" for k, v in rows.items())
+    return f"<table class=pairs>{lines}</table>"
 
 
 def _clock(t_s: float) -> str:

@@ -51,6 +51,7 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
         commands=run.archive.commands(),
         events=run.archive.events(limit=_EVENTS),
         event_counts=summary["events"],
+        events_archived=sum(run.archive.event_counts().values()),
         tables={
             "Tiles delayed, by reason": {k: f"{v}" for k, v in tiles["delayed_by_reason"].items()},
             "Tiles dropped, by reason": {k: f"{v}" for k, v in tiles["dropped_by_reason"].items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def test_page_is_self_contained_and_escaped() -> None:
 
 def test_empty_run_still_makes_a_page() -> None:
     assert "<h2>Orbit</h2>" in page(ReportData("t", "s", 0, 0.0, []))
+
+
+def test_events_are_shown_in_the_archive_or_not_received() -> None:
+    text = page(replace(data(), event_counts={"info": 120, "high": 100}, events_archived=200))
+    assert "120 more, of lower severity or older, in the archive. 20 not received." in text
+    text = page(replace(data(), events=(), event_counts={}))
+    assert "not received" not in text and "in the archive" not in text
 
 
 def test_unwritable_place_is_one_line(tmp_path: Path) -> None:
