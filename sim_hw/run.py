@@ -100,7 +100,7 @@ class _Flight:
     def what_is_kept(self, folder: Path) -> str:
         """In one line."""
         if self.run is None:
-            return f"interrupted before it began; nothing in {folder} was touched"
+            return f"interrupted before it began; no result in {folder} was touched"
         minutes = f"{self.run.loop.now_ns() / NS / 60:.1f} of {self.run.end_ns / NS / 60:.1f} min"
         out = self.run.out
         rest = f"{folder} the results of the run before" if out.has_results else f"{folder} no results of a whole run"

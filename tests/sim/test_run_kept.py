@@ -117,6 +117,24 @@ def test_a_run_interrupted_in_an_empty_folder_says_that_it_has_no_results(tmp_pa
     assert stderr.count("\n") == 1
 
 
+def test_a_run_cut_short_as_it_is_put_together_speaks_of_the_results_alone(
+    tmp_path: Path, mission: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an earlier run left in `partial` is gone by then."""
+    left = tmp_path / "out" / PARTIAL / "node.log"
+    left.parent.mkdir(parents=True)
+    left.write_text("of the run before")
+
+    def cut_short(*_: object, **__: object) -> None:
+        assert left.read_text() == ""
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sim_hw.run.MissionRun", cut_short)
+    assert main(command(tmp_path, mission, 1)[3:]) == 130
+    said = f"orbitnode run: interrupted before it began; no result in {tmp_path}/out was touched\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_second_signal_ends_a_run_that_stands_in_a_step_and_no_worker_lives_on(tmp_path: Path) -> None:
     """The app holds up the run in the middle of a step, for an hour."""
     (tmp_path / "held_app.py").write_text(HELD)
