@@ -64,7 +64,9 @@ class _Nudge:
     as `lasts()`. Outside the main thread, which alone can have handlers, the block changes nothing.
 
     A handler may raise, which would leave the block half begun or half ended. So signals that come meanwhile are noted,
-    and dealt with once everything is in place, or given back: what they raise comes out of the block, and not later."""
+    and dealt with once everything is in place, or given back: what they raise comes out of the block, and not later.
+
+    Gives a function that says whether a signal has come, for what a handler raised may have been caught."""
 
     def __init__(self, handlers: Mapping[signal.Signals, Handler], lasts: Callable[[], bool] = lambda: False) -> None:
         self._handlers = handlers
@@ -75,10 +77,14 @@ class _Nudge:
         self._thread: threading.Thread | None = None
         self._is_busy = True  # beginning or ending
         self._noted: list[int] = []
+        self._has_come = False
 
-    def __enter__(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
+    def __enter__(self) -> Callable[[], bool]:
+        if threading.current_thread() is threading.main_thread():
+            self._begin()
+        return lambda: self._has_come
+
+    def _begin(self) -> None:
         self._earlier = {number: signal.getsignal(number) for number in self._handlers}
         has_begun = False
         try:
@@ -123,6 +129,7 @@ class _Nudge:
             signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._has_come |= number != signal.SIGURG
         # The last look before `__exit__` has done anything is within its frame.
         if self._is_busy or (frame is not None and frame.f_code is _Nudge.__exit__.__code__):
             self._noted.append(number)
@@ -147,8 +154,9 @@ class _Nudge:
                 nudged += 1
 
 
-def interrupted_by_ending_signals() -> AbstractContextManager[None]:
-    """Have each of them raise KeyboardInterrupt within this block, as Ctrl-C does, for what has no loop to end."""
+def interrupted_by_ending_signals() -> AbstractContextManager[Callable[[], bool]]:
+    """Have each of them raise KeyboardInterrupt within this block, as Ctrl-C does, for what has no loop to end. Gives
+    a function that says whether one has."""
     repeats = _Repeats()
 
     def interrupt(number: int, _frame: FrameType | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TextIO, cast
 
@@ -34,15 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """0 if the procedure returned. Raises OrbitnodeError if it failed, or the ground is lost or not there."""
-    with interrupted_by_ending_signals():  # the procedure's clean-up has its commands, whoever ends it
-        fault = _run(args, procedure := load_file(args.file))
+    with interrupted_by_ending_signals() as was_interrupted:  # a clean-up has its commands, whoever ends the procedure
+        fault = _run(args, procedure := load_file(args.file), was_interrupted)
     if fault:
         raise OrbitnodeError(f"procedure {procedure.name} failed: {fault}")
     return 0
 
 
-def _run(args: argparse.Namespace, procedure: Procedure) -> str:
-    """Run it against the live node, its steps shown; give its fault, empty if there was none."""
+def _run(args: argparse.Namespace, procedure: Procedure, was_interrupted: Callable[[], bool]) -> str:
+    """Run it against the live node, its steps shown; give its fault, empty if there was none.
+
+    A procedure that caught its interruption and returned has been interrupted all the same."""
     with ApiOperator(args.port) as operator:
         lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))
         told = ToldOperator(operator, lines.step)
@@ -53,7 +56,10 @@ def _run(args: argparse.Namespace, procedure: Procedure) -> str:
             out, err = (cast("TextIO", PlainStream(one)) for one in (sys.stdout, sys.stderr))
             with redirect_stdout(err if args.json else out), redirect_stderr(err):
                 fault = run_to_end(procedure, told) or operator.lost
-            outcome = FAILED if fault else RETURNED
+            if fault or not was_interrupted():
+                outcome = FAILED if fault else RETURNED
         finally:
             lines.end(procedure.name, outcome, fault, commands=told.commands, took_s=operator.now_s() - begun_s)
+    if outcome == INTERRUPTED:
+        raise KeyboardInterrupt
     return fault

@@ -206,6 +206,21 @@ def test_whoever_ends_a_procedure_its_clean_up_runs(
     assert node.node.done == ["payload_power", "ping"]
 
 
+@pytest.mark.usefixtures("node")
+def test_a_procedure_that_catches_its_interruption_has_not_returned(ground: Ground, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    path = written(
+        tmp_path, "try:", f"    Path({str(there)!r}).touch()", "    await operator.sleep(3600.0)", "except: pass",
+    )  # fmt: skip
+    process = Process("procedure", "run", path, "--port", str(ground.api))
+    try:
+        wait_until(there.exists, process.text)
+        code, text = process.end(signal.SIGTERM)
+    finally:
+        process.kill_and_forget()
+    assert code == 130 and "p interrupted after" in text and "Traceback" not in text
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_reader_that_goes_away_does_not_end_a_procedure_halfway(
     ground: Ground, node: UdpNode, tmp_path: Path, more: list[str]
