@@ -135,7 +135,8 @@ static void keep(ob_channel *channel, const uint8_t *data, size_t octets)
         size_t room = have < ENCAPSULATION_HEADER_OCTETS_MAX ? ENCAPSULATION_HEADER_OCTETS_MAX - have : 0;
         kept = octets < room ? octets : room;
     }
-    memcpy(channel->hand + have, data, kept);
+    if (kept > 0) /* else `have` may be beyond the block */
+        memcpy(channel->hand + have, data, kept);
     channel->hand_octets += octets;
 }
 

@@ -29,6 +29,7 @@ CODED = [
     )
 ]
 BARE = [LinkConfig(coding="frame"), AosConfig(coding="frame")]
+BARE_FRAMES = ("frames", "AOS frames", "unguarded frames", "unguarded AOS frames")
 
 
 def vector(name: str) -> bytes:
@@ -74,7 +75,7 @@ def test_damage_does_not_hide_what_a_recording_is(name: str) -> None:
             assert find(octets).options == recording.options, (number, cut, put)
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDINGS if "frames" in name])
+@pytest.mark.parametrize("name", BARE_FRAMES)
 def test_damage_in_every_tenth_frame_does_not_hide_it(name: str) -> None:
     recording, source = RECORDINGS[name](Random(11)), Random(3)
     octets = bytearray(recording.octets)
@@ -108,6 +109,32 @@ def test_how_long_an_insert_zone_is(insert: int, control: int, ocf: int, *, has_
     assert any("insert zone" in line for line in finding.evidence) is (insert > 0)
     got, account = read(b"".join(frames), options)
     assert got == packets and account.is_whole
+
+
+def test_an_insert_zone_before_encapsulation_packets_alone() -> None:
+    source = Random(3)
+    datagrams = [b"\xea\x00" + (4 + size).to_bytes(2, "big") + bytes(size) for size in (40, 90, 300) * 20]
+    zones = packet_zones(datagrams, 300, b"\xe0")
+    frames = [aos_frame(count, *zone, insert=source.randbytes(7)) for count, zone in enumerate(zones)]
+    options = find(b"".join(frames)).options
+    _, account = read(b"".join(frames), options)
+    assert account.encapsulated == {2: 60} and account.is_whole
+
+
+def test_records_that_are_all_alike_have_no_insert_zone() -> None:
+    # A head as of AOS, a count, and behind octet 8 + n, for a zone of n octets, what could be a packet that fills them.
+    for zone in (3, 12, 40):
+        record = bytes(zone) + b"\x00\x00" + b"\x00\x01\xc0\x00\x00\x21" + bytes(34)
+        octets = b"".join(b"\x5a\x41" + count.to_bytes(3, "big") + b"\x00" + record for count in range(200))
+        assert not find(octets).is_known
+
+
+@pytest.mark.parametrize("name", BARE_FRAMES)
+def test_frames_are_found_if_the_first_is_cut_off_within_its_header(name: str) -> None:
+    # Two octets into an AOS header there stands, for as long as counts are low, what could be a TM header.
+    recording = RECORDINGS[name](Random(1))
+    for cut in (1, 2, 3, 5):
+        assert find(recording.octets[cut:]).options == recording.options, cut
 
 
 @pytest.mark.parametrize(

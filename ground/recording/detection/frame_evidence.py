@@ -43,6 +43,7 @@ _PLACES_OF_A_LENGTH = 4
 _SPAN = 6  # frames: four in a row begin there, also if there is damage in one of the first
 _UNDECIDED = 0.5
 _INSERT_TRIED_MAX = 64  # octets
+_STEPS_MIN, _ENCAPSULATED_MIN = 2, 8  # that support an insert zone
 _AOS_OCTETS_MIN = 17  # with both control fields, error control and an octet of data
 _CONTRADICTING_FRAC = 0.1  # of the frames
 _VERSIONS = {Service.TM: 0, Service.AOS: 1}
@@ -146,7 +147,8 @@ def _counting(frames: Frames, words: NDArray[np.uint16], service: Service) -> fl
 
 def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_frame: bool) -> LinkOptions:
     """The AOS layout that gives the most octets of whole packets. If none without an insert zone agrees with itself,
-    and all else says that these are frames, one with a zone may: its length stands nowhere but in where packets lie."""
+    and all else says that these are frames, one with a zone may: its length stands nowhere but in where packets lie,
+    so that these must count."""
     layouts = [
         replace(options, has_ocf=has_ocf, has_header_control=has_control)
         for has_ocf, has_control in product(
@@ -164,7 +166,21 @@ def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_
     if not zones:
         return best
     zoned = _best_layout(frames, zones)
-    return zoned if _agreement(frames, zoned)[0] > _UNDECIDED else best
+    return zoned if _agreement(frames, zoned)[0] > _UNDECIDED and _packets_count(frames, zoned) else best
+
+
+def _packets_count(frames: Frames, options: LinkOptions) -> bool:
+    """Whether sequence counts step, or most packets are encapsulated: of so many lengths of a zone, one agrees by
+    chance with records that are all alike."""
+    extractor = BatchExtractor(kernel_link(replace(options, vcids=None)))
+    _, packets = extractor.extract(np.ascontiguousarray(frames).reshape(-1).data)
+    encapsulated = sum(sum(one.encapsulated.values()) for one in extractor.channels.values())
+    kinds = np.asarray(packets.vcid).astype(np.int64) << 11 | np.asarray(packets.apid)
+    order = np.argsort(kinds, kind="stable")
+    same = kinds[order][1:] == kinds[order][:-1]
+    steps = np.diff(np.asarray(packets.seq).astype(np.int64)[order])[same] & 0x3FFF
+    counting = int(np.count_nonzero(steps == 1))
+    return counting >= max(_STEPS_MIN, _COUNT_FRAC * len(steps)) or encapsulated >= max(_ENCAPSULATED_MIN, len(packets))
 
 
 def _best_layout(frames: Frames, layouts: Sequence[LinkOptions]) -> LinkOptions:
@@ -192,20 +208,15 @@ def _best_layout(frames: Frames, layouts: Sequence[LinkOptions]) -> LinkOptions:
 
 def find_frames(octets: Octets, hint: LinkOptions, *, anywhere: bool) -> Iterator[Finding]:
     """Readings of a stretch as bare frames; `anywhere`: the first may begin at any octet, which takes longer."""
-    places = [(0, length) for length in _lengths(octets, hint)]
-    found = False
-    for start, size in places:
-        one = _reading(octets, start, size, hint)
+    for size in _lengths(octets, hint):
+        one = _reading(octets, 0, size, hint)
         if one is not None:
-            found = True
             yield one
-            break
-    if anywhere and not found:
-        for start, size in _places(octets, hint):
-            one = _reading(octets, start, size, hint)
-            if one is not None:
-                yield one
-                break
+            return
+    readings = (_reading(octets, start, size, hint) for start, size in (_places(octets, hint) if anywhere else ()))
+    found = max((one for one in readings if one is not None), key=lambda one: one.confidence, default=None)
+    if found is not None:
+        yield found
 
 
 def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Finding | None:
