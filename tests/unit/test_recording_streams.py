@@ -315,9 +315,17 @@ def test_a_recording_of_encapsulation_packets_is_counted() -> None:
     _, account = read(octets, finding.options)
     assert account.encapsulated == {2: 120} and account.idle_octets == 40
     assert account.encapsulated_octets == 40 * 32 and account.is_whole
-    damaged = octets[:50] + b"!" + octets[50:]
-    _, account = read(damaged, finding.options)
-    assert adds_up(account, len(damaged)) and not account.is_whole
+    for damaged in (
+        octets[:50] + b"!" + octets[50:],
+        octets[:50] + octets[51:],
+        b"!" + octets,
+        octets[3:],
+        octets[:-3],
+    ):
+        assert find(damaged).options == finding.options
+        _, account = read(damaged, finding.options)
+        assert adds_up(account, len(damaged)) and not account.is_whole
+        assert account.encapsulated[2] >= 115
 
 
 def test_encapsulation_packets_among_packets_are_passed_over() -> None:

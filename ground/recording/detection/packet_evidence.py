@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flight.kernels import Stop, crc16, split_packets
 from ground.recording.detection.finding import Finding
-from ground.recording.streams.encapsulation import packet_octets
+from ground.recording.streams.encapsulation import next_packet, packet_octets
 from ground.recording.streams.link_options import Form, LinkOptions
 from ground.recording.streams.packet_survey import survey
 
@@ -22,6 +22,9 @@ _SEARCHED_OCTETS = 1 << 16
 _COVERED, _COVERED_SURELY = 0.7, 0.9
 _SURE_STEPS = 8
 _FEW_PACKETS = 64
+_ENCAPSULATION_MAX = 4096  # packets looked at
+_PACKETS_PER_BREAK = 16
+_PACKET_SOUGHT = 1 << 17  # octets in which the next one is sought
 
 
 def find_packets(octets: Octets, hint: LinkOptions, *, is_all: bool, tries_leads: bool) -> Iterator[Finding]:
@@ -89,15 +92,24 @@ def _few(octets: Octets, lead: int, hint: LinkOptions, *, is_all: bool) -> Findi
 
 
 def find_encapsulation(octets: Octets, hint: LinkOptions, *, is_all: bool) -> Iterator[Finding]:
-    """Reading of a stretch as encapsulation packets."""
-    at = count = 0
-    while at < len(octets) and count < 4096:
+    """Reading of a stretch as encapsulation packets. Of any octets every eighth begins like one, so that few may lead
+    to what is none: damage, or the rest of one at the beginning."""
+    at = count = breaks = 0
+    while at < len(octets) and count < _ENCAPSULATION_MAX:
         size = packet_octets(octets, at)
-        if not size or (at + size > len(octets)):
+        if size is None or at + size > len(octets):
             break
+        if size == 0:
+            breaks += 1
+            if breaks > 1 + count // _PACKETS_PER_BREAK:
+                return
+            at = next_packet(octets[: at + _PACKET_SOUGHT], at + 1)
+            continue
         at += size
         count += size > 1
-    ended = at == len(octets) if is_all else at + 65_536 > len(octets) or count >= 4096
-    if count >= 3 and ended:
+    ended = at == len(octets) if is_all else at + 65_536 > len(octets) or count == _ENCAPSULATION_MAX
+    if count >= (3 if ended and not breaks else _PACKETS_PER_BREAK):
         line = f"{count} encapsulation packets lead to one another, over {at:,} octets"
-        yield Finding(replace(hint, form=Form.ENCAPSULATION), (line,), 0.9, coverage=1.0)
+        if breaks:
+            line += f", with {breaks} places between them at which none begins"
+        yield Finding(replace(hint, form=Form.ENCAPSULATION), (line,), 0.7 if breaks else 0.9, coverage=1.0)

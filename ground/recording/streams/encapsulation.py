@@ -40,6 +40,15 @@ def packet_octets(octets: Octets, at: int) -> int | None:
     return size if header <= size <= PACKET_OCTETS_MAX else 0
 
 
+def next_packet(octets: Octets, start: int) -> int:
+    """The next octet from `start` on at which a packet begins that leads to another, or the end."""
+    for place in (np.flatnonzero(octets[start:] >> 5 == VERSION) + start).tolist():
+        size = packet_octets(octets, place)
+        if size is None or (size > 1 and (place + size >= len(octets) or packet_octets(octets, place + size) != 0)):
+            return place
+    return len(octets)
+
+
 class EncapsulationStream:
     """`take` a recording of encapsulation packets block by block; what a block leaves begins the next. They are
     counted, and none is given as a space packet."""
@@ -56,7 +65,7 @@ class EncapsulationStream:
             if size is None or (size and at + size > len(octets)):
                 break
             if size == 0:
-                place = self._next(octets, at + 1)
+                place = next_packet(octets, at + 1)
                 self._account.skipped_octets += place - at
                 self._account.resyncs += 1
                 at = place
@@ -74,12 +83,3 @@ class EncapsulationStream:
         else:
             self._account.encapsulated[protocol] += 1
             self._account.encapsulated_octets += size
-
-    @staticmethod
-    def _next(octets: Octets, start: int) -> int:
-        """The next octet at which a packet begins that leads to another, or the end."""
-        for place in (np.flatnonzero(octets[start:] >> 5 == VERSION) + start).tolist():
-            size = packet_octets(octets, place)
-            if size is None or (size > 1 and (place + size >= len(octets) or packet_octets(octets, place + size) != 0)):
-                return place
-        return len(octets)
