@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from flight.contract.dictionary import SEVERITIES
 from flight.core.errors import OrbitnodeError
 
 LINE_OCTETS_MAX = 1 << 16
@@ -17,6 +18,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "timeout_s": (int, float), "limit": int, "severity": str, "what": str,
     "at": str, "group": int, "sub_schedule": int, "token": str,
 }  # fmt: skip
+_CHOICES = {"what": ("packets", "events"), "severity": ("", *SEVERITIES)}
 
 
 class NotARequest(OrbitnodeError):
@@ -34,8 +36,13 @@ def read_request(line: bytes) -> dict[str, Any]:
     if not made.keys() <= _KINDS.keys():
         raise OrbitnodeError(f"a request is a JSON object with some of {', '.join(sorted(_KINDS))}")
     for name, value in made.items():
-        if not isinstance(value, _KINDS[name]):
+        # To Python true is a number.
+        if not isinstance(value, _KINDS[name]) or (isinstance(value, bool) and _KINDS[name] is not bool):
             raise OrbitnodeError(f"request: {name} is of the wrong type")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise OrbitnodeError(
+                f"request: {name} is {value!r}, should be one of {', '.join(filter(None, _CHOICES[name]))}"
+            )
     if not all(isinstance(text, str) for text in made.get("texts", [])):
         raise OrbitnodeError("request: texts are texts")
     if made.get("do") in WAITS:
