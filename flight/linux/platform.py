@@ -5,7 +5,9 @@ of them; descriptors are watched by the same epoll, so that the loop sleeps in e
 a bounded number of due calls and then looks at the descriptors, so that neither starves the other.
 
 SIGINT, SIGTERM and SIGHUP end the loop after the calls that are due, and `run` says which it was. A second signal
-cuts a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there, the others raise SystemExit.
+cuts a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there, SIGTERM raises SystemExit. SIGHUP
+never does: of a terminal that hangs up the kernel and the shell tell the same process. So from the first ending signal
+on, it no longer ends the process either, which has an orderly end before it.
 """
 
 from __future__ import annotations
@@ -329,6 +331,8 @@ class LinuxPlatform:
         def on_signal(number: int, _frame: FrameType | None) -> None:
             # The byte in the pipe wakes the loop. Only a loop that does not come back is cut short.
             if self._signal is not None:
+                if number == signal.SIGHUP:
+                    return
                 raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
             self._signal = number
             self.stop()
@@ -349,7 +353,8 @@ class LinuxPlatform:
 
         def restore() -> None:
             for number, handler in earlier.items():
-                signal.signal(number, handler)
+                is_told_again = number == signal.SIGHUP and self._signal is not None
+                signal.signal(number, signal.SIG_IGN if is_told_again and handler == signal.SIG_DFL else handler)
             signal.set_wakeup_fd(earlier_fd)
             self.unwatch(reader)
             os.close(reader)

@@ -52,9 +52,27 @@ print(platform.run())  # and not the signal of an earlier run
 """
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_the_loop_and_the_handlers_come_back(tmp_path: Path, number: str) -> None:
     assert said(tmp_path, ASLEEP.format(number=number)) == (0, "True\nTrue\nNone\n")
+
+
+HANGS_UP = """
+def hang_up():
+    for _ in range(3):
+        os.kill(ME, signal.SIGHUP)
+
+platform.call_at(0, hang_up)
+platform.call_at(0, lambda: print("due"))
+print(int(platform.run()))
+hang_up()
+print("an orderly end")
+platform.close()
+"""
+
+
+def test_a_terminal_that_hangs_up_is_told_of_more_than_once(tmp_path: Path) -> None:
+    assert said(tmp_path, HANGS_UP) == (0, "due\n1\nan orderly end\n")
 
 
 DUE = """
