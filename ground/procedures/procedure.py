@@ -54,6 +54,8 @@ def load_file(text: str) -> Procedure:
     The file may import what stands beside it. Raises SetupError.
     """
     path, function = _split(text)
+    if not path:
+        raise SetupError(f"procedure {text!r} names no file, should be FILE[:FUNCTION]")
     if not Path(path).is_file():
         raise SetupError(f"procedure file {path}: {'is a folder' if Path(path).is_dir() else 'no such file'}")
     folder = str(Path(path).resolve().parent)

@@ -151,6 +151,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for path, said in ((tmp_path / "none.py", "no such file"), (tmp_path, "is a folder")):
         with pytest.raises(SetupError, match=f"procedure file {path}: {said}"):
             load_file(str(path))
+    for text in ("", ":checkout"):
+        with pytest.raises(SetupError, match=f"procedure '{text}' names no file, should be FILE"):
+            load_file(text)
     binary = tmp_path / "b.py"
     binary.write_bytes(b"\x00\xff\xfe")
     with pytest.raises(SetupError, match=r"b\.py.*: not valid Python: "):
