@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from flight.kernels import encode_packets, randomize_tm
 from flight.link.aos_stack import AosConfig
@@ -61,6 +63,17 @@ def test_our_own_downlink_in_all_codings(config: LinkConfig | AosConfig, front: 
     got, account = read(octets, options)
     assert got == packets
     assert account.is_whole and account.fill_octets == front
+
+
+@given(
+    st.binary(max_size=40) | st.builds(lambda one, n: one * n, st.binary(min_size=1, max_size=90), st.integers(1, 60)),
+    st.sampled_from([LinkOptions(), *(LinkOptions(form=form) for form in Form), LinkOptions(frame_octets=17)]),
+)
+@example(b"\x1a", LinkOptions())
+@example(b"\x5a\xc0" + bytes(30), LinkOptions(form=Form.FRAMES, service=Service.AOS))
+def test_any_octets_are_found_to_be_something_or_nothing(octets: bytes, hint: LinkOptions) -> None:
+    finding = find(octets, hint)
+    assert finding.options.form is not None or not finding.is_known
 
 
 @pytest.mark.parametrize("name", RECORDINGS)

@@ -221,6 +221,8 @@ def find_frames(octets: Octets, hint: LinkOptions, *, anywhere: bool) -> Iterato
 
 def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Finding | None:
     whole = (len(octets) - start) // size
+    if not whole or size < FRAME_OCTETS_MIN:
+        return None
     evidence = judge_frames(_taken(octets[start:], size), hint)
     # Headers that count and nothing in them that agrees: records of any kind look like that.
     if evidence is None or evidence.score < _UNDECIDED or (evidence.score == _UNDECIDED and hint.form is None):
