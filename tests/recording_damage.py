@@ -217,6 +217,8 @@ def faults(recording: Recording, case: Case) -> list[str]:
         out.append(f"{account.classed_octets} octets classed, {account.octets} read, {len(case.octets)} given")
     if account.packets != len(got):
         out.append(f"{account.packets} packets counted, {len(got)} given")
+    if account.missed_frames > 1:
+        out.append(f"{account.missed_frames} frames missed by count, of which one at most was lost")
     if len(got) < len(recording.packets) and account.is_whole:
         out.append("packets lost, and it is said to be whole")
     if min(account.skipped_octets, account.left_octets, account.overhead_octets, account.fill_octets) < 0:

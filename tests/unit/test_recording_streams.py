@@ -140,6 +140,30 @@ def test_one_octet_removed_from_bare_frames_costs_one_frame() -> None:
     assert (account.missed_frames, account.resyncs) == (1, 1)
 
 
+def test_what_fits_by_chance_in_front_of_all_frames_hides_none() -> None:
+    """A frame of another spacecraft, whole and alone; the others do not lie a number of frames behind it."""
+    recording = RECORDINGS["AOS frames"](Random(11))
+    by_chance = bytearray(recording.octets[:512])
+    by_chance[0] ^= 0x10
+    by_chance[-2:] = crc16(bytes(by_chance[:-2])).to_bytes(2, "big")
+    for lead in (b"", b"\x55\xaa" * 111):
+        octets = lead + bytes(by_chance[:600]) + b"\x01\x02\x03" * 30 + recording.octets
+        got, account = read(octets, recording.options)
+        assert got[-len(recording.packets) :] == list(recording.packets)
+        assert adds_up(account, len(octets)) and not account.is_whole
+
+
+@pytest.mark.parametrize("name", ["unguarded frames", "unguarded AOS frames"])
+def test_a_damaged_count_tells_of_no_frame_that_is_missing(name: str) -> None:
+    recording = RECORDINGS[name](Random(11))
+    for number, place, piece in ((5, 3, 1 << 24), (9, 4, 700), (9, 4, 1 << 24)):
+        octets = bytearray(recording.octets)
+        octets[recording.spans[number][0] + (3 if name == "unguarded frames" else place)] ^= 0x40
+        got, account = read(bytes(octets), recording.options, piece)
+        assert len(got) >= len(recording.packets) - len(recording.within[number])
+        assert (account.missed_frames, account.inconsistent) == (0, 1) and not account.is_whole
+
+
 @pytest.mark.parametrize("more", [b"!", b"!!!!!"])
 @pytest.mark.parametrize("at", [10, 500, 1113])
 def test_octets_too_many_in_the_last_frame_without_error_control_cost_it(more: bytes, at: int) -> None:

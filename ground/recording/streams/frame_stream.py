@@ -199,23 +199,29 @@ class FrameStream:
     def _search(self, octets: Octets, start: int, *, last: bool) -> int | None:
         """The next place from `start` on at which a frame fits and is there as a whole."""
         assert self._heads is not None
-        # By chance error control fits at one of 65,536 places: of any spacecraft, that would be too many.
-        heads = self._seen if self._seen.any() else self._heads
+        # By chance error control fits at one of 65,536 places. So as long as no spacecraft is known, a place counts for
+        # more if the frame behind it fits as well, or if frames that do lie a number of frames away.
+        is_known = bool(self._seen.any())
+        heads = self._seen if is_known else self._heads
         size, look = self._size, _SEARCH_OCTETS
         view = octets.data
         end = len(octets) - size + 1
+        lone: int | None = None
         while start < end:
             piece = octets[start : min(start + look, end) + 1]
             places = np.flatnonzero(heads[words_of(piece[:-1], piece[1:])]) + start
             for place in map(int, self._varied(octets, places, start, start + look).tolist()):
-                if self._options.has_fecf:
-                    if crc16(view[place : place + size]) == 0:
+                if not self._options.has_fecf:
+                    if self._leads_on(octets, place, last=last):
                         return place
-                elif self._leads_on(octets, place, last=last):
-                    return place
+                elif crc16(view[place : place + size]) == 0:
+                    behind = place + size
+                    if is_known or behind == len(octets) or (behind < end and self._fit(octets, behind, 1)[0]):
+                        return place if lone is None or (place - lone) % size else lone
+                    lone = place if lone is None else lone
             start += look
             look = min(2 * look, _SEARCH_OCTETS_MAX)
-        return None
+        return lone
 
     def _varied(self, octets: Octets, places: NDArray[np.intp], start: int, stop: int) -> NDArray[np.intp]:
         """The places without those at which one octet fills the frame: none of these fits, and there may be many."""
@@ -249,6 +255,8 @@ class FrameStream:
     def _note_heads(self, octets: Octets, start: int, stop: int) -> None:
         """Whose frames these are, that fit: by a few of each run."""
         assert self._heads is not None
+        if stop - start < 2 * self._size and not self._seen.any():
+            return  # by chance, perhaps
         is_aos = self._options.service is Service.AOS
         for place in range(start, stop, max((stop - start) // 16 // self._size, 1) * self._size):
             word = int(octets[place]) << 8 | int(octets[place + 1])
