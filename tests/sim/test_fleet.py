@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flight.cli import main
 from flight.core.errors import OrbitnodeError, SetupError
 from flight.core.nanoseconds import ns
 from flight.link.tm.tm_frame import TmFrame
@@ -39,6 +38,7 @@ from sim_hw.spacecraft import Spacecraft
 from sim_hw.spacecraft_run import SpacecraftRun
 from sim_hw.world.scenes import FolderSource
 from tests.archives import reading
+from tests.command_line import command_line
 from tests.sim.conftest import START, MakeRig
 from tests.waiting import GIVE_UP_RUN_S
 
@@ -318,9 +318,7 @@ def test_two_spacecraft_from_the_command_line(pair: Flown, tmp_path: Path) -> No
     assert not (out / "report.html").exists()
 
 
-def test_what_a_fleet_does_not_have_is_said_in_one_line_before_the_last_run_is_replaced(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_fleet_does_not_have_is_said_in_one_line_before_the_last_run_is_replaced(tmp_path: Path) -> None:
     missions = [str(mission_file(tmp_path, name)) for name in ("first", "second")]
     out = tmp_path / "out"
     out.mkdir()
@@ -335,11 +333,7 @@ def test_what_a_fleet_does_not_have_is_said_in_one_line_before_the_last_run_is_r
         ),
         (["--mission", missions[0], "--fault", ":power-cut@5"], "is not KIND@SECONDS or NODE:KIND@SECONDS", 2),
     ):
-        try:
-            returned = main([*command, *more])
-        except SystemExit as leaving:  # wrong use
-            returned = int(leaving.code or 0)
-        printed, said = capsys.readouterr()
+        returned, printed, said = command_line(*command, *more)
         assert returned == code and printed == ""
         last = said.splitlines()[-1]
         assert last.startswith(f"orbitnode{' run' * (code == 2)}: error: ") and says in last

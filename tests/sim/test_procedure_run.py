@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import re
 import signal
@@ -12,19 +11,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from flight.cli import main
 from flight.core.errors import OrbitnodeError
 from flight.mission import MISSIONS
 from ground.cli import api_operator, procedure
 from ground.cli.api_operator import ApiOperator
 from ground.cli.client import GroundLost
+from tests.command_line import command_line
 from tests.live_ground import Ground, UdpNode
 from tests.ports import free_port
 from tests.sim.conftest import START
@@ -245,14 +243,6 @@ def example(folder: Path) -> Path:
     return path
 
 
-def orbitnode(*words: str) -> tuple[int, str, str]:
-    """A command line in this process: its exit code, and what it prints to stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main(words)
-    return code, out.getvalue(), err.getvalue()
-
-
 def fly(folder: Path, path: Path, says: str = "") -> dict[str, Any]:
     """Four minutes of an orbit with a pass, without payload; the summary. `says`: how a run ends that fails."""
     mission, tiles = folder / "orbit.toml", folder / "tiles"
@@ -261,7 +251,7 @@ def fly(folder: Path, path: Path, says: str = "") -> dict[str, Any]:
     )
     tiles.mkdir(exist_ok=True)
     np.savez_compressed(tiles / "t.npz", refl=np.full((256, 256, 6), 900, dtype=np.uint16))
-    code, out, err = orbitnode(
+    code, out, err = command_line(
         "run", "--json", "--mission", str(mission), "--scenes", str(tiles), "--orbits", str(ORBITS),
         "--out", str(folder / "out"), "--procedure", str(path),
     )  # fmt: skip
@@ -286,7 +276,7 @@ def test_a_procedure_that_fails_in_virtual_time_is_noted_with_its_place(tmp_path
     path = written(tmp_path, "import asyncio", "raise asyncio.CancelledError")
     says = f"orbitnode: error: the operator's procedure failed: {path}:5: CancelledError\n"
     assert fly(tmp_path, path, says)["script_failures"] == [f"{path}:5: CancelledError"]
-    code, _, said = orbitnode("run", "--procedure", str(tmp_path / "none.py"), "--out", "/nowhere")
+    code, _, said = command_line("run", "--procedure", str(tmp_path / "none.py"), "--out", "/nowhere")
     assert code == 1 and said == f"orbitnode: error: procedure file {tmp_path}/none.py: no such file\n"
 
 

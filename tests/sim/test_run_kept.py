@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -11,18 +10,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flight.cli import main
 from flight.core.errors import OrbitnodeError, UsageError
 from flight.linux.ending_signals import ending_asked
 from flight.mission import MISSIONS
 from sim_hw.machine.faults import FaultPlan, PlannedFault, fault_plans
 from sim_hw.report.outputs import FILES, PARTIAL, PRODUCTS, RunFolder
+from tests.command_line import command_line
 from tests.sim.test_run import HELD, workers_of
 from tests.unit.test_payload_pool import save_model
 from tests.waiting import GIVE_UP_RUN_S, GIVE_UP_S, wait_until
@@ -50,10 +49,7 @@ def command(folder: Path, mission: Path, orbits: float, *more: str) -> list[str]
 def fly(folder: Path, mission: Path, *more: str, orbits: float = 0.01) -> subprocess.CompletedProcess[str]:
     """A run that nobody interrupts, in this process."""
     arguments = command(folder, mission, orbits, *more)[3:]
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = main(arguments)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(arguments, *command_line(*arguments))
 
 
 @contextmanager
@@ -118,7 +114,7 @@ def test_a_run_interrupted_in_an_empty_folder_says_that_it_has_no_results(tmp_pa
 
 
 def test_a_run_cut_short_as_it_is_put_together_speaks_of_the_results_alone(
-    tmp_path: Path, mission: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, mission: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What an earlier run left in `partial` is gone by then."""
     left = tmp_path / "out" / PARTIAL / "node.log"
@@ -130,9 +126,9 @@ def test_a_run_cut_short_as_it_is_put_together_speaks_of_the_results_alone(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sim_hw.run.MissionRun", cut_short)
-    assert main(command(tmp_path, mission, 1)[3:]) == 130
-    said = f"orbitnode run: interrupted before it began; no result in {tmp_path}/out was touched\n"
-    assert capsys.readouterr().err == said
+    code, _, said = command_line(*command(tmp_path, mission, 1)[3:])
+    assert code == 130
+    assert said == f"orbitnode run: interrupted before it began; no result in {tmp_path}/out was touched\n"
 
 
 def test_a_second_signal_ends_a_run_that_stands_in_a_step_and_no_worker_lives_on(tmp_path: Path) -> None:
@@ -234,8 +230,14 @@ def test_a_kill_between_two_renames_leaves_a_folder_without_a_summary(
 # The signals
 
 
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """A program in a process of its own: a signal is for the whole of one."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
+    )
+
+
 def test_the_first_signal_asks_the_second_raises_and_none_cuts_what_must_be_whole() -> None:
-    """In a process of its own: a signal is for the whole of one."""
     code = (
         "import os, signal\n"
         "from flight.linux.ending_signals import ending_asked\n"
@@ -249,9 +251,7 @@ def test_the_first_signal_asks_the_second_raises_and_none_cuts_what_must_be_whol
         "    except KeyboardInterrupt: print('raised')\n"
         "assert signal.getsignal(signal.SIGTERM) is before\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
-    )
+    done = python(code)
     assert (done.returncode, done.stdout) == (0, "checked\nraised\n"), done.stderr
     with ending_asked() as ending:
         ending.check()
@@ -282,9 +282,7 @@ def test_what_is_told_twice_is_one_request_and_a_second_ctrl_c_is_another() -> N
         "    try: os.kill(me, signal.SIGTERM); time.sleep(0.01)\n"
         "    except KeyboardInterrupt: print('raised')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
-    )
+    done = python(code)
     assert (done.returncode, done.stdout) == (0, "cleaned\nraised\n"), done.stderr
 
 
@@ -302,9 +300,7 @@ def test_a_signal_that_another_thread_gets_ends_a_wait_of_the_main_thread() -> N
         "        select.select([], [], [])\n"
         "except KeyboardInterrupt: print('interrupted')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
-    )
+    done = python(code)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
@@ -344,9 +340,7 @@ def test_signals_at_any_moment_are_not_lost_nor_late_and_leave_nothing_behind() 
         "sender.join()\n"
         "assert threading.active_count() == 1 and descriptors() == at_first and signal.set_wakeup_fd(-1) == -1\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
-    )
+    done = python(code)
     assert (done.returncode, done.stderr) == (0, "")
 
 
