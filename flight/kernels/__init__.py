@@ -6,6 +6,7 @@ from flight.kernels.columns import FieldColumns, FieldSpec, PacketLayout, extrac
 from flight.kernels.convolutional import ConvolutionalEncoder, ViterbiDecoder, soften
 from flight.kernels.crc import crc16, crc16_units
 from flight.kernels.frames import (
+    ENCAPSULATION_OCTETS_MAX,
     AosLink,
     BatchExtractor,
     ChannelCounters,
@@ -21,6 +22,7 @@ from flight.kernels.randomizer import Randomizer, randomize_tc, randomize_tm, ra
 from flight.kernels.reed_solomon import INTERLEAVES, decode_reed_solomon, encode_reed_solomon
 
 __all__ = [
+    "ENCAPSULATION_OCTETS_MAX",
     "INTERLEAVES",
     "AosLink",
     "BatchExtractor",

@@ -2,6 +2,9 @@
  *
  * A channel is either without a packet in hand or holds the beginning of one. The octets of whole packets go from the
  * frame to the output in one run; only a packet that spans frames is kept in between, in the channel's own block.
+ *
+ * Idle packets are passed over, and so are encapsulation packets if the link has them. Of one that spans frames the
+ * header alone is kept, since nobody takes what it holds: it may be far longer than the block.
  */
 #include <string.h>
 
@@ -67,8 +70,8 @@ static inline size_t header_octets(const uint8_t *packet)
     return is_encapsulation(packet) ? (size_t)1 << (packet[0] & 3) : PACKET_HEADER_OCTETS;
 }
 
-/* The length of the packet of which `octets`, 1 or more, are there: NOT_KNOWN_YET where they end within its header,
- * NO_PACKET where no packet of this link begins so. */
+/* The length of the packet of which `octets`, 1 or more, are there: NOT_KNOWN_YET if they end within its header,
+ * NO_PACKET if no packet of this link begins so. */
 static inline size_t packet_octets(const ob_link *link, const uint8_t *packet, size_t octets)
 {
     unsigned version = packet[0] >> 5;
@@ -87,10 +90,12 @@ static inline size_t packet_octets(const ob_link *link, const uint8_t *packet, s
     return header <= length && length <= OB_ENCAPSULATION_OCTETS_MAX ? length : NO_PACKET;
 }
 
-static inline void note_encapsulation(ob_channel *channel, const uint8_t *packet, size_t octets)
+static inline int is_passed_over(const uint8_t *packet) { return is_encapsulation(packet) || is_idle(packet); }
+
+static inline void note_passed_over(ob_channel *channel, const uint8_t *packet, size_t octets)
 {
-    unsigned protocol = packet[0] >> 2 & 7;
-    if (protocol == 0) {
+    unsigned protocol = is_encapsulation(packet) ? packet[0] >> 2 & 7 : 0;
+    if (protocol == 0) { /* idle, of either kind */
         channel->idle_packets++;
         channel->idle_octets += octets;
     } else {
@@ -125,7 +130,7 @@ static void drop_hand(ob_channel *channel)
     channel->hand_octets = 0;
 }
 
-/* `octets` more in hand. Nobody takes what an encapsulation packet holds: of it the header alone is kept. */
+/* `octets` more in hand. */
 static void keep(ob_channel *channel, const uint8_t *data, size_t octets)
 {
     size_t have = channel->hand_octets, kept = octets;
@@ -168,11 +173,8 @@ static void continue_hand(const ob_link *link, ob_channel *channel, const uint8_
         keep(channel, data, octets);
         return;
     }
-    if (is_encapsulation(channel->hand)) {
-        note_encapsulation(channel, channel->hand, packet);
-    } else if (is_idle(channel->hand)) {
-        channel->idle_packets++;
-        channel->idle_octets += packet;
+    if (is_passed_over(channel->hand)) {
+        note_passed_over(channel, channel->hand, packet);
     } else {
         channel->packets++;
         channel->packet_octets += packet;
@@ -200,19 +202,14 @@ static void split_data(const ob_link *link, ob_channel *channel, const uint8_t *
             append(to, data + run, at - run);
             return;
         }
-        if (header[0] >> 5 == 0 && !is_idle(header)) {
+        if (is_passed_over(header)) {
+            note_passed_over(channel, header, packet);
+            append(to, data + run, at - run);
+            run = at + packet;
+        } else {
             channel->packets++;
             channel->packet_octets += packet;
             note_packet(to, header, to->octets + (at - run), packet, vcid, frame);
-        } else {
-            if (is_encapsulation(header)) {
-                note_encapsulation(channel, header, packet);
-            } else {
-                channel->idle_packets++;
-                channel->idle_octets += packet;
-            }
-            append(to, data + run, at - run);
-            run = at + packet;
         }
         at += packet;
     }

@@ -139,10 +139,15 @@ def _counting(frames: Frames, words: NDArray[np.uint16], service: Service) -> fl
     else:
         counts = frames[:, 2].astype(np.int64) << 16 | frames[:, 3].astype(np.int64) << 8 | frames[:, 4]
         channel, modulus = words.astype(np.int64) & 0x3F, 1 << 24
-    order = np.argsort(channel, kind="stable")
-    same = channel[order][1:] == channel[order][:-1]
-    steps = np.diff(counts[order])[same] % modulus
+    steps = _steps(channel, counts, modulus)
     return float((steps == 1).mean()) if len(steps) else None
+
+
+def _steps(counted: NDArray[np.int64], counts: NDArray[np.int64], modulus: int) -> NDArray[np.int64]:
+    """From each count to the next one of the same that is counted, a channel or an APID."""
+    order = np.argsort(counted, kind="stable")
+    same = counted[order][1:] == counted[order][:-1]
+    return np.asarray(np.diff(counts[order])[same] % modulus, np.int64)
 
 
 def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_frame: bool) -> LinkOptions:
@@ -176,9 +181,7 @@ def _packets_count(frames: Frames, options: LinkOptions) -> bool:
     _, packets = extractor.extract(np.ascontiguousarray(frames).reshape(-1).data)
     encapsulated = sum(sum(one.encapsulated.values()) for one in extractor.channels.values())
     kinds = np.asarray(packets.vcid).astype(np.int64) << 11 | np.asarray(packets.apid)
-    order = np.argsort(kinds, kind="stable")
-    same = kinds[order][1:] == kinds[order][:-1]
-    steps = np.diff(np.asarray(packets.seq).astype(np.int64)[order])[same] & 0x3FFF
+    steps = _steps(kinds, np.asarray(packets.seq).astype(np.int64), 1 << 14)
     counting = int(np.count_nonzero(steps == 1))
     return counting >= max(_STEPS_MIN, _COUNT_FRAC * len(steps)) or encapsulated >= max(_ENCAPSULATED_MIN, len(packets))
 

@@ -92,8 +92,8 @@ def _few(octets: Octets, lead: int, hint: LinkOptions, *, is_all: bool) -> Findi
 
 
 def find_encapsulation(octets: Octets, hint: LinkOptions, *, is_all: bool) -> Iterator[Finding]:
-    """Reading of a stretch as encapsulation packets. Of any octets every eighth begins like one, so that few may lead
-    to what is none: damage, or the rest of one at the beginning."""
+    """Reading of a stretch as encapsulation packets. One octet in eight begins like one, whatever it is. So nearly all
+    must lead to another; what does not is damage, or the rest of one at the beginning."""
     at = count = breaks = 0
     while at < len(octets) and count < _ENCAPSULATION_MAX:
         size = packet_octets(octets, at)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flight.kernels import ENCAPSULATION_OCTETS_MAX
 from ground.recording.streams.account import Account
 
 VERSION = 7
 IDLE = 0
 PROTOCOLS = {0: "idle", 1: "LTP", 2: "IPE", 3: "CFDP", 4: "BP", 6: "extended", 7: "mission-specific"}
 _HEADER_OCTETS = (1, 2, 4, 8)
-PACKET_OCTETS_MAX = 1 << 24  # what is longer is taken for damage
 
 Octets = NDArray[np.uint8]
 
@@ -37,7 +37,7 @@ def packet_octets(octets: Octets, at: int) -> int | None:
     size = 0
     for octet in octets[at + header // 2 if header > 2 else at + 1 : at + header].tolist():
         size = size << 8 | octet
-    return size if header <= size <= PACKET_OCTETS_MAX else 0
+    return size if header <= size <= ENCAPSULATION_OCTETS_MAX else 0
 
 
 def next_packet(octets: Octets, start: int) -> int:

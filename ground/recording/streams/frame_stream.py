@@ -8,6 +8,9 @@ is refused with its reason. Two in a row raise the suspicion that octets are mis
 searched for octet by octet. If it is a whole number of frames away, the frames between are damaged; if not, what lies
 between is refused ("alignment"), or skipped if it is longer than frames that are damaged side by side would be.
 
+By chance error control fits at one of 65,536 places. Once spacecraft are known, by two frames side by side, only theirs
+are searched for; until then a frame must be followed by another, or lie a number of frames before two that are.
+
 Without error control nothing guards a frame's data: octets missing there show at the header behind it, and in the last
 frame at the end of the recording. The search then begins in that frame, and it is refused with them.
 """
@@ -199,14 +202,12 @@ class FrameStream:
     def _search(self, octets: Octets, start: int, *, last: bool) -> int | None:
         """The next place from `start` on at which a frame fits and is there as a whole."""
         assert self._heads is not None
-        # By chance error control fits at one of 65,536 places. So as long as no spacecraft is known, a place counts for
-        # more if the frame behind it fits as well, or if frames that do lie a number of frames away.
         is_known = bool(self._seen.any())
         heads = self._seen if is_known else self._heads
         size, look = self._size, _SEARCH_OCTETS
         view = octets.data
         end = len(octets) - size + 1
-        lone: int | None = None
+        lone: int | None = None  # fits by chance, or between frames that are damaged
         while start < end:
             piece = octets[start : min(start + look, end) + 1]
             places = np.flatnonzero(heads[words_of(piece[:-1], piece[1:])]) + start
@@ -236,7 +237,7 @@ class FrameStream:
         for behind in (place + self._size, place + 2 * self._size):
             if behind + 2 > len(octets):
                 return last and behind == len(octets)
-            if not self._heads[int(octets[behind]) << 8 | int(octets[behind + 1])]:
+            if not self._begins_frame(octets[behind : behind + 2]):
                 return False
         return True
 

@@ -6,10 +6,11 @@ sequence count each has next, which lengths it uses. A header is known if its AP
 comes next, or not far from it. Landings are fine by the thousand, and are judged by the batch:
 
     known, in line          the usual case
-    known, out of line      a gap, unless the missing header is found inside a packet before it that is longer than
-                            usual: then that one's length is wrong
+    known, out of line      a gap, unless the missing header is found inside a packet before it: then that one's length
+                            is wrong
     not known               a new APID, if the packets behind it are known again, and no header that is due lies inside
     no header               damage (version number), or the end of the data
+    the last ones           fine, unless a header that is due lies inside one: nothing behind them would miss it
 
 At damage the next place is searched for, octet by octet, at which a chain begins: a known header close to its line that
 leads to another, and on to a third or to the end. The packet before the damage is believed if its error control says
