@@ -51,7 +51,8 @@ _FILE_NAME_MAX = 255  # octets of what CFDP calls a file by (727.0-B-5, 5.1.9)
 
 def hosts(parts: Parts, swarm: Swarm, state: Callable[[], NodeState | None]) -> Iterator[AppHost]:
     """The apps of the mission, each made when it is asked for, so that those before one that fails can be closed. The
-    camera is opened once, for all of them. Raises HalError if it cannot be, and as AppHost does."""
+    camera is opened once, for all of them. Raises HalError if it cannot be, and as AppHost does.
+    """
     mission = parts.mission
     wanted = mission.drivers.imager if mission.apps else ""
     imager = registry.open_device(IMAGER, wanted, parts.platform) if wanted else None
@@ -126,7 +127,8 @@ class AppHost:
 
     def _ask(self, done: str, call: Callable[[], T]) -> T:
         """What `call` gives; raises SetupError for whatever it raises, which is said in its own words if it is one of
-        ours."""
+        ours.
+        """
         given = guarded(call)
         if not isinstance(given, Raised):
             return given
@@ -217,7 +219,8 @@ class _Commands:
 
     def _own(self, name: str, kept: Durable) -> Durable:
         """What a handler leaves: changes of the app's own rows alone, and calls whose every fault is told. They come
-        when the disk has answered, with no task round them that could fail."""
+        when the disk has answered, with no task round them that could fail.
+        """
 
         def safe(what: str, call: Callable[[], None]) -> None:
             made = guarded(call)
@@ -230,7 +233,8 @@ class _Commands:
 
     def _guarded(self, name: str, check: Callable[..., None]) -> Callable[..., None]:
         """`check`, whose every fault is a refusal with the reason: it is called where packets are received, which must
-        go on."""
+        go on.
+        """
 
         def guarded_check(*arguments: Value) -> None:
             given: object = guarded(lambda: check(*arguments))
@@ -315,7 +319,8 @@ def _undeclared(name: object, declared: Collection[str]) -> str:
 @dataclass(frozen=True, slots=True)
 class _Files:
     """The node's outbox (flight.contract.app.FileOutbox), in which the files of each app have names of their own; those
-    of an app that flies alone need no `prefix` to be told from others."""
+    of an app that flies alone need no `prefix` to be told from others.
+    """
 
     app: str
     prefix: str

@@ -108,7 +108,8 @@ def read_apps(
 
 def boot_faults(apps: Iterable[MissionApp]) -> list[Fault]:
     """What of the apps' sections cannot be on this machine, such as a model that is not there, as the apps themselves
-    say it: a class that has `section_faults(config)` is asked, before it is made."""
+    say it: a class that has `section_faults(config)` is asked, before it is made.
+    """
     found: list[Fault] = []
     for app in apps:
         ask = getattr(app.kind, "section_faults", None)
@@ -212,7 +213,8 @@ def _why_not_loaded(raised: Raised, module: str) -> str:
 
 def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: list[Fault]) -> Any:
     """What the app's section says, read with the app's own dataclass, out of its bounds as it may be; None, with
-    `faults` extended, if it cannot be read."""
+    `faults` extended, if it cannot be read.
+    """
     config = guarded(lambda: kind.CONFIG)
     if isinstance(config, Raised):
         faults.append(Fault(where, f"its CONFIG raises {config.text}"))
@@ -247,7 +249,8 @@ def _declarations_of(
 
 def _unfit(declared: Declarations, apid: int) -> list[str]:
     """What is wrong with the declarations of one app, whatever others declare. Raises anything for what is not made of
-    the parts that declarations are made of."""
+    the parts that declarations are made of.
+    """
     if found := shape_faults(declared):
         return found
     parts: list[Any] = [*declared.structures, *declared.events, *declared.reports, *declared.commands]

@@ -32,7 +32,8 @@ _NODE = "the node"
 
 def dictionary_of(mission: MissionView, *, faulty: bool = False) -> Dictionary:
     """Everything a node with this mission can say and be told. faulty: the mission is known to have faults, and its
-    dictionary is wanted as far as that goes."""
+    dictionary is wanted as far as that goes.
+    """
     node = mission.node
     own = dict(zip(OWN_APIDS, (clock.TIME_APID, node.node_apid, node.file_apid), strict=True))
     return (joined if faulty else collect)(

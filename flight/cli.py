@@ -198,7 +198,8 @@ def _report_crash(error: Exception) -> None:
 
 class _Stdout:
     """stdout, whose refusals are told from those of every other file: OrbitnodeError, or BrokenPipeError for a reader
-    that went away."""
+    that went away.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

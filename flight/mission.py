@@ -176,7 +176,8 @@ def _is_unread(section: object) -> bool:
 
 def _read_section(section: Section, table: Mapping[str, Any], faults: list[Fault]) -> Any:
     """What the section says, out of its bounds as it may be: an instance of its dataclass, a tuple of them for a list,
-    None if it cannot be read."""
+    None if it cannot be read.
+    """
     if section.required and section.name not in table:
         faults.append(Fault((section.name,), f"section [{section.name}] is missing"))
         return None

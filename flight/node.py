@@ -67,7 +67,8 @@ class Node:
         log_loss: LogLoss | None = None,
     ) -> None:
         """Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used, SetupError
-        for an app that does not fit what it declares."""
+        for an app that does not fit what it declares.
+        """
         self.mission = mission
         self.dictionary = dictionary_of(mission)
         self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
@@ -161,7 +162,8 @@ class Node:
 
     def end(self, cause: str, then: Callable[[], None]) -> None:
         """The node ends in order: the recorder gets what was made and may not have been heard, and the next boot tells
-        of `cause`. Durable when the platform is closed; `then` is called once the cause is."""
+        of `cause`. Durable when the platform is closed; `then` is called once the cause is.
+        """
         for link in self.part(RadioLinks):
             link.end()
         self.part(Telemetry).end()

@@ -153,7 +153,8 @@ class Parts:
 @dataclass(frozen=True, slots=True, eq=False)
 class ServiceRow:
     """One row of the roster. `build` makes the objects that the node has of it, one of each class in `gives`, which
-    others may ask for; a row that gives none may be without any. `vault_rows`: the first words of its vault keys."""
+    others may ask for; a row that gives none may be without any. `vault_rows`: the first words of its vault keys.
+    """
 
     build: Callable[[Parts], Iterable[object]]
     gives: tuple[type[Any], ...] = ()
@@ -197,7 +198,8 @@ def _build_events(parts: Parts) -> Iterable[object]:
 def _build_command_log(parts: Parts) -> Iterable[object]:
     def drained() -> bool:
         """Whether everything handed to the links has left, or was recorded as the contact ended, and what was
-        recorded stands on storage."""
+        recorded stands on storage.
+        """
         return parts.of(RadioLinks).drained and not parts.of(Recorder).in_memory
 
     sync = parts.platform.storage.sync

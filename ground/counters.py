@@ -12,7 +12,8 @@ from ground.link.ground_link import GroundLink
 class StationCounters:
     """Of the station itself; those of its parts are with them. `boots` of the node since the station began to hear it,
     `boots_repeated` of them with a count that is not higher than before. `octets_by_vc` of the station's own link.
-    `faults` of the ground's own code, in what it made of something that came."""
+    `faults` of the ground's own code, in what it made of something that came.
+    """
 
     contacts: int = 0
     cltus: int = 0
@@ -29,7 +30,8 @@ class StationCounters:
 @dataclass(slots=True)
 class PortCounters:
     """Of a UDP port that frames come to: `datagrams` taken, those of them that are `empty`, and those that the kernel
-    `dropped` because others were not taken in time. What reached this machine was taken or dropped."""
+    `dropped` because others were not taken in time. What reached this machine was taken or dropped.
+    """
 
     datagrams: int = 0
     empty: int = 0

@@ -128,7 +128,8 @@ class GroundStation:
 
     def on_downlink(self, octets: bytes, now_ns: int, link: str = "", *, waited_ns: int = 0) -> list[bytes]:
         """Octets from the radio of the station's own link, or of the further link of that name, which came `waited_ns`
-        before now; CLTUs to send."""
+        before now; CLTUs to send.
+        """
         self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
         return self._do(reception.link.on_downlink(octets, now_ns), now_ns, reception) + self._feed_uploads(now_ns)
@@ -169,7 +170,8 @@ class GroundStation:
 
     def end_contact(self, now_ns: int, link: str = "") -> list[bytes]:
         """The pass is over, or nothing is heard any more over the station's own link, or the further link of that
-        name. Commands not yet acknowledged stay for the next."""
+        name. Commands not yet acknowledged stay for the next.
+        """
         reception = self._further[link] if link else self._own
         if not reception.in_contact:
             return []
@@ -207,7 +209,8 @@ class GroundStation:
         sub_schedule: int = 0,
     ) -> tuple[CommandRecord, CommandRecord, list[bytes]]:  # fmt: skip
         """Have a command executed at `release_ns` of on-board TAI: the records of its insertion and of itself, and
-        CLTUs to send. Raises OrbitnodeError."""
+        CLTUs to send. Raises OrbitnodeError.
+        """
         self._check_way_up()
         due_ns = now_ns + release_ns - self.onboard_clock(now_ns).onboard_ns
         record, scheduled, packet = self._desk.begin_scheduled(
@@ -330,7 +333,8 @@ class GroundStation:
 
     def counters(self) -> dict[str, int]:
         """Every counter of the ground by name: link.*, coding.* and sync.* if frames are coded, udp.* of its port,
-        packets.*, ...; those of the further links begin with links.NAME."""
+        packets.*, ...; those of the further links begin with links.NAME.
+        """
         uploads = self.uploads
         out = {"uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed}
         parts = link_parts(self.session) | {

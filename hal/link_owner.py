@@ -10,7 +10,8 @@ from hal.base import HalError
 
 def check_link_owner(path: str) -> None:
     """Raise HalError if `path` is a link that is neither this user's nor root's. One that is missing is let pass: that
-    is told as it is opened."""
+    is told as it is opened.
+    """
     try:
         found = os.lstat(path)
     except (OSError, ValueError):

@@ -64,7 +64,8 @@ Target = tuple[Kind, str]
 @dataclass(slots=True)
 class BoardCounters:
     """What went wrong on the line, and how much went right. `changed` counts descriptions that were not that of before,
-    `foreign` statuses that belonged to another one, `restarts` boots of the board, as far as it tells."""
+    `foreign` statuses that belonged to another one, `restarts` boots of the board, as far as it tells.
+    """
 
     answers: int = 0
     timeouts: int = 0

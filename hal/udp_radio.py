@@ -49,7 +49,8 @@ _REFUSALS = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EN
 @dataclass(slots=True)
 class RadioCounters:
     """Units sent and refused for want of room, received, of no use (`unfit`: empty or too long) and dropped by the
-    kernel, carriers lost."""
+    kernel, carriers lost.
+    """
 
     sent: int = 0
     no_room: int = 0
@@ -239,7 +240,8 @@ class UdpRadio:
 
     def _on_uplink(self) -> None:
         """There is something to receive. The descriptor stays ready until all of it was: where that takes longer, it
-        is not watched meanwhile, and the loop not kept busy."""
+        is not watched meanwhile, and the loop not kept busy.
+        """
         if self._told:
             self._listening = False
             self._host.unwatch(self._up_socket.fileno())

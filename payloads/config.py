@@ -14,7 +14,8 @@ APPS_MAX = 8
 @dataclass(frozen=True, slots=True)
 class WorkerAppConfig:
     """What workers run on a tile, and behind which guards. The first app of a mission is the one that is meant if none
-    is named."""
+    is named.
+    """
 
     name: str = key(text="in files of products, jobs and reports")
     code: str = key(text='the app, "module:Class"')

@@ -25,7 +25,8 @@ _JOB_MAX = 0xFFFFFFFF
 @dataclass(frozen=True, slots=True)
 class Request:
     """One open job. deadline_tai_ns: TAI since 1958; the node's own timeline begins anew at boot. app: the worker app's
-    name, "" for the mission's first one."""
+    name, "" for the mission's first one.
+    """
 
     job: int
     priority: int

@@ -85,7 +85,8 @@ class Life:
 
 def task_totals(scheduler: Scheduler) -> dict[str, TaskStats]:
     """What tasks counted, those of one name together, in order of first appearance; last, under `ENDED`, all those
-    that ended before."""
+    that ended before.
+    """
     totals: dict[str, TaskStats] = {}
     for task in scheduler.tasks:
         totals.setdefault(task.name, TaskStats()).add(task.stats)

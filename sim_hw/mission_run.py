@@ -85,13 +85,15 @@ class MissionRun:
 
 def spacecraft_seed(seed: int, name: str, place: int) -> int:
     """The first one has the run's, and flies as it would alone; each further one has its own by its name, so that
-    neither its place nor the others change how it flies."""
+    neither its place nor the others change how it flies.
+    """
     return seed if place == 0 else Random(f"spacecraft {name} {seed}").getrandbits(63)
 
 
 def check_fleet(missions: Sequence[Mission]) -> None:
     """Raise SetupError unless these missions can fly in one run: names tell them apart, they have one time, and none
-    would open a device of this machine."""
+    would open a device of this machine.
+    """
     for mission in missions:
         for kind, url in mission.devices():
             if url.partition(":")[0] in REAL_SCHEMES:

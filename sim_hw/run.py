@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Raises OrbitnodeError for whatever keeps the run from beginning or ends it early, with the results of the last
-    one in place; and at the end, if an operator's script or procedure failed."""
+    one in place; and at the end, if an operator's script or procedure failed.
+    """
     begun_s = time.monotonic()
     with ending_asked() as ending:
         flight = _Flight()
@@ -163,7 +164,8 @@ def _tiles(scenes: Path | None) -> Callable[[int], TileSource]:
 
 def fly(run: MissionRun, console: PlainConsole, ending: EndingAsked) -> None:
     """Advance to the end, or until that is asked for, with a live line per spacecraft on a terminal, or one every ten
-    minutes of the run elsewhere."""
+    minutes of the run elsewhere.
+    """
     total_s = run.end_ns / NS
     columns = (_text("{task.description}"), BarColumn(), _text("{task.fields[state]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
@@ -202,7 +204,8 @@ def progress_line(run: SpacecraftRun, at_s: float) -> str:
 
 def _write(run: MissionRun, facts: RunFacts, ending: EndingAsked) -> tuple[dict[str, Any], Table]:
     """Write what came of each spacecraft and of all, and put it in place; the summary, and the table that closes the
-    run. Raises OrbitnodeError, KeyboardInterrupt."""
+    run. Raises OrbitnodeError, KeyboardInterrupt.
+    """
     summaries = {one.name: summarise(one, facts) for one in run.spacecraft}
     for one in run.spacecraft:
         ending.check()

@@ -110,7 +110,8 @@ class Spacecraft:
 
     def run_until(self, end_ns: int) -> None:
         """The loop up to `end_ns` for a spacecraft that is alone on it, over power cuts that its disk makes at a chosen
-        operation."""
+        operation.
+        """
         while self.loop.now_ns() < end_ns:
             try:
                 self.loop.run_until(end_ns)

@@ -76,7 +76,8 @@ class SpacecraftRun:
     ) -> None:  # fmt: skip
         """`procedure` is the operator's, in place of the mission's script.
 
-        Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong."""
+        Raises OrbitnodeError, HalError or SetupError, each naming what is missing or wrong.
+        """
         self.mission = mission
         self.name = mission.node.name
         self.config: SimConfig = mission.sections["sim"]
@@ -185,7 +186,8 @@ class SpacecraftRun:
 
     def _path_delay_ns(self, now_ns: int) -> int:
         """A frame that arrives was sent, bit by bit, and then took its light time. The inner code's decoder gives the
-        end of a unit when the next one has come."""
+        end of a unit when the next one has come.
+        """
         config = self.session.config
         units = 2 if config.convolutional else 1
         return units * self.air.down.channel.unit_time_ns(config.unit_octets) + self.air.light_time_ns(now_ns)
@@ -206,7 +208,8 @@ class SpacecraftRun:
 
 def check_spacecraft(mission: Mission, *, scripted: bool) -> None:
     """Raise OrbitnodeError if what the mission names for its run cannot be used: the profile, and if the operator is
-    `scripted` by the mission, the script."""
+    `scripted` by the mission, the script.
+    """
     config: SimConfig = mission.sections["sim"]
     if scripted:
         load_named(config.script)
@@ -216,7 +219,8 @@ def check_spacecraft(mission: Mission, *, scripted: bool) -> None:
 def run_faults(mission: Mission, *, scripted: bool) -> list[Fault]:
     """What of the mission cannot be in a run, each with its key: devices that are real or not there, the profile, what
     apps lack, and if the operator is `scripted` by the mission, the script. A section that cannot be read is None, and
-    has been told of."""
+    has been told of.
+    """
     found = boot_faults(mission.apps)
     config: SimConfig | None = mission.sections["sim"]
     if config is not None:

@@ -101,5 +101,6 @@ pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _limited_
 def cuts_fall_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that cut calls off. The exception that does it may fall into a finalizer, where Python only tells of
     it. pytest's way to tell has many lines, in which the next one may fall, and then a test fails that has nothing to
-    do with it. Python's own way has no lines."""
+    do with it. Python's own way has no lines.
+    """
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)

@@ -39,7 +39,8 @@ def full_disk(disk: Disk) -> Iterator[None]:
 @contextmanager
 def limited_files(octets: int, pid: int = 0) -> Iterator[None]:
     """No file of process `pid` (0: this one) grows beyond so many octets. Python ignores the signal SIGXFSZ that comes
-    with it, so the write itself fails."""
+    with it, so the write itself fails.
+    """
     limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (octets, limits[1]))
     try:
@@ -78,7 +79,8 @@ def small_disk_mount(folder: Path, kib: int) -> list[str]:
 
 def on_small_disk(folder: Path, kib: int) -> list[str]:
     """What stands before a command that runs with a file system of that size in `folder`, in a mount namespace of its
-    own; the test is skipped on a machine that has none."""
+    own; the test is skipped on a machine that has none.
+    """
     folder.mkdir()
     mount = " ".join(small_disk_mount(folder, kib))
     command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh"]

@@ -108,7 +108,8 @@ class Wall:
 
 class UdpNode(threading.Thread):
     """The little node at the other end of the two UDP ports: a frame every 10 ms while it is heard. What touches the
-    node while it runs goes through `after`, into its thread."""
+    node while it runs goes through `after`, into its thread.
+    """
 
     def __init__(self, ground: Ground, *, heard: bool = True) -> None:
         super().__init__(daemon=True)

@@ -189,7 +189,8 @@ def touched(recording: Recording, case: Case) -> set[int]:
 
 def alike(recording: Recording, case: Case) -> set[int]:
     """The places at which the same damage gives the same octets: among equal ones, nobody can tell which is missing, or
-    which was not there before."""
+    which was not there before.
+    """
     octets, low, high = recording.octets, case.place, case.place
     if case.kind == FLIP:
         return {case.place}

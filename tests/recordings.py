@@ -41,7 +41,8 @@ def value_of(kind: str, source: Random) -> float | int | str:
 
 def reports(dictionary: Dictionary, count: int) -> list[bytes]:
     """Housekeeping of every structure in turns, with an event-like packet and a bare one now and then. Each APID counts
-    its packets."""
+    its packets.
+    """
     source = Random(1)
     counts: dict[int, int] = {}
 
@@ -78,7 +79,8 @@ def recorded_units(packets: list[bytes], config: LinkConfig | AosConfig) -> list
 
 def packet_zones(packets: Sequence[bytes], room: int, fill: bytes) -> list[tuple[int, bytes]]:
     """Packets of any kind in packet zones of `room` octets, one after the other: first header pointer and data of each.
-    `fill`, a packet of one octet, follows the last."""
+    `fill`, a packet of one octet, follows the last.
+    """
     octets = b"".join(packets)
     missing = -len(octets) % room
     starts, at = [], 0

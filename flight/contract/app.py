@@ -37,7 +37,8 @@ class Durable:
     """What the handler of a durable command leaves to be done: `changes` of its owner's rows in the vault, stored in
     one transaction with the command's own outcome, and `then`, called once that is durable and its reports have left.
     Where it was not stored, or nobody can know, `undo` is called instead: what is not kept must not be done. Neither
-    can fail the command any more: what an app's raises is told by an event."""
+    can fail the command any more: what an app's raises is told by an event.
+    """
 
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
     then: Callable[[], None] = lambda: None
@@ -69,7 +70,8 @@ class TaskTable(Protocol):
         starve_s: float | None = None,
     ) -> Task:  # fmt: skip
         """Start `body`, an `async def` of one argument, as flight.core.scheduler.Scheduler does. `name` begins with
-        the app's name and a dot. A body that returns without having waited is told of by an event."""
+        the app's name and a dot. A body that returns without having waited is told of by an event.
+        """
 
 
 Sample = Mapping[str, Value]
@@ -159,7 +161,8 @@ class App(Protocol):
     """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare`, which says what the app
     says and can be told, given its APID and its section of the mission. It may offer `section_faults(config)`: (key,
     what is wrong and what would be right) for what its section names and this machine does not have, asked before a
-    node boots, so that it is said with the mission's other faults."""
+    node boots, so that it is said with the mission's other faults.
+    """
 
     CONFIG: type[Any]
 

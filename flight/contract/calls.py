@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 def call_fault(what: object, arguments: Sequence[str]) -> str:
     """Why `what` cannot be called with one value for each of `arguments`, in order; "" if it can, or if nobody can
-    tell."""
+    tell.
+    """
     if not callable(what):
         return f"is {type(what).__name__}, should be a function"
     try:

@@ -143,7 +143,8 @@ def excesses(part: Declarations) -> list[str]:
 
 def _name_faults(part: Declarations) -> Iterator[str]:
     """A line for each name that people could not write, or that could be taken for two: parameters are called
-    PACKET.FIELD. And for each label, unit and meaning that could not be shown in a line."""
+    PACKET.FIELD. And for each label, unit and meaning that could not be shown in a line.
+    """
     named: list[tuple[str, str]] = [("parameter", one.name) for one in part.settings]
     fields: list[tuple[str, Field]] = []
     for kind, packets in (("structure", part.structures), ("event", part.events), ("report", part.reports)):
@@ -212,7 +213,8 @@ def collect(
     frame_octets: int = 1115,
 ) -> Dictionary:  # fmt: skip
     """One dictionary out of all parts, in a stable order. Raises SetupError for a number or name that is declared
-    twice, and for what it cannot hold: flight/mission.py looks before, and says it by the mission's lines."""
+    twice, and for what it cannot hold: flight/mission.py looks before, and says it by the mission's lines.
+    """
     parts = list(parts)
     if strange := [line for part in parts for line in shape_faults(part)]:
         raise SetupError("; ".join(strange))

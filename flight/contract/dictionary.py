@@ -28,7 +28,8 @@ PERIOD_MAX_S = 3600.0
 
 def is_period(period_s: float) -> bool:
     """Whether a structure may be reported so often, by declaration, mission file, command or what is stored; 0 is on
-    request."""
+    request.
+    """
     return period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S
 
 
@@ -116,7 +117,8 @@ class Command:
 
     def encode(self, values: Sequence[Value]) -> bytes:
         """The data of its telecommand, behind the header: `values` as their arguments admit them. Raises FieldError for
-        more than a packet holds."""
+        more than a packet holds.
+        """
         from flight.link.pus import TC_DATA_OCTETS_MAX  # with its checksum: who only reads names goes without
 
         data = b"" if self.function is None else self.function.to_bytes(2, "big")

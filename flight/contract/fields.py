@@ -43,7 +43,8 @@ _FLOAT_MAX = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}
 
 class Refers(StrEnum):
     """What a field's number is the number of. A document of other software may say what is not listed here, which
-    then means nothing."""
+    then means nothing.
+    """
 
     STRUCTURE = "structure"  # of housekeeping, by its id
     HK_PARAMETER = "housekeeping parameter"  # a field of a structure, structure id * 256 + index
@@ -55,7 +56,8 @@ class Refers(StrEnum):
 
 class FieldError(ValueError):
     """A value that its field does not admit, or a field that cannot be; the message names field, value and what would
-    be right."""
+    be right.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,8 @@ def _scalar(value: Value) -> Scalar:
 def misfit(fields: Sequence[Field], values: Sequence[object]) -> str:
     """Why `values`, one per field and in order, cannot travel in `fields`: each field that is wrong, with its value and
     what would be right; "" if they can. Bounds of arguments do not count here, a text that is too long is cut, and a
-    count that is too large goes round (`Layout`)."""
+    count that is too large goes round (`Layout`).
+    """
     if len(values) != len(fields):
         return _count_text(fields, len(values))
     return "; ".join(text for one, value in zip(fields, values, strict=True) if (text := _misfit(one, value)))
@@ -356,7 +359,8 @@ class Layout:
 
     def encode(self, values: Sequence[Value]) -> bytes:
         """Octets of `values`. A text over 255 octets is cut, a count goes round; raises struct.error or OverflowError
-        for a signed, enumerated or real number that does not fit, FieldError for too few or too many values."""
+        for a signed, enumerated or real number that does not fit, FieldError for too few or too many values.
+        """
         if len(values) != len(self.fields):
             raise FieldError(_count_text(self.fields, len(values)))
         out, at = [], 0

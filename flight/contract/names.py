@@ -28,7 +28,8 @@ def name_rule(characters_max: int = NAME_CHARACTERS_MAX) -> str:
 
 def is_label(text: object) -> bool:
     """Whether `text` may be a label or a unit: what cannot be printed moves a terminal's cursor, ends a line of a
-    table, and is refused in XML; a blank at either end nobody sees."""
+    table, and is refused in XML; a blank at either end nobody sees.
+    """
     return (
         isinstance(text, str) and 0 < len(text) <= TEXT_CHARACTERS_MAX and text.isprintable() and text == text.strip()
     )

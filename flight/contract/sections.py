@@ -62,7 +62,8 @@ class AppSection:
 @dataclass(frozen=True, slots=True)
 class LinkSection:
     """One `[[link]]`: the node's modem, and what the two ends agree on. The keys of both stand in one table; which they
-    are, `kind` says (flight.link.kinds). Spacecraft and frame length are the node's."""
+    are, `kind` says (flight.link.kinds). Spacecraft and frame length are the node's.
+    """
 
     config: DownlinkConfig
     name: str = key(text="the link's name")

@@ -35,7 +35,8 @@ class Sampler:
 @dataclass(frozen=True, slots=True)
 class ServiceTask:
     """One task of a service, as the scheduler takes it: `deadline_s` after ready or due; a node that loses a critical
-    one is ended, to be started anew."""
+    one is ended, to be started anew.
+    """
 
     name: str
     run: Callable[[Task], Coroutine[Any, Any, None]]

@@ -25,7 +25,8 @@ _NUMBER_TYPES = tuple(one for one in TYPES if one[0] in "uif")
 @dataclass(frozen=True, slots=True)
 class _Shape:
     """One kind of thing: what it is called, the numbers that it has and their largest value, its texts, and which key
-    has its fields, if it has any."""
+    has its fields, if it has any.
+    """
 
     title: str
     numbers: Mapping[str, int]
@@ -47,7 +48,8 @@ _SHAPES = {
 
 def misshapen(part: object, kinds: Mapping[str, type[Any]]) -> list[str]:
     """A line for each thing of `part`, which is Declarations or a Dictionary, that is not of the kind it should be.
-    kinds: the class by its key there."""
+    kinds: the class by its key there.
+    """
     found: list[str] = []
     for key, kind in kinds.items():
         things = getattr(part, key)
@@ -88,7 +90,8 @@ def _thing_faults(shape: _Shape, thing: Any) -> Iterator[str]:
 
 def _event_faults(what: str, one: Any) -> Iterator[str]:
     """Of its text the forms of values: a width, or a count of digits, is memory that is taken at each such event, on
-    board and on the ground, and one that is itself a value may be any."""
+    board and on the ground, and one that is itself a value may be any.
+    """
     if one.severity not in EVENT_SEVERITIES:
         yield f"{what} with severity {_short(one.severity)}, should be one of {', '.join(EVENT_SEVERITIES)}"
     try:

@@ -55,7 +55,8 @@ def key(
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing wrong in a table. `path` leads to it: ("link", 0, "rate_bps"). unknown: a name stands for nothing that
-    is known, which can be said only by who knows everything."""
+    is known, which can be said only by who knows everything.
+    """
 
     path: tuple[str | int, ...]
     text: str
@@ -103,7 +104,8 @@ def read_as_it_is(
 ) -> C | None:
     """As `read_table`, but whatever is of its type makes an instance, out of its bounds and in contradiction as it may
     be, for who looks for further faults; a value of a wrong type stands at its default then. None if there is no
-    default for what cannot be read, or it is a table or an array."""
+    default for what cannot be read, or it is a table or an array.
+    """
     if not isinstance(table, Mapping):
         faults.append(Fault(path, f"is {_show(table)}, should be a table"))
         return None
@@ -142,7 +144,8 @@ def _is_unread(value: object) -> bool:
 
 def _contradictions(made: object, path: tuple[str | int, ...], faulty: bool) -> list[Fault]:
     """What is wrong with the values of a table together. Of a table that is `faulty` already no more than can be told:
-    a rule may be made for values within their bounds alone."""
+    a rule may be made for values within their bounds alone.
+    """
     found = _order_faults(made, path)
     rules = getattr(made, "faults", None)
     if rules is None:

@@ -25,7 +25,8 @@ class SetupError(OrbitnodeError):
 
 class MisuseError(SetupError):
     """Code that the node runs for others, such as an app's, asks for what cannot be: what it asked, and what would be
-    right."""
+    right.
+    """
 
 
 class PowerLost(BaseException):

@@ -15,7 +15,8 @@ WATCHDOG_LEAST_S = 3.0
 @dataclass(frozen=True, slots=True)
 class ExecutiveConfig:
     """The scheduler's limits, and what the node asks of the kernel at boot (flight/linux/realtime.py). What it does not
-    get there, it goes on without."""
+    get there, it goes on without.
+    """
 
     fifo_priority: int = key(0, minimum=0, maximum=99, text="SCHED_FIFO priority, 0 for the usual scheduling")
     cpus: tuple[int, ...] = key((), minimum=0, maximum=CPUS_MAX - 1, text="processors to run on, empty for all")

@@ -86,7 +86,8 @@ def _write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
 
 def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> Callable[[int, float, str], str]:
     """What makes the line that stands in a gap of the log of node `name`: from how many lines were lost, in how many
-    seconds until now, and why."""
+    seconds until now, and why.
+    """
 
     def describe(lines: int, over_s: float, reason: str) -> str:
         text = io.StringIO()

@@ -28,7 +28,8 @@ class Storage(Protocol):
 
     def free_octets(self) -> int:
         """Octets the medium still takes, what the next commit frees included. May cost a system call: not for
-        every append."""
+        every append.
+        """
 
     def names(self) -> list[str]:
         """Every stored name, sorted."""
@@ -38,7 +39,8 @@ class Storage(Protocol):
 
     def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
         """The content from octet `at` on, at most `octets` of it (None: to the end), b"" past the end; None where
-        there is no such name."""
+        there is no such name.
+        """
 
     def append(self, name: str, octets: bytes) -> None:
         """Add to the end of `name`, all of it or nothing; makes the name where it is unknown."""
@@ -51,7 +53,8 @@ class Storage(Protocol):
 
     def sync(self, prefix: str = "") -> Future[None]:
         """A future that is done when everything written before this call under names that begin so is durable; of
-        other names as much as the storage likes."""
+        other names as much as the storage likes.
+        """
 
 
 class External(Protocol[T_co]):
@@ -87,7 +90,8 @@ class Platform(Host, Protocol):
 
     def step_cost_ns(self, task: str) -> int:
         """What one step of the task costs the processor beside what `cpu_ns` sees: nothing in real time. In virtual
-        time, where computing takes none, what the run's CPU profile says."""
+        time, where computing takes none, what the run's CPU profile says.
+        """
 
     def complete(self, work: External[T], duration_s: float) -> Future[T]:
         """A future for the reply of `work`.
@@ -107,4 +111,5 @@ class Platform(Host, Protocol):
 
     def stop(self) -> None:
         """End this node: the real loop returns, and a supervisor starts the process anew; the simulated computer
-        boots again."""
+        boots again.
+        """

@@ -194,7 +194,8 @@ class Scheduler:
 
     def judge_failure(self, task: Task, error: BaseException) -> bool:
         """Report an error that left the body. True if it is to be started anew: while restarts are left, all of which
-        a good stretch brings back."""
+        a good stretch brings back.
+        """
         task.stats.failures += 1
         now_ns = self.now_ns()
         self._on_fault(task, error)

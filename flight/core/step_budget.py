@@ -72,7 +72,8 @@ class Budget:
 
 def in_steps(search: Callable[[Budget], T], budget: Budget) -> Generator[None, None, T]:
     """What `search` finds, in as many steps as that takes: it is called again if its budget was spent, and must
-    then go on from where it stopped."""
+    then go on from where it stopped.
+    """
     while True:
         found = search(budget)
         if not budget.spent:

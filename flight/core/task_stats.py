@@ -16,7 +16,8 @@ def bucket_bounds_us(bucket: int) -> tuple[int, int]:
 
 def quantile_us(histogram: Sequence[int], q: float) -> int:
     """The upper edge of the bucket in which the share `q` (0 .. 1) of all that was counted is reached; 0 where
-    nothing was counted. Good to a factor of two, as the buckets are."""
+    nothing was counted. Good to a factor of two, as the buckets are.
+    """
     assert 0.0 <= q <= 1.0, q
     wanted, seen = q * sum(histogram), 0
     for bucket, count in enumerate(histogram):

@@ -38,7 +38,8 @@ def randomize_tm_long(data: ReadBuffer) -> bytes:
 
 def randomize_tc(data: ReadBuffer) -> bytes:
     """`data` XOR the sequence of x^8 + x^6 + x^4 + x^3 + x^2 + x + 1 from its start (CCSDS 231.0-B-4, 6.2); its own
-    inverse."""
+    inverse.
+    """
     return _randomized(_randomize_tc, data)
 
 

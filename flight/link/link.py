@@ -54,7 +54,8 @@ class Link(Protocol):
     @property
     def status(self) -> bytes:
         """What every frame tells the other end of the way up; empty on a link without one. A change is worth a frame
-        of its own."""
+        of its own.
+        """
 
     def queue(self, role: Role, packet: bytes) -> bool:
         """Take one whole packet; False if its queue is full, which is counted, or the link does not carry the role."""

@@ -103,7 +103,8 @@ _ALARM = _Alarm()
 
 class CallLimits:
     """hal.base.CallLimit for one platform. Outside the main thread calls are simply made, and inside a limited call
-    under the limit of that one."""
+    under the limit of that one.
+    """
 
     def __init__(self) -> None:
         self._open = threading.current_thread() is threading.main_thread()

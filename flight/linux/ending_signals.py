@@ -66,7 +66,8 @@ class _Nudge:
     A handler may raise, which would leave the block half begun or half ended. So signals that come meanwhile are noted,
     and dealt with once everything is in place, or given back: what they raise comes out of the block, and not later.
 
-    Gives a function that says whether a signal has come, for what a handler raised may have been caught."""
+    Gives a function that says whether a signal has come, for what a handler raised may have been caught.
+    """
 
     def __init__(self, handlers: Mapping[signal.Signals, Handler], lasts: Callable[[], bool] = lambda: False) -> None:
         self._handlers = handlers
@@ -156,7 +157,8 @@ class _Nudge:
 
 def interrupted_by_ending_signals() -> AbstractContextManager[Callable[[], bool]]:
     """Have each of them raise KeyboardInterrupt within this block, as Ctrl-C does, for what has no loop to end. Gives
-    a function that says whether one has."""
+    a function that says whether one has.
+    """
     repeats = _Repeats()
 
     def interrupt(number: int, _frame: FrameType | None) -> None:

@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """0 after SIGINT, SIGTERM or SIGHUP. Raises OrbitnodeError or HalError, whose message is one line, for whatever
-    keeps the node from flying."""
+    keeps the node from flying.
+    """
     status = 1
     try:
         with diverted() as sink:

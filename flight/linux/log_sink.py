@@ -161,7 +161,8 @@ class LogSink:
 
     def close(self) -> bool:
         """Write what is queued, for CLOSE_S at most, less if one write takes longer than GIVE_UP_S. False if lines were
-        left behind."""
+        left behind.
+        """
         with self._changed:
             self._put_partial()
             self._closing = True
@@ -299,7 +300,8 @@ def _is_same_file(first: TextIO, second: TextIO) -> bool:
 @contextmanager
 def diverted() -> Iterator[LogSink]:
     """`sys.stderr` and `sys.stdout` are sinks within this block; gives that of stderr. Within another such block, its
-    sink. At the end what was written gets out, unless that takes longer than GIVE_UP_S."""
+    sink. At the end what was written gets out, unless that takes longer than GIVE_UP_S.
+    """
     stderr, stdout = sys.stderr, sys.stdout
     if isinstance(cast("object", stderr), LogSink):
         yield cast("LogSink", stderr)

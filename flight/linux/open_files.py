@@ -25,7 +25,8 @@ class File:
 
     def write_rest(self, octets: bytes, written: int) -> None:
         """Write at the end what is left of `octets` after the first `written`. Takes all of it back if that fails, and
-        raises OSError."""
+        raises OSError.
+        """
         assert self.fileno is not None
         view = memoryview(octets)
         try:

@@ -160,7 +160,8 @@ class LinuxPlatform:
 
     def on_cancel(self) -> None:
         """Count a cancelled call. Time-outs cancelled a hundred times a second would pile up until their time, so they
-        are swept out."""
+        are swept out.
+        """
         self._cancelled += 1
         if self._cancelled > CANCELLED_KEPT and 2 * self._cancelled > len(self._heap):
             self._heap[:] = [item for item in self._heap if item[2].call is not None]

@@ -233,7 +233,8 @@ class LinuxStorage:
 
     def _is_in_use(self, file: File) -> bool:
         """Whether the descriptor of `file` is needed: by a commit, or after a failure, when a content may be under
-        either of its names."""
+        either of its names.
+        """
         running = self._running.dirty if self._running is not None else ()
         return self._failed is not None or file in self._pending.dirty or file.fileno in running
 

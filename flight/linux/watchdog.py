@@ -142,7 +142,8 @@ class Watchdog:
 
 def take_report(folder: str) -> str:
     """Why the process before this one ended, in one line of at most CAUSE_OCTETS_MAX octets; empty if it left no
-    word. It is told once."""
+    word. It is told once.
+    """
     path = os.path.join(folder, _NAME)
     try:
         with open(path, "rb", opener=_open_file) as file:

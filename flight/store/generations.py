@@ -109,7 +109,8 @@ class Generations:
 
     def stage(self, content: bytes) -> None:
         """Write the next generation, durable with the next sync, and never before what was written ahead of it.
-        Raises StorageError."""
+        Raises StorageError.
+        """
         self._write(content)
         if self._afresh:
             self._write(content)

@@ -24,7 +24,8 @@ _MARK = struct.Struct(">HQI?Q")  # owner, epoch, index of the newest segment, wh
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Segments up to `index` were begun, none if that is NO_INDEX. If `held`, that one with `number`; else nothing was
-    held, and numbers below `number` were given."""
+    held, and numbers below `number` were given.
+    """
 
     owner: int
     epoch: int

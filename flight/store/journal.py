@@ -45,7 +45,8 @@ _DROPPED = 2  # segments that a circular journal gives up for a new one, at most
 class Journal:
     """The log called `name`. Bounded: at most `segments_max` segments; when full, a circular journal gives up
     its oldest segment, any other refuses. `epoch`: a random number for a journal that is new; one that is there keeps
-    the one that it has."""
+    the one that it has.
+    """
 
     def __init__(
         self,
@@ -162,7 +163,8 @@ class Journal:
 
     def read_segment(self, segment: Segment, octets_max: int | None = None) -> list[tuple[int, bytes]]:
         """(number, content) of every readable record of one of `segments`, in order, and of no other: one read, of
-        `octets_max` octets at most. What is damaged is passed over, and counted once, however often it is read."""
+        `octets_max` octets at most. What is damaged is passed over, and counted once, however often it is read.
+        """
         if self._torn is not None and segment is self.segments[-1]:
             raw = self._torn
         else:
@@ -204,7 +206,8 @@ class Journal:
 
     def _make_room(self, octets: int) -> bool:
         """Have an open segment for a record of `octets`, a new one where it does not fit; False where that is one
-        too many. A record longer than a segment gets one of its own."""
+        too many. A record longer than a segment gets one of its own.
+        """
         if self._torn is not None:
             self._cut_tail(self._torn)
         if self._parted:
@@ -221,7 +224,8 @@ class Journal:
     def _start(self) -> bool:
         """Open a new segment, under a name that nothing has; False if that would be one too many. A circular
         journal that has more than it may, having been made smaller, shrinks by one for each new one: a step deletes a
-        few, however many they are."""
+        few, however many they are.
+        """
         for _ in range(_DROPPED):
             if len(self.segments) < self.segments_max:
                 break

@@ -97,7 +97,8 @@ class Recovery:
 
     def _enter_segments(self, chain: Chain, mark: Mark | None) -> None:
         """Each ends where the next one says. Ahead of a gap only its records tell; what is between is lost, or was
-        never synced: appends to two files survive a power cut one without the other, a whole mark not without them."""
+        never synced: appends to two files survive a power cut one without the other, a whole mark not without them.
+        """
         synced = NO_INDEX if mark is None else -1 if mark.index == NO_INDEX else mark.index
         for found, head in chain.links:
             parted = False
@@ -186,7 +187,8 @@ class Recovery:
 
 def _gone(chain: Chain, last: int, newest: int) -> int:
     """How many segments behind `last`, up to `newest`, are under no name. Names that something foreign has were passed
-    over when they were given, but for that of `newest`, which was a segment's."""
+    over when they were given, but for that of `newest`, which was a segment's.
+    """
     there: set[int] = set()
     for found, kind in chain.others:
         if found.index < newest or kind in (Kind.UNREADABLE, Kind.TORN):

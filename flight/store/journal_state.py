@@ -14,7 +14,8 @@ class JournalStats:
     they are read, and between and behind segments, which count at once. `spoilt`: the last segment ends in octets
     that are no write cut short. Names of segments that are left as they are: `foreign`, `misplaced`, `unreadable`, see
     flight/store/segments.py. `gone`: segments that were, and that no name holds any more. `unmarked`: segments begun
-    without the mark, storage having refused it."""
+    without the mark, storage having refused it.
+    """
 
     appended: int = 0
     refused: int = 0
@@ -32,7 +33,8 @@ class JournalStats:
 @dataclass(slots=True)
 class Segment:
     """Records `first` up to but not including `end`; `octets` is its length, of which the head takes `body`. `lost`:
-    records of it that were found unreadable."""
+    records of it that were found unreadable.
+    """
 
     index: int
     first: int

@@ -214,7 +214,8 @@ def _rising(candidates: list[tuple[Found, Head]]) -> list[tuple[Found, Head]]:
 
 def records(raw: bytes, at: int, number: int) -> Iterator[tuple[int, int, bytes]]:
     """(number, end, content) of a segment's sound records, `end` where it ends in `raw`. The first begins at octet
-    `at` and is `number`."""
+    `at` and is `number`.
+    """
     effort = _EFFORT_MAX * len(raw)
     while at + RECORD_OCTETS <= len(raw):
         end = _end_of_sound(raw, at, number)
@@ -240,7 +241,8 @@ def _end_of_sound(raw: bytes, at: int, number: int) -> int | None:
 
 def _next_sound(raw: bytes, at: int, number: int, effort: int) -> tuple[tuple[int, int] | None, int]:
     """Place and number of the first sound record from `at` on: one of the next few numbers, wherever it stands; and
-    what is left of `effort`, with which the search ends."""
+    what is left of `effort`, with which the search ends.
+    """
     numbers = range(number, number + _SEARCHED)
     empty = {crc32(_NUMBERED.pack(0, one)): one for one in numbers}  # what a record without content begins with
     lead = b"\0\0" if len(raw) <= 0xFFFF else b"\0"  # of the length of every record that fits in
@@ -266,7 +268,8 @@ def _next_sound(raw: bytes, at: int, number: int, effort: int) -> tuple[tuple[in
 
 def is_write_cut_short(raw: bytes, at: int, octets_max: int) -> bool:
     """Whether the octets from `at` on can be the beginning of a record that the power cut off: fewer than it says,
-    and it says no more than fits a segment of `octets_max`. A longer one stands alone behind the head."""
+    and it says no more than fits a segment of `octets_max`. A longer one stands alone behind the head.
+    """
     if at + RECORD_OCTETS > len(raw):
         return True
     end = at + RECORD_OCTETS + _RECORD.unpack_from(raw, at)[0]

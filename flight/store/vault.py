@@ -118,7 +118,8 @@ class Vault:
 
     def stage(self, changes: Changes) -> None:
         """Make `changes`, durable together with whatever is synced next. Raises StorageError, with nothing changed,
-        where the map or the storage is full or the storage does not write."""
+        where the map or the storage is full or the storage does not write.
+        """
         grown = sum(self._grown(key, value) for key, value in changes.items())
         if grown > 0 and self.octets + grown > self._octets_max:
             raise StorageError(f"{grown} octets more to remember, {self._octets_max - self.octets} are free")

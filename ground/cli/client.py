@@ -114,7 +114,8 @@ class GroundClient:
 
     def ask_within(self, limit_s: float, **request: Any) -> dict[str, Any]:
         """The one answer to a request, each line of it within `limit_s`; raises GroundLost if it takes longer. The
-        connection is of no use afterwards."""
+        connection is of no use afterwards.
+        """
         self._socket.settimeout(limit_s)
         try:
             return self.ask(**request)

@@ -52,7 +52,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> bool:
     """Send a command and show its stages as they come, what the node reports in answer, and the outcome; True where
-    it completed."""
+    it completed.
+    """
     from rich.text import Text
 
     console = output()
@@ -80,7 +81,8 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
 
 def report_rows(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The values of reports as rows for a table: one for each row that a packet carries, with what stands beside the
-    rows in each; one a packet where it carries none."""
+    rows in each; one a packet where it carries none.
+    """
     told: list[dict[str, Any]] = []
     for values in packets:
         alone: dict[str, Any] = {}

@@ -48,7 +48,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def plain_xml(document: str, encoding: str = "utf-8") -> str:
     """The same document for a terminal of that encoding: what is not to be seen, or is not in it, such as the degree
-    sign of a unit, stands there by its number."""
+    sign of a unit, stands there by its number.
+    """
     seen = "".join(c if c.isprintable() or c in "\n\t" else f"&#{ord(c)};" for c in document)
     return seen.encode(encoding, "xmlcharrefreplace").decode(encoding)
 

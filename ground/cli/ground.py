@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keep the folder for this process alone: two grounds with one archive would give out the same command numbers and
-    request ids, and write over each other's rows. Raises SetupError if another holds it."""
+    request ids, and write over each other's rows. Raises SetupError if another holds it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -45,7 +45,8 @@ def execute(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, procedure: Procedure, was_interrupted: Callable[[], bool]) -> str:
     """Run it against the live node, its steps shown; give its fault, empty if there was none.
 
-    A procedure that caught its interruption and returned has been interrupted all the same."""
+    A procedure that caught its interruption and returned has been interrupted all the same.
+    """
     with ApiOperator(args.port) as operator:
         lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))
         told = ToldOperator(operator, lines.step)

@@ -34,7 +34,8 @@ class Lines(Protocol):
 
 class LastingLines:
     """`lines` for as long as stdout takes them. A reader that goes away, or a full disk, must not end a procedure
-    halfway through: it is told at the end."""
+    halfway through: it is told at the end.
+    """
 
     def __init__(self, lines: Lines) -> None:
         self._lines = lines

@@ -24,7 +24,8 @@ class Arrivals:
 
     def add(self, name: str, values: Mapping[str, Plain]) -> bool:
         """A packet came. False if there was no room: beyond `KEPT_MAX` of one name the oldest goes, and a name beyond
-        `NAMES_MAX` is not kept."""
+        `NAMES_MAX` is not kept.
+        """
         if name not in self._kept and len(self._kept) >= NAMES_MAX:
             return False
         kept = self._kept.setdefault(name, deque(maxlen=KEPT_MAX))

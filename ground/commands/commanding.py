@@ -121,7 +121,8 @@ class CommandEncoder:
 
     def _check_settings(self, one: Field, rows: Sequence[Row]) -> None:
         """Values of parameters by each one's type and bounds and against each other; raises FieldError. Parameters
-        that the dictionary does not know are for the node to judge."""
+        that the dictionary does not know are for the node to judge.
+        """
         if _refers(one.fields) != _SETTINGS:
             return
         values: dict[str, float] = {}
@@ -157,7 +158,8 @@ class CommandEncoder:
 
     def _resolve(self, one: Field, value: object, command: Command, apid: object = None) -> object:
         """Names of parameters, structures and events into the numbers they travel as, UTC into packet time, a command
-        as it is typed into its packet. `apid` is that of the row, if it has one."""
+        as it is typed into its packet. `apid` is that of the row, if it has one.
+        """
         if not isinstance(value, str) or one.type == "str" or value in one.labels:
             return value
         if one.type == "packet":

@@ -71,7 +71,8 @@ class CommandDesk:
         sub_schedule: int,
     ) -> tuple[CommandRecord, CommandRecord, bytes]:  # fmt: skip
         """A command for `release_ns` of on-board TAI, `due_ns` here: the records of its insertion and of itself, and
-        the insertion's packet. Raises OrbitnodeError."""
+        the insertion's packet. Raises OrbitnodeError.
+        """
         self._check_room()
         held = self.encoder.encode(name, arguments)
         rows = [(group, release_ns, held.packet)]

@@ -62,7 +62,8 @@ def choices(name: str, known: Sequence[str]) -> str:
 
 def check_packet_name(dictionary: Dictionary, name: str) -> None:
     """Raises OrbitnodeError if no packet will ever be called `name`. Structures defined from ground (`hk-5`), and what
-    the dictionary does not describe (`tm-1-17-9`), may still come."""
+    the dictionary does not describe (`tm-1-17-9`), may still come.
+    """
     known = [s.name for s in dictionary.structures] + [e.name for e in dictionary.events]
     known += [r.name for r in dictionary.reports]
     if name not in known and not _UNDESCRIBED.fullmatch(name):

@@ -139,7 +139,8 @@ class CommandTracker:
     ) -> CommandRecord:  # fmt: skip
         """Follow a command that is inserted into the schedule, to be released at `release_ns` of on-board TAI, which is
         `due_ns` here: its final report is waited for from then on. Raises OrbitnodeError where too many are followed
-        already."""
+        already.
+        """
         if len(self._scheduled) >= SCHEDULED_MAX:
             raise OrbitnodeError(f"{SCHEDULED_MAX} scheduled commands are followed, wait until some of them have ended")
         record = self._begin(command, now_ns, due_ns + self._timeout_ns)
@@ -148,7 +149,8 @@ class CommandTracker:
 
     def follow_clock(self, now_ns: int, onboard_ns: int) -> None:
         """The on-board clock shows `onboard_ns` now: scheduled commands are released by it, also if it was set since,
-        or if only now the ground knows it."""
+        or if only now the ground knows it.
+        """
         for number, release_ns in self._scheduled.items():
             due_ns = now_ns + release_ns - onboard_ns + self._timeout_ns
             if abs(due_ns - self._deadline_ns[number]) > NS:
@@ -156,7 +158,8 @@ class CommandTracker:
 
     def recall(self, record: CommandRecord, sent_onboard_ns: int | None) -> None:
         """A command of a ground before this one, older than any that this one gives: it is not waited for, and a report
-        that comes yet decides over "lost". sent_onboard_ns: what the on-board clock showed then, if that is known."""
+        that comes yet decides over "lost". sent_onboard_ns: what the on-board clock showed then, if that is known.
+        """
         if len(self._records) >= self._capacity:
             self._forget(next(iter(self._records)))
         self._records[record.number] = record
@@ -268,7 +271,8 @@ class CommandTracker:
 
     def _is_outdated(self, packet: DecodedPacket, record: CommandRecord) -> bool:
         """Whether the packet was made clearly before the command was sent, by the on-board clock as it went then and
-        as it goes now."""
+        as it goes now.
+        """
         sent_ns = record.stage_ns(SENT)
         assert sent_ns is not None
         shown = (self._sent_onboard_ns.get(record.number), self._onboard_ns(sent_ns))

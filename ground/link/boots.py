@@ -15,7 +15,8 @@ EPOCH_MAX = (1 << 64) - 1
 @dataclass(frozen=True, slots=True)
 class Boot:
     """Names one boot. `count` comes again if the node has lost its record or cannot write it; `epoch`, drawn at
-    random at each boot, does not. It is None if the node's telemetry does not tell it."""
+    random at each boot, does not. It is None if the node's telemetry does not tell it.
+    """
 
     count: int
     epoch: int | None = None

@@ -97,7 +97,8 @@ class Correlation:
 @dataclass(slots=True)
 class CorrelationCounters:
     """Pairs that came; reports whose frame was not received; outliers; pairs too close behind another; jumps of the
-    on-board clock."""
+    on-board clock.
+    """
 
     pairs: int = 0
     unmatched: int = 0

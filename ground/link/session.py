@@ -144,7 +144,8 @@ class GroundSession(FrameReceiver):
 
     def reset(self, now_ns: int) -> list[Action]:
         """End of a pass: timers stop, a unit half received is forgotten, one that only waited for the next is taken,
-        every command stays."""
+        every command stays.
+        """
         actions = self._ad.reset(now_ns)
         self._finish(now_ns, actions)
         return actions

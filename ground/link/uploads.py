@@ -174,7 +174,8 @@ class Uploads:
 
     def due(self, now_ns: int) -> list[Upload]:
         """The uploads that end because nothing was acknowledged, or said of them, for too long. One that waits for its
-        turn does not."""
+        turn does not.
+        """
         ended = [one for one in self._sent if not one.outcome and now_ns >= one.deadline_ns]
         for one in ended:
             self._settle(one)

@@ -92,7 +92,8 @@ def _check_wait(call: str, wait_s: object) -> None:
 
 def unawaited_call(source: str, names: Mapping[str, object]) -> tuple[int, str] | None:
     """Line and name of the first call of a coroutine function, `NAME(...)` or `MODULE.NAME(...)`, whose coroutine is
-    left alone; None if there is none. The source is valid Python, and `names` are what stands at its top."""
+    left alone; None if there is none. The source is valid Python, and `names` are what stands at its top.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             called = node.value.func

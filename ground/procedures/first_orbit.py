@@ -172,7 +172,8 @@ def _arguments(dictionary: Dictionary, name: str) -> tuple[Field, ...]:
 
 def _fits(dictionary: Dictionary, name: str, given: Mapping[str, object]) -> bool:
     """Whether there is such a command, and it takes these arguments and no others. Rows name things of the dictionary,
-    which the encoder looks up: here they are rows, and that is enough."""
+    which the encoder looks up: here they are rows, and that is enough.
+    """
     if name not in {one.name for one in dictionary.commands}:
         return False
     known = {one.name: one for one in _arguments(dictionary, name)}

@@ -41,7 +41,8 @@ class Procedure:
 
 class _SourceLoader(SourceFileLoader):
     """Reads the file as it is, always: no compiled copy is kept beside it or taken for it, and what it asserts is
-    looked at, also if Python was told to leave out assertions."""
+    looked at, also if Python was told to leave out assertions.
+    """
 
     def get_code(self, _fullname: str) -> CodeType:
         code: CodeType = compile(self.get_data(self.path), self.path, "exec", dont_inherit=True, optimize=0)
@@ -87,7 +88,8 @@ def load_file(text: str) -> Procedure:
 
 def _check_awaits(loader: _SourceLoader, path: str, module: ModuleType) -> None:
     """Raise SetupError if a coroutine that the file has or imports is called and left alone: nothing of it would be
-    done."""
+    done.
+    """
     found = unawaited_call(decode_source(loader.get_data(path)), vars(module))
     if found is not None:
         line, name = found
@@ -117,7 +119,8 @@ def load_named(text: str) -> Procedure:
 
 def run_to_end(procedure: Procedure, operator: Operator) -> str:
     """Run a procedure whose operator completes every call before it returns: "" when it has returned, else what went
-    wrong. KeyboardInterrupt goes through it, past its `finally`, to the caller."""
+    wrong. KeyboardInterrupt goes through it, past its `finally`, to the caller.
+    """
     watched = AwaitedOperator(operator)
     running = procedure.body(watched)
     try:
@@ -144,7 +147,8 @@ def _left_alone(operator: AwaitedOperator, file: str) -> str:
 
 async def run_in_task(body: Body, operator: Operator, ends: type[BaseException]) -> None:
     """Run a procedure as a part of a task, which `ends` ends from outside. Raises as the procedure does, but
-    ProcedureFailed for what a task would not take for a fault of its own, such as asyncio.CancelledError."""
+    ProcedureFailed for what a task would not take for a fault of its own, such as asyncio.CancelledError.
+    """
     watched = AwaitedOperator(operator)
     try:
         await body(watched)

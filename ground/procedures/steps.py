@@ -39,7 +39,8 @@ class Step:
 
 class ToldOperator:
     """ground.operator.Operator over `operator`; `tell` hears of each step. To look whether the node is heard (0 s)
-    is no step."""
+    is no step.
+    """
 
     def __init__(self, operator: Operator, tell: Callable[[Step], None]) -> None:
         self.commands = 0

@@ -63,7 +63,8 @@ def scalars_of(product: RecordProduct) -> dict[str, Plain]:
 
 def readable(product: Product) -> Readable | None:
     """The answer as a file of its own; None for scalars, which the facts hold. Raises OrbitnodeError for a table that
-    would take too long."""
+    would take too long.
+    """
     if isinstance(product, MaskProduct):
         png = io.BytesIO()
         mask_picture(product.mask).save(png, "PNG")

@@ -19,7 +19,8 @@ _DIGEST_DIGITS = 32
 
 def safe_name(sent: str) -> str:
     """A file name out of what the downlink says: no folders, nothing hidden, nothing that a shell's `*` would make an
-    option of, bounded."""
+    option of, bounded.
+    """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", sent.replace("\\", "/").rsplit("/", 1)[-1]).lstrip(".-")
     return name[:_NAME_MAX] or "unnamed"
 
@@ -32,7 +33,8 @@ def whole_name(sent: str) -> str:
 
 def candidates(name: str, digest: str) -> Iterator[str]:
     """`name`, then with a number, then with the `digest` of the file's content: one of them is free or has just that
-    content, unless somebody has gone to great lengths."""
+    content, unless somebody has gone to great lengths.
+    """
     path = PurePath(name)
     named_by_content = f"{path.stem}-{digest[:_DIGEST_DIGITS]}"
     for stem in (path.stem, named_by_content):

@@ -48,7 +48,8 @@ class ProductFolder:
     def put(self, name: str, pieces: Sequence[Piece], octets: int) -> tuple[str, bool]:
         """Put a file of `octets` with these pieces in, whole or not at all, also when the process is killed: the name
         that it has, which is `name` or that with a number, and whether it was not there before. Raises
-        OrbitnodeError."""
+        OrbitnodeError.
+        """
         digest = hashlib.sha256(b"".join(b"%d %d " % (place, len(piece)) + piece for place, piece in pieces))
         try:
             self._write(pieces, octets)

@@ -35,7 +35,8 @@ class ProductCounters:
     """Files by what became of them. `refused_full` were not written because the folder holds its most, `unwritten`
     because writing failed; `empty` are those incomplete ones of which nothing came, and `beside_refused` answers for
     which there was no room. `octets` are those that came, of files that were written; `octets_beside` those of the
-    answers beside them; `octets_counted` what all of these files count against the bound."""
+    answers beside them; `octets_counted` what all of these files count against the bound.
+    """
 
     complete: int = 0
     incomplete: int = 0
@@ -52,7 +53,8 @@ class ProductCounters:
 
 class ProductStore:
     """Receives files of one CFDP entity into `folder`. Bounded by `octets_max` in files of this run, each in whole
-    blocks and with what is missing in it."""
+    blocks and with what is missing in it.
+    """
 
     def __init__(
         self, folder: Path, config: CfdpConfig | None = None, *, octets_max: int = 1 << 32,

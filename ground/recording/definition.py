@@ -15,7 +15,8 @@ from ground.recording.table import Table
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
     """What a definition made of a batch of n packets: a table for each kind of packet in it, and which packets it does
-    not know (n booleans). A packet that is known but damaged is in no table and is not `unknown`."""
+    not know (n booleans). A packet that is known but damaged is in no table and is not `unknown`.
+    """
 
     tables: list[Table]
     unknown: NDArray[np.bool_]

@@ -156,7 +156,8 @@ class Recording:
 @dataclass(frozen=True, slots=True)
 class DecodedTable(Mapping[str, Array]):
     """All packets of one definition: NumPy arrays by parameter (see ground.recording.arrays), and the `columns` that
-    they are made of, with units and labels."""
+    they are made of, with units and labels.
+    """
 
     columns: Mapping[str, Column]
 

@@ -67,7 +67,8 @@ _REQUEST_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError,
 @dataclass(frozen=True, slots=True)
 class Services:
     """What requests are answered from, for those who show `token`. `transmit` takes the CLTUs of commands; `sink` is
-    what stderr goes through, for `status` to say what of it was lost."""
+    what stderr goes through, for `status` to say what of it was lost.
+    """
 
     station: GroundStation
     config: GroundConfig
@@ -184,7 +185,8 @@ class ClientSession:
 
     async def serve(self) -> None:
         """Answer until the client goes. A request that is refused, or that a hole in our checks lets fail, costs
-        nothing but an error in answer; what is not a request ends the connection."""
+        nothing but an error in answer; what is not a request ends the connection.
+        """
         while True:
             try:
                 line = await _next_line(self._client)

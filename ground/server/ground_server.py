@@ -60,7 +60,8 @@ class GroundServer:
         receivers: Mapping[str, UdpLink] | None = None,
     ) -> None:
         """`sink` is what stderr goes through, for `status` to say what of it was lost. `receivers` are the ports of the
-        station's further links, by name."""
+        station's further links, by name.
+        """
         self._receivers = {} if receivers is None else receivers
         self.station = station
         self._token = ApiToken(config.api_port)
@@ -142,7 +143,8 @@ class GroundServer:
 
     def _on_fault(self, _loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
         """Something that the loop has called failed, by a hole in our checks or for want of descriptors: it costs what
-        was being done, and no more."""
+        was being done, and no more.
+        """
         error = about.get("exception")
         self.station.station_counters.faults += 1
         self._faults.add(f"{about.get('message')}" if error is None else f"{type(error).__name__}: {error}")

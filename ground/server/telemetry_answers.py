@@ -29,7 +29,8 @@ def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str
 
 def check_known(dictionary: Dictionary, name: str) -> None:
     """Raises OrbitnodeError for a name that no telemetry will ever have; structures defined from ground, those that
-    hold rows, and answers of worker apps may still bring it."""
+    hold rows, and answers of worker apps may still bring it.
+    """
     structures = {s.name: s for s in dictionary.structures}
     head, dot, _ = name.partition(".")
     if not name or head.startswith("hk-") or head in ("correlation", "parameter", ANSWER):

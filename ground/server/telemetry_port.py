@@ -36,7 +36,8 @@ _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last is SK_MEMINFO_DRO
 
 class TelemetryPort:
     """See the head of the file. `receive` is given each datagram that is not empty. Raises OSError if the port cannot
-    be had."""
+    be had.
+    """
 
     def __init__(self, address: tuple[str, int], receive: Callable[[bytes], None], counters: PortCounters) -> None:
         self.counters = counters

@@ -39,7 +39,8 @@ class Archive(ArchiveFile):
 
     def of(self, name: str = "") -> NodeArchive:
         """The node of that name; without a name the only one there is. Raises OrbitnodeError, which says which nodes
-        there are."""
+        there are.
+        """
         nodes = self.nodes
         if name in nodes:
             return self._view(name)

@@ -185,7 +185,8 @@ class ArchiveFile:
 
     def commit(self) -> None:
         """Make everything so far durable against a kill, at the end of what is written together. Where it raises the
-        archive goes on with the next rows."""
+        archive goes on with the next rows.
+        """
         self._due = bool(self._depth)
         if self._due:
             return
@@ -206,7 +207,8 @@ class ArchiveFile:
 
     def commit_promptly(self) -> None:
         """The same, for one who cannot wait: copying the log into the file, milliseconds now and then, is left to the
-        next `commit`."""
+        next `commit`.
+        """
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         try:
             self.commit()

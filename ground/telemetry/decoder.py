@@ -70,7 +70,8 @@ class DecodedPacket:
 
 def whole(value: Plain | None, most: int = WHOLE_MAX) -> int | None:
     """`value` if it is a whole number of 0 .. `most`. None if there is none: a dictionary of others may have any
-    values under the names that ours has, and of any type."""
+    values under the names that ours has, and of any type.
+    """
     return value if isinstance(value, int) and 0 <= value <= most else None
 
 
@@ -299,7 +300,8 @@ def _packet(
 
 def flattened(fields: tuple[Field, ...], row: Sequence[Value]) -> tuple[dict[str, Plain], dict[str, Plain]]:
     """Values by name as they came, and as they are shown; the first value of the third row of `entries` is
-    `entries[2].first`."""
+    `entries[2].first`.
+    """
     raw: dict[str, Plain] = {}
     shown: dict[str, Plain] = {}
     for one, value in zip(fields, row, strict=True):

@@ -84,7 +84,8 @@ class TelemetryIntake:
 
     def on_packet(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool = True) -> None:
         """A whole packet came down. `live`: over a real-time channel, made just now. `correlated`: over a link whose
-        frames the correlator is told of, so that a time report can be taken for what it says."""
+        frames the correlator is told of, so that a time report can be taken for what it says.
+        """
         with self._writer.unit():
             self._take(vcid, octets, now_ns, live=live, correlated=correlated)
 
@@ -113,7 +114,8 @@ class TelemetryIntake:
 
     def _use_late(self, row: UndecodedRow, packet: DecodedPacket, now_ns: int) -> None:
         """A packet of before has its meaning now. Nobody is told of it: whoever waits for a packet waits for a new
-        one."""
+        one.
+        """
         self._use(packet, now_ns, row.received_ns, live=False, correlated=False)
 
     def _use(

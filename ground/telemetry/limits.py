@@ -52,7 +52,8 @@ class LimitChecker:
 
     def check(self, packet: DecodedPacket, *, live: bool = True) -> list[Alarm]:
         """Transitions that `packet` brings. A played back packet older than the newest sample changes nothing; a live
-        one is the newest whatever its time: the on-board clock may have been set back."""
+        one is the newest whatever its time: the on-board clock may have been set back.
+        """
         if packet.kind != HOUSEKEEPING or packet.time_ns is None:
             return []
         alarms = []

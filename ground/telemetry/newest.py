@@ -34,7 +34,8 @@ class NewestValues:
 
     def keep(self, name: str, time_ns: int, raw: Plain, one: Field, *, live: bool, state: str = NORMAL) -> None:
         """Take a value of the field `one`. What is live is the newest, whatever its time: the on-board clock may have
-        been set back."""
+        been set back.
+        """
         known = self.values.get(name)
         if live or known is None or known.time_ns <= time_ns:
             self._fresh.add(name)

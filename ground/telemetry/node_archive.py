@@ -49,7 +49,8 @@ class NodeArchive:
 
     def around_commit(self, before: Callable[[], None], after: Callable[[], None]) -> None:
         """Have these called whenever rows are committed: `before` to write what belongs to them, `after` when they are
-        safe."""
+        safe.
+        """
         self._file.before_commit.append(before)
         self._file.on_commit.append(after)
 
@@ -98,7 +99,8 @@ class NodeArchive:
 
     def _declare(self, fields: Mapping[str, Field]) -> None:
         """Parameters with unit and labels, those that the dictionary does not list as well: of structures defined from
-        ground, and of rows."""
+        ground, and of rows.
+        """
         self._file.write(
             "INSERT OR IGNORE INTO parameters (node, name, unit, labels) VALUES (?, ?, ?, ?)",
             [(self._node, name, f.unit, json.dumps(f.labels)) for name, f in fields.items()],
@@ -123,7 +125,8 @@ class NodeArchive:
 
     def put_newest(self, values: Mapping[str, tuple[int, Plain]]) -> None:
         """Time and raw value of what is now the newest sample of some parameters: time alone does not tell it, since
-        the on-board clock may be set back."""
+        the on-board clock may be set back.
+        """
         self._file.write(
             "INSERT OR REPLACE INTO newest SELECT node, id, ?, ? FROM parameters WHERE node = ? AND name = ?",
             [(time_ns, _storable(value), self._node, name) for name, (time_ns, value) in values.items()],
@@ -154,7 +157,8 @@ class NodeArchive:
 
     def next_seqs(self) -> dict[int, int]:
         """For each APID the sequence count to go on with after a restart: that of `put_seqs`, and without one that
-        after the newest command's."""
+        after the newest command's.
+        """
         rows = self._file.query(
             "SELECT apid, seq, max(number) FROM commands WHERE node = ? GROUP BY apid", (self._node,)
         )
@@ -164,7 +168,8 @@ class NodeArchive:
 
     def next_start(self) -> int:
         """How many ground processes have begun to work this node with this archive, this one included: counted, and on
-        disk against a kill, before anything is numbered by it. Raises OrbitnodeError if that cannot be written."""
+        disk against a kill, before anything is numbered by it. Raises OrbitnodeError if that cannot be written.
+        """
         self._file.write(
             "INSERT INTO meta VALUES (?, ?, '1') "
             "ON CONFLICT (node, key) DO UPDATE SET value = CAST(value AS INTEGER) + 1",

@@ -87,7 +87,8 @@ class OpenRows:
 
     def onboard_ahead_ns(self, vcids: Sequence[int], at_ns: int) -> int | None:
         """By how much the on-board clock was ahead of the ground's about `at_ns`, by the last housekeeping that came
-        before over one of these channels, which are those of real time; None if there is none."""
+        before over one of these channels, which are those of real time; None if there is none.
+        """
         marks = ", ".join("?" for _ in vcids)
         rows = self._file.query(
             f"SELECT time_ns - received_ns FROM packets WHERE node = ? AND vcid IN ({marks}) AND kind = ? "
@@ -110,7 +111,8 @@ class OpenRows:
 
     def commands(self, limit: int, epoch_tai_ns: int) -> list[CommandRecord]:
         """Of the newest `limit` commands those whose outcome is not known, or may yet be told, oldest first, unless a
-        later one has the same request id. Stages are on the ground's timeline, on which TAI is `epoch_tai_ns` at 0."""
+        later one has the same request id. Stages are on the ground's timeline, on which TAI is `epoch_tai_ns` at 0.
+        """
         rows = self._file.query(
             "SELECT number, name, arguments, apid, seq, outcome, reason, code FROM commands "
             "WHERE node = ? ORDER BY number DESC LIMIT ?",

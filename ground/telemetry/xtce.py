@@ -99,7 +99,8 @@ def _text(value: object) -> str:
 
 def named_for_xtce(dictionary: Dictionary) -> Dictionary:
     """The dictionary with names that XTCE allows (NameType), each once: of packets together, of commands, of the fields
-    of each. Names of our own are as they are."""
+    of each. Names of our own are as they are.
+    """
     packets, commands = _Names(_RESERVED), _Names()
 
     def fields(given: tuple[Field, ...]) -> tuple[Field, ...]:
@@ -374,7 +375,8 @@ def _range(parent: ET.Element, tag: str, low: float | None, high: float | None, 
 @dataclass(frozen=True, slots=True)
 class _Argument:
     """What a command carries: `field` is None for the count of rows, which is always one. What is not `sent` only says
-    how long the next argument is."""
+    how long the next argument is.
+    """
 
     name: str
     field: Field | None

@@ -233,7 +233,8 @@ class Process:
 
 def _schedule_normally(pid: int, cpus: set[int]) -> None:
     """A process inherits real-time priority and processors, which are the flight loop's alone: a worker beside it
-    would take its time. One that has ended by now needs neither."""
+    would take its time. One that has ended by now needs neither.
+    """
     with contextlib.suppress(OSError):
         os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
         os.sched_setaffinity(pid, cpus)

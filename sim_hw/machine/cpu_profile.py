@@ -96,7 +96,8 @@ class CpuProfile:
     @classmethod
     def from_reports(cls, machine: str, reports: Iterable[TaskReport]) -> CpuProfile:
         """From the step histograms of a real run, good to their factor of two. Tasks of one name are taken together,
-        and `*` is all of them; raises ValueError where no task has run."""
+        and `*` is all of them; raises ValueError where no task has run.
+        """
         histograms: dict[str, list[int]] = {}
         worst_us: dict[str, int] = {}
         for report in reports:

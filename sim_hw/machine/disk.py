@@ -110,7 +110,8 @@ class Disk:
 
 class _Window:
     """What one commit covers, for the count of its wear: files with new octets, from which octet on, and names
-    replaced or deleted."""
+    replaced or deleted.
+    """
 
     __slots__ = ("changed", "dirty", "folder")
 
@@ -122,7 +123,8 @@ class _Window:
 
 class DiskSession:
     """flight.core.platform.Storage on a Disk, for one boot. As on Linux one commit runs at a time, for all syncs asked
-    for before it began, and a failed one is final."""
+    for before it began, and a failed one is final.
+    """
 
     def __init__(self, disk: Disk, loop: VirtualLoop) -> None:
         self.alive = True
@@ -195,7 +197,8 @@ class DiskSession:
 
     def sync(self, prefix: str = "") -> Future[None]:
         """A future that fails with StorageError where the commit did. As on Linux a commit takes everything where
-        names have come, changed or gone."""
+        names have come, changed or gone.
+        """
         done: Future[None] = Future()
         self.counters.syncs += 1
         if self._failed is not None:

@@ -162,7 +162,8 @@ class RunFolder:
 
     def complete(self) -> None:
         """Put the results, of which every file is closed, in the place of the last run's. Raises OrbitnodeError: what
-        has not found its place is where it was."""
+        has not found its place is where it was.
+        """
         moves = [(one.folder, one.home) for one in self._of.values()]
         if self.is_shared:
             moves.insert(0, (self._at, self.home))

@@ -37,7 +37,8 @@ class RunFacts:
 
 def summarise(run: SpacecraftRun, facts: RunFacts) -> dict[str, Any]:
     """The document of one spacecraft, JSON-ready. Everything but `wall_s`, `inference` and `machine` is the same for
-    one seed."""
+    one seed.
+    """
     payloads = _payloads(run.lives)
     return {
         "format": FORMAT,

@@ -41,7 +41,8 @@ _DAMAGE = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, Attri
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
     """One tile. `refl`: uint16 [4, 256, 256], reflectance x 10,000; `truth`: uint8 [256, 256] or None where unknown,
-    0 clear, 1 cloud, 2 cloud shadow (simulated tiles mark cloud only)."""
+    0 clear, 1 cloud, 2 cloud shadow (simulated tiles mark cloud only).
+    """
 
     refl: NDArray[np.uint16]
     truth: NDArray[np.uint8] | None

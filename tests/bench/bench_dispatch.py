@@ -20,7 +20,8 @@ STEP_LIMIT_US, CPU_LIMIT_PERCENT = 5.0, 3.0
 
 def step_us(together: bool) -> float:
     """Processor time of one step: alarm, order by deadline, coroutine, statistics. All tasks due together, or each
-    at an instant of its own, which takes a call of the host for every step."""
+    at an instant of its own, which takes a call of the host for every step.
+    """
     loop = VirtualLoop()
     scheduler = Scheduler(loop, loop.now_ns, lambda _task, _error: loop.stop())
     for number in range(TASKS):

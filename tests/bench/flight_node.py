@@ -32,7 +32,8 @@ _QUIET_S = 0.3
 
 class FlightNode:
     """Board and node as processes, their files in `folder`; `more` is TOML for the mission. Raises SetupError where
-    one of them does not come up."""
+    one of them does not come up.
+    """
 
     def __init__(self, folder: Path, more: str = "") -> None:
         self.folder = folder
@@ -136,7 +137,8 @@ class FlightNode:
 
     def complete(self, name: str, *values: Value, timeout_s: float = GIVE_UP_S) -> float:
         """Send a command; seconds until the frame with its report of completion is here. Raises SetupError where it
-        does not come in time."""
+        does not come in time.
+        """
         cltu, request = self.encode(name, *values)
         self.packets.clear()
         start_s = time.perf_counter()

@@ -1,5 +1,6 @@
 """What a bad driver may do, for every kind of device: raise anything, block, answer nonsense, misuse the host. The node
-sees HalError or a checked answer, and the loop goes on."""
+sees HalError or a checked answer, and the loop goes on.
+"""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ def _serve(run: Callable[[Request], tuple[int, str]]) -> None:
 
 def _in_fork(run: Callable[[], tuple[int, str]], limit_s: float, cpu_s: int) -> tuple[str, str]:
     """What became of it, and which test saw it. A limit that is passed is a loop without end, which is seen as well:
-    of processor time if it turns, which does not depend on others; else by the clock, for giving up alone."""
+    of processor time if it turns, which does not depend on others; else by the clock, for giving up alone.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -112,7 +113,8 @@ def _in_fork(run: Callable[[], tuple[int, str]], limit_s: float, cpu_s: int) -> 
 
 def _functions() -> dict[tuple[str, str, int], list[FunctionType]]:
     """Every function of the project, by file, name and line. No object is asked what it is: a driver of the
-    tests answers every question by an exception."""
+    tests answers every question by an exception.
+    """
     root = os.getcwd()
     found: dict[tuple[str, str, int], list[FunctionType]] = {}
     for one in gc.get_objects():

@@ -42,7 +42,8 @@ class LineMap:
 
     def covering(self, file: str, first: int, last: int, names: frozenset[str], *, at_import: bool) -> list[int]:
         """Tests for a mutant on these lines. What runs at import alone has `names`, and counts where they are used;
-        failing that the whole file does. Declarations are held to the documentation, which comes first then."""
+        failing that the whole file does. Declarations are held to the documentation, which comes first then.
+        """
         chosen = self.of_lines(file, range(first, last + 1))
         if names:
             for other, lines in self.lines.items():
@@ -87,7 +88,8 @@ def names_by_line(file: str) -> dict[int, set[str]]:
 
 def load() -> LineMap:
     """As measured, or measured now: all of it takes about as long as the suite on one processor, a changed test file
-    its own time."""
+    its own time.
+    """
     sources, tests = trees.version_of_sources(), trees.versions_of_tests()
     kept = json.loads(_FILE.read_text(encoding="utf-8")) if _FILE.exists() else {}
     if kept.get("sources") != sources:

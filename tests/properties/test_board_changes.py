@@ -1,5 +1,6 @@
 """The serial board driver on a line that drops, repeats, delays and breaks, with a board that restarts as another one:
-an order takes effect on the target that it names, or on none."""
+an order takes effect on the target that it names, or on none.
+"""
 
 from __future__ import annotations
 

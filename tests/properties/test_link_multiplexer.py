@@ -1,5 +1,6 @@
 """The multiplexer's promises: priority, minimum shares, and the same packets over TM and AOS frames; and a plain model
-of all that it does."""
+of all that it does.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Numbers that must not come again: over boots of the node whose storage tears, refuses, forgets or lies, and over
-starts of the ground with its archive, with another one, and with none."""
+starts of the ground with its archive, with another one, and with none.
+"""
 
 from __future__ import annotations
 

@@ -243,7 +243,8 @@ class PacketStoreMachine(RuleBasedStateMachine):
         self, drawn: tuple[float, int | None], ends: tuple[float, float], off_ns: int, know: bool
     ) -> None:
         """To the first segment that may have packets of those times, if the index is asked often enough. Both ends are
-        where the times of a segment begin or end, or just beside."""
+        where the times of a segment begin or end, or just beside.
+        """
         if know:
             for segment in self.segments:
                 if not segment.known and segment.end > self.first:

@@ -193,7 +193,8 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
 
     def boot_again(self, off_tens: int, candidates: list[Model]) -> None:
         """Power was lost: what the node then has is what it had before or after the command that was cut short, but for
-        what was at its release."""
+        what was at its release.
+        """
         self.now.scheduler.close()
         self.disk.cut_at_operation = None
         cut_ns = self.tai_ns()

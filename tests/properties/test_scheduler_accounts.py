@@ -64,7 +64,8 @@ DURATIONS = st.one_of(
 @given(st.lists(st.tuples(DURATIONS, around(FORGIVE_NS) | st.integers(6 * NS, 50 * NS)), min_size=1, max_size=12))
 def test_every_step_and_every_wait_is_counted_and_told(rounds: list[tuple[int, int]]) -> None:
     """One task takes so long in each step, and another waits just as long for its turn. Steps are measured by the
-    processor's clock, waits by the host's; a gap is from the end of one step to the end of the next."""
+    processor's clock, waits by the host's; a gap is from the end of one step to the end of the next.
+    """
     host = Spending()
     host.spend(3 * NS)  # neither clock is at zero when the node begins
     overruns: list[int] = []

@@ -174,7 +174,8 @@ def test_every_record_with_less_than_nine_damaged_ones_ahead_of_it_is_read(
     stored: list[bytes], number: int, before: int, damage: list[tuple[float, int]], filling: bytes, cut: int
 ) -> None:
     """`before`: octets ahead of the first one. Damage is filled in at a place in proportion, so many octets long; and
-    the last octets are cut off."""
+    the last octets are cut off.
+    """
     raw = bytes(before) + b"".join(record(number + at, one) for at, one in enumerate(stored))
     spoilt = bytearray(raw)
     for place, octets in damage:

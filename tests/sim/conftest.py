@@ -183,6 +183,7 @@ def make_rig(bare_mission: MissionText) -> Iterator[MakeRig]:
 
 def check_owners(node: Node) -> None:
     """Every row of the vault is of a service whose row of the roster says so, or of an app by its name: else an app
-    could be given the name of another's rows. Rows called `test` are those of a test."""
+    could be given the name of another's rows. Rows called `test` are those of a test.
+    """
     owners = {word for row in ROSTER for word in row.vault_rows} | {*node.apps, "test"}
     assert {key.partition(".")[0] for key, _ in node.parts.vault.rows("")} <= owners

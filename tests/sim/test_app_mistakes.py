@@ -1,5 +1,6 @@
 """What an app writer gets wrong, each as a message that names the app, the thing, and what would be right: at boot if
-the node can see it then, else by the counts and events of the node, which goes on."""
+the node can see it then, else by the counts and events of the node, which goes on.
+"""
 
 from __future__ import annotations
 
@@ -295,7 +296,8 @@ def test_what_a_durable_command_leaves_fails_nobody_else(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """The disk's answer came with no task round it: what it called ended the node. And packets of all others stood in
-    line behind the reports of a command whose task had failed."""
+    line behind the reports of a command whose task had failed.
+    """
     handler, stages, told_as = KEPT[name]
     monkeypatch.setattr(Keeper, "HANDLER", staticmethod(handler))
     rig = make_rig(apps=f'[{{name = "wolf", app = "{__name__}:Keeper", apid = 10}}]', more=NO_CAMERA)

@@ -1,5 +1,6 @@
 """Several payload apps in one node: each has what is its own, none reaches what is another's, and one that fails is
-named, and leaves none of the others behind."""
+named, and leaves none of the others behind.
+"""
 
 from __future__ import annotations
 

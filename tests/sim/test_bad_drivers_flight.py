@@ -1,5 +1,6 @@
 """`orbitnode flight` as a process with drivers that raise, block and lie: it goes on, tells the ground, and ends on
-SIGINT. The drivers are real ones, in an installed distribution of their own."""
+SIGINT. The drivers are real ones, in an installed distribution of their own.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """A ground that decodes by a document whose things have other values under the names that ours has, or of other types:
-what it looks for by name is not there then, and nothing else ends."""
+what it looks for by name is not there then, and nothing else ends.
+"""
 
 from __future__ import annotations
 

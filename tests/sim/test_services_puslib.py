@@ -178,7 +178,8 @@ def test_puslib_reads_our_events(peer: Peer) -> None:
 
 def test_functions_and_the_connection_test_are_verified_as_puslib_does(peer: Peer) -> None:
     """The same telecommands to puslib's ST[08] and ST[17]: the same reports of ST[01] and ST[17], octet for octet. It
-    never reports a start."""
+    never reports a start.
+    """
     ident, out = PusIdent(1), QueuedOutput()
     ack = puslib.AckFlag.ACCEPTANCE | puslib.AckFlag.COMPLETION
     verification = RequestVerification(ident, out)

@@ -99,7 +99,8 @@ def test_every_wrong_value_of_sixteen_bits_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", SIXTEEN)
 def test_every_flipped_bit_is_noticed(name: str) -> None:
     """One of the length field or of the version is refused for that; all others for the checksum. But for the flag
-    that says whether a PDU has one."""
+    that says whether a PDU has one.
+    """
     good, decode = SIXTEEN[name]
     for bit in range(8 * len(good)):
         if (name, bit) == ("PDU with CRC", 6):

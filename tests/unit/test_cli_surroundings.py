@@ -54,7 +54,8 @@ def place(tmp_path: Path) -> Path:
 
 def words(name: str, place: Path) -> tuple[list[str], int]:
     """What the subcommand is given, and its exit code where nothing is in the way. Loops are given what keeps them from
-    looping: how they fare with an output that nobody takes stands in tests/sim/test_broken_output.py."""
+    looping: how they fare with an output that nobody takes stands in tests/sim/test_broken_output.py.
+    """
     port = ["--port", str(free_port(socket.SOCK_STREAM))]  # nobody listens there
     bench = ["--mission", str(place / "bench.toml")]
     (place / "taken").touch()

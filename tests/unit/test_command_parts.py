@@ -1,5 +1,6 @@
 """Small parts of commanding by themselves: the rate limit, retries on a disk that refuses, names of held commands,
-refusals gathered into ranges, stages counted."""
+refusals gathered into ranges, stages counted.
+"""
 
 from __future__ import annotations
 

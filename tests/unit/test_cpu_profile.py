@@ -1,5 +1,6 @@
 """The CPU profile: drawing, writing and reading back, every malformed file refused with its reason; and a node's
-steps taking virtual time from it."""
+steps taking virtual time from it.
+"""
 
 from __future__ import annotations
 

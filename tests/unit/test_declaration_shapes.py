@@ -1,5 +1,6 @@
 """What an app writer may get wrong in a declaration, each as a line that names the thing, what it has and what it
-should have; and the same of a document."""
+should have; and the same of a document.
+"""
 
 from __future__ import annotations
 

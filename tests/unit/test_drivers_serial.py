@@ -97,7 +97,8 @@ def reads(eps: Eps) -> bool:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver's waits, shortened: the logic is the same. Those that end in a fault never end on their own: on a busy
-    machine a healthy line may be as late as a broken one, so a test that is about them shortens them (`impatient`)."""
+    machine a healthy line may be as late as a broken one, so a test that is about them shortens them (`impatient`).
+    """
     monkeypatch.setattr("hal.serial_board.STALE_NS", NEVER_NS)
     monkeypatch.setattr("hal.serial_board.ANSWER_NS", NEVER_NS)
     monkeypatch.setattr("hal.serial_board.REOPEN_NS", 50 * MS)

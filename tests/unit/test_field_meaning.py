@@ -38,7 +38,8 @@ def meaningless(fields: tuple[Field, ...], _: str) -> tuple[Field, ...]:
 
 def foreign(change: Callable[[tuple[Field, ...], str], tuple[Field, ...]]) -> Dictionary:
     """The orbit mission as other software would have it, with other arguments and other values of reports and events,
-    read from its document."""
+    read from its document.
+    """
     made = replace(
         ORBIT,
         commands=tuple(replace(one, arguments=change(one.arguments, "a")) for one in ORBIT.commands),

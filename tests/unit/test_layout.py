@@ -602,7 +602,8 @@ def test_no_function_is_over_60_lines_and_no_class_over_300() -> None:
 def test_broad_excepts_stand_in_few_places() -> None:
     """The scheduler's task wrapper, the worker's call into an app, the node's call into one of its own, the guard's
     call into a driver, the command line's main, the look at every sample at boot (what an app's sampler raises must not
-    keep the node from booting), and the loading and running of an operator's procedure."""
+    keep the node from booting), and the loading and running of an operator's procedure.
+    """
     found = {file for file in FILES if facts_of(file).has_broad_except}
     assert found <= {
         "flight/apps.py",

@@ -150,7 +150,8 @@ def test_an_aos_frame_with_one_fault(fault: str) -> None:
 
 def test_an_aos_frame_has_its_octets_where_the_standard_has_them() -> None:
     """732.0-B-4, 4.1.2: version, the lower eight bits of the spacecraft, channel; count; replay, cycle in use, the
-    upper two bits of the spacecraft, cycle."""
+    upper two bits of the spacecraft, cycle.
+    """
     assert sealed(bytes.fromhex("6ae1 8142c3 20 0003") + AOS.data + bytes.fromhex("a1b2c3d4")) == GOOD_AOS
     assert AosFrame.decode(GOOD_AOS, AOS_FORMAT) == AOS
 

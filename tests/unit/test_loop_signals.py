@@ -1,5 +1,6 @@
 """Signals that end the Linux loop. Each test is a process of its own: one that came too early or too late would end the
-whole run of tests, and on a busy machine it does."""
+whole run of tests, and on a busy machine it does.
+"""
 
 from __future__ import annotations
 

@@ -519,7 +519,8 @@ def test_a_part_of_the_node_is_never_dropped_as_the_section_of_an_app(mission: M
 
 def test_no_app_can_have_the_name_of_a_services_rows() -> None:
     """Keys of the vault are constants of a service: what stands before their dot is in its row of the roster, and so it
-    is no name for an app."""
+    is no name for an app.
+    """
     words = {word for row in ROSTER for word in row.vault_rows}
     found = {
         one.value.partition(".")[0]

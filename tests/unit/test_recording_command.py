@@ -1,5 +1,6 @@
 """`orbitnode decode`: exit status and what comes out; as a process: pipes, full disks, signals, names and places that
-are not as usual."""
+are not as usual.
+"""
 
 from __future__ import annotations
 

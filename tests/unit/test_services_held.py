@@ -1,5 +1,6 @@
 """Schedule and sequences over real commands, a disk and a clock, without a radio: times to the nanosecond, bounds to
-the octet, and what happens when the node is full."""
+the octet, and what happens when the node is full.
+"""
 
 from __future__ import annotations
 
@@ -601,7 +602,8 @@ def test_rows_of_the_schedule_that_no_software_of_ours_wrote_are_told_once_and_l
 
 def test_a_command_is_checked_before_it_is_accepted_and_anew_when_its_turn_comes(world: World) -> None:
     """Two commands that come at once: the first makes the second wrong, which was right when it was accepted. Given
-    alone it is refused before that."""
+    alone it is refused before that.
+    """
     one = world.boot(schedule={"margin_s": 0.0}, of_mission={"ours": ((900_000, note(1)),)})
     for n in range(1, 10):
         assert one.insert(1000 + n, n, sub=n) is None

@@ -489,7 +489,8 @@ def test_room_is_given_up_in_that_order_at_most_eight_segments_a_step_and_no_mor
     packets: tuple[int, int, int], played: int, asked: list[int]
 ) -> None:
     """Segments of each store against lists of them: first what was played back, then the rest, and in both cases the
-    last in playback first; never the segment that is being written."""
+    last in playback first; never the segment that is being written.
+    """
     bench = RecorderBench(small("b", priority=2, services=(9,)), REST, REPORTS)
     recorder = bench.recorder
     for count, service in zip(packets, (9, 3, 5), strict=True):

@@ -105,7 +105,8 @@ except OSError:
 
 def test_a_process_that_stands_is_ended_whatever_it_lacks_and_wherever_it_is(tmp_path: Path) -> None:
     """Without descriptors, in its boot, with a log that nobody reads, with native code that holds the interpreter, and
-    with native code that crashes."""
+    with native code that crashes.
+    """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     try:

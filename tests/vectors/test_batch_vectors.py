@@ -152,7 +152,8 @@ def compare(stream: bytes, specs: list[FieldSpec], theirs: dict[str, Any]) -> in
 @pytest.mark.parametrize(("apid", "packets"), [("001", 1448), ("010", 3513), ("035", 7200)])
 def test_simulated_telemetry_as_ccsdspy_reads_it(vectors: Path, apid: str, packets: int) -> None:
     """The definitions give each field's place after the primary header. Entries of an array are words of 32 bit, one
-    behind the other, though two of the files say 4, which is their octets."""
+    behind the other, though two of the files say 4, which is their octets.
+    """
     ccsdspy = pytest.importorskip("ccsdspy")
     folder = vectors / f"ccsdspy/hs/apid{apid}"
     stream = next(folder.glob("*.tlm")).read_bytes()

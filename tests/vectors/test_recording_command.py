@@ -1,5 +1,6 @@
 """Other people's data through `orbitnode decode` alone, from file to file: what comes out is their truth, or what their
-own readers make of it at the same time."""
+own readers make of it at the same time.
+"""
 
 from __future__ import annotations
 

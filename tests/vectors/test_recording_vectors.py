@@ -174,7 +174,8 @@ def test_arrays_of_varying_length(fields: Path, tmp_path: Path, name: str, lines
 
 def corrected(path: Path) -> str:
     """A file of fields of the simulation, as its reader means it: offsets count from the end of the primary header, and
-    elements of an array are words of 32 bits, one behind the other, though two of the files say 4, their octets."""
+    elements of an array are words of 32 bits, one behind the other, though two of the files say 4, their octets.
+    """
     with path.open() as lines:
         rows = list(csv.DictReader(lines))
     made = ["name,data_type,bit_length,bit_offset"]

@@ -172,7 +172,8 @@ FileAction = FileReceived | FileIncomplete
 @dataclass(frozen=True, slots=True)
 class PdusIgnored:
     """How many PDUs were ignored for `reason`, and of which transaction the newest was: None and "" if it names
-    none, `name` that of its file as far as it is known."""
+    none, `name` that of its file as far as it is known.
+    """
 
     reason: str
     count: int
@@ -188,7 +189,8 @@ class PdusIgnored:
 @dataclass(slots=True)
 class CfdpCounters:
     """Since the receiver was made. `late` and `refused` were ignored, `refused` is by reason; `renewed` counts
-    transactions under a number that the sender had given out before."""
+    transactions under a number that the sender had given out before.
+    """
 
     pdus: int = 0
     octets: int = 0

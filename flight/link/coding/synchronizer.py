@@ -89,7 +89,8 @@ class FrameSynchronizer:
 
     def finish(self, octets: bytes = b"") -> Units:
         """The stream ends with `octets`: also the units that only waited for what might have followed. Then as after
-        `reset`."""
+        `reset`.
+        """
         stretch = self._held + octets
         room = UnitRoom(self.unit_octets, len(stretch))
         self._held = stretch[self._sync.find(stretch, room, last=True) :]

@@ -130,7 +130,8 @@ class CodeblockBatch:
 @dataclass(slots=True)
 class CodingCounters:
     """Since the decoder was made. Codewords are Reed-Solomon's, symbols are octets of them; the last three are of the
-    inner code: channel symbols looked at, wrong ones among them, and how often their pairing was found to be off."""
+    inner code: channel symbols looked at, wrong ones among them, and how often their pairing was found to be off.
+    """
 
     codewords: int = 0
     codewords_corrected: int = 0

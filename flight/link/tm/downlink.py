@@ -72,7 +72,8 @@ class VirtualChannel:
 
     def fill(self, size: int) -> tuple[int, bytes, int]:
         """First header pointer and the `size` octets of data of the next frame, and the octets of idle packets begun
-        in it."""
+        in it.
+        """
         room = size
         pieces: list[bytes] = []
         rest = self.rest

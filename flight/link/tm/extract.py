@@ -40,7 +40,8 @@ def counts_anew(frame: TmFrame) -> bool:
 class VcExtractor:
     """One channel, whose count goes modulo `vc_counts`. Counters: packets delivered, idle packets left out, packets of
     which only a part arrived (`broken`), and frames whose pointer or packet headers contradict each other
-    (`inconsistent`)."""
+    (`inconsistent`).
+    """
 
     vc_counts: int = TmFormat.vc_counts
     packets: int = 0

@@ -28,7 +28,8 @@ _RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 @dataclass(frozen=True, slots=True)
 class HolderParts:
     """What schedule, sequences and event-actions alike are built from: where commands are kept, who executes them, by
-    what that is told, and who runs their tasks."""
+    what that is told, and who runs their tasks.
+    """
 
     vault: Vault
     commands: Commands

@@ -37,7 +37,8 @@ _AT_WORK_MAX = 8
 
 class Schedule(Service):
     """`tai_ns` is the on-board clock, which others may correct. Activities since boot: `released`; `late` and
-    `disabled`, which were not executed."""
+    `disabled`, which were not executed.
+    """
 
     def __init__(self, apid: int, config: ScheduleConfig, parts: HolderParts, tai_ns: Callable[[], int]) -> None:
         self.released = 0

@@ -29,7 +29,8 @@ Filter = tuple[int, int, int, Ids, Ids]
 
 class ActivityCommands:
     """The activities of `timetable`, with the reports for them as a whole and in short. `refused`: activities since
-    boot that were not taken in. `tai_ns` is the on-board clock."""
+    boot that were not taken in. `tai_ns` is the on-board clock.
+    """
 
     def __init__(
         self,

@@ -27,7 +27,8 @@ from flight.store.vault import Changes, Vault
 
 class Timetable:
     """`store`: the rows. `gates`: what is enabled, in force. `changed` is set when what is in force may be another;
-    `now_ns` is the time at boot."""
+    `now_ns` is the time at boot.
+    """
 
     def __init__(self, vault: Vault, events: Events, now_ns: int) -> None:
         self.store = ScheduleStore(vault, ForeignRows("schedule", events).tell)

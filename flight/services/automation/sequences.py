@@ -44,7 +44,8 @@ _RUN_OCTETS = 2
 
 class _Run:
     """A sequence that runs. `begun` counts its steps; `stop` ends it before the next one; `end` tells why it ended
-    before its time, empty where it did not."""
+    before its time, empty where it did not.
+    """
 
     def __init__(self, name: str, steps: Steps, cause: str) -> None:
         self.name = name

@@ -41,7 +41,8 @@ def mode_faults(refused_in: Mapping[str, str], declared: Mapping[str, Command], 
 
 class ModeGate:
     """Which commands each power mode refuses. `mode()` names the mode, one of `modes`; `refused_in` has command names
-    by mode, separated by blanks. Raises SetupError if it does not fit `modes` or `declared`."""
+    by mode, separated by blanks. Raises SetupError if it does not fit `modes` or `declared`.
+    """
 
     def __init__(
         self,
@@ -108,7 +109,8 @@ class Admission:
 
     def check(self, raw: bytes) -> None:
         """Raise CommandRefused if `raw` is not a telecommand of ours with arguments that are admitted now. The power
-        mode is looked at when it is executed."""
+        mode is looked at when it is executed.
+        """
         try:
             request = PusTc.decode(raw)
         except DecodeError as error:

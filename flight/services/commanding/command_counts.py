@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class CommandCounts:
     """received: packets. unreadable: without a sound header or packet error control. executed: with whatever outcome.
-    refused: not executed, by failure code. waiting: queued, executing, or waiting for the disk."""
+    refused: not executed, by failure code. waiting: queued, executing, or waiting for the disk.
+    """
 
     received: int = 0
     unreadable: int = 0

@@ -71,7 +71,8 @@ class _Row:
 
 class CommandLog(Service):
     """`drained` tells whether everything handed to the links so far has left the node; `sync` is that of the whole
-    storage, the recorder's part included."""
+    storage, the recorder's part included.
+    """
 
     def __init__(
         self,

@@ -161,7 +161,8 @@ class Commands(Service):
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
         """Serve the command `name` (flight.contract.app.CommandTable). `own` makes of what the handler leaves what the
         node may do with it, as it is if there is none. Raises KeyError if it is not declared, MisuseError if it is
-        served."""
+        served.
+        """
         self.table.handle(name, check, execute, own)
 
     def assert_complete(self) -> None:
@@ -174,7 +175,8 @@ class Commands(Service):
 
     def check(self, raw: bytes) -> None:
         """Raise CommandRefused if `raw` is not a telecommand of ours with arguments that are admitted now. The power
-        mode is looked at when it is executed."""
+        mode is looked at when it is executed.
+        """
         self._admission.check(raw)
 
     async def run(self, task: Task) -> None:

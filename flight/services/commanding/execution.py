@@ -50,7 +50,8 @@ class _OnFault:
 
 class Execution:
     """Runs handlers. store_limit_s: wait for the disk before the next command has its turn; limit_s: a handler that
-    takes longer is cancelled."""
+    takes longer is cancelled.
+    """
 
     def __init__(
         self,
@@ -82,7 +83,8 @@ class Execution:
 
     async def perform(self, task: Task, tc: Telecommand, changes: Changes) -> None:
         """Execute a command that was held, once `changes` and its being open are stored in one transaction, which takes
-        as long as it takes. Raises StorageError if it is not stored."""
+        as long as it takes. Raises StorageError if it is not stored.
+        """
         opened = self._outcomes.store_open(tc, changes)
         try:
             while not await task.wait(opened, self._store_limit_s):
@@ -185,7 +187,8 @@ class Execution:
 
     async def _wait_for_disk(self, task: Task, tc: Telecommand) -> None:
         """The next command has its turn when this one is closed, or the disk has had its time. Other telemetry waits
-        for its reports a part of that."""
+        for its reports a part of that.
+        """
         hold_s = min(HOLD_S, self._store_limit_s)
         if not await task.wait(tc.closed, hold_s):
             self._outcomes.let_go(tc)

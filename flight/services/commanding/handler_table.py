@@ -25,7 +25,8 @@ _Key = tuple[int, int, int, int | None]  # APID, service, subtype, function
 @dataclass(frozen=True, slots=True)
 class Served:
     """A command of the dictionary and who serves it. `own`: what its handler leaves, as the node takes it from one who
-    is not a part of it; None for a service."""
+    is not a part of it; None for a service.
+    """
 
     command: Command
     layout: Layout
@@ -35,7 +36,8 @@ class Served:
 
     def kept(self, outcome: Durable | None) -> Durable:
         """What the handler leaves to be stored, by the keys that the vault has for it. Raises MisuseError for what is
-        not that, or cannot be stored."""
+        not that, or cannot be stored.
+        """
         if outcome is None:
             return Durable()
         if fault := _unkept(self.command, outcome):
@@ -65,7 +67,8 @@ def _unkept(command: Command, outcome: Any) -> str:
 class Telecommand:
     """A telecommand on its way. `row` is its key in the command log once it has one, `opened`: it is stored there as
     open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said; `place` is
-    held for its reports as long as they wait for the disk."""
+    held for its reports as long as they wait for the disk.
+    """
 
     request: PusTc
     served: Served
@@ -92,7 +95,8 @@ class HandlerTable:
 
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
         """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared,
-        MisuseError if it is served."""
+        MisuseError if it is served.
+        """
         command = self.declared[name]
         key = (command.apid, command.service, command.subtype, command.function)
         if key in self._served:

@@ -74,7 +74,8 @@ class Outcomes:
 
     async def refuse_held(self, request: PusTc, refusal: CommandRefused, changes: Changes) -> None:
         """End a command that the node held, unexecuted: `changes` and the refusal in one transaction, then the report.
-        Raises StorageError if that is not stored: nothing is reported, and it is held still."""
+        Raises StorageError if that is not stored: nothing is reported, and it is held still.
+        """
         if self._log.full(urgent=False):
             raise StorageError(_LOG_FULL)
         report = self._verification.make_failure(request.request_id, ACCEPTED, refusal.code, str(refusal))
@@ -96,7 +97,8 @@ class Outcomes:
 
     def refuse_overdue(self, tc: Telecommand) -> None:
         """Refuse one whose row, handed to the disk, is not durable in time. It may become durable as open yet, but not
-        without the transaction after it, which says that it was refused."""
+        without the transaction after it, which says that it was refused.
+        """
         self._close(tc, Failure.STORAGE)
         detail = "the disk has not answered in time"
         report = self._verification.make_failure(tc.request.request_id, ACCEPTED, Failure.STORAGE, detail)
@@ -107,7 +109,8 @@ class Outcomes:
 
     def leave_unknown(self, tc: Telecommand, reason: str, refused: int = NONE) -> None:
         """Report nothing now that another report could contradict: whether the row is there after a boot is not known.
-        An event says so. `refused`: why it was not executed."""
+        An event says so. `refused`: why it was not executed.
+        """
         self._events.emit("outcome_not_stored", tc.name, reason)
         self._close(tc, refused)
 
@@ -115,7 +118,8 @@ class Outcomes:
 
     def end(self, tc: Telecommand, kept: Durable, code: int, detail: str, *, waited_for: bool = False) -> None:
         """Store what the handler leaves, then report completion, or its failure with `code` and `detail`. waited_for:
-        somebody waits for that, and lets go in time of what is held for the reports."""
+        somebody waits for that, and lets go in time of what is held for the reports.
+        """
         if tc.served.command.durable or tc.opened:
             if waited_for:
                 tc.place = self._verification.hold()
@@ -159,7 +163,8 @@ class Outcomes:
     ) -> None:
         """Store the command's terminal report with what it leaves. When that is durable, emit the reports of the stages
         `before` it, the report itself, and then put in force what was stored: all in this one step, and whatever that
-        tells was made after the reports and leaves after them."""
+        tells was made after the reports and leaves after them.
+        """
         request = tc.request.request_id
         if not tc.row:
             tc.row, _ = self._log.open(request)
@@ -194,7 +199,8 @@ class Outcomes:
 
     def _end_unstored(self, tc: Telecommand, code: int, detail: str, reason: str) -> None:
         """End one whose outcome the disk refused. An urgent command has acted all the same; of any other nothing is in
-        force. One that is stored as open has its terminal report after the next boot, which finds it so."""
+        force. One that is stored as open has its terminal report after the next boot, which finds it so.
+        """
         if tc.opened:
             self.leave_unknown(tc, reason)
             return

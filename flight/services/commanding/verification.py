@@ -35,7 +35,8 @@ def declare(apid: int) -> Declarations:
 class Verification:
     """Reports the stages of each telecommand. Success only where its flags ask for it, failure always.
 
-    `counts` are of stages, whether they were reported or not."""
+    `counts` are of stages, whether they were reported or not.
+    """
 
     def __init__(self, apid: int, telemetry: Telemetry) -> None:
         self.counts: Counter[str] = Counter()

@@ -63,7 +63,8 @@ def declare(apid: int) -> Declarations:
 
 class Uploads(Service):
     """apid: that of files. entity: the node's own CFDP entity. `refused` counts PDUs of which nothing was kept, for
-    whatever reason."""
+    whatever reason.
+    """
 
     def __init__(
         self, config: UploadsConfig, apid: int, entity: int, events: EventSink, now_ns: Callable[[], int]
@@ -106,7 +107,8 @@ class Uploads(Service):
 
     def on_packet(self, raw: bytes) -> bool:
         """A whole packet from the uplink; False where it is not a telecommand packet of the file APID without a PUS
-        header, which is what a PDU travels in."""
+        header, which is what a PDU travels in.
+        """
         if raw[:2] != self._first_octets:
             return False
         self._settle(self._receiver.on_pdu(raw[HEADER_OCTETS:], self._now_ns()))

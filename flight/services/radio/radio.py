@@ -181,7 +181,8 @@ class RadioLink:
 
     def end(self) -> None:
         """The node ends in order: have what the modem has not taken recorded, and take no more. The modem sends what it
-        has."""
+        has.
+        """
         self._ended = True
         taken_octets = self._realtime_units[-1][1] if self._realtime_units else 0
         while self._realtime and self._realtime[0][0] <= taken_octets:
@@ -249,7 +250,8 @@ class RadioLink:
 
     def _transmit(self) -> None:
         """Fill the modem. A unit it refused is kept: its frame counts are spent. A step in which storage was read as
-        much as it may be ends with the unit in hand, or without one that can wait for what is found next."""
+        much as it may be ends with the unit in hand, or without one that can wait for what is found next.
+        """
         if not self.in_contact:
             return
         refill, budget = True, Budget()

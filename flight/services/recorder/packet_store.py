@@ -67,11 +67,13 @@ class StoreConfig:
 
 class PacketStore:
     """Packets in the order of storing. Counts are since boot; `refused`: the store was full, or the packet too long.
-    `damage`: what was found at boot that is not as it was written, in words."""
+    `damage`: what was found at boot that is not as it was written, in words.
+    """
 
     def __init__(self, storage: Storage, config: StoreConfig, deleted: int = 0, epoch: int = 0) -> None:
         """`deleted`: packets numbered below it are gone, whatever storage still holds of them. `epoch`: a random
-        number, for a store that is new."""
+        number, for a store that is new.
+        """
         self.config = config
         self.name = config.name
         self.recorded = 0
@@ -168,14 +170,16 @@ class PacketStore:
 
     def after_foreign_times(self, number: int, from_ns: int, to_ns: int) -> int:
         """`number`, or that of a later packet, up to which no packet is known to be of `from_ns` .. `to_ns`. It may
-        stop before it has to."""
+        stop before it has to.
+        """
         segments = self.journal.segments
         at = self.index.first_of_times(self.index.at(number), from_ns, to_ns)
         return max(number, segments[at].first) if at < len(segments) else self.journal.end
 
     def oldest(self, budget: Budget) -> Stored | None:
         """The first packet that can be read. None if there is none, or none was found before the budget was spent:
-        the next call goes on from there."""
+        the next call goes on from there.
+        """
         self._unreadable_to = max(self._unreadable_to, self.first)
         while self._unreadable_to < self.journal.end:
             read = self.read_from(self._unreadable_to, budget)
@@ -201,7 +205,8 @@ class PacketStore:
 
     def place_at(self, time_ns: int, budget: Budget) -> Generator[None, None, Place]:
         """The first packet not made before `time_ns`, in as many steps as the search takes. Times are taken to rise in
-        a store, as those of the clock do."""
+        a store, as those of the clock do.
+        """
         number = yield from in_steps(lambda one: self._number_before(time_ns, one), budget)
         while number < self.journal.end:
             read = self.read_from(number, budget)
@@ -248,7 +253,8 @@ class PacketStore:
 
     def _append(self, content: bytes) -> bool:
         """A full disk takes the place of the oldest segment of a circular store, one until the next sync: the room of
-        what was deleted comes free with it. A full bounded store has room once something deleted has gone."""
+        what was deleted comes free with it. A full bounded store has room once something deleted has gone.
+        """
         try:
             if self.journal.append(content):
                 return True
@@ -285,7 +291,8 @@ class PacketStore:
 
     def _number_before(self, time_ns: int, budget: Budget) -> int:
         """Number of the first packet in the last segment that begins before `time_ns`; meaningless if the budget
-        was spent."""
+        was spent.
+        """
         segments = self.journal.segments
         low, high = 0, len(segments)
         while low < high:
@@ -301,7 +308,8 @@ class PacketStore:
 
     def _segment_ns(self, segment: Segment, budget: Budget) -> int | None:
         """Time of the segment's first packet, read once, a kibibyte as a rule. What cannot be read counts as new, so
-        that a search begins before it. None if the budget was spent."""
+        that a search begins before it. None if the budget was spent.
+        """
         time_ns = self.index.first_ns.get(segment.index)
         if time_ns is not None:
             return time_ns

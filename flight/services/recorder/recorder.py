@@ -216,7 +216,8 @@ class Recorder:
 
     def unheard(self, packets: Iterable[bytes]) -> None:
         """Packets that were stored as heard and may not have been: they wait for the next contact, but for those
-        without a header of ECSS-E-ST-70-41C: a time report is of use with its frame alone."""
+        without a header of ECSS-E-ST-70-41C: a time report is of use with its frame alone.
+        """
         for packet in packets:
             if packet[0] & _SECONDARY_HEADER:
                 self.store(packet)
@@ -251,7 +252,8 @@ class Recorder:
         """Make room for somebody more important: segments that were played back, then others; in both cases those of
         the last in playback first. Octets gained, fewer than asked for if there are no more, or if that takes
         more deletions than a step may do: what is missing then follows in the recorder's own steps. Raises
-        StorageError."""
+        StorageError.
+        """
         budget = Budget()
         gained = self._give_up(octets, budget)
         self._owed_octets = octets - gained if budget.spent else 0  # what is recorded from now on is not owed
@@ -276,7 +278,8 @@ class Recorder:
 
     def _discard(self) -> bool:
         """Delete what was deleted by command and what others wait for, as much as one step may; True if there is
-        more. What storage does not delete now waits for the next period."""
+        more. What storage does not delete now waits for the next period.
+        """
         budget = Budget()
         before = budget.operations
         try:

@@ -98,7 +98,8 @@ class OpenRetrieval:
 
     def start_ns(self, budget: Budget) -> int:
         """Time of the next packet to be taken; that of the newest one if none waits, or the budget was spent: the next
-        call goes on from there."""
+        call goes on from there.
+        """
         while not (self._ahead or budget.spent or self._reach == self.store.end):
             self._read_ahead(budget)
         return self._ahead[0].time_ns if self._ahead else self.store.newest_ns
@@ -165,7 +166,8 @@ class OpenRetrieval:
 
     def follow(self, budget: Budget) -> None:
         """Pass over what the store has given up, and count it; later, if the budget does not admit to see how many
-        there were. The store knows it without reading for what was stored since boot."""
+        there were. The store knows it without reading for what was stored since boot.
+        """
         if self.store.first <= self._reach.number:
             return
         place = self.store.first_place(budget)
@@ -195,7 +197,8 @@ class OpenRetrieval:
 
 class RangeRetrieval:
     """The packets of a store that were made from `from_ns` to `to_ns`, both included, heard or not, in order of
-    storing: those that it holds now. Volatile: lost with the power."""
+    storing: those that it holds now. Volatile: lost with the power.
+    """
 
     def __init__(self, store: PacketStore, from_ns: int, to_ns: int) -> None:
         self.store = store

@@ -21,7 +21,8 @@ INDEX_ROWS = 512  # that one call looks through
 
 class SegmentIndex:
     """What is known of `segments`, the journal's own list, by their index: `spans` of packet times, `first_ns`, the
-    time of the first packet, and `unheard`, how many unheard packets came before that."""
+    time of the first packet, and `unheard`, how many unheard packets came before that.
+    """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.spans: dict[int, list[int]] = {}
@@ -59,7 +60,8 @@ class SegmentIndex:
 
     def first_of_times(self, at: int, from_ns: int, to_ns: int) -> int:
         """Place of the first segment from `at` on that may hold a packet of `from_ns` .. `to_ns`, or of one ahead of it
-        if that takes long to find; the number of segments if there is none."""
+        if that takes long to find; the number of segments if there is none.
+        """
         for place, segment in enumerate(self._segments[at : at + INDEX_ROWS], at):
             earliest, latest = self.spans.get(segment.index, (from_ns, to_ns))
             if latest >= from_ns and earliest <= to_ns:

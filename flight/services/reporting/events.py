@@ -110,7 +110,8 @@ class Events(Service):
 
     def listen(self, listener: Callable[[EventDefinition], None]) -> None:
         """Call `listener` at the end of each `emit`, also of an event that is disabled or throttled: what the node
-        does about an event does not hang on whether ground wants to read of it."""
+        does about an event does not hang on whether ground wants to read of it.
+        """
         self._listeners.append(listener)
 
     def emit(self, name: str, *values: Value) -> None:

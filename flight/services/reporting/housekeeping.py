@@ -143,7 +143,8 @@ class Housekeeping(Service):
         telemetry: Telemetry, events: Events, now_ns: Callable[[], int], apps: Mapping[int, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """`apps`: names of payload apps by their APID. Raises SetupError for a period given to a structure that is not
-        there."""
+        there.
+        """
         self._apid = apid
         self._config = config
         self._structures = Structures(structures, apps)

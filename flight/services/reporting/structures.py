@@ -84,7 +84,8 @@ class Collection:
 
 class Structures:
     """Those of the dictionary with their samplers, and the parameters that others are made of. `apps`: names of payload
-    apps by APID, for what is said about a structure of theirs."""
+    apps by APID, for what is said about a structure of theirs.
+    """
 
     def __init__(self, structures: tuple[Structure, ...], apps: Mapping[int, str] = MappingProxyType({})) -> None:
         self.by_sid = {s.sid: s for s in structures}

@@ -56,7 +56,8 @@ def _nobody(_: bool) -> None:
 
 class Telemetry:
     """Numbers packets per APID (133.0-B-2, 4.1.3.4) and per message type (ECSS-E-ST-70-41C, 7.4.3.1), stamps them,
-    and gives each to the first link in contact, and to the recorder."""
+    and gives each to the first link in contact, and to the recorder.
+    """
 
     def __init__(self, tai_ns: Callable[[], int], recorder: Store) -> None:
         self.sent = 0
@@ -77,7 +78,8 @@ class Telemetry:
 
     def make(self, apid: int, service: int, subtype: int, data: bytes) -> bytes:
         """A packet with its number and time, for `emit`. One that is emitted again, as after a reboot, is the same
-        octet for octet, and the ground takes it once. Raises MisuseError for more than a packet holds."""
+        octet for octet, and the ground takes it once. Raises MisuseError for more than a packet holds.
+        """
         if len(data) > TM_DATA_OCTETS_MAX:
             what = f"TM[{service},{subtype}] of APID {apid}"
             raise MisuseError(f"{what} with {len(data)} octets, a packet holds {TM_DATA_OCTETS_MAX}")

@@ -177,7 +177,8 @@ class Parameters(Service):
 
     def _change(self, wanted: Mapping[str, float | None]) -> Durable:
         """One transaction to the values `wanted`, None for the default. Raises CommandRefused where the set of all
-        that would then be stored contradicts itself."""
+        that would then be stored contradicts itself.
+        """
         values = {name: self._settings[name].default if value is None else value for name, value in wanted.items()}
         held = {name: self._held(one) for name, one in self._settings.items()}
         try:

@@ -54,7 +54,8 @@ class Polynomial:
 @dataclass(frozen=True, slots=True)
 class Spline:
     """Points of raw and calibrated values, raw ascending, two at least; `orders` of each stretch from a point to the
-    next, 0 (the value of its first point) or 1 (a straight line)."""
+    next, 0 (the value of its first point) or 1 (a straight line).
+    """
 
     raw: tuple[float, ...]
     calibrated: tuple[float, ...]

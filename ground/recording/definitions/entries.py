@@ -39,7 +39,8 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry. include: only packets that meet this have it. count: how often it repeats, `gap_bits` between; None
-    for once, without being an array. where: its place in the file, for messages."""
+    for once, without being an array. where: its place in the file, for messages.
+    """
 
     item: Parameter | Group
     where: str = ""

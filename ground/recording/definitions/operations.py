@@ -153,7 +153,8 @@ class TakeOctets:
 
     def _searched(self, state: State, start: Indices, left: Indices, mark: bytes) -> tuple[Indices, Indices]:
         """Bits up to the terminator, and where it ends; a packet without it is bad, and one in which the text does not
-        begin with an octet."""
+        begin with an octet.
+        """
         octets = state.octets
         first = state.offset.astype(np.int64) + (start >> 3)
         found = np.full(len(state), -1, np.int64)

@@ -62,7 +62,8 @@ _SOUND_MAX = 1 << 24  # octets laid side by side at a time for their error contr
 @dataclass(frozen=True, slots=True)
 class _Key:
     """What a packet must be: `number` leads the source data of housekeeping and events; a time packet has no secondary
-    header."""
+    header.
+    """
 
     apid: int
     service: int
@@ -167,7 +168,8 @@ class OwnDictionary:
 
 def _fits(batch: PacketBatch, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Whether the error control of each packet fits. Those of one length lie side by side, so that one call checks
-    them all."""
+    them all.
+    """
     octets = np.frombuffer(batch.octets, np.uint8)
     length = batch.length[rows]
     sound = np.zeros(len(rows), bool)
@@ -244,7 +246,8 @@ def _entries(fields: Iterable[Field], prefix: str, where: str) -> Iterator[Entry
 
 def _packet(name: str, where: str) -> Iterator[Entry]:
     """A whole space packet inside of this one. Its own header says how long it is: 7 octets more than its last 16 bits
-    do (CCSDS 133.0-B-2, 4.1.3.5.3)."""
+    do (CCSDS 133.0-B-2, 4.1.3.5.3).
+    """
     length = Parameter(f"{name} length", "", NumberEncoding(16), left_out="the length of what follows")
     yield Entry(length, where, Location(From.PREVIOUS, 32))
     size = Linear(Reference(length.key, False, where), 8.0, 56.0)

@@ -140,7 +140,8 @@ def _nodes(node: Node) -> Iterator[Node]:
 
 def _telling_apart(slots: Sequence[Slot]) -> list[Slot]:
     """What is repeated with the rows of a table inside the packet: the packet's times; if it has none its primary
-    header, or whatever numbers stand there."""
+    header, or whatever numbers stand there.
+    """
     single = [slot for slot in slots if not (slot.is_ragged or slot.is_optional or slot.parameter.left_out)]
     times = [slot for slot in single if slot.parameter.time is not None]
     if times:
@@ -158,7 +159,8 @@ def _telling_apart(slots: Sequence[Slot]) -> list[Slot]:
 
 def _measured(node: Node, state: State, *, exact: bool) -> int:
     """Mark the packets that end before their entries do, and, if the entries must end where the packet does, those of
-    another length. Returns how many have whole octets behind their entries."""
+    another length. Returns how many have whole octets behind their entries.
+    """
     ends = [(base, at) for base, at in node.extent if base in state.bases]
     if len(ends) == 1:  # of one length: octets are enough to compare
         needed = (ends[0][1] + 7) // 8

@@ -36,7 +36,8 @@ _DEPTH_MAX = 64
 @dataclass(frozen=True, slots=True)
 class Node:
     """A container as a walk. operations: what it adds to its base's; probe: what must be read then to choose between
-    `choices`; tail: what is left to read if it is not extended. extent: how far its entries reach, (base, bits)."""
+    `choices`; tail: what is left to read if it is not extended. extent: how far its entries reach, (base, bits).
+    """
 
     name: str
     is_abstract: bool
@@ -322,7 +323,8 @@ def built(container: Container) -> Node:
 
 def column_names(slots: Iterable[Slot]) -> dict[int, str]:
     """The column of each slot: its parameter's name; by its whole path if another parameter has that name; with a
-    number if the same one stands there again."""
+    number if the same one stands there again.
+    """
     names: dict[int, str] = {}
     taken: dict[str, str] = {}
     for slot in slots:

@@ -103,7 +103,8 @@ class DefinitionsByApid:
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
         """The tables of each APID's definition; if two definitions have a table of one name, the second one's is
-        called `name.apid`."""
+        called `name.apid`.
+        """
         unknown = np.ones(len(batch), bool)
         tables: list[Table] = []
         for index, (definition, apids) in enumerate(zip(self._definitions, self._apids, strict=True)):

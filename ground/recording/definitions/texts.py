@@ -16,7 +16,8 @@ _REPLACEMENT = "�".encode()
 
 def to_utf8(values: Values, starts: Indices, charset: str) -> tuple[Values, Indices, NDArray[np.bool_] | None]:
     """The texts as UTF-8, and which of them are texts of `charset` (None: all). What is not a character becomes
-    U+FFFD."""
+    U+FFFD.
+    """
     if charset in SINGLE_OCTET:
         return _by_table(values, starts, charset)
     if charset == "utf-8" and _is_utf8(values, starts):
@@ -67,7 +68,8 @@ def _by_table(values: Values, starts: Indices, charset: str) -> tuple[Values, In
 
 def _one_by_one(values: Values, starts: Indices, charset: str) -> tuple[Values, Indices, NDArray[np.bool_] | None]:
     """A character set of several octets per character; or texts of UTF-8 of which some are damaged, of which only those
-    are looked at that are more than ASCII."""
+    are looked at that are more than ASCII.
+    """
     lengths = np.diff(starts)
     if charset == "utf-8":
         rows = np.unique(np.searchsorted(starts, np.flatnonzero(values >= 0x80), "right") - 1)

@@ -32,7 +32,8 @@ class Finding:
     @property
     def rank(self) -> float:
         """What a reading is worth beside others: how sure it is, and how much it explains. If that is much the same,
-        the outer form counts: units have frames in them, and frames have packets."""
+        the outer form counts: units have frames in them, and frames have packets.
+        """
         return self.confidence * self.coverage + _OUTER[self.options.form]
 
     def beside(self, others: list[Finding]) -> Finding:

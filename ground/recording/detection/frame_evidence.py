@@ -133,7 +133,8 @@ def _aos_spacecraft(frames: Frames, words: NDArray[np.uint16]) -> NDArray[np.uin
 
 def _counting(frames: Frames, words: NDArray[np.uint16], service: Service) -> float | None:
     """The share of frames whose count is one more than that of the frame before on the channel; None if nothing can be
-    compared. The master channel's count says nothing: its frames may have been recorded channel by channel."""
+    compared. The master channel's count says nothing: its frames may have been recorded channel by channel.
+    """
     if service is Service.TM:
         counts, channel, modulus = frames[:, 3].astype(np.int64), words.astype(np.int64) >> 1 & 7, 256
     else:
@@ -153,7 +154,8 @@ def _steps(counted: NDArray[np.int64], counts: NDArray[np.int64], modulus: int) 
 def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_frame: bool) -> LinkOptions:
     """The AOS layout that gives the most octets of whole packets. If none without an insert zone agrees with itself,
     and all else says that these are frames, one with a zone may: its length stands nowhere but in where packets lie,
-    so that these must count."""
+    so that these must count.
+    """
     layouts = [
         replace(options, has_ocf=has_ocf, has_header_control=has_control)
         for has_ocf, has_control in product(
@@ -176,7 +178,8 @@ def _with_layout(frames: Frames, options: LinkOptions, hint: LinkOptions, *, is_
 
 def _packets_count(frames: Frames, options: LinkOptions) -> bool:
     """Whether sequence counts step, or most packets are encapsulated: of so many lengths of a zone, one agrees by
-    chance with records that are all alike."""
+    chance with records that are all alike.
+    """
     extractor = BatchExtractor(kernel_link(replace(options, vcids=None)))
     _, packets = extractor.extract(np.ascontiguousarray(frames).reshape(-1).data)
     encapsulated = sum(sum(one.encapsulated.values()) for one in extractor.channels.values())

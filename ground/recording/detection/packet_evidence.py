@@ -1,5 +1,6 @@
 """Whether octets are packets one after the other: chains of headers whose lengths land on one another, few APIDs, and
-sequence counts that step by one; or error control that fits."""
+sequence counts that step by one; or error control that fits.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ _PACKET_SOUGHT = 1 << 17  # octets in which the next one is sought
 
 def find_packets(octets: Octets, hint: LinkOptions, *, is_all: bool, tries_leads: bool) -> Iterator[Finding]:
     """Readings of a stretch as packets; `is_all`: it is the whole recording; `tries_leads`: also with octets in front
-    of each, which takes longer."""
+    of each, which takes longer.
+    """
     leads = (LEADS if tries_leads else (0,)) if hint.skip_octets is None else (hint.skip_octets,)
     for lead in leads:
         one = _reading(octets, lead, hint, any_version=hint.any_version)
@@ -93,7 +95,8 @@ def _few(octets: Octets, lead: int, hint: LinkOptions, *, is_all: bool) -> Findi
 
 def find_encapsulation(octets: Octets, hint: LinkOptions, *, is_all: bool) -> Iterator[Finding]:
     """Reading of a stretch as encapsulation packets. One octet in eight begins like one, whatever it is. So nearly all
-    must lead to another; what does not is damage, or the rest of one at the beginning."""
+    must lead to another; what does not is damage, or the rest of one at the beginning.
+    """
     at = count = breaks = 0
     while at < len(octets) and count < _ENCAPSULATION_MAX:
         size = packet_octets(octets, at)

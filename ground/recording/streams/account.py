@@ -28,7 +28,8 @@ AS_ASKED = frozenset({"spacecraft", "vcid"})  # reasons of what is left out beca
 @dataclass(slots=True)
 class ChannelAccount:
     """One virtual channel: good frames, frames missed by its count, packets given, idle packets left out, packets of
-    which only a part arrived (`broken`), frames whose pointer or packet headers contradict each other."""
+    which only a part arrived (`broken`), frames whose pointer or packet headers contradict each other.
+    """
 
     frames: int = 0
     missed: int = 0
@@ -172,7 +173,8 @@ class Account:
 
     def sequence_gaps(self) -> list[str]:
         """What sequence counts say, a line each. In a file of packets nothing else tells of those that are missing. Of
-        frames, their own counts do, and packets that are missing while no frame is were never sent."""
+        frames, their own counts do, and packets that are missing while no frame is were never sent.
+        """
         jumps = sum(one.gaps for one in self.apids.values() if one.counts)
         return _lines((self.missing_packets, "packets missing by sequence count"), (jumps, "jumps of sequence counts"))
 

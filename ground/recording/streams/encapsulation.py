@@ -25,7 +25,8 @@ Octets = NDArray[np.uint8]
 
 def packet_octets(octets: Octets, at: int) -> int | None:
     """The length of the encapsulation packet whose header begins at an octet; 0 if none does, None if the octets end
-    within its header."""
+    within its header.
+    """
     first = int(octets[at])
     if first >> 5 != VERSION:
         return 0
@@ -51,7 +52,8 @@ def next_packet(octets: Octets, start: int) -> int:
 
 class EncapsulationStream:
     """`take` a recording of encapsulation packets block by block; what a block leaves begins the next. They are
-    counted, and none is given as a space packet."""
+    counted, and none is given as a space packet.
+    """
 
     def __init__(self, account: Account) -> None:
         self._account = account

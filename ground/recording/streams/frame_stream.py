@@ -129,7 +129,8 @@ class FrameStream:
     def _final(self, octets: Octets, end: int) -> int | None:
         """Where the last frame of a recording begins, if those before it end at `end` and the recording does not: both
         end together. The end of the octets if so few are left that the frame is longer by them: then nobody can tell
-        where. None if what is left is the beginning of one more frame, or has nothing to do with frames."""
+        where. None if what is left is the beginning of one more frame, or has nothing to do with frames.
+        """
         assert self._heads is not None
         left = len(octets) - end
         if not left or self._begins_frame(octets[end : end + 2]):
@@ -181,7 +182,8 @@ class FrameStream:
     def _first_doubt(self, octets: Octets, at: int, whole: int, *, last: bool) -> int:
         """The first of `whole` frames that does not fit and is not followed by one that does; `whole` if all is well.
 
-        The very first frame of a recording or after a search must fit itself."""
+        The very first frame of a recording or after a search must fit itself.
+        """
         fits = self._fit(octets, at, whole)
         doubt = ~fits
         doubt[:-1] &= ~fits[1:]

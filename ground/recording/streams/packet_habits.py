@@ -33,7 +33,8 @@ class _Guard:
 
 class PacketHabits:
     """known: by first word of a header, whether packets begin with it. due: the sequence count that is next, -1 if none
-    has been seen. counting: whether the count steps by one. Words are the first two octets of headers."""
+    has been seen. counting: whether the count steps by one. Words are the first two octets of headers.
+    """
 
     def __init__(self) -> None:
         self.known: NDArray[np.bool_] = np.zeros(WORDS_COUNT, np.bool_)
@@ -61,7 +62,8 @@ class PacketHabits:
 
     def learn(self, words: NDArray[np.uint16], counts: NDArray[np.uint16], known: NDArray[np.bool_]) -> None:
         """Take more words for known: of those that are not among these headers, which lie one after the other, the ones
-        that occur often enough, in line, or each time in front of a known one."""
+        that occur often enough, in line, or each time in front of a known one.
+        """
         leads = np.append(known[1:], False)
         for word in np.unique(words[~known]).tolist():
             rows = words == word

@@ -15,7 +15,8 @@ _LAST_AHEAD = 16  # counts ahead of what is due, for the last packets of a recor
 
 def next_chain(octets: Octets, start: int, end: int, habits: PacketHabits, lead: int, *, last: bool) -> int | None:
     """The first octet from `start` on, before `end`, at which a known header stands (behind `lead` octets) that leads
-    to others; None if there is none, or if the data end too soon to tell. Costs what it passes over."""
+    to others; None if there is none, or if the data end too soon to tell. Costs what it passes over.
+    """
     look = _LOOK
     while start < end:
         stop = min(start + look, end)

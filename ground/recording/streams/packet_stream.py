@@ -151,7 +151,8 @@ class PacketStream:
     @staticmethod
     def _before_doubt(look: _Look, verdict: _Verdict) -> int:
         """How many packets are fine. One in front of damage whose count is out of line may be no packet at all, but
-        data that a wrong length led to: then the one before it is in doubt."""
+        data that a wrong length led to: then the one before it is in doubt.
+        """
         fine = verdict.fine
         if verdict.is_damage and fine < len(look):
             while fine > max(verdict.fine - _LED_ASTRAY_MAX, 0) and not look.fits[fine]:
@@ -299,7 +300,8 @@ class PacketStream:
 
     def _pass_damage(self, octets: Octets, at: int, parts: list[_Look], *, last: bool) -> tuple[int, bool]:
         """Search for where packets go on; `at` is where the packet begins that may have led astray. Returns where the
-        next look begins, and whether there is to be one."""
+        next look begins, and whether there is to be one.
+        """
         start, size = at + self._lead, len(octets)
         self._damages += 1
         if self._damages > DAMAGES_MAX + (self._passed + at) // OCTETS_PER_DAMAGE:

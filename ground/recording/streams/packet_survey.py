@@ -68,7 +68,8 @@ def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
 
 def _walked(octets: Octets, lead: int, *, any_version: bool) -> Survey | None:
     """A stretch without damage, of however many APIDs: headers lead from its first octet to its end, and most of their
-    counts step. None if it is not one."""
+    counts step. None if it is not one.
+    """
     columns = split_packets(octets.data, lead_octets=lead, any_version=any_version)
     if columns.stop is Stop.VERSION or len(octets) - columns.consumed > PACKET_OCTETS_MAX or not len(columns):
         return None
@@ -112,7 +113,8 @@ def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey
 
 def _stepped(headers: Headers, behind: NDArray[np.int64], is_header: NDArray[np.bool_], hops: int) -> NDArray[np.bool_]:
     """Where a header stands to which one of the next few is the next of its APID. Most octets lead out of the stretch
-    or to no header after a hop or two: they are not followed any more."""
+    or to no header after a hop or two: they are not followed any more.
+    """
     count = len(headers)
     step = np.where(is_header & (behind < count), behind, count)
     stepped = np.zeros(count, np.bool_)
@@ -131,7 +133,8 @@ def _stepped(headers: Headers, behind: NDArray[np.int64], is_header: NDArray[np.
 
 def _idle(octets: Octets, headers: Headers, after: NDArray[np.int64], words: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where idle packets stand, whose count nobody keeps: they lead to one of the others, or to one more. Their words
-    become known."""
+    become known.
+    """
     words[IDLE_WORDS] = True
     idle = np.isin(headers.word, IDLE_WORDS)
     at = np.flatnonzero(idle & (after + 2 <= len(octets)))
@@ -143,7 +146,8 @@ def _idle(octets: Octets, headers: Headers, after: NDArray[np.int64], words: NDA
 def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.bool_], octets: int) -> NDArray[np.bool_]:
     """The words whose packets lie side by side. Data that count have headers in them too, by chance and over one
     another: so words are taken one by one, those first that cover the most and lead to others, and those left out that
-    would lie over what is covered already."""
+    would lie over what is covered already.
+    """
     words = np.zeros(WORDS_COUNT, np.bool_)
     at = np.flatnonzero(stepped)
     leads = np.append(stepped, True)[np.minimum(behind[at], len(stepped))]
@@ -169,7 +173,8 @@ def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.boo
 
 def _silent(octets: Octets, lead: int, *, any_version: bool) -> NDArray[np.bool_]:
     """The words of packets whose counts do not step: they lead from the first octet on without a break, and are not of
-    data that happen to: few APIDs, each with its own sequence flags."""
+    data that happen to: few APIDs, each with its own sequence flags.
+    """
     words = np.zeros(WORDS_COUNT, np.bool_)
     columns = split_packets(octets.data, lead_octets=lead, any_version=any_version)
     is_broken = columns.stop is Stop.VERSION or len(octets) - columns.consumed > PACKET_OCTETS_MAX

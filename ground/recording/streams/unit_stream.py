@@ -47,7 +47,8 @@ class UnitStream:
 
     def _begun(self, octets: ReadBuffer) -> ReadBuffer:
         """Without what no encoder sends: symbols that never change would lead the inner decoder to pair those that
-        follow at random, until it has seen enough of them. The last of the run may be the first of the signal."""
+        follow at random, until it has seen enough of them. The last of the run may be the first of the signal.
+        """
         run = leading_fill(np.frombuffer(octets, np.uint8)) - _SPARED_OCTETS
         self._has_begun = run < len(octets) - _SPARED_OCTETS
         if run <= 0:

@@ -57,7 +57,8 @@ class Written:
 
 class TableFolder:
     """Use as a context: what is not finished when it ends leaves nothing behind. Raises OrbitnodeError if the folder
-    or a file cannot be written, SetupError for a form whose package is not installed."""
+    or a file cannot be written, SetupError for a form whose package is not installed.
+    """
 
     def __init__(self, folder: Path, form: str) -> None:
         """form: one of FORMS."""

@@ -1,5 +1,6 @@
 """Data encodings and calibrators of XTCE. What is not supported leaves a parameter without its column, never with wrong
-values; where not even its size is known, the file is refused."""
+values; where not even its size is known, the file is refused.
+"""
 
 from __future__ import annotations
 

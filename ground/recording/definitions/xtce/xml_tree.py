@@ -21,7 +21,8 @@ _SHOWN_MAX = 60
 @dataclass(slots=True)
 class Element:
     """tag: without its namespace. text: what stands before its first child. source: of the file, for messages. around:
-    the element that this one is inside of."""
+    the element that this one is inside of.
+    """
 
     tag: str
     attributes: Mapping[str, str]
