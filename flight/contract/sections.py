@@ -26,10 +26,10 @@ class NodeConfig:
     ELSEWHERE: ClassVar[Mapping[str, str]] = {"app": _AS_A_LIST, "app_apid": _AS_A_LIST}
 
     name: str = key(text="the node's name, in every log line and file: letters, digits, - and _")
-    spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF)
+    spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF, text="spacecraft id in every frame (427 is 0x1AB)")
     frame_octets: int = key(1115, minimum=128, maximum=2048, text="length of a TM frame")
-    node_apid: int = key(1, minimum=APID_MIN, maximum=APID_MAX)
-    file_apid: int = key(3, minimum=APID_MIN, maximum=APID_MAX)
+    node_apid: int = key(1, minimum=APID_MIN, maximum=APID_MAX, text="APID of the node's own packets")
+    file_apid: int = key(3, minimum=APID_MIN, maximum=APID_MAX, text="APID of CFDP packets")
 
     def faults(self) -> list[tuple[str, str]]:
         found = []
@@ -68,8 +68,12 @@ class LinkSection:
     config: DownlinkConfig
     name: str = key(text="the link's name")
     driver: str = key(text='modem as "scheme:address"', device=RADIO)
-    kind: str = key(LinkConfig.kind, choices=tuple(LINK_KINDS))
-    rate_bps: int = key(256_000, minimum=1_000, maximum=10_000_000_000)
+    kind: str = key(
+        LinkConfig.kind,
+        choices=tuple(LINK_KINDS),
+        text="`tm-tc`: TM frames down, telecommands up by COP-1; `aos`: AOS frames down, nothing up",
+    )
+    rate_bps: int = key(256_000, minimum=1_000, maximum=10_000_000_000, text="downlink, bit/s")
     idle_s: float = key(0.0, minimum=0, maximum=10, text="without packets a frame that often; 0: fill the link")
 
 
@@ -82,8 +86,8 @@ class DriverConfig:
     """Which driver serves which device, as "scheme:address"; empty if there is no such device."""
 
     eps: str = key(text='electrical power system, such as "serial:/dev/ttyS0"', device=EPS)
-    board_thermometer: str = key(device=THERMOMETER)
-    radiator_thermometer: str = key(device=THERMOMETER)
-    heater: str = key("", device=HEATER)
+    board_thermometer: str = key(text="temperature sensor of the compute board", device=THERMOMETER)
+    radiator_thermometer: str = key(text="temperature sensor of the radiator", device=THERMOMETER)
+    heater: str = key("", text="heater of the board, empty for none", device=HEATER)
     governor: str = key("", text="power limiter of the payload processor", device=GOVERNOR)
-    imager: str = key("", device=IMAGER)
+    imager: str = key("", text="camera, empty for none", device=IMAGER)

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from flight.core.config import key
 from flight.link.actions import LinkAction, UnitRejected
-from flight.link.downlink_config import ROLE_NAMES, DownlinkConfig
+from flight.link.downlink_config import CARRIES_TEXT, ROLE_NAMES, DownlinkConfig
 from flight.link.link import LinkCounters
 from flight.link.role_downlink import RoleDownlink
 from flight.link.tm.aos_frame import VC_IDLE, AosFormat
@@ -26,7 +26,7 @@ class AosConfig(DownlinkConfig):
     kind: ClassVar[str] = "aos"
     simplex: ClassVar[bool] = True
 
-    carries: tuple[str, ...] = key(("products",), choices=tuple(ROLE_NAMES))
+    carries: tuple[str, ...] = key(("products",), choices=tuple(ROLE_NAMES), text=CARRIES_TEXT)
     vc_realtime: int = key(0, minimum=0, maximum=_VC_MAX, text="channel of housekeeping, reports and events")
     vc_playback: int = key(1, minimum=0, maximum=_VC_MAX, text="channel of the recorder")
     vc_products: int = key(2, minimum=0, maximum=_VC_MAX, text="channel of payload products")

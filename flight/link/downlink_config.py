@@ -13,6 +13,10 @@ from flight.link.link import Role
 ROLE_NAMES = {role.name.lower(): role for role in Role}  # as a mission file has them, in order of priority
 # What the least shares of playback and products may take together.
 MIN_FRACS_MAX = 0.9
+# Of the key `carries`, whose default is each kind's own.
+CARRIES_TEXT = (
+    "live telemetry, the recorder, payload products; by default all of them with `tm-tc`, and products alone with `aos`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +31,32 @@ class DownlinkConfig:
 
     spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF, text="spacecraft id in every frame")
     frame_octets: int = key(1115, minimum=64, maximum=2048, text="length of a telemetry frame")
-    coding: str = key("cadu", choices=CODINGS)
-    interleave: int = key(5, minimum=1, maximum=8)
-    randomizer: str = key("short", choices=RANDOMIZERS)
-    convolutional: bool = key(False)
-    carries: tuple[str, ...] = key(tuple(ROLE_NAMES), choices=tuple(ROLE_NAMES))
-    playback_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
-    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0)
+    coding: str = key(
+        "cadu",
+        choices=CODINGS,
+        text="`frame`: bare frames; `cadu`: sync marker and randomizer around each; `rs(...)`: with Reed-Solomon check "
+        "symbols as well",
+    )
+    interleave: int = key(
+        5,
+        minimum=1,
+        maximum=8,
+        text="with `rs(...)`, codewords in a unit: 1, 2, 3, 4, 5 or 8; `frame_octets` must be a multiple",
+    )
+    randomizer: str = key(
+        "short",
+        choices=RANDOMIZERS,
+        text="sequence that randomizes units: 255 bit as most ground systems have it, 131,071 bit of 131.0-B-5, or "
+        "none",
+    )
+    convolutional: bool = key(
+        False, text="inner convolutional code, K = 7, rate 1/2, around all units: twice the channel symbols"
+    )
+    carries: tuple[str, ...] = key(tuple(ROLE_NAMES), choices=tuple(ROLE_NAMES), text=CARRIES_TEXT)
+    playback_min_frac: float = key(
+        0.0, minimum=0.0, maximum=1.0, text="least share of the frames that the recorder gets while it waits"
+    )
+    products_min_frac: float = key(0.0, minimum=0.0, maximum=1.0, text="the same for products")
     vc_realtime: int = key(0, minimum=0, maximum=7, text="channel of housekeeping, reports and events")
     vc_playback: int = key(1, minimum=0, maximum=7, text="channel of the recorder")
     vc_products: int = key(2, minimum=0, maximum=7, text="channel of payload products")

@@ -30,9 +30,15 @@ class LinkConfig(DownlinkConfig):
     kind: ClassVar[str] = "tm-tc"
 
     vc_idle: int = key(7, minimum=0, maximum=7, text="channel of idle frames")
-    uplink_rate_bps: int = key(16_000, minimum=100, maximum=10_000_000_000)
-    tc_randomizer: bool = key(False)
-    cltu_errors: str = key("correct", choices=tuple(ERROR_MODES))
+    uplink_rate_bps: int = key(
+        16_000, minimum=100, maximum=10_000_000_000, text="uplink, bit/s; T1 waits for the sending"
+    )
+    tc_randomizer: bool = key(False, text="telecommand frames are randomized before they are coded")
+    cltu_errors: str = key(
+        "correct",
+        choices=tuple(ERROR_MODES),
+        text="codeblocks of a CLTU correct one wrong bit, or detect up to three",
+    )
     tc_vcid: int = key(0, minimum=0, maximum=63, text="virtual channel of telecommands")
     farm_window: int = key(20, minimum=2, maximum=254, text="FARM-1 window W, even")
     fop_window: int = key(10, minimum=1, maximum=127, text="FOP-1 window K, at most W / 2")

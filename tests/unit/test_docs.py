@@ -6,173 +6,39 @@ import ast
 import dataclasses
 import re
 import tomllib
-import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flight.catalogue import dictionary_of
+from docs.tools.mission_keys import mission_keys
+from docs.tools.pages import generated_pages, with_tables
 from flight.contract.dictionary import SEVERITIES
-from flight.contract.fields import TYPES, Field
-from flight.contract.sections import NODE_KEYS, AppSection, DriverConfig, LinkSection, NodeConfig
+from flight.contract.fields import TYPES
+from flight.contract.sections import NODE_KEYS, NodeConfig
 from flight.core.config import Fault, read_table
-from flight.core.executive_section import ExecutiveConfig
 from flight.link.cfdp.transfers import CfdpConfig
 from flight.link.kinds import LINK_KINDS
-from flight.link.stack import LinkConfig
-from flight.mission import _SECTIONS, MISSIONS, load
-from flight.services.automation.event_action import EventActionConfig
-from flight.services.automation.schedule_declarations import ScheduleConfig
-from flight.services.automation.sequence_declarations import SequenceConfig, SequencingConfig, StepConfig
-from flight.services.board.power import ModeConfig
-from flight.services.board.power import PowerConfig as NodePowerConfig
-from flight.services.board.thermal import ThermalConfig as NodeThermalConfig
-from flight.services.commanding.commands import CommandsConfig
+from flight.mission import MISSIONS
 from flight.services.files.outbox import OutboxConfig
-from flight.services.files.uploads import UploadsConfig
-from flight.services.recorder.packet_store import StoreConfig
 from flight.services.recorder.recorder import RecorderConfig
-from flight.services.reporting.event_gate import EventsConfig
-from flight.services.reporting.housekeeping import HousekeepingConfig
-from flight.services.time.clock import TimeConfig
-from flight.store.quota import StorageConfig
-from ground.config import GroundConfig
 from hal.kinds import KINDS as DEVICE_KINDS
-from payloads.config import EnergyRule, PayloadConfig, TrafficClass, WorkerAppConfig
+from payloads.config import PayloadConfig
 from payloads.jobs import DELAYS, DROPS
-from sim_hw.config import SimConfig
 from sim_hw.machine.faults import KINDS
 from sim_hw.report.summary import machine
-from sim_hw.world.orbit import OrbitConfig, StationConfig
-from sim_hw.world.power import PowerConfig
-from sim_hw.world.thermal import ThermalConfig
 from sim_hw.world.world import WorldConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 ADRS = sorted((DOCS / "adr").glob("[0-9]*.md"))
-
-# Heading in docs/guides/mission.md -> the dataclass that reads the table.
-SECTIONS: dict[str, type[Any]] = {
-    "[node]": NodeConfig,
-    "[[app]]": AppSection,
-    "[drivers]": DriverConfig,
-    "[commands]": CommandsConfig,
-    "[executive]": ExecutiveConfig,
-    "[time]": TimeConfig,
-    "[power]": NodePowerConfig,
-    "[[power.mode]]": ModeConfig,
-    "[thermal]": NodeThermalConfig,
-    "[recorder]": RecorderConfig,
-    "[[recorder.store]]": StoreConfig,
-    "[storage]": StorageConfig,
-    "[housekeeping]": HousekeepingConfig,
-    "[events]": EventsConfig,
-    "[schedule]": ScheduleConfig,
-    "[sequencing]": SequencingConfig,
-    "[[sequence]]": SequenceConfig,
-    "[[sequence.steps]]": StepConfig,
-    "[event_action]": EventActionConfig,
-    "[outbox]": OutboxConfig,
-    "[uploads]": UploadsConfig,
-    "[payload]": PayloadConfig,
-    "[[payload.worker_app]]": WorkerAppConfig,
-    "[[payload.traffic]]": TrafficClass,
-    "[[payload.energy]]": EnergyRule,
-    "[ground]": GroundConfig,
-    "[sim]": SimConfig,
-    "[sim.world]": WorldConfig,
-    "[sim.world.orbit]": OrbitConfig,
-    "[[sim.world.stations]]": StationConfig,
-    "[sim.world.power]": PowerConfig,
-    "[sim.world.thermal]": ThermalConfig,
-}
-_TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false",
-          object: "value"}  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One key as the guide's table shows it. `text` is empty where the code says nothing about the key."""
-
-    key: str
-    type: str
-    default: str
-    bounds: str
-    text: str
-
-    @property
-    def line(self) -> str:
-        return f"| `{self.key}` | {self.type} | {self.default} | {self.bounds} | {self.text} |"
+GENERATED = dict(generated_pages())
 
 
 def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
-
-
-def rows_of(kind: type[Any]) -> list[Row]:
-    """The rows that the dataclass `kind` asks for."""
-    hints = typing.get_type_hints(kind)
-    return [
-        Row(
-            one.name,
-            type_text(hints[one.name]),
-            default_text(one, hints[one.name]),
-            bounds_text(one.metadata),
-            one.metadata.get("text", ""),
-        )
-        for one in dataclasses.fields(kind)
-        if one.init
-    ]
-
-
-def link_tables() -> dict[str, list[Row]]:
-    """Of `[[link]]`: the keys that are the same for every kind, and under a heading for each kind all others."""
-    rows = {
-        name: [row for row in rows_of(kind.config) if row.key not in NODE_KEYS] for name, kind in LINK_KINDS.items()
-    }
-    common = [row for row in rows[LinkConfig.kind] if all(row in others for others in rows.values())]
-    section = [row for row in rows_of(LinkSection) if row.key != "config"]
-    kinds = {f'[[link]] kind = "{name}"': [row for row in own if row not in common] for name, own in rows.items()}
-    return {"[[link]]": section + common} | kinds
-
-
-def type_text(hint: Any) -> str:
-    if dataclasses.is_dataclass(hint):
-        return "table"
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        return "list of tables" if dataclasses.is_dataclass(arguments[0]) else f"list of {_TYPES[arguments[0]]}s"
-    if origin is not None:
-        return f"table of {_TYPES[arguments[1]]}s"
-    return _TYPES[hint]
-
-
-def default_text(one: dataclasses.Field[Any], hint: Any) -> str:
-    if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
-        return "required"
-    if dataclasses.is_dataclass(hint) or isinstance(one.default, tuple) or typing.get_origin(hint) is not None:
-        return "empty" if one.default is dataclasses.MISSING else "below"
-    if isinstance(one.default, bool):
-        return str(one.default).lower()
-    if isinstance(one.default, str):
-        return f'`"{one.default}"`'
-    return f"{one.default:.10g}"
-
-
-def bounds_text(metadata: Mapping[str, Any]) -> str:
-    if metadata.get("choices"):
-        return ", ".join(f"`{one}`" for one in metadata["choices"])
-    low, high = metadata.get("minimum"), metadata.get("maximum")
-    if low is None and high is None:
-        return "-"
-    return " .. ".join("" if one is None else f"{one:.16g}" for one in (low, high))
-
-
-ROWS = {section: rows_of(kind) for section, kind in SECTIONS.items()} | link_tables()
 
 
 def tables(page: Path) -> dict[str, list[list[str]]]:
@@ -187,18 +53,30 @@ def tables(page: Path) -> dict[str, list[list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("section", ROWS)
-def test_mission_guide_has_every_key_as_it_is(section: str) -> None:
-    """What to do: put the line that the message shows into docs/guides/mission.md."""
-    written = {cells[0].strip("`"): cells for cells in tables(DOCS / "guides" / "mission.md").get(section, [])}
-    rows = ROWS[section]
-    assert set(written) == {row.key for row in rows}, f"{section}: keys differ from the code's"
-    for row in rows:
-        cells = written[row.key]
-        assert len(cells) == 5, cells
-        right = [f"`{row.key}`", row.type, row.default, row.bounds, row.text or cells[4]]
-        assert cells == right, f"{section}: should be {row.line}"
-        assert cells[4], f"{section}: {row.key} has no meaning in the guide"
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+def test_what_is_generated_is_what_is_committed(path: Path) -> None:
+    """What to do: run `make docs`, and commit what it changed."""
+    assert read(path) == GENERATED[path], f"{path.relative_to(ROOT)} is out of date: run `make docs`"
+
+
+def test_nothing_else_lies_in_the_reference_than_is_generated_or_named_in_the_index() -> None:
+    notes = {path for path in (DOCS / "reference").glob("*.md") if "Generated by `make docs`" in read(path)}
+    assert notes == {path for path in GENERATED if path.parent == DOCS / "reference"}
+
+
+def test_every_key_has_a_meaning() -> None:
+    """What to do: say it beside the key, `key(..., text="...")`."""
+    keys = mission_keys()
+    assert len(keys) > 30
+    assert [(section, key.name) for section, rows in keys.items() for key in rows if not key.text] == []
+
+
+def test_a_table_without_a_place_and_a_place_without_a_table_are_faults() -> None:
+    page = "x\n<!-- generated: keys [a] -->\n| old |\n<!-- end -->\ny\n"
+    assert with_tables(page, {"[a]": "| new |"}) == page.replace("old", "new")
+    for found in ({}, {"[a]": "", "[b]": ""}, {"[b]": ""}):
+        with pytest.raises(ValueError, match="without a place"):
+            with_tables(page, found)
 
 
 @pytest.mark.parametrize(
@@ -221,16 +99,7 @@ def test_mission_guide_shows_the_defaults_of_lists(kind: type[Any], table: str, 
     assert all(getattr(shown, name) == getattr(default, name) for name in lists)
 
 
-@pytest.mark.parametrize(
-    ("heading", "figures", "read_from_files"), [("Products on the ground", CfdpConfig(), {"entity"})]
-)
-def test_mission_guide_has_the_figures_that_no_file_sets(
-    heading: str, figures: CfdpConfig, read_from_files: set[str]
-) -> None:
-    """And of those that a file sets, both declarations have the same default."""
-    written = {cells[0].strip("`"): cells[1] for cells in tables(DOCS / "guides" / "mission.md")[heading]}
-    rest = {one.name for one in dataclasses.fields(figures)} - read_from_files
-    assert written == {name: f"{getattr(figures, name):.10g}" for name in rest}
+def test_the_entity_of_the_ground_has_the_same_default_in_both() -> None:
     assert OutboxConfig().ground_entity == CfdpConfig().entity
 
 
@@ -241,8 +110,7 @@ def test_what_the_node_says_of_a_link_has_the_same_default_in_both(kind: str) ->
 
 
 def test_every_section_of_the_missions_is_in_the_guide() -> None:
-    named = {section.strip("[]").split(".")[0] for section in ROWS}
-    assert {section.name for section in _SECTIONS} <= named
+    named = {section.strip("[]").split(".")[0].partition("]")[0] for section in mission_keys()}
     for path in MISSIONS.glob("*.toml"):
         assert set(tomllib.loads(read(path))) - {"extends"} <= named, path
 
@@ -366,40 +234,9 @@ def test_driver_guide_has_every_scheme() -> None:
             assert f"`{scheme}:" in text, (kind.name, scheme)
 
 
-def fields_text(fields: Iterable[Field]) -> str:
-    return ", ".join(f"{one.name} {one.type} {one.unit}".strip() for one in fields) or "-"
-
-
-def test_dictionary_guide_has_every_packet_as_it_is() -> None:
-    """What to do: put the start of the line that the message shows into docs/guides/dictionary.md."""
-    dictionary = dictionary_of(load(MISSIONS / "orbit.toml"))
-    lines = read(DOCS / "guides" / "dictionary.md").splitlines()
-    rows: list[tuple[object, ...]] = []
-    rows += [(s.apid, s.sid, f"{s.period_s:g} s", fields_text(s.fields), s.name) for s in dictionary.structures]
-    rows += [(e.apid, e.number, e.severity, e.text, fields_text(e.fields), e.name) for e in dictionary.events]
-    rows += [(r.apid, f"[{r.service},{r.subtype}]", fields_text(r.fields), r.name) for r in dictionary.reports]
-    for c in dictionary.commands:
-        function = "-" if c.function is None else c.function
-        rows.append((c.apid, f"[{c.service},{c.subtype}]", function, fields_text(c.arguments), c.text, c.name))
-    for s in dictionary.settings:
-        rows.append((s.number, s.unit or "-", f"{s.default:g}", f"{s.minimum:g} .. {s.maximum:g}", s.text, s.name))
-    for *cells, name in rows:
-        line = " | ".join([f"| `{name}`", *map(str, cells)]) + " |"
-        assert line in lines, f"should be {line}"
-    shown = "\n".join(lines)
-    assert [one for one in TYPES if f"`{one}`" not in shown] == []
-    assert [code for code, text in dictionary.failures.items() if f"| {code} | {text} |" not in lines] == []
-
-
-def test_dictionary_guide_says_which_commands_are_lost_with_the_power_and_which_are_urgent() -> None:
-    commands = dictionary_of(load(MISSIONS / "orbit.toml")).commands
+def test_dictionary_guide_has_every_type_of_a_field() -> None:
     text = read(DOCS / "guides" / "dictionary.md")
-    for begin, names in (
-        ("which are lost with the power", {c.name for c in commands if not c.durable}),
-        ("These are urgent", {c.name for c in commands if c.urgent}),
-    ):
-        listed = re.findall("`([a-z_]+)`", text.partition(begin)[2].partition(".\n")[0])
-        assert sorted(listed) == sorted(names), begin
+    assert [name for name in TYPES if f"`{name}`" not in text] == []
 
 
 def test_notices_name_every_pinned_package() -> None:

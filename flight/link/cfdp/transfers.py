@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flight.core.config import key
 from flight.core.errors import DecodeError
 from flight.core.nanoseconds import NS
 from flight.link.cfdp.pdu import (
@@ -128,13 +129,15 @@ class CfdpSender:
 class CfdpConfig:
     """Limits of the receiver, each at least 1 but for the times."""
 
-    entity: int = 1  # own entity id; PDUs for others are refused
-    transactions: int = 16  # transactions open at a time
-    file_octets: int = 8388608  # octets of one file at most
-    total_octets: int = 67108864  # octets that came, held in all open transactions together, at most
-    ranges: int = 4096  # stretches of one file that do not touch, at most, and so what lies between them
-    late_s: float = 5.0  # how long after an EOF late PDUs are waited for
-    inactivity_s: float = 12000.0  # silence that ends a file without EOF
+    entity: int = key(1, text="own entity id; PDUs for others are refused")
+    transactions: int = key(
+        16, text="files open at a time; where one more begins, the one longest without a PDU is ended"
+    )
+    file_octets: int = key(8388608, text="octets of one file at most")
+    total_octets: int = key(67108864, text="octets of all open files at most")
+    ranges: int = key(4096, text="stretches of one file that do not touch, at most")  # and so what lies between them
+    late_s: float = key(5.0, text="how long after the end of a file what is missing of it is waited for")
+    inactivity_s: float = key(12000.0, text="silence that ends a file without its end, longer than from pass to pass")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class PowerConfig:
     mode: tuple[ModeConfig, ...] = key(text="mode table, [[power.mode]], the first one is the safe mode")
     start_mode: str = key(text="mode after boot")
     payload_idle_w: float = key(1.0, minimum=0, maximum=1000, text="payload switched on, not computing")
-    sample_period_s: float = key(1.0, minimum=0.1, maximum=60)
+    sample_period_s: float = key(1.0, minimum=0.1, maximum=60, text="the EPS is read so often")
     soc_safe_frac: float = setting(
         1, 0.6, minimum=0, maximum=0.95, below="soc_resume_frac",
         text="state of charge below which safe mode is entered",

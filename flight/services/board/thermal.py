@@ -25,7 +25,7 @@ REPEAT_TICKS = 15
 
 @dataclass(frozen=True, slots=True)
 class ThermalConfig:
-    sample_period_s: float = key(2.0, minimum=0.1, maximum=60)
+    sample_period_s: float = key(2.0, minimum=0.1, maximum=60, text="the temperature sensors are read so often")
     heater_on_c: float = setting(
         10, 2.0, unit="degC", minimum=-40, maximum=40, below="heater_off_c",
         text="board temperature below which the heater is on",
