@@ -1,15 +1,12 @@
 """Draw docs/house.svg: what flows where in orbitnode, with every room of the code in its place.
 
-    python -m docs.tools.house_picture          writes docs/house.svg (`make docs` does)
-
-`BOXES` and `FLOWS` are the picture. tests/unit/test_house_picture.py holds it against the code: every room of the map in
-tests/unit/test_layout.py stands in a box, every flow that is a call follows an import, and the committed file is what
-this file draws.
+`BOXES` and `FLOWS` are the picture; `make docs` writes it. tests/unit/test_house_picture.py holds it against the code:
+every room of the map in tests/unit/test_layout.py stands in a box, and every flow that is a call follows an import.
 """
 
 # Why a program and not a drawing: rooms are added with nearly every larger change, and a drawing that nobody has to
-# touch is wrong after the second of them. Coordinates are by hand all the same. Graph layout tools arrange a dozen boxes
-# worse than a person does, and the places carry meaning: orbit left, ground right, the air between them.
+# touch is wrong after the second of them. Coordinates are by hand all the same: the places carry meaning (orbit left,
+# ground right, the air between them), and graph layout tools arrange a dozen boxes worse than a person does.
 #
 # The file is read on a white page, on a dark one and inside a README, so it brings its colours for both
 # (prefers-color-scheme) and names no font that a reader may not have.
@@ -209,35 +206,30 @@ def _flow(flow: Flow) -> list[str]:
     return drawn
 
 
+_HEAD = f"""\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"
+ aria-label="What flows where in orbitnode, and in which folder each part stands">
+<style>
+svg {{ --ink: #1c2733; --soft: #5a6b7b; --line: #8a9aa8; --paper: #ffffff; --panel: #eef3f7; --flow: #0b6fa4; }}
+@media (prefers-color-scheme: dark) {{
+svg {{ --ink: #e6edf3; --soft: #9fb0bf; --line: #5a6b7b; --paper: #161d24; --panel: #0e1318; --flow: #5cb8e6; }}
+}}
+text {{ font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: var(--ink); }}
+.title {{ font-size: {TITLE_PX}px; font-weight: 600; }}
+.text {{ font-size: {TEXT_PX}px; }}
+.label {{ font-size: {TEXT_PX}px; fill: var(--flow); }}
+.rooms {{ font-size: {ROOMS_PX}px; fill: var(--soft); font-family: ui-monospace, 'DejaVu Sans Mono', monospace; }}
+.frame {{ fill: var(--panel); stroke: var(--line); }}
+.box {{ fill: var(--paper); stroke: var(--line); }}
+.flow {{ fill: none; stroke: var(--flow); stroke-width: 2; }}
+.head {{ fill: var(--flow); }}
+</style>
+<defs><marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto" markerUnits="userSpaceOnUse">
+<path d="M0,0 L9,4 L0,8 z" class="head"/></marker></defs>"""
+
+
 def draw() -> str:
     """Return the whole picture as the text of an SVG file."""
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        'aria-label="What flows where in orbitnode, and in which folder each part stands">',
-        "<style>",
-        "svg { --ink: #1c2733; --soft: #5a6b7b; --line: #8a9aa8; --paper: #ffffff; --panel: #eef3f7; --flow: #0b6fa4; }",
-        "@media (prefers-color-scheme: dark) { svg { --ink: #e6edf3; --soft: #9fb0bf; --line: #5a6b7b; "
-        "--paper: #161d24; --panel: #0e1318; --flow: #5cb8e6; } }",
-        "text { font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: var(--ink); }",
-        f".title {{ font-size: {TITLE_PX}px; font-weight: 600; }}",
-        f".text {{ font-size: {TEXT_PX}px; }}",
-        f".label {{ font-size: {TEXT_PX}px; fill: var(--flow); }}",
-        f".rooms {{ font-size: {ROOMS_PX}px; fill: var(--soft); font-family: ui-monospace, 'DejaVu Sans Mono', monospace; }}",
-        ".frame { fill: var(--panel); stroke: var(--line); }",
-        ".box { fill: var(--paper); stroke: var(--line); }",
-        ".flow { fill: none; stroke: var(--flow); stroke-width: 2; }",
-        ".head { fill: var(--flow); }",
-        "</style>",
-        '<defs><marker id="head" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto" '
-        'markerUnits="userSpaceOnUse"><path d="M0,0 L9,4 L0,8 z" class="head"/></marker></defs>',
-    ]
-    for box in BOXES:
-        parts.extend(_box(box))
-    for flow in FLOWS:
-        parts.extend(_flow(flow))
-    return "\n".join([*parts, "</svg>", ""])
-
-
-if __name__ == "__main__":
-    OUT.write_text(draw(), encoding="utf-8")
-    print(f"wrote {OUT}")
+    boxes = [line for box in BOXES for line in _box(box)]
+    flows = [line for flow in FLOWS for line in _flow(flow)]
+    return "\n".join([_HEAD, *boxes, *flows, "</svg>", ""])

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 
@@ -33,12 +34,22 @@ def project(tmp_path: Path) -> Path:
         elif row := re.fullmatch(r'insert=(\S+) before="(.*)"', block.word):
             text = (tmp_path / row[1]).read_text(encoding="utf-8")
             assert text.count(f"\n{row[2]}") == 1, f"{row[1]}: should have one line that begins with {row[2]!r}"
-            (tmp_path / row[1]).write_text(text.replace(f"\n{row[2]}", f"\n{block.text}{row[2]}"), encoding="utf-8")
+            (tmp_path / row[1]).write_text(text.replace(row[2], fitted(block.text, row[2]) + row[2]), encoding="utf-8")
         else:
             continue
         placed += 1
     assert placed == 5
     return tmp_path
+
+
+def fitted(block: str, before: str) -> str:
+    """Return `block` as it stands in a file in front of `before`.
+
+    A function has two blank lines after it, an element of a tuple is indented and has its comma.
+    """
+    if before.startswith(" "):
+        return indent(block.rstrip() + ",\n", before[: len(before) - len(before.lstrip())])
+    return block + "\n\n" * block.startswith("def ")
 
 
 def python(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
