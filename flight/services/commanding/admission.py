@@ -1,8 +1,24 @@
-"""Admission of telecommands: decode, check, authorise, queue. Their states: flight/services/commanding/commands.py.
+"""Admission of telecommands: decode, check, authorise, queue.
 
-In this order, each with a failure code of its own: the packet is sound, somebody serves it, the lane's rate is kept,
-the power mode admits it, its arguments decode and their owner agrees, the lane has room, the command log has room.
+`Admission` takes packets from the link. Each one ends as accepted and queued, as refused with a failure code, or as
+unreadable with an event. The states of a telecommand stand at the head of flight/services/commanding/commands.py.
 """
+
+# The checks run in this order, each with a failure code of its own, and the first that fails ends the command:
+#
+#     1. the packet is sound            otherwise nobody knows whose request it was: an event, no report
+#     2. somebody serves it             says which lane it belongs to, hence before the rate
+#     3. the rate of its lane is kept   before anything costly is done: a flood of bad commands is bounded as well
+#     4. the power mode admits it
+#     5. its arguments decode, are in range, and their owner agrees
+#     6. its lane has room              a command refused from here on was right, and may be sent again as it is
+#     7. the command log has room       for durable commands alone
+#
+# A command that is refused after step 3 has used up a token of its lane, on purpose. Urgent commands have a lane of
+# their own and cannot be named in `commands.refused_in`: what brings the node into safety is never refused for its
+# mode, and never waits behind a flood. A volatile command is reported as accepted here. A durable one is not: nothing
+# is said of it before it is stored (ADR 0012): one that waits in the queue may be lost with the power, and nothing was
+# promised.
 
 from __future__ import annotations
 
@@ -24,7 +40,7 @@ from flight.services.reporting.events import Events
 
 
 def mode_faults(refused_in: Mapping[str, str], declared: Mapping[str, Command], modes: Sequence[str]) -> list[Fault]:
-    """A fault for each mode and command of `commands.refused_in` that there is not, or that cannot be refused."""
+    """Return a fault for each mode and command of `commands.refused_in` that does not exist or cannot be refused."""
     found = []
     for mode, names in refused_in.items():
         path = ("commands", "refused_in", mode)
@@ -40,8 +56,10 @@ def mode_faults(refused_in: Mapping[str, str], declared: Mapping[str, Command], 
 
 
 class ModeGate:
-    """Which commands each power mode refuses. `mode()` names the mode, one of `modes`; `refused_in` has command names
-    by mode, separated by blanks. Raises SetupError if it does not fit `modes` or `declared`.
+    """Which commands each power mode refuses.
+
+    `mode()` names the present mode, one of `modes`. `refused_in` has for each mode the names of commands, separated by
+    blanks. Raises SetupError if it names a mode or a command that `modes` and `declared` do not have.
     """
 
     def __init__(
@@ -54,7 +72,7 @@ class ModeGate:
         self._refused_in = {name: frozenset(names.split()) for name, names in refused_in.items()}
         self._mode = mode
         if faults := mode_faults(refused_in, declared, modes):
-            raise SetupError(f"commands.refused_in: {'; '.join(one.text for one in faults)}")
+            raise SetupError(f"commands.refused_in: {'; '.join(fault.text for fault in faults)}")
 
     def check(self, name: str) -> None:
         """Raise CommandRefused if the present mode refuses the command `name`."""
@@ -64,7 +82,7 @@ class ModeGate:
 
 
 class Admission:
-    """Takes telecommands up to their acceptance or refusal, and puts those accepted into `lane` or `urgent`."""
+    """Takes each telecommand up to its acceptance or refusal, and puts the accepted ones into `lane` or `urgent`."""
 
     def __init__(
         self,
@@ -90,12 +108,12 @@ class Admission:
         self._counts = counts
 
     def on_packet(self, raw: bytes) -> None:
-        """Take one telecommand packet from the link."""
+        """Take one telecommand packet from the link. Raises nothing: refusals are reported and counted."""
         self._counts.received += 1
         try:
             request = PusTc.decode(raw)
         except DecodeError as error:
-            # Without a sound packet error control there is no knowing whose request it was.
+            # The request id stands in octets that may be damaged: a report could name another command.
             self._counts.unreadable += 1
             self._events.emit("telecommand_unreadable", str(error))
             return
@@ -104,12 +122,15 @@ class Admission:
         except CommandRefused as refusal:
             self._refuse(request, refusal)
             return
+        # A durable command is reported as accepted when its row is stored (outcomes.py).
         if not tc.served.command.durable:
             self._verification.success(request, ACCEPTED)
 
     def check(self, raw: bytes) -> None:
-        """Raise CommandRefused if `raw` is not a telecommand of ours with arguments that are admitted now. The power
-        mode is looked at when it is executed.
+        """Raise CommandRefused unless `raw` is a telecommand of this node with arguments that are admitted now.
+
+        Used for commands that are held for later. The power mode is not looked at: what counts is the mode at
+        execution.
         """
         try:
             request = PusTc.decode(raw)
@@ -118,11 +139,11 @@ class Admission:
         self._table.read(request, self._table.find(request))
 
     def authorise(self, request: PusTc) -> Telecommand:
-        """Decode a request that the present mode admits; raises CommandRefused with the reason. Queues nothing."""
+        """Decode a request that the present mode admits, and queue nothing. Raises CommandRefused with the reason."""
         return self._authorise(request, self._table.find(request))
 
     def _admit(self, request: PusTc) -> Telecommand:
-        """Queue the request; raises CommandRefused with the reason."""
+        """Queue the request. Raises CommandRefused with the reason."""
         served = self._table.find(request)
         command = served.command
         lane = self._urgent if command.urgent else self._lane
@@ -143,6 +164,7 @@ class Admission:
 
     def _refuse(self, request: PusTc, refusal: CommandRefused) -> None:
         self._counts.refused[refusal.code] += 1
+        # A burst of refusals must not fill the downlink: beyond a number per second they are reported as ranges.
         if self._refusals.admit(request.request_id, refusal.code):
             self._verification.failure(request, ACCEPTED, refusal.code, str(refusal))
         else:

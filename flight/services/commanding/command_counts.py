@@ -1,6 +1,6 @@
-"""What became of every telecommand since boot. At every instant:
+"""Counts of what became of every telecommand since boot.
 
-received = unreadable + executed + refused + waiting
+At every instant: received = unreadable + executed + refused + waiting. The ground can check that no command is lost.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class CommandCounts:
-    """received: packets. unreadable: without a sound header or packet error control. executed: with whatever outcome.
+    """Counts since boot, each telecommand in exactly one of the last four.
+
+    received: packets. unreadable: without a sound header or packet error control. executed: with whatever outcome.
     refused: not executed, by failure code. waiting: queued, executing, or waiting for the disk.
     """
 

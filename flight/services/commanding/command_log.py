@@ -1,19 +1,34 @@
-"""Durable commands over a loss of power: each that was accepted has its terminal report, exactly one.
+"""Durable commands over a loss of power: each one that was accepted gets its terminal report, exactly one.
 
-A row of the vault a command, `command.NUMBER`:
+A row of the vault per command, `command.NUMBER`:
 
-    (none) --open--> open --done--> done: holds the terminal report --emitted and kept elsewhere--> (none)
+    (none) --open--> open --done--> done: holds the terminal report --emitted and safe elsewhere--> (none)
     (none) ----------done----------> done
 
-`done` is in one transaction with what the command changed. A row that is open at boot was cut short: it is done now,
-as interrupted, and never executed again. A row that is done at boot may or may not have been reported: its report is
-emitted again, octet for octet the same, so that the ground takes it once. Rows go when their reports have left the
-node, or stand durable in the recorder.
+What is found at boot:
 
-If the vault lost transactions, a row that is open may be one of the past: its command may have ended, and been
-reported. Nobody knows, so no report is made up: such rows are given up, and an event names their commands. A row that
-is done holds the report itself, which is true whenever it is emitted.
+    open         the command was cut short: it is ended now as interrupted, and never executed again
+    open, stale  the vault has lost transactions: the row is given up, and an event names its command
+    done         its report may or may not have been sent: it is emitted again, octet for octet the same
+    foreign      written by another version: left as it is, and counted
 """
+
+# What callers may build on, and why it holds:
+#
+# - `done` is written in the same transaction as what the command changed. So after any loss of power either both are
+#   there or neither is: a report never contradicts the state that it reports (ADR 0012).
+# - The row holds the report itself, not the facts of it. Repeated after a boot it is the same octets with the same
+#   sequence count and time, and the ground recognises it as one it has. "Exactly one" is a property of the report, not
+#   of the transmission: whether a packet was heard in the second before the power went, nobody on board can know.
+# - A row goes only when its report is safe: out of the links (`drained`, twice, with time for the modem in between) or
+#   durable in the recorder (`sync`). Until then the row is what keeps the report over a loss of power.
+# - A command is never executed twice. An open row says that the handler may have begun; how far it came is unknown.
+# - A stale open row may be of the past: the command may have ended and been reported in what is lost. A report made up
+#   now could contradict that one, so none is made. A row that is done holds a report that was true when it was written.
+#
+# Rows are bounded by ROWS_MAX, and _URGENT_ROWS of them are for urgent commands alone: a disk that hangs must not keep
+# the node from being put into safe mode. Numbers go on behind the highest found at boot, foreign rows included, so no
+# row is written over another one.
 
 from __future__ import annotations
 
@@ -39,16 +54,16 @@ _PREFIX = "command."
 _OPEN, _DONE = 1, 2
 _NUMBER = re.compile(r"[0-9a-f]{8}")
 _STATE = struct.Struct(">B4s")
-_AGAIN_S = 10.0
-_CLOSE_S = 2.0  # more than a modem holds
+_AGAIN_S = 10.0  # until a report that was neither sent nor recorded is tried again
+_CLOSE_S = 2.0  # longer than a modem takes to send what it holds
 ROWS_MAX = 256
-_NAMED_MAX = 12  # commands that an event has room for
-_URGENT_ROWS = 32  # of them, for urgent commands alone
+_NAMED_MAX = 12  # commands that the text of an event names
+_URGENT_ROWS = 32  # of ROWS_MAX, for urgent commands alone
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A command as it is found at boot."""
+    """A command as it is found at boot. `report` is empty while the row is open, or if its sender wants no report."""
 
     key: str
     state: int
@@ -57,21 +72,23 @@ class _Row:
 
     @classmethod
     def decode(cls, key: str, value: bytes) -> Self:
-        """Raises DecodeError for what is not a row of ours."""
+        """Decode a row. Raises DecodeError for what is not a row of this log."""
         if not _NUMBER.fullmatch(key.removeprefix(_PREFIX)) or len(value) < _STATE.size:
-            raise DecodeError(f"{key} of {len(value)} octets is no row of the command log")
+            raise DecodeError(f"{key} of {len(value)} octets is not a row of the command log")
         state, raw = _STATE.unpack_from(value)
         report = value[_STATE.size :]
         if state not in (_OPEN, _DONE):
-            raise DecodeError(f"{key}: state {state}")
+            raise DecodeError(f"{key}: state {state}, should be {_OPEN} (open) or {_DONE} (done)")
         if report:
             PusTm.decode(report)
         return cls(key, state, RequestId.decode(raw), report)
 
 
 class CommandLog(Service):
-    """`drained` tells whether everything handed to the links so far has left the node; `sync` is that of the whole
-    storage, the recorder's part included.
+    """The rows of durable commands, their reports on the way to the ground, and what a boot makes of both.
+
+    `drained` says whether everything handed to the links so far has left the node. `sync` makes the whole storage
+    durable, the recorder's part included.
     """
 
     def __init__(
@@ -90,16 +107,16 @@ class CommandLog(Service):
         self._drained = drained
         self._sync = sync
         self.foreign = 0  # rows that this version cannot read, left as they are
-        self.uncertain: list[RequestId] = []  # commands whose end is gone, if they had one: not reported
+        self.uncertain: list[RequestId] = []  # may have ended in lost transactions: nothing is reported of them
         self._given_up: list[str] = []
         self._found = self._read()
         self._rows = {row.key for row in self._found}
         taken = [int(name, 16) for name, _ in vault.rows(_PREFIX) if _NUMBER.fullmatch(name)]
         self._next = max(taken, default=-1) + 1
         self._to_emit: deque[tuple[str, bytes]] = deque()
-        self._emitted: list[str] = []
-        self._unsaid: dict[str, bytes] = {}
-        self._closable = Event()
+        self._emitted: list[str] = []  # rows to delete once their reports are safe
+        self._undelivered: dict[str, bytes] = {}  # reports that neither a link nor the recorder took
+        self._closable = Event()  # there is something to emit or to delete
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -111,52 +128,60 @@ class CommandLog(Service):
         if self.foreign:
             out.append(f"{self.foreign} rows are left as they are")
         if self.uncertain:
-            names = name_commands([(one.apid, one.seq) for one in self.uncertain])
+            names = name_commands([(request.apid, request.seq) for request in self.uncertain])
             out.append(f"{len(self.uncertain)} commands may have ended in what is gone and get no report: {names}")
         return out
 
     def full(self, urgent: bool) -> bool:
+        """Whether there is no room for one more row. Urgent commands have a few rows of their own."""
         return len(self._rows) >= (ROWS_MAX if urgent else ROWS_MAX - _URGENT_ROWS)
 
     def open(self, request: RequestId) -> tuple[str, Changes]:
-        """A new row's key, and the change that makes it an open one."""
+        """Return a new row's key, and the change that stores the row as open."""
+        # Eight digits sort as the numbers do, so `rows` gives commands in order of their opening.
         key = f"{_PREFIX}{self._next & 0xFFFFFFFF:08x}"
         self._next += 1
         self._rows.add(key)
         return key, {key: _STATE.pack(_OPEN, request.encode())}
 
     def done(self, key: str, request: RequestId, report: bytes) -> Changes:
-        """The change that ends a command; `report` is its terminal report, empty where its sender wants none."""
+        """Return the change that ends a command. `report` is its terminal report, empty if its sender wants none."""
+        # The request id stands before the report: a sender that wants no report leaves the report empty.
         return {key: _STATE.pack(_DONE, request.encode()) + report}
 
     def forget(self, key: str) -> None:
-        """The row never became durable."""
+        """Take a row off the count that never became durable."""
         self._rows.discard(key)
 
     def emit(self, key: str, report: bytes) -> None:
-        """Report; the row goes later. A report that nobody hears and nothing keeps is tried again."""
+        """Emit a terminal report. The row stays until the report is safe.
+
+        A report that is neither sent nor recorded is tried again later.
+        """
         if report:
             self._telemetry.emit(report, self.follow(key, report))
         else:
+            # There is nothing to send, so nothing can be lost: the row may go.
             self.follow(key, report)(True)
 
     def follow(self, key: str, report: bytes) -> Told:
-        """Who is to be told whether the report was sent or recorded."""
+        """Return the callback that learns whether the report was sent or recorded, and deals with the row."""
 
-        def told(said: bool) -> None:
-            if said:
+        def told(delivered: bool) -> None:
+            if delivered:
                 self._emitted.append(key)
             else:
-                self._unsaid[key] = report
+                self._undelivered[key] = report
             self._closable.set()
 
         return told
 
     def recover(self) -> None:
-        """At boot, before anything is received: end what was cut short, report what may not have been: at once, or by
-        `run` when it is stored, a few per step.
+        """End at boot what was cut short, and report again what may not have been heard.
 
-        Storage that does not write leaves the rows for the next boot.
+        Called before anything is received. If there is nothing to store, the reports go out at once. Otherwise `run`
+        emits them when the changes are stored, a few per step. If storage does not write, the rows stay for the next
+        boot.
         """
         changes: dict[str, bytes | None] = dict.fromkeys(self._given_up)
         reports: list[tuple[str, bytes]] = []
@@ -169,6 +194,7 @@ class CommandLog(Service):
                 )
                 changes |= self.done(row.key, row.request, report)
             else:
+                # Whether the ground has heard this report, nobody on board knows.
                 self.reported_again += bool(report)
             reports.append((row.key, report))
         self._found = []
@@ -182,6 +208,7 @@ class CommandLog(Service):
                 done.result()
             except StorageError:
                 return
+            # Only now: a report of an interruption that is not stored could be contradicted after another boot.
             self._to_emit.extend(reports)
             self._closable.set()
 
@@ -191,7 +218,7 @@ class CommandLog(Service):
             return
 
     def _read(self) -> list[_Row]:
-        """What an earlier boot left, in order."""
+        """Read the rows of an earlier boot, in order of their keys, and sort out foreign and uncertain ones."""
         found: list[_Row] = []
         for name, value in self._vault.rows(_PREFIX):
             try:
@@ -207,15 +234,16 @@ class CommandLog(Service):
         return found
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return the task that deletes rows."""
         return (ServiceTask("commands.close", self.run, deadline_s=1.0),)
 
     async def run(self, task: Task) -> None:
-        """Give up rows whose reports are safe: what went to the recorder durable there, the rest out of the links."""
+        """Delete the rows whose reports are safe: durable in the recorder, or out of the links."""
         while True:
-            if self._unsaid:
+            if self._undelivered:
                 await task.sleep(_AGAIN_S)
-                unsaid, self._unsaid = self._unsaid, {}
-                self._to_emit.extend(unsaid.items())
+                undelivered, self._undelivered = self._undelivered, {}
+                self._to_emit.extend(undelivered.items())
                 self._closable.set()
             await self._closable.wait()
             self._closable.clear()
@@ -223,7 +251,8 @@ class CommandLog(Service):
             emitted, self._emitted = self._emitted, []
             if not emitted:
                 continue
-            # Out of the link's queues is not yet out of the modem: what it held then is gone a while later, or is back.
+            # A frame that left the queues may still be in the modem. One period later it has been sent, or the contact
+            # has ended and its packets are back in the recorder. Hence `drained` must hold at two looks in a row.
             drained = False
             while not (drained and self._drained()):
                 drained = self._drained()
@@ -232,14 +261,14 @@ class CommandLog(Service):
                 await self._sync()
                 self._vault.stage(dict.fromkeys(emitted))
             except StorageError:
-                # A disk that is full or read-only may recover; otherwise they are reported again after the next boot.
+                # A disk that is full or read-only may recover. If it does not, the next boot reports them again.
                 self._emitted = emitted + self._emitted
                 self._closable.set()
                 continue
             self._rows.difference_update(emitted)
 
     async def _emit_waiting(self, task: Task) -> None:
-        """Report what waits for it, a few in a step."""
+        """Emit the reports that wait, a few per step."""
         while self._to_emit:
             for _ in range(min(PACKETS, len(self._to_emit))):
                 self.emit(*self._to_emit.popleft())
@@ -247,6 +276,6 @@ class CommandLog(Service):
 
 
 def name_commands(ids: Sequence[tuple[int, int]]) -> str:
-    """APIDs and sequence counts for the text of an event, the first few: `1/17, 1/18, ...`."""
+    """Return `1/17, 1/18, ...` for APIDs and sequence counts: the first few, for the text of an event."""
     names = [f"{apid}/{seq}" for apid, seq in ids[:_NAMED_MAX]]
     return ", ".join([*names, "..."] if len(ids) > _NAMED_MAX else names)

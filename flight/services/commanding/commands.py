@@ -1,13 +1,18 @@
 """Commands of a node, from the packet to the last report of its stages (ECSS-E-ST-70-41C, 6.1).
 
-Two lanes, each in order: urgent commands wait for no others and for no disk, and have room and rate of their own. Some
-commands come from the link, others are held by the node until their time: scheduled ones, steps of sequences, actions
-of events. A volatile command is reported as it goes. A durable one is reported when its outcome and what it changed are
-stored, in one transaction of the vault; one whose handler takes its time (a coroutine) is stored as open before. So is
-every held one, in the transaction that takes it out of where it is held: it is never executed twice.
+Two lanes, each in order: urgent commands wait neither for others nor for the disk, and have a queue and a rate of their
+own. Some commands come from the link, others are held by the node until their time: scheduled ones, steps of sequences,
+actions of events. Three kinds differ in what is stored before it is said:
 
-States of a telecommand. A, S, C report the success of its acceptance, start and completion, a and c the failure of
-acceptance and of completion with a code, ! is an event; "row" writes its row of the command log (command_log.py):
+- A volatile command is reported as it goes.
+- A durable command is reported when its outcome and what it changed are stored, in one transaction of the vault. If its
+  handler takes its time (a coroutine), the command is stored as open before the handler goes on.
+- A held command is stored as open in the transaction that takes it out of where it was held: it is never executed
+  twice. From then on it ends as a durable one does.
+
+States of a telecommand. A, S and C report the success of its acceptance, start and completion. a and c report the
+failure of its acceptance and of its completion, with a code. ! is an event. "row" writes its row of the command log
+(command_log.py):
 
     state     event                           volatile        durable                     held
     (new)     admission refuses it            a ->REFUSED     a ->REFUSED                 row done, then a ->REFUSED
@@ -26,15 +31,26 @@ acceptance and of completion with a code, ! is an event; "row" writes its row of
               the disk refuses it, else                       undo a ->REFUSED
               the disk fails later                            undo ! ->DONE (+)           undo ! ->DONE (+)
 
-(*) StorageError goes to the holder. The same when the disk does not store the row done of one that is refused.
-(+) Nobody knows whether the row is there after a boot: the report comes after the boot (command_log.py) or never.
+(*) The holder gets StorageError, and keeps the command. The same happens if the disk does not store the done row of a
+    held command that is refused.
+(+) Nobody knows whether the row will be there after a boot: the report comes after that boot (command_log.py) or never.
 
-While the handler runs it may also fail by itself or by the limit of time: c, and the rest as when it is through. What
-is QUEUED at a loss of power is gone, as nothing durable was said of it.
-
-The parts: handler_table (who serves what), admission, command_lane (queues and rates), execution (handlers), outcomes
-(transactions and reports), command_log (rows), verification (the reports), refusals (those of a burst), command_counts.
+While the handler runs it may also fail, by itself or by the limit of time: then c is reported, and everything else is
+as if it were through.
 """
+
+# Why it is done this way (ADR 0012, ADR 0024):
+#
+# - What may never happen: a report that a loss of power makes untrue, a command that is executed twice, an accepted
+#   durable command without a terminal report. So the outcome and the report itself are stored in one transaction with
+#   what the command changed, and only then is anything said.
+# - What survives a reboot: rows of the command log. What is QUEUED when the power goes is gone. That contradicts
+#   nothing: no word was said of a durable command yet, and a volatile one promises nothing over a reboot.
+# - An urgent command acts first and is stored afterwards: safe mode must not wait for a disk that hangs.
+#
+# Each part changes for one reason: handler_table (who serves what), admission (checks), command_lane (queues and
+# rates), execution (runs handlers and waits, reports nothing), outcomes (all transactions and reports, never waits),
+# command_log (rows), verification (reports of ST[01]), refusals (those of a burst), command_counts.
 
 from __future__ import annotations
 
@@ -71,17 +87,17 @@ class CommandsConfig:
     """The `[commands]` section of mission.toml: bounds of queues, rates and waits."""
 
     queue: int = key(32, minimum=1, maximum=1024, text="telecommands waiting for execution at most")
-    urgent_queue: int = key(8, minimum=1, maximum=64, text="room for urgent ones beside that")
-    rate_hz: float = key(200.0, minimum=1, maximum=100_000, text="telecommands accepted a second, in the long run")
-    urgent_rate_hz: float = key(10.0, minimum=1, maximum=1000, text="urgent ones, beside that")
-    refusals: int = key(20, minimum=1, maximum=1000, text="refusals reported one by one in a second, more as ranges")
+    urgent_queue: int = key(8, minimum=1, maximum=64, text="room for urgent ones besides")
+    rate_hz: float = key(200.0, minimum=1, maximum=100_000, text="telecommands accepted per second, in the long run")
+    urgent_rate_hz: float = key(10.0, minimum=1, maximum=1000, text="urgent ones besides, per second")
+    refusals: int = key(20, minimum=1, maximum=1000, text="refusals reported singly per second; more as ranges")
     store_limit_s: float = key(5.0, minimum=0.1, maximum=600, text="wait for the disk before the next one has its turn")
     execution_limit_s: float = key(60.0, minimum=0.1, maximum=86_400, text="a handler that takes longer is cancelled")
     refused_in: Mapping[str, str] = key({}, text="power mode = commands refused in it, separated by blanks")
 
 
 def declare(apid: int) -> Declarations:
-    """Declare the structure "commands" and the service's events."""
+    """Return the structure "commands" and the events of this service."""
     u32 = "u32"
     return Declarations(
         structures=(
@@ -123,10 +139,10 @@ def declare(apid: int) -> Declarations:
 
 
 class Commands(Service):
-    """The command service of a node (flight.contract.app.CommandTable). Public parts are for those who watch it.
+    """The command service of a node (flight.contract.app.CommandTable). Its public parts are for those who watch it.
 
-    `mode()` names the power mode, one of `modes`, for `CommandsConfig.refused_in`; raises SetupError if that does not
-    fit `modes` or `declared`.
+    `mode()` names the power mode, one of `modes`, for `CommandsConfig.refused_in`. Raises SetupError if that names a
+    mode or a command that does not exist.
     """
 
     def __init__(
@@ -159,9 +175,10 @@ class Commands(Service):
         )
 
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
-        """Serve the command `name` (flight.contract.app.CommandTable). `own` makes of what the handler leaves what the
-        node may do with it, as it is if there is none. Raises KeyError if it is not declared, MisuseError if it is
-        served.
+        """Serve the command `name` (flight.contract.app.CommandTable).
+
+        `own` turns what the handler leaves into what the node may store of it; without `own` it is taken as it is.
+        Raises KeyError if the command is not declared, MisuseError if it is already served.
         """
         self.table.handle(name, check, execute, own)
 
@@ -174,25 +191,26 @@ class Commands(Service):
         self._admission.on_packet(raw)
 
     def check(self, raw: bytes) -> None:
-        """Raise CommandRefused if `raw` is not a telecommand of ours with arguments that are admitted now. The power
-        mode is looked at when it is executed.
+        """Raise CommandRefused unless `raw` is a telecommand of this node with arguments that are admitted now.
+
+        The power mode is not looked at: what counts is the mode at execution.
         """
         self._admission.check(raw)
 
     async def run(self, task: Task) -> None:
-        """Execute what is not urgent, as received."""
+        """Execute the commands that are not urgent, in the order in which they were received."""
         await self.execution.serve(task, self._lane)
 
     async def run_urgent(self, task: Task) -> None:
-        """Execute what is urgent, as received."""
+        """Execute the urgent commands, in the order in which they were received."""
         await self.execution.serve(task, self._urgent)
 
     async def perform(self, task: Task, raw: bytes, changes: Changes) -> None:
         """Execute a command that the node itself holds: a scheduled one, a step of a sequence.
 
-        `changes` take it out of where it is held, in the transaction that opens it, or that reports its refusal: it is
-        never executed twice. That waits for the disk as long as it takes. Raises StorageError if the transaction is
-        not stored; the command is held still.
+        `changes` take it out of where it is held. They are in the transaction that opens its row, or that stores its
+        refusal: so it is never executed twice. This waits for the disk as long as the disk takes. Raises StorageError
+        if the transaction is not stored: the command is still held then.
         """
         request = PusTc.decode(raw)  # it was checked when it was taken in
         try:
@@ -203,20 +221,22 @@ class Commands(Service):
         await self.execution.perform(task, tc, changes)
 
     async def refuse(self, raw: bytes, code: FailureCode, detail: str, changes: Changes) -> None:
-        """End a command that the node held and does not execute; like `perform`, with a failure of acceptance."""
+        """End a command that the node held and does not execute: like `perform`, with a failure of acceptance."""
         await self._outcomes.refuse_held(PusTc.decode(raw), CommandRefused(code, detail), changes)
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "commands"."""
         return (Sampler("commands", self.sample),)
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return one task per lane. Both are critical: a node that cannot take commands is to be started again."""
         return (
             ServiceTask("commands", self.run, deadline_s=0.04, critical=True),
             ServiceTask("commands.urgent", self.run_urgent, deadline_s=0.02, critical=True),
         )
 
     def sample(self) -> Sample:
-        """The values of the structure "commands"."""
+        """Return the values of the structure "commands"."""
         counts, refused = self.counts, self.counts.refused
         return {
             "received": counts.received,

@@ -1,12 +1,26 @@
-"""Execution of telecommands: their handlers, one after the other, within limits of time.
+"""Execution of telecommands: their handlers, one after the other per lane, within limits of time.
 
-A handler that returns is through at once. One that is a coroutine runs as a task of its own; if its command is durable,
-it is stored as open first. One that is a generator has much to do and nothing to wait for: it is executed in slices,
-others having their turn between them, and is otherwise as one that is through at once. What is stored and reported of
-each: flight/services/commanding/outcomes.py.
+A handler has one of three forms (flight.contract.app.CommandTable):
 
-The next command waits for the disk no longer than `store_limit_s`; the reports come whenever the disk answers.
+    it returns                  it is through at once
+    it returns a coroutine      runs as a task of its own; if the command is durable, it is stored as open before
+    it returns a generator      has much to do and nothing to wait for: one slice per step, others in between
+
+What is stored and reported of each form: flight/services/commanding/outcomes.py.
 """
+
+# Two limits keep a lane moving. A handler that takes longer than `limit_s` is cancelled. The next command waits for the
+# disk no longer than `store_limit_s`: a disk that hangs costs a lane some seconds per command, never the lane itself.
+# The reports still come whenever the disk answers.
+#
+# Why a coroutine is stored as open first and a generator is not: a coroutine waits, so the power may go in the middle
+# of what it does, and the row is what tells the next boot that it was cut short. A generator changes nothing before its
+# end: its changes are in the one transaction that also ends the command, as for a handler that is through at once.
+#
+# A task that fails is started again by the scheduler, but a handler is never run twice: its task finds nothing left to
+# run, and the sender has heard of the fault before (`_OnFault`). Errors that a handler may raise by contract
+# (CommandRefused, HalError, StorageError) end the command alone; any other error is a fault of ours and goes on to the
+# scheduler, which reports it. Urgent commands do not wait for the disk after they have acted: the lane stays free.
 
 from __future__ import annotations
 
@@ -30,12 +44,12 @@ from flight.services.reporting.telemetry import HOLD_S
 from flight.store.vault import Changes
 from hal.base import HalError
 
-_IN_A_STEP = 8  # commands
+_IN_A_STEP = 8  # commands that one step executes, if none of them waits
 _FAULT = "the executing task failed, an event says how"
 
 
 class _OnFault:
-    """Calls `call` if the block raises an error, unless that ends the node or the task that executes."""
+    """Calls `call` if the block raises an error, unless that error ends the node or the executing task."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
@@ -49,8 +63,10 @@ class _OnFault:
 
 
 class Execution:
-    """Runs handlers. store_limit_s: wait for the disk before the next command has its turn; limit_s: a handler that
-    takes longer is cancelled.
+    """Runs handlers, and reports nothing itself.
+
+    store_limit_s: how long to wait for the disk before the next command has its turn. limit_s: a handler that takes
+    longer is cancelled.
     """
 
     def __init__(
@@ -68,7 +84,7 @@ class Execution:
         self._counts = counts
         self._store_limit_s = store_limit_s
         self._limit_s = limit_s
-        self._slow = False  # the disk, and it was told
+        self._slow = False  # the disk is slow, and an event has said so
 
     async def serve(self, task: Task, lane: Lane) -> None:
         """Execute what comes into `lane`, in order, for ever."""
@@ -79,16 +95,19 @@ class Execution:
             in_a_row = in_a_row + 1 if len(lane.queue) else 0
             if in_a_row and (tc.sliced or in_a_row == _IN_A_STEP):
                 in_a_row = 0
-                await task.sleep(0)  # none of them may have waited for anything
+                await task.sleep(0)  # commands that wait for nothing would keep every other task waiting
 
     async def perform(self, task: Task, tc: Telecommand, changes: Changes) -> None:
-        """Execute a command that was held, once `changes` and its being open are stored in one transaction, which takes
-        as long as it takes. Raises StorageError if it is not stored.
+        """Execute a command that the node itself held.
+
+        `changes`, which take it out of where it was held, and its open row are stored in one transaction first. That
+        takes as long as the disk takes. Raises StorageError if the transaction is not stored: the command is still held
+        then.
         """
         opened = self._outcomes.store_open(tc, changes)
         try:
             while not await task.wait(opened, self._store_limit_s):
-                self._tell_slow(tc)
+                self._report_slow(tc)
             opened.result()
         except StorageError:
             self._outcomes.forget_open(tc)
@@ -99,12 +118,12 @@ class Execution:
         await self.execute(task, tc)
 
     async def execute(self, task: Task, tc: Telecommand) -> None:
-        """Run the handler and see to the reports."""
+        """Run the handler, then have the outcome stored and reported."""
         durable = tc.served.command.durable
         if not durable and not tc.opened:
             self._outcomes.start(tc)
         kept, code, detail = Durable(), NONE, ""
-        # A fault goes on to the scheduler; the sender hears of it before the task starts anew.
+        # A fault goes on to the scheduler. The sender hears of it here, before the task is started again.
         with _OnFault(lambda: self._outcomes.end(tc, Durable(), Failure.UNFINISHED, _FAULT)):
             try:
                 outcome = tc.served.execute(*tc.arguments)
@@ -123,20 +142,21 @@ class Execution:
                 code, detail = Failure.DEVICE, str(error)
             except StorageError as error:
                 code, detail = Failure.STORAGE, str(error)
+        # An urgent command has acted already, and its lane must not stand still with the disk.
         waits = (durable or tc.opened) and not tc.served.command.urgent
         self._outcomes.end(tc, kept, code, detail, waited_for=waits)
         if waits:
             await self._wait_for_disk(task, tc)
 
     async def _open(self, task: Task, tc: Telecommand) -> bool:
-        """Store a command that takes its time as open; False, reported, if the disk does not do it in its time."""
+        """Store a command as open. Return False if the disk does not do it in time: the command is ended then."""
         try:
             opened = self._outcomes.store_open(tc, {})
         except StorageError as error:
             self._outcomes.refuse_unstored(tc, str(error))
             return False
         if not await task.wait(opened, self._store_limit_s):
-            self._tell_slow(tc)
+            self._report_slow(tc)
             self._outcomes.refuse_overdue(tc)
             return False
         try:
@@ -148,7 +168,7 @@ class Execution:
         return True
 
     async def _in_slices(self, task: Task, work: Slices) -> Durable | None:
-        """Run a handler's slices, a step each. Raises as the handler does."""
+        """Run a generator, one slice per step. Raises as the handler does, and CommandRefused beyond the limit."""
         end_ns = self._scheduler.now_ns() + ns(self._limit_s)
         while True:
             try:
@@ -157,18 +177,22 @@ class Execution:
                 outcome: Durable | None = end.value
                 return outcome
             if self._scheduler.now_ns() > end_ns:
-                work.close()
+                work.close()  # at its `yield`: its own `finally` blocks run
                 raise CommandRefused(Failure.UNFINISHED, f"not done within {self._limit_s:g} s, cancelled")
             await task.sleep(0)
 
     async def _finish(self, task: Task, tc: Telecommand, work: Awaitable[Durable | None]) -> Durable | None:
-        """Run what a handler goes on with as a task of its own, which ends at the limit. Raises as the handler does."""
+        """Run a handler's coroutine as a task of its own, which is cancelled at the limit.
+
+        Raises as the handler does, and CommandRefused if the task cannot be started, fails or takes too long.
+        """
         result: Future[Durable | None] = Future()
+        # Emptied as the handler begins, so that a restarted task finds nothing to run.
         unstarted = [work]
 
         async def body(_: Task) -> None:
             if not unstarted:
-                return  # it failed: a task is started anew, a handler is not
+                return  # started again after a failure: the task is, a handler never
             with _OnFault(lambda: result.set_error(CommandRefused(Failure.UNFINISHED, _FAULT))):
                 try:
                     result.set_result(await unstarted.pop())
@@ -186,23 +210,26 @@ class Execution:
         return result.result()
 
     async def _wait_for_disk(self, task: Task, tc: Telecommand) -> None:
-        """The next command has its turn when this one is closed, or the disk has had its time. Other telemetry waits
-        for its reports a part of that.
+        """Wait until this command is closed, or the disk has had its time: then the next one has its turn.
+
+        Other telemetry is held back behind this command's reports for HOLD_S of that time at most.
         """
+        # In two waits: first everybody waits for the reports, then this lane alone.
         hold_s = min(HOLD_S, self._store_limit_s)
         if not await task.wait(tc.closed, hold_s):
             self._outcomes.let_go(tc)
         if await task.wait(tc.closed, self._store_limit_s - hold_s):
             self._slow = False
         else:
-            self._tell_slow(tc)
+            self._report_slow(tc)
 
-    def _tell_slow(self, tc: Telecommand) -> None:
+    def _report_slow(self, tc: Telecommand) -> None:
         if not self._slow:
             self._slow = True
             self._events.emit("storage_slow", tc.name, self._store_limit_s)
 
 
 def _abandon(work: Awaitable[object]) -> None:
-    if isinstance(work, Coroutine):
+    """Close what will never be awaited."""
+    if isinstance(work, Coroutine):  # Python warns of a coroutine that was never awaited, and of nothing else
         work.close()

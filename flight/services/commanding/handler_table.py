@@ -1,4 +1,4 @@
-"""The telecommands of a node by service, subtype and function, each with its handler, and what a packet means by it."""
+"""Table of telecommands by APID, service, subtype and function: who serves each, and what a packet means by it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flight.core.future import Future
 from flight.link.pus import PusTc
 from flight.services.reporting.telemetry import Place
 
-_FUNCTION_SERVICE = 8
+_FUNCTION_SERVICE = 8  # ST[08], perform a function: the function id at the head of the data tells commands apart
 _FUNCTION_OCTETS = 2
 
 Own = Callable[[Durable], Durable]
@@ -24,8 +24,9 @@ _Key = tuple[int, int, int, int | None]  # APID, service, subtype, function
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A command of the dictionary and who serves it. `own`: what its handler leaves, as the node takes it from one who
-    is not a part of it; None for a service.
+    """A command of the dictionary and who serves it.
+
+    `own` limits what the handler of an app may leave to be stored to the app's own rows. It is None for a service.
     """
 
     command: Command
@@ -35,8 +36,9 @@ class Served:
     own: Own | None = None
 
     def kept(self, outcome: Durable | None) -> Durable:
-        """What the handler leaves to be stored, by the keys that the vault has for it. Raises MisuseError for what is
-        not that, or cannot be stored.
+        """Return what the handler leaves to be stored, under the keys that the vault has for it.
+
+        Raises MisuseError if the handler gave anything but Durable or None, or what cannot be stored.
         """
         if outcome is None:
             return Durable()
@@ -46,8 +48,9 @@ class Served:
 
 
 def _unkept(command: Command, outcome: Any) -> str:
-    """Why what a handler gave cannot be kept, "" if it can."""
+    """Say why what a handler gave cannot be stored, "" if it can."""
     if not isinstance(outcome, Durable):
+        # Apps write handlers: what one gives may be anything, so its type is looked at before use.
         return f"gives {type(outcome).__name__}, should give Durable or nothing"
     changes: Any = outcome.changes
     if not isinstance(changes, Mapping):
@@ -58,16 +61,18 @@ def _unkept(command: Command, outcome: Any) -> str:
         if isinstance(key, str) and isinstance(value, bytes | None):
             continue
         return f"gives Durable with {key!a}: {type(value).__name__}, should be a text, and octets or None"
-    if not all(callable(one) for one in (outcome.then, outcome.undo)):
+    if not all(callable(callback) for callback in (outcome.then, outcome.undo)):
         return "gives Durable with a `then` or `undo` that is not a function"
     return ""
 
 
 @dataclass(slots=True)
 class Telecommand:
-    """A telecommand on its way. `row` is its key in the command log once it has one, `opened`: it is stored there as
-    open, `sliced`: its handler did as much as a step may. `closed` is done when nothing more is to be said; `place` is
-    held for its reports as long as they wait for the disk.
+    """A telecommand on its way through the node.
+
+    row: its key in the command log, empty until it has one. opened: it is stored there as open. sliced: its handler did
+    as much as one step may. closed: done when nothing more is to be said of it. place: held in the line of telemetry
+    for its reports, as long as these wait for the disk.
     """
 
     request: PusTc
@@ -86,7 +91,7 @@ class Telecommand:
 
 
 class HandlerTable:
-    """Every command of `declared` has one handler, given by its owner."""
+    """Each command of `declared` with its one handler, which its owner gives."""
 
     def __init__(self, declared: tuple[Command, ...]) -> None:
         self.declared = {command.name: command for command in declared}
@@ -94,8 +99,9 @@ class HandlerTable:
         self._served: dict[_Key, Served] = {}
 
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler, own: Own | None = None) -> None:
-        """Serve the command `name` (flight.contract.app.CommandTable). Raises KeyError if it is not declared,
-        MisuseError if it is served.
+        """Serve the command `name` (flight.contract.app.CommandTable).
+
+        Raises KeyError if the command is not declared, MisuseError if it is already served.
         """
         command = self.declared[name]
         key = (command.apid, command.service, command.subtype, command.function)
@@ -110,12 +116,13 @@ class HandlerTable:
             raise SetupError(f"commands that nobody serves: {', '.join(sorted(self.declared.keys() - served))}")
 
     def find(self, request: PusTc) -> Served:
-        """Who serves the request; raises CommandRefused if nobody does."""
+        """Find who serves the request. Raises CommandRefused if nobody does."""
         if request.apid not in self._apids:
             raise CommandRefused(Failure.UNKNOWN_APID, f"APID {request.apid}")
         function = None
         if request.service == _FUNCTION_SERVICE and len(request.data) >= _FUNCTION_OCTETS:
             function = int.from_bytes(request.data[:_FUNCTION_OCTETS], "big")
+        # A function command of ST[08] is found only with its function id; all other services have None there.
         served = self._served.get((request.apid, request.service, request.subtype, function))
         if served is None:
             of = "" if function is None else f" function {function}"
@@ -124,7 +131,7 @@ class HandlerTable:
 
     @staticmethod
     def read(request: PusTc, served: Served) -> Telecommand:
-        """Decode the request's arguments and have its owner check them; raises CommandRefused with the reason."""
+        """Decode the request's arguments and have its owner check them. Raises CommandRefused with the reason."""
         command = served.command
         data = request.data if command.function is None else request.data[_FUNCTION_OCTETS:]
         try:

@@ -1,15 +1,24 @@
-"""What is stored and reported of a telecommand that was accepted, and in which order. No waiting, no handlers.
+"""What is stored and reported of a telecommand that was accepted, and in which order. Nothing here waits.
 
-Nothing is reported of a durable command before it is durable, and nothing that a loss of power could contradict: the
-stages and their transactions are in the table of flight/services/commanding/commands.py. If the disk refuses at once,
-that is reported. If it fails later, nobody knows whether the outcome will be there after a boot, and an event says so:
-the report comes after the boot or never.
-
-A terminal report is made before it is stored, and its number with it: it is repeated octet for octet after a boot. So
-what follows from a command, an event say, is put in force after the report has left: it bears a later number, and no
-part of a chain overtakes an earlier one. What others made meanwhile waits behind the reports, a little while at most
-(flight/services/reporting/telemetry.py); of an urgent command, whose handler has acted without the disk, nothing does.
+The stages and their transactions are in the table of flight/services/commanding/commands.py. Handlers are run by
+flight/services/commanding/execution.py, which says here what came of them.
 """
+
+# The rule: nothing is reported of a durable command before it is durable, and nothing that a loss of power could
+# contradict. Hence two ways in which a disk can fail:
+#
+#     it refuses at once   nothing was written: that is reported, with a failure code
+#     it fails later       the row may be there after a boot or not: an event says so, and no report is made now. The
+#                          report comes after the boot, from the row, or never
+#
+# Order of packets: a terminal report is made before it is stored, and its sequence count with it, because the same
+# octets are repeated after a boot. What follows from the command, an event say, is put in force after the report has
+# been emitted. So it bears a later number, and no part of a chain overtakes an earlier one. What others make meanwhile
+# waits behind the report, for HOLD_S at most (reporting/telemetry.py). Nothing waits behind an urgent command, whose
+# handler has acted without the disk.
+#
+# `undo` is called whenever `then` is not: an app or a service that has prepared something must not go on with what is
+# not stored. Neither can fail the command any more.
 
 from __future__ import annotations
 
@@ -32,7 +41,7 @@ _LOG_FULL = "too many durable commands wait for the disk"
 
 
 class Outcomes:
-    """Opens rows of the command log, ends them, and reports each stage when that may be said."""
+    """Opens rows of the command log, ends them, and reports each stage once that may be said."""
 
     def __init__(
         self, vault: Vault, log: CommandLog, verification: Verification, events: Events, counts: CommandCounts
@@ -46,7 +55,7 @@ class Outcomes:
     # Before the handler is through
 
     def start(self, tc: Telecommand) -> None:
-        """Report the start of one that is not stored."""
+        """Report the start of a command that is not stored."""
         self._verification.success(tc.request, STARTED)
 
     def store_open(self, tc: Telecommand, changes: Changes) -> Future[None]:
@@ -63,19 +72,22 @@ class Outcomes:
         return stored
 
     def forget_open(self, tc: Telecommand) -> None:
-        """Its row never became durable: it was never accepted."""
+        """Forget a row that never became durable: the command was never accepted."""
         self._log.forget(tc.row)
 
     def accept_open(self, tc: Telecommand) -> None:
-        """Report the acceptance and start of one that is durable as open."""
+        """Report the acceptance and the start of a command that is durable as open."""
         tc.opened = True
         self._verification.success(tc.request, ACCEPTED)
         self._verification.success(tc.request, STARTED)
 
     async def refuse_held(self, request: PusTc, refusal: CommandRefused, changes: Changes) -> None:
-        """End a command that the node held, unexecuted: `changes` and the refusal in one transaction, then the report.
-        Raises StorageError if that is not stored: nothing is reported, and it is held still.
+        """End a command that the node held, without executing it.
+
+        `changes` and the refusal are stored in one transaction, then the refusal is reported. Raises StorageError if
+        that is not stored: nothing is reported then, and the command is still held.
         """
+        # The report needs a row, and held commands never take those kept for urgent ones.
         if self._log.full(urgent=False):
             raise StorageError(_LOG_FULL)
         report = self._verification.make_failure(request.request_id, ACCEPTED, refusal.code, str(refusal))
@@ -91,14 +103,17 @@ class Outcomes:
         self._log.emit(row, report)
 
     def refuse_unstored(self, tc: Telecommand, reason: str) -> None:
-        """Refuse one of which nothing is in force, and nothing was said."""
+        """Refuse a command of which nothing is in force and nothing was said."""
         self._verification.failure(tc.request, ACCEPTED, Failure.STORAGE, reason)
         self._close(tc, Failure.STORAGE)
 
     def refuse_overdue(self, tc: Telecommand) -> None:
-        """Refuse one whose row, handed to the disk, is not durable in time. It may become durable as open yet, but not
-        without the transaction after it, which says that it was refused.
+        """Refuse a command whose open row is not durable in time.
+
+        That row may still become durable, but never without the transaction behind it, which says that the command was
+        refused.
         """
+        # Closed before it is stored: the lane goes on, and the report comes whenever the disk answers.
         self._close(tc, Failure.STORAGE)
         detail = "the disk has not answered in time"
         report = self._verification.make_failure(tc.request.request_id, ACCEPTED, Failure.STORAGE, detail)
@@ -108,8 +123,9 @@ class Outcomes:
             self.leave_unknown(tc, str(error), Failure.STORAGE)
 
     def leave_unknown(self, tc: Telecommand, reason: str, refused: int = NONE) -> None:
-        """Report nothing now that another report could contradict: whether the row is there after a boot is not known.
-        An event says so. `refused`: why it was not executed.
+        """Report nothing that a later report could contradict: nobody knows whether the row will be there after a boot.
+
+        An event says so. `refused` is the failure code if the command was not executed.
         """
         self._events.emit("outcome_not_stored", tc.name, reason)
         self._close(tc, refused)
@@ -117,8 +133,9 @@ class Outcomes:
     # When the handler is through
 
     def end(self, tc: Telecommand, kept: Durable, code: int, detail: str, *, waited_for: bool = False) -> None:
-        """Store what the handler leaves, then report completion, or its failure with `code` and `detail`. waited_for:
-        somebody waits for that, and lets go in time of what is held for the reports.
+        """Store what the handler leaves, then report the completion, or its failure with `code` and `detail`.
+
+        waited_for: the caller waits for that, and in time lets go of what is held back behind the reports.
         """
         if tc.served.command.durable or tc.opened:
             if waited_for:
@@ -129,7 +146,7 @@ class Outcomes:
                 ending = True
             finally:
                 if not ending:
-                    self.let_go(tc)  # a fault of ours: nobody waits for the disk then, and all others would
+                    self.let_go(tc)  # a fault of ours: nobody lets go later, and all telemetry would stand still
             return
         kept.then()
         if code == NONE:
@@ -139,7 +156,9 @@ class Outcomes:
         self._close(tc)
 
     def _end_durable(self, tc: Telecommand, kept: Durable, code: int, detail: str) -> None:
+        """Make the reports, and have them stored with what the handler leaves."""
         request = tc.request
+        # An open command has been reported as accepted and started; any other says all its stages at once, now.
         stages = () if tc.opened else (ACCEPTED, STARTED)
         before = [(stage, self._verification.make_success(request, stage)) for stage in stages]
         if code == NONE:
@@ -154,16 +173,17 @@ class Outcomes:
             self._end_unstored(tc, code, detail, str(error))
 
     def let_go(self, tc: Telecommand) -> None:
-        """The disk takes too long: what was made after the command's reports waits no more for them."""
+        """Hold nothing back behind this command's reports any more: the disk takes too long."""
         if tc.place is not None:
             self._verification.let_go(tc.place)
 
     def _store_report(
         self, tc: Telecommand, kept: Durable, before: Sequence[tuple[int, bytes]], stage: int, code: int, report: bytes
     ) -> None:
-        """Store the command's terminal report with what it leaves. When that is durable, emit the reports of the stages
-        `before` it, the report itself, and then put in force what was stored: all in this one step, and whatever that
-        tells was made after the reports and leaves after them.
+        """Store the command's terminal report together with what the handler leaves.
+
+        When that is durable, emit the reports of the stages `before` it and the report itself, then put in force what
+        was stored: all in one step, so whatever that causes is made after the reports and leaves after them.
         """
         request = tc.request.request_id
         if not tc.row:
@@ -195,11 +215,13 @@ class Outcomes:
             packets.append((report, self._log.follow(tc.row, report)))
         self._verification.settle(place, packets)
         if not report:
-            self._log.emit(tc.row, report)
+            self._log.emit(tc.row, report)  # nothing to follow: the row may go
 
     def _end_unstored(self, tc: Telecommand, code: int, detail: str, reason: str) -> None:
-        """End one whose outcome the disk refused. An urgent command has acted all the same; of any other nothing is in
-        force. One that is stored as open has its terminal report after the next boot, which finds it so.
+        """End a command whose outcome the disk refused at once.
+
+        An urgent command has acted all the same, and says so. Of any other nothing is in force. A command that is
+        stored as open gets its terminal report after the next boot, which finds its row.
         """
         if tc.opened:
             self.leave_unknown(tc, reason)
@@ -216,10 +238,11 @@ class Outcomes:
         self._close(tc)
 
     def _close(self, tc: Telecommand, refused: int = NONE) -> None:
-        """Nothing more is to be said, or waited for; `refused` is why it was not executed."""
+        """Close the command: nothing more is said of it. `refused` is the failure code if it was not executed."""
+        # A command that was refused as overdue was closed before its transaction was stored.
         if tc.closed.done:
             return
-        self.let_go(tc)  # of what is not said
+        self.let_go(tc)  # if no report was emitted, its place is still held
         self._counts.waiting -= 1
         if refused == NONE:
             self._counts.executed += 1

@@ -1,4 +1,4 @@
-"""ST[17] test: are you alive."""
+"""ST[17] test: the are-you-alive connection test (ECSS-E-ST-70-41C, 6.17)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from flight.services.reporting.telemetry import Telemetry
 
 
 def declare(apid: int) -> Declarations:
+    """Return TC[17,1] and its answer TM[17,2]."""
     return Declarations(
         commands=(Command("ping", apid, 17, 1, "are-you-alive connection test"),),
         reports=(Report(apid, 17, 2, "pong"),),
@@ -17,13 +18,14 @@ def declare(apid: int) -> Declarations:
 
 
 class Ping(Service):
-    """Answers a ping with a ping."""
+    """Answers TC[17,1] with TM[17,2]: the whole way up, through the command service and down is in order."""
 
     def __init__(self, apid: int, telemetry: Telemetry) -> None:
         self._apid = apid
         self._telemetry = telemetry
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handler of `ping`."""
         return (CommandHandler("ping", None, self._answer),)
 
     def _answer(self) -> None:
