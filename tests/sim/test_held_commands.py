@@ -209,7 +209,7 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: MakeRig) -> None:
     refused = {
         held.rig.send("insert_activities", 0, rows): reason
         for rows, reason in (
-            (((0, held.tai_ns(300), ping), (0, held.tai_ns(60), held.packet("ping"))), (Failure.LATE, "activity 1: 4")),
+            (((0, held.tai_ns(300), ping), (0, held.tai_ns(60), held.packet("ping"))), (Failure.LATE, "activity 1: release time is 4")),
             (((0, held.tai_ns(300), ping), (0, held.tai_ns(300), ping)),
              (Failure.BAD_VALUE, "activity 1: sequence count")),
             (((3, held.tai_ns(300), ping),), (Failure.BAD_VALUE, "activity 0: no group 3, have 0")),
@@ -217,7 +217,7 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: MakeRig) -> None:
             (((0, held.tai_ns(300), held.packet("insert_activities", 0, ())),),
              (Failure.BAD_VALUE, "activity 0: TC[11,4]")),
             (tuple((0, held.tai_ns(300), held.packet("ping")) for _ in range(3)),
-             (Failure.NO_ROOM, "3 activities more, 2")),
+             (Failure.NO_ROOM, "3 more activities, room for 2")),
         )
     }  # fmt: skip
     held.rig.until(120)
@@ -501,5 +501,5 @@ def test_rows_of_other_software_are_left_out_told_and_left_alone(make_rig: MakeR
     inserted, loaded = held.insert(180, ping), held.rig.send("load_sequence", "broken", ((0, ping),))
     unloaded = held.rig.send("unload_sequence", "broken")
     held.rig.until(190)
-    assert held.failure(loaded) == (Failure.BAD_VALUE, "sequence 'broken' is there already")
-    assert held.failure(inserted)[1].endswith("is scheduled") and held.rig.stages(unloaded) == [1, 3, 7]
+    assert held.failure(loaded) == (Failure.BAD_VALUE, "sequence 'broken' already exists")
+    assert held.failure(inserted)[1].endswith("is already scheduled") and held.rig.stages(unloaded) == [1, 3, 7]

@@ -76,8 +76,8 @@ def bench(make_rig: Callable[..., Any]) -> Bench:
 
 def test_groups_are_made_switched_and_given_up(bench: Bench) -> None:
     assert bench.do("create_groups", ((3, 1), (4, 0), (255, 1))) is None
-    assert bench.do("create_groups", ((5, 1), (4, 1))) == (Failure.BAD_VALUE, "group 4 is there already")
-    assert bench.do("create_groups", ((0, 1),)) == (Failure.BAD_VALUE, "group 0 is there already")
+    assert bench.do("create_groups", ((5, 1), (4, 1))) == (Failure.BAD_VALUE, "group 4 already exists")
+    assert bench.do("create_groups", ((0, 1),)) == (Failure.BAD_VALUE, "group 0 already exists")
     for name in ("enable_groups", "disable_groups", "delete_groups"):
         assert bench.do(name, ((3,), (6,))) == (Failure.BAD_VALUE, "no group 6, have 0, 3, 4, 255")
     bench.do("report_groups")
@@ -87,9 +87,9 @@ def test_groups_are_made_switched_and_given_up(bench: Bench) -> None:
     assert bench.rows("group_status") == [(0, 1), (3, 0), (4, 1), (255, 0)]
 
     assert bench.do("insert_activities", 0, ((3, bench.due_ns(), bench.ping()),)) is None
-    assert bench.do("delete_groups", ((3,), (4,))) == (Failure.BAD_VALUE, "activities are in group 3")
-    assert bench.do("delete_groups", ()) == (Failure.BAD_VALUE, "activities are in group 3")
-    assert bench.do("delete_groups", ((0,),)) == (Failure.BAD_VALUE, "group 0 is always there")
+    assert bench.do("delete_groups", ((3,), (4,))) == (Failure.BAD_VALUE, "activities are still in group 3")
+    assert bench.do("delete_groups", ()) == (Failure.BAD_VALUE, "activities are still in group 3")
+    assert bench.do("delete_groups", ((0,),)) == (Failure.BAD_VALUE, "group 0 cannot be deleted")
     assert bench.do("delete_groups", ((255,),)) is None
     bench.do("report_groups")
     assert bench.rows("group_status") == [(0, 1), (3, 0), (4, 1)]
@@ -129,15 +129,15 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
     assert bench.do("insert_activities", 0, ((0, bench.due_ns(), kept),)) is None
     seq = PusTc.decode(kept).seq
     assert bench.do("insert_activities", 0, ((0, bench.due_ns(), kept),)) == (
-        Failure.BAD_VALUE, f"activity 0: sequence count {seq} of APID 1 is scheduled",
+        Failure.BAD_VALUE, f"activity 0: sequence count {seq} of APID 1 is already scheduled",
     )  # fmt: skip
     late = bench.do("insert_activities", 0, ((0, bench.due_ns(4.0), bench.ping()),))
-    assert late is not None and late[0] == Failure.LATE and late[1].endswith("s too late, it takes 5 s ahead")
+    assert late is not None and late[0] == Failure.LATE and late[1].endswith("s too soon, it should be at least 5 s ahead")
     beyond = bench.do("insert_activities", 0, ((0, TIME_NS_MAX + 1, bench.ping()),))
     assert beyond is not None and beyond[0] == Failure.BAD_VALUE and beyond[1].startswith("activities[0].release_time")
     assert bench.do("shift_activities", 2_000_000_000, ((7, 1, seq),)) is None
     assert bench.do("shift_schedule", 1_000_000_000) == (
-        Failure.BAD_VALUE, f"sequence count {seq} of APID 1: beyond what the time code tells",
+        Failure.BAD_VALUE, f"sequence count {seq} of APID 1: release time is beyond the range of the time code",
     )  # fmt: skip
     assert bench.do("shift_activities", -2_000_000_000, ((7, 1, seq),)) is None
     assert bench.rig.node.part(Schedule)._store.used() == (1, 27)  # noqa: SLF001 - what is kept in the vault
@@ -150,7 +150,7 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
         Failure.BAD_VALUE, "from_time is 1 s after to_time",
     )  # fmt: skip
     rows = tuple((0, bench.due_ns(), bench.ping()) for _ in range(20))
-    assert bench.do("insert_activities", 0, rows) == (Failure.NO_ROOM, "20 activities more, 19 are free")
+    assert bench.do("insert_activities", 0, rows) == (Failure.NO_ROOM, "20 more activities, room for 19")
     assert bench.do("insert_activities", 0, rows[:19]) is None
     assert bench.rig.node.part(Schedule)._store.used() == (20, 540)  # noqa: SLF001 - what is kept in the vault
     assert bench.rig.node.part(Schedule).refused == 22
@@ -178,13 +178,13 @@ def test_sequences_are_refused_by_name_steps_and_room(bench: Bench) -> None:
     refused: dict[tuple[Any, ...], tuple[int, str]] = {
         ("load_sequence", "", step): (Failure.BAD_VALUE, "a name has 1 .. 32 octets"),
         ("load_sequence", "x" * 33, step): (Failure.BAD_VALUE, "a name has 1 .. 32 octets"),
-        ("load_sequence", "ours", step): (Failure.BAD_VALUE, "sequence 'ours' is there already"),
-        ("load_sequence", "new", ()): (Failure.BAD_VALUE, "a sequence has one step at least"),
+        ("load_sequence", "ours", step): (Failure.BAD_VALUE, "sequence 'ours' already exists"),
+        ("load_sequence", "new", ()): (Failure.BAD_VALUE, "a sequence needs at least one step"),
         ("load_sequence", "new", ((0, bench.ping()), (604_800_001, bench.ping()))): (
             Failure.BAD_VALUE, "step 1: delay of 604800001 ms, at most 604800 s",
         ),
         ("load_sequence", "new", tuple((0, bench.ping()) for _ in range(40))):
-         (Failure.NO_ROOM, "681 octets, 600 are free"),
+         (Failure.NO_ROOM, "681 octets, room for 600"),
         ("unload_sequence", "ours"): (Failure.BAD_VALUE, "sequence 'ours' is the mission's own"),
         ("unload_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', have ours"),
         ("activate_sequence", "none"): (Failure.BAD_VALUE, "no sequence 'none', have ours"),
@@ -195,11 +195,11 @@ def test_sequences_are_refused_by_name_steps_and_room(bench: Bench) -> None:
     for (name, *values), why in refused.items():
         assert bench.do(name, *values) == why, (name, values)
     assert bench.do("load_sequence", "x" * 32, step) is None and bench.do("load_sequence", "b", step) is None
-    assert bench.do("load_sequence", "b", step) == (Failure.BAD_VALUE, "sequence 'b' is there already")
-    assert bench.do("load_sequence", "c", step) == (Failure.NO_ROOM, "2 sequences are loaded")
+    assert bench.do("load_sequence", "b", step) == (Failure.BAD_VALUE, "sequence 'b' already exists")
+    assert bench.do("load_sequence", "c", step) == (Failure.NO_ROOM, "2 loaded, at most 2")
     assert bench.do("activate_sequence", "ours") is None
     assert bench.do("activate_sequence", "ours") == (Failure.BAD_VALUE, "sequence 'ours' is running")
-    assert bench.do("activate_sequence", "b") == (Failure.NO_ROOM, "1 sequences are running")
+    assert bench.do("activate_sequence", "b") == (Failure.NO_ROOM, "at most 1 running at a time")
     assert bench.do("unload_sequence", "b") is None
     assert bench.do("load_sequence", "b", ((0, bench.ping()), (900_000, bench.ping()))) is None
     assert bench.do("abort_sequence", "ours") is None and bench.do("activate_sequence", "b") is None

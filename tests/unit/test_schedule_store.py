@@ -48,7 +48,7 @@ def test_activities_come_in_the_order_of_their_times_and_then_of_their_insertion
     ("octets", "text"),
     [
         (activity(time_ns=1).encode()[:13], "scheduled activity of 13 octets"),
-        (activity(time_ns=TIME_NS_MAX + 1).encode(), "beyond what the time code tells"),
+        (activity(time_ns=TIME_NS_MAX + 1).encode(), "beyond the range of the time code"),
         (activity(time_ns=1).encode()[:14], "telecommand packet of 0 octets"),
         (activity(time_ns=1).encode()[:-1] + b"\0", "packet error control does not fit"),
     ],

@@ -244,17 +244,17 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
     one.until(5)
     assert one.insert(7, 1) is None and one.insert(8, 2) is None
     one.jump_ns = 1
-    assert one.insert(7, 3) == (Failure.LATE, "activity 0: 0.0 s too late, it takes 2 s ahead")
+    assert one.insert(7, 3) == (Failure.LATE, "activity 0: release time is 0.0 s too soon, it should be at least 2 s ahead")
     one.jump_ns = 0
-    assert one.insert(5.5, 4) == (Failure.LATE, "activity 0: 1.5 s too late, it takes 2 s ahead")
+    assert one.insert(5.5, 4) == (Failure.LATE, "activity 0: release time is 1.5 s too soon, it should be at least 2 s ahead")
     assert one.do("shift_activities", -2, ((3, 1, 2),)) == (
-        Failure.LATE, "sequence count 2 of APID 1: 1.0 s too late, it takes 2 s ahead",
+        Failure.LATE, "sequence count 2 of APID 1: release time is 1.0 s too soon, it should be at least 2 s ahead",
     )  # fmt: skip
     assert one.schedule.refused == 2, "activities that were not taken in"
     broken = (0, EPOCH + 9 * NS, note(5)[:-1] + b"x")
     code, detail = one.do("insert_activities", 0, (broken,)) or (0, "")
     assert code == Failure.BAD_VALUE and detail.startswith("activity 0: telecommand")
-    assert one.insert(9.25, 5, 5) == (Failure.BAD_VALUE, "activity 1: sequence count 5 of APID 1 is scheduled")
+    assert one.insert(9.25, 5, 5) == (Failure.BAD_VALUE, "activity 1: sequence count 5 of APID 1 is already scheduled")
     assert one.insert(9.25, 5, 6, 4) is None
     one.until(20)
     assert one.noted == [(1, 7.0), (2, 8.0), (5, 9.25), (6, 9.25), (4, 9.25)]
@@ -263,8 +263,8 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
 @pytest.mark.parametrize(
     ("bounds", "refusal"),
     [
-        ({"activities": 3}, "2 activities more, 1 are free"),
-        ({"octets": 3 * ACTIVITY_OCTETS}, f"{2 * ACTIVITY_OCTETS} octets more, {ACTIVITY_OCTETS} are free"),
+        ({"activities": 3}, "2 more activities, room for 1"),
+        ({"octets": 3 * ACTIVITY_OCTETS}, f"{2 * ACTIVITY_OCTETS} more octets, room for {ACTIVITY_OCTETS}"),
     ],
 )
 def test_activities_are_taken_up_to_the_bounds_of_their_number_and_octets(
@@ -360,7 +360,7 @@ def test_one_that_takes_long_is_waited_for_so_long_and_no_more_than_eight_are_at
         Failure.BAD_VALUE,
         "no activity of source 3, APID 1, sequence count 1",
     )
-    assert one.insert(200, 1) == (Failure.BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
+    assert one.insert(200, 1) == (Failure.BAD_VALUE, "activity 0: sequence count 1 of APID 1 is already scheduled")
     world.disk.commit_s = 0.004
     one.until(100)
     assert sorted(n for n, _ in one.noted) == list(range(1, 13))
@@ -463,8 +463,8 @@ def test_group_0_is_always_there_and_stays_as_it_is(world: World) -> None:
     assert one.do("create_groups", ((1, 1), (2, 0), (255, 1))) is None
     assert one.do("disable_groups", ((0,), (1,))) is None
     assert one.insert(100, 1) is None and one.insert(100, 2, group=2) is None
-    assert one.do("delete_groups", ()) == (Failure.BAD_VALUE, "activities are in group 2")
-    assert one.do("delete_groups", ((0,), (1,))) == (Failure.BAD_VALUE, "activities are in group 0")
+    assert one.do("delete_groups", ()) == (Failure.BAD_VALUE, "activities are still in group 2")
+    assert one.do("delete_groups", ((0,), (1,))) == (Failure.BAD_VALUE, "activities are still in group 0")
     assert one.do("delete_activities", ((3, 1, 2),)) is None
     assert one.do("delete_groups", ()) is None, "all the others"
     assert one.report("report_groups", "group_status") == [(0, 0)]
@@ -473,7 +473,7 @@ def test_group_0_is_always_there_and_stays_as_it_is(world: World) -> None:
     assert one.do("enable_groups", ()) is None
     assert one.report("report_groups", "group_status") == [(0, 1), (1, 1)]
     assert one.do("reset_schedule") is None
-    assert one.do("delete_groups", ((0,),)) == (Failure.BAD_VALUE, "group 0 is always there")
+    assert one.do("delete_groups", ((0,),)) == (Failure.BAD_VALUE, "group 0 cannot be deleted")
 
 
 def test_a_shift_reaches_as_far_as_the_time_code(world: World) -> None:
@@ -485,7 +485,7 @@ def test_a_shift_reaches_as_far_as_the_time_code(world: World) -> None:
     one.until(1)
     one = world.boot()
     for n, fits in ((1, True), (2, False), (3, True), (4, False)):
-        beyond = (Failure.BAD_VALUE, f"sequence count {n} of APID 1: beyond what the time code tells")
+        beyond = (Failure.BAD_VALUE, f"sequence count {n} of APID 1: release time is beyond the range of the time code")
         assert one.do("shift_activities", 10, ((3, 1, n),)) == (None if fits else beyond)
     assert one.held() == [4, 2, 3, 1]
 
@@ -537,7 +537,7 @@ def test_what_the_disk_never_took_is_out_of_sight_until_the_next_boot_or_a_reset
         Failure.BAD_VALUE,
         "no activity of source 3, APID 1, sequence count 1",
     )
-    assert one.insert(300, 1) == (Failure.BAD_VALUE, "activity 0: sequence count 1 of APID 1 is scheduled")
+    assert one.insert(300, 1) == (Failure.BAD_VALUE, "activity 0: sequence count 1 of APID 1 is already scheduled")
     assert one.do("enable_schedule") is None and one.held() == [3], "a change does not bring them back"
     two = world.boot(schedule={"late_s": 500.0})
     two.until(70)
@@ -612,12 +612,12 @@ def test_a_command_is_checked_before_it_is_accepted_and_anew_when_its_turn_comes
     row = (0, EPOCH + 2000 * NS, note(20))
     by_filter = (0, 0, 0, ((7,),), ())
     for first, second, refusal in (
-        (("create_groups", ((8, 1),)), None, (Failure.BAD_VALUE, "group 8 is there already")),
+        (("create_groups", ((8, 1),)), None, (Failure.BAD_VALUE, "group 8 already exists")),
         (("delete_groups", ((3,),)), None, (Failure.BAD_VALUE, "no group 3, have 0, 4, 5, 8")),
         (("delete_groups", ((4,),)), ("enable_groups", ((4,),)), (Failure.BAD_VALUE, "no group 4, have 0, 5, 8")),
         (("delete_groups", ((5,),)), ("disable_groups", ((0,), (5,))), (Failure.BAD_VALUE, "no group 5, have 0, 8")),
         (("insert_activities", 0, (row,)), None,
-         (Failure.BAD_VALUE, "activity 0: sequence count 20 of APID 1 is scheduled")),
+         (Failure.BAD_VALUE, "activity 0: sequence count 20 of APID 1 is already scheduled")),
         (("delete_activities", ((3, 1, 2),)), None,
          (Failure.BAD_VALUE, "no activity of source 3, APID 1, sequence count 2")),
         (("delete_activities", ((3, 1, 3),)), ("shift_activities", 5, ((3, 1, 3),)),
@@ -625,7 +625,7 @@ def test_a_command_is_checked_before_it_is_accepted_and_anew_when_its_turn_comes
         (("shift_activities", -600, ((3, 1, 4),)), None, (Failure.LATE, "sequence count 4 of APID 1: ")),
         (("shift_activities_by_filter", -600, *by_filter), None, (Failure.LATE, "sequence count 7 of APID 1: ")),
         (("shift_schedule", -250), None, (Failure.LATE, "sequence count 4 of APID 1: ")),
-        (("load_sequence", "a", ((0, note(1)),)), None, (Failure.BAD_VALUE, "sequence 'a' is there already")),
+        (("load_sequence", "a", ((0, note(1)),)), None, (Failure.BAD_VALUE, "sequence 'a' already exists")),
         (("unload_sequence", "a"), None, (Failure.BAD_VALUE, "no sequence 'a', have ours, b")),
         (("activate_sequence", "ours"), None, (Failure.BAD_VALUE, "sequence 'ours' is running")),
         (("activate_sequence", "b"), ("unload_sequence", "b"), (Failure.BAD_VALUE, "sequence 'b' is running")),
@@ -693,7 +693,7 @@ def test_a_sequence_says_how_far_it_came_whatever_ends_it(world: World) -> None:
     with full_disk(world.disk):
         one.until(100)
         ((name, step, steps, cause),) = one.events("sequence_aborted")
-        assert (name, step, steps) == ("ours", 1, 2) and cause.startswith("the disk did not take the next step: ")
+        assert (name, step, steps) == ("ours", 1, 2) and cause.startswith("the disk did not store the next step: ")
         assert sampled(one.sequences) == (1, 0, 2, 2)
 
     assert one.do("load_sequence", "crash", ((0, note(2)), (0, note(3, CRASH)), (5000, note(4)))) is None
@@ -729,10 +729,10 @@ def test_sequences_are_taken_up_to_the_bounds_of_their_number_and_octets(world: 
     assert one.do("load_sequence", "a", two) is None
     assert one.do("load_sequence", "b", (*two, (0, note(3)))) == (
         Failure.NO_ROOM,
-        f"{octets + 21} octets, {octets} are free",
+        f"{octets + 21} octets, room for {octets}",
     )
     assert one.do("load_sequence", "b", two) is None
-    assert one.do("load_sequence", "c", two[:1]) == (Failure.NO_ROOM, "2 sequences are loaded")
+    assert one.do("load_sequence", "c", two[:1]) == (Failure.NO_ROOM, "2 loaded, at most 2")
     assert one.do("unload_sequence", "a") is None
     assert one.do("load_sequence", "c", ((604_800_001, note(1)),)) == (
         Failure.BAD_VALUE, "step 0: delay of 604800001 ms, at most 604800 s",
@@ -758,9 +758,9 @@ def test_no_more_sequences_run_than_may_and_those_that_are_about_to_count(world:
     assert one.outcome(first) is None
     assert one.events("sequence_started") == [("b", "a test"), ("a", "command")]
     assert one.events("sequence_not_started") == [
-        ("a", "sequence 'a' is running"), ("c", "2 sequences are running"), ("x", "no sequence 'x', have a, b, c"),
+        ("a", "sequence 'a' is running"), ("c", "at most 2 running at a time"), ("x", "no sequence 'x', have a, b, c"),
     ]  # fmt: skip
-    assert one.do("activate_sequence", "c") == (Failure.NO_ROOM, "2 sequences are running")
+    assert one.do("activate_sequence", "c") == (Failure.NO_ROOM, "at most 2 running at a time")
     assert one.do("activate_sequence", "a") == (Failure.BAD_VALUE, "sequence 'a' is running")
     world.disk.commit_s = 0.0
     one.until(20)
@@ -838,7 +838,7 @@ def test_rows_that_no_software_of_ours_wrote_are_told_and_left(world: World) -> 
     one.until(2)
     told = [text.partition(" left out: ") for _, text in one.events("record_damaged")]
     assert {key: why for key, _, why in told if key} == {
-        "sequence.load.late": "delay of 604800001 ms", "sequence.load.none": "a sequence has one step at least",
+        "sequence.load.late": "delay of 604800001 ms", "sequence.load.none": "a sequence needs at least one step",
         "sequence.run.": "it names no sequence that ran", "sequence.run." + "n" * 33: "it names no sequence that ran",
         "sequence.run.three": "it names no sequence that ran",
     }  # fmt: skip
@@ -846,7 +846,7 @@ def test_rows_that_no_software_of_ours_wrote_are_told_and_left(world: World) -> 
     assert one.report("report_sequences", "sequence_status") == [("good", 0, 0, 1)]
     for name in ("activate_sequence", "report_sequence"):
         assert one.do(name, "late") == (
-            Failure.BAD_VALUE, "sequence 'late' is of another version, it can be unloaded and no more",
+            Failure.BAD_VALUE, "sequence 'late' was stored by another version, it can only be unloaded",
         )  # fmt: skip
     assert one.do("unload_sequence", "late") is None
     assert one.do("load_sequence", "late", ((0, note(2)),)) is None and one.do("activate_sequence", "late") is None
@@ -935,7 +935,7 @@ def test_a_sub_schedule_is_named_by_its_number() -> None:
     for name, fits in (("0", True), ("255", True), ("007", True), ("256", False), ("0001", False), ("-1", False),
                        ("x", False), ("", False), ("1.", False)):  # fmt: skip
         faults = st11.ScheduleConfig(sub_schedule_late_s={"3": 1.0, name: 2.0}).faults()
-        says = f"{name!r} is no sub-schedule, should be 0 .. 255"
+        says = f"{name!r} is not a sub-schedule, should be 0 .. 255"
         assert faults == [("sub_schedule_late_s", says)] * (not fits), name
 
 

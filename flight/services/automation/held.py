@@ -1,8 +1,18 @@
-"""Commands that the node holds for later: scheduled, in a sequence, tied to an event.
+"""Commands that the node holds for later: scheduled (ST[11]), in a sequence (ST[21]), tied to an event (ST[19]).
 
-They were checked when they came and are checked again when their turn comes. One that would itself bring commands to
-hold is not held: what is in a packet is bounded, what is in a packet in a packet would not be.
+Here stands what the three have in common: what may be held, and how one is started when its turn comes.
 """
+
+# A held command is checked twice: when it comes, so that ground hears at once of a wrong one, and when its turn comes,
+# since the mode, the parameters or the software may be others by then. It keeps the request id that ground gave it, and
+# its reports bear that id whenever it is executed.
+#
+# A command that itself brings commands to hold is not held. What one packet may contain is bounded by its length; what
+# is in a packet in a packet would have to be checked to any depth.
+#
+# A command leaves the place where it is held in the transaction that stores it as open (commanding/commands.py). If
+# that transaction fails the command is still held, and is tried again a few times. After that its holder decides: the
+# schedule leaves it to the next boot, a sequence is aborted, an event's action is given up.
 
 from __future__ import annotations
 
@@ -22,13 +32,15 @@ from flight.store.vault import Vault
 
 INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS = (11, 4), (21, 1), (19, 1)
 HOLDERS = {INSERT_ACTIVITIES, LOAD_SEQUENCE, ADD_EVENT_ACTIONS}
-_RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+_RETRIES_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # between two attempts: 15.5 s in all, for a disk that is full for a moment
 
 
 @dataclass(frozen=True, slots=True)
 class HolderParts:
-    """What schedule, sequences and event-actions alike are built from: where commands are kept, who executes them, by
-    what that is told, and who runs their tasks.
+    """What schedule, sequences and event-actions alike are built from.
+
+    The vault keeps their commands, `commands` executes them, telemetry and events tell of it, the scheduler runs their
+    tasks.
     """
 
     vault: Vault
@@ -39,25 +51,30 @@ class HolderParts:
 
 
 def check_held(commands: Commands, raw: bytes, what: str) -> None:
-    """Whether `raw` may be held; raises CommandRefused, its detail beginning with `what`."""
-    # Octets 7 and 8: service and subtype. Looked at before anything inside is read.
+    """Check whether `raw` may be held. Raises CommandRefused with a detail that begins with `what`."""
+    # Octets 7 and 8 are service and subtype. They are looked at before anything inside is decoded, so that a packet in
+    # a packet costs nothing.
     if len(raw) >= TC_DATA_OFFSET and (raw[7], raw[8]) in HOLDERS:
         raise CommandRefused(
             Failure.BAD_VALUE, f"{what}: TC[{raw[7]},{raw[8]}] holds commands itself and cannot be held"
         )
     try:
         commands.check(raw)
+    # The code stays, the text gains the place in the list: ground sent many commands at once.
     except CommandRefused as refusal:
         raise CommandRefused(refusal.code, f"{what}: {refusal}") from None
 
 
 def request_key(raw: bytes) -> tuple[int, int, int]:
-    """Source, APID and sequence count of a telecommand that was checked: its request ID (ECSS-E-ST-70-41C, 6.11)."""
+    """Return source, APID and sequence count of a checked telecommand: its request id (ECSS-E-ST-70-41C, 6.11)."""
     return raw[9] << 8 | raw[10], packet_apid(raw), (raw[2] << 8 | raw[3]) & 0x3FFF
 
 
 def once(work: Callable[[Task], Awaitable[None]]) -> Body:
-    """A task's body that is not run again where a fault in a command's handler ended it: the command was reported."""
+    """Return the body of a task that does `work` once.
+
+    If a fault in a command's handler ended the task, the scheduler starts it again, but the command has been reported.
+    """
     begun = False
 
     async def body(task: Task) -> None:
@@ -70,9 +87,9 @@ def once(work: Callable[[Task], Awaitable[None]]) -> Body:
 
 
 async def stored(task: Task, attempt: Callable[[], Awaitable[None]], on_fault: Callable[[str], None]) -> bool:
-    """Make `attempt` until its transaction is stored, a bounded number of times; False where it never was.
+    """Make `attempt` until its transaction is stored, a bounded number of times. Return False if it never was.
 
-    `on_fault` is told the reason, once.
+    `on_fault` is given the reason of the first failure, once.
     """
     for tries, wait_s in enumerate((*_RETRIES_S, None)):
         try:

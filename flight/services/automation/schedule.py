@@ -1,17 +1,25 @@
 """ST[11] time-based scheduling: commands that are executed at their time (ECSS-E-ST-70-41C, 6.11).
 
     inserted --its time, all gates open, in time--> released: Commands.perform, with its row deleted
-             --its time, a gate closed-----------> deleted unexecuted: Commands.refuse with Failure.NOT_RELEASED
+             --its time, a gate is closed---------> deleted unexecuted: Commands.refuse with Failure.NOT_RELEASED
              --found later than the late rule-----> deleted unexecuted: Commands.refuse with Failure.LATE
 
-Time is that of the on-board clock, looked at anew every second, so that a correction or a jump is followed. Equal
-times are released in the order of insertion, one after the end of the other; one that takes longer than `patience_s`
-goes on beside those after it. An activity leaves the vault in the transaction that stores its execution as begun, or
-its refusal: it is executed at most once, and has its reports. Where the disk does not take that, the activity is not
-executed; a bounded number of attempts later it is left to the next boot, whose late rule decides.
-
-What is in force stands in schedule_timetable.py; what ground commands, in schedule_activities.py and schedule_gates.py.
+An activity is executed at most once, and every one that is taken out gets a report. What is in force stands in
+schedule_timetable.py. What ground may command stands in schedule_activities.py and schedule_gates.py.
 """
+
+# Time is that of the on-board clock. The next release is looked at again every second and not by one long timer, so
+# that a correction of the clock or a jump of it is followed. Activities of the same time are released in the order of
+# their insertion, one after the end of the other. One that takes longer than `patience_s` goes on beside those after
+# it, and at most _AT_WORK_MAX do.
+#
+# What survives a reboot: the activities and the gates, which are rows of the vault. An activity leaves the vault in the
+# transaction that stores its execution as begun, or its refusal. So a loss of power finds it either in the schedule or
+# in the command log, never in both and never in neither. A node that was without power at the time of a release finds
+# the activity at boot, and the late rule decides: late by no more than `late_s` it is still executed, else refused.
+#
+# If the disk does not take that transaction, the activity is not executed: executed and still in the schedule it would
+# be executed again. After a bounded number of attempts it is left to the next boot.
 
 from __future__ import annotations
 
@@ -31,13 +39,14 @@ from flight.services.automation.schedule_store import Activity, Gates
 from flight.services.automation.schedule_timetable import Timetable
 from flight.services.reporting.row_report import RowReport
 
-_LOOK_S = 1.0
-_AT_WORK_MAX = 8
+_LOOK_S = 1.0  # between two looks at the clock, which may have been set
+_AT_WORK_MAX = 8  # releases that have begun and not ended
 
 
 class Schedule(Service):
-    """`tai_ns` is the on-board clock, which others may correct. Activities since boot: `released`; `late` and
-    `disabled`, which were not executed.
+    """The schedule of one node. `tai_ns` is the on-board clock, which others may correct.
+
+    Activities since boot: `released`, and `late` and `disabled`, which were not executed.
     """
 
     def __init__(self, apid: int, config: ScheduleConfig, parts: HolderParts, tai_ns: Callable[[], int]) -> None:
@@ -59,11 +68,11 @@ class Schedule(Service):
 
     @property
     def refused(self) -> int:
-        """Activities since boot that were not taken in."""
+        """Activities since boot that were not taken into the schedule."""
         return self._activities.refused
 
     def sample(self) -> Sample:
-        """The schedule's own fields of the housekeeping structure `schedule`."""
+        """Return the schedule's own fields of the housekeeping structure `schedule`."""
         count, octets = self._store.used()
         first = self.timetable.first()
         return {
@@ -79,6 +88,7 @@ class Schedule(Service):
         }
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handlers of ST[11]."""
         return (
             CommandHandler("reset_schedule", None, self._reset),
             *self._activities.handlers(),
@@ -86,18 +96,22 @@ class Schedule(Service):
         )
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the schedule's own fields."""
         return (Sampler("schedule", self.sample),)
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return the task that releases activities."""
         return (ServiceTask("schedule", self.run, deadline_s=0.05),)
 
     def _reset(self) -> Durable:
+        # The groups that ground created are kept; that one of them or a sub-schedule was disabled is not.
         gates = Gates(enabled=False, groups=self._store.gates().groups)
         return self.timetable.change({**self._store.clear(), **self._store.set_gates(gates)})
 
     async def run(self, task: Task) -> None:
-        """Release what is due, earliest first."""
+        """Release what is due, the earliest first."""
         while True:
+            # Cleared before the timetable is read: a change in between wakes the task once more.
             self.timetable.changed.clear()
             first = self.timetable.first()
             if first is None:
@@ -111,10 +125,11 @@ class Schedule(Service):
 
     async def _release(self, task: Task, activity: Activity) -> None:
         if not self._store.holds(activity):
+            # A change on its way to the disk deletes or shifts it. It comes back with the change, or if that fails.
             self.timetable.drop(activity)
             return
         if len(self.timetable.at_work) >= _AT_WORK_MAX:
-            await task.first([one.finished for one in self.timetable.at_work], _LOOK_S)
+            await task.first([release.finished for release in self.timetable.at_work], _LOOK_S)
             return
 
         async def work(mine: Task) -> None:
@@ -122,6 +137,7 @@ class Schedule(Service):
 
         try:
             child = self._scheduler.spawn("schedule.release", once(work))
+        # Nothing was begun and the activity still waits: it is tried again, and the late rule bounds that.
         except SchedulerFull:
             await task.sleep(_LOOK_S)
             return
@@ -129,7 +145,7 @@ class Schedule(Service):
         await task.wait(child.finished, self._config.patience_s)
 
     async def _end(self, task: Task, activity: Activity) -> None:
-        """Execute the activity, or refuse it, as the clock and the gates stand when the disk takes it."""
+        """Execute the activity, or refuse it, by the clock and the gates as they are when the disk takes it."""
         name = activity.id[1:]
         ended = waits = False
 
@@ -149,7 +165,9 @@ class Schedule(Service):
             self._events.emit("activity_not_stored", *name)
 
     async def _execute_or_refuse(self, task: Task, activity: Activity) -> None:
+        # Goes into the transaction that opens or refuses the command: never in the schedule and begun at once.
         gone = {activity.row: None}
+        # Asked at each attempt: while the disk is tried, gates may close and time goes on.
         closed, limit_s = self._store.gates().closed(activity), self._late_s(activity)
         late_ns = self._tai_ns() - activity.time_ns
         name = activity.id[1:]

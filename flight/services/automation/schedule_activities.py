@@ -1,9 +1,14 @@
-"""Commands and reports of ST[11] about activities: inserted, deleted, shifted in time, reported.
+"""Commands and reports of ST[11] about activities: inserting, deleting, shifting in time, reporting.
 
-Activities are chosen by request id, by a filter, or all of them. Whatever is chosen, a command changes all of it or
-nothing: it is checked before acceptance, and again as it is executed, against what the rows then say
-(schedule_timetable.py). Nothing is given a time that is too near to be met, or beyond what the time code tells.
+Activities are chosen by request id, by a filter, or all of them.
 """
+
+# Whatever is chosen, a command changes all of it or nothing. It is checked before its acceptance, so that ground hears
+# at once, and again when it is executed, against what the rows say by then (schedule_timetable.py): commands before it
+# may have filled the schedule or deleted what it names.
+#
+# No activity is given a release time nearer than `margin_s`, by inserting or by shifting: it could not be released in
+# time, and would be late by the time it is stored. None is given a time that the time code cannot hold.
 
 from __future__ import annotations
 
@@ -28,8 +33,10 @@ Filter = tuple[int, int, int, Ids, Ids]
 
 
 class ActivityCommands:
-    """The activities of `timetable`, with the reports for them as a whole and in short. `refused`: activities since
-    boot that were not taken in. `tai_ns` is the on-board clock.
+    """Serves the commands about the activities of `timetable`.
+
+    `detail` and `summary` report activities whole and in short. `refused`: activities since boot that were not taken
+    in. `tai_ns` is the on-board clock.
     """
 
     def __init__(
@@ -49,10 +56,11 @@ class ActivityCommands:
         self._tai_ns = tai_ns
         self._detail = detail
         self._summary = summary
-        self._next = max((one.number for one in timetable.waiting), default=-1) + 1
+        # Behind the numbers of what is held: an activity of an earlier boot was inserted before any of this one.
+        self._next = max((activity.number for activity in timetable.waiting), default=-1) + 1
 
     def handlers(self) -> Iterable[CommandHandler]:
-        """The commands it serves."""
+        """Return the handlers of the commands about activities."""
         return (
             CommandHandler("insert_activities", self._check_insert, self._insert),
             CommandHandler("delete_activities", self._check_named, lambda ids: self._delete(self._named(ids))),
@@ -89,6 +97,7 @@ class ActivityCommands:
                 raise CommandRefused(
                     Failure.BAD_VALUE, "no activity of source {}, APID {}, sequence count {}".format(*id)
                 )
+        # Each once, in the order of the command: an id that is named twice must not be shifted twice.
         return [held[id] for id in dict.fromkeys(ids)]
 
     def _check_named(self, ids: tuple[ID, ...]) -> None:
@@ -96,20 +105,22 @@ class ActivityCommands:
 
     def _filtered(self, by: Filter) -> list[Activity]:
         window, from_ns, to_ns, sub_schedules, groups = by
+        # A window that has no end in that direction reaches as far as the time code does.
         low = from_ns if window in (_BETWEEN, _FROM) else 0
         high = to_ns if window in (_BETWEEN, _TO) else TIME_NS_MAX
         return [
-            one
-            for one in self._timetable.within_reach()
-            if low <= one.time_ns <= high
-            and (not sub_schedules or (one.sub_schedule,) in sub_schedules)
-            and (not groups or (one.group,) in groups)
+            activity
+            for activity in self._timetable.within_reach()
+            if low <= activity.time_ns <= high
+            and (not sub_schedules or (activity.sub_schedule,) in sub_schedules)
+            and (not groups or (activity.group,) in groups)
         ]
 
     def _check_insert(self, _sub_schedule: int, rows: tuple[tuple[int, int, bytes], ...]) -> None:
         try:
             self._check_rows(rows)
         except CommandRefused:
+            # Housekeeping counts activities, not commands: all of them were refused.
             self.refused += len(rows)
             raise
 
@@ -120,39 +131,42 @@ class ActivityCommands:
             if group not in gates.groups:
                 raise CommandRefused(Failure.BAD_VALUE, f"activity {i}: no group {group}, have {listed(gates.groups)}")
             self._check_time(f"activity {i}", time_ns)
+            # An id is held once: rows have it as their key, and reports of two commands would look alike.
             id = request_key(request)
             if id in taken or self._timetable.is_leaving(id) or id in self._store:
                 raise CommandRefused(
-                    Failure.BAD_VALUE, f"activity {i}: sequence count {id[2]} of APID {id[1]} is scheduled"
+                    Failure.BAD_VALUE, f"activity {i}: sequence count {id[2]} of APID {id[1]} is already scheduled"
                 )
             taken.add(id)
         count, octets = self._store.used()
         config, more = self._config, sum(len(Activity(0, 0, 0, 0, raw, (0, 0, 0)).encode()) for _, _, raw in rows)
         if count + len(rows) > config.activities:
-            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} activities more, {config.activities - count} are free")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} more activities, room for {config.activities - count}")
         if octets + more > config.octets:
-            raise CommandRefused(Failure.NO_ROOM, f"{more} octets more, {config.octets - octets} are free")
+            raise CommandRefused(Failure.NO_ROOM, f"{more} more octets, room for {config.octets - octets}")
 
     def _check_time(self, what: str, time_ns: int) -> None:
-        late_s = self._config.margin_s - (time_ns - self._tai_ns()) / NS
+        margin_s = self._config.margin_s
+        late_s = margin_s - (time_ns - self._tai_ns()) / NS
         if late_s > 0:
             raise CommandRefused(
-                Failure.LATE, f"{what}: {late_s:.1f} s too late, it takes {self._config.margin_s:g} s ahead"
+                Failure.LATE,
+                f"{what}: release time is {late_s:.1f} s too soon, it should be at least {margin_s:g} s ahead",
             )
         if time_ns > TIME_NS_MAX:
-            raise CommandRefused(Failure.BAD_VALUE, f"{what}: beyond what the time code tells")
+            raise CommandRefused(Failure.BAD_VALUE, f"{what}: release time is beyond the range of the time code")
 
     def _insert(self, sub_schedule: int, rows: tuple[tuple[int, int, bytes], ...]) -> Durable:
         self._check_insert(sub_schedule, rows)
-        made: list[Activity] = []
+        inserted: list[Activity] = []
         for group, time_ns, request in rows:
             number = self._next & 0xFFFFFFFF
-            made.append(Activity(number, sub_schedule, group, time_ns, request, request_key(request)))
+            inserted.append(Activity(number, sub_schedule, group, time_ns, request, request_key(request)))
             self._next += 1
-        return self._timetable.change({one.row: one.encode() for one in made})
+        return self._timetable.change({activity.row: activity.encode() for activity in inserted})
 
     def _delete(self, chosen: Iterable[Activity]) -> Durable:
-        return self._timetable.change({one.row: None for one in chosen})
+        return self._timetable.change({activity.row: None for activity in chosen})
 
     def _check_shift_named(self, offset_s: int, ids: tuple[ID, ...]) -> None:
         self._check_shift(offset_s, self._named(ids))
@@ -162,18 +176,24 @@ class ActivityCommands:
         self._check_shift(offset_s, self._filtered(by))
 
     def _check_shift(self, offset_s: int, chosen: Iterable[Activity]) -> None:
-        for one in chosen:
-            self._check_time(f"sequence count {one.id[2]} of APID {one.id[1]}", one.time_ns + offset_s * NS)
+        for activity in chosen:
+            self._check_time(
+                f"sequence count {activity.id[2]} of APID {activity.id[1]}", activity.time_ns + offset_s * NS
+            )
 
     def _shift(self, offset_s: int, chosen: list[Activity]) -> Durable:
         self._check_shift(offset_s, chosen)
-        return self._timetable.change({one.row: one.shifted(offset_s * NS).encode() for one in chosen})
+        return self._timetable.change({activity.row: activity.shifted(offset_s * NS).encode() for activity in chosen})
 
     def _send_detail(self, chosen: Iterable[Activity]) -> Slices:
-        return self._detail.send((one.sub_schedule, one.group, one.time_ns, one.request) for one in chosen)
+        return self._detail.send(
+            (activity.sub_schedule, activity.group, activity.time_ns, activity.request) for activity in chosen
+        )
 
     def _send_summary(self, chosen: Iterable[Activity]) -> Slices:
-        return self._summary.send((one.sub_schedule, one.group, one.time_ns, *one.id) for one in chosen)
+        return self._summary.send(
+            (activity.sub_schedule, activity.group, activity.time_ns, *activity.id) for activity in chosen
+        )
 
 
 def _check_filter(window: int, from_ns: int, to_ns: int, _sub_schedules: Ids, _groups: Ids) -> None:

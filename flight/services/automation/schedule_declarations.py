@@ -1,7 +1,7 @@
-"""What the time-based schedule brings to dictionary and mission file (ECSS-E-ST-70-41C, 6.11 and 8.11).
+"""What the time-based schedule adds to the dictionary and to the mission file (ECSS-E-ST-70-41C, 6.11 and 8.11).
 
-Differences from the standard's layouts: both time tags of a time window are always there, a shift is in whole
-seconds, and group 0 is always there, for those who need no groups.
+Three differences from the layouts of the standard: both time tags of a time window are always present, a shift is in
+whole seconds, and group 0 always exists, for those who need no groups.
 """
 
 from __future__ import annotations
@@ -37,22 +37,26 @@ _GROUPS = Field("groups", "rows", text="none for all", fields=(_GROUP,), default
 
 @dataclass(frozen=True, slots=True)
 class ScheduleConfig:
+    """Mission section [schedule]: how much may be held, and how late a command may be."""
+
     activities: int = key(256, minimum=1, maximum=1000, text="commands held for their time at most")
     octets: int = key(64_000, minimum=1000, maximum=500_000, text="their packets and 14 octets each at most")
-    margin_s: float = key(2.0, minimum=0, maximum=3600, text="a release time is at least so far ahead")
-    late_s: float = key(60.0, minimum=0, maximum=86400, text="one that is later than that is refused")
-    sub_schedule_late_s: Mapping[str, float] = key({}, minimum=0, maximum=86400, text="the same by sub-schedule")
-    patience_s: float = key(5.0, minimum=0.1, maximum=600, text="the next one waits so long for the end of one before")
+    margin_s: float = key(2.0, minimum=0, maximum=3600, text="a release time is at least this far ahead")
+    late_s: float = key(60.0, minimum=0, maximum=86400, text="a command that is later than this is not executed")
+    sub_schedule_late_s: Mapping[str, float] = key({}, minimum=0, maximum=86400, text="the same per sub-schedule")
+    patience_s: float = key(5.0, minimum=0.1, maximum=600, text="how long the next one waits for the one before")
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return a fault for each key of `sub_schedule_late_s` that is not a sub-schedule."""
         return [
-            ("sub_schedule_late_s", f"{name!r} is no sub-schedule, should be 0 .. 255")
+            ("sub_schedule_late_s", f"{name!r} is not a sub-schedule, should be 0 .. 255")
             for name in self.sub_schedule_late_s
             if not (name.isdecimal() and len(name) <= 3 and int(name) <= 255)
         ]
 
 
 def declare(apid: int) -> Declarations:
+    """Return commands, reports and events of ST[11], and the structure that it shares with ST[19] and ST[21]."""
     return Declarations(
         commands=_commands(apid),
         reports=_reports(apid),
@@ -62,6 +66,7 @@ def declare(apid: int) -> Declarations:
 
 
 def _commands(apid: int) -> tuple[Command, ...]:
+    # What changes the schedule is durable: it is reported when it would survive a loss of power. Reports are volatile.
     def change(name: str, subtype: int, text: str, *arguments: Field) -> Command:
         return Command(name, apid, 11, subtype, text, arguments, durable=True)
 
@@ -133,7 +138,7 @@ def _events(apid: int) -> tuple[EventDefinition, ...]:
 
 
 def _structure(apid: int) -> Structure:
-    """Everything that the node holds for later: schedule, sequences, event-actions."""
+    """Return the structure of everything that the node holds for later: schedule, sequences, event-actions."""
     return Structure(
         apid, 9, "schedule", 30.0,
         (

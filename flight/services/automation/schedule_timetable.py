@@ -1,14 +1,22 @@
 """The timetable of the schedule: which activities wait for their release, and what is enabled, as it is in force.
 
-    waiting --its time has come--> being released --ended, its row is gone-> executed or refused, with its reports
-                                                  --ended, its row stands--> given up: out of sight until the next boot
-            --deleted or shifted-> gone, or waiting anew
+    waiting --its time has come--> being released --ended, its row is gone---> executed or refused, with its reports
+                                                  --ended, its row is there--> given up: out of sight until the boot
+            --deleted or shifted-> gone, or waiting again
 
-The vault's rows are the truth (schedule_store.py). What is in force follows them when a change is durable, or has
-failed. A change on its way to the disk counts already for whoever asks the rows: commands are checked against them,
-and what such a change deletes, shifts or disables is not executed. What is being released, or was given up, is out of
-the reach of commands.
+The rows of the vault are the truth (schedule_store.py). What is in force follows them when a change is durable, or has
+failed.
 """
+
+# Two views of one schedule are needed because a change takes the time of a disk. Commands are checked against the rows,
+# in which a change on its way to the disk counts already: two commands in a row must not insert the same request id, or
+# delete one activity twice. What is released goes by what is in force, but an activity is looked up in the rows once
+# more before it begins, so that one which a change is about to delete, shift or disable is not executed.
+#
+# An activity that is being released, or was given up, is out of the reach of commands: nobody knows whether its row
+# will be there after a boot. After a loss of transactions in the vault, what was due by the time of boot is given up,
+# since it may have been released in what is lost: never twice. Later activities stand, although ground may have deleted
+# them in what is lost. That is the lesser risk, and an event tells ground of the loss (ADR 0012).
 
 from __future__ import annotations
 
@@ -26,33 +34,34 @@ from flight.store.vault import Changes, Vault
 
 
 class Timetable:
-    """`store`: the rows. `gates`: what is enabled, in force. `changed` is set when what is in force may be another;
-    `now_ns` is the time at boot.
+    """What is in force of the schedule.
+
+    `store` has the rows, `gates` says what is enabled. `changed` is set whenever any of it may have changed. `now_ns`
+    is the time at boot, in ns of TAI since 1958.
     """
 
     def __init__(self, vault: Vault, events: Events, now_ns: int) -> None:
-        self.store = ScheduleStore(vault, ForeignRows("schedule", events).tell)
+        self.store = ScheduleStore(vault, ForeignRows("schedule", events).report)
         self.gates = Gates()
         self.changed = Event()
         self._waiting: dict[ID, Activity] = {}
         self._at_work: dict[ID, Task] = {}
-        self._given_up: set[ID] = set()  # the disk did not take their release, or what is gone may have held it
+        self._given_up: set[ID] = set()  # their release was not stored, or may be in what the vault lost
         self._give_up_uncertain(vault, events, now_ns)
         self.refresh()
 
     def _give_up_uncertain(self, vault: Vault, events: Events, now_ns: int) -> None:
-        """If the vault lost transactions, an activity that was due by now may have been released in them: never
-        twice. Later ones stand: a schedule that ground deleted in what is lost is the lesser risk, and ground is told.
-        """
-        due = [one for one in self.store.activities().values() if one.time_ns <= now_ns and vault.is_stale(one.row)]
+        """Give up what may have been released in transactions that the vault has lost."""
+        stale = [activity for activity in self.store.activities().values() if vault.is_stale(activity.row)]
+        due = [activity for activity in stale if activity.time_ns <= now_ns]
         if not due:
             return
-        self._given_up.update(one.id for one in due)
-        names = name_commands([one.id[1:] for one in due])
+        self._given_up.update(activity.id for activity in due)
+        names = name_commands([activity.id[1:] for activity in due])
         text = f"{len(due)} activities may have been released in what is gone and are given up: {names}"
         events.emit("record_damaged", "schedule", text)
         try:
-            vault.stage({one.row: None for one in due})
+            vault.stage({activity.row: None for activity in due})
         except StorageError:
             return  # out of sight until the next boot, which finds them again
 
@@ -67,35 +76,37 @@ class Timetable:
         return self._at_work.values()
 
     def first(self) -> Activity | None:
-        """The one that is released next."""
-        return min(self._waiting.values(), key=lambda one: one.order, default=None)
+        """Return the activity that is released next, or None if none waits."""
+        return min(self._waiting.values(), key=lambda activity: activity.order, default=None)
 
     def within_reach(self) -> list[Activity]:
-        """What commands may change, as the rows have it, in order of release."""
+        """Return what commands may change, as the rows have it, in order of release."""
         held = self.store.activities()
-        return sorted((one for id, one in held.items() if not self.is_leaving(id)), key=lambda one: one.order)
+        reachable = (activity for id, activity in held.items() if not self.is_leaving(id))
+        return sorted(reachable, key=lambda activity: activity.order)
 
     def is_leaving(self, id: ID) -> bool:
-        """Whether the activity is being released, or is given up."""
+        """Whether the activity is being released, or was given up."""
         return id in self._at_work or id in self._given_up
 
     def change(self, changes: Changes) -> Durable:
-        """What a command leaves to be done for `changes` of the rows."""
+        """Return what a command leaves to be done for `changes` of the rows."""
+        # The rows are read again if the change failed as well: it counted while it was on its way.
         return Durable(changes, self.refresh, self.refresh)
 
     def refresh(self) -> None:
-        """A change is durable, or failed: have in force what the vault says."""
+        """Put in force what the rows say, after a change has become durable or has failed."""
         self._given_up = {id for id in self._given_up if id in self.store}
-        self._waiting = {one.id: one for one in self.within_reach()}
+        self._waiting = {activity.id: activity for activity in self.within_reach()}
         self.gates = self.store.gates()
         self.changed.set()
 
     def drop(self, activity: Activity) -> None:
-        """It was deleted or shifted: what it is now is in force when that is durable."""
+        """Take out of what waits an activity that a change deletes or shifts. Its new state comes with the change."""
         del self._waiting[activity.id]
 
     def begin(self, activity: Activity, release: Task) -> None:
-        """It is being released, until that task ends."""
+        """Take the activity as being released until the task `release` ends."""
         del self._waiting[activity.id]
         self._at_work[activity.id] = release
         release.finished.add_callback(lambda _: self._end(activity.id))
@@ -103,4 +114,5 @@ class Timetable:
     def _end(self, id: ID) -> None:
         del self._at_work[id]
         if id in self.store:
+            # The disk did not take its release. Whether it will be found again, the next boot decides.
             self._given_up.add(id)

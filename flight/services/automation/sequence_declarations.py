@@ -1,6 +1,7 @@
-"""What request sequences bring to dictionary and mission file (ECSS-E-ST-70-41C, 6.21 and 8.21).
+"""What request sequences add to the dictionary and to the mission file (ECSS-E-ST-70-41C, 6.21 and 8.21).
 
-A step's delay goes before its request: it counts from the beginning of the step before, the first one's from the start.
+The delay of a step stands before its request: it counts from the beginning of the step before. That of the first step
+counts from the start of the sequence.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from flight.contract.dictionary import Command, Declarations, EventDefinition, R
 from flight.contract.fields import ROWS_MAX, Field
 from flight.core.config import key
 
-DELAY_MAX_S = 86_400 * 7.0
-NAME_OCTETS_MAX = 32
-STEPS_MAX = ROWS_MAX
+DELAY_MAX_S = 86_400 * 7.0  # a week; the schedule is for longer times, since it survives a reboot
+NAME_OCTETS_MAX = 32  # of UTF-8: it is a part of a key of the vault
+STEPS_MAX = ROWS_MAX  # a packet counts its rows in an octet
 
 NAME = Field("sequence", "str", text="its name")
 STEPS = Field("steps", "rows", fields=(Field("delay_ms", "u32", "ms", "after the beginning of the step before"),
@@ -22,12 +23,14 @@ STEPS = Field("steps", "rows", fields=(Field("delay_ms", "u32", "ms", "after the
 
 
 def is_name(name: str) -> bool:
-    """Whether a sequence, of the mission or of the ground, may be called so."""
+    """Whether a sequence, of the mission or of the ground, may have this name."""
     return 0 < len(name.encode()) <= NAME_OCTETS_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class SequencingConfig:
+    """Mission section [sequencing]: room for sequences from ground, and how many run at a time."""
+
     loaded: int = key(16, minimum=0, maximum=255, text="sequences from ground held at most")
     octets: int = key(32_000, minimum=0, maximum=200_000, text="what they take at most")
     running: int = key(4, minimum=1, maximum=32, text="sequences running at a time at most")
@@ -44,13 +47,14 @@ class StepConfig:
 
 @dataclass(frozen=True, slots=True)
 class SequenceConfig:
-    """One `[[sequence]]`. What its commands take is checked with the mission's dictionary."""
+    """One `[[sequence]]`. The arguments of its commands are checked with the mission's dictionary."""
 
     name: str = key(text="by which commands and events name it")
     steps: tuple[StepConfig, ...] = key(text="one after the other, [[sequence.steps]]")
     on_event: str = key("", text="event that starts it, empty for none")
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return a fault for a name or a number of steps that no sequence may have."""
         found = []
         if not is_name(self.name):
             found.append(("name", f"is {self.name!r}, should be 1 .. {NAME_OCTETS_MAX} octets"))
@@ -60,6 +64,7 @@ class SequenceConfig:
 
 
 def declare(apid: int) -> Declarations:
+    """Return commands, reports and events of ST[21]."""
     state = (NAME, Field("status", "u8", labels=("inactive", "running")), Field("step", "u8", "", "steps begun"),
              Field("steps", "u8"))  # fmt: skip
     return Declarations(

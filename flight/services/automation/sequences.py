@@ -1,14 +1,23 @@
 """ST[21] request sequencing: commands one after the other, relative in time (ECSS-E-ST-70-41C, 6.21).
 
     inactive --activated by command or event--> running --last step ended--> inactive
-                                                running --abort, reboot----> inactive, told by an event
+                                                running --abort, reboot----> inactive, an event says so
 
-A running sequence is a task of its own. A step begins its delay after the step before has begun, and not before that
-has ended; what becomes of it is in its reports, the sequence goes on whatever they say. An abort lets a step that has
-begun come to its end. Which steps have begun is in the vault, in the transaction that stores the step itself as begun:
-after a reboot no sequence goes on, and an event says how far it came. What runs now is known without the vault: a row
-that the disk did not drop at the end of its sequence goes with the next that is dropped.
+A step begins its delay after the step before has begun, and not before that one has ended. What becomes of a step is in
+its reports: the sequence goes on whatever they say. An abort lets a step that has begun come to its end.
 """
+
+# Each running sequence is a task of its own. What survives a reboot are the sequences loaded from ground, and a row per
+# running one that says how many steps have begun. That row changes in the transaction that stores the step itself as
+# begun, so it never says less or more than what was started.
+#
+# After a reboot no sequence goes on. Its delays are relative to instants that are over, and the power may have been
+# gone for hours: the row only serves to tell ground how far it came. A row goes when its sequence ends. If the disk
+# does not take that, the row goes with the next one that is deleted (`_ended_rows`); at worst the next boot reports a
+# sequence as aborted that had ended. Which sequences run is known from memory alone, never from these rows.
+#
+# A name that is `_starting` has its activation on the way to the disk: it can neither be activated again nor unloaded.
+# Loaded sequences that another version has stored do not count as known, but keep their name until they are unloaded.
 
 from __future__ import annotations
 
@@ -43,8 +52,10 @@ _RUN_OCTETS = 2
 
 
 class _Run:
-    """A sequence that runs. `begun` counts its steps; `stop` ends it before the next one; `end` tells why it ended
-    before its time, empty where it did not.
+    """A sequence that runs.
+
+    `begun` counts its steps. `stop` ends it before the next one. `end` says why it ended before its time, empty if it
+    came to its end.
     """
 
     def __init__(self, name: str, steps: Steps, cause: str) -> None:
@@ -52,19 +63,22 @@ class _Run:
         self.steps = steps
         self.cause = cause
         self.begun = 0
+        # What stands if the task ends without saying why.
         self.end = "a fault in a command, an event says which"
         self.stop = Event()
 
     @property
     def row(self) -> str:
+        """Its key in the vault."""
         return _RUN + self.name
 
     def encode(self, begun: int) -> bytes:
+        """Return the row's octets: steps begun, steps in all."""
         return bytes((begun, len(self.steps)))
 
 
 class Sequences(Service):
-    """`of_mission` are the steps of the mission's own sequences, which are always there."""
+    """The sequences of one node. `of_mission` are the steps of the mission's own ones, which always exist."""
 
     def __init__(
         self,
@@ -83,7 +97,7 @@ class Sequences(Service):
         self._scheduler = parts.scheduler
         self._starting: set[str] = set()  # their activation is on its way to the disk
         self._running: dict[str, _Run] = {}
-        self._ended_rows: set[str] = set()  # still in the vault
+        self._ended_rows: set[str] = set()  # of sequences that ended, still in the vault
         self._foreign = self._find_foreign()
         reports = {report.subtype: report for report in declare(apid).reports}
         self._status, self._content, self._ended = (
@@ -92,7 +106,7 @@ class Sequences(Service):
         self._end_those_before()
 
     def sample(self) -> Sample:
-        """The sequences' fields of the housekeeping structure `schedule`."""
+        """Return the sequences' fields of the housekeeping structure `schedule`."""
         return {
             "sequences": len(self._known()),
             "sequences_running": len(self._running),
@@ -101,6 +115,7 @@ class Sequences(Service):
         }
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handlers of ST[21]."""
         return (
             CommandHandler("load_sequence", self._check_load, self._load),
             CommandHandler("unload_sequence", self._check_unload, self._unload),
@@ -112,10 +127,11 @@ class Sequences(Service):
         )
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the sequences' fields."""
         return (Sampler("schedule", self.sample),)
 
     def start(self, name: str, cause: str) -> None:
-        """Start the sequence because of an event; another event says where that is not possible."""
+        """Start a sequence because of an event. If that is not possible, another event says so."""
         try:
             run = self._new_run(name, cause)
             self._vault.stage({run.row: run.encode(0)})
@@ -125,11 +141,11 @@ class Sequences(Service):
             self._begin(run)
 
     def _end_those_before(self) -> None:
-        """What ran when the power went does not go on."""
+        """End what ran when the power went: it does not go on."""
         foreign = ForeignRows("sequences", self._events)
         for name, octets in self._vault.rows(_RUN):
             if not is_name(name) or len(octets) != _RUN_OCTETS:
-                foreign.tell(_RUN + name, "it names no sequence that ran")
+                foreign.report(_RUN + name, "it names no sequence that ran")
                 continue
             self._events.emit("sequence_aborted", name, *octets, "reboot")
             self.aborted += 1
@@ -138,7 +154,11 @@ class Sequences(Service):
             self._drop_ended()
 
     def _drop_ended(self) -> None:
-        """Where the disk does not take it, and never does, the next boot tells of a sequence that it ended."""
+        """Delete the rows of sequences that have ended.
+
+        If the disk never takes that, the next boot reports them as ended by it.
+        """
+        # A sequence that is starting again has a new row on its way under the same key.
         rows = self._ended_rows - {_RUN + name for name in self._starting}
         try:
             self._vault.commit(dict.fromkeys(sorted(rows)))
@@ -148,24 +168,25 @@ class Sequences(Service):
             self._ended_rows -= rows
 
     def _find_foreign(self) -> dict[str, bytes]:
-        """Rows of loaded sequences that do not fit this software."""
+        """Return the rows of loaded sequences that do not fit this software."""
         found: dict[str, bytes] = {}
         foreign = ForeignRows("sequences", self._events)
         for name, octets in self._vault.rows(_LOADED):
             try:
                 _check_row(name, octets)
             except DecodeError as error:
-                foreign.tell(_LOADED + name, error)
+                foreign.report(_LOADED + name, error)
                 found[name] = octets
         return found
 
     def _known(self) -> list[str]:
         rows = self._vault.rows(_LOADED)
         loaded = (name for name, octets in rows if octets != self._foreign.get(name))
+        # A newer mission file may have a sequence whose name ground has loaded before: the mission's own one counts.
         return list(dict.fromkeys((*self._of_mission, *loaded)))
 
     def _steps(self, name: str) -> Steps:
-        """Raises CommandRefused."""
+        """Return the steps of a sequence. Raises CommandRefused if there is none, or if it does not fit."""
         if name in self._of_mission:
             return self._of_mission[name]
         octets = self._vault.get(_LOADED + name)
@@ -173,7 +194,7 @@ class Sequences(Service):
             raise CommandRefused(Failure.BAD_VALUE, f"no sequence {name!r}, have {', '.join(self._known()) or 'none'}")
         if octets == self._foreign.get(name):
             raise CommandRefused(
-                Failure.BAD_VALUE, f"sequence {name!r} is of another version, it can be unloaded and no more"
+                Failure.BAD_VALUE, f"sequence {name!r} was stored by another version, it can only be unloaded"
             )
         return _decode(octets)
 
@@ -184,9 +205,9 @@ class Sequences(Service):
         if not is_name(name):
             raise CommandRefused(Failure.BAD_VALUE, f"a name has 1 .. {NAME_OCTETS_MAX} octets")
         if name in self._of_mission or _LOADED + name in self._vault:
-            raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is there already")
+            raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} already exists")
         if not steps:
-            raise CommandRefused(Failure.BAD_VALUE, "a sequence has one step at least")
+            raise CommandRefused(Failure.BAD_VALUE, "a sequence needs at least one step")
         for i, (delay_ms, request) in enumerate(steps):
             if delay_ms > DELAY_MAX_S * 1000:
                 raise CommandRefused(Failure.BAD_VALUE, f"step {i}: delay of {delay_ms} ms, at most {DELAY_MAX_S:g} s")
@@ -194,9 +215,9 @@ class Sequences(Service):
         rows = self._vault.rows(_LOADED)
         free = self._config.octets - sum(len(octets) for _, octets in rows)
         if len(rows) >= self._config.loaded:
-            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} sequences are loaded")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} loaded, at most {self._config.loaded}")
         if len(_LAYOUT.encode([steps])) > free:
-            raise CommandRefused(Failure.NO_ROOM, f"{len(_LAYOUT.encode([steps]))} octets, {free} are free")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(_LAYOUT.encode([steps]))} octets, room for {free}")
 
     def _load(self, name: str, steps: Steps) -> Durable:
         self._check_load(name, steps)
@@ -206,7 +227,7 @@ class Sequences(Service):
         if name in self._of_mission:
             raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is the mission's own")
         if self._vault.get(_LOADED + name) is None:
-            self._steps(name)  # there is none
+            self._steps(name)  # raises: there is none
         if name in self._starting or name in self._running:
             raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is running")
 
@@ -223,12 +244,12 @@ class Sequences(Service):
         return Durable({run.row: run.encode(0)}, lambda: self._begin(run), lambda: self._starting.discard(name))
 
     def _new_run(self, name: str, cause: str) -> _Run:
-        """Raises CommandRefused."""
+        """Return a run of the sequence, not begun. Raises CommandRefused if it may not begin."""
         steps = self._steps(name)
         if name in self._starting or name in self._running:
             raise CommandRefused(Failure.BAD_VALUE, f"sequence {name!r} is running")
         if len(self._starting) + len(self._running) >= self._config.running:
-            raise CommandRefused(Failure.NO_ROOM, f"{self._config.running} sequences are running")
+            raise CommandRefused(Failure.NO_ROOM, f"at most {self._config.running} running at a time")
         return _Run(name, steps, cause)
 
     def _begin(self, run: _Run) -> None:
@@ -258,6 +279,7 @@ class Sequences(Service):
         self._running[name].stop.set()
 
     def _abort_all(self) -> Slices:
+        # None ends at once: a step that has begun comes to its end, and then an event says so.
         for run in self._running.values():
             run.stop.set()
         return self._ended.send([(name,) for name in self._running])
@@ -273,18 +295,20 @@ class Sequences(Service):
         return self._content.send(self._steps(name), (name,))
 
     async def _take_steps(self, task: Task, run: _Run) -> str:
-        """Why it did not come to its end, empty where it did."""
+        """Execute the steps. Return why the sequence did not come to its end, empty if it did."""
         now_ns: Callable[[], int] = self._scheduler.now_ns
         began_ns = now_ns()
         for delay_ms, request in run.steps:
+            # From the beginning of the step before, so its own duration does not add to the delay.
             due_ns = began_ns + delay_ms * 1_000_000
             if await task.wait(run.stop.wait(), max(0, due_ns - now_ns()) / NS):
                 return "aborted by command"
             began_ns, reasons = now_ns(), list[str]()
             changes = {run.row: run.encode(run.begun + 1)}
 
+            # The defaults bind this turn's values: the next turn of the loop has others.
             async def attempt(request: bytes = request, changes: dict[str, bytes] = changes) -> None:
-                run.begun += 1  # as its row has it, from here on
+                run.begun += 1  # as the row says from this transaction on
                 try:
                     await self._commands.perform(task, request, changes)
                 except StorageError:
@@ -292,12 +316,12 @@ class Sequences(Service):
                     raise
 
             if not await stored(task, attempt, reasons.append):
-                return f"the disk did not take the next step: {reasons[0]}"
+                return f"the disk did not store the next step: {reasons[0]}"
         return ""
 
     def _end(self, run: _Run) -> None:
         if self._scheduler.closed:
-            return  # the power goes: the next boot tells
+            return  # the node ends: the row stays, and the next boot reports the sequence
         del self._running[run.name]
         self._ended_rows.add(run.row)
         self._drop_ended()
@@ -309,18 +333,18 @@ class Sequences(Service):
 
 
 def _decode(octets: bytes) -> Steps:
-    """Raises DecodeError."""
+    """Decode the steps of a row. Raises DecodeError."""
     (rows,) = _LAYOUT.decode(octets)
     return rows  # type: ignore[return-value]
 
 
 def _check_row(name: str, octets: bytes) -> None:
-    """Raises DecodeError for a key or a value that this software would not have written."""
+    """Check a row of a loaded sequence. Raises DecodeError if this software would not have stored it."""
     if not is_name(name):
         raise DecodeError(f"a name has 1 .. {NAME_OCTETS_MAX} octets")
     steps = _decode(octets)
     if not steps:
-        raise DecodeError("a sequence has one step at least")
+        raise DecodeError("a sequence needs at least one step")
     for delay_ms, request in steps:
         if delay_ms > DELAY_MAX_S * 1000:
             raise DecodeError(f"delay of {delay_ms} ms")

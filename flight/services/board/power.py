@@ -248,7 +248,7 @@ class Power(Service):
             if one.name == name:
                 self._mode = self._commanded_mode = mode
                 return
-        self._foreign.tell(_ROW, f"no mode {name!r} here, it starts in {self._modes[self._mode].name}")
+        self._foreign.report(_ROW, f"no mode {name!r} here, it starts in {self._modes[self._mode].name}")
 
     def _set_mode(self, mode: int, cause: str) -> None:
         old, self._mode = self._mode, mode

@@ -231,5 +231,6 @@ class Execution:
 
 def _abandon(work: Awaitable[object]) -> None:
     """Close what will never be awaited."""
-    if isinstance(work, Coroutine):  # Python warns of a coroutine that was never awaited, and of nothing else
+    # Python warns of a coroutine that was never awaited, and of no other awaitable.
+    if isinstance(work, Coroutine):
         work.close()

@@ -18,7 +18,7 @@ class ForeignRows:
         self._events = events
         self._told: set[str] = set()
 
-    def tell(self, key: str, fault: object) -> None:
+    def report(self, key: str, fault: object) -> None:
         """Report the row by an event: each once a boot, and no more than the first few."""
         if key in self._told or len(self._told) > _TOLD_MAX:
             return

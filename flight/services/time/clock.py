@@ -188,7 +188,7 @@ class TimeService(Service):
         if stored is not None and len(stored) == 1 and stored[0] <= _RATE_MAX:
             self.rate = stored[0]
         elif stored is not None:
-            ForeignRows("time", events).tell(_RATE, f"not one octet of at most {_RATE_MAX}")
+            ForeignRows("time", events).report(_RATE, f"not one octet of at most {_RATE_MAX}")
 
     def handlers(self) -> Iterable[CommandHandler]:
         return (
