@@ -131,5 +131,5 @@ class RecorderBench:
         """Take up to `most` packets, all of which leave the node."""
         taken = self.take(most)
         for one in taken:
-            self.recorder.left(one)
+            self.recorder.departed(one)
         return numbers(taken)

@@ -78,7 +78,7 @@ class RecorderMachine(RuleBasedStateMachine):
     def leave(self, share: float) -> None:
         cut = round(len(self.link) * share)
         for one in self.link[:cut]:
-            self.bench.recorder.left(one)
+            self.bench.recorder.departed(one)
         self.left |= {number_of(one.packet) for one in self.link[:cut]}
         del self.link[:cut]
 

@@ -76,7 +76,7 @@ class Nothing:
     def take(self, _budget: object = None) -> None:
         return None
 
-    def left(self, taken: object) -> None:
+    def departed(self, taken: object) -> None:
         pass
 
     def returned(self, packets: Iterable[object]) -> None:

@@ -196,7 +196,7 @@ def test_what_has_left_does_not_come_again_and_what_was_only_taken_does(make: Ma
     left = bench.take(150)
     bench.take(100)
     for one in left:
-        bench.recorder.left(one)
+        bench.recorder.departed(one)
     bench.run(6)
     bench.reboot()
     assert bench.recorder.waiting == 150
@@ -221,7 +221,7 @@ def test_two_links_may_be_done_in_any_order(make: Make) -> None:
     bench.fill(0, 10)
     taken = bench.take(6)
     for one in taken[3:]:
-        bench.recorder.left(one)
+        bench.recorder.departed(one)
     bench.run(6)
     bench.reboot()
     assert bench.play() == list(range(10)), "the first three may have been lost"
@@ -232,7 +232,7 @@ def test_what_a_link_gives_back_comes_first_and_octet_for_octet_the_same(make: M
     bench.fill(0, 10)
     taken = bench.take(5)
     for one in taken[:2]:
-        bench.recorder.left(one)
+        bench.recorder.departed(one)
     bench.recorder.returned(taken[2:])
     again = bench.take()
     assert numbers(again) == list(range(2, 10))
@@ -358,7 +358,7 @@ def test_open_retrieval_starts_where_ground_says_and_what_was_on_the_way_counts_
     taken = bench.take(250)
     bench.apply(bench.recorder.retrievals[0].start_at(place_at(bench.recorder.stores[0], T0_NS + 100 * NS)))
     for one in taken:
-        bench.recorder.left(one)
+        bench.recorder.departed(one)
     bench.run(6)
     bench.reboot()
     assert bench.recorder.waiting == 200
@@ -566,7 +566,7 @@ def test_a_count_that_grows_is_told_once_and_again_after_a_quiet_minute(steps: l
 
 
 def leave(bench: RecorderBench) -> None:
-    bench.recorder.left(bench.take(1)[0])
+    bench.recorder.departed(bench.take(1)[0])
 
 
 CHANGES: dict[str, Callable[[RecorderBench], object]] = {
@@ -1093,7 +1093,7 @@ def test_a_read_pointer_of_other_software_is_told_and_playback_begins_anew(make:
     assert bench.recorder.waiting == 10
     assert bench.play() == list(range(10))
     bench.run(6)
-    told = "a read pointer of 1 octets is foreign: playback begins anew"
+    told = "a read pointer of 1 octets is foreign: playback starts again at the oldest packet"
     assert ("record_damaged", "store all", told) in bench.events
     bench.apply(bench.recorder.retrievals[0].start_at(Place(4, 4)))
     bench.vault.commit({"recorder.all": b"?"})
@@ -1115,7 +1115,7 @@ def test_a_store_of_which_nothing_is_left_is_told(make: Make) -> None:
         del bench.disk.durable[name]
     bench.reboot()
     bench.run(60)
-    assert bench.events == [("record_damaged", "store all", "nothing is left of it, and packets were stored")]
+    assert bench.events == [("record_damaged", "store all", "nothing is left of it, though packets were stored")]
 
 
 def test_a_segment_that_has_grown_beyond_the_capacity_keeps_its_packets(make: Make) -> None:

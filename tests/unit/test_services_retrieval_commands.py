@@ -159,7 +159,7 @@ def test_a_store_does_what_it_was_told_last_and_ranges_alone_end_with_the_power(
             told = [(index, T0_NS, T0_NS) for index in stores]
             running = any(right[STORES[index].name]["range_retrieval"] for index in stores)
             if running or len(set(stores)) < len(stores):
-                with pytest.raises(CommandRefused, match="one range at once, abort_range ends the one before") as no:
+                with pytest.raises(CommandRefused, match="one range at a time, abort_range ends the one before") as no:
                     console.send(name, told)
                 assert no.value.code == Failure.TOO_MANY
             else:
@@ -258,7 +258,7 @@ def test_of_two_ranges_that_were_accepted_together_the_second_is_refused_when_it
     for _ in range(2):
         check(*arguments)
     execute(*arguments)
-    with pytest.raises(CommandRefused, match="store reports: one range at once"):
+    with pytest.raises(CommandRefused, match="store reports: one range at a time"):
         execute(*arguments)
     console.bench.close()
 

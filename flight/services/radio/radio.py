@@ -1,4 +1,31 @@
-"""Radio duty: one link's modem joined to its protocol stack, telecommands in, frames out while in contact."""
+"""Radio duty: joins a link's modem to its protocol stack, takes telecommands in, and sends frames while in contact.
+
+Contact is the modem's carrier: with it the modem's buffer is kept full, without it nothing is sent. A packet that goes
+down is followed until it has surely left:
+
+    real time   in the channel's queue --frames taken by the modem--> in the modem --_MODEM_UNITS later--> gone
+    playback    in the recorder --taken--> in the channel's queue --> in the modem --_MODEM_UNITS later--> departed
+    the carrier goes: what may not have been heard goes back to the recorder, and comes down again in the next contact
+"""
+
+# The modem is asked for nothing but its carrier, so nobody tells when a unit has left the antenna. A unit counts as
+# gone when the modem has taken _MODEM_UNITS after it. That errs towards sending twice, which the ground recognises, and
+# never towards losing a packet (ADR 0013).
+#
+# Positions are counts of octets: each channel counts the octets handed to it, and the link says how many wait. The
+# difference is how far the modem has come, whatever the framing makes of packets, and a packet that is split over two
+# frames has left with the second one.
+#
+# A unit that the modem refused is kept and offered again: its frame counts are spent, so throwing it away would look
+# like a lost frame on the ground.
+#
+# The task must not keep others waiting, and the modem's buffer must not run empty. So each step takes in and gives out
+# a slice, and playback and files are topped up to _REFILL_FRAMES frames only: what has not left the node stays in the
+# recorder or the outbox, from where it is not lost with the contact. If searching the recorder has used up the step's
+# budget, the step may leave the modem to send what it has, as long as that lasts for _SEARCH_NS.
+#
+# An orderly end of the node (`end`) records what the modem has not taken. It takes no new packets, so the reports that
+# are emitted while the node ends are recorded instead.
 
 from __future__ import annotations
 
@@ -27,15 +54,16 @@ _SLICE_PACKETS = 8
 _SLICE_OCTETS = 1024
 _SLICE_UNITS = 16
 _SLICE_UNHEARD = 64
-# A modem that is busy for so long has time to wait until a search has found what fills the next frame.
+# If the modem is busy for this long, a search may go on in the next step before a frame has to be made.
 _SEARCH_NS = 20_000_000
-# A unit counts as gone when the modem has taken so many after it: that much it may hold when the carrier goes.
+# A unit counts as gone when the modem has taken this many after it: so much it may hold when the carrier goes.
 _MODEM_UNITS = 16
-# A modem that fails may not tell when it is well again: it is asked.
+# A modem that fails may give no event when it works again: it is asked this often.
 _RETRY_S = 1.0
 
 
 def declare(apid: int) -> Declarations:
+    """Return the structure "link", which several services fill, and the events of contact."""
     u32 = "u32"
     return Declarations(
         structures=(
@@ -68,27 +96,28 @@ def declare(apid: int) -> Declarations:
 class Source(Protocol):
     """Packets that wait for a free channel."""
 
-    def take(self) -> bytes | None: ...
+    def take(self) -> bytes | None:
+        """Take the next packet, or return None if none waits."""
 
 
 class Playback(Protocol):
-    """Packets that are kept until they have left."""
+    """Packets that are kept until they have left the node."""
 
     def take(self, budget: Budget) -> Taken | None:
-        """The next one. `budget`: what may be read for it in this step."""
+        """Take the next packet, or return None. `budget`: what may be read for it in this step."""
 
     @property
     def searching(self) -> bool:
-        """Whether `take` may find something at the next call though it found nothing now."""
+        """Whether `take` may find something at the next call although it found nothing now."""
 
-    def left(self, taken: Taken) -> None:
-        """The packet has left the node."""
+    def departed(self, taken: Taken) -> None:
+        """Take in that the packet has left the node."""
 
     def returned(self, packets: Iterable[Taken]) -> None:
-        """The packets were in the modem as the carrier went: whoever is there next gets them again."""
+        """Take back packets that were in the modem when the carrier went: whoever asks next gets them again."""
 
     def unheard(self, packets: Iterable[bytes]) -> None:
-        """The same for real-time packets, those that wait in their queue included."""
+        """Take back real-time packets that may not have been heard, those that wait in their queue included."""
 
 
 # Called for every frame of the real-time channel that the modem has taken: the link, the frame's virtual channel
@@ -97,10 +126,10 @@ FrameHook = Callable[["RadioLink", int, int], None]
 
 
 class RadioLink:
-    """One `[[link]]`. In contact it keeps the modem's buffer full, with idle frames where nothing else waits.
+    """One `[[link]]`. In contact it keeps the modem's buffer full, with idle frames if nothing else waits.
 
-    idle_s: if it is not 0 an idle frame goes out only that often, and at once when the link's status (its CLCW) has
-        changed.
+    idle_s: if it is not 0, an idle frame goes out only this often, and at once when the link's status (its CLCW) has
+    changed.
     """
 
     def __init__(  # noqa: PLR0913 - what a link joins, each by name
@@ -122,7 +151,7 @@ class RadioLink:
         self.link = link
         self.in_contact = False
         self._radio = radio
-        # Faults of their own: a modem that does not send may still be heard.
+        # One device per call, so that each has faults of its own: a modem that does not send may still receive.
         calls = ("carrier", "receive", "send", "free_ns", "dropped")
         self._devices = {call: Device(f"radio {name} {call}", events) for call in calls}
         self._dropped = 0
@@ -137,10 +166,10 @@ class RadioLink:
         self._events = events
         self._now_ns = now_ns
         self._wake = Event()
-        self._resting = True  # or about to: nobody looks into the queues before the modem has something new
+        self._resting = True  # nobody looks into the queues before the modem has something new
         self._commands: deque[bytes] = deque()  # of one received unit
         self._held: bytes | None = None  # the unit that the modem takes next
-        self._held_count: int | None = None  # of the frame in it, where that is of the real-time channel
+        self._held_count: int | None = None  # of the frame in it, if that is of the real-time channel
         self._units = 0  # that the modem has taken
         # Playback: octets handed to its channel, those of them that the modem has, and the packets on their way.
         self._queued_octets = 0
@@ -170,7 +199,7 @@ class RadioLink:
         return len(self._unheard)
 
     def send_realtime(self, packet: bytes) -> bool:
-        """False out of contact, or where the real-time queue is full: then the recorder has it."""
+        """Queue a packet. Return False without contact, or if the queue is full: then the recorder has it."""
         if self._ended or not self.in_contact or not self.link.queue(Role.REALTIME, packet):
             return False
         self._realtime_octets += len(packet)
@@ -180,10 +209,12 @@ class RadioLink:
         return True
 
     def end(self) -> None:
-        """The node ends in order: have what the modem has not taken recorded, and take no more. The modem sends what it
-        has.
+        """End in order: have recorded what the modem has not taken, and take no more packets.
+
+        The modem sends what it has.
         """
         self._ended = True
+        # What the modem has taken it will still send: recorded as well, it would come down twice.
         taken_octets = self._realtime_units[-1][1] if self._realtime_units else 0
         while self._realtime and self._realtime[0][0] <= taken_octets:
             self._realtime.popleft()
@@ -215,7 +246,8 @@ class RadioLink:
             await task.first((self._wake.wait(),), min(limits_s, default=None))
 
     def _follow_carrier(self) -> None:
-        carrier = self._devices["carrier"].ask(self._radio.carrier) is True  # what cannot be asked hears nobody
+        # A modem that does not answer is taken as one that hears nobody: packets are recorded, not lost.
+        carrier = self._devices["carrier"].ask(self._radio.carrier) is True
         if carrier == self.in_contact:
             return
         self.in_contact = carrier
@@ -229,7 +261,7 @@ class RadioLink:
             self._events.emit("contact_lost", self.name)
 
     def _receive(self) -> bool:
-        """Take in a slice of what came up; True where there were commands in it."""
+        """Take in a slice of what came up. Return True if there were commands in it."""
         room_octets, commands = _SLICE_OCTETS, False
         for _ in range(_SLICE_PACKETS):
             if not self._commands:
@@ -245,12 +277,14 @@ class RadioLink:
             if self._commands:
                 self._on_command(self._commands.popleft())
                 commands = True
-        self._wake.set()  # more may wait
+        self._wake.set()  # the slice is full, so more may wait
         return commands
 
     def _transmit(self) -> None:
-        """Fill the modem. A unit it refused is kept: its frame counts are spent. A step in which storage was read as
-        much as it may be ends with the unit in hand, or without one that can wait for what is found next.
+        """Fill the modem, a slice of units at most. A unit that it refused is kept: its frame counts are spent.
+
+        A step that has read as much of the storage as it may ends with the unit in hand, or before that if the unit can
+        wait for what the next step finds.
         """
         if not self.in_contact:
             return
@@ -264,6 +298,8 @@ class RadioLink:
                     return
                 self._make_unit()
             assert self._held is not None
+            # Only for a real-time frame is the instant needed at which it leaves: the time report tells of it. Asked
+            # before `send`: the unit begins when the modem is through with those before it.
             free_ns = 0 if self._held_count is None else self._devices["free_ns"].ask(self._radio.free_ns)
             left_ns = None if free_ns is None else max(free_ns, self._now_ns())
             if not self._send(self._held):
@@ -281,11 +317,11 @@ class RadioLink:
         self._wake.set()  # there may be room for more
 
     def _send(self, unit: bytes) -> bool:
-        """True if the modem has taken it."""
+        """Give the modem a unit. Return True if it has taken it."""
         return self._devices["send"].ask(lambda: self._radio.send(unit)) is True
 
     def _may_search_on(self) -> bool:
-        """Whether less than a frame waits, for which the modem has time."""
+        """Whether less than a frame waits, and the modem has time for a search to go on."""
         link = self.link
         waiting = link.backlog_octets(Role.REALTIME) + link.backlog_octets(Role.PRODUCTS)
         if waiting or link.backlog_octets(Role.PLAYBACK) >= link.frame_octets:
@@ -307,7 +343,7 @@ class RadioLink:
                 self._held, self._held_count = action.octets, action.realtime_count
 
     def _refill(self, budget: Budget) -> bool:
-        """Top the queues of playback and products up; False where neither has more before the next round."""
+        """Top up the queues of playback and products. Return False if neither has more before the next round."""
         roles = self.link.roles
         more_playback = Role.PLAYBACK in roles and self._refill_playback(budget)
         more_products = Role.PRODUCTS in roles and self._refill_products()
@@ -340,11 +376,12 @@ class RadioLink:
         return self.link.backlog_octets(role) < _REFILL_FRAMES * self.link.frame_octets
 
     def _give_back(self) -> None:
-        """The carrier went: what may not have been heard is taken again, the packet that is half sent as well."""
+        """Give back, as the carrier goes, what may not have been heard, the packet that is half sent included."""
         lost = [taken for _, taken in self._in_modem]
         self._in_modem.clear()
         if self._queued:
             end_octets, taken = self._queued[0]
+            # The first queued packet has begun to leave in a frame that may not have been heard.
             if end_octets - len(taken.packet) < self._sent_octets:
                 self._queued.popleft()
                 lost.append(taken)
@@ -355,17 +392,17 @@ class RadioLink:
         self._give_back_realtime()
 
     def _give_back_realtime(self) -> None:
-        """Have what may not have been heard recorded, as much as one step may."""
+        """Have recorded what may not have been heard, as much as one step may."""
         count = min(_SLICE_UNHEARD, len(self._unheard))
         self._playback.unheard([self._unheard.popleft() for _ in range(count)])
 
     def _follow_realtime(self) -> None:
-        """The modem took a unit with real-time packets: keep how far they have come."""
+        """Keep how far the real-time packets have come with the unit that the modem took."""
         waiting = self.link.backlog_octets(Role.REALTIME)
         self._realtime_units.append((self._units, self._realtime_octets - waiting))
 
     def _forget_realtime(self) -> None:
-        """Real-time packets that ended in a unit which is gone need not be kept any more."""
+        """Drop real-time packets that ended in a unit which is gone."""
         units = self._realtime_units
         while units and units[0][0] + _MODEM_UNITS <= self._units:
             sent_octets = units.popleft()[1]
@@ -373,14 +410,14 @@ class RadioLink:
                 self._realtime.popleft()
 
     def _follow_playback(self) -> None:
-        """A unit was given to the modem: see which packets it ended, and tell of those that are gone."""
+        """See which packets the unit ended that the modem took, and report those that are gone."""
         queued, in_modem = self._queued, self._in_modem
         if queued:
             self._sent_octets = self._queued_octets - self.link.backlog_octets(Role.PLAYBACK)
             while queued and queued[0][0] <= self._sent_octets:
                 in_modem.append((self._units, queued.popleft()[1]))
         while in_modem and in_modem[0][0] + _MODEM_UNITS <= self._units:
-            self._playback.left(in_modem.popleft()[1])
+            self._playback.departed(in_modem.popleft()[1])
 
 
 class RadioLinks(Service):
@@ -396,7 +433,7 @@ class RadioLinks(Service):
         return self._links[index]
 
     def add(self, link: RadioLink) -> None:
-        """One more `[[link]]`, in the mission's order."""
+        """Add one `[[link]]`, in the mission's order."""
         self._links.append(link)
 
     @property
@@ -412,21 +449,23 @@ class RadioLinks(Service):
         return not waiting and not any(link.unheard for link in self._links)
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the link's own fields of the structure "link"."""
         return (Sampler("link", self.sample),)
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return a critical task per link."""
         return [ServiceTask(f"radio.{link.name}", link.run, deadline_s=0.05, critical=True) for link in self._links]
 
     def sample(self) -> Sample:
-        """What the structure "link" says of all of them together; files have owners of their own."""
+        """Return what the structure "link" says of all of them together. Files have owners of their own."""
         counters = [link.link.counters for link in self._links]
         return {
             "contact": int(self.in_contact),
-            "frames_sent": sum(one.units_sent for one in counters),
-            "idle_frames": sum(one.idle_frames for one in counters),
-            "tc_frames": sum(one.tc_frames for one in counters),
-            "tc_packets": sum(one.tc_packets for one in counters),
-            "tc_rejected": sum(sum(one.uplink_rejected.values()) for one in counters),
+            "frames_sent": sum(counter.units_sent for counter in counters),
+            "idle_frames": sum(counter.idle_frames for counter in counters),
+            "tc_frames": sum(counter.tc_frames for counter in counters),
+            "tc_packets": sum(counter.tc_packets for counter in counters),
+            "tc_rejected": sum(sum(counter.uplink_rejected.values()) for counter in counters),
             "rx_dropped": sum(link.dropped for link in self._links),
-            "codeblocks_corrected": sum(one.cltu_corrected for one in counters),
+            "codeblocks_corrected": sum(counter.cltu_corrected for counter in counters),
         }

@@ -1,10 +1,27 @@
 """The packet recorder: ST[15] packet stores filled by service, and given back in order of priority in contact.
 
-Out of contact every packet goes to the store that takes its service; in contact only to a store that keeps always,
-where it waits for retrieval by time range alone. A packet that storage does not take stays in memory, as many as there
-is room for. What was recorded, and how far playback has come, is durable every `sync_period_s`: so much may be lost
-with the power, or come down twice, octet for octet the same. A commit of somebody else's may take it along sooner.
+What happens to a telemetry packet:
+
+    out of contact  --> to the store that takes its service, to be played back
+    in contact      --> to that store only if it keeps always; it then waits for retrieval by time range alone
+    not taken by storage --> to memory, as many as there is room for, played back from there; otherwise lost, counted
 """
+
+# What was recorded, and how far playback has come, is durable every `sync_period_s`, or sooner with the commit of
+# somebody else. So a loss of power costs the packets of one period at most, or repeats what went down in one, octet for
+# octet the same. Nothing that was acknowledged stands here alone: terminal reports are kept by the command log until
+# they are durable (commanding/command_log.py).
+#
+# Playback takes from these sources in this order, each only if the ones before have nothing: what a link gave back,
+# what is in memory, then stores and time ranges by priority, a range before the stores of its own priority.
+#
+# The recorder yields to all others. If the medium is full and somebody more important asks (`give_up`), it deletes
+# segments that were played back first, then others, beginning with the store that comes last in playback. One step
+# deletes a few; what is still missing is owed and follows in the recorder's own steps (ADR 0011, ADR 0022).
+#
+# Events are telemetry, and so are recorded: one that is emitted within `store` would call `store` again. Faults are
+# therefore only counted there, and reported once per period, at the beginning of a trouble and not at each packet of
+# it.
 
 from __future__ import annotations
 
@@ -26,10 +43,10 @@ from flight.services.reporting.events import Events
 from flight.store.vault import Vault
 
 STORES_MAX = 8
-_MEMORY_OCTETS = 262_144
+_MEMORY_OCTETS = 262_144  # of packets that storage did not take
 _SERVICE = 7  # octet of a telemetry packet (ECSS-E-ST-70-41C, 7.4.3.1)
 _SECONDARY_HEADER = 0x08  # flag in the first octet (133.0-B-2, 4.1.3.3.3)
-_QUIET_PERIODS = 12
+_QUIET_PERIODS = 12  # after which a trouble counts as a new one
 
 STORES = (
     StoreConfig("reports", capacity_octets=1_000_000, priority=0, services=(1, 5), always=True),
@@ -41,18 +58,19 @@ STORES = (
 class RecorderConfig:
     """Mission section [recorder]."""
 
-    sync_period_s: float = key(5.0, minimum=0.1, maximum=600, text="packets and read pointers become durable so often")
-    range_priority: int = key(1, minimum=0, maximum=9, text="of retrieval by time range, before stores of the same")
+    sync_period_s: float = key(5.0, minimum=0.1, maximum=600, text="how often packets and read pointers become durable")
+    range_priority: int = key(1, minimum=0, maximum=9, text="of retrieval by time range, ahead of stores of the same")
     store: tuple[StoreConfig, ...] = key(STORES, text="the packet stores, at most 8")
 
     @property
     def capacity_octets(self) -> int:
-        """Of storage, for all stores together."""
-        return sum(one.capacity_octets for one in self.store)
+        """Octets of storage for all stores together."""
+        return sum(store.capacity_octets for store in self.store)
 
     def faults(self) -> list[tuple[str, str]]:
-        names = [one.name for one in self.store]
-        services = [service for one in self.store for service in one.services]
+        """Return a fault for each rule about the list of stores that is broken."""
+        names = [store.name for store in self.store]
+        services = [service for store in self.store for service in store.services]
         out: list[tuple[str, str]] = []
         if not 1 <= len(self.store) <= STORES_MAX:
             out.append(("store", f"has {len(self.store)} stores, should have 1 to {STORES_MAX}"))
@@ -60,7 +78,7 @@ class RecorderConfig:
             out.append(("store", f"has stores {', '.join(names)}, every store needs a name of its own"))
         if len(set(services)) < len(services):
             out.append(("store", f"has services {', '.join(map(str, services))}, each should go to one store"))
-        if sum(not one.services for one in self.store) != 1:
+        if sum(not store.services for store in self.store) != 1:
             out.append(("store", "should have exactly one store without services, for all others"))
         return out
 
@@ -79,22 +97,22 @@ class _Ranges:
     def take(self, budget: Budget) -> Taken | None:
         if not self.running:
             return None
-        one = self.running[0]
-        taken = one.take(budget)
-        if one.finished:
+        oldest = self.running[0]
+        taken = oldest.take(budget)
+        if oldest.finished:
             self.ended.append(self.running.pop(0))
         return taken
 
 
 class _Alarm:
-    """Says once that a count grows, and again after it has stood still for a while."""
+    """Rings once when a count grows, and again only after the count has stood still for a while."""
 
     def __init__(self) -> None:
         self._count = 0
         self._quiet = _QUIET_PERIODS
 
     def rings(self, count: int) -> bool:
-        """To be asked once a period."""
+        """Whether to ring. To be asked once per period."""
         if count == self._count:
             self._quiet += 1
             return False
@@ -104,7 +122,7 @@ class _Alarm:
 
 
 class Recorder:
-    """All packet stores of a node; the source of its playback (services.radio.Playback).
+    """All packet stores of a node, and the source of its playback (services.radio.Playback).
 
     `storage_faults`: times storage did not take, give up or sync something. `lost`: packets that found no room in
     memory either. `returned_packets`: given back by a link whose contact ended.
@@ -119,20 +137,20 @@ class Recorder:
         self._storage = storage
         self._vault = vault
         self.stores = [
-            PacketStore(storage, one, _number(vault.get(_deleted(one.name))), vault.epoch) for one in config.store
+            PacketStore(storage, store, _number(vault.get(_deleted(store.name))), vault.epoch) for store in config.store
         ]
         self.retrievals = [OpenRetrieval(store, vault) for store in self.stores]
         self.enabled = [_disabled(store) not in vault for store in self.stores]
         self._ranges = _Ranges()
         self._sources = _in_order(self.retrievals, self._ranges, config.range_priority)
-        self._index = {service: i for i, one in enumerate(config.store) for service in one.services}
-        self._rest = next(i for i, one in enumerate(config.store) if not one.services)
+        self._index = {service: i for i, store in enumerate(config.store) for service in store.services}
+        self._default = next(i for i, store in enumerate(config.store) if not store.services)
         self._returned: deque[Taken] = deque()
         self._memory: deque[bytes] = deque()
         self._memory_octets = 0
         self._memory_played = 0
         self._unsynced = False
-        self._owed_octets = 0  # that others asked for, and one step could not give up
+        self._owed_octets = 0  # others asked for them, and one step could not give them up
         self._alarms = [(_Alarm(), _Alarm(), _Alarm()) for _ in self.stores]
         self._damage = [(store.name, damage) for store in self.stores for damage in store.damage]
         self._faulty = _Alarm()
@@ -140,12 +158,12 @@ class Recorder:
     @property
     def waiting(self) -> int:
         """Packets that wait for playback."""
-        return len(self._returned) + len(self._memory) + sum(one.waiting for one in self.retrievals)
+        return len(self._returned) + len(self._memory) + sum(retrieval.waiting for retrieval in self.retrievals)
 
     @property
     def searching(self) -> bool:
-        """Whether `take` has not yet read all there may be: it reads a segment of each source per call, at most."""
-        return bool(self._ranges.running) or any(one.searching for one in self.retrievals)
+        """Whether `take` has not yet read all there may be: it reads one segment of each source per call at most."""
+        return bool(self._ranges.running) or any(retrieval.searching for retrieval in self.retrievals)
 
     @property
     def in_memory(self) -> int:
@@ -154,27 +172,27 @@ class Recorder:
 
     @property
     def recorded(self) -> int:
-        """Packets stored since boot, those that were heard as well included."""
-        return sum(one.recorded for one in self.stores)
+        """Packets stored since boot, those included that were heard as well."""
+        return sum(store.recorded for store in self.stores)
 
     @property
     def played_back(self) -> int:
         """Packets taken for playback since boot, without those of time ranges."""
-        return self._memory_played + sum(one.played_back for one in self.retrievals)
+        return self._memory_played + sum(retrieval.played_back for retrieval in self.retrievals)
 
     @property
     def overwritten(self) -> int:
         """Packets given up before they were played back."""
-        return sum(one.overwritten for one in self.retrievals)
+        return sum(retrieval.overwritten for retrieval in self.retrievals)
 
     @property
     def refused(self) -> int:
         """Packets that a store did not take, being full, or the packet too long."""
-        return sum(one.refused for one in self.stores)
+        return sum(store.refused for store in self.stores)
 
     def store(self, packet: bytes, heard: bool = False) -> bool:
-        """Keep a telemetry packet; False where it is not kept. `heard`: it goes down now, no need to play it back."""
-        index = self._index.get(packet[_SERVICE], self._rest)
+        """Keep a telemetry packet, or return False. `heard`: it goes down now and need not be played back."""
+        index = self._index.get(packet[_SERVICE], self._default)
         store = self.stores[index]
         if not self.enabled[index] or (heard and not store.config.always):
             return False
@@ -184,12 +202,13 @@ class Recorder:
             self._failed(error)
             if not heard:
                 self._hold(packet)
+            # A packet that nobody heard is in memory now; one that was heard is only missing in the store.
             return not heard
         self._unsynced |= kept
         return kept
 
     def take(self, budget: Budget) -> Taken | None:
-        """The next packet to be sent, None where there is none now. What was given back comes first."""
+        """Take the next packet to be sent, or return None if there is none now. What was given back comes first."""
         if self._returned:
             return self._returned.popleft()
         if self._memory:
@@ -203,20 +222,21 @@ class Recorder:
                 return taken
         return None
 
-    def left(self, taken: Taken) -> None:
-        """A packet that was taken has left the node."""
+    def departed(self, taken: Taken) -> None:
+        """Take in that a packet that was taken has left the node."""
         if taken.retrieval is not None:
-            taken.retrieval.left(taken)
+            taken.retrieval.departed(taken)
 
     def returned(self, packets: Iterable[Taken]) -> None:
-        """Packets that were taken and may not have been heard: they come first at the next contact."""
+        """Take back packets that may not have been heard: they come first at the next contact."""
         given = list(packets)
         self._returned.extendleft(reversed(given))
         self.returned_packets += len(given)
 
     def unheard(self, packets: Iterable[bytes]) -> None:
-        """Packets that were stored as heard and may not have been: they wait for the next contact, but for those
-        without a header of ECSS-E-ST-70-41C: a time report is of use with its frame alone.
+        """Store as unheard what went to a link and may not have been heard: it waits for the next contact.
+
+        Packets without a header of ECSS-E-ST-70-41C are left out: a time report is of use with its frame alone.
         """
         for packet in packets:
             if packet[0] & _SECONDARY_HEADER:
@@ -224,18 +244,18 @@ class Recorder:
                 self.returned_packets += 1
 
     async def run(self, task: Task, events: Events) -> None:
-        """Make packets and read pointers durable, tell of trouble, and give up what is owed, once a period."""
+        """Make packets and read pointers durable, report trouble, and give up what is owed, once per period."""
         async for _ in task.every(self._config.sync_period_s):
             await self.sync()
             budget = Budget()
-            for one in self.retrievals:
-                one.follow(budget)
-            self._tell(events)
+            for retrieval in self.retrievals:
+                retrieval.follow(budget)
+            self._report_trouble(events)
             while self._discard():
                 await task.sleep(0)
 
     async def sync(self) -> None:
-        """What was recorded, and how far playback has come, is durable when this is done."""
+        """Make durable what was recorded, and how far playback has come."""
         self._stage()
         if not self._unsynced:
             return
@@ -249,10 +269,10 @@ class Recorder:
             store.synced()
 
     def give_up(self, octets: int) -> int:
-        """Make room for somebody more important: segments that were played back, then others; in both cases those of
-        the last in playback first. Octets gained, fewer than asked for if there are no more, or if that takes
-        more deletions than a step may do: what is missing then follows in the recorder's own steps. Raises
-        StorageError.
+        """Make room for somebody more important, and return the octets gained. Raises StorageError.
+
+        They are fewer than asked for if there are no more, or if that takes more deletions than a step may do: what is
+        missing then follows in the recorder's own steps.
         """
         budget = Budget()
         gained = self._give_up(octets, budget)
@@ -260,15 +280,19 @@ class Recorder:
         return gained
 
     def _give_up(self, octets: int, budget: Budget) -> int:
+        """Delete segments that were played back, then others; in both cases those of the last in playback first."""
         gained = 0
-        last_first = sorted(self.retrievals, key=lambda one: one.store.config.priority, reverse=True)
+        last_first = sorted(self.retrievals, key=lambda retrieval: retrieval.store.config.priority, reverse=True)
         for played_alone in (True, False):
-            for one in last_first:
+            for retrieval in last_first:
                 while gained < octets:
+                    # Says that there is more to do, as a refusal by the budget would have.
                     if budget.operations < 1:
                         budget.spent = True
                         return gained
-                    more = one.store.give_up(one.pointer.number if played_alone else one.store.end.number)
+                    more = retrieval.store.give_up(
+                        retrieval.pointer.number if played_alone else retrieval.store.end.number
+                    )
                     if not more:
                         break
                     budget.take()
@@ -277,8 +301,9 @@ class Recorder:
         return gained
 
     def _discard(self) -> bool:
-        """Delete what was deleted by command and what others wait for, as much as one step may; True if there is
-        more. What storage does not delete now waits for the next period.
+        """Delete as much as one step may of what commands have deleted and what others wait for. Return True for more.
+
+        What storage does not delete now waits for the next period.
         """
         budget = Budget()
         before = budget.operations
@@ -299,7 +324,7 @@ class Recorder:
     # What ground commands (services.retrieval_commands)
 
     def enable(self, index: int, enabled: bool) -> Durable:
-        """Let a store take packets, or not."""
+        """Return what a command leaves to be done to let a store take packets, or not."""
 
         def apply() -> None:
             self.enabled[index] = enabled
@@ -307,7 +332,7 @@ class Recorder:
         return Durable({_disabled(self.stores[index]): None if enabled else b""}, apply)
 
     def delete_before(self, index: int, place: Place) -> Durable:
-        """Delete a store's packets before `place`."""
+        """Return what a command leaves to be done to delete a store's packets before `place`."""
 
         def apply() -> None:
             self.retrievals[index].skip_to(place)
@@ -317,25 +342,29 @@ class Recorder:
 
     def retrieves_range(self, index: int) -> bool:
         """Whether a retrieval by time range of that store is running."""
-        return any(one.store is self.stores[index] for one in self._ranges.running)
+        return any(retrieval.store is self.stores[index] for retrieval in self._ranges.running)
 
     def start_range(self, index: int, from_ns: int, to_ns: int) -> None:
+        """Begin a retrieval by time range, behind those that are running."""
         self._ranges.running.append(RangeRetrieval(self.stores[index], from_ns, to_ns))
 
     def abort_range(self, index: int) -> None:
-        self._ranges.running = [one for one in self._ranges.running if one.store is not self.stores[index]]
+        """End the retrieval by time range of that store, if one is running."""
+        self._ranges.running = [
+            retrieval for retrieval in self._ranges.running if retrieval.store is not self.stores[index]
+        ]
 
     def _stage(self) -> None:
         """Hand the read pointers that moved to the vault."""
-        for one in self.retrievals:
-            changes = one.progress()
+        for retrieval in self.retrievals:
+            changes = retrieval.progress()
             if not changes:
                 continue
             try:
                 self._vault.stage(changes)
                 self._unsynced = True
             except StorageError as error:
-                one.unsaved()
+                retrieval.unsaved()
                 self._failed(error)
 
     def _hold(self, packet: bytes) -> None:
@@ -349,17 +378,17 @@ class Recorder:
         self.storage_faults += 1
         self.fault = str(error)
 
-    def _tell(self, events: Events) -> None:
-        """Events are telemetry, and recorded: so never from within `store`."""
+    def _report_trouble(self, events: Events) -> None:
+        """Emit events about trouble. Events are recorded themselves, so this is never called within `store`."""
         for name, damage in self._damage:
             events.emit("record_damaged", f"store {name}", damage)
         self._damage = []
-        for one, (full, overwriting, losing) in zip(self.retrievals, self._alarms, strict=True):
-            store = one.store
+        for retrieval, (full, overwriting, losing) in zip(self.retrievals, self._alarms, strict=True):
+            store = retrieval.store
             if full.rings(store.refused):
                 events.emit("store_refuses", store.name, store.refused)
-            if overwriting.rings(one.overwritten):
-                events.emit("store_overwrites", store.name, one.overwritten)
+            if overwriting.rings(retrieval.overwritten):
+                events.emit("store_overwrites", store.name, retrieval.overwritten)
             if losing.rings(store.missing):
                 events.emit("packets_missing", store.name, store.missing)
         if self._faulty.rings(self.storage_faults):
@@ -370,9 +399,9 @@ class Recorder:
 
 
 def _in_order(retrievals: list[OpenRetrieval], ranges: _Ranges, range_priority: int) -> list[_Source]:
-    """Sources of playback, the first before all others."""
+    """Return the sources of playback, the first before all others."""
     ordered: list[tuple[int, int, _Source]] = [(range_priority, 0, ranges)]
-    ordered += [(one.store.config.priority, i + 1, one) for i, one in enumerate(retrievals)]
+    ordered += [(retrieval.store.config.priority, i + 1, retrieval) for i, retrieval in enumerate(retrievals)]
     return [source for _, _, source in sorted(ordered, key=lambda row: row[:2])]
 
 
@@ -385,6 +414,6 @@ def _disabled(store: PacketStore) -> str:
 
 
 def _number(raw: bytes | None) -> int:
-    """A stored packet number; 0 for what cannot be one, as another version may have left it."""
+    """Decode a stored packet number. 0 for what cannot be one, as another version may have left it."""
     number = int.from_bytes(raw or b"", "big")
     return number if number < NUMBERS else 0

@@ -1,8 +1,13 @@
 """ST[15] on-board storage and retrieval: its commands and reports, and the recorder's housekeeping (6.15, 8.15).
 
-A list of stores that is empty means all of them. Kept over reboots: whether a store takes packets, what was deleted,
-where open retrieval starts and whether it rests. A retrieval by time range is volatile: it ends with the power.
+An empty list of stores means all of them.
 """
+
+# Kept over reboots, each in the one transaction of its command: whether a store takes packets, what was deleted, where
+# open retrieval starts, and whether it rests. A retrieval by time range is volatile: it ends with the power.
+#
+# Commands that search by time are generators: finding a packet's place may read many segments, and one step may not.
+# All stores of one command change together, in one transaction, after all places have been found.
 
 from __future__ import annotations
 
@@ -29,6 +34,7 @@ Stores = tuple[Row, ...]
 
 
 def declare(apid: int, config: RecorderConfig) -> Declarations:
+    """Return commands, reports and events of ST[15], and the recorder's structure: its fields depend on the stores."""
     return Declarations(
         structures=(Structure(apid, 8, "recorder", 10.0, _structure_fields(config)),),
         events=_events(apid),
@@ -45,15 +51,15 @@ def _structure_fields(config: RecorderConfig) -> tuple[Field, ...]:
         Field("lost", u32, "", "packets that found no room there either"),
         Field("returned", u32, "", "played back again: the contact ended before they were surely heard"),
     ]
-    for one in config.store:
+    for store in config.store:
         out += [
-            Field(f"{one.name}_waiting", u32, "", "packets that wait for playback"),
-            Field(f"{one.name}_recorded", u32, "", "packets stored since boot"),
-            Field(f"{one.name}_played", u32, "", "packets taken for playback since boot"),
-            Field(f"{one.name}_overwritten", u32, "", "packets lost to newer ones before playback"),
-            Field(f"{one.name}_refused", u32, "", "packets not taken: the store is full, or the packet too long"),
-            Field(f"{one.name}_missing", u32, "", "stored packets found unreadable"),
-            Field(f"{one.name}_filled_frac", "f32", "", "of its capacity"),
+            Field(f"{store.name}_waiting", u32, "", "packets that wait for playback"),
+            Field(f"{store.name}_recorded", u32, "", "packets stored since boot"),
+            Field(f"{store.name}_played", u32, "", "packets taken for playback since boot"),
+            Field(f"{store.name}_overwritten", u32, "", "packets lost to newer ones before playback"),
+            Field(f"{store.name}_refused", u32, "", "packets not taken: the store is full, or the packet too long"),
+            Field(f"{store.name}_missing", u32, "", "stored packets found unreadable"),
+            Field(f"{store.name}_filled_frac", "f32", "", "of its capacity"),
         ]
     return tuple(out)
 
@@ -128,11 +134,11 @@ def _commands(apid: int, config: RecorderConfig) -> tuple[Command, ...]:
 
 
 def _store_field(config: RecorderConfig) -> Field:
-    return Field("store", "u8", labels=tuple(one.name for one in config.store))
+    return Field("store", "u8", labels=tuple(store.name for store in config.store))
 
 
 class RetrievalCommands(Service):
-    """The service over a recorder."""
+    """Serves ST[15] for a recorder, and runs it."""
 
     def __init__(
         self, apid: int, config: RecorderConfig, recorder: Recorder, telemetry: Telemetry, events: Events
@@ -144,6 +150,7 @@ class RetrievalCommands(Service):
         self._summary, self._status = (report.layout for report in _reports(apid, config))
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handlers of ST[15]."""
         enable, suspend = self._recorder.enable, self._suspend
         return (
             CommandHandler("enable_store", None, lambda stores: self._each(stores, partial(enable, enabled=True))),
@@ -163,13 +170,15 @@ class RetrievalCommands(Service):
         )
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "recorder"."""
         return (Sampler("recorder", self.sample),)
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return the task that makes packets durable and deletes what is to go."""
         return (ServiceTask("recorder", lambda task: self._recorder.run(task, self._events), deadline_s=2.0),)
 
     def sample(self) -> Sample:
-        """The values of the structure "recorder"."""
+        """Return the values of the structure "recorder"."""
         recorder = self._recorder
         values: dict[str, Value] = {
             "storage_faults": recorder.storage_faults,
@@ -190,26 +199,30 @@ class RetrievalCommands(Service):
         return values
 
     def _indices(self, stores: Stores) -> Iterable[int]:
-        """Each store once, in order."""
+        """Return the stores that are meant, each once, in order."""
         return sorted({int(index) for (index,) in stores}) or range(len(self._recorder.stores))
 
     def _each(self, stores: Stores, act: Callable[[int], Durable]) -> Durable:
-        """`act` on each store, as one change."""
+        """Return the changes that `act` makes to each store, as one."""
         return _together([act(index) for index in self._indices(stores)])
 
     def _each_from(self, stores: Stores, time_ns: int, act: Callable[[int, Place], Durable]) -> Slices:
-        """`act` on each store and its first packet not made before `time_ns`, as one change."""
+        """Return the changes that `act` makes to each store from a time on, as one.
+
+        `act` gets the store and the place of its first packet not made before `time_ns`.
+        """
         budget = Budget()
-        made: list[Durable] = []
+        changes: list[Durable] = []
         for index in self._indices(stores):
             place = yield from self._recorder.stores[index].place_at(time_ns, budget)
-            made.append(act(index, place))
-        return _together(made)
+            changes.append(act(index, place))
+        return _together(changes)
 
     def _suspend(self, index: int, suspended: bool) -> Durable:
         return self._recorder.retrievals[index].suspend(suspended)
 
     def _delete(self, time_ns: int, stores: Stores) -> Slices:
+        # `delete_stored` includes its time: the first packet to keep is made at least 1 ns later.
         return self._each_from(stores, time_ns + 1, self._recorder.delete_before)
 
     def _set_start(self, time_ns: int, stores: Stores) -> Slices:
@@ -224,7 +237,7 @@ class RetrievalCommands(Service):
                 raise CommandRefused(Failure.BAD_VALUE, f"store {name}: the range ends before it begins")
             if indices.count(int(index)) > 1 or self._recorder.retrieves_range(int(index)):
                 raise CommandRefused(
-                    Failure.TOO_MANY, f"store {name}: one range at once, abort_range ends the one before"
+                    Failure.TOO_MANY, f"store {name}: one range at a time, abort_range ends the one before"
                 )
 
     def _retrieve(self, ranges: tuple[Row, ...]) -> None:
@@ -246,10 +259,10 @@ class RetrievalCommands(Service):
         return None
 
     def _summarise(self, index: int, budget: Budget) -> Generator[None, None, Row]:
-        store, one = self._recorder.stores[index], self._recorder.retrievals[index]
+        store, retrieval = self._recorder.stores[index], self._recorder.retrievals[index]
         oldest = yield from in_steps(store.oldest, budget)
-        start_ns = yield from in_steps(one.start_ns, budget)
-        filled, waiting = store.filled_frac(), store.filled_frac(one.pointer.number)
+        start_ns = yield from in_steps(retrieval.start_ns, budget)
+        filled, waiting = store.filled_frac(), store.filled_frac(retrieval.pointer.number)
         return (
             index, oldest.time_ns if oldest else 0, store.newest_ns, start_ns,
             round(100 * filled), round(100 * waiting),
@@ -267,11 +280,11 @@ class RetrievalCommands(Service):
         self._telemetry.send(self._apid, 15, subtype, data)
 
 
-def _together(made: list[Durable]) -> Durable:
-    """All of them as one change."""
+def _together(changes: list[Durable]) -> Durable:
+    """Return all changes as one."""
 
     def apply() -> None:
-        for one in made:
-            one.then()
+        for change in changes:
+            change.then()
 
-    return Durable({key: value for one in made for key, value in one.changes.items()}, apply)
+    return Durable({key: value for change in changes for key, value in change.changes.items()}, apply)

@@ -1,8 +1,13 @@
-"""A telemetry packet as it stands in a packet store: how its record is written, and how it is read back.
+"""A telemetry packet as it stands in a packet store: how its record is written, and how it is read back."""
 
-A record is how many packets that nobody heard were stored before this one (u64), whether this one was heard as it was
-made (u8), and the packet. So what waits for playback is one subtraction, whatever the store holds.
-"""
+# A record of the store's journal, big-endian:
+#
+#     u64   how many packets that nobody heard were stored before this one
+#     u8    1 if this one was heard as it was made, so that playback passes over it
+#     then  the packet
+#
+# The count is why nothing has to be searched: what waits for playback, and what was overwritten before it, is a
+# subtraction of two such counts, whatever the store holds (ADR 0013). Nine octets per packet are the price.
 
 from __future__ import annotations
 
@@ -15,13 +20,13 @@ from flight.link.time_code import decode_cuc
 
 _HEAD = struct.Struct(">QB")
 OVERHEAD_OCTETS = _HEAD.size  # what a record takes beside its packet
-TIME = slice(13, 19)  # of a telemetry packet (ECSS-E-ST-70-41C, 7.4.3.1)
+TIME = slice(13, 19)  # the time field of a telemetry packet (ECSS-E-ST-70-41C, 7.4.3.1)
 _OCTETS_MIN = OVERHEAD_OCTETS + TIME.stop
-pack_head = _HEAD.pack  # of how many were unheard before, and whether it was heard
+pack_head = _HEAD.pack  # takes how many were unheard before this packet, and whether this one was heard
 
 
 class Place(NamedTuple):
-    """Where one stands in a store: `number` of the next packet, and how many `unheard` ones came before it."""
+    """A place in a store: `number` of the next packet, and how many `unheard` ones came before it."""
 
     number: int
     unheard: int
@@ -37,7 +42,7 @@ class Stored(NamedTuple):
 
 
 def read_stored(number: int, content: bytes) -> Stored | None:
-    """The packet of the record `number`; None for one that is sound and too short to be of a packet store."""
+    """Return the packet of the record `number`, or None if the record is sound and too short for a packet store."""
     if len(content) < _OCTETS_MIN:
         return None
     unheard, heard = _HEAD.unpack_from(content)
@@ -46,8 +51,9 @@ def read_stored(number: int, content: bytes) -> Stored | None:
 
 
 def time_at_head(raw: bytes) -> int | None:
-    """Time of the packet with which `raw` begins; None if it is longer than that, or damaged."""
+    """Return the time of the packet with which `raw` begins, or None if that packet is cut off or damaged."""
     if len(raw) < TIME.stop:
         return None
+    # The length field is one less than the octets behind the header (133.0-B-2, 4.1.3.5).
     packet = raw[: (raw[4] << 8 | raw[5]) + PACKET_OCTETS_MIN]
     return None if crc16(packet) else decode_cuc(packet[TIME])
