@@ -117,7 +117,7 @@ def test_names_that_do_not_fit_their_structure_are_found_at_boot_all_at_once() -
         bench.hk.check_samples()
     assert str(caught.value).splitlines() == [
         "housekeeping structure a: its sample lacks y; has no field for z",
-        "housekeeping structure b: its sample has twice n",
+        "housekeeping structure b: its sample repeats n",
         "housekeeping structure c: its sample lacks at",
     ]
 
@@ -249,7 +249,7 @@ def test_definitions_come_back_and_what_does_not_fit_is_dropped() -> None:
     again.at(4.5)
     assert len(again.times(300)) == len(again.times(301)) == 2
     assert [data[:2] for _, _, _, subtype, data in again.sent if subtype == 10] == [b"\x01\x2c", b"\x01\x2d"]
-    with pytest.raises(CommandRefused, match="2 structures are defined"):
+    with pytest.raises(CommandRefused, match="structures defined from ground: 2, at most 2"):
         execute(again.hk, "create_hk", 302, 1.0, ((X,),), 0)
 
 
@@ -257,7 +257,7 @@ def test_a_definition_on_its_way_to_the_disk_counts() -> None:
     bench = Bench(defined_max=1).start()
     first = execute(bench.hk, "create_hk", 300, 1.0, ((X,),), 0)
     bench.vault.stage(first.changes)
-    with pytest.raises(CommandRefused, match="1 structures are defined"):
+    with pytest.raises(CommandRefused, match="structures defined from ground: 1, at most 1"):
         execute(bench.hk, "create_hk", 301, 1.0, ((X,),), 0)
     first.then()
     assert bench.hk._planned(300).parameters == (X,)  # noqa: SLF001 - seen nowhere else

@@ -4,7 +4,7 @@ What happens to a telemetry packet:
 
     out of contact  --> to the store that takes its service, to be played back
     in contact      --> to that store only if it keeps always; it then waits for retrieval by time range alone
-    not taken by storage --> to memory, as many as there is room for, played back from there; otherwise lost, counted
+    storage takes nothing --> to memory, and played back from there; if that is full the oldest are lost, and counted
 """
 
 # What was recorded, and how far playback has come, is durable every `sync_period_s`, or sooner with the commit of

@@ -1,7 +1,7 @@
-"""ST[05] event reporting: four severities, one bounded line of log each, switched by event from ground.
+"""ST[05] event reporting: four severities, one bounded line of log each, switched event by event from ground.
 
-The event definitions of an APID are its own (ECSS-E-ST-70-41C, 6.5): each APID that has events has the commands too,
-with event numbers of that APID.
+The event definitions of an APID are its own (ECSS-E-ST-70-41C, 6.5): each APID that has events also has the commands,
+with the event numbers of that APID.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NUMBER_OCTETS = 2
 
 
 def declare(apid: int) -> Declarations:
-    """Events of the node itself, those with no better owner."""
+    """Return the events of the node itself, those with no better owner."""
     return Declarations(
         events=(
             EventDefinition(
@@ -74,7 +74,7 @@ def declare(apid: int) -> Declarations:
 
 
 def declare_switch(apid: int, prefix: str = "") -> Declarations:
-    """The commands of one APID; `prefix` tells their names from those of another."""
+    """Return the commands and the report of one APID. `prefix` tells their names from those of another APID."""
     rows = Field(
         "events", "rows", "", f"numbers of events of APID {apid}", fields=(Field("event", "u16", refers=Refers.EVENT),)
     )
@@ -91,9 +91,10 @@ def declare_switch(apid: int, prefix: str = "") -> Declarations:
 
 
 class Events(Service):
-    """The event sink of one APID. An event the dictionary does not have is our own mistake.
+    """The event sink of one APID.
 
-    Without a gate everything is reported. `prefix` tells the names of its commands from those of another APID.
+    An event that the dictionary does not have is our own mistake: `emit` raises KeyError then. Without a gate
+    everything is reported. `prefix` tells the names of its commands from those of another APID.
     """
 
     def __init__(self, apid: int, declared: tuple[EventDefinition, ...], telemetry: Telemetry,
@@ -101,6 +102,7 @@ class Events(Service):
         self.counts: Counter[str] = Counter()
         self._apid = apid
         self._definitions = {e.name: (e, e.layout) for e in declared if e.apid == apid}
+        # One report lists all disabled events, and counts its rows in an octet.
         assert len(self._definitions) <= ROWS_MAX, len(self._definitions)
         self._telemetry = telemetry
         self._log = log
@@ -109,13 +111,14 @@ class Events(Service):
         self._listeners: list[Callable[[EventDefinition], None]] = []
 
     def listen(self, listener: Callable[[EventDefinition], None]) -> None:
-        """Call `listener` at the end of each `emit`, also of an event that is disabled or throttled: what the node
-        does about an event does not hang on whether ground wants to read of it.
+        """Call `listener` at the end of each `emit`, also for an event that is disabled or throttled.
+
+        What the node does about an event does not depend on whether ground wants to read of it.
         """
         self._listeners.append(listener)
 
     def emit(self, name: str, *values: Value) -> None:
-        """The event `name` has occurred; counted, and reported where the gate lets it."""
+        """Take in that the event `name` has occurred: count it, and report it if the gate admits it."""
         definition, layout = self._definitions[name]
         self.counts[definition.severity] += 1
         if self._gate is None or self._gate.admit(definition):
@@ -127,13 +130,16 @@ class Events(Service):
         data = definition.number.to_bytes(_NUMBER_OCTETS, "big") + layout.encode(values)
         self._telemetry.send(self._apid, 5, definition.subtype, data)
         shown = {f.name: f.label(v) for f, v in zip(definition.fields, values, strict=True)}
+        # The log has the text that ground has: one definition for both.
         log = getattr(self._log, _LOG_LEVELS[definition.severity])
         log(definition.text.format(**shown), event_name=definition.name)
 
     def by_severity(self) -> dict[str, int]:
+        """Return how many events of each severity have occurred since boot, reported or not."""
         return {severity: self.counts[severity] for severity in SEVERITIES}
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handlers of ST[05] for this APID."""
         prefix, switch = self._prefix, self._switch
         return (
             CommandHandler(f"{prefix}enable_events", self._check, functools.partial(switch, True)),
@@ -156,7 +162,10 @@ class Events(Service):
     def _switch(self, enabled: bool, rows: tuple[tuple[int], ...]) -> Durable:
         assert self._gate is not None
         gate, keys = self._gate, [(self._apid, number) for (number,) in rows]
-        return Durable({row_of(*one): None if enabled else b"" for one in keys}, lambda: gate.switch(enabled, keys))
+        # A row stands for a disabled event: what is enabled needs none.
+        return Durable(
+            {row_of(*event_key): None if enabled else b"" for event_key in keys}, lambda: gate.switch(enabled, keys)
+        )
 
     def _report_disabled(self) -> None:
         assert self._gate is not None

@@ -1,12 +1,21 @@
 """Housekeeping structures at work: how each is collected, who samples it, and what of that is stored.
 
 A structure of the dictionary is sampled by its owners. A sample is values by name, and the names are those of the
-structure's fields: a value that is missing, or that no field shows, is found at boot, before anything is reported.
-
-A structure defined from ground is a list of parameters of those: its sources are sampled once per report, however many
-parameters it takes of them. Parameters are stored by name, so that a definition means the same under software that
-numbers its fields in another way.
+structure's fields. A structure defined from ground is a list of parameters of those structures.
 """
+
+# Samples go by name, never by position: two values that have changed places would be as plausible as before, and no
+# test of a report would notice (ADR 0025). Every structure is sampled once at boot, and the node does not start if a
+# name is missing, unknown or given twice. The same is checked in each report, which costs the comparison of three
+# lengths.
+#
+# What a sampler raises must not end the task that collects all structures. So this is one of the few places that catch
+# everything: the structure is set aside and an event says why.
+#
+# A structure from ground samples each of its sources once per report, however many parameters it takes of it, so values
+# of one source belong to one instant. Parameters are stored by name: the definition means the same under software that
+# numbers its fields in another way. The row of a plan begins with its format; what does not fit is dropped with an
+# event (housekeeping.py).
 
 from __future__ import annotations
 
@@ -41,15 +50,15 @@ _ROW = Layout(
 
 
 class SamplerFailed(MisuseError):
-    """A sampler raised something: which structure's, and what."""
+    """Raised if a sampler raises anything: it says which structure's sampler, and what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a structure is collected.
 
-    period_s: 0 where none was ever given. keepalive_s: 0 to send every report; else one is sent when a value changed,
-    and at least so often. parameters: numbers, of a structure defined from ground alone.
+    period_s: 0 if none was ever given. keepalive_s: 0 to send every report; otherwise one is sent when a value has
+    changed, and at least this often. parameters: their numbers, for a structure defined from ground alone.
     """
 
     enabled: bool
@@ -59,7 +68,7 @@ class Plan:
 
 
 class Collection:
-    """One structure and its plan. `due_ns` is when it is sampled next; `sent` and `sent_ns` say what went out last."""
+    """One structure with its plan, the time at which it is sampled next, and what of it went out last."""
 
     def __init__(self, structure: Structure, sample: Callable[[], Sequence[Value]], plan: Plan, title: str) -> None:
         self.structure = structure
@@ -72,10 +81,11 @@ class Collection:
         self._sample = sample
 
     def octets(self) -> bytes:
-        """The source data of TM[3,25] as of now. Raises MisuseError for values that their fields do not hold."""
+        """Sample now, and return the source data of TM[3,25]. Raises MisuseError for values that do not fit."""
         values = self._sample()
         try:
             octets = self._layout.encode(values)
+        # What encoding raises for a value of the wrong kind. Apps give samples: any of these may come.
         except (ArithmeticError, AttributeError, TypeError, ValueError, struct.error) as error:
             fault = misfit(self.structure.fields, values) or f"{type(error).__name__}: {error}"
             raise MisuseError(f"{self._title}: its sample has {fault}") from None
@@ -83,25 +93,26 @@ class Collection:
 
 
 class Structures:
-    """Those of the dictionary with their samplers, and the parameters that others are made of. `apps`: names of payload
-    apps by APID, for what is said about a structure of theirs.
+    """The structures of the dictionary with their samplers, and the parameters that others are made of.
+
+    `apps`: names of payload apps by APID, for messages about a structure of theirs.
     """
 
     def __init__(self, structures: tuple[Structure, ...], apps: Mapping[int, str] = MappingProxyType({})) -> None:
         self.by_sid = {s.sid: s for s in structures}
         self.by_name = {s.name: s for s in structures}
         self.parameters = hk_parameters(structures)
-        self._numbers = {one.name: number for number, one in self.parameters.items()}
+        self._numbers = {parameter.name: number for number, parameter in self.parameters.items()}
         self._fields = {s.sid: tuple(field.name for field in s.fields) for s in structures}
         self._samplers: dict[int, list[Sampler]] = {sid: [] for sid in self.by_sid}
         self._apps = apps
 
     def provide(self, name: str, sample: Sampler) -> None:
-        """Take values of structure `name` from `sample`, beside those that others give."""
+        """Take values of the structure `name` from `sample`, beside those that others give."""
         self._samplers[self.by_name[name].sid].append(sample)
 
     def check_samples(self) -> None:
-        """Sample every structure once; raises SetupError with a line for each whose names do not fit."""
+        """Sample every structure once. Raises SetupError with a line for each whose names do not fit."""
         faults = [fault for sid in self.by_sid for fault in self._faults(sid)]
         if faults:
             raise SetupError("\n".join(faults))
@@ -118,8 +129,8 @@ class Structures:
         except SetupError as error:
             yield str(error)
 
-    def _asked(self, sid: int, sampler: Sampler) -> Any:
-        """What `sampler` gives, which may be anything. Raises SamplerFailed, whatever it raises."""
+    def _ask(self, sid: int, sampler: Sampler) -> Any:
+        """Return what `sampler` gives, which may be anything. Raises SamplerFailed, whatever it raises."""
         try:
             return sampler()
         except PASSES_THROUGH:
@@ -129,59 +140,63 @@ class Structures:
             raise SamplerFailed(f"{self._title(sid)}: its sampler raises {text}") from error
 
     def collection(self, sid: int, apid: int, plan: Plan) -> Collection:
-        """Structure `sid` of the dictionary, or one that `plan` defines, sent under `apid`."""
+        """Return the collection of structure `sid` of the dictionary, or of one that `plan` defines, under `apid`."""
         known = self.by_sid.get(sid)
         if known is not None:
             return Collection(known, partial(self._sample, sid), plan, self._title(sid))
         fields = tuple(self.parameters[number] for number in plan.parameters)
-        made = Structure(apid, sid, f"hk-{sid}", plan.period_s, fields)
-        return Collection(made, partial(self._join, plan.parameters), plan, f"housekeeping structure {made.name}")
+        structure = Structure(apid, sid, f"hk-{sid}", plan.period_s, fields)
+        return Collection(
+            structure, partial(self._join, plan.parameters), plan, f"housekeeping structure {structure.name}"
+        )
 
     def _sample(self, sid: int) -> Sequence[Value]:
-        """The values of a structure in the order of its fields; raises MisuseError for what does not fit."""
-        given_parts: list[Any] = [self._asked(sid, sampler) for sampler in self._samplers[sid]]
+        """Return the values of a structure in the order of its fields. Raises MisuseError for what does not fit."""
+        given_parts: list[Any] = [self._ask(sid, sampler) for sampler in self._samplers[sid]]
         parts: list[Sample] = [part for part in given_parts if isinstance(part, Mapping)]
         if len(parts) < len(given_parts):
             given = next(type(part).__name__ for part in given_parts if not isinstance(part, Mapping))
-            raise MisuseError(f"{self._title(sid)}: its sample is {given}, should be values by the names of its fields")
+            what = f"its sample is {given}, should be values by the names of its fields"
+            raise MisuseError(f"{self._title(sid)}: {what}")
         sample: dict[str, Value] = {}
         for part in parts:
             sample.update(part)
         fields = self._fields[sid]
         values = [sample[name] for name in fields if name in sample]
-        # With as many values given as there are fields, and every field among them, none is given twice or too many.
+        # If as many values are given as there are fields, and all fields are among them, none is twice or unknown.
         if not len(values) == len(fields) == sum(map(len, parts)):
             raise MisuseError(self._misfit(sid, parts))
         return values
 
     def _misfit(self, sid: int, parts: Sequence[Sample]) -> str:
         fields, names = self._fields[sid], [str(name) for part in parts for name in part]
-        told = (
+        faults = (
             ("lacks", sorted(set(fields) - set(names))),
             ("has no field for", sorted(set(names) - set(fields))),
-            ("has twice", sorted({name for name in names if names.count(name) > 1})),
+            ("repeats", sorted({name for name in names if names.count(name) > 1})),
         )
-        what = "; ".join(f"{text} {', '.join(some)}" for text, some in told if some)
+        what = "; ".join(f"{text} {', '.join(some)}" for text, some in faults if some)
         return f"{self._title(sid)}: its sample {what}"
 
     def _title(self, sid: int) -> str:
-        """The structure in words, and whose it is if it is an app's."""
-        one = self.by_sid[sid]
-        whose = f"app {self._apps[one.apid]}: " if one.apid in self._apps else ""
-        return f"{whose}housekeeping structure {one.name}"
+        """Return the structure in words, and whose it is if it belongs to an app."""
+        structure = self.by_sid[sid]
+        whose = f"app {self._apps[structure.apid]}: " if structure.apid in self._apps else ""
+        return f"{whose}housekeeping structure {structure.name}"
 
     def _join(self, parameters: tuple[int, ...]) -> list[Value]:
         sids = dict.fromkeys(number // FIELDS_MAX for number in parameters)
+        # Once per source: values of one structure that belong together are of one instant.
         rows = {sid: self._sample(sid) for sid in sids}
         return [rows[number // FIELDS_MAX][number % FIELDS_MAX] for number in parameters]
 
     def encode(self, plan: Plan) -> bytes:
-        """`plan` as it is stored."""
+        """Return the row of `plan` as it is stored."""
         names = tuple((self.parameters[number].name,) for number in plan.parameters)
         return _ROW.encode((_FORMAT, int(plan.enabled), plan.period_s, plan.keepalive_s, names))
 
     def decode(self, sid: int, octets: bytes) -> Plan:
-        """The inverse of `encode`; raises DecodeError for what does not fit structure `sid` or this software."""
+        """Decode a stored plan. Raises DecodeError for what does not fit structure `sid` or this software."""
         form, enabled, period_s, keepalive_s, rows = _ROW.decode(octets)
         assert isinstance(period_s, float)
         assert isinstance(keepalive_s, float)
@@ -189,9 +204,11 @@ class Structures:
         if form != _FORMAT:
             raise DecodeError(f"format {form!r}, only {_FORMAT} is known")
         if not is_period(period_s) or not 0 <= keepalive_s <= KEEPALIVE_MAX_S:
-            raise DecodeError(f"period {period_s:g} s with keepalive {keepalive_s:g} s")
+            raise DecodeError(f"period {period_s:g} s with keepalive {keepalive_s:g} s is out of range")
         if enabled and not period_s:
             raise DecodeError("enabled without a period")
+        # A row with parameters defines a structure and needs a number of ground's; one without is about the
+        # dictionary's.
         if sid < STRUCTURES_END if rows else sid not in self.by_sid:
             raise DecodeError("there is no such structure")
         names = [str(name) for (name,) in rows]

@@ -1,16 +1,23 @@
-"""Telemetry packets on their way: made here, sent at once in contact, recorded otherwise.
+"""Telemetry packets on their way: made and numbered here, sent at once in contact, recorded otherwise.
 
-They leave in the order in which they are made and numbered. The reports of a durable command are made before they may
-be said, since what is stored is repeated octet for octet after a boot. Whoever makes such packets takes a place in line
+They leave in the order in which they are made. Whoever makes packets that may not be said yet takes a place in line
 first, and what is made after them waits behind it:
 
     (none) --`hold`--> held --`settle`, with what may be said now------------> gone, those behind it follow
                        held --`let_go`: the disk takes too long, or refuses--> gone, what is said later is out of order
-
-So the line stands still as long as the disk does, and no longer than whoever holds it waits: Execution lets go after
-`HOLD_S`. It never grows beyond `LINE_MAX` packets: then its head is let go, counted in `overtaken`. With nothing held a
-packet leaves as it is made. At an orderly end of the node nothing is held any more (`end`).
 """
+
+# Why a line: the reports of a durable command are made before they may be said. They are stored first, and after a boot
+# they are repeated octet for octet, so their sequence counts are fixed when they are made. If others were sent
+# meanwhile, the ground would see counts go back, and take the gap for lost packets.
+#
+# Why it cannot block: the line stands still as long as a disk does, but no longer than whoever holds a place waits for
+# it (Execution lets go after HOLD_S). It never grows beyond LINE_MAX packets: then its head is let go, and counted in
+# `overtaken`. With nothing held a packet leaves as it is made. At an orderly end of the node nothing is held any more.
+# Order is a convenience; that every packet leaves is the rule.
+#
+# Numbers are held in memory and begin at 0 at each boot. They are never a key by themselves: what repeats a packet is
+# told by all of its octets, the time included (ADR 0018).
 
 from __future__ import annotations
 
@@ -25,9 +32,9 @@ from flight.link.pus import TM_DATA_OCTETS_MAX, encode_tm
 SEQUENCE_MODULUS = 1 << 14
 COUNTER_MODULUS = 1 << 16
 HOLD_S = 0.25  # many times what a disk takes as a rule, and short for a report that is urgent
-LINE_MAX = 64
+LINE_MAX = 64  # packets that wait behind a held place
 
-# Told whether the packet is sent or recorded; False where it is in neither, as with a store that is full.
+# Called once the packet has been sent or recorded: True. False if it is in neither, as with a store that is full.
 Told = Callable[[bool], None]
 
 
@@ -35,28 +42,31 @@ class Downlink(Protocol):
     """The real-time channel of a link that may be in contact."""
 
     def send_realtime(self, packet: bytes) -> bool:
-        """False where there is no contact, or the queue is full."""
+        """Queue the packet. Return False if there is no contact, or if the queue is full."""
 
 
 class Store(Protocol):
+    """What keeps packets: the recorder."""
+
     def store(self, packet: bytes, heard: bool) -> bool:
-        """`heard`: it goes down now, and need not be played back."""
+        """Keep the packet, or return False. `heard`: it goes down now and need not be played back."""
 
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """In the line: `ready` are packets that may leave, each with who is told of it; None as long as it is held."""
+    """A place in line. `ready` are packets that may leave, each with who hears of it; None as long as it is held."""
 
     ready: list[tuple[bytes, Told]] | None = field(default=None)
 
 
 def _nobody(_: bool) -> None:
-    """Told of a packet that is not followed any further."""
+    """Hear of a packet that is not followed any further."""
 
 
 class Telemetry:
-    """Numbers packets per APID (133.0-B-2, 4.1.3.4) and per message type (ECSS-E-ST-70-41C, 7.4.3.1), stamps them,
-    and gives each to the first link in contact, and to the recorder.
+    """Numbers packets, stamps them, and gives each to the first link in contact, and to the recorder.
+
+    Sequence counts are per APID (133.0-B-2, 4.1.3.4), message counters per message type (ECSS-E-ST-70-41C, 7.4.3.1).
     """
 
     def __init__(self, tai_ns: Callable[[], int], recorder: Store) -> None:
@@ -74,11 +84,14 @@ class Telemetry:
         self._links = links
 
     def send(self, apid: int, service: int, subtype: int, data: bytes) -> None:
+        """Make a packet and emit it. Raises MisuseError if `data` is more than a packet holds."""
         self.emit(self.make(apid, service, subtype, data))
 
     def make(self, apid: int, service: int, subtype: int, data: bytes) -> bytes:
-        """A packet with its number and time, for `emit`. One that is emitted again, as after a reboot, is the same
-        octet for octet, and the ground takes it once. Raises MisuseError for more than a packet holds.
+        """Make a packet with its number and its time, for `emit`.
+
+        One that is emitted again, as after a reboot, is the same octet for octet, and the ground takes it once. Raises
+        MisuseError if `data` is more than a packet holds.
         """
         if len(data) > TM_DATA_OCTETS_MAX:
             what = f"TM[{service},{subtype}] of APID {apid}"
@@ -91,7 +104,7 @@ class Telemetry:
         return packet
 
     def emit(self, packet: bytes, told: Told = _nobody) -> None:
-        """Send or record, behind what is held."""
+        """Send or record a packet, behind what is held. `told` hears once whether it is in either."""
         if not self._line:
             told(self._send(packet))
             return
@@ -101,22 +114,23 @@ class Telemetry:
             self.let_go(self._line[0])
 
     def hold(self) -> Place:
-        """A place in line for packets that are made next, and may not be said yet."""
+        """Take a place in line for packets that are made next and may not be said yet."""
         place = Place()
         self._line.append(place)
         return place
 
     def settle(self, place: Place, packets: Sequence[tuple[bytes, Told]]) -> None:
-        """Say the packets for which the place was held, and whatever waits behind it."""
+        """Let the packets leave for which the place was held, and whatever waits behind them."""
         if place in self._line:
             place.ready = list(packets)
             self._advance()
             return
-        for packet, told in packets:  # it was let go before
+        for packet, told in packets:  # the place was let go before: out of order, but not lost
             told(self._send(packet))
 
     def let_go(self, place: Place) -> None:
-        """Hold nothing back for this place any more; harmless if it is not held."""
+        """Hold nothing back any more for this place. Harmless if it is not held."""
+        # A place that was settled is gone, or will be once those before it are.
         if place.ready is None:
             place.ready = []
             if place in self._line:
@@ -124,7 +138,7 @@ class Telemetry:
                 self._advance()
 
     def end(self) -> None:
-        """The node ends in order: nobody waits any more, and what stands in line leaves as it is."""
+        """Let everything in line leave as it is: the node ends in order, and nobody waits any more."""
         for place in list(self._line):
             self.let_go(place)
 
@@ -134,10 +148,12 @@ class Telemetry:
                 told(self._send(packet))
 
     def _send(self, packet: bytes) -> bool:
-        """False where the packet is in neither, as with a store that is full or switched off."""
+        """Send and record. Return False if the packet is in neither: a store may be full or switched off."""
         self.sent += 1
+        # The first link in contact alone: a packet goes down once.
         for link in self._links:
             if link.send_realtime(packet):
+                # Also kept as heard: a store that keeps always has it for retrieval by time range.
                 self._recorder.store(packet, True)
                 return True
         return self._recorder.store(packet, False)
