@@ -83,7 +83,7 @@ def test_a_boot_says_what_it_made_of_what_was_stored() -> None:
     assert sink.events[0] == ("parameters_restored", 1, 1, 2)
     assert {e[1]: e[2] for e in sink.events[1:]} == {
         "count": "count: 2.5 is not a whole number",
-        "low": "1 octets, a value has 8",
+        "low": "length 1, should be 8 octets",
     }
 
 
@@ -136,7 +136,7 @@ def test_reports_of_many_parameters_are_several() -> None:
 def test_no_more_than_eight_refused_values_are_told_one_by_one() -> None:
     settings = tuple(Setting(n, f"p{n:02}", "", 1.0, 0.0, 9.0, "") for n in range(12))
     _, sink = Board({f"p{n:02}": b"" for n in range(12)}).boot(settings)
-    told = [("parameter_refused", f"p{n:02}", "0 octets, a value has 8") for n in range(8)]
+    told = [("parameter_refused", f"p{n:02}", "length 0, should be 8 octets") for n in range(8)]
     assert sink.events == [("parameters_restored", 0, 0, 12), *told]
 
 

@@ -1,5 +1,9 @@
 """One device and its health: a fault is reported when it begins and when it ends, not at every try."""
 
+# A driver may raise HalError at any call, and flight code must go on without its answer. Duties ask once per second or
+# more often, so an event per failed call would fill the downlink. Faults of every call are counted for housekeeping; an
+# event marks the first one, and another one the first answer after it.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,7 +16,7 @@ T = TypeVar("T")
 
 
 class Device:
-    """Calls to a driver go through `ask` or `order`, which turn HalError into None or False, a counter, one event."""
+    """A driver whose calls go through `ask` or `order`: HalError becomes None or False, a count, and one event."""
 
     def __init__(self, name: str, events: EventSink) -> None:
         self.name = name
@@ -21,7 +25,7 @@ class Device:
         self._events = events
 
     def ask(self, call: Callable[[], T]) -> T | None:
-        """The driver's answer, None where it raised HalError."""
+        """Return the driver's answer, or None if it raised HalError."""
         try:
             answer = call()
         except HalError as error:
@@ -31,7 +35,7 @@ class Device:
         return answer
 
     def order(self, call: Callable[[], None]) -> bool:
-        """True where the driver took the order, False where it raised HalError."""
+        """Give the driver an order. Return True if it took it, False if it raised HalError."""
         try:
             call()
         except HalError as error:

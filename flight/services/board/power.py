@@ -1,7 +1,24 @@
-"""Power duty: samples the EPS, holds the power mode, and falls back to safe mode when charge runs low.
+"""Power duty: samples the EPS, holds the power mode, and falls back to safe mode when the charge runs low.
 
-What ground commanded (mode, payload switch) is kept over a reboot: a payload that was switched off stays off.
+    free        --charge below soc_safe_frac---> protecting: safe mode, the first of the table, event `battery_low`
+    protecting  --charge above soc_resume_frac-> free: back in the mode that was last commanded
+
+While protecting, ground may command safe mode alone, which is then kept after the recovery as well.
 """
+
+# What survives a reboot, in one row of the vault: the payload's switch and the commanded mode, by name, since another
+# mission file may number its modes otherwise. A payload that ground has switched off stays off. Whether the battery is
+# low does not survive: the first reading after a boot decides that again.
+#
+# Both commands are urgent. They act first and are stored afterwards: safe mode waits for no disk. If the disk does not
+# take it, ground is told that it is in force until the next boot (commanding/outcomes.py).
+#
+# An order is not a fact. A device may have missed it, or have forgotten it when it restarted by itself, and the boot
+# before may have left a switch on. So all switches are ordered again every REPEAT_TICKS samples and after each recovery
+# of the EPS, and an order that failed is repeated at every sample until it is taken.
+#
+# Two thresholds, the lower one for entering, keep the mode from changing with every reading near one of them. Without a
+# fresh reading nothing is decided, and after STALE_S housekeeping shows none: an old charge says nothing.
 
 from __future__ import annotations
 
@@ -26,7 +43,7 @@ from hal.base import Eps, Governor, PowerReading
 
 _CAUSES = ("boot", "command", "battery low", "battery recovered")
 _SWITCHES = ("off", "on")
-REPEAT_TICKS = 30
+REPEAT_TICKS = 30  # samples until all orders are given again
 _ROW = "power"
 _MODES_MAX = 256  # a mode travels as one octet
 _UNREAD = PowerReading(*(float("nan"),) * 5)
@@ -35,18 +52,22 @@ STALE_S = 10.0  # a reading older than this says nothing: no decision rests on i
 
 @dataclass(frozen=True, slots=True)
 class ModeConfig:
+    """One `[[power.mode]]`: what the payload may draw in it, and how fast it is then."""
+
     name: str = key(text="the mode's name")
     payload_w: float = key(minimum=0, maximum=1000, text="what the payload draws while it computes")
     tile_s: float = key(minimum=0.001, maximum=3600, text="tabled duration of one inference")
     admits: bool = key(True, text="false: no payload job starts in this mode")
 
     def faults(self) -> list[tuple[str, str]]:
-        """A mode's name is the label of its number in commands and reports."""
+        """Return a fault for a name that cannot be a label: that is how commands and reports show it."""
         return [] if is_label(self.name) else [("name", f"is {self.name!r}, should be {LABEL_RULE}")]
 
 
 @dataclass(frozen=True, slots=True)
 class PowerConfig:
+    """Mission section [power]."""
+
     mode: tuple[ModeConfig, ...] = key(text="mode table, [[power.mode]], the first one is the safe mode")
     start_mode: str = key(text="mode after boot")
     payload_idle_w: float = key(1.0, minimum=0, maximum=1000, text="payload switched on, not computing")
@@ -60,6 +81,7 @@ class PowerConfig:
     )
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return a fault for each rule about the table of modes that is broken."""
         found = []
         names = [m.name for m in self.mode]
         if not names:
@@ -74,6 +96,7 @@ class PowerConfig:
 
 
 def declare(apid: int, config: PowerConfig) -> Declarations:
+    """Return commands, events, structure and settings of the power duty."""
     modes = tuple(m.name for m in config.mode)
     low = Limits(yellow=(config.soc_resume_frac, 1.01), red=(config.soc_safe_frac, 1.01))
     return Declarations(
@@ -121,7 +144,7 @@ def declare(apid: int, config: PowerConfig) -> Declarations:
 
 
 class Power(Service):
-    """The newest reading, the mode, and the payload switch. `reading` is None without a good sample in `STALE_S`."""
+    """The newest reading, the mode, and the payload switch. `reading` is None without a good sample in STALE_S."""
 
     def __init__(self, config: PowerConfig, eps: Eps, governor: Governor | None, parameters: Parameters,
                  vault: Vault, events: EventSink) -> None:  # fmt: skip
@@ -132,42 +155,46 @@ class Power(Service):
         self._config = config
         self._modes = tuple(PowerMode(m.name, m.payload_w, m.tile_s, m.admits) for m in config.mode)
         self._mode = next(i for i, m in enumerate(self._modes) if m.name == config.start_mode)
-        self._commanded_mode = self._mode  # what is gone back to when a low battery has recovered
+        self._commanded_mode = self._mode  # returned to when a low battery has recovered
         self._protecting = False
-        self._computing: set[str] = set()  # apps that work
+        self._computing: set[str] = set()  # apps that are working
         self._eps = eps
         self._governor = governor
         self._parameters = parameters
         self._events = events
         self._device = Device("eps", events)
-        # Faults of their own: one that switches badly may still be read.
+        # A device per kind of call, so that each has faults of its own: an EPS that does not switch may still be read.
         self._switches = Device("eps switches", events)
         self._limiter = Device("payload governor", events)
-        # What each switch should be. A transmitter that the boot before left on is switched off.
+        # What each switch should be. The boot before may have left the transmitter on: it is switched off.
         self._wanted: dict[str, bool] = {"radio": False}
-        self._unswitched: set[str] = {"radio"}  # those that the EPS has still to be told
+        self._unswitched: set[str] = {"radio"}  # switches whose order the EPS has not taken yet
         self._limited = False
         self._foreign = ForeignRows("power mode", events)
         self._load()
 
     @property
     def mode(self) -> PowerMode:
+        """The present power mode."""
         return self._modes[self._mode]
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handlers of the mode and of the payload switch."""
         return (
             CommandHandler("set_power_mode", self._check_mode, self._command_mode),
             CommandHandler("payload_power", None, self._command_payload),
         )
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "power"."""
         return (Sampler("power", self._sample),)
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return the power duty, a critical task."""
         return (ServiceTask("power", self.run, deadline_s=0.2, critical=True),)
 
     def set_computing(self, app: str, computing: bool) -> None:
-        """`app` starts or ends its work; the payload's power limit is that of work while any app does."""
+        """Take in that `app` starts or ends its work. The payload's limit is that of work while any does."""
         if computing:
             self._computing.add(app)
         else:
@@ -175,7 +202,7 @@ class Power(Service):
         self._limit_payload()
 
     def switch_payload(self, on: bool) -> None:
-        """Raises CommandRefused where the EPS does not switch."""
+        """Switch the payload. Raises CommandRefused if the EPS does not do it."""
         self._switch("payload", on)
         if on != self.payload_on:
             self.payload_on = on
@@ -184,16 +211,17 @@ class Power(Service):
         self._limit_payload()
 
     def switch_transmitter(self, on: bool) -> None:
-        """What the EPS does not do now is tried again at each sample."""
+        """Switch the transmitter. What the EPS does not do now is tried again at each sample."""
         self._want("radio", on)
         self._retry()
 
     async def run(self, task: Task) -> None:
+        """Sample the EPS once per period, protect the battery, and repeat orders."""
         self._want("payload", self.payload_on)
         read_ns = 0
         async for tick in task.every(self._config.sample_period_s, deadline_s=0.2):
             if tick.index % REPEAT_TICKS == 0:
-                # A device may have missed an order, or have forgotten it when it restarted itself.
+                # A device may have missed an order, or have forgotten it when it restarted by itself.
                 self._repeat()
             self._retry()
             was_healthy = self._device.healthy
@@ -208,7 +236,7 @@ class Power(Service):
                 self.reading = None
 
     def _protect(self, soc_frac: float) -> None:
-        """Enter safe mode below one charge, go back to the mode before it above another."""
+        """Enter safe mode below one charge, and go back to the commanded mode above another."""
         if not self._protecting and soc_frac < self._parameters.get("soc_safe_frac"):
             self._protecting = True
             self._events.emit("battery_low", soc_frac)
@@ -225,7 +253,7 @@ class Power(Service):
 
     def _command_mode(self, mode: int) -> Durable:
         self._check_mode(mode)
-        self._commanded_mode = mode  # while the battery is low that is the safe mode: it is not left by itself then
+        self._commanded_mode = mode  # safe mode, if the battery is low: then it is not left by itself
         self._set_mode(mode, "command")
         return self._keep()
 
@@ -234,18 +262,18 @@ class Power(Service):
         return self._keep()
 
     def _keep(self) -> Durable:
-        """What was commanded, to be stored. It is in force already: safe mode waits for no disk."""
+        """Return what was commanded, to be stored. It is in force already: safe mode waits for no disk."""
         return Durable({_ROW: bytes((self.payload_on,)) + self._modes[self._commanded_mode].name.encode()})
 
     def _load(self) -> None:
-        """What was commanded before this boot. A mode that this mission does not have gives way to its start mode."""
+        """Read what was commanded before this boot. A mode that this mission lacks gives way to its start mode."""
         content = self._vault.get(_ROW)
         if not content:
             return
         self.payload_on = bool(content[0])
         name = content[1:].decode(errors="replace")
-        for mode, one in enumerate(self._modes):
-            if one.name == name:
+        for mode, known in enumerate(self._modes):
+            if known.name == name:
                 self._mode = self._commanded_mode = mode
                 return
         self._foreign.report(_ROW, f"no mode {name!r} here, it starts in {self._modes[self._mode].name}")
@@ -264,7 +292,7 @@ class Power(Service):
             self._limited = self._limiter.order(lambda: governor.set_limit_w(limit_w))
 
     def _retry(self) -> None:
-        """Orders of our own that a device did not take are given again."""
+        """Give orders again that a device did not take."""
         for name in sorted(self._unswitched):
             if self._order(name, self._wanted[name]):
                 self._unswitched.discard(name)

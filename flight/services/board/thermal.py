@@ -1,5 +1,14 @@
 """Thermal duty: samples the temperature sensors and keeps the board above freezing with its heater."""
 
+# A thermostat with two thresholds: on below `heater_on_c`, off above `heater_off_c`, unchanged in between. Without a
+# fresh reading the board's temperature is NaN, and every comparison with NaN is false: the heater stays as it is,
+# whichever way that is. A sensor that fails while the board is cold must not switch the heater off.
+#
+# An order is not a fact: the heater may have been left on by the boot before, and a board may miss an order or forget
+# it when it restarts. `_heater_known` says that the order was taken; it is dropped every REPEAT_TICKS samples and
+# whenever a device recovers, and then the order is given again. Nothing here is stored: the first samples after a boot
+# say it all.
+
 from __future__ import annotations
 
 import math
@@ -20,11 +29,13 @@ from hal.base import Heater, Thermometer
 
 _SWITCHES = ("off", "on")
 STALE_S = 20.0  # a temperature older than this says nothing
-REPEAT_TICKS = 15
+REPEAT_TICKS = 15  # samples until the heater's order is given again
 
 
 @dataclass(frozen=True, slots=True)
 class ThermalConfig:
+    """Mission section [thermal]."""
+
     sample_period_s: float = key(2.0, minimum=0.1, maximum=60, text="the temperature sensors are read so often")
     heater_on_c: float = setting(
         10, 2.0, unit="degC", minimum=-40, maximum=40, below="heater_off_c",
@@ -38,6 +49,7 @@ class ThermalConfig:
 
 
 def declare(apid: int, config: ThermalConfig) -> Declarations:
+    """Return events, structure and settings of the thermal duty."""
     limits = Limits(yellow=(-10.0, config.board_warm_c), red=(-20.0, config.board_hot_c))
     return Declarations(
         structures=(
@@ -66,7 +78,7 @@ def declare(apid: int, config: ThermalConfig) -> Declarations:
 
 
 class Thermal(Service):
-    """The newest temperatures, NaN without a good sample in `STALE_S`; a thermostat with two thresholds."""
+    """The newest temperatures, NaN without a good sample in STALE_S, and a thermostat with two thresholds."""
 
     def __init__(self, config: ThermalConfig, board: Thermometer, radiator: Thermometer, heater: Heater | None,
                  parameters: Parameters, events: EventSink) -> None:  # fmt: skip
@@ -76,8 +88,7 @@ class Thermal(Service):
         self._radiator = radiator
         self._heater = heater
         self._heater_on = False
-        # A heater outlives a restart of the node, and a board may miss an order or forget it when it restarts itself:
-        # the heater is told what we take it to be at boot, and again and again.
+        # Taken to be off at boot, and ordered so: it may be on since the boot before.
         self._heater_known = False
         self._hot = False
         self._read_ns: dict[str, int] = {}
@@ -86,23 +97,26 @@ class Thermal(Service):
         self._devices = {name: Device(name, events) for name in ("board thermometer", "radiator thermometer", "heater")}
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "thermal"."""
         return (Sampler("thermal", self._sample),)
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return the thermal duty, a critical task."""
         return (ServiceTask("thermal", self.run, deadline_s=0.5, critical=True),)
 
     async def run(self, task: Task) -> None:
+        """Sample the sensors once per period, regulate the heater, and watch for heat."""
         async for tick in task.every(self._config.sample_period_s, deadline_s=0.5):
-            sick = [device for device in self._devices.values() if not device.healthy]
+            failing = [device for device in self._devices.values() if not device.healthy]
             self.board_c = self._read("board thermometer", self._board, self.board_c, tick.due_ns)
             self.radiator_c = self._read("radiator thermometer", self._radiator, self.radiator_c, tick.due_ns)
-            if tick.index % REPEAT_TICKS == 0 or any(device.healthy for device in sick):
+            if tick.index % REPEAT_TICKS == 0 or any(device.healthy for device in failing):
                 self._heater_known = False  # a board that is back may have restarted
             self._regulate()
             self._watch_heat()
 
     def _read(self, name: str, sensor: Thermometer, before_c: float, now_ns: int) -> float:
-        """The sensor's temperature; where it fails the one before, and NaN once that is stale."""
+        """Return the sensor's temperature in degrees Celsius: the last one if it fails, NaN once that is stale."""
         read_c = self._devices[name].ask(sensor.read_c)
         if read_c is not None:
             self._read_ns[name] = now_ns
@@ -110,7 +124,7 @@ class Thermal(Service):
         return before_c if now_ns - self._read_ns.get(name, 0) <= ns(STALE_S) else math.nan
 
     def _regulate(self) -> None:
-        """Comparisons with NaN are false: without a reading the heater stays as it is."""
+        """Order the heater on or off. Comparisons with NaN are false: without a reading it stays as it is."""
         want = self._heater_on
         if self.board_c < self._parameters.get("heater_on_c"):
             want = True
@@ -130,6 +144,7 @@ class Thermal(Service):
         if not self._hot and self.board_c > limit_c:
             self._hot = True
             self._events.emit("board_hot", self.board_c, limit_c)
+        # 2 K below the limit, so that a temperature near it does not repeat the event.
         elif self._hot and self.board_c < limit_c - 2.0:
             self._hot = False
 

@@ -1,4 +1,14 @@
-"""Products on their way to the ground: a bounded outbox, sent file by file as CFDP class 1 (727.0-B-5)."""
+"""Products on their way to the ground: a bounded outbox, sent file by file as CFDP class 1 (CCSDS 727.0-B-5).
+
+put --> waiting --the link has room--> in transfer, PDU by PDU --last PDU handed to the link--> forgotten
+"""
+
+# Class 1 has no acknowledgement: a file is sent once. Files are held in memory alone and are lost with the power, and a
+# job's stored request ends when its product is made, not when that has come down (ADR 0007): ground has to ask again
+# for what is lost. A full outbox refuses at once, with an event, instead of dropping a file that it has taken.
+#
+# A transaction number is made of the boot count and a random epoch, since one of the two may fail: numbers of another
+# boot must never look like these to a receiver that remembers them (ADR 0018).
 
 from __future__ import annotations
 
@@ -19,18 +29,22 @@ from flight.services.reporting.telemetry import SEQUENCE_MODULUS
 
 @dataclass(frozen=True, slots=True)
 class OutboxConfig:
+    """Mission section [outbox]."""
+
     capacity_octets: int = key(8_000_000, minimum=100_000, maximum=4_000_000_000, text="files held at most")
     files: int = key(256, minimum=1, maximum=65536, text="number of files held at most")
     entity: int = key(2, minimum=0, maximum=65535, text="CFDP entity of the node")
     ground_entity: int = key(1, minimum=0, maximum=65535, text="CFDP entity of the ground")
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return a fault if both ends have the same CFDP entity."""
         if self.entity == self.ground_entity:
             return [("ground_entity", f"is {self.ground_entity} like entity, the two ends should differ")]
         return []
 
 
 def declare(apid: int) -> Declarations:
+    """Return the event of a full outbox."""
     return Declarations(
         events=(
             EventDefinition(
@@ -42,10 +56,10 @@ def declare(apid: int) -> Declarations:
 
 
 class Outbox(Service):
-    """Files in order of arrival. Octets count until their last PDU was handed to the link.
+    """Files in order of arrival. Their octets count until the last PDU was handed to the link.
 
-    segment_octets: file octets in one PDU. boot_count, and boot_epoch for a count that comes again: the transaction
-    numbers are made of both, since those of another boot must not look like these to the receiver.
+    segment_octets: file octets in one PDU. The transaction numbers are made of boot_count and of boot_epoch, for a
+    count that comes again: numbers of another boot must not look like these to the receiver.
     """
 
     def __init__(
@@ -77,23 +91,26 @@ class Outbox(Service):
 
     @property
     def backlog_octets(self) -> int:
+        """File octets that wait or are in transfer."""
         return self._waiting_octets + (self._sender.remaining_octets if self._sender else 0)
 
     @property
     def room_octets(self) -> int:
+        """File octets that `put` would take now."""
         if len(self._waiting) >= self._config.files:
             return 0
         return self._config.capacity_octets - self.backlog_octets
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the outbox's fields of the structure "link"."""
         return (Sampler("link", self.sample),)
 
     def sample(self) -> Sample:
-        """What the structure "link" says of files on their way down."""
+        """Return what the structure "link" says of files on their way down."""
         return {"outbox_octets": self.backlog_octets, "files_sent": self.sent}
 
     def put(self, name: str, octets: bytes) -> bool:
-        """Queue a file. A full outbox refuses, with an event."""
+        """Queue a file. Return False, with an event, if the outbox is full."""
         if len(octets) > self.room_octets:
             self.refused += 1
             self._events.emit("outbox_full", name, len(octets), self.backlog_octets)
@@ -103,12 +120,13 @@ class Outbox(Service):
         return True
 
     def take(self) -> bytes | None:
-        """The next packet for the products channel, None where nothing waits."""
+        """Take the next packet for the products channel, or return None if nothing waits."""
         sender = self._sender or self._start()
         if sender is None:
             return None
         pdu = sender.next_pdu()
         assert pdu is not None, "a transfer that is done is forgotten with its last PDU"
+        # A file counts as sent when the link has all of it. Whether it was heard, only the ground knows.
         self._sender = None if sender.done else sender
         self.sent += sender.done
         packet = SpacePacket(self._apid, self._sequence, pdu).encode()
@@ -116,7 +134,7 @@ class Outbox(Service):
         return packet
 
     def _start(self) -> CfdpSender | None:
-        """A transaction for the file that waits longest."""
+        """Begin a transaction for the file that has waited longest. Return None if none waits."""
         if not self._waiting:
             return None
         name, octets = self._waiting.popleft()

@@ -1,9 +1,13 @@
 """What the executive says of itself: totals as housekeeping, one report per task on request, and events.
 
-The reports answer TC[3,129], which is ours: one TM[3,130] a task, with a histogram of how long the task waited from
-being ready or due to its step. Bucket 0 counts waits below 1 us, bucket i those in [2^(i-1), 2^i) us, the last one all
-above.
+The reports answer TC[3,129], which is our own: one TM[3,130] per task, with a histogram of how long the task waited
+from being ready or due to its step. Bucket 0 counts waits below 1 us, bucket i those in [2^(i-1), 2^i) us, the last one
+all above.
 """
+
+# Totals are housekeeping. The report of a task is sent on request alone: with its histogram it is too long to come down
+# for every task at each period. Counters go round at 2^32 as all counters do (ADR 0025), times stay at their greatest
+# value, since a longest time that went round would look short.
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from flight.services.reporting.telemetry import Telemetry
 
 _STATES = ("waiting", "ready", "finished")
 _SUBTYPE_REPORT = 130
-_U32 = 0xFFFFFFFF  # a longest time does not go round
+_U32 = 0xFFFFFFFF  # at which times stay
 _COUNTERS = (
     Field("steps", "u32", "", "times it ran until it waited again"),
     Field("ticks", "u32", "", "of its periods"),
@@ -54,6 +58,7 @@ _REPORT = (
 
 
 def declare(apid: int) -> Declarations:
+    """Return the command, the report, the structure and the events of the executive."""
     return Declarations(
         structures=(
             Structure(
@@ -89,7 +94,7 @@ def declare(apid: int) -> Declarations:
 
 
 class Executive(Service):
-    """Reports of the tasks that `scheduler()` has."""
+    """Reports the tasks of `scheduler`."""
 
     def __init__(self, apid: int, scheduler: Scheduler, telemetry: Telemetry) -> None:
         self._apid = apid
@@ -98,27 +103,30 @@ class Executive(Service):
         self._layout = Layout(_REPORT)
 
     def report(self) -> Slices:
-        """One packet per task, in the order in which they were started."""
+        """Send one packet per task, in the order in which the tasks were started."""
         tasks = self._scheduler.report()
-        for index, one in enumerate(tasks):
-            data = self._layout.encode((index, len(tasks), *_values(one)))
+        for index, task_report in enumerate(tasks):
+            data = self._layout.encode((index, len(tasks), *_values(task_report)))
             self._telemetry.send(self._apid, 3, _SUBTYPE_REPORT, data)
+            # Others have their turn after a few packets (flight.core.step_budget).
             if (index + 1) % PACKETS == 0:
                 yield
         return None
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handler of `report_tasks`."""
         return (CommandHandler("report_tasks", None, self.report),)
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "executive"."""
         return (Sampler("executive", self.sample),)
 
     def sample(self) -> Sample:
-        """The values of the structure "executive"."""
+        """Return the values of the structure "executive"."""
         scheduler, totals = self._scheduler, self._scheduler.totals()
-        # The worst of all may be that of a task that has ended: it has no name any more.
-        step = [one.name for one in scheduler.tasks if one.stats.worst_ns == totals.worst_ns]
-        latency = [one.name for one in scheduler.tasks if one.stats.worst_latency_ns == totals.worst_latency_ns]
+        # The worst of all may be that of a task that has ended, which has no name any more.
+        step = [task.name for task in scheduler.tasks if task.stats.worst_ns == totals.worst_ns]
+        latency = [task.name for task in scheduler.tasks if task.stats.worst_latency_ns == totals.worst_latency_ns]
         return {
             "tasks": len(scheduler.tasks),
             "refused": scheduler.refused,
@@ -138,15 +146,26 @@ class Executive(Service):
         }
 
 
-def _values(one: TaskReport) -> tuple[Value, ...]:
-    counts = (one.steps, one.ticks, one.late, one.skipped, one.overruns, one.starved, one.failures, one.restarts)
+def _values(report: TaskReport) -> tuple[Value, ...]:
+    """Return the fields of _REPORT behind `tasks`, in their order."""
+    counts = (
+        report.steps,
+        report.ticks,
+        report.late,
+        report.skipped,
+        report.overruns,
+        report.starved,
+        report.failures,
+        report.restarts,
+    )
     limits = (
-        one.worst_step_us, one.worst_latency_us,
-        min(one.latency_p50_us, one.worst_latency_us), min(one.latency_p99_us, one.worst_latency_us),
+        report.worst_step_us, report.worst_latency_us,
+        # Quantiles come from the histogram and are good to a factor of two: never above the worst, which is exact.
+        min(report.latency_p50_us, report.worst_latency_us), min(report.latency_p99_us, report.worst_latency_us),
     )  # fmt: skip
     return (
-        one.name, _STATES.index(one.state), int(one.critical),
-        *(min(value, _U32) for value in (one.period_ms, one.deadline_ms, one.budget_us)),
+        report.name, _STATES.index(report.state), int(report.critical),
+        *(min(value, _U32) for value in (report.period_ms, report.deadline_ms, report.budget_us)),
         *counts, *(min(value, _U32) for value in limits),
-        min(one.cpu_permille, 0xFFFF), *one.latency,
+        min(report.cpu_permille, 0xFFFF), *report.latency,
     )  # fmt: skip

@@ -1,8 +1,7 @@
-"""Node duty: tell the ground when the log on board does not get out, and what it lost when it does again.
+"""Node duty: report to the ground when the log on board does not get out, and what it lost when it does again."""
 
-Two events for one trouble, however long it lasts: the log's own line about them may be lost as well, but that brings
-about no further event.
-"""
+# Two events for one trouble, however long it lasts (ADR 0020). Every event is also a line of the log, which may be lost
+# as well: while the log stands still that is only counted, and `log_resumed` says the sum.
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from flight.contract.fields import Field
 from flight.contract.service import Service, ServiceTask
 from flight.core.task import Task
 
-LOOK_S = 2.0
+LOOK_S = 2.0  # between two looks: how late ground may hear of it
 
 
 class LogLoss(Protocol):
@@ -31,6 +30,7 @@ class LogLoss(Protocol):
 
 
 def declare(apid: int) -> Declarations:
+    """Return the events of a log that does not get out."""
     return Declarations(
         events=(
             EventDefinition(
@@ -52,22 +52,26 @@ class LogWatch(Service):
         self._log = log
         self._events = events
         self._stopped = False
-        self._told = 0  # lines lost, as of the last event about them
+        self._reported = 0  # lines lost, as of the last event about them
 
     def tasks(self) -> Iterable[ServiceTask]:
+        """Return the task that looks at the log."""
         return (ServiceTask("log", self.run, deadline_s=1.0),)
 
     async def run(self, task: Task) -> None:
+        """Look at the log, for ever."""
         while True:
             self.look()
             await task.sleep(LOOK_S)
 
     def look(self) -> None:
+        """Report that the log has stopped or goes on, if that is new."""
         fault, lost = self._log.fault, self._log.lost
         if fault and not self._stopped:
             self._stopped = True
             self._events.emit("log_stopped", fault)
-        elif not fault and (self._stopped or lost != self._told):
+        # Lines may be lost within one look, without a fault that is seen.
+        elif not fault and (self._stopped or lost != self._reported):
             self._stopped = False
-            self._events.emit("log_resumed", lost - self._told)
-            self._told = lost
+            self._events.emit("log_resumed", lost - self._reported)
+            self._reported = lost

@@ -1,5 +1,9 @@
 """Storage duty: what the node writes, what that costs the medium, and how much is left; who holds what."""
 
+# What a write costs the medium is computed by a model, pages of 4,096 octets, because a medium does not tell (ADR
+# 0011). Counts of damage are those of the journals, as far as they were read: damage in a segment that nobody has read
+# yet shows later.
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -12,14 +16,15 @@ from flight.services.recorder.recorder import Recorder
 from flight.store.quota import Share, SharedStorage
 from flight.store.vault import Vault
 
-# Everything acknowledged is in the vault; the recorder gives way to it.
+# Users of the storage. Everything that was acknowledged is in the vault, so the recorder has a
+# lower priority and gives way to it (ADR 0011).
 VAULT, BOOT, RECORDER = "vault", "boot", "recorder"
-_VAULT_QUOTA_OCTETS = 4_000_000
-_BOOT_QUOTA_OCTETS = 10_000
+_VAULT_QUOTA_OCTETS = 4_000_000  # two checkpoints of a megabyte at most, and the journal
+_BOOT_QUOTA_OCTETS = 10_000  # two generations of a few hundred octets
 
 
 def shares(recorder_quota_octets: int) -> dict[str, Share]:
-    """The users of a node's storage, before the mission's own [storage] section."""
+    """Return the users of a node's storage with quota and priority, before the mission's own [storage] section."""
     return {
         VAULT: Share(_VAULT_QUOTA_OCTETS, 0),
         BOOT: Share(_BOOT_QUOTA_OCTETS, 0),
@@ -28,6 +33,7 @@ def shares(recorder_quota_octets: int) -> dict[str, Share]:
 
 
 def declare(apid: int) -> Declarations:
+    """Return the structure "storage"."""
     return Declarations(
         structures=(
             Structure(
@@ -61,19 +67,22 @@ def declare(apid: int) -> Declarations:
 
 
 class StorageStatus(Service):
-    """Samples the "storage" structure."""
+    """Samples the structure "storage"."""
 
     def __init__(self, storage: SharedStorage, vault: Vault, recorder: Recorder) -> None:
         self._storage = storage
         self._vault = vault
+        # Damage is counted per journal; housekeeping shows the sum of all.
         self._journals = (vault.stats, *(store.stats for store in recorder.stores))
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "storage"."""
         return (Sampler("storage", self.sample),)
 
     def sample(self) -> Sample:
-        """The values of the structure "storage"."""
+        """Return the values of the structure "storage"."""
         users, vault, journals = self._storage.users, self._vault, self._journals
+        # The counters of the medium are the same by whichever user they are read.
         medium, recorder = users[VAULT].counters, users[RECORDER].usage
         return {
             "octets": medium.octets,
@@ -83,6 +92,7 @@ class StorageStatus(Service):
             "commit_last_ms": medium.commit_last_ns / 1e6,
             "commit_max_ms": medium.commit_max_ns / 1e6,
             "failures": medium.failures,
+            # By the medium itself, and before it by quotas and reserves of each user.
             "refused": medium.refused + sum(user.usage.refused for user in users.values()),
             "free_octets": users[VAULT].free_octets(),
             "recorder_octets": recorder.held_octets,
@@ -91,10 +101,10 @@ class StorageStatus(Service):
             "vault_commits": vault.commits,
             "vault_checkpoints": vault.checkpoints,
             "vault_checkpoint_faults": vault.checkpoint_faults,
-            "records_missing": sum(one.missing for one in journals),
-            "segments_damaged": sum(one.damaged for one in journals),
-            "segments_gone": sum(one.gone for one in journals),
-            "segments_foreign": sum(one.foreign for one in journals),
-            "segments_misplaced": sum(one.misplaced for one in journals),
-            "segments_unreadable": sum(one.unreadable for one in journals),
+            "records_missing": sum(journal.missing for journal in journals),
+            "segments_damaged": sum(journal.damaged for journal in journals),
+            "segments_gone": sum(journal.gone for journal in journals),
+            "segments_foreign": sum(journal.foreign for journal in journals),
+            "segments_misplaced": sum(journal.misplaced for journal in journals),
+            "segments_unreadable": sum(journal.unreadable for journal in journals),
         }

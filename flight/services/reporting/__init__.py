@@ -1,1 +1,1 @@
-"""What the node tells: telemetry, events, housekeeping and its structures."""
+"""What the node reports: telemetry, events, housekeeping and its structures."""

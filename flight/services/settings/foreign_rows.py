@@ -1,17 +1,21 @@
 """Rows of the vault that do not fit this software: another version wrote them.
 
-Their owner leaves them out, does not touch them, and has it told here.
+Their owner leaves them out, does not touch them, and has them reported here.
 """
+
+# Rows are kept and not deleted: after a return to the other version they mean what they meant before. Their number is
+# whatever that version has written, so only the first _TOLD_MAX have an event of their own, each once per boot. One
+# more event then says that there are others.
 
 from __future__ import annotations
 
 from flight.contract.app import EventSink
 
-_TOLD_MAX = 4
+_TOLD_MAX = 4  # rows with an event of their own
 
 
 class ForeignRows:
-    """The foreign rows of the owner called `record`."""
+    """Reports the foreign rows of the owner called `record`."""
 
     def __init__(self, record: str, events: EventSink) -> None:
         self._record = record
@@ -19,7 +23,7 @@ class ForeignRows:
         self._told: set[str] = set()
 
     def report(self, key: str, fault: object) -> None:
-        """Report the row by an event: each once a boot, and no more than the first few."""
+        """Report the row by an event: each row once per boot, and only the first few."""
         if key in self._told or len(self._told) > _TOLD_MAX:
             return
         self._told.add(key)

@@ -1,17 +1,25 @@
-"""ST[20] on-board parameters: settings that ground reads and writes, checked as a set, kept over power loss.
+"""ST[20] on-board parameters: settings that ground reads and writes, checked as a set, kept over a loss of power.
 
-A value that was set stands in the vault under the setting's name, `parameter.NAME`; what was not set is at its
-default. Other software over the same vault takes what it knows and admits:
+A value that was set stands in the vault under the setting's name, `parameter.NAME`. What was not set is at its default.
+Other software over the same vault takes what it knows and admits:
 
     name unknown here                                --> kept aside, untouched
-    not of its type, out of its bounds               --> kept aside, the default stands, an event tells
-    in contradiction to another one (Setting.below)  --> the same, for all stored ones of the contradiction; the first
-                                                         change here gives it up: it must not come back into force by
-                                                         itself when the others move
-
-A command is checked by itself before it is accepted, and with all other values when its turn comes: commands before
-it may have moved them.
+    not of its type, out of its bounds               --> kept aside, the default is in force, an event says so
+    in contradiction to another one (Setting.below)  --> the same, for all stored values of the contradiction; the first
+                                                         change here deletes them: they must not come back into force by
+                                                         themselves when others change
 """
+
+# The invariant: the values in force never contradict each other, and neither do those that would be in force after a
+# boot at any instant. So a change is checked against the rows of the vault, which are ahead of what is in force while
+# the disk writes, and all rows of one command change in one transaction. The values are put in force when that is
+# durable.
+#
+# A command is checked by itself before it is accepted, and with all other values when its turn comes: commands before
+# it may have changed them. A command that would be right only together with a later one is refused. Two settings that
+# have to pass each other are set in one command.
+#
+# Values go by number on the wire and by name in the vault: numbers may change with the software, names may not.
 
 from __future__ import annotations
 
@@ -28,9 +36,9 @@ from flight.core.errors import DecodeError
 from flight.services.reporting.telemetry import Telemetry
 from flight.store.vault import Vault
 
-_VALUE = struct.Struct(">d")
+_VALUE = struct.Struct(">d")  # holds the value of any setting, whole numbers included
 _PREFIX = "parameter."
-_REFUSED_EVENTS_MAX = 8
+_REFUSED_EVENTS_MAX = 8  # one event has their number, and the first few have one of their own
 
 _NUMBER = Field("parameter", "u16", refers=Refers.SETTING)
 _NUMBERS = (Field("parameters", "rows", fields=(_NUMBER,)),)
@@ -38,6 +46,7 @@ _VALUES = (Field("parameters", "rows", fields=(_NUMBER, Field("value", "f64", re
 
 
 def declare(apid: int) -> Declarations:
+    """Return commands, the report, events and the structure of ST[20]."""
     return Declarations(
         structures=(
             Structure(
@@ -80,17 +89,17 @@ Rows = tuple[tuple[int, float], ...]
 
 
 class Parameters(Service):
-    """All settings: defaults overlaid by what ground last set. Reads are plain look-ups.
+    """All settings: the defaults, and over them what ground has set last. Reads are plain look-ups.
 
-    `upload` gives the octets of an uploaded file by name, or raises CommandRefused.
+    `upload` gives the octets of an uploaded file by its name, or raises CommandRefused.
     """
 
     def __init__(self, apid: int, settings: tuple[Setting, ...], vault: Vault, telemetry: Telemetry,
                  events: EventSink, upload: Callable[[str], bytes]) -> None:  # fmt: skip
         self._apid = apid
-        self._settings = {one.name: one for one in settings}
-        self._names = {one.number: one.name for one in settings}
-        self._values = {one.name: one.default for one in settings}
+        self._settings = {setting.name: setting for setting in settings}
+        self._names = {setting.number: setting.name for setting in settings}
+        self._values = {setting.name: setting.default for setting in settings}
         self._vault = vault
         self._telemetry = telemetry
         self._upload = upload
@@ -99,11 +108,13 @@ class Parameters(Service):
         self._unknown = 0
         self._aside: dict[str, bytes] = {}
         self._contradicting: set[str] = set()
-        assert all(one.below in self._settings for one in settings if one.below), "below an unknown setting"
+        assert all(setting.below in self._settings for setting in settings if setting.below), "below an unknown setting"
+        # Mistakes of our own declarations, not of a mission: found by the first node that boots.
         assert contradiction(settings, self._values) is None, "the defaults contradict each other"
         self._restore(events)
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handlers of ST[20], and of loading a table."""
         return (
             CommandHandler("report_parameters", self.check_numbers, self.report),
             CommandHandler("set_parameters", self.check_rows, self.set_rows),
@@ -116,47 +127,53 @@ class Parameters(Service):
         )
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "parameters"."""
         return (Sampler("parameters", self._sample),)
 
     def get(self, name: str) -> float:
-        """The value in force of the setting called `name`, one of the dictionary's."""
+        """Return the value in force of the setting called `name`, one of the dictionary's."""
         return self._values[name]
 
     def check_numbers(self, numbers: Numbers) -> None:
+        """Raise CommandRefused for a number that no setting has."""
         for (number,) in numbers:
             if number not in self._names:
                 raise CommandRefused(Failure.BAD_VALUE, f"no parameter {number}")
 
     def check_rows(self, rows: Rows) -> None:
-        """Each row by itself."""
+        """Check each row by itself. Raises CommandRefused."""
         if not rows:
             raise CommandRefused(Failure.BAD_VALUE, "no parameter is named")
         self._named(rows)
 
     def check_table(self, octets: bytes) -> None:
-        """The file by itself."""
+        """Check the file by itself. Raises CommandRefused."""
         self._table(octets)
 
     def report(self, numbers: Numbers) -> None:
+        """Send the values in force of the settings with these numbers, of all settings if there are none."""
         names = [self._names[number] for (number,) in numbers] or list(self._settings)
+        # A report counts its rows in an octet: more settings than that need more reports.
         for first in range(0, len(names), ROWS_MAX):
             part = names[first : first + ROWS_MAX]
             rows = tuple((self._settings[name].number, self._values[name]) for name in part)
             self._telemetry.send(self._apid, 20, 2, self._report.encode((rows,)))
 
     def set_rows(self, rows: Rows) -> Durable:
+        """Return what a command leaves to be done to set values. Raises CommandRefused."""
         return self._change(self._named(rows))
 
     def load(self, octets: bytes) -> Durable:
-        """Set what a table says. Raises CommandRefused for one that is not for this software, or not now."""
+        """Return what a command leaves to be done to set what a table says. Raises CommandRefused."""
         return self._change(self._table(octets))
 
     def reset(self, numbers: Numbers) -> Durable:
+        """Return what a command leaves to be done to go back to defaults. Raises CommandRefused."""
         names = [self._names[number] for (number,) in numbers] or list(self._settings)
         return self._change(dict.fromkeys(names))
 
     def _named(self, rows: Rows) -> dict[str, float]:
-        """Values by name, as far as each setting admits its own; raises CommandRefused."""
+        """Return the values by name, each admitted by its own setting. Raises CommandRefused."""
         values: dict[str, float] = {}
         for number, value in rows:
             self.check_numbers(((number,),))
@@ -176,19 +193,22 @@ class Parameters(Service):
             raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
 
     def _change(self, wanted: Mapping[str, float | None]) -> Durable:
-        """One transaction to the values `wanted`, None for the default. Raises CommandRefused where the set of all
-        that would then be stored contradicts itself.
+        """Return one transaction to the values `wanted`, None for the default.
+
+        Raises CommandRefused if the set of all values that would then be stored contradicts itself.
         """
         values = {name: self._settings[name].default if value is None else value for name, value in wanted.items()}
-        held = {name: self._held(one) for name, one in self._settings.items()}
+        held = {name: self._held(setting) for name, setting in self._settings.items()}
         try:
             check_together(self._settings.values(), held | values)
         except FieldError as error:
             raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
+        # Values that contradicted each other at boot go with the first change, whatever it is about.
         rows: dict[str, bytes | None] = {_PREFIX + name: None for name in self._contradicting if self._is_aside(name)}
         for name, value in wanted.items():
             if value is not None:
                 rows[_PREFIX + name] = _VALUE.pack(value)
+            # A default has no row. Deleting only what is there keeps the transaction small.
             elif _PREFIX + name in self._vault:
                 rows[_PREFIX + name] = None
         return Durable(rows, lambda: self._take_effect(values))
@@ -198,11 +218,12 @@ class Parameters(Service):
         self._changes += 1
 
     def _is_aside(self, name: str) -> bool:
-        """Whether the vault still has what was kept aside at boot: that very object, not one set anew and equal."""
+        """Whether the vault still has what was kept aside at boot: that very object, not an equal one set since."""
+        # `is`, not `==`: the vault gives the object that it holds, so a row written since boot is another one.
         return name in self._aside and self._vault.get(_PREFIX + name) is self._aside[name]
 
     def _held(self, setting: Setting) -> float:
-        """The value by the vault, which is ahead of the one in force as long as the disk writes."""
+        """Return the value by the vault, which is ahead of the one in force while the disk writes."""
         octets = self._vault.get(_PREFIX + setting.name)
         if octets is None or self._is_aside(setting.name):
             return setting.default
@@ -210,17 +231,18 @@ class Parameters(Service):
         return value
 
     def _restore(self, events: EventSink) -> None:
-        """Overlay the stored values that this software admits."""
+        """Lay the stored values that this software admits over the defaults."""
         refused: dict[str, str] = {}
         stored: dict[str, float] = {}
         rows = dict(self._vault.rows(_PREFIX))
         for name, octets in rows.items():
             setting = self._settings.get(name)
             if setting is None:
+                # Another version's, perhaps of tomorrow: left in the vault for its return.
                 self._unknown += 1
                 continue
             if len(octets) != _VALUE.size:
-                refused[name] = f"{len(octets)} octets, a value has {_VALUE.size}"
+                refused[name] = f"length {len(octets)}, should be {_VALUE.size} octets"
                 continue
             try:
                 stored[name] = admit(setting, _VALUE.unpack(octets)[0])
@@ -235,7 +257,7 @@ class Parameters(Service):
             events.emit("parameter_refused", name, reason)
 
     def _settle(self, stored: dict[str, float], refused: dict[str, str]) -> set[str]:
-        """Move stored values that contradict each other, or a default, over to `refused`; their names."""
+        """Move stored values that contradict each other, or a default, to `refused`. Return their names."""
         moved: set[str] = set()
         while (pair := contradiction(self._settings.values(), self._values | stored)) is not None:
             values = self._values | stored

@@ -5,11 +5,22 @@ On-board time is the platform's TAI and a correction that is kept over reboots:
     time = raw + offset + drift * (raw - since)      offset in ns, drift in parts per billion, since when in raw time
 
 A time report (TM[9,2], ECSS-E-ST-70-41C 6.9) says what time it was when the first bit of a certain frame of the
-real-time channel left: of every one whose virtual channel frame count is a multiple of 2^rate. It is a spacecraft time
-packet: APID 0, no secondary header, no packet error control of its own. Beside rate, time and status it names the
-frame count, so that ground need not guess which frame was meant where reports wait in a queue. A report makes a frame
-of its own, so two of them are at least `GAP_S` apart, whatever the rate asks for.
+real-time channel left: of every one whose virtual channel frame count is a multiple of 2^rate.
 """
+
+# A step or a new drift begins a new correction at the present raw time, with the offset that the old one has reached.
+# So a change of drift never makes the clock jump, and a step adds to whatever the drift has made of it. All of it is
+# integer arithmetic in ns: exact, and the same on every machine.
+#
+# The correction and the report rate are rows of the vault, put in force when they are durable. Commands build on the
+# correction that was decided last (`_latest`), in force or on its way to the disk, so that two steps in a row both
+# count. Time never leaves the range of the time code, 1958 to 2094: a command that would do so is refused, and if the
+# platform's own clock is out of range the time is held at its end.
+#
+# A time report is a spacecraft time packet: APID 0, no secondary header, no packet error control of its own. Beside
+# rate, time and status it names the frame count, so that ground need not guess which frame was meant if reports wait in
+# a queue. A report makes a frame of its own, so two of them are at least GAP_S apart, whatever the rate asks for:
+# otherwise each report would bring about the next one.
 
 from __future__ import annotations
 
@@ -32,12 +43,12 @@ from flight.services.reporting.telemetry import SEQUENCE_MODULUS, Downlink
 from flight.services.settings.foreign_rows import ForeignRows
 from flight.store.vault import Vault
 
-TIME_APID = 0
-GAP_S = 1.0
+TIME_APID = 0  # that of time packets
+GAP_S = 1.0  # between two time reports at least
 _CORRECTION = "time.correction"
 _RATE = "time.rate"
-_CORRECTION_ROW = struct.Struct(">qiQ")
-_RATE_MAX = 8
+_CORRECTION_ROW = struct.Struct(">qiQ")  # offset_ns, drift_ppb, since_ns
+_RATE_MAX = 8  # a frame count has 8 bits: more would name no frame but count 0 either
 _FREE_RUNNING, _STEERED = 0, 1
 _REPORT = (
     Field("rate", "u8", "", "a report every 2^rate frames of the real-time channel"),
@@ -49,6 +60,8 @@ _REPORT = (
 
 @dataclass(frozen=True, slots=True)
 class TimeConfig:
+    """Mission section [time]."""
+
     report_rate: int = key(
         2, minimum=0, maximum=_RATE_MAX, text="a time report every 2^N frames of VC0, at least 1 s apart"
     )
@@ -57,6 +70,7 @@ class TimeConfig:
 
 
 def declare(apid: int) -> Declarations:
+    """Return commands, the report, events and structure of ST[09]."""
     return Declarations(
         structures=(
             Structure(
@@ -100,14 +114,14 @@ def declare(apid: int) -> Declarations:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """See the head of the file. `since_ns` is raw time."""
+    """The correction of the clock: see the head of the file. `since_ns` is raw time."""
 
     offset_ns: int = 0
     drift_ppb: int = 0
     since_ns: int = 0
 
     def of(self, raw_ns: int) -> int:
-        """What is added to the raw time `raw_ns`, in ns."""
+        """Return what is added to the raw time `raw_ns`, in ns."""
         return self.offset_ns + self.drift_ppb * (raw_ns - self.since_ns) // NS
 
 
@@ -119,7 +133,7 @@ class Clock:
         self._platform = platform
         self._vault = vault
         self._correction = Correction()
-        self._foreign: bytes | None = None
+        self._foreign: bytes | None = None  # a stored correction that does not fit, left as it is
         stored = vault.get(_CORRECTION)
         if stored is not None:
             try:
@@ -133,29 +147,30 @@ class Clock:
 
     @property
     def correction(self) -> Correction:
+        """The correction in force."""
         return self._correction
 
     def tai_ns(self) -> int:
-        """On-board time now, ns of TAI since 1958; never out of the time code's range."""
+        """Return on-board time now, ns of TAI since 1958, never out of the time code's range."""
         raw_ns = self._platform.tai_ns()
         return min(max(raw_ns + self._correction.of(raw_ns), 0), TIME_NS_MAX)
 
     def tai_at(self, now_ns: int) -> int:
-        """On-board time at `now_ns` of the node's timeline, a moment not far from now."""
+        """Return on-board time at `now_ns` of the node's timeline, a moment not far from now."""
         return self.tai_ns() + now_ns - self._platform.now_ns()
 
     def stepped(self, step_ns: int) -> Correction:
-        """The correction with which the clock goes on `step_ns` further; raises ValueError where it cannot."""
+        """Return the correction with which the clock goes on `step_ns` further. Raises ValueError if it cannot."""
         latest, raw_ns = self._latest(), self._platform.tai_ns()
         return self._check_range(Correction(latest.of(raw_ns) + step_ns, latest.drift_ppb, raw_ns))
 
     def drifting(self, drift_ppb: int) -> Correction:
-        """The correction with which the clock goes on from here at another rate; raises ValueError as `stepped`."""
+        """Return the correction with which the clock goes on from here at another rate. Raises ValueError."""
         raw_ns = self._platform.tai_ns()
         return self._check_range(Correction(self._latest().of(raw_ns), drift_ppb, raw_ns))
 
     def _latest(self) -> Correction:
-        """As last decided, in force or on its way there."""
+        """Return the correction that was decided last, in force or on its way there."""
         stored = self._vault.get(_CORRECTION)
         if stored is None or stored == self._foreign:
             return self._correction
@@ -168,11 +183,12 @@ class Clock:
         return correction
 
     def correct(self, correction: Correction) -> None:
+        """Put a correction in force."""
         self._correction = correction
 
 
 class TimeService(Service):
-    """ST[09] of one node: its commands, and a time report on the link whose frame it tells of."""
+    """ST[09] of one node: its commands, and a time report on the link whose frame it is about."""
 
     def __init__(self, config: TimeConfig, clock: Clock, platform: Platform, vault: Vault, events: Events) -> None:
         self.reports = 0
@@ -191,6 +207,7 @@ class TimeService(Service):
             ForeignRows("time", events).report(_RATE, f"not one octet of at most {_RATE_MAX}")
 
     def handlers(self) -> Iterable[CommandHandler]:
+        """Return the handlers of ST[09] and of the clock's corrections."""
         return (
             CommandHandler("set_time_report_rate", None, self.set_rate),
             CommandHandler("adjust_time", self.check_adjust, self.adjust),
@@ -198,15 +215,18 @@ class TimeService(Service):
         )
 
     def samplers(self) -> Iterable[Sampler]:
+        """Return the sampler of the structure "time"."""
         return (Sampler("time", self.sample),)
 
     def on_frame(self, link: Downlink, count: int, left_ns: int) -> None:
-        """The real-time channel's frame with this count leaves on `link` at `left_ns` of the node's timeline."""
+        """Report the time for a real-time frame that begins to leave on `link` at `left_ns` of the node's timeline."""
+        # Not a multiple of 2^rate.
         if count & ((1 << self.rate) - 1):
             return
         if self._last_ns is not None and left_ns - self._last_ns < ns(GAP_S):
             self.left_out += 1
             return
+        # Steered as soon as ground has corrected anything, and over reboots.
         status = _STEERED if self._clock.correction != Correction() else _FREE_RUNNING
         data = self._layout.encode((self.rate, self._clock.tai_at(left_ns), status, count))
         packet = SpacePacket(TIME_APID, self.reports % SEQUENCE_MODULUS, data, has_secondary=False)
@@ -217,7 +237,7 @@ class TimeService(Service):
             self.left_out += 1
 
     def sample(self) -> Sample:
-        """The values of the structure "time"."""
+        """Return the values of the structure "time"."""
         correction = self._clock.correction
         return {
             "offset_us": correction.of(self._platform.tai_ns()) // 1000,
@@ -228,12 +248,15 @@ class TimeService(Service):
         }
 
     def set_rate(self, rate: int) -> Durable:
-        def then() -> None:
+        """Return what a command leaves to be done to set the rate of time reports."""
+
+        def take_effect() -> None:
             self.rate = rate
 
-        return Durable({_RATE: bytes((rate,))}, then)
+        return Durable({_RATE: bytes((rate,))}, take_effect)
 
     def check_adjust(self, step_us: int) -> None:
+        """Raise CommandRefused for a step that is too large or leads out of the time code's range."""
         if abs(step_us) > self._config.step_max_s * 1e6:
             raise CommandRefused(
                 Failure.BAD_VALUE, f"step of {step_us / 1e6:g} s, largest is {self._config.step_max_s:g} s"
@@ -241,39 +264,42 @@ class TimeService(Service):
         self._stepped(step_us)
 
     def _stepped(self, step_us: int) -> Correction:
-        """Raises CommandRefused."""
+        """Return the correction after a step. Raises CommandRefused if it is out of range."""
         try:
             return self._clock.stepped(step_us * 1000)
         except ValueError as error:
             raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
 
     def adjust(self, step_us: int) -> Durable:
-        correction = self._stepped(step_us)  # looked at anew: other steps may have come before it
+        """Return what a command leaves to be done to step the clock. Raises CommandRefused."""
+        correction = self._stepped(step_us)  # again: other steps may have come before it
 
-        def then() -> None:
+        def take_effect() -> None:
             old_ns = self._clock.tai_ns()
             self._clock.correct(correction)
             self._events.emit("time_adjusted", step_us / 1e6, old_ns, self._clock.tai_ns())
 
-        return Durable({_CORRECTION: _row(correction)}, then)
+        return Durable({_CORRECTION: _row(correction)}, take_effect)
 
     def check_drift(self, drift_ppb: int) -> None:
+        """Raise CommandRefused for a correction of the rate that is too large."""
         most = self._config.drift_max_ppb
         if abs(drift_ppb) > most:
             raise CommandRefused(Failure.BAD_VALUE, f"correction of {drift_ppb} ppb, largest is {most} ppb")
 
     def set_drift(self, drift_ppb: int) -> Durable:
+        """Return what a command leaves to be done to correct the clock's rate. Raises CommandRefused."""
         try:
             correction = self._clock.drifting(drift_ppb)
         except ValueError as error:
             raise CommandRefused(Failure.BAD_VALUE, str(error)) from None
 
-        def then() -> None:
+        def take_effect() -> None:
             old = self._clock.correction.drift_ppb
             self._clock.correct(correction)
             self._events.emit("drift_corrected", old, drift_ppb)
 
-        return Durable({_CORRECTION: _row(correction)}, then)
+        return Durable({_CORRECTION: _row(correction)}, take_effect)
 
 
 def _row(correction: Correction) -> bytes:
