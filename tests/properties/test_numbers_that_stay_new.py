@@ -93,7 +93,7 @@ def test_every_product_of_every_boot_arrives_whatever_becomes_of_the_storage(
     st.integers(1, 200),
 )  # fmt: skip
 def test_the_numbers_of_two_starts_never_meet(first: int, second: int, starts: int, some: int, others: int) -> None:
-    """With different marks whatever is drawn: also both the same, or the last before the bits begin anew."""
+    """With different marks whatever is drawn: also both the same, or the last before the bits begin again."""
     one, two = TransactionNumbers(starts, first), TransactionNumbers(starts + 1, second)
     numbers = [one.take() for _ in range(some)] + [two.take() for _ in range(others)]
     assert len(set(numbers)) == some + others

@@ -66,7 +66,7 @@ def resolved(version: tuple[Setting, ...], stored: Stored) -> tuple[Stored, set[
     return values | kept, refused | against, against
 
 
-NO_TELEMETRY = cast("Telemetry", None)  # nothing here reports a value
+NO_TELEMETRY = cast("Telemetry", None)  # no value is reported here
 
 
 class Events:

@@ -146,7 +146,7 @@ class ScheduleOverPowerCuts(RuleBasedStateMachine):
         self.faults.append(error)
 
     def send(self, name: str, after: Model, *values: Any, fits: bool = True) -> bool:
-        """Give a command that makes the model `after`; True where it was completed, without a cut meanwhile."""
+        """Give a command that makes the model `after`; True if it was completed, without a cut meanwhile."""
         command = next(c for c in COMMANDS if c.name == name)
         self.seq += 1
         request = PusTc(1, self.seq, 11, command.subtype, command.layout.encode(values))

@@ -209,7 +209,8 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: MakeRig) -> None:
     refused = {
         held.rig.send("insert_activities", 0, rows): reason
         for rows, reason in (
-            (((0, held.tai_ns(300), ping), (0, held.tai_ns(60), held.packet("ping"))), (Failure.LATE, "activity 1: release time is 4")),
+            (((0, held.tai_ns(300), ping), (0, held.tai_ns(60), held.packet("ping"))),
+             (Failure.LATE, "activity 1: release time is 4")),
             (((0, held.tai_ns(300), ping), (0, held.tai_ns(300), ping)),
              (Failure.BAD_VALUE, "activity 1: sequence count")),
             (((3, held.tai_ns(300), ping),), (Failure.BAD_VALUE, "activity 0: no group 3, have 0")),
@@ -279,7 +280,7 @@ def test_a_sequence_of_the_mission_starts_on_its_event(make_rig: MakeRig) -> Non
     assert [int.from_bytes(one, "big") & 0x3FFF for one in counts] == [GROUND_SEQ_COUNTS + i for i in range(4)]
     held.rig.craft.cut_power()
     held.rig.until(140)
-    assert list(held.rig.node.part(Sequences).sample().values()) == [1, 1, 1, 0], "it was over, and is started anew"
+    assert list(held.rig.node.part(Sequences).sample().values()) == [1, 1, 1, 0], "it was over, and is started again"
 
 
 def test_faults_of_the_missions_sequences_are_all_named(make_rig: MakeRig) -> None:

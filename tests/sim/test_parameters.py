@@ -75,7 +75,7 @@ def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: Ma
     upload(rig, "t", encode_table(settings, {"soc_safe_frac": 0.3, "heater_off_c": 9.0}))
     load = rig.send("load_parameter_table", "t")
     rig.until(IN_PASS_S + 10)
-    assert rig.stages(early) == [2] and detail(rig, 2) == "no file t: none has come up since boot"
+    assert rig.stages(early) == [2] and detail(rig, 2) == "no file t: nothing was uploaded since boot"
     assert [values[:2] for values in events(rig, "upload_received")] == [("t", 39)]
     assert rig.stages(load) == [1, 3, 7]
     upload(rig, "u", encode_table(settings, {"heater_off_c": 1.0}))

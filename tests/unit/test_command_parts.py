@@ -191,7 +191,7 @@ def test_when_the_ranges_are_used_up_the_rest_is_counted_by_code() -> None:
         gathered.refusals.admit(RequestId(1, 2 * number), 5)
     for seq, code in ((100, 4), (7, 5), (200, 4), (3, 4)):
         gathered.refusals.admit(RequestId(2, seq), code)
-    gathered.refusals.admit(RequestId(1, 2 * bound - 1), 5)  # goes on where the last range ended
+    gathered.refusals.admit(RequestId(1, 2 * bound - 1), 5)  # goes on from the end of the last range
     rows = gathered.rows()
     assert rows[: bound - 1] == [(5, 1, 2 * n, 2 * n, 1, 1) for n in range(bound - 1)]
     assert rows[bound - 1 :] == [

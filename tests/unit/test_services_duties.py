@@ -195,7 +195,9 @@ def test_while_protecting_only_the_safe_mode_may_be_commanded_and_then_it_stays(
     bench.run(3)
     check, _ = bench.sink.commands["set_power_mode"]
     for one in (check, lambda mode: bench.order("set_power_mode", mode)):
-        with pytest.raises(CommandRefused, match="battery is low, only safe until it has recovered") as refused:
+        with pytest.raises(
+            CommandRefused, match="battery is low, only mode safe is admitted until it has recovered"
+        ) as refused:
             one(ECO)
         assert refused.value.code == Failure.REFUSED_IN_MODE
     check(SAFE)

@@ -156,7 +156,7 @@ class Boot:
         return request
 
     def outcome(self, request: PusTc) -> tuple[int, str] | None:
-        """Code and text of its failure, None where it was completed."""
+        """Code and text of its failure, None if it was completed."""
         ends = [p for p in self.packets(1) if p.data[:4] == request.request_id.encode() and p.subtype in (2, 4, 7, 8)]
         (end,) = ends
         return None if end.subtype == 7 else (int.from_bytes(end.data[4:6], "big"), end.data[7:].decode())
@@ -244,9 +244,15 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
     one.until(5)
     assert one.insert(7, 1) is None and one.insert(8, 2) is None
     one.jump_ns = 1
-    assert one.insert(7, 3) == (Failure.LATE, "activity 0: release time is 0.0 s too soon, it should be at least 2 s ahead")
+    assert one.insert(7, 3) == (
+        Failure.LATE,
+        "activity 0: release time is 0.0 s too soon, it should be at least 2 s ahead",
+    )
     one.jump_ns = 0
-    assert one.insert(5.5, 4) == (Failure.LATE, "activity 0: release time is 1.5 s too soon, it should be at least 2 s ahead")
+    assert one.insert(5.5, 4) == (
+        Failure.LATE,
+        "activity 0: release time is 1.5 s too soon, it should be at least 2 s ahead",
+    )
     assert one.do("shift_activities", -2, ((3, 1, 2),)) == (
         Failure.LATE, "sequence count 2 of APID 1: release time is 1.0 s too soon, it should be at least 2 s ahead",
     )  # fmt: skip
@@ -773,7 +779,7 @@ def test_no_more_sequences_run_than_may_and_those_that_are_about_to_count(world:
 
 
 def test_the_row_of_a_sequence_that_runs_is_there_until_it_ends(world: World) -> None:
-    """Also where the disk did not drop the row of its run before, and drops it with that of another one."""
+    """Also if the disk did not drop the row of its run before, and drops it with that of another one."""
     later = ((5000, note(1)), (5000, note(2)))
     one = world.boot(of_mission={"a": later, "b": later, "c": ((60_000, note(3)),)})
     one.sequences.start("a", "a test")

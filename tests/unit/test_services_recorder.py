@@ -543,7 +543,7 @@ PERIOD_S, QUIET_PERIODS = 5.0, 12  # by default: a minute
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from(GROWING)), st.integers(1, QUIET_PERIODS + 1)), max_size=8))
 def test_a_count_that_grows_is_told_once_and_again_after_a_quiet_minute(steps: list[tuple[set[str], int]]) -> None:
-    """Each by itself, with the store's name; also beyond 32 bits, where the event's field goes round."""
+    """Each by itself, with the store's name; also beyond 32 bits, at which the event's field goes round."""
     bench = RecorderBench(REPORTS, REST)
     recorder: Any = bench.recorder
     recorder.fault = "the reason"
@@ -1099,7 +1099,7 @@ def test_a_read_pointer_of_other_software_is_told_and_playback_begins_anew(make:
     bench.vault.commit({"recorder.all": b"?"})
     bench.run(1)
     bench.reboot()
-    assert (bench.recorder.waiting, bench.play()) == (6, list(range(4, 10))), "anew is where ground let it start"
+    assert (bench.recorder.waiting, bench.play()) == (6, list(range(4, 10))), "from the place that ground has set"
 
 
 def test_a_store_of_which_nothing_is_left_is_told(make: Make) -> None:

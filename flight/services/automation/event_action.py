@@ -223,7 +223,7 @@ class EventActions(Service):
         self._enabled = function != _DISABLED
         # A row of another version: actions protect the spacecraft, so in doubt they happen.
         if function not in (None, _ENABLED, _DISABLED):
-            self._foreign.report(_FUNCTION, "actions happen")
+            self._foreign.report(_FUNCTION, "it says neither on nor off, so actions happen")
 
     def _rows(self) -> dict[Key, bytes]:
         """Return the rows that the vault has, or is about to have. What does not fit this software is left out."""

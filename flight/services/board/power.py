@@ -248,7 +248,8 @@ class Power(Service):
     def _check_mode(self, mode: int) -> None:
         if self._protecting and mode != 0:
             raise CommandRefused(
-                Failure.REFUSED_IN_MODE, f"battery is low, only {self._modes[0].name} until it has recovered"
+                Failure.REFUSED_IN_MODE,
+                f"battery is low, only mode {self._modes[0].name} is admitted until it has recovered",
             )
 
     def _command_mode(self, mode: int) -> Durable:

@@ -49,7 +49,7 @@ as if it were through.
 # - An urgent command acts first and is stored afterwards: safe mode must not wait for a disk that hangs.
 #
 # Each part changes for one reason: handler_table (who serves what), admission (checks), command_lane (queues and
-# rates), execution (runs handlers and waits, reports nothing), outcomes (all transactions and reports, never waits),
+# rates), execution (runs handlers and waits, reports nothing), outcomes (all transactions and reports, no handlers),
 # command_log (rows), verification (reports of ST[01]), refusals (those of a burst), command_counts.
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What is stored and reported of a telecommand that was accepted, and in which order. Nothing here waits.
+"""What is stored and reported of a telecommand that was accepted, and in which order.
+
+No handler runs here, and nothing but `refuse_held` waits for the disk.
 
 The stages and their transactions are in the table of flight/services/commanding/commands.py. Handlers are run by
 flight/services/commanding/execution.py, which says here what came of them.

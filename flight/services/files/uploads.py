@@ -141,9 +141,9 @@ class Uploads(Service):
     def octets(self, name: str) -> bytes:
         """Return the file called `name`. Raises CommandRefused if it is not the one that is held."""
         if self._held is None:
-            raise CommandRefused(Failure.BAD_VALUE, f"no file {name}: none has come up since boot")
+            raise CommandRefused(Failure.BAD_VALUE, f"no file {name}: nothing was uploaded since boot")
         if name != self._held.name:
-            raise CommandRefused(Failure.BAD_VALUE, f"no file {name}: {self._held.name} came up last")
+            raise CommandRefused(Failure.BAD_VALUE, f"no file {name}: the newest upload is {self._held.name}")
         return self._held.data
 
     def _settle(self, actions: list[FileAction]) -> None:

@@ -8,9 +8,8 @@ down is followed until it has surely left:
     the carrier goes: what may not have been heard goes back to the recorder, and comes down again in the next contact
 """
 
-# The modem is asked for nothing but its carrier, so nobody tells when a unit has left the antenna. A unit counts as
-# gone when the modem has taken _MODEM_UNITS after it. That errs towards sending twice, which the ground recognises, and
-# never towards losing a packet (ADR 0013).
+# No modem says when a unit has left its antenna. A unit counts as gone when the modem has taken _MODEM_UNITS after it:
+# that errs towards sending a packet twice, which the ground recognises, rather than towards losing one (ADR 0013).
 #
 # Positions are counts of octets: each channel counts the octets handed to it, and the link says how many wait. The
 # difference is how far the modem has come, whatever the framing makes of packets, and a packet that is split over two
@@ -20,9 +19,9 @@ down is followed until it has surely left:
 # like a lost frame on the ground.
 #
 # The task must not keep others waiting, and the modem's buffer must not run empty. So each step takes in and gives out
-# a slice, and playback and files are topped up to _REFILL_FRAMES frames only: what has not left the node stays in the
-# recorder or the outbox, from where it is not lost with the contact. If searching the recorder has used up the step's
-# budget, the step may leave the modem to send what it has, as long as that lasts for _SEARCH_NS.
+# a slice, and playback and files are topped up to _REFILL_FRAMES frames only: what the next frames do not need stays in
+# the recorder or the outbox, and is not touched by a contact that ends. If searching the recorder has used up the
+# step's budget, the step may leave the modem to send what it has, as long as that lasts for _SEARCH_NS.
 #
 # An orderly end of the node (`end`) records what the modem has not taken. It takes no new packets, so the reports that
 # are emitted while the node ends are recorded instead.
