@@ -73,7 +73,7 @@ def test_the_newest_vault_segment_gone_is_told_and_nothing_is_done_twice(make_ri
     rig.until(195)
     told = dict(damages(rig)[::-1])
     assert "gone" in told["vault"]
-    assert "1 activities may have been released in what is gone and are given up: 1/5001" in told["schedule"]
+    assert "1 of the activities may have been released in what is gone, given up: 1/5001" in told["schedule"]
     rig.until(240)
     assert rig.stages(PusTc.decode(early)) == [1, 3, 7], "released twice"
     assert rig.stages(PusTc.decode(later)) == [1, 3, 7]

@@ -218,7 +218,7 @@ def test_insertions_are_refused_whole_and_say_why(make_rig: MakeRig) -> None:
             (((0, held.tai_ns(300), held.packet("insert_activities", 0, ())),),
              (Failure.BAD_VALUE, "activity 0: TC[11,4]")),
             (tuple((0, held.tai_ns(300), held.packet("ping")) for _ in range(3)),
-             (Failure.NO_ROOM, "3 more activities, room for 2")),
+             (Failure.NO_ROOM, "3 to insert, room for 2")),
         )
     }  # fmt: skip
     held.rig.until(120)

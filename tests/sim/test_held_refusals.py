@@ -152,7 +152,7 @@ def test_activities_are_refused_by_time_room_and_name(bench: Bench) -> None:
         Failure.BAD_VALUE, "from_time is 1 s after to_time",
     )  # fmt: skip
     rows = tuple((0, bench.due_ns(), bench.ping()) for _ in range(20))
-    assert bench.do("insert_activities", 0, rows) == (Failure.NO_ROOM, "20 more activities, room for 19")
+    assert bench.do("insert_activities", 0, rows) == (Failure.NO_ROOM, "20 to insert, room for 19")
     assert bench.do("insert_activities", 0, rows[:19]) is None
     assert bench.rig.node.part(Schedule)._store.used() == (20, 540)  # noqa: SLF001 - what is kept in the vault
     assert bench.rig.node.part(Schedule).refused == 22

@@ -585,7 +585,7 @@ def test_a_full_queue_refuses_and_leaves_room_for_urgent_ones(boot: Callable[...
         one.run(0.01)
     one.run(HOLD_S)  # for so long what was made later waits behind the reports of the first
     assert one.stages(requests[3]) == [2]
-    assert one.detail(requests[3]) == (Failure.QUEUE_FULL, "2 commands waiting")
+    assert one.detail(requests[3]) == (Failure.QUEUE_FULL, "no more than 2 may wait")
     one.send("safe", 9)
     one.run(0.01)
     assert one.acted == [9]
@@ -857,7 +857,7 @@ def test_a_command_whose_end_may_be_gone_gets_no_report_made_up(boot: Callable[.
     del one.disk.durable[newest]
     two = one.after_power_cut()
     assert two.log.uncertain == [ended.request_id]
-    assert "1 commands may have ended in what is gone and get no report: 1/1" in two.log.damage[0]
+    assert "1 of the commands may have ended in what is gone: no report for 1/1" in two.log.damage[0]
     two.run(5.0)
     assert two.log.interrupted == 0
     assert not two.raw

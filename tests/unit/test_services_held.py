@@ -269,7 +269,7 @@ def test_a_release_time_is_taken_from_the_margin_on(world: World) -> None:
 @pytest.mark.parametrize(
     ("bounds", "refusal"),
     [
-        ({"activities": 3}, "2 more activities, room for 1"),
+        ({"activities": 3}, "2 to insert, room for 1"),
         ({"octets": 3 * ACTIVITY_OCTETS}, f"{2 * ACTIVITY_OCTETS} more octets, room for {ACTIVITY_OCTETS}"),
     ],
 )
@@ -576,7 +576,7 @@ def test_what_may_have_been_released_in_lost_transactions_is_given_up(world: Wor
     assert len(names) > 1
     del world.disk.durable[names[-1]]
     world.loop.run_until(60 * NS)
-    lost = "2 activities may have been released in what is gone and are given up: 1/1, 1/2"
+    lost = "2 of the activities may have been released in what is gone, given up: 1/1, 1/2"
     with full_disk(world.disk):
         full = world.boot(schedule={"late_s": 500.0})  # which cannot even delete them
         full.until(60.5)

@@ -1093,7 +1093,7 @@ def test_a_read_pointer_of_other_software_is_told_and_playback_begins_anew(make:
     assert bench.recorder.waiting == 10
     assert bench.play() == list(range(10))
     bench.run(6)
-    told = "a read pointer of 1 octets is foreign: playback starts again at the oldest packet"
+    told = "a foreign read pointer (length 1): playback starts again at the oldest packet"
     assert ("record_damaged", "store all", told) in bench.events
     bench.apply(bench.recorder.retrievals[0].start_at(Place(4, 4)))
     bench.vault.commit({"recorder.all": b"?"})

@@ -141,7 +141,7 @@ class ActivityCommands:
         count, octets = self._store.used()
         config, more = self._config, sum(len(Activity(0, 0, 0, 0, raw, (0, 0, 0)).encode()) for _, _, raw in rows)
         if count + len(rows) > config.activities:
-            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} more activities, room for {config.activities - count}")
+            raise CommandRefused(Failure.NO_ROOM, f"{len(rows)} to insert, room for {config.activities - count}")
         if octets + more > config.octets:
             raise CommandRefused(Failure.NO_ROOM, f"{more} more octets, room for {config.octets - octets}")
 

@@ -13,10 +13,11 @@ failed.
 # delete one activity twice. What is released goes by what is in force, but an activity is looked up in the rows once
 # more before it begins, so that one which a change is about to delete, shift or disable is not executed.
 #
-# An activity that is being released, or was given up, is out of the reach of commands: nobody knows whether its row
-# will be there after a boot. After a loss of transactions in the vault, what was due by the time of boot is given up,
-# since it may have been released in what is lost: never twice. Later activities stand, although ground may have deleted
-# them in what is lost. That is the lesser risk, and an event tells ground of the loss (ADR 0012).
+# An activity that is being released is out of the reach of commands: by the time they are stored it may be executed.
+# So is one that was given up: nobody knows whether its row will be there after a boot. After a loss of transactions in
+# the vault, what was due by the time of boot is given up, since it may have been released in what is lost: never twice.
+# Later activities stand, although ground may have deleted them in what is lost. That is the lesser risk, and an event
+# reports the loss to ground (ADR 0012).
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ class Timetable:
             return
         self._given_up.update(activity.id for activity in due)
         names = name_commands([activity.id[1:] for activity in due])
-        text = f"{len(due)} activities may have been released in what is gone and are given up: {names}"
+        text = f"{len(due)} of the activities may have been released in what is gone, given up: {names}"
         events.emit("record_damaged", "schedule", text)
         try:
             vault.stage({activity.row: None for activity in due})

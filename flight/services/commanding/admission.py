@@ -151,7 +151,7 @@ class Admission:
             raise CommandRefused(Failure.TOO_MANY, command.name)
         tc = self._authorise(request, served)
         if len(lane.queue) >= lane.queue.capacity:
-            raise CommandRefused(Failure.QUEUE_FULL, f"{lane.queue.capacity} commands waiting")
+            raise CommandRefused(Failure.QUEUE_FULL, f"no more than {lane.queue.capacity} may wait")
         if command.durable and self._log.full(command.urgent):
             raise CommandRefused(Failure.STORAGE, "too many durable commands wait for the disk")
         lane.queue.put(tc)

@@ -20,8 +20,8 @@ What is found at boot:
 # - The row holds the report itself, not the facts of it. Repeated after a boot it is the same octets with the same
 #   sequence count and time, and the ground recognises it as one it has. "Exactly one" is a property of the report, not
 #   of the transmission: whether a packet was heard in the second before the power went, nobody on board can know.
-# - A row goes only when its report is safe: out of the links (`drained`, twice, with time for the modem in between) or
-#   durable in the recorder (`sync`). Until then the row is what keeps the report over a loss of power.
+# - A row goes only when its report is safe, wherever it went: the links must be empty (`drained`, twice, with time for
+#   the modem in between) and the recorder durable (`sync`). Until then the row keeps the report over a loss of power.
 # - A command is never executed twice. An open row says that the handler may have begun; how far it came is unknown.
 # - A stale open row may be of the past: the command may have ended and been reported in what is lost. A report made up
 #   now could contradict that one, so none is made. A row that is done holds a report that was true when it was written.
@@ -126,10 +126,10 @@ class CommandLog(Service):
         """What was found at boot that is not as it should be, in words."""
         out: list[str] = []
         if self.foreign:
-            out.append(f"{self.foreign} rows are left as they are")
+            out.append(f"foreign rows left as they are: {self.foreign}")
         if self.uncertain:
             names = name_commands([(request.apid, request.seq) for request in self.uncertain])
-            out.append(f"{len(self.uncertain)} commands may have ended in what is gone and get no report: {names}")
+            out.append(f"{len(self.uncertain)} of the commands may have ended in what is gone: no report for {names}")
         return out
 
     def full(self, urgent: bool) -> bool:

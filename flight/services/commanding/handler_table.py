@@ -49,8 +49,8 @@ class Served:
 
 def _unkept(command: Command, outcome: Any) -> str:
     """Say why what a handler gave cannot be stored, "" if it can."""
+    # Apps write handlers, too: what one gives may be anything, so every type is looked at before use.
     if not isinstance(outcome, Durable):
-        # Apps write handlers: what one gives may be anything, so its type is looked at before use.
         return f"gives {type(outcome).__name__}, should give Durable or nothing"
     changes: Any = outcome.changes
     if not isinstance(changes, Mapping):

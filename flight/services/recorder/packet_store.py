@@ -15,10 +15,10 @@ same call in the next step goes on.
 # whatever the store holds. Boot reads the heads of segments and the last segment that has anything readable: from its
 # last packet follows how many unheard ones there were.
 #
-# Why segments and not packets are given up: deleting a file is one operation and gives room at once, and a store of
-# _SEGMENTS or more loses only a small part of itself. Why deletion only hides: deleting the segments of a whole store
-# is more than one step may do, so they go a few per step, and the number below which all is hidden is stored first. A
-# loss of power in between leaves segments whose packets stay hidden.
+# Why segments and not packets are given up: deleting a file is one operation, its room comes back with the next commit,
+# and a store of _SEGMENTS or more loses only a small part of itself. Why deletion only hides: deleting the segments of
+# a whole store is more than one step may do, so they go a few per step, and the number below which all is hidden is
+# stored first. A loss of power in between leaves segments whose packets stay hidden.
 #
 # Numbers are never given twice, also if everything is gone: `reserve` keeps new packets behind what was played back or
 # deleted, since a pointer that stands at number N must not find another packet there (ADR 0018).

@@ -85,7 +85,7 @@ class OpenRetrieval:
             if number < NUMBERS and unheard < NUMBERS:
                 return generation, Place(number, unheard)
         self.store.damage.append(
-            f"a read pointer of {len(raw)} octets is foreign: playback starts again at the oldest packet"
+            f"a foreign read pointer (length {len(raw)}): playback starts again at the oldest packet"
         )
         return 0, Place(0, 0)
 
