@@ -1,11 +1,13 @@
-"""What a link's stack tells the node, one frozen action each, in the order in which things happened.
+"""What a link's stack tells the node: frozen actions, in the order in which things happened.
 
-An input (octets from the receiver, the modem's wish for a unit) gives a list of actions. Whoever owns the stack does
-them in order and leaves none out. What a stack has to say in future (a lockout, a refused security association, a
-number that must be stored before the unit behind it leaves) becomes one more action here, in its place in the list.
-
-The ground's session returns actions of its own (ground/link/actions.py); what both ends say alike has one name, here.
+An input (octets from the receiver, or the modem's request for a unit) returns a list of actions. The owner of the stack
+does them in order and leaves none out. The ground's session returns actions of its own (ground/link/actions.py). What
+both ends say has one name, here.
 """
+
+# Why a list of actions, and not the octets themselves: a stack may have more to say than octets, and in an order that
+# matters (ADR 0028). A lockout, a refused security association, or a number that must be stored before the unit behind
+# it leaves would each be one more action here, in its place in the list.
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from dataclasses import dataclass
 class SendUnit:
     """Hand these octets to the modem: one frame, bare or coded.
 
-    `realtime_count` is the virtual channel count, modulo 256, of a frame of the real-time channel, which time reports
-    tell of; None for any other frame.
+    `realtime_count` is the virtual channel count, modulo 256, of a frame of the real-time channel, by which time
+    reports name it. It is None for any other frame.
     """
 
     octets: bytes
@@ -26,7 +28,7 @@ class SendUnit:
 
 @dataclass(frozen=True, slots=True)
 class PacketReceived:
-    """A whole packet that is not idle came over this virtual channel."""
+    """A whole packet, not an idle one, came over this virtual channel."""
 
     vcid: int
     packet: bytes
@@ -34,7 +36,7 @@ class PacketReceived:
 
 @dataclass(frozen=True, slots=True)
 class UnitRejected:
-    """Something that came is not for this link, or not whole. `reason` is its name in the counters."""
+    """Something that came is not for this link, or not whole. `reason` is the key under which it is counted."""
 
     reason: str
 

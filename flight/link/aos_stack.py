@@ -1,8 +1,11 @@
 """The node's end of a link of kind "aos": packets in, AOS frames out, and no way up (CCSDS 732.0-B-4).
 
 Down: bounded queues -> Multiplexer -> M_PDU in an AOS frame without control field -> bare, or coded. A simplex link has
-no COP-1 and no CLCW: contact is what the modem calls its carrier, and whatever is heard is refused.
+no COP-1 and no CLCW. Whatever is heard over it is refused and counted.
 """
+
+# There is no control field, because there is no receiver whose state it could tell. So `status` is empty and never
+# changes, and the node cannot know whether anybody listens: what went down is not known to have arrived.
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _VC_MAX = VC_IDLE - 1
 
 @dataclass(frozen=True, slots=True)
 class AosConfig(DownlinkConfig):
-    """What both ends of a simplex AOS link agree on. Idle frames are on channel 63, as the standard has it."""
+    """What both ends of a simplex AOS link agree on. Idle frames are on channel 63 (732.0-B-4, 4.1.2.3.3)."""
 
     kind: ClassVar[str] = "aos"
     simplex: ClassVar[bool] = True
@@ -33,7 +36,7 @@ class AosConfig(DownlinkConfig):
 
     @property
     def frame_format(self) -> AosFormat:
-        """The layout of a frame: error control, no insert zone, no control field."""
+        """The layout of a frame: with error control, without insert zone and control field."""
         return AosFormat(self.spacecraft_id, self.frame_octets, has_ocf=False)
 
 
@@ -46,14 +49,14 @@ class AosFlightLink(RoleDownlink):
         super().__init__(config, config.frame_format, VC_IDLE, LinkCounters(uplink_rejected={"simplex": 0}))
 
     def next_unit(self) -> list[LinkAction]:
-        """One bare or coded frame; an idle frame if nothing is queued."""
+        """Return one bare or coded frame, an idle one if nothing is queued."""
         return [self._next_unit(None)]
 
     def acquired(self) -> None:
-        """Nothing to do: no frame tells of a receiver."""
+        """Do nothing: no frame tells of a receiver."""
 
     def carrier_lost(self) -> None:
-        """Nothing to do: nothing can have half arrived. All counts stay."""
+        """Do nothing: nothing can have half arrived. All counts stay."""
 
     def on_uplink(self, octets: bytes, _now_ns: int) -> list[LinkAction]:
         """Refuse what is heard: nothing comes up over a simplex link."""

@@ -1,5 +1,11 @@
 """What both ends of a link agree on about the way down, whatever kind of link it is."""
 
+# A config is one section of a mission file, and its keys are the fields here: a key is declared once, with its bounds
+# and its meaning, and the node, the ground and the mission's documentation read it from this place (ADR 0028).
+#
+# Bounds of a single key stand in `key(...)`. What keys may not say together stands in `faults`, which returns every
+# contradiction of a section at once, so that a mission file is mended in one go.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,7 +17,7 @@ from flight.link.coding.tm_coding import CODINGS, PARITY, RANDOMIZERS, TmCoding
 from flight.link.link import Role
 
 ROLE_NAMES = {role.name.lower(): role for role in Role}  # as a mission file has them, in order of priority
-# What the least shares of playback and products may take together.
+# The largest sum of the minimum shares of playback and products: a tenth is for live telemetry at all times.
 MIN_FRACS_MAX = 0.9
 # Of the key `carries`, whose default is each kind's own.
 CARRIES_TEXT = (
@@ -23,11 +29,12 @@ CARRIES_TEXT = (
 class DownlinkConfig:
     """The keys of every `[[link]]`; each kind of link adds its own and may narrow these.
 
-    `carries` names the roles that have a channel: nothing else goes down, and the ground refuses frames of any other.
+    `carries` names the roles that have a channel. Nothing else goes down, and the ground refuses frames of any other
+    channel.
     """
 
     kind: ClassVar[str]
-    simplex: ClassVar[bool] = False  # whether there is no way up
+    simplex: ClassVar[bool] = False  # True if nothing can be sent up
 
     spacecraft_id: int = key(0x1AB, minimum=0, maximum=0x3FF, text="spacecraft id in every frame")
     frame_octets: int = key(1115, minimum=64, maximum=2048, text="length of a telemetry frame")
@@ -78,7 +85,7 @@ class DownlinkConfig:
 
     @property
     def unit_octets(self) -> int:
-        """What one frame takes of the downlink."""
+        """Octets that one frame takes on the downlink, coding included."""
         coding = self.tm_coding
         return self.frame_octets if coding is None else coding.unit_octets
 
@@ -94,12 +101,12 @@ class DownlinkConfig:
 
     @property
     def shares(self) -> dict[int, float]:
-        """The least share of the frames that each virtual channel gets while it waits."""
+        """The minimum share of the frames that each virtual channel gets while it waits."""
         least = {Role.PLAYBACK: self.playback_min_frac, Role.PRODUCTS: self.products_min_frac}
         return {vcid: least[role] for role, vcid in self.channels.items() if role in least}
 
     def faults(self) -> list[tuple[str, str]]:
-        """(key, what is wrong and what would be right) for values that contradict each other."""
+        """Return (key, what is wrong and what would be right) for values that contradict each other."""
         out = self.tm_coding.faults() if self.tm_coding is not None else []
         if self.convolutional and self.tm_coding is None:
             out.append(("convolutional", 'is true, should go with coding = "cadu" or a Reed-Solomon code'))
@@ -115,7 +122,7 @@ class DownlinkConfig:
         return out + self.channel_faults(("vc_realtime", "vc_playback", "vc_products"))
 
     def channel_faults(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        """A fault for each of these keys whose virtual channel a key before it has."""
+        """Return a fault for each of these keys whose virtual channel belongs to a key before it."""
         out: list[tuple[str, str]] = []
         seen: dict[int, str] = {}
         for name in names:

@@ -1,5 +1,8 @@
 """The kinds of link that a mission can name in `[[link]] kind`: what both ends agree on, and the node's stack."""
 
+# A kind is one row here and one in ground/link/kinds.py. Nothing else in the node, the station or the mission reader
+# names a kind: they see a `Link`, a `GroundLink` and a `DownlinkConfig` (ADR 0028).
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -14,7 +17,7 @@ from flight.link.stack import FlightLink, LinkConfig
 
 @dataclass(frozen=True, slots=True)
 class LinkKind:
-    """One row of the table. `stack` takes a `config` of just this class."""
+    """One row of the table. `stack` takes a config of exactly the class `config`, which no type can say here."""
 
     config: type[DownlinkConfig]
     stack: Callable[[Any], Link]
@@ -27,5 +30,5 @@ LINK_KINDS: Mapping[str, LinkKind] = {
 
 
 def open_stack(config: DownlinkConfig) -> Link:
-    """The node's end of a link with this config."""
+    """Return a new node's end of a link with this config."""
     return LINK_KINDS[config.kind].stack(config)

@@ -4,6 +4,13 @@ A stack (flight/link/stack.py, flight/link/aos_stack.py) knows which virtual cha
 around a packet, and what it hears. The radio service knows roles, the modem, and the actions that a stack returns.
 """
 
+# A stack does no I/O, reads no clock and writes no log: octets and times go in, actions come out (ADR 0002). So the
+# same stack runs on a board, on the bench and in virtual time, and tests drive both ends of a link against each other.
+#
+# `queue` answers with a boolean instead of an action, because it is a question: the answer decides whether the stack or
+# the caller keeps the packet. What is accepted is not lost by the stack, short of a reboot; a carrier that goes away
+# takes only what had half arrived.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -23,7 +30,7 @@ class Role(IntEnum):
 
 @dataclass(slots=True)
 class LinkCounters:
-    """Since boot. Frames and packets down; units, frames and packets up; `uplink_rejected` is by reason."""
+    """Counted since boot: frames and packets down; units, frames and packets up. `uplink_rejected` is by reason."""
 
     units_sent: int = 0
     idle_frames: int = 0
@@ -41,11 +48,11 @@ class Link(Protocol):
 
     @property
     def roles(self) -> frozenset[Role]:
-        """What this link carries."""
+        """The roles that this link carries."""
 
     @property
     def frame_octets(self) -> int:
-        """Length of a frame: what is worth keeping in a queue is a few of them."""
+        """Length of a frame. A caller keeps a few of them in the queue: more only delays what is more urgent."""
 
     @property
     def counters(self) -> LinkCounters:
@@ -53,27 +60,31 @@ class Link(Protocol):
 
     @property
     def status(self) -> bytes:
-        """What every frame tells the other end of the way up; empty on a link without one. A change is worth a frame
-        of its own.
+        """What every frame tells the other end about the way up; empty on a link without one.
+
+        The other end waits for a change of it, so a change is worth a frame of its own.
         """
 
     def queue(self, role: Role, packet: bytes) -> bool:
         """Take one whole packet; False if its queue is full, which is counted, or the link does not carry the role."""
 
     def backlog_octets(self, role: Role) -> int:
-        """Octets of this role's packets that have not left yet; 0 for a role that the link does not carry."""
+        """Return the octets of this role's packets that have not left yet; 0 for a role that is not carried."""
 
     def has_packets(self) -> bool:
-        """Whether the next unit carries more than idle data."""
+        """Return whether the next unit carries more than idle data."""
 
     def next_unit(self) -> list[LinkAction]:
-        """The next frame, idle if nothing is queued: one SendUnit, behind what must be done before it leaves."""
+        """Return the next frame, an idle one if nothing is queued.
+
+        It is one SendUnit, behind the actions that must be done before it leaves.
+        """
 
     def acquired(self) -> None:
-        """The receiver hears the ground."""
+        """Note that the receiver hears the ground."""
 
     def carrier_lost(self) -> None:
-        """The receiver hears nothing: what has half arrived is forgotten."""
+        """Forget what has half arrived: the receiver hears nothing."""
 
     def on_uplink(self, octets: bytes, now_ns: int) -> list[LinkAction]:
-        """What these octets from the receiver completed. Any split of octets will do."""
+        """Return what these octets from the receiver completed. They may be split in any way."""

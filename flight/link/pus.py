@@ -1,5 +1,17 @@
 """PUS-C telemetry and telecommand packets: secondary headers and packet error control (ECSS-E-ST-70-41C, 7.4)."""
 
+# Behind the primary header of a space packet, whose data field these are:
+#
+#     telemetry    PUS version 4 = 2 | time status 4 | service 8 | subtype 8 | message type counter 16 |
+#                  destination 16 | time 48 (time_code.py) | data | CRC 16
+#     telecommand  PUS version 4 = 2 | acknowledgement flags 4 | service 8 | subtype 8 | source 16 | data | CRC 16
+#
+# For any octets a decoder returns a packet or raises DecodeError. A packet that it returns is whole (the length field
+# agrees with the octets), of the type asked for, and its error control covers every octet: so a field that is read
+# behind it is what the sender wrote. Service and subtype are not checked here: what they may be is the dictionary's.
+#
+# The CRC of a packet with its own CRC behind it is 0: `crc16(raw)` checks without cutting the packet in two.
+
 from __future__ import annotations
 
 import struct
@@ -25,7 +37,7 @@ ACK_ACCEPTANCE, ACK_START, ACK_PROGRESS, ACK_COMPLETION = 0b0001, 0b0010, 0b0100
 
 
 def _open(raw: bytes | memoryview, name: str, is_command: bool, shortest: int) -> None:
-    """Check what telemetry and telecommands have in common; raises DecodeError."""
+    """Check what telemetry and telecommands have in common; raises DecodeError if one of it is wrong."""
     if len(raw) < shortest:
         raise DecodeError(f"{name} packet of {len(raw)} octets, shortest is {shortest}")
     word = raw[0] << 8 | raw[1]
@@ -41,7 +53,7 @@ def _open(raw: bytes | memoryview, name: str, is_command: bool, shortest: int) -
     if len(raw) != length:
         raise DecodeError(f"{name} packet: length field says {length} octets, got {len(raw)}")
     if crc16(raw):
-        raise DecodeError(f"{name} packet of APID {word & 0x7FF}: packet error control does not fit")
+        raise DecodeError(f"{name} packet of APID {word & 0x7FF}: packet error control (CRC-16) mismatch")
     if raw[6] >> 4 != PUS_VERSION:
         raise DecodeError(f"{name} packet of PUS version {raw[6] >> 4}, only {PUS_VERSION} (PUS-C) is used")
 
@@ -61,7 +73,7 @@ def encode_tm(
     destination: int = 0,
     time_status: int = 0,
 ) -> bytes:
-    """The octets of a `PusTm` of these values, CRC-16 at the end."""
+    """Return the octets of a `PusTm` of these values, CRC-16 at the end; without making one, which costs more."""
     assert 0 <= apid < 0x800, apid
     assert 0 <= seq < 0x4000, seq
     assert 0 <= time_status < 16, time_status
@@ -99,7 +111,7 @@ class PusTm:
     time_status: int = 0
 
     def encode(self) -> bytes:
-        """The packet's octets, CRC-16 at the end."""
+        """Return the packet's octets, CRC-16 at the end."""
         return encode_tm(
             self.apid,
             self.seq,
@@ -114,7 +126,7 @@ class PusTm:
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
-        """The telemetry packet that is exactly `raw`; raises DecodeError."""
+        """Decode exactly `raw`; raises DecodeError if it is not a telemetry packet."""
         _open(raw, "telemetry", False, TM_DATA_OFFSET + CRC_OCTETS)
         word, control, _, status, service, subtype, counter, destination = _TM_HEADER.unpack_from(raw)
         return cls(
@@ -144,7 +156,7 @@ class PusTc:
     _HEADER: ClassVar[struct.Struct] = struct.Struct(">HHHBBBH")
 
     def encode(self) -> bytes:
-        """The packet's octets, CRC-16 at the end."""
+        """Return the packet's octets, CRC-16 at the end."""
         assert 0 <= self.apid < 0x800, self.apid
         assert 0 <= self.seq < 0x4000, self.seq
         assert 0 <= self.ack < 16, self.ack
@@ -163,7 +175,7 @@ class PusTc:
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
-        """The telecommand packet that is exactly `raw`; raises DecodeError."""
+        """Decode exactly `raw`; raises DecodeError if it is not a telecommand packet."""
         _open(raw, "telecommand", True, TC_DATA_OFFSET + CRC_OCTETS)
         word, control, _, status, service, subtype, source = cls._HEADER.unpack_from(raw)
         data = bytes(raw[TC_DATA_OFFSET:-CRC_OCTETS])
@@ -171,32 +183,32 @@ class PusTc:
 
     @property
     def request_id(self) -> RequestId:
-        """By what the verification reports name this telecommand."""
+        """The name that verification reports have for this telecommand."""
         return RequestId(self.apid, self.seq)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestId:
-    """Names a telecommand in ST[01] reports: its first four octets (8.1.2.1)."""
+    """The name of a telecommand in ST[01] reports: its first four octets (8.1.2.1)."""
 
     apid: int
     seq: int
 
     def encode(self) -> bytes:
-        """Packet identification and sequence control as they stood in the telecommand."""
+        """Return packet identification and sequence control as they stood in the telecommand."""
         return (0x1800 | self.apid).to_bytes(2, "big") + (0xC000 | self.seq).to_bytes(2, "big")
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
-        """From the first four octets of a telecommand, or of a report's data; raises DecodeError."""
+        """Read it from the first four octets of a telecommand or of a report's data; raises DecodeError."""
         if len(raw) < 4:
             raise DecodeError(f"request id of {len(raw)} octets, it takes 4")
         word, control = raw[0] << 8 | raw[1], raw[2] << 8 | raw[3]
         if word >> 11 != 0b00011 or control >> 14 != 0b11:
-            raise DecodeError(f"request id {word:04x} {control:04x} names no unsegmented telecommand")
+            raise DecodeError(f"request id {word:04x} {control:04x} is not that of an unsegmented telecommand")
         return cls(word & 0x7FF, control & 0x3FFF)
 
 
 def packet_apid(packet: bytes | memoryview) -> int:
-    """The APID of a packet of at least two octets."""
+    """Return the APID of a packet of at least two octets."""
     return (packet[0] & 0x07) << 8 | packet[1]

@@ -10,7 +10,7 @@ from flight.link.tm.downlink import FrameFormat, Multiplexer
 
 
 class RoleDownlink:
-    """What the stacks of flight.link.kinds begin with; each adds what its frames tell, and its way up."""
+    """The base of the stacks in flight.link.kinds. Each adds what its frames tell, and its way up."""
 
     def __init__(self, config: DownlinkConfig, frame_format: FrameFormat, vc_idle: int, counters: LinkCounters) -> None:
         vcids = config.channels
@@ -35,12 +35,12 @@ class RoleDownlink:
         return channel is not None and channel.queue(packet)
 
     def backlog_octets(self, role: Role) -> int:
-        """Octets of this role's packets that have not left yet; 0 for a role that the link does not carry."""
+        """Return the octets of this role's packets that have not left yet; 0 for a role that is not carried."""
         channel = self._channels.get(role)
         return 0 if channel is None else channel.octets
 
     def has_packets(self) -> bool:
-        """Whether the next unit carries more than idle data."""
+        """Return whether the next unit carries more than idle data."""
         return self._down.has_packets()
 
     @property
@@ -57,5 +57,7 @@ class RoleDownlink:
         realtime = self._realtime
         frames = 0 if realtime is None else realtime.frames
         frame = self._down.next_frame(ocf)
+        # The multiplexer decides whose turn it is. If it was the real-time channel's, its count of frames has moved,
+        # and the number before is the frame's own.
         count = None if realtime is None or realtime.frames == frames else frames & 0xFF
         return SendUnit(frame if self._encoder is None else self._encoder.encode(frame), count)

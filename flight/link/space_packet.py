@@ -1,5 +1,13 @@
 """Space packets: the unit in which telemetry and telecommands travel (CCSDS 133.0-B-2, 4.1)."""
 
+# The primary header, 6 octets (4.1.3):
+#
+#     version 3 = 0 | command 1 | secondary header 1 | APID 11 | sequence flags 2 = 3 | count 14 | data octets - 1 16
+#
+# The length is one less than the octets of data: a packet without data cannot be written, and the shortest has 7
+# octets. Sequence flags 3 say "unsegmented". Segments of a packet are not put together here, so the decoder refuses
+# them: a segment read as a whole packet would have its fields in the wrong places.
+
 from __future__ import annotations
 
 import struct
@@ -31,13 +39,13 @@ class SpacePacket:
         assert 1 <= len(self.data) <= 0x10000, len(self.data)
 
     def encode(self) -> bytes:
-        """The packet's octets, 7..65542."""
+        """Return the packet's octets, 7..65542 of them."""
         word = self.is_command << 12 | self.has_secondary << 11 | self.apid
         return _HEADER.pack(word, 0xC000 | self.seq, len(self.data) - 1) + self.data
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
-        """The packet that is exactly `raw`; raises DecodeError."""
+        """Decode exactly `raw`; raises DecodeError if it is not one whole, unsegmented packet."""
         if len(raw) < PACKET_OCTETS_MIN:
             raise DecodeError(f"space packet of {len(raw)} octets, shortest is {PACKET_OCTETS_MIN}")
         word, control, length = _HEADER.unpack_from(raw)
@@ -50,11 +58,12 @@ class SpacePacket:
         return cls(word & 0x7FF, control & 0x3FFF, bytes(raw[6:]), bool(word >> 12 & 1), bool(word >> 11 & 1))
 
 
+# Made once: the multiplexer makes an idle packet for most frames.
 _IDLE_FILL = b"\x55" * (PACKET_OCTETS_MAX - HEADER_OCTETS)
 
 
 def idle_packet(octets: int) -> bytes:
-    """An idle packet of `octets` in all, 7..65542 (133.0-B-2, 4.1.3.3.4.4: APID 2047, no secondary header)."""
+    """Return an idle packet of 7..65542 `octets` in all (133.0-B-2, 4.1.3.3.4.4: APID 2047, no secondary header)."""
     assert PACKET_OCTETS_MIN <= octets <= PACKET_OCTETS_MAX, octets
     header = _HEADER.pack(IDLE_APID, 0xC000, octets - PACKET_OCTETS_MIN)
     return header + _IDLE_FILL[: octets - HEADER_OCTETS]

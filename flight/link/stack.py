@@ -1,8 +1,21 @@
 """The node's end of a link of kind "tm-tc": packets in, TM frames out; CLTUs in, telecommand packets out.
 
 Down: bounded queues -> Multiplexer -> frame with the CLCW of FARM-1 -> bare, or coded.
-Up: CltuReceiver -> TcFrame -> FARM-1 -> whole packets. What is refused is counted by reason and told, never raised.
+Up: CltuReceiver -> TcFrame -> FARM-1 -> whole packets. What is refused is counted by reason and becomes an action. No
+octets make a method raise.
 """
+
+# What each stage up guarantees to the next: the receiver gives octets between start and tail, right or wrong; the frame
+# decoder gives frames whose error control agrees; ids that are not ours end here, before FARM-1, so that another
+# spacecraft's frame cannot move V(R); FARM-1 gives data in sequence, each once; and `_split` gives packets whose length
+# fields agree with the data. A frame of which one packet is wrong still delivers the packets before it.
+#
+# Down, each frame carries the CLCW of the moment in which it is made. The ground's FOP-1 moves by it, so a frame must
+# not be made long before it leaves: the caller asks for a unit when the modem takes one
+# (flight/services/radio/radio.py).
+#
+# After a reboot all counts begin at 0 and FARM-1 at V(R) = 0. No queue survives: what must not be lost is the business
+# of those who queue it, such as the recorder.
 
 from __future__ import annotations
 
@@ -49,16 +62,17 @@ class LinkConfig(DownlinkConfig):
     recoveries: int = key(5, minimum=0, maximum=1000, text="restarts of the AD service after alerts, in a row")
 
     def faults(self) -> list[tuple[str, str]]:
-        """(key, what is wrong and what would be right) for values that contradict each other."""
+        """Return (key, what is wrong and what would be right) for values that contradict each other."""
         out = DownlinkConfig.faults(self)
         if self.farm_window % 2:
             out.append(("farm_window", f"is {self.farm_window}, should be even"))
+        # A larger K could have frames under way that FARM-1 takes for neither new nor repeated, and locks on.
         if self.fop_window > self.farm_window // 2:
             out.append(("fop_window", f"is {self.fop_window}, should be at most farm_window / 2"))
         return out
 
     def channel_faults(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        """A fault for each channel, that of idle frames included, which is another's."""
+        """Return a fault for each channel that is another's, the channel of idle frames included."""
         return DownlinkConfig.channel_faults(self, (*names, "vc_idle"))
 
 
@@ -76,7 +90,8 @@ class FlightLink(RoleDownlink):
         self.farm = Farm(config.tc_vcid, config.farm_window)
         self._held = False
         self._silent = True
-        # The CLCW as octets, None if it may have changed: encoding it costs a fifth of a frame.
+        # The CLCW as octets, None if it may have changed: to encode it takes a fifth of the time of a frame. Whatever
+        # may change FARM-1 or the receiver's state sets it to None.
         self._ocf: bytes | None = None
 
     # Down
@@ -86,38 +101,39 @@ class FlightLink(RoleDownlink):
         """The CLCW of this moment, encoded."""
         ocf = self._ocf
         if ocf is None:
+            # The modem tells one thing, whether it hears the ground. Both flags of the standard follow it.
             ocf = self._ocf = self.farm.clcw(no_rf=self._silent, no_bit_lock=self._silent).encode()
         return ocf
 
     def next_unit(self) -> list[LinkAction]:
-        """One bare or coded frame with the CLCW of this moment; an idle frame if nothing is queued."""
+        """Return one bare or coded frame with the CLCW of this moment, an idle one if nothing is queued."""
         return [self._next_unit(self.status)]
 
     # Up
 
     def acquired(self) -> None:
-        """The receiver hears the ground: the CLCW says so."""
+        """Let the CLCW say that the receiver hears the ground."""
         self._silent = False
         self._ocf = None
 
     def carrier_lost(self) -> None:
-        """The receiver hears nothing: a CLTU that has begun is forgotten, FARM-1 and all counts stay."""
+        """Forget a CLTU that has begun: the receiver hears nothing. FARM-1 and all counts stay."""
         self._silent = True
         self._ocf = None
         self._cltus.reset()
 
     def hold(self, held: bool) -> None:
-        """While held, FARM-1 has no buffer: it asks the ground to wait instead of taking AD frames."""
+        """Hold FARM-1, or let it go on. While held it has no buffer, and asks the ground to wait."""
         self._held = held
         self._ocf = None
         if not held:
             self.farm.release_buffer()
 
     def on_uplink(self, octets: bytes, now_ns: int) -> list[LinkAction]:
-        """The telecommand packets that these octets of CLTUs completed, in order, and what was refused of them."""
+        """Return the telecommand packets that these octets of CLTUs completed, in order, and what was refused."""
         if not octets:
             return []
-        self.acquired()
+        self.acquired()  # octets are heard, even if the modem has not told of a carrier yet
         self.last_uplink_ns = now_ns
         actions: list[LinkAction] = []
         aborted = self._cltus.aborted
@@ -129,11 +145,12 @@ class FlightLink(RoleDownlink):
         return actions
 
     def _on_unit(self, unit: bytes, actions: list[LinkAction]) -> None:
-        """The frames of one CLTU: one as a rule; what is shorter than a codeblock at the end is fill."""
+        """Take the frames of one CLTU: one as a rule. What is shorter than a codeblock at the end is fill."""
         while len(unit) >= FRAME_OCTETS_MIN:
             try:
                 frame = TcFrame.decode(unit)
             except DecodeError:
+                # Its length may be wrong as well, so nothing tells at which octet another frame would begin.
                 self._reject("frame", actions)
                 return
             unit = unit[frame.octets :]
@@ -150,9 +167,10 @@ class FlightLink(RoleDownlink):
             self._reject("frame", actions)
 
     def _split(self, data: bytes, actions: list[LinkAction]) -> None:
-        """Whole packets one after the other (232.0-B-4, 4.3.2: the packets of a frame without segment header)."""
+        """Deliver whole packets one after the other (232.0-B-4, 4.3.2: a frame without segment header)."""
         at = 0
         while at < len(data):
+            # Too short for a header: an end beyond the data, so that one check refuses it.
             end = at + (data[at + 4] << 8 | data[at + 5]) + 7 if len(data) - at >= PACKET_OCTETS_MIN else len(data) + 1
             if end > len(data) or data[at] >> 5:
                 self._reject("packet", actions)

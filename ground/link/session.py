@@ -10,7 +10,7 @@ from collections import deque
 
 from flight.link.stack import LinkConfig
 from flight.link.tc.clcw import Clcw
-from flight.link.tm.extract import PacketExtractor, counts_anew
+from flight.link.tm.extract import PacketExtractor, counts_from_zero
 from flight.link.tm.tm_frame import FrameError, TmFrame
 from ground.link.actions import Action, Restarted
 from ground.link.ad_service import AdService
@@ -74,7 +74,7 @@ class GroundSession(FrameReceiver):
         self, frame: TmFrame, raw: bytes, late: tuple[TmFrame, bytes] | None, now_ns: int, actions: list[Action]
     ) -> None:
         """Reject a late frame, unless it and the one before it (`late`) are the first of a restarted node."""
-        anew = raw not in self._recent and counts_anew(frame)
+        anew = raw not in self._recent and counts_from_zero(frame)
         if anew and late is not None and frame.master_count == late[0].master_count + 1:
             self.counters.frames_rejected["repeated"] -= 1  # it was not
             self._on_restart(now_ns, actions)

@@ -135,7 +135,7 @@ class Model:
         if not reason and not one.whole():
             reason = "no EOF" if one.eof is None else "octets missing"
         if not reason and one.eof is not None and crc32(data) != one.eof.checksum:
-            reason = "checksum does not fit"
+            reason = "checksum mismatch"
         if not reason:
             self.counters.files_received += 1
             self.actions.append(FileReceived(name, title, data))

@@ -178,12 +178,12 @@ def test_what_the_node_ignores_or_gives_up_is_no_completed_file(tmp_path: Any) -
     up.rig.node.mute.add("upload_received")
     given_up = up.upload("b", b"0123")
     up.until(31.0)
-    up.rig.node.event("upload_failed", "b", "checksum does not fit", given_up.number)
+    up.rig.node.event("upload_failed", "b", "checksum mismatch", given_up.number)
     up.until(100.0)
     assert up.files == [("a", b"0123"), ("b", b"0123")]
     assert repeated.outcome == given_up.outcome == FAILED
     assert repeated.reason == "sent, and the node ignored 1 PDUs of files: their transaction has ended"
-    assert given_up.reason == "sent, and the node has given it up: checksum does not fit"
+    assert given_up.reason == "sent, and the node has given it up: checksum mismatch"
     assert up.rig.station.counters()["uploads.completed"] == 1
 
 

@@ -151,8 +151,8 @@ def test_wrong_checksum_and_unknown_checksum_type() -> None:
         ]
         return feed(CfdpReceiver(CfdpConfig()), [encode_pdu(pdu) for pdu in pdus])
 
-    assert incomplete(transfer(3, 1)[0]).reason == "checksum does not fit"
-    assert incomplete(transfer(2, 1)[0]).reason.startswith("checksum type 2 is not known")
+    assert incomplete(transfer(3, 1)[0]).reason == "checksum mismatch"
+    assert incomplete(transfer(2, 1)[0]).reason.startswith("checksum type 2 is unknown")
     assert transfer(0, checksum_modular(b"data")) == [FileReceived(ID, "b", b"data")]
     assert transfer(15, 0) == [FileReceived(ID, "b", b"data")]
 

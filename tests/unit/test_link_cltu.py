@@ -64,7 +64,7 @@ def test_fill_is_not_randomized() -> None:
         (encode_cltu(FRAME)[:-1], "whole codeblocks"),
         (b"\x90\xeb" + encode_cltu(FRAME)[2:], "starts with 90eb, not eb90"),
         (encode_cltu(FRAME)[:-8] + encode_cltu(FRAME)[2:10], "without tail"),
-        (b"\xeb\x90" + encode_cltu(b"a")[2:10] * 148 + encode_cltu(b"a")[10:], "most is 147"),
+        (b"\xeb\x90" + encode_cltu(b"a")[2:10] * 148 + encode_cltu(b"a")[10:], "longest is 147"),
     ],
 )
 def test_what_is_not_exactly_one_cltu(cltu: bytes, text: str) -> None:

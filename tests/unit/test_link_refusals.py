@@ -42,7 +42,7 @@ TC_FAULTS = {
     "control command in sequence": (with_header(GOOD, 0, 0x12), "control command without bypass flag"),
     "first spare bit": (with_header(GOOD, 0, 0x0A), "spare bits set"),
     "second spare bit": (with_header(GOOD, 0, 0x06), "spare bits set"),
-    "error control": (GOOD[:-1] + bytes((GOOD[-1] ^ 1,)), "frame error control does not fit"),
+    "error control": (GOOD[:-1] + bytes((GOOD[-1] ^ 1,)), r"frame error control \(CRC-16\) mismatch"),
 }  # fmt: skip
 
 
@@ -232,10 +232,10 @@ def test_each_field_of_a_control_word_is_where_the_standard_has_it(word: str, cl
 def test_a_refused_frame_says_why_in_words() -> None:
     with pytest.raises(FrameError) as caught:
         TmFrame.decode(GOOD_TM[:-1], TM_OCTETS)
-    assert str(caught.value) == "frame of 31 octets, this link's are 32"
+    assert str(caught.value) == "frame of 31 octets, frames of this link have 32"
     with pytest.raises(FrameError) as caught:
         AosFrame.decode(GOOD_AOS[:-1], AOS_FORMAT)
-    assert str(caught.value) == "frame of 33 octets, this link's are 34"
+    assert str(caught.value) == "frame of 33 octets, frames of this link have 34"
 
 
 def test_counts_of_a_channel_go_round_where_the_standards_say() -> None:

@@ -115,7 +115,7 @@ PUS_FAULTS = {
     "a last segment": (2, 0x40, "sequence flags 2, only 3"),
     "one octet more": (5, 0x01, "length field says"),
     "version of the standard": (6, 0x30, "of PUS version 1, only 2"),
-    "error control": (-1, 0x01, "packet error control does not fit"),
+    "error control": (-1, 0x01, r"packet error control \(CRC-16\) mismatch"),
 }
 
 
@@ -258,7 +258,7 @@ PDU_FAULTS = {
     "only a fixed header": (bytes.fromhex("24000013"), "header says 12 octets, got 4"),
     "a large file that is acknowledged": (pdu(f"21 len 13 {IDS}|04 00 a1b2c3d4 01020304"), "acknowledged mode"),
     "only a directive": (pdu(f"24 len 13 {IDS}|05"), "directive 5"),
-    "only a CRC": (pdu(f"26 len 13 {IDS}|0000"), "its CRC does not fit"),
+    "only a CRC": (pdu(f"26 len 13 {IDS}|0000"), "PDU: CRC-16 mismatch"),
     "another directive": (pdu(f"24 len 13 {IDS}|05 00"), "directive 5"),
     "file data without its offset": (pdu(f"34 len 13 {IDS}|010203"), "file data of 3 octets, its header takes 4"),
     "an offset of a large file": (pdu(f"35 len 13 {IDS}|0102030405060708 61"), "64-bit file"),
@@ -270,14 +270,14 @@ PDU_FAULTS = {
     "metadata cut short": (pdu(f"24 len 13 {IDS}|07 03 01020304 00"), "metadata of 7 octets, shortest is 8"),
     "a name over the end": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 02 61"), "ends at octet 10 of 9"),
     "no second name": (pdu(f"24 len 13 {IDS}|07 03 01020304 01 61"), "ends at octet 9 of 8"),
-    "a name that is no text": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 01 ff"), "no UTF-8"),
+    "a name that is not text": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 01 ff"), "not UTF-8"),
     "an option over the end": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 00 02 02 61"), "option runs over"),
     "half an option": (pdu(f"24 len 13 {IDS}|07 03 01020304 00 00 02"), "option runs over"),
     "an end cut short": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 010203"), "EOF of 9 octets, shortest is 10"),
-    "a fault location without a fault": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 01020304 0600"), "no fault location"),
-    "half a fault location": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 06"), "no fault location"),
-    "a fault location cut short": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 0602 11"), "no fault location"),
-    "another option": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 0501 11"), "no fault location"),
+    "a fault location without a fault": (pdu(f"24 len 13 {IDS}|04 00 a1b2c3d4 01020304 0600"), "not a fault location"),
+    "half a fault location": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 06"), "not a fault location"),
+    "a fault location cut short": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 0602 11"), "not a fault location"),
+    "another option": (pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 0501 11"), "not a fault location"),
 }
 
 
@@ -358,7 +358,7 @@ def test_the_least_that_each_pdu_takes() -> None:
         body = f"{0xC0 | length:02x} {'aa' * length} 01020304 64617461"
         assert decode_pdu(pdu(f"34 len 1b {IDS}|{body}")) == DATA
     empty = pdu(f"26 0002 13 {IDS}|")
-    with pytest.raises(DecodeError, match="its CRC does not fit"):
+    with pytest.raises(DecodeError, match="PDU: CRC-16 mismatch"):
         decode_pdu(empty + crc16(empty).to_bytes(2, "big"))
     assert decode_pdu(pdu(f"24 len 13 {IDS}|04 f0 a1b2c3d4 01020304 06 00")) == STOP
     assert decode_pdu(pdu(f"24 len 13 {IDS}|07 03 01020304 00 00")) == Metadata(ONE, 0x7788, 0x01020304, 3, "", "")

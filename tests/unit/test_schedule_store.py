@@ -50,7 +50,7 @@ def test_activities_come_in_the_order_of_their_times_and_then_of_their_insertion
         (activity(time_ns=1).encode()[:13], "scheduled activity of 13 octets"),
         (activity(time_ns=TIME_NS_MAX + 1).encode(), "beyond the range of the time code"),
         (activity(time_ns=1).encode()[:14], "telecommand packet of 0 octets"),
-        (activity(time_ns=1).encode()[:-1] + b"\0", "packet error control does not fit"),
+        (activity(time_ns=1).encode()[:-1] + b"\0", r"packet error control \(CRC-16\) mismatch"),
     ],
 )
 def test_octets_that_are_no_activity(octets: bytes, text: str) -> None:

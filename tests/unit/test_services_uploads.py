@@ -162,7 +162,7 @@ def test_each_reason_to_ignore_pdus_is_told_with_the_file_they_name() -> None:
     board.take([late[0], packet(b"nonsense"), packet(foreign), late[1], packet(b"nonsense")])
     expected = [
         {"pdus": 1, "name": "a", "reason": "their transaction has ended", "number": 7},
-        {"pdus": 1, "name": "no transaction", "reason": "no PDU of class 1 can be read", "number": 0},
+        {"pdus": 1, "name": "no transaction", "reason": "they are not PDUs of class 1", "number": 0},
         {"pdus": 1, "name": "transaction 8", "reason": "they are for another entity", "number": 8},
     ]
     assert board.sink.events == [("upload_ignored", one) for one in expected]

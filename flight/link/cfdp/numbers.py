@@ -1,18 +1,22 @@
 """Transaction numbers that stay new: over starts, lost storage and clocks set back (CCSDS 727.0-B-5, 5.1: 8 octets).
 
-A receiver takes a number that it has seen end for a repetition, so a number given out twice costs a file. Two sources
-stand for its being new, and both must fail before one comes again:
+If a number comes again whose transaction has ended, the receiver takes it for a repetition. So a number given out twice
+costs a file. Two sources make a number new, and both must fail before one comes again:
 
     63        62 .. 48             47 .. 0
     0         starts, modulo 2^15  epoch, then one more for each transaction, modulo 2^48
 
 `starts` is a mark kept on storage: how often the sender was started, counted up once at each start. So each start has
-2^48 numbers set aside for it, and none runs over into the next one's. Storage that is lost, torn or cannot be written
+2^48 numbers of its own, and never runs over into those of the next. Storage that is lost, torn or cannot be written
 repeats the mark. `epoch` is drawn at random at each start: two starts under one mark meet with a probability of less
-than (files of both) / 2^48. The time is no source: clocks are set back, and files come faster than seconds.
+than (files of both) / 2^48. The time is not used: clocks are set back, and files come faster than seconds.
 
 The highest bit stays 0, for receivers that know only signed integers.
 """
+
+# One durable write per start, not per file: a transfer never waits for the disk (ADR 0018). The epoch is where counting
+# begins in the 48 bits, not a field of its own beside a count. So all 48 bits serve to make two starts differ: their
+# numbers meet only if the two epochs lie closer together than the number of files sent.
 
 from __future__ import annotations
 
@@ -21,14 +25,14 @@ _START_BITS = 15
 
 
 class TransactionNumbers:
-    """The numbers of one start. starts: the stored mark, `epoch`: EPOCH_BITS random bits."""
+    """The numbers of one start. `starts` is the stored mark, `epoch` EPOCH_BITS random bits."""
 
     def __init__(self, starts: int, epoch: int) -> None:
         self._base = (starts % (1 << _START_BITS)) << EPOCH_BITS
         self._place = epoch
 
     def take(self) -> int:
-        """A number that no transaction had before, 0 .. 2^63 - 1."""
+        """Return a number that no transaction had before, 0 .. 2^63 - 1."""
         number = self._base | self._place % (1 << EPOCH_BITS)
         self._place += 1
         return number

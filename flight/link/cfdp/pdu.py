@@ -1,5 +1,20 @@
 """CFDP protocol data units of class 1, unacknowledged, and the file checksums (CCSDS 727.0-B-5, 5 and 4.2.2)."""
 
+# The header that all PDUs share (5.1), and what is written in it here:
+#
+#     version 3 = 1 | type 1 (1: file data) | direction 1 = 0 | mode 1 = 1 | CRC flag 1 = 0 | large file 1 = 0
+#     data field octets 16
+#     segmentation control 1 | entity id octets - 1 3 | segment metadata 1 | transaction number octets - 1 3
+#     source entity | transaction number | destination entity
+#
+# Ours are one form of it: entity ids of 2 octets, numbers of 8 (numbers.py tells why so many), no CRC, because the
+# frame around the packet has error control. The decoder takes every form that another sender of class 1 may choose: ids
+# and numbers of 1 to 8 octets, the CRC, segment metadata, options. It skips what does not concern class 1, but walks
+# through it: every length in a PDU is checked against the octets that are there before it is used.
+#
+# For any octets, `decode_pdu` returns a PDU or raises DecodeError. It holds a PDU to the lengths that it names, not to
+# sense: sizes and offsets up to 2^32 - 1 are claims, and the receiver judges them (transfers.py).
+
 from __future__ import annotations
 
 import zlib
@@ -24,7 +39,7 @@ _EOF, _METADATA = 0x04, 0x07  # directive codes, 5.2.1.1
 
 @dataclass(frozen=True, slots=True)
 class TransactionId:
-    """Names one transfer: the entity that sends, and its transaction number (2.1)."""
+    """The name of one transfer: the entity that sends, and its transaction number (2.1)."""
 
     source: int
     number: int
@@ -32,7 +47,7 @@ class TransactionId:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """5.2.5. `octets` is the file's size; `source_name` and `name` are the file's names here and there."""
+    """The first PDU (5.2.5). `octets` is the file's size; `source_name` is its name at the sender, `name` here."""
 
     transaction: TransactionId
     destination: int
@@ -44,7 +59,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class FileData:
-    """5.3: the octets of the file from `offset` on."""
+    """The octets of the file from `offset` on (5.3)."""
 
     transaction: TransactionId
     destination: int
@@ -54,7 +69,7 @@ class FileData:
 
 @dataclass(frozen=True, slots=True)
 class EndOfFile:
-    """5.2.2. `condition` is 0 unless the sender gave up."""
+    """The last PDU (5.2.2). `condition` is 0 unless the sender gave up, `octets` the size of the whole file."""
 
     transaction: TransactionId
     destination: int
@@ -67,18 +82,18 @@ Pdu = Metadata | FileData | EndOfFile
 
 
 def checksum_crc32(data: bytes | bytearray | memoryview, before: int = 0) -> int:
-    """Checksum type 3: CRC-32 of IEEE 802.3; of a file in parts if `before` is that of what comes before `data`."""
+    """Return checksum type 3, the CRC-32 of IEEE 802.3. `before` is that of what comes before `data` in the file."""
     return zlib.crc32(data, before)
 
 
 def checksum_modular(data: bytes | bytearray | memoryview) -> int:
-    """Checksum type 0 (4.2.2): the sum of big-endian 32-bit words, the last one padded with zeros, modulo 2^32."""
-    # Sum of each octet lane: four sums in C instead of one per word. What the last word lacks would add nothing.
+    """Return checksum type 0 (4.2.2): the sum of big-endian 32-bit words, the last padded with zeros, modulo 2^32."""
+    # Sum each of the 4 octet lanes: 4 sums in C instead of one per word. The padding would add nothing.
     return sum(sum(data[lane::4]) << 24 - 8 * lane for lane in range(4)) & 0xFFFFFFFF
 
 
 def checksum_null(_data: bytes | bytearray | memoryview) -> int:
-    """Checksum type 15: none."""
+    """Return checksum type 15, which is 0 for any file: the sender computed none."""
     return 0
 
 
@@ -86,18 +101,18 @@ CHECKSUMS = {CHECKSUM_MODULAR: checksum_modular, CHECKSUM_CRC32: checksum_crc32,
 
 
 def segment_octets(frame_octets: int) -> int:
-    """File octets of one PDU whose packet fills the data field of one telemetry frame exactly."""
+    """Return how many file octets make a PDU whose packet exactly fills the data field of one telemetry frame."""
     return data_octets(frame_octets) - PACKET_HEADER_OCTETS - HEADER_OCTETS - OFFSET_OCTETS
 
 
 def _name(text: str) -> bytes:
     octets = text.encode()
     assert len(octets) <= 255, text
-    return bytes((len(octets),)) + octets
+    return bytes((len(octets),)) + octets  # an LV field (5.1): length, value
 
 
 def encode_pdu(pdu: Pdu) -> bytes:
-    """The PDU's octets: 16-bit entity ids, 64-bit transaction number, no CRC (the frame has one)."""
+    """Return the PDU's octets: 16-bit entity ids, 64-bit transaction number, no CRC (the frame has one)."""
     match pdu:
         case Metadata():
             body = bytes((_METADATA, pdu.checksum_type)) + pdu.octets.to_bytes(4, "big")
@@ -126,9 +141,10 @@ def encode_pdu(pdu: Pdu) -> bytes:
 
 
 def decode_pdu(raw: bytes) -> Pdu:
-    """The PDU that is exactly `raw`, ids of any length; raises DecodeError.
+    """Decode exactly `raw`, with ids of any length.
 
-    Refused: acknowledged mode, PDUs toward the sender, 64-bit files, directives of class 2.
+    Raises DecodeError if that is not a PDU, and for acknowledged mode, PDUs toward the sender, 64-bit files and
+    directives of class 2.
     """
     if len(raw) < 4:
         raise DecodeError(f"CFDP PDU of {len(raw)} octets, its fixed header takes 4")
@@ -144,11 +160,11 @@ def decode_pdu(raw: bytes) -> Pdu:
     entity, number = (flags >> 4 & 7) + 1, (flags & 7) + 1
     start = 4 + 2 * entity + number
     octets = start + (raw[1] << 8 | raw[2])
-    if len(raw) != octets or octets < start + 1:
+    if len(raw) != octets or octets < start + 1:  # no PDU is empty: `body[0]` below is there
         raise DecodeError(f"CFDP PDU: header says {octets} octets, got {len(raw)}")
     if first & 0x02:
-        if octets < start + 3 or crc16(raw):
-            raise DecodeError("CFDP PDU: its CRC does not fit")
+        if octets < start + 3 or crc16(raw):  # a CRC of its own behind a body of 1 octet or more
+            raise DecodeError("CFDP PDU: CRC-16 mismatch")
         octets -= 2
     source = int.from_bytes(raw[4 : 4 + entity], "big")
     transaction = TransactionId(source, int.from_bytes(raw[4 + entity : 4 + entity + number], "big"))
@@ -164,7 +180,8 @@ def decode_pdu(raw: bytes) -> Pdu:
 
 
 def _decode_file_data(transaction: TransactionId, destination: int, body: bytes, segment_metadata: bool) -> FileData:
-    # 5.3: with the flag, one octet of record continuation state and length stands before the metadata.
+    # 5.3: with the flag, segment metadata stands in front of the offset, behind 1 octet: 2 bits of record continuation
+    # state and 6 of the metadata's length.
     at = 1 + (body[0] & 0x3F) if segment_metadata else 0
     if len(body) < at + OFFSET_OCTETS:
         raise DecodeError(f"CFDP file data of {len(body)} octets, its header takes {at + OFFSET_OCTETS}")
@@ -178,7 +195,7 @@ def _decode_metadata(transaction: TransactionId, destination: int, body: bytes) 
     source_name, at = _decode_name(body, 6)
     name, at = _decode_name(body, at)
     while at < len(body):
-        # options: type, length, value; none concerns class 1
+        # Options are type, length, value. None concerns class 1. Half a header of one steps beyond the end on purpose.
         at += 2 + body[at + 1] if at + 2 <= len(body) else len(body) + 1
     if at != len(body):
         raise DecodeError("CFDP metadata: an option runs over the end")
@@ -187,21 +204,23 @@ def _decode_metadata(transaction: TransactionId, destination: int, body: bytes) 
 
 
 def _decode_name(body: bytes, at: int) -> tuple[str, int]:
-    end = at + 1 + body[at] if at < len(body) else len(body) + 1
+    end = at + 1 + body[at] if at < len(body) else len(body) + 1  # without a length octet, beyond the end
     if end > len(body):
         raise DecodeError(f"CFDP metadata: a file name ends at octet {end} of {len(body)}")
     try:
         return body[at + 1 : end].decode(), end
     except UnicodeDecodeError as error:
-        raise DecodeError(f"CFDP metadata: file name is no UTF-8 ({error.reason})") from None
+        raise DecodeError(f"CFDP metadata: file name is not UTF-8 ({error.reason})") from None
 
 
 def _decode_eof(transaction: TransactionId, destination: int, body: bytes) -> EndOfFile:
     if len(body) < 10:
         raise DecodeError(f"CFDP EOF of {len(body)} octets, shortest is 10")
     condition = body[1] >> 4
-    rest = body[10:]
-    if rest and (condition == NO_ERROR or len(rest) < 2 or rest[0] != 0x06 or rest[1] != len(rest) - 2):
-        raise DecodeError(f"CFDP EOF: {len(rest)} octets after the file size are no fault location")
+    # 5.2.2.1: behind the size of a file that was given up stands the fault location: type 6, length, entity id. It may
+    # be missing, but nothing else may stand there.
+    fault = body[10:]
+    if fault and (condition == NO_ERROR or len(fault) < 2 or fault[0] != 0x06 or fault[1] != len(fault) - 2):
+        raise DecodeError(f"CFDP EOF: {len(fault)} octets after the file size are not a fault location")
     checksum, octets = int.from_bytes(body[2:6], "big"), int.from_bytes(body[6:10], "big")
     return EndOfFile(transaction, destination, condition, checksum, octets)

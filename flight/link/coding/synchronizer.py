@@ -1,8 +1,9 @@
 """Frame synchronization of the receiving end: a stream of octets in any pieces to units (CCSDS 131.0-B-5, 9).
 
-The machine (search, lock, flywheel) is flight/kernels/marker.c; here is what it needs between calls, and its figures.
+The machine (search, lock, flywheel) is flight/kernels/marker.c. This file holds what it needs between calls.
 
-Wrong bits in a marker. A false one in random bits, of either polarity, at a given place; and a true one missed:
+How many wrong bits a marker may have. How often random bits look like a marker, of either polarity, at a given place;
+and how often a true marker is missed:
 
     at most    false     missed at a bit error rate of 1e-2, 1e-3, 1e-4
     0          4.7e-10   0.28      0.032     0.0032
@@ -10,11 +11,19 @@ Wrong bits in a marker. A false one in random bits, of either polarity, at a giv
     2          2.5e-7    0.0040    4.9e-6    4.9e-9
     3          2.6e-6    2.9e-4    3.5e-8    3.6e-12
 
-A search asks every bit, so its default is one wrong bit: a false unit in one of eight megabytes of noise, and where
-the first marker of a pass is missed the second is not. An expected marker is sought in five places. Three wrong bits,
-the default there, find one in random bits in 1.3e-5 of the cases, each of which may cost the unit behind lost octets; a
-true one that is missed costs nothing, for the marker behind it is asked next.
+A search looks at every bit, so its default is one wrong bit: a false unit per eight megabytes of noise. If the first
+marker of a pass is missed, the second is not. An expected marker is sought in five places. The default there is three
+wrong bits: random bits pass for a marker in 1.3e-5 of the cases, each of which may cost the unit behind lost octets. A
+true marker that is missed costs nothing: the one behind it decides (ADR 0015).
 """
+
+# What is between calls: `_held`, the end of the stream that the machine could not decide about yet, which stands in
+# front of the next octets. It is at most one period and a few octets, two periods while a marker is missing. So a long
+# stretch is not joined to what is held: only its first octets are, until the machine is past what was held, and the
+# rest is searched in place. That keeps a recording of gigabytes free of copies.
+#
+# The machine keeps its counters and the offset in the stream itself; they go on over a reset, because they describe
+# the whole stream that was fed.
 
 from __future__ import annotations
 
@@ -25,11 +34,12 @@ from flight.kernels import MarkerSync, ReadBuffer, UnitRoom, Units
 
 @dataclass(frozen=True, slots=True)
 class SyncCounters:
-    """Since the synchronizer was made.
+    """Counted since the synchronizer was made.
 
-    locks: markers found by search. units: units given, and of these flywheel_units: without a recognised marker,
-    inverted_units, slips: not quite where expected. marker_bit_errors: in the recognised markers, of 32 bits each.
-    skipped_bits: of the stream, in no unit and its marker; but for what was held at a reset.
+    locks: markers found by search. units: units given. Of these: flywheel_units without a recognised marker,
+    inverted_units, and slips, which begin a few bits off the place expected. marker_bit_errors: wrong bits in the
+    recognised markers, of 32 bits each. skipped_bits: bits of the stream that are in no unit or its marker, without
+    those that were held at a reset.
     """
 
     locks: int
@@ -44,9 +54,9 @@ class SyncCounters:
 class FrameSynchronizer:
     """Cuts a stream into units of `unit_octets` between markers: octet-aligned, upright, markers taken off.
 
-    A unit is given as soon as its last bit is there; one whose marker is spoilt waits until the next marker should be
-    in view. Bits inserted or lost, few or many, cost the unit they happened in: its neighbours are found. What stands
-    behind a false marker is given like any other: error control must tell.
+    A unit is given as soon as its last bit is there. One whose marker is spoilt waits until the next marker should be
+    in view. Bits inserted or lost, few or many, cost the unit in which it happened; its neighbours are found. What
+    stands behind a false marker is given like any other unit: error control must tell.
 
     search_errors_max, lock_errors_max: wrong bits in a marker that is searched for, and that is expected (0..7).
     slip_bits_max: how far from its place an expected marker is looked for at once (0..7); farther takes a search.
@@ -54,7 +64,8 @@ class FrameSynchronizer:
     bit_search: False for a modem that aligns octets, so that bits cannot slip. inverted_allowed: False for a modem that
     knows the polarity. Raises KernelError (ValueError) for options outside these.
 
-    Between calls it holds one period (marker and unit) and 6 octets at most; while a marker is missing, two and 6.
+    Between calls it holds at most one period (marker and unit) and 6 octets, or two periods and 6 octets while a marker
+    is missing.
     """
 
     __slots__ = ("_held", "_nothing", "_sync", "unit_octets")
@@ -70,26 +81,27 @@ class FrameSynchronizer:
             inverted_allowed=inverted_allowed,
         )  # fmt: skip
         self._held = b""
-        self._nothing = UnitRoom(unit_octets, 0).filled()  # what most calls of a live session give
+        self._nothing = UnitRoom(unit_octets, 0).filled()  # what most calls of a live session return, made once
 
     def feed(self, octets: ReadBuffer) -> Units:
-        """The units that `octets`, the next of the stream, completed. Any split of a stream gives the same units."""
+        """Return the units that `octets`, next in the stream, completed. Any split of a stream gives the same units."""
         stretch = octets if type(octets) is bytes else memoryview(octets).cast("B")
         held, sync = self._held, self._sync
         room = UnitRoom(self.unit_octets, len(held) + len(stretch))
         if held and len(stretch) <= sync.held_octets_max:
             stretch = held + stretch
         elif held:
-            # So many octets more bring the machine past what was held, whatever they are: the rest needs no copy.
+            # This many octets bring the machine past what was held, whatever they are: the others need no copy.
             done = sync.find(held + stretch[: sync.held_octets_max], room)
             stretch = memoryview(stretch)[done - len(held) :]
-        done = sync.find(stretch, room)
+        done = sync.find(stretch, room)  # octets that the machine is finished with
         self._held = bytes(stretch[done:])
         return room.filled() if room.count else self._nothing
 
     def finish(self, octets: bytes = b"") -> Units:
-        """The stream ends with `octets`: also the units that only waited for what might have followed. Then as after
-        `reset`.
+        """Return the last units of a stream that ends with `octets`, also those that waited for what might follow.
+
+        It is then as after `reset`.
         """
         stretch = self._held + octets
         room = UnitRoom(self.unit_octets, len(stretch))
@@ -98,13 +110,13 @@ class FrameSynchronizer:
         return room.filled()
 
     def reset(self) -> None:
-        """The signal is lost: forget what is held and search anew. Counters and offsets go on."""
+        """Forget what is held and search again: the signal is lost. Counters and offsets go on."""
         self._sync.reset(len(self._held))
         self._held = b""
 
     @property
     def held_octets(self) -> int:
-        """Octets kept for the next call."""
+        """How many octets are kept for the next call."""
         return len(self._held)
 
     @property
@@ -114,12 +126,12 @@ class FrameSynchronizer:
 
     @property
     def skipped(self) -> int:
-        """Octets outside units."""
+        """How many octets of the stream lie outside units."""
         return self._sync.state.skipped_bits // 8
 
     @property
     def counters(self) -> SyncCounters:
-        """What happened so far."""
+        """What happened so far, as a value of its own."""
         state = self._sync.state
         return SyncCounters(
             state.locks,

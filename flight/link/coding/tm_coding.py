@@ -6,6 +6,16 @@
 The marker is not randomized, and neither marker nor randomizer belong to the Reed-Solomon codeblock.
 """
 
+# Both ends work in place on one buffer: the sender's holds the marker already, and the check symbols, the randomizer
+# and the copy for the modem touch it once each. The receiver's is what the synchronizer has filled, unit behind unit,
+# and one call of a kernel handles all units of a stretch (ADR 0014). A frame is therefore a view into that buffer at a
+# stride, with its check symbols behind it, until somebody asks for its octets.
+#
+# A frame is unsound if one of its codewords could not be corrected: the other codewords are interleaved with it octet
+# by octet, so that every part of the frame has octets of the bad one. It must not reach a frame decoder, whose 16 bits
+# of error control let one in 65536 pass. Without a Reed-Solomon code every unit is sound as far as is known here, and
+# the frame's error control decides alone.
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -28,12 +38,12 @@ MARKER = bytes.fromhex("1acffc1d")
 MARKER_OCTETS = len(MARKER)
 
 CODINGS = ("frame", "cadu", "rs(255,223)", "rs(255,239)")
-# Check symbols a codeword.
+# Check symbols per codeword.
 PARITY = {"cadu": 0, "rs(255,223)": 32, "rs(255,239)": 16}
 RANDOMIZERS = ("short", "long", "none")
 _SEQUENCES = {"short": Randomizer.TM, "long": Randomizer.TM_LONG}
 _CODEWORD_OCTETS = 255
-_UNSOUND = b"\xff"  # -1 of decode_reed_solomon
+_UNSOUND = b"\xff"  # the int8 -1 with which decode_reed_solomon marks a codeword that it could not correct
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +58,12 @@ class TmCoding:
 
     @property
     def codeblock_octets(self) -> int:
-        """What stands between two markers."""
+        """Octets between two markers: the frame and its check symbols."""
         return self.frame_octets + self.parity * self.interleave
 
     @property
     def cadu_octets(self) -> int:
-        """Marker and codeblock."""
+        """Octets of marker and codeblock."""
         return MARKER_OCTETS + self.codeblock_octets
 
     @property
@@ -62,7 +72,7 @@ class TmCoding:
         return self.cadu_octets * (2 if self.convolutional else 1)
 
     def faults(self) -> list[tuple[str, str]]:
-        """(key, what is wrong and what would be right) of a mission's link."""
+        """Return (key, what is wrong and what would be right) for the keys of a mission's link."""
         if not self.parity:
             return []
         if self.interleave not in INTERLEAVES:
@@ -85,7 +95,7 @@ class TmEncoder:
         self._inner = ConvolutionalEncoder() if coding.convolutional else None
 
     def encode(self, frame: ReadBuffer) -> bytes:
-        """The unit of one frame, `unit_octets` long."""
+        """Return the unit of one frame, `unit_octets` long."""
         coding, codeblock = self._coding, self._codeblock
         codeblock[: coding.frame_octets] = frame
         if coding.parity:
@@ -104,9 +114,9 @@ class CodeblockBatch:
     """The n codeblocks that a stretch of stream completed, decoded: frames at a stride in one buffer.
 
     octets: frame i begins at i * stride and is `frame_octets` long; its check symbols follow.
-    unsound: uint8, 1 where a codeword of the frame could not be corrected, so that it must not be taken for a frame.
-    corrected: int8, n * interleave: symbols corrected in each codeword, -1 where that could not be done; empty without
-        a Reed-Solomon code.
+    unsound: uint8, 1 if a codeword of the frame could not be corrected, so that it must not be taken for a frame.
+    corrected: int8, n * interleave: symbols corrected in each codeword, -1 if that could not be done. Empty without a
+        Reed-Solomon code.
     offset_bits: where each codeblock begins in the stream that markers are sought in, bits, uint64.
     """
 
@@ -121,7 +131,7 @@ class CodeblockBatch:
         return len(self.unsound)
 
     def __iter__(self) -> Iterator[tuple[bytes, bool]]:
-        """Each frame, and whether it is sound."""
+        """Yield each frame, and whether it is sound."""
         size, octets = self.frame_octets, self.octets
         for start, unsound in zip(range(0, len(octets), self.stride), self.unsound, strict=True):
             yield bytes(octets[start : start + size]), not unsound
@@ -129,8 +139,10 @@ class CodeblockBatch:
 
 @dataclass(slots=True)
 class CodingCounters:
-    """Since the decoder was made. Codewords are Reed-Solomon's, symbols are octets of them; the last three are of the
-    inner code: channel symbols looked at, wrong ones among them, and how often their pairing was found to be off.
+    """Counted since the decoder was made.
+
+    Codewords are those of the Reed-Solomon code, symbols are octets of them. The last three are of the inner code:
+    channel symbols looked at, wrong ones among them, and how often their pairing was found to be off.
     """
 
     codewords: int = 0
@@ -143,7 +155,7 @@ class CodingCounters:
 
 
 class TmDecoder:
-    """The receiving end: any stretches of stream in, codeblocks out. `synchronizer` has the marker's figures."""
+    """The receiving end: any stretches of stream in, codeblocks out. `synchronizer` counts what happens to markers."""
 
     def __init__(self, coding: TmCoding) -> None:
         self.coding = coding
@@ -163,11 +175,11 @@ class TmDecoder:
         return counters
 
     def feed(self, octets: ReadBuffer) -> CodeblockBatch:
-        """What `octets`, hard channel symbols next in the stream, completed. Any split gives the same codeblocks."""
+        """Return what `octets`, hard channel symbols next in the stream, completed. Any split gives the same."""
         return self._decode(self.synchronizer.feed(octets if self._inner is None else self._inner.feed(octets)))
 
     def finish(self) -> CodeblockBatch:
-        """The stream is at its end: what only waited for what might have followed. Then as after `reset`."""
+        """End the stream: return what waited for octets that might follow. It is then as after `reset`."""
         return self._decode(self.synchronizer.finish(b"" if self._inner is None else self._inner.finish()))
 
     def _decode(self, units: Units) -> CodeblockBatch:
@@ -192,19 +204,19 @@ class TmDecoder:
         )
 
     def _account(self, corrected: bytes, count: int) -> bytes:
-        """Count what the codewords needed; for each codeblock 1 where one of its codewords is not sound."""
+        """Count what the codewords needed; return 1 for each codeblock with a codeword that is not sound, else 0."""
         counters, interleave = self._counters, self.coding.interleave
         uncorrectable = corrected.count(_UNSOUND)
         counters.codewords += len(corrected)
         counters.codewords_uncorrectable += uncorrectable
         counters.codewords_corrected += len(corrected) - uncorrectable - corrected.count(0)
-        counters.symbols_corrected += sum(corrected) - 255 * uncorrectable
+        counters.symbols_corrected += sum(corrected) - 255 * uncorrectable  # as uint8, a -1 adds 255
         if not uncorrectable:
             return bytes(count)
         return bytes(_UNSOUND in corrected[i : i + interleave] for i in range(0, len(corrected), interleave))
 
     def reset(self) -> None:
-        """The signal is lost: forget a unit that has begun. Counters go on."""
+        """Forget a unit that has begun: the signal is lost. Counters go on."""
         self.synchronizer.reset()
         if self._inner is not None:
             self._inner.reset()

@@ -1,5 +1,14 @@
 """The communications link control word: what the telecommand receiver tells the sender (CCSDS 232.0-B-4, 4.2)."""
 
+# The 32 bits, the highest first:
+#
+#     type 1 | version 2 | status 3 | COP 2 | channel 6 | spare 2 | no RF | no bit lock | lockout | wait | retransmit |
+#     FARM-B counter 2 | spare 1 | report value 8
+#
+# The decoder refuses whatever is not exactly this. FOP-1 takes the flags and the report value for the truth: a word
+# read loosely could confirm commands that never arrived. Every telemetry frame brings another word, so that a refused
+# one costs nothing.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,7 +34,7 @@ class Clcw:
     status: int = 0
 
     def encode(self) -> bytes:
-        """The word's 4 octets."""
+        """Return the word's 4 octets."""
         assert 0 <= self.vcid < 0x40, self.vcid
         assert 0 <= self.report_value < 0x100, self.report_value
         word = (
@@ -44,7 +53,7 @@ class Clcw:
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
-        """The word that is exactly `raw`; raises DecodeError."""
+        """Decode exactly `raw`; raises DecodeError if it is not a version 0 CLCW of COP-1."""
         if len(raw) != CLCW_OCTETS:
             raise DecodeError(f"CLCW of {len(raw)} octets, it takes {CLCW_OCTETS}")
         word = int.from_bytes(raw, "big")
@@ -54,7 +63,7 @@ class Clcw:
             raise DecodeError(f"CLCW version {word >> 29}, only 0 is defined")
         if word >> 24 & 0b11 != 0b01:
             raise DecodeError(f"COP in effect {word >> 24 & 0b11}, only 1 (COP-1) is used")
-        if word & 0x30100:
+        if word & 0x30100:  # bits 17, 16 and 8
             raise DecodeError("CLCW: spare bits set")
         return cls(
             vcid=word >> 18 & 0x3F,

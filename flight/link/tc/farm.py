@@ -18,6 +18,21 @@ PW = NW = W / 2. Table 6-1 of the standard:
     E11 time to report                           CLCW                       CLCW             CLCW
 """
 
+# Why the windows are cut as they are: the 256 numbers around V(R) fall into three parts. Up to W / 2 ahead, a frame in
+# between was lost, so ask for it (E3). Up to W / 2 behind, the frame is a repetition, so drop it in silence (E4). No
+# sender in step can send the rest: `LinkConfig.faults` holds FOP-1's window K to W / 2, so every N(S) lies within K of
+# V(R). Such a number is somebody else's, or a bit error that the frame's error control let pass, and the channel locks
+# (E5) until a control command opens it.
+#
+# Bypass frames (BD and BC) are taken in every state. They are how a node is commanded whose AD channel is out of step.
+#
+# V(R) must never pass a frame whose data was not given out: the ground takes V(R) for the proof that a command arrived,
+# and sends only the others again. So V(R) counts up in the one place that returns the data.
+#
+# Nothing survives a reboot: V(R) is 0 and the state OPEN. The ground sees the restart in the frame counts
+# (flight/link/tm/extract.py) and gives up what was undecided (ground/link/ad_service.py), so that the 0 is not taken
+# for an answer to frames of the life before.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -37,7 +52,7 @@ class FarmState(Enum):
 
 @dataclass(slots=True)
 class FarmCounters:
-    """Frames by what FARM-1 did with them, since boot."""
+    """Frames since boot, counted by what FARM-1 did with them."""
 
     accepted: int = 0
     bypass: int = 0
@@ -54,7 +69,7 @@ class FarmCounters:
 
 @dataclass(slots=True)
 class Farm:
-    """One virtual channel's FARM-1. `window` is W, even, 2..254. Frames are checked for their ids before."""
+    """One virtual channel's FARM-1. `window` is W, even, 2..254. The caller has checked the ids of a frame before."""
 
     vcid: int = 0
     window: int = 20
@@ -69,7 +84,7 @@ class Farm:
         assert self.window in range(2, 255, 2), self.window
 
     def on_frame(self, frame: TcFrame, buffer_free: bool = True) -> bytes | None:
-        """E1 to E9: the data of `frame` where it is accepted, else None (the counters tell why)."""
+        """Handle E1 to E9: return the data of `frame` if it is accepted, else None (the counters tell why)."""
         if frame.bypass:
             return self._on_bypass(frame)
         ahead = (frame.seq - self.vr) % 256
@@ -86,6 +101,7 @@ class Farm:
             self.counters.out_of_order += 1
             self.retransmit = True
         elif ahead >= 256 - half:
+            # Not asked for again: the sender repeats frames that it has not seen confirmed, and the next CLCW tells it.
             self.counters.repeated += 1
         else:
             self.counters.outside_window += 1
@@ -115,6 +131,7 @@ class Farm:
         if frame.data == UNLOCK:
             self._open()
         elif len(frame.data) == 3 and frame.data[:2] == b"\x82\x00":
+            # In LOCKOUT this is counted and does nothing (E8): the sender unlocks first, and then sets V(R).
             if self.state is not FarmState.LOCKOUT:
                 self._open()
                 self.vr = frame.data[2]
@@ -130,13 +147,13 @@ class Farm:
         self.retransmit = self.wait = False
 
     def release_buffer(self) -> None:
-        """E10: there is room for a frame again."""
+        """Handle E10: there is room for a frame again. Retransmit stays set, for the frame that was turned away."""
         self.wait = False
         if self.state is FarmState.WAIT:
             self.state = FarmState.OPEN
 
     def clcw(self, no_rf: bool = False, no_bit_lock: bool = False) -> Clcw:
-        """E11: the report on this channel."""
+        """Return the report on this channel (E11)."""
         return Clcw(
             vcid=self.vcid,
             report_value=self.vr,

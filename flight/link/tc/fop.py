@@ -3,8 +3,8 @@
 States: S1 ACTIVE, S2 RETRANSMIT, S3 RETRANSMIT_WAIT (the receiver has no buffer), S4 INITIALIZING (a CLCW is
 awaited), S5 INITIALIZING_BC (a control command is under way), S6 INITIAL (no AD service).
 
-CLCW with Lockout = 0, by what N(R) says (table 5-1; "ack" = frames leave the Sent_Queue confirmed, "resend" =
-all frames left on it go out again, A[x] = alert x, purge, ->S6):
+CLCW with Lockout = 0, by what N(R) says (table 5-1). "ack": the frames acknowledged leave the Sent_Queue, confirmed.
+"resend": all frames that remain on it go out again. A[x]: alert x, both queues are purged, ->S6.
 
     event                                       S1            S2            S3            S4          S5
     E1   all acknowledged before                -             A[SYNCH]      A[SYNCH]      ->S1        ->S1
@@ -29,10 +29,25 @@ all frames left on it go out again, A[x] = alert x, purge, ->S6):
 
 (*) our addition: T1 runs again, and the limit of such waits gives A[T1] as well.
 In S6 every CLCW is ignored (E15, an invalid CLCW, never reaches this machine: it does not decode).
-E19/E20 send in S1..S3: taken on the Wait_Queue of one, refused where it is taken; refused in S4..S6.
+E19/E20 send in S1..S3: goes to the Wait_Queue, which holds 1 frame, and is refused if that is taken. Refused in S4..S6.
 E23 to E28 initiate from S6: without check ->S1, with CLCW check ->S4, with Unlock or Set V(R) ->S5.
 E29 terminate ->S6. E35 Set V(S) in S6.
 """
+
+# Numbers: V(S) is the N(S) of the next new frame, NN(R) that of the oldest frame not yet acknowledged. So NN(R) + the
+# length of the Sent_Queue = V(S), modulo 256, at all times, and a CLCW is judged by how far N(R) lies from NN(R) alone:
+# `newly` of the queue's frames are acknowledged. A distance beyond the queue is E13. The window is at most 127, so that
+# a distance never has two readings.
+#
+# A frame leaves the Sent_Queue in one of two ways. Either V(R) passed it (Confirmed), or the service ended
+# (Unconfirmed, with its number). It is never dropped in silence: every tag handed in comes back exactly once, as
+# Confirmed, Unconfirmed or Unsent. ground/link/ad_service.py settles a command only when its tag comes back.
+#
+# Why an alert ends the service instead of mending it: FOP-1 no longer knows what the receiver holds. Whoever owns it
+# decides by the next CLCW what arrived, and initiates again. The standard leaves that to management, and so do we.
+#
+# Timer type 0: T1 running out resends up to the limit, then alerts. Type 1 (suspend and resume, E18 and E30 to E34)
+# is not built: a pass that ends terminates the service, and what was sent is decided by the first CLCW of the next.
 
 from __future__ import annotations
 
@@ -57,7 +72,7 @@ class FopState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """Send this frame now. `tag` is the sender's, None for control commands."""
+    """Send this frame now. `tag` is what the caller gave to `send`, None for control commands."""
 
     frame: TcFrame
     tag: object = None
@@ -72,7 +87,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """The frame left the Sent_Queue without acknowledgement (negative confirm); it went out as N(S) = `seq`."""
+    """The frame left the Sent_Queue without acknowledgement (negative confirm). It went out as N(S) = `seq`."""
 
     tag: object
     seq: int
@@ -102,10 +117,11 @@ FopAction = Transmit | Confirmed | Unconfirmed | Unsent | Initiated | FopAlert
 
 @dataclass(slots=True)
 class Fop:
-    """One virtual channel's FOP-1. `window` is K, `t1_ns` the timer, `transmission_limit` tries of one frame.
+    """One virtual channel's FOP-1. `window` is K, `t1_ns` the timer, `transmission_limit` how often one frame is sent.
 
-    Times are of one clock, in nanoseconds. The lower procedures take every frame at once: the AD, BD and BC out
-    flags of the standard are always ready, and a retransmission leaves whole in one call.
+    Times are of one clock, in nanoseconds. Actions are to be done in their order. The lower procedures take every frame
+    at once: the AD, BD and BC out flags of the standard are always ready, and a retransmission leaves whole in one
+    call.
     """
 
     spacecraft_id: int
@@ -130,61 +146,64 @@ class Fop:
 
     @property
     def outstanding(self) -> int:
-        """Frames sent and not acknowledged."""
+        """Frames that are sent and not yet acknowledged."""
         return len(self._sent)
 
     @property
     def ready(self) -> bool:
-        """True where `send` would take a frame."""
+        """Whether `send` would take a frame."""
         return self.state in (FopState.ACTIVE, FopState.RETRANSMIT, FopState.RETRANSMIT_WAIT) and not self._waiting
 
     def send(self, data: bytes, tag: object, now_ns: int) -> list[FopAction]:
-        """E19: transfer `data` by the AD service. Only where `ready`."""
+        """Transfer `data` by the AD service (E19). Call it only while `ready`."""
         assert self.ready, self.state
         self._waiting.append((data, tag))
+        # In S3 the receiver has no buffer: another frame would only be turned away.
         return [] if self.state is FopState.RETRANSMIT_WAIT else self._look_for_frame(now_ns)
 
     def bypass(self, data: bytes, tag: object = None) -> Transmit:
-        """E21: transfer `data` by the BD service, in any state; nothing tells whether it arrived."""
+        """Transfer `data` by the BD service (E21), in any state. Nothing tells whether it arrived."""
         return Transmit(TcFrame(self.spacecraft_id, self.vcid, 0, data, bypass=True), tag)
 
     def set_vs(self, vs: int) -> None:
-        """E35: V(S) = NN(R) = `vs`, in S6 only."""
+        """Set V(S) and NN(R) to `vs` (E35), in S6 only."""
         assert self.state is FopState.INITIAL, self.state
         self.vs = self.nnr = vs
 
     def initiate(self) -> list[FopAction]:
-        """E23: AD service without a CLCW check, from S6."""
+        """Bring the AD service up without a CLCW check (E23), from S6."""
         self._initialize()
         self.state = FopState.ACTIVE
         return [Initiated()]
 
     def initiate_with_clcw(self, now_ns: int) -> list[FopAction]:
-        """E24: AD service once a CLCW agrees with V(S), from S6."""
+        """Bring the AD service up once a CLCW agrees with V(S) (E24), from S6."""
         self._initialize()
         self.state = FopState.INITIALIZING
         self._start_timer(now_ns)
         return []
 
     def initiate_with_unlock(self, now_ns: int) -> list[FopAction]:
-        """E25: AD service once the receiver is unlocked, from S6."""
+        """Bring the AD service up once the receiver is unlocked (E25), from S6."""
         self._initialize()
         return self._transmit_directive(UNLOCK, now_ns)
 
     def initiate_with_set_vr(self, vr: int, now_ns: int) -> list[FopAction]:
-        """E27: AD service once the receiver has set V(R) to `vr`, from S6."""
+        """Bring the AD service up once the receiver has set V(R) to `vr` (E27), from S6."""
         self._initialize()
         self.vs = self.nnr = vr
         return self._transmit_directive(set_vr_command(vr), now_ns)
 
     def terminate(self) -> list[FopAction]:
-        """E29: end the AD service; nothing happens in S6."""
+        """End the AD service (E29). Nothing happens in S6."""
         return [] if self.state is FopState.INITIAL else self._alert("TERM")
 
     def on_clcw(self, clcw: Clcw, now_ns: int) -> list[FopAction]:
-        """E1 to E14. The caller hands in CLCWs of this channel in the order in which they were sent."""
+        """Handle E1 to E14. The caller hands in the CLCWs of this channel in the order in which they were sent."""
         if self.state is FopState.INITIAL:
             return []
+        # In S5 the receiver may still report what was wrong: the control command that mends it is on its way. So CLCWs
+        # with Lockout, a wrong N(R) or Retransmit are passed over there, and T1 ends a wait that is in vain.
         if clcw.lockout:
             return [] if self.state is FopState.INITIALIZING_BC else self._alert("LOCKOUT")
         newly = (clcw.report_value - self.nnr) % 256
@@ -192,17 +211,18 @@ class Fop:
             return [] if self.state is FopState.INITIALIZING_BC else self._alert("NN(R)")
         if newly == len(self._sent):
             return self._on_all_acknowledged(newly, clcw, now_ns)
-        return self._on_some_left(newly, clcw, now_ns)
+        return self._on_some_outstanding(newly, clcw, now_ns)
 
     def _on_all_acknowledged(self, newly: int, clcw: Clcw, now_ns: int) -> list[FopAction]:
-        """E1 to E4."""
+        """Handle E1 to E4: N(R) leaves nothing on the Sent_Queue."""
         if clcw.retransmit:
+            # The receiver asks for a frame, and there is none that it could mean.
             return [] if self.state is FopState.INITIALIZING_BC else self._alert("SYNCH")
         if clcw.wait:
             return self._alert("CLCW")
         if newly:
             out = self._acknowledge(newly)
-            self.timer_ns = None
+            self.timer_ns = None  # nothing is under way that it could time
             self.state = FopState.ACTIVE
             return out + self._look_for_frame(now_ns)
         if self.state in (FopState.INITIALIZING, FopState.INITIALIZING_BC):
@@ -211,8 +231,8 @@ class Fop:
             return [Initiated()]
         return [] if self.state is FopState.ACTIVE else self._alert("SYNCH")
 
-    def _on_some_left(self, newly: int, clcw: Clcw, now_ns: int) -> list[FopAction]:
-        """E5 to E12, E101 to E103."""
+    def _on_some_outstanding(self, newly: int, clcw: Clcw, now_ns: int) -> list[FopAction]:
+        """Handle E5 to E12 and E101 to E103: N(R) leaves frames on the Sent_Queue."""
         if not clcw.retransmit:
             if clcw.wait:
                 return self._alert("CLCW")
@@ -225,19 +245,22 @@ class Fop:
         if self.transmission_limit == 1:
             return out + self._alert("LIMIT")
         if clcw.wait:
+            # Nothing goes out: the receiver has no buffer. Its next CLCW without Wait brings the resend (E8, E10).
             if self.state is not FopState.RETRANSMIT_WAIT:
                 self._waits = 0
             self.state = FopState.RETRANSMIT_WAIT
             return out
-        # E10 is ignored in S2: the frames are on their way again, and the receiver has not seen them yet.
-        again = newly or (self.state is not FopState.RETRANSMIT and self.transmissions < self.transmission_limit)
+        # E10 is ignored in S2: the frames are on their way again, and the receiver has not seen them yet. At the limit
+        # (E12) nothing goes out either, but T1 still runs: a CLCW may yet confirm the last try.
+        resends = newly or (self.state is not FopState.RETRANSMIT and self.transmissions < self.transmission_limit)
         self.state = FopState.RETRANSMIT
-        return out + self._resend(now_ns) + self._look_for_frame(now_ns) if again else out
+        return out + self._resend(now_ns) + self._look_for_frame(now_ns) if resends else out
 
     def on_time(self, now_ns: int) -> list[FopAction]:
-        """E16 and E17; call at `timer_ns` or later."""
+        """Handle E16 and E17. Call it at `timer_ns` or later."""
         if self.timer_ns is None or now_ns < self.timer_ns:
             return []
+        # S4 has sent nothing that could be sent again: no CLCW came in time.
         if self.transmissions >= self.transmission_limit or self.state is FopState.INITIALIZING:
             return self._alert("T1")
         if self.state is FopState.INITIALIZING_BC:
@@ -257,7 +280,7 @@ class Fop:
         return self._resend(now_ns) + self._look_for_frame(now_ns)
 
     def hold_timer(self, until_ns: int) -> None:
-        """T1 counts from when the last frame has left the antenna, not from when it was handed over."""
+        """Let T1 count from `until_ns`, when the last frame has left the antenna, not from when it was handed over."""
         if self.timer_ns is not None:
             self.timer_ns = max(self.timer_ns, until_ns + self.t1_ns)
 
@@ -277,23 +300,23 @@ class Fop:
         self.timer_ns = now_ns + self.t1_ns
 
     def _acknowledge(self, frames: int) -> list[FopAction]:
-        """5.2.8: confirm the oldest `frames` and count the tries of the next anew."""
+        """Confirm the oldest `frames` and begin to count the tries of the next one (5.2.8)."""
         out: list[FopAction] = []
         for _ in range(frames):
             out.append(Confirmed(self._sent.popleft().tag))
-            self.transmissions = 1
+            self.transmissions = 1  # the limit is for the oldest frame, which is now another
         self.nnr = (self.nnr + frames) % 256
         return out
 
     def _resend(self, now_ns: int) -> list[FopAction]:
-        """5.2.7: every frame on the Sent_Queue once more."""
+        """Send every frame on the Sent_Queue once more (5.2.7): FARM-1 takes them in order only."""
         self.transmissions += 1
         self.retransmitted += len(self._sent)
         self._start_timer(now_ns)
         return list(self._sent)
 
     def _look_for_frame(self, now_ns: int) -> list[FopAction]:
-        """5.2.10: the waiting frame goes out where the window has room."""
+        """Send the waiting frame if the window has room (5.2.10)."""
         if not self._waiting or len(self._sent) >= self.window:
             return []
         data, tag = self._waiting.popleft()
@@ -306,8 +329,8 @@ class Fop:
         return [frame]
 
     def _alert(self, reason: str) -> list[FopAction]:
-        """5.2.12: stop the timer, purge both queues, tell why."""
-        out: list[FopAction] = [Unconfirmed(one.tag, one.frame.seq) for one in self._sent]
+        """Stop the timer, purge both queues, tell why (5.2.12)."""
+        out: list[FopAction] = [Unconfirmed(sent.tag, sent.frame.seq) for sent in self._sent]
         out += [Unsent(tag) for _, tag in self._waiting]
         self._sent.clear()
         self._waiting.clear()

@@ -1,5 +1,14 @@
 """Telecommand transfer frames and the two control commands (CCSDS 232.0-B-4, 4.1)."""
 
+# The primary header, 5 octets (4.1.2):
+#
+#     version 2 | bypass 1 | control 1 | spare 2 | spacecraft 10 | channel 6 | length - 1 10 | N(S) 8
+#
+# A frame says how long it is, because the codeblocks around it end on a multiple of 7 octets: what the CLTU gives back
+# is the frame and up to 6 octets of fill. So `decode` reads the length first, takes that many octets, and checks the
+# error control over these alone. It looks at the rest only once the error control is right: of a damaged frame no
+# field says anything. There is no segment header here; packets stand in the data field one after the other.
+
 from __future__ import annotations
 
 import struct
@@ -19,7 +28,7 @@ UNLOCK = b"\x00"  # 4.1.3.3.2
 
 
 def set_vr_command(vr: int) -> bytes:
-    """The control command Set V(R) (4.1.3.3.3)."""
+    """Return the control command that sets the receiver's V(R) to `vr`, 0..255 (4.1.3.3.3)."""
     return bytes((0x82, 0x00, vr))
 
 
@@ -39,7 +48,7 @@ class TcFrame:
     _HEADER: ClassVar[struct.Struct] = struct.Struct(">HHB")
 
     def encode(self) -> bytes:
-        """The frame's octets, 8..1024."""
+        """Return the frame's octets, 8..1024 of them."""
         assert 0 <= self.spacecraft_id < 0x400, self.spacecraft_id
         assert 0 <= self.vcid < 0x40, self.vcid
         assert 0 <= self.seq < 0x100, self.seq
@@ -51,9 +60,10 @@ class TcFrame:
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
-        """The frame at the start of `raw`, which may go on with less than a codeblock of fill; raises DecodeError.
+        """Decode the frame at the start of `raw`; what follows it (fill, or the next frame) is left to the caller.
 
-        Checks of 232.0-B-4, 4.3.4 (frame validation) but for the ids, which are the link's to know.
+        Makes the checks of 232.0-B-4, 4.3.4 (frame validation) except those of the ids, which only the link knows.
+        Raises DecodeError if one of them fails.
         """
         if len(raw) < FRAME_OCTETS_MIN:
             raise DecodeError(f"telecommand frame of {len(raw)} octets, shortest is {FRAME_OCTETS_MIN}")
@@ -64,7 +74,7 @@ class TcFrame:
         if octets > len(raw):
             raise DecodeError(f"telecommand frame: length field says {octets} octets, got {len(raw)}")
         if crc16(raw[:octets]):
-            raise DecodeError("telecommand frame: frame error control does not fit")
+            raise DecodeError("telecommand frame: frame error control (CRC-16) mismatch")
         if first >> 14:
             raise DecodeError(f"telecommand frame version {first >> 14}, only 0 is defined")
         bypass, control = bool(first >> 13 & 1), bool(first >> 12 & 1)

@@ -1,9 +1,21 @@
 """AOS transfer frames with packets (M_PDU), for high-rate payload channels (CCSDS 732.0-B-4, 4.1 and 4.1.4.2).
 
-Sixty-four channels with counts of 24 bit, where TM has eight with 8: at 100 Mbit/s a TM count comes round in 23 ms,
-and a loss of 256 frames would pass unseen. What the header does not tell is agreed beforehand (managed parameters):
-insert zone, operational control field, frame error control. The optional control field over the header is not used.
+The header does not tell everything: whether there is an insert zone, an operational control field or frame error
+control is agreed beforehand (managed parameters, `AosFormat`).
 """
+
+# The frame, of one length per physical channel:
+#
+#     version 2 = 1 | spacecraft, lower 8 | channel 6 | count 24
+#     replay 1 | cycle in use 1 | spacecraft, upper 2 | cycle 4 | insert zone | M_PDU | OCF 32 | FECF 16
+#
+# and the M_PDU: spare 5 | first header pointer 11 | packets.
+#
+# Why AOS beside TM: 64 channels instead of 8, and counts of 24 bits instead of 8. At 100 Mbit/s a TM count comes round
+# in 23 ms, and a loss of 256 frames would pass unseen. The price is that there is no master count: what it does for TM,
+# telling late frames and restarts, must be read from each channel's own count (ground/link/aos_session.py).
+#
+# The optional error control over the header alone is not used: it would guard a header whose frame is damaged.
 
 from __future__ import annotations
 
@@ -45,8 +57,8 @@ class AosFormat:
     def encode(
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
     ) -> bytes:
-        """One frame (flight.link.tm.downlink.FrameFormat); AOS has no master count."""
-        del master_count
+        """Return the octets of one frame (flight.link.tm.downlink.FrameFormat)."""
+        del master_count  # AOS has none
         return AosFrame(self.spacecraft_id, vcid, vc_count, first_header_pointer, data, ocf).encode(self)
 
 
@@ -70,7 +82,7 @@ class AosFrame:
     _HEADER: ClassVar[struct.Struct] = struct.Struct(">HI")
 
     def encode(self, fmt: AosFormat) -> bytes:
-        """The frame's octets; `data`, `insert` and `ocf` must be what the format has room for."""
+        """Return the frame's octets; `data`, `insert` and `ocf` must be what the format has room for."""
         assert len(self.insert) == fmt.insert_octets, len(self.insert)
         assert (self.ocf is not None) == fmt.has_ocf, self.ocf
         head = self._HEADER.pack(
@@ -88,22 +100,23 @@ class AosFrame:
 
     @classmethod
     def decode(cls, raw: bytes | memoryview, fmt: AosFormat) -> Self:
-        """The frame that is exactly `raw`; raises FrameError (a DecodeError). Whose it is, the caller sees."""
+        """Decode exactly `raw`; raises FrameError (a DecodeError). The caller checks whose frame it is."""
         if len(raw) != fmt.frame_octets:
-            raise FrameError("length", f"frame of {len(raw)} octets, this link's are {fmt.frame_octets}")
+            raise FrameError("length", f"frame of {len(raw)} octets, frames of this link have {fmt.frame_octets}")
         if fmt.data_octets < 1:
             raise FrameError("length", f"frames of {fmt.frame_octets} octets have no room for data")
         if fmt.has_fecf and crc16(raw):
-            raise FrameError("crc", "frame error control does not fit")
+            raise FrameError("crc", "frame error control (CRC-16) mismatch")
         first, signalling = cls._HEADER.unpack_from(raw)
         if first >> 14 != 1:
             raise FrameError("version", f"frame version {first >> 14}, only 1 (AOS) is used")
         at = HEADER_OCTETS + fmt.insert_octets
         end = at + fmt.zone_octets
+        # On channel 63 the field is idle data throughout: no M_PDU header stands there, whatever its bits say.
         pointer = (raw[at] << 8 | raw[at + 1]) & 0x7FF if first & 0x3F != VC_IDLE else IDLE_DATA
         data = bytes(raw[at + M_PDU_HEADER_OCTETS : end])
         if len(data) <= pointer < IDLE_DATA:
-            raise FrameError("pointer", f"first header pointer {pointer} beyond {len(data)} octets of data")
+            raise FrameError("pointer", f"first header pointer {pointer} is beyond the {len(data)} octets of data")
         return cls(
             (signalling >> 4 & 3) << 8 | first >> 6 & 0xFF,
             first & 0x3F,

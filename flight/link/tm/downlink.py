@@ -1,14 +1,27 @@
-"""Packets into transfer frames: bounded queues a virtual channel, priority with minimum shares, packets over frames.
+"""Packets into transfer frames: a bounded queue for each virtual channel, priority with minimum shares.
 
 132.0-B-3, 4.2.2 to 4.2.4, and 732.0-B-4, 4.2.2 to 4.2.5 (packet processing, virtual channel generation, multiplexing).
-A frame that packets do not fill is filled with an idle packet. Where less than an idle packet's least length is left
-over, the idle packet runs on into the channel's next frame; it alone never causes one. Without packets an idle frame
-goes out (first header pointer 0x7FE).
 
 The channel of the next frame is the first, in order of priority, that has something to send. A channel with a minimum
-share that waits is credited its share of every frame; once a whole frame has come together, it goes before all
-others. So over any N frames for which it waits it gets at least its share of them, but for one frame a channel.
+share is credited its share of every frame while it waits. As soon as that makes a whole frame, it goes before all
+others. So over any N frames for which it waits it gets at least its share of them, less one frame per channel.
 """
+
+# Filling a frame. It begins with what the frame before could not hold of its last packet, then come whole packets, and
+# the last one is cut if need be. Room that no packet fills is filled with an idle packet. If the room is less than the
+# 7 octets that an idle packet takes at least, the idle packet runs on into the channel's next frame; that alone never
+# causes a frame. A channel without packets sends nothing, and if no channel has any, an idle frame goes out (first
+# header pointer 0x7FE) on a channel of its own.
+#
+# The first header pointer names where the first packet begins that begins in this frame, an idle one included.
+# NO_PACKET_START says that the whole frame continues a packet.
+#
+# Why shares are a credit and not a weight: priority decides as long as nobody starves, and live telemetry goes first.
+# Credit lapses in two cases. A channel that has nothing to send earns none, so that it cannot save up silence and then
+# hold the link. One that gets a frame by priority has more than what it was owed.
+#
+# `octets` of a channel is what has not left yet, the cut packet's remainder included; idle packets are not counted. So
+# it is 0 exactly if the channel has nothing to send.
 
 from __future__ import annotations
 
@@ -25,23 +38,29 @@ _FRAME_CREDIT = 10_000
 
 
 class FrameFormat(Protocol):
-    """How one kind of transfer frame is laid around its data; `vc_counts` is the modulus of a channel's count."""
+    """How one kind of transfer frame is laid around its data."""
 
     @property
-    def data_octets(self) -> int: ...
+    def data_octets(self) -> int:
+        """Room for packets in a frame, octets."""
+
     @property
-    def vc_counts(self) -> int: ...
+    def vc_counts(self) -> int:
+        """The modulus of a virtual channel's count."""
+
     def encode(
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
-    ) -> bytes: ...
+    ) -> bytes:
+        """Return the octets of one frame; `data` fills it exactly."""
 
 
 @dataclass(slots=True)
 class VirtualChannel:
-    """One channel's packets in waiting. `octets` counts what has not left yet, `refused` packets turned away.
+    """The packets of one channel that wait. `octets` is what has not left yet, `refused` how many were turned away.
 
-    `packets_max` and `octets_max` bound what waits. `share` is its least share of the frames in 1/10,000, 0 for none;
-    `credit` what it is owed of the next frame.
+    `packets_max` and `octets_max` bound what waits. `share` is its minimum share of the frames in 1/10,000, 0 for none;
+    `credit` is what it is owed of the next frame, in the same unit. `count` is the count of the next frame, `carried`
+    what the frame before could not hold of its last packet.
     """
 
     vcid: int
@@ -55,12 +74,13 @@ class VirtualChannel:
     refused: int = 0
     frames: int = 0
     count: int = 0
-    rest: bytes = b""
-    rest_is_idle: bool = True
+    carried: bytes = b""
+    carried_is_idle: bool = True
 
     def queue(self, packet: bytes) -> bool:
-        """Take a whole packet; False, counted, if the channel is full."""
+        """Take a whole packet. If the channel is full, count it as refused and return False."""
         octets = len(packet)
+        # Every octet that goes out is found by the length fields of the packets: one wrong length hides all behind it.
         assert octets == (packet[4] << 8 | packet[5]) + PACKET_OCTETS_MIN, octets
         if len(self.packets) >= self.packets_max or self.octets + octets > self.octets_max:
             self.refused += 1
@@ -71,23 +91,24 @@ class VirtualChannel:
         return True
 
     def fill(self, size: int) -> tuple[int, bytes, int]:
-        """First header pointer and the `size` octets of data of the next frame, and the octets of idle packets begun
-        in it.
+        """Make the `size` octets of data of the next frame.
+
+        Returns its first header pointer, the data, and the octets of the idle packet that begins in it, if one does.
         """
         room = size
         pieces: list[bytes] = []
-        rest = self.rest
-        if rest:
-            if len(rest) > room:
-                self.rest = rest[room:]
-                if not self.rest_is_idle:
+        carried = self.carried
+        if carried:
+            if len(carried) > room:
+                self.carried = carried[room:]
+                if not self.carried_is_idle:
                     self.octets -= room
-                return NO_PACKET_START, rest[:room], 0
-            pieces.append(rest)
-            room -= len(rest)
-            if not self.rest_is_idle:
-                self.octets -= len(rest)
-            self.rest = b""
+                return NO_PACKET_START, carried[:room], 0
+            pieces.append(carried)
+            room -= len(carried)
+            if not self.carried_is_idle:
+                self.octets -= len(carried)
+            self.carried = b""
         pointer = size - room if room else NO_PACKET_START
         packets = self.packets
         while room and packets:
@@ -95,7 +116,7 @@ class VirtualChannel:
             octets = len(packet)
             if octets > room:
                 pieces.append(packet[:room])
-                self.rest, self.rest_is_idle = packet[room:], False
+                self.carried, self.carried_is_idle = packet[room:], False
                 self.octets -= room
                 room = 0
             else:
@@ -107,16 +128,16 @@ class VirtualChannel:
             idle = idle_packet(max(room, PACKET_OCTETS_MIN))
             idle_octets = len(idle)
             pieces.append(idle[:room])
-            self.rest, self.rest_is_idle = idle[room:], True
+            self.carried, self.carried_is_idle = idle[room:], True
         return pointer, b"".join(pieces), idle_octets
 
 
 class Multiplexer:
     """The one source of a master channel's frames.
 
-    vcids: channels in order of priority, the first before all others. shares: the least share of the frames that some
-    of them get while they wait, 0 to 1, together at most 1. A channel takes a packet where it then holds at most
-    `packets_max` packets and `octets_max` octets. Counts go on over passes: they are never reset.
+    vcids: channels in order of priority, the first before all others. shares: the minimum share of the frames that some
+    of them get while they wait, 0 to 1, together at most 1. A channel takes a packet if it then holds at most
+    `packets_max` packets and `octets_max` octets. Counts go on from pass to pass: they are never reset.
     """
 
     def __init__(
@@ -136,6 +157,7 @@ class Multiplexer:
         assert vc_idle not in self.channels, vc_idle
         assert set(shares) <= set(vcids), shares
         assert sum(channel.share for channel in self.channels.values()) <= _FRAME_CREDIT, shares
+        # So an idle packet ends in the channel's next frame at the latest.
         assert frame_format.data_octets >= PACKET_OCTETS_MIN, frame_format.data_octets
         self.frames = 0
         self.idle_frames = 0
@@ -148,11 +170,11 @@ class Multiplexer:
         self._with_share = [channel for channel in self.channels.values() if channel.share]
 
     def has_packets(self) -> bool:
-        """True where the next frame carries packets."""
+        """Return whether the next frame carries packets."""
         return any(channel.octets for channel in self.channels.values())
 
     def next_frame(self, ocf: bytes | None) -> bytes:
-        """One encoded frame of the channel whose turn it is, an idle frame where none has anything to send."""
+        """Return one encoded frame of the channel whose turn it is, an idle frame if none has anything to send."""
         frame_format = self._format
         channel = self._next_channel()
         if channel is not None:
@@ -182,7 +204,7 @@ class Multiplexer:
         return None
 
     def _owed(self) -> VirtualChannel | None:
-        """Credit every channel with a share that waits; the one that is owed a whole frame, and most of it, pays."""
+        """Credit every channel with a share that waits; return the one that is owed a whole frame, and the most."""
         owed = None
         for channel in self._with_share:
             if not channel.octets:
@@ -192,5 +214,5 @@ class Multiplexer:
             if channel.credit >= _FRAME_CREDIT and (owed is None or channel.credit > owed.credit):
                 owed = channel
         if owed is not None:
-            owed.credit -= _FRAME_CREDIT
+            owed.credit -= _FRAME_CREDIT  # what is above a frame stays for the next
         return owed

@@ -6,6 +6,22 @@ A channel is either without a packet in hand, or holds the beginning of one. A m
 and the search resumes at the next first header pointer: only packets with octets in the missing frames are lost.
 """
 
+# Packets are found by two things that must agree: the length field in each header, and the first header pointer of each
+# frame. Within a frame lengths lead from packet to packet. Between frames the pointer says at which octet a packet
+# begins, which must be the end of the one in hand. If they contradict each other the frame is counted as inconsistent,
+# what is in hand is dropped, and the pointer is believed: it stands under the error control of its frame, while a
+# length may be that of a packet which the sender put together wrongly. No frame, whatever is in it, makes a method
+# raise or take memory beyond one packet per channel.
+#
+# A restart. The counts of a rebooted node begin at 0, which looks like a gap: the two are told apart in `is_restart`.
+# Near 0 the master count is at least the channel's, for it counts that channel's frames as well. A gap in the channel
+# that is larger than the gap of all channels together cannot be lost frames; nor is it likely that both counts come to
+# lie near 0 after so many lost frames. A restart taken for a gap only miscounts; one that is seen ends what the ground
+# had under way (ground/link/session.py), so it is not assumed lightly.
+#
+# ground/recording takes frames apart in C by the same rules (flight/kernels/frames.c, ADR 0016); a property test holds
+# the two to each other.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -14,7 +30,8 @@ from typing import Protocol
 from flight.link.space_packet import HEADER_OCTETS, PACKET_OCTETS_MIN
 from flight.link.tm.tm_frame import IDLE_DATA, NO_PACKET_START, TmFormat, TmFrame
 
-# The counts of a restarted node are this small in the first frame that is heard of it; later, it is taken for a gap.
+# In the first frame that is heard of a restarted node its counts are below this. If they are above, it looks like a
+# gap.
 RESTART_FRAMES_MAX = 16
 
 
@@ -22,25 +39,33 @@ class PacketFrame(Protocol):
     """A transfer frame of packets, TM or AOS."""
 
     @property
-    def vcid(self) -> int: ...
+    def vcid(self) -> int:
+        """The virtual channel."""
+
     @property
-    def vc_count(self) -> int: ...
+    def vc_count(self) -> int:
+        """The virtual channel's count of frames."""
+
     @property
-    def first_header_pointer(self) -> int: ...
+    def first_header_pointer(self) -> int:
+        """The octet of `data` at which the first packet begins, NO_PACKET_START or IDLE_DATA."""
+
     @property
-    def data(self) -> bytes: ...
+    def data(self) -> bytes:
+        """The data field."""
 
 
-def counts_anew(frame: TmFrame) -> bool:
-    """True where this may be one of the first frames after boot: both counts begin at 0, the master's leads."""
+def counts_from_zero(frame: TmFrame) -> bool:
+    """Return whether this may be one of the first frames after boot: both counts begin at 0, the master's leads."""
     return frame.vc_count <= frame.master_count < RESTART_FRAMES_MAX
 
 
 @dataclass(slots=True)
 class VcExtractor:
-    """One channel, whose count goes modulo `vc_counts`. Counters: packets delivered, idle packets left out, packets of
-    which only a part arrived (`broken`), and frames whose pointer or packet headers contradict each other
-    (`inconsistent`).
+    """One channel, whose count goes modulo `vc_counts`.
+
+    Counters: `packets` delivered, `idle_packets` left out, `broken` packets of which only a part arrived, and frames
+    whose pointer or packet headers contradict each other (`inconsistent`); `frames` taken, and frames `missed`.
     """
 
     vc_counts: int = TmFormat.vc_counts
@@ -54,7 +79,7 @@ class VcExtractor:
     _partial: bytearray = field(default_factory=bytearray)
 
     def take(self, frame: PacketFrame) -> tuple[int, list[bytes]]:
-        """How many frames of this channel were missed before `frame` (see `gap`), and the packets it completed."""
+        """Return how many frames were missed before `frame` (see `gap`), and the packets that it completed."""
         missed = self.gap(frame)
         self._expected = (frame.vc_count + 1) % self.vc_counts
         self.frames += 1
@@ -80,11 +105,11 @@ class VcExtractor:
         return missed, packets
 
     def gap(self, frame: PacketFrame) -> int:
-        """Frames of this channel missed before `frame` (modulo `vc_counts`)."""
+        """Return how many frames of this channel were missed before `frame` (modulo `vc_counts`)."""
         return 0 if self._expected is None else (frame.vc_count - self._expected) % self.vc_counts
 
     def restart(self) -> None:
-        """The node begins anew: its next frame is not missed, and a packet in hand never ends."""
+        """Begin again, as the node does: no frame is missed before its next one, and a packet in hand never ends."""
         self._expected = None
         self._drop()
 
@@ -94,7 +119,7 @@ class VcExtractor:
             self._partial.clear()
 
     def _continue(self, data: bytes, packets: list[bytes]) -> None:
-        """Add to the packet in hand; deliver it where it is whole, drop it where it would run over."""
+        """Add to the packet in hand. Deliver it if it is whole; drop it if it would have to run over."""
         partial = self._partial
         partial += data
         if len(partial) < HEADER_OCTETS:
@@ -113,7 +138,8 @@ class VcExtractor:
         size = len(data)
         while at < size:
             if data[at] >> 5:
-                # No packet starts like this: leave the rest of the frame, the next pointer leads on.
+                # No packet starts like this (its version must be 0): skip what follows in the frame, the next pointer
+                # leads on.
                 self.inconsistent += 1
                 return
             if at + HEADER_OCTETS > size:
@@ -126,6 +152,7 @@ class VcExtractor:
         self._partial += data[at:]
 
     def _deliver(self, packet: bytes, packets: list[bytes]) -> None:
+        # APID 2047, all 11 bits set: idle.
         if packet[1] == 0xFF and packet[0] & 0x07 == 0x07:
             self.idle_packets += 1
         else:
@@ -135,19 +162,19 @@ class VcExtractor:
 
 @dataclass(slots=True)
 class PacketExtractor:
-    """All channels of one master channel, eight at most. `master_missed` sums gaps in the master count."""
+    """All channels of one master channel, at most eight. `master_missed` sums the gaps in the master count."""
 
     channels: dict[int, VcExtractor] = field(default_factory=dict)
     master_missed: int = 0
     _master_expected: int | None = None
 
     def is_restart(self, frame: TmFrame) -> bool:
-        """True where both counts jump to near 0 in a way that lost frames hardly explain: the node was restarted.
+        """Return whether both counts jump to near 0 in a way that lost frames hardly explain: the node was restarted.
 
         Fewer lost frames than `RESTART_FRAMES_MAX` are a gap, but no channel loses more frames than all together.
         """
         channel = self.channels.get(frame.vcid)
-        if channel is None or not counts_anew(frame):
+        if channel is None or not counts_from_zero(frame):
             return False
         missed = channel.gap(frame)
         return missed > 0 and (missed > self._gap(frame) or self._gap(frame) >= RESTART_FRAMES_MAX)
@@ -162,12 +189,12 @@ class PacketExtractor:
         return 0 if self._master_expected is None else (frame.master_count - self._master_expected) & 0xFF
 
     def pass_over(self, frame: TmFrame) -> None:
-        """A frame of which nothing is wanted: it is not missed."""
+        """Count a frame of which nothing is wanted, so that it is not missed."""
         self.master_missed += self._gap(frame)
         self._master_expected = frame.master_count + 1 & 0xFF
 
     def take(self, frame: TmFrame) -> tuple[int, list[bytes]]:
-        """Frames of this virtual channel missed before `frame` (mod 256), and the packets it completed."""
+        """Return the frames of this virtual channel missed before `frame` (mod 256), and the packets it completed."""
         self.pass_over(frame)
         channel = self.channels.get(frame.vcid)
         if channel is None:

@@ -1,5 +1,18 @@
 """Telemetry transfer frames: fixed length, operational control field, frame error control (CCSDS 132.0-B-3, 4.1)."""
 
+# The frame (4.1.2 to 4.1.6), of one length per link, because receivers find the next marker by it:
+#
+#     version 2 = 0 | spacecraft 10 | channel 3 | OCF flag 1 | master count 8 | channel count 8
+#     secondary header 1 = 0 | sync 1 = 0 | packet order 1 = 0 | segment length 2 = 3 | first header pointer 11
+#     data | OCF 32 | FECF 16
+#
+# The first header pointer is what makes packets over frames possible: it names the octet of the data at which the first
+# packet begins, so that after a missing frame a receiver finds its way again without the packet that was in hand.
+#
+# For any octets `decode` returns a frame or raises FrameError. A frame that it returns has the length of the link,
+# error control that agrees (unless the link has none), and a pointer that lies in the data. Whose frame it is, the
+# caller sees.
+
 from __future__ import annotations
 
 import struct
@@ -19,7 +32,7 @@ _HEADER = struct.Struct(">HBBH")
 
 
 class FrameError(DecodeError):
-    """A frame that is not one; `reason` is its name in the counters."""
+    """Octets that are not a frame of this link. `reason` is the key under which they are counted."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -27,7 +40,7 @@ class FrameError(DecodeError):
 
 
 def data_octets(frame_octets: int) -> int:
-    """Octets of the data field of a frame with control field and error control."""
+    """Return the octets of the data field of a frame with control field and error control."""
     return frame_octets - HEADER_OCTETS - OCF_OCTETS - FECF_OCTETS
 
 
@@ -41,19 +54,20 @@ class TmFormat:
 
     @property
     def data_octets(self) -> int:
+        """Room for packets in a frame with control field, octets."""
         return data_octets(self.frame_octets)
 
     def encode(
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
     ) -> bytes:
-        """The octets of one frame. The TmFrame that it would be is not made: that costs more than its octets."""
+        """Return the octets of one frame. No TmFrame is made on the way: that would cost more than the octets."""
         body = b"".join(
             (
                 _HEADER.pack(
                     self.spacecraft_id << 4 | vcid << 1 | (ocf is not None),
                     master_count,
                     vc_count,
-                    # 4.1.2.7: no secondary header, packets in order, segment length 3
+                    # 4.1.2.7: no secondary header, packets in order, segment length 3 (required of frames of packets)
                     0x1800 | first_header_pointer,
                 ),
                 data,
@@ -81,28 +95,28 @@ class TmFrame:
     ocf: bytes | None
 
     def encode(self, octets: int) -> bytes:
-        """The frame of exactly `octets`; `data` must fill it."""
+        """Return the frame as exactly `octets` octets, which `data` must fill."""
         return TmFormat(self.spacecraft_id, octets).encode(
             self.vcid, self.master_count, self.vc_count, self.first_header_pointer, self.data, self.ocf
         )
 
     @classmethod
     def decode(cls, raw: bytes | memoryview, octets: int, *, has_fecf: bool = True) -> Self:
-        """The frame that is exactly `raw`, `octets` long; raises FrameError (a DecodeError).
+        """Decode exactly `raw`, a frame of a link whose frames are `octets` long; raises FrameError (a DecodeError).
 
-        `has_fecf=False` is for links where Reed-Solomon alone guards the frame.
+        `has_fecf=False` is for links on which Reed-Solomon alone guards the frame.
         """
         if len(raw) != octets:
-            raise FrameError("length", f"frame of {len(raw)} octets, this link's are {octets}")
+            raise FrameError("length", f"frame of {len(raw)} octets, frames of this link have {octets}")
         if octets < HEADER_OCTETS + 1 + OCF_OCTETS + FECF_OCTETS:
             raise FrameError("length", f"frames of {octets} octets have no room for data")
         if has_fecf and crc16(raw):
-            raise FrameError("crc", "frame error control does not fit")
+            raise FrameError("crc", "frame error control (CRC-16) mismatch")
         first, master_count, vc_count, status = _HEADER.unpack_from(raw)
         if first >> 14:
             raise FrameError("version", f"frame version {first >> 14}, only 0 (TM) is used")
         if status & 0xC000:
-            raise FrameError("status", f"data field status {status:#06x}: secondary header or no packets")
+            raise FrameError("status", f"data field status {status:#06x}: a secondary header, or data without packets")
         end = octets - FECF_OCTETS * has_fecf
         ocf = None
         if first & 1:
@@ -110,6 +124,6 @@ class TmFrame:
             ocf = bytes(raw[end : end + OCF_OCTETS])
         pointer = status & 0x7FF
         data = bytes(raw[HEADER_OCTETS:end])
-        if len(data) <= pointer < IDLE_DATA:
-            raise FrameError("pointer", f"first header pointer {pointer} beyond {len(data)} octets of data")
+        if len(data) <= pointer < IDLE_DATA:  # the two values above are not places in the data
+            raise FrameError("pointer", f"first header pointer {pointer} is beyond the {len(data)} octets of data")
         return cls(first >> 4 & 0x3FF, first >> 1 & 7, master_count, vc_count, pointer, data, ocf)
