@@ -25,7 +25,7 @@ ffi.cdef(DECLARATIONS)
 
 @cache
 def library() -> Any:
-    """The functions of libfec. Raises SetupError where it is not on this machine."""
+    """The functions of libfec. Raises SetupError if it is not on this machine."""
     try:
         lib: Any = ffi.dlopen("libfec.so.0")
         lib.encode_rs_ccsds(ffi.new("unsigned char[223]"), ffi.new("unsigned char[32]"), 0)  # fills Taltab, Tal1tab

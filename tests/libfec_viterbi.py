@@ -27,7 +27,7 @@ _TAIL_BITS = 6
 
 @cache
 def library() -> tuple[FFI, Any] | None:
-    """cffi and the library with the code of CCSDS 131.0-B-5, 3.3 chosen; None where it is not installed."""
+    """cffi and the library with the code of CCSDS 131.0-B-5, 3.3 chosen; None if it is not installed."""
     ffi = FFI()
     ffi.cdef(_DECLARATIONS)
     try:

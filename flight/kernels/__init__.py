@@ -1,5 +1,9 @@
 """C kernels behind cffi and their thin Python wrappers: one call per frame or a whole stream, never an octet."""
 
+# What stands here is the whole interface: other rooms import from this package, never from the modules below it or from
+# the extension module. Every kernel has a plain model in tests/, which it must equal on any input; its vector paths
+# must equal its portable path; and it runs under sanitizers and a fuzzer (tests/sanitize, tests/fuzz).
+
 from flight.kernels.binding import KernelError, ReadBuffer, WriteBuffer
 from flight.kernels.cltu import Codeblocks, ErrorMode, decode_codeblocks, find_start, make_cltu
 from flight.kernels.columns import FieldColumns, FieldSpec, PacketLayout, extract_fields

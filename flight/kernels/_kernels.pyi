@@ -118,7 +118,7 @@ class _Ffi:
     def new(self, cdecl: Literal["ob_field[]"], init: Sequence[Sequence[int | Sequence[int]]]) -> _Fields: ...
     def new_allocator(self, *, should_clear_after_alloc: bool) -> Callable[[_CType, int], _Pointer]: ...
     def buffer(self, cdata: _Pointer) -> memoryview:
-        """An object of cffi's own with the buffer protocol; `memoryview` takes it."""
+        """Return an object of cffi's own with the buffer protocol; `memoryview` takes it."""
     NULL: _Pointer
 
 class _Lib:

@@ -3,7 +3,7 @@
  * The code is that of x^7 + x^6 + x^2 + 1 = (x + 1)(x^6 + x + 1): a Hamming code without its words of odd weight, so
  * any two of its words differ in 4 bits or more. The parity of 56 bits is linear, hence one look-up for each octet,
  * none of which waits for another. All 63 single errors have syndromes of their own, of odd weight; two errors have an
- * even one.
+ * even one. So two wrong bits are never taken for one.
  */
 #include <string.h>
 
@@ -31,7 +31,7 @@ static const uint8_t PARITY[INFORMATION_OCTETS][256] = {
     ROW(uint8_t, 0x8a, 0x9e, 0xb6, 0xe6, 0x46, 0x8c, 0x92, 0xae), /* x^7 */
 };
 
-/* Syndrome -> the wrong bit of the 63, the first one is 0; NO where two or more are wrong. */
+/* Syndrome -> the wrong bit of the 63, the first one is 0; NO if two or more are wrong. */
 #define NO 0xFF
 static const uint8_t WRONG_BIT[128] = {
     NO, 62, 61, NO, 60, NO, NO, 36, 59, NO, NO, 27, NO, 14, 35, NO,
@@ -95,7 +95,7 @@ int64_t ob_find_start(const uint8_t *data, size_t octets, int32_t mode)
     if (mode != OB_BCH_SEC && mode != OB_BCH_TED)
         return OB_E_LAYOUT;
     for (size_t at = 0; at < octets; at++) {
-        /* The second octet is looked at only where the first will do, and where there is one. */
+        /* The second octet is looked at only if the first will do, and if there is one. */
         uint32_t wrong = (uint32_t)data[at] << 8 ^ (START & 0xFF00);
         if (within(wrong, mode) && (at + 1 == octets || within(wrong | (data[at + 1] ^ (START & 0xFF)), mode)))
             return (int64_t)at;

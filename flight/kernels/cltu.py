@@ -1,5 +1,8 @@
 """Telecommand coding: a CLTU around frames, the search for its start, runs of BCH(63,56) codeblocks."""
 
+# The kernels keep nothing between calls: which unit is open, and the octets that are not yet a codeblock, are the
+# business of flight/link/coding/cltu.py. So a search or a run begins at any octet of any buffer.
+
 from __future__ import annotations
 
 from enum import IntEnum
@@ -20,7 +23,7 @@ _FRAME_OCTETS = 10  # start and tail sequence
 
 
 class ErrorMode(IntEnum):
-    """What a receiver does about errors (CCSDS 231.0-B-4, 3): a codeblock has 63 bits, and one that fills the octet.
+    """What a receiver does about errors (CCSDS 231.0-B-4, 3). A codeblock has 63 bits, and one that fills the octet.
 
     SEC: single error correction. One wrong bit of 63 is corrected, two are noticed; one of the start sequence's 16
     bits may be wrong. Of random codeblocks 25.4 % are taken: 0.8 % as good, 24.6 % as if corrected.
@@ -38,7 +41,7 @@ class Codeblocks(NamedTuple):
     information: 7 octets of each.
     good: how many had no error.
     corrected: in how many one bit was corrected.
-    ended: whether one follows that was not taken. It ends the unit: a tail sequence, or damaged.
+    ended: whether a codeblock follows that was not taken. It ends the unit, be it a tail sequence or damaged.
     """
 
     information: bytes
@@ -48,14 +51,14 @@ class Codeblocks(NamedTuple):
 
     @property
     def octets(self) -> int:
-        """How far the run went."""
+        """How many octets of the input the run took."""
         return CODEBLOCK_OCTETS * (self.good + self.corrected)
 
 
 def make_cltu(data: ReadBuffer) -> bytes:
-    """One CLTU of the octets of one frame or more (CCSDS 231.0-B-4, 5), filled up to whole codeblocks with 0x55.
+    """Return the CLTU of the octets of one frame or more (CCSDS 231.0-B-4, 5), filled to whole codeblocks with 0x55.
 
-    No data raises KernelError.
+    Raises KernelError if there is no data.
     """
     source = data if type(data) is bytes else from_buffer(OCTETS, data)
     octets = len(source)
@@ -67,9 +70,9 @@ def make_cltu(data: ReadBuffer) -> bytes:
 
 
 def find_start(data: ReadBuffer, mode: ErrorMode) -> int:
-    """How many octets lie before the first start sequence EB90, or before a last octet that may be half of one.
+    """Return how many octets lie before the first start sequence EB90, or before a last octet that may be half of one.
 
-    With neither, all of them: a start sequence was found where at least two octets are left.
+    With neither, all of them. So a start sequence was found exactly if at least two octets lie behind the place.
     """
     source = data if type(data) is bytes else from_buffer(OCTETS, data)
     at = _find_start(source, len(source), mode)
@@ -81,9 +84,9 @@ def find_start(data: ReadBuffer, mode: ErrorMode) -> int:
 def decode_codeblocks(data: ReadBuffer, mode: ErrorMode) -> Codeblocks:
     """Take the codeblocks of 8 octets, one after the other, up to the first with more errors than `mode` takes.
 
-    Any octets are taken; what is shorter than a codeblock at the end is left (CCSDS 231.0-B-4, 3). The filler bit is
-    not one of the 63 bits: where it alone is wrong a codeblock is good, where it is wrong too none is corrected. That
-    way a damaged tail sequence, whose last bit is 1, is seldom taken for a codeblock.
+    Any octets will do. What is shorter than a codeblock at the end is left (CCSDS 231.0-B-4, 3). The filler bit is not
+    one of the 63 bits: if it alone is wrong a codeblock is good, and if it is wrong beside another bit nothing is
+    corrected. That way a damaged tail sequence, whose last bit is 1, is seldom taken for a codeblock.
     """
     source = data if type(data) is bytes else from_buffer(OCTETS, data)
     octets = len(source)

@@ -1,10 +1,10 @@
 /* Fields of packets into columns, one pass over the packets for all fields.
  *
  * Packets are taken a block at a time: the block's octets stay in the caches while one field after the other is read
- * from it, each in a loop of its own that has nothing to decide. Where all packets of a block hold every field, one
- * load of eight octets a packet serves all fields in them, each a shift and a mask; 1, 2, 4 and 8 whole octets need
- * none; words of 32 bit in a row are turned into columns eight by eight where the processor has AVX2. A block in which
- * a packet is short, or ends the data, is read an octet at a time, with every bound checked.
+ * from it, each in a loop of its own that has nothing to decide. If all packets of a block hold every field, one load
+ * of eight octets per packet serves all fields in them, each a shift and a mask; 1, 2, 4 and 8 whole octets need none;
+ * words of 32 bits in a row are turned into columns eight by eight if the processor has AVX2. A block in which a packet
+ * is short, or ends the data, is read an octet at a time, with every bound checked.
  */
 #include <string.h>
 
@@ -16,7 +16,7 @@
 #define WINDOW_OCTETS 8
 #define BIT_OFFSET_MAX (8 * OB_PACKET_OCTETS_MAX - 1)
 
-/* How a field is read, worked out once a block: cheap beside the block's packets, and no memory is needed for it. */
+/* How a field is read, worked out once per block: cheap beside the block's packets, and no memory is needed for it. */
 typedef struct {
     uint8_t *column;
     size_t first;      /* the field's first octet in the packet */
@@ -66,7 +66,7 @@ static inline unsigned width_of(unsigned bits) { return bits <= 8 ? 1 : bits <= 
 
 static inline size_t end_of(const ob_field *field) { return ((size_t)field->bit_offset + field->bits + 7) / 8; }
 
-/* The octets of `value`, `octets` of them from the highest on, each moved to where its significance says. */
+/* The octets of `value`, `octets` of them from the highest on, each moved to the place that its significance names. */
 static inline uint64_t reordered(uint64_t value, const uint8_t *significance, unsigned octets)
 {
     uint64_t made = 0;
@@ -75,7 +75,7 @@ static inline uint64_t reordered(uint64_t value, const uint8_t *significance, un
     return made;
 }
 
-/* `value` as a number of 64 bit, of which it has the lowest `bits`. */
+/* `value` as a number of 64 bits, of which it has the lowest `bits`. */
 static inline uint64_t extended(uint64_t value, unsigned bits, int is_signed)
 {
     unsigned spare = 64 - bits;
@@ -99,7 +99,7 @@ static inline void put(uint8_t *column, unsigned width, size_t index, uint64_t v
     }
 }
 
-/* Every packet of the block holds the field: one loop a width, so that nothing is left to decide in it. */
+/* Every packet of the block holds the field: one loop for each width, so that nothing is left to decide in it. */
 #define EACH(type, expression)                                             \
     do {                                                                   \
         type *column = (type *)(void *)how->column + start;                \
@@ -200,8 +200,8 @@ static void read_checked(const access *how, const uint8_t *const *at, const size
         put(how->column, how->width, start + i, lengths[i] < end ? 0 : finished(how, by_octets(how, at[i])));
 }
 
-/* `reach`: octets from its start on that can be read of every packet of the block, WINDOW_OCTETS at least; 0 where
- * that is not so. */
+/* `reach`: octets that can be read of every packet of the block, from its start on, at least WINDOW_OCTETS; 0 if they
+ * cannot. */
 static access access_of(const ob_field *field, uint8_t *columns, size_t packets, size_t reach)
 {
     unsigned octets = field->bits / 8;
@@ -231,7 +231,7 @@ static access access_of(const ob_field *field, uint8_t *columns, size_t packets,
 #ifdef OB_X86
 #define RUN 8
 
-/* Whether `RUN` fields from here on are words of 32 bit, big-endian, one behind the other. */
+/* Whether `RUN` fields from here on are words of 32 bits, big-endian, one behind the other. */
 static int is_run(const ob_field *fields, size_t fields_count)
 {
     if (fields_count < RUN || fields[0].bit_offset % 8 != 0)
@@ -279,7 +279,7 @@ __attribute__((target("avx2"))) static size_t read_run(const ob_field *fields, u
 }
 #endif
 
-/* Octets that a packet must have to hold every field; 0 where a field has no meaning. */
+/* Octets that a packet must have to hold every field; 0 if a field has no meaning. */
 static size_t octets_needed(const ob_field *fields, size_t fields_count)
 {
     size_t needed = 1;
@@ -308,7 +308,7 @@ static int64_t columns_fault(const ob_field *fields, size_t fields_count, const 
 {
     for (size_t f = 0; f < fields_count; f++) {
         unsigned width = width_of(fields[f].bits);
-        uint64_t end = (uint64_t)fields[f].column + width; /* octets a packet up to this column's end */
+        uint64_t end = (uint64_t)fields[f].column + width; /* octets per packet up to this column's end */
         if (packets > columns_octets / end)
             return OB_E_SPACE;
         if ((uint64_t)fields[f].column * packets % width != 0)
@@ -317,13 +317,13 @@ static int64_t columns_fault(const ob_field *fields, size_t fields_count, const 
     return is_aligned(columns, 8) ? 0 : OB_E_ALIGNMENT;
 }
 
-/* Of one block, where its packets start and how long they are. */
+/* One block: at which octets its packets start, and how long they are. */
 typedef struct {
     const uint8_t *at[BLOCK];
     size_t length[BLOCK];
     size_t start;
     size_t count;
-    size_t reach; /* octets that can be read of each of its packets, all of which hold every field; 0 where not so */
+    size_t reach; /* octets that can be read of each of its packets, all of which hold every field; 0 if not so */
 } block;
 
 static void read_block(const block *of, const ob_field *fields, size_t fields_count, uint8_t *columns, size_t packets,
@@ -374,7 +374,7 @@ static int64_t extract(const uint8_t *data, size_t octets, const uint64_t *offse
     if (fault != 0)
         return fault;
     size_t reach = needed > WINDOW_OCTETS ? needed : WINDOW_OCTETS;
-    /* The last packet that can start within the data: further on a product might not fit. */
+    /* The last packet that can start within the data: beyond it n * stride might go round. */
     size_t last = stride > 0 ? octets / stride : SIZE_MAX;
     int64_t whole = 0;
     for (block of = {.start = 0}; of.start < packets; of.start += BLOCK) {

@@ -1,7 +1,7 @@
 /* The convolutional encoder, and hard symbols made soft (CCSDS 131.0-B-5, 3.3).
  *
- * Thirty-two bits a step: with the six bits before them above, a word shifted by k has the bit of k periods ago in
- * every place, so each generator is a few XORs of shifted words. The two outputs are then shuffled into pairs.
+ * A step takes thirty-two bits. With the six bits before them above, a word shifted by k has in every place the bit of
+ * k periods ago, so each generator is a few XORs of shifted words. The two outputs are then shuffled into pairs.
  */
 #include <string.h>
 

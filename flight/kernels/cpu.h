@@ -20,7 +20,7 @@ static inline int has_pclmul(void) { return __builtin_cpu_supports("pclmul") && 
 #include <arm_neon.h>
 #include <sys/auxv.h>
 
-/* Functions that multiply without carry. Clang before 16 has the instruction only where the whole build asks for it. */
+/* Functions that multiply without carry. Clang before 16 has the instruction only if the whole build asks for it. */
 #if !defined(__AARCH64EL__)
 #elif !defined(__clang__)
 #define OB_PMULL __attribute__((target("+crypto")))

@@ -1,5 +1,9 @@
 """CRC-16 of frames and packets."""
 
+# Why data followed by its own CRC gives 0: the CRC is a remainder, and it stands exactly in the place that it takes in
+# the division. So whoever checks a frame need not know where its last two octets begin, and a CRC can go on over
+# pieces of a message by `init`.
+
 from __future__ import annotations
 
 from flight.kernels._kernels import lib
@@ -10,7 +14,7 @@ _crc16_units = lib.ob_crc16_units
 
 
 def crc16(data: ReadBuffer, init: int = 0xFFFF) -> int:
-    """CRC-16 of the frame error control field and of packet error control (CCSDS 132.0-B-3, 4.1.6), 0..65535.
+    """Return the CRC-16 of frame error control and of packet error control (CCSDS 132.0-B-3, 4.1.6), 0..65535.
 
     Polynomial 0x1021, not reflected, no final xor. `init` continues from an earlier value; one outside 0..65535
     raises KernelError. Data followed by its own CRC gives 0.
@@ -23,10 +27,10 @@ def crc16(data: ReadBuffer, init: int = 0xFFFF) -> int:
 
 
 def crc16_units(units: ReadBuffer, count: int, unit_octets: int, stride: int | None = None) -> memoryview[int]:
-    """`crc16` of each of `count` units of `unit_octets`, one every `stride` octets, which is their size if not given.
+    """Return `crc16` of each of `count` units of `unit_octets`, one every `stride` octets (their size if not given).
 
-    The result has `count` numbers of uint16; indexing and `numpy.asarray` copy nothing. Units that do not lie in the
-    buffer, or one over the other, raise KernelError.
+    The result has `count` numbers of uint16; indexing and `numpy.asarray` copy nothing. Raises KernelError if the units
+    do not lie in the buffer, or overlap.
     """
     source = units if type(units) is bytes else from_buffer(OCTETS, units)
     # More units than octets are refused by the kernel, and must not be allocated before.

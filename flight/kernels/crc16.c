@@ -1,6 +1,6 @@
-/* CRC-16 of frames and packets: tables on any machine, carry-less multiplication where the processor has it.
+/* CRC-16 of frames and packets: tables on any machine, carry-less multiplication if the processor has it.
  *
- * Tables, sixteen octets a step. The remainder is linear, so octet b at distance k octets from the end of a step adds
+ * Tables, sixteen octets per step. The remainder is linear, so octet b at distance k octets from the end of a step adds
  * b * x^(8k + 16) mod P, a table of 256 words for each k; only the first two octets of a step meet the value so far,
  * and the sixteen look-ups do not wait for each other. See M. E. Kounavis and F. L. Berry, "Novel table lookup-based
  * algorithms for high-performance CRC generation", IEEE Trans. Computers 57 (11), 2008 (slicing).
@@ -9,7 +9,7 @@
  * carry-less multiplications: V. Gopal et al., "Fast CRC computation for generic polynomials using PCLMULQDQ", Intel,
  * 2009. Zeros before a message do not change its remainder, so octets that do not fill a block are taken first, as a
  * block that begins with zeros, and nothing is left over at the end. The last 128 bits are reduced by Barrett's method.
- * The same text serves PCLMULQDQ and PMULL; VPCLMULQDQ folds two blocks with one instruction.
+ * The same source serves PCLMULQDQ and PMULL; VPCLMULQDQ folds two blocks with one instruction.
  */
 #include <string.h>
 

@@ -1,10 +1,15 @@
 /* Packets out of batches of TM and AOS transfer frames, and the account of what is missing.
  *
- * A channel is either without a packet in hand or holds the beginning of one. The octets of whole packets go from the
- * frame to the output in one run; only a packet that spans frames is kept in between, in the channel's own block.
+ * The rules are those of flight/link/tm/extract.py, which takes one frame at a time, and a property test holds the two
+ * to each other (ADR 0016). A channel is either without a packet in hand or holds the beginning of one. A missing frame
+ * and a contradiction between length and first header pointer drop what is in hand; the pointer leads on.
  *
- * Idle packets are passed over, and so are encapsulation packets if the link has them. Of one that spans frames the
- * header alone is kept, since nobody takes what it holds: it may be far longer than the block.
+ * The octets of whole packets go from the frame to the output in one run; only a packet that spans frames is kept in
+ * between, in the channel's own block. Every octet of a good frame is counted in exactly one of the channel's sums, so
+ * that a recording can be accounted for to the last octet.
+ *
+ * Idle packets are passed over, and so are encapsulation packets if the link has them. If one of those spans frames,
+ * its header alone is kept: nobody takes what it holds, and it may be far longer than the block.
  */
 #include <string.h>
 
@@ -145,7 +150,7 @@ static void keep(ob_channel *channel, const uint8_t *data, size_t octets)
     channel->hand_octets += octets;
 }
 
-/* `octets` more of the packet in hand: deliver it where it is whole, drop it where it would run over. */
+/* `octets` more of the packet in hand: deliver it if it is whole, drop it if it would run over. */
 static void continue_hand(const ob_link *link, ob_channel *channel, const uint8_t *data, size_t octets, uint8_t vcid,
                           size_t frame, sink *to)
 {
@@ -189,14 +194,14 @@ static void continue_hand(const ob_link *link, ob_channel *channel, const uint8_
 static void split_data(const ob_link *link, ob_channel *channel, const uint8_t *data, size_t at, size_t size,
                        uint8_t vcid, size_t frame, sink *to)
 {
-    size_t run = at; /* where the packets start that are not yet in the output */
+    size_t run = at; /* the place at which the packets start that are not yet in the output */
     while (at < size) {
         const uint8_t *header = data + at;
         size_t packet = packet_octets(link, header, size - at);
         if (size - at < packet) {
             if (packet != NO_PACKET)
                 break;
-            /* No packet starts like this: leave the rest of the frame, the next pointer leads on. */
+            /* No packet starts like this: skip what follows in the frame, the next pointer leads on. */
             channel->inconsistent++;
             channel->lost_octets += size - at;
             append(to, data + run, at - run);
@@ -250,7 +255,7 @@ static uint32_t take_frame(const ob_link *link, ob_channel *channel, const frame
     return missed;
 }
 
-/* Why a frame whose header is read so far is none of this link's packet channels, or OB_FRAME_GOOD. */
+/* Why a frame whose header is read so far does not belong to a packet channel of this link, or OB_FRAME_GOOD. */
 static int channel_verdict(const ob_link *link, const frame_header *header)
 {
     if (link->spacecraft_id != OB_SPACECRAFT_ANY && header->spacecraft_id != link->spacecraft_id)

@@ -1,5 +1,16 @@
 """Packets out of batches of transfer frames, TM or AOS, and the account of what is missing."""
 
+# This is the second of two ways through the downlink (ADR 0016). A live session takes frames one by one and acts on
+# each (flight/link/tm/extract.py); a recording is a day of frames and wants columns. Both keep the same rules about
+# gaps, broken and contradictory packets, and a property test holds this one to the other on any frames.
+#
+# The kernel asks for room in which it can always take one more frame, and the wrapper gives room for the worst that the
+# frames of a call can hold: at most one packet per 7 octets, and no more octets than there are. So one call takes
+# all of them. Room that is not written takes no memory.
+#
+# Between calls the kernel keeps, for each channel, the count that it expects and the beginning of a packet. Both live
+# in structs of this object: the C code has no state of its own.
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +29,7 @@ ENCAPSULATION_OCTETS_MAX: int = lib.OB_ENCAPSULATION_OCTETS_MAX  # what claims t
 
 
 class Verdict(IntEnum):
-    """What became of a frame: taken, or refused with a reason. The first that holds, in this order, counts."""
+    """What became of a frame: taken, or refused with a reason. Of several reasons the first in this order counts."""
 
     GOOD = lib.OB_FRAME_GOOD
     MARKED = lib.OB_FRAME_MARKED
@@ -35,8 +46,8 @@ class Verdict(IntEnum):
 class TmLink:
     """Managed parameters of a link of TM transfer frames (CCSDS 132.0-B-3, 4.1 and 5).
 
-    frame_octets: of every frame, from 13 on. A frame's own flags say whether it has a secondary header, which is
-        passed over, and an operational control field.
+    frame_octets: length of every frame, at least 13. A frame's own flags say whether it has a secondary header, which
+        is passed over, and an operational control field.
     spacecraft_id: 0..1023; None takes frames of any.
     vcids: the virtual channels that carry packets, 0..7; None for all.
     has_fecf: frames end with frame error control.
@@ -58,7 +69,7 @@ class TmLink:
 class AosLink:
     """Managed parameters of a link of AOS transfer frames whose channels carry M_PDUs (CCSDS 732.0-B-4, 4.1 and 5).
 
-    frame_octets: of every frame.
+    frame_octets: length of every frame.
     spacecraft_id: 0..1023; None takes frames of any.
     vcids: the virtual channels that carry packets, 0..62; None for all. Channel 63 is idle data and always taken.
     has_fecf: frames end with frame error control.
@@ -84,13 +95,15 @@ class AosLink:
 
 @dataclass(frozen=True, slots=True)
 class ChannelCounters:
-    """One virtual channel: packets delivered, idle packets left out, packets of which only a part arrived (`broken`),
-    frames whose pointer or packet headers contradict each other (`inconsistent`), good frames, frames missed, and
-    encapsulation packets by their protocol id, 1..7, without those of which there are none.
+    """What came over one virtual channel.
 
-    Every octet of its good frames is in one of six: of packets delivered, idle (idle packets and idle frames' data), of
-    encapsulation packets, lost (parts of packets, and data that contradict the headers), overhead (all but data), or in
-    hand: the beginning of a packet that has not come to its end.
+    Packets delivered, idle packets left out, packets of which only a part arrived (`broken`), frames whose pointer or
+    packet headers contradict each other (`inconsistent`), good frames, frames missed, and encapsulation packets by
+    their protocol id, 1..7, without those of which there are none.
+
+    Every octet of its good frames is in exactly one of six: of packets delivered; idle (idle packets and idle frames'
+    data); of encapsulation packets; lost (parts of packets, and data that contradict the headers); overhead (all but
+    data); or in hand, the beginning of a packet that has not come to its end.
     """
 
     packets: int
@@ -115,7 +128,7 @@ class FrameColumns:
     The columns are views of one buffer: indexing, slicing and `numpy.asarray` copy nothing. Of a frame whose verdict
     is not GOOD they are what its header says, right or wrong, and its `missed` is 0.
 
-    vc_count: count of the virtual channel, uint32: TM 0..255; AOS 24 bit, 28 where the cycle is in use.
+    vc_count: count of the virtual channel, uint32: TM 0..255; AOS 24 bits, 28 if the cycle is in use.
     missed: frames of this virtual channel that are missing just before this one, modulo the count, uint32.
     vcid: virtual channel, uint8.
     master_count: count of the master channel, uint8; AOS has none, 0.
@@ -134,13 +147,13 @@ class FrameColumns:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedPackets:
-    """n space packets in the order of their ends, one column per field, each of n numbers. Idle ones are left out.
+    """n space packets in the order in which they end, one column per field, each of n numbers. Idle ones are left out.
 
     The columns are views: indexing, slicing and `numpy.asarray` copy nothing. Iterating gives each packet's octets,
     as does indexing, as views of `octets`.
 
     octets: the packets, one after the other.
-    offset: where the packet starts in `octets`, uint64.
+    offset: the octet of `octets` at which the packet starts, uint64.
     length: the whole packet, primary header included, octets, 7..65542, uint32.
     frame: index in the batch of the frame in which the packet ended, uint32.
     apid: 0..2046, uint16.
@@ -174,34 +187,36 @@ class ExtractedPackets:
 class BatchExtractor:
     """All virtual channels of one link, its frames taken a batch at a time.
 
-    Where `flight.link.tm.extract` takes a frame at a time as it arrives, this takes any number at once, with the same
+    `flight.link.tm.extract` takes frames one by one as they arrive. This takes any number at once, with the same
     packets and the same account: a gap in a channel's count drops the packet in hand, and the search goes on at the
     next first header pointer, so that only packets with octets in missing frames are lost. Packets that span frames
-    are kept from batch to batch. Memory: 64 KiB a channel that packets span frames on, and a batch's results.
+    are kept from batch to batch. Memory: 64 KiB for each channel on which packets span frames, and a batch's results.
     """
 
     def __init__(self, link: TmLink | AosLink) -> None:
-        """Raises ValueError where a parameter is out of its range."""
+        """Begin a link; raises ValueError if a parameter is out of its range."""
         is_aos = isinstance(link, AosLink)
         self.link = link
         self._count = lib.OB_AOS_CHANNELS if is_aos else lib.OB_TM_CHANNELS
         vcids = range(self._count) if link.vcids is None else sorted(link.vcids)
         if any(not 0 <= vcid < self._count for vcid in vcids):
-            raise ValueError(f"virtual channels {list(vcids)}, they are 0 .. {self._count - 1}")
+            raise ValueError(f"virtual channels {list(vcids)} are not all within 0..{self._count - 1}")
         if link.spacecraft_id is not None and not 0 <= link.spacecraft_id < 0x400:
-            raise ValueError(f"spacecraft id {link.spacecraft_id}, they are 0 .. 1023")
+            raise ValueError(f"spacecraft id {link.spacecraft_id} is outside 0..1023")
         if not 0 < link.frame_octets <= lib.OB_FRAME_OCTETS_MAX:
-            raise ValueError(f"frames of {link.frame_octets} octets, they have 1 .. {lib.OB_FRAME_OCTETS_MAX}")
+            raise ValueError(f"frame length {link.frame_octets} is outside 1..{lib.OB_FRAME_OCTETS_MAX} octets")
         flags = lib.OB_LINK_FECF * link.has_fecf | lib.OB_LINK_ENCAPSULATION * link.has_encapsulation
         insert_octets = 0
         if isinstance(link, AosLink):
             flags |= lib.OB_LINK_OCF * link.has_ocf | lib.OB_LINK_HEADER_CONTROL * link.has_header_control
             insert_octets = link.insert_octets
         if not 0 <= insert_octets < link.frame_octets:
-            raise ValueError(f"insert zone of {insert_octets} octets in frames of {link.frame_octets}")
+            raise ValueError(f"insert zone of {insert_octets} octets does not fit frames of {link.frame_octets}")
         security = (link.security_header_octets, link.security_trailer_octets)
         if not all(0 <= octets < link.frame_octets for octets in security):
-            raise ValueError(f"security header and trailer of {security} octets in frames of {link.frame_octets}")
+            raise ValueError(
+                f"security header and trailer of {security} octets do not fit frames of {link.frame_octets}"
+            )
         self._channels = ffi.new("ob_channel[]", self._count)
         self._link = ffi.new(
             "ob_link *",
@@ -216,19 +231,19 @@ class BatchExtractor:
                 "vcids": sum(1 << vcid for vcid in set(vcids)),
             },
         )
-        self.extract(b"")  # refuses a link without meaning
+        self.extract(b"")  # so that C refuses a link without meaning here, not at the first frame
 
     def extract(
         self, frames: ReadBuffer, *, stride: int | None = None, marks: ReadBuffer | None = None
     ) -> tuple[FrameColumns, ExtractedPackets]:
-        """The headers of a batch of frames, and the packets that they completed.
+        """Return the headers of a batch of frames, and the packets that they completed.
 
         frames: of the link's `frame_octets` each, one after the other; with `stride` each starts so many octets
             after the one before, such as decoded codeblocks with their check symbols.
         marks: one octet per frame; not 0 says that the frame is bad, such as one that could not be corrected.
 
-        Any octets are taken as frames. Raises KernelError where `frames` does not end with a frame or `stride` is
-        less than a frame, ValueError where `marks` are not as many as frames.
+        Any octets are taken as frames. Raises KernelError if `frames` does not end with a frame or `stride` is less
+        than a frame, ValueError if there are not as many `marks` as frames.
         """
         link = self._link
         source = frames if type(frames) is bytes else from_buffer(OCTETS, frames)
@@ -239,7 +254,7 @@ class BatchExtractor:
         if step < frame_octets or octets not in (count * step, (count - 1) * step + frame_octets):
             raise KernelError("extract", lib.OB_E_LAYOUT)
         if marks is not None and len(marks) != count:
-            raise ValueError(f"extract: {len(marks)} marks, {count} frames")
+            raise ValueError(f"extract: marks has {len(marks)} octets, should have one per frame, {count}")
         # Room for the worst that these frames can hold: pages that nothing is written to are never made.
         packets_max = (count or 1) * (1 + frame_octets // _PACKET_OCTETS_MIN)
         out_octets = max(link.hand_octets + count * frame_octets, _PACKET_OCTETS_MAX + frame_octets)
@@ -263,7 +278,7 @@ class BatchExtractor:
         )  # fmt: skip
 
     def restart(self) -> None:
-        """The sender begins anew: its next frame is not missed, and a packet in hand never ends. Counters stay."""
+        """Begin again, as the sender does: no frame is missed, and a packet in hand never ends. Counters stay."""
         lib.ob_restart_link(self._link, self._channels, self._count)
 
     @property
@@ -297,7 +312,7 @@ class BatchExtractor:
 
     @property
     def master_missed(self) -> int:
-        """The sum of gaps in the count of the master channel, each modulo 256; AOS has no such count, 0."""
+        """The sum of gaps in the count of the master channel, each modulo 256; 0 for AOS, which has no such count."""
         return self._link.master_missed
 
 
@@ -312,7 +327,7 @@ def _frame_columns(block: memoryview[int], count: int) -> FrameColumns:
 
 
 def _packet_columns(block: memoryview[int], room: int, count: int, octets: memoryview[int]) -> ExtractedPackets:
-    """`count` rows of columns that have room for `room`."""
+    """Return the first `count` rows of columns that have room for `room`."""
     return ExtractedPackets(
         octets,
         block[: 8 * count].cast("Q"),

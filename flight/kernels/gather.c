@@ -1,6 +1,6 @@
 /* Stretches of octets of any length out of many places, one behind the other.
  *
- * Most begin at an octet and are copied; one that begins inside of an octet is put together from the bits of two.
+ * Most begin at an octet and are copied; one that begins inside an octet is put together from the bits of two.
  */
 #include <string.h>
 

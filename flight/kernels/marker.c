@@ -1,36 +1,36 @@
 /* Frame synchronization: units between attached sync markers, cut out of a stream of bits (CCSDS 131.0-B-5, 9).
  *
- * A period is a marker and the unit behind it. Positions are bits since ob_sync_init; `at` is where it stands.
+ * A period is a marker and the unit behind it. Positions are bits since ob_sync_init; `at` is the machine's own.
  *
- *   SEARCH  no marker known. The first one from `at` on with at most search_errors_max wrong bits: UNIT.
- *   UNIT    a unit's marker is at `at`. The unit is written as soon as its last bit is there: NEXT, one period on.
- *   NEXT    a marker should be at `at`. There with at most lock_errors_max wrong bits or, the best of them, within
- *           slip_bits_max to either side: UNIT. Not there, and flywheel_units were written since the last marker:
- *           SEARCH from `back`. Not there otherwise: JUDGE.
- *   JUDGE   no marker at `at`. Decided when the one after it should be in view. That is there: only this was spoilt,
- *           and the unit that ends where that one begins is written by FLYWHEEL: UNIT. It is not, but somewhere from
- *           `back` on there is a marker that a search would take: the sequence has moved, UNIT there. Neither: UNIT, by
- *           FLYWHEEL.
+ *   SEARCH  No marker is known. The first one from `at` on with at most search_errors_max wrong bits: UNIT.
+ *   UNIT    A unit's marker is at `at`. The unit is written as soon as its last bit is there: NEXT, one period on.
+ *   NEXT    A marker should be at `at`. It is there with at most lock_errors_max wrong bits, or within slip_bits_max to
+ *           either side (the best of them): UNIT. It is not, and flywheel_units were written since the last marker:
+ *           SEARCH from `back`. It is not, otherwise: JUDGE.
+ *   JUDGE   There is no marker at `at`. The decision waits until the one after it should be in view. If that one is
+ *           there, only this one was spoilt, and the unit that ends at it is written by FLYWHEEL: UNIT. If not, but
+ *           somewhere from `back` on there is a marker that a search would take, the sequence has moved: UNIT there.
+ *           If neither: UNIT, by FLYWHEEL.
  *
- * `back` is the bit after the last unit's marker begins. Where the unit ends was a guess until a marker stood there, so
- * that is where a search begins again: what a lost stretch of any size, or a false marker, has pulled into the wrong
- * unit is still found. The marker after next is asked before any other, so that no copy of a marker in the data can
- * steal a lock that one spoilt marker has shaken. The price: where two losses, a good unit between them, add up to a
- * period, the second puts a marker there, and that unit is lost. A unit that ends at a marker is whole, whatever
- * slipped in its own.
+ * `back` is the bit after the one at which the last unit's marker begins. The end of that unit was a guess until a
+ * marker stood there, so a search begins again at `back`: a unit that a lost stretch of any size, or a false marker,
+ * has pulled into the wrong one is still found. The marker after next is asked before any other, so that no copy of a
+ * marker in the data can steal a lock that one spoilt marker has shaken. The price: if two losses with a good unit
+ * between them add up to a period, the second puts a marker there, and that unit is lost. A unit that ends at a marker
+ * is whole, whatever slipped in its own. ADR 0015 gives the reasons.
  *
  * No state counts markers before units are believed. A unit behind a false marker costs its reader a look at its error
- * control; a unit held back would cost the last frame before each silence, and every other a period of delay.
+ * control. A unit held back would cost the last frame before each silence, and a period of delay for every other.
  *
- * Units so found may overlap, but each begins behind the one before. Markers packed closely, which only an attacker
- * sends, would each give a unit: so what overlaps is paid from `credit`, which what does not overlap fills up again,
- * OVERLAP_UNITS periods at most. Then n periods of a stream give at most 2 n + OVERLAP_UNITS units and, as each bit is
- * searched once, the time is linear.
+ * Units found in this way may overlap, but each begins behind the one before. Markers packed closely, which only an
+ * attacker sends, would each give a unit. So what overlaps is paid from `credit`, which is filled up again by what does
+ * not overlap, to OVERLAP_UNITS periods at most. Then n periods of a stream give at most 2 n + OVERLAP_UNITS units and,
+ * as each bit is searched once, the time is linear.
  *
- * The search goes octet by octet, for all eight places of a marker in its octets and both polarities at once. Wherever
- * a marker lies it fills three octets whole. If it has n wrong bits, two of the three have n / 2 or fewer, so a table
- * that says for which places an octet fits, with that many, as first, second or third, leaves few places to be looked
- * at. That is one look-up an octet, several Gbit/s without vector instructions.
+ * The search goes octet by octet, for all eight places of a marker in its octets and both polarities at once. A marker
+ * at any place fills three octets whole. If it has n wrong bits, two of the three have n / 2 or fewer. So a table that
+ * says for which places an octet fits, with that many, as first, second or third, leaves few places to be looked at.
+ * That is one look-up per octet, several Gbit/s without vector instructions.
  */
 #include <string.h>
 
@@ -97,7 +97,7 @@ static int is_marker(const ob_sync *sync, const stretch *in, uint64_t at, uint32
     return wrong <= errors_max;
 }
 
-/* Place h of 16 is: marker begins 7 - h / 2 bits before its first whole octet, inverted where h is odd. So the lowest
+/* Place h of 16 is: marker begins 7 - h / 2 bits before its first whole octet, inverted if h is odd. So the lowest
  * place is the earliest. The three octets stand in bits 0-15, 16-31 and 32-47 of an octet's entry. */
 #define PLACES 16
 
@@ -144,8 +144,8 @@ static int find_marker(const ob_sync *sync, const stretch *in, uint64_t from, ui
     return 0;
 }
 
-/* The `octets` octets that begin at bit `at`, XOR `mask`. Eight at a time: shifted as one word, with what crossed into
- * the neighbour masked away, each octet is shifted by itself, in whatever order the machine has them in a word. */
+/* The `octets` octets that begin at bit `at`, XOR `mask`. Eight at a time: they are shifted as one word, and what
+ * crossed into the neighbour is masked away. So each octet is shifted by itself, whatever the machine's byte order. */
 static void copy_bits(const stretch *in, uint64_t at, uint8_t mask, uint8_t *out, size_t octets)
 {
     const uint8_t *data = in->data + (at - in->base) / 8;
@@ -176,7 +176,7 @@ static void copy_bits(const stretch *in, uint64_t at, uint8_t mask, uint8_t *out
         out[i] = (uint8_t)(data[i] << up | data[i + 1] >> down) ^ mask;
 }
 
-/* --- the machine: each step is 1 to go on, 0 where more of the stream must come first --- */
+/* --- the machine: each step returns 1 to go on, 0 if more of the stream must come first --- */
 
 /* Count as skipped what no unit holds before `at`. */
 static void skip_to(ob_sync *sync, uint64_t at)
@@ -202,7 +202,8 @@ static void lock_on(ob_sync *sync, const mark *found)
     begin_unit(sync, found->at, found->inverted * OB_UNIT_INVERTED);
 }
 
-/* The marker at `at`, or else the best of those that a slip has moved: 1. It is not there: 0; not yet in view: -1. */
+/* Return 1 and the marker at `at`, or else the best of those that a slip has moved; 0 if there is none; -1 if it is not
+ * yet in view. */
 static int expect(const ob_sync *sync, const stretch *in, uint64_t at, mark *found)
 {
     if (is_marker(sync, in, at, sync->lock_errors_max, found))
@@ -275,7 +276,7 @@ static int judge(ob_sync *sync, const stretch *in)
     return 1;
 }
 
-/* The unit at `at` is written: account for it, and say where to look should its end turn out to be wrong. */
+/* The unit at `at` is written: account for it, and set the place to look at should its end turn out to be wrong. */
 static void end_unit(ob_sync *sync, uint32_t wrong)
 {
     uint64_t period = period_bits(sync);
@@ -300,7 +301,7 @@ static void end_unit(ob_sync *sync, uint32_t wrong)
     sync->state = NEXT;
 }
 
-/* The octets before what the machine may still look at. */
+/* How many octets lie before those that the machine may still look at. */
 static size_t octets_done(const ob_sync *sync, const stretch *in)
 {
     uint64_t keep = sync->at;

@@ -1,4 +1,9 @@
-/* Space packets (CCSDS 133.0-B-2, 4.1.3) by the stream: split into columns of primary headers, and made from them. */
+/* Space packets (CCSDS 133.0-B-2, 4.1.3) by the stream: split into columns of primary headers, and made from them.
+ *
+ * Only the length fields lead from packet to packet, so a walk ends at the first octets that are not a packet of this
+ * version: whatever stands behind them could only be guessed at. It says where it ended and why, and the caller may
+ * search from there.
+ */
 #include <string.h>
 
 #include "orbitnode_kernels.h"
@@ -7,7 +12,7 @@
 #define HEADER_OCTETS 6
 #define DATA_OCTETS_MAX 65536
 
-/* Length in octets of the packet at the start of `data`, 0 where none lies there whole; `stop` says why. */
+/* Length in octets of the packet at the start of `data`, 0 if none lies there whole; `stop` says why. */
 static inline size_t packet_octets(const uint8_t *data, size_t octets, int any_version, int32_t *stop)
 {
     if (octets == 0) {
@@ -43,7 +48,7 @@ int64_t ob_count_packets(const uint8_t *data, size_t octets)
     return count;
 }
 
-/* As `packet_octets`, with `lead` octets in front of the packet; 0 also where they are not all there. */
+/* As `packet_octets`, with `lead` octets in front of the packet; 0 also if these are not all there. */
 static inline size_t led_packet_octets(const uint8_t *data, size_t octets, size_t lead, int any_version, int32_t *stop)
 {
     if (octets > 0 && octets <= lead) {
@@ -109,11 +114,11 @@ int64_t ob_split_led_packets(const uint8_t *data, size_t octets, size_t lead_oct
     return split(data, octets, lead_octets, any_version, columns, columns_octets, packets_max, result);
 }
 
-/* Octets of the data of all packets, or OB_E_LAYOUT where a column has a value that its field cannot take. */
+/* Octets of the data of all packets, or OB_E_LAYOUT if a column has a value that its field cannot take. */
 static int64_t encodable_octets(const uint32_t *lengths, size_t length, const uint16_t *apid, const uint16_t *seq,
                                 const uint8_t *flags, size_t packets)
 {
-    /* Without a branch a packet the compiler checks many at a time. */
+    /* Without a branch for each packet, the compiler checks many at a time. */
     uint32_t wrong = 0;
     uint64_t sum = 0;
     for (size_t i = 0; i < packets; i++)

@@ -1,6 +1,7 @@
 /* Large pages for large results: a hint to the operating system, without which fresh memory costs more than filling it.
  *
- * The first write to each page of 4 KiB is a fault of its own; Linux may give 2 MiB at once where it is asked to.
+ * The first write to each page of 4 KiB is a fault of its own; Linux may give 2 MiB at once if it is asked to. Only
+ * whole pages within the block are asked for. The answer is of no interest: without large pages it is only slower.
  */
 #define _DEFAULT_SOURCE
 #include "orbitnode_kernels.h"

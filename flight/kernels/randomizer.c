@@ -2,7 +2,7 @@
  *
  * A sequence is taken in chunks, and each chunk is XORed into all units before the next: one frame or a thousand, the
  * inner loop is one of wide XORs, without shifting bits. A sequence of 255 octets has one chunk. The long one obeys
- * s[n + 17] = s[n + 14] + s[n]; squared six times (the Frobenius map) the same holds for words of 64 bit,
+ * s[n + 17] = s[n + 14] + s[n]; squared six times (the Frobenius map) the same holds for words of 64 bits,
  * w[n + 17] = w[n + 14] ^ w[n], so seventeen words step to the next seventeen by seventeen XORs. XOR of words that
  * were copied from memory and back does not depend on the byte order.
  */
@@ -29,7 +29,7 @@ static void next_chunk(const uint8_t chunk[CHUNK_OCTETS], uint8_t next[CHUNK_OCT
     }
 }
 
-/* Two loops because a compiler makes wide ones only where it knows what overlaps. */
+/* Two loops because a compiler makes wide ones only if it knows what overlaps. */
 static inline void add_sequence(const uint8_t *data, const uint8_t *restrict sequence, size_t octets, uint8_t *out)
 {
     if (out == data) {
@@ -43,7 +43,7 @@ static inline void add_sequence(const uint8_t *data, const uint8_t *restrict seq
     }
 }
 
-/* `count` units from `data` to `out`, in place where these are the same. */
+/* `count` units from `data` to `out`, in place if these are the same. */
 static void randomize(int32_t sequence, const uint8_t *data, size_t count, size_t stride, size_t unit_octets,
                       uint8_t *out)
 {

@@ -1,5 +1,8 @@
 """The pseudo-randomizers of the space link: XOR with a fixed sequence, each its own inverse."""
 
+# Frames are randomized so that a receiver keeps its bit clock whatever the data are, and so that data which happen to
+# repeat do not look like a marker or like wrong node synchronization. It hides nothing: the sequences are public.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,7 +22,7 @@ _randomize_units = lib.ob_randomize_units
 
 
 class Randomizer(IntEnum):
-    """Which sequence: of telemetry, 255 or 131,071 bit (CCSDS 131.0-B-5, 10.4), or of telecommands (231.0-B-4, 6.2)."""
+    """Which sequence: of telemetry, 255 or 131071 bits (CCSDS 131.0-B-5, 10.4), or of telecommands (231.0-B-4, 6.2)."""
 
     TM = lib.OB_SEQUENCE_TM
     TM_LONG = lib.OB_SEQUENCE_TM_LONG
@@ -27,19 +30,17 @@ class Randomizer(IntEnum):
 
 
 def randomize_tm(data: ReadBuffer) -> bytes:
-    """`data` XOR the sequence of x^8 + x^7 + x^5 + x^3 + 1 from its start (CCSDS 131.0-B-5, 10.4); its own inverse."""
+    """XOR `data` with the sequence of x^8 + x^7 + x^5 + x^3 + 1 from its start (CCSDS 131.0-B-5, 10.4)."""
     return _randomized(_randomize_tm, data)
 
 
 def randomize_tm_long(data: ReadBuffer) -> bytes:
-    """`data` XOR the sequence of x^17 + x^14 + 1 from its start (CCSDS 131.0-B-5, 10.4); its own inverse."""
+    """XOR `data` with the sequence of x^17 + x^14 + 1 from its start (CCSDS 131.0-B-5, 10.4)."""
     return _randomized(_randomize_tm_long, data)
 
 
 def randomize_tc(data: ReadBuffer) -> bytes:
-    """`data` XOR the sequence of x^8 + x^6 + x^4 + x^3 + x^2 + x + 1 from its start (CCSDS 231.0-B-4, 6.2); its own
-    inverse.
-    """
+    """XOR `data` with the sequence of x^8 + x^6 + x^4 + x^3 + x^2 + x + 1 from its start (CCSDS 231.0-B-4, 6.2)."""
     return _randomized(_randomize_tc, data)
 
 
@@ -55,10 +56,10 @@ def _randomized(kernel: Callable[[bytes | _Pointer, int, _Pointer, int], int], d
 def randomize_units(
     units: WriteBuffer, count: int, unit_octets: int, randomizer: Randomizer, stride: int | None = None
 ) -> None:
-    """XOR, in place, each of `count` units of `unit_octets` with the sequence from its start; its own inverse.
+    """XOR, in place, each of `count` units of `unit_octets` with the sequence from its start.
 
-    A unit starts every `stride` octets, which is their size if not given; what lies between them stays. Units that do
-    not lie in the buffer, or one over the other, raise KernelError.
+    A unit starts every `stride` octets (their size if not given), and what lies between them stays. Raises KernelError
+    if the units do not lie in the buffer, or overlap.
     """
     target = from_buffer(OCTETS, units, True)
     distance = unit_octets if stride is None else stride

@@ -1,8 +1,8 @@
 /* The Reed-Solomon codes (255,223) and (255,239) of TM synchronization and channel coding (CCSDS 131.0-B-5, 4).
  *
  * Octets stay in the dual basis in which they stand on the wire: addition is the same there, and tables.py makes
- * logarithms and products for it. Encoding is one division; so is decoding of what has no errors, whose remainder is
- * its check symbols. What else remains is all that the decoder looks at.
+ * logarithms and products for it. Encoding is one division. Decoding begins with the same one, which leaves the check
+ * symbols if there are no errors. The decoder works on the difference alone, which is 0 for nearly all codewords.
  *
  * Names. A polynomial is an array of octets, coefficient k at [k]. x stands for BETA^i, the points of the field; the
  * symbol of degree d has the locator BETA^d, so that a root of the error locator at point i says d = 255 - i.
@@ -271,7 +271,7 @@ static void find_syndromes(const uint8_t *remainder, size_t parity, uint8_t *syn
 
 /* The shortest recurrence of the syndromes, by J. L. Massey, "Shift-register synthesis and BCH decoding", IEEE Trans.
  * Information Theory 15 (1), 1969: S[n] = locator[1] S[n - 1] + ... + locator[L] S[n - L] for all n from L on.
- * Returns L, or -1 where it is over `errors_max`. No index leaves the arrays: shift + length_before is always
+ * Returns L, or -1 if it is over `errors_max`. No index leaves the arrays: shift + length_before is always
  * n + 1 - length, which at an update is the new length, or not above the old one. */
 static int find_locator(const uint16_t *log_syndrome, const uint8_t *syndrome, size_t parity, size_t errors_max,
                         uint8_t *locator)
@@ -338,7 +338,7 @@ static size_t find_equal(const uint8_t *a, const uint8_t *b, uint8_t *point, siz
  * number of symbols corrected, or -1, having changed nothing.
  *
  * What it makes is a codeword, by construction. The recurrence holds for all syndromes, so with Omega(x) the product
- * of locator and syndromes below x^length, Omega / locator is the series of the syndromes. Where the locator has
+ * of locator and syndromes below x^length, Omega / locator is the series of the syndromes. If the locator has
  * `length` different roots, that fraction is a sum of terms value / (1 - X x), one for each root 1 / X: so the
  * syndromes are those of symbols with these values at X, and XORing them leaves none. No value is 0, for without that
  * term the recurrence would be shorter. What lies in the virtual fill was not received, and cannot be wrong. */

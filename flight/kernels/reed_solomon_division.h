@@ -1,5 +1,5 @@
 /* Division by the generator polynomial: what `lanes` codewords of one interleave leave. reed_solomon.c includes this
- * once for each kind of register: KIND(x) is the name of x for it, PARITY its octets, TABLE the rows of REMAINDER_*.
+ * once for each kind of register: KIND(x) is the name of x for it, TABLE the rows of REMAINDER_*.
  *
  * The register holds the remainder so far, first octet first. A step takes four symbols: they meet the four highest
  * octets, and each sum adds a row of its own table to the others, moved up by four. The four look-ups do not wait for

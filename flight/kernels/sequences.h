@@ -1,6 +1,6 @@
 /* The first 2,040 octets of the sequences of the randomizers, highest bit first. Private to the kernels.
  *
- * Longer than any unit that flies but a few, eight periods of the sequences of 255 octets, and fifteen times the
+ * This is longer than nearly all units that fly, eight periods of the sequences of 255 octets, and fifteen times the
  * 136 octets by which the long one steps.
  */
 #ifndef OB_SEQUENCES_H

@@ -1,10 +1,13 @@
-"""The constant tables of the C kernels, from the field up: prints tables.h, which build.py and the Makefile write.
+"""The constant tables of the C kernels, from the field up: prints tables.h, which build.py and the Makefile write."""
 
-Reed-Solomon (CCSDS 131.0-B-5, section 4). An octet on the wire is an element of GF(256) in Berlekamp's dual basis.
-Adding is XOR in any basis, and multiplying goes through logarithms, so all tables speak of octets as they stand on the
-wire and no kernel ever converts. Logarithms are to the base BETA, the step between the roots of the generator
-polynomial: the symbol of degree d has the locator BETA^d.
-"""
+# Reed-Solomon (CCSDS 131.0-B-5, section 4). An octet on the wire is an element of GF(256) in Berlekamp's dual basis. In
+# any basis, adding is XOR, and multiplying goes through logarithms. So all tables are about octets as they stand on the
+# wire, and no kernel ever converts. Logarithms are to the base BETA, the step between the roots of the generator
+# polynomial: the symbol of degree d has the locator BETA^d.
+#
+# The whole code follows from three numbers of the standard: FIELD, the 11 of BETA = ALPHA^11, and the 117 of the dual
+# basis. Everything below is computed from them, in the plainest way, because this runs once per build: the tests hold
+# the result to the standard's own matrix and to other people's codecs.
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from math import gcd
 FIELD = 0x187  # x^8 + x^7 + x^2 + x + 1, of which ALPHA is a root
 ALPHA = 2
 ORDER = 255  # of the multiplicative group: ALPHA^255 = 1
-SLICES = 4  # octets that the remainder takes in one step
+SLICES = 4  # octets of data that the division takes in one step
 ERRORS_MAX = 16  # E of the longer code: the highest power that is evaluated
 LOG_ZERO = 2 * ORDER  # stands for the logarithm of 0: above the sum of any two others
 
 
 def times(a: int, b: int) -> int:
-    """The product in GF(256), the elements as polynomials in ALPHA."""
+    """Return the product in GF(256), the elements as polynomials in ALPHA."""
     product = 0
     while b:
         if b & 1:
@@ -31,6 +34,7 @@ def times(a: int, b: int) -> int:
 
 
 def power(a: int, exponent: int) -> int:
+    """Return `a` to the power of `exponent`, which counts modulo 255."""
     product = 1
     for _ in range(exponent % ORDER):
         product = times(product, a)
@@ -38,7 +42,7 @@ def power(a: int, exponent: int) -> int:
 
 
 def trace(a: int) -> int:
-    """The sum of a, a^2, a^4, ... a^128: 0 or 1."""
+    """Return the sum of a, a^2, a^4, ... a^128, which is 0 or 1."""
     total = 0
     for _ in range(8):
         total ^= a
@@ -51,7 +55,7 @@ _DUAL = [power(ALPHA, 117 * i) for i in range(8)]  # bit i of the dual basis, th
 
 
 def wire(a: int) -> int:
-    """The octet that stands for the element `a` on the wire: its coordinates in the dual basis."""
+    """Return the octet that stands for the element `a` on the wire: its coordinates in the dual basis."""
     return sum(trace(times(a, base)) << 7 - i for i, base in enumerate(_DUAL))
 
 
@@ -61,7 +65,7 @@ POWER = [power(BETA, exponent) for exponent in range(ORDER)]
 
 
 def generator(parity: int) -> list[int]:
-    """The `parity` + 1 coefficients of the generator polynomial, the highest first, which is 1."""
+    """Return the `parity` + 1 coefficients of the generator polynomial, the highest first, which is 1."""
     coefficients = [1]
     for root in range(128 - parity // 2, 128 + parity // 2):
         shifted, scaled = [*coefficients, 0], [0, *(times(c, POWER[root]) for c in coefficients)]
@@ -70,9 +74,10 @@ def generator(parity: int) -> list[int]:
 
 
 def remainders(parity: int) -> list[list[list[int]]]:
-    """[k][octet]: the `parity` octets that `octet` times x^(parity + k) leaves, divided by the generator polynomial."""
+    """Return [k][octet]: the remainder, `parity` octets, of octet * x^(parity + k) by the generator polynomial."""
     divisor = generator(parity)[1:]
     tables: list[list[list[int]]] = []
+    # Only octets of a single bit are divided: the remainder is linear, so `_spanned` adds up the others.
     rows = {bit: [0] * (parity - 1) + [ELEMENT[bit]] for bit in (1 << i for i in range(8))}
     for exponent in range(1, parity + SLICES):
         for bit, row in rows.items():
@@ -83,20 +88,20 @@ def remainders(parity: int) -> list[list[list[int]]]:
 
 
 def _spanned(rows: dict[int, list[int]], octets: int) -> list[list[int]]:
-    """All 256 rows, sums of those of the eight octets with a single bit."""
+    """Return all 256 rows, sums of those of the eight octets with a single bit."""
     table = [[0] * octets]
     for octet in range(1, 256):
-        low = octet & -octet
+        low = octet & -octet  # its lowest bit alone; the row of the other bits is in the table already
         table.append([a ^ b for a, b in zip(table[octet - low], rows[low], strict=True)])
     return table
 
 
 def powers() -> tuple[list[int], list[list[int]]]:
-    """The terms c * x^k at x = BETA^0, BETA^1, ... BETA^255, one after the other, without a multiplication.
+    """List the terms c * x^k at x = BETA^0, BETA^1, ... BETA^255, one after the other, without a multiplication.
 
     With c = BETA^l the term is BETA^(l + k * i) at point i: another l only begins elsewhere in the same round of
     powers. A round has 255 / g members for g = gcd(k, 255), and there are g rounds. Returns the rounds, each long
-    enough to be read for 256 points from any of its members, and [k - 1][l]: where in them to begin.
+    enough to be read for 256 points from any of its members, and [k - 1][l]: the place in them at which to begin.
     """
     octets: list[int] = []
     starts: list[list[int]] = []
@@ -118,7 +123,7 @@ def _braced(values: Iterable[object]) -> str:
 
 
 def _words(octets: Sequence[int]) -> Iterable[str]:
-    """Words of 64 bit, the first octet lowest."""
+    """Return words of 64 bits, the first octet lowest."""
     return (hex(int.from_bytes(octets[i : i + 8], "little")) for i in range(0, len(octets), 8))
 
 
@@ -128,7 +133,8 @@ def _remainder_table(parity: int) -> str:
 
 
 def header() -> str:
-    """The text of tables.h."""
+    """Return the text of tables.h."""
+    # Twice around and then zeros: EXP[LOG[a] + LOG[b]] is the product of any two, 0 included, without a branch.
     exps = [WIRE[POWER[exponent % ORDER]] for exponent in range(LOG_ZERO)] + [0] * (LOG_ZERO + 1)
     logs = [LOG_ZERO] * 256
     for exponent, element in enumerate(POWER):
@@ -136,7 +142,7 @@ def header() -> str:
     rounds, starts = powers()
     return "\n".join(
         (
-            "/* Made by tables.py, where it says what these are. */",
+            "/* Made by tables.py, which says what these are. */",
             f"#define LOG_ZERO {LOG_ZERO}",
             f"static const uint8_t EXP[{len(exps)}] = {_braced(exps)};",
             f"static const uint16_t LOG[256] = {_braced(logs)};",

@@ -1,4 +1,5 @@
-/* Many units in one buffer, as orbitnode_kernels.h lays them out. Private to the kernels. */
+/* Many units in one buffer, as orbitnode_kernels.h lays them out: the one check of such a layout. Private to the
+ * kernels. */
 #ifndef OB_UNITS_H
 #define OB_UNITS_H
 
@@ -8,7 +9,8 @@
 /* Whether numbers of `width` octets may be read and written at `column`. */
 static inline int is_aligned(const void *column, size_t width) { return (uintptr_t)column % width == 0; }
 
-/* Whether `count` units of `unit_octets`, at least one octet each, one every `stride` octets and none over the next, lie in `octets`. */
+/* Whether `count` units of `unit_octets`, at least one octet each, one every `stride` octets and none over the next,
+ * lie in `octets`. It divides instead of multiplying, so that no product can go round. */
 static inline int units_fit(size_t octets, size_t count, size_t stride, size_t unit_octets)
 {
     if (count == 0)

@@ -2,7 +2,7 @@
  *
  * A state is the encoder's memory, the newest bit lowest. States i and i + 32 both lead to 2i (bit 0) and 2i + 1
  * (bit 1): a butterfly. Both generators have their first and their last tap, so the two branches into a state cost m
- * and 510 - m; taken from 255 they are +h and -h, and h is one of four values a step.
+ * and 510 - m; taken from 255 they are +h and -h, and h has one of four values in each step.
  *
  * Metrics are 16 bits wide and exact. Every state is reached from every other in six steps, so metrics differ by at
  * most 6 * 510, from the start of a stream by at most START_COST + 6 * 510. A step moves them by at most 255. They are
@@ -11,7 +11,12 @@
  * Paths: each state carries along its decisions of the last 16 steps (register exchange), the bit that fell out of
  * the memory at each step, the oldest highest. Tracing back is then one look-up for 16 bits: the path into a state,
  * with the state's own six bits behind it, is the 22 bits since six steps before; the first six are the state at the
- * start, the last sixteen are the data. A tie goes to the lower state, with every kind of instructions.
+ * start, the last sixteen are the data. A tie goes to the lower state, with every kind of instructions: so all paths
+ * through this file give the same bits from the same symbols.
+ *
+ * The delay. Followed back from the newest step, the paths of all states run together within some five constraint
+ * lengths, nearly always; 128 bits are eighteen of them. So a bit that is decided after as many later ones is nearly
+ * always the one that the best path of the whole stream would give.
  */
 #include <string.h>
 
@@ -118,7 +123,7 @@ static void walk_group(int16_t *metrics, uint16_t *paths, const uint8_t *symbols
 #define LANE3(j, k) \
     LANE(j + k, j + k + 1, j + k + 2, j + k + 3, j + k + 8, j + k + 9, j + k + 10, j + k + 11)
 
-/* For each step of four, for each j, where the octets of h lie among the four costs. */
+/* For each step of four, for each j, the places of the octets of h among the four costs. */
 static const uint8_t H_AVX2[4][2][32] = {
     {{LANE0(0, 0), LANE0(0, 8)}, {LANE0(16, 0), LANE0(16, 8)}},
     {{LANE1(0, 0), LANE1(0, 1)}, {LANE1(16, 0), LANE1(16, 1)}},
@@ -299,7 +304,7 @@ static void walk_neon(int16_t *metrics, uint16_t *paths, const uint8_t *symbols,
 
 /* --- The stream. --- */
 
-/* Walk so many groups by the vector instructions of this processor. Returns how many were: none where it has none. */
+/* Walk so many groups by the vector instructions of this processor. Returns how many it walked: none without them. */
 static size_t walk_vectors(int16_t *metrics, uint16_t *paths, const uint8_t *symbols, size_t groups)
 {
 #ifdef OB_X86
@@ -316,7 +321,7 @@ static size_t walk_vectors(int16_t *metrics, uint16_t *paths, const uint8_t *sym
     return 0;
 }
 
-/* Walk the trellis from where the last walk ended up to step `steps` of the window. */
+/* Walk the trellis from the end of the last walk up to step `steps` of the window. */
 static void walk(ob_viterbi *decoder, size_t steps)
 {
     size_t at = decoder->walked;
@@ -410,7 +415,7 @@ void ob_viterbi_start_portable(ob_viterbi *decoder, int32_t from_zero)
     decoder->portable = 1;
 }
 
-/* A window is full never between calls; a walk goes on only from where a block ended. */
+/* A window is never full between calls, and a walk goes on only from the end of a block. */
 static int is_sound(const ob_viterbi *decoder)
 {
     if (decoder->walked == 0)

@@ -3,7 +3,7 @@
 Prints, and writes to docs/curves/reed_solomon.json, two things for each code, E = 16 and E = 8.
 
 Waterfall: the share of codewords with more than E wrong symbols on a binary symmetric channel, beside theory and beside
-libfec, which decodes the very same words. A row of it counts verdicts (a codeword is lost where it is uncorrectable or
+libfec, which decodes the very same words. A row of it counts verdicts (a codeword is lost if it is uncorrectable or
 wrongly corrected), and the words on which the two decoders differ in any way.
 
 Miscorrection: the share of words that are taken for a codeword that was not sent; of random words, and of codewords
@@ -53,7 +53,7 @@ def encode(generator: np.random.Generator, count: int, parity: int) -> Words:
 
 
 def decode(received: Words, parity: int) -> tuple[NDArray[np.int8], Words]:
-    """Symbols corrected in each word, -1 where it could not be, and the words after it."""
+    """Symbols corrected in each word, -1 if it could not be, and the words after it."""
     words = received.copy()
     counts = decode_reed_solomon(
         words.data.cast("B"), data_octets=SYMBOLS - parity, parity=parity, interleave=1, count=len(words),
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument(
         "--few-errors", type=int, default=1_000_000, help="a point of E + n errors (default %(default)s)"
     )
-    parser.add_argument("-o", "--out", type=Path, default=OUT, help="where the JSON goes (default %(default)s)")
+    parser.add_argument("-o", "--out", type=Path, default=OUT, help="file for the JSON (default %(default)s)")
     args = parser.parse_args()
     start = time.perf_counter()
     curves = measure(args.codewords, args.random_words, args.few_errors)

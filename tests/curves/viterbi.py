@@ -84,7 +84,7 @@ def spectrum(distance_max: int) -> dict[int, tuple[int, int]]:
 
 
 def union_bound(ebn0_db: float) -> dict[str, float]:
-    """The sum over the distances of the spectrum: close above the truth where errors are few, else far above."""
+    """The sum over the distances of the spectrum: close above the truth if errors are few, else far above."""
     ebn0 = 10 ** (ebn0_db / 10)
     wrong = {d: 0.5 * math.erfc(math.sqrt(d * 0.5 * ebn0)) for d in range(10, DISTANCE_MAX + 1)}
     terms = spectrum(DISTANCE_MAX).items()
@@ -167,7 +167,7 @@ def document(points: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="a point, a multiple of 4 (default %(default)s)")
-    parser.add_argument("-o", "--out", type=Path, default=OUT, help="where the JSON goes (default %(default)s)")
+    parser.add_argument("-o", "--out", type=Path, default=OUT, help="file for the JSON (default %(default)s)")
     args = parser.parse_args()
     if library() is None:
         sys.exit(INSTALL)

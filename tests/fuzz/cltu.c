@@ -11,7 +11,7 @@ static void promise(int kept)
 
 static int wrong_bits(uint32_t octets, uint32_t wanted) { return __builtin_popcount(octets ^ wanted); }
 
-/* Nothing before it is a start sequence, and it is one where it is whole. */
+/* Nothing before it is a start sequence, and it is one if it is whole. */
 static size_t try_search(const uint8_t *data, size_t octets, int32_t mode)
 {
     int allowed = mode == OB_BCH_SEC ? 1 : 0;

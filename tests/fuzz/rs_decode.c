@@ -59,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t octets)
     }
     must(bad < 0 || bad == uncorrectable);
 
-    /* What was corrected is a codeword: encoded anew, it stays as it is. */
+    /* What was corrected is a codeword: encoded again, it stays as it is. */
     if (bad == 0) {
         must(ob_rs_encode(units, octets, 1, 0, data_octets, parity, interleave) == 1);
         must(memcmp(units, portable, octets) == 0);

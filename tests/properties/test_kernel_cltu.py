@@ -205,7 +205,7 @@ def said(receiver: CltuReceiver, units: list[bytes]) -> Received:
 
 
 def one_cltu_model(cltu: bytes, mode: ErrorMode) -> bytes | None:
-    """The information of exactly one CLTU; None where it is not whole. Any octets that are no codeblock end it."""
+    """The information of exactly one CLTU; None if it is not whole. Any octets that are not a codeblock end it."""
     body = cltu[2:]
     codeblocks = len(body) // 8 - 1
     if len(body) % 8 or not 1 <= codeblocks <= CODEBLOCKS_MAX or start_model(cltu[:2], mode):

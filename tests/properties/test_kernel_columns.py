@@ -14,7 +14,7 @@ from flight.kernels._kernels import ffi, lib
 
 
 def field_model(spec: FieldSpec, packet: bytes) -> int | float:
-    """From the packet as a string of bits; 0 where they end before the field does."""
+    """From the packet as a string of bits; 0 if they end before the field does."""
     bits = f"{int.from_bytes(packet, 'big'):0{8 * len(packet)}b}" if packet else ""
     text = bits[spec.bit_offset : spec.bit_offset + spec.bits]
     if len(text) < spec.bits:

@@ -33,16 +33,16 @@ def test_a_row_beyond_the_data_is_refused(data: bytes, start: int, length: int) 
     if start + 8 * length <= 8 * len(data):
         assert len(gather_octets(data, [start], [length], length)) == length
         return
-    with pytest.raises(KernelError, match="gather_octets: sizes that do not fit together"):
+    with pytest.raises(KernelError, match="gather_octets: sizes do not fit together"):
         gather_octets(data, [start], [length], length)
 
 
 def test_sizes_that_do_not_fit() -> None:
-    with pytest.raises(KernelError, match="gather_octets: output buffer too small"):
+    with pytest.raises(KernelError, match="gather_octets: output buffer is too small"):
         gather_octets(b"abc", [0], [3], 2)
-    with pytest.raises(ValueError, match="rows of 2 octets in all, not 3"):
+    with pytest.raises(ValueError, match="the rows have 2 octets in all, not 3"):
         gather_octets(b"abc", [0], [2], 3)
-    with pytest.raises(ValueError, match="1 bits, 2 lengths"):
+    with pytest.raises(ValueError, match="bits and lengths differ in length: 1 and 2"):
         gather_octets(b"abc", [0], [1, 2], 3)
     with pytest.raises(ValueError, match="lengths: "):
         gather_octets(b"abc", [0], [-1], 0)

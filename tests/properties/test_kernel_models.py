@@ -1,4 +1,4 @@
-"""Each kernel equals a plain Python model of its standard, and other people's code where there is some."""
+"""Each kernel equals a plain Python model of its standard, and other people's code if there is some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Reed-Solomon kernels equal a plain Python model of the code, and other people's codecs where there are some."""
+"""The Reed-Solomon kernels equal a plain Python model of the code, and other people's codecs if there are some."""
 
 from __future__ import annotations
 

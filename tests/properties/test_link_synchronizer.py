@@ -134,7 +134,7 @@ def test_a_slip_within_a_marker_costs_at_most_its_unit(
     seeds, st.lists(st.sampled_from(("none", "none", "cut", "added", "flipped")), min_size=1, max_size=14), cut_lists
 )
 def test_losses_of_any_size_cost_the_units_they_happened_in(seed: int, damages: list[str], cuts: list[int]) -> None:
-    """Of any size, but that none puts the markers where they were before one of the four losses before it."""
+    """Of any size, except that none puts the markers back to the places of one of the four losses before it."""
     source = Random(seed)
     sent = [source.randbytes(UNIT_OCTETS) for _ in damages]
     bits = ""
@@ -165,7 +165,7 @@ def test_losses_of_any_size_cost_the_units_they_happened_in(seed: int, damages: 
 
 
 def elsewhere(moved: list[int], bits: int) -> bool:
-    """Whether moving the markers by `bits` puts them where no slip from one of their last places is looked for."""
+    """Whether moving the markers by `bits` puts them beyond the slips that are looked for at their last places."""
     places = [(moved[-1] + bits - place) % PERIOD_BITS for place in moved[-5:]]
     return all(7 < place < PERIOD_BITS - 7 for place in places)
 

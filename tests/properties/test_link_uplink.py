@@ -45,7 +45,7 @@ class Sent:
 
 faults = st.sampled_from(["", "", "", "", "spacecraft", "vcid", "frame"])
 frames = st.builds(Sent, st.lists(packets, min_size=1, max_size=3), rests, faults, st.booleans())
-# The frames of one CLTU, octets behind them that are no frame, and whether a bit of its first codeblock is wrong.
+# The frames of one CLTU, octets behind them that are not a frame, and whether a bit of its first codeblock is wrong.
 units = st.tuples(
     st.lists(frames, min_size=1, max_size=3).filter(lambda sent: sum(one.frame(0).octets for one in sent) <= 1000),
     st.integers(0, 20),

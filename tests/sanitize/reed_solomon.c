@@ -15,7 +15,7 @@ typedef struct {
     uint32_t interleave;
 } layout;
 
-/* As many codeblocks as the octets give, shortened where they do not give one; `count` 0 where not even that fits. */
+/* As many codeblocks as the octets give, shortened if they do not give one; `count` 0 if not even that fits. */
 static layout choose(size_t octets)
 {
     layout made = {0};

@@ -193,7 +193,7 @@ def test_the_time_of_a_damaged_packet_is_not_taken_for_that_of_its_segment() -> 
     store = PacketStore(disk.boot(loop), config)
     packet = PusTm(1, 2, 17, 2, b"data", 10**18).encode()
     assert store.store(packet, heard=False)
-    at = store.octets  # where the second packet begins, which is sound and keeps the segment
+    at = store.octets  # the place of the second packet, which is sound and keeps the segment
     assert store.store(packet, heard=False)
     (segment,) = store.journal.segments
     assert store._peek(segment) == pytest.approx(10**18, abs=20_000)  # noqa: SLF001 - the time that a segment begins with

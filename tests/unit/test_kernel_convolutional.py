@@ -16,8 +16,8 @@ OCTETS = ffi.typeof("uint8_t[]")
 
 
 def noisy(symbols: bytes, ebn0_db: float, generator: np.random.Generator) -> bytes:
-    """BPSK in white noise, 8 bits a symbol: +-1 is +-48 of the 127.5 that a soft symbol may be from its middle."""
-    sigma = 10 ** (-ebn0_db / 20)  # two symbols a bit: sigma^2 = N0 / (2 Es) = N0 / Eb
+    """BPSK in white noise, 8 bits per symbol: +-1 is +-48 of the 127.5 that a soft symbol may be from its middle."""
+    sigma = 10 ** (-ebn0_db / 20)  # two symbols per bit: sigma^2 = N0 / (2 Es) = N0 / Eb
     sent = np.frombuffer(symbols, np.uint8) / 127.5 - 1.0
     received = 127.5 + 48 * (sent + sigma * generator.standard_normal(sent.size))
     return np.clip(np.rint(received), 0, 255).astype(np.uint8).tobytes()

@@ -132,7 +132,7 @@ def test_buffers_that_do_not_fit_are_refused() -> None:
     for octets, stride in ((63, None), (65, None), (64 + 100 + 1, 100), (64, 63), (64, 0), (64, -1), (1, 100)):
         with pytest.raises(KernelError):
             extractor.extract(bytes(octets), stride=stride)
-    with pytest.raises(ValueError, match="2 marks, 1 frames"):
+    with pytest.raises(ValueError, match="marks has 2 octets, should have one per frame, 1"):
         extractor.extract(bytes(64), marks=b"\0\0")
     assert len(extractor.extract(bytes(64 + 100), stride=100)[0]) == 2
     assert len(extractor.extract(bytes(200), stride=100)[0]) == 2

@@ -41,7 +41,7 @@ def marker_sync(**options: int) -> MarkerSync:
     ],
 )
 def test_options_without_meaning_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(KernelError, match="sync_init: sizes that do not fit together") as refused:
+    with pytest.raises(KernelError, match="sync_init: sizes do not fit together") as refused:
         FrameSynchronizer(**(dict(unit_octets=8) | options))
     assert refused.value.code == lib.OB_E_LAYOUT
 

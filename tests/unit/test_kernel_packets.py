@@ -53,7 +53,7 @@ def test_values_that_fit_no_field_are_refused() -> None:
         with pytest.raises(ValueError, match=r"apid: |flags: "):
             encode_packets([b"a"], **arguments)
     for seq in (-1, 0x4000):
-        with pytest.raises(ValueError, match=r"0 \.\. 16383"):
+        with pytest.raises(ValueError, match=r"outside 0\.\.16383"):
             encode_packets([b"a"], 1, seq)
 
 
@@ -64,13 +64,13 @@ def test_lengths_and_columns_that_do_not_fit_together_are_refused() -> None:
         encode_packets(b"abc", 1, lengths=[1, 1])
     with pytest.raises(KernelError):
         encode_packets(b"abc", 1, lengths=0)
-    with pytest.raises(ValueError, match="apid of 2 packets, there are 1"):
+    with pytest.raises(ValueError, match="apid has length 2, should be one per packet, 1"):
         encode_packets([b"a"], [1, 2])
-    with pytest.raises(ValueError, match="no lengths"):
+    with pytest.raises(ValueError, match="needs lengths"):
         encode_packets(b"abc", 1)
     with pytest.raises(ValueError, match="each item has its own"):
         encode_packets([b"abc"], 1, lengths=3)
-    with pytest.raises(ValueError, match="octets are B"):
+    with pytest.raises(ValueError, match="should be octets"):
         encode_packets(cast("bytes", np.zeros((2, 2), np.uint16)), 1)
     with pytest.raises((ValueError, BufferError)):
         encode_packets(cast("bytes", np.zeros((4, 4), np.uint8)[:, ::2]), 1)

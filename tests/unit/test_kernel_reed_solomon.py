@@ -74,7 +74,7 @@ def test_cadus_of_another_ground_system(shared: Path, file: str, interleave: int
 
 
 def test_the_first_powers_in_the_dual_basis() -> None:
-    """The rows of the standard's matrix: where ALPHA^7, ... ALPHA, 1 go."""
+    """The rows of the standard's matrix: the images of ALPHA^7, ... ALPHA, 1."""
     assert [tables.WIRE[1 << bit] for bit in range(7, -1, -1)] == [0x8D, 0xEF, 0xEC, 0x86, 0xFA, 0x99, 0xAF, 0x7B]
 
 
@@ -140,17 +140,17 @@ def test_numpy_views_the_counts_without_a_copy() -> None:
 @pytest.mark.parametrize(
     ("octets", "change", "text"),
     [
-        (1275, {"parity": 8}, "8 check symbols a codeword, 16 or 32 fit"),
-        (1275, {"interleave": 6}, "interleave 6, one of 1, 2, 3, 4, 5, 8 fits"),
-        (1275, {"interleave": 0}, "interleave 0, one of 1, 2, 3, 4, 5, 8 fits"),
-        (1275, {"data_octets": 0}, "0 data octets, multiples of 5 up to 1115 fit"),
-        (1275, {"data_octets": 1114}, "1114 data octets, multiples of 5 up to 1115 fit"),
-        (1280, {"data_octets": 1120}, "1120 data octets, multiples of 5 up to 1115 fit"),
-        (1274, {}, "1274 octets, 1 codeblocks need 1275"),
-        (2553, {"count": 2, "stride": 1279}, "2553 octets, 2 codeblocks need 2554"),
-        (2550, {"count": 2, "stride": 0}, "a stride of 0 octets, 1275 at least fit"),
-        (2550, {"count": 2, "stride": 1274}, "a stride of 1274 octets, 1275 at least fit"),
-        (1275, {"count": 1 << 60, "stride": 1 << 62}, "codeblocks need"),
+        (1275, {"parity": 8}, "8 check symbols per codeword, should be 16 or 32"),
+        (1275, {"interleave": 6}, "interleave is 6, should be one of 1, 2, 3, 4, 5, 8"),
+        (1275, {"interleave": 0}, "interleave is 0, should be one of 1, 2, 3, 4, 5, 8"),
+        (1275, {"data_octets": 0}, " 0 data octets, should be a multiple of 5 up to 1115"),
+        (1275, {"data_octets": 1114}, "1114 data octets, should be a multiple of 5 up to 1115"),
+        (1280, {"data_octets": 1120}, "1120 data octets, should be a multiple of 5 up to 1115"),
+        (1274, {}, "1274 octets, should be at least 1275 for a count of 1"),
+        (2553, {"count": 2, "stride": 1279}, "2553 octets, should be at least 2554 for a count of 2"),
+        (2550, {"count": 2, "stride": 0}, "a stride of 0 octets, should be at least 1275"),
+        (2550, {"count": 2, "stride": 1274}, "a stride of 1274 octets, should be at least 1275"),
+        (1275, {"count": 1 << 60, "stride": 1 << 62}, f"for a count of {1 << 60}"),
     ],
 )
 def test_layouts_that_do_not_fit(octets: int, change: dict[str, int], text: str) -> None:

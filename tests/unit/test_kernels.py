@@ -30,7 +30,7 @@ def test_crc16_of_nothing_is_the_start_value() -> None:
 
 @pytest.mark.parametrize("init", [-1, 0x10000, 1 << 40])
 def test_crc16_refuses_a_start_value_that_is_no_crc(init: int) -> None:
-    with pytest.raises(KernelError, match=r"crc16: start value outside 0\.\.65535") as refused:
+    with pytest.raises(KernelError, match=r"crc16: start value is outside 0\.\.65535") as refused:
         crc16(b"x", init)
     assert refused.value.code == lib.OB_E_INIT
     assert lib.ob_crc16_portable(b"x", 1, init) == lib.OB_E_INIT

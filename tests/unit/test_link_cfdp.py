@@ -208,7 +208,7 @@ def test_memory_and_ranges_are_bounded() -> None:
     for offset in (10, 20, 30):
         receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 0), 1, offset, b"x")), 0)
     assert receiver.counters.refused["ranges"] == 1
-    # With as many stretches as there may be the file goes on where the last of them ends, and nowhere else.
+    # With as many stretches as there may be the file goes on at the end of the last of them, and nowhere else.
     for offset, refused in ((11, 2), (21, 3), (950, 3)):
         receiver.on_pdu(encode_pdu(FileData(TransactionId(1, 0), 1, offset, b"x")), 0)
         assert receiver.counters.refused["ranges"] == refused

@@ -268,7 +268,7 @@ def test_fop_timer_counts_from_the_end_of_sending() -> None:
     assert idle.timer_ns is None
 
 
-# What each event counts, and what survives going round and starting anew
+# What each event counts, and what survives going round and starting again
 
 
 def counted(farm: Farm) -> dict[str, int]:
@@ -301,7 +301,7 @@ def counted(farm: Farm) -> dict[str, int]:
 def test_farm_counts_what_it_did_with_each_frame(
     state: FarmState, frame: TcFrame, buffer_free: bool, right: dict[str, int]
 ) -> None:
-    """The same frame twice, the next number where the first one was taken."""
+    """The same frame twice, or the next number if the first one was taken."""
     farm = farm_in(state)
     farm.on_frame(frame, buffer_free)
     again = ad(farm.vr) if right == {"accepted": 2} else frame
@@ -383,7 +383,7 @@ def test_fop_counts_the_waits_of_each_stay_anew() -> None:
         fop.transmissions = 1
     fop.on_clcw(clcw(10, "rw"), 0)
     assert [fop.on_time(integer(fop.timer_ns)) for _ in range(2)] == [[], []]
-    fop.on_clcw(clcw(10, "rw"), 0)  # heard again within the stay: it does not begin anew
+    fop.on_clcw(clcw(10, "rw"), 0)  # heard again within the stay: it does not begin again
     assert fop.on_time(integer(fop.timer_ns))[-1] == FopAlert("T1")
 
 

@@ -289,7 +289,7 @@ def test_two_frames_in_one_cltu() -> None:
 
 
 def test_the_shortest_frame_at_the_end_of_a_cltu() -> None:
-    """Its one octet is no packet, but it is a frame and no fill."""
+    """Its one octet is not a packet, but it is a frame and not fill."""
     link = FlightLink(CONFIG)
     first, second = packet(13), TcFrame(0x1AB, 0, 1, b"x").encode()
     assert len(second) == 8

@@ -99,7 +99,7 @@ def test_jpss_1_by_csv(xtce: Path) -> None:
 
 
 def test_packets_without_a_primary_header_are_said_to_be_so(xtce: Path) -> None:
-    """A UDP datagram is no space packet; its definition can be read, and decodes what is inside of one."""
+    """A UDP datagram is not a space packet; its definition can be read, and decodes what is inside of one."""
     definition = read_definition(xtce / "udp_packet.xml")
     (note,) = definition.unsupported
     assert "SequenceContainer[UDPPacket]" in note and "does not begin like the primary header" in note
