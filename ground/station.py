@@ -1,11 +1,26 @@
 """GroundStation: one node as the ground sees it; its links, commands, files and telemetry joined.
 
-Sans-IO but for the archive and the products folder: octets and times go in, CLTUs come out; the same object serves
-the simulator's virtual time and the server's real time. The station commands over its own link; further links it only
-listens to, such as a simplex downlink of products, and what comes over them is taken like everything else.
+Sans-IO except for the archive and the products folder: octets and times go in, CLTUs come out. The same object serves
+the simulator's virtual time and the server's real time. The station commands over its own link. It only listens to
+further links, such as a simplex downlink of products, and takes what comes over them like everything else.
 
 Contact:  none --a good frame--> contact (the AD service comes up)  --`silence_s` without a frame--> none (it rests)
 """
+
+# The station owns no rule of its own about frames, commands or telemetry. It joins the parts that do: a session per
+# link (ground/link), the desk that knows what became of each command, the intake that decodes and stores what came, and
+# the uploads. An input goes to one part; the actions and changes that come back are handed to the others, in their
+# order, until nothing is left. What is to be sent is collected on the way and returned, because only the caller has a
+# transmitter.
+#
+# `now_ns` is the caller's timeline, `tai_ns` the same instant in TAI, which is what the archive has. Nothing here reads
+# a clock: a method is called with the time, and `next_time_ns` says when `on_time` has something to do.
+#
+# A command must not go up after its owner was told that it failed. So a command that timed out is dropped from the
+# session before its record ends, and the parts of a file that failed are dropped with it.
+#
+# An alert that leaves the AD service idle is tried again after `_RETRY_NS`, for as long as the node is heard: the
+# operator's commands wait in the session, and no human need watch a pass.
 
 from __future__ import annotations
 
@@ -41,16 +56,16 @@ from ground.telemetry.archive_writer import ArchiveWriter
 from ground.telemetry.intake import TelemetryIntake
 from ground.telemetry.node_archive import NodeArchive
 
-_RETRY_NS = 10 * NS
+_RETRY_NS = 10 * NS  # longer than an exchange takes, short beside a pass
 
 
 class GroundStation:
-    """See the head of the file. `epoch_tai_ns` is TAI (since 1958) where the caller's `now_ns` is 0.
+    """See the head of the file. `epoch_tai_ns` is TAI (since 1958) at the instant at which the caller's `now_ns` is 0.
 
     session: the station's own link. further_links: by name, those that it only listens to.
     path_delay_ns: how long a frame received at `now_ns` was under way, from its first bit leaving the node.
     epoch: EPOCH_BITS random bits of this ground process, for what must not be taken for another's: the numbers of files
-        that go up, beside a mark in the archive, and where sequence counts begin that the archive does not know.
+        that go up (beside a mark in the archive), and the first sequence counts that the archive does not know.
     """
 
     def __init__(  # noqa: PLR0913 - settings, each by name
@@ -78,6 +93,7 @@ class GroundStation:
         self.uploads = Uploads(
             dictionary.apids.get("files", 0), entity, node_entity,
             TransactionNumbers(archive.next_start() if archive else 0, epoch),
+            # A dictionary without this event, or without the number in it, cannot confirm a file.
             confirms=any(e.name == RECEIVED and "number" in (f.name for f in e.fields) for e in dictionary.events),
         )  # fmt: skip
         self._epoch_tai_ns = epoch_tai_ns
@@ -92,11 +108,11 @@ class GroundStation:
         self.events = self._intake.events
         self.latest = self._intake.newest.values
         self._path_delay_ns = path_delay_ns
-        self._waited_ns = 0  # of what comes in now
+        self._waited_ns = 0  # how long what comes in now has waited since it was received
         self._period_ns = ns(counters_period_s)
         self._next_counters_ns: int | None = None
         self._retry_at_ns: int | None = None
-        self.tracker.recall_boot(stored_boot({name: one.raw for name, one in self.latest.items()}))
+        self.tracker.recall_boot(stored_boot({name: value.raw for name, value in self.latest.items()}))
 
     @property
     def in_contact(self) -> bool:
@@ -117,33 +133,31 @@ class GroundStation:
         self._listeners.remove(listener)
 
     def tai_ns(self, now_ns: int) -> int:
-        """TAI, ns since 1958, at `now_ns` of the caller's timeline."""
+        """Return TAI, ns since 1958, at `now_ns` of the caller's timeline."""
         return now_ns + self._epoch_tai_ns
 
     def onboard_clock(self, now_ns: int) -> ClockReading:
-        """What the on-board clock shows (TAI), as far as anything tells, and how that is known."""
+        """Return what the on-board clock shows (TAI), as far as anything tells, and how that is known."""
         return read_clock(self._clock, self.correlator.now, now_ns, self.tai_ns(now_ns))
 
     # What comes in
 
     def on_downlink(self, octets: bytes, now_ns: int, link: str = "", *, waited_ns: int = 0) -> list[bytes]:
-        """Octets from the radio of the station's own link, or of the further link of that name, which came `waited_ns`
-        before now; CLTUs to send.
-        """
+        """Take octets from the radio of `link` ("" for the own one), come `waited_ns` ago; return CLTUs to send."""
         self._waited_ns = waited_ns
         reception = self._further[link] if link else self._own
-        return self._do(reception.link.on_downlink(octets, now_ns), now_ns, reception) + self._feed_uploads(now_ns)
+        return self._perform(reception.link.on_downlink(octets, now_ns), now_ns, reception) + self._feed_uploads(now_ns)
 
     def on_time(self, now_ns: int) -> list[bytes]:
-        """Timers; call at `next_time_ns`, or often. Returns CLTUs to send."""
+        """Let timers run out that are due; call it at `next_time_ns`, or often. Returns CLTUs to send."""
         self._desk.settle(self.decoder, now_ns)
-        cltus = self._do(self.session.on_time(now_ns), now_ns)
+        cltus = self._perform(self.session.on_time(now_ns), now_ns)
         for reception in (self._own, *self._further.values()):
             if reception.is_silent(now_ns):
                 cltus += self.end_contact(now_ns, reception.name)
         for record in self.tracker.due(now_ns):
             # A command that timed out must not go up later, when nobody expects it any more.
-            cltus += self._do(self.session.drop(record.number, f"never sent: {self._why_unsent()}"), now_ns)
+            cltus += self._perform(self.session.drop(record.number, f"never sent: {self._why_unsent()}"), now_ns)
         self.tracker.follow_clock(now_ns, self.onboard_clock(now_ns).onboard_ns)
         self._desk.changed_all(self.tracker.on_time(now_ns))
         for upload in self.uploads.due(now_ns):
@@ -152,7 +166,7 @@ class GroundStation:
         if self._retry_at_ns is not None and now_ns >= self._retry_at_ns:
             self._retry_at_ns = None
             if self.in_contact and self.session.service is Service.IDLE:
-                cltus += self._do(self.session.initiate(now_ns), now_ns)
+                cltus += self._perform(self.session.initiate(now_ns), now_ns)
         if self._next_counters_ns is None or now_ns >= self._next_counters_ns:
             self._next_counters_ns = now_ns + self._period_ns
             self._write_counters(now_ns)
@@ -169,15 +183,13 @@ class GroundStation:
         return min((t for t in times if t is not None), default=None)
 
     def end_contact(self, now_ns: int, link: str = "") -> list[bytes]:
-        """The pass is over, or nothing is heard any more over the station's own link, or the further link of that
-        name. Commands not yet acknowledged stay for the next.
-        """
+        """End the contact over `link` ("" for the own one). Commands not yet acknowledged stay for the next."""
         reception = self._further[link] if link else self._own
         if not reception.in_contact:
             return []
         reception.in_contact = False
         self._tell_contact(reception)
-        return self._do(reception.link.reset(now_ns), now_ns, reception)
+        return self._perform(reception.link.reset(now_ns), now_ns, reception)
 
     def close(self, now_ns: int) -> None:
         """End open transfers, write the last counters and commit. The archive's file stays open: it is its owner's."""
@@ -195,44 +207,45 @@ class GroundStation:
         self, name: str, arguments: Mapping[str, object], now_ns: int, *, raw: bool = False,
         bypass: bool = False, timeout_s: float | None = None,
     ) -> tuple[CommandRecord, list[bytes]]:  # fmt: skip
-        """Send a command; its record, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
+        """Send a command; return its record, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
 
-        With `bypass` by the BD service of COP-1: at once and once, whether or not the node is heard.
+        With `bypass` it goes by the BD service of COP-1: at once and once, whether or not the node is heard.
         """
         self._check_way_up()
         record, packet = self._desk.begin(name, arguments, now_ns, raw=raw, bypass=bypass, timeout_s=timeout_s)
         send = self.session.send_bypass if bypass else self.session.send
-        return record, self._do(send(packet, now_ns, record.number), now_ns)
+        return record, self._perform(send(packet, now_ns, record.number), now_ns)
 
     def schedule(
         self, name: str, arguments: Mapping[str, object], release_ns: int, now_ns: int, *, group: int = 0,
         sub_schedule: int = 0,
     ) -> tuple[CommandRecord, CommandRecord, list[bytes]]:  # fmt: skip
-        """Have a command executed at `release_ns` of on-board TAI: the records of its insertion and of itself, and
-        CLTUs to send. Raises OrbitnodeError.
+        """Have a command executed at `release_ns` of on-board TAI; raises OrbitnodeError.
+
+        Returns the record of its insertion, its own record, and CLTUs to send.
         """
         self._check_way_up()
-        due_ns = now_ns + release_ns - self.onboard_clock(now_ns).onboard_ns
+        due_ns = now_ns + release_ns - self.onboard_clock(now_ns).onboard_ns  # the release in the caller's time
         record, scheduled, packet = self._desk.begin_scheduled(
             name, arguments, release_ns, due_ns, now_ns, group=group, sub_schedule=sub_schedule
         )
-        return record, scheduled, self._do(self.session.send(packet, now_ns, record.number), now_ns)
+        return record, scheduled, self._perform(self.session.send(packet, now_ns, record.number), now_ns)
 
     def upload(self, name: str, octets: bytes, now_ns: int, timeout_s: float) -> tuple[Upload, list[bytes]]:
-        """Send a file up as `name`; its state, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
+        """Send a file up as `name`; return its state, which goes on changing, and CLTUs to send. Raises OrbitnodeError.
 
-        Its parts take at most half of the session's queue. It fails if none of them arrives for `timeout_s`, and
-        stays unconfirmed if the node says nothing of it for as long after the last one.
+        Its parts take at most half of the session's queue. It fails if none of them arrives for `timeout_s`, and stays
+        unconfirmed if the node says nothing of it for as long after the last one.
         """
         self._check_way_up()
-        made = self.uploads.begin(name, octets, now_ns, timeout_s)
-        return made, self._feed_uploads(now_ns)
+        upload = self.uploads.begin(name, octets, now_ns, timeout_s)
+        return upload, self._feed_uploads(now_ns)
 
     def _check_way_up(self) -> None:
         if self.session.refusal:
             raise OrbitnodeError(self.session.refusal)
 
-    def _why_unsent(self) -> str:
+    def _why_unsent(self) -> str:  # the first of three stages that was not reached
         if not self.in_contact:
             return "no node was heard in time"
         up = self.session.service is Service.UP
@@ -240,79 +253,79 @@ class GroundStation:
 
     def _feed_uploads(self, now_ns: int) -> list[bytes]:
         cltus: list[bytes] = []
-        session = self.session
+        session = self.session  # half of its queue is for uploads, so that commands find room
         while (given := self.uploads.next_packet(session.command_queue // 2 - session.waiting)) is not None:
             tag, packet = given
-            cltus += self._do(session.send(packet, now_ns, tag), now_ns)
+            cltus += self._perform(session.send(packet, now_ns, tag), now_ns)
         return cltus
 
-    def _on_pdu_tag(self, one: Acknowledged | Rejected | Lost, now_ns: int) -> list[bytes]:
-        """What became of a part of a file."""
-        assert isinstance(one.tag, PduTag)
-        if isinstance(one, Acknowledged):
-            upload = self.uploads.acknowledged(one.tag, now_ns)
+    def _on_pdu_end(self, action: Acknowledged | Rejected | Lost, now_ns: int) -> list[bytes]:
+        """Tell the uploads what became of a part of a file."""
+        assert isinstance(action.tag, PduTag)
+        if isinstance(action, Acknowledged):
+            upload = self.uploads.acknowledged(action.tag, now_ns)
             if upload is not None:
                 self._listeners.tell(Change.UPLOAD, upload)
             return []
-        upload = self.uploads.fail(one.tag, one.reason, now_ns)
+        upload = self.uploads.fail(action.tag, action.reason, now_ns)
         return [] if upload is None else self._end_upload(upload, now_ns)
 
     def _end_upload(self, upload: Upload, now_ns: int) -> list[bytes]:
-        """Take back what of a failed upload was not sent yet."""
+        """Take back the parts of a failed upload that were not sent yet."""
         cltus: list[bytes] = []
-        for tag in sorted(upload.open_tags, key=lambda tag: tag.index):
-            cltus += self._do(self.session.drop(tag, upload.failure), now_ns)
+        for tag in sorted(upload.open_tags, key=lambda tag: tag.index):  # a set has no order, and runs must be alike
+            cltus += self._perform(self.session.drop(tag, upload.failure), now_ns)
         self._listeners.tell(Change.UPLOAD, upload)
         return cltus
 
     # Actions of the links
 
-    def _do(self, actions: list[Action], now_ns: int, reception: Reception | None = None) -> list[bytes]:
-        """Do what a link asks for, that of `reception` or the station's own; CLTUs to send."""
-        where = reception or self._own
+    def _perform(self, actions: list[Action], now_ns: int, reception: Reception | None = None) -> list[bytes]:
+        """Do what the link of `reception`, or the station's own, asks for; return CLTUs to send."""
+        origin = reception or self._own
         cltus: list[bytes] = []
-        for one in actions:
-            match one:
+        for action in actions:
+            match action:
                 case SendCltu(octets):
                     self.station_counters.cltus += 1
                     self.station_counters.cltu_octets += len(octets)
                     cltus.append(octets)
                 case FrameReceived():
-                    cltus += self._on_frame(one, now_ns, where)
+                    cltus += self._on_frame(action, now_ns, origin)
                 case PacketReceived(vcid, packet):
-                    live = where.link.role_of(vcid) is Role.REALTIME
-                    self._intake.on_packet(vcid, packet, now_ns, live=live, correlated=where is self._own)
+                    live = origin.link.role_of(vcid) is Role.REALTIME
+                    self._intake.on_packet(vcid, packet, now_ns, live=live, correlated=origin is self._own)
                 case Acknowledged(PduTag()) | Rejected(PduTag()) | Lost(PduTag()):
-                    cltus += self._on_pdu_tag(one, now_ns)
+                    cltus += self._on_pdu_end(action, now_ns)
                 case Acknowledged() | Rejected() | Lost():
-                    self._desk.on_link(one, now_ns)
+                    self._desk.on_link(action, now_ns)
                 case Restarted():
-                    self._on_restart(where)
+                    self._on_restart(origin)
                 case Alert(reason):
                     if self.session.service is Service.IDLE:
                         self._retry_at_ns = now_ns + _RETRY_NS
                     self._listeners.tell(Change.NOTE, reason)
                 case _:
-                    pass  # gaps and what was rejected are counted by the session
+                    pass  # the session counts gaps and what was rejected
         return cltus
 
     def _on_restart(self, reception: Reception) -> None:
         if reception is self._own:
             self.correlator.restart()
-        where = f"link {reception.name}: " if reception.name else ""
-        self._listeners.tell(Change.NOTE, f"{where}the node was restarted: it counts its frames anew")
+        link = f"link {reception.name}: " if reception.name else ""
+        self._listeners.tell(Change.NOTE, f"{link}the node was restarted: its frame counts began again")
 
-    def _on_frame(self, one: FrameReceived, now_ns: int, reception: Reception) -> list[bytes]:
+    def _on_frame(self, received: FrameReceived, now_ns: int, reception: Reception) -> list[bytes]:
         if reception is self._own:
-            self.station_counters.octets_by_vc[one.frame.vcid] += len(one.raw)
-            if one.realtime_count is not None:
-                came_ns = now_ns - self._waited_ns - self._path_delay_ns(now_ns)
-                self.correlator.on_frame(one.realtime_count, self.tai_ns(came_ns))
-            self._listeners.tell(Change.FRAME, one)
+            self.station_counters.octets_by_vc[received.frame.vcid] += len(received.raw)
+            if received.realtime_count is not None:
+                left_ns = now_ns - self._waited_ns - self._path_delay_ns(now_ns)  # its first bit, from the node
+                self.correlator.on_frame(received.realtime_count, self.tai_ns(left_ns))
+            self._listeners.tell(Change.FRAME, received)
         if not reception.heard(now_ns):
             return []
         self._tell_contact(reception)
-        return self._do(reception.link.resume(now_ns), now_ns, reception)
+        return self._perform(reception.link.resume(now_ns), now_ns, reception)
 
     def _tell_contact(self, reception: Reception) -> None:
         if reception is self._own:
@@ -332,9 +345,7 @@ class GroundStation:
         self._ports[f"links.{link}.udp" if link else "udp"] = counters
 
     def counters(self) -> dict[str, int]:
-        """Every counter of the ground by name: link.*, coding.* and sync.* if frames are coded, udp.* of its port,
-        packets.*, ...; those of the further links begin with links.NAME.
-        """
+        """Return every counter of the ground: link.frames, links.NAME.link.frames of a further link, and so on."""
         uploads = self.uploads
         out = {"uploads.sent": uploads.sent, "uploads.failed": uploads.failed, "uploads.completed": uploads.completed}
         parts = link_parts(self.session) | {

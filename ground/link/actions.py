@@ -1,8 +1,13 @@
-"""What the ground's end of a link asks of its caller, and tells it: one frozen action each.
+"""What the ground's end of a link asks of its caller, and tells it: frozen actions, in the order in which to do them.
 
-What the node's end says alike has its name in flight/link/actions.py: a packet that came, and octets that were refused
-(here by length, uncorrectable, crc, version, status, pointer, spacecraft, vcid or repeated).
+What both ends say has its name in flight/link/actions.py: a packet that came, and octets that were refused (here for
+length, uncorrectable, crc, version, status, pointer, spacecraft, vcid or repeated).
 """
+
+# A command that was given to `send` ends with exactly one of three actions, which name it by its tag. Acknowledged: the
+# node's link has it. Rejected: it was not executed and will not be. Lost: nobody can know, which is said rather than
+# guessed, because a command sent twice may be worse than one that is missing. Of one given to `send_bypass` the link
+# tells nothing but that it is too long.
 
 from __future__ import annotations
 
@@ -23,8 +28,8 @@ class SendCltu:
 class FrameReceived:
     """A good frame, as decoded and as it came (derandomized).
 
-    `realtime_count` is the virtual channel count, modulo 256, of a frame of the real-time channel, which time reports
-    tell of; None for any other frame (the node's is in flight.link.actions.SendUnit).
+    `realtime_count` is the virtual channel count, modulo 256, of a frame of the real-time channel, by which time
+    reports name it. It is None for any other frame (the node's is in flight.link.actions.SendUnit).
     """
 
     frame: PacketFrame
@@ -34,7 +39,7 @@ class FrameReceived:
 
 @dataclass(frozen=True, slots=True)
 class FrameGap:
-    """Frames of this virtual channel that never came, counted modulo the round of its count."""
+    """How many frames of this virtual channel never came, modulo the range of its count."""
 
     vcid: int
     frames: int
@@ -42,7 +47,7 @@ class FrameGap:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The node counts its frames anew: it was restarted."""
+    """The node was restarted: its frame counts began again."""
 
 
 @dataclass(frozen=True, slots=True)

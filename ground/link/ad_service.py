@@ -9,15 +9,25 @@
     UP, RECOVERING --alert, none left-->           IDLE
     any         --reset (end of a pass)-->         IDLE
 
-Commands wait in a bounded queue until FOP-1 takes them. Those that were sent when the service ended are
-undecided: N(R) of the CLCW with which the service comes up again decides. What V(R) has passed is acknowledged,
-the rest goes out again under the same numbers, so that nothing can be executed twice; where V(R) is neither, or the
-node was restarted, nobody can know, and the command is lost.
-
-A command that its owner drops is rejected at once where it was never sent. Of one that was sent COP-1 knows no recall:
-it stays among its neighbours, and is left out when they go out again, their numbers closing up. Where a copy of it may
-still be on its way that would give its number to another, so it then goes out once more as well.
+Commands are sent in order, each executed once at most. What is known of each is told by one action: acknowledged,
+rejected or lost.
 """
+
+# Commands wait in a bounded queue until FOP-1 takes them. Those that were sent when the service ended are undecided:
+# the CLCW with which the service comes up again decides by its N(R). A command that V(R) has passed is acknowledged.
+# The others go out again under the same numbers, so that FARM-1 would drop a copy that is still on its way: nothing can
+# be executed twice. If V(R) fits neither, or the node was restarted, nobody can know, and the command is lost.
+#
+# Undecided commands outlive alerts and passes, because both end the service and neither tells what arrived. Only a
+# restart of the node, whose V(R) is 0 again, ends them without an answer.
+#
+# Dropping. A command that was never sent is rejected at once. One that was sent cannot be called back in COP-1: it
+# keeps its number, and is left out when its neighbours go out again, so that their numbers close up. But if a copy of
+# it may still be on its way, its number must not go to another command, so it then goes out once more as well.
+#
+# Why V(S) is taken from N(R) and not remembered: the node's V(R) is the truth, and what is remembered here may be of a
+# pass before. Unlock goes out whenever the CLCW has a flag set, because Retransmit or Wait would end the service at
+# once. While the Unlock is on its way, frames of before may still arrive and move V(R): then it begins again with that.
 
 from __future__ import annotations
 
@@ -37,6 +47,8 @@ from ground.link.ground_link import Service, SessionCounters
 
 @dataclass(slots=True, eq=False)
 class _Command:
+    """A command that has not ended. Compared by identity: two commands may have the same octets."""
+
     packet: bytes
     tag: object
     dropped: bool = False
@@ -63,14 +75,14 @@ class AdService:
         self._commands: dict[object, _Command] = {}
         self._undecided: deque[tuple[int, _Command]] = deque()
         self._waiting: deque[_Command] = deque()
-        self._recoveries = 0
-        self._uplink_free_ns = 0
-        self._in_flight_ns = 0
+        self._recoveries = 0  # in a row, without an acknowledgement between them
+        self._uplink_free_ns = 0  # when the transmitter has sent everything so far
+        self._in_flight_ns = 0  # until when a numbered frame may still arrive
 
     # What the node's frames tell
 
     def on_ocf(self, ocf: bytes, now_ns: int, actions: list[Action]) -> None:
-        """A frame brought this CLCW."""
+        """Take the CLCW that a frame brought."""
         if ocf == self._last_ocf and self._is_quiet():
             self.counters.clcws += 1
             return
@@ -89,11 +101,14 @@ class AdService:
         elif self.service is Service.RECOVERING and self._has_moved(clcw):
             self._restart(clcw, now_ns, actions)
         elif self.service is not Service.IDLE:
-            self._do(self._fop.on_clcw(clcw, now_ns), now_ns, actions)
+            self._perform(self._fop.on_clcw(clcw, now_ns), now_ns, actions)
         self._pump(now_ns, actions)
 
     def _is_quiet(self) -> bool:
-        """True where the CLCW we have, come once more, is E1 or E5 in S1: nothing. Nearly every frame brings it."""
+        """Return whether the CLCW we have, if it comes once more, is E1 or E5 in S1, that is, changes nothing.
+
+        Nearly every frame brings such a one, so it is not even decoded.
+        """
         clcw, fop = self.clcw, self._fop
         return (
             clcw is not None
@@ -106,7 +121,7 @@ class AdService:
     # Up
 
     def on_restart(self, now_ns: int, actions: list[Action]) -> None:
-        """V(R) is lost with the node's memory: of what was sent before, nothing can be known any more."""
+        """Give up what is undecided: V(R) was lost with the node's memory, and nothing can be known any more."""
         self._end_service(now_ns, actions)
         for _, command in self._undecided:
             self._lose(command.tag, "the node was restarted", actions)
@@ -118,7 +133,7 @@ class AdService:
 
     @property
     def next_time_ns(self) -> int | None:
-        """When `on_time` wants to be called, None where there is nothing to wait for."""
+        """When `on_time` wants to be called, None if there is nothing to wait for."""
         return self._fop.timer_ns
 
     @property
@@ -127,14 +142,14 @@ class AdService:
         return len(self._commands)
 
     def on_time(self, now_ns: int) -> list[Action]:
-        """Let T1 run out where it is due."""
+        """Let T1 run out if it is due."""
         actions: list[Action] = []
-        self._do(self._fop.on_time(now_ns), now_ns, actions)
+        self._perform(self._fop.on_time(now_ns), now_ns, actions)
         self._pump(now_ns, actions)
         return actions
 
     def send(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
-        """Send by the AD service: in order, once. Waits where there is no CLCW yet or the window is full.
+        """Send by the AD service: in order, once. The command waits while there is no CLCW or the window is full.
 
         `tag` stands for the command in what comes of it: hashable, another for each command.
         """
@@ -154,8 +169,8 @@ class AdService:
     def drop(self, tag: object, reason: str) -> list[Action]:
         """Give this one command up; see the head of the file.
 
-        Rejected at once, with `reason`, where it was never sent. What else may come of it is Rejected, where it turns
-        out that V(R) did not pass it, or Acknowledged, or Lost.
+        It is Rejected at once, with `reason`, if it was never sent. Else it ends as Rejected if it turns out that V(R)
+        did not pass it, or as Acknowledged, or Lost.
         """
         actions: list[Action] = []
         command = self._commands.get(tag)
@@ -169,7 +184,7 @@ class AdService:
         return actions
 
     def send_bypass(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
-        """Send by the BD service: now, unnumbered, in whatever state; the link never tells whether it arrived."""
+        """Send by the BD service: now, unnumbered, in any state. The link never tells whether it arrived."""
         actions: list[Action] = []
         if not self._refuse_size(packet, tag, actions):
             self.counters.commands += 1
@@ -189,7 +204,7 @@ class AdService:
         return actions
 
     def reset(self, now_ns: int) -> list[Action]:
-        """End of a pass: timers stop, every command stays."""
+        """End the pass: timers stop, every command stays."""
         actions: list[Action] = []
         self._end_service(now_ns, actions)
         self.service = Service.IDLE
@@ -206,10 +221,11 @@ class AdService:
         self.service = Service.RECOVERING
         fop.set_vs(clcw.report_value)
         if clcw.lockout or clcw.retransmit or clcw.wait:
-            self._do(fop.initiate_with_unlock(now_ns), now_ns, actions)
+            self._perform(fop.initiate_with_unlock(now_ns), now_ns, actions)
         else:
-            self._do(fop.initiate_with_clcw(now_ns), now_ns, actions)
-            self._do(fop.on_clcw(clcw, now_ns), now_ns, actions)
+            # This very CLCW is the check that the standard asks for: V(S) was just taken from it.
+            self._perform(fop.initiate_with_clcw(now_ns), now_ns, actions)
+            self._perform(fop.on_clcw(clcw, now_ns), now_ns, actions)
 
     def _restart(self, clcw: Clcw, now_ns: int, actions: list[Action]) -> None:
         self._end_service(now_ns, actions)
@@ -217,9 +233,9 @@ class AdService:
 
     def _end_service(self, now_ns: int, actions: list[Action]) -> None:
         """Terminate without an alert: we asked for it."""
-        for one in self._fop.terminate():
-            if not isinstance(one, FopAlert):
-                self._do([one], now_ns, actions)
+        for step in self._fop.terminate():
+            if not isinstance(step, FopAlert):
+                self._perform([step], now_ns, actions)
 
     def _decide(self, report_value: int, now_ns: int, actions: list[Action]) -> None:
         """Settle the commands that were sent when the service ended, by the N(R) with which it comes up."""
@@ -227,12 +243,12 @@ class AdService:
             return
         first = self._undecided[0][0]
         passed = (report_value - first) % 256
-        known = passed <= len(self._undecided)
+        known = passed <= len(self._undecided)  # else V(R) is outside of what these commands can have made of it
         in_flight = now_ns < self._in_flight_ns
         again: list[_Command] = []
         for index, (_, command) in enumerate(self._undecided):
             if not known:
-                text = f"V(R) is {report_value}, {first} to {(first + len(self._undecided)) % 256} was expected"
+                text = f"V(R) is {report_value}, should be {first} to {(first + len(self._undecided)) % 256}"
                 self._lose(command.tag, text, actions)
             elif index < passed:
                 self._acknowledge(command.tag, actions)
@@ -241,7 +257,7 @@ class AdService:
             else:
                 again.append(command)
         self._undecided.clear()
-        self._waiting.extendleft(reversed(again))
+        self._waiting.extendleft(reversed(again))  # in front of those that were never sent, in the old order
 
     def _pump(self, now_ns: int, actions: list[Action]) -> None:
         """Give FOP-1 what it sends at once; what it would only keep can still be dropped here."""
@@ -249,17 +265,18 @@ class AdService:
         sending = self.service is Service.UP and fop.state in (FopState.ACTIVE, FopState.RETRANSMIT)
         while sending and self._waiting and fop.outstanding < fop.window:
             command = self._waiting.popleft()
-            self._do(fop.send(command.packet, command, now_ns), now_ns, actions)
+            self._perform(fop.send(command.packet, command, now_ns), now_ns, actions)
         self.counters.retransmissions = fop.retransmitted
 
-    def _do(self, steps: list[FopAction], now_ns: int, actions: list[Action]) -> None:
+    def _perform(self, steps: list[FopAction], now_ns: int, actions: list[Action]) -> None:
+        """Do what FOP-1 asks for, in order; what concerns the caller becomes one of `actions`."""
         for step in steps:
             match step:
                 case Transmit(frame):
                     self._transmit(frame, now_ns, actions)
                 case Confirmed(tag):
                     assert isinstance(tag, _Command)
-                    self._recoveries = 0
+                    self._recoveries = 0  # the link works
                     self._acknowledge(tag.tag, actions)
                 case Unconfirmed(tag, seq):
                     assert isinstance(tag, _Command)
@@ -279,24 +296,27 @@ class AdService:
             actions.append(Alert(f"FOP-1 alert {reason}; AD service restarts with the next CLCW"))
             return
         self.service = Service.IDLE
-        text = f"given up after {self._recoveries} restarts; {self.waiting} telecommands wait for `initiate`"
-        actions.append(Alert(f"FOP-1 alert {reason}; AD service {text}"))
+        text = f"restarts in a row: {self._recoveries}, telecommands that wait for `initiate`: {self.waiting}"
+        actions.append(Alert(f"FOP-1 alert {reason}; AD service given up ({text})"))
 
     def _transmit(self, frame: TcFrame, now_ns: int, actions: list[Action]) -> None:
         octets = encode_cltu(frame.encode(), randomized=self.config.tc_randomizer)
         self.counters.cltus += 1
+        # The caller queues units at once, the transmitter sends them one behind the other: T1 counts from the real end.
         sending_ns = int(len(octets) * 8 * NS / self.config.uplink_rate_bps)
         self._uplink_free_ns = max(self._uplink_free_ns, now_ns) + sending_ns
         self._fop.hold_timer(self._uplink_free_ns)
         if not frame.bypass:
-            # As long as T1 waits for it, it may still arrive after a CLCW that does not know of it.
+            # As long as T1 waits for it, the frame may still arrive after a CLCW that does not know of it.
             self._in_flight_ns = self._uplink_free_ns + self._fop.t1_ns
         actions.append(SendCltu(octets))
 
     def _refuse_size(self, packet: bytes, tag: object, actions: list[Action]) -> bool:
         if 1 <= len(packet) <= DATA_OCTETS_MAX:
             return False
-        self._reject(tag, f"telecommand of {len(packet)} octets, a frame takes 1 to {DATA_OCTETS_MAX}", actions)
+        self._reject(
+            tag, f"telecommand of {len(packet)} octets, should be 1..{DATA_OCTETS_MAX} to fit a frame", actions
+        )
         return True
 
     def _acknowledge(self, tag: object, actions: list[Action]) -> None:

@@ -5,11 +5,18 @@ count has 24 bits and there is no master count, so a channel's own count must te
 
     the count expected                             taken
     behind it by up to LATE_FRAMES_MAX, at once    rejected as "repeated": late, or received twice
-    behind it by more, or after LATE_NS_MAX        the node was restarted: all channels begin anew
+    behind it by more, or after LATE_NS_MAX        the node was restarted: all channels begin again
     ahead of it                                    so many frames were missed
 
-"Behind" is the nearer half of the count's round: 8 million frames are not lost unseen between two of one channel.
+"Behind" is the nearer half of the count's range: 8 million frames are not lost unseen between two of one channel.
 """
+
+# Every channel of a restarted node counts from 0, so the first frame of any of them shows the restart, and all begin
+# again with it: the next frame of another channel would look like a restart of its own. A restart within LATE_NS_MAX
+# and LATE_FRAMES_MAX of the last frame heard is taken for repetition (ADR 0028): its first frames are refused, until
+# the count passes the old one or the time is over.
+#
+# What is asked of the way up is refused with one reason, instead of raising: the station treats all links alike.
 
 from __future__ import annotations
 
@@ -61,7 +68,7 @@ class AosSession(FrameReceiver):
         elif self._is_late(frame, extractor, now_ns):
             self._reject_frame("repeated", actions)
         else:
-            if extractor.gap(frame) > VC_COUNTS // 2:
+            if extractor.gap(frame) > VC_COUNTS // 2:  # ahead by more than half is behind
                 self._on_restart(actions)
             self._accept(frame, raw, extractor, now_ns, actions)
 
@@ -84,7 +91,7 @@ class AosSession(FrameReceiver):
     # Up: there is none
 
     def on_time(self, _now_ns: int) -> list[Action]:
-        """Nothing: there is no timer."""
+        """Do nothing: there is no timer."""
         return []
 
     def send(self, _packet: bytes, _now_ns: int, tag: object) -> list[Action]:
@@ -97,7 +104,7 @@ class AosSession(FrameReceiver):
         return self.send(packet, now_ns, tag)
 
     def drop(self, _tag: object, _reason: str) -> list[Action]:
-        """Nothing: no command is ever waiting."""
+        """Do nothing: no command is ever waiting."""
         return []
 
     def initiate(self, _now_ns: int) -> list[Action]:
@@ -105,11 +112,11 @@ class AosSession(FrameReceiver):
         return [Alert(REFUSAL)]
 
     def resume(self, _now_ns: int) -> list[Action]:
-        """Nothing: frames are taken whenever they come."""
+        """Do nothing: frames are taken whenever they come."""
         return []
 
     def reset(self, now_ns: int) -> list[Action]:
-        """End of a contact: a unit that only waited for the next is taken, one half received is forgotten."""
+        """End the contact: take a unit that only waited for the next, forget one that is half received."""
         actions: list[Action] = []
         self._finish(now_ns, actions)
         return actions

@@ -1,5 +1,9 @@
 """Which boot of the node a packet tells of: the beacon and the boot event say it. Sans-IO."""
 
+# A boot is named by two numbers, because either may fail alone (ADR 0018): the count comes again if the node's storage
+# is lost or cannot be written, the epoch is drawn at random and tells equal counts apart. Without an epoch in the
+# node's telemetry the count stands alone. The time of the boot is worked out from each packet, and is good to a second.
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -14,8 +18,10 @@ EPOCH_MAX = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """Names one boot. `count` comes again if the node has lost its record or cannot write it; `epoch`, drawn at
-    random at each boot, does not. It is None if the node's telemetry does not tell it.
+    """The name of one boot.
+
+    `count` comes again if the node has lost its record or cannot write it. `epoch`, drawn at random at each boot, does
+    not. It is None if the node's telemetry does not tell it.
     """
 
     count: int
@@ -23,7 +29,7 @@ class Boot:
 
 
 def boot_told(packet: DecodedPacket) -> tuple[Boot, int] | None:
-    """The boot, and when it was by the on-board clock of the packet; None if the packet tells of none."""
+    """Return the boot, and when it was by the on-board clock of the packet; None if the packet tells of none."""
     time_ns = packet.time_ns
     if (packet.kind, packet.name) == (HOUSEKEEPING, "node"):
         count, epoch, ago_s = (
@@ -32,21 +38,22 @@ def boot_told(packet: DecodedPacket) -> tuple[Boot, int] | None:
             packet.whole("uptime_s"),
         )
     elif (packet.kind, packet.name) == (EVENT, "boot"):
-        count, epoch, ago_s = packet.whole("count"), packet.whole("epoch", EPOCH_MAX), -1
+        count, epoch, ago_s = packet.whole("count"), packet.whole("epoch", EPOCH_MAX), -1  # the event is of that moment
     else:
         return None
     if time_ns is None or count is None or ago_s is None:
         return None
-    return Boot(count, epoch), time_ns - (ago_s + 1) * NS  # whole seconds since the boot: it was not before
+    # `uptime_s` is whole seconds, rounded down: with one more, the time is never later than the boot.
+    return Boot(count, epoch), time_ns - (ago_s + 1) * NS
 
 
 def stored_boot(raw: Mapping[str, Plain]) -> Boot | None:
-    """The boot that the newest values tell of which were kept, by their names; None if they tell of none."""
+    """Return the boot that the stored newest values tell of, `raw` by their names; None if they tell of none."""
     count, epoch = whole(raw.get("node.boot_count")), whole(raw.get("node.boot_epoch"), EPOCH_MAX)
     return None if count is None or epoch is None else Boot(count, epoch)
 
 
 def repeated_text(boot: Boot, before: Boot) -> str:
-    """What to say of a boot whose count does not rise."""
+    """Return what to say of a boot whose count does not rise."""
     why = "its boot record is lost or cannot be written"
     return f"the node booted again and counts boot {boot.count}, after boot {before.count}: {why}"

@@ -1,20 +1,32 @@
 """Correlation of the on-board clock with the ground's: offset and drift from time reports. Sans-IO.
 
-A time report says what the on-board clock showed when the first bit of a certain frame left. Ground knows when that
-frame came, and how long it was under way: one pair of readings. A straight line through the pairs of a window says by
-how much the on-board clock is ahead, and how much faster it goes:
+A time report says what the on-board clock showed when the first bit of a certain frame left. The ground knows when that
+frame came, and how long it was under way. That makes one pair of readings. A straight line through the pairs of a
+window says by how much the on-board clock is ahead, and how much faster it goes:
 
     error(t) = on-board - ground = offset + drift * (t - reference)
 
-Some readings are wild (a frame that waited on its way), so the line is fitted by weighted least squares, started from
-the median of slopes between pairs (Theil): Huber's weights, and none for what is further off than `OUTLIER_SIGMA`.
-
-A node reports its time once a second at most: pairs closer than `SPACING_MIN_NS` on ground were held up on their way
-and are refused. A line whose drift is less certain than a clock can drift is none: `now` is None until more is known.
-
     empty --`PAIRS_MIN` pairs--> fitted --`JUMP_PAIRS` outliers in a row, on a line of their own--> fitted, to these
-    fitted: with `GATE_PAIRS` and more, a pair further off than `OUTLIER_SIGMA` is an outlier, counted and kept out
+    fitted: with `GATE_PAIRS` or more, a pair further off than `OUTLIER_SIGMA` is an outlier, counted and kept out
 """
+
+# The fit. Some readings are wild (a frame that waited on its way), and one of them would pull a least squares line. So
+# the fit starts from the median of slopes between pairs (Theil), which a quarter of wild pairs does not spoil, and goes
+# on by least squares with weights from how far each pair lies off the line: Huber's, and 0 beyond `OUTLIER_SIGMA`. A
+# few rounds are enough, because the start is good.
+#
+# A clock that was set. One outlier is an outlier; several in a row that lie on a line of their own are a clock that was
+# set, on board or on the ground, and the old line is wrong. Before `GATE_PAIRS` no pair is kept out for lying far off:
+# a line through few pairs is not to be trusted more than the next pair. A jump between the first pairs shows as a drift
+# that no clock has.
+#
+# Numbers. Errors are taken relative to the newest pair and times to the middle of the window: absolute times in
+# nanoseconds need 61 bits, and a double has 53. Scatter is never below the resolution of the time code, so that pairs
+# that lie on a line by chance do not make a gate that nothing passes.
+#
+# A node reports its time at most once per second: pairs closer than `SPACING_MIN_NS` on the ground were held up on
+# their way and are refused. A line whose drift is less certain than a clock can drift says nothing: `now` is None until
+# more is known.
 
 from __future__ import annotations
 
@@ -29,17 +41,17 @@ WINDOW_PAIRS = 64
 PAIRS_MIN = 3
 GATE_PAIRS = 8
 JUMP_PAIRS = 3
-FRAMES_KEPT = 64
+FRAMES_KEPT = 64  # frames that a time report may still name; a quarter of the count's range
 OUTLIER_SIGMA = 6.0
 SPACING_MIN_NS = 500_000_000
 SIGMA_USABLE_NS = NS
 _SCATTER_MIN_NS = 15_000.0  # the resolution of the time code: no pair is better than that
 _DRIFT_MAX_PPB = 2_000_000.0  # a clock that is further off than this did not drift, it was set
-_HUBER = 1.345
+_HUBER = 1.345  # standard deviations up to which a pair has full weight: 95 % efficient for normal scatter
 _ROUNDS = 4
 _MAD = 1.4826  # median deviation to standard deviation, for a normal distribution
 _COUNT = 256
-_HALF_STEP_NS = 7_629  # the time code is rounded down to 2^-16 s: by half of that on the average
+_HALF_STEP_NS = 7_629  # the time code is rounded down to 2^-16 s: on average by half of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +63,16 @@ class Pair:
 
     @property
     def error_ns(self) -> int:
+        """By how much the on-board clock is ahead, ns."""
         return self.onboard_ns - self.ground_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """The on-board clock is `offset_ns` ahead at `reference_ns` (ground time) and gains `drift_ppb` ns a second.
+    """The on-board clock is `offset_ns` ahead at `reference_ns` (ground time) and gains `drift_ppb` ns per second.
 
     `offset_sigma_ns` and `drift_sigma_ppb` are standard deviations, from the scatter of the pairs about the line.
+    `pairs` is how many the line was fitted to.
     """
 
     reference_ns: int
@@ -70,20 +84,20 @@ class Correlation:
     pairs: int
 
     def error_ns(self, ground_ns: int) -> float:
-        """By how much the on-board clock is ahead at `ground_ns`."""
+        """Return by how much the on-board clock is ahead at `ground_ns`."""
         return self.offset_ns + self.drift_ppb * (ground_ns - self.reference_ns) / NS
 
     def sigma_ns(self, ground_ns: int) -> float:
-        """The standard deviation of `error_ns`: it grows with the distance from the pairs."""
+        """Return the standard deviation of `error_ns`. It grows with the distance from the pairs."""
         return sqrt(self.offset_sigma_ns**2 + (self.drift_sigma_ppb * (ground_ns - self.reference_ns) / NS) ** 2)
 
     def tells(self, ground_ns: int) -> bool:
-        """Whether `error_ns` is worth more at `ground_ns` than to take the clocks for equal."""
+        """Return whether `error_ns` is worth more at `ground_ns` than to take the clocks for equal."""
         sigma_ns = self.sigma_ns(ground_ns)
         return sigma_ns <= SIGMA_USABLE_NS or abs(self.error_ns(ground_ns)) > OUTLIER_SIGMA * sigma_ns
 
     def samples(self, ground_ns: int) -> dict[str, tuple[float, str]]:
-        """What is worth keeping of it at `ground_ns`: value and unit by name."""
+        """Return what is worth keeping of it at `ground_ns`: value and unit by name."""
         return {
             "offset_us": (self.error_ns(ground_ns) / 1e3, "us"),
             "offset_sigma_us": (self.sigma_ns(ground_ns) / 1e3, "us"),
@@ -96,8 +110,10 @@ class Correlation:
 
 @dataclass(slots=True)
 class CorrelationCounters:
-    """Pairs that came; reports whose frame was not received; outliers; pairs too close behind another; jumps of the
-    on-board clock.
+    """What became of the time reports.
+
+    `pairs` that came; `unmatched` reports whose frame was not received; `outliers`; `crowded` pairs, too close behind
+    another; `jumps` of the on-board clock.
     """
 
     pairs: int = 0
@@ -108,7 +124,7 @@ class CorrelationCounters:
 
 
 class Correlator:
-    """See the head of the file. `now` is the newest correlation, None where the pairs do not tell one."""
+    """See the head of the file. `now` is the newest correlation, None if the pairs do not tell one."""
 
     def __init__(self, window_pairs: int = WINDOW_PAIRS) -> None:
         assert window_pairs >= PAIRS_MIN, window_pairs
@@ -116,18 +132,19 @@ class Correlator:
         self.now: Correlation | None = None
         self._pairs: deque[Pair] = deque(maxlen=window_pairs)
         self._suspects: deque[Pair] = deque(maxlen=JUMP_PAIRS)
-        self._frames: dict[int, int] = {}
+        self._frames: dict[int, int] = {}  # when the frame of each count left, the oldest first
         self._last_ns: int | None = None  # ground time of the last pair that was not refused
 
     def on_frame(self, count: int, left_ns: int) -> None:
-        """A frame of the real-time channel came: its count, and when its first bit left, in ground time."""
-        self._frames.pop(count, None)
+        """Note a frame of the real-time channel: its count, and when its first bit left, in ground time."""
+        self._frames.pop(count, None)  # so that it comes last in the order
         self._frames[count] = left_ns
         if len(self._frames) > FRAMES_KEPT:
-            del self._frames[next(iter(self._frames))]  # or a lost frame would be taken for that of the last round
+            # An old frame must go before its count comes round: a lost frame would be taken for it.
+            del self._frames[next(iter(self._frames))]
 
     def on_report(self, count: int, onboard_ns: int) -> Correlation | None:
-        """A time report came: the frame that it speaks of, and the on-board time then. The new correlation, if any."""
+        """Take a time report, of the frame `count` and the on-board time then; return the new correlation, if any."""
         left_ns = self._frames.pop(count % _COUNT, None)
         if left_ns is None:
             self.counters.unmatched += 1
@@ -135,11 +152,11 @@ class Correlator:
         return self.take(Pair(left_ns, onboard_ns + _HALF_STEP_NS))
 
     def restart(self) -> None:
-        """The node counts its frames anew: what was received before says nothing about reports to come."""
+        """Forget the frames: the node was restarted, and reports to come are of frames with other counts."""
         self._frames.clear()
 
     def take(self, pair: Pair) -> Correlation | None:
-        """Count a pair in; the correlation that it leads to, None where it is an outlier or one of too few."""
+        """Count a pair in; return the correlation that it leads to, None if it is an outlier or one of too few."""
         self.counters.pairs += 1
         if self._last_ns is not None and 0 <= pair.ground_ns - self._last_ns < SPACING_MIN_NS:
             self.counters.crowded += 1
@@ -158,7 +175,7 @@ class Correlator:
         return self._fit()
 
     def _suspect(self, pair: Pair) -> Correlation | None:
-        """One outlier is an outlier; several in a row on a line of their own are a clock that was set."""
+        """Keep an outlier beside; with enough of them in a row on a line of their own, fit to these instead."""
         if self._suspects and pair.ground_ns <= self._suspects[-1].ground_ns:
             self._suspects.clear()
         self._suspects.append(pair)
@@ -179,8 +196,8 @@ class Correlator:
     def _fit(self) -> Correlation | None:
         if len(self._pairs) < PAIRS_MIN:
             return None
-        made = fit(list(self._pairs))
-        if abs(made.drift_ppb) > _DRIFT_MAX_PPB + OUTLIER_SIGMA * made.drift_sigma_ppb:
+        fitted = fit(list(self._pairs))
+        if abs(fitted.drift_ppb) > _DRIFT_MAX_PPB + OUTLIER_SIGMA * fitted.drift_sigma_ppb:
             # The clock was set between the first few pairs: the newest counts.
             self.counters.jumps += 1
             newest = self._pairs[-1]
@@ -188,12 +205,12 @@ class Correlator:
             self._pairs.append(newest)
             self.now = None
             return None
-        self.now = made if made.drift_sigma_ppb <= _DRIFT_MAX_PPB else None
+        self.now = fitted if fitted.drift_sigma_ppb <= _DRIFT_MAX_PPB else None
         return self.now
 
 
 def fit(pairs: list[Pair]) -> Correlation:
-    """The line through at least three pairs at different times. The reference is the middle of the window."""
+    """Return the line through at least three pairs at different times. The reference is the middle of the window."""
     assert len(pairs) >= PAIRS_MIN, len(pairs)
     reference_ns = (pairs[0].ground_ns + pairs[-1].ground_ns) // 2
     base_ns = pairs[-1].error_ns  # so that doubles keep their nanoseconds
@@ -203,18 +220,18 @@ def fit(pairs: list[Pair]) -> Correlation:
     middle = median(e - slope * t for t, e in zip(times, errors, strict=True))
     weights = [1.0] * len(pairs)
     for _ in range(_ROUNDS):
-        rest = [e - middle - slope * t for t, e in zip(times, errors, strict=True)]
-        scatter = max(_MAD * median(map(abs, rest)), _SCATTER_MIN_NS)
-        weights = [_weight(abs(r) / scatter) for r in rest]
+        residuals = [e - middle - slope * t for t, e in zip(times, errors, strict=True)]
+        scatter = max(_MAD * median(map(abs, residuals)), _SCATTER_MIN_NS)
+        weights = [_weight(abs(r) / scatter) for r in residuals]
         slope, middle = _weighted(times, errors, weights)
-    rest = [e - middle - slope * t for t, e in zip(times, errors, strict=True)]
+    residuals = [e - middle - slope * t for t, e in zip(times, errors, strict=True)]
     total = sum(weights)
     mean = sum(w * t for w, t in zip(weights, times, strict=True)) / total
     spread = sum(w * (t - mean) ** 2 for w, t in zip(weights, times, strict=True))
     used = sum(w > 0 for w in weights)
-    free = max(used - 2, 1)
+    free = max(used - 2, 1)  # degrees of freedom: the line itself takes two
     # Few pairs tell little of their own scatter: they may lie on a line by chance.
-    scatter = sqrt(sum(w * r * r for w, r in zip(weights, rest, strict=True)) / free)
+    scatter = sqrt(sum(w * r * r for w, r in zip(weights, residuals, strict=True)) / free)
     scatter = (1 + 2 / free) * max(scatter, _SCATTER_MIN_NS)
     return Correlation(
         reference_ns, base_ns + middle, slope,
@@ -223,7 +240,7 @@ def fit(pairs: list[Pair]) -> Correlation:
 
 
 def _weighted(times: list[float], errors: list[float], weights: list[float]) -> tuple[float, float]:
-    """Slope and value at 0 of the weighted least squares line."""
+    """Return slope and value at 0 of the weighted least squares line."""
     total = sum(weights)
     mean_t = sum(w * t for w, t in zip(weights, times, strict=True)) / total
     mean_e = sum(w * e for w, e in zip(weights, errors, strict=True)) / total
@@ -235,14 +252,17 @@ def _weighted(times: list[float], errors: list[float], weights: list[float]) -> 
 
 
 def _weight(deviation: float) -> float:
-    """Of a pair so many standard deviations off: Huber's, and nothing for a wild one."""
+    """Return the weight of a pair so many standard deviations off: Huber's, and 0 for a wild one."""
     if deviation > OUTLIER_SIGMA:
         return 0.0
     return 1.0 if deviation <= _HUBER else _HUBER / deviation
 
 
 def _slope_ppb(pairs: list[Pair]) -> float:
-    """Median of the slopes from each pair to the one half the window on (Theil): right while three quarters are."""
+    """Return the median of the slopes from each pair to the one half a window on (Theil).
+
+    It is right as long as three quarters of the pairs are.
+    """
     half = len(pairs) // 2
     return median(
         NS * (b.error_ns - a.error_ns) / (b.ground_ns - a.ground_ns) for a, b in zip(pairs, pairs[half:], strict=False)
@@ -250,8 +270,8 @@ def _slope_ppb(pairs: list[Pair]) -> float:
 
 
 def _bend_ns(pairs: list[Pair], slope_ppb: float) -> float:
-    """Largest deviation from the line with that slope through the middle of the pairs."""
+    """Return the largest deviation from the line with that slope through the middle of the pairs."""
     first = pairs[0]
-    rest = [p.error_ns - first.error_ns - slope_ppb * (p.ground_ns - first.ground_ns) / NS for p in pairs]
-    middle = median(rest)
-    return max(abs(r - middle) for r in rest)
+    residuals = [p.error_ns - first.error_ns - slope_ppb * (p.ground_ns - first.ground_ns) / NS for p in pairs]
+    middle = median(residuals)
+    return max(abs(r - middle) for r in residuals)

@@ -1,5 +1,14 @@
 """Packets that come down twice: played back once more after a power cut, or a report repeated by the next boot."""
 
+# A sequence count does not make a packet known again, because counts begin at 0 at each boot and come round (ADR 0018).
+# All octets do: the time is among them. Only digests are kept, of the newest packets: 8 octets each instead of
+# hundreds.
+#
+# "Known" must not come before "stored". A packet that is taken for known is not stored again, so if the archive loses
+# what it had not yet committed, the packets since the last commit must be new when they come once more. `settle` is
+# called when they are durable, `forget` when they may be lost. After a restart of the ground `recall` reads the newest
+# back from the archive.
+
 from __future__ import annotations
 
 from collections import deque
@@ -17,10 +26,10 @@ class Duplicates:
         self._known: set[int] = set()
         self._order: deque[int] = deque()
         self._kept = kept
-        self._unsettled = 0  # of the newest packets
+        self._unsettled = 0  # how many of the newest packets may not be stored yet
 
     def is_new(self, octets: bytes) -> bool:
-        """False where the same packet came before."""
+        """Note a packet; return False if the same one came before."""
         digest = _digest(octets)
         if digest in self._known:
             return False
@@ -32,7 +41,7 @@ class Duplicates:
         return True
 
     def recall(self, newest: Iterable[bytes]) -> None:
-        """Packets of before, the newest first: they are stored. Call it before anything comes."""
+        """Note packets of before, the newest first, as stored. Call it before anything comes."""
         for octets in newest:
             digest = _digest(octets)
             if len(self._order) == self._kept:
@@ -42,11 +51,11 @@ class Duplicates:
                 self._order.appendleft(digest)
 
     def settle(self) -> None:
-        """Every packet so far is stored."""
+        """Note that every packet so far is stored."""
         self._unsettled = 0
 
     def forget(self) -> None:
-        """What came since the last `settle` may not be stored: it is new when it comes again."""
+        """Forget what came since the last `settle`: it may not be stored, so it is new when it comes again."""
         for _ in range(self._unsettled):
             self._known.discard(self._order.pop())
         self._unsettled = 0

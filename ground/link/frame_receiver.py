@@ -1,7 +1,15 @@
 """The way down of a link, alike for every kind: octets to frames, and a good frame to actions.
 
-The mirror of flight/link/role_downlink.py. Which frames are good, and in what order they are taken, each kind says.
+The mirror of flight/link/role_downlink.py. Each kind of link says which frames are good, and in what order they are
+taken.
 """
+
+# What octets become frames depends on the coding alone, not on the kind of link. A coded stream may be cut anywhere:
+# the decoder finds the units. Bare frames have no marker, so a call brings whole ones, such as a datagram; octets that
+# are not a multiple of the length are refused together, because nothing tells which of them begin a frame.
+#
+# The order of the actions of a frame is part of the contract: first that it came, then what is missing before it, then
+# its packets. So a gap is told ahead of the packets behind it.
 
 from __future__ import annotations
 
@@ -16,12 +24,12 @@ from flight.link.tm.extract import PacketFrame
 from ground.link.actions import Action, FrameGap, FrameReceived
 from ground.link.ground_link import SessionCounters
 
-# A frame's octets and "", or the reason for which there is none.
+# A frame's octets and "", or b"" and the reason for which there is none.
 _RawFrame = tuple[bytes, str]
 
 
 class FrameReceiver(ABC):
-    """What the sessions of ground.link.kinds begin with; each adds its `_on_frame`, and its way up."""
+    """The base of the sessions in ground.link.kinds. Each adds its `_on_frame`, and its way up."""
 
     def __init__(self, config: DownlinkConfig, vc_idle: int) -> None:
         self.counters = SessionCounters()
@@ -32,11 +40,11 @@ class FrameReceiver(ABC):
         self._raw_octets = config.frame_octets
 
     def role_of(self, vcid: int) -> Role | None:
-        """What this virtual channel carries, None for idle frames."""
+        """Return what this virtual channel carries, None for idle frames."""
         return self._roles.get(vcid)
 
     def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
-        """Octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+        """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
         actions: list[Action] = []
         frames = self._cut(octets) if self.decoder is None else _decoded(self.decoder.feed(octets))
         self._on_frames(frames, now_ns, actions)
@@ -47,14 +55,14 @@ class FrameReceiver(ABC):
         """Look into a frame's octets: enter it, or reject it."""
 
     def _finish(self, now_ns: int, actions: list[Action]) -> None:
-        """Take what only waited for what might have followed; a unit half received is forgotten."""
+        """Take units that only waited for octets that might follow; forget one that is half received."""
         if self.decoder is not None:
             self._on_frames(_decoded(self.decoder.finish()), now_ns, actions)
 
     def _enter(
         self, frame: PacketFrame, raw: bytes, vc_count: int, taken: tuple[int, Sequence[bytes]], actions: list[Action]
     ) -> None:
-        """Count a good frame and tell of it; `taken` is what the extractor made of it: frames missed, packets."""
+        """Count a good frame and tell of it. `taken` is what the extractor returned: frames missed, and packets."""
         counters, vcid, (missed, packets) = self.counters, frame.vcid, taken
         counters.frames += 1
         counters.idle_frames += vcid == self._vc_idle

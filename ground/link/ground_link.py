@@ -4,6 +4,10 @@ The mirror of flight.link.link.Link. Its implementers are ground/link/session.py
 ground/link/aos_session.py for those of kind "aos", over which nothing can be sent.
 """
 
+# A session does no I/O and reads no clock (ADR 0002). It cannot wake itself either, so it says when it wants to be
+# called (`next_time_ns`), and the owner of the loop sees to it: asyncio in the server, a heap of virtual time in the
+# simulator. Calling too early or too often does no harm; a timer that is not due does not run out.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -16,7 +20,8 @@ from flight.link.downlink_config import DownlinkConfig
 from flight.link.link import Role
 from ground.link.actions import Action
 
-# A frame at most this many behind the newest, and that soon after it, is late or repeated, not ahead by a round.
+# A frame that is at most this many behind the newest, and comes this soon after it, is late or repeated. Else its count
+# has come round, or the node was restarted.
 LATE_FRAMES_MAX = 16
 LATE_NS_MAX = 10 * NS
 
@@ -32,7 +37,7 @@ class Service(Enum):
 
 @dataclass(slots=True)
 class SessionCounters:
-    """Since the session was made. `frames_rejected` is by reason, `frames_missed` sums gaps of all channels."""
+    """Counted since the session was made. `frames_rejected` is by reason, `frames_missed` sums gaps of all channels."""
 
     frames: int = 0
     idle_frames: int = 0
@@ -94,10 +99,10 @@ class GroundLink(Protocol):
         """When `on_time` wants to be called, None if there is nothing to wait for."""
 
     def role_of(self, vcid: int) -> Role | None:
-        """What this virtual channel carries, None for idle frames."""
+        """Return what this virtual channel carries, None for idle frames."""
 
     def on_downlink(self, octets: bytes, now_ns: int) -> list[Action]:
-        """Octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
+        """Take octets from the radio: one or more whole frames if they go bare, any stretch of the stream if coded."""
 
     def on_time(self, now_ns: int) -> list[Action]:
         """Let the timers that are due run out."""
@@ -109,13 +114,13 @@ class GroundLink(Protocol):
         """Send a telecommand packet now and unnumbered; the link never tells whether it arrived."""
 
     def drop(self, tag: object, reason: str) -> list[Action]:
-        """Give this one command up; Rejected at once, with `reason`, if it was never sent."""
+        """Give this one command up. It is Rejected at once, with `reason`, if it was never sent."""
 
     def initiate(self, now_ns: int) -> list[Action]:
         """Bring the AD service up, as an operator asks for it."""
 
     def resume(self, now_ns: int) -> list[Action]:
-        """Begin of a contact: what can be sent is."""
+        """Begin a contact: send what can be sent."""
 
     def reset(self, now_ns: int) -> list[Action]:
-        """End of a contact: timers stop, a unit half received is forgotten, every command stays."""
+        """End a contact: timers stop, a unit half received is forgotten, every command stays."""

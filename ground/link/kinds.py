@@ -1,5 +1,7 @@
 """The ground's end for each kind of link in flight.link.kinds."""
 
+# One row per kind, as in flight/link/kinds.py; nothing else of the ground names a kind (ADR 0028).
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -16,5 +18,5 @@ SESSIONS: Mapping[str, Callable[[Any], GroundLink]] = {LinkConfig.kind: GroundSe
 
 
 def open_session(config: DownlinkConfig) -> GroundLink:
-    """The ground's end of a link with this config."""
+    """Return a new ground's end of a link with this config."""
     return SESSIONS[config.kind](config)

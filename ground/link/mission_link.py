@@ -1,4 +1,4 @@
-"""Which links of the mission this ground works and listens to, and the UDP ports of them."""
+"""Which link of the mission this ground commands over, which it listens to, and their UDP ports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flight.mission import Mission
 
 @dataclass(frozen=True, slots=True)
 class UdpLink:
-    """Where telemetry frames come in, and where CLTUs go."""
+    """The address at which telemetry frames come in, and the one to which CLTUs go."""
 
     listen_host: str
     listen_port: int
@@ -20,28 +20,29 @@ class UdpLink:
 
 
 def chosen_link(mission: Mission, name: str) -> LinkSection:
-    """The mission's link of that name, the first for an empty one; raises SetupError where there is none."""
+    """Return the mission's link of that name, the first if it is empty; raises SetupError if there is none."""
     for link in mission.links:
         if name in ("", link.name):
             return link
-    raise SetupError(f"no link {name!r} in {mission.path}, have {', '.join(one.name for one in mission.links)}")
+    raise SetupError(f"no link {name!r} in {mission.path}, have {', '.join(link.name for link in mission.links)}")
 
 
 def listened_links(mission: Mission, own: LinkSection) -> tuple[LinkSection, ...]:
-    """What the ground receives beside its own link: every simplex link of the mission."""
+    """Return what the ground receives beside its own link: every simplex link of the mission."""
     return tuple(link for link in mission.links if link.config.simplex and link.name != own.name)
 
 
 def udp_link(section: LinkSection, node_host: str = "") -> UdpLink:
-    """From a driver such as "udp:127.0.0.1:10015:10018"; raises SetupError for any other."""
+    """Read the addresses from a driver such as "udp:127.0.0.1:10015:10018"; raises SetupError for any other."""
     scheme, _, address = section.driver.partition("?")[0].partition(":")
     host, _, ports = address.partition(":")
     down, _, up = ports.partition(":")
     if scheme != "udp" or not host or not down.isdecimal() or not up.isdecimal():
         raise SetupError(
-            f"link {section.name}: driver {section.driver!r} is no UDP link such as udp:127.0.0.1:10015:10018, "
-            "which is what `orbitnode ground` listens to"
+            f"link {section.name}: driver {section.driver!r} is not UDP, should be like udp:127.0.0.1:10015:10018, "
+            "because `orbitnode ground` listens to nothing else"
         )
-    # A link within this machine is not opened to the network around it.
+    # A link within this machine is not opened to the network around it. Over any other link frames may come in on any
+    # of this machine's addresses.
     listen = "127.0.0.1" if host in ("127.0.0.1", "localhost") else "0.0.0.0"
     return UdpLink(listen, int(down), node_host or host, int(up))

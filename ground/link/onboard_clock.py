@@ -1,12 +1,16 @@
-"""What the on-board clock shows, to a few seconds, by housekeeping and events that come live: made just now. Sans-IO.
+"""What the on-board clock shows, to a few seconds, by housekeeping and events that come live. Sans-IO.
 
-The correlation of time reports is a thousand times closer, but it takes several of them before there is one, and to see
-that the clock was set. So of the two, as `read_clock` tells:
+`read_clock` chooses between what is known of the clock, and says what it went by:
 
-    correlation, and live telemetry that does not contradict it     the correlation
+    correlation, and live telemetry that does not contradict it      the correlation
     live telemetry, without a correlation or in contradiction to it  live telemetry
-    neither                                                         the ground's own clock, and that is said
+    neither                                                          the ground's own clock, and that is said
 """
+
+# A live packet was made just now, so its time is what the clock shows, but for how long it waited for the link. The
+# correlation of time reports is a thousand times closer. But it takes several reports before there is one, and as many
+# again until it shows that the clock was set, while the next live packet shows it at once. So the correlation is used
+# only as long as live telemetry agrees with it to `MARGIN_NS`.
 
 from __future__ import annotations
 
@@ -25,15 +29,18 @@ class OnboardClock:
         self._ahead_ns: int | None = None
 
     def heard(self, onboard_ns: int, ground_ns: int) -> None:
-        """A packet made at `onboard_ns` came live at `ground_ns`."""
+        """Note that a packet made at `onboard_ns` came live at `ground_ns`."""
         self._ahead_ns = onboard_ns - ground_ns
 
     def onboard_ns(self, ground_ns: int) -> int | None:
-        """What the clock shows at `ground_ns`, or did not long before; None as long as nothing came live."""
+        """Return what the clock shows at `ground_ns`, or did not long before; None as long as nothing came live."""
         return None if self._ahead_ns is None else ground_ns + self._ahead_ns
 
     def has_not_reached(self, onboard_ns: int, ground_ns: int) -> bool:
-        """Whether the clock clearly does not show `onboard_ns` yet: what bears that time is older than a step back."""
+        """Return whether the clock clearly does not show `onboard_ns` yet.
+
+        Then what bears that time is older than the last time at which the clock was set back.
+        """
         shown_ns = self.onboard_ns(ground_ns)
         return shown_ns is not None and onboard_ns > shown_ns + MARGIN_NS
 
@@ -50,7 +57,7 @@ class ClockReading:
 def read_clock(
     clock: OnboardClock, correlation: Correlation | None, now_ns: int, tai_ns: int
 ) -> ClockReading:  # fmt: skip
-    """The reading at `now_ns`, which is `tai_ns` by the ground's own clock; see the head of the file."""
+    """Return the reading at `now_ns`, which is `tai_ns` by the ground's own clock; see the head of the file."""
     live_ns = clock.onboard_ns(now_ns)
     if correlation is not None and correlation.tells(tai_ns):
         ahead_ns = round(correlation.error_ns(tai_ns))
@@ -58,4 +65,4 @@ def read_clock(
             return ClockReading(tai_ns + ahead_ns, ahead_ns, "the node's time reports")
     if live_ns is not None:
         return ClockReading(live_ns, live_ns - tai_ns, "the node's live telemetry, to a few seconds")
-    return ClockReading(tai_ns, 0, "the ground's own clock, for the node was not heard yet")
+    return ClockReading(tai_ns, 0, "the ground's own clock, because the node was not heard yet")

@@ -1,5 +1,8 @@
 """Whether a link is heard: contact begins with a good frame, and ends when none came for a while."""
 
+# Only a good frame begins a contact: noise that happens to look like a marker must not start the AD service. Silence
+# ends it rather than the end of the pass that was predicted, because only silence is seen.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ class Reception:
     _last_heard_ns: int = 0
 
     def heard(self, now_ns: int) -> bool:
-        """A good frame came; True if a contact begins with it."""
+        """Note a good frame; return True if a contact begins with it."""
         self._last_heard_ns = now_ns
         if self.in_contact:
             return False
@@ -28,7 +31,7 @@ class Reception:
         return True
 
     def is_silent(self, now_ns: int) -> bool:
-        """Whether the contact is over for want of frames."""
+        """Return whether the contact is over, because no frame came for `silence_ns`."""
         return self.in_contact and now_ns - self._last_heard_ns >= self.silence_ns
 
     @property

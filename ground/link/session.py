@@ -4,6 +4,19 @@ Down: units, decoded -> frames (length, error control, ids, repetition checked) 
 frame goes to the AD service. Up: ground/link/ad_service.py, telecommand packets -> FOP-1 -> TC frames -> CLTUs.
 """
 
+# Late frames. A path may deliver frames twice or out of order (UDP does). An old CLCW would tell FOP-1 that V(R) went
+# back, and end the service. So a frame whose master count lies a little behind the newest, soon after it, is rejected
+# as repeated. If it was counted as missing before, it stays so: its packets are lost, and the recorder has them.
+#
+# Restarts. The counts of a restarted node begin at 0. Usually that is far from the counts before, and the extractor
+# sees it (flight/link/tm/extract.py). If the counts before were just above 0, the first frames of the new life look
+# late. Three things tell them apart: their octets did not come before, both counts are near 0, and they come in
+# sequence. Two such frames in a row are a restart, and the first, which was rejected, is taken after all. One alone
+# proves nothing.
+#
+# After a restart the CLCW says V(R) = 0. The AD service hears of the restart ahead of that CLCW (the order of the calls
+# in `_accept` and `_on_restart`), or it would take the 0 for an answer to what it sent before.
+
 from __future__ import annotations
 
 from collections import deque
@@ -46,7 +59,7 @@ class GroundSession(FrameReceiver):
             self._reject_frame("spacecraft", actions)
             return
         if frame.vcid not in self.vcids:
-            self.extractor.pass_over(frame)
+            self.extractor.pass_over(frame)  # the master count goes on over it: it is not missed
             self._reject_frame("vcid", actions)
             return
         late, self._late = self._late, None
@@ -65,7 +78,7 @@ class GroundSession(FrameReceiver):
             self._ad.on_ocf(frame.ocf, now_ns, actions)
 
     def _is_late(self, master_count: int, now_ns: int) -> bool:
-        """True for a frame that was received before, or that newer ones have overtaken: its CLCW is out of date."""
+        """Return whether the frame was received before, or newer ones have overtaken it: its CLCW is out of date."""
         last = self._last_master
         fresh = now_ns - self._last_frame_ns <= LATE_NS_MAX
         return last is not None and fresh and (last - master_count) & 0xFF < LATE_FRAMES_MAX
@@ -74,14 +87,14 @@ class GroundSession(FrameReceiver):
         self, frame: TmFrame, raw: bytes, late: tuple[TmFrame, bytes] | None, now_ns: int, actions: list[Action]
     ) -> None:
         """Reject a late frame, unless it and the one before it (`late`) are the first of a restarted node."""
-        anew = raw not in self._recent and counts_from_zero(frame)
-        if anew and late is not None and frame.master_count == late[0].master_count + 1:
-            self.counters.frames_rejected["repeated"] -= 1  # it was not
+        may_be_restart = raw not in self._recent and counts_from_zero(frame)
+        if may_be_restart and late is not None and frame.master_count == late[0].master_count + 1:
+            self.counters.frames_rejected["repeated"] -= 1  # the first of the two was not
             self._on_restart(now_ns, actions)
             self._accept(*late, now_ns, actions)
             self._accept(frame, raw, now_ns, actions)
             return
-        self._late = (frame, raw) if anew else None
+        self._late = (frame, raw) if may_be_restart else None
         self._reject_frame("repeated", actions)
 
     def _on_restart(self, now_ns: int, actions: list[Action]) -> None:
@@ -127,7 +140,7 @@ class GroundSession(FrameReceiver):
         return self._ad.send(packet, now_ns, tag)
 
     def send_bypass(self, packet: bytes, now_ns: int, tag: object) -> list[Action]:
-        """Send by the BD service: now, unnumbered, in whatever state; the link never tells whether it arrived."""
+        """Send by the BD service: now, unnumbered, in any state. The link never tells whether it arrived."""
         return self._ad.send_bypass(packet, now_ns, tag)
 
     def drop(self, tag: object, reason: str) -> list[Action]:
@@ -139,13 +152,16 @@ class GroundSession(FrameReceiver):
         return self._ad.initiate(now_ns)
 
     def resume(self, now_ns: int) -> list[Action]:
-        """Begin of a pass: the AD service comes up with the first CLCW and goes on where it stopped."""
+        """Begin a pass: the AD service comes up with the first CLCW, and the commands that stayed go on."""
         return self._ad.initiate(now_ns)
 
     def reset(self, now_ns: int) -> list[Action]:
-        """End of a pass: timers stop, a unit half received is forgotten, one that only waited for the next is taken,
-        every command stays.
+        """End the pass: timers stop, every command stays.
+
+        A unit that only waited for the next is taken, one that is half received is forgotten.
         """
         actions = self._ad.reset(now_ns)
+        # The service rests before the last frames are taken: their CLCWs must not make it send into a pass that is
+        # over.
         self._finish(now_ns, actions)
         return actions

@@ -6,10 +6,23 @@
     SENT    --event: the node has given it up-----> failed
     SENT    --no word for too long----------------> unconfirmed; failed if the node has said that it ignored parts
 
-SENT says that the node's link has every PDU. What became of the file the node says itself, by an event that names the
-transaction; before that nobody may call it completed. A word that comes later, played back say, still decides over
-"unconfirmed". A file that failed is not gone on with: what of it went up the node forgets in its own time.
+SENT means that the node's link has every PDU. The node itself says what became of the file, by an event that names the
+transaction. An event that comes later, played back for example, still decides over "unconfirmed".
 """
+
+# Why SENT is not completed: COP-1 acknowledges frames, and CFDP class 1 acknowledges nothing. Between the node's link
+# and its disk a file may still fail: a checksum, a full store, a number that was used before. Only the node knows, and
+# before its event nobody may call the file completed.
+#
+# Why few PDUs at a time: a command takes its turn in the session behind every PDU that was handed in. `_AHEAD_MAX`
+# keeps the window full and the wait of a command short.
+#
+# Time runs only for the file whose turn it is, and again from each acknowledgement: a file of any length may take as
+# long as it needs, as long as it advances. A file that failed is not gone on with: its PDUs that were never sent are
+# taken back, and what went up the node forgets in its own time (CfdpConfig.inactivity_s).
+#
+# Uploads are in memory. If the ground ends, files that were under way are not gone on with; their transactions end on
+# board, and numbers of the next process are others (flight/link/cfdp/numbers.py).
 
 from __future__ import annotations
 
@@ -35,14 +48,14 @@ RECEIVED, GIVEN_UP, IGNORED = "upload_received", "upload_failed", "upload_ignore
 SEGMENT_OCTETS = DATA_OCTETS_MAX - HEADER_OCTETS - PDU_HEADER_OCTETS - OFFSET_OCTETS  # one PDU fills one TC frame
 WAITING_MAX = 8
 OCTETS_MAX = 16_000_000
-SENT_MAX = 64  # that are remembered after they were sent, for what the node will say of them
-_AHEAD_MAX = 12  # PDUs with the session: its window and a little, since a command waits behind all of them
+SENT_MAX = 64  # files that are remembered after they were sent, for what the node will say of them
+_AHEAD_MAX = 12  # PDUs with the session: its window and a little more
 _SEQ_MODULUS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class PduTag:
-    """Stands for one PDU with the session."""
+    """The tag of one PDU in the session."""
 
     upload: int
     index: int
@@ -50,7 +63,7 @@ class PduTag:
 
 @dataclass(slots=True, eq=False)
 class Upload:
-    """One file. `acknowledged` of `pdus` have arrived; `failure` says why no more will, empty if none does.
+    """One file. `acknowledged` of `pdus` have arrived; `failure` says why no more will, "" if nothing is wrong.
 
     outcome: "" until it is known, then "completed", "failed" or "unconfirmed". `reason` says why it is not completed,
     `said` what the node said of the file, both empty if there is nothing to say.
@@ -68,10 +81,11 @@ class Upload:
     reason: str = ""
     said: str = ""
     word: str = ""  # the event by which the node said it
-    open_tags: set[PduTag] = field(default_factory=set)
+    open_tags: set[PduTag] = field(default_factory=set)  # PDUs with the session, of which nothing is known yet
 
     @property
     def pdus(self) -> int:
+        """How many PDUs the file has, metadata and EOF included."""
         return self.sender.pdus
 
     @property
@@ -83,8 +97,8 @@ class Upload:
 class Uploads:
     """Files in order, one in transfer at a time. entity and node_entity: CFDP entities of the two ends.
 
-    confirms: the node has the events that tell what became of a file; without them none is ever more than unconfirmed.
-    `sent` and `failed` count transfers, `completed` those that the node has confirmed.
+    confirms: the node has the events that tell what became of a file. Without them a file is never more than
+    unconfirmed. `sent` and `failed` count transfers, `completed` those that the node has confirmed.
     """
 
     def __init__(
@@ -103,13 +117,13 @@ class Uploads:
         self._seq = 0
 
     def begin(self, name: str, octets: bytes, now_ns: int, timeout_s: float) -> Upload:
-        """Queue a file; raises OrbitnodeError if there is no room, or the name is none."""
+        """Queue a file; raises OrbitnodeError if there is no room, it is too long, or the name will not do on board."""
         if len(self._queue) >= WAITING_MAX:
-            raise OrbitnodeError(f"{WAITING_MAX} files wait to go up, no more are taken")
+            raise OrbitnodeError(f"{WAITING_MAX} files wait to go up already, which is the most")
         if len(octets) > OCTETS_MAX:
-            raise OrbitnodeError(f"{name}: {len(octets)} octets, a file that goes up has {OCTETS_MAX} at most")
+            raise OrbitnodeError(f"{name}: {len(octets)} octets, a file that goes up should have at most {OCTETS_MAX}")
         if not name or name != safe_name(name):
-            raise OrbitnodeError(f"{name!r} is no name for a file on board, {safe_name(name)!r} would be")
+            raise OrbitnodeError(f"{name!r} cannot be the name of a file on board, {safe_name(name)!r} can")
         number = self._numbers.take()
         sender = CfdpSender(self._entity, self._node_entity, number, name, octets, SEGMENT_OCTETS)
         timeout_ns = ns(timeout_s)
@@ -118,7 +132,7 @@ class Uploads:
         return upload
 
     def next_packet(self, room: int) -> tuple[PduTag, bytes] | None:
-        """The next packet for the session, which has room for so many; None where there is nothing to give it now."""
+        """Return the next packet for the session, which has room for so many; None if there is nothing to give now."""
         upload = self._queue[0] if self._queue else None
         if upload is None or room <= 0 or len(upload.open_tags) >= _AHEAD_MAX:
             return None
@@ -132,7 +146,7 @@ class Uploads:
         return tag, SpacePacket(self._apid, self._seq, pdu, is_command=True).encode()
 
     def acknowledged(self, tag: PduTag, now_ns: int) -> Upload | None:
-        """The PDU arrived; its upload, None where that has ended before."""
+        """Note that the PDU arrived; return its upload, None if that has ended before."""
         upload = self._find(tag)
         if upload is not None:
             upload.open_tags.discard(tag)
@@ -145,18 +159,18 @@ class Uploads:
         return upload
 
     def fail(self, tag: PduTag, reason: str, now_ns: int) -> Upload | None:
-        """The PDU did not arrive, or nobody knows."""
+        """Fail the upload of a PDU that did not arrive, or of which nobody knows; return it, None if it has ended."""
         upload = self._find(tag)
         if upload is not None:
             self._end(upload, reason, now_ns)
         return upload
 
     def on_event(self, name: str, values: Mapping[str, Plain]) -> Upload | None:
-        """An event of the node; the upload it tells of and that changed, None if there is none."""
+        """Take an event of the node; return the upload that it changes, None if it changes none."""
         if name not in (RECEIVED, GIVEN_UP, IGNORED):
             return None
         number = values.get("number")
-        upload = next((one for one in (*self._queue, *self._sent) if one.number == number), None)
+        upload = next((upload for upload in (*self._queue, *self._sent) if upload.number == number), None)
         if upload is None or upload.outcome in (COMPLETED, FAILED):
             return None
         if name == IGNORED and upload.word in (RECEIVED, GIVEN_UP):  # a repeated part changes nothing any more
@@ -166,19 +180,21 @@ class Uploads:
         elif name == GIVEN_UP:
             upload.said = f"has given it up: {values.get('reason')}"
         else:
-            upload.said = f"ignored {values.get('pdus')} PDUs of files: {values.get('reason')}"
+            pdus = values.get("pdus")
+            upload.said = f"ignored {pdus} PDU{'' if pdus == 1 else 's'} of files: {values.get('reason')}"
         upload.word = name
         if upload in self._sent and name != IGNORED:
             self._settle(upload)
         return upload
 
     def due(self, now_ns: int) -> list[Upload]:
-        """The uploads that end because nothing was acknowledged, or said of them, for too long. One that waits for its
-        turn does not.
+        """End the uploads of which nothing was acknowledged, or said, for too long; return them.
+
+        One that waits for its turn does not end.
         """
-        ended = [one for one in self._sent if not one.outcome and now_ns >= one.deadline_ns]
-        for one in ended:
-            self._settle(one)
+        ended = [upload for upload in self._sent if not upload.outcome and now_ns >= upload.deadline_ns]
+        for silent in ended:
+            self._settle(silent)
         upload = self._queue[0] if self._queue else None
         if upload is not None and now_ns >= upload.deadline_ns:
             self._end(upload, f"nothing of it arrived for {upload.timeout_ns / NS:g} s", now_ns)
@@ -187,15 +203,16 @@ class Uploads:
 
     @property
     def next_time_ns(self) -> int | None:
-        times = [one.deadline_ns for one in self._sent if not one.outcome]
+        """When `due` has something to end, None if nothing is under way."""
+        times = [upload.deadline_ns for upload in self._sent if not upload.outcome]
         times += [self._queue[0].deadline_ns] if self._queue else []
         return min(times, default=None)
 
     def _find(self, tag: PduTag) -> Upload | None:
-        return next((one for one in self._queue if one.number == tag.upload), None)
+        return next((upload for upload in self._queue if upload.number == tag.upload), None)
 
     def _remember(self, upload: Upload) -> None:
-        """Wait for the node's word of a file that was sent, which may be there already."""
+        """Wait for what the node says of a file that was sent, if it has not said it already."""
         if len(self._sent) == SENT_MAX:
             oldest = self._sent.popleft()
             if not oldest.outcome:
@@ -205,7 +222,7 @@ class Uploads:
             self._settle(upload)
 
     def _settle(self, upload: Upload) -> None:
-        """The outcome of a file that was sent, by what the node has said."""
+        """Set the outcome of a file that was sent, by what the node has said."""
         if upload.word == RECEIVED:
             self.completed += 1
             upload.outcome, upload.reason = COMPLETED, ""
@@ -226,7 +243,7 @@ class Uploads:
         self._leave(upload, now_ns)
 
     def _leave(self, upload: Upload, now_ns: int) -> None:
-        """Only the head of the queue has parts on their way, so only it leaves; the time of the next begins now."""
+        """Take the head off the queue: only it has parts on their way. The time of the next begins now."""
         assert upload is self._queue[0], upload.name
         self._queue.popleft()
         if self._queue:

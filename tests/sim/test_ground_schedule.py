@@ -86,7 +86,7 @@ def test_seconds_from_now_are_the_nodes_however_wrong_its_clock_is(
 
 def test_before_the_node_is_heard_the_grounds_clock_is_used_and_said(make_rig: MakeRig) -> None:
     ground = Ground(make_rig(), until_s=0)
-    assert ground.station.onboard_clock(0).known_by == "the ground's own clock, for the node was not heard yet"
+    assert ground.station.onboard_clock(0).known_by == "the ground's own clock, because the node was not heard yet"
     assert ground.station.onboard_clock(0).ahead_ns == 0
 
 

@@ -354,7 +354,7 @@ def test_an_upload_that_nobody_hears_fails_in_time(ground: Ground) -> None:
         last = client.ask(do="upload", name="a", octets="00", timeout_s=0.2)
     assert last["outcome"] == "failed" and last["reason"] == "nothing of it arrived for 0.2 s"
     for request, says in (
-        ({"name": "../a", "octets": "00"}, "is no name for a file on board, 'a' would be"),
+        ({"name": "../a", "octets": "00"}, "cannot be the name of a file on board, 'a' can"),
         ({"name": "a", "octets": "0g"}, "octets are hexadecimal"),
     ):
         with GroundClient(ground.api) as client, pytest.raises(OrbitnodeError, match=says):

@@ -226,7 +226,7 @@ def test_a_restart_of_the_node_is_told() -> None:
     flight = FlightLink(BARE)
     for count in range(3):
         station.on_downlink(unit_of(flight), (90 + count) * NS)
-    assert notes == ["the node was restarted: it counts its frames anew"]
+    assert notes == ["the node was restarted: its frame counts began again"]
     assert station.counters()["link.restarts"] == 1 and station.counters()["link.frames_missed"] == 0
 
 

@@ -113,7 +113,7 @@ def test_the_time_of_a_file_begins_when_its_turn_comes(how: str) -> None:
 def test_what_is_refused_before_anything_is_sent(tmp_path: Any) -> None:
     up = Uplink(tmp_path, [])
     for name in ("", "../x", "a b", "x" * 300):
-        with pytest.raises(OrbitnodeError, match="no name for a file on board"):
+        with pytest.raises(OrbitnodeError, match="cannot be the name of a file on board"):
             up.upload(name, b"")
     for number in range(WAITING_MAX):
         up.upload(f"f{number}", b"")
@@ -182,7 +182,7 @@ def test_what_the_node_ignores_or_gives_up_is_no_completed_file(tmp_path: Any) -
     up.until(100.0)
     assert up.files == [("a", b"0123"), ("b", b"0123")]
     assert repeated.outcome == given_up.outcome == FAILED
-    assert repeated.reason == "sent, and the node ignored 1 PDUs of files: their transaction has ended"
+    assert repeated.reason == "sent, and the node ignored 1 PDU of files: their transaction has ended"
     assert given_up.reason == "sent, and the node has given it up: checksum mismatch"
     assert up.rig.station.counters()["uploads.completed"] == 1
 

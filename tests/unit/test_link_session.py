@@ -284,7 +284,8 @@ def test_recoveries_are_bounded_and_initiate_begins_anew() -> None:
         bench.frame()
     assert bench.ground.service is Service.IDLE
     last = bench.seen[-1]
-    assert isinstance(last, Alert) and "given up after 1 restarts; 1 telecommands wait" in last.reason
+    counts = "restarts in a row: 1, telecommands that wait for `initiate`: 1"
+    assert isinstance(last, Alert) and f"given up ({counts})" in last.reason
     bench.up_and_running()
     bench.deliver()
     bench.frame()
