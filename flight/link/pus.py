@@ -36,7 +36,7 @@ TC_DATA_OCTETS_MAX = PACKET_OCTETS_MAX - TC_DATA_OFFSET - CRC_OCTETS
 ACK_ACCEPTANCE, ACK_START, ACK_PROGRESS, ACK_COMPLETION = 0b0001, 0b0010, 0b0100, 0b1000
 
 
-def _open(raw: bytes | memoryview, name: str, is_command: bool, shortest: int) -> None:
+def _check_common(raw: bytes | memoryview, name: str, is_command: bool, shortest: int) -> None:
     """Check what telemetry and telecommands have in common; raises DecodeError if one of it is wrong."""
     if len(raw) < shortest:
         raise DecodeError(f"{name} packet of {len(raw)} octets, shortest is {shortest}")
@@ -127,7 +127,7 @@ class PusTm:
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
         """Decode exactly `raw`; raises DecodeError if it is not a telemetry packet."""
-        _open(raw, "telemetry", False, TM_DATA_OFFSET + CRC_OCTETS)
+        _check_common(raw, "telemetry", False, TM_DATA_OFFSET + CRC_OCTETS)
         word, control, _, status, service, subtype, counter, destination = _TM_HEADER.unpack_from(raw)
         return cls(
             word & 0x7FF,
@@ -176,7 +176,7 @@ class PusTc:
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
         """Decode exactly `raw`; raises DecodeError if it is not a telecommand packet."""
-        _open(raw, "telecommand", True, TC_DATA_OFFSET + CRC_OCTETS)
+        _check_common(raw, "telecommand", True, TC_DATA_OFFSET + CRC_OCTETS)
         word, control, _, status, service, subtype, source = cls._HEADER.unpack_from(raw)
         data = bytes(raw[TC_DATA_OFFSET:-CRC_OCTETS])
         return cls(word & 0x7FF, control & 0x3FFF, service, subtype, data, status & 0xF, source)

@@ -18,8 +18,8 @@ PW = NW = W / 2. Table 6-1 of the standard:
     E11 time to report                           CLCW                       CLCW             CLCW
 """
 
-# Why the windows are cut as they are: the 256 numbers around V(R) fall into three parts. Up to W / 2 ahead, a frame in
-# between was lost, so ask for it (E3). Up to W / 2 behind, the frame is a repetition, so drop it in silence (E4). No
+# Why the windows are cut as they are: the 256 numbers around V(R) fall into three parts. Less than W / 2 ahead, a frame
+# in between was lost, so ask for it (E3). Up to W / 2 behind, the frame is a repetition, so drop it in silence (E4). No
 # sender in step can send the rest: `LinkConfig.faults` holds FOP-1's window K to W / 2, so every N(S) lies within K of
 # V(R). Such a number is somebody else's, or a bit error that the frame's error control let pass, and the channel locks
 # (E5) until a control command opens it.

@@ -58,7 +58,8 @@ class AosFormat:
         self, vcid: int, master_count: int, vc_count: int, first_header_pointer: int, data: bytes, ocf: bytes | None
     ) -> bytes:
         """Return the octets of one frame (flight.link.tm.downlink.FrameFormat)."""
-        del master_count  # AOS has none
+        # AOS has none.
+        del master_count
         return AosFrame(self.spacecraft_id, vcid, vc_count, first_header_pointer, data, ocf).encode(self)
 
 
