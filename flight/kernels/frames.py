@@ -99,7 +99,7 @@ class ChannelCounters:
 
     Packets delivered, idle packets left out, packets of which only a part arrived (`broken`), frames whose pointer or
     packet headers contradict each other (`inconsistent`), good frames, frames missed, and encapsulation packets by
-    their protocol id, 1..7, without those of which there are none.
+    their protocol id, 1..7 (only the ids that occurred).
 
     Every octet of its good frames is in exactly one of six: of packets delivered; idle (idle packets and idle frames'
     data); of encapsulation packets; lost (parts of packets, and data that contradict the headers); overhead (all but

@@ -246,7 +246,7 @@ void ob_viterbi_start(ob_viterbi *decoder, int32_t from_zero);
 /* The same, and this decoder keeps to the portable path: what every other path must equal on every processor. */
 void ob_viterbi_start_portable(ob_viterbi *decoder, int32_t from_zero);
 
-/* Octets that ob_viterbi_decode would deliver for so many symbols more, or OB_E_LAYOUT for a state that cannot be. */
+/* Octets that ob_viterbi_decode would deliver for `symbols` more symbols, or OB_E_LAYOUT for a state that cannot be. */
 int64_t ob_viterbi_octets(const ob_viterbi *decoder, size_t symbols);
 
 /* Take soft symbols, deliver the bits that are due, highest first. Any number of symbols may be given.

@@ -1,7 +1,8 @@
 """The pseudo-randomizers of the space link: XOR with a fixed sequence, each its own inverse."""
 
-# Frames are randomized so that a receiver keeps its bit clock whatever the data are, and so that data which happen to
-# repeat do not look like a marker or like wrong node synchronization. It hides nothing: the sequences are public.
+# Frames are randomized so that a receiver keeps its bit clock even if the data never change, and so that data which
+# happen to repeat do not look like a marker or like wrong node synchronization. It hides nothing: the sequences are
+# public.
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class FlightLink(RoleDownlink):
         """Return the telecommand packets that these octets of CLTUs completed, in order, and what was refused."""
         if not octets:
             return []
-        self.acquired()  # octets are heard, even if the modem has not told of a carrier yet
+        self.acquired()  # octets came, so the ground is heard, even if the modem has not reported a carrier yet
         self.last_uplink_ns = now_ns
         actions: list[LinkAction] = []
         aborted = self._cltus.aborted

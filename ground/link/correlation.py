@@ -252,7 +252,7 @@ def _weighted(times: list[float], errors: list[float], weights: list[float]) -> 
 
 
 def _weight(deviation: float) -> float:
-    """Return the weight of a pair so many standard deviations off: Huber's, and 0 for a wild one."""
+    """Return the weight of a pair that lies `deviation` standard deviations off: Huber's, and 0 for a wild one."""
     if deviation > OUTLIER_SIGMA:
         return 0.0
     return 1.0 if deviation <= _HUBER else _HUBER / deviation

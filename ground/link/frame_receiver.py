@@ -9,7 +9,7 @@ taken.
 # are not a multiple of the length are refused together, because nothing tells which of them begin a frame.
 #
 # The order of the actions of a frame is part of the contract: first that it came, then what is missing before it, then
-# its packets. So a gap is told ahead of the packets behind it.
+# its packets. So the caller hears of a gap before the packets behind it.
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
     neither                                                          the ground's own clock, and that is said
 """
 
-# A live packet was made just now, so its time is what the clock shows, but for how long it waited for the link. The
+# A live packet was made just now, so its time is what the clock shows, less the time it waited for the link. The
 # correlation of time reports is a thousand times closer. But it takes several reports before there is one, and as many
 # again until it shows that the clock was set, while the next live packet shows it at once. So the correlation is used
 # only as long as live telemetry agrees with it to `MARGIN_NS`.

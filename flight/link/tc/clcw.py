@@ -5,7 +5,7 @@
 #     type 1 | version 2 | status 3 | COP 2 | channel 6 | spare 2 | no RF | no bit lock | lockout | wait | retransmit |
 #     FARM-B counter 2 | spare 1 | report value 8
 #
-# The decoder refuses whatever is not exactly this. FOP-1 takes the flags and the report value for the truth: a word
+# The decoder refuses a word of any other form. FOP-1 takes the flags and the report value for the truth: a word
 # read loosely could confirm commands that never arrived. Every telemetry frame brings another word, so that a refused
 # one costs nothing.
 

@@ -16,8 +16,9 @@ and the search resumes at the next first header pointer: only packets with octet
 # A restart. The counts of a rebooted node begin at 0, which looks like a gap: the two are told apart in `is_restart`.
 # Near 0 the master count is at least the channel's, for it counts that channel's frames as well. A gap in the channel
 # that is larger than the gap of all channels together cannot be lost frames; nor is it likely that both counts come to
-# lie near 0 after so many lost frames. A restart taken for a gap only miscounts; one that is seen ends what the ground
-# had under way (ground/link/session.py), so it is not assumed lightly.
+# lie near 0 after so many lost frames. If a restart is taken for a gap, only a count is wrong. If a gap is taken for a
+# restart, the ground gives up commands that are under way (ground/link/session.py). So a restart is not assumed
+# lightly.
 #
 # ground/recording takes frames apart in C by the same rules (flight/kernels/frames.c, ADR 0016); a property test holds
 # the two to each other.
