@@ -145,13 +145,15 @@ class CfdpConfig:
     """Limits of the receiver. Each is at least 1, except the times."""
 
     entity: int = key(1, text="own entity id; PDUs for others are refused")
-    transactions: int = key(
-        16, text="files open at a time; if one more begins, the one longest without a PDU is ended"
-    )
+    transactions: int = key(16, text="files open at a time; if one more begins, the one longest without a PDU is ended")
     file_octets: int = key(8388608, text="octets of one file at most")
     total_octets: int = key(67108864, text="octets of all open files at most")
-    ranges: int = key(4096, text="stretches of one file that do not touch, at most")  # this bounds the list of gaps as well
-    late_s: float = key(5.0, text="after the newest PDU of a file whose end has come, how long its missing parts are waited for")
+    ranges: int = key(
+        4096, text="stretches of one file that do not touch, at most"
+    )  # this bounds the list of gaps as well
+    late_s: float = key(
+        5.0, text="after the newest PDU of a file whose end has come, how long its missing parts are waited for"
+    )
     inactivity_s: float = key(12000.0, text="silence that ends a file without its end, longer than from pass to pass")
 
 
