@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 HELP = "send a command to the node and wait for its completion"
 
-_IN_ROW = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
+_IN_ROW = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")  # a value within a row, as the decoder names it: `entries[2].first`
 _COLOURS = {"completed": "green", "failed": "red", "lost": "red", "rejected": "yellow", "timed out": "red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode cmd`."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="command, for example ping")
     parser.add_argument("arguments", nargs="*", metavar="key=value", help="its arguments")
     parser.add_argument("--list", action="store_true", help="show the arguments of NAME, or of every command")
@@ -34,13 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 where the command completed, 1 where it did not."""
+    """Send the command of the command line. Return 0 if it completed, else 1. Raises OrbitnodeError."""
     if args.list:
         return _list(args)
     if args.name is None:
         args.parser.error("which command? `orbitnode cmd --list` shows them")
     if args.timeout is not None and not 0 < args.timeout <= 86400:
-        args.parser.error(f"--timeout {args.timeout:g}, should be above 0 and at most 86400 s")
+        args.parser.error(f"--timeout {args.timeout:g}: should be above 0 and at most 86400 s")
+    # Arguments travel as texts: only the ground has the dictionary that says what type each of them is.
     request: dict[str, Any] = {"name": args.name, "texts": args.arguments, "raw": args.raw}
     if args.bypass:
         request["bypass"] = True
@@ -51,8 +53,9 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> bool:
-    """Send a command and show its stages as they come, what the node reports in answer, and the outcome; True where
-    it completed.
+    """Send a command; show its stages as they come, then what the node reports in answer, then the outcome.
+
+    Return True if it completed. Raises OrbitnodeError if the ground refuses it.
     """
     from rich.text import Text
 
@@ -67,10 +70,11 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
             console.print(Text.assemble(f"{last['ms']:9.1f} ms  ", (last["stage"], colour)))
         elif "report" in last:
             reports.setdefault(last["report"], []).append(last["values"])
+    # Reports are gathered and shown at the end: one table needs all rows to know its columns and their widths.
     if not as_json:
         for name, rows in reports.items():
-            told = report_rows(rows)
-            console.print(_report_table(name, told) if told else f"{name}: none")
+            table_rows = report_rows(rows)
+            console.print(_report_table(name, table_rows) if table_rows else f"{name}: none")
         trip = "" if last["round_trip_ms"] is None else f" in {last['round_trip_ms']:.1f} ms"
         reason = f": {last['reason']}" if last["reason"] else ""
         colour = _COLOURS.get(last["outcome"], "red")
@@ -80,10 +84,12 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
 
 
 def report_rows(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The values of reports as rows for a table: one for each row that a packet carries, with what stands beside the
-    rows in each; one a packet where it carries none.
+    """Return the values of report packets as rows of a table.
+
+    Each row that a packet carries becomes one, with the packet's other values repeated in it. A packet without rows
+    becomes one row.
     """
-    told: list[dict[str, Any]] = []
+    table_rows: list[dict[str, Any]] = []
     for values in packets:
         alone: dict[str, Any] = {}
         rows: dict[tuple[str, int], dict[str, Any]] = {}
@@ -93,12 +99,12 @@ def report_rows(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 alone[key] = value
             else:
                 rows.setdefault((found[1], int(found[2])), {})[found[3]] = value
-        told += [alone | row for row in rows.values()] or ([alone] if alone else [])
-    return told
+        table_rows += [alone | row for row in rows.values()] or ([alone] if alone else [])
+    return table_rows
 
 
 def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:
-    """What the node reported in answer."""
+    """Return the table of what the node reported in answer."""
     from rich.table import Table
 
     table = Table(title=name, title_justify="left", box=None, pad_edge=False)
@@ -115,21 +121,21 @@ def _list(args: argparse.Namespace) -> int:
     with GroundClient(args.port, faithful=args.json) as client:
         commands = client.ask(do="commands")["commands"]
     if args.name is not None:
-        known = [one["name"] for one in commands]
+        known = [described["name"] for described in commands]
         if args.name not in known:
             from ground.commands.names import choices
 
             raise OrbitnodeError(f"unknown command {args.name!r}, {choices(args.name, known)}")
-        commands = [one for one in commands if one["name"] == args.name]
+        commands = [described for described in commands if described["name"] == args.name]
     if args.json:
         print(json_text(commands))
         return 0
     from rich.text import Text
 
     console = output()
-    for one in commands:
-        console.print(Text.assemble((one["name"], "bold"), f"  {one['text']}"), soft_wrap=True)
-        for argument in one["arguments"]:
+    for described in commands:
+        console.print(Text.assemble((described["name"], "bold"), f"  {described['text']}"), soft_wrap=True)
+        for argument in described["arguments"]:
             default = "" if argument["default"] is None else f", default {argument['default']}"
             text = f"  ({argument['text']})" if argument["text"] else ""
             line = f"    {argument['name']}: {argument['is']}{default}{text}"

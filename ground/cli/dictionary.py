@@ -16,6 +16,7 @@ HELP = "write the mission's dictionary as XTCE or JSON"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode dictionary`."""
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--xtce", action="store_true", help="XTCE 1.2, for other ground systems (the default)")
     form.add_argument("--json", action="store_true", help="the dictionary document itself")
@@ -24,13 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Raises OrbitnodeError for a mission that cannot be read or a file that cannot be written."""
+    """Write the dictionary and return 0. Raises OrbitnodeError if the mission cannot be read or the file written."""
+    # Here and not at the top: these load most of the flight code, which a mere `--help` need not wait for.
     from flight.catalogue import dictionary_of
     from flight.mission import MISSIONS, load
     from ground.telemetry.xtce import xtce_document
 
     path = MISSIONS / "orbit.toml" if args.mission is None else args.mission
     dictionary = dictionary_of(load(path, opens_devices=False))
+    # What a terminal shows has everything invisible written by its number; a file is written as it is.
     if args.out is None:
         if args.json:
             print(json_text(dictionary.document(), indent=1))
@@ -47,15 +50,17 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def plain_xml(document: str, encoding: str = "utf-8") -> str:
-    """The same document for a terminal of that encoding: what is not to be seen, or is not in it, such as the degree
-    sign of a unit, stands there by its number.
+    """Return the document for a terminal of that encoding, still the same XML.
+
+    A character that cannot be seen, or that the encoding lacks, such as the degree sign of a unit, becomes a numeric
+    character reference.
     """
     seen = "".join(c if c.isprintable() or c in "\n\t" else f"&#{ord(c)};" for c in document)
     return seen.encode(encoding, "xmlcharrefreplace").decode(encoding)
 
 
 def read_dictionary(path: Path) -> Dictionary:
-    """The dictionary in a JSON file that `--json` wrote; raises OrbitnodeError."""
+    """Return the dictionary in a JSON file that `--json` wrote. Raises OrbitnodeError."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -19,6 +19,7 @@ _COLOURS = {"info": "", "low": "cyan", "medium": "yellow", "high": "bold red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode events`."""
     parser.add_argument("--severity", choices=SEVERITIES, default="", help="only events of this severity")
     parser.add_argument("--limit", type=_limit, default=50, metavar="N", help="newest N (default 50)")
     parser.add_argument("--follow", action="store_true", help="go on showing events as they come, until Ctrl-C")
@@ -28,11 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _limit(text: str) -> int:
     if not (text.isdecimal() and len(text) <= _LIMIT_DIGITS and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text!r}, should be at least 1, of {_LIMIT_DIGITS} digits at most")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on, of {_LIMIT_DIGITS} digits at most")
     return int(text)
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Show the newest events, and with `--follow` those that come. Return 0. Raises OrbitnodeError."""
     with GroundClient(args.port, faithful=args.json) as client:
         console = output()
         for event in client.ask(do="events", limit=args.limit, severity=args.severity)["events"]:

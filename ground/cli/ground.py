@@ -1,5 +1,10 @@
 """`orbitnode ground`: the ground process; telemetry in, commands out, archive, and the API of cmd, tm and events."""
 
+# The order in `_serve` matters. The mission and the dictionary are read before anything is opened, so that their faults
+# leave no trace. The folder is locked before the archive in it is opened: a second ground would otherwise count a start
+# in it, or commit. The lock is flock(2) on a file of the folder: the kernel releases it when the process ends, however
+# that happens, so a ground that was killed keeps nobody out.
+
 from __future__ import annotations
 
 import argparse
@@ -30,10 +35,11 @@ from ground.telemetry.archive import Archive
 
 LOCK_NAME = ".lock"
 HELP = "run the ground: receive telemetry, send commands, keep the archive"
-LOOP = True
+LOOP = True  # it runs until it is ended, so flight/cli.py treats its output as that of a loop
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode ground`."""
     parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
                         help="mission file (default: the bench mission)")  # fmt: skip
     parser.add_argument("--link", default="", metavar="NAME", help="which [[link]] (default: the first)")
@@ -44,11 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep the folder for this process alone: two grounds with one archive would give out the same command numbers and
-    request ids, and write over each other's rows. Raises SetupError if another holds it.
+    """Keep the folder for this process alone. Raises SetupError if another process holds it, or it cannot be used.
+
+    Two grounds with one archive would give out the same command numbers and request ids, and overwrite each other's
+    rows.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # No link is followed, and a pipe under that name must not block: somebody else may have put it there.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         lock = os.open(folder / LOCK_NAME, flags, 0o644)
     except OSError as error:
@@ -64,7 +73,7 @@ def held(folder: Path) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise SetupError(f"folder {folder} cannot be locked: {reason_of(error)}") from None
-        with suppress(OSError):  # a full disk: who holds it is a courtesy
+        with suppress(OSError):  # the number is a courtesy to a second ground: a full disk must not stop the first
             os.ftruncate(lock, 0)
             os.write(lock, b"%d\n" % os.getpid())
         yield
@@ -73,7 +82,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Runs until Ctrl-C; raises OrbitnodeError for whatever keeps it from running."""
+    """Run the ground until Ctrl-C and return 0. Raises OrbitnodeError if something keeps it from running."""
     with diverted() as sink:
         return _serve(args, sink)
 
@@ -84,7 +93,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
     section = chosen_link(mission, args.link)
     link = udp_link(section, config.node_host)
     further = listened_links(mission, section)
-    receivers = {one.name: udp_link(one) for one in further}
+    receivers = {further_section.name: udp_link(further_section) for further_section in further}
     dictionary = dictionary_of(mission) if args.dictionary is None else read_dictionary(args.dictionary)
     node_entity, entity = file_entities(mission)
     folder = Path(config.folder) if args.folder is None else args.folder
@@ -101,7 +110,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             entity=entity,
             node_entity=node_entity,
             epoch=Random().getrandbits(EPOCH_BITS),
-            further_links={one.name: open_session(one.config) for one in further},
+            further_links={further_section.name: open_session(further_section.config) for further_section in further},
         )
         asyncio.run(GroundServer(station, archive, config, link, sink, receivers).run())
     print("ground: stopped, the archive is safe", file=sys.stderr)

@@ -24,6 +24,10 @@ from ground.whole_file import whole_file
 
 HELP = "list on-board parameters, pack a table of them, load it into the node"
 
+# A table is checked as a whole before anything is sent, and every fault is reported with its line. The node checks it
+# again and takes all of it or nothing; finding faults here saves a pass, not the check on board. `load` is three steps,
+# each only if the one before it completed: the file goes up, a command makes it take effect, and a report shows what is
+# in force now. `pack` needs no ground process, so it reads the parameters from a mission or a dictionary file.
 
 _ACTIONS = {
     "list": "every parameter with its newest value, bounds and default",
@@ -33,6 +37,7 @@ _ACTIONS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode parameters`."""
     actions = "; ".join(f"{name}: {text}" for name, text in _ACTIONS.items())
     parser.add_argument("action", choices=tuple(_ACTIONS), metavar="|".join(_ACTIONS), help=actions)
     parser.add_argument("table", nargs="?", type=Path, metavar="TABLE.toml", help="what to pack or load")
@@ -47,11 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Raises OrbitnodeError for a table with faults, a file that cannot be had, and where no ground answers."""
+    """List, pack or load. Return 0, or 1 if a command of `load` did not complete.
+
+    Raises OrbitnodeError for a table with faults, a file that cannot be read or written, and if no ground answers.
+    """
     if (args.table is None) != (args.action == "list"):
         args.parser.error(f"{args.action} takes {'no table' if args.action == 'list' else 'a TABLE.toml'}")
     if (args.out is None) == (args.action == "pack"):
-        args.parser.error("pack takes -o FILE, and nothing else does")
+        args.parser.error("pack takes -o FILE, no other action does")
     if args.action == "pack":
         return _pack(args)
     with GroundClient(args.port, faithful=args.json) as client:
@@ -60,7 +68,10 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
-    """Values by name from a file of lines `name = value`; raises OrbitnodeError with every fault and its line."""
+    """Return the values by name from a file of lines `name = value`.
+
+    Raises OrbitnodeError, whose text lists every fault with its line.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
@@ -68,7 +79,7 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
         raise OrbitnodeError(f"table {path} cannot be read: {reason_of(error)}") from None
     except (ValueError, RecursionError) as error:
         raise OrbitnodeError(f"table {path}: not valid TOML: {error}") from None
-    known = {one.name: one for one in settings}
+    known = {setting.name: setting for setting in settings}
     lines = TomlLines(text)
     values: dict[str, float] = {}
     faults: list[tuple[int, str]] = []
@@ -83,7 +94,7 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
             faults.append((line, str(error)))
     faults += [(lines.find((low,)) or 1, text) for low, text in _contradictions(settings, values)]
     if not table:
-        faults.append((1, "no parameter is named, should be lines such as name = value"))
+        faults.append((1, "no parameter is named, expected lines such as name = value"))
     if len(values) > ROWS_MAX:
         faults.append((1, f"{len(values)} parameters, a table has {ROWS_MAX} at most"))
     if faults:
@@ -93,8 +104,8 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
 
 
 def _contradictions(settings: Sequence[Setting], values: dict[str, float]) -> list[tuple[str, str]]:
-    """Every parameter that is not below the one it must stay below, and what to say of it."""
-    pairs = out_of_order({one.name: one.below for one in settings}, values)
+    """Return each parameter that is not below the one it must stay below, with the text of the fault."""
+    pairs = out_of_order({setting.name: setting.below for setting in settings}, values)
     return [(low, f"{low}: is {values[low]:g}, should be below {high}, {values[high]:g}") for low, high in pairs]
 
 
@@ -103,8 +114,8 @@ def _pack(args: argparse.Namespace) -> int:
     octets = encode_table(dictionary.settings, read_table(args.table, dictionary.settings))
     with whole_file(args.out) as stream:
         stream.write(octets)
-    made = {"file": str(args.out), "octets": len(octets)}
-    print(json_text(made) if args.json else plain(f"{args.out}: {len(octets)} octets"))
+    written = {"file": str(args.out), "octets": len(octets)}
+    print(json_text(written) if args.json else plain(f"{args.out}: {len(octets)} octets"))
     return 0
 
 
@@ -116,9 +127,10 @@ def _mission_dictionary(path: Path | None) -> Dictionary:
 
 
 def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Namespace) -> int:
-    """Send the table up, load it, and have reported what is then in force; 1 where one of these fails."""
+    """Send the table up, load it, and have the node report what is then in force. Return 1 if one of these fails."""
     from ground.products.names import safe_name
 
+    # The ground's parameters, not those of a mission file here: they are the ones of the node that is being commanded.
     settings = [Setting(**{key: value for key, value in row.items() if key != "latest"}) for row in rows]
     values = read_table(args.table, settings)
     octets = encode_table(settings, values)
@@ -138,7 +150,7 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
         console.print(f"{name}: the node {last['said']}", soft_wrap=True)
     if not command(client, {"name": "load_parameter_table", "arguments": {"name": name}}, args.json):
         return 1
-    names = list(values) if len(values) <= TC_ROWS_MAX else []
+    names = list(values) if len(values) <= TC_ROWS_MAX else []  # more than one command can name: an empty list is all
     return 0 if command(client, {"name": "report_parameters", "arguments": {"parameters": names}}, args.json) else 1
 
 
@@ -149,11 +161,13 @@ def _list(rows: list[dict[str, Any]], as_json: bool) -> int:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("parameter", "value", "reported", "unit", "default", "bounds", "below", "meaning"):
-        table.add_column(column, justify="right" if column in ("value", "reported", "default") else "left")
+    for column in ("parameter", "value", "last reported", "unit", "default", "bounds", "must be below", "meaning"):
+        table.add_column(column, justify="right" if column in ("value", "last reported", "default") else "left")
     for row in rows:
         latest = row["latest"]
-        value, reported = ("-", "never") if latest is None else (f"{float(latest['value']):g}", age(latest["age_s"]))
+        value, reported = "-", "never"
+        if latest is not None:
+            value, reported = f"{float(latest['value']):g}", f"{age(latest['age_s'])} ago"
         bounds = f"{row['minimum']:g} .. {row['maximum']:g}"
         table.add_row(
             row["name"], value, reported, row["unit"], f"{row['default']:g}", bounds, row["below"], row["text"]

@@ -23,6 +23,7 @@ RETURNED, FAILED, INTERRUPTED = "returned", "failed", "interrupted"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode procedure`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "A procedure is `async def NAME(operator)` in a Python file; FUNCTION says which, if the file has several and\n"
@@ -34,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 if the procedure returned. Raises OrbitnodeError if it failed, or the ground is lost or not there."""
-    with interrupted_by_ending_signals() as was_interrupted:  # a clean-up has its commands, whoever ends the procedure
+    """Run the procedure and return 0. Raises OrbitnodeError if it failed, or the ground is lost or not there."""
+    # Ending signals become KeyboardInterrupt, so that a `finally` of the procedure can still send its commands.
+    with interrupted_by_ending_signals() as was_interrupted:
         fault = _run(args, procedure := load_file(args.file), was_interrupted)
     if fault:
         raise OrbitnodeError(f"procedure {procedure.name} failed: {fault}")
@@ -43,9 +45,9 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, procedure: Procedure, was_interrupted: Callable[[], bool]) -> str:
-    """Run it against the live node, its steps shown; give its fault, empty if there was none.
+    """Run the procedure against the live node and show its steps. Return its fault, empty if there was none.
 
-    A procedure that caught its interruption and returned has been interrupted all the same.
+    A procedure that caught its interruption and returned counts as interrupted: Raises KeyboardInterrupt.
     """
     with ApiOperator(args.port) as operator:
         lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))
@@ -53,8 +55,8 @@ def _run(args: argparse.Namespace, procedure: Procedure, was_interrupted: Callab
         begun_s = operator.now_s()
         fault, outcome = "", INTERRUPTED
         try:
-            # What a procedure prints is for people: between JSON lines it would be in the way.
-            out, err = (cast("TextIO", PlainStream(one)) for one in (sys.stdout, sys.stderr))
+            # What a procedure prints is for people: between JSON lines it would break whoever parses them.
+            out, err = (cast("TextIO", PlainStream(stream)) for stream in (sys.stdout, sys.stderr))
             with redirect_stdout(err if args.json else out), redirect_stderr(err):
                 fault = run_to_end(procedure, told) or operator.lost
             if fault or not was_interrupted():

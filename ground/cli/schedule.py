@@ -28,10 +28,11 @@ _ACTIONS = {
 }
 _TIMES = "AT is UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board."
 _GROUPED = ("insert", "enable", "disable")
-_OFFSET_MAX_S = 2**31 - 1
+_OFFSET_MAX_S = 2**31 - 1  # the argument is an i32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode schedule`."""
     # One flat parser: an option may stand anywhere between the words, as it may for every other command.
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(["actions:", *_usage(), "", _TIMES])
@@ -49,14 +50,14 @@ def _usage() -> list[str]:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 where the command completed, 1 where it did not. Raises OrbitnodeError where the ground refuses it."""
+    """Do the action. Return 0 if its command completed, else 1. Raises OrbitnodeError if the ground refuses it."""
     parser: argparse.ArgumentParser = args.parser
     try:
-        asked = _asked(args)
+        request = _request_of(args)
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
     with GroundClient(args.port, faithful=args.json) as client:
-        lines = list(client.lines(**asked))
+        lines = list(client.lines(**request))
     last = lines[-1]
     rows = report_rows([line["values"] for line in lines if "values" in line])
     if args.json:
@@ -64,12 +65,12 @@ def execute(args: argparse.Namespace) -> int:
     elif last["outcome"] == COMPLETED and args.action in _COLUMNS:
         output().print(_table(rows) if rows else "nothing is scheduled")
     else:
-        _tell(last)
+        _print_outcome(last)
     return 0 if last["outcome"] == COMPLETED else 1
 
 
-def _asked(args: argparse.Namespace) -> dict[str, Any]:
-    """The request to the ground process; raises ArgumentTypeError for wrong use."""
+def _request_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the request to the ground process. Raises ArgumentTypeError for wrong use."""
     action, words = args.action, args.words
     grouped = args.group is not None or args.sub_schedule is not None
     if grouped and action not in _GROUPED:
@@ -80,9 +81,9 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
             return {"do": "schedule", "name": name, "texts": texts, "at": at, "group": args.group or 0,
                     "sub_schedule": args.sub_schedule or 0}  # fmt: skip
         case "delete" if words:
-            return _command("delete_activities", requests=[_request(word) for word in words])
+            return _command("delete_activities", requests=[_request_id(word) for word in words])
         case "shift" if len(words) >= 2:
-            requests = [_request(word) for word in words[1:]]
+            requests = [_request_id(word) for word in words[1:]]
             return _command("shift_activities", offset_s=_offset(words[0]), requests=requests)
         case "shift" if words:
             return _command("shift_schedule", offset_s=_offset(words[0]))
@@ -109,7 +110,7 @@ def _command(name: str, **arguments: object) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    """A row an activity; its request id is named as `delete` and `shift` take it."""
+    """Return the table with a row per activity; its request id is written as `delete` and `shift` take it."""
     from rich.table import Table
 
     rows = [_named(row) for row in rows]
@@ -129,32 +130,34 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
     return {"request": f"{source}{row['apid']}:{row['seq']}", **others}
 
 
-def _tell(last: dict[str, Any]) -> None:
-    text = f"{last['name']} {last['outcome']}"
-    if "scheduled" in last and last["outcome"] == COMPLETED:
+def _print_outcome(answer: dict[str, Any]) -> None:
+    text = f"{answer['name']} {answer['outcome']}"
+    if "scheduled" in answer and answer["outcome"] == COMPLETED:
         text = (
-            f"command {last['scheduled']} is scheduled for {last['release']} as {last['apid']}:{last['seq']}, "
-            f"by the on-board clock: {last['clock_ahead_s']:+.3f} s against the ground's, by {last['clock_known_by']}"
+            f"command {answer['scheduled']} is scheduled for {answer['release']} as {answer['apid']}:{answer['seq']}, "
+            f"by the on-board clock: {answer['clock_ahead_s']:+.3f} s against the ground's, "
+            f"by {answer['clock_known_by']}"
         )
-    reason = f": {last['reason']}" if last["reason"] else ""
+    reason = f": {answer['reason']}" if answer["reason"] else ""
     output().print(text + reason, soft_wrap=True)
 
 
-def _request(text: str) -> list[int]:
-    """`APID:SEQ`, or `SOURCE:APID:SEQ` for a command of another ground."""
+def _request_id(text: str) -> list[int]:
+    """Return [source, APID, count] of `APID:SEQ`, or of `SOURCE:APID:SEQ` for a command of another ground."""
     parts = text.split(":")
     if len(parts) not in (2, 3) or not all(part.isdecimal() and len(part) <= 5 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r}, should be APID:SEQ such as 1:42")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a request id, which is APID:SEQ such as 1:42")
+    # Without a source the command is one of this ground, whose source id is 0.
     return [*[0] * (3 - len(parts)), *map(int, parts)]
 
 
 def _number(text: str) -> int:
     if not (text.isdecimal() and len(text) <= 3 and int(text) <= 255):
-        raise argparse.ArgumentTypeError(f"{text!r}, should be in 0 .. 255")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..255")
     return int(text)
 
 
 def _offset(text: str) -> int:
     if not re.fullmatch(r"[+-]?\d{1,10}", text) or abs(int(text)) > _OFFSET_MAX_S:
-        raise argparse.ArgumentTypeError(f"{text!r}, should be whole seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of whole seconds")
     return int(text)

@@ -1,4 +1,8 @@
-"""The steps of a procedure on stdout: for people, or one JSON object a line."""
+"""The steps of a procedure on stdout: for people, or one JSON object per line."""
+
+# A step is told twice (ground/procedures/steps.py): as it begins, with an empty outcome, and as it has ended. Only what
+# has ended is printed for good. What goes on at the moment is shown on a terminal alone, on a line that the next output
+# erases. Nothing here may end a procedure: a spacecraft must not be left halfway through because a pipe was closed.
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ _COLOURS = {COMPLETED: "green", CAME: "cyan", CONTACT: "cyan", SLEPT: "default"}
 
 
 class Lines(Protocol):
-    """Where steps are shown."""
+    """A place at which steps are shown."""
 
     def step(self, step: Step) -> None:
         """Show a step."""
@@ -33,8 +37,9 @@ class Lines(Protocol):
 
 
 class LastingLines:
-    """`lines` for as long as stdout takes them. A reader that goes away, or a full disk, must not end a procedure
-    halfway through: it is told at the end.
+    """Shows steps by `lines` for as long as stdout takes them.
+
+    A reader that goes away, or a full disk, must not end a procedure halfway: the fault is raised at the end.
     """
 
     def __init__(self, lines: Lines) -> None:
@@ -42,7 +47,7 @@ class LastingLines:
         self._fault: OSError | OrbitnodeError | None = None
 
     def step(self, step: Step) -> None:
-        """Show a step, if stdout took those before."""
+        """Show a step, unless stdout has refused an earlier one."""
         if self._fault is None:
             try:
                 self._lines.step(step)
@@ -50,21 +55,21 @@ class LastingLines:
                 self._fault = error
 
     def end(self, procedure: str, outcome: str, reason: str, *, commands: int, took_s: float) -> None:
-        """Show how the procedure ended. Raises what stdout had against an earlier line."""
+        """Show how the procedure ended. Raises the fault that stdout had with an earlier line, if any."""
         if self._fault is not None:
             raise self._fault
         self._lines.end(procedure, outcome, reason, commands=commands, took_s=took_s)
 
 
 class JsonLines:
-    """One object for each step that has ended, and one for the end. `utc_text` says UTC at a time of the operator's."""
+    """Prints an object per step that has ended, and one at the end. `utc_text` gives UTC at an operator's time."""
 
     def __init__(self, utc_text: Callable[[float], str]) -> None:
         self._utc_text = utc_text
-        self._out = sys.stdout  # as it is now: what the procedure prints goes elsewhere
+        self._out = sys.stdout  # taken now: while the procedure runs, sys.stdout is redirected
 
     def step(self, step: Step) -> None:
-        """Show a step."""
+        """Show a step that has ended; what has only begun is not an object."""
         if not step.outcome:
             return
         line: dict[str, Any] = {"time": self._utc_text(step.began_s), "step": step.kind}
@@ -86,13 +91,13 @@ class JsonLines:
 
 
 class PlainLines:
-    """A line for each step that has ended, but for sleeps; on a terminal also what goes on at the moment."""
+    """Prints a line per step that has ended, sleeps apart; on a terminal also what goes on at the moment."""
 
     def __init__(self, utc_text: Callable[[float], str]) -> None:
         self._utc_text = utc_text
         self._console = output()
         self._live = self._console.is_terminal
-        self._out = sys.stdout
+        self._out = sys.stdout  # taken now: while the procedure runs, sys.stdout is redirected
 
     def step(self, step: Step) -> None:
         """Show a step."""
@@ -104,7 +109,7 @@ class PlainLines:
             self._ended(step)
 
     def end(self, procedure: str, outcome: str, _reason: str, *, commands: int, took_s: float) -> None:
-        """Show how the procedure ended; the reason is for stderr."""
+        """Show how the procedure ended. Its reason is not shown here: the command prints it to stderr."""
         self._clear()
         number = f"{commands} command{'' if commands == 1 else 's'}"
         self._print(plain(f"{procedure} {outcome} after {_duration(took_s)}, {number}"))
@@ -123,7 +128,7 @@ class PlainLines:
         self._print(line)
 
     def _now(self, step: Step) -> None:
-        """What goes on, to be replaced by what came of it."""
+        """Show what goes on, on a line that the outcome will replace."""
         if self._live:
             limit = f", {_duration(step.limit_s)} at most" if step.kind in (WAIT_FOR, WAIT_CONTACT) else ""
             limit = f" {_duration(step.limit_s)}" if step.kind == SLEEP else limit
@@ -134,7 +139,8 @@ class PlainLines:
             self._write(CLEAR_LINE)
 
     def _print(self, text: str | Text) -> None:
-        with self._console.capture() as styled:  # the console itself would end the process if the reader is gone
+        # Captured and written by ourselves: rich's console would end the process if the reader is gone.
+        with self._console.capture() as styled:
             self._console.print(text, soft_wrap=True)
         self._write(styled.get())
 
@@ -144,7 +150,7 @@ class PlainLines:
 
 
 def _label(step: Step) -> str:
-    """The call in words, with the arguments of a command."""
+    """Return the call in words, with the arguments of a command."""
     match step.kind:
         case "wait_for":
             return f"wait for {step.name}"
@@ -157,7 +163,7 @@ def _label(step: Step) -> str:
 
 
 def _values(values: Mapping[str, Plain]) -> str:
-    """The first values of a packet."""
+    """Return the first values of a packet on one line."""
     shown = [f"{name} {_text(value)}" for name, value in list(values.items())[:_VALUES_MAX]]
     more = len(values) - len(shown)
     return ", ".join(shown) + (f", {more} more" if more > 0 else "")
@@ -168,7 +174,7 @@ def _text(value: Plain) -> str:
 
 
 def _duration(s: float) -> str:
-    """A time for people."""
+    """Return a duration in seconds with a unit that suits it."""
     if s < 1:
         return f"{s * 1e3:.1f} ms"
     return f"{s:.1f} s" if s < 120 else f"{s / 60:.0f} min" if s < 7200 else f"{s / 3600:.1f} h"

@@ -1,5 +1,11 @@
 """`orbitnode tm tasks`: the tasks of the node's executive, live like top, or one task's latency as a histogram."""
 
+# Tasks are shown by report, not from housekeeping: the node sends them when asked (`report_tasks`), a report per task.
+# So every look is a command of its own, and EVERY_S_MIN bounds how often that is, for the sake of the link.
+#
+# A narrow terminal loses whole columns, in the order of _DROPPED_FIRST, rather than have them cut: what says that
+# something is wrong (late, skipped, overruns) stays longest.
+
 from __future__ import annotations
 
 import argparse
@@ -21,12 +27,12 @@ SORTS: Mapping[str, Callable[[Mapping[str, Any]], tuple[float, ...]]] = {
     "worst": lambda task: (task["worst_step_us"],),
 }
 EVERY_S_MIN, EVERY_S_MAX = 0.2, 3600.0
-_BAR = 50
-_COLUMNS = (
+_BAR = 50  # characters of the longest bar of a histogram
+_COLUMNS = (  # heading, and the field of the report that stands below it
     ("task", "task"), ("state", "state"), ("period", "period_ms"), ("steps", "steps"), ("ticks", "ticks"),
-    ("late", "late"), ("skip", "skipped"), ("over", "overruns"), ("starved", "starved"), ("fail", "failures"),
-    ("worst", "worst_step_us"), ("wait p50", "latency_p50_us"), ("p99", "latency_p99_us"),
-    ("max", "worst_latency_us"), ("cpu", "cpu_permille"),
+    ("late", "late"), ("skipped", "skipped"), ("overruns", "overruns"), ("starved", "starved"),
+    ("failures", "failures"), ("max step", "worst_step_us"), ("wait p50", "latency_p50_us"),
+    ("wait p99", "latency_p99_us"), ("max wait", "worst_latency_us"), ("cpu", "cpu_permille"),
 )  # fmt: skip
 _TEXTS = {"task", "state"}
 _TIMES = {"worst_step_us", "latency_p50_us", "latency_p99_us", "worst_latency_us"}
@@ -34,10 +40,11 @@ _DROPPED_FIRST = (
     "ticks", "state", "latency_p50_us", "failures", "period_ms", "steps", "worst_latency_us", "starved",
     "latency_p99_us",
 )  # fmt: skip
-_BAD = {"late", "skipped", "overruns", "starved", "failures"}
+_BAD = {"late", "skipped", "overruns", "starved", "failures"}  # counts that are 0 while all is well
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode tm tasks` to those of `tm`."""
     group = parser.add_argument_group("tm tasks")
     group.add_argument("task", nargs="?", default="", metavar="TASK", help="one task: its latency as a histogram")
     group.add_argument("--sort", choices=SORTS, default="cpu", help="which tasks come first (default %(default)s)")
@@ -46,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0; raises OrbitnodeError where the node does not answer, or has no such task."""
+    """Show the tasks until Ctrl-C, or once, and return 0.
+
+    Raises OrbitnodeError if the node does not answer, or has no such task.
+    """
     with GroundClient(args.port, faithful=args.json) as client, suppress(KeyboardInterrupt):
         show = _shower(args)
         for _ in pace(args.every):
@@ -57,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def ask(client: GroundClient, every_s: float) -> list[dict[str, Any]]:
-    """Every task of the node, as it reports them now. Raises OrbitnodeError where it does not."""
+    """Return every task of the node as the node reports it now. Raises OrbitnodeError if it does not."""
     tasks: list[dict[str, Any]] = []
     last: dict[str, Any] = {}
     for last in client.lines(do="command", name=COMMAND, texts=[], timeout_s=max(10.0, every_s)):
@@ -65,13 +75,13 @@ def ask(client: GroundClient, every_s: float) -> list[dict[str, Any]]:
             tasks.append(last["values"])
     if last["outcome"] != COMPLETED:
         raise OrbitnodeError(f"{COMMAND} {last['outcome']}: {last['reason']}")
-    # Two that ask at once each see both answers: the newest report of a task is the right one.
+    # Two clients that ask at the same time each see both answers: of two reports of one task the newest is right.
     newest = {int(task["index"]): task for task in tasks}
     return [newest[index] for index in sorted(newest)]
 
 
 def choose(tasks: Sequence[dict[str, Any]], sort: str, name: str) -> list[dict[str, Any]]:
-    """The tasks in the order asked for, or the one called `name`; raises OrbitnodeError where there is none."""
+    """Return the tasks in the order asked for, or the one called `name`. Raises OrbitnodeError if there is none."""
     if name:
         found = [task for task in tasks if task["task"] == name]
         if not found:
@@ -81,14 +91,14 @@ def choose(tasks: Sequence[dict[str, Any]], sort: str, name: str) -> list[dict[s
 
 
 def rows(tasks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Heading and one row of texts a task."""
-    made = [[heading for heading, _ in _COLUMNS]]
-    made += [[_cell(name, task[name]) for _, name in _COLUMNS] for task in tasks]
-    return made
+    """Return the headings, then a row of texts per task."""
+    table = [[heading for heading, _ in _COLUMNS]]
+    table += [[_cell(name, task[name]) for _, name in _COLUMNS] for task in tasks]
+    return table
 
 
 def histogram(task: Mapping[str, Any]) -> list[str]:
-    """The task's facts, and one line for each filled stretch of its waits from ready or due to the step."""
+    """Return lines with the task's facts, then a line per bucket of its waits from ready, or due, to the step."""
     counts = [int(task[f"latency_{bucket}"]) for bucket in takewhile(lambda i: f"latency_{i}" in task, count())]
     most, total = max([*counts, 1]), max(sum(counts), 1)
     filled = [bucket for bucket, steps in enumerate(counts) if steps]
@@ -100,9 +110,10 @@ def histogram(task: Mapping[str, Any]) -> list[str]:
         "wait for the processor:",
     ]
     for bucket in range(filled[0], filled[-1] + 1) if filled else ():
-        low, high = (1 << bucket) >> 1, 1 << bucket  # as flight/services/health/executive.py says
+        # Bucket i counts waits of 2^(i-1) to 2^i us, bucket 0 those below 1 us (flight/services/health/executive.py).
+        low, high = (1 << bucket) >> 1, 1 << bucket
         above = "and more" if bucket == len(counts) - 1 else f".. {duration(high)}"
-        bar = "#" * -(-_BAR * counts[bucket] // most)
+        bar = "#" * -(-_BAR * counts[bucket] // most)  # rounded up: a bucket with a single wait shows as well
         lines.append(
             f"{duration(low):>8} {above:<10} {counts[bucket]:>10,} {counts[bucket] / total:6.1%}  {bar}".rstrip()
         )
@@ -110,7 +121,7 @@ def histogram(task: Mapping[str, Any]) -> list[str]:
 
 
 def duration(us: float) -> str:
-    """Microseconds with a unit that suits them."""
+    """Return a time in microseconds with a unit that suits it."""
     if us < 1000:
         return f"{us:g} us"
     return f"{us / 1000:.3g} ms" if us < 1_000_000 else f"{us / 1e6:.3g} s"
@@ -125,7 +136,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _shower(args: argparse.Namespace) -> Callable[[list[dict[str, Any]]], None]:
-    """What shows one answer: JSON lines, a live table on a terminal that rich can write to, else plain lines."""
+    """Return what shows an answer: as JSON lines, as a live table if rich is there, else as plain lines."""
     if args.json:
         return lambda tasks: print(json_text({"tasks": tasks}), flush=True)
     if args.task:
@@ -155,7 +166,7 @@ def _print_lines(lines: Sequence[str], *, clear: bool = False) -> None:
 
 
 def _aligned(texts: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as what stands in them, texts to the left, numbers to the right."""
+    """Return the rows as lines, each column as wide as its widest cell, texts to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in texts) for i in range(len(_COLUMNS))]
     return [
         "  ".join(
@@ -167,7 +178,8 @@ def _aligned(texts: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _fitting(texts: Sequence[Sequence[str]], width: int) -> set[str]:
-    """The columns that find room beside each other; where it is narrow, those that say least go first."""
+    """Return the columns that fit beside each other; if the terminal is narrow, those that say least go first."""
+    # 2 between columns; the last one needs none, hence `width + 2` below.
     wide = {name: 2 + max(len(row[i]) for row in texts) for i, (_, name) in enumerate(_COLUMNS)}
     for name in _DROPPED_FIRST:
         if sum(wide.values()) <= width + 2:
@@ -177,25 +189,26 @@ def _fitting(texts: Sequence[Sequence[str]], width: int) -> set[str]:
 
 
 def _table(tasks: Sequence[Mapping[str, Any]], width: int) -> Any:
-    """The rows in rich's clothes: what is not as it should be stands out."""
+    """Return the rows as a table of rich in which counts that should be 0 stand out."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=_caption(tasks), caption_justify="left")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=_caption(tasks), caption_justify="left")
     heading, *others = rows(tasks)
     shown = _fitting([heading, *others], width)
     for text, name in [(text, name) for text, name in _COLUMNS if name in shown]:
-        made.add_column(text, justify="left" if name in _TEXTS else "right", no_wrap=True)
+        table.add_column(text, justify="left" if name in _TEXTS else "right", no_wrap=True)
     for row, task in zip(others, tasks, strict=True):
         cells = [
             Text(cell, "bold red" if name in _BAD and task[name] else "")
             for cell, (_, name) in zip(row, _COLUMNS, strict=True)
             if name in shown
         ]
-        made.add_row(*cells, style="bold" if task["critical"] == "yes" else "")
-    return made
+        table.add_row(*cells, style="bold" if task["critical"] == "yes" else "")
+    return table
 
 
 def _caption(tasks: Sequence[Mapping[str, Any]]) -> str:
     cpu = sum(task["cpu_permille"] for task in tasks) / 10
-    return f"{len(tasks)} tasks, {cpu:.1f} % of a processor since boot; critical ones bold; Ctrl-C ends it"
+    number = f"{len(tasks)} task{'s' * (len(tasks) != 1)}"
+    return f"{number}, {cpu:.1f} % of a processor since boot; critical ones bold; Ctrl-C ends it"

@@ -2,8 +2,11 @@
 
 Three names are not structures but views of their own: `tasks` asks the node for its executive's tasks
 (ground/cli/tasks.py), `time` begins with what the ground knows of the on-board clock, and `ground` shows what the
-ground process itself counts: frames, packets, what was refused and what was lost on the way, and where.
+ground process itself counts: frames, packets, what was refused, and what was lost on the way and where.
 """
+
+# `--follow` has two connections. A connection that follows is busy with its stream until it ends, so the values that a
+# table needs, all of a structure with states and ages, are asked for over a second one. The stream only says when.
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ HELP = "show the latest telemetry"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `orbitnode tm`."""
     parser.add_argument(
         "name",
         nargs="?",
@@ -35,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0; 1 where there is no value of that name yet."""
+    """Show telemetry. Return 0, or 1 if there is no value of that name yet. Raises OrbitnodeError."""
     if not tasks.EVERY_S_MIN <= args.every <= tasks.EVERY_S_MAX:
-        args.parser.error(f"--every {args.every:g}, should be in {tasks.EVERY_S_MIN:g} .. {tasks.EVERY_S_MAX:g} s")
+        args.parser.error(f"--every {args.every:g} is outside {tasks.EVERY_S_MIN:g}..{tasks.EVERY_S_MAX:g} s")
     if args.name == "tasks":
         return tasks.execute(args)
     if args.task or args.once:
@@ -58,7 +62,8 @@ def execute(args: argparse.Namespace) -> int:
     else:
         _notice(_nothing(args.name))
     if undecoded:
-        _notice(f"{undecoded:,} packets wait undecoded: start the ground with the dictionary of the node's version")
+        waits = "packet waits" if undecoded == 1 else "packets wait"
+        _notice(f"{undecoded:,} {waits} undecoded: start the ground with the dictionary of the node's version")
     return 0 if values else 1
 
 
@@ -73,25 +78,25 @@ def _nothing(name: str) -> str:
     if not name.startswith("hk-"):
         return text
     structure = name.partition(".")[0]
-    return f"{text}; what is in it says `orbitnode cmd report_hk_definition {structure}`"
+    return f"{text}; `orbitnode cmd report_hk_definition {structure}` shows what it holds"
 
 
 def _time(args: argparse.Namespace) -> int:
-    """What the time reports say of the on-board clock; 1 where there were too few of them yet."""
+    """Show what the time reports say of the on-board clock. Return 1 if there were too few of them yet."""
     with GroundClient(args.port, faithful=args.json) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name="correlation")["values"]
         counters: dict[str, int] = client.ask(do="status")["counters"]
-        told: dict[str, dict[str, Any]] = client.ask(do="latest", name="time")["values"]
+        reported: dict[str, dict[str, Any]] = client.ask(do="latest", name="time")["values"]
     counts = {name: counters.get(f"correlation.{name}", 0) for name in ("pairs", "outliers", "unmatched", "jumps")}
     if args.json:
-        print(json_text({"correlation": values, "counters": counts, "node": told}))
+        print(json_text({"correlation": values, "counters": counts, "node": reported}))
         return 0 if values else 1
     console = output()
     if values:
-        known = {name.partition(".")[2]: one["value"] for name, one in values.items()}
+        known = {name.partition(".")[2]: sample["value"] for name, sample in values.items()}
         console.print(
             f"on-board clock {known['offset_us'] / 1e6:+.6f} s ± {known['offset_sigma_us']:.0f} us against ground, "
-            f"gains {known['drift_ppb'] / 1e3:+.3f} ± {known['drift_sigma_ppb'] / 1e3:.3f} us a second\n"
+            f"gains {known['drift_ppb'] / 1e3:+.3f} ± {known['drift_sigma_ppb'] / 1e3:.3f} us per second\n"
             f"from {known['pairs']:.0f} pairs that scatter by {known['scatter_us']:.0f} us (one standard deviation), "
             f"{age(values['correlation.offset_us']['age_s'])} ago",
             soft_wrap=True,
@@ -99,13 +104,13 @@ def _time(args: argparse.Namespace) -> int:
     else:
         console.print("no correlation yet: it takes three time reports", soft_wrap=True)
     console.print("since the ground started: " + ", ".join(f"{name} {n}" for name, n in counts.items()), soft_wrap=True)
-    if told:
-        console.print(_table(told))
+    if reported:
+        console.print(_table(reported))
     return 0 if values else 1
 
 
 def _ground(args: argparse.Namespace) -> int:
-    """The state of the ground process and every counter of it that is not zero."""
+    """Show the state of the ground process and every counter of it that is not zero. Return 0."""
     with GroundClient(args.port, faithful=args.json) as client:
         state: dict[str, Any] = client.ask(do="status")
     if args.json:
@@ -139,7 +144,6 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
     from rich.live import Live
 
     console = output()
-    # A second connection asks for values: the first one is busy with the stream that says when.
     with GroundClient(args.port, faithful=args.json) as asking:
         if not console.is_terminal:
             console.print(_table(values))
@@ -165,12 +169,12 @@ def _table(values: dict[str, dict[str, Any]]) -> Table:
     table.add_column("parameter")
     table.add_column("value", justify="right")
     table.add_column("unit")
-    table.add_column("state")
+    table.add_column("limit state")
     table.add_column("age", justify="right")
-    for name, one in values.items():
-        value = one["value"]
-        # A text of the downlink, or a name of somebody's dictionary, is shown as it is.
+    for name, sample in values.items():
+        value = sample["value"]
+        # A text of the downlink, or a name of somebody's dictionary, is shown as it is: only floats are rounded.
         shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        state, style = one["state"], colours.get(one["state"], "")
-        table.add_row(name, shown, one["unit"], state, age(one["age_s"]), style=style)
+        state, style = sample["state"], colours.get(sample["state"], "")
+        table.add_row(name, shown, sample["unit"], state, age(sample["age_s"]), style=style)
     return table
