@@ -1,1 +1,1 @@
-"""Commanding: names, what is sent, its verification, when it is released."""
+"""Commanding: names, encoding, the verification of what is sent, and times of release."""

@@ -1,5 +1,22 @@
 """Commands by name: encoding from the dictionary with its range checks, sequence counts, and texts into values."""
 
+# An argument passes three stages:
+#
+#   text     as it is typed            parse_value: by the field's type alone; whatever it cannot read stays a text
+#   value    a number, text or rows    _resolve: names of things of the dictionary become the numbers that travel
+#   wire     what the field encodes    Field.admit: type, range, labels; with `raw` only whether the octets hold it
+#
+# Names are resolved by what the dictionary says that a field refers to (`Field.refers`), never by the field's name: a
+# dictionary of another mission names its fields as it likes. A value that cannot be resolved is handed on as it is, so
+# that the refusal comes from `admit`, which knows the field and says what would be right.
+#
+# The ground checks first so that a typing error costs no pass. The node checks everything again: it takes commands of
+# other grounds, and those of this one with `raw`.
+#
+# Sequence counts are kept per APID, modulo GROUND_SEQ_COUNTS: the counts above belong to the steps that the mission
+# file brings on board. With the APID a count is the request id by which reports find their command (ECSS-E-ST-70-41C,
+# 6.1), so one that was given out is never taken back, not even if the command is refused later (ADR 0018).
+
 from __future__ import annotations
 
 import dataclasses
@@ -23,7 +40,7 @@ _DIGITS_MAX = 20  # of the largest u64
 _ACK = ACK_ACCEPTANCE | ACK_START | ACK_COMPLETION  # every stage is shown to the operator
 _SETTINGS = (Refers.SETTING, Refers.SETTING_VALUE)  # rows of ST[20]
 _EVENTS = (Refers.APPLICATION, Refers.EVENT)  # rows of ST[19]
-_IN_ROW = re.compile(r"\w+\[(\d+)\]\.\w+: ")
+_IN_ROW = re.compile(r"\w+\[(\d+)\]\.\w+: ")  # how a fault of `admit` names a value within a row
 _DESCRIBED = {"time": "UTC such as 2026-03-20T10:00:00Z", "packet": "a command as it is typed, or hexadecimal",
               "str": "text"}  # fmt: skip
 _NAMED: Mapping[str, str] = {Refers.STRUCTURE: "a structure", Refers.HK_PARAMETER: "a housekeeping parameter",
@@ -33,7 +50,7 @@ _SWITCH_TEXTS = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0}
 
 @dataclass(frozen=True, slots=True)
 class EncodedCommand:
-    """A telecommand packet ready for the session. `arguments` are as sent, with labels and names resolved."""
+    """A telecommand packet ready for the session; `arguments` as sent, for people: with labels and names."""
 
     name: str
     arguments: Mapping[str, Plain]
@@ -42,7 +59,10 @@ class EncodedCommand:
 
 
 class CommandEncoder:
-    """Builds PUS telecommands of one ground (`source`) for one node; keeps a sequence count per APID."""
+    """Builds PUS telecommands of one ground (`source`) for one node; keeps a sequence count per APID.
+
+    first_seq: per APID the count of the first command; 0 if it is not there.
+    """
 
     def __init__(self, dictionary: Dictionary, *, source: int = 0, first_seq: Mapping[int, int] | None = None) -> None:
         self.dictionary = dictionary
@@ -51,10 +71,10 @@ class CommandEncoder:
         self._seq: dict[int, int] = dict(first_seq or {})
 
     def encode(self, name: str, arguments: Mapping[str, object], *, raw: bool = False) -> EncodedCommand:
-        """The command `name` with `arguments`; raises OrbitnodeError where the dictionary does not admit them.
+        """Encode the command `name` with `arguments`. Raises OrbitnodeError if the dictionary does not admit them.
 
-        With `raw` the ranges and labels are not checked, only that each value fits its field: this is how a
-        deliberately invalid command is sent.
+        With `raw` ranges and labels are not checked, only that each value fits its field: this is how a deliberately
+        invalid command is sent.
         """
         command = find_command(self.dictionary, name)
         row, shown = self._row(command, arguments, raw)
@@ -68,44 +88,45 @@ class CommandEncoder:
         return EncodedCommand(command.name, shown, RequestId(command.apid, seq), packet)
 
     def next_seqs(self) -> dict[int, int]:
-        """For each APID the sequence count that its next command will have. Commands within others count as well."""
+        """Return per APID the sequence count that its next command will have. Commands within others count as well."""
         return dict(self._seq)
 
     def _row(self, command: Command, given: Mapping[str, object], raw: bool) -> tuple[list[Value], dict[str, Plain]]:
-        """One wire value an argument, and the same with labels for people."""
+        """Return one wire value per argument, and the same values by name with labels for people."""
         known = {f.name: f for f in command.arguments}
         for key in given:
             if key not in known:
                 raise OrbitnodeError(f"{command.name}: unknown argument {key!r}, {choices(key, list(known))}")
         row: list[Value] = []
         shown: dict[str, Plain] = {}
-        for name, one in known.items():
-            value = given.get(name, one.default)
+        for name, argument in known.items():
+            value = given.get(name, argument.default)
             if value is None:
-                none = "; [] for none" if one.type == "rows" else ""
-                raise OrbitnodeError(f"{command.name}: argument {name!r} is missing, {describe_field(one)}{none}")
-            rows = one.type == "rows"
-            number = self._resolve_rows(one, value, command) if rows else self._resolve(one, value, command)
+                none = "; [] for none" if argument.type == "rows" else ""
+                raise OrbitnodeError(f"{command.name}: argument {name!r} is missing, {describe_field(argument)}{none}")
+            rows = argument.type == "rows"
+            number = self._resolve_rows(argument, value, command) if rows else self._resolve(argument, value, command)
             try:
-                admitted = _unbounded(one).admit(number) if raw else one.admit(number)
+                admitted = _unbounded(argument).admit(number) if raw else argument.admit(number)
                 if isinstance(admitted, tuple) and not raw:
-                    self._check_settings(one, admitted)
+                    self._check_settings(argument, admitted)
             except FieldError as error:
                 raise OrbitnodeError(f"{command.name}: {_named(str(error), value)}") from None
             row.append(admitted)
-            shown[name] = value if isinstance(value, str) else self._label(one, admitted)
+            shown[name] = value if isinstance(value, str) else self._label(argument, admitted)
         return row, shown
 
-    def _resolve_rows(self, one: Field, value: object, command: Command) -> object:
-        """Rows with their names resolved. Rows of one field may be given as bare values, of two as a mapping."""
+    def _resolve_rows(self, field: Field, value: object, command: Command) -> object:
+        """Return rows with their names resolved. Rows of one field may be given as bare values, of two as a mapping."""
         if isinstance(value, Mapping):
             value = list(value.items())
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             return value
-        return [self._resolve_row(one.fields, row, command) for row in value]
+        return [self._resolve_row(field.fields, row, command) for row in value]
 
     def _resolve_row(self, fields: tuple[Field, ...], row: object, command: Command) -> object:
         known = {f.name: f for f in fields}
+        # An event's number is only unique within its application, so the row's own APID says whose it is.
         owner = next((f.name for f in fields if f.refers == Refers.APPLICATION), "")
         if isinstance(row, Mapping):
             return {n: self._resolve(known[n], v, command, row.get(owner)) if n in known else v
@@ -119,11 +140,12 @@ class CommandEncoder:
             return [self._resolve(f, v, command, apid) for f, v in zip(fields, row, strict=True)]
         return row
 
-    def _check_settings(self, one: Field, rows: Sequence[Row]) -> None:
-        """Values of parameters by each one's type and bounds and against each other; raises FieldError. Parameters
-        that the dictionary does not know are for the node to judge.
+    def _check_settings(self, field: Field, rows: Sequence[Row]) -> None:
+        """Check the values of parameters: type and bounds of each, then against each other. Raises FieldError.
+
+        Parameters that the dictionary does not know are for the node to judge.
         """
-        if _refers(one.fields) != _SETTINGS:
+        if _refers(field.fields) != _SETTINGS:
             return
         values: dict[str, float] = {}
         for number, value in rows:
@@ -135,55 +157,57 @@ class CommandEncoder:
             values[setting.name] = admit(setting, value)
         check_together(self.dictionary.settings, values)
 
-    def _label(self, one: Field, value: Value) -> Plain:
-        """As `Field.label`, with parameters by name."""
-        if not isinstance(value, tuple) or Refers.SETTING not in _refers(one.fields):
-            return one.label(value)
+    def _label(self, field: Field, value: Value) -> Plain:
+        """Return what `Field.label` does, with parameters by name."""
+        if not isinstance(value, tuple) or Refers.SETTING not in _refers(field.fields):
+            return field.label(value)
         names = {number: setting.name for number, setting in self._settings.items()}
         return json.dumps(
             [
                 {
                     f.name: names.get(v, v) if f.refers == Refers.SETTING else v
-                    for f, v in zip(one.fields, row, strict=True)
+                    for f, v in zip(field.fields, row, strict=True)
                 }
                 for row in value
             ]
         )
 
     def _named_setting(self, name: str) -> Setting:
-        for one in self.dictionary.settings:
-            if one.name == name:
-                return one
+        for setting in self.dictionary.settings:
+            if setting.name == name:
+                return setting
         raise OrbitnodeError(f"unknown parameter {name!r}, {choices(name, [s.name for s in self.dictionary.settings])}")
 
-    def _resolve(self, one: Field, value: object, command: Command, apid: object = None) -> object:
-        """Names of parameters, structures and events into the numbers they travel as, UTC into packet time, a command
-        as it is typed into its packet. `apid` is that of the row, if it has one.
+    def _resolve(self, field: Field, value: object, command: Command, apid: object = None) -> object:
+        """Return a name as the number it travels as, UTC as packet time, a typed command as its packet.
+
+        `apid` is that of the row, if it has one. Whatever is not such a text is returned as it is.
         """
-        if not isinstance(value, str) or one.type == "str" or value in one.labels:
+        if not isinstance(value, str) or field.type == "str" or value in field.labels:
             return value
-        if one.type == "packet":
+        if field.type == "packet":
             return self._packet(value)
+        # Bounded: Python refuses to make a number of thousands of digits, by an exception that nobody expects here.
         if value.isdecimal() and len(value) <= _DIGITS_MAX:
             return int(value)
-        if one.type == "time":
+        if field.type == "time":
             return utc_tai_ns(value)
-        if one.refers == Refers.SETTING:
+        if field.refers == Refers.SETTING:
             return self._named_setting(value).number
-        if one.refers == Refers.STRUCTURE:
+        if field.refers == Refers.STRUCTURE:
             return structure_id(self.dictionary, value)
-        if one.refers == Refers.HK_PARAMETER:
+        if field.refers == Refers.HK_PARAMETER:
             return hk_parameter(self.dictionary, value)
-        if one.refers == Refers.EVENT:
+        if field.refers == Refers.EVENT:
             try:
-                of = command.apid if apid is None else int(str(apid))
+                owner = command.apid if apid is None else int(str(apid))
             except ValueError:
                 return value
-            return event_number(self.dictionary, value, of)
+            return event_number(self.dictionary, value, owner)
         return value
 
     def _packet(self, text: str) -> bytes:
-        """A command that another one carries, in hexadecimal or as it is typed: `set_power_mode mode=eco`."""
+        """Return the packet of a command within another: from hexadecimal, or as typed, `set_power_mode mode=eco`."""
         try:
             octets = bytes.fromhex(text)
         except ValueError:
@@ -193,29 +217,27 @@ class CommandEncoder:
         try:
             name, *texts = shlex.split(text)
         except ValueError:
-            raise OrbitnodeError(f"{text!r} is no command such as 'set_power_mode mode=eco'") from None
+            raise OrbitnodeError(f"{text!r} is not a command such as 'set_power_mode mode=eco'") from None
         return self.encode(name, parse_arguments(find_command(self.dictionary, name), texts)).packet
 
 
 def first_counts(dictionary: Dictionary, epoch: int, known: Mapping[int, int]) -> dict[int, int]:
-    """For each APID the sequence count to begin with: that of `known`, else one that `epoch`, random, chooses.
-
-    A request id is an APID and a count of 14 bits, and outlives the ground: reports are played back, commands wait on
-    board. A ground without an archive must not go over those of the one before it in the same order.
-    """
+    """Return per APID the sequence count to begin with: that of `known`, else one chosen by the random `epoch`."""
+    # A request id, an APID and a count of 14 bits, outlives the ground: reports are played back, and commands wait on
+    # board. A ground without an archive that began at 0 would repeat the ids of the one before it in the same order.
     return {c.apid: epoch % GROUND_SEQ_COUNTS for c in dictionary.commands} | dict(known)
 
 
-def _unbounded(one: Field) -> Field:
-    """The field with what its octets can hold as its only bound."""
+def _unbounded(field: Field) -> Field:
+    """Return the field with what its octets can hold as its only bound."""
     return dataclasses.replace(
-        one, minimum=None, maximum=None, labels=() if one.type != "str" else one.labels,
-        fields=tuple(map(_unbounded, one.fields)),
+        field, minimum=None, maximum=None, labels=() if field.type != "str" else field.labels,
+        fields=tuple(map(_unbounded, field.fields)),
     )  # fmt: skip
 
 
 def _named(fault: str, given: object) -> str:
-    """The fault with a row's name, as it was given, in place of its place: `soc_safe_frac: 'x' is not a number`."""
+    """Return the fault with the name of its row instead of its index: `soc_safe_frac: 'x' is not a number`."""
     at = _IN_ROW.match(fault)
     if at is None or not isinstance(given, Sequence | Mapping):
         return fault
@@ -230,34 +252,34 @@ def _refers(fields: tuple[Field, ...]) -> tuple[str, ...]:
 
 
 def find_command(dictionary: Dictionary, name: str) -> Command:
-    """The command called `name`; raises OrbitnodeError with the nearest name."""
-    for one in dictionary.commands:
-        if one.name == name:
-            return one
+    """Return the command called `name`. Raises OrbitnodeError, which suggests the nearest name."""
+    for command in dictionary.commands:
+        if command.name == name:
+            return command
     raise OrbitnodeError(f"unknown command {name!r}, {choices(name, [c.name for c in dictionary.commands])}")
 
 
-def describe_field(one: Field) -> str:
-    """What an argument may be, in a few words: its labels, its columns, or its type, range and unit."""
-    if one.labels:
-        return f"one of {', '.join(one.labels)}"
-    if one.type == "rows":
-        return f"rows of {', '.join(f'{f.name} ({describe_field(f)})' for f in one.fields)}"
-    if one.type in _DESCRIBED:
-        return _DESCRIBED[one.type]
-    low = "" if one.minimum is None else f"{one.minimum:.15g}"
-    high = "" if one.maximum is None else f"{one.maximum:.15g}"
+def describe_field(field: Field) -> str:
+    """Say in a few words what an argument may be: its labels, its columns, or its type, range and unit."""
+    if field.labels:
+        return f"one of {', '.join(field.labels)}"
+    if field.type == "rows":
+        return f"rows of {', '.join(f'{f.name} ({describe_field(f)})' for f in field.fields)}"
+    if field.type in _DESCRIBED:
+        return _DESCRIBED[field.type]
+    low = "" if field.minimum is None else f"{field.minimum:.15g}"
+    high = "" if field.maximum is None else f"{field.maximum:.15g}"
     bounds = f" {low} .. {high}" if low and high else f" from {low}" if low else f" up to {high}" if high else ""
-    unit = f" {one.unit}" if one.unit else ""
-    named = f"name of {_NAMED[one.refers]} or " if one.refers in _NAMED else ""
-    return f"{named}{one.type}{bounds}{unit}"
+    unit = f" {field.unit}" if field.unit else ""
+    named = f"name of {_NAMED[field.refers]} or " if field.refers in _NAMED else ""
+    return f"{named}{field.type}{bounds}{unit}"
 
 
 def parse_arguments(command: Command, texts: Sequence[str]) -> dict[str, object]:
-    """`key=value` texts from a terminal as argument values; raises OrbitnodeError for what is no such pair.
+    """Return `key=value` texts from a terminal as argument values. Raises OrbitnodeError for any other text.
 
-    A command that takes nothing but rows of two fields has them as `first=second`, one of rows of one field as bare
-    values: `soc_safe_frac=0.5`, `thermal`. Rows of events may be their names.
+    A command that takes nothing but rows of two fields has them as `first=second`, one that takes rows of one field as
+    bare values: `soc_safe_frac=0.5`, `thermal`. Rows of events may be given by their names.
     """
     fields = {f.name: f for f in command.arguments}
     if len(fields) == 1 and not any(text.partition("=")[0] in fields for text in texts):
@@ -275,13 +297,13 @@ def parse_arguments(command: Command, texts: Sequence[str]) -> dict[str, object]
             raise OrbitnodeError(f"{command.name}: {text!r} is not key=value, the command takes {usage}")
         if key in values:
             raise OrbitnodeError(f"{command.name}: argument {key!r} is given twice")
-        one = fields.get(key)
-        values[key] = value if one is None else parse_value(one, value)
+        field = fields.get(key)
+        values[key] = value if field is None else parse_value(field, value)
     return values
 
 
-def _placeholder(one: Field) -> str:
-    return f"[[{', '.join(f.name for f in one.fields)}], ...]" if one.fields else "..."
+def _placeholder(field: Field) -> str:
+    return f"[[{', '.join(f.name for f in field.fields)}], ...]" if field.fields else "..."
 
 
 def _pair(command: Command, fields: tuple[Field, ...], text: str) -> list[object]:
@@ -292,25 +314,25 @@ def _pair(command: Command, fields: tuple[Field, ...], text: str) -> list[object
     return [name, parse_value(fields[1], value)]
 
 
-def parse_value(one: Field, text: str) -> object:
-    """`text` as a value of the field; what is no number stays a text, for the encoder to resolve or refuse."""
-    if one.type == "str" or text in one.labels:
+def parse_value(field: Field, text: str) -> object:
+    """Return `text` as a value of the field. A text that is not a number stays one, for the encoder to judge."""
+    if field.type == "str" or text in field.labels:
         return text
-    if one.type == "rows":
+    if field.type == "rows":
         try:
             rows: object = json.loads(text)
         except (ValueError, RecursionError):
-            if len(one.fields) == 1:
+            if len(field.fields) == 1:
                 return text.split(",")
-            columns = ", ".join(f.name for f in one.fields)
-            raise OrbitnodeError(f"{one.name}: {text!r} is not a JSON list of rows of {columns}") from None
-        return [rows] if len(one.fields) == 1 and isinstance(rows, int) else rows
-    if one.type == "packet":
+            columns = ", ".join(f.name for f in field.fields)
+            raise OrbitnodeError(f"{field.name}: {text!r} is not a JSON list of rows of {columns}") from None
+        return [rows] if len(field.fields) == 1 and isinstance(rows, int) else rows
+    if field.type == "packet":
         return text
-    if text.lower() in _SWITCH_TEXTS and not one.labels and one.type[0] != "f":
+    if text.lower() in _SWITCH_TEXTS and not field.labels and field.type[0] != "f":
         return _SWITCH_TEXTS[text.lower()]
     try:
-        return int(text, 0)
+        return int(text, 0)  # 0x1f as well
     except ValueError:
         try:
             return float(text)

@@ -1,8 +1,18 @@
 """The station's desk for commands: from a name and arguments to a packet, and the record of what becomes of it.
 
-Sans-IO but for the archive. What is begun here goes to the link in the same call of the station, so number and sequence
-count are in the archive before anything is on the air.
+Sans-IO but for the archive.
 """
+
+# Order within one call of the station, which must stay: encode (takes a sequence count), begin the record (takes a
+# number), write both and the next counts to the archive, commit, and only then hand the packet to the link. A ground
+# that is killed at any instant between has sent nothing, or has on disk what it sent. So the next one can give neither
+# that number nor that request id to another command (ADR 0018).
+#
+# The commit is the prompt one: an operator waits for it, while copying SQLite's log into the file can be done later.
+#
+# A scheduled command has two records. Its insertion is an ordinary command that completes when the node holds it; the
+# command itself ends when it was executed, perhaps days later. `_insertions` joins them: a refused insertion ends both,
+# a lost one says nothing of the other, since the node may hold it all the same.
 
 from __future__ import annotations
 
@@ -22,7 +32,7 @@ from ground.telemetry.node_archive import NodeArchive
 
 
 class CommandDesk:
-    """Begins commands and follows them; `encoder` numbers their packets, `tracker` has the records."""
+    """Begins commands and follows them: `encoder` numbers their packets, `tracker` holds the records."""
 
     def __init__(
         self, dictionary: Dictionary, writer: ArchiveWriter, listeners: Listeners, *, timeout_s: float, epoch: int,
@@ -43,7 +53,8 @@ class CommandDesk:
         self._insertions: dict[int, int] = {}  # number of an insertion: number of the command that it schedules
 
     def settle(self, decoder: Decoder, now_ns: int) -> None:
-        """Once, as the ground begins: end the commands of a ground before this one that have no outcome."""
+        """End the open commands of an earlier ground. Does something at its first call alone."""
+        # Not in __init__: listeners are there only later, and the records need a time at which they end.
         recall, self._recall = self._recall, None
         if recall is None:
             return
@@ -58,7 +69,7 @@ class CommandDesk:
         self, name: str, arguments: Mapping[str, object], now_ns: int, *, raw: bool, bypass: bool,
         timeout_s: float | None,
     ) -> tuple[CommandRecord, bytes]:  # fmt: skip
-        """A command's record, which goes on changing, and its packet. Raises OrbitnodeError."""
+        """Begin a command; return its record, which goes on changing, and its packet. Raises OrbitnodeError."""
         self._check_room()
         encoded = self.encoder.encode(name, arguments, raw=raw)
         record = self.tracker.begin(encoded, now_ns, timeout_s, bypass=bypass)
@@ -70,8 +81,9 @@ class CommandDesk:
         self, name: str, arguments: Mapping[str, object], release_ns: int, due_ns: int, now_ns: int, *, group: int,
         sub_schedule: int,
     ) -> tuple[CommandRecord, CommandRecord, bytes]:  # fmt: skip
-        """A command for `release_ns` of on-board TAI, `due_ns` here: the records of its insertion and of itself, and
-        the insertion's packet. Raises OrbitnodeError.
+        """Begin a command for `release_ns` of on-board TAI, which is `due_ns` on the ground's timeline.
+
+        Return the records of its insertion and of itself, and the insertion's packet. Raises OrbitnodeError.
         """
         self._check_room()
         held = self.encoder.encode(name, arguments)
@@ -89,25 +101,25 @@ class CommandDesk:
         if not self.tracker.has_room:
             raise OrbitnodeError(f"{self.tracker.open_count} commands are open, wait until some of them have ended")
 
-    def on_link(self, told: Acknowledged | Rejected | Lost, now_ns: int) -> None:
-        """What became of a command on the link; its tag is the number of its record."""
-        number = told.tag
+    def on_link(self, action: Acknowledged | Rejected | Lost, now_ns: int) -> None:
+        """Take from the link what became of a command; the action's tag is the number of its record."""
+        number = action.tag
         assert isinstance(number, int), number
-        match told:
+        match action:
             case Acknowledged():
                 self.changed(self.tracker.acknowledged(number, now_ns))
             case Rejected():
-                self.changed(self.tracker.rejected(number, told.reason, now_ns))
+                self.changed(self.tracker.rejected(number, action.reason, now_ns))
             case Lost():
-                self.changed(self.tracker.lost(number, told.reason, now_ns))
+                self.changed(self.tracker.lost(number, action.reason, now_ns))
 
     def changed_all(self, records: Iterable[CommandRecord]) -> None:
-        """Each of these records has a new stage."""
+        """Keep and announce each of these records: it has a new stage."""
         for record in records:
             self.changed(record)
 
     def changed(self, record: CommandRecord | None) -> None:
-        """This record, if any, has a new stage: keep and tell it."""
+        """Keep and announce this record, if any: it has a new stage."""
         if record is None:
             return
         number = None if record.is_open else self._insertions.pop(record.number, None)
@@ -117,7 +129,7 @@ class CommandDesk:
         self._listeners.tell(Change.COMMAND, record)
 
     def _insertion_ended(self, insertion: CommandRecord, number: int) -> None:
-        """What the outcome of an insertion says of the scheduled command; a lost one says nothing."""
+        """Take from the outcome of an insertion what it says of the scheduled command; a lost one says nothing."""
         now_ns = insertion.stages[-1].now_ns
         if insertion.outcome == COMPLETED:
             self.tracker.inserted(number, now_ns)
@@ -126,6 +138,6 @@ class CommandDesk:
         self.changed(self.tracker.record(number))
 
     def _commit(self) -> None:
-        """Before a command is on the air: a ground that is killed must not give its number and count to another."""
+        """Make number and count durable before the command is on the air; see the head of the file."""
         self._writer.write(lambda a: a.put_seqs(self.encoder.next_seqs()))
         self._writer.commit(promptly=True)

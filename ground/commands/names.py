@@ -1,4 +1,4 @@
-"""Names that an operator says into the numbers they stand for, and what to say to a name that is not known."""
+"""The numbers that an operator's names stand for, and the answer to a name that is not known."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from flight.contract.dictionary import Dictionary, hk_parameters
 from flight.core.errors import OrbitnodeError
 
-_DEFINED = re.compile(r"hk-([0-9]{1,5})")
-_LISTED_MAX = 20
+_DEFINED = re.compile(r"hk-([0-9]{1,5})")  # a structure defined from ground has no name on board, only its number
+_LISTED_MAX = 20  # names in one answer: more is not read
+# Names that the decoder makes for packets without a description (ground/telemetry/decoder.py).
 _UNDESCRIBED = re.compile(r"hk-[0-9]+|apid-[0-9]+|tm(-[0-9]+){3,4}")
 
 
 def structure_id(dictionary: Dictionary, name: str) -> int:
-    """The structure called `name`; one defined from ground is `hk-` and its number. Raises OrbitnodeError."""
+    """Return the number of the structure called `name`, `hk-NUMBER` if defined from ground. Raises OrbitnodeError."""
     defined = _DEFINED.fullmatch(name)
     if defined is not None:
         return int(defined[1])
@@ -26,15 +27,15 @@ def structure_id(dictionary: Dictionary, name: str) -> int:
 
 
 def hk_parameter(dictionary: Dictionary, name: str) -> int:
-    """The parameter called `structure.field`; raises OrbitnodeError."""
-    known = {one.name: number for number, one in hk_parameters(dictionary.structures).items()}
+    """Return the number of the housekeeping parameter called `structure.field`. Raises OrbitnodeError."""
+    known = {field.name: number for number, field in hk_parameters(dictionary.structures).items()}
     if name not in known:
         raise OrbitnodeError(f"unknown housekeeping parameter {name!r}, {choices(name, list(known))}")
     return known[name]
 
 
 def event_id(dictionary: Dictionary, name: str) -> tuple[int, int]:
-    """APID and number of the event called `name`; raises OrbitnodeError."""
+    """Return APID and number of the event called `name`. Raises OrbitnodeError."""
     known = {e.name: (e.apid, e.number) for e in dictionary.events}
     if name not in known:
         raise OrbitnodeError(f"unknown event {name!r}, {choices(name, list(known))}")
@@ -42,7 +43,7 @@ def event_id(dictionary: Dictionary, name: str) -> tuple[int, int]:
 
 
 def event_number(dictionary: Dictionary, name: str, apid: int) -> int:
-    """The event called `name`, of the application `apid`; raises OrbitnodeError."""
+    """Return the number of the event called `name`. Raises OrbitnodeError, also if it is not one of `apid`."""
     owner, number = event_id(dictionary, name)
     if owner != apid:
         raise OrbitnodeError(f"event {name!r} is of APID {owner}, not of {apid}")
@@ -50,7 +51,7 @@ def event_number(dictionary: Dictionary, name: str, apid: int) -> int:
 
 
 def choices(name: str, known: Sequence[str]) -> str:
-    """The nearest of the `known` names, or all of them, if that is still a line to read."""
+    """Suggest the nearest of the `known` names; without one, list them, `_LISTED_MAX` at most."""
     close = difflib.get_close_matches(name, known, 1)
     if close:
         return f"did you mean {close[0]!r}?"
@@ -61,8 +62,9 @@ def choices(name: str, known: Sequence[str]) -> str:
 
 
 def check_packet_name(dictionary: Dictionary, name: str) -> None:
-    """Raises OrbitnodeError if no packet will ever be called `name`. Structures defined from ground (`hk-5`), and what
-    the dictionary does not describe (`tm-1-17-9`), may still come.
+    """Raise OrbitnodeError if no packet will ever be called `name`.
+
+    Structures defined from ground (`hk-5`), and what the dictionary does not describe (`tm-1-17-9`), may still come.
     """
     known = [s.name for s in dictionary.structures] + [e.name for e in dictionary.events]
     known += [r.name for r in dictionary.reports]

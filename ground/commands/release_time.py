@@ -1,4 +1,4 @@
-"""Release times as people write them: UTC, or seconds from the on-board clock's now."""
+"""Release times as people write them: in UTC, or in seconds from now by the on-board clock."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from flight.link.time_code import TIME_NS_MAX
 
 
 def utc_tai_ns(text: str) -> int:
-    """`2026-03-20T10:00:00Z` as nanoseconds of TAI since 1958; without an offset it is UTC.
+    """Return `2026-03-20T10:00:00Z` as nanoseconds of TAI since 1958; a time without an offset is UTC.
 
-    Raises OrbitnodeError for anything else, and for what the time code cannot tell.
+    Raises OrbitnodeError for any other text, and for times that the time code cannot express.
     """
     try:
         utc = datetime.fromisoformat(text)
         utc = utc.replace(tzinfo=UTC) if utc.tzinfo is None else utc
-        made = tai_from_utc(utc)
+        tai_ns = tai_from_utc(utc)
     except (ValueError, OverflowError):
-        made = -1
-    if not 0 <= made <= TIME_NS_MAX:
-        raise OrbitnodeError(f"time is {text!r}, should be UTC such as 2026-03-20T10:00:00Z")
-    return made
+        tai_ns = -1  # out of range, like a date before 1958: one message for all that is wrong
+    if not 0 <= tai_ns <= TIME_NS_MAX:
+        raise OrbitnodeError(f"time {text!r}: should be UTC such as 2026-03-20T10:00:00Z")
+    return tai_ns
 
 
 def release_tai_ns(text: str, onboard_ns: int) -> int:
-    """`+90` or `2026-03-20T10:00:00Z` as nanoseconds of TAI since 1958; `onboard_ns` is what the on-board clock shows.
+    """Return `+90` or `2026-03-20T10:00:00Z` as nanoseconds of TAI since 1958.
 
-    Raises OrbitnodeError for anything else, and for what the time code cannot tell.
+    onboard_ns: what the on-board clock shows now, from which `+90` counts. Raises OrbitnodeError for any other text,
+    and for times that the time code cannot express.
     """
+    # From the on-board clock and not from ours: the node releases the command by it, however far it is off.
     try:
         if not text.startswith("+"):
             return utc_tai_ns(text)
-        made = onboard_ns + ns(float(text))
+        release_ns = onboard_ns + ns(float(text))
     except (ValueError, OverflowError, OrbitnodeError):
-        made = -1
-    if not 0 <= made <= TIME_NS_MAX:
+        release_ns = -1
+    if not 0 <= release_ns <= TIME_NS_MAX:
         raise OrbitnodeError(
-            f"time is {text!r}, should be UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board"
+            f"time {text!r}: should be UTC such as 2026-03-20T10:00:00Z, or +SECONDS from now on board"
         )
-    return made
+    return release_ns

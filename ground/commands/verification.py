@@ -3,16 +3,27 @@
 States of one command:   open --[1,7]--> completed      open --[1,2] [1,128], refused by the session--> rejected
                          open --[1,4] [1,8]--> failed   open --no final report in time, or the session says so--> lost
                          open --volatile, and the node booted after it had arrived--> lost
-A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome; so does the
-session, where it learns that the command never arrived.
-
-Boots are told apart by count and epoch. What is live speaks of the boot that is: one not heard of before is a new one,
-whatever its count, which comes again if the node has lost its record. What is played back may be older than what is
-known; it tells of a new boot only by a higher count.
-
-Request ids come round again. A report that was played back, and is clearly older than the command by the on-board
-clock, speaks of an earlier command with the same id.
+A final report that arrives after "lost" (played back from the recorder, say) still decides the outcome. So does the
+session, if it learns that the command never arrived. All other outcomes are final.
 """
+
+# "Lost" means that nobody knows, never that the command was not executed. That is why it alone can be overruled: the
+# node is the only one who knows, and its recorder may speak hours later.
+#
+# Three things make a command lost. Its time ran out: a scheduled one has until its release and the timeout after it, by
+# the on-board clock, which may be set meanwhile (`follow_clock`). The session says so. Or the node booted: a volatile
+# command that had arrived is gone with the memory it was in. What had not arrived is for the session to say, since it
+# may still go up; durable commands (the dictionary names them) and scheduled ones are on the node's disk.
+#
+# Boots are told apart by count and epoch. A live packet speaks of the boot that is running: one not heard of before is
+# new whatever its count, because the count starts again if the node has lost its record (ADR 0018). A packet that was
+# played back may be older than what is known, so it proves a new boot only by a higher count.
+#
+# Request ids come round after 2^14 commands per APID. A report that was played back, and that is clearly older by the
+# on-board clock than the command, speaks of an earlier command with the same id and is only counted.
+#
+# Bounds: `open_max` open commands, SCHEDULED_MAX waiting on board, `capacity` records in all. A record that makes room
+# for a new one has always ended.
 
 from __future__ import annotations
 
@@ -44,14 +55,16 @@ from ground.telemetry.decoder import DecodedPacket
 _SUCCESS = {1: ACCEPTED, 3: STARTED, 5: "progress", 7: COMPLETED}
 _FAILURE = {2: REJECTED, 4: FAILED, 6: FAILED, 8: FAILED}
 _STEP = {2: "acceptance", 4: "start", 6: "progress", 8: "completion"}
-_STAGES_MAX = 64
+_STAGES_MAX = 64  # a node that reports progress without end must not fill our memory
 SCHEDULED_MAX = 1024
-_SEQ_MODULUS = 1 << 14
-_BOOTS_MAX = 64  # that are known again
+_SEQ_MODULUS = 1 << 14  # of a packet's sequence count (CCSDS 133.0-B-2, 4.1.3.4.3)
+_BOOTS_MAX = 64  # boots that are recognised when they are heard of again
 
 
 @dataclass(slots=True)
 class TrackerCounters:
+    """Commands by stage and outcome, and reports that belong to none of them."""
+
     sent: int = 0
     acknowledged: int = 0
     accepted: int = 0
@@ -61,15 +74,15 @@ class TrackerCounters:
     lost: int = 0
     refused_full: int = 0
     unmatched_reports: int = 0
-    outdated_reports: int = 0  # of an earlier command with the same request id
-    refused_unnamed: int = 0  # by the node, in a burst in which not every request could be named
+    outdated_reports: int = 0  # belong to an earlier command with the same request id
+    refused_unnamed: int = 0  # commands that the node refused in a burst so long that it could not name each of them
 
 
 class CommandTracker:
     """Records of the newest `capacity` commands, found by request id. At most `open_max` of them are open at once.
 
-    `durable` are the names of commands that a boot of the node does not end. `onboard_ns` says what the on-board clock
-    shows (TAI) at a time of the ground's timeline, None where nobody knows.
+    `durable` are the names of commands that a boot of the node does not end. `onboard_ns` gives what the on-board clock
+    shows (TAI) at a time of the ground's timeline, None if nobody knows.
     """
 
     def __init__(
@@ -84,19 +97,20 @@ class CommandTracker:
         self._records: dict[int, CommandRecord] = {}
         self._by_request: dict[tuple[int, int], CommandRecord] = {}
         self._deadline_ns: dict[int, int] = {}
-        self._scheduled: dict[int, int] = {}  # of these, those that the node holds, with their release on board
+        self._scheduled: dict[int, int] = {}  # of these, those that wait for their release, with its on-board time
         self._next = first_number
         self._durable = durable
         self.boot: Boot | None = None  # the newest that was heard of
-        self._boots: dict[Boot, None] = {}  # heard of, the oldest first
+        self._boots: dict[Boot, None] = {}  # all that were heard of, the oldest first
         self._onboard_ns = onboard_ns
         self._sent_onboard_ns: dict[int, int] = {}  # as the clock showed it then: it may have been set since
-        # Of open commands: when the node last spoke of it, by its own clock; those that left without a confirmation.
+        # Of open commands: when the node last spoke of it, by its own clock; which of them nothing will ever confirm.
         self._spoken_ns: dict[int, int] = {}
         self._unconfirmed: set[int] = set()
 
     @property
     def has_room(self) -> bool:
+        """Whether one more command may be opened."""
         return self.open_count < self._open_max
 
     @property
@@ -115,18 +129,17 @@ class CommandTracker:
         return min(self._deadline_ns.values(), default=None)
 
     def record(self, number: int) -> CommandRecord | None:
+        """Return the record of that number, None if it is not kept."""
         return self._records.get(number)
 
     def records(self) -> list[CommandRecord]:
+        """Return every record that is kept, the oldest first."""
         return list(self._records.values())
 
     def begin(
         self, command: EncodedCommand, now_ns: int, timeout_s: float | None = None, *, bypass: bool = False
     ) -> CommandRecord:
-        """Start to follow a command that is given to the session now. Ask `has_room` first.
-
-        bypass: it leaves at once, and COP-1 never confirms it.
-        """
+        """Begin to follow a command; ask `has_room` first. bypass: it leaves at once, and COP-1 never confirms it."""
         assert self.has_room, "more commands open than the tracker holds"
         timeout_ns = self._timeout_ns if timeout_s is None else ns(timeout_s)
         record = self._begin(command, now_ns, now_ns + timeout_ns)
@@ -137,9 +150,9 @@ class CommandTracker:
     def begin_scheduled(
         self, command: EncodedCommand, now_ns: int, due_ns: int, release_ns: int
     ) -> CommandRecord:  # fmt: skip
-        """Follow a command that is inserted into the schedule, to be released at `release_ns` of on-board TAI, which is
-        `due_ns` here: its final report is waited for from then on. Raises OrbitnodeError where too many are followed
-        already.
+        """Begin to follow a command that the node will release at `release_ns` of its clock (TAI), `due_ns` here.
+
+        Its final report is waited for from then on. Raises OrbitnodeError if too many are followed already.
         """
         if len(self._scheduled) >= SCHEDULED_MAX:
             raise OrbitnodeError(f"{SCHEDULED_MAX} scheduled commands are followed, wait until some of them have ended")
@@ -148,17 +161,16 @@ class CommandTracker:
         return record
 
     def follow_clock(self, now_ns: int, onboard_ns: int) -> None:
-        """The on-board clock shows `onboard_ns` now: scheduled commands are released by it, also if it was set since,
-        or if only now the ground knows it.
-        """
+        """Move the deadlines of scheduled commands: they are released by the on-board clock, `onboard_ns` now."""
         for number, release_ns in self._scheduled.items():
             due_ns = now_ns + release_ns - onboard_ns + self._timeout_ns
-            if abs(due_ns - self._deadline_ns[number]) > NS:
+            if abs(due_ns - self._deadline_ns[number]) > NS:  # less is the estimate's own noise
                 self._deadline_ns[number] = due_ns
 
     def recall(self, record: CommandRecord, sent_onboard_ns: int | None) -> None:
-        """A command of a ground before this one, older than any that this one gives: it is not waited for, and a report
-        that comes yet decides over "lost". sent_onboard_ns: what the on-board clock showed then, if that is known.
+        """Keep a command of an earlier ground, which is older than all of ours, for reports that still come.
+
+        sent_onboard_ns: what the on-board clock showed when it was sent, if that is known.
         """
         if len(self._records) >= self._capacity:
             self._forget(next(iter(self._records)))
@@ -168,28 +180,28 @@ class CommandTracker:
             self._sent_onboard_ns[record.number] = sent_onboard_ns
 
     def inserted(self, number: int, now_ns: int) -> None:
-        """The node holds the scheduled command."""
+        """Note that the node holds the scheduled command."""
         record = self._records.get(number)
         if record is not None and record.is_open:
             self._stage(record, SCHEDULED, now_ns)
 
     def _begin(self, command: EncodedCommand, now_ns: int, deadline_ns: int) -> CommandRecord:
         number, self._next = self._next, self._next + 1
-        made = CommandRecord(number, command.name, command.arguments, command.request.apid, command.request.seq)
+        record = CommandRecord(number, command.name, command.arguments, command.request.apid, command.request.seq)
         if len(self._records) >= self._capacity:
             self._forget(next(n for n in self._records if n not in self._deadline_ns))
-        self._records[number] = made
-        self._by_request[made.apid, made.seq] = made
+        self._records[number] = record
+        self._by_request[record.apid, record.seq] = record
         self._deadline_ns[number] = deadline_ns
-        self._stage(made, SENT, now_ns)
+        self._stage(record, SENT, now_ns)
         onboard_ns = self._onboard_ns(now_ns)
         if onboard_ns is not None:
             self._sent_onboard_ns[number] = onboard_ns
         self.counters.sent += 1
-        return made
+        return record
 
     def acknowledged(self, number: int, now_ns: int) -> CommandRecord | None:
-        """COP-1 says that the frame arrived (232.1-B-2)."""
+        """Note that the frame arrived, by COP-1 (CCSDS 232.1-B-2). Return the record, None if it is not kept."""
         record = self._records.get(number)
         if record is not None and record.stage_ns(ACKNOWLEDGED) is None:
             self._stage(record, ACKNOWLEDGED, now_ns)
@@ -197,21 +209,21 @@ class CommandTracker:
         return record
 
     def rejected(self, number: int, reason: str, now_ns: int) -> CommandRecord | None:
-        """The session says that the command was not executed, and will not be."""
+        """End a command of which the session says that it was not executed, and will not be."""
         record = self._records.get(number)
         if record is not None:
             self._end(record, REJECTED, reason, now_ns)
         return record
 
     def lost(self, number: int, reason: str, now_ns: int) -> CommandRecord | None:
-        """The session says that nobody can know any more whether the command was executed."""
+        """End a command of which the session says that nobody can know any more whether it was executed."""
         record = self._records.get(number)
         if record is not None:
             self._end(record, LOST, reason, now_ns)
         return record
 
     def on_report(self, packet: DecodedPacket, now_ns: int, *, live: bool = True) -> CommandRecord | None:
-        """A report of ST[01]; the record it belongs to, None (and counted) where there is none.
+        """Take a report of ST[01]; return its record. If there is none the report is counted.
 
         live: it was not played back, so it speaks of the newest command with its request id.
         """
@@ -246,14 +258,14 @@ class CommandTracker:
         return record
 
     def on_refusals(self, packet: DecodedPacket, now_ns: int, *, live: bool = True) -> list[CommandRecord]:
-        """TM[1,128], refusals in ranges of sequence counts: the records that one of the exact ranges names."""
+        """Take TM[1,128], refusals in ranges of counts; return the records that one of the exact ranges names."""
         changed: list[CommandRecord] = []
         undecided = [r for r in self._by_request.values() if r.is_open or r.outcome == LOST]
         index = 0
         while f"ranges[{index}].code" in packet.raw:
             row = [packet.whole(f"ranges[{index}].{name}") for name in ("code", "apid", "first", "count", "exact")]
             index += 1
-            code, apid, first, count, exact = (0 if one is None else one for one in row)
+            code, apid, first, count, exact = (0 if value is None else value for value in row)
             if None in row or not exact:
                 self.counters.refused_unnamed += count
                 continue
@@ -270,28 +282,24 @@ class CommandTracker:
         return changed
 
     def _is_outdated(self, packet: DecodedPacket, record: CommandRecord) -> bool:
-        """Whether the packet was made clearly before the command was sent, by the on-board clock as it went then and
-        as it goes now.
-        """
+        """Return whether the packet was made before the command was sent, by the clock of then and of now."""
         sent_ns = record.stage_ns(SENT)
         assert sent_ns is not None
         shown = (self._sent_onboard_ns.get(record.number), self._onboard_ns(sent_ns))
-        times = [one for one in shown if one is not None]
+        times = [time_ns for time_ns in shown if time_ns is not None]
         return packet.time_ns is not None and bool(times) and packet.time_ns < min(times) - MARGIN_NS
 
     def recall_boot(self, boot: Boot | None) -> None:
-        """The boot that a ground process before this one heard last, if there was one."""
+        """Take over the boot that an earlier ground process heard last, if there was one."""
         if boot is not None:
             self._enter_boot(boot)
 
     def on_boot(
         self, count: int, board_ns: int, ground_ns: int, now_ns: int, *, epoch: int | None = None, live: bool = True
     ) -> list[CommandRecord]:
-        """The node is, or if not `live` was, in the boot of that name, which began at `board_ns` by its own clock,
-        `ground_ns` on ours.
+        """Take that the node is, or if not `live` was, in a boot; return the commands that a new boot ended as lost.
 
-        If that is a new one, what the node held then and does not keep is lost. A boot that is known, or an old one
-        that is played back, says nothing.
+        The boot began at `board_ns` by the node's clock, `ground_ns` on ours. A boot that is known says nothing.
         """
         boot, known = Boot(count, epoch), self.boot
         if boot in self._boots or (known is not None and not live and boot.count <= known.count):
@@ -313,7 +321,7 @@ class CommandTracker:
         self.boot = boot
 
     def _arrived_before(self, record: CommandRecord, board_ns: int, ground_ns: int) -> bool:
-        """What has not arrived yet is the session's to say."""
+        """Return whether the command had arrived before that boot; of what had not, the session will tell."""
         spoken_ns = self._spoken_ns.get(record.number)
         if spoken_ns is not None:
             return spoken_ns < board_ns
@@ -332,11 +340,11 @@ class CommandTracker:
         self._end(record, _FAILURE[packet.subtype], reason, now_ns)
 
     def due(self, now_ns: int) -> list[CommandRecord]:
-        """Open commands whose time is over."""
+        """Return the open commands whose time is over."""
         return [self._records[number] for number, due_ns in self._deadline_ns.items() if due_ns <= now_ns]
 
     def on_time(self, now_ns: int) -> list[CommandRecord]:
-        """Commands whose final report did not come in time: they are lost."""
+        """End as lost the commands whose final report did not come in time, and return them."""
         late = self.due(now_ns)
         for record in late:
             self._stage(record, TIMED_OUT, now_ns)

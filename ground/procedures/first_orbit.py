@@ -1,11 +1,15 @@
-"""The default script of a run: tells the node what it can be told, once, then keeps an eye on it in later contacts.
+"""The default script of a run: it gives the node every kind of command once, then looks at it in later contacts.
 
-Missions differ: another app, other power modes, parameters and structures. So the script asks the dictionary what there
-is. A step whose command, argument, label or report the dictionary does not have is left out.
-
-A command that is lost is tried again in the next contact; a contact that ends early is no failure. Nothing here waits
-without a bound.
+Missions differ in apps, power modes, parameters and structures, so the script asks the dictionary what there is. A step
+whose command, argument, label or report the dictionary does not have is left out.
 """
+
+# A step that did not get through is tried again in the next contact, TRIES_MAX times in all, and keeps its place: later
+# steps may build on it. Only two outcomes mean "not through": lost, or rejected by the ground itself (without a failure
+# code of the node). Whatever the node answered is an answer, and one that was not expected is noted as a surprise.
+#
+# A contact that ends early is not a failure: passes are short, and their links fade. Every wait and every list here has
+# a bound.
 
 from __future__ import annotations
 
@@ -18,14 +22,14 @@ from flight.contract.parameter_table import admit, contradiction
 from ground.operator import COMPLETED, LOST, REJECTED, Operator
 
 CONTACTS_MAX = 256
-CONTACT_WAIT_S = 6 * 3600.0
-CONTACT_S_MAX = 1800.0
+CONTACT_WAIT_S = 6 * 3600.0  # several orbits: not each of them passes over a station
+CONTACT_S_MAX = 1800.0  # longer than a pass in low orbit; a link that is always up must not hold the script for ever
 TRIES_MAX = 4
 POLL_S = 5.0
 REPORT_WAIT_S = 20.0
 LINES_MAX = 100
-_CANCELLABLE = ("waiting", "queued")
-# What is preferred among the things of the dictionary, if it is there.
+_CANCELLABLE = ("waiting", "queued")  # states of a job, by the labels of `job_status`
+# What the script prefers if the dictionary has it.
 _STRUCTURE, _PERIOD_S = "power", 5.0
 _SETTING, _VALUE = "soc_safe_frac", 0.55
 _MODES = ("eco", "nominal")
@@ -33,7 +37,7 @@ _MODES = ("eco", "nominal")
 
 @dataclass(slots=True)
 class ScriptLog:
-    """What the script saw. `surprises` are outcomes other than expected, one line each, at most `LINES_MAX`."""
+    """What the script saw. `surprises`: outcomes other than expected, one line each, at most `LINES_MAX`."""
 
     contacts: int = 0
     done: int = 0
@@ -42,6 +46,7 @@ class ScriptLog:
     surprises: list[str] = field(default_factory=list)
 
     def surprise(self, text: str) -> None:
+        """Note an outcome that was not expected, if there is room for it."""
         if len(self.surprises) < LINES_MAX:
             self.surprises.append(text)
 
@@ -51,7 +56,7 @@ Step = Callable[[Operator, ScriptLog], Awaitable[bool]]
 
 
 async def first_orbit(operator: Operator, log: ScriptLog | None = None) -> None:
-    """Run the script until `CONTACTS_MAX` contacts, or until no contact came for `CONTACT_WAIT_S`."""
+    """Run the script for `CONTACTS_MAX` contacts, or until none came for `CONTACT_WAIT_S`."""
     log = log if log is not None else ScriptLog()
     dictionary = operator.dictionary
     waiting: list[tuple[Step, int]] = [(step, 0) for step in _script(dictionary)]
@@ -69,18 +74,18 @@ async def first_orbit(operator: Operator, log: ScriptLog | None = None) -> None:
 async def _run(
     operator: Operator, log: ScriptLog, waiting: list[tuple[Step, int]], end_s: float
 ) -> list[tuple[Step, int]]:
-    """Steps in order while the contact lasts; those that are left, with their count of tries."""
-    left = list(waiting)
-    while left and operator.now_s() < end_s and await operator.wait_contact(0.0):
-        step, tries = left.pop(0)
+    """Run steps in order while the contact lasts; return those that remain, each with its number of tries."""
+    remaining = list(waiting)
+    while remaining and operator.now_s() < end_s and await operator.wait_contact(0.0):
+        step, tries = remaining.pop(0)
         if await step(operator, log):
             log.done += 1
         elif tries + 1 < TRIES_MAX:
-            left.insert(0, (step, tries + 1))
+            remaining.insert(0, (step, tries + 1))
         else:
             log.given_up += 1
             log.surprise(f"given up after {TRIES_MAX} tries: {getattr(step, '__name__', 'step')}")
-    return left
+    return remaining
 
 
 async def _until_silence(operator: Operator, end_s: float) -> None:
@@ -93,12 +98,13 @@ async def _until_silence(operator: Operator, end_s: float) -> None:
 
 
 def _script(dictionary: Dictionary) -> list[Step]:
-    """Every step once, as far as the dictionary has what it takes."""
+    """Return every step once, as far as the dictionary has what it needs."""
+    # Ping first and last: is the node there, and is it still there after all that it was told?
     return [*_ping(dictionary), *_reports(dictionary), *_jobs(dictionary), *_board(dictionary), *_ping(dictionary)]
 
 
 def _watch(dictionary: Dictionary) -> list[Step]:
-    """What is done in each contact after the script is through."""
+    """Return the steps of each contact after the script is through."""
     setting = _setting(dictionary)
     asked = (
         [] if setting is None else [*_command(dictionary, COMPLETED, "report_parameters", parameters=[setting.name])]
@@ -111,8 +117,8 @@ def _ping(dictionary: Dictionary) -> Iterator[Step]:
 
 
 def _reports(dictionary: Dictionary) -> Iterator[Step]:
-    """Housekeeping and parameters."""
-    names = [one.name for one in dictionary.structures if one.period_s]
+    """Yield steps on housekeeping and parameters."""
+    names = [structure.name for structure in dictionary.structures if structure.period_s]
     if names:
         structure = _STRUCTURE if _STRUCTURE in names else names[0]
         yield from _command(dictionary, COMPLETED, "set_hk_period", structures={structure: _PERIOD_S})
@@ -121,44 +127,45 @@ def _reports(dictionary: Dictionary) -> Iterator[Step]:
         value = _another_value(dictionary, setting)
         yield from _command(dictionary, COMPLETED, "report_parameters", parameters=[setting.name])
         yield from _command(dictionary, COMPLETED, "set_parameters", parameters={setting.name: value})
-        # Deliberately out of bounds: the node has to refuse it at acceptance and say why.
+        # Deliberately out of bounds, past the ground's own check: the node has to refuse it at acceptance and say why.
         beyond = {setting.name: max(7.0, 2 * abs(setting.maximum) + 1)}
         yield from _command(dictionary, REJECTED, "set_parameters", raw=True, parameters=beyond)
 
 
 def _jobs(dictionary: Dictionary) -> Iterator[Step]:
-    """Of an app that takes jobs, as the payload manager does."""
+    """Yield steps for an app that takes jobs, as the payload manager does."""
     yield from _command(dictionary, COMPLETED, "submit_job", tiles=4, priority=1, deadline_s=1800.0)
     yield from _command(dictionary, COMPLETED, "submit_job", tiles=2, priority=6, deadline_s=3600.0)
-    status = next((one for one in dictionary.reports if one.name == "job_status"), None)
-    told = {"job", "state"} <= {one.name for one in (() if status is None else status.fields)}
-    if told and _fits(dictionary, "list_jobs", {}) and _fits(dictionary, "cancel_job", {"job": 1}):
+    status = next((report for report in dictionary.reports if report.name == "job_status"), None)
+    has_job_and_state = {"job", "state"} <= {field.name for field in (() if status is None else status.fields)}
+    if has_job_and_state and _fits(dictionary, "list_jobs", {}) and _fits(dictionary, "cancel_job", {"job": 1}):
         yield _list_and_cancel
 
 
 def _board(dictionary: Dictionary) -> Iterator[Step]:
-    """The payload's supply, and the power modes."""
+    """Yield steps on the payload's supply and the power modes."""
     yield from _command(dictionary, COMPLETED, "payload_power", state="off")
     yield from _command(dictionary, COMPLETED, "payload_power", state="on")
     usual = [step for mode in _MODES for step in _command(dictionary, COMPLETED, "set_power_mode", mode=mode)]
     if len(usual) == len(_MODES):
         yield from usual
         return
-    modes = next((one.labels for one in _arguments(dictionary, "set_power_mode") if one.name == "mode"), ())
-    shown = [one for s in dictionary.structures if s.name == _STRUCTURE for one in s.fields if one.name == "mode"]
+    # A mission with modes of its own: any of them may be the present one, so the step has to ask first.
+    modes = next((field.labels for field in _arguments(dictionary, "set_power_mode") if field.name == "mode"), ())
+    shown = [field for s in dictionary.structures if s.name == _STRUCTURE for field in s.fields if field.name == "mode"]
     if modes and shown and shown[0].labels == modes and _fits(dictionary, "set_power_mode", {"mode": modes[0]}):
         yield _mode_and_back(modes)
 
 
 def _setting(dictionary: Dictionary) -> Setting | None:
-    """The parameter that is asked for and set, None if there is none."""
-    ordered = sorted(dictionary.settings, key=lambda one: one.name != _SETTING)
+    """Return the parameter that is asked for and set, None if there is none."""
+    ordered = sorted(dictionary.settings, key=lambda setting: setting.name != _SETTING)
     return ordered[0] if ordered else None
 
 
 def _another_value(dictionary: Dictionary, setting: Setting) -> float:
-    """A value that the node admits, another than the default if the usual one will do."""
-    defaults = {one.name: one.default for one in dictionary.settings}
+    """Return a value that the node admits: `_VALUE` if its bounds allow that, else the default."""
+    defaults = {known.name: known.default for known in dictionary.settings}
     try:
         value = admit(setting, _VALUE)
     except FieldError:
@@ -167,17 +174,20 @@ def _another_value(dictionary: Dictionary, setting: Setting) -> float:
 
 
 def _arguments(dictionary: Dictionary, name: str) -> tuple[Field, ...]:
-    return next((one.arguments for one in dictionary.commands if one.name == name), ())
+    return next((command.arguments for command in dictionary.commands if command.name == name), ())
 
 
 def _fits(dictionary: Dictionary, name: str, given: Mapping[str, object]) -> bool:
-    """Whether there is such a command, and it takes these arguments and no others. Rows name things of the dictionary,
-    which the encoder looks up: here they are rows, and that is enough.
+    """Return whether there is such a command, and it takes these arguments and no others.
+
+    Rows are not looked into: they name things of the dictionary, which the encoder looks up.
     """
-    if name not in {one.name for one in dictionary.commands}:
+    if name not in {command.name for command in dictionary.commands}:
         return False
-    known = {one.name: one for one in _arguments(dictionary, name)}
-    if not given.keys() <= known.keys() or any(one.default is None for name, one in known.items() if name not in given):
+    known = {field.name: field for field in _arguments(dictionary, name)}
+    if not given.keys() <= known.keys():
+        return False
+    if any(field.default is None for name, field in known.items() if name not in given):
         return False
     for key, value in given.items():
         if isinstance(value, list | dict):
@@ -197,7 +207,7 @@ def _fits(dictionary: Dictionary, name: str, given: Mapping[str, object]) -> boo
 def _command(
     dictionary: Dictionary, expected: str, name: str, *, raw: bool = False, **arguments: object
 ) -> Iterator[Step]:
-    """A step of one command whose outcome should be `expected`; none if the dictionary has no such command."""
+    """Yield a step of one command whose outcome should be `expected`; none if the dictionary has no such command."""
     if not _fits(dictionary, name, arguments):
         return
 
@@ -215,8 +225,8 @@ def _command(
 
 
 def _mode_and_back(modes: tuple[str, ...]) -> Step:
-    """Another power mode than the present one, and that again: which one a mission starts in, its reports say."""
-    present: list[str] = []  # and the same one when the step is tried again
+    """Return a step that goes to another power mode than the present one, which reports tell, and back again."""
+    present: list[str] = []  # kept over tries: a second try must go back to the first mode, not to the one in between
 
     async def step(operator: Operator, log: ScriptLog) -> bool:
         if not present:
@@ -246,7 +256,7 @@ async def _list_and_cancel(operator: Operator, log: ScriptLog) -> bool:
         log.lost += listed.outcome == LOST
         return listed.outcome != LOST
     job: int | float | str | None = None
-    for reports in range(64):
+    for reports in range(64):  # a bound only: the list ends with a wait in which no report comes
         status = await operator.wait_for("job_status", REPORT_WAIT_S if not reports else 1.0)
         if status is None:
             break

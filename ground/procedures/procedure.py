@@ -1,9 +1,19 @@
-"""Procedures: loading one from its file, running it to its end where every call of its operator completes at once, and
-one line for whatever goes wrong in it.
+"""Procedures: loading one from its file, running it to its end, and one line for whatever goes wrong in it.
 
-A procedure is `async def NAME(operator: Operator) -> None`, alone in its file or named. What stands in the file is
-other people's code: it may raise anything, at import as well, and the line that a person is told is theirs, not ours.
+A procedure is `async def NAME(operator: Operator) -> None`, alone in its file or named. The file is other people's
+code: it may raise anything, at import as well, and the line that a person is shown is theirs, not ours.
 """
+
+# Running (ADR 0032): every call of the operator is complete when it returns, so one `send(None)` runs the coroutine to
+# its end. If it yields instead, it awaits something foreign, such as asyncio.sleep, for which there is no event loop
+# here. It then gets a TypeError at that line, as it would from the scheduler in virtual time.
+#
+# BaseException is caught where the file's code runs, since it may raise anything. KeyboardInterrupt always passes: it
+# is the operator's, and has gone through the procedure's `finally` by then. A procedure that calls sys.exit has failed
+# like one that raises, with a line that says so: its SystemExit must not end the whole command without a word.
+#
+# The fault's line is the last one of the procedure's own file on the traceback. What lies below is our code, and of no
+# use to whoever wrote the file.
 
 from __future__ import annotations
 
@@ -32,7 +42,7 @@ _FOREIGN = "a procedure awaits only its operator's calls: operator.sleep, operat
 
 @dataclass(frozen=True, slots=True)
 class Procedure:
-    """A procedure that can be run, and the file that its faults are named by."""
+    """A procedure that can be run. `file` is the path by which its faults are reported."""
 
     name: str
     file: str
@@ -40,9 +50,7 @@ class Procedure:
 
 
 class _SourceLoader(SourceFileLoader):
-    """Reads the file as it is, always: no compiled copy is kept beside it or taken for it, and what it asserts is
-    looked at, also if Python was told to leave out assertions.
-    """
+    """Compiles the file as it is now: no compiled copy is kept or used, and its `assert` counts even under `-O`."""
 
     def get_code(self, _fullname: str) -> CodeType:
         code: CodeType = compile(self.get_data(self.path), self.path, "exec", dont_inherit=True, optimize=0)
@@ -50,23 +58,23 @@ class _SourceLoader(SourceFileLoader):
 
 
 def load_file(text: str) -> Procedure:
-    """The procedure `FILE[:FUNCTION]`: that function, or the only one in the file, or the one called `procedure`.
+    """Load `FILE[:FUNCTION]`: that function, else the one called `procedure`, else the only one in the file.
 
     The file may import what stands beside it. Raises SetupError.
     """
     path, function = _split(text)
     if not path:
-        raise SetupError(f"procedure {text!r} names no file, should be FILE[:FUNCTION]")
+        raise SetupError(f"procedure {text!r} does not name a file, should be FILE[:FUNCTION]")
     if not Path(path).is_file():
         raise SetupError(f"procedure file {path}: {'is a folder' if Path(path).is_dir() else 'no such file'}")
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:
-        sys.path.append(folder)
+        sys.path.append(folder)  # at the end: a file beside a procedure must not replace a module of ours
     loader = _SourceLoader(_MODULE, path)
     spec = spec_from_loader(_MODULE, loader)
     assert spec is not None
     module = module_from_spec(spec)
-    sys.modules[_MODULE] = module  # a dataclass looks for the module that it stands in
+    sys.modules[_MODULE] = module  # before it runs: a dataclass looks up the module that it stands in
     try:
         loader.exec_module(module)
     except OSError as error:
@@ -87,9 +95,7 @@ def load_file(text: str) -> Procedure:
 
 
 def _check_awaits(loader: _SourceLoader, path: str, module: ModuleType) -> None:
-    """Raise SetupError if a coroutine that the file has or imports is called and left alone: nothing of it would be
-    done.
-    """
+    """Raise SetupError if the file calls a coroutine function and throws the coroutine away: nothing would happen."""
     found = unawaited_call(decode_source(loader.get_data(path)), vars(module))
     if found is not None:
         line, name = found
@@ -97,7 +103,7 @@ def _check_awaits(loader: _SourceLoader, path: str, module: ModuleType) -> None:
 
 
 def load_named(text: str) -> Procedure:
-    """The procedure `module:function` of an installed module; raises SetupError."""
+    """Load the procedure `module:function` of an installed module. Raises SetupError."""
     module, _, function = text.partition(":")
     if not module or not function:
         raise SetupError(f"operator script {text!r} cannot be loaded: should be module:function")
@@ -118,15 +124,16 @@ def load_named(text: str) -> Procedure:
 
 
 def run_to_end(procedure: Procedure, operator: Operator) -> str:
-    """Run a procedure whose operator completes every call before it returns: "" when it has returned, else what went
-    wrong. KeyboardInterrupt goes through it, past its `finally`, to the caller.
+    """Run a procedure whose operator completes every call before it returns. Return its fault, "" if it has none.
+
+    KeyboardInterrupt passes through the procedure, with its `finally`, to the caller.
     """
     watched = AwaitedOperator(operator)
     running = procedure.body(watched)
     try:
         running.send(None)
-        running.throw(TypeError(_FOREIGN))  # it waits for what nobody here can give
-        running.close()
+        running.throw(TypeError(_FOREIGN))  # it awaits something that nobody here can give it
+        running.close()  # it caught that and awaits again: no second chance
     except StopIteration:
         return _left_alone(watched, procedure.file)
     except KeyboardInterrupt:
@@ -137,7 +144,7 @@ def run_to_end(procedure: Procedure, operator: Operator) -> str:
 
 
 def _left_alone(operator: AwaitedOperator, file: str) -> str:
-    """What went wrong if the procedure has returned without having awaited a call, "" if nothing did."""
+    """Return the fault of a procedure that has returned without having awaited a call, "" if it awaited all."""
     try:
         operator.check()
     except ProcedureFailed as error:
@@ -146,8 +153,10 @@ def _left_alone(operator: AwaitedOperator, file: str) -> str:
 
 
 async def run_in_task(body: Body, operator: Operator, ends: type[BaseException]) -> None:
-    """Run a procedure as a part of a task, which `ends` ends from outside. Raises as the procedure does, but
-    ProcedureFailed for what a task would not take for a fault of its own, such as asyncio.CancelledError.
+    """Run a procedure as a part of a task, which an exception of the class `ends` ends from outside.
+
+    Raises what the procedure raises. An exception that a task would not take for a fault of its own, such as
+    asyncio.CancelledError, becomes ProcedureFailed.
     """
     watched = AwaitedOperator(operator)
     try:
@@ -160,7 +169,7 @@ async def run_in_task(body: Body, operator: Operator, ends: type[BaseException])
 
 
 def fault_text(error: BaseException, file: str) -> str:
-    """`FILE:LINE: what went wrong`, the line being the last one of `file` on the way to the fault."""
+    """Return `FILE:LINE: what went wrong`; the line is the last one of `file` on the way to the fault."""
     lines = [number for frame, number in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
     line = lines[-1] if lines else None
     what = _what(error)
@@ -173,7 +182,7 @@ def fault_text(error: BaseException, file: str) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """The text of a fault. It may be made by the procedure's own class: if that fails, there is none."""
+    """Return the text of a fault. Its `__str__` may be the procedure's own: if that raises, the text is empty."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - see the head of the file
@@ -181,7 +190,7 @@ def _words(error: BaseException) -> str:
 
 
 def _what(error: BaseException) -> str:
-    """The fault in one line."""
+    """Return the fault on one line, with a hint for mistakes that Python words badly."""
     text = " ".join(_words(error).split())
     kind = type(error).__name__
     match error:
@@ -199,13 +208,13 @@ def _what(error: BaseException) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Path and function of `FILE[:FUNCTION]`; a file whose name has a colon is taken as it is."""
+    """Split `FILE[:FUNCTION]` into path and function; if a file of the whole name exists, that is the path."""
     path, colon, function = text.rpartition(":")
     return (path, function) if colon and function.isidentifier() and not Path(text).exists() else (text, "")
 
 
 def _only(module: ModuleType, path: str) -> str:
-    """The one procedure that a file has, or the one with the usual name; raises SetupError."""
+    """Return the name of the procedure with the usual name, or of the only one. Raises SetupError."""
     names = _names(module)
     if USUAL_NAME in names:
         return USUAL_NAME
@@ -221,19 +230,19 @@ def _names_text(module: ModuleType) -> str:
 
 
 def _names(module: ModuleType) -> list[str]:
-    """The procedures that a file defines itself and does not keep private, in the order in which they stand."""
+    """Return the public procedures that a file defines itself, in the order in which they stand."""
     return [
-        name for name, one in vars(module).items()
-        if not name.startswith("_") and getattr(one, "__module__", "") == module.__name__ and _is_procedure(one)
+        name for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__ and _is_procedure(value)
     ]  # fmt: skip
 
 
-def _is_procedure(one: object) -> TypeGuard[Body]:
-    """Whether it is a coroutine function that can be called with an operator alone."""
-    if not inspect.iscoroutinefunction(one):
+def _is_procedure(value: object) -> TypeGuard[Body]:
+    """Return whether it is a coroutine function that can be called with an operator alone."""
+    if not inspect.iscoroutinefunction(value):
         return False
     try:
-        inspect.signature(one).bind(None)
+        inspect.signature(value).bind(None)
     except TypeError:
         return False
     return True

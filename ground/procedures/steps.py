@@ -1,4 +1,8 @@
-"""The steps of a procedure as they happen: an operator that passes every call on to another, and tells of it."""
+"""The steps of a procedure as they happen: an operator that passes every call on to another and reports it."""
+
+# Each step is reported twice, as it begins and as it has ended, so that whoever shows steps can also show what goes on
+# at the moment. Both reports are the same frozen object but for the outcome, which is empty at the beginning. A call
+# that raises OrbitnodeError has ended too, as "not done". One that Ctrl-C cuts short has not: nobody knows its outcome.
 
 from __future__ import annotations
 
@@ -20,10 +24,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call of a procedure. It is told twice: as it begins, `outcome` empty, and as it has ended.
+    """One call of a procedure. It is reported twice: as it begins, with an empty `outcome`, and as it has ended.
 
     name: the command or packet. limit_s: how long it may wait, or sleeps. began_s, took_s: on the operator's timeline.
-    values: arguments of a command as sent, or those of a packet that came.
+    values: the arguments of a command as sent, or the values of a packet that came.
     """
 
     kind: str
@@ -38,50 +42,59 @@ class Step:
 
 
 class ToldOperator:
-    """ground.operator.Operator over `operator`; `tell` hears of each step. To look whether the node is heard (0 s)
-    is no step.
+    """ground.operator.Operator over `operator` that calls `on_step` twice per step.
+
+    A mere look whether the node is heard (`wait_contact` with 0 s) is not a step: scripts ask it in every turn of a
+    loop. `commands` counts those that were sent.
     """
 
-    def __init__(self, operator: Operator, tell: Callable[[Step], None]) -> None:
+    def __init__(self, operator: Operator, on_step: Callable[[Step], None]) -> None:
         self.commands = 0
         self._operator = operator
-        self._tell = tell
+        self._on_step = on_step
 
     @property
     def dictionary(self) -> Dictionary:
+        """See Operator.dictionary."""
         return self._operator.dictionary
 
     def now_s(self) -> float:
+        """See Operator.now_s."""
         return self._operator.now_s()
 
     async def send(self, command: str, **arguments: object) -> CommandRecord:
+        """See Operator.send."""
         return await self._send(SEND, command, self._operator.send(command, **arguments))
 
     async def send_raw(self, command: str, **arguments: object) -> CommandRecord:
+        """See Operator.send_raw."""
         return await self._send(SEND_RAW, command, self._operator.send_raw(command, **arguments))
 
     async def wait_for(self, what: str, timeout_s: float) -> Mapping[str, Plain] | None:
+        """See Operator.wait_for."""
         step = self._step(WAIT_FOR, what, timeout_s)
-        values = await self._told(step, self._operator.wait_for(what, timeout_s))
+        values = await self._watched(step, self._operator.wait_for(what, timeout_s))
         self._end(step, NONE_CAME if values is None else CAME, values=values or {})
         return values
 
     async def wait_contact(self, timeout_s: float) -> bool:
+        """See Operator.wait_contact."""
         if timeout_s <= 0:
             return await self._operator.wait_contact(timeout_s)
         step = self._step(WAIT_CONTACT, "", timeout_s)
-        heard = await self._told(step, self._operator.wait_contact(timeout_s))
+        heard = await self._watched(step, self._operator.wait_contact(timeout_s))
         self._end(step, CONTACT if heard else NO_CONTACT)
         return heard
 
     async def sleep(self, s: float) -> None:
+        """See Operator.sleep."""
         step = self._step(SLEEP, "", s)
-        await self._told(step, self._operator.sleep(s))
+        await self._watched(step, self._operator.sleep(s))
         self._end(step, SLEPT)
 
     async def _send(self, kind: str, command: str, call: Coroutine[Any, Any, CommandRecord]) -> CommandRecord:
         step = self._step(kind, command)
-        record = await self._told(step, call)
+        record = await self._watched(step, call)
         self.commands += 1
         self._end(step, record.outcome, record.reason, code=record.code, values=record.arguments)
         return record
@@ -89,9 +102,9 @@ class ToldOperator:
     def _step(self, kind: str, name: str, limit_s: float = 0.0) -> Step:
         return Step(kind, name, self._operator.now_s(), limit_s)
 
-    async def _told(self, step: Step, call: Coroutine[Any, Any, T]) -> T:
-        """What the call gives. Tells that it begins, and if it is not done, why."""
-        self._tell(step)
+    async def _watched(self, step: Step, call: Coroutine[Any, Any, T]) -> T:
+        """Return what the call gives. Reports that the step begins, and if the call raises OrbitnodeError, why."""
+        self._on_step(step)
         try:
             return await call
         except OrbitnodeError as error:
@@ -103,4 +116,4 @@ class ToldOperator:
         values: Mapping[str, Plain] | None = None,
     ) -> None:  # fmt: skip
         took_s = self._operator.now_s() - step.began_s
-        self._tell(replace(step, took_s=took_s, outcome=outcome, reason=reason, code=code, values=values or {}))
+        self._on_step(replace(step, took_s=took_s, outcome=outcome, reason=reason, code=code, values=values or {}))

@@ -58,7 +58,7 @@ def facts_of(product: Product) -> dict[str, Any]:
 def scalars_of(product: RecordProduct) -> dict[str, Plain]:
     """The values of scalars by name, enumerated ones as their labels."""
     fields, (row,) = product.declaration.fields, product.rows()
-    return {one.name: one.label(value) for one, value in zip(fields, row, strict=True)}
+    return {field.name: field.label(value) for field, value in zip(fields, row, strict=True)}
 
 
 def readable(product: Product) -> Readable | None:
@@ -94,12 +94,12 @@ def _csv(product: RecordProduct) -> str:
             f"table of {product.row_count} rows is not shown as CSV, which takes {CSV_VALUES_MAX} values at most"
         )
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([f"{one.name} [{one.unit}]" if one.unit else one.name for one in fields])
-    writer.writerows([_cell(one, value) for one, value in zip(fields, row, strict=True)] for row in product.rows())
+    writer.writerow([f"{field.name} [{field.unit}]" if field.unit else field.name for field in fields])
+    writer.writerows([_cell(field, value) for field, value in zip(fields, row, strict=True)] for row in product.rows())
     return text.getvalue()
 
 
-def _cell(one: Field, value: Value) -> Plain:
+def _cell(field: Field, value: Value) -> Plain:
     """The value as it is shown; a label that a spreadsheet would take for a formula has a quote before it."""
-    shown = one.label(value)
+    shown = field.label(value)
     return guarded(shown) if isinstance(shown, str) else shown

@@ -53,11 +53,11 @@ class ProductFolder:
         digest = hashlib.sha256(b"".join(b"%d %d " % (place, len(piece)) + piece for place, piece in pieces))
         try:
             self._write(pieces, octets)
-            for one in candidates(name, digest.hexdigest()):
-                if self._give_name(self.path / one):
-                    return one, True
-                if self._is_there(self.path / one):
-                    return one, False
+            for candidate in candidates(name, digest.hexdigest()):
+                if self._give_name(self.path / candidate):
+                    return candidate, True
+                if self._is_there(self.path / candidate):
+                    return candidate, False
         except OSError as error:
             raise OrbitnodeError(f"{self.path / name} cannot be written: {reason_of(error)}") from None
         finally:

@@ -98,12 +98,12 @@ class ProductStore:
 
     def _store(self, actions: list[FileAction], received_ns: int) -> list[ProductRow | OrbitnodeError]:
         rows: list[ProductRow | OrbitnodeError] = []
-        for one in actions:
+        for action in actions:
             try:
-                if isinstance(one, FileIncomplete):
-                    row = self._incomplete(one, received_ns)
+                if isinstance(action, FileIncomplete):
+                    row = self._incomplete(action, received_ns)
                 else:
-                    row = self._complete(one, received_ns)
+                    row = self._complete(action, received_ns)
             except OrbitnodeError as error:
                 self.counters.unwritten += 1
                 rows.append(error)
@@ -112,37 +112,37 @@ class ProductStore:
                 rows.append(row)
         return rows
 
-    def _complete(self, one: FileReceived, received_ns: int) -> ProductRow | None:
-        data = one.data
-        if not self._has_room(one.name, len(data)):
+    def _complete(self, file: FileReceived, received_ns: int) -> ProductRow | None:
+        data = file.data
+        if not self._has_room(file.name, len(data)):
             return None
-        name = self._put(whole_name(one.name), ((0, data),), len(data))
+        name = self._put(whole_name(file.name), ((0, data),), len(data))
         self.counters.complete += 1
         self.counters.octets += len(data)
         return ProductRow(
             received_ns, name, len(data), True, hashlib.sha256(data).hexdigest(), (), self._facts(name, data)
         )
 
-    def _incomplete(self, one: FileIncomplete, received_ns: int) -> ProductRow | None:
+    def _incomplete(self, file: FileIncomplete, received_ns: int) -> ProductRow | None:
         """The octets that came at their places, with a list beside them of those that did not."""
-        lines = [f"# {one.reason}; octets [start, end) that never came", *(f"{a} {b}" for a, b in one.missing)]
+        lines = [f"# {file.reason}; octets [start, end) that never came", *(f"{a} {b}" for a, b in file.missing)]
         listed = ("\n".join(lines) + "\n").encode()
-        came, name, facts = one.octets_here, safe_name(one.name) + PART, {"reason": one.reason}
+        came, name, facts = file.octets_here, safe_name(file.name) + PART, {"reason": file.reason}
         if not came:
             self.counters.empty += 1
             facts["file"] = "none, since nothing of it came"
         else:
-            if not self._has_room(one.name, one.octets, len(listed)):
+            if not self._has_room(file.name, file.octets, len(listed)):
                 return None
-            name = self._put(name, one.pieces, one.octets)
+            name = self._put(name, file.pieces, file.octets)
             try:
                 self._put(name + MISSING, ((0, listed),), len(listed))
             except OrbitnodeError as error:
                 facts["fault"] = str(error)  # the row has the list as well
         self.counters.incomplete += 1
         self.counters.octets += came
-        self.counters.octets_missing += one.octets - came
-        return ProductRow(received_ns, name, came, False, "", one.missing, facts)
+        self.counters.octets_missing += file.octets - came
+        return ProductRow(received_ns, name, came, False, "", file.missing, facts)
 
     def _facts(self, name: str, data: bytes) -> dict[str, Any]:
         """What the product says of itself; its answer beside it. A file that is not a product is kept as it is."""

@@ -377,8 +377,8 @@ def test_a_command_that_another_one_carries_is_typed_as_usual() -> None:
     for steps, says in (
         ('[[0, "pnig"]]', "did you mean 'ping'"),
         ('[[0, "set_power_mode mode=turbo"]]', "'turbo' is none of safe"),
-        ('[[0, ""]]', "'' is no command such as"),
-        ('[[0, "ping \'"]]', "is no command such as"),
+        ('[[0, ""]]', "'' is not a command such as"),
+        ('[[0, "ping \'"]]', "is not a command such as"),
         ('[[0, "aabb"]]', "not one whole space packet"),
         ("ping", "is not a JSON list of rows of delay_ms, request"),
     ):

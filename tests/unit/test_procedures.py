@@ -152,7 +152,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(SetupError, match=f"procedure file {path}: {said}"):
             load_file(str(path))
     for text in ("", ":checkout"):
-        with pytest.raises(SetupError, match=f"procedure '{text}' names no file, should be FILE"):
+        with pytest.raises(SetupError, match=f"procedure '{text}' does not name a file, should be FILE"):
             load_file(text)
     binary = tmp_path / "b.py"
     binary.write_bytes(b"\x00\xff\xfe")
@@ -296,12 +296,12 @@ def test_values_survive_json() -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("operator.send('ping')", "line 4: operator.send('ping') was never awaited: `await operator....` is what lets"),
+        ("operator.send('ping')", "line 4: operator.send('ping') was never awaited: `await operator....` carries it"),
         ("operator.sleep(5.0)", "line 4: operator.sleep was never awaited"),
         ("record = operator.send_raw('ping')", "line 4: operator.send_raw('ping') was never awaited"),
         ("operator.wait_contact(1.0)\n    operator.wait_for('power', 1.0)", "line 4: operator.wait_contact was never "),
-        ("for _ in range(3): operator.send('ping')", "was never awaited, and 2 calls more: `await "),
-        ("for _ in range(100_000): operator.send('ping')", "was never awaited, and 999 calls more: `await "),
+        ("for _ in range(3): operator.send('ping')", "was never awaited, nor were 2 other calls: `await "),
+        ("for _ in range(100_000): operator.send('ping')", "was never awaited, nor were 999 other calls: `await "),
         (
             "operator.send('ping').outcome",
             "no attribute 'outcome'; is an `await` missing before the call that",
