@@ -1,4 +1,7 @@
-"""What is told of a decoded product, and its answer in a form that everybody reads: a mask as PNG, a table as CSV."""
+"""The facts of a decoded product, and its answer in a form that everybody reads: a mask as PNG, a table as CSV."""
+
+# A product comes from space: its names, labels and numbers are the sender's claim. So a picture has as many colours as
+# classes are possible, a table is bounded before it is written, and no cell may become a formula in a spreadsheet.
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from payloads.product.decode import Product
 from payloads.product.mask import MaskProduct
 from payloads.product.records import RecordProduct
 
-# Clear, cloud, cloud shadow: told apart in print and by colour-blind readers, by lightness alone. Then those of further
-# classes, from light to dark.
+# Clear, cloud, cloud shadow: they differ in lightness alone, so they can be told apart in print and by colour-blind
+# readers. Then further classes, from light to dark.
 MASK_COLOURS = (
     (93, 143, 99), (245, 247, 250), (58, 63, 92), (222, 210, 160), (190, 160, 200), (160, 190, 215), (200, 140, 110),
     (130, 160, 160), (150, 120, 150), (120, 130, 90), (100, 110, 150), (130, 80, 80), (70, 100, 90), (90, 60, 100),
@@ -30,7 +33,7 @@ CSV_VALUES_MAX = 1 << 18  # about a second's work, in which the ground does noth
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """A file to be put beside the product: what its name ends in, and the fact that names it."""
+    """A file to be put beside the product: `suffix` ends its name, `key` is the fact that names it."""
 
     key: str
     suffix: str
@@ -38,7 +41,7 @@ class Readable:
 
 
 def facts_of(product: Product) -> dict[str, Any]:
-    """What the product says of itself, JSON-ready."""
+    """Return what the product says of itself, ready for JSON."""
     header = product.header
     facts: dict[str, Any] = {"tile": header.tile, "job": header.job, "time_ns": header.time_ns}
     if isinstance(product, MaskProduct):
@@ -56,14 +59,15 @@ def facts_of(product: Product) -> dict[str, Any]:
 
 
 def scalars_of(product: RecordProduct) -> dict[str, Plain]:
-    """The values of scalars by name, enumerated ones as their labels."""
+    """Return the values of scalars by name, enumerated ones as their labels."""
     fields, (row,) = product.declaration.fields, product.rows()
     return {field.name: field.label(value) for field, value in zip(fields, row, strict=True)}
 
 
 def readable(product: Product) -> Readable | None:
-    """The answer as a file of its own; None for scalars, which the facts hold. Raises OrbitnodeError for a table that
-    would take too long.
+    """Return the answer as a file of its own; None for scalars, which the facts hold.
+
+    Raises OrbitnodeError for a table that would take too long.
     """
     if isinstance(product, MaskProduct):
         png = io.BytesIO()
@@ -77,7 +81,7 @@ def readable(product: Product) -> Readable | None:
 
 
 def mask_picture(mask: NDArray[np.uint8]) -> Picture.Image:
-    """A class mask, uint8 [row, column] with classes 0..15, as a palette picture."""
+    """Return a class mask, uint8 [row, column] with classes 0..15, as a palette picture."""
     picture = Picture.fromarray(np.ascontiguousarray(mask, dtype=np.uint8), mode="L").convert("P")
     # Converting a grey picture keeps its numbers as palette indices.
     picture.putpalette(
@@ -87,11 +91,12 @@ def mask_picture(mask: NDArray[np.uint8]) -> Picture.Image:
 
 
 def _csv(product: RecordProduct) -> str:
-    """One line per row under a head of names, with units in brackets."""
+    """Return a line per row under a head of names, with units in brackets. Raises OrbitnodeError beyond the bound."""
     text, fields = io.StringIO(), product.declaration.fields
-    if product.row_count * len(fields) > CSV_VALUES_MAX:
+    values = product.row_count * len(fields)
+    if values > CSV_VALUES_MAX:
         raise OrbitnodeError(
-            f"table of {product.row_count} rows is not shown as CSV, which takes {CSV_VALUES_MAX} values at most"
+            f"table of {product.row_count} rows is not shown as CSV: {values} values, {CSV_VALUES_MAX} at most"
         )
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"{field.name} [{field.unit}]" if field.unit else field.name for field in fields])
@@ -100,6 +105,6 @@ def _csv(product: RecordProduct) -> str:
 
 
 def _cell(field: Field, value: Value) -> Plain:
-    """The value as it is shown; a label that a spreadsheet would take for a formula has a quote before it."""
+    """Return the value as it is shown; a label that a spreadsheet would take for a formula gets a quote before it."""
     shown = field.label(value)
     return guarded(shown) if isinstance(shown, str) else shown

@@ -1,12 +1,16 @@
-"""The folder of the products: files are put in whole, under a name of their own, over no other.
+"""The folder of the products: files are put in whole, under a name of their own, and never over another file.
 
-A file is written as the working file, which no name from space can be (names.py), and given its name by a hard link:
-that is refused if the name is taken, so nothing is written over another file, however many write at once and however
-the file system compares names. A file system without hard links reserves the name by an empty file of its own first.
-A file that stands there already with just this content is that file.
-
-What a file lacks is not written: it has its length, and takes room on disk for the octets that came alone.
+A file of the same name and content that is there already counts as that file. Octets that an incomplete file lacks are
+not written: the file has its full length, but takes room on disk for the octets that came alone.
 """
+
+# A file is written as the working file, whose name no file from space can have (names.py), and then gets its name by a
+# hard link. Linking is refused if the name is taken, atomically and by the file system's own idea of equal names: so
+# nothing is overwritten, however many write at once. A rename would replace the other file, and asking first whether it
+# is there leaves a gap between question and act. A file system without hard links (FAT, some network ones) reserves the
+# name by creating an empty file exclusively, and renames over that.
+#
+# A kill at any instant leaves the working file, which the next start replaces, and at worst that empty file.
 
 from __future__ import annotations
 
@@ -20,36 +24,38 @@ from flight.core.errors import OrbitnodeError, reason_of
 from ground.products.names import candidates
 
 WORKING = ".writing"
-BLOCK_OCTETS = 4096  # what a file takes at least: names are no less room than octets
-_LOOK_OCTETS = 1 << 16
+BLOCK_OCTETS = 4096  # counted for a file at least: a flood of empty files fills a disk as well
+_LOOK_OCTETS = 1 << 16  # compared at a time
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 Piece = tuple[int, bytes]  # octets with their place in the file
 
 
 def octets_taken(octets: int) -> int:
-    """What a file of that length counts: whole blocks, and one at least."""
+    """Return what a file of that length counts against the bound: whole blocks, and at least one."""
     return max(BLOCK_OCTETS, -(-octets // BLOCK_OCTETS) * BLOCK_OCTETS)
 
 
 class ProductFolder:
-    """`path` is made if it is not there. Raises OrbitnodeError if it cannot be written."""
+    """The folder `path`, created if it is not there. Raises OrbitnodeError if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._working = path / WORKING
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._write(((0, b""),), 0)  # in place of what a killed process left there
+            # Replaces what a killed process left, and finds a folder that cannot be written before a product comes.
+            self._write(((0, b""),), 0)
             self._working.unlink()
         except OSError as error:
             raise OrbitnodeError(f"products folder {path} cannot be written: {reason_of(error)}") from None
 
     def put(self, name: str, pieces: Sequence[Piece], octets: int) -> tuple[str, bool]:
-        """Put a file of `octets` with these pieces in, whole or not at all, also when the process is killed: the name
-        that it has, which is `name` or that with a number, and whether it was not there before. Raises
-        OrbitnodeError.
+        """Put in a file of `octets` with these pieces, whole or not at all, even if the process is killed.
+
+        Return its name, which is `name` or one made of it, and whether it is new. Raises OrbitnodeError.
         """
+        # Places and lengths are hashed too: the same octets at other places are another file.
         digest = hashlib.sha256(b"".join(b"%d %d " % (place, len(piece)) + piece for place, piece in pieces))
         try:
             self._write(pieces, octets)
@@ -75,7 +81,7 @@ class ProductFolder:
             file.truncate(octets)
 
     def _give_name(self, path: Path) -> bool:
-        """Give the working file this name; False if a file has it."""
+        """Give the working file this name; return False if a file has it already."""
         try:
             path.hardlink_to(self._working)
         except FileExistsError:
@@ -91,7 +97,7 @@ class ProductFolder:
         return True
 
     def _is_there(self, path: Path) -> bool:
-        """Whether the file of this name has the content of the working file. One that cannot be read is another."""
+        """Return whether the file of this name has the working file's content. One that cannot be read has not."""
         try:
             if not path.is_file() or path.stat().st_size != self._working.stat().st_size:
                 return False

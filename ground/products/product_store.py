@@ -1,14 +1,22 @@
-"""Products: CFDP PDUs into files; what stayed incomplete is kept as .part with what is missing.
+"""Products: CFDP PDUs (CCSDS 727.0-B-5) into files; an incomplete file is kept as `.part` with a list of what it lacks.
 
 Beside a product that decodes lies its answer in a form that everybody reads (ground/products/answers.py).
-
-The names of files are the node's choice and come again, after a boot that lost its job numbers say. No file is written
-over another: the second of a name gets a number, and when those are used up a name made of its content.
-
-How long a file is, is its sender's claim. An incomplete file takes room on disk for what came of it alone; what is
-missing counts against the bound of all files together all the same, and a file of which nothing came is a row without
-a file. What is refused is counted, and `refusals` gives it to be told: at once, and then once in `_TELL_S`.
 """
+
+# What becomes of a transfer, which the receiver below ends in one of two ways:
+#
+#   whole       --fits--> its file, and its answer beside it if it is a product; a row in the archive
+#   incomplete  --something came, and it fits--> NAME.part and NAME.part.missing; a row with the ranges that it lacks
+#   incomplete  --nothing came--> a row without a file
+#   any         --does not fit--> nothing is written; counted, and reported by `refusals`
+#
+# Names are the node's choice, and they repeat, for example after a boot that lost its job numbers. No file is ever
+# overwritten: the second of a name gets a number, then a name made of its content (names.py).
+#
+# A length is only its sender's claim. It may take no disk, since what is missing is not written, but it counts in full
+# against `octets_max`: somebody may copy the file to a place where holes are not kept.
+#
+# The bound is on what this process wrote, not on the folder: older files belong to whoever keeps them there.
 
 from __future__ import annotations
 
@@ -27,15 +35,16 @@ from ground.products.product_folder import ProductFolder, octets_taken
 from ground.telemetry.archive_rows import ProductRow
 from payloads.product.decode import Product, decode_product, is_product
 
-_TELL_S = 60
+_TELL_S = 60  # between two reports of what was refused: a whole pass may be refused file by file
 
 
 @dataclass(slots=True)
 class ProductCounters:
-    """Files by what became of them. `refused_full` were not written because the folder holds its most, `unwritten`
-    because writing failed; `empty` are those incomplete ones of which nothing came, and `beside_refused` answers for
-    which there was no room. `octets` are those that came, of files that were written; `octets_beside` those of the
-    answers beside them; `octets_counted` what all of these files count against the bound.
+    """Files by what became of them.
+
+    refused_full: not written for want of room. unwritten: writing failed. empty: incomplete, and nothing came of it.
+    beside_refused: answers for which there was no room. octets: those that came, of files that were written.
+    octets_beside: of the answers beside them. octets_counted: what all of these count against the bound.
     """
 
     complete: int = 0
@@ -52,8 +61,9 @@ class ProductCounters:
 
 
 class ProductStore:
-    """Receives files of one CFDP entity into `folder`. Bounded by `octets_max` in files of this run, each in whole
-    blocks and with what is missing in it.
+    """Receives files of one CFDP entity into `folder`.
+
+    octets_max: bound on all files of this run together, each counted in whole blocks and with what it lacks.
     """
 
     def __init__(
@@ -72,28 +82,33 @@ class ProductStore:
 
     @property
     def next_time_ns(self) -> int | None:
+        """When `on_time` has something to do next, None if nothing is under way."""
         return self.receiver.next_time_ns
 
     def on_pdu(self, pdu: bytes, now_ns: int, received_ns: int) -> list[ProductRow | OrbitnodeError]:
-        """Take one PDU; a row for each file it ended, or the fault where the file cannot be written."""
+        """Take one PDU; return a row per file that it ended, or the fault if the file cannot be written.
+
+        received_ns: TAI of the reception, for the row.
+        """
         return self._store(self.receiver.on_pdu(pdu, now_ns), received_ns)
 
     def on_time(self, now_ns: int, received_ns: int) -> list[ProductRow | OrbitnodeError]:
-        """End transfers for which nothing came for too long."""
+        """End transfers for which nothing came for too long; return as `on_pdu` does."""
         return self._store(self.receiver.on_time(now_ns), received_ns)
 
     def end_all(self, received_ns: int) -> list[ProductRow | OrbitnodeError]:
-        """End every open transfer: the ground closes down."""
+        """End every open transfer, since the ground closes down; return as `on_pdu` does."""
         return self._store(self.receiver.end_all(), received_ns)
 
     def refusals(self, now_ns: int) -> str:
-        """What is to be told of files that there was no room for, empty if it is nothing now."""
+        """Return a text on files for which there was no room, empty if there is nothing to report now."""
         if not self._untold or (self._tell_at_ns is not None and now_ns < self._tell_at_ns):
             return ""
         count, self._untold, self._tell_at_ns = self._untold, 0, now_ns + _TELL_S * NS
         return (
-            f"{count} files not written, the last of them {self._newest_refused}: the products of this run count "
-            f"{self.counters.octets_counted:,} octets, with what is missing in them, of {self._octets_max:,} at most"
+            f"{count} file{'s' * (count != 1)} not written, the last of them {self._newest_refused}: the products of "
+            f"this run count {self.counters.octets_counted:,} octets, with what is missing in them, "
+            f"of {self._octets_max:,} at most"
         )
 
     def _store(self, actions: list[FileAction], received_ns: int) -> list[ProductRow | OrbitnodeError]:
@@ -124,7 +139,7 @@ class ProductStore:
         )
 
     def _incomplete(self, file: FileIncomplete, received_ns: int) -> ProductRow | None:
-        """The octets that came at their places, with a list beside them of those that did not."""
+        """Keep the octets that came at their places, and beside them a list of those that did not."""
         lines = [f"# {file.reason}; octets [start, end) that never came", *(f"{a} {b}" for a, b in file.missing)]
         listed = ("\n".join(lines) + "\n").encode()
         came, name, facts = file.octets_here, safe_name(file.name) + PART, {"reason": file.reason}
@@ -138,14 +153,14 @@ class ProductStore:
             try:
                 self._put(name + MISSING, ((0, listed),), len(listed))
             except OrbitnodeError as error:
-                facts["fault"] = str(error)  # the row has the list as well
+                facts["fault"] = str(error)  # not worth losing the file: its row has the list as well
         self.counters.incomplete += 1
         self.counters.octets += came
         self.counters.octets_missing += file.octets - came
         return ProductRow(received_ns, name, came, False, "", file.missing, facts)
 
     def _facts(self, name: str, data: bytes) -> dict[str, Any]:
-        """What the product says of itself; its answer beside it. A file that is not a product is kept as it is."""
+        """Put the answer beside a product and return what it says of itself. A file of another kind has no facts."""
         if not is_product(data):
             return {}
         try:
@@ -170,7 +185,7 @@ class ProductStore:
         return facts | {shown.key: beside}
 
     def _put(self, name: str, pieces: tuple[tuple[int, bytes], ...], octets: int) -> str:
-        """Put a file in, and count it; the name that it has. Raises OrbitnodeError."""
+        """Put a file in and count it; return its name. Raises OrbitnodeError."""
         stored, is_new = self._folder.put(name, pieces, octets)
         self.counters.octets_counted += octets_taken(octets) if is_new else 0
         return stored
@@ -179,7 +194,7 @@ class ProductStore:
         return self.counters.octets_counted + sum(map(octets_taken, octets)) <= self._octets_max
 
     def _has_room(self, name: str, *octets: int) -> bool:
-        """Whether files of these lengths may be written; counted, and told, if not."""
+        """Return whether files of these lengths may be written; if not, that is counted and will be reported."""
         if self._fits(*octets):
             return True
         self.counters.refused_full += 1

@@ -1,1 +1,1 @@
-"""The ground in real time: its ports, its clock, and the API that cmd, tm, events and procedures ask. Edge code."""
+"""The ground in real time: its ports, its clock, and the API for cmd, tm, events and procedures. Edge code."""

@@ -1,19 +1,20 @@
 """The API of the ground, for cmd, tm, events, procedures and programs of others: JSON lines on 127.0.0.1.
 
-One JSON object a line; `do` says what is asked, every answer ends with a line that has "done" or "error". The first of
-a connection shows the token of this ground (ground/server/api_token.py), within HELLO_S; nothing is done before that:
+One JSON object per line; `do` says what is asked, every answer ends with a line that has "done" or "error". The first
+request of a connection shows the token of this ground (ground/server/api_token.py), within HELLO_S; nothing is done
+before that:
 
     {"do": "hello", "token": "5e1f..."}           -> "done"
 
 A connection ends with the first line that is not a request: not a JSON object with a `do`, or too long. A request
-that is wrong costs nothing but an error in answer. A client that ends its side of the connection is taken to be gone,
-also if a request of it is under way; the command or file that it sent goes on.
+that is wrong costs nothing but an error in answer. A client that ends its side of the connection counts as gone, even
+if a request of it is under way; the command or file that it sent goes on.
 
     {"do": "status"}                              -> counters and contact, packets that wait undecoded
     {"do": "commands"}                            -> the commands of the dictionary
     {"do": "dictionary"}                          -> all of it, as `orbitnode dictionary --json` writes it
     {"do": "command", "name": ..., "texts": [...] | "arguments": {...}, "raw": false, "bypass": false,
-     "timeout_s": 30}                             -> a line a stage, then the outcome
+     "timeout_s": 30}                             -> a line per stage, then the outcome
     {"do": "schedule", "name": ..., "texts": [...] | "arguments": {...}, "at": "+90" | "2026-03-20T10:00:00Z",
      "group": 0, "sub_schedule": 0}               -> as for a command: how its insertion into the schedule fares
     {"do": "upload", "name": ..., "octets": "4f50...", "timeout_s": 30}
@@ -35,6 +36,24 @@ beginning, and from each of its commands, on.
                                                      of those that are texts here and no finite numbers (not_finite)
     {"do": "wait_contact", "timeout_s": 3600}     -> whether the node is heard
 """
+
+# States of a connection:
+#
+#   stranger --the token within HELLO_S--> client, or closed with a reason if `ground.clients` are there
+#   stranger --anything else, silence, or STRANGERS_MAX newer ones--> closed, counted, told why if it still listens
+#   client   --a request that is wrong--> client, with an error in answer
+#   client   --a line that is not a request, the end of its side, or UNREAD_S without reading--> closed
+#
+# Why a line that is not a request ends the connection (ADR 0035): a web page can make a browser send an HTTP request to
+# this port, with text of its choice in the body. A server that answers the header with an error and reads on would
+# execute the body. Whoever does not speak this protocol is not listened to any further, whether or not it is known.
+#
+# Strangers have a list of their own and take no client's place. When too many wait, the oldest goes: somebody who opens
+# connections and says nothing can then keep nobody out.
+#
+# Requests of one client are answered one after the other, each to its end. A client that wants to wait and to command
+# at the same time has two connections. Every list, line and wait has a bound: lines LINE_OCTETS_MAX, clients
+# `ground.clients`, waits WAIT_S_MAX, and what waits to be read BACKLOG_OCTETS_MAX (connection.py).
 
 from __future__ import annotations
 
@@ -60,14 +79,16 @@ from ground.telemetry.decoder import EVENT
 HELLO_S = 10.0
 STRANGERS_MAX = 64  # connections that have not shown the token yet
 
-# What a value of a strange kind may raise where our own checks have a hole: it must not cost the connection.
+# What a value of an unexpected kind may raise if our own checks have a hole: it must not cost the connection, nor the
+# ground. Not `Exception`: a fault of another class is ours, and goes to the loop's handler, which counts it.
 _REQUEST_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What requests are answered from, for those who show `token`. `transmit` takes the CLTUs of commands; `sink` is
-    what stderr goes through, for `status` to say what of it was lost.
+    """What requests are answered from, for those who show `token`.
+
+    transmit: takes the CLTUs of commands. sink: what stderr goes through, so that `status` can say what of it was lost.
     """
 
     station: GroundStation
@@ -79,11 +100,7 @@ class Services:
 
 
 class Api:
-    """Serves every client until it goes, or `close`.
-
-    A connection is a stranger until it has shown the token. Strangers take no client's place; if there are too many of
-    them the oldest goes, so that nobody keeps others out by saying nothing.
-    """
+    """Serves every client until it goes, or until `close`. A connection is a stranger until it has shown the token."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -91,30 +108,31 @@ class Api:
         self._clients: set[asyncio.Task[None]] = set()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a client, if it shows the token and there is room for it."""
+        """Serve a connection: to its end if it shows the token and there is room for it, else not at all."""
         client = Connection(reader, writer, self._services.counters)
         try:
             if await self._is_known(client):
                 await self._serve(client)
         except (OSError, asyncio.CancelledError):
-            pass  # the client is gone, or the ground ends: either way there is nobody to tell
+            pass  # the client is gone, or the ground ends: in either case nobody is there to answer
         finally:
             client.close()
 
     async def close(self) -> None:
-        """End with every client."""
+        """End every connection, and wait until that is done."""
         tasks = [*self._strangers, *self._clients]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _is_known(self, client: Connection) -> bool:
-        """Whether it shows the token. One that does not is told why, unless it said nothing, and counted."""
+        """Return whether it shows the token. One that does not is counted, and told why unless it has gone."""
         task = _current_task()
         self._strangers[task] = None
         if len(self._strangers) > STRANGERS_MAX:
             oldest = next(iter(self._strangers))
-            del self._strangers[oldest]  # at once: more of them may come before it ends, and then another has to go
+            # Removed at once: if more come before its task has ended, each of them must push out another one.
+            del self._strangers[oldest]
             oldest.cancel()
         known = False
         try:
@@ -131,7 +149,8 @@ class Api:
 
     async def _serve(self, client: Connection) -> None:
         if len(self._clients) >= self._services.config.clients:
-            client.put({"error": f"{len(self._clients)} clients are connected, ground.clients admits no more"})
+            number = f"{len(self._clients)} client{'s are' if len(self._clients) != 1 else ' is'}"
+            client.put({"error": f"{number} connected, ground.clients admits no more"})
             return
         client.put({"done": True})
         task, session = _current_task(), ClientSession(self._services, client)
@@ -150,7 +169,7 @@ def _current_task() -> asyncio.Task[None]:
 
 
 async def _hello(client: Connection, token: ApiToken) -> None:
-    """Read the first request. Raises OrbitnodeError if it does not show the token, ConnectionError if there is none."""
+    """Read the first request. Raises OrbitnodeError if it does not show the token, ConnectionError if none comes."""
     line = await _next_line(client)
     if not line:
         raise ConnectionResetError
@@ -162,7 +181,7 @@ async def _hello(client: Connection, token: ApiToken) -> None:
 
 
 async def _next_line(client: Connection) -> bytes:
-    """The next request, empty at the end. Raises NotARequest for a line that is too long."""
+    """Return the next request, empty at the end. Raises NotARequest for a line that is too long."""
     try:
         return await client.read_line()
     except ValueError:
@@ -170,7 +189,7 @@ async def _next_line(client: Connection) -> bytes:
 
 
 class ClientSession:
-    """One client's requests, answered one after the other."""
+    """Answers one client's requests, one after the other."""
 
     def __init__(self, services: Services, client: Connection) -> None:
         self._services = services
@@ -179,13 +198,15 @@ class ClientSession:
         self._operating: Operating | None = None
 
     def close(self) -> None:
-        """The client is gone."""
+        """End the operator's session, if there is one: the client is gone."""
         if self._operating is not None:
             self._operating.close()
 
     async def serve(self) -> None:
-        """Answer until the client goes. A request that is refused, or that a hole in our checks lets fail, costs
-        nothing but an error in answer; what is not a request ends the connection.
+        """Answer until the client goes.
+
+        A request that is refused, or that fails by a hole in our checks, costs nothing but an error in answer. A line
+        that is not a request ends the connection.
         """
         while True:
             try:
@@ -219,11 +240,11 @@ class ClientSession:
                 self._done(**self._known(asked, request))
 
     def _known(self, asked: object, request: dict[str, Any]) -> dict[str, Any]:
-        """What can be said at once. Raises OrbitnodeError."""
+        """Return the answer to a request for which nothing has to be waited. Raises OrbitnodeError."""
         station, now_ns = self._station, time.monotonic_ns()
         match asked:
             case "hello":
-                return {}  # again: it is known
+                return {}  # once more: the client is known already
             case "status":
                 return self._status()
             case "commands":
@@ -233,7 +254,7 @@ class ClientSession:
             case "latest":
                 name = request.get("name", "")
                 values = latest(station, name, now_ns)
-                if not values:
+                if not values:  # nothing yet, or a mistyped name? Only the second is an error
                     check_known(station.dictionary, name)
                 return {"values": values}
             case "events":
@@ -241,7 +262,7 @@ class ClientSession:
             case "parameters":
                 return {"parameters": parameters(station, now_ns)}
             case other:
-                raise OrbitnodeError(f"request {other!r} is not known")
+                raise OrbitnodeError(f"unknown request {other!r}")
 
     @property
     def _config(self) -> GroundConfig:
@@ -260,10 +281,10 @@ class ClientSession:
         return {**state, "counters": self._station.counters()}
 
     async def _operate(self, asked: str, request: dict[str, Any]) -> dict[str, Any]:
-        """A request of an operator's session, which the first of them begins."""
+        """Answer a request of an operator's session, which `operate` begins. Raises OrbitnodeError."""
         if asked == "operate":
             if self._operating is not None:
-                raise OrbitnodeError("this connection operates already, one session each")
+                raise OrbitnodeError("this connection has an operator's session already, it can have one")
             services = self._services
             self._operating = Operating(self._station, services.transmit, self._client, services.counters)
             return self._operating.begin(self._config.command_timeout_s)
@@ -276,7 +297,7 @@ class ClientSession:
         return await self._operating.wait_contact(request.get("timeout_s", 0.0))
 
     async def _follow(self, request: dict[str, Any]) -> None:
-        """Packets or events as they come, until the client goes. One that does not read loses lines, counted."""
+        """Send packets or events as they come, until the client goes. One that does not read loses lines, counted."""
         name, events_only = request.get("name", ""), request.get("what") == "events"
 
         def on_change(change: Change, what: object) -> None:

@@ -1,4 +1,12 @@
-"""What the API says of commands and files that go up: each stage as it comes, then the outcome."""
+"""The API's answers to commands and to files that go up: each stage as it comes, then the outcome."""
+
+# Both answers are the same loop: show what has not been shown, end if there is an outcome, else wait for a change. The
+# station announces changes to listeners, and a listener only sets an event: it is called in the middle of the station's
+# work, and the client may be slow. The listener is there before the command is given, since a command that the ground
+# refuses has its outcome at once.
+#
+# Reports that come while a command is open are taken for its answers. PUS reports of data name no request, so a report
+# that another client asked for at the same moment shows up here too.
 
 from __future__ import annotations
 
@@ -22,11 +30,11 @@ from ground.station import GroundStation
 from ground.telemetry.decoder import REPORT, TIME_REPORT, VERIFICATION
 
 Transmit = Callable[[list[bytes]], None]
-_NO_ANSWERS = (VERIFICATION, TIME_REPORT[0])  # what comes while a command is open without answering it
+_NO_ANSWERS = (VERIFICATION, TIME_REPORT[0])  # services whose reports come while a command is open, asked for or not
 
 
 def command_list(dictionary: Dictionary) -> list[dict[str, Any]]:
-    """Every command with its arguments, for people to choose from."""
+    """Return every command with its arguments, for people to choose from."""
     return [
         {"name": c.name, "text": c.text,
          "arguments": [{"name": f.name, "is": describe_field(f), "text": f.text,
@@ -37,7 +45,10 @@ def command_list(dictionary: Dictionary) -> list[dict[str, Any]]:
 
 
 async def command(station: GroundStation, transmit: Transmit, request: dict[str, Any], client: Connection) -> None:
-    """Send a command; a line for each stage and each report of data as they come, then the outcome."""
+    """Send a command; answer with a line per stage and per report of data as they come, then with the outcome.
+
+    Raises OrbitnodeError if the ground refuses it, ConnectionError if the client goes.
+    """
     changed = asyncio.Event()
     record: CommandRecord | None = None
 
@@ -66,7 +77,7 @@ async def command(station: GroundStation, transmit: Transmit, request: dict[str,
             if not record.is_open:
                 break
             await client.drain()
-            await client.until(has_moved, changed, WAIT_S_MAX)  # the tracker ends it in time
+            await client.until(has_moved, changed, WAIT_S_MAX)  # a bound only: the tracker ends every command in time
     trip_ns = record.round_trip_ns
     client.put(
         {"done": True, "number": record.number, "name": record.name, "arguments": dict(record.arguments),
@@ -78,7 +89,7 @@ async def command(station: GroundStation, transmit: Transmit, request: dict[str,
 def give(
     station: GroundStation, request: dict[str, Any], now_ns: int
 ) -> tuple[CommandRecord, dict[str, Any], list[bytes]]:
-    """Send a command, or the insertion of one into the schedule: record, what more to say, CLTUs.
+    """Send a command, or insert one into the schedule; return its record, further facts for the answer, and CLTUs.
 
     Raises OrbitnodeError.
     """
@@ -106,11 +117,14 @@ def give(
 async def upload(
     station: GroundStation, transmit: Transmit, request: dict[str, Any], client: Connection, timeout_s: float
 ) -> None:
-    """Send a file up; a line whenever more of it has arrived, then the outcome. `timeout_s`: if none is asked for."""
+    """Send a file up; answer with a line whenever more of it has arrived, then with the outcome.
+
+    timeout_s: taken if the request has none. Raises OrbitnodeError, and ConnectionError if the client goes.
+    """
     try:
         octets = bytes.fromhex(request.get("octets", ""))
     except ValueError:
-        raise OrbitnodeError("request: octets are hexadecimal") from None
+        raise OrbitnodeError("request: octets should be hexadecimal") from None
     changed = asyncio.Event()
 
     def on_change(change: Change, _what: object) -> None:
@@ -119,28 +133,30 @@ async def upload(
 
     with listening(station, on_change):
         given_s = request.get("timeout_s", timeout_s)
-        made, cltus = station.upload(request.get("name", ""), octets, time.monotonic_ns(), given_s)
+        transfer, cltus = station.upload(request.get("name", ""), octets, time.monotonic_ns(), given_s)
         transmit(cltus)
         arrived = 0
 
         def has_moved() -> bool:
-            return bool(made.outcome) or made.acknowledged > arrived
+            return bool(transfer.outcome) or transfer.acknowledged > arrived
 
         while True:
-            if made.acknowledged > arrived:
-                arrived = made.acknowledged
-                client.put({"arrived": arrived, "of": made.pdus})
-            if made.outcome:
+            if transfer.acknowledged > arrived:
+                arrived = transfer.acknowledged
+                client.put({"arrived": arrived, "of": transfer.pdus})
+            if transfer.outcome:
                 break
             await client.drain()
-            await client.until(has_moved, changed, WAIT_S_MAX)  # `timeout_s` without any of it arriving ends it
-    end = {"outcome": made.outcome, "reason": made.reason, "said": made.said, "transaction": made.number}
-    client.put({"done": True, "name": made.name, **end})
+            await client.until(has_moved, changed, WAIT_S_MAX)  # a bound only: the upload's own timeout ends it
+    client.put(
+        {"done": True, "name": transfer.name, "outcome": transfer.outcome, "reason": transfer.reason,
+         "said": transfer.said, "transaction": transfer.number}
+    )  # fmt: skip
 
 
 @contextmanager
 def listening(station: GroundStation, on_change: Callable[[Change, object], None]) -> Iterator[None]:
-    """Tell `on_change` of every change meanwhile."""
+    """Have the station call `on_change` at every change while the block runs."""
     station.listen(on_change)
     try:
         yield

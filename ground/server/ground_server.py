@@ -1,4 +1,16 @@
-"""The ground process: telemetry over UDP, CLTUs back, timers and a status line round one GroundStation. Edge code."""
+"""The ground process: telemetry over UDP, CLTUs back, timers and a status line around one GroundStation. Edge code."""
+
+# Everything runs in one thread of one asyncio loop, so the station is never entered twice. The archive is written in
+# that thread as well: its commits are batched, once per second, and what arrives meanwhile waits in the kernel's buffer
+# (telemetry_port.py).
+#
+# Order of the start: receiving ports, uplink, the API's port, then the token, and only then the API answers. A token
+# must not be put into its place before the port is ours, or it would replace that of a ground that runs. The end goes
+# backwards, token before port. Frames that the kernel has received by then are still taken, then the station is closed:
+# open transfers end and the archive is committed.
+#
+# A fault of our own code in a callback costs what was being done, is counted and reported, and the ground goes on: a
+# pass is short, and a ground that died would lose the rest of it.
 
 from __future__ import annotations
 
@@ -27,18 +39,18 @@ from ground.server.telemetry_port import TelemetryPort
 from ground.station import GroundStation
 from ground.telemetry.archive import Archive
 
-_TIMER_S = 0.05
-_COMMIT_S = 1.0
-QUIET_STATUS_S = 10.0
+_TIMER_S = 0.05  # how late a timer of the station may be
+_COMMIT_S = 1.0  # what a kill may lose at most
+QUIET_STATUS_S = 10.0  # between status lines if nobody watches them on a terminal
 
 
 def epoch_tai_ns() -> int:
-    """TAI at the zero of the monotonic clock, by the machine's idea of UTC."""
+    """Return TAI (ns since 1958) at the zero of the monotonic clock, by the machine's clock for UTC."""
     return tai_from_unix(time.time_ns()) - time.monotonic_ns()
 
 
 class _Uplink(asyncio.DatagramProtocol):
-    """The UDP socket that CLTUs leave by; a node that is not there shows as refusals."""
+    """The UDP socket by which CLTUs leave. A node that is not there may show as refusals, which are counted."""
 
     def __init__(self) -> None:
         self.refused = 0
@@ -59,8 +71,9 @@ class GroundServer:
         sink: LogSink | None = None,
         receivers: Mapping[str, UdpLink] | None = None,
     ) -> None:
-        """`sink` is what stderr goes through, for `status` to say what of it was lost. `receivers` are the ports of the
-        station's further links, by name.
+        """sink: what stderr goes through, so that `status` can say what of it was lost.
+
+        receivers: the ports of the station's further links, by name.
         """
         self._receivers = {} if receivers is None else receivers
         self.station = station
@@ -75,7 +88,7 @@ class GroundServer:
         self._faults = Tally()
 
     async def run(self) -> None:
-        """Serve until a signal or `stop`. Raises SetupError for a port that cannot be had."""
+        """Serve until a signal or `stop`. Raises SetupError for a port that cannot be opened."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_fault)
         self._stop = asyncio.Event()
@@ -93,13 +106,13 @@ class GroundServer:
             )
             ports.push_async_callback(self._close_api, api)
             self._token.publish()
-            ports.callback(self._token.withdraw)  # before the port can be another's
+            ports.callback(self._token.withdraw)  # runs before the port is closed, while it cannot be another's
             await api.start_serving()
             for number in ending_signals():
                 loop.add_signal_handler(number, self._stop.set)
             print(plain(self._welcome()), file=sys.stderr, flush=True)
             await self._until_stopped()
-            for port in self._ports:  # what has come already is not lost by the end
+            for port in self._ports:  # what the kernel has received by now must not be lost by the end
                 port.on_ready(NS)
         self.station.close(time.monotonic_ns())
 
@@ -108,13 +121,14 @@ class GroundServer:
         await self._api.close()
 
     def _open_door(self) -> socket.socket:
-        """The API's port, ours alone from here on. Raises SetupError."""
+        """Open the API's port, which is ours alone from then on. Raises SetupError."""
         door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
+            # Else a ground could not start while connections of the one before it are in TIME_WAIT.
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             door.setblocking(False)
             door.bind(("127.0.0.1", self._config.api_port))
-            door.listen()  # two may bind a port, one may listen
+            door.listen()  # with SO_REUSEADDR two may bind the port, but only one may listen: this is what claims it
         except OSError as error:
             door.close()
             remedy = "is another ground running? end it, or set ground.api_port"
@@ -122,7 +136,7 @@ class GroundServer:
         return door
 
     def _listen(self, name: str, link: UdpLink) -> TelemetryPort:
-        """The port that frames of this link come to; the station's own has no name. Raises SetupError."""
+        """Open the port to which frames of this link come; the station's own link has no name. Raises SetupError."""
         counters = PortCounters()
         try:
             port = TelemetryPort(
@@ -142,8 +156,9 @@ class GroundServer:
         port.close()
 
     def _on_fault(self, _loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
-        """Something that the loop has called failed, by a hole in our checks or for want of descriptors: it costs what
-        was being done, and no more.
+        """Count and report a fault of something that the loop called; what was being done is lost, and no more.
+
+        Its cause is a hole in our checks, or a lack of descriptors.
         """
         error = about.get("exception")
         self.station.station_counters.faults += 1
@@ -151,19 +166,21 @@ class GroundServer:
         self._tell_faults()
 
     def _tell_faults(self) -> None:
-        told = self._faults.take(time.monotonic_ns())
-        if told is not None:
-            count, newest = told
-            text = f"ground: {count} faults of its own, the last of them {newest}; it goes on"
+        due = self._faults.take(time.monotonic_ns())
+        if due is not None:
+            count, newest = due
+            faults = "1 fault of its own:" if count == 1 else f"{count} faults of its own, the last of them"
+            text = f"ground: {faults} {newest}; it goes on"
             print(plain(text), file=sys.stderr, flush=True)
 
     def stop(self) -> None:
+        """Have `run` end in order."""
         if self._stop is not None:
             self._stop.set()
 
     def _welcome(self) -> str:
         link, dictionary = self._link, self.station.dictionary
-        further = "".join(f", {name} on UDP {one.listen_port}" for name, one in self._receivers.items())
+        further = "".join(f", {name} on UDP {receiver.listen_port}" for name, receiver in self._receivers.items())
         return (
             f"ground of {dictionary.mission}: TM on UDP {link.listen_port}{further}, "
             f"CLTUs to {link.node_host}:{link.node_port}, API on 127.0.0.1:{self._config.api_port} "
@@ -171,7 +188,7 @@ class GroundServer:
         )
 
     async def _until_stopped(self) -> None:
-        """Timers, commits and the status line."""
+        """Run timers, commits and the status line until the server is to stop."""
         assert self._stop is not None
         commit_s = status_s = time.monotonic()
         live = sys.stderr.isatty()
@@ -222,13 +239,13 @@ class GroundServer:
         self._send(self.station.on_downlink(octets, now_ns, link, waited_ns=now_ns - came_ns))
 
     def _send(self, cltus: list[bytes]) -> None:
-        for one in cltus:
+        for cltu in cltus:
             if self._uplink is not None:
-                self._uplink.sendto(one)
+                self._uplink.sendto(cltu)
 
 
 async def _bound(opening: Any, kind: str, port: int, remedy: str) -> Any:
-    """Open a port, or say in one line why not and what to do."""
+    """Await the opening of a port. Raises SetupError, one line with the reason and what to do."""
     try:
         return await opening
     except OSError as error:

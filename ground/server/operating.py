@@ -1,8 +1,11 @@
-"""An operator behind the API: the calls of ground.operator.Operator as requests of one connection.
+"""An operator behind the API: the calls of ground.operator.Operator as requests of one connection."""
 
-What came since the operator's last command is kept here and not at the client: so the reports that a command brings
-cannot be overtaken by its outcome, and a client that computes for a while misses nothing.
-"""
+# What came since the operator's last command is kept here and not at the client (ADR 0032). Were packets streamed to
+# the client, and commands sent over a second connection, a command's outcome could overtake the reports that belong to
+# it, and a client that computes for a while would lose packets. Here both happen in one thread, in the order in which
+# the station announces them.
+#
+# A record is answered once, as it is when it ends: over a wire it cannot go on changing as it does within the station.
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from ground.station import GroundStation
 
 
 class Operating:
-    """One client's session, from its request to operate until `close`."""
+    """One client's session, from its request `operate` until `close`."""
 
     def __init__(self, station: GroundStation, transmit: Transmit, client: Connection, counters: ApiCounters) -> None:
         self._counters = counters
@@ -35,27 +38,30 @@ class Operating:
         station.listen(self._on_change)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening to the station."""
         self._station.unlisten(self._on_change)
 
     def begin(self, command_timeout_s: float) -> dict[str, Any]:
-        """What a client must know: the ground's timeline, the same instant in UTC, and how long a command may take."""
+        """Return what a client must know: now on the ground's timeline and in UTC, and how long a command may take."""
         now_ns = time.monotonic_ns()
         return {"now_s": now_ns / NS, "time": utc_text(self._station.tai_ns(now_ns)),
                 "mission": self._station.dictionary.mission, "command_timeout_s": command_timeout_s}  # fmt: skip
 
     async def send(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a command and wait until its record has ended: the record. Raises OrbitnodeError."""
+        """Send a command, wait until its record has ended, and return that. Raises OrbitnodeError."""
         record, cltus = self._station.send(
             request.get("name", ""), request.get("arguments", {}), time.monotonic_ns(), raw=request.get("raw", False)
         )
+        # Forgotten only when the command was accepted: a refused one changes nothing. Before it goes up, so that
+        # nothing of its answers is lost.
         self._arrivals.clear()
         self._transmit(cltus)
-        await self._client.until(lambda: not record.is_open, self._changed, WAIT_S_MAX)  # the tracker ends it in time
+        # WAIT_S_MAX is a bound only: the tracker ends every command in time.
+        await self._client.until(lambda: not record.is_open, self._changed, WAIT_S_MAX)
         return {"record": _document(record)}
 
     async def wait_for(self, name: str, timeout_s: float) -> dict[str, Any]:
-        """The values of the next packet called `name`, None if none comes in time. Raises OrbitnodeError."""
+        """Return the values of the next packet called `name`, None if none comes in time. Raises OrbitnodeError."""
         check_packet_name(self._station.dictionary, name)
         await self._client.until(lambda: self._arrivals.has(name), self._changed, timeout_s)
         values = self._arrivals.take(name)
@@ -64,7 +70,7 @@ class Operating:
         return {"values": jsonable_all(values), "not_finite": not_finite(values)}
 
     async def wait_contact(self, timeout_s: float) -> dict[str, Any]:
-        """Whether the node is heard, or was in time."""
+        """Wait until the node is heard, but no longer than `timeout_s`; return whether it is."""
         await self._client.until(lambda: self._station.in_contact, self._changed, timeout_s)
         return {"contact": self._station.in_contact}
 
@@ -76,7 +82,7 @@ class Operating:
 
 
 def _document(record: CommandRecord) -> dict[str, Any]:
-    """A record as JSON, its stages on the ground's timeline."""
+    """Return a record ready for JSON, its stages on the ground's timeline."""
     return {
         "number": record.number, "name": record.name, "apid": record.apid, "seq": record.seq,
         "arguments": jsonable_all(record.arguments), "not_finite": not_finite(record.arguments),

@@ -1,5 +1,10 @@
 """A request to the ground's API: one JSON object on one line, its names and their types. Sans-IO."""
 
+# Two kinds of error, and the difference matters: a line that is not a request at all (NotARequest) ends the connection,
+# since whoever sent it does not speak this protocol (api.py says why). A request with a wrong value is somebody's
+# mistake, and gets an answer that says what would be right. All types are checked here, once, so that what follows may
+# rely on them.
+
 from __future__ import annotations
 
 import json
@@ -8,10 +13,10 @@ from typing import Any
 from flight.contract.dictionary import SEVERITIES
 from flight.core.errors import OrbitnodeError
 
-LINE_OCTETS_MAX = 1 << 16
+LINE_OCTETS_MAX = 1 << 16  # room for an uploaded file of about 30 kB in hexadecimal
 TIMEOUT_S_MAX = 86400.0
 WAIT_S_MAX = 366 * 86400.0
-WAITS = ("wait_for", "wait_contact")  # for what may take weeks, or be there already
+WAITS = ("wait_for", "wait_contact")  # may take weeks, or 0 s for a mere look: their bounds are other ones
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "do": str, "name": str, "octets": str, "texts": list, "arguments": dict, "raw": bool, "bypass": bool,
@@ -22,34 +27,37 @@ _CHOICES = {"what": ("packets", "events"), "severity": ("", *SEVERITIES)}
 
 
 class NotARequest(OrbitnodeError):
-    """What came is not a request at all: whoever speaks does not speak to this API, and is not listened to any more."""
+    """What came is not a request at all: its sender does not speak this protocol, and is listened to no further."""
 
 
 def read_request(line: bytes) -> dict[str, Any]:
-    """One request with the types it should have; raises NotARequest, and OrbitnodeError for one that is wrong."""
+    """Return a request whose names, types and bounds are as they should be.
+
+    Raises NotARequest for any other line, OrbitnodeError for a request that is wrong.
+    """
     try:
-        made = json.loads(line)
+        request = json.loads(line)
     except (ValueError, RecursionError):
-        raise NotARequest("a request is one JSON object a line") from None
-    if not isinstance(made, dict) or not isinstance(made.get("do"), str):
+        raise NotARequest("a request is one JSON object per line") from None
+    if not isinstance(request, dict) or not isinstance(request.get("do"), str):
         raise NotARequest('a request is a JSON object that says what to "do"')
-    if not made.keys() <= _KINDS.keys():
+    if not request.keys() <= _KINDS.keys():
         raise OrbitnodeError(f"a request is a JSON object with some of {', '.join(sorted(_KINDS))}")
-    for name, value in made.items():
-        # To Python true is a number.
+    for name, value in request.items():
+        # In Python a bool is an int: `true` must not pass for the number 1.
         if not isinstance(value, _KINDS[name]) or (isinstance(value, bool) and _KINDS[name] is not bool):
-            raise OrbitnodeError(f"request: {name} is of the wrong type")
+            raise OrbitnodeError(f"request: {name} has the wrong type")
         if name in _CHOICES and value not in _CHOICES[name]:
             raise OrbitnodeError(
                 f"request: {name} is {value!r}, should be one of {', '.join(filter(None, _CHOICES[name]))}"
             )
-    if not all(isinstance(text, str) for text in made.get("texts", [])):
-        raise OrbitnodeError("request: texts are texts")
-    if made.get("do") in WAITS:
-        if not 0 <= made.get("timeout_s", 0) <= WAIT_S_MAX:
-            raise OrbitnodeError(f"request: timeout_s of a wait is in 0 .. {WAIT_S_MAX:.0f}")
-    elif not 0 < made.get("timeout_s", 1) <= TIMEOUT_S_MAX:
-        raise OrbitnodeError(f"request: timeout_s is above 0 and at most {TIMEOUT_S_MAX:.0f}")
-    if made.get("limit", 1) < 1:
-        raise OrbitnodeError("request: limit is at least 1")
-    return made
+    if not all(isinstance(text, str) for text in request.get("texts", [])):
+        raise OrbitnodeError("request: texts should be a list of texts")
+    if request.get("do") in WAITS:
+        if not 0 <= request.get("timeout_s", 0) <= WAIT_S_MAX:
+            raise OrbitnodeError(f"request: timeout_s of a wait should be in 0 .. {WAIT_S_MAX:.0f}")
+    elif not 0 < request.get("timeout_s", 1) <= TIMEOUT_S_MAX:
+        raise OrbitnodeError(f"request: timeout_s should be above 0 and at most {TIMEOUT_S_MAX:.0f}")
+    if request.get("limit", 1) < 1:
+        raise OrbitnodeError("request: limit should be at least 1")
+    return request

@@ -223,9 +223,9 @@ def moved_to_a_link(path: Path) -> None:
         (lambda path: replaced(path, os.mkfifo), "is not a file"),
         (lambda path: replaced(path, lambda at: at.mkdir(mode=0o700)), "is not a file"),
         (lambda path: path.unlink(), "there is no .*copy its token there"),
-        (lambda path: path.write_text("0" * 63 + "\n"), "holds no token, should be 64"),
-        (lambda path: path.write_text("0" * 65 + "\n"), "holds no token, should be 64"),
-        (lambda path: path.write_bytes(b"\xff" * 65), "holds no token, should be 64"),
+        (lambda path: path.write_text("0" * 63 + "\n"), "does not hold a token, which is 64"),
+        (lambda path: path.write_text("0" * 65 + "\n"), "does not hold a token, which is 64"),
+        (lambda path: path.write_bytes(b"\xff" * 65), "does not hold a token, which is 64"),
     ],
 )
 def test_a_token_that_others_may_have_put_there_or_may_read_is_refused(

@@ -147,7 +147,7 @@ def test_one_connection_is_one_operator(ground: Ground) -> None:
     with GroundClient(ground.api) as client:
         assert client.ask(do="operate")["mission"] == "test"
         for request, says in (
-            ({"do": "operate"}, "operates already"),
+            ({"do": "operate"}, "has an operator's session already"),
             ({"do": "send", "name": "pong"}, "did you mean 'ping'"),
             ({"do": "wait_for"}, "no packet is called ''"),
         ):
@@ -272,7 +272,7 @@ def test_a_ground_out_of_descriptors_says_so_in_one_line_and_goes_on(own_ground:
         assert client.ask(do="status")["done"] is True
     ground.process.send_signal(signal.SIGINT)
     _, said = ground.process.communicate(timeout=GIVE_UP_S)
-    assert b"faults of its own, the last of them OSError: [Errno 24] Too many open files; it goes on" in said
+    assert b"ground: 1 fault of its own: OSError: [Errno 24] Too many open files; it goes on" in said
     assert b"Traceback" not in said and ground.process.returncode == 0
 
 
@@ -355,7 +355,7 @@ def test_an_upload_that_nobody_hears_fails_in_time(ground: Ground) -> None:
     assert last["outcome"] == "failed" and last["reason"] == "nothing of it arrived for 0.2 s"
     for request, says in (
         ({"name": "../a", "octets": "00"}, "cannot be the name of a file on board, 'a' can"),
-        ({"name": "a", "octets": "0g"}, "octets are hexadecimal"),
+        ({"name": "a", "octets": "0g"}, "octets should be hexadecimal"),
     ):
         with GroundClient(ground.api) as client, pytest.raises(OrbitnodeError, match=says):
             client.ask(do="upload", **request)

@@ -122,7 +122,7 @@ def test_claims_do_not_pass_the_limit_and_what_is_refused_is_told(tmp_path: Path
     assert store.refusals(0).startswith("4 files not written, the last of them transaction-1-5: the products of this")
     assert store.refusals(1) == ""
     feed(store, "y", bytes(8 << 20))
-    assert store.refusals(NS) == "" and store.refusals(60 * NS).startswith("1 files not written, the last of them y")
+    assert store.refusals(NS) == "" and store.refusals(60 * NS).startswith("1 file not written, the last of them y")
 
 
 def test_a_file_that_cannot_be_written_is_its_own_fault(tmp_path: Path) -> None:
