@@ -1,4 +1,12 @@
-"""What the station tells those who listen to it: stages of commands, packets, alarms, contacts, notes."""
+"""What the station announces to its listeners: stages of commands, packets, alarms, contacts, notes."""
+
+# A listener is called in the middle of the station's work, in the order in which things happen. So it returns at once,
+# and may look at the station but not give it work. It may be added or removed meanwhile: an announcement goes to those
+# who listened when it began. An object that comes with a change may go on changing, such as a CommandRecord: whoever
+# keeps it takes a snapshot.
+#
+# What may come in floods is not announced one by one. A Tally announces the first at once, so that nothing goes unsaid,
+# and then the number and the newest once per TELL_S.
 
 from __future__ import annotations
 
@@ -9,11 +17,11 @@ from enum import Enum, auto
 from flight.core.nanoseconds import NS
 from ground.telemetry.decoder import DecodedPacket
 
-TELL_S = 60
+TELL_S = 60  # between two announcements of one tally
 
 
 class Change(Enum):
-    """What a listener is told of: the kind of the object that comes with it."""
+    """What has changed; beside each kind the type of the object that comes with it."""
 
     FRAME = auto()  # FrameReceived of the station's own link
     PACKET = auto()  # Packet
@@ -22,12 +30,12 @@ class Change(Enum):
     PRODUCT = auto()  # ProductRow
     CONTACT = auto()  # bool, of the station's own link
     UPLOAD = auto()  # Upload, at each part that arrived and at its end
-    NOTE = auto()  # str: what the operator should know of link and archive
+    NOTE = auto()  # str: something of link or archive that the operator should know
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A packet as received; `decoded` is None if it is malformed."""
+    """A packet as it was received; `decoded` is None if it does not decode."""
 
     vcid: int
     octets: bytes
@@ -36,19 +44,19 @@ class Packet:
 
 @dataclass(slots=True)
 class Tally:
-    """Of something that may come often: told at once, and then once in `TELL_S` with its count."""
+    """Counts something that may come often: due to be announced at once, and then once per `TELL_S`."""
 
     count: int = 0
     newest: str = ""
     due_ns: int | None = None
 
     def add(self, newest: str) -> None:
-        """It came once more."""
+        """Count one more; `newest` describes it."""
         self.count += 1
         self.newest = newest
 
     def take(self, now_ns: int) -> tuple[int, str] | None:
-        """How often it came since it was told last, and the newest; None if there is nothing to tell now."""
+        """Return the number since the last announcement and the newest; None if nothing is due at `now_ns`."""
         if not self.count or (self.due_ns is not None and now_ns < self.due_ns):
             return None
         count, self.count, self.due_ns = self.count, 0, now_ns + TELL_S * NS
@@ -59,20 +67,20 @@ Listener = Callable[[Change, object], None]
 
 
 class Listeners:
-    """Those who are told of changes, in the order in which they came."""
+    """Those who listen to changes, in the order in which they came."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
 
     def add(self, listener: Listener) -> None:
-        """Tell this one too, from now on."""
+        """Call this listener too, from now on."""
         self._listeners.append(listener)
 
     def remove(self, listener: Listener) -> None:
-        """Tell this one nothing any more; it may be called from inside a change."""
+        """Stop calling this listener. It may be removed from within a change."""
         self._listeners.remove(listener)
 
     def tell(self, change: Change, what: object) -> None:
-        """Tell everybody who listens at this moment."""
-        for listener in list(self._listeners):
+        """Call everybody who listens at this moment."""
+        for listener in list(self._listeners):  # a copy: listeners may come and go while they are called
             listener(change, what)

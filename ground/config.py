@@ -1,7 +1,7 @@
-"""The [ground] section of mission.toml, and the port at which a client finds the ground process.
+"""The [ground] section of mission.toml, and the port at which a client finds the ground process."""
 
-A client imports this for API_PORT alone: no mission is read for it, and nothing here may lead to one.
-"""
+# A client imports this module for API_PORT alone. So nothing here may import what reads a mission, which takes longer
+# to load than a command takes to be answered.
 
 from __future__ import annotations
 

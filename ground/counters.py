@@ -1,5 +1,8 @@
 """Every counter of the ground by name, for its archive and its status."""
 
+# Each part of the ground counts in a dataclass of its own, and the names are made here: PART.COUNTER. A counter that is
+# added to a part shows in the archive and in `orbitnode tm ground` without another line.
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,9 +13,10 @@ from ground.link.ground_link import GroundLink
 
 @dataclass(slots=True)
 class StationCounters:
-    """Of the station itself; those of its parts are with them. `boots` of the node since the station began to hear it,
-    `boots_repeated` of them with a count that is not higher than before. `octets_by_vc` of the station's own link.
-    `faults` of the ground's own code, in what it made of something that came.
+    """Counters of the station itself; its parts have their own.
+
+    boots: of the node since the station began to hear it. boots_repeated: those whose count was not higher than before.
+    octets_by_vc: frames of the station's own link. faults: of the ground's own code, in handling what came.
     """
 
     contacts: int = 0
@@ -29,8 +33,10 @@ class StationCounters:
 
 @dataclass(slots=True)
 class PortCounters:
-    """Of a UDP port that frames come to: `datagrams` taken, those of them that are `empty`, and those that the kernel
-    `dropped` because others were not taken in time. What reached this machine was taken or dropped.
+    """Counters of a UDP port that receives frames. A datagram that reached this machine was either taken or dropped.
+
+    datagrams: taken. empty: those of them without an octet. dropped: by the kernel, because others were not taken in
+    time. errors: of the machine, when a datagram was to be taken.
     """
 
     datagrams: int = 0
@@ -40,7 +46,7 @@ class PortCounters:
 
 
 def link_parts(link: GroundLink, prefix: str = "") -> dict[str, object]:
-    """The counters of one link: `link`, and if its frames are coded `coding` and `sync`."""
+    """Return the counters of one link: `link`, and if its frames are coded `coding` and `sync`."""
     parts: dict[str, object] = {f"{prefix}link": link.counters}
     if link.decoder is not None:
         parts |= {f"{prefix}coding": link.decoder.counters, f"{prefix}sync": link.decoder.synchronizer.counters}
@@ -48,7 +54,7 @@ def link_parts(link: GroundLink, prefix: str = "") -> dict[str, object]:
 
 
 def by_name(parts: Mapping[str, object]) -> dict[str, int]:
-    """Numbers as PART.COUNTER, or PART.COUNTER.KEY, of counter dataclasses by part."""
+    """Return counter dataclasses by part as numbers by name: PART.COUNTER, or PART.COUNTER.KEY if it is a mapping."""
     out: dict[str, int] = {}
     for part, counters in parts.items():
         for name, value in asdict(counters).items():  # type: ignore[call-overload]

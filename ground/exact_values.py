@@ -1,5 +1,9 @@
 """Values of packets as JSON and back. JSON has no NaN and no infinity, so these travel as texts."""
 
+# A text alone cannot come back as what it was: "nan" may be a number that is not finite, or the text of a packet. So
+# the names of the numbers travel beside the values (`not_finite`), and only these are turned back. Infinity and NaN as
+# bare words, which Python's json would write, are refused by parsers of other languages.
+
 from __future__ import annotations
 
 import math
@@ -9,20 +13,20 @@ from flight.contract.fields import Plain
 
 
 def jsonable(value: Plain) -> Plain:
-    """The value itself; `nan`, `inf` or `-inf` as text if it is not finite."""
+    """Return the value itself, or `nan`, `inf` or `-inf` as text if it is not finite."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def jsonable_all(values: Mapping[str, Plain]) -> dict[str, Plain]:
-    """Each of `values` as `jsonable` gives it."""
+    """Return each of `values` as `jsonable` gives it."""
     return {name: jsonable(value) for name, value in values.items()}
 
 
 def not_finite(values: Mapping[str, Plain]) -> list[str]:
-    """Names of the values that `jsonable` makes texts of: with these, `exact` can tell them from texts."""
+    """Return the names of the values that `jsonable` turns into texts, which `exact` needs to turn them back."""
     return [name for name, value in values.items() if jsonable(value) is not value]
 
 
 def exact(values: Mapping[str, Plain], numbers: Sequence[str]) -> dict[str, Plain]:
-    """The values as they were before they became JSON; `numbers` are what `not_finite` named. Raises ValueError."""
+    """Return the values as they were before they became JSON. `numbers`: what `not_finite` gave. Raises ValueError."""
     return {name: float(value) if name in numbers else value for name, value in values.items()}

@@ -1,7 +1,12 @@
-"""A file that a command writes: whole or not at all, so that a full disk costs nobody what was there before.
+"""A file that a command writes: whole or not at all, so that a full disk does not destroy what was there before.
 
 Edge code.
 """
+
+# The file is written under another name beside the target, then renamed over it. A rename within a folder is atomic, so
+# whoever opens the file sees the old content or the new one. The other name has the process id in it and is created
+# exclusively, so that two commands at a time do not write into one file. There is no fsync: this protects from a
+# command that fails, not from a power cut, after which the command can be run again.
 
 from __future__ import annotations
 
@@ -17,11 +22,12 @@ from flight.core.errors import OrbitnodeError, reason_of
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A stream whose octets become the content of `path` at the end of the block, if it ends well. The folder is made.
+    """Give a stream whose octets become the content of `path` at the end of the block, if that raises nothing.
 
-    A link is followed: who names it means what it names. What is not a file, such as /dev/stdout, is written to as it
-    is. Raises OrbitnodeError, with the former content in place, if the disk does not take it.
+    The folder is created. A symbolic link is followed. What is not a file, such as /dev/stdout, is written to directly.
+    Raises OrbitnodeError, with the former content in place, if the file cannot be written.
     """
+    # Resolved, since a rename over a link would replace the link and leave the file that it names as it was.
     target = Path(os.path.realpath(path))
     rough = target.with_name(f".{target.name}.{os.getpid()}~")
     try:
@@ -35,7 +41,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         try:
             with rough.open("xb") as stream:
                 yield stream
-            if target.exists():
+            if target.exists():  # its rights stay: overwriting in place would have kept them too
                 rough.chmod(stat.S_IMODE(target.stat().st_mode))
             rough.replace(target)
         finally:

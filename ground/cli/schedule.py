@@ -159,5 +159,5 @@ def _number(text: str) -> int:
 
 def _offset(text: str) -> int:
     if not re.fullmatch(r"[+-]?\d{1,10}", text) or abs(int(text)) > _OFFSET_MAX_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of whole seconds")
+        raise argparse.ArgumentTypeError(f"{text!r}: should be whole seconds, at most {_OFFSET_MAX_S}")
     return int(text)

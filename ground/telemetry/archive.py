@@ -1,9 +1,13 @@
 """The archive: everything the ground heard and did, of one node or of several, in one SQLite file.
 
-One process writes, over one connection, and several readers may look meanwhile. Each node has its own rows, and a view
-of them that does not know of the others: a station's by `enter`, a reader's by `of`. `commit` is called by whoever owns
-the time (each second in real time, at the end of a step in virtual time). Times are TAI nanoseconds since 1958-01-01.
+One process writes, over one connection, while others may read. Each node has rows of its own, and a view of them that
+does not know of other nodes: a station's by `enter`, a reader's by `of`. Whoever owns the time calls `commit`: each
+second in real time, at the end of a step in virtual time. Times are TAI nanoseconds since 1958-01-01.
 """
+
+# One file for all nodes of a process (ADR 0033): a query over several nodes is what an archive of several is for, and
+# one connection means one commit per second, however many nodes there are. The price: if a full disk makes SQLite roll
+# back, rows of every node are lost, whoever's write found the disk full. `on_loss` therefore reaches all of them.
 
 from __future__ import annotations
 
@@ -27,20 +31,18 @@ class Archive(ArchiveFile):
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Their names, in the order in which they were first entered."""
+        """The names of the nodes, in the order in which they were first entered."""
         return tuple(name for (name,) in self.query("SELECT name FROM nodes ORDER BY id"))
 
     def enter(self, dictionary: Dictionary) -> NodeArchive:
-        """The node that `dictionary` describes, to write to: made here if it is new, the dictionary kept with it."""
+        """Return the node that `dictionary` describes, to write to. A new one is created; the dictionary is kept."""
         self.write("INSERT OR IGNORE INTO nodes (name) VALUES (?)", [(dictionary.mission,)])
         node = self._view(dictionary.mission)
         node.put_dictionary(dictionary)
         return node
 
     def of(self, name: str = "") -> NodeArchive:
-        """The node of that name; without a name the only one there is. Raises OrbitnodeError, which says which nodes
-        there are.
-        """
+        """Return the node of that name, without a name the only one. Raises OrbitnodeError, which lists the nodes."""
         nodes = self.nodes
         if name in nodes:
             return self._view(name)

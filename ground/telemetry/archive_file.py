@@ -1,13 +1,24 @@
 """The archive's file: SQLite with a write-ahead log, its layout, batched commits, and faults in one line.
 
-Every row is some node's, and every index begins with the node. The dictionary, the sequence counts and the starts of a
-node are rows of `meta`. What was committed survives a kill of the process at any instant; SQLite may roll back what was
-not, on a full disk, and `on_loss` is called then: the rows lost may be those of any node.
-
-What is written `together` is committed together: a packet is never there without its samples, nor a report without what
-it says of its command, whenever the process is killed. `before_commit` is called to write what goes with the rows of a
-commit, `on_commit` when they are safe.
+What was committed survives a kill of the process at any instant. What is written `together` is committed together: a
+packet is never there without its samples, nor a report without what it says of its command.
 """
+
+# Layout: every row belongs to a node, and every index begins with the node. What a node has once, such as its
+# dictionary, its sequence counts and its starts, are rows of `meta`. The file's application_id carries the number of
+# the layout: an archive of another one is refused in one line, never converted and never written to.
+#
+# Commits: a commit waits for the disk, so rows are gathered, for BATCH_ROWS rows or until the caller's clock says so.
+# `_depth` counts the blocks that must not be torn: `hold`, `together`, and the commit itself while it calls
+# `before_commit`. A commit that is asked for within one is done at its end (`_due`). `together` is also a savepoint, so
+# that a write that fails takes its companions with it and leaves the rest of the transaction alone.
+#
+# Losses: on a full disk SQLite may roll back the whole transaction by itself. That shows when no transaction is open
+# although rows were pending. `on_loss` is called then, since what others believe to be stored (rows, row ids, names of
+# parameters) is gone; the rows may belong to any node.
+#
+# Durability: journal_mode WAL with synchronous NORMAL does not wait for the disk at each commit. A kill loses nothing
+# that was committed; a power cut of the ground's machine may lose the newest commits, never the file.
 
 from __future__ import annotations
 
@@ -21,7 +32,7 @@ from flight.core.errors import OrbitnodeError, reason_of
 
 LAYOUT = 2
 BATCH_ROWS = 2000
-LOCK_WAIT_S = 1.0
+LOCK_WAIT_S = 1.0  # for another process that writes; longer would stall the pass
 _APPLICATION_ID = 0x4F524200 | ord("0") + LAYOUT  # "ORB2" in the file's header: an archive of this layout
 _LOG_PAGES = 1000  # of the write-ahead log, before a commit copies them into the file
 
@@ -62,8 +73,9 @@ CREATE TABLE alarms (
   id INTEGER PRIMARY KEY, node INTEGER NOT NULL, time_ns INTEGER NOT NULL, parameter TEXT NOT NULL,
   previous TEXT NOT NULL, state TEXT NOT NULL, value REAL, unit TEXT NOT NULL, text TEXT NOT NULL);
 """
-UNDECODED = "kind IN ('unknown', 'undecoded')"  # of packets whose meaning is open; the index serves these very words
-# Made in files of before as well: an index is no other layout.
+# Packets whose meaning is open. Queries must use these very words: SQLite takes a partial index only then.
+UNDECODED = "kind IN ('unknown', 'undecoded')"
+# Created in older files as well: one more index does not make another layout.
 _INDEX = f"CREATE INDEX IF NOT EXISTS packets_undecoded ON packets (node, id) WHERE {UNDECODED}"
 
 
@@ -71,14 +83,14 @@ class ArchiveFile:
     """One connection to one file. Faults (locked, unwritable, full, foreign) raise OrbitnodeError in one line."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open `path`; without `read_only` it is made where it is not there."""
+        """Open `path`; without `read_only` it is created if it is not there."""
         self.path = path
         self.on_loss: list[Callable[[], None]] = []
         self.before_commit: list[Callable[[], None]] = []
         self.on_commit: list[Callable[[], None]] = []
         self._pending = 0
-        self._depth = 0  # of what is written together
-        self._due = False  # a commit that waits for its end
+        self._depth = 0  # blocks that are open and must be committed together
+        self._due = False  # a commit was asked for within them, and waits for their end
         try:
             if read_only:
                 self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT_S)
@@ -93,11 +105,10 @@ class ArchiveFile:
             raise OrbitnodeError(f"archive {path}: {reason_of(error)}") from None
 
     def _prepare(self) -> None:
-        """Make a new file into an archive, or see that an old one is; the writer's settings."""
+        """Make an archive of a new file, or check that an old one is one; apply the writer's settings."""
         empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not empty:
             self._check()
-        # NORMAL: after a kill of the process every commit is there; after a power cut perhaps not the newest ones.
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         if empty:
@@ -105,26 +116,27 @@ class ArchiveFile:
         self._db.execute(_INDEX)
 
     def _make(self) -> None:
+        # One script in one transaction: a file with half of the tables would be refused by the next start.
         try:
             self._db.executescript(f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; {_SCHEMA} COMMIT;")
         except sqlite3.OperationalError as error:
             self._db.rollback()
             if "already exists" not in str(error):
                 raise
-            self._check()  # another process has made it meanwhile
+            self._check()  # another process has created it in the meantime: is it one of ours?
 
     def _check(self) -> None:
         found = self._db.execute("PRAGMA application_id").fetchone()[0]
         if found == _APPLICATION_ID:
             return
         if found >> 8 == _APPLICATION_ID >> 8:
-            what = f"of layout {chr(found & 0xFF)}, of another version of orbitnode; this one needs layout {LAYOUT}"
+            what = f"layout {chr(found & 0xFF)} is of another version of orbitnode; this one needs layout {LAYOUT}"
         else:
             what = "this is a database of something else"
         raise OrbitnodeError(f"archive {self.path}: {what}, name another file")
 
     def close(self) -> None:
-        """Commit and close; closed also where the commit raises."""
+        """Commit and close. It is closed even if the commit raises OrbitnodeError."""
         try:
             self.commit()
         finally:
@@ -132,11 +144,11 @@ class ArchiveFile:
 
     @property
     def pending(self) -> int:
-        """Rows that a kill would lose."""
+        """Rows written since the last commit, which a kill would lose."""
         return self._pending
 
     def write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """The statement once for each of `rows`; every BATCH_ROWS rows are committed."""
+        """Execute the statement once per row of `rows`; commit after every BATCH_ROWS rows. Raises OrbitnodeError."""
         try:
             cursor = self._db.executemany(statement, rows)
         except sqlite3.Error as error:
@@ -147,8 +159,9 @@ class ArchiveFile:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is written in this block is committed together, and none of it if a write raises."""
+        """Commit what is written in this block together, and none of it if a write raises OrbitnodeError."""
         try:
+            # A savepoint outside of a transaction would be one itself, and its RELEASE would commit.
             if not self._db.in_transaction:
                 self._db.execute("BEGIN")
             self._db.execute("SAVEPOINT together")
@@ -158,7 +171,7 @@ class ArchiveFile:
         try:
             yield
         except OrbitnodeError:
-            with suppress(sqlite3.Error):  # there is none if SQLite has rolled back everything
+            with suppress(sqlite3.Error):  # the savepoint is gone if SQLite has rolled back everything
                 self._db.execute("ROLLBACK TO together")
             raise
         finally:
@@ -167,30 +180,31 @@ class ArchiveFile:
             self.release()
 
     def hold(self) -> None:
-        """Commit nothing before `release`: what comes now belongs together, whatever of it can be written."""
+        """Commit nothing before `release`: what is written until then belongs together, as far as it can be written."""
         self._depth += 1
 
     def release(self) -> None:
-        """The end of what `hold` began; commit if it is time to."""
+        """End what `hold` began; commit if that is due. Raises OrbitnodeError."""
         self._depth -= 1
         if not self._depth and (self._due or self._pending >= BATCH_ROWS):
             self.commit()
 
     def query(self, statement: str, arguments: tuple[object, ...] = ()) -> list[Any]:
-        """What the statement finds, all of it."""
+        """Return all rows that the statement finds. Raises OrbitnodeError."""
         try:
             return self._db.execute(statement, arguments).fetchall()
         except sqlite3.Error as error:
             raise self._fault(error) from None
 
     def commit(self) -> None:
-        """Make everything so far durable against a kill, at the end of what is written together. Where it raises the
-        archive goes on with the next rows.
+        """Make everything so far durable against a kill; within `hold` or `together`, at their end.
+
+        Raises OrbitnodeError; the archive then goes on with the next rows.
         """
         self._due = bool(self._depth)
         if self._due:
             return
-        self._depth += 1  # what is written before the commit is part of it
+        self._depth += 1  # what `before_commit` writes is part of this commit, and must not start another
         try:
             for call in self.before_commit:
                 call()
@@ -206,9 +220,7 @@ class ArchiveFile:
             call()
 
     def commit_promptly(self) -> None:
-        """The same, for one who cannot wait: copying the log into the file, milliseconds now and then, is left to the
-        next `commit`.
-        """
+        """Commit for a caller who cannot wait: the next `commit` copies the log into the file, which takes longer."""
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         try:
             self.commit()
@@ -216,14 +228,14 @@ class ArchiveFile:
             self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
 
     def _write_fault(self, error: sqlite3.Error) -> OrbitnodeError:
-        """SQLite may have rolled back (a full disk): rows and names entered since the last commit are then gone."""
+        """Return the fault of a write, and report a loss if SQLite has rolled back; see the head of the file."""
         fault = self._fault(error)
         if self._db.in_transaction or not self._pending:
             return fault
         lost, self._pending = self._pending, 0
         for call in self.on_loss:
             call()
-        return OrbitnodeError(f"{fault}; the newest {lost} rows are lost")
+        return OrbitnodeError(f"{fault}; the newest {f'{lost} rows are' if lost != 1 else 'row is'} lost")
 
     def _fault(self, error: sqlite3.Error) -> OrbitnodeError:
         text = str(error)

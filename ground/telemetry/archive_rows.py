@@ -11,7 +11,7 @@ from flight.contract.fields import Plain
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The newest value of one parameter: `raw` as transmitted, `value` with its label in place."""
+    """The newest value of one parameter: `raw` as transmitted, `value` with the label in place of its number."""
 
     parameter: str
     time_ns: int
@@ -34,7 +34,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class CommandRow:
-    """One command as it now stands. `stages`: (name, TAI, detail) in order."""
+    """One command as it stands now. `stages`: (name, TAI, detail) in order; `code`: the node's failure code."""
 
     number: int
     sent_ns: int
@@ -49,7 +49,7 @@ class CommandRow:
 
 @dataclass(frozen=True, slots=True)
 class ProductRow:
-    """`missing`: ranges of octets that never came; `facts`: what decoding found (tile, cloud_frac, mask file)."""
+    """One product. `missing`: ranges [start, end) of octets that never came; `facts`: what decoding found."""
 
     received_ns: int
     name: str

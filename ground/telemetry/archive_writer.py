@@ -1,8 +1,11 @@
-"""Writing to the archive: a full or broken disk must not end the pass. Knows which packets are safely in it.
+"""Writing to the archive: a full or broken disk must not end the pass. Knows which packets are safely stored."""
 
-What came twice is told by the newest packets, those that a ground before this one has archived included: a node plays
-back again what it does not know to have arrived, and a ground that was killed must not archive that once more.
-"""
+# A write that fails is counted and announced, and the pass goes on. The node can send what was lost once more, so after
+# any failure the writer forgets which packets it has seen: the same packet must then count as new.
+#
+# Repetitions are recognised by the octets of the newest KEPT packets, time included (ADR 0018). A node plays back again
+# what it does not know to have arrived, over a restart of the ground as well: so the packets that an earlier ground has
+# archived are read back first. A packet counts as stored once the commit with it has succeeded (`settle`).
 
 from __future__ import annotations
 
@@ -17,29 +20,29 @@ from ground.telemetry.node_archive import NodeArchive
 
 
 class ArchiveWriter:
-    """Makes every write; what cannot be written is counted and told. Without an archive nothing is kept."""
+    """Makes every write; what cannot be written is counted and announced. Without an archive nothing is kept."""
 
     def __init__(self, archive: NodeArchive | None, counters: StationCounters, listeners: Listeners) -> None:
-        """`before_commit` of the object may be set by whoever has something to write with each commit."""
+        """Whoever has something to write with each commit may set `before_commit`. Raises OrbitnodeError."""
         self.archive = archive
         self.before_commit: Callable[[NodeArchive], None] = lambda _: None
         self._counters = counters
         self._listeners = listeners
         self._duplicates = Duplicates()
         if archive is not None:
-            archive.on_loss(self._duplicates.forget)  # rows of this node may be lost with another's
+            archive.on_loss(self._duplicates.forget)  # a write of another node may cost rows of this one
             archive.around_commit(lambda: self.before_commit(archive), self._duplicates.settle)
             self._duplicates.recall(archive.open_rows.newest_packets(KEPT))
 
     def is_new(self, packet: bytes) -> bool:
-        """False, counted, if the same packet came before and is in the archive, or on its way there."""
+        """Return False, and count it, if the same packet came before and is in the archive or on its way there."""
         new = self._duplicates.is_new(packet)
         self._counters.packets_duplicate += not new
         return new
 
     @contextmanager
     def unit(self) -> Iterator[None]:
-        """What is written in this block is in the archive together, or not at all, whenever the process is killed."""
+        """Commit what is written in this block together, so that a kill at any instant leaves all of it or nothing."""
         if self.archive is None:
             yield
             return
@@ -50,7 +53,7 @@ class ArchiveWriter:
             self._guarded(self.archive.release)
 
     def write(self, write: Callable[[NodeArchive], None]) -> bool:
-        """Do this to the archive: all of it, or nothing. False if that could not be done."""
+        """Call `write` with the archive; what it writes is kept as a whole or not at all. Return whether it is kept."""
         archive = self.archive
         if archive is None:
             return True
@@ -70,12 +73,12 @@ class ArchiveWriter:
         try:
             write()
         except OrbitnodeError as error:
-            self._duplicates.forget()  # what is lost here can be had of the node again
+            self._duplicates.forget()  # what is lost here may come from the node once more, and must be taken then
             self.fault(error)
             return False
         return True
 
     def fault(self, error: OrbitnodeError) -> None:
-        """Something could not be stored: count and tell it."""
+        """Count and announce that something could not be stored."""
         self._counters.storage_faults += 1
         self._listeners.tell(Change.NOTE, str(error))

@@ -1,6 +1,6 @@
 """Housekeeping as columns: from a structure of the dictionary to the layout of its packets' fields.
 
-For many packets of one structure at once, where `ground.telemetry.decoder` gives one packet its meaning.
+It serves many packets of one structure at once, while `ground.telemetry.decoder` decodes one packet.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ _KINDS = {"u": "unsigned", "i": "signed", "f": "float"}
 
 
 def fixed_fields(fields: Iterable[Field], octet: int) -> list[FieldSpec]:
-    """The fields from octet `octet` of a packet on, up to the first of varying length.
+    """Return the fields from octet `octet` of a packet on, up to the first of varying length.
 
-    An enumerated field is its number. A time is its CUC, whole units of 2^-16 s of TAI since 1958-01-01.
+    An enumerated field gives its number. A time gives its CUC, whole units of 2^-16 s of TAI since 1958-01-01.
     """
     specs: list[FieldSpec] = []
     at = 8 * octet
-    for one in fields:
-        if one.is_number:
-            specs.append(FieldSpec(one.name, at, int(one.type[1:]), _KINDS[one.type[0]]))  # type: ignore[arg-type]
-        elif one.type == "time":
-            specs.append(FieldSpec(one.name, at, _TIME_BITS))
+    for field in fields:
+        if field.is_number:
+            specs.append(FieldSpec(field.name, at, int(field.type[1:]), _KINDS[field.type[0]]))  # type: ignore[arg-type]
+        elif field.type == "time":
+            specs.append(FieldSpec(field.name, at, _TIME_BITS))
         else:
-            break
+            break  # behind a text or rows, every packet has its fields at other places
         at += specs[-1].bits
     return specs
 
 
 def structure_layout(structure: Structure) -> PacketLayout:
-    """For `extract_fields`, over packets TM[3,25] of `structure`: their time, called PACKET_TIME, and their fields.
+    """Return the layout for `extract_fields` over packets TM[3,25] of `structure`: PACKET_TIME, then their fields.
 
-    Whose packets they are and whether their error control fits is for the caller to see to, before.
+    The caller must have checked that the packets are of this structure, and their error control.
     """
     time = FieldSpec(PACKET_TIME, 8 * (TM_DATA_OFFSET - CUC_OCTETS), _TIME_BITS)
     return PacketLayout([time, *fixed_fields(structure.fields, TM_DATA_OFFSET + _SID_OCTETS)])

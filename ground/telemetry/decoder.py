@@ -1,12 +1,21 @@
-"""From packet octets to named values, by the dictionary document and by what the node says it was told.
+"""From packet octets to named values, by the dictionary document and by definitions that the node reports.
 
-A housekeeping structure that was defined from ground is learned from the report of its definition, TM[3,10]; until
-then its reports are unknown. A structure may be defined anew: each report is read by the definition that was reported
-last before it was made, and if none was by the first one after. A packet of which nothing is known is kept whole as
-"unknown" and counted; one that is damaged, or whose data do not fit what is known of it, is a DecodeError, and kept
-whole as "undecoded". Either may be decoded later, by another dictionary or a definition that came since
-(late_decoding.py).
+A packet of which nothing is known becomes "unknown". One that is damaged, or whose data do not fit what is known of it,
+raises DecodeError, and `undecoded` says what its headers still tell. Either may be decoded later (late_decoding.py).
 """
+
+# The dictionary document is the only truth (ADR 0005): nothing here looks at declarations of the installed code, since
+# ground and node are not updated together. Values that mean something to the ground itself are found by what a field
+# refers to, or by a name and a type that are both checked (`whole`), because the dictionary may be somebody else's.
+#
+# Structures defined from ground are not in the document. They are learned from the report of their definition,
+# TM[3,10]; until that comes their housekeeping is unknown. A structure may be redefined under the same number, and
+# reports may be played back in any order. So definitions are kept in order of their time, and a report is read by the
+# newest one that was reported before the report was made; if there is none, by the first one after it, which is the
+# best guess for what was in force before the ground listened.
+#
+# Outside octets are hostile: decoding returns or raises DecodeError, nothing else. What is learned is bounded, by
+# LEARNED_MAX structures and DEFINITIONS_MAX definitions of each.
 
 from __future__ import annotations
 
@@ -31,7 +40,8 @@ HOUSEKEEPING, EVENT, REPORT, PDU, IDLE, UNKNOWN = "housekeeping", "event", "repo
 UNDECODED = "undecoded"
 
 WHOLE_MAX = (1 << 32) - 1
-_NUMBER = 2  # octets of the structure or event number that leads the source data of ST[03] and ST[05]
+_NUMBER = 2  # octets of the structure or event number at the front of the source data of ST[03] and ST[05]
+# Shared empty mappings, read-only: most packets have one of these fields empty, and a new one each would cost memory.
 _EMPTY: Mapping[str, Plain] = MappingProxyType({})
 _NO_FIELDS: Mapping[str, Field] = MappingProxyType({})
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -64,20 +74,21 @@ class DecodedPacket:
     refers: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
     def whole(self, name: str, most: int = WHOLE_MAX) -> int | None:
-        """The value of that name as `whole` takes it: for whoever looks for a value by a name that he knows."""
+        """Return the value of that name if it is a whole number of 0 .. `most`, else None; see `whole`."""
         return whole(self.raw.get(name), most)
 
 
 def whole(value: Plain | None, most: int = WHOLE_MAX) -> int | None:
-    """`value` if it is a whole number of 0 .. `most`. None if there is none: a dictionary of others may have any
-    values under the names that ours has, and of any type.
+    """Return `value` if it is a whole number of 0 .. `most`, else None.
+
+    A dictionary of others may have values of any type under the names that ours has.
     """
     return value if isinstance(value, int) and 0 <= value <= most else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """Of a structure, as it was reported at that time."""
+    """The definition of a structure as it was reported at that time."""
 
     time_ns: int
     structure: Structure
@@ -86,7 +97,7 @@ class _Definition:
 
 @dataclass(slots=True)
 class DecoderCounters:
-    """Packets by kind, those of which the dictionary says nothing, and those that did not decode."""
+    """Packets by kind, and definitions that were not learned."""
 
     housekeeping: int = 0
     event: int = 0
@@ -95,7 +106,7 @@ class DecoderCounters:
     idle: int = 0
     unknown: int = 0
     malformed: int = 0
-    definitions_refused: int = 0  # of parameters that the dictionary does not have, or beyond LEARNED_MAX
+    definitions_refused: int = 0  # they name parameters that the dictionary does not have, or exceed LEARNED_MAX
 
 
 class Decoder:
@@ -109,14 +120,14 @@ class Decoder:
         self._reports = {(r.apid, r.service, r.subtype): (r, r.layout) for r in dictionary.reports}
         self._parameters = hk_parameters(dictionary.structures)
         self.definitions = tuple(r.name for r in dictionary.reports if (r.service, r.subtype) == DEFINITION)
-        """Names of the reports that it learns from."""
-        self.learned = 0  # definitions so far: more may be decoded than before
+        """Names of the reports from which it learns."""
+        self.learned = 0  # definitions so far; when it grows, packets may decode that did not before
         self._learned: dict[tuple[int, int], list[_Definition]] = {}  # in order of time
         self._cfdp_apid = dictionary.apids.get("files")
         self._time_apid = dictionary.apids.get("time")
 
     def decode(self, octets: bytes) -> DecodedPacket:
-        """The packet in `octets`; raises DecodeError, counted as malformed."""
+        """Decode the packet in `octets`. Raises DecodeError, which is counted as malformed."""
         try:
             packet = self._decode(octets)
         except DecodeError:
@@ -129,6 +140,7 @@ class Decoder:
         space = SpacePacket.decode(octets)
         if space.is_command:
             raise DecodeError(f"a telecommand packet (APID {space.apid}) on the downlink")
+        # Packets without a PUS header have their meaning by APID alone: idle, parts of files, time.
         if space.apid == IDLE_APID:
             return DecodedPacket("idle", IDLE, space.apid, space.seq, space.data)
         if space.apid == self._cfdp_apid and not space.has_secondary:
@@ -149,7 +161,7 @@ class Decoder:
         return self._definition(tm, packet) if (tm.service, tm.subtype) == DEFINITION else packet
 
     def decode_late(self, octets: bytes) -> DecodedPacket | None:
-        """A packet that did not decode as it came, if it does now; only that is counted."""
+        """Decode a packet that did not decode when it came; None, and not counted, if it still does not."""
         try:
             packet = self._decode(octets)
         except DecodeError:
@@ -160,14 +172,14 @@ class Decoder:
         return packet
 
     def recall(self, octets: bytes) -> None:
-        """Learn from a packet of the past. It is not counted, and passed over where it does not decode any more."""
+        """Learn from a packet of the past. It is not counted, and ignored if it no longer decodes."""
         try:
             self._decode(octets)
         except DecodeError:
             pass
 
     def _definition(self, tm: PusTm, packet: DecodedPacket) -> DecodedPacket:
-        """The report of a structure's definition with names in place of numbers; a structure not known is learned."""
+        """Return a definition report with names in place of numbers; learn a structure that the dictionary lacks."""
         numbers = {name: packet.raw[name] for name, what in packet.refers.items() if what == Refers.HK_PARAMETER}
         sid = next((packet.raw[name] for name, what in packet.refers.items() if what == Refers.STRUCTURE), None)
         fields = {
@@ -175,39 +187,41 @@ class Decoder:
         }
         if isinstance(sid, int) and (tm.apid, sid) not in self._structures:
             self._learn(tm, sid, tuple(fields.values()), len(fields) == len(numbers))
-        shown = {name: one.name for name, one in fields.items()}
+        shown = {name: field.name for name, field in fields.items()}
         return replace(packet, values=MappingProxyType({**packet.values, **shown}))
 
     def _learn(self, tm: PusTm, sid: int, fields: tuple[Field, ...], complete: bool) -> None:
-        """Keep a definition beside those of other times, whatever order they come in."""
+        """Keep a definition beside those of other times, in whatever order they come."""
         key = (tm.apid, sid)
         if not complete or (key not in self._learned and len(self._learned) == LEARNED_MAX):
             self.counters.definitions_refused += 1
             return
-        made = Structure(tm.apid, sid, f"hk-{sid}", 0, fields)
+        structure = Structure(tm.apid, sid, f"hk-{sid}", 0, fields)
         known = self._learned.setdefault(key, [])
-        at = bisect_right(known, tm.time_ns, key=lambda one: one.time_ns)
-        if at and known[at - 1].structure == made:
-            return  # as it was
-        if at < len(known) and known[at].structure == made:
-            known[at] = replace(known[at], time_ns=tm.time_ns)  # it was so before
+        at = bisect_right(known, tm.time_ns, key=lambda definition: definition.time_ns)
+        # Equal neighbours are one definition, which holds from the earlier of the two times on: a definition that is
+        # reported in every pass must not push the others out.
+        if at and known[at - 1].structure == structure:
             return
-        known.insert(at, _Definition(tm.time_ns, made, made.layout))
+        if at < len(known) and known[at].structure == structure:
+            known[at] = replace(known[at], time_ns=tm.time_ns)
+            return
+        known.insert(at, _Definition(tm.time_ns, structure, structure.layout))
         del known[:-DEFINITIONS_MAX]
         self.learned += 1
 
     def _structure(self, tm: PusTm) -> tuple[Structure, Layout] | None:
-        """The structure that a housekeeping report is of."""
+        """Return the structure of a housekeeping report, as it was defined when the report was made."""
         key = (tm.apid, _number(tm))
         known = self._learned.get(key)
         if known is None:
             return self._structures.get(key)
-        at = bisect_right(known, tm.time_ns, key=lambda one: one.time_ns)
-        one = known[max(at - 1, 0)]
-        return one.structure, one.layout
+        at = bisect_right(known, tm.time_ns, key=lambda definition: definition.time_ns)
+        definition = known[max(at - 1, 0)]
+        return definition.structure, definition.layout
 
     def _time_report(self, space: SpacePacket) -> DecodedPacket:
-        """A spacecraft time packet (ECSS-E-ST-70-41C, 7.4.3): its data field is all there is."""
+        """Decode a spacecraft time packet (ECSS-E-ST-70-41C, 7.4.3), which has no secondary header."""
         known = self._reports.get((space.apid, *TIME_REPORT))
         if known is None:
             return DecodedPacket(f"apid-{space.apid}", UNKNOWN, space.apid, space.seq, space.data)
@@ -217,7 +231,8 @@ class Decoder:
         except DecodeError as error:
             raise DecodeError(f"{report.name}: {error}") from None
         raw, values = flattened(layout.fields, row)
-        at = next((raw[one.name] for one in layout.fields if one.type == "time"), None)
+        # Its first field of type time takes the place of the packet time that the missing header would have.
+        at = next((raw[field.name] for field in layout.fields if field.type == "time"), None)
         time_ns = at if isinstance(at, int) else None
         return DecodedPacket(
             report.name, REPORT, space.apid, space.seq, space.data, *TIME_REPORT, time_ns, MappingProxyType(raw),
@@ -227,20 +242,20 @@ class Decoder:
     def _numbered(
         self, tm: PusTm, known: tuple[Structure, Layout] | tuple[EventDefinition, Layout] | None
     ) -> DecodedPacket:
-        """A housekeeping or event report: its number says which fields follow."""
+        """Decode a housekeeping or event report: its number says which fields follow."""
         if known is None:
             return _unknown(tm, f"-{_number(tm)}")
         definition, layout = known
         if isinstance(definition, EventDefinition) and definition.subtype != tm.subtype:
             raise DecodeError(
-                f"event {definition.name} as TM[5,{tm.subtype}], the dictionary has it as TM[5,{definition.subtype}]"
+                f"event {definition.name} came as TM[5,{tm.subtype}], the dictionary has TM[5,{definition.subtype}]"
             )
         kind = EVENT if isinstance(definition, EventDefinition) else HOUSEKEEPING
         return _packet(tm, definition, kind, layout, tm.data[_NUMBER:])
 
 
 def undecoded(octets: bytes) -> DecodedPacket:
-    """What can be said of a packet that does not decode: its headers, as far as there are any, and no meaning."""
+    """Return what can be said of a packet that does not decode: its headers, as far as it has any, and no meaning."""
     try:
         space = SpacePacket.decode(octets)
     except DecodeError:
@@ -254,7 +269,7 @@ def undecoded(octets: bytes) -> DecodedPacket:
 
 
 def parameter_rows(packet: DecodedPacket) -> list[tuple[int, float]]:
-    """Number and value of each on-board parameter that a report of ST[20] gives; none from any other packet."""
+    """Return number and value of each on-board parameter that a report of ST[20] gives; [] for any other packet."""
     if (packet.service, packet.subtype) != PARAMETER_REPORT:
         return []
     rows: list[tuple[int, float]] = []
@@ -270,7 +285,7 @@ def parameter_rows(packet: DecodedPacket) -> list[tuple[int, float]]:
 
 def _number(tm: PusTm) -> int:
     if len(tm.data) < _NUMBER:
-        raise DecodeError(f"TM[{tm.service},{tm.subtype}] with {len(tm.data)} octets of data, its number takes 2")
+        raise DecodeError(f"TM[{tm.service},{tm.subtype}] has {len(tm.data)} octets of data, its number alone takes 2")
     return int.from_bytes(tm.data[:_NUMBER], "big")
 
 
@@ -299,47 +314,49 @@ def _packet(
 
 
 def flattened(fields: tuple[Field, ...], row: Sequence[Value]) -> tuple[dict[str, Plain], dict[str, Plain]]:
-    """Values by name as they came, and as they are shown; the first value of the third row of `entries` is
-    `entries[2].first`.
+    """Return values by name as they came, and as they are shown.
+
+    The value `first` in the third row of `entries` is called `entries[2].first`.
     """
     raw: dict[str, Plain] = {}
     shown: dict[str, Plain] = {}
-    for one, value in zip(fields, row, strict=True):
+    for outer, value in zip(fields, row, strict=True):
         if isinstance(value, tuple):
             for i, inner in enumerate(value):
-                for part in zip((raw, shown), flattened(one.fields, inner), strict=True):
-                    part[0].update({f"{one.name}[{i}].{name}": v for name, v in part[1].items()})
+                for part in zip((raw, shown), flattened(outer.fields, inner), strict=True):
+                    part[0].update({f"{outer.name}[{i}].{name}": v for name, v in part[1].items()})
         else:
-            raw[one.name] = value.hex() if isinstance(value, bytes) else value
-            shown[one.name] = one.label(value)
+            raw[outer.name] = value.hex() if isinstance(value, bytes) else value
+            shown[outer.name] = outer.label(value)
     return raw, shown
 
 
 def _flat_fields(fields: tuple[Field, ...], row: Sequence[Value]) -> dict[str, Field]:
-    """The field of each value, by the names of `flattened`."""
+    """Return the field of each value, by the names that `flattened` gives."""
     flat: dict[str, Field] = {}
-    for one, value in zip(fields, row, strict=True):
+    for outer, value in zip(fields, row, strict=True):
         if isinstance(value, tuple):
-            flat.update({f"{one.name}[{i}].{inner.name}": inner for i in range(len(value)) for inner in one.fields})
+            flat.update({f"{outer.name}[{i}].{inner.name}": inner for i in range(len(value)) for inner in outer.fields})
         else:
-            flat[one.name] = one
+            flat[outer.name] = outer
     return flat
 
 
 def _flat_refers(fields: tuple[Field, ...], row: Sequence[Value]) -> Mapping[str, str]:
-    """What each value refers to, by the names of `flattened`; values that stand for themselves are left out."""
+    """Return what each value refers to, by the names that `flattened` gives; most values refer to nothing."""
     flat: dict[str, str] = {}
-    for one, value in zip(fields, row, strict=True):
+    for outer, value in zip(fields, row, strict=True):
         if isinstance(value, tuple):
-            inner = [(f.name, f.refers) for f in one.fields if f.refers]
-            flat.update({f"{one.name}[{i}].{name}": what for i in range(len(value)) for name, what in inner})
-        elif one.refers:
-            flat[one.name] = one.refers
+            inner = [(f.name, f.refers) for f in outer.fields if f.refers]
+            flat.update({f"{outer.name}[{i}].{name}": what for i in range(len(value)) for name, what in inner})
+        elif outer.refers:
+            flat[outer.name] = outer.refers
     return MappingProxyType(flat) if flat else _NOTHING
 
 
 def event_text(template: str, values: Mapping[str, Plain]) -> str:
-    """The event's text with its values in place; where the document's template does not fit them, both as they are."""
+    """Return the event's text with its values filled in; if the template does not fit them, template and values."""
+    # The template comes from a document that may be somebody else's: it may ask for anything that `format` can do.
     try:
         return template.format(**values)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError):

@@ -1,9 +1,22 @@
-"""What becomes of a packet that came down: decoded, kept, looked at for limits, and handed to whom it is for.
+"""What becomes of a packet that came down: it is decoded, stored, checked for limits, and handed on by its kind.
 
 Sans-IO but for the archive and the products folder. Housekeeping and parameters go to the newest values, verification
 reports to their command, time reports to the correlation, parts of files to the products, events to a list of the
 newest.
 """
+
+# Order for one packet, all of it in one unit of the archive, so that a kill leaves the packet with everything that
+# follows from it, or without: decode; leave if it came before; write it with its samples or its event; use it; announce
+# it. A packet that does not decode is stored all the same, since the right dictionary may come later.
+#
+# Live and played back: a live packet is the newest whatever its time says, because the on-board clock may have been set
+# back. A packet that was played back is a value of the past and replaces nothing newer; one whose time the on-board
+# clock has not reached was made before that clock was set back, and only goes to the archive.
+#
+# Packets that get their meaning late (late_decoding.py) are used like those that were played back, and not announced.
+#
+# Bounds: events in memory EVENTS_KEPT, series of scalar answers ANSWERS_MAX; and what may come in floods (packets that
+# do not decode, parts of products that are ignored) is remarked at once and then once a minute, with its count.
 
 from __future__ import annotations
 
@@ -43,13 +56,13 @@ from ground.telemetry.node_archive import NodeArchive
 from ground.telemetry.open_rows import UndecodedRow
 
 EVENTS_KEPT = 500
-ANSWER = "answer"  # what the names of scalar answers begin with
-CORRELATION = "correlation."  # what those of its samples begin with; they alone bear the ground's time
-ANSWERS_MAX = 1024  # series of scalar answers; their names are the downlink's choice
+ANSWER = "answer"  # the first part of the names of scalar answers
+CORRELATION = "correlation."  # the beginning of its samples' names; they alone bear the ground's time
+ANSWERS_MAX = 1024  # series of scalar answers; without a bound the downlink could invent names for ever
 
 
 class TelemetryIntake:
-    """Takes packets in the order of their reception; `tai_ns` is TAI at a moment of the caller's timeline."""
+    """Takes packets in the order of their reception; `tai_ns` gives TAI at a time of the caller's timeline."""
 
     def __init__(
         self, dictionary: Dictionary, writer: ArchiveWriter, listeners: Listeners, counters: StationCounters, *,
@@ -78,25 +91,28 @@ class TelemetryIntake:
             writer.archive.on_loss(self.newest.lost)
             writer.before_commit = self._put_newest
             self.events.extend(writer.archive.events(limit=EVENTS_KEPT))
+            # What the node was told under an earlier ground is still in force.
             for name in self.decoder.definitions:
                 for _, _, _, octets in writer.archive.packets(name):
                     self.decoder.recall(octets or b"")
 
     def on_packet(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool = True) -> None:
-        """A whole packet came down. `live`: over a real-time channel, made just now. `correlated`: over a link whose
-        frames the correlator is told of, so that a time report can be taken for what it says.
+        """Take a whole packet that came down.
+
+        live: it came over a real-time channel, so it was made just now. correlated: it came over a link whose frames
+        the correlator knows, so that a time report can be used.
         """
         with self._writer.unit():
-            self._take(vcid, octets, now_ns, live=live, correlated=correlated)
+            self._decode_and_keep(vcid, octets, now_ns, live=live, correlated=correlated)
 
-    def _take(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool) -> None:
+    def _decode_and_keep(self, vcid: int, octets: bytes, now_ns: int, *, live: bool, correlated: bool) -> None:
         received_ns = self._tai_ns(now_ns)
         fault = ""
         try:
             packet = self.decoder.decode(octets)
         except DecodeError as error:
             packet, fault = undecoded(octets), str(error)
-        # Parts of files have no time: their own protocol knows them again. Nor has what is damaged.
+        # Parts of files have no time: CFDP itself recognises repetitions. Nor has a damaged packet.
         if packet.time_ns is not None and not self._writer.is_new(octets):
             return
         if packet.kind not in (UNKNOWN, UNDECODED) or self.late.admit(octets):
@@ -113,15 +129,13 @@ class TelemetryIntake:
         self._listeners.tell(Change.PACKET, Packet(vcid, octets, packet))
 
     def _use_late(self, row: UndecodedRow, packet: DecodedPacket, now_ns: int) -> None:
-        """A packet of before has its meaning now. Nobody is told of it: whoever waits for a packet waits for a new
-        one.
-        """
+        """Use a packet that has its meaning only now. It is not announced: whoever waits wants a new packet."""
         self._use(packet, now_ns, row.received_ns, live=False, correlated=False)
 
     def _use(
         self, packet: DecodedPacket, now_ns: int, received_ns: int, *, live: bool, correlated: bool
     ) -> None:  # fmt: skip
-        """Hand a packet that has its meaning to whom it is for."""
+        """Hand a decoded packet on by its kind."""
         if live and packet.kind in (HOUSEKEEPING, EVENT) and packet.time_ns is not None:
             self._clock.heard(packet.time_ns, now_ns)
         self._follow_boots(packet, now_ns, live=live)
@@ -139,7 +153,7 @@ class TelemetryIntake:
             self._tell_ignored(self.products, now_ns)
 
     def on_time(self, now_ns: int) -> None:
-        """Let the transfers whose time is over end, and some of the packets of before have their meaning."""
+        """End transfers whose time is over, and decode some of the packets that wait for a meaning."""
         self._tell_undecoded(now_ns)
         if self.late.is_due:
             self._decode_late(now_ns)
@@ -148,27 +162,29 @@ class TelemetryIntake:
             self._tell_ignored(self.products, now_ns)
 
     def close(self, now_ns: int) -> None:
-        """End open transfers."""
+        """End open transfers, since the ground closes down."""
         if self.products is not None:
             self._keep_products(self.products.end_all(self._tai_ns(now_ns)))
             self._tell_ignored(self.products, now_ns)
 
     def _decode_late(self, now_ns: int) -> None:
         if self.late.step(now_ns) and self._writer.archive is not None:
-            # Those of before among those that came since, in their order.
+            # Events that were decoded late belong between those in memory, by their time: the archive sorts them.
             self.events.clear()
             self.events.extend(self._writer.archive.events(limit=EVENTS_KEPT))
         if not self.late.is_due and self.late.decoded:
-            text = f"{self.late.decoded} packets of before were decoded late, {self.late.waiting} wait still"
+            decoded, waiting = self.late.decoded, self.late.waiting
+            text = f"{_counted(decoded, 'packet')} decoded late, {waiting} still {'wait' if waiting != 1 else 'waits'}"
             self._listeners.tell(Change.NOTE, text)
 
     def _tell_undecoded(self, now_ns: int) -> None:
-        """What did not decode must not go unsaid: at once, and then once a minute."""
+        """Remark on packets that did not decode: at once, and then once a minute."""
         for tally, what in ((self._undecoded, "not decoded"), (self._refused, "without a meaning not even archived")):
-            told = tally.take(now_ns)
-            if told is not None:
-                count, newest = told
-                text = f"{count} packets {what}, the last of them {newest}; {self.late.waiting} wait for a dictionary"
+            due = tally.take(now_ns)
+            if due is not None:
+                count, newest = due
+                waiting = f"{self.late.waiting} {'wait' if self.late.waiting != 1 else 'waits'} for a dictionary"
+                text = f"{_counted(count, 'packet')} {what}, the last of them {newest}; {waiting}"
                 self._remark(0, "packet_undecoded", "medium", text, now_ns)
 
     def _on_housekeeping(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
@@ -179,9 +195,9 @@ class TelemetryIntake:
             self._counters.alarms += 1
             self._writer.write(lambda a, alarm=alarm: a.add_alarm(alarm))  # type: ignore[misc]
             self._listeners.tell(Change.ALARM, alarm)
-        for key, one in packet.fields.items():
+        for key, field in packet.fields.items():
             name = f"{packet.name}.{key}"
-            self.newest.keep(name, packet.time_ns, packet.raw[key], one, live=live, state=self.limits.state(name))
+            self.newest.keep(name, packet.time_ns, packet.raw[key], field, live=live, state=self.limits.state(name))
 
     def _on_event(self, packet: DecodedPacket, received_ns: int) -> None:
         at_ns = received_ns if packet.time_ns is None else packet.time_ns
@@ -191,7 +207,7 @@ class TelemetryIntake:
             self._listeners.tell(Change.UPLOAD, upload)
 
     def _on_report(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
-        """Verification reports go to their command, parameter values to the samples."""
+        """Hand verification reports to their command, and parameter values to the samples."""
         tracker = self._desk.tracker
         if packet.name == "refusals":
             self._desk.changed_all(tracker.on_refusals(packet, now_ns, live=live))
@@ -204,32 +220,32 @@ class TelemetryIntake:
             setting = self._settings.get(number)
             if setting is not None:
                 samples[f"parameter.{setting.name}"] = value
-                one = Field(setting.name, "f64", setting.unit)
-                self.newest.keep(f"parameter.{setting.name}", time_ns, value, one, live=live)
+                field = Field(setting.name, "f64", setting.unit)
+                self.newest.keep(f"parameter.{setting.name}", time_ns, value, field, live=live)
         if samples:
             self._writer.write(lambda a: a.add_samples(samples, time_ns))
 
     def _on_time_report(self, packet: DecodedPacket, now_ns: int) -> None:
-        """What comes of it is kept as samples of `correlation`, in ground time."""
+        """Give a time report to the correlator; keep what comes of it as samples of `correlation`, in ground time."""
         frame = packet.raw.get("frame")
         if packet.time_ns is None or not isinstance(frame, int):
             return
-        made = self.correlator.on_report(frame, packet.time_ns)
-        if made is None:
+        correlation = self.correlator.on_report(frame, packet.time_ns)
+        if correlation is None:
             return
         at_ns = self._tai_ns(now_ns)
-        values = made.samples(at_ns)
+        values = correlation.samples(at_ns)
         self._writer.write(lambda a: a.add_samples({f"{CORRELATION}{n}": v for n, (v, _) in values.items()}, at_ns))
         for name, (value, unit) in values.items():
             self.newest.keep(f"{CORRELATION}{name}", at_ns, value, Field(name, "f64", unit), live=True)
 
     def _follow_boots(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
-        """Volatile commands do not outlive a boot, and a count that does not rise is said."""
+        """End volatile commands at a boot, and remark on a boot count that does not rise."""
         told = boot_told(packet)
         if told is None:
             return
         boot, boot_ns = told
-        # By a live beacon that is its own time less its uptime, whatever the on-board clock shows.
+        # How long ago the boot was is counted by the clock that gave its time: ours may be far from it.
         shown_ns = self._clock.onboard_ns(now_ns)
         ago_ns = (self._tai_ns(now_ns) if shown_ns is None else shown_ns) - boot_ns
         tracker = self._desk.tracker
@@ -245,7 +261,7 @@ class TelemetryIntake:
             self._remark(packet.apid, "boot_count_repeated", "medium", repeated_text(boot, before), now_ns)
 
     def _put_newest(self, archive: NodeArchive) -> None:
-        """The newest values as they are with the rows of a commit. Raises OrbitnodeError."""
+        """Write the newest values with the rows of a commit, to which they belong. Raises OrbitnodeError."""
         try:
             archive.put_newest(self.newest.take_fresh())
         except OrbitnodeError:
@@ -262,14 +278,14 @@ class TelemetryIntake:
             self._listeners.tell(Change.PRODUCT, row)
 
     def _keep_scalars(self, row: ProductRow) -> None:
-        """The numbers of a scalar answer, as samples of `answer.APP.NAME` at the time of the picture."""
+        """Keep the numbers of a scalar answer as samples of `answer.APP.NAME`, at the time of its picture."""
         if row.facts.get("kind") != "scalars":
             return
         time_ns, app = row.facts["time_ns"], row.facts["app"]
         samples = {f"{ANSWER}.{app}.{name}": value for name, value in row.facts["values"].items()}
         new = samples.keys() - self._answers
         if len(self._answers) + len(new) > ANSWERS_MAX:
-            text = f"{row.name}: {ANSWERS_MAX} series of answers are kept at most, and it has others"
+            text = f"{row.name}: not kept as samples, {ANSWERS_MAX} series of answers are there already"
             self._listeners.tell(Change.NOTE, text)
             return
         self._answers |= new
@@ -278,19 +294,24 @@ class TelemetryIntake:
             self.newest.keep(name, time_ns, value, Field(name, "f64"), live=False)
 
     def _tell_ignored(self, products: ProductStore, now_ns: int) -> None:
-        """What of the products was not taken must not go unsaid: it may be all that a boot sends."""
-        for one in products.receiver.ignored(now_ns):
-            what = "no transaction" if one.transaction is None else f"transaction {one.transaction.number}"
-            text = f"{one.count} parts of products ignored, the last of {one.name or what}: {one.meaning}"
+        """Remark on parts of products that were not taken: they may be all that a boot sends."""
+        for ignored in products.receiver.ignored(now_ns):
+            what = "no transaction" if ignored.transaction is None else f"transaction {ignored.transaction.number}"
+            parts = _counted(ignored.count, "part")
+            text = f"{parts} of products ignored, the last of {ignored.name or what}: {ignored.meaning}"
             self._remark(self._files_apid, "product_ignored", "low", text, now_ns)
         refused = products.refusals(now_ns)
         if refused:
             self._remark(self._files_apid, "product_refused", "medium", refused, now_ns)
 
     def _remark(self, apid: int, name: str, severity: str, text: str, now_ns: int) -> None:
-        """What the ground itself has to say of the node's packets: an event beside those of the node, and a note."""
+        """Add an event of the ground's own beside those of the node, and a note."""
         at_ns = self._tai_ns(now_ns)
         row = EventRow(at_ns, at_ns, apid, name, severity, f"ground: {text}")
         self.events.append(row)
         self._writer.write(lambda a: a.add_event(row))
         self._listeners.tell(Change.NOTE, text)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -1,15 +1,18 @@
-"""Packets that the archive has without a meaning, decoded by what is known now: another dictionary, or a definition.
+"""Packets that the archive has without a meaning, decoded by what is known now: another dictionary, or a definition."""
 
-    resting --the ground starts, or a definition is learned--> going through them, `STEP_ROWS` a step, oldest first
-    going   --the last of them--> resting, or once more if a definition was learned on the way
-
-A packet that decodes now gets its meaning in one transaction: what it is, and its samples, event, alarms, or what it
-tells of a command. It is no longer among those without one then, so nothing is done twice, and a ground that is killed
-goes on where it was: there is no mark to be kept. One that decodes no better stays as it is.
-
-How much is kept without a meaning is bounded: beyond `OCTETS_MAX` a packet is refused, which is counted and told. A row
-takes more room than its packet, so that many small ones take no more than few long ones.
-"""
+# States:
+#
+#   resting --the ground starts, or a definition is learned--> going through them, STEP_ROWS per step, oldest first
+#   going   --the last of them--> resting, or once more if a definition was learned on the way
+#
+# A packet that decodes now gets its meaning in one transaction: what it is, and its samples, event and alarms, or what
+# it says of a command. With that its row is no longer one without a meaning. So nothing is done twice, and a ground
+# that is killed continues with what is left, without a mark to be kept. A packet that still does not decode stays.
+#
+# How much is kept without a meaning is bounded by OCTETS_MAX; a packet beyond it is refused, counted and remarked. Each
+# row counts ROW_OCTETS beside its packet, so that a flood of small packets takes no more room than one of long ones.
+#
+# A read that fails ends the round: what is left waits for the next start, or for the next definition.
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ from ground.telemetry.decoder import DecodedPacket, Decoder
 from ground.telemetry.node_archive import NodeArchive
 from ground.telemetry.open_rows import UndecodedRow
 
-STEP_ROWS = 200  # some milliseconds, in which the ground does nothing else
+STEP_ROWS = 200  # takes some milliseconds, in which the ground does nothing else
 OCTETS_MAX = 1 << 30
-ROW_OCTETS = 128  # of the file that a row takes beside its packet, with its places in the indices
+ROW_OCTETS = 128  # taken in the file by a row besides its packet, with its entries in the indices
 
 
 class LateDecoding:
-    """`use(row, packet, now_ns)` makes of a packet what would have been made of it as it came."""
+    """Gives packets their meaning late. `use(row, packet, now_ns)` then does what reception would have done."""
 
     def __init__(
         self, writer: ArchiveWriter, decoder: Decoder, use: Callable[[UndecodedRow, DecodedPacket, int], None], *,
@@ -41,7 +44,7 @@ class LateDecoding:
         self._use = use
         self._octets_max = octets_max
         self._octets = 0
-        self._after: int | None = 0
+        self._after: int | None = 0  # the last row that was looked at in this round, None while resting
         self._learned = decoder.learned
         if writer.archive is not None:
             self.waiting, octets = writer.archive.open_rows.undecoded_size()
@@ -53,7 +56,7 @@ class LateDecoding:
         return self.waiting > 0 and (self._after is not None or self._decoder.learned != self._learned)
 
     def admit(self, octets: bytes) -> bool:
-        """Whether one more packet without a meaning may be kept; then it counts."""
+        """Return whether one more packet without a meaning may be kept; if so, it counts from now on."""
         if self._writer.archive is None:
             return True
         if self._octets + len(octets) + ROW_OCTETS > self._octets_max:
@@ -63,7 +66,7 @@ class LateDecoding:
         return True
 
     def step(self, now_ns: int) -> int:
-        """Look at the next few; how many of them have a meaning now."""
+        """Look at the next STEP_ROWS packets; return how many of them have a meaning now."""
         archive = self._writer.archive
         if archive is None or not self.is_due:
             return 0
@@ -72,7 +75,7 @@ class LateDecoding:
         try:
             rows = archive.open_rows.undecoded(self._after, STEP_ROWS)
         except OrbitnodeError as error:
-            self._after = None  # it is for the next start
+            self._after = None
             self._writer.fault(error)
             return 0
         before = self.decoded
@@ -90,7 +93,7 @@ class LateDecoding:
 
         with self._writer.unit():
             if not self._writer.write(write):
-                return  # it is told, and the row stays as it was
+                return  # the writer has reported it, and the row stays as it was
             self._use(row, packet, now_ns)
         self.decoded += 1
         self.waiting -= 1

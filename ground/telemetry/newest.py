@@ -1,4 +1,8 @@
-"""The newest value of every parameter, beside what the archive knew before."""
+"""The newest value of every parameter, those that the archive knew before included."""
+
+# Which sample is the newest cannot be told by its time, since the on-board clock may be set back: what is live is the
+# newest. So the archive stores it as a row of its own, written with each commit. `_fresh` names what changed since the
+# last one. If a write was lost everything is fresh again, because nobody knows what of it was stored.
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from ground.telemetry.node_archive import NodeArchive
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The newest value of one parameter. `raw` as transmitted, `value` with its label."""
+    """The newest value of one parameter: `raw` as transmitted, `value` with its label, `state` by its limits."""
 
     time_ns: int
     raw: Plain
@@ -21,10 +25,10 @@ class Latest:
 
 
 class NewestValues:
-    """`values` by the name of the parameter."""
+    """The newest values, by name of the parameter in `values`."""
 
     def __init__(self, archive: NodeArchive | None) -> None:
-        """A late comer begins with what the archive knows."""
+        """Begin with what the archive knows."""
         known = {} if archive is None else archive.latest()
         self.values = {
             name: Latest(sample.time_ns, sample.raw, sample.value, sample.unit, NORMAL)
@@ -32,20 +36,18 @@ class NewestValues:
         }
         self._fresh: set[str] = set()
 
-    def keep(self, name: str, time_ns: int, raw: Plain, one: Field, *, live: bool, state: str = NORMAL) -> None:
-        """Take a value of the field `one`. What is live is the newest, whatever its time: the on-board clock may have
-        been set back.
-        """
+    def keep(self, name: str, time_ns: int, raw: Plain, field: Field, *, live: bool, state: str = NORMAL) -> None:
+        """Take a value of `field`. It becomes the newest if it is live, or not older than the one that is known."""
         known = self.values.get(name)
         if live or known is None or known.time_ns <= time_ns:
             self._fresh.add(name)
-            self.values[name] = Latest(time_ns, raw, one.label(raw), one.unit, state)
+            self.values[name] = Latest(time_ns, raw, field.label(raw), field.unit, state)
 
     def lost(self) -> None:
-        """What was taken may not be stored: all of it is fresh again."""
+        """Mark everything as fresh: what was taken may not have been stored."""
         self._fresh = set(self.values)
 
     def take_fresh(self) -> dict[str, tuple[int, Plain]]:
-        """Time and raw value of what changed since the last call, by name."""
+        """Return time and raw value of what changed since the last call, by name."""
         fresh, self._fresh = self._fresh, set()
         return {name: (self.values[name].time_ns, self.values[name].raw) for name in sorted(fresh)}

@@ -1,5 +1,16 @@
 """One node's rows in the archive: what its station writes, and what reports, pages and terminals ask."""
 
+# Every statement names the node; nothing here sees rows of another one. Methods called put_ replace what was there,
+# methods called add_ append. Batching commits is the file's business, so only two of them commit by themselves:
+# `put_dictionary`, since a reader can do nothing without it, and `next_start`.
+#
+# Samples are stored as transmitted: names, units and labels stand once, in `parameters`. The ids of parameters are
+# cached, and the cache is emptied when rows are lost, since a row that was rolled back takes its id along.
+#
+# Two numbers must never be given out twice, over all grounds that work with this file (ADR 0018): the command number,
+# one more than the highest here, and the sequence count per APID, which `put_seqs` stores before a command leaves. The
+# count of starts distinguishes the processes themselves, for the transaction numbers of files that go up.
+
 from __future__ import annotations
 
 import json
@@ -40,22 +51,20 @@ class NodeArchive:
         self._file.commit()
 
     def commit_promptly(self) -> None:
-        """The same, for one who cannot wait; see ArchiveFile.commit_promptly."""
+        """Commit for a caller who cannot wait; see ArchiveFile.commit_promptly."""
         self._file.commit_promptly()
 
     def on_loss(self, call: Callable[[], None]) -> None:
-        """Have it called whenever rows since the last commit were lost, whoever's they are."""
+        """Have `call` called whenever rows since the last commit were lost, those of any node."""
         self._file.on_loss.append(call)
 
     def around_commit(self, before: Callable[[], None], after: Callable[[], None]) -> None:
-        """Have these called whenever rows are committed: `before` to write what belongs to them, `after` when they are
-        safe.
-        """
+        """Have `before` called in time to write what belongs to a commit, `after` when its rows are safe."""
         self._file.before_commit.append(before)
         self._file.on_commit.append(after)
 
     def together(self) -> AbstractContextManager[None]:
-        """What is written in this block is committed together, or none of it; see ArchiveFile.together."""
+        """Commit what is written in this block together, or none of it; see ArchiveFile.together."""
         return self._file.together()
 
     def hold(self) -> None:
@@ -63,13 +72,13 @@ class NodeArchive:
         self._file.hold()
 
     def release(self) -> None:
-        """The end of what `hold` began."""
+        """End what `hold` began; see ArchiveFile.release."""
         self._file.release()
 
     # What the station writes
 
     def add_packet(self, packet: DecodedPacket, octets: bytes, vcid: int, received_ns: int) -> None:
-        """A packet with its samples, or its event. The octets of CFDP PDUs are not kept: the file is."""
+        """Add a packet with its samples, or its event. The octets of CFDP PDUs are left out: the file has them."""
         self._file.write(
             "INSERT INTO packets (node, received_ns, time_ns, vcid, apid, seq, service, subtype, kind, name, octets) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -79,35 +88,33 @@ class NodeArchive:
         self.add_meaning(packet, received_ns)
 
     def add_meaning(self, packet: DecodedPacket, received_ns: int) -> None:
-        """What a packet says: its samples, or its event."""
+        """Add what a packet says: its samples, or its event."""
         time_ns = received_ns if packet.time_ns is None else packet.time_ns
         if packet.kind == HOUSEKEEPING:
             samples = {f"{packet.name}.{name}": value for name, value in packet.raw.items()}
             if not samples.keys() <= self._parameter_ids.keys():
-                self._declare({f"{packet.name}.{name}": one for name, one in packet.fields.items()})
+                self._declare({f"{packet.name}.{name}": field for name, field in packet.fields.items()})
             self.add_samples(samples, time_ns)
         elif packet.kind == EVENT:
             row = EventRow(time_ns, received_ns, packet.apid, packet.name, packet.severity, packet.text)
             self.add_event(row)
 
     def add_event(self, row: EventRow) -> None:
-        """An event, without the packet it may have come by."""
+        """Add an event, without the packet in which it may have come."""
         self._file.write(
             "INSERT INTO events (node, time_ns, received_ns, apid, name, severity, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(self._node, row.time_ns, row.received_ns, row.apid, row.name, row.severity, row.text)],
         )
 
     def _declare(self, fields: Mapping[str, Field]) -> None:
-        """Parameters with unit and labels, those that the dictionary does not list as well: of structures defined from
-        ground, and of rows.
-        """
+        """Add parameters that the dictionary does not list: of structures defined from ground, and of rows."""
         self._file.write(
             "INSERT OR IGNORE INTO parameters (node, name, unit, labels) VALUES (?, ?, ?, ?)",
             [(self._node, name, f.unit, json.dumps(f.labels)) for name, f in fields.items()],
         )
 
     def add_samples(self, values: Mapping[str, Plain], time_ns: int) -> None:
-        """Raw values by parameter name; a name that the dictionary does not have is entered without unit."""
+        """Add raw values by parameter name; a name that nothing declared is entered without a unit."""
         rows = []
         for name, value in values.items():
             number = self._parameter_ids.get(name)
@@ -124,16 +131,14 @@ class NodeArchive:
         return int(found[0][0])
 
     def put_newest(self, values: Mapping[str, tuple[int, Plain]]) -> None:
-        """Time and raw value of what is now the newest sample of some parameters: time alone does not tell it, since
-        the on-board clock may be set back.
-        """
+        """Put the time and raw value of what is now the newest sample of some parameters; see newest.py."""
         self._file.write(
             "INSERT OR REPLACE INTO newest SELECT node, id, ?, ? FROM parameters WHERE node = ? AND name = ?",
             [(time_ns, _storable(value), self._node, name) for name, (time_ns, value) in values.items()],
         )
 
     def put_command(self, record: CommandRecord, epoch_tai_ns: int) -> None:
-        """The command as it now stands, in place of what was known of it. `epoch_tai_ns`: TAI at ground time 0."""
+        """Put a command as it stands now. epoch_tai_ns: TAI at time 0 of the ground's timeline."""
         stages = [
             (self._node, record.number, i, s.name, s.now_ns + epoch_tai_ns, s.detail)
             for i, s in enumerate(record.stages)
@@ -146,19 +151,17 @@ class NodeArchive:
         self._file.write("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?, ?, ?)", stages)
 
     def last_command(self) -> int:
-        """The highest command number, 0 before there is any."""
+        """Return the highest command number, 0 before there is any."""
         return int(
             self._file.query("SELECT coalesce(max(number), 0) FROM commands WHERE node = ?", (self._node,))[0][0]
         )
 
     def put_seqs(self, seqs: Mapping[int, int]) -> None:
-        """For each APID the sequence count of its next command."""
+        """Put the sequence count of the next command, per APID."""
         self._put_meta(_SEQS, json.dumps(sorted(seqs.items())))
 
     def next_seqs(self) -> dict[int, int]:
-        """For each APID the sequence count to go on with after a restart: that of `put_seqs`, and without one that
-        after the newest command's.
-        """
+        """Return per APID the sequence count to go on with: that of `put_seqs`, else the one after the newest."""
         rows = self._file.query(
             "SELECT apid, seq, max(number) FROM commands WHERE node = ? GROUP BY apid", (self._node,)
         )
@@ -167,8 +170,9 @@ class NodeArchive:
         return {apid: (seq + 1) % 16384 for apid, seq, _ in rows} | known
 
     def next_start(self) -> int:
-        """How many ground processes have begun to work this node with this archive, this one included: counted, and on
-        disk against a kill, before anything is numbered by it. Raises OrbitnodeError if that cannot be written.
+        """Count this start of a ground process on this node, durably, and return how many there were.
+
+        Raises OrbitnodeError if that cannot be written: nothing may be numbered by it then.
         """
         self._file.write(
             "INSERT INTO meta VALUES (?, ?, '1') "
@@ -177,17 +181,18 @@ class NodeArchive:
         )
         starts = self._meta(_STARTS)
         assert starts is not None
-        self.commit()  # not before: another process may count then
+        self.commit()  # after it was read: another process may count as soon as this one lets go of the file
         return int(starts)
 
     def add_counters(self, values: Mapping[str, int], time_ns: int) -> None:
-        """Link and decoder counters as they stand at `time_ns`."""
+        """Add all counters of the ground as they stand at `time_ns`."""
         self._file.write(
             "INSERT INTO counters VALUES (?, ?, ?, ?)",
             [(self._node, time_ns, name, value) for name, value in values.items()],
         )
 
     def add_product(self, row: ProductRow) -> None:
+        """Add a product, complete or not."""
         self._file.write(
             "INSERT INTO products (node, received_ns, name, octets, complete, sha256, missing, facts) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -196,6 +201,7 @@ class NodeArchive:
         )  # fmt: skip
 
     def add_alarm(self, alarm: Alarm) -> None:
+        """Add a transition between limit states."""
         self._file.write(
             "INSERT INTO alarms (node, time_ns, parameter, previous, state, value, unit, text) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -204,7 +210,7 @@ class NodeArchive:
         )  # fmt: skip
 
     def put_dictionary(self, dictionary: Dictionary) -> None:
-        """The dictionary that the node is decoded by from now on, and its parameters."""
+        """Put the dictionary by which the node is decoded from now on, and its parameters; commit."""
         self._put_meta(_DICTIONARY, json.dumps(dictionary.document(), sort_keys=True))
         fields = [(f"{s.name}.{f.name}", f.unit, json.dumps(f.labels)) for s in dictionary.structures for f in s.fields]
         settings = [(f"parameter.{s.name}", s.unit, "[]") for s in dictionary.settings]
@@ -226,12 +232,12 @@ class NodeArchive:
     # What reports, pages and terminals ask
 
     def dictionary(self) -> Dictionary | None:
-        """The dictionary that the node's rows were written with."""
+        """Return the dictionary with which the node's rows were written, None if there is none."""
         document = self._meta(_DICTIONARY)
         return None if document is None else Dictionary.from_document(json.loads(document))
 
     def series(self, parameter: str, start_ns: int = 0, end_ns: int = 2**63 - 1) -> list[tuple[int, Plain]]:
-        """(TAI, raw value) of one parameter in order of packet time."""
+        """Return (TAI, raw value) of one parameter in order of packet time."""
         return self._file.query(
             "SELECT time_ns, value FROM samples WHERE node = ? AND parameter = "
             "(SELECT id FROM parameters WHERE node = ? AND name = ?) AND time_ns BETWEEN ? AND ? ORDER BY time_ns",
@@ -239,7 +245,7 @@ class NodeArchive:
         )
 
     def latest(self) -> dict[str, Sample]:
-        """The newest sample of every parameter that has one: that of `put_newest`, else the latest in time."""
+        """Return the newest sample of every parameter that has one: that of `put_newest`, else the latest in time."""
         rows = self._file.query(
             "SELECT p.name, p.unit, p.labels, n.time_ns, n.value FROM parameters p JOIN newest n "
             "ON n.node = p.node AND n.parameter = p.id WHERE p.node = ? "
@@ -252,7 +258,7 @@ class NodeArchive:
         return {name: Sample(name, t, value, _labelled(value, labels), unit) for name, unit, labels, t, value in rows}
 
     def events(self, limit: int = 1000, severity: str = "") -> list[EventRow]:
-        """The newest events, oldest first."""
+        """Return the newest events, oldest first; of one severity, or of all if it is empty."""
         rows = self._file.query(
             "SELECT time_ns, received_ns, apid, name, severity, text FROM events "
             "WHERE node = ? AND ? IN ('', severity) ORDER BY time_ns DESC, id DESC LIMIT ?",
@@ -261,13 +267,13 @@ class NodeArchive:
         return [EventRow(*row) for row in reversed(rows)]
 
     def event_counts(self) -> dict[str, int]:
-        """Events by severity."""
+        """Return the number of events per severity."""
         return dict(
             self._file.query("SELECT severity, count(*) FROM events WHERE node = ? GROUP BY severity", (self._node,))
         )
 
     def commands(self, limit: int = 1000) -> list[CommandRow]:
-        """The newest commands with their stages, oldest first."""
+        """Return the newest commands with their stages, oldest first."""
         rows = self._file.query(
             "SELECT number, sent_ns, name, arguments, outcome, reason, code, round_trip_ns FROM commands "
             "WHERE node = ? ORDER BY number DESC LIMIT ?",
@@ -286,12 +292,13 @@ class NodeArchive:
         return found
 
     def counters(self, name: str) -> list[tuple[int, int]]:
-        """(TAI, value) of one counter in order of time."""
+        """Return (TAI, value) of one counter in order of time."""
         return self._file.query(
             "SELECT time_ns, value FROM counters WHERE node = ? AND name = ? ORDER BY time_ns", (self._node, name)
         )
 
     def products(self) -> list[ProductRow]:
+        """Return all products in order of reception."""
         rows = self._file.query(
             "SELECT received_ns, name, octets, complete, sha256, missing, facts FROM products "
             "WHERE node = ? ORDER BY id",
@@ -304,7 +311,7 @@ class NodeArchive:
         ]  # fmt: skip
 
     def alarms(self, limit: int = 1000) -> list[Alarm]:
-        """The newest alarms, oldest first."""
+        """Return the newest alarms, oldest first."""
         rows = self._file.query(
             "SELECT time_ns, parameter, previous, state, value, unit, text FROM alarms "
             "WHERE node = ? ORDER BY id DESC LIMIT ?",
@@ -313,7 +320,7 @@ class NodeArchive:
         return [Alarm(*row) for row in reversed(rows)]
 
     def packets(self, name: str = "", limit: int = 100_000) -> list[tuple[int, int | None, int, bytes | None]]:
-        """(received TAI, packet TAI, vcid, octets) in order of reception."""
+        """Return (received TAI, packet TAI, vcid, octets) in order of reception; of one name, or of all."""
         return self._file.query(
             "SELECT received_ns, time_ns, vcid, octets FROM packets WHERE node = ? AND ? IN ('', name) "
             "ORDER BY id LIMIT ?",
@@ -322,7 +329,7 @@ class NodeArchive:
 
 
 def _storable(value: Plain) -> Plain:
-    """SQLite integers are signed 64-bit, and it turns NaN into NULL: both are kept in another form."""
+    """Return a value that SQLite can hold: its integers are signed 64-bit, and it turns NaN into NULL."""
     if isinstance(value, int) and value >= 2**63:
         return float(value)
     if isinstance(value, float) and math.isnan(value):

@@ -1,25 +1,25 @@
 """The dictionary as an XTCE 1.2 document (OMG), for other ground systems.
 
 One parameter per field, named `<container>__<field>`; one container per packet, chosen by restriction criteria from the
-space packet header down. Packet time is CUC 4+2 as one 48-bit integer, TAI. A text is two entries: its length in
-octets, and the characters, sized by it: XTCE's own LeadingSize counts in bits, which the wire does not. Service 1
-keeps its subtype in a parameter of its own, so that no other report can be read as a verification.
-
-A report with rows or whole packets in it has everything from its first field of varying length on as one stretch of
-octets, sized by the packet's length. A command with rows is offered with one row; the length of a packet that it
-carries is an argument, which is not sent.
-
-Every number that a command takes has the range that we admit: its own, else what its type holds, which leaves out what
-is not finite. What has no element in XTCE stands as ancillary data:
+space packet header down. Facts for which XTCE has no element stand as ancillary data:
 
     refers      what a number is the number of
-    nan         what a value that is no number is taken for by our limits, or that an argument must not be one
+    nan         how our limits judge a value that is not a number, or that an argument must not be one
     rows        how many rows the command takes, which is offered with one
     parameters  the range of each on-board parameter that the value may be of
-
-Documents of others may have any names and texts. A name that XTCE does not allow is written with `_` for what it must
-not have, and numbered if another one is written so; what XML does not allow is written as U+FFFD.
 """
+
+# Where the format and our wire differ, and what we do about it:
+#
+# - Packet time is CUC 4+2 as one 48-bit integer, TAI: XTCE has no type for CUC.
+# - A text is two entries, its length in octets and the characters: XTCE's own LeadingSize counts in bits.
+# - Service 1 keeps its subtype in a parameter of its own, so that no other report can be read as a verification.
+# - Rows repeat, and XTCE cannot say where a field behind them begins. So everything from a report's first field of
+#   varying length on is one stretch of octets, sized by the packet's length. A command with rows is offered with one
+#   row; the length of a packet that it carries is an argument, which is not sent.
+# - Every number that a command takes has a range, its own or what its type holds: this leaves out NaN and infinity.
+# - Documents of others may have any names and texts. What a name must not contain becomes `_`, with a number if that
+#   makes two names equal; what XML does not allow becomes U+FFFD.
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _FRACTION_BITS = 16
 _TIME_BITS = 48
 _CRC_BITS = 16
 _LONG_MAX = (1 << 63) - 1
-# From the end of the space packet's header to the fields.
+# Bits between the end of the space packet's header and the fields.
 _BITS_BEFORE = {
     ROOT_CONTAINER: 0, "PusReport": 104, "VerificationReport": 104, "HousekeepingReport": 120, "EventReport": 120,
 }  # fmt: skip
@@ -61,18 +61,18 @@ _BITS_BEFORE = {
 # What NameType does not allow, and what XML 1.0 does not.
 _UNNAMABLE = re.compile(r"[./:\[\]\s\x00-\x20\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-# Containers of our own: no packet is called so.
+# Names of our own containers, which no packet may have.
 _RESERVED = (*_BITS_BEFORE, "PusTelemetry", "IdlePacket", "CfdpPdu")
 
 
 def parameter_name(container: str, field: str) -> str:
-    """The XTCE parameter for one field of a structure, event or report."""
+    """Return the name of the XTCE parameter for one field of a structure, event or report."""
     return f"{container}__{field}"
 
 
 def xtce_document(dictionary: Dictionary) -> str:
-    """The whole document, UTF-8 with declaration, the same text for the same dictionary."""
-    sha256 = dictionary.document()["sha256"]
+    """Return the whole document, UTF-8 with declaration, the same text for the same dictionary."""
+    sha256 = dictionary.document()["sha256"]  # of the names as they are, before they are changed for XTCE
     dictionary = named_for_xtce(dictionary)
     root = ET.Element("SpaceSystem", {"xmlns": NAMESPACE, "name": dictionary.mission})
     _add(root, "LongDescription").text = _text(
@@ -98,14 +98,15 @@ def _text(value: object) -> str:
 
 
 def named_for_xtce(dictionary: Dictionary) -> Dictionary:
-    """The dictionary with names that XTCE allows (NameType), each once: of packets together, of commands, of the fields
-    of each. Names of our own are as they are.
+    """Return the dictionary with names that XTCE allows (NameType), and that are unique within their set.
+
+    Packets share one set of names, commands another, the fields of each a third. Names of our own do not change.
     """
     packets, commands = _Names(_RESERVED), _Names()
 
     def fields(given: tuple[Field, ...]) -> tuple[Field, ...]:
         names = _Names()
-        return tuple(replace(one, name=names.of(one.name), fields=fields(one.fields)) for one in given)
+        return tuple(replace(field, name=names.of(field.name), fields=fields(field.fields)) for field in given)
 
     return replace(
         dictionary,
@@ -120,23 +121,24 @@ def named_for_xtce(dictionary: Dictionary) -> Dictionary:
 
 
 class _Names:
-    """Names in one set, each given out once."""
+    """A set of names, each given out once."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = set(taken)
 
     def of(self, name: str) -> str:
-        plain = made = _UNNAMABLE.sub("_", name) or "_"
+        """Return a name that XTCE allows and that was not given out before, as near to `name` as can be."""
+        plain = free = _UNNAMABLE.sub("_", name) or "_"
         number = 1
-        while made in self._taken:
+        while free in self._taken:
             number += 1
-            made = f"{plain}_{number}"
-        self._taken.add(made)
-        return made
+            free = f"{plain}_{number}"
+        self._taken.add(free)
+        return free
 
 
 class _Telemetry:
-    """Types, parameters and containers as they are met."""
+    """Writes types, parameters and containers, in the order in which they are needed."""
 
     def __init__(self, parent: ET.Element) -> None:
         self._types = _add(parent, "ParameterTypeSet")
@@ -144,6 +146,7 @@ class _Telemetry:
         self._containers = _add(parent, "ContainerSet")
 
     def write(self, dictionary: Dictionary) -> None:
+        """Write everything that the dictionary says of telemetry."""
         self._headers(dictionary)
         for structure in dictionary.structures:
             where = {"PKT_APID": structure.apid, "HK_SID": structure.sid}
@@ -164,7 +167,7 @@ class _Telemetry:
                 self._packet(report.name, report.fields, "PusReport", where, text)
 
     def _headers(self, dictionary: Dictionary) -> None:
-        """Everything that stands before the fields of a packet."""
+        """Write everything that stands before the fields of a packet."""
         for name, bits in {**_HEADER_BITS, **_PUS_BITS, "HK_SID": 16, "EVENT_NUMBER": 16, "PUS_CRC": 16}.items():
             self._unsigned(name, bits)
         self._time()
@@ -191,26 +194,26 @@ class _Telemetry:
                 end: tuple[str, ...] = ("PUS_CRC",)) -> None:  # fmt: skip
         entries: list[str] = []
         plain, rest = _split(tuple(fields))
-        for one in plain:
-            parameter = parameter_name(name, one.name)
-            if one.type == "str":
+        for field in plain:
+            parameter = parameter_name(name, field.name)
+            if field.type == "str":
                 self._unsigned(f"{parameter}__octets", 8)
                 entries.append(f"{parameter}__octets")
-            _write_type(self._types, one, parameter, "Parameter", f"{parameter}__octets")
-            made = _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
-            if one.text:
-                made.set("shortDescription", _text(one.text))
-            _ancillary(made, refers=one.refers, nan=_nan_text(one))
+            _write_type(self._types, field, parameter, "Parameter", f"{parameter}__octets")
+            element = _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
+            if field.text:
+                element.set("shortDescription", _text(field.text))
+            _ancillary(element, refers=field.refers, nan=_nan_text(field))
             entries.append(parameter)
         if rest:
             bits = _BITS_BEFORE[base] + sum(map(_bits, plain)) + _CRC_BITS * len(end)
-            listed = ", ".join(f"{one.name} ({one.type})" for one in rest)
+            listed = ", ".join(f"{field.name} ({field.type})" for field in rest)
             entries.append(self._binary(parameter_name(name, rest[0].name), bits, f"octets of {listed}"))
         self._container(name, [*entries, *end], base, where, text)
 
     def _unsigned(self, name: str, bits: int) -> None:
-        made = _add(self._types, "IntegerParameterType", name=f"{name}_t", signed=False, sizeInBits=max(bits, 8))
-        _add(made, "IntegerDataEncoding", sizeInBits=bits, encoding="unsigned")
+        number = _add(self._types, "IntegerParameterType", name=f"{name}_t", signed=False, sizeInBits=max(bits, 8))
+        _add(number, "IntegerDataEncoding", sizeInBits=bits, encoding="unsigned")
         _add(self._parameters, "Parameter", name=name, parameterTypeRef=f"{name}_t")
 
     def _time(self) -> None:
@@ -218,13 +221,14 @@ class _Telemetry:
         _add(self._parameters, "Parameter", name=TIME_PARAMETER, parameterTypeRef=f"{TIME_PARAMETER}_t")
 
     def _rest(self, parameter: str, container: str, where: Mapping[str, object], text: str) -> None:
-        """A container whose content is one stretch of octets up to the end of the packet."""
+        """Write a container whose content is one stretch of octets up to the end of the packet."""
         self._container(container, [self._binary(parameter, 0, "")], ROOT_CONTAINER, where, text)
 
     def _binary(self, parameter: str, other_bits: int, text: str) -> str:
-        """A parameter of all octets of the packet's data field but for `other_bits`; its name."""
-        made = _add(self._types, "BinaryParameterType", name=f"{parameter}_t")
-        size = _add(_add(made, "BinaryDataEncoding"), "SizeInBits")
+        """Write a parameter of all octets of the packet's data field but for `other_bits`; return its name."""
+        parameter_type = _add(self._types, "BinaryParameterType", name=f"{parameter}_t")
+        size = _add(_add(parameter_type, "BinaryDataEncoding"), "SizeInBits")
+        # The length field of a space packet is one less than the octets of its data field: 8 bits are added.
         _sized_by(size, "ParameterInstanceRef", "parameterRef", "PKT_LENGTH", intercept=8 - other_bits)
         entered = _add(self._parameters, "Parameter", name=parameter, parameterTypeRef=f"{parameter}_t")
         if text:
@@ -235,96 +239,96 @@ class _Telemetry:
         self, name: str, entries: Iterable[str], base: str = "", where: Mapping[str, object] | None = None,
         text: str = "", *, abstract: bool = False,
     ) -> None:  # fmt: skip
-        made = _add(self._containers, "SequenceContainer", name=name)
+        container = _add(self._containers, "SequenceContainer", name=name)
         if abstract:
-            made.set("abstract", "true")
+            container.set("abstract", "true")
         if text:
-            made.set("shortDescription", _text(text))
-        listed = _add(made, "EntryList")
+            container.set("shortDescription", _text(text))
+        listed = _add(container, "EntryList")
         for entry in entries:
             _add(listed, "ParameterRefEntry", parameterRef=entry)
         if base:
-            criteria = _add(_add(made, "BaseContainer", containerRef=base), "RestrictionCriteria")
+            criteria = _add(_add(container, "BaseContainer", containerRef=base), "RestrictionCriteria")
             comparisons = _add(criteria, "ComparisonList")
             for parameter, value in (where or {}).items():
                 shown = str(value)
-                one = _add(comparisons, "Comparison", parameterRef=parameter, value=shown.lstrip("!"))
+                comparison = _add(comparisons, "Comparison", parameterRef=parameter, value=shown.lstrip("!"))
                 if shown.startswith("!"):
-                    one.set("comparisonOperator", "!=")
+                    comparison.set("comparisonOperator", "!=")
 
 
 def _split(fields: tuple[Field, ...]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
-    """The fields that can be entries, and those from where XTCE can no longer say where one begins."""
-    if not any(one.type in ("rows", "packet") for one in fields):
+    """Split the fields into those that can be entries, and those whose place XTCE can no longer express."""
+    if not any(field.type in ("rows", "packet") for field in fields):
         return fields, ()
-    first = next(i for i, one in enumerate(fields) if one.type in ("str", "rows", "packet"))
+    first = next(i for i, field in enumerate(fields) if field.type in ("str", "rows", "packet"))
     return fields[:first], fields[first:]
 
 
-def _bits(one: Field) -> int:
-    """The size of a field of constant length."""
-    return _TIME_BITS if one.type == "time" else int(one.type[1:])
+def _bits(field: Field) -> int:
+    """Return the size in bits of a field of constant length."""
+    return _TIME_BITS if field.type == "time" else int(field.type[1:])
 
 
 def _sized_by(size: ET.Element, tag: str, key: str, name: str, *, intercept: int = 0) -> None:
-    """A size of 8 bits an octet that `name` counts."""
+    """Write a size of 8 bits per octet that `name` counts, and `intercept` bits more."""
     dynamic = _add(size, "DynamicValue")
     _add(dynamic, tag, **{key: name})
     _add(dynamic, "LinearAdjustment", slope=8, intercept=intercept)
 
 
-def _write_type(parent: ET.Element, one: Field, name: str, kind: str, length: str) -> None:
-    """The parameter or argument type `<name>_t` of a field; `length` is the entry that counts a text's octets."""
+def _write_type(parent: ET.Element, field: Field, name: str, kind: str, length: str) -> None:
+    """Write the parameter or argument type `<name>_t` of a field; `length` is the entry that counts a text's octets."""
     attributes: dict[str, Any] = {"name": f"{name}_t"}
-    if kind == "Argument" and one.default is not None:
-        attributes["initialValue"] = _text(one.label(one.default))
-    if one.type == "str":
+    if kind == "Argument" and field.default is not None:
+        attributes["initialValue"] = _text(field.label(field.default))
+    if field.type == "str":
         _text_type(parent, kind, length, attributes)
-    elif one.type == "time":
+    elif field.type == "time":
         _time_type(parent, f"{name}_t", kind)
-    elif one.type == "packet":
+    elif field.type == "packet":
         size = _add(_add(_add(parent, f"Binary{kind}Type", **attributes), "BinaryDataEncoding"), "SizeInBits")
         _sized_by(size, f"{kind}InstanceRef", f"{kind.lower()}Ref", length)
     else:
-        _number_type(parent, one, kind, attributes)
+        _number_type(parent, field, kind, attributes)
 
 
 def _text_type(parent: ET.Element, kind: str, length: str, attributes: Mapping[str, Any]) -> None:
-    made = _add(parent, f"String{kind}Type", **attributes)
-    _add(made, "UnitSet")
-    encoding = _add(made, "StringDataEncoding", encoding="UTF-8")
+    text_type = _add(parent, f"String{kind}Type", **attributes)
+    _add(text_type, "UnitSet")
+    encoding = _add(text_type, "StringDataEncoding", encoding="UTF-8")
     variable = _add(encoding, "Variable", maxSizeInBits=8 * STRING_OCTETS_MAX)
     _sized_by(variable, f"{kind}InstanceRef", f"{kind.lower()}Ref", length)
 
 
-def _number_type(parent: ET.Element, one: Field, kind: str, attributes: Mapping[str, Any]) -> None:
-    """With its unit, and what its values mean or may be."""
-    bits = int(one.type[1:])
-    if one.labels:
-        made = _add(parent, f"Enumerated{kind}Type", **attributes)
-    elif one.type[0] == "f":
-        made = _add(parent, f"Float{kind}Type", **attributes, sizeInBits=bits)
+def _number_type(parent: ET.Element, field: Field, kind: str, attributes: Mapping[str, Any]) -> None:
+    """Write the type of a number, with its unit and with what its values mean or may be."""
+    bits = int(field.type[1:])
+    if field.labels:
+        number_type = _add(parent, f"Enumerated{kind}Type", **attributes)
+    elif field.type[0] == "f":
+        number_type = _add(parent, f"Float{kind}Type", **attributes, sizeInBits=bits)
     else:
-        made = _add(parent, f"Integer{kind}Type", **attributes, signed=one.type[0] == "i", sizeInBits=bits)
-    units = _add(made, "UnitSet")
-    if one.unit:
-        _add(units, "Unit").text = _text(one.unit)
-    _encoding(made, one, bits)
-    if one.labels:
-        listed = _add(made, "EnumerationList")
-        for value, label in enumerate(one.labels):
+        number_type = _add(parent, f"Integer{kind}Type", **attributes, signed=field.type[0] == "i", sizeInBits=bits)
+    units = _add(number_type, "UnitSet")
+    if field.unit:
+        _add(units, "Unit").text = _text(field.unit)
+    _encoding(number_type, field, bits)
+    if field.labels:
+        listed = _add(number_type, "EnumerationList")
+        for value, label in enumerate(field.labels):
             _add(listed, "Enumeration", value=value, label=label)
     elif kind == "Parameter":
-        _alarms(made, one)
+        _alarms(number_type, field)
     else:
-        low, high = one.bounds
-        if one.type[0] != "f":  # the schema's integers are signed and have 64 bits
+        low, high = field.bounds
+        if field.type[0] != "f":  # the schema's integers are signed and have 64 bits
             low, high = max(math.ceil(low), -_LONG_MAX - 1), min(math.floor(high), _LONG_MAX)
-        _range(_add(made, "ValidRangeSet"), "ValidRange", low, high, one.type[0] == "f")
+        _range(_add(number_type, "ValidRangeSet"), "ValidRange", low, high, field.type[0] == "f")
 
 
 def _ancillary(parent: ET.Element, **texts: str) -> None:
-    """What XTCE has no element for, on a parameter or argument (see the head of the file)."""
+    """Write facts for which XTCE has no element, on a parameter or argument (see the head of the file)."""
     given = {name: text for name, text in texts.items() if text}
     if given:
         listed = _add(parent, "AncillaryDataSet")
@@ -332,50 +336,51 @@ def _ancillary(parent: ET.Element, **texts: str) -> None:
             _add(listed, "AncillaryData", name=name).text = _text(text)
 
 
-def _nan_text(one: Field) -> str:
-    """What our limits say of a value that is no number (ground/telemetry/limits.py)."""
-    if one.limits is None or one.type[0] != "f":
+def _nan_text(field: Field) -> str:
+    """Return how our limits judge a value that is not a number (ground/telemetry/limits.py)."""
+    if field.limits is None or field.type[0] != "f":
         return ""
-    return f"{limit_state(math.nan, one.limits)}: a value that is not a number is outside of every range"
+    return f"{limit_state(math.nan, field.limits)}: a value that is not a number is outside of every range"
 
 
 def _time_type(parent: ET.Element, name: str, kind: str) -> None:
-    """CUC 4+2 (301.0-B-4, 3.2) as one integer in units of 2^-16 s since 1958-01-01 TAI."""
-    made = _add(parent, f"AbsoluteTime{kind}Type", name=name)
-    encoding = _add(made, "Encoding", units="seconds", scale=repr(2.0**-_FRACTION_BITS))
+    """Write CUC 4+2 (301.0-B-4, 3.2) as one integer in units of 2^-16 s since 1958-01-01 TAI."""
+    time_type = _add(parent, f"AbsoluteTime{kind}Type", name=name)
+    encoding = _add(time_type, "Encoding", units="seconds", scale=repr(2.0**-_FRACTION_BITS))
     _add(encoding, "IntegerDataEncoding", sizeInBits=_TIME_BITS, encoding="unsigned")
-    _add(_add(made, "ReferenceTime"), "Epoch").text = "TAI"
+    _add(_add(time_type, "ReferenceTime"), "Epoch").text = "TAI"
 
 
-def _encoding(parent: ET.Element, one: Field, bits: int) -> None:
-    if one.type[0] == "f":
+def _encoding(parent: ET.Element, field: Field, bits: int) -> None:
+    if field.type[0] == "f":
         _add(parent, "FloatDataEncoding", sizeInBits=bits, encoding="IEEE754_1985")
     else:
-        encoding = "unsigned" if one.type[0] == "u" else "twosComplement"
+        encoding = "unsigned" if field.type[0] == "u" else "twosComplement"
         _add(parent, "IntegerDataEncoding", sizeInBits=bits, encoding=encoding)
 
 
-def _alarms(parent: ET.Element, one: Field) -> None:
-    """Yellow as warning, red as critical: outside of each interval the alarm stands."""
-    if one.limits is None:
+def _alarms(parent: ET.Element, field: Field) -> None:
+    """Write yellow limits as warning, red ones as critical: there is an alarm outside of each interval."""
+    if field.limits is None:
         return
     ranges = _add(_add(parent, "DefaultAlarm"), "StaticAlarmRanges")
-    for tag, interval in (("WarningRange", one.limits.yellow), ("CriticalRange", one.limits.red)):
+    for tag, interval in (("WarningRange", field.limits.yellow), ("CriticalRange", field.limits.red)):
         if interval is not None:
             _range(ranges, tag, interval[0], interval[1], True)
 
 
 def _range(parent: ET.Element, tag: str, low: float | None, high: float | None, is_float: bool) -> None:
-    made = _add(parent, tag)
+    range_element = _add(parent, tag)
     for key, value in (("minInclusive", low), ("maxInclusive", high)):
         if value is not None:
-            made.set(key, repr(float(value)) if is_float else str(int(value)))
+            range_element.set(key, repr(float(value)) if is_float else str(int(value)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Argument:
-    """What a command carries: `field` is None for the count of rows, which is always one. What is not `sent` only says
-    how long the next argument is.
+    """One thing that a command carries. `field` is None for the count of rows, which is always 1.
+
+    An argument that is not `sent` only says how long the next one is.
     """
 
     name: str
@@ -384,62 +389,63 @@ class _Argument:
 
 
 def _write_commands(parent: ET.Element, dictionary: Dictionary) -> None:
-    """One MetaCommand a command. Count, length and packet error control are filled in by the sending system."""
+    """Write a MetaCommand per command. The sending system fills in count, length and packet error control."""
     types = _add(parent, "ArgumentTypeSet")
     commands = _add(parent, "MetaCommandSet")
-    settings = "; ".join(f"{one.name} {one.minimum:g} .. {one.maximum:g}" for one in dictionary.settings)
+    settings = "; ".join(f"{s.name} {s.minimum:g} .. {s.maximum:g}" for s in dictionary.settings)
     for command in dictionary.commands:
-        rows = any(one.type == "rows" for one in command.arguments)
+        rows = any(field.type == "rows" for field in command.arguments)
         text = f"{command.text}; with one row" if rows else command.text
-        made = _add(commands, "MetaCommand", name=command.name, shortDescription=text)
-        _ancillary(made, rows=f"0 .. {ROWS_MAX}" if rows else "")
+        meta_command = _add(commands, "MetaCommand", name=command.name, shortDescription=text)
+        _ancillary(meta_command, rows=f"0 .. {ROWS_MAX}" if rows else "")
         arguments = _arguments(command.arguments, "")
-        if any(one.field is not None for one in arguments):
-            listed = _add(made, "ArgumentList")
-        for one in arguments:
-            if one.field is not None:
-                bounded = _of_settings(one.field, dictionary)
-                _write_type(types, bounded, f"{command.name}__{one.name}", "Argument", f"{one.name}__octets")
-                argument = _add(listed, "Argument", name=one.name, argumentTypeRef=f"{command.name}__{one.name}_t")
+        if any(argument.field is not None for argument in arguments):
+            listed = _add(meta_command, "ArgumentList")
+        for argument in arguments:
+            if argument.field is not None:
+                bounded = _of_settings(argument.field, dictionary)
+                _write_type(types, bounded, f"{command.name}__{argument.name}", "Argument", f"{argument.name}__octets")
+                type_name = f"{command.name}__{argument.name}_t"
+                element = _add(listed, "Argument", name=argument.name, argumentTypeRef=type_name)
                 _ancillary(
-                    argument, refers=one.field.refers, nan="not admitted" if one.field.type[0] == "f" else "",
-                    parameters=settings if one.field.refers == Refers.SETTING_VALUE else "",
+                    element, refers=argument.field.refers, nan="not admitted" if argument.field.type[0] == "f" else "",
+                    parameters=settings if argument.field.refers == Refers.SETTING_VALUE else "",
                 )  # fmt: skip
-        _command_container(made, command, arguments)
+        _command_container(meta_command, command, arguments)
     if not len(types):
-        parent.remove(types)
+        parent.remove(types)  # the schema does not allow an empty set
 
 
-def _of_settings(one: Field, dictionary: Dictionary) -> Field:
-    """A value of an on-board parameter, with the range that holds those of all of them; any other as it is."""
-    if one.refers != Refers.SETTING_VALUE or not dictionary.settings:
-        return one
+def _of_settings(field: Field, dictionary: Dictionary) -> Field:
+    """Return a value of an on-board parameter with the range that covers all parameters; any other field as it is."""
+    if field.refers != Refers.SETTING_VALUE or not dictionary.settings:
+        return field
     least = min(setting.minimum for setting in dictionary.settings)
-    return replace(one, minimum=least, maximum=max(setting.maximum for setting in dictionary.settings))
+    return replace(field, minimum=least, maximum=max(setting.maximum for setting in dictionary.settings))
 
 
 def _arguments(fields: Iterable[Field], prefix: str) -> list[_Argument]:
-    """The arguments as entries: a text is preceded by the count of its octets, rows by theirs."""
-    made: list[_Argument] = []
-    for one in fields:
-        name = prefix + one.name
-        if one.type == "rows":
-            made += [_Argument(f"{name}__count", None), *_arguments(one.fields, f"{name}__")]
+    """Return the arguments as entries: before a text stands the number of its octets, before rows their number."""
+    arguments: list[_Argument] = []
+    for field in fields:
+        name = prefix + field.name
+        if field.type == "rows":
+            arguments += [_Argument(f"{name}__count", None), *_arguments(field.fields, f"{name}__")]
             continue
-        if one.type == "str":
-            made.append(_Argument(f"{name}__octets", Field(f"{name}__octets", "u8")))
-        elif one.type == "packet":
+        if field.type == "str":
+            arguments.append(_Argument(f"{name}__octets", Field(f"{name}__octets", "u8")))
+        elif field.type == "packet":
             octets = Field(f"{name}__octets", "u16", minimum=PACKET_OCTETS_MIN)
-            made.append(_Argument(f"{name}__octets", octets, sent=False))
-        made.append(_Argument(name, one))
-    return made
+            arguments.append(_Argument(f"{name}__octets", octets, sent=False))
+        arguments.append(_Argument(name, field))
+    return arguments
 
 
 def _command_container(parent: ET.Element, command: Command, arguments: list[_Argument]) -> None:
     ack = ACK_ACCEPTANCE | ACK_START | ACK_COMPLETION
     fixed: list[tuple[str, int, int]] = [
-        ("packet_id", 16, 0x1800 | command.apid),
-        ("sequence_control", 16, 0xC000),
+        ("packet_id", 16, 0x1800 | command.apid),  # a telecommand with a secondary header
+        ("sequence_control", 16, 0xC000),  # unsegmented
         ("length", 16, 0),
         ("pus_version_ack", 8, PUS_VERSION << 4 | ack),
         ("service", 8, command.service),
@@ -451,11 +457,11 @@ def _command_container(parent: ET.Element, command: Command, arguments: list[_Ar
     entries = _add(_add(parent, "CommandContainer", name=f"{command.name}_packet"), "EntryList")
     for name, bits, value in fixed:
         _fixed(entries, name, bits, value)
-    for one in arguments:
-        if one.field is None:
-            _fixed(entries, one.name, 8, 1)
-        elif one.sent:
-            _add(entries, "ArgumentRefEntry", argumentRef=one.name)
+    for argument in arguments:
+        if argument.field is None:
+            _fixed(entries, argument.name, 8, 1)
+        elif argument.sent:
+            _add(entries, "ArgumentRefEntry", argumentRef=argument.name)
 
 
 def _fixed(entries: ET.Element, name: str, bits: int, value: int) -> None:

@@ -186,7 +186,7 @@ def asked(*texts: str) -> dict[str, Any]:
     """What the command line asks of the ground process."""
     parser = argparse.ArgumentParser(exit_on_error=False)
     schedule_command.add_arguments(parser)
-    return schedule_command._asked(parser.parse_intermixed_args(texts))
+    return schedule_command._request_of(parser.parse_intermixed_args(texts))
 
 
 def test_the_command_line_asks_for_what_it_says() -> None:
@@ -219,7 +219,7 @@ def test_the_command_line_asks_for_what_it_says() -> None:
     ],
 )
 def test_wrong_use_is_told(texts: tuple[str, ...]) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"should be|takes|belong"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"should be|is not a|takes|belong"):
         asked(*texts)
 
 

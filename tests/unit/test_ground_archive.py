@@ -286,7 +286,7 @@ def test_an_archive_of_another_layout_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(OrbitnodeError) as caught:
             Archive(path, read_only=read_only)
         assert str(caught.value) == (
-            f"archive {path}: of layout 1, of another version of orbitnode; this one needs layout 2, name another file"
+            f"archive {path}: layout 1 is of another version of orbitnode; this one needs layout 2, name another file"
         )
     assert path.read_bytes() == before
 

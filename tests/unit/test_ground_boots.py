@@ -289,8 +289,8 @@ def test_products_that_are_ignored_are_said(tmp_path: Path) -> None:
             bench.down(SpacePacket(3, 0, pdu).encode(), 1.0, role=Role.PRODUCTS)
         bench.station.on_time(61 * NS)
         assert remarks(bench, "product_ignored") == [
-            f"ground: {count} parts of products ignored, the last of screen-0-1.bin: their transaction has ended"
-            for count in (1, 2)
+            f"ground: {parts} of products ignored, the last of screen-0-1.bin: their transaction has ended"
+            for parts in ("1 part", "2 parts")
         ]
         bench.station.close(62 * NS)
         assert len(archive.events()) == 2 and bench.station.counters()["cfdp.late"] == 3

@@ -41,7 +41,7 @@ def test_event_has_text_and_severity() -> None:
 
 
 def test_event_with_another_severity_is_refused() -> None:
-    with pytest.raises(DecodeError, match=r"mode_changed as TM\[5,4\]"):
+    with pytest.raises(DecodeError, match=r"mode_changed came as TM\[5,4\]"):
         Decoder(make()).decode(PusTm(1, 0, 5, 4, b"\x00\x02\x01", T_NS).encode())
 
 
@@ -71,7 +71,7 @@ def test_every_kind_is_known_and_counted(octets: bytes, kind: str, name: str) ->
         (b"", "shortest"),
         (power(0.5)[:-1], "length field"),
         (power(0.5)[:-1] + b"\0", "error control"),
-        (PusTm(1, 0, 3, 25, b"\x00", T_NS).encode(), "number takes 2"),
+        (PusTm(1, 0, 3, 25, b"\x00", T_NS).encode(), "number alone takes 2"),
         (PusTm(1, 0, 3, 25, b"\x00\x01abc", T_NS).encode(), "power: 3 octets"),
         (PusTm(1, 0, 17, 2, b"x", T_NS).encode(), "pong: 1 octets"),
         (PusTc(1, 0, 17, 1, b"").encode(), "telecommand packet"),

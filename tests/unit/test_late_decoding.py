@@ -137,7 +137,7 @@ def test_late_packets_are_not_told_to_those_who_wait_for_new_ones(tmp_path: Path
         told: list[object] = []
         ground.station.listen(lambda change, what: told.append(what) if change is Change.PACKET else None)
         ground.rest()
-        assert told == [] and "1 packets of before were decoded late, 0 wait still" in ground.notes
+        assert told == [] and "1 packet decoded late, 0 still wait" in ground.notes
 
 
 def test_packets_without_a_time_are_all_kept_and_those_with_one_once(tmp_path: Path) -> None:
