@@ -55,6 +55,7 @@ def link_parts(link: GroundLink, prefix: str = "") -> dict[str, object]:
 
 def by_name(parts: Mapping[str, object]) -> dict[str, int]:
     """Return counter dataclasses by part as numbers by name: PART.COUNTER, or PART.COUNTER.KEY if it is a mapping."""
+    # A counter that is a mapping, such as frames by reason of their rejection, has a key per entry.
     out: dict[str, int] = {}
     for part, counters in parts.items():
         for name, value in asdict(counters).items():  # type: ignore[call-overload]

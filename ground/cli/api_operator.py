@@ -142,6 +142,7 @@ class ApiOperator:
         return self._client
 
     def _operate(self) -> dict[str, Any]:
+        # A command's wait is bounded by the ground, and only the ground knows how long that is.
         begun = self._client.ask_within(ANSWER_S, do="operate")
         self._command_s = float(begun["command_timeout_s"])
         return begun

@@ -14,6 +14,12 @@ from ground.operator import COMPLETED
 if TYPE_CHECKING:
     from rich.table import Table
 
+# The command line knows nothing of the mission: names and types are the ground's, which has the dictionary. So a
+# mistyped name is an answer of the ground, and a new command needs no new client.
+#
+# An answer is a line per stage, a line per row of a report, then the outcome. With --json these lines are passed on as
+# they come. For people the stages are shown as they come, and the reports as tables at the end.
+
 HELP = "send a command to the node and wait for its completion"
 
 _IN_ROW = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")  # a value within a row, as the decoder names it: `entries[2].first`
@@ -60,7 +66,7 @@ def command(client: GroundClient, request: dict[str, Any], as_json: bool) -> boo
     from rich.text import Text
 
     console = output()
-    last: dict[str, Any] = {}
+    last: dict[str, Any] = {}  # the line with "done" after the loop: `lines` ends with it or raises
     reports: dict[str, list[dict[str, Any]]] = {}
     for last in client.lines(do="command", **request):
         if as_json:
@@ -108,7 +114,7 @@ def _report_table(name: str, rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+    columns = list(dict.fromkeys(column for row in rows for column in row))  # in the order of their first appearance
     for column in columns:
         table.add_column(column, justify="left" if isinstance(rows[0].get(column), str) else "right")
     for row in rows:
@@ -123,7 +129,7 @@ def _list(args: argparse.Namespace) -> int:
     if args.name is not None:
         known = [described["name"] for described in commands]
         if args.name not in known:
-            from ground.commands.names import choices
+            from ground.commands.names import choices  # here: only a mistyped name needs it
 
             raise OrbitnodeError(f"unknown command {args.name!r}, {choices(args.name, known)}")
         commands = [described for described in commands if described["name"] == args.name]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 HELP = "show the node's events"
 
-_LIMIT_DIGITS = 9
-_COLOURS = {"info": "", "low": "cyan", "medium": "yellow", "high": "bold red"}
+_LIMIT_DIGITS = 9  # more would not be a number of events but a slip of the finger
+_COLOURS = {"info": "", "low": "cyan", "medium": "yellow", "high": "bold red"}  # by severity, ST[05]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +39,7 @@ def execute(args: argparse.Namespace) -> int:
         console = output()
         for event in client.ask(do="events", limit=args.limit, severity=args.severity)["events"]:
             _show(console, event, args.json)
+        # One connection, two requests: an event that comes between the two answers is not shown here.
         if args.follow:
             for event in client.lines(do="follow", what="events"):
                 if args.severity in ("", event.get("severity")):

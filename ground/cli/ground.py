@@ -67,6 +67,7 @@ def held(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            # The number may be old or missing, since the file is not the lock: it only helps to find the other ground.
             holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
             raise SetupError(
                 f"folder {folder} is held by another ground (process {holder}): end it, or name another --folder"
@@ -109,6 +110,7 @@ def _serve(args: argparse.Namespace, sink: LogSink) -> int:
             path_delay_ns=lambda _: ns(config.path_delay_s),
             entity=entity,
             node_entity=node_entity,
+            # Not seeded: no two grounds may begin with the same numbers (ADR 0018).
             epoch=Random().getrandbits(EPOCH_BITS),
             further_links={further_section.name: open_session(further_section.config) for further_section in further},
         )

@@ -84,7 +84,7 @@ def read_table(path: Path, settings: Sequence[Setting]) -> dict[str, float]:
     values: dict[str, float] = {}
     faults: list[tuple[int, str]] = []
     for name, value in table.items():
-        line = lines.find((name,)) or 1
+        line = lines.find((name,)) or 1  # not found if the key is spelled in an unusual way: then the first line
         if name not in known:
             faults.append((line, f"{name}: unknown parameter, {suggestion(name, known)}"))
             continue

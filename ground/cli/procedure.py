@@ -15,7 +15,11 @@ from ground.cli.api_operator import ApiOperator
 from ground.cli.client import add_connection_arguments
 from ground.cli.step_lines import JsonLines, LastingLines, PlainLines
 from ground.procedures.procedure import Procedure, load_file, run_to_end
-from ground.procedures.steps import ToldOperator
+from ground.procedures.steps import ReportingOperator
+
+# The exit status tells what happened: 0 the procedure returned, 1 it failed or the ground was lost, 130 it was
+# interrupted. An interruption wins over a return, since a procedure that catches KeyboardInterrupt, or is interrupted
+# in its clean-up, returns as if all were well. It does not win over a fault, which says more.
 
 HELP = "run a procedure against the live node"
 
@@ -51,18 +55,18 @@ def _run(args: argparse.Namespace, procedure: Procedure, was_interrupted: Callab
     """
     with ApiOperator(args.port) as operator:
         lines = LastingLines((JsonLines if args.json else PlainLines)(operator.utc_text))
-        told = ToldOperator(operator, lines.step)
+        reporting = ReportingOperator(operator, lines.step)
         begun_s = operator.now_s()
         fault, outcome = "", INTERRUPTED
         try:
             # What a procedure prints is for people: between JSON lines it would break whoever parses them.
             out, err = (cast("TextIO", PlainStream(stream)) for stream in (sys.stdout, sys.stderr))
             with redirect_stdout(err if args.json else out), redirect_stderr(err):
-                fault = run_to_end(procedure, told) or operator.lost
+                fault = run_to_end(procedure, reporting) or operator.lost
             if fault or not was_interrupted():
                 outcome = FAILED if fault else RETURNED
         finally:
-            lines.end(procedure.name, outcome, fault, commands=told.commands, took_s=operator.now_s() - begun_s)
+            lines.end(procedure.name, outcome, fault, commands=reporting.commands, took_s=operator.now_s() - begun_s)
     if outcome == INTERRUPTED:
         raise KeyboardInterrupt
     return fault

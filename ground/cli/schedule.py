@@ -14,6 +14,13 @@ from ground.operator import COMPLETED
 if TYPE_CHECKING:
     from rich.table import Table
 
+# Every action is one command of the node's schedule, ST[11] of ECSS-E-ST-70-41C, and its outcome is that command's.
+# `insert` alone is a request of its own kind: only the ground can number the command within it, and only the ground
+# knows how far the on-board clock is off, by which `+SECONDS` counts and the command will be released.
+#
+# A scheduled command is named by its request id. Ids of this ground are APID:SEQ; those of another one have its source
+# in front, as `list` shows them, since two grounds may have given out the same counts.
+
 HELP = "schedule commands on board, list, move and delete them"
 
 _COLUMNS = {"list": "summarise_schedule", "report": "report_schedule"}
@@ -56,6 +63,7 @@ def execute(args: argparse.Namespace) -> int:
         request = _request_of(args)
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
+    # Nothing is shown before the end: what counts is the outcome, and a table needs all rows to know its columns.
     with GroundClient(args.port, faithful=args.json) as client:
         lines = list(client.lines(**request))
     last = lines[-1]
@@ -78,6 +86,7 @@ def _request_of(args: argparse.Namespace) -> dict[str, Any]:
     match action:
         case "insert" if len(words) >= 2:
             at, name, *texts = words
+            # Group 0 always exists on board, and so does every sub-schedule: neither has to be created first.
             return {"do": "schedule", "name": name, "texts": texts, "at": at, "group": args.group or 0,
                     "sub_schedule": args.sub_schedule or 0}  # fmt: skip
         case "delete" if words:
@@ -123,7 +132,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
-    if "seq" not in row or "apid" not in row:
+    if "seq" not in row or "apid" not in row:  # a dictionary of another version: the row is shown as it came
         return row
     others = {name: value for name, value in row.items() if name not in ("source", "apid", "seq")}
     source = f"{row['source']}:" if row.get("source") else ""

@@ -72,6 +72,7 @@ class JsonLines:
         """Show a step that has ended; what has only begun is not an object."""
         if not step.outcome:
             return
+        # The time at which the step began, not ended: with `took_s` beside it a program has both.
         line: dict[str, Any] = {"time": self._utc_text(step.began_s), "step": step.kind}
         if step.kind in _COMMANDS:
             line |= {"command": step.name, "arguments": jsonable_all(step.values), "code": step.code}
@@ -120,8 +121,8 @@ class PlainLines:
         self._clear()
         took = f" in {_duration(step.took_s)}" if step.kind in _COMMANDS else f" after {_duration(step.took_s)}"
         more = step.reason or ("" if step.kind in _COMMANDS else _values(step.values))
-        colour = _COLOURS.get(step.outcome, "red")
-        line = Text.assemble(
+        colour = _COLOURS.get(step.outcome, "red")  # every outcome that is not listed is one that nobody wanted
+        line = Text.assemble(  # [11:23]: hours to milliseconds of an ISO time
             f"{self._utc_text(step.began_s)[11:23]}  {plain(_label(step))}  ", (step.outcome, colour),
             took + (f": {plain(more)}" if more else ""),
         )  # fmt: skip

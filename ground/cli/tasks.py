@@ -68,6 +68,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def ask(client: GroundClient, every_s: float) -> list[dict[str, Any]]:
     """Return every task of the node as the node reports it now. Raises OrbitnodeError if it does not."""
+    # At least 10 s for the answer, however often it is asked for: a link with a long way must not look like a failure.
     tasks: list[dict[str, Any]] = []
     last: dict[str, Any] = {}
     for last in client.lines(do="command", name=COMMAND, texts=[], timeout_s=max(10.0, every_s)):
@@ -141,6 +142,7 @@ def _shower(args: argparse.Namespace) -> Callable[[list[dict[str, Any]]], None]:
         return lambda tasks: print(json_text({"tasks": tasks}), flush=True)
     if args.task:
         return lambda tasks: _print_lines(histogram(tasks[0]), clear=sys.stdout.isatty() and not args.once)
+    # A board has no rich, and the same command may be run there.
     try:
         from ground.cli.console import PlainConsole
     except ImportError:

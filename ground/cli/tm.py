@@ -50,6 +50,7 @@ def execute(args: argparse.Namespace) -> int:
         return _time(args)
     if args.name == "ground" and not args.follow:
         return _ground(args)
+    # Asked for before following as well: a mistyped name is then an error at once, not a stream that stays silent.
     with GroundClient(args.port, faithful=args.json) as client:
         values: dict[str, dict[str, Any]] = client.ask(do="latest", name=args.name)["values"]
         if args.follow:
@@ -61,6 +62,7 @@ def execute(args: argparse.Namespace) -> int:
         output().print(_table(values))
     else:
         _notice(_nothing(args.name))
+    # To stderr, with --json too: somebody who misses values should learn of it without having to look for the cause.
     if undecoded:
         waits = "packet waits" if undecoded == 1 else "packets wait"
         _notice(f"{undecoded:,} {waits} undecoded: start the ground with the dictionary of the node's version")
@@ -75,6 +77,7 @@ def _notice(text: str) -> None:
 
 def _nothing(name: str) -> str:
     text = f"no value of {name or 'any parameter'} has been received yet"
+    # A structure defined from ground is only decoded once its definition has been reported.
     if not name.startswith("hk-"):
         return text
     structure = name.partition(".")[0]
@@ -118,6 +121,7 @@ def _ground(args: argparse.Namespace) -> int:
         return 0
     from rich.table import Table
 
+    # Most counters count what went wrong: among all their zeros the others would not be seen.
     counters: dict[str, int] = state.pop("counters")
     others = {name: n for name, n in state.items() if isinstance(n, int) and not isinstance(n, bool)}
     table = Table(box=None, pad_edge=False)
@@ -147,6 +151,7 @@ def _follow(args: argparse.Namespace, client: GroundClient, values: dict[str, di
     with GroundClient(args.port, faithful=args.json) as asking:
         if not console.is_terminal:
             console.print(_table(values))
+            # No terminal: a table per packet, flushed, so that a pipe sees each of them when it comes.
             for packet in packets:
                 if packet.get("kind") == "housekeeping":
                     console.print(_table(asking.ask(do="latest", name=args.name)["values"]))

@@ -8,7 +8,7 @@ code: it may raise anything, at import as well, and the line that a person is sh
 # its end. If it yields instead, it awaits something foreign, such as asyncio.sleep, for which there is no event loop
 # here. It then gets a TypeError at that line, as it would from the scheduler in virtual time.
 #
-# BaseException is caught where the file's code runs, since it may raise anything. KeyboardInterrupt always passes: it
+# Whatever runs the file's code catches BaseException, since it may raise anything. KeyboardInterrupt always passes: it
 # is the operator's, and has gone through the procedure's `finally` by then. A procedure that calls sys.exit has failed
 # like one that raises, with a line that says so: its SystemExit must not end the whole command without a word.
 #

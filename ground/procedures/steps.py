@@ -41,7 +41,7 @@ class Step:
     values: Mapping[str, Plain] = field(default_factory=dict)
 
 
-class ToldOperator:
+class ReportingOperator:
     """ground.operator.Operator over `operator` that calls `on_step` twice per step.
 
     A mere look whether the node is heard (`wait_contact` with 0 s) is not a step: scripts ask it in every turn of a

@@ -1,5 +1,8 @@
 """The rows of the archive as its readers see them. Times are TAI nanoseconds since 1958-01-01."""
 
+# Two times stand side by side, and they are of two clocks: `time_ns` is the packet's, by the on-board clock, which may
+# have been set meanwhile; `received_ns` and all times of commands are the ground's. Only the second kind is in order.
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -46,6 +46,7 @@ class ArchiveWriter:
         if self.archive is None:
             yield
             return
+        # `hold` and not `together`: one write that fails must not take the others of this unit along.
         self.archive.hold()
         try:
             yield

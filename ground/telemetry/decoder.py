@@ -180,6 +180,7 @@ class Decoder:
 
     def _definition(self, tm: PusTm, packet: DecodedPacket) -> DecodedPacket:
         """Return a definition report with names in place of numbers; learn a structure that the dictionary lacks."""
+        # Found by what fields refer to, not by name: the report's fields may be called anything.
         numbers = {name: packet.raw[name] for name, what in packet.refers.items() if what == Refers.HK_PARAMETER}
         sid = next((packet.raw[name] for name, what in packet.refers.items() if what == Refers.STRUCTURE), None)
         fields = {
@@ -273,6 +274,7 @@ def parameter_rows(packet: DecodedPacket) -> list[tuple[int, float]]:
     if (packet.service, packet.subtype) != PARAMETER_REPORT:
         return []
     rows: list[tuple[int, float]] = []
+    # A report is a list of pairs: the number of a parameter, then its value, in the order of the wire.
     number: Plain | None = None
     for name, what in packet.refers.items():
         value = packet.raw[name]
@@ -318,6 +320,7 @@ def flattened(fields: tuple[Field, ...], row: Sequence[Value]) -> tuple[dict[str
 
     The value `first` in the third row of `entries` is called `entries[2].first`.
     """
+    # Flat, since an archive's samples and a table's columns are: a row is told by its index within the name.
     raw: dict[str, Plain] = {}
     shown: dict[str, Plain] = {}
     for outer, value in zip(fields, row, strict=True):

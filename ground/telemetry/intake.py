@@ -189,6 +189,7 @@ class TelemetryIntake:
 
     def _on_housekeeping(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         assert packet.time_ns is not None
+        # Made before the on-board clock was set back: a value of the past whose time makes it look like the newest.
         if not live and self._clock.has_not_reached(packet.time_ns, now_ns):
             return
         for alarm in self.limits.check(packet, live=live):
@@ -253,7 +254,7 @@ class TelemetryIntake:
         self._desk.changed_all(
             tracker.on_boot(boot.count, boot_ns, now_ns - ago_ns, now_ns, epoch=boot.epoch, live=live)
         )
-        if before is None or tracker.boot == before:
+        if before is None or tracker.boot == before:  # the first boot that is heard of is not a reboot
             return
         self._counters.boots += 1
         if boot.count <= before.count:
@@ -284,6 +285,7 @@ class TelemetryIntake:
         time_ns, app = row.facts["time_ns"], row.facts["app"]
         samples = {f"{ANSWER}.{app}.{name}": value for name, value in row.facts["values"].items()}
         new = samples.keys() - self._answers
+        # All or none: some of an answer's numbers without the others would mislead whoever plots them.
         if len(self._answers) + len(new) > ANSWERS_MAX:
             text = f"{row.name}: not kept as samples, {ANSWERS_MAX} series of answers are there already"
             self._listeners.tell(Change.NOTE, text)

@@ -92,6 +92,7 @@ class NodeArchive:
         time_ns = received_ns if packet.time_ns is None else packet.time_ns
         if packet.kind == HOUSEKEEPING:
             samples = {f"{packet.name}.{name}": value for name, value in packet.raw.items()}
+            # Rare: the dictionary's own parameters are declared when it is put.
             if not samples.keys() <= self._parameter_ids.keys():
                 self._declare({f"{packet.name}.{name}": field for name, field in packet.fields.items()})
             self.add_samples(samples, time_ns)
@@ -331,7 +332,7 @@ class NodeArchive:
 def _storable(value: Plain) -> Plain:
     """Return a value that SQLite can hold: its integers are signed 64-bit, and it turns NaN into NULL."""
     if isinstance(value, int) and value >= 2**63:
-        return float(value)
+        return float(value)  # the last digits are lost, the magnitude stays
     if isinstance(value, float) and math.isnan(value):
         return "nan"
     return value

@@ -51,7 +51,7 @@ _PUS_BITS = {
 _FRACTION_BITS = 16
 _TIME_BITS = 48
 _CRC_BITS = 16
-_LONG_MAX = (1 << 63) - 1
+_LONG_MAX = (1 << 63) - 1  # of the schema's xs:long, in which ranges of integers are written
 # Bits between the end of the space packet's header and the fields.
 _BITS_BEFORE = {
     ROOT_CONTAINER: 0, "PusReport": 104, "VerificationReport": 104, "HousekeepingReport": 120, "EventReport": 120,
@@ -83,7 +83,7 @@ def xtce_document(dictionary: Dictionary) -> str:
     _Telemetry(telemetry).write(dictionary)
     if dictionary.commands:
         _write_commands(_add(root, "CommandMetaData"), dictionary)
-    ET.indent(root)
+    ET.indent(root)  # for people; ElementTree writes attributes in the order given, so the text is always the same
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
@@ -259,6 +259,7 @@ class _Telemetry:
 
 def _split(fields: tuple[Field, ...]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
     """Split the fields into those that can be entries, and those whose place XTCE can no longer express."""
+    # A text alone is fine: its own length entry says where the next field begins.
     if not any(field.type in ("rows", "packet") for field in fields):
         return fields, ()
     first = next(i for i, field in enumerate(fields) if field.type in ("str", "rows", "packet"))

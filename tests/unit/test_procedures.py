@@ -21,7 +21,7 @@ from ground.exact_values import exact, jsonable_all, not_finite
 from ground.operator import COMPLETED, CommandRecord, Operator
 from ground.procedures import first_orbit, steps
 from ground.procedures.procedure import fault_text, load_file, load_named, run_to_end
-from ground.procedures.steps import Step, ToldOperator
+from ground.procedures.steps import ReportingOperator, Step
 from tests.ground_dictionary import make
 
 ONE = "async def checkout(operator): pass\n"
@@ -235,7 +235,7 @@ def test_a_fault_without_a_place() -> None:
 def test_each_call_is_passed_on_and_told_as_it_begins_and_ends() -> None:
     told: list[Step] = []
     below = Clock()
-    operator: Operator = ToldOperator(below, told.append)
+    operator: Operator = ReportingOperator(below, told.append)
     results: list[Any] = []
 
     async def body() -> None:
@@ -271,7 +271,7 @@ def test_each_call_is_passed_on_and_told_as_it_begins_and_ends() -> None:
         (steps.SEND, "none", steps.NOT_DONE, "unknown command 'none'", None),
     ]
     assert [dict(step.values) for step in ended[:4]] == [{"n": 1}, {}, {"soc": 0.5}, {}]
-    assert isinstance(operator, ToldOperator) and operator.commands == 2
+    assert isinstance(operator, ReportingOperator) and operator.commands == 2
 
 
 def test_arrivals_are_bounded_and_say_when_there_is_no_room() -> None:
