@@ -18,8 +18,12 @@ class GroundConfig:
 
     api_port: int = key(API_PORT, minimum=1, maximum=65535, text="TCP port on 127.0.0.1 for cmd, tm and events")
     folder: str = key("out/ground", text="folder of the archive and the products")
-    node_host: str = key("", text="host that CLTUs go to; empty for the one in the link's driver")
-    command_timeout_s: float = key(30.0, minimum=0.1, maximum=86400.0, text="a command without final report is lost")
-    silence_s: float = key(5.0, minimum=0.5, maximum=3600.0, text="a contact without frames is over")
-    path_delay_s: float = key(0.0, minimum=0.0, maximum=3600.0, text="a frame's way from the node, for the correlation")
-    clients: int = key(32, minimum=1, maximum=1024, text="connections of cmd, tm and events at a time")
+    node_host: str = key("", text="host to which CLTUs go; empty for the one in the link's driver")
+    command_timeout_s: float = key(
+        30.0, minimum=0.1, maximum=86400.0, text="a command without a final report counts as lost after this"
+    )
+    silence_s: float = key(5.0, minimum=0.5, maximum=3600.0, text="a contact is over after this long without a frame")
+    path_delay_s: float = key(
+        0.0, minimum=0.0, maximum=3600.0, text="how long a frame travels from the node, for the correlation"
+    )
+    clients: int = key(32, minimum=1, maximum=1024, text="connections of cmd, tm, events and others at a time")

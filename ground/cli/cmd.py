@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bypass", action="store_true", help="send once and at once, without COP-1's order and repetition (BD service)"
     )
-    parser.add_argument("--timeout", type=float, metavar="S", help="how long to wait for the final report")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds to wait for the final report")
     add_connection_arguments(parser)
     parser.set_defaults(parser=parser)
 

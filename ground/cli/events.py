@@ -21,7 +21,7 @@ _COLOURS = {"info": "", "low": "cyan", "medium": "yellow", "high": "bold red"}  
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `orbitnode events`."""
     parser.add_argument("--severity", choices=SEVERITIES, default="", help="only events of this severity")
-    parser.add_argument("--limit", type=_limit, default=50, metavar="N", help="newest N (default 50)")
+    parser.add_argument("--limit", type=_limit, default=50, metavar="N", help="show the newest N (default 50)")
     parser.add_argument("--follow", action="store_true", help="go on showing events as they come, until Ctrl-C")
     add_connection_arguments(parser)
     parser.set_defaults(parser=parser)

@@ -42,10 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `orbitnode ground`."""
     parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
                         help="mission file (default: the bench mission)")  # fmt: skip
-    parser.add_argument("--link", default="", metavar="NAME", help="which [[link]] (default: the first)")
+    parser.add_argument("--link", default="", metavar="NAME", help="the [[link]] to use (default: the first)")
     parser.add_argument("--dictionary", type=Path, metavar="FILE",
-                        help="decode by this document (from `orbitnode dictionary --json`)")  # fmt: skip
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="archive and products (default: from the mission)")
+                        help="decode by this dictionary (from `orbitnode dictionary --json`)")  # fmt: skip
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="for archive and products (default: the mission's)")
 
 
 @contextmanager

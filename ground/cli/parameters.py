@@ -31,8 +31,8 @@ HELP = "list on-board parameters, pack a table of them, load it into the node"
 
 _ACTIONS = {
     "list": "every parameter with its newest value, bounds and default",
-    "pack": "make the file that the node takes out of lines name = value",
-    "load": "pack a table, send it up and let it take effect, all of it or nothing",
+    "pack": "turn a file of lines name = value into the file that the node takes",
+    "load": "pack a table, send it up and put it into effect, all of it or nothing",
 }
 
 
@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="pack: the file to write")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--mission", type=Path, metavar="FILE",
-                        help="pack: for the parameters of this mission (default: the bench mission)")  # fmt: skip
+                        help="pack: with the parameters of this mission (default: the bench mission)")  # fmt: skip
     source.add_argument("--dictionary", type=Path, metavar="FILE",
-                        help="pack: for those of this document (from `orbitnode dictionary --json`)")  # fmt: skip
+                        help="pack: with those of this dictionary (from `orbitnode dictionary --json`)")  # fmt: skip
     add_connection_arguments(parser)
     parser.set_defaults(parser=parser)
 

@@ -25,11 +25,11 @@ HELP = "schedule commands on board, list, move and delete them"
 
 _COLUMNS = {"list": "summarise_schedule", "report": "report_schedule"}
 _ACTIONS = {
-    "list": ("", "release time and request id of every scheduled command"),
-    "report": ("", "the same with the commands themselves, in hexadecimal"),
-    "insert": ("AT COMMAND [key=value ...]", "have a command executed at its time"),
-    "delete": ("APID:SEQ ...", "take scheduled commands out, named as `list` shows them"),
-    "shift": ("SECONDS [APID:SEQ ...]", "move these commands, or all, + later or - sooner, by whole seconds"),
+    "list": ("", "show release time and request id of every scheduled command"),
+    "report": ("", "show the commands themselves as well, in hexadecimal"),
+    "insert": ("AT COMMAND [key=value ...]", "have a command executed at a time"),
+    "delete": ("APID:SEQ ...", "take out scheduled commands, named as `list` shows them"),
+    "shift": ("SECONDS [APID:SEQ ...]", "move these commands, or all, by whole seconds, + later or - sooner"),
     "enable": ("", "release scheduled commands at their time"),
     "disable": ("", "delete them unexecuted at their time"),
 }
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="*", metavar="WORD", help="what the action takes, see below")
     parser.add_argument("--group", type=_number, metavar="N",
                         help="insert: into this group (default 0); enable, disable: this group alone")  # fmt: skip
-    parser.add_argument("--sub-schedule", type=_number, metavar="N", help="the same of a sub-schedule")
+    parser.add_argument("--sub-schedule", type=_number, metavar="N", help="the same for a sub-schedule")
     add_connection_arguments(parser)
     parser.set_defaults(parser=parser)
 

@@ -46,9 +46,9 @@ _BAD = {"late", "skipped", "overruns", "starved", "failures"}  # counts that are
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `orbitnode tm tasks` to those of `tm`."""
     group = parser.add_argument_group("tm tasks")
-    group.add_argument("task", nargs="?", default="", metavar="TASK", help="one task: its latency as a histogram")
+    group.add_argument("task", nargs="?", default="", metavar="TASK", help="one task, with its waits as a histogram")
     group.add_argument("--sort", choices=SORTS, default="cpu", help="which tasks come first (default %(default)s)")
-    group.add_argument("--every", type=float, default=2.0, metavar="S", help="time between looks (default %(default)s)")
+    group.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between looks (default %(default)s)")
     group.add_argument("--once", action="store_true", help="show them once and end")
 
 

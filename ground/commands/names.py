@@ -46,7 +46,7 @@ def event_number(dictionary: Dictionary, name: str, apid: int) -> int:
     """Return the number of the event called `name`. Raises OrbitnodeError, also if it is not one of `apid`."""
     owner, number = event_id(dictionary, name)
     if owner != apid:
-        raise OrbitnodeError(f"event {name!r} is of APID {owner}, not of {apid}")
+        raise OrbitnodeError(f"event {name!r} belongs to APID {owner}, not to {apid}")
     return number
 
 

@@ -35,7 +35,7 @@ class Recall:
         self._archive = archive
         self._tracker = tracker
         self._epoch_tai_ns = epoch_tai_ns
-        self._last = archive.last_command()  # what comes behind it is this ground's own
+        self._last = archive.last_command()  # higher numbers will be this ground's own
         self._records = archive.open_rows.commands(COMMANDS_MAX, epoch_tai_ns)
         for record in self._records:
             sent_ns = record.stage_ns(SENT)

@@ -242,7 +242,7 @@ class CommandTracker:
         if not live and self._is_outdated(packet, record):
             self.counters.outdated_reports += 1
             return None
-        # A report proves that the command arrived; the CLCW that says so may stand behind it in the same frame.
+        # A report proves that the command arrived; the CLCW that says so may come after it in the same frame.
         self.acknowledged(record.number, now_ns)
         if record.is_open and packet.time_ns is not None:
             self._spoken_ns[record.number] = packet.time_ns

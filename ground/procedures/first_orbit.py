@@ -94,7 +94,7 @@ async def _until_silence(operator: Operator, end_s: float) -> None:
         await operator.sleep(POLL_S)
 
 
-# What there is to do
+# Which steps there are
 
 
 def _script(dictionary: Dictionary) -> list[Step]:
@@ -264,8 +264,8 @@ async def _list_and_cancel(operator: Operator, log: ScriptLog) -> bool:
         if status.get("state") in _CANCELLABLE:
             job = status.get("job", job)
     if job is None:
-        log.surprise("list_jobs: no job that waits is listed")
+        log.surprise("list_jobs: no waiting job is listed")
         return True
     cancelled = await operator.send("cancel_job", job=job)
-    # The job may have been run in the meantime: that is a failure with a reason, and no surprise.
+    # The job may have been run in the meantime: the command then fails for a good reason, which is not a surprise.
     return cancelled.outcome != LOST

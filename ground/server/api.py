@@ -21,19 +21,19 @@ if a request of it is under way; the command or file that it sent goes on.
                                                   -> a line for what has arrived, then the outcome: "completed" if
                                                      the node said so, else "failed" or "unconfirmed", with a reason
     {"do": "parameters"}                          -> the settings of the dictionary with their newest values
-    {"do": "latest", "name": "power"}             -> newest values whose name begins so
+    {"do": "latest", "name": "power"}             -> newest values of that structure, parameter, or all
     {"do": "events", "limit": 50, "severity": ""} -> newest events, oldest first
     {"do": "follow", "what": "packets" | "events", "name": ""} -> lines until the connection ends
 
-An operator's session, one per connection: what ground.operator.Operator says. Packets are kept for it from its
-beginning, and from each of its commands, on.
+An operator's session, one per connection, does what ground.operator.Operator says. Packets are kept for it from its
+beginning on, and from each of its commands on.
 
     {"do": "operate"}                             -> the ground's timeline (now_s) and the same instant in UTC (time)
     {"do": "send", "name": ..., "arguments": {...}, "raw": false}
                                                   -> the record, once it has ended
     {"do": "wait_for", "name": "power", "timeout_s": 20}
-                                                  -> values of the next such packet, null if none came in time; names
-                                                     of those that are texts here and no finite numbers (not_finite)
+                                                  -> values of the next such packet, null if none came in time; and
+                                                     not_finite, names of numbers that are texts here, such as "nan"
     {"do": "wait_contact", "timeout_s": 3600}     -> whether the node is heard
 """
 

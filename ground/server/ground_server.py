@@ -224,10 +224,10 @@ class GroundServer:
         return (
             f"{utc_text(station.tai_ns(time.monotonic_ns()))[11:19]} {contact} | frames {counters.frames:,}, "
             f"missed {counters.frames_missed}, rejected {rejected}"
-            + (f", {dropped:,} datagrams dropped by this machine" if dropped else "")
-            + (f", {coding.symbols_corrected:,} symbols corrected" if coding is not None and coding.codewords else "")
+            + (f", {dropped:,} datagram{'s' * (dropped != 1)} dropped by this machine" if dropped else "")
+            + (f", symbols corrected {coding.symbols_corrected:,}" if coding is not None and coding.codewords else "")
             + f" | packets {counters.packets:,} | "
-            f"commands {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
+            f"commands completed {commands.completed}/{commands.sent} | alarms {station.station_counters.alarms}"
             + (f" | received twice {twice}" if twice else "")
             + (f" | undecoded {station.undecoded:,}" if station.undecoded else "")
             + (f" | storage faults {faults}" if faults else "")

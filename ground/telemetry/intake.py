@@ -292,7 +292,7 @@ class TelemetryIntake:
             return
         self._answers |= new
         self._writer.write(lambda a: a.add_samples(samples, time_ns))
-        for name, value in samples.items():  # files come in any order, so the latest picture is the newest
+        for name, value in samples.items():  # not live: files come in any order, so the time of the picture decides
             self.newest.keep(name, time_ns, value, Field(name, "f64"), live=False)
 
     def _tell_ignored(self, products: ProductStore, now_ns: int) -> None:

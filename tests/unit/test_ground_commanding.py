@@ -333,10 +333,10 @@ def test_events_are_named_and_belong_to_an_application() -> None:
     sent = encoder.encode("enable_event_actions", parse_arguments(tie, ["gate_shut", "1=power_mode", "1=21"]))
     assert sent.packet[11:-2].hex() == "03" + "00020003" + "00010014" + "00010015"
     wrong: tuple[tuple[str, dict[str, object], str], ...] = (
-        ("disable_events", {"events": ["gate_shut"]}, "event 'gate_shut' is of APID 2, not of 1"),
+        ("disable_events", {"events": ["gate_shut"]}, "event 'gate_shut' belongs to APID 2, not to 1"),
         ("disable_events", {"events": ["power_mod"]}, "did you mean 'power_mode'"),
         ("enable_event_actions", {"events": ["power_mod"]}, "did you mean 'power_mode'"),
-        ("enable_event_actions", {"events": [{"apid": 2, "event": "power_mode"}]}, "is of APID 1, not of 2"),
+        ("enable_event_actions", {"events": [{"apid": 2, "event": "power_mode"}]}, "belongs to APID 1, not to 2"),
         ("enable_event_actions", {"events": [["x", "power_mode"]]}, "x: 'x' is not a number"),
     )
     for command, refused, says in wrong:

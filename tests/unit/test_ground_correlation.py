@@ -52,7 +52,7 @@ def test_offset_and_drift_are_found_within_the_uncertainty_that_is_told(
     assert made is not None and PAIRS_MIN <= made.pairs <= WINDOW_PAIRS
     assert abs(made.drift_ppb - drift_ppb) <= 6 * made.drift_sigma_ppb
     assert abs(made.error_ns(last_ns) - (offset_ns + drift_ppb * 10.0 * (pairs - 1))) <= 6 * made.sigma_ns(last_ns)
-    # The uncertainty is no excuse: with so many pairs it is of the order of the noise.
+    # The uncertainty is not an excuse: with so many pairs it is of the order of the noise.
     assert made.sigma_ns(last_ns) <= 4e3 * noise_us + 30_000
 
 

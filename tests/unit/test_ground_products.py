@@ -39,7 +39,7 @@ def make_store(folder: Path, **options: Any) -> ProductStore:
 
 
 def feed(store: ProductStore, name: str, data: bytes, pdus: int | None = None) -> list[ProductRow | OrbitnodeError]:
-    """The first `pdus` of the transfer of one file, all of them where None."""
+    """The first `pdus` of the transfer of one file, all of them if None."""
     sender = CfdpSender(1, 2, sum(name.encode()), name, data, 1000)
     rows: list[ProductRow | OrbitnodeError] = []
     for _ in range(sender.pdus if pdus is None else pdus):

@@ -156,7 +156,7 @@ def test_a_command_with_rows_is_offered_with_one_row() -> None:
     assert "one row" not in named["ping"].get("shortDescription", "one row")
 
 
-# Ranges, what is no number, and names
+# Ranges, what is not a number, and names
 
 
 ORBIT = dictionary_of(load(MISSIONS / "orbit.toml", opens_devices=False))

@@ -421,7 +421,7 @@ def scripted(dictionary: Dictionary, mode: str = "") -> tuple[list[tuple[str, Ma
 
 def test_the_default_script_of_the_orbit_mission_is_as_it_was() -> None:
     commands, surprises = scripted(dictionary_of(load(MISSIONS / "orbit.toml")))
-    assert surprises == ["list_jobs: no job that waits is listed"]
+    assert surprises == ["list_jobs: no waiting job is listed"]
     assert [name for name, _ in commands[:13]] == [
         "ping", "set_hk_period", "report_parameters", "set_parameters", "set_parameters (raw)", "submit_job",
         "submit_job", "list_jobs", "payload_power", "payload_power", "set_power_mode", "set_power_mode", "ping",
