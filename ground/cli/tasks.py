@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tm tasks")
     group.add_argument("task", nargs="?", default="", metavar="TASK", help="one task, with its waits as a histogram")
     group.add_argument("--sort", choices=SORTS, default="cpu", help="which tasks come first (default %(default)s)")
-    group.add_argument("--every", type=float, default=2.0, metavar="S", help="seconds between looks (default %(default)s)")
+    group.add_argument(
+        "--every", type=float, default=2.0, metavar="S", help="seconds between looks (default %(default)s)"
+    )
     group.add_argument("--once", action="store_true", help="show them once and end")
 
 

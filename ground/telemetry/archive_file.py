@@ -8,7 +8,7 @@ packet is never there without its samples, nor a report without what it says of 
 # dictionary, its sequence counts and its starts, are rows of `meta`. The file's application_id carries the number of
 # the layout: an archive of another one is refused in one line, never converted and never written to.
 #
-# Commits: a commit waits for the disk, so rows are gathered, for BATCH_ROWS rows or until the caller's clock says so.
+# Commits: one costs as much as many rows, so rows are gathered, BATCH_ROWS of them or until the caller's clock says so.
 # `_depth` counts the blocks that must not be torn: `hold`, `together`, and the commit itself while it calls
 # `before_commit`. A commit that is asked for within one is done at its end (`_due`). `together` is also a savepoint, so
 # that a write that fails takes its companions with it and leaves the rest of the transaction alone.
