@@ -13,8 +13,8 @@ from flight.text.plain_text import json_text
 from ground.whole_file import whole_file
 
 # The document of a node that flies is not that of today's code (ADR 0005): keep what `--json` wrote when the node was
-# built, and give it to `orbitnode ground --dictionary`. Both forms are the same octets for the same mission, so that a
-# difference between two files is a difference between two nodes.
+# built, and give it to `orbitnode ground --dictionary`. In either form the same mission always gives the same octets:
+# a difference between two files is a difference between two nodes.
 
 HELP = "write the mission's dictionary as XTCE or JSON"
 

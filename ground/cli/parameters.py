@@ -141,7 +141,7 @@ def _load(client: GroundClient, rows: list[dict[str, Any]], args: argparse.Names
         if args.json:
             print(json_text(last), flush=True)
         elif "arrived" in last:
-            console.print(f"{name}: {last['arrived']} of {last['of']} parts arrived")
+            console.print(f"{name}: {last['arrived']} of {last['of']} part{'s' * (last['of'] != 1)} arrived")
     if last["outcome"] != COMPLETED:
         if not args.json:
             console.print(f"{name}: {last['reason']}", style="red", soft_wrap=True)

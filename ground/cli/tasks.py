@@ -107,8 +107,9 @@ def histogram(task: Mapping[str, Any]) -> list[str]:
     filled = [bucket for bucket, steps in enumerate(counts) if steps]
     critical = ", critical" if task["critical"] == "yes" else ""
     limits = f"deadline {task['deadline_ms']} ms, budget {duration(task['budget_us'])}"
+    steps = f"{task['steps']:,} step{'s' * (task['steps'] != 1)}"
     lines = [
-        f"{task['task']}: {task['state']}{critical}, {task['steps']:,} steps, {limits}",
+        f"{task['task']}: {task['state']}{critical}, {steps}, {limits}",
         f"longest step {duration(task['worst_step_us'])}, longest wait {duration(task['worst_latency_us'])}",
         "wait for the processor:",
     ]

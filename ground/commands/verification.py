@@ -57,7 +57,7 @@ _FAILURE = {2: REJECTED, 4: FAILED, 6: FAILED, 8: FAILED}
 _STEP = {2: "acceptance", 4: "start", 6: "progress", 8: "completion"}
 _STAGES_MAX = 64  # a node that reports progress without end must not fill our memory
 SCHEDULED_MAX = 1024
-_SEQ_MODULUS = 1 << 14  # of a packet's sequence count (CCSDS 133.0-B-2, 4.1.3.4.3)
+_SEQ_MODULUS = 1 << 14  # of a packet's sequence count (CCSDS 133.0-B-2, 4.1.3.4)
 _BOOTS_MAX = 64  # boots that are recognised when they are heard of again
 
 

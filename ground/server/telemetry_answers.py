@@ -17,8 +17,8 @@ from ground.telemetry.intake import ANSWER, CORRELATION
 
 def latest(station: GroundStation, name: str, now_ns: int) -> dict[str, dict[str, Plain]]:
     """Return the newest values of the parameter `name`, of the structure `name`, or of all if it is empty."""
-    # Packet times are the on-board clock's, so ages are counted by that clock: one that is off by an hour would make
-    # every value an hour old. Samples of the correlation alone bear the ground's time.
+    # Packet times are the on-board clock's, so ages are counted by that clock: if it is an hour behind ours, a value of
+    # this moment must not look an hour old. Samples of the correlation alone bear the ground's time.
     ground_ns, onboard_ns = station.tai_ns(now_ns), station.onboard_clock(now_ns).onboard_ns
     return {
         key: {"value": jsonable(newest.value), "raw": jsonable(newest.raw), "unit": newest.unit, "state": newest.state,

@@ -287,7 +287,8 @@ def parameter_rows(packet: DecodedPacket) -> list[tuple[int, float]]:
 
 def _number(tm: PusTm) -> int:
     if len(tm.data) < _NUMBER:
-        raise DecodeError(f"TM[{tm.service},{tm.subtype}] has {len(tm.data)} octets of data, its number alone takes 2")
+        octets = f"{len(tm.data)} octet{'s' * (len(tm.data) != 1)}"
+        raise DecodeError(f"TM[{tm.service},{tm.subtype}] has {octets} of data, its number alone takes {_NUMBER}")
     return int.from_bytes(tm.data[:_NUMBER], "big")
 
 

@@ -123,7 +123,7 @@ def test_what_is_refused_before_anything_is_sent(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("shared_archive", [True, False])
 def test_eight_files_a_restart_of_the_ground_and_one_more_all_arrive(tmp_path: Any, shared_archive: bool) -> None:
-    """Five seconds after eight files the ground starts again, with its archive or another one, and sends a ninth."""
+    """Five seconds after eight files the ground is restarted, with its archive or another one, and sends a ninth."""
     up = Uplink(tmp_path, [(10.0, 400.0)])
     up.until(20.0)
     for number in range(8):
