@@ -3,17 +3,21 @@
     [project.entry-points."orbitnode.drivers"]
     "eps.acme" = "acme_eps:open_eps"
 
-The name is a kind of device (hal/kinds.py) and a scheme, the value is the factory that opens a device of that kind at
-`acme:ADDRESS`. Reading what is offered imports no driver. An entry point is at fault, and serves no device, if
+The name is a kind of device (hal/kinds.py) and a scheme; the value is the factory that opens a device of that kind at
+`acme:ADDRESS`. Reading what is offered imports no driver. An entry point is faulty, and serves no device, if
 
-    its name is not KIND.SCHEME, or its value not module:factory
+    its name is not KIND.SCHEME, or its value is not module:factory
     its kind is not one that this orbitnode knows
-    orbitnode itself has a driver of that kind and scheme: what a mission has flown with stays what it is
-    another entry point has the same name: which of the two is meant nobody can tell
+    orbitnode itself has a driver of that kind and scheme
+    another entry point has the same name
 
-With such a fault a node does not start, even if its mission does not ask for that driver: what flies must not hang on
-the order in which Python finds distributions, nor change with one that is installed beside it.
+A node does not start while there is such a fault, even if its mission does not ask for that driver.
 """
+
+# Why a fault of a driver that nobody asked for keeps the node from starting (ADR 0027): what flies must not depend on
+# the order in which Python finds distributions, nor change when one is installed beside another. If two packages offer
+# the same name, nobody can tell which is meant; and a package must not replace a driver of ours, or a mission that flew
+# on one board would mean something else on another. All faults are collected, so that one start names them all.
 
 from __future__ import annotations
 
@@ -32,24 +36,24 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class InstalledDrivers:
-    """What is offered. `targets`: "module:factory" by kind and scheme. `faults`: a line for each that cannot be had."""
+    """What other distributions offer. `targets`: "module:factory" by kind and scheme. `faults`: a line per fault."""
 
     targets: Mapping[tuple[str, str], str]
     faults: tuple[str, ...]
 
     def schemes(self, kind: str) -> list[str]:
-        """The schemes that are offered for the kind of that name, sorted."""
+        """Return the schemes that are offered for the kind of that name, sorted."""
         return sorted(scheme for name, scheme in self.targets if name == kind)
 
 
 def installed_drivers() -> InstalledDrivers:
-    """What the distributions on Python's path offer now: some milliseconds, more where many are installed."""
+    """Read what the distributions on Python's path offer now. Takes some milliseconds, more if many are installed."""
     offers: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         offers.setdefault(entry.name, []).append(entry)
     targets: dict[tuple[str, str], str] = {}
     faults: list[str] = []
-    for name, entries in sorted(offers.items()):
+    for name, entries in sorted(offers.items()):  # sorted: faults come in the same order on every machine
         found = list(_faults_of(name, entries))
         faults += found
         if not found:
@@ -59,20 +63,20 @@ def installed_drivers() -> InstalledDrivers:
 
 
 def _faults_of(name: str, entries: list[EntryPoint]) -> Iterator[str]:
-    """What is wrong with the entry points of one name. See the head of the file."""
-    told = f"driver {name!r} of {_sources(entries)}"
+    """Say what is wrong with the entry points of one name. See the head of the file."""
+    offer = f"driver {name!r} of {_sources(entries)}"
     parts = _NAME.fullmatch(name)
     if parts is None:
-        yield f"{told}: should be named KIND.SCHEME in small letters, such as eps.acme"
+        yield f"{offer}: should be named KIND.SCHEME in small letters, such as eps.acme"
     elif parts[1] not in KINDS:
-        yield f"{told}: unknown kind of device {parts[1]!r}, should be one of {', '.join(KINDS)}"
+        yield f"{offer}: unknown kind of device {parts[1]!r}, should be one of {', '.join(KINDS)}"
     elif parts[2] in KINDS[parts[1]].drivers:
-        yield f"{told}: orbitnode has a driver of that name itself; it takes another scheme"
+        yield f"{offer}: orbitnode itself has a driver of that name; choose another scheme"
     if len(entries) > 1:
-        yield f"{told}: is offered {len(entries)} times, which leaves open what is meant; uninstall all but one"
+        yield f"{offer}: is offered {len(entries)} times, so which one is meant is not clear; uninstall all but one"
     for entry in entries:
         if not _TARGET.fullmatch(entry.value):
-            yield f"driver {name!r} of {_source(entry)}: is {entry.value!r}, should be module:factory"
+            yield f"driver {name!r} of {_source(entry)}: its value is {entry.value!r}, should be module:factory"
 
 
 def _sources(entries: Iterable[EntryPoint]) -> str:

@@ -1,13 +1,19 @@
 """The kinds of devices that a node may have, each declared in one place: its guarded proxy and its row.
 
-A proxy makes the calls of a Protocol of hal/base.py through a guard (hal/guard.py): none of them raises anything but
-HalError, and none returns what has not been checked. The row gives the kind its name, says what a factory of it is
-called with, and lists the drivers that come with orbitnode, as "module:factory" by scheme; a module is imported when a
-mission asks for it, and not before. Drivers of other distributions need no line here (hal/installed_drivers.py).
+A proxy makes the calls of a Protocol of hal/base.py through a guard (hal/guard.py). None of its methods raises anything
+but HalError, and none returns an answer that has not been checked. The row gives the kind its name, says with which
+settings a factory of it is called, and lists the drivers that come with orbitnode, as "module:factory" by scheme.
+Drivers of other distributions need no line here (hal/installed_drivers.py).
 
-A new kind is a Protocol in hal/base.py, a proxy and a row here, a key in flight/contract/sections.py, and a user that
-flight/roster.py hands it to.
+A new kind takes a Protocol in hal/base.py, a proxy and a row here, a key in flight/contract/sections.py, and a user
+that flight/roster.py hands it to.
 """
+
+# The rows name modules as text and import none. A board imports only the drivers that its mission asks for: the serial
+# ones need pyserial, the simulated ones all of sim_hw, which is not installed in flight.
+#
+# Each proxy is written out, method by method, instead of being made by `__getattr__`: mypy then checks it against the
+# Protocol, and each method names the check of its answer (hal/answers.py).
 
 from __future__ import annotations
 
@@ -29,8 +35,8 @@ Make = Callable[[Host], Any]
 class DeviceKind(Generic[D]):
     """One kind of device; D is its Protocol.
 
-    guarded: makes the proxy that stands before a driver. drivers: "module:factory" by scheme. settings: names of what a
-    factory is called with beside address and host, in their order.
+    guarded: makes the proxy in front of a driver. drivers: "module:factory" by scheme. settings: the names of what a
+    factory is called with after address and host, in this order.
     """
 
     name: str
@@ -40,27 +46,29 @@ class DeviceKind(Generic[D]):
 
 
 class _Guarded:
-    """What all proxies have. `guard` is for those who watch it: tests and whoever counts."""
+    """What all proxies share. `guard` is public for those who watch it: tests, and whoever reads its counters."""
 
     def __init__(self, name: str, host: Host, make: Make) -> None:
         self.guard = Guard(name, host, make)
         self.guard.open()
 
     def close(self) -> None:
-        """Have the driver leave its device, if it can. One that could not be opened is not opened for that."""
+        """Have the driver leave its device, if it can. A driver that could not be opened is not opened for this."""
         if self.guard.driver is not None:
-            with suppress(HalError):  # it is being left
+            with suppress(HalError):  # many drivers have no close(), and nobody needs the device any more
                 self.guard.call("close", answers.nothing)
         self.guard.host.release()
 
 
 class GuardedEps(_Guarded):
-    """hal.base.Eps."""
+    """A hal.base.Eps behind a guard."""
 
     def read(self) -> PowerReading:
+        """Return the newest sample. Raises HalError."""
         return self.guard.call("read", answers.power_reading)
 
     def set_switch(self, name: str, on: bool) -> None:
+        """Switch a load on or off. Raises HalError."""
         self.guard.call("set_switch", answers.nothing, name, on)
 
 
@@ -70,9 +78,10 @@ EPS: DeviceKind[Eps] = DeviceKind(
 
 
 class GuardedThermometer(_Guarded):
-    """hal.base.Thermometer."""
+    """A hal.base.Thermometer behind a guard."""
 
     def read_c(self) -> float:
+        """Return the newest temperature in degrees C. Raises HalError."""
         return self.guard.call("read_c", answers.temperature)
 
 
@@ -84,9 +93,10 @@ THERMOMETER: DeviceKind[Thermometer] = DeviceKind(
 
 
 class GuardedHeater(_Guarded):
-    """hal.base.Heater."""
+    """A hal.base.Heater behind a guard."""
 
     def set_on(self, on: bool) -> None:
+        """Switch the heater on or off. Raises HalError."""
         self.guard.call("set_on", answers.nothing, on)
 
 
@@ -96,9 +106,10 @@ HEATER: DeviceKind[Heater] = DeviceKind(
 
 
 class GuardedGovernor(_Guarded):
-    """hal.base.Governor."""
+    """A hal.base.Governor behind a guard."""
 
     def set_limit_w(self, power_w: float) -> None:
+        """Limit the payload processor's power, in watts. Raises HalError."""
         self.guard.call("set_limit_w", answers.nothing, power_w)
 
 
@@ -110,10 +121,11 @@ GOVERNOR: DeviceKind[Governor] = DeviceKind(
 
 
 class GuardedRadio(_Guarded):
-    """hal.base.Radio.
+    """A hal.base.Radio behind a guard.
 
-    The node's own call for events is kept here, so that a driver that is opened late, or that failed, has it too; it is
-    also made when a callback of the driver has failed, for whoever waits to ask and to learn why.
+    The node's own call for events is kept here, so that a driver that is opened late, or again, has it too. It is also
+    made after a callback of the driver has failed: the radio service waits for events, and would otherwise neither ask
+    again nor learn of the fault.
     """
 
     def __init__(self, name: str, host: Host, make: Make) -> None:
@@ -129,24 +141,31 @@ class GuardedRadio(_Guarded):
         self.guard.on_fault = self._notify
 
     def carrier(self) -> bool:
+        """Return True while the other side can be heard. Raises HalError."""
         return self.guard.call("carrier", answers.flag)
 
     def send(self, unit: bytes) -> bool:
+        """Queue one transmission unit; False if the buffer is full. Raises HalError."""
         return self.guard.call("send", answers.flag, unit)
 
     def free_ns(self) -> int:
+        """Return the time at which all units taken so far will have left, in nanoseconds. Raises HalError."""
         return self.guard.call("free_ns", self._check_free_ns)
 
     def receive(self) -> bytes | None:
+        """Return the oldest received octets, or None. Raises HalError."""
         return self.guard.call("receive", answers.received)
 
     def dropped(self) -> int:
+        """Return how many received units were lost, modulo 2^32. Raises HalError."""
         return self.guard.call("dropped", answers.count)
 
     def on_event(self, call: Callable[[], None]) -> None:
+        """Have `call` called on anything new. Never reaches the driver, so it cannot fail."""
         self._call = call
 
     def _notify(self) -> None:
+        # Looked up at each notice: the driver was given this method once, the node may set its call later.
         self._call()
 
     def _check_free_ns(self, answer: object) -> int:
@@ -162,12 +181,14 @@ RADIO: DeviceKind[Radio] = DeviceKind(
 
 
 class GuardedImager(_Guarded):
-    """hal.base.Imager."""
+    """A hal.base.Imager behind a guard."""
 
     def ready(self) -> bool:
+        """Return True if there is something worth taking. Raises HalError."""
         return self.guard.call("ready", answers.flag)
 
     def capture(self) -> Image:
+        """Take one tile, in CAPTURE_LIMIT_S at most. Raises HalError."""
         return self.guard.call("capture", answers.image, limit_s=CAPTURE_LIMIT_S)
 
 

@@ -1,4 +1,7 @@
-"""Whose a device's name is. A link in a folder that everybody may write to can be another user's, and lead anywhere."""
+"""Check who owns a link that stands for a device.
+
+In a folder that everybody may write to, such as /tmp, a link can belong to another user, who may point it anywhere.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from hal.base import HalError
 
 
 def check_link_owner(path: str) -> None:
-    """Raise HalError if `path` is a link that is neither this user's nor root's. One that is missing is let pass: that
-    is told as it is opened.
-    """
+    """Raise HalError if `path` is a link that belongs neither to this user nor to root."""
+    # lstat looks at the link itself, not at what is behind it. A missing path passes: opening it says so, and better.
     try:
         found = os.lstat(path)
     except (OSError, ValueError):

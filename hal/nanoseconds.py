@@ -1,4 +1,4 @@
-"""Nanoseconds in a second, for drivers: hal imports nothing of ours, so that it has this number of its own."""
+"""The number of nanoseconds in a second, for drivers: hal imports nothing else of ours, so it has a copy of its own."""
 
 from __future__ import annotations
 

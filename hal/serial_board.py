@@ -1,23 +1,34 @@
-"""Driver of the power and temperature board on a serial line; the protocol is hal/board_wire.py.
+"""Driver of the power and temperature board on a serial line; the protocol is in hal/board_wire.py.
 
-One SerialBoard serves every device on a port. It asks for a status five times a second on its own and keeps the
-newest, so that reads return at once. Orders (switches, heaters, the payload's limit) go out before the next
-status; only the newest order for one target is kept, and it is repeated until the board confirms it.
+One SerialBoard serves all devices on a port. It asks for a status every 0.2 s on its own and keeps the newest, so that
+reads return at once. States of the line:
 
-States of the line:
-    OPEN    requests go out, one at a time; one that is not answered in 0.5 s is counted and given up
-    CLOSED  the device is gone; opening it is tried once a second
+    OPEN    Requests go out, one at a time. One that is not answered in 0.5 s is counted and given up.
+    CLOSED  The device is gone. Once per second the driver tries to open it again.
 
-A board may become another one at any time: it restarts, or is exchanged, with other lists, and the line may not even
-notice. So an order is kept by the name of its target and made up when it goes out. A board of version 2 is told the
-name itself and reaches that target or none; a status that belongs to another description is dropped, and the board is
-asked for its lists again. A restart is a fault that is told once. A board of version 1 is told an index, which is
-looked up in a description asked for directly before each order; only one that restarts within that round trip, with
-other lists, takes an order for another target. It is asked for its lists every 10 s, and when a status does not fit.
-
-Missing at boot is an error of the configuration and raises. Silent, garbled or unplugged later is a fault that
-ends: `read` raises HalError while the newest sample is older than 3 s, and no longer when the board is back.
+A device that is missing at boot is an error of the configuration and raises HalError. A board that is silent, garbled
+or unplugged later is a fault that can end: `read` raises HalError while the newest sample is older than 3 s, and no
+longer once the board is back.
 """
+
+# Orders (switches, heaters, the payload's limit) go out before the next status. For each target only the newest order
+# is kept, and it is repeated until the board confirms it, three times at most: an older one is nobody's wish any more.
+# Orders return at once, so a refusal or a missing confirmation is kept as a fault, by target, and the next call for
+# that kind of device raises it, once.
+#
+# A board may become another one at any time: it restarts, or is exchanged, with other lists, and the line may not even
+# notice. What must never happen is that an order switches another target than the one it was given for. So:
+#   - an order is kept by the name of its target, and encoded only as it goes out, for the board that is there then;
+#   - a board of version 2 is sent the name itself, and switches that target or none;
+#   - a board of version 1 is sent an index, looked up in a description that was asked for directly before. Only a board
+#     that restarts with other lists within that round trip can take the order for another target;
+#   - a status that belongs to another description is dropped, and the board is asked for its lists again. Version 2
+#     names the description in each status. Version 1 does not: it is asked for its lists every 10 s as well.
+# `description` is None while the lists have to be asked for; `_described` remembers the last ones, to count a change.
+#
+# What survives: the object outlives the port. When a board comes back, kept orders go out after its description; the
+# newest sample is not thrown away, but is too old after 3 s. A restart of a board of version 2 is a fault that is
+# reported once, because its switches may have fallen back.
 
 from __future__ import annotations
 
@@ -53,18 +64,21 @@ POLL_NS = 200_000_000
 ANSWER_NS = 500_000_000
 REOPEN_NS = NS
 LOOK_NS = 10_000_000_000  # how often a board of version 1 is asked for its lists
-STALE_NS = 3_000_000_000
+STALE_NS = 3_000_000_000  # several answers may be lost before a reading is a fault
 TRIES_MAX = 3
 GREETING_S = 1.0
-_READ_OCTETS = 4_096
+_READ_OCTETS = 4_096  # what the kernel's terminal buffer holds
 
 Target = tuple[Kind, str]
 
 
 @dataclass(slots=True)
 class BoardCounters:
-    """What went wrong on the line, and how much went right. `changed` counts descriptions that were not that of before,
-    `foreign` statuses that belonged to another one, `restarts` boots of the board, as far as it tells.
+    """What went right on the line, and what went wrong.
+
+    unexpected: frames that answered no request, or could not be read. lost, reopened: of the port. overruns: requests
+    that the kernel's buffer did not take. changed: descriptions that differed from the one before. foreign: statuses
+    that belonged to another description. restarts: boots of the board, as far as it reports them.
     """
 
     answers: int = 0
@@ -87,7 +101,7 @@ class _Order:
 
 @dataclass(slots=True)
 class _Request:
-    """The one request that waits for its answer; `target` where it is an order."""
+    """The one request that waits for its answer. `target` and `order` are set if it is an order."""
 
     kind: Kind
     seq: int
@@ -104,7 +118,7 @@ class _Line:
 
 
 class SerialBoard:
-    """One board on one port. Raises HalError where the device cannot be opened."""
+    """One board on one port. Raises HalError if the device cannot be opened."""
 
     def __init__(self, path: str, baud: int, host: Host) -> None:
         self.path, self.baud = path, baud
@@ -114,12 +128,12 @@ class SerialBoard:
         self._host = host
         self._line = _Line()
         self._described: BoardDescription | None = None  # the newest, also while it has to be asked for again
-        self._just_described = False  # nothing was sent since
+        self._just_described = False  # nothing was sent since the board described itself
         self._look_ns = 0
         self._boot: int | None = None
         self.unfit = ""  # what was wrong with the newest answer
         self._status: BoardStatus | None = None
-        self._sensors: tuple[str, ...] = ()  # of that status
+        self._sensors: tuple[str, ...] = ()  # of that status: the description may be another one by now
         self._status_ns = 0
         self._seq = 0
         self._request: _Request | None = None
@@ -134,25 +148,25 @@ class SerialBoard:
 
     @property
     def garbage(self) -> int:
-        """Stretches of the line that were no frame."""
+        """How many stretches of the line were not a frame."""
         return self._line.receiver.garbage
 
     def status(self) -> BoardStatus:
-        """The newest sample; raises HalError where it is older than 3 s or there was none."""
+        """Return the newest sample. Raises HalError if there was none, or it is older than 3 s."""
         age_ns = self._host.now_ns() - self._status_ns
         if self._status is not None and age_ns <= STALE_NS:
             return self._status
         if self._line.port is None:
             raise HalError(f"board {self.path}: the device is gone")
-        said = f"{self.garbage} pieces of garbage" if self.garbage else "is it powered, and the baud rate right?"
-        said = self.unfit or said
+        hint = f"garbage on the line: {self.garbage}" if self.garbage else "is it powered, and is the baud rate right?"
+        hint = self.unfit or hint
         if self._status is None:
-            raise HalError(f"board {self.path}: no answer yet ({said})")
-        raise HalError(f"board {self.path}: no answer for {age_ns / NS:.1f} s ({said})")
+            raise HalError(f"board {self.path}: no answer yet ({hint})")
+        raise HalError(f"board {self.path}: no answer for {age_ns / NS:.1f} s ({hint})")
 
     def order(self, kind: Kind, name: str, value: bytes) -> None:
-        """Have `value` set on the target; raises HalError for an unknown target, and while the board is away."""
-        self.status()
+        """Have `value` set on the target. Raises HalError for an unknown target, and while the board is away."""
+        self.status()  # an order to a board that is away would take effect at an unforeseen time
         if kind is not Kind.LIMIT:
             self.index_of(kind, name)
         self.orders[kind, name] = _Order(value)
@@ -160,17 +174,17 @@ class SerialBoard:
             self._send_next()
 
     def temperature_c(self, name: str) -> float:
-        """Of the newest sample; raises HalError if that is too old or has no such sensor."""
+        """Return the sensor's value in the newest sample. Raises HalError if that is too old or has no such sensor."""
         status = self.status()
         if name not in self._sensors:
             raise HalError(f"board {self.path}: no sensor {name!r}, has {', '.join(self._sensors) or 'none'}")
         return status.temperatures_c[self._sensors.index(name)]
 
     def index_of(self, kind: Kind, name: str) -> int:
-        """The place of `name` in the board's list; raises HalError naming what there is."""
+        """Return the place of `name` in the board's list. Raises HalError naming what the list has."""
         description = self.description
         if description is None:
-            raise HalError(f"board {self.path}: no answer yet, what it has is not known")
+            raise HalError(f"board {self.path}: no answer yet, so what it has is not known")
         lists = {Kind.SWITCH: description.switches, Kind.HEATER: description.heaters, Kind.STATUS: description.sensors}
         names = lists[kind]
         if name not in names:
@@ -179,13 +193,13 @@ class SerialBoard:
         return names.index(name)
 
     def raise_fault(self, kind: Kind) -> None:
-        """Raise HalError, once, where an order of this kind was refused or never confirmed."""
+        """Raise HalError, once, if an order of this kind was refused or never confirmed."""
         for target in tuple(self.faults):
             if target[0] is kind:
                 raise HalError(self.faults.pop(target))
 
     def close(self) -> None:
-        """Leave the port. What is open on this board raises from now on."""
+        """Leave the port. Every device on this board raises HalError from now on."""
         self.closed = True
         self._timer.cancel()
         self._close_port()
@@ -202,7 +216,7 @@ class SerialBoard:
         try:
             self._host.watch(port.fileno(), self._on_ready)
         except HalError:
-            port.close()  # a line that is open but not watched would never be heard, nor opened again
+            port.close()  # a line that is open but not watched would never be read, nor opened again
             raise
         self._line = _Line(port, port.fileno(), BoardReceiver(garbage))
 
@@ -220,8 +234,8 @@ class SerialBoard:
         self._reopen_ns = self._host.now_ns() + REOPEN_NS
 
     def _greet(self) -> None:
-        """At boot, wait up to a second for the first sample, so that a healthy board is never reported as silent."""
-        for _ in range(20):  # ready or not: a board that babbles must not hold the boot either
+        """Wait at boot, for a second at most, for the first sample: a healthy board is never reported as silent."""
+        for _ in range(20):  # counted, not timed: a board that babbles must not hold up the boot either
             if self._request is None:
                 self._send_next()
             if self._line.port is None:
@@ -257,7 +271,7 @@ class SerialBoard:
         self._send_next()
 
     def _send_next(self) -> None:
-        """Send the oldest order, else ask for the description where it is not known, else for a status."""
+        """Send the oldest order. Without one, ask for the description if it is not known, or else for a status."""
         if self._line.port is None:
             return
         self._seq = (self._seq + 1) & 0xFF
@@ -273,7 +287,8 @@ class SerialBoard:
             self._lose_port()
 
     def _next_request(self, now: int) -> tuple[_Request, bytes]:
-        """What is asked next, and its body."""
+        """Return the next request, and its body."""
+        # An order needs lists that are surely those of the board that is there now; version 2 needs only its name.
         looked = self.version > 1 or self._just_described
         while self.description is not None and self.orders and looked:
             target, order = next(iter(self.orders.items()))
@@ -292,7 +307,7 @@ class SerialBoard:
         return _Request(Kind.STATUS, self._seq, now), ASK if self.version > 1 else b""
 
     def _order_body(self, target: Target, order: _Order) -> bytes:
-        """For the board that is there now; raises HalError if it does not have the target."""
+        """Encode the order for the board that is there now. Raises HalError if it does not have the target."""
         kind, name = target
         if kind is Kind.LIMIT:
             return order.value
@@ -319,7 +334,7 @@ class SerialBoard:
             return
         self._request = None
         try:
-            self._take_answer(request, frame.body)
+            self._accept_answer(request, frame.body)
         except WireError as error:
             self.unfit = str(error)
             self.counters.unexpected += 1
@@ -329,14 +344,14 @@ class SerialBoard:
         if self.orders or request.kind is not Kind.STATUS:
             self._send_next()
 
-    def _take_answer(self, request: _Request, body: bytes) -> None:
+    def _accept_answer(self, request: _Request, body: bytes) -> None:
         if request.kind is Kind.DESCRIBE:
             self.description, self.version = BoardDescription.decode_any(body)
             self.counters.changed += self._described not in (None, self.description)
             self._described, self._just_described = self.description, True
             self._look_ns = self._host.now_ns() + LOOK_NS
         elif request.kind is Kind.STATUS:
-            self._take_status(body)
+            self._accept_status(body)
         elif body == bytes((Outcome.DONE,)):
             self._forget(request)
         elif len(body) == 1 and body[0] in (Outcome.UNKNOWN, Outcome.REFUSED):
@@ -347,8 +362,9 @@ class SerialBoard:
         else:
             raise WireError(f"outcome {body.hex() or 'missing'}")
 
-    def _take_status(self, body: bytes) -> None:
-        """Raises WireError for one that does not belong to the description; the board is asked for that again."""
+    def _accept_status(self, body: bytes) -> None:
+        """Keep the status. Raises WireError if it does not belong to the description."""
+        # Forgotten first and put back last: whatever is wrong with this status, the board is asked for its lists again.
         description, self.description = self.description, None
         if description is None:
             raise WireError("status of a board that is not described")
@@ -364,11 +380,11 @@ class SerialBoard:
             self.counters.foreign += 1
             raise WireError(f"status with {len(status.temperatures_c)} temperatures, not {len(description.sensors)}")
         if self.version > 1:
-            self._see_boot(identity.boot)
+            self._note_boot(identity.boot)
         self.description = description
         self._status, self._status_ns, self._sensors = status, self._host.now_ns(), description.sensors
 
-    def _see_boot(self, boot: int) -> None:
+    def _note_boot(self, boot: int) -> None:
         if self._boot not in (None, boot):
             self.counters.restarts += 1
             self.faults[Kind.STATUS, ""] = f"board {self.path}: it restarted, what was switched may have changed"
@@ -389,68 +405,82 @@ class SerialBoard:
 
 @dataclass(frozen=True, slots=True)
 class SerialEps:
+    """The power system of a board. A hal.base.Eps."""
+
     board: SerialBoard
 
     def read(self) -> PowerReading:
+        """Return the newest sample. Raises HalError, also for a restart or a switch that failed since the last call."""
         self.board.raise_fault(Kind.STATUS)
         self.board.raise_fault(Kind.SWITCH)
         return self.board.status().power
 
     def set_switch(self, name: str, on: bool) -> None:
+        """Have the load switched. Raises HalError; what becomes of the order, `read` says."""
         self.board.order(Kind.SWITCH, name, bytes((on,)))
 
 
 @dataclass(frozen=True, slots=True)
 class SerialThermometer:
+    """One temperature sensor of a board, by name. A hal.base.Thermometer."""
+
     board: SerialBoard
     name: str
 
     def read_c(self) -> float:
+        """Return the newest temperature in degrees C. Raises HalError."""
         return self.board.temperature_c(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class SerialHeater:
+    """One heater of a board, by name. A hal.base.Heater."""
+
     board: SerialBoard
     name: str
 
     def set_on(self, on: bool) -> None:
+        """Have the heater switched. Raises HalError, also if an earlier order failed."""
         self.board.order(Kind.HEATER, self.name, bytes((on,)))
         self.board.raise_fault(Kind.HEATER)
 
 
 @dataclass(frozen=True, slots=True)
 class SerialGovernor:
+    """The limit of the payload processor's power that a board sets. A hal.base.Governor."""
+
     board: SerialBoard
 
     def set_limit_w(self, power_w: float) -> None:
+        """Have the limit set, in watts. Raises HalError, also if an earlier order failed."""
         self.board.order(Kind.LIMIT, "payload", encode_limit(power_w))
         self.board.raise_fault(Kind.LIMIT)
 
 
 def open_eps(address: str, host: Host) -> Eps:
-    """`serial:PATH[?baud=N]`"""
+    """Open `serial:PATH[?baud=N]`. Raises HalError."""
     return SerialEps(_board(address, host))
 
 
 def open_thermometer(address: str, host: Host) -> Thermometer:
-    """`serial:PATH:SENSOR[?baud=N]`"""
+    """Open `serial:PATH:SENSOR[?baud=N]`. Raises HalError."""
     board, name = _named(address, host, Kind.STATUS)
     return SerialThermometer(board, name)
 
 
 def open_heater(address: str, host: Host) -> Heater:
-    """`serial:PATH:HEATER[?baud=N]`"""
+    """Open `serial:PATH:HEATER[?baud=N]`. Raises HalError."""
     board, name = _named(address, host, Kind.HEATER)
     return SerialHeater(board, name)
 
 
 def open_governor(address: str, host: Host) -> Governor:
-    """`serial:PATH[?baud=N]`"""
+    """Open `serial:PATH[?baud=N]`. Raises HalError."""
     return SerialGovernor(_board(address, host))
 
 
-# One board a port and host, for as long as a device on it is in use: the devices share the line.
+# One board per port and platform, for as long as a device on it is in use: the devices share the line. By platform,
+# because several nodes may live in one process; weakly, so that the last device takes its board with it.
 _BOARDS: WeakValueDictionary[tuple[int, str], SerialBoard] = WeakValueDictionary()
 
 
@@ -464,12 +494,12 @@ def _board(address: str, host: Host) -> SerialBoard:
     if known is None or known.closed:
         known = _BOARDS[id(behind(host)), path] = SerialBoard(path, int(text), host)
     if known.baud != int(text):
-        raise HalError(f"board {path}: opened with {known.baud} and {text} baud, one line has one rate")
+        raise HalError(f"board {path}: opened with {known.baud} and with {text} baud, but a line has one rate")
     return known
 
 
 def _named(address: str, host: Host, kind: Kind) -> tuple[SerialBoard, str]:
-    """The board and the device's name; a name the board is known not to have raises HalError."""
+    """Return the board and the device's name. Raises HalError for a name that the board is known not to have."""
     place, question, query = address.partition("?")
     path, _, name = place.rpartition(":")
     if not path or not name:

@@ -1,18 +1,25 @@
-"""Driver of a radio that is a pair of UDP ports: one unit a datagram down, CLTUs up.
+"""Driver of a radio that is a pair of UDP ports: one unit per datagram down, CLTUs up.
 
-Units leave at the link's rate, from a transmit buffer of one. UDP knows no carrier; what stands for it is
-whether the ground's port takes datagrams:
+Units leave at the link's rate, from a transmit buffer of one. UDP has no carrier; what stands for it is whether the
+ground's port accepts datagrams:
 
-    UP    units go out; a refusal (ICMP port unreachable, no route) puts the unit back and leads to DOWN
-    DOWN  once a second the oldest unit is sent as a probe; the carrier is back when no refusal came within
-          0.1 s, or as soon as anything is received
-
-On one machine a refusal comes back within the sending call, so that no unit is lost on an absent ground. Over a
-network units that are under way at that moment are.
-
-What comes up waits in the kernel's buffer alone. The kernel counts what it has no room for, and tells the count with
-the next datagram that it takes (SO_RXQ_OVFL), or when it is asked (SO_MEMINFO), if it can be.
+    UP    Units go out. A refusal (ICMP port unreachable, no route) puts the unit back and leads to DOWN.
+    DOWN  Once per second the oldest unit is sent as a probe. The carrier is back when no refusal has come within 0.1 s,
+          or as soon as anything is received.
 """
+
+# What may be lost, and what not. On one machine a refusal comes back with the next call on the socket, before another
+# unit goes out, so no unit is lost on an absent ground: the one on its way (`_last`) is put back as the oldest. Over a
+# network, units that are under way when the ground goes away are lost.
+#
+# The pace. `_free_ns` is when the link will have sent all units taken so far, computed from their lengths and the rate.
+# It may lag behind the clock by SLACK_NS: timers are late by milliseconds, and the time lost is made up for; more than
+# that is not, since it would be a burst.
+#
+# Up. What has arrived waits in the kernel's buffer alone, which bounds it. The node is notified once and then calls
+# `receive` until it returns None; a descriptor that stays ready would keep the loop busy meanwhile, so it is not
+# watched until then. The kernel counts what it has no room for. It hands over the count with the next datagram that it
+# takes (SO_RXQ_OVFL), or, if it is new enough, when it is asked (SO_MEMINFO).
 
 from __future__ import annotations
 
@@ -34,7 +41,7 @@ UNIT_OCTETS_MAX = 4_104  # the longest frame with its marker, in symbols of the 
 RECEIVE_BUFFER_OCTETS = 4_194_304  # asked for; the kernel grants up to net.core.rmem_max
 RETRY_NS = NS
 PROBE_NS = 100_000_000
-BUSY_NS = 2_000_000
+BUSY_NS = 2_000_000  # until a socket whose buffer is full is tried again
 # How far the pacing may fall behind and catch up: the loop's timers are late by up to some milliseconds.
 SLACK_NS = 50_000_000
 
@@ -48,8 +55,10 @@ _REFUSALS = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EN
 
 @dataclass(slots=True)
 class RadioCounters:
-    """Units sent and refused for want of room, received, of no use (`unfit`: empty or too long) and dropped by the
-    kernel, carriers lost.
+    """Counts since boot.
+
+    sent: units. no_room: units refused because the buffer was full. received: datagrams. unfit: received datagrams that
+    were empty or too long. dropped: datagrams for which the kernel had no room. carrier_lost: times the carrier went.
     """
 
     sent: int = 0
@@ -62,7 +71,7 @@ class RadioCounters:
 
 
 class UdpRadio:
-    """See the head of the file. Raises HalError where a port is taken or the ground's name is not known."""
+    """A radio over UDP. See the head of the file. Raises HalError if a port is taken or cannot be reached."""
 
     def __init__(self, ground: tuple[str, int], listen: tuple[str, int], rate_bps: int, host: Host) -> None:
         self.counters = RadioCounters()
@@ -79,8 +88,8 @@ class UdpRadio:
         self._up_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
         self._up_socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
         self._listening = False
-        self._told = False
-        self._refused_one = False  # whoever sends waits for room
+        self._notified = False  # the node knows of something to receive, and has not emptied the buffer yet
+        self._sender_waits = False  # a unit was refused, and the node wants to hear of room
         try:
             self._down_socket = _connect(ground)
         except HalError:
@@ -93,32 +102,36 @@ class UdpRadio:
             self.close()
             raise
 
-    # the Radio Protocol
+    # The Radio Protocol.
 
     def carrier(self) -> bool:
+        """Return True while the ground's port accepts datagrams."""
         return self._up
 
     def send(self, unit: bytes) -> bool:
-        """Raises HalError for a unit that fits no datagram: 1 to 4096 octets."""
+        """Queue one unit; False if the buffer is full. Raises HalError if it is not of 1 to UNIT_OCTETS_MAX octets."""
         if not 0 < len(unit) <= UNIT_OCTETS_MAX:
-            raise HalError(f"unit of {len(unit)} octets, a datagram carries 1 to {UNIT_OCTETS_MAX}")
+            raise HalError(f"unit of {len(unit)} octets, should be 1 to {UNIT_OCTETS_MAX} to fit a datagram")
         if len(self._waiting) >= TRANSMIT_UNITS:
             self.counters.no_room += 1
-            self._refused_one = True
+            self._sender_waits = True
             return False
         self._waiting.append(unit)
         self._arm()
         return True
 
     def free_ns(self) -> int:
+        """Return the time at which the units taken so far will have left, in nanoseconds."""
         return self._free_ns
 
     def receive(self) -> bytes | None:
+        """Return the oldest datagram, empty octets for one of no use, or None if there is none."""
         try:
+            # One octet more than fits, to tell a datagram that is too long from one that just fits.
             octets, ancillary, _, _ = self._up_socket.recvmsg(UNIT_OCTETS_MAX + 1, _ANCILLARY_OCTETS)
         except OSError as error:
             self.counters.errors += not isinstance(error, BlockingIOError)
-            self._told = False
+            self._notified = False
             self._listen()
             return None
         for level, kind, content in ancillary:
@@ -133,28 +146,29 @@ class UdpRadio:
         return octets
 
     def dropped(self) -> int:
-        """What the kernel had no room for, also if nothing came after it."""
+        """Return how many datagrams the kernel had no room for, also if nothing has come since."""
         try:
-            told = self._up_socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-        except OSError:  # an older kernel, or the port is left
-            told = b""
-        if len(told) == _MEMINFO.size:
-            self.counters.dropped = _MEMINFO.unpack(told)[-1]
+            figures = self._up_socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:  # an older kernel, or the port was left
+            figures = b""
+        if len(figures) == _MEMINFO.size:
+            self.counters.dropped = _MEMINFO.unpack(figures)[-1]
         return self.counters.dropped
 
     def on_event(self, call: Callable[[], None]) -> None:
+        """Have `call` called on anything new."""
         self._notify = call
 
     def close(self) -> None:
         """Leave the ports."""
         if self._timer is not None:
             self._timer.cancel()
-        for one in (self._up_socket, self._down_socket):
-            if one.fileno() >= 0:
-                self._host.unwatch(one.fileno())
-                one.close()
+        for port in (self._up_socket, self._down_socket):
+            if port.fileno() >= 0:
+                self._host.unwatch(port.fileno())
+                port.close()
 
-    # down
+    # Down.
 
     def _arm(self, not_before_ns: int = 0) -> None:
         """Have `_transmit` called when the next unit may go, unless that is arranged already."""
@@ -164,27 +178,27 @@ class UdpRadio:
     def _transmit(self) -> None:
         self._timer = None
         now = self._host.now_ns()
-        if self._probing:  # no refusal since the probe went out: the ground is there
+        if self._probing:  # no refusal for PROBE_NS since the probe went out: the ground is there
             self._probing = False
             self._last = None
             self._set_up(True)
         self._free_ns = max(self._free_ns, now - SLACK_NS)
         while self._waiting and self._free_ns <= now:
-            if not self._send_one(now):
+            if not self._send_oldest(now):
                 return
         if self._waiting:
             self._arm()
-        if self._refused_one and len(self._waiting) < TRANSMIT_UNITS:
-            self._refused_one = False
+        if self._sender_waits and len(self._waiting) < TRANSMIT_UNITS:
+            self._sender_waits = False
             self._notify()
 
-    def _send_one(self, now: int) -> bool:
-        """Send the oldest unit; False where the sending stops here for a while."""
+    def _send_oldest(self, now: int) -> bool:
+        """Send the oldest unit. Returns False if the sending stops here for a while."""
         unit = self._waiting[0]
         try:
             self._down_socket.send(unit)
         except OSError as error:
-            if error.errno in _REFUSALS:  # of the unit before this one
+            if error.errno in _REFUSALS:  # the kernel reports the refusal of the unit before with this call
                 self._refused(now)
             else:
                 self.counters.errors += not isinstance(error, BlockingIOError)
@@ -200,7 +214,7 @@ class UdpRadio:
         return True
 
     def _refused(self, now: int) -> None:
-        """The unit on its way did not arrive: it is the oldest again, and goes out as the next probe."""
+        """Put back the unit that did not arrive: it is the oldest again, and goes out as the next probe."""
         if self._last is not None:
             self._waiting.appendleft(self._last)
             self.counters.sent -= 1
@@ -219,7 +233,7 @@ class UdpRadio:
             self._notify()
 
     def _on_down_socket(self) -> None:
-        """An error of an earlier datagram, or something sent to the transmit port, which nobody listens to."""
+        """Take the error of an earlier datagram, or drop what came to the transmit port, to which nobody listens."""
         try:
             self._down_socket.recv(1)
         except BlockingIOError:
@@ -230,29 +244,28 @@ class UdpRadio:
             else:
                 self.counters.errors += 1
 
-    # up
+    # Up.
 
     def _listen(self) -> None:
-        """Have the next datagram told."""
+        """Watch for the next datagram."""
         if not self._listening and self._up_socket.fileno() >= 0:
             self._listening = True
             self._host.watch(self._up_socket.fileno(), self._on_uplink)
 
     def _on_uplink(self) -> None:
-        """There is something to receive. The descriptor stays ready until all of it was: where that takes longer, it
-        is not watched meanwhile, and the loop not kept busy.
-        """
-        if self._told:
+        """Notify the node, once, that there is something to receive."""
+        # Still ready although the node knows: it takes its time. See the head of the file.
+        if self._notified:
             self._listening = False
             self._host.unwatch(self._up_socket.fileno())
             return
-        self._told = True
+        self._notified = True
         if not self._up:
             self._hear()
         self._notify()
 
     def _hear(self) -> None:
-        """Somebody talks to us: the carrier is there, and waiting units may go at once."""
+        """Note that the ground has sent something: the carrier is there, and waiting units may go at once."""
         self._probing = False
         if self._timer is not None:
             self._timer.cancel()
@@ -263,9 +276,9 @@ class UdpRadio:
 
 
 def open_radio(address: str, host: Host, rate_bps: int) -> Radio:
-    """`udp:HOST:TMPORT:TCPORT[?rate_bps=N]`: TM frames to HOST:TMPORT, CLTUs from TCPORT here.
+    """Open `udp:HOST:TMPORT:TCPORT[?rate_bps=N]`: TM frames go to HOST:TMPORT, CLTUs come in at TCPORT here.
 
-    With HOST a loopback address (127.0.0.1, localhost) only this machine is listened to. Raises HalError.
+    If HOST is a loopback address (127.0.0.1, localhost), only this machine is listened to. Raises HalError.
     """
     place, _, query = address.partition("?")
     options = parse_qs(query, keep_blank_values=True)
@@ -284,12 +297,12 @@ def open_radio(address: str, host: Host, rate_bps: int) -> Radio:
 
 
 def _bind(address: tuple[str, int]) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.setblocking(False)
+    port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    port.setblocking(False)
     try:
-        made.bind(address)
+        port.bind(address)
     except OSError as error:
-        made.close()
+        port.close()
         if error.errno == errno.EADDRINUSE:
             reason = f"another program listens there; end it (ss -lunp sport = :{address[1]} names it)"
         else:
@@ -297,16 +310,16 @@ def _bind(address: tuple[str, int]) -> socket.socket:
         raise HalError(
             f"UDP port {address[1]} on {address[0]}: {reason}, or give the link another port in the mission file"
         ) from None
-    return made
+    return port
 
 
 def _connect(address: tuple[str, int]) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.setblocking(False)
+    port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    port.setblocking(False)
     try:
-        # Connected, so that refusals come back, and only the ground's answers do.
-        made.connect(address)
+        # Connected, so that the kernel reports refusals, and delivers nothing from anybody but the ground.
+        port.connect(address)
     except OSError as error:
-        made.close()
+        port.close()
         raise HalError(f"UDP to {address[0]}:{address[1]}: {(error.strerror or str(error)).lower()}") from None
-    return made
+    return port

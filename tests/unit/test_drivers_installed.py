@@ -122,7 +122,7 @@ def test_a_node_without_an_app_opens_no_camera(mission: Any) -> None:
 REFUSED: dict[str, tuple[dict[str, dict[str, str]], list[str]]] = {
     "built in": (
         {"acme": {"eps.serial": "acme:open_it"}},
-        ["driver 'eps.serial' of acme 1.0: orbitnode has a driver of that name itself; it takes another scheme"],
+        ["driver 'eps.serial' of acme 1.0: orbitnode itself has a driver of that name; choose another scheme"],
     ),
     "no such kind": (
         {"acme": {"esp.acme": "acme:open_it"}},
@@ -137,16 +137,16 @@ REFUSED: dict[str, tuple[dict[str, dict[str, str]], list[str]]] = {
         ["driver 'eps.Acme 2' of acme 1.0: should be named KIND.SCHEME in small letters, such as eps.acme"],
     ),
     "no factory": (
-        {"acme": {"eps.acme": "acme"}}, ["driver 'eps.acme' of acme 1.0: is 'acme', should be module:factory"]
+        {"acme": {"eps.acme": "acme"}}, ["driver 'eps.acme' of acme 1.0: its value is 'acme', should be module:factory"]
     ),
     "two of one name": (
         {"acme": {"eps.acme": "acme:open_it"}, "other-acme": {"eps.acme": "other:open_it"}},
-        ["driver 'eps.acme' of acme 1.0 and other-acme 1.0: is offered 2 times, which leaves open what is meant; "],
+        ["driver 'eps.acme' of acme 1.0 and other-acme 1.0: is offered 2 times, so which one is meant is not clear; "],
     ),
     "all of it": (
         {"acme": {"eps.serial": "acme:open_it", "gyroscope.acme": "acme:open_it"}, "beta": {"heater": "beta"}},
-        ["driver 'eps.serial' of acme 1.0: orbitnode has", "driver 'gyroscope.acme' of acme 1.0: unknown kind",
-         "driver 'heater' of beta 1.0: should be named", "driver 'heater' of beta 1.0: is 'beta', should be"],
+        ["driver 'eps.serial' of acme 1.0: orbitnode itself has", "driver 'gyroscope.acme' of acme 1.0: unknown kind",
+         "driver 'heater' of beta 1.0: should be named", "driver 'heater' of beta 1.0: its value is 'beta', should be"],
     ),
 }  # fmt: skip
 
@@ -229,7 +229,7 @@ def test_all_that_cannot_be_imported_are_told_at_once_before_anything_is_stored(
     with pytest.raises(HalError) as told:
         build(load(path), host)
     assert str(told.value).splitlines() == [
-        "3 drivers cannot be had",
+        "3 drivers cannot be used",
         "  eps acme:1: importing broken raised RuntimeError: no chip (broken.py:1)",
         "  heater 'acme:4': empty has no function 'open_it'",
         "  governor 'acme:5' needs the Python module 'no_such_chip': pip install no_such_chip",
@@ -277,7 +277,7 @@ def test_a_flight_says_what_cannot_be_imported(site: Path, mission: Any, tmp_pat
     code, said = orbitnode("flight", "--mission", path, "--storage", tmp_path / "flown")
     assert code == 1
     assert said.splitlines() == [
-        "orbitnode: error: 2 drivers cannot be had",
+        "orbitnode: error: 2 drivers cannot be used",
         "  eps acme:1: importing broken raised RuntimeError: no chip (broken.py:1)",
         "  heater acme:2: importing torn raised SyntaxError: '(' was never closed (torn.py, line 1)",
     ]

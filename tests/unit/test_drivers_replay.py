@@ -41,7 +41,7 @@ def test_it_ends_or_begins_again(tmp_path: Path) -> None:
     imager = open_imager(f"{tmp_path}?size=8", HOST)
     assert [imager.capture().samples[0] for _ in range(2)] == [0, 1]
     assert not imager.ready()
-    with pytest.raises(HalError, match="replay is over, all 2 tiles"):
+    with pytest.raises(HalError, match="replay is over: all 2 tiles"):
         imager.capture()
     imager = open_imager(f"{tmp_path}?size=8&loop=1", HOST)
     assert [imager.capture().number for _ in range(5)] == [0, 1, 2, 3, 4]
