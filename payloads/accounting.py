@@ -1,8 +1,20 @@
 """Counters of the payload manager: tiles, reasons, octets, joules, and the summary made of them.
 
-For tiles, at any moment: captured = screened + dropped + pending. For jobs asked for by command:
+Two sums hold at any moment. For tiles: captured = screened + dropped + pending. For jobs asked for by command:
 requested = requested_done + requested_dropped + open.
 """
+
+# Energy is a budget by the mission's mode table, not a measurement (ADR 0008): the power that the mode grants times the
+# time on the node's timeline. So it is the same in every run of one seed. What the payload draws is shared in equal
+# parts among the jobs that run, since a board measures one rail and not one process.
+#
+# Each joule stands in exactly one place: `energy_j` counts all of them as they are drawn; `energy_lost_j` those of
+# attempts that ended without a product; `running_j` those of attempts that have not ended. What remains was spent on
+# products, and `tile_energy_j` is its mean. A job keeps its joules over attempts, so an attempt's own share is the
+# difference to what the job had at its beginning (`_begun_j`).
+#
+# Wall time (infer_s, pack_s) is measured and shown to a person. It must reach no decision and no telemetry: two runs of
+# one seed would differ.
 
 from __future__ import annotations
 
@@ -22,8 +34,9 @@ _TIMES_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class ProductInfo:
-    """One finished tile, for those who watch (`InferenceManager.on_product`). name: of its file. pixels_withheld: a
-    mask went without its pixels.
+    """One finished tile, for those who watch (`InferenceManager.on_product`).
+
+    name: of its file. pixels_withheld: the mask was sent without the tile's pixels.
     """
 
     job: int
@@ -50,7 +63,7 @@ class AppCounters:
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened since boot. by_app: by the worker app's name."""
+    """What has happened since boot. by_app: by the name of the worker app."""
 
     captured: int = 0
     screened: int = 0
@@ -77,10 +90,10 @@ class Counters:
 
 
 class EnergyAccount:
-    """Shares what the payload draws among the jobs in work. `running` is by worker, and kept by its owner.
+    """Shares what the payload draws among the running jobs. `running` has a place per worker, and its owner changes it.
 
-    What it draws changes with the node's mode and switch, so `accrue` is to be called before and after each change of
-    what runs, and now and then meanwhile.
+    The power drawn changes with the node's mode and switch. So call `accrue` before and after each change of what runs,
+    and now and then in between.
     """
 
     def __init__(
@@ -95,7 +108,7 @@ class EnergyAccount:
         self._now_ns = now_ns
         self._state = state
         self._drawn_w = 0.0
-        self._begun_j = [0.0] * len(running)  # what the job of each worker had taken before this attempt
+        self._begun_j = [0.0] * len(running)  # per worker: what its job had taken before this attempt
         self._accrued_ns = 0
 
     def accrue(self) -> None:
@@ -108,28 +121,31 @@ class EnergyAccount:
             for job in running:
                 job.energy_j += drawn_j / len(running)
         self._accrued_ns = now_ns
+        # The power from now on. Before the first state it stays 0.
         state = self._state()
         if state is not None:
             self._drawn_w = state.mode.payload_w if state.payload_on else 0.0
 
     def begin(self, worker: int, job: Job) -> None:
-        """Begin the account of an attempt."""
+        """Begin the account of an attempt by this worker."""
         self._begun_j[worker] = job.energy_j
 
     def attempt_j(self, worker: int, job: Job) -> float:
-        """Joules that this attempt has taken."""
+        """Return the joules that this attempt has taken."""
         return job.energy_j - self._begun_j[worker]
 
     @property
     def running_j(self) -> float:
-        """Joules that attempts which have not ended have taken so far."""
+        """The joules taken so far by attempts that have not ended."""
         pairs = zip(self._running, self._begun_j, strict=True)
         return sum(job.energy_j - begun_j for job, begun_j in pairs if job is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A summary. delayed, dropped: by reason label; failures: by what a worker did. guards_missing: labels. Times are
+    """A summary of the counters.
+
+    delayed, dropped: by the label of the reason. failures: by what the worker did. guards_missing: labels. Times are
     wall time.
     """
 
@@ -175,7 +191,7 @@ def summarise(
     hang_limit_fired: int,
     guards_missing: tuple[str, ...] = (),
 ) -> Statistics:
-    """The summary of `counters` and of what only their owner knows."""
+    """Return the summary of `counters` and of what only their owner knows."""
     c = counters
     return Statistics(
         captured=c.captured,
@@ -204,7 +220,7 @@ def summarise(
         energy_lost_j=c.energy_lost_j,
         energy_running_j=energy_running_j,
         tile_energy_j=(c.energy_j - c.energy_lost_j - energy_running_j) / c.screened if c.screened else 0.0,
-        by_app=MappingProxyType({name: replace(one) for name, one in c.by_app.items()}),
+        by_app=MappingProxyType({name: replace(of_app) for name, of_app in c.by_app.items()}),  # copies: these count on
         infer_median_ms=1e3 * quantile(c.infer_s, 0.5),
         infer_p99_ms=1e3 * quantile(c.infer_s, 0.99),
         pack_median_ms=1e3 * quantile(c.pack_s, 0.5),
@@ -212,6 +228,6 @@ def summarise(
 
 
 def quantile(values: deque[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed; 0 if there are none."""
+    """Return the smallest value that at least `share` of all values do not exceed, or 0 if there are none."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0

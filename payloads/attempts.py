@@ -1,9 +1,23 @@
-"""One job's way through a worker and back: an attempt, its account, and what becomes of the reply.
+"""One job's way through a worker and back: an attempt, its energy account, and what becomes of the reply.
 
-A worker that dies, hangs or gives nonsense costs the job one attempt of two. What an attempt drew is lost unless a
-product came of it. If the payload was switched off under a job, the job is not to blame: it goes back into the queue,
-whatever came of it.
+A worker that dies, hangs or answers nonsense costs the job one of its two attempts. If the payload was switched off
+while a job ran, the job is not to blame: it goes back into the queue, whatever the reply.
 """
+
+# One task per worker runs `Attempts.run`. An attempt in order:
+#   1. The job is entered in `running` before it is handed over, so that it is in exactly one place at any moment.
+#   2. `submit` hands the tile to a process. None means that all processes of the app are taken, or were given up since
+#      the job was chosen: the job goes back, which does not count.
+#   3. The reply reaches the node through `Platform.complete` at submission + tile_s (ADR 0001). In virtual time that is
+#      when it is there, however long the process took; on a board it is there when the worker has answered.
+#   4. The wait has a limit of hang_s, or three times the tabled duration if that is longer. Then the process is killed
+#      and the attempt has failed as `hung`.
+#   5. `_settle` decides: a product, another attempt, or the end.
+# Whatever ends the task's body, a bug of ours included, the job goes back into the queue (`finally`): a job must not be
+# lost because a task was restarted.
+#
+# The energy of an attempt is lost unless its product is in the outbox. A found-dead worker is reported as a failure of
+# this job, but costs no attempt: the process died before the job had it.
 
 from __future__ import annotations
 
@@ -28,7 +42,7 @@ _ATTEMPTS_MAX = 2
 
 
 class Attempts:
-    """Runs the chosen jobs. `on_product` gets every product and its answer, octets as declared."""
+    """Runs the chosen jobs. `on_product` is called with every product and the octets of its answer, as declared."""
 
     def __init__(  # noqa: PLR0917 - the manager's own parts, no two of one type
         self,
@@ -52,7 +66,7 @@ class Attempts:
         self._guards_missing = Guard(0)
 
     async def run(self, worker: int, task: Task) -> None:
-        """Run one job after the other. Whatever ends the body, the job that it had in hand goes back to the queue."""
+        """Run one job after the other, for ever. If this ends, the job in work goes back into the queue."""
         while True:
             chosen = self._selection.choose()
             if chosen is None:
@@ -67,7 +81,7 @@ class Attempts:
                     self._context.set_load(self._jobs.busy > 0)
 
     def look_at_guards(self) -> None:
-        """Say which of the guards that were asked for do not hold, once, and again when that changes."""
+        """Report which of the guards that were asked for do not hold: once, and again whenever that changes."""
         missing = self._pools.missing
         if missing != self._guards_missing:
             self._guards_missing = missing
@@ -83,6 +97,7 @@ class Attempts:
         stats = self._pools[job.app].stats
         died = stats.died
         work = self._pools[job.app].submit(job.image, job=job.number, time_ns=job.captured_tai_ns)
+        # The pool replaced a process that it found dead. Nobody else would report that death.
         if stats.died > died:
             self._report_failure(job, WorkerFailure("died", "found dead before the job"))
         if work is None:
@@ -96,9 +111,9 @@ class Attempts:
         future: Future[Reply] = self._platform.complete(work, tile_s)
         limit_s = max(self._config.hang_s, 3.0 * tile_s)
         end_ns = self._platform.now_ns() + ns(limit_s)
-        # In slices, so that a change of mode or switch meanwhile is in the account of energy.
-        while not future.done and (left_ns := end_ns - self._platform.now_ns()) > 0:
-            await task.wait(future, min(self._config.decide_period_s, left_ns / NS))
+        # In slices, so that a change of mode or switch in between enters the account of energy.
+        while not future.done and (remaining_ns := end_ns - self._platform.now_ns()) > 0:
+            await task.wait(future, min(self._config.decide_period_s, remaining_ns / NS))
             self._energy.accrue()
         reply: Reply
         if future.done:
@@ -108,14 +123,14 @@ class Attempts:
             reply = WorkerFailure("hung", f"no answer in {limit_s:g} s")
         self._energy.accrue()
         self.look_at_guards()
-        self._context.set_load(self._jobs.busy > 1)
+        self._context.set_load(self._jobs.busy > 1)  # this job still counts as running
         self._settle(worker, job, reply, self._energy.attempt_j(worker, job))
 
     def _settle(self, worker: int, job: Job, reply: Reply, energy_j: float) -> None:
-        """Take the reply: a product, another attempt, or the end."""
-        now = self._context.state()
-        if now is not None and not now.payload_on:
-            job.attempts -= 1
+        """Decide what becomes of the job: a product, another attempt, or the end."""
+        state = self._context.state()
+        if state is not None and not state.payload_on:
+            job.attempts -= 1  # not the job's fault, so not an attempt
             self._counters.interrupted += 1
             self._counters.energy_lost_j += energy_j
             self._jobs.put_back(worker, job)
@@ -141,7 +156,7 @@ class Attempts:
         self._jobs.note(f"job {job.number} worker {failure.reason}")
 
     def _deliver(self, job: Job, reply: Answered, energy_j: float) -> None:
-        """Put the product into the outbox, and end the job."""
+        """Put the product into the outbox and end the job. A full outbox drops it: admission had reserved its room."""
         assert job.image is not None, job.number
         tile = job.image.number
         answer = self._pools[job.app].answer

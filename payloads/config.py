@@ -1,4 +1,4 @@
-"""The section of the payload manager in mission.toml, `[payload]` by the name that the app has there."""
+"""The section of the payload manager in mission.toml: `[payload]`, or the name that a mission gives the app."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ APPS_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class WorkerAppConfig:
-    """What workers run on a tile, and behind which guards. The first app of a mission is the one that is meant if none
-    is named.
-    """
+    """What workers run on a tile, and behind which guards. If no app is named, the mission's first one is meant."""
 
-    name: str = key(text="in files of products, jobs and reports")
+    name: str = key(text="the app's name in product files, jobs and reports")
     code: str = key(text='the app, "module:Class"')
     model: str = key("", text="the pinned model, or an .onnx file with its statistics beside it as .json; empty: none")
     time_frac: float = key(
@@ -32,17 +30,18 @@ class WorkerAppConfig:
     guards_off: tuple[str, ...] = key((), text="guards that are not put up around workers")
 
     def faults(self) -> list[tuple[str, str]]:
-        """Names and paths that cannot be used."""
+        """Return names and paths that cannot be used, each as a key and what is wrong with it."""
         found = []
         if not is_name(self.name, OWNER_CHARACTERS_MAX):
             found.append(("name", f"is {self.name!r}, should be {name_rule(OWNER_CHARACTERS_MAX)}"))
         for key_name in ("model", "readable", "environment"):
             value = getattr(self, key_name)
-            if any("\0" in one for one in ([value] if isinstance(value, str) else value)):
-                found.append((key_name, "has a NUL character, which no path and no name of a variable has"))
-        strange = sorted(set(self.guards_off) - set(Guard.every().labels))
-        if strange:
-            found.append(("guards_off", f"names {', '.join(strange)}, should be of {', '.join(Guard.every().labels)}"))
+            # Here, as a fault of the mission file: the system call that is given the text would fail only in flight.
+            if any("\0" in text for text in ([value] if isinstance(value, str) else value)):
+                found.append((key_name, "has a NUL character, which no path and no name of a variable can have"))
+        unknown = sorted(set(self.guards_off) - set(Guard.every().labels))
+        if unknown:
+            found.append(("guards_off", f"names {', '.join(unknown)}, should be of {', '.join(Guard.every().labels)}"))
         return found
 
 
@@ -58,7 +57,7 @@ class TrafficClass:
 
 @dataclass(frozen=True, slots=True)
 class EnergyRule:
-    """Jobs of this priority number and below: none starts under `stop_soc_frac`, until `resume_soc_frac` is back."""
+    """Below `stop_soc_frac` no job of this priority number or a lower one starts, until charge is `resume_soc_frac`."""
 
     priority: int = key(minimum=0, maximum=255, text="highest priority number the rule is for")
     stop_soc_frac: float = key(minimum=0, maximum=1, text="state of charge below which no such job starts")
@@ -80,34 +79,34 @@ class PayloadConfig:
     """Everything about the payload manager and its workers."""
 
     worker_app: tuple[WorkerAppConfig, ...] = key(_APPS, text="what workers run, [[payload.worker_app]]")
-    workers: int = key(1, minimum=1, maximum=16, text="jobs in work at a time; each app has so many worker processes")
-    nice: int = key(5, minimum=0, maximum=19, text="how far workers stand back behind the flight loop")
+    workers: int = key(1, minimum=1, maximum=16, text="jobs in work at a time, and worker processes per app")
+    nice: int = key(5, minimum=0, maximum=19, text="nice value of workers, so that the flight loop goes first")
     restarts_max: int = key(8, minimum=0, maximum=1000, text="restarts of a worker without a result in between")
-    hang_s: float = key(60.0, minimum=1, maximum=3600, text="a job without an answer for so long has failed")
+    hang_s: float = key(60.0, minimum=1, maximum=3600, text="time after which a job without an answer has failed")
     wall_limit_s: float = key(60.0, minimum=1, maximum=3600, text="virtual time only: wall time granted to a worker")
 
     bands: int = key(4, minimum=1, maximum=16, text="shape of a tile")
     height: int = key(256, minimum=1, maximum=2048, text="shape of a tile")
     width: int = key(256, minimum=1, maximum=2048, text="shape of a tile")
-    capture_period_s: float = key(10.0, minimum=0.01, maximum=86400, text="one tile is taken so often")
-    queue_tiles: int = key(24, minimum=1, maximum=500, text="raw tiles held at most, those in work included")
-    jobs_max: int = key(64, minimum=32, maximum=1000, text="jobs asked for by command and not ended, at most")
+    capture_period_s: float = key(10.0, minimum=0.01, maximum=86400, text="time from one tile to the next")
+    queue_tiles: int = key(24, minimum=1, maximum=500, text="raw tiles held at most, including those in work")
+    jobs_max: int = key(64, minimum=32, maximum=1000, text="open jobs asked for by command, at most")
     traffic: tuple[TrafficClass, ...] = key(_TRAFFIC, text="classes of tiles, [[payload.traffic]]")
-    pattern: tuple[str, ...] = key(_PATTERN, text="class of one tile after the other, repeated")
+    pattern: tuple[str, ...] = key(_PATTERN, text="the classes of successive tiles, repeated")
 
     energy: tuple[EnergyRule, ...] = key(_ENERGY, text="[[payload.energy]], by ascending priority number")
     heat_stop_c: float = key(55.0, minimum=-100, maximum=150, text="board temperature above which no job starts")
     heat_resume_c: float = key(50.0, minimum=-100, maximum=150, text="board temperature from which they start again")
     cloudy_frac: float = key(0.7, minimum=0, maximum=1, text="share of class 1 above which a mask goes without pixels")
-    decide_period_s: float = key(1.0, minimum=0.01, maximum=60, text="waiting jobs are looked at so often")
+    decide_period_s: float = key(1.0, minimum=0.01, maximum=60, text="time between looks at waiting jobs")
 
     def faults(self) -> list[tuple[str, str]]:
-        """Contradictions between keys."""
+        """Return contradictions between keys, each as a key and what is wrong with it."""
         found = self._app_faults()
-        names = [one.name for one in self.traffic]
+        names = [traffic_class.name for traffic_class in self.traffic]
         if len(set(names)) < len(names):
             found.append(("traffic", f"names are {', '.join(names)}, should all differ"))
-        unknown = sorted({one for one in self.pattern if one not in names})
+        unknown = sorted({name for name in self.pattern if name not in names})
         if unknown:
             found.append(("pattern", f"names {', '.join(unknown)}, should be of the classes {', '.join(names)}"))
         if not self.pattern:
@@ -120,13 +119,13 @@ class PayloadConfig:
         return found
 
     def app(self, name: str) -> WorkerAppConfig:
-        """The worker app of that name, which is there."""
-        return next(one for one in self.worker_app if one.name == name)
+        """Return the worker app of that name, which must exist."""
+        return next(app for app in self.worker_app if app.name == name)
 
     @property
     def app_names(self) -> tuple[str, ...]:
-        """The worker apps by name, in the mission's order: the number of an app in telemetry is its place here."""
-        return tuple(one.name for one in self.worker_app)
+        """The names of the worker apps in the mission's order: the number of an app in telemetry is its place here."""
+        return tuple(app.name for app in self.worker_app)
 
     def _app_faults(self) -> list[tuple[str, str]]:
         names = self.app_names
@@ -136,15 +135,18 @@ class PayloadConfig:
         if len(set(names)) < len(names):
             found.append(("worker_app", f"names are {', '.join(names)}, should all differ"))
         known = ", ".join(names)
-        strange = [one for one in self.traffic if one.app and one.app not in names]
-        found += [("traffic", f"class {one.name} is for {one.app!r}, should be of {known}") for one in strange]
+        found += [
+            ("traffic", f"class {traffic.name} is for {traffic.app!r}, should be of {known}")
+            for traffic in self.traffic
+            if traffic.app and traffic.app not in names
+        ]
         return found
 
     def _energy_faults(self) -> list[tuple[str, str]]:
         found = []
         priorities = [rule.priority for rule in self.energy]
         if priorities != sorted(set(priorities)):
-            found.append(("energy", f"priorities are {priorities}, should ascend"))
+            found.append(("energy", f"priorities are {priorities}, should ascend"))  # the first that fits decides
         for rule in self.energy:
             if rule.resume_soc_frac <= rule.stop_soc_frac:
                 text = f"resume_soc_frac {rule.resume_soc_frac:g} should be above stop_soc_frac {rule.stop_soc_frac:g}"

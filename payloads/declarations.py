@@ -1,4 +1,11 @@
-"""What the payload manager brings to the dictionary: commands, reports, events, housekeeping, failure codes."""
+"""What the payload manager adds to the dictionary: commands, reports, events, housekeeping, failure codes."""
+
+# What stands here goes over the link: numbers, names, orders of fields and texts are part of the dictionary document
+# and of its checksum. Numbers of events, failures, reasons and states are never given a second meaning.
+#
+# With one worker app, nothing says which app is meant; with several, a field `app` comes last (in `submit_job`,
+# `job_status` and two events), and there is one structure more. So a mission with one app has the dictionary that it
+# had before there could be several (ADR 0030), and its recordings stay readable.
 
 from __future__ import annotations
 
@@ -34,7 +41,10 @@ class JobFailure(FailureCode):
 
 
 def declare(apid: int, config: PayloadConfig) -> Declarations:
-    """Everything the manager says and can be told; which worker app is meant, if there are several to choose from."""
+    """Return everything that the manager reports and can be commanded to do.
+
+    If the mission has several worker apps, commands and reports also say which one is meant.
+    """
     app = _which_app(config)
     return Declarations(
         structures=(*_structures(apid), *_app_structure(apid, config)),
@@ -64,7 +74,7 @@ def declare(apid: int, config: PayloadConfig) -> Declarations:
                     Field("tiles", "u8", "", "number of tiles", minimum=1, maximum=TILES_MAX),
                     Field("priority", "u8", "", "0 is the most urgent", default=1),
                     Field("deadline_s", "u32", "s", "from now to the result", minimum=1, maximum=31_536_000),
-                    *(replace(one, default=0) for one in app),
+                    *(replace(field, default=0) for field in app),
                 ),
                 durable=True,
             ),
@@ -76,7 +86,7 @@ def declare(apid: int, config: PayloadConfig) -> Declarations:
 
 
 def which_app(config: PayloadConfig, number: int) -> tuple[int, ...]:
-    """The value of the field that says which worker app is meant; a mission with one app has no such field."""
+    """Return the value of the field that says which worker app is meant: none if the mission has one app."""
     return (number,) if len(config.worker_app) > 1 else ()
 
 
@@ -86,7 +96,7 @@ def _which_app(config: PayloadConfig) -> tuple[Field, ...]:
 
 
 def _app_structure(apid: int, config: PayloadConfig) -> tuple[Structure, ...]:
-    """What each worker app has done, if there are several."""
+    """Declare what each worker app has done, if there are several."""
     fields = (
         (
             Field(f"{name}_done", "u32", "", "tiles with a product"),
@@ -97,7 +107,7 @@ def _app_structure(apid: int, config: PayloadConfig) -> tuple[Structure, ...]:
     )
     if len(config.worker_app) < 2:
         return ()
-    return (Structure(apid, 22, "payload_apps", 30.0, tuple(one for three in fields for one in three)),)
+    return (Structure(apid, 22, "payload_apps", 30.0, tuple(field for of_app in fields for field in of_app)),)
 
 
 def _structures(apid: int) -> tuple[Structure, ...]:

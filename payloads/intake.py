@@ -1,8 +1,15 @@
 """How tiles and jobs come in: the camera's pictures, one per period, and requests from the swarm.
 
-A picture just taken goes to the best job that waits for one. Else it becomes a job of the node's own traffic, of the
-classes of `pattern` in turn, and goes through the swarm like any other.
+A picture just taken goes to the best job that waits for one. If none waits, it becomes a job of the node's own traffic,
+of the classes of `pattern` in turn.
 """
+
+# Jobs asked for by command come first, because somebody on the ground waits for them; the node's own traffic takes the
+# pictures that remain. Every job, also one of the node's own, goes through the swarm (`context.swarm`): whichever node
+# takes it gives it a number and enters it in its book, so there is one way in.
+#
+# A job without a picture is durable: it was asked for by command, and survives a loss of power. One with a picture is
+# not, since the pixels would not survive either.
 
 from __future__ import annotations
 
@@ -30,13 +37,13 @@ class Intake:
         self._counters = counters
         self._ledger = ledger
         self._jobs = jobs
-        self._traffic = {one.name: one for one in config.traffic}
+        self._traffic = {traffic_class.name: traffic_class for traffic_class in config.traffic}
         self._own_tiles = 0
         for app in config.app_names:
             context.swarm.serve(app, self._on_request)
 
     async def capture(self, imager: Imager, task: Task) -> None:
-        """Take one tile each period while the imager has something to see."""
+        """Take one tile per period while the imager has something to see."""
         async for _ in task.every(self._config.capture_period_s):
             try:
                 image = imager.capture() if imager.ready() else None
@@ -51,6 +58,7 @@ class Intake:
         self._jobs.drop_overdue()
         now_ns = self._context.platform.now_ns()
         for job in self._jobs.waiting:
+            # drop_overdue ends a few jobs per step: one that is overdue may still be here.
             if job.deadline_ns > now_ns:
                 self._jobs.waiting.remove(job)
                 self._jobs.hold(job, image)
@@ -61,7 +69,7 @@ class Intake:
         self._context.swarm.submit(JobRequest(own.app or self._config.app_names[0], own.priority, deadline_ns, image))
 
     def _on_request(self, request: JobRequest) -> Admission:
-        """Take a job from the swarm. Without a picture it waits for one, and is kept over a loss of power."""
+        """Accept or refuse a job from the swarm. Without a picture it waits for one, and survives a loss of power."""
         try:
             number = self._ledger.next_number()
         except StorageError as error:
@@ -73,6 +81,6 @@ class Intake:
         else:
             self._counters.requested += 1
             self._jobs.wait(job)
-        if job.state is State.DROPPED:
+        if job.state is State.DROPPED:  # of wrong shape, or of lower rank than all that fill the places
             return Admission(None, job.reason.label)
         return Admission(job.number)

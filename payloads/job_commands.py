@@ -1,4 +1,13 @@
-"""Jobs by command: submit, cancel, list; and requests that a loss of power left open."""
+"""Jobs by command: submit, cancel, list; and requests that were open when power was lost."""
+
+# What is reported as done must survive a loss of power. A handler therefore returns Durable: the command service stores
+# the change together with the command's outcome, and calls `then` once that is durable, or `undo` if it was not stored.
+# So submitted jobs are entered first and withdrawn if they cannot be stored, while a cancelled job is dropped only once
+# its row is surely gone: otherwise a reboot would bring it back.
+#
+# Checks run twice, at acceptance and at the start of execution, because other commands may come in between.
+#
+# Deadlines are stored as TAI, since the node's own timeline begins again at each boot.
 
 from __future__ import annotations
 
@@ -16,7 +25,7 @@ from payloads.ledger import Ledger, Request
 
 
 class JobCommands:
-    """Serves the app's commands. A request is durable before it is reported, and so is its end by command."""
+    """Serves the app's commands. A request, and its end by command, is durable before it is reported."""
 
     def __init__(
         self, context: AppContext, config: PayloadConfig, counters: Counters, ledger: Ledger, jobs: JobBook
@@ -31,7 +40,7 @@ class JobCommands:
         context.commands.handle("list_jobs", None, self._list)
 
     def restore(self) -> None:
-        """Have open requests of the boot before wait for their picture again."""
+        """Have requests that were open in the last boot wait for their picture again."""
         offset_ns = self._context.tai_ns() - self._context.platform.now_ns()
         requests = self._ledger.load()
         if self._ledger.damaged:
@@ -39,6 +48,7 @@ class JobCommands:
         for request in requests[: self._config.jobs_max]:
             app = request.app or self._config.app_names[0]
             if app not in self._config.app_names:
+                # Its row stays: another mission file may have the app again.
                 text = f"job {request.job} is for {app}, which this mission does not have"
                 self._context.events.emit("ledger_failed", text)
                 continue
@@ -59,15 +69,15 @@ class JobCommands:
 
     def _submit(self, tiles: int, priority: int, deadline_s: int, app: int = 0) -> Durable:
         """Enter the jobs, for the worker app of that number."""
-        self._check_submit(tiles, priority, deadline_s)  # others may have come between acceptance and start
+        self._check_submit(tiles, priority, deadline_s)  # others may have come between acceptance and this
         deadline_ns = self._context.platform.now_ns() + ns(deadline_s)
         deadline_tai_ns = self._context.tai_ns() + ns(deadline_s)
         name = self._config.app_names[app]
-        stored = "" if app == 0 else name
+        stored = "" if app == 0 else name  # as rows had it before there could be several apps
         numbers: list[int] = []
         for _ in range(tiles):
             admission = self._context.swarm.submit(JobRequest(name, priority, deadline_ns))
-            if admission.job is None:
+            if admission.job is None:  # all of them or none
                 self._withdraw(numbers)
                 raise CommandRefused(JobFailure.JOB_REFUSED, admission.reason)
             numbers.append(admission.job)
@@ -78,7 +88,7 @@ class JobCommands:
         )
 
     def _withdraw(self, numbers: Sequence[int]) -> None:
-        """Cancel those of the jobs that have not started."""
+        """Cancel the jobs of these numbers that have not started."""
         for job in self._jobs.open_jobs():
             if job.number in numbers and job.state is not State.RUNNING:
                 self._jobs.remove(job, Reason.CANCELLED)
@@ -99,9 +109,10 @@ class JobCommands:
         """Send one report per job: open ones, then those ended last."""
         now_ns = self._context.platform.now_ns()
         for job in [*self._jobs.open_jobs(), *reversed(self._jobs.ended)][:REPORTS_MAX]:
-            left_s = max(-(2**31), min(2**31 - 1, (job.deadline_ns - now_ns) // NS))
+            # Cut to the field's 32 bits; a restored job may be overdue by any time.
+            remaining_s = max(-(2**31), min(2**31 - 1, (job.deadline_ns - now_ns) // NS))
             self._context.reports.send(
                 "job_status", job.number, job.state, job.priority, job.reason,
-                0 if job.image is None else job.image.number, job.attempts, left_s, job.energy_j, job.octets_product,
-                *which_app(self._config, self._config.app_names.index(job.app)),
+                0 if job.image is None else job.image.number, job.attempts, remaining_s, job.energy_j,
+                job.octets_product, *which_app(self._config, self._config.app_names.index(job.app)),
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Jobs: what one is, why it waits or is lost, and a bounded queue in order of priority and deadline."""
+"""Jobs: what a job is, why it waits or is dropped, and a bounded queue in order of priority and deadline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hal.base import Image
 
 
 class Reason(IntEnum):
-    """Why a job is delayed (first row) or dropped (second row). Numbers travel in telemetry."""
+    """Why a job is delayed (first row) or dropped (second row). The numbers are telemetry: they never change."""
 
     NONE = 0
     ENERGY, HEAT, DOWNLINK, MODE, POWER_OFF = range(1, 6)
@@ -19,12 +19,14 @@ class Reason(IntEnum):
 
     @property
     def label(self) -> str:
+        """The reason as telemetry and reports write it."""
         return self.name.lower()
 
 
 REASON_LABELS = tuple(reason.label for reason in Reason)
 DELAYS = (Reason.ENERGY, Reason.HEAT, Reason.DOWNLINK, Reason.MODE, Reason.POWER_OFF)
-# A product that finds no room although it was reserved is lost to the downlink.
+# DOWNLINK is in both: a job waits for room in the outbox, and a product that finds none, although room was reserved for
+# it, is dropped.
 DROPS = (Reason.DEADLINE, Reason.QUEUE, Reason.FAILED, Reason.CANCELLED, Reason.SHAPE, Reason.DOWNLINK)
 
 
@@ -43,10 +45,11 @@ STATE_LABELS = tuple(state.name.lower() for state in State)
 
 @dataclass(slots=True)
 class Job:
-    """One tile to be worked on. priority: 0 is the most urgent. deadline_ns: on the node's timeline. app: which worker
-    app does it, the kind by which the swarm knows it.
+    """One tile to be worked on.
 
-    durable: asked for by command; the request survives a loss of power until the job has ended.
+    priority: 0 is the most urgent. deadline_ns: on the node's timeline. app: the worker app, by which name the swarm
+    knows the kind of job. durable: asked for by command, so that the request survives a loss of power until the job has
+    ended. image: None before its picture is taken, and without pixels after its end. delays: reasons counted so far.
     """
 
     number: int
@@ -65,7 +68,7 @@ class Job:
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """Smaller runs first: priority, then deadline, then age."""
+        """The order of jobs, smallest first: priority, then deadline, then age. No two jobs are equal."""
         return self.priority, self.deadline_ns, self.number
 
 
@@ -81,16 +84,17 @@ class JobQueue:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:
-        """In order of rank; over a copy, so that jobs may be removed meanwhile."""
+        """In order of rank. Over a copy, so that jobs may be removed meanwhile."""
         return iter(tuple(self._jobs))
 
     def put(self, job: Job, taken: int = 0) -> Job | None:
-        """Add `job`; the answer is the job that has to go for it, perhaps `job` itself, None where there was room.
+        """Add `job`. Returns the job that is evicted for it, perhaps `job` itself, or None if there was room.
 
         taken: places held by jobs that are out of the queue and will come back or end.
         """
-        insort(self._jobs, job, key=lambda one: one.rank)
+        insort(self._jobs, job, key=lambda queued: queued.rank)
         return self._jobs.pop() if len(self._jobs) > max(0, self.capacity - taken) else None
 
     def remove(self, job: Job) -> None:
+        """Take `job` out of the queue, which it must be in."""
         self._jobs.remove(job)

@@ -1,4 +1,22 @@
-"""Jobs asked for by command, kept over a loss of power until they end; and job numbers that never come twice."""
+"""Jobs asked for by command, kept over a loss of power until they end; and job numbers that are never used twice."""
+
+# Rows of the app's part of the vault (flight/store/vault.py):
+#
+#     job.NNNNNNNNNN   one open request: priority (u8), deadline (u64, TAI in ns), and the app's name in ASCII, empty
+#     for
+#                      the mission's first one
+#     next             u32: the first number that was not set aside
+#
+# A number must never be used twice, also over boots: products, reports and the ground's archive know a job by it.
+# Numbers are set aside in blocks, so that a job of the node's own costs no write; those of a block that were not used
+# when power failed are skipped. The row is written when a quarter of the block remains, and becomes durable with
+# whatever is synced next, so no job waits for it. Only if power fails before the first row of a boot is durable can
+# numbers repeat: names of product files on the ground allow for that (ADR 0018).
+#
+# If the vault has lost transactions, or `next` cannot be read, numbers may have been given out that nothing here knows
+# of. Then a million numbers are passed over: far more than one lost segment can have set aside (ADR 0018).
+#
+# Rows that this version cannot read are counted and left as they are: another version may have written them.
 
 from __future__ import annotations
 
@@ -14,7 +32,7 @@ from flight.store.vault_view import VaultView
 
 # Numbers are set aside in blocks, so that a job of the node's own costs no write.
 NUMBERS_BLOCK = 1024
-_NUMBERS_LOST = 1 << 20  # passed over if the vault has lost transactions: far more than one of its segments has used
+_NUMBERS_LOST = 1 << 20  # passed over if the vault has lost transactions
 _JOB = "job."
 _NEXT = "next"
 _NUMBER = struct.Struct(">I")
@@ -24,8 +42,10 @@ _JOB_MAX = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One open job. deadline_tai_ns: TAI since 1958; the node's own timeline begins anew at boot. app: the worker app's
-    name, "" for the mission's first one.
+    """One open job.
+
+    deadline_tai_ns: TAI since 1958, because the node's own timeline begins again at each boot. app: name of the worker
+    app, "" for the mission's first one.
     """
 
     job: int
@@ -38,7 +58,7 @@ class Request:
 class Ledger:
     """The app's rows of the vault: one per request, and the first number that no job of an earlier boot can have had.
 
-    `damaged` counts rows that this version cannot read. Requests among them are left as they are.
+    `damaged` counts rows that this version cannot read.
     """
 
     def __init__(self, vault: VaultView) -> None:
@@ -52,12 +72,12 @@ class Ledger:
         elif stored is not None:
             self.damaged += 1
         if vault.is_stale(_NEXT) or (stored is not None and known == 1):
-            known += _NUMBERS_LOST  # what is gone, or cannot be read, may have set further ones aside
-        self._next: int = max(known, *(one.job + 1 for one in self._requests), 1)
-        self._set_aside = self._next
+            known += _NUMBERS_LOST  # what is gone, or cannot be read, may have set more of them aside
+        self._next: int = max(known, *(request.job + 1 for request in self._requests), 1)
+        self._set_aside = self._next  # none: the first number asked for sets a block aside
 
     def load(self) -> tuple[Request, ...]:
-        """Requests that were open at the last loss of power."""
+        """Return the requests that were open at the last loss of power."""
         return self._requests
 
     def _read(self) -> Iterator[Request]:
@@ -71,7 +91,7 @@ class Ledger:
                 self.damaged += 1
 
     def next_number(self) -> int:
-        """A number that no job had before. Raises StorageError where no further ones can be set aside."""
+        """Return a number that no job has had before. Raises StorageError if no further ones can be set aside."""
         if self._set_aside - self._next < NUMBERS_BLOCK // 4:
             self._vault.stage({_NEXT: _NUMBER.pack(self._next + NUMBERS_BLOCK)})
             self._set_aside = self._next + NUMBERS_BLOCK
@@ -81,16 +101,16 @@ class Ledger:
 
     @staticmethod
     def keep(requests: Iterable[Request]) -> Changes:
-        """What stores `requests`."""
+        """Return the changes that store `requests`."""
         return {
             f"{_JOB}{r.job:010d}": Request.STRUCT.pack(r.priority, r.deadline_tai_ns) + r.app.encode() for r in requests
         }
 
     def forget(self, job: int) -> None:
-        """The job has ended. Nobody waits for the disk to know it; raises StorageError where it takes no more."""
+        """Remove the request of a job that has ended, without waiting for the disk. Raises StorageError."""
         self._vault.commit(self.drop(job))
 
     @staticmethod
     def drop(job: int) -> Changes:
-        """What makes the job's request forgotten."""
+        """Return the changes that remove the job's request."""
         return {f"{_JOB}{job:010d}": None}

@@ -1,9 +1,17 @@
-"""The payload manager: takes tiles, decides what runs when, accounts for every tile, octet and joule.
+"""The payload manager: takes tiles, decides what runs when, and accounts for every tile, octet and joule.
 
-Tiles and jobs come in by intake.py, which serves jobs that wait for a picture before it takes tiles of the node's own
-traffic; job_commands.py has those by command. One task per worker takes the best job that admission lets start
-(selection.py), and sees it through a worker of its app and back (attempts.py). job_book.py has the states of a job,
-accounting.py its energy. Everything is on the node's timeline; processes are the business of pools.py and worker/.
+It is an app of the node (flight.contract.app.App), named in mission.toml. Its parts, each in a file of its own:
+
+    intake.py         tiles from the camera and jobs from the swarm
+    job_commands.py   jobs by command, and those that a loss of power left open (ledger.py)
+    job_book.py       where each job is, and the states that it goes through
+    selection.py      which job a free worker takes next, by the rules of admission.py
+    attempts.py       a job's way through a worker and back
+    accounting.py     counters and energy
+    pools.py          the worker processes; worker/ has all that knows them
+
+Everything here is on the node's timeline. What happens in processes reaches it as replies at a time of that timeline,
+so that a run in virtual time is repeatable.
 """
 
 from __future__ import annotations
@@ -28,21 +36,22 @@ ProductHook = Callable[[ProductInfo, bytes], None]
 
 
 class InferenceManager:
-    """The app (flight.contract.app.App). `on_product`, if set, sees every product and its answer, octets as declared.
+    """The app. `on_product`, if set, is called with every product and the octets of its answer, as declared.
 
-    pools: workers to use in place of those that the configuration asks for. Raises SetupError without a model.
+    pools: workers to use instead of those that the configuration asks for. Raises SetupError if a worker app, or its
+    model, is missing or cannot be used.
     """
 
     CONFIG = PayloadConfig
 
     @staticmethod
     def declare(apid: int, config: PayloadConfig) -> Declarations:
-        """Declare what the app says and can be told."""
+        """Declare what the app reports and can be commanded to do."""
         return declarations.declare(apid, config)
 
     @staticmethod
     def section_faults(config: PayloadConfig) -> list[tuple[tuple[str | int, ...], str]]:
-        """The code and the models of worker apps that cannot be used on this machine."""
+        """Return the worker apps whose code or model cannot be used on this machine, by key, and why."""
         return worker_faults(config)
 
     def __init__(self, context: AppContext, pools: AppPools | None = None) -> None:
@@ -57,14 +66,14 @@ class InferenceManager:
         self._energy = EnergyAccount(counters, self.jobs.running, context.platform.now_ns, context.state)
         self._intake = Intake(context, config, counters, ledger, self.jobs)
         self._commands = JobCommands(context, config, counters, ledger, self.jobs)
-        self._attempts = Attempts(context, config, counters, self.jobs, self.pools, self._energy, self._tell_product)
+        self._attempts = Attempts(context, config, counters, self.jobs, self.pools, self._energy, self._pass_on_product)
         context.housekeeping.provide("payload", self._sample)
         context.housekeeping.provide("payload_energy", self._sample_energy)
         if len(config.worker_app) > 1:
             context.housekeeping.provide("payload_apps", self._sample_apps)
 
     def start(self) -> None:
-        """Start the workers and the tasks; restore what was asked for before a loss of power."""
+        """Restore what was asked for before a loss of power; start the workers and the tasks. Raises SetupError."""
         self._commands.restore()
         self.pools.start()
         self._attempts.look_at_guards()
@@ -79,7 +88,7 @@ class InferenceManager:
         self.pools.close()
 
     def statistics(self) -> Statistics:
-        """Everything counted since boot, for a summary."""
+        """Return everything counted since boot, for a summary."""
         self._energy.accrue()
         stats = self.pools.stats
         return summarise(
@@ -92,7 +101,7 @@ class InferenceManager:
             guards_missing=self.pools.missing.labels,
         )
 
-    def _tell_product(self, info: ProductInfo, answer: bytes) -> None:
+    def _pass_on_product(self, info: ProductInfo, answer: bytes) -> None:
         if self.on_product is not None:
             self.on_product(info, answer)
 
@@ -130,6 +139,6 @@ class InferenceManager:
     def _sample_apps(self) -> Sample:
         return {
             f"{name}_{key}": value
-            for name, one in self.counters.by_app.items()
-            for key, value in (("done", one.done), ("failed", one.failed), ("octets", one.octets_product))
+            for name, of_app in self.counters.by_app.items()
+            for key, value in (("done", of_app.done), ("failed", of_app.failed), ("octets", of_app.octets_product))
         }

@@ -1,8 +1,12 @@
-"""The workers of all worker apps: one pool per app, each with as many places as jobs may run at a time.
+"""The workers of all worker apps: one pool per app, each with as many worker processes as jobs may run at a time."""
 
-An app whose workers die too often is given up alone; jobs of the others go on. Processes that have nothing to do cost
-memory only, so that any place may take a job of any app at once.
-"""
+# Why each app has processes of its own (ADR 0030): an app whose workers die too often is given up alone, while jobs of
+# the others go on; and no model is loaded again because another app's job was in its place. Idle processes cost memory
+# only. At most `workers` jobs run at a time over all apps, which the manager sees to; so a pool of that size never is
+# the reason that a job waits.
+#
+# A mission is looked at twice. `worker_faults` collects what is wrong, by key, for the list of a mission's faults;
+# `AppPools.of` raises at the first fault, when the node is built.
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from payloads.worker.settings import declared_answer
 
 
 def pool_config(config: PayloadConfig, app: WorkerAppConfig) -> PoolConfig:
-    """The workers of one app; raises SetupError if its model is missing or not what it should be."""
+    """Return the settings of one app's workers. Raises SetupError if its model is missing or not what it should be."""
     return PoolConfig(
         name=app.name,
         code=app.code,
@@ -31,7 +35,7 @@ def pool_config(config: PayloadConfig, app: WorkerAppConfig) -> PoolConfig:
         height=config.height,
         width=config.width,
         cloudy_frac=config.cloudy_frac,
-        hang_s=config.wall_limit_s,
+        hang_s=config.wall_limit_s,  # of wall time; the limit on the node's timeline is in attempts.py
         restarts_max=config.restarts_max,
         nice=config.nice,
         memory_mib=app.memory_mib,
@@ -43,13 +47,13 @@ def pool_config(config: PayloadConfig, app: WorkerAppConfig) -> PoolConfig:
 
 
 def check_models(config: PayloadConfig) -> None:
-    """Raise SetupError if the model of an app is missing or not what it should be."""
+    """Raise SetupError if the model of any app is missing or not what it should be."""
     for app in config.worker_app:
         pool_config(config, app)
 
 
 def worker_faults(config: PayloadConfig) -> list[tuple[tuple[str | int, ...], str]]:
-    """(key, what is wrong) for each worker app whose code is none, or whose model is not there."""
+    """Return the key and the fault of each worker app whose code or model cannot be used."""
     found: list[tuple[tuple[str | int, ...], str]] = []
     for place, app in enumerate(config.worker_app):
         looks: dict[str, Callable[[], object]] = {
@@ -77,11 +81,11 @@ class AppPools:
 
     @classmethod
     def of(cls, config: PayloadConfig) -> AppPools:
-        """Those that a mission asks for. Raises SetupError if an app or its model cannot be used."""
+        """Make the pools that a mission asks for. Raises SetupError if an app or its model cannot be used."""
         return cls({app.name: WorkerPool(pool_config(config, app)) for app in config.worker_app})
 
     def start(self) -> None:
-        """Start every process. Raises SetupError; none runs then."""
+        """Start every process. If one cannot be started, end the others and raise SetupError."""
         with ExitStack() as undo:
             undo.callback(self.close)
             for pool in self._pools.values():
@@ -89,14 +93,14 @@ class AppPools:
             undo.pop_all()
 
     def __getitem__(self, app: str) -> WorkerPool:
-        """The workers of `app`, which the mission has."""
+        """Return the workers of `app`, which the mission must have."""
         return self._pools[app]
 
     @property
     def stats(self) -> PoolStats:
         """The counters of all pools together."""
         pools = [pool.stats for pool in self._pools.values()]
-        return PoolStats(*(sum(getattr(one, field.name) for one in pools) for field in fields(PoolStats)))
+        return PoolStats(*(sum(getattr(pool, field.name) for pool in pools) for field in fields(PoolStats)))
 
     @property
     def guards(self) -> Guard:
@@ -126,6 +130,6 @@ class AppPools:
 
     def close(self) -> None:
         """End every process and give back all shared memory. May be called twice."""
-        with ExitStack() as closing:  # each of them, also after one that raises
+        with ExitStack() as closing:  # closes the others as well if one raises
             for pool in self._pools.values():
                 closing.callback(pool.close)

@@ -1,8 +1,13 @@
-"""Which job a free worker takes next: the best one of the queue that admission lets start (payloads/admission.py).
+"""Which job a free worker takes next: the best one in the queue that admission lets start (payloads/admission.py)."""
 
-A look at the node's state comes first: gates that shut or open are told, and a payload that was switched on again gets
-its workers back. A job of an app whose workers were given up stays in the queue until then, or until it is overdue.
-"""
+# A look goes through the whole queue and not just to the first job that may start: every job behind it is either too
+# late (and is dropped), or delayed (and its reason is recorded), which reports show. At most DROPPED_IN_A_STEP jobs are
+# dropped per look, since each costs an event and a row of the vault; the next look goes on (ADR 0022).
+#
+# The node's state is looked at first. Gates that shut or open are reported, once per change. If the payload was
+# switched off and on, workers that were given up get another chance: a power cycle is what the operator can do about a
+# board that misbehaves. `payload_cycles` counts such cycles, so that one between two looks is seen as well. Until then,
+# jobs of an app without workers stay in the queue, or are dropped at their deadline; jobs of other apps go past them.
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from payloads.pools import AppPools
 
 
 class Selection:
-    """Chooses jobs, and remembers what a choice depends on: gates, and whether the payload was on."""
+    """Chooses jobs, and keeps what a choice depends on: the gates, and whether the payload was on."""
 
     def __init__(self, context: AppContext, config: PayloadConfig, jobs: JobBook, pools: AppPools) -> None:
         self._context = context
@@ -29,15 +34,19 @@ class Selection:
         self._given_up: set[str] = set()  # apps without workers, by name
 
     def choose(self) -> tuple[Job, NodeState] | None:
-        """Take the best job that may start now out of the queue, with the state that it was chosen in."""
+        """Take the best job that may start now out of the queue.
+
+        Returns it with the state in which it was chosen, or None if no job may start.
+        """
         state = self._context.state()
-        if state is None:
+        if state is None:  # before the first sample nobody knows whether there is power
             return None
         self._update_gates(state)
         self._follow_switch(state)
         jobs, config = self._jobs, self._config
         jobs.drop_overdue()
         now_ns = self._context.platform.now_ns()
+        # Running jobs have no product yet, but will need their room.
         reserved = sum(config.app(job.app).reserve_octets for job in jobs.running if job is not None)
         room_octets = self._context.outbox.room_octets - reserved
         chosen: Job | None = None
@@ -61,21 +70,22 @@ class Selection:
         return chosen, state
 
     def _update_gates(self, state: NodeState) -> None:
-        """Shut and open gates by the new state, and tell of each."""
+        """Shut and open gates by the new state, and report each change."""
         old, self._gates = self._gates, update_gates(self._gates, self._config, state)
+        # A rule holds for priority numbers above that of the rule before it; -1 stands for all numbers.
         changes = [(Reason.HEAT, -1, old.heat, self._gates.heat)]
         above = -1
-        for rule, was, shut in zip(self._config.energy, old.energy, self._gates.energy, strict=True):
-            changes.append((Reason.ENERGY, above, was, shut))
+        for rule, was_shut, shut in zip(self._config.energy, old.energy, self._gates.energy, strict=True):
+            changes.append((Reason.ENERGY, above, was_shut, shut))
             above = rule.priority
-        for reason, over, was, shut in changes:
-            if was != shut:
+        for reason, over, was_shut, shut in changes:
+            if was_shut != shut:
                 name = "gate_shut" if shut else "gate_open"
                 self._context.events.emit(name, reason, over, state.soc_frac, state.board_c)
                 self._jobs.note(f"{name} {reason.label} {over}")
 
     def _follow_switch(self, state: NodeState) -> None:
-        """Give workers that were given up another chance if the payload was switched on again; tell if they are."""
+        """Give lost workers another chance if the payload was switched on again; report apps that have none."""
         if (state.payload_on and not self._payload_on) or state.payload_cycles != self._payload_cycles:
             self._payload_cycles = state.payload_cycles
             self._pools.reset()

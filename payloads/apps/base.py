@@ -1,15 +1,23 @@
-"""What a worker process asks of the app it runs.
+"""What a worker process asks of the app that it runs.
 
-An app is a class named in mission.toml as "module:Class". The parent imports its module to look at it, so heavy
-imports (onnxruntime, numpy) belong into `__init__`, which only the worker calls, or into a module that it imports.
+An app is a class named in mission.toml as "module:Class". The node's own process imports its module to look at it, so
+heavy imports (onnxruntime, numpy) belong in `__init__`, which only the worker calls, or in a module imported there.
 
     class Screen:
         ANSWER = SCREENING                  # what `run` returns (payloads/product/answers.py)
         @staticmethod
-        def check(settings): ...            # in the parent, before any process is started
+        def check(settings): ...            # in the node's process, before any worker is started
         def __init__(self, settings): ...   # in the worker, once: load the model
         def run(self, samples): ...         # in the worker, once per tile
 """
+
+# Why an app is asked so little. It runs behind guards in a process of its own (ADR 0019): one process that may have
+# threads but no children, no network, and files that it can read but not write, except in its own folder. It is killed
+# if it hangs, and may be killed at any moment. So it must keep nothing between tiles that it cannot do without.
+#
+# The three ways to fail differ in what they cost. An error that `run` raises leaves the process in place: an app may
+# refuse a tile. BadOutput replaces the process, which is not trusted with the next tile after such an answer.
+# SetupError from `check` keeps the node from starting: better on the ground than in orbit.
 
 from __future__ import annotations
 
@@ -28,13 +36,15 @@ class BadInput(ValueError):
 
 
 class BadOutput(ValueError):
-    """The model's output cannot be used: not finite, of the wrong shape, classes that do not exist."""
+    """The model's output cannot be used: it is not finite, of the wrong shape, or has classes that do not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppSettings:
-    """model: an ONNX file, None if the mission names none. statistics: text of the JSON beside it, "" without one.
-    threads: how many the app may compute with.
+    """What an app is given.
+
+    model: an ONNX file, None if the mission names none. statistics: text of the JSON file beside it, "" without a
+    model. threads: how many threads the app may compute with.
     """
 
     model: Path | None
@@ -51,16 +61,18 @@ class WorkerApp(Protocol):
 
     @staticmethod
     def check(settings: AppSettings) -> None:
-        """Raise SetupError where something the app needs is missing. Must be quick."""
+        """Raise SetupError if something that the app needs is missing. Must be quick."""
 
     def run(self, samples: Samples) -> Any:
-        """The answer to one tile, uint16 [band, row, column], reflectance x 10,000. By ANSWER it is
+        """Return the answer to one tile, uint16 [band, row, column], reflectance x 10,000.
+
+        What it returns depends on ANSWER:
 
             Mask       classes, uint8 [row, column]
             Table      rows, each a sequence in the order of the fields, or a mapping by their names
             Scalars    a mapping by the fields' names
             Octets     bytes
 
-        The samples are valid during the call only. Raises BadInput and BadOutput; whatever else it raises is
-        reported as the app's error.
+        The samples are valid during the call only. Raises BadInput or BadOutput; whatever else it raises is reported as
+        an error of the app.
         """

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from payloads.product.mask import Samples
 
 RED, NEAR_INFRARED = 2, 3  # of the bands blue, green, red, near infrared
-GREEN_NDVI = 0.4  # and more is dense green
+GREEN_NDVI = 0.4  # from here on vegetation is dense
 
 
 class Ndvi:
-    """The app."""
+    """The app. It needs neither model nor settings."""
 
     ANSWER = Scalars(
         (
@@ -27,18 +27,18 @@ class Ndvi:
     )
 
     def __init__(self, settings: AppSettings) -> None:
-        """Nothing is loaded."""
+        """Load nothing."""
 
     @staticmethod
     def check(settings: AppSettings) -> None:
-        """Nothing is needed."""
+        """Accept any settings: nothing is needed."""
 
     def run(self, samples: Samples) -> dict[str, float]:
-        """The three numbers of one tile."""
+        """Return the three numbers of one tile. Raises BadInput for a tile without the two bands."""
         if len(samples) <= NEAR_INFRARED:
             raise BadInput(f"tile of {len(samples)} bands, should be blue, green, red and near infrared")
         red, infrared = samples[RED].astype("f4"), samples[NEAR_INFRARED].astype("f4")
-        lit = red + infrared > 0
+        lit = red + infrared > 0  # a dark pixel has no index: it would divide by zero
         ndvi = (infrared[lit] - red[lit]) / (infrared[lit] + red[lit])
         if not ndvi.size:
             return {"ndvi_mean": 0.0, "green_frac": 0.0, "lit_pixels": 0}

@@ -1,6 +1,6 @@
 """Cloud screening: tile -> normalised reflectance -> ONNX model -> class mask (0 clear, 1 cloud, 2 shadow).
 
-What the parent looks at is here; what only the worker needs is payloads/apps/screen_model.py.
+This file is what the node's process imports; what only the worker needs is in payloads/apps/screen_model.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the model was trained with: a mean and a deviation for each band, in reflectance."""
+    """What the model was trained with: a mean and a standard deviation per band, in reflectance."""
 
     bands: tuple[str, ...]
     mean: tuple[float, ...]
@@ -28,9 +28,9 @@ class Statistics:
 
     @classmethod
     def of(cls, settings: AppSettings) -> Self:
-        """From the JSON beside the model; raises SetupError."""
+        """Read the statistics from the JSON beside the model. Raises SetupError."""
         if settings.model is None:
-            raise SetupError("cloud screening needs a model; the mission names none")
+            raise SetupError("cloud screening needs a model, and the mission names none")
         path = settings.model.with_suffix(".json")
         try:
             statistics = json.loads(settings.statistics)["data"]["dataset_statistics"]
@@ -42,7 +42,9 @@ class Statistics:
                 " data.dataset_statistics.img = [means, deviations] and band_names"
             ) from None
         if not len(bands) == len(mean) == len(std) or not bands or min(std) <= 0.0:
-            raise SetupError(f"model statistics {path}: {bands}, {mean}, {std} are not one mean and deviation a band")
+            raise SetupError(
+                f"model statistics {path}: {bands}, {mean}, {std}, should be one mean and deviation per band"
+            )
         return cls(bands, mean, std)
 
 
@@ -52,6 +54,7 @@ class Screen:
     ANSWER = SCREENING
 
     def __init__(self, settings: AppSettings) -> None:
+        # Here and not above: it brings onnxruntime and numpy, which the node's process must not load.
         from payloads.apps.screen_model import ScreenModel
 
         statistics = Statistics.of(settings)
@@ -60,11 +63,12 @@ class Screen:
 
     @staticmethod
     def check(settings: AppSettings) -> None:
-        """Raise SetupError where onnxruntime is missing or the statistics are none."""
+        """Raise SetupError if onnxruntime is missing or the statistics cannot be used."""
+        # Looked for, not imported: it belongs in the worker alone.
         if find_spec("onnxruntime") is None:
             raise SetupError("onnxruntime is not installed; install the extra: pip install 'orbitnode[payload]'")
         Statistics.of(settings)
 
     def run(self, samples: Samples) -> Classes:
-        """Class mask of one tile. Raises BadInput, BadOutput."""
+        """Return the class mask of one tile, uint8 [row, column]. Raises BadInput, BadOutput."""
         return self._model.run(samples)

@@ -1,9 +1,13 @@
 """Open water per tile: connected pixels whose NDWI = (green - near infrared) / (green + near infrared) is high.
 
 The index is that of McFeeters, International Journal of Remote Sensing 17(7), 1996. Pixels are connected by their
-sides. Runs of water in a row are joined with those of the row above that they touch, so that a tile is gone through
-once.
+sides.
 """
+
+# The method goes through a tile once, by runs: stretches of water within a row. Each run begins as a body of its own
+# and is joined with the bodies of those runs in the row above that it touches. `of_run` maps each run to the list of
+# runs of its body; joining moves the smaller list into the larger, so that a run moves at most log2(runs) times. No
+# neighbour is visited by recursion: a lake over the whole tile would exceed any stack.
 
 from __future__ import annotations
 
@@ -40,19 +44,20 @@ class Water:
     )
 
     def __init__(self, settings: AppSettings) -> None:
-        """Nothing is loaded."""
+        """Load nothing."""
 
     @staticmethod
     def check(settings: AppSettings) -> None:
-        """Nothing is needed."""
+        """Accept any settings: nothing is needed."""
 
     def run(self, samples: Samples) -> list[tuple[float, float, int]]:
-        """Centre and size of each body of water."""
+        """Return centre and size of each body of water. Raises BadInput for a tile without the two bands."""
         if len(samples) <= NEAR_INFRARED:
             raise BadInput(f"tile of {len(samples)} bands, should be blue, green, red and near infrared")
         green, infrared = samples[GREEN].astype("f4"), samples[NEAR_INFRARED].astype("f4")
+        # Multiplied out instead of divided: a dark pixel has no index, and is not water.
         bodies = [_measured(runs) for runs in _bodies(green - infrared > WATER_NDWI * (green + infrared))]
-        bodies.sort(key=lambda body: (-body[2], body))
+        bodies.sort(key=lambda body: (-body[2], body))  # of one size in a fixed order: the product must be repeatable
         return [body for body in bodies if body[2] >= PIXELS_MIN][: self.ANSWER.rows_max]
 
 
@@ -64,7 +69,7 @@ def _measured(runs: list[Run]) -> tuple[float, float, int]:
 
 
 def _bodies(water: NDArray[bool_]) -> list[list[Run]]:
-    """The runs of each connected body."""
+    """Return the runs of each connected body."""
     of_run: dict[Run, list[Run]] = {}  # the body that a run belongs to
     above: list[Run] = []
     for number, row in enumerate(water):
@@ -74,16 +79,16 @@ def _bodies(water: NDArray[bool_]) -> list[list[Run]]:
         for run in runs:
             of_run[run] = [run]
             for other in above:
-                if other[1] < run[2] and run[1] < other[2]:
+                if other[1] < run[2] and run[1] < other[2]:  # their columns overlap
                     _join(of_run, run, other)
         above = runs
     return list({id(body): body for body in of_run.values()}.values())
 
 
-def _join(of_run: dict[Run, list[Run]], one: Run, other: Run) -> None:
+def _join(of_run: dict[Run, list[Run]], run: Run, other: Run) -> None:
     """Make one body of the bodies of two runs: the smaller moves into the larger."""
-    small, large = sorted((of_run[one], of_run[other]), key=len)
+    small, large = sorted((of_run[run], of_run[other]), key=len)
     if small is not large:
         large.extend(small)
-        for run in small:
-            of_run[run] = large
+        for moved in small:
+            of_run[moved] = large

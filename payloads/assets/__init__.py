@@ -1,1 +1,1 @@
-"""Model and scene: which they are, where they lie, and the tool that fetches them."""
+"""Model and scene: which ones they are, where they are kept, and the tool that fetches them."""

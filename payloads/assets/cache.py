@@ -1,9 +1,15 @@
-"""Files that come from the package index: where they lie in the cache, and that they are the ones meant.
+"""Files that come from the package index: their place in the cache, and proof that they are the ones meant.
 
-They come as wheels whose SHA-256 is pinned here; the few files wanted are taken out of them, the wheels are not
-installed (their dependencies would come along). The cache is $ORBITNODE_CACHE, else $XDG_CACHE_HOME/orbitnode, else
-~/.cache/orbitnode; payloads/assets/fetch.py fills it. Edge code.
+The cache is $ORBITNODE_CACHE, or $XDG_CACHE_HOME/orbitnode, or ~/.cache/orbitnode; payloads/assets/fetch.py fills it.
+Edge code.
 """
+
+# Model and scene are too large for the repository, and the package index already keeps them, as parts of wheels. The
+# wheels are not installed, because their dependencies would come along: the few files wanted are taken out of them.
+#
+# Three things are pinned: the version and SHA-256 of the wheel, and the SHA-256 of each file. The first two decide what
+# is fetched. The last is checked at every start before a file is used, since a model that was altered, or damaged on
+# disk, would fly and answer nonsense. The size is compared first: it costs nothing, and catches a file that was cut.
 
 from __future__ import annotations
 
@@ -19,7 +25,7 @@ REMEDY = "run `make setup` (or `python -m payloads.assets fetch`)"
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a wheel: its path in there, its checksum and size."""
+    """One file of a wheel: its path in the wheel, its SHA-256 in hex, and its size."""
 
     path: str
     sha256: str
@@ -37,6 +43,7 @@ class Asset:
 
     @property
     def requirement(self) -> str:
+        """The wheel as pip names it."""
         return f"{self.name}=={self.version}"
 
 
@@ -56,7 +63,7 @@ SCENE = Asset(
 
 
 def cache_folder() -> Path:
-    """Where assets are kept. Not made here: reading must not write."""
+    """Return the folder where assets are kept, without making it. Raises SetupError if the user has no home."""
     own = os.environ.get("ORBITNODE_CACHE")
     if own:
         return Path(own)
@@ -66,15 +73,16 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "orbitnode"
     except RuntimeError:
-        raise SetupError("this user has no home folder; say with ORBITNODE_CACHE where model and scene are") from None
+        raise SetupError("this user has no home folder; set ORBITNODE_CACHE to the folder of model and scene") from None
 
 
 def scene_path() -> Path:
-    """The checked scene, JSON [band, row, column]. Raises SetupError."""
+    """Return the path of the checked scene, JSON [band, row, column]. Raises SetupError."""
     return checked(SCENE, SCENE.members[0])
 
 
 def checked(asset: Asset, member: Member) -> Path:
+    """Return the path of a file in the cache. Raises SetupError if it is missing or was altered."""
     fault = fault_of(asset, member)
     if fault is not None:
         raise SetupError(f"{fault}; {REMEDY}")
@@ -82,11 +90,12 @@ def checked(asset: Asset, member: Member) -> Path:
 
 
 def fault_of(asset: Asset, member: Member) -> str | None:
+    """Say what is wrong with a file in the cache, or None if nothing is."""
     return file_fault(folder_of(asset) / Path(member.path).name, member)
 
 
 def file_fault(path: Path, member: Member) -> str | None:
-    """What is wrong with a cached file, None if nothing is."""
+    """Say what is wrong with the file at `path`, or None if it is the one meant."""
     try:
         octets = path.stat().st_size
         if octets != member.octets:
@@ -102,9 +111,11 @@ def file_fault(path: Path, member: Member) -> str | None:
 
 
 def folder_of(asset: Asset) -> Path:
+    """Return the folder of the asset's files in the cache: one per version, so that several can stand side by side."""
     return cache_folder() / f"{asset.name}-{asset.version}"
 
 
 def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex. Raises OSError."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

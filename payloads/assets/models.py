@@ -1,4 +1,8 @@
-"""Which model flies, and that it is the one meant. Edge code."""
+"""Which model flies, and proof that it is the one meant. Edge code."""
+
+# The model `ukis-csmask` is pinned: its SHA-256 is compared each time before it is loaded (payloads/assets/cache.py),
+# and that of its statistics, without which its input would be scaled wrongly. A model of somebody else is named by its
+# path. Nothing is known of it but that it is there, with its statistics beside it; whoever flies it answers for it.
 
 from __future__ import annotations
 
@@ -28,13 +32,13 @@ MODEL = Asset(
 
 
 def model_path() -> Path:
-    """The checked ONNX model; its statistics stand beside it as `.json`. Raises SetupError."""
+    """Return the path of the checked ONNX model; its statistics are beside it as `.json`. Raises SetupError."""
     paths = [checked(MODEL, member) for member in MODEL.members]
     return paths[0]
 
 
 def resolve_model(name: str) -> Path:
-    """The model that a configuration names: `ukis-csmask`, or the path of an `.onnx` with its `.json` beside it.
+    """Return the path of the model that a mission names: `ukis-csmask`, or an `.onnx` with its `.json` beside it.
 
     Raises SetupError if a file is missing; only the pinned model can be checked further.
     """

@@ -1,1 +1,1 @@
-"""What a worker app answers, and the files in which answers go down."""
+"""What a worker app answers, and the files in which answers are sent down."""

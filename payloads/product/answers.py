@@ -1,21 +1,29 @@
-"""What a worker app's answer to one tile is: declared by the app, and the same for every tile.
+"""What a worker app answers to a tile: one of four kinds, declared by the app, and the same for every tile.
 
     Mask       a class per pixel, and the pixels of one class
     Table      any number of rows, such as detections
     Scalars    a few named numbers
     Octets     octets that the app alone understands, such as a picture
 
-The declaration decides what `run` must return (payloads/worker/packing.py), how large the answer's place in shared
-memory is, what product is made of it, and what the ground does with that. An answer travels from worker to node as
-plain octets, which the node can judge by their number without numpy:
+An answer travels from worker to node as plain octets:
 
     Mask       uint8 [row, column]
     Table      rows, each of its fields one after the other (flight/contract/fields.py)
     Scalars    one such row
     Octets     as they are
-
-A product carries the declaration, so that its file can be read without the mission that made it.
 """
+
+# Everything follows from the declaration (ADR 0030): what `run` must return (payloads/worker/packing.py), how large the
+# answer's place in shared memory is, how the node judges what it was given, which product is made of it, and what the
+# ground does with that. A product carries the declaration, so that its file can be read without the mission that made
+# it.
+#
+# `fault` runs in the flight loop, on octets from a process that nobody trusts. So it judges by their number, and a mask
+# by one pass of `bytes.translate`: no numpy, no loop in Python. The values in a table are checked in the worker, whose
+# word that is, and looked at again on the ground.
+#
+# A kind must be exactly one of the four classes, not a subclass: its methods would be the app's own code in the flight
+# loop (payloads/worker/settings.py refuses it).
 
 from __future__ import annotations
 
@@ -39,35 +47,36 @@ from flight.core.errors import DecodeError, SetupError
 CLASSES_MAX = 16
 FIELDS_MAX = 32
 OCTETS_MAX = 1 << 24  # of one answer: what a decoder may be made to allocate
-DECLARATION_OCTETS_MAX = 60_000  # of what a head of two octets can count, less the app's name
+DECLARATION_OCTETS_MAX = 60_000  # two octets in a product's head count it, and the app's name
 _SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 
 
 class AnswerKind(Protocol):
-    """One of the four. `kind` names it in products, reports and messages."""
+    """What the four kinds have in common."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The name of the kind in products, reports and messages."""
 
     def check(self) -> None:
-        """Raise SetupError if the declaration cannot be."""
+        """Raise SetupError if the declaration is not possible."""
 
     def octets_max(self, height: int, width: int) -> int:
-        """The most octets of an answer to a tile of that many rows and columns."""
+        """Return the most octets of an answer to a tile of `height` rows and `width` columns."""
 
     def fault(self, octets: bytes, height: int, width: int) -> str:
-        """What is wrong with an answer as it lay in the slot, "" if nothing is. Quick: the flight loop asks."""
+        """Say what is wrong with the octets of an answer, "" if nothing is. Quick: it runs in the flight loop."""
 
     def document(self) -> dict[str, Any]:
-        """The declaration as it stands in a product, JSON-ready."""
+        """Return the declaration as a product carries it, JSON-ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
     """A class per pixel.
 
-    Class 0 is what the tile was taken for. With `pixels` its pixels go down beside the mask, unless class 1 covers more
-    of the tile than the mission's `cloudy_frac`.
+    Class 0 is what the tile was taken for. With `pixels`, its pixels are sent beside the mask, unless class 1 covers
+    more of the tile than the mission's `cloudy_frac`.
     """
 
     classes: tuple[str, ...]
@@ -75,25 +84,25 @@ class Mask:
     kind = "mask"
 
     def check(self) -> None:
-        """Raise SetupError if the declaration cannot be."""
+        """Raise SetupError if the declaration is not possible."""
         _check_tuple("classes", self.classes)
         if not 2 <= len(self.classes) <= CLASSES_MAX:
             raise SetupError(f"has {len(self.classes)} classes, should have 2 .. {CLASSES_MAX}")
         _check_names("class", self.classes)
 
     def octets_max(self, height: int, width: int) -> int:
-        """One octet per pixel."""
+        """Return one octet per pixel."""
         return height * width
 
     def fault(self, octets: bytes, height: int, width: int) -> str:
-        """What is wrong with a mask, "" if nothing is."""
+        """Say what is wrong with a mask, "" if nothing is."""
         if len(octets) != height * width:
             return f"mask of {len(octets)} octets, should be {height * width}"
-        strange = octets.translate(None, bytes(range(len(self.classes))))
-        return f"mask with class {max(strange)}, highest is {len(self.classes) - 1}" if strange else ""
+        unknown = octets.translate(None, bytes(range(len(self.classes))))  # what remains without the known classes
+        return f"mask with class {max(unknown)}, highest is {len(self.classes) - 1}" if unknown else ""
 
     def document(self) -> dict[str, Any]:
-        """The declaration as it stands in a product, JSON-ready."""
+        """Return the declaration as a product carries it, JSON-ready."""
         return {"kind": self.kind, "classes": list(self.classes)}
 
 
@@ -103,7 +112,7 @@ SCREENING = Mask(("clear", "cloud", "shadow"))
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """At most `rows_max` rows of numbers, in the order of `fields`. None at all is an answer, too."""
+    """At most `rows_max` rows of numbers, in the order of `fields`. An empty table is an answer as well."""
 
     fields: tuple[Field, ...]
     rows_max: int
@@ -115,17 +124,17 @@ class Table:
         return row_octets(self.fields)
 
     def check(self) -> None:
-        """Raise SetupError if the declaration cannot be."""
+        """Raise SetupError if the declaration is not possible."""
         _check_fields(self.fields)
         _check_declaration(self.document())
         _check_count("rows_max", self.rows_max, OCTETS_MAX // self.row_octets)
 
     def octets_max(self, _height: int, _width: int) -> int:
-        """Octets of a full table."""
+        """Return the octets of a full table."""
         return self.rows_max * self.row_octets
 
     def fault(self, octets: bytes, height: int, width: int) -> str:
-        """What is wrong with the rows, "" if nothing is."""
+        """Say what is wrong with the rows, "" if nothing is."""
         if len(octets) % self.row_octets:
             return f"table of {len(octets)} octets, should be whole rows of {self.row_octets}"
         if len(octets) > self.octets_max(height, width):
@@ -133,7 +142,7 @@ class Table:
         return ""
 
     def document(self) -> dict[str, Any]:
-        """The declaration as it stands in a product, JSON-ready."""
+        """Return the declaration as a product carries it, JSON-ready."""
         return {"kind": self.kind, "fields": _documents(self.fields)}
 
 
@@ -145,48 +154,48 @@ class Scalars:
     kind = "scalars"
 
     def check(self) -> None:
-        """Raise SetupError if the declaration cannot be."""
+        """Raise SetupError if the declaration is not possible."""
         _check_fields(self.fields)
         _check_declaration(self.document())
 
     def octets_max(self, _height: int, _width: int) -> int:
-        """Octets of the one row."""
+        """Return the octets of the one row."""
         return row_octets(self.fields)
 
     def fault(self, octets: bytes, height: int, width: int) -> str:
-        """What is wrong with the row, "" if nothing is."""
-        due = self.octets_max(height, width)
-        return "" if len(octets) == due else f"scalars of {len(octets)} octets, should be {due}"
+        """Say what is wrong with the row, "" if nothing is."""
+        expected = self.octets_max(height, width)
+        return "" if len(octets) == expected else f"scalars of {len(octets)} octets, should be {expected}"
 
     def document(self) -> dict[str, Any]:
-        """The declaration as it stands in a product, JSON-ready."""
+        """Return the declaration as a product carries it, JSON-ready."""
         return {"kind": self.kind, "fields": _documents(self.fields)}
 
 
 @dataclass(frozen=True, slots=True)
 class Octets:
-    """At most `size_max` octets. The ground keeps them as a file that ends in `suffix`."""
+    """At most `size_max` octets, which the app alone understands. The ground keeps them as a file named `*.suffix`."""
 
     size_max: int
     suffix: str = "bin"
     kind = "octets"
 
     def check(self) -> None:
-        """Raise SetupError if the declaration cannot be."""
+        """Raise SetupError if the declaration is not possible."""
         _check_count("size_max", self.size_max, OCTETS_MAX)
         if not _SUFFIX.fullmatch(self.suffix):
             raise SetupError(f"suffix is {self.suffix!r}, should be 1 .. 8 lower-case letters and digits")
 
     def octets_max(self, _height: int, _width: int) -> int:
-        """The declared most."""
+        """Return the declared maximum."""
         return self.size_max
 
     def fault(self, octets: bytes, _height: int, _width: int) -> str:
-        """What is wrong with the octets, "" if nothing is."""
+        """Say what is wrong with the octets, "" if nothing is."""
         return f"{len(octets)} octets, at most {self.size_max} were declared" if len(octets) > self.size_max else ""
 
     def document(self) -> dict[str, Any]:
-        """The declaration as it stands in a product, JSON-ready."""
+        """Return the declaration as a product carries it, JSON-ready."""
         return {"kind": self.kind, "suffix": self.suffix}
 
 
@@ -195,7 +204,7 @@ AnyKind = Mask | Table | Scalars | Octets
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a product of records says of itself: the app's name, and how its answer is to be read."""
+    """What a product of records says about itself: the app's name, and how to read its answer."""
 
     app: str
     kind: str
@@ -204,24 +213,24 @@ class Declaration:
 
     @classmethod
     def from_document(cls, document: Any) -> Self:
-        """From `AnswerKind.document` and the app's name; raises DecodeError for anything else."""
+        """Read what `AnswerKind.document` gave, with the app's name. Raises DecodeError for anything else."""
         try:
-            fields = tuple(Field.from_document(one) for one in document.get("fields", ()))
-            made = cls(document["app"], document["kind"], fields, document.get("suffix", ""))
-            if made.kind == "octets":
-                Octets(1, made.suffix).check()
-            elif made.kind in ("table", "scalars"):
+            fields = tuple(Field.from_document(entry) for entry in document.get("fields", ()))
+            declaration = cls(document["app"], document["kind"], fields, document.get("suffix", ""))
+            if declaration.kind == "octets":
+                Octets(1, declaration.suffix).check()
+            elif declaration.kind in ("table", "scalars"):
                 _check_fields(fields)
             else:
-                raise SetupError(f"kind is {made.kind!r}, should be table, scalars or octets")
-            _check_names("app", (made.app,))
+                raise SetupError(f"kind is {declaration.kind!r}, should be table, scalars or octets")
+            _check_names("app", (declaration.app,))
         except (AttributeError, KeyError, TypeError, ValueError, SetupError) as error:
             raise DecodeError(f"product's declaration: {type(error).__name__}: {error}") from None
-        return made
+        return declaration
 
 
 def _check_tuple(what: str, given: object) -> None:
-    """A list could be changed after it was looked at, and equals no tuple that a product carries."""
+    # A list could be changed after it was checked, and equals no tuple that is read from a product.
     if not isinstance(given, tuple):
         raise SetupError(f"{what} is {type(given).__name__}, should be a tuple")
 
@@ -234,7 +243,7 @@ def _check_count(what: str, count: object, most: int) -> None:
 
 
 def _check_declaration(document: Mapping[str, Any]) -> None:
-    """Every product carries it, with the app's name."""
+    """Raise SetupError if the declaration is too long for a product."""
     octets = len(json.dumps(document))
     if octets > DECLARATION_OCTETS_MAX:
         raise SetupError(f"takes {octets} octets as JSON with all labels, {DECLARATION_OCTETS_MAX} at most")
@@ -244,14 +253,14 @@ def _check_fields(fields: tuple[Field, ...]) -> None:
     _check_tuple("fields", fields)
     if not 1 <= len(fields) <= FIELDS_MAX:
         raise SetupError(f"has {len(fields)} fields, should have 1 .. {FIELDS_MAX}")
-    _check_names("field", tuple(one.name for one in fields))
-    for one in fields:
-        if not one.is_number:
-            raise SetupError(f"field {one.name} is of type {one.type}, should be a number, u8 to f64")
-        for text in (one.unit, *one.labels):
+    _check_names("field", tuple(field.name for field in fields))
+    for field in fields:
+        if not field.is_number:  # so that every row has the same length
+            raise SetupError(f"field {field.name} is of type {field.type}, should be a number, u8 to f64")
+        for text in (field.unit, *field.labels):
             if text and not is_label(text):
                 shown = f"{text[:TEXT_CHARACTERS_MAX]!a}"
-                raise SetupError(f"field {one.name} has unit or label {shown}, should be {LABEL_RULE}")
+                raise SetupError(f"field {field.name} has unit or label {shown}, should be {LABEL_RULE}")
 
 
 def _check_names(what: str, names: tuple[str, ...]) -> None:
@@ -260,14 +269,14 @@ def _check_names(what: str, names: tuple[str, ...]) -> None:
             raise SetupError(f"{what} {name!r} should be named by {name_rule(OWNER_CHARACTERS_MAX)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SetupError(f"{what} {twice[0]!r} is there twice, names should differ")
+        raise SetupError(f"{what} {twice[0]!r} is there twice, names should all differ")
 
 
 def row_octets(fields: tuple[Field, ...]) -> int:
-    """Octets of one row of numbers, whose types end in their bits, such as u16. Quick: the flight loop asks."""
-    return sum(int(one.type[1:]) // 8 for one in fields)
+    """Return the octets of one row of numbers. Quick: it runs in the flight loop."""
+    return sum(int(field.type[1:]) // 8 for field in fields)  # types end in their bits, such as u16
 
 
 def _documents(fields: tuple[Field, ...]) -> list[Mapping[str, Any]]:
-    """The fields without their texts, which every product would carry again."""
-    return [{key: value for key, value in one.document().items() if key != "text"} for one in fields]
+    """Return the fields without their texts, which every product would carry again."""
+    return [{key: value for key, value in field.document().items() if key != "text"} for field in fields]

@@ -1,4 +1,4 @@
-"""A product's file, of whatever kind, told by how it begins."""
+"""Decode a product's file of either format, which its first octets tell."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Product = MaskProduct | RecordProduct
 
 
 def is_product(raw: bytes) -> bool:
-    """Whether `raw` begins as a product does."""
+    """Return whether `raw` begins as a product does."""
     return raw.startswith((MaskHeader.MAGIC, RecordHeader.MAGIC))
 
 
 def decode_product(raw: bytes | memoryview) -> Product:
-    """The product; raises DecodeError for octets that are not a whole, unaltered one."""
+    """Decode the product. Raises DecodeError for octets that are not a whole, unaltered one."""
     magic = bytes(raw[: len(MaskHeader.MAGIC)])
     if magic == MaskHeader.MAGIC:
         return decode_mask_product(raw)

@@ -1,4 +1,4 @@
-"""What products of every kind share: they end in a SHA-256, and nothing in them grows beyond what their head says."""
+"""What products of every kind share: they end in a SHA-256, and nothing in them unpacks to more than the head says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DIGEST_OCTETS = 32
 
 
 def sealed(octets: bytes) -> bytes:
-    """`octets` with their SHA-256 behind them."""
+    """Return `octets` with their SHA-256 appended."""
     return octets + hashlib.sha256(octets).digest()
 
 
@@ -25,15 +25,13 @@ def check_seal(raw: bytes | memoryview, total_octets: int) -> None:
 
 
 def inflate(packed: bytes | memoryview, expected: int, what: str) -> bytes:
-    """Exactly `expected` octets out of `packed`, by zlib; raises DecodeError.
-
-    Stops one octet beyond them, whatever the input would grow to.
-    """
+    """Unpack exactly `expected` octets from `packed`, by zlib. Raises DecodeError if there are more or fewer."""
     unpacker = zlib.decompressobj()
     try:
+        # One more than expected is enough to see that there are more: a small file could unpack to gigabytes.
         octets = unpacker.decompress(packed, expected + 1)
     except zlib.error as error:
         raise DecodeError(f"{what}: {error}") from None
     if len(octets) != expected or not unpacker.eof or unpacker.unused_data:
-        raise DecodeError(f"{what}: compressed octets do not hold exactly the {expected} they should")
+        raise DecodeError(f"{what}: compressed data does not unpack to exactly {expected} octets")
     return octets

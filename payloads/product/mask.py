@@ -4,14 +4,25 @@ Layout, big-endian:
 
     header       payloads/product/mask_header.py
     mask         uint8 [row, column], zlib
-    clear        uint16 [band, clear pixel], see below; no octets if only the mask is sent
+    clear        uint16 [band, clear pixel], coded as below; no octets if only the mask is sent
     sha256       over everything before it
 
-Clear pixels are those of class 0, in raster order. Each band is the difference to the pixel before it; where
-that costs less, the difference of these differences to the band before (a bit in the header says so). Signs are
-folded in (0, -1, 1, -2 ... become 0, 1, 2, 3 ...), low octets stand before high ones, and zlib with run lengths
-and Huffman codes does the rest: on these residuals it beats string matching in size and takes a third of the time.
+Clear pixels are those of class 0, in raster order. They are coded in four steps, which lose nothing:
+
+    1. In each band, each pixel becomes its difference to the pixel before it, modulo 2^16.
+    2. In each band but the first, these become differences to those of the band before, if that makes them smaller; a
+       bit in the header says so.
+    3. Signs are folded in: 0, -1, 1, -2 ... become 0, 1, 2, 3 ...
+    4. All low octets come before all high ones, and zlib packs them by run lengths and Huffman codes (Z_RLE).
 """
+
+# Why so. Neighbouring pixels, and neighbouring bands at one pixel, are alike, so differences are small. Folding keeps
+# small negative ones small as well, and after the split almost all high octets are 0, which is one long run. String
+# matching finds little in what remains: Z_RLE is smaller on these residuals and takes a third of the time.
+#
+# The mask tells which clear pixels follow, and how many, so their count needs no field of its own and cannot contradict
+# it. The shares of cloud and shadow are in the header for a reader who does not unpack; a decoder compares them with
+# the mask.
 
 from __future__ import annotations
 
@@ -42,7 +53,7 @@ class MaskProduct:
     clear: Samples | None
 
     def samples(self, fill: int = 0) -> Samples:
-        """The picture, uint16 [band, row, column], with `fill` wherever a pixel is not clear or was not sent."""
+        """Return the picture, uint16 [band, row, column], with `fill` for pixels that are not clear or not sent."""
         picture = np.full((self.header.bands, *self.mask.shape), fill, dtype=np.uint16)
         if self.clear is not None:
             picture[:, self.mask == CLEAR] = self.clear
@@ -50,7 +61,7 @@ class MaskProduct:
 
 
 def fractions(mask: Classes) -> tuple[float, float]:
-    """Shares of classes 1 and 2 in `mask`, rounded to single precision as the header carries them."""
+    """Return the shares of classes 1 and 2 in `mask`, rounded to single precision as the header carries them."""
     counts = np.bincount(mask.ravel(), minlength=3)
     return float(np.float32(counts[CLOUD] / mask.size)), float(np.float32(counts[SHADOW] / mask.size))
 
@@ -59,10 +70,11 @@ def encode_mask_product(
     samples: Samples, mask: Classes, *, tile: int, job: int, time_ns: int, cloudy_frac: float = 1.0,
     declared: Mask = SCREENING,
 ) -> bytes:  # fmt: skip
-    """The product of one tile. samples: uint16 [band, row, column]; mask: uint8 [row, column], of `declared`.
+    """Return the product of one tile.
 
-    Clear pixels are those of class 0. They are left out if the share of class 1 is over `cloudy_frac`. Takes about
-    10 ms for 4 x 256 x 256 samples, so it runs in the worker, never in the flight loop.
+    samples: uint16 [band, row, column]. mask: uint8 [row, column], of the classes of `declared`. Clear pixels are left
+    out if the share of class 1 is over `cloudy_frac`. Takes about 10 ms for 4 x 256 x 256 samples, so it runs in the
+    worker, never in the flight loop.
     """
     bands, height, width = samples.shape
     assert samples.dtype == np.uint16, samples.dtype
@@ -84,7 +96,7 @@ def encode_mask_product(
 
 
 def decode_mask_product(raw: bytes | memoryview) -> MaskProduct:
-    """The inverse of `encode_mask_product`; raises DecodeError for octets that are not a whole, unaltered product.
+    """Decode what `encode_mask_product` made. Raises DecodeError for octets that are not a whole, unaltered product.
 
     Never allocates more than the header's shape asks for, which is bounded (SAMPLES_MAX).
     """
@@ -97,7 +109,7 @@ def decode_mask_product(raw: bytes | memoryview) -> MaskProduct:
     mask = np.frombuffer(octets, dtype=np.uint8).reshape(header.height, header.width)
     if int(mask.max()) >= len(header.classes):
         raise DecodeError(f"mask has class {int(mask.max())}, highest is {len(header.classes) - 1}")
-    # Compared as octets: a NaN in the header equals nothing, not even itself.
+    # Compared as octets: a NaN in the header would equal nothing, not even itself.
     if struct.pack(">ff", header.cloud_frac, header.shadow_frac) != struct.pack(">ff", *fractions(mask)):
         raise DecodeError(f"header says {header.cloud_frac:g} cloud, the mask {fractions(mask)[0]:g}")
     if header.clear_octets is None:
@@ -108,7 +120,7 @@ def decode_mask_product(raw: bytes | memoryview) -> MaskProduct:
 
 
 def _forward(clear: Samples) -> tuple[bytes, int]:
-    """Residual octets of uint16 [band, pixel], all low octets before all high ones, and the bits of the header."""
+    """Return the residuals of uint16 [band, pixel], all low octets before all high ones, and the bits of the header."""
     deltas = np.diff(clear, axis=1, prepend=np.zeros((len(clear), 1), dtype=np.uint16))
     folded = np.empty(clear.shape, dtype=np.uint16)  # C order, whatever order indexing left `clear` in
     differences = 0
@@ -116,6 +128,7 @@ def _forward(clear: Samples) -> tuple[bytes, int]:
         folded[band] = _fold(delta)
         if band:
             against_band = _fold(delta - deltas[band - 1])
+            # The sum stands in for the packed size, which would take zlib to find out.
             if against_band.sum(dtype=np.int64) < folded[band].sum(dtype=np.int64):
                 folded[band] = against_band
                 differences |= 1 << band
@@ -132,14 +145,15 @@ def _backward(octets: bytes, bands: int, count: int, differences: int) -> Sample
 
 
 def _fold(delta: Samples) -> Samples:
+    # The shift to the right copies the sign: 0 or all ones, which turns a negative number's bits round.
     signed = delta.view(np.int16)
     return ((signed << 1) ^ (signed >> 15)).view(np.uint16)
 
 
 def _unfold(folded: Samples) -> Samples:
-    one = np.uint16(1)
-    sign = np.negative(folded & one)  # modulo 2^16: all ones where the lowest bit says negative
-    unfolded: Samples = (folded >> one) ^ sign
+    lowest = np.uint16(1)
+    sign = np.negative(folded & lowest)  # modulo 2^16: all ones if the lowest bit says negative
+    unfolded: Samples = (folded >> lowest) ^ sign
     return unfolded
 
 

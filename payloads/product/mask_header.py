@@ -1,12 +1,26 @@
-"""The head of a mask's product: all of it that the node's own process reads.
+"""The head of a mask's product: the only part that the node's own process reads.
 
-It stands apart from payloads/product/mask.py because that one needs numpy, which belongs into the worker: 12 MB of
-memory.
+Layout, big-endian:
 
-Layout, big-endian: magic, version, bands, band differences, shape, tile, job, capture time, fractions, lengths. Version
-2 has the names of the classes behind that, two octets of length before them, commas between. In version 1 they are
-clear, cloud and shadow: most products are of that kind, and need not say so.
+    magic         4 octets, "OBSP"
+    version       u8, 1 or 2
+    bands         u8
+    differences   u16, bit b set if band b was coded as difference to band b - 1 (payloads/product/mask.py)
+    height, width u16 each
+    tile, job     u32 each
+    capture time  u64, ns of TAI since 1958-01-01
+    fractions     f32 each, shares of classes 1 and 2
+    lengths       u32 each, octets of the packed mask and of the packed clear pixels; all ones if those were not sent
+    classes       version 2 alone: u16 length, then the names with commas between them
 """
+
+# In version 1 the classes are clear, cloud and shadow. Most products are of that kind and need not say so; version 2
+# with these classes is refused, so that a product has one form only.
+#
+# This file stands apart from payloads/product/mask.py because that one needs numpy, which takes 12 MB of memory and
+# belongs in the worker (ADR 0006); a test holds that.
+#
+# Bounds are checked before anything is allocated: shape and lengths come from outside.
 
 from __future__ import annotations
 
@@ -21,8 +35,8 @@ from payloads.product.envelope import DIGEST_OCTETS
 
 BANDS_MAX = 16
 PIXELS_MAX = 1 << 22
-SAMPLES_MAX = 1 << 23  # 16 MiB of pixels: what a decoder may be made to allocate
-_NO_PIXELS = 0xFFFFFFFF
+SAMPLES_MAX = 1 << 23  # 16 MiB of pixels: the most that a decoder may be made to allocate
+_NO_PIXELS = 0xFFFFFFFF  # lengths are far below; 0 would not tell "not sent" from a length of 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +44,8 @@ class MaskHeader:
     """The head of a mask's product.
 
     time_ns: capture, TAI since 1958-01-01. cloud_frac, shadow_frac: shares of classes 1 and 2, single precision.
-    clear_octets: None where clear pixels were not sent. band_differences: bit b set where band b was stored as
-    difference to band b - 1.
+    clear_octets: None if clear pixels were not sent. band_differences: bit b is set if band b was coded as difference
+    to band b - 1.
     """
 
     tile: int
@@ -53,24 +67,24 @@ class MaskHeader:
 
     @property
     def octets(self) -> int:
-        """Octets of the head itself."""
+        """The length of the head itself, in octets."""
         return self.OCTETS + len(self._names)
 
     @property
     def total_octets(self) -> int:
-        """Octets of the whole product."""
+        """The length of the whole product, in octets."""
         return self.octets + self.mask_octets + (self.clear_octets or 0) + DIGEST_OCTETS
 
     @property
     def _names(self) -> bytes:
-        """The names of the classes as they stand behind the fixed part."""
+        """The names of the classes as they follow the fixed part."""
         if self.classes == SCREENING.classes:
             return b""
         names = ",".join(self.classes).encode()
         return len(names).to_bytes(2, "big") + names
 
     def encode(self) -> bytes:
-        """Octets of the head."""
+        """Return the octets of the head."""
         names = self._names
         return self._fixed(2 if names else 1) + names
 
@@ -83,7 +97,7 @@ class MaskHeader:
 
     @classmethod
     def decode(cls, raw: bytes | memoryview) -> Self:
-        """The header at the start of `raw`; raises DecodeError. The digest is not looked at."""
+        """Read the head at the start of `raw`. Raises DecodeError. Does not look at the digest."""
         if len(raw) < cls.OCTETS + DIGEST_OCTETS:
             raise DecodeError(f"product of {len(raw)} octets, shortest is {cls.OCTETS + DIGEST_OCTETS}")
         (magic, version, bands, differences, height, width, tile, job, time_ns, cloud_frac, shadow_frac, mask_octets,
@@ -110,11 +124,12 @@ class MaskHeader:
 
 
 def _classes(raw: bytes | memoryview, at: int) -> tuple[str, ...]:
-    """The names of classes that stand at octet `at`, of a product that is longer than that."""
+    """Read the names of the classes at octet `at`. Raises DecodeError."""
+    # A product is longer than `at` by its digest at least, so the two octets of length are there.
     end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
     classes = tuple(bytes(raw[at + 2 : end]).decode(errors="replace").split(","))
-    if not 2 <= len(classes) <= CLASSES_MAX or not all(is_name(one, OWNER_CHARACTERS_MAX) for one in classes):
-        raise DecodeError(f"names of classes are {', '.join(classes)!r}, should be 2 .. {CLASSES_MAX} words")
+    if not 2 <= len(classes) <= CLASSES_MAX or not all(is_name(name, OWNER_CHARACTERS_MAX) for name in classes):
+        raise DecodeError(f"names of classes are {', '.join(classes)!r}, should be 2 .. {CLASSES_MAX} names")
     if classes == SCREENING.classes:
         raise DecodeError("product version 2 with the classes of version 1")
     return classes

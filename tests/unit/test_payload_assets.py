@@ -90,7 +90,7 @@ def test_pip_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         raise subprocess.TimeoutExpired("pip", 1.0)
 
     monkeypatch.setattr(subprocess, "run", late)
-    with pytest.raises(SetupError, match="no end after"):
+    with pytest.raises(SetupError, match="pip did not end within"):
         fetch.fetch(say=False)
 
 
