@@ -52,7 +52,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of independent test data beside the checkout; the test is skipped where it is absent."""
+    """Return the folder of independent test data beside the checkout. Skips the test if it is absent."""
     folder = ROOT.parent / "shared"
     if not (folder / "vectors").is_dir():
         pytest.skip("independent test data (../shared/vectors) is not on this machine")
@@ -64,7 +64,7 @@ TEST_LIMIT_S = 900.0  # for each of set-up, call and tear-down; the longest take
 
 @contextmanager
 def limited(limit_s: float) -> Iterator[None]:
-    """Fail what runs inside, where it stands, once it has taken `limit_s`. For the main thread, which gets signals.
+    """Fail what runs inside, at the line it has reached, once it has taken `limit_s`. In the main thread alone.
 
     The interval timer and its SIGALRM belong to the node (flight/linux/call_limit.py), so a thread keeps the time.
     """
@@ -99,8 +99,10 @@ pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = _limited_
 
 @pytest.fixture
 def cuts_fall_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that cut calls off. The exception that does it may fall into a finalizer, where Python only tells of
-    it. pytest's way to tell has many lines, in which the next one may fall, and then a test fails that has nothing to
-    do with it. Python's own way has no lines.
+    """For tests that cut calls off.
+
+    The exception that does so may fall into a finalizer, from which Python only reports it. pytest's report has many
+    lines, into which the next such exception may fall, and then a test fails that has nothing to do with it. Python's
+    own report has no lines.
     """
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)

@@ -13,10 +13,10 @@ LOOK_NS = 2_000_000
 
 
 def run_until(platform: LinuxPlatform, done: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> bool:
-    """False where `done` did not come true within `timeout_s`, or before somebody called `stop`.
+    """Run the loop until `done()`. Returns False if that did not come true within `timeout_s`, or before a `stop`.
 
     The limit is for giving up, not for measuring: a test says nothing about how long things take. Raises
-    KeyboardInterrupt where a signal ended the loop, so that the whole test run ends and not just this wait.
+    KeyboardInterrupt if a signal ended the loop, so that the whole test run ends and not just this wait.
     """
     end_ns = platform.now_ns() + ns(timeout_s)
     next_look: Timer | None = None

@@ -1,14 +1,29 @@
-"""Puts a worker's guards up, from inside, before its app is imported. Edge code.
+"""Puts up a worker's guards, from inside the process, before its app is imported. Edge code.
 
-The order is what the kernel demands: namespaces while the process has one thread (numpy starts more), mounts while it
-has the rights that its own user namespace gives it, then no rights at all, and last the filter, which refuses
-everything that was needed until then. A guard that this kernel or this user is not granted is left out, and the node
-reports it; none is a condition for flying.
-
-The folder is memory (tmpfs) over /dev/shm in a mount namespace of the worker's own: bounded, seen by nobody else, and
-gone with the process, however it ends. Without that namespace there is no folder to write in: a folder on disk would
-have no bound.
+A guard that this kernel or this user is not granted is left out, and the node reports it. None is a condition for
+flying.
 """
+
+# From inside, because namespaces are for a process of one thread, and because code between fork and exec (`preexec_fn`)
+# is unsafe in a node that has threads (ADR 0019).
+#
+# The order is what the kernel demands:
+#   1. namespaces, while the process has one thread (numpy starts more)
+#   2. mounts, while it has the rights that its own user namespace gives it
+#   3. no rights at all any more, and no way to get them
+#   4. limits, and the files that it may read
+#   5. last the filter of system calls, which refuses all that was needed until then
+#
+# The process is to die with its parent from its first moment on. A change of rights takes that off again, so it is
+# asked for a second time.
+#
+# The worker's folder is memory (tmpfs) over /dev/shm, in a mount namespace of its own: bounded, seen by nobody else,
+# and gone with the process, however it ends. Without that namespace it has no folder to write in: one on disk would
+# have no bound and would be left behind.
+#
+# Two guards can be had in two ways, of which one is enough. No network: a namespace, or no socket by the filter.
+# Read-only files: the mounts, or Landlock together with the filter, which then also refuses changes of files'
+# attributes.
 
 from __future__ import annotations
 
@@ -27,11 +42,11 @@ from payloads.worker.guards import Guard
 from payloads.worker.settings import WorkerSettings
 from payloads.worker.system_calls import LIBC, PR_SET_PDEATHSIG, checked, hide_files, refuse_calls
 
-THREADS_MAX = 64  # of a worker, those that it computes with on top
+THREADS_MAX = 64  # per worker, besides those that it computes with
 DESCRIPTORS_MAX = 256
-FILE_OCTETS_MAX = 1 << 20  # of one file
+FILE_OCTETS_MAX = 1 << 20  # per file
 FOLDER = "/dev/shm"
-OOM_SCORE = 1000
+OOM_SCORE = 1000  # the highest: killed before anything else
 
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 38, 47
 _AMBIENT_CLEAR_ALL = 4
@@ -46,7 +61,7 @@ _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_READ_ONLY = 442, -100, 0x8000, 1
 
 
 def isolate(parent: int, settings: WorkerSettings) -> Guard:
-    """Put up what `settings` asks for; the guards that hold. Ends the process if the parent is gone."""
+    """Put up what `settings` asks for. Returns the guards that hold. Ends the process if the parent is gone."""
     _reset_signals()
     wanted = Guard.every() & ~Guard.of(settings.guards_off)
     die_with(parent)
@@ -112,7 +127,10 @@ def _prctl(option: int, value: int = 0) -> None:
 
 
 def _separate(wanted: Guard) -> tuple[bool, Guard]:
-    """Network and mounts of its own: through a user namespace, or by root's rights. Whether it has its own users."""
+    """Get a network and mounts of its own, through a user namespace or by root's rights.
+
+    Returns whether the process has a user namespace, and the guards that hold.
+    """
     flags = _NEW_IPC
     flags |= _NEW_NETWORK if Guard.NO_NETWORK in wanted else 0
     flags |= _NEW_MOUNTS if Guard.READ_ONLY_FILES in wanted else 0
@@ -132,11 +150,11 @@ def _separate(wanted: Guard) -> tuple[bool, Guard]:
 
 
 def _new_users(flags: int) -> bool:
-    """A user namespace with this one user in it, and what `flags` names."""
+    """Enter a user namespace with this one user in it, and the namespaces in `flags`. Returns False if refused."""
     user, group = os.geteuid(), os.getegid()
     if LIBC.unshare(_NEW_USER | flags) < 0:
         return False
-    with contextlib.suppress(OSError):  # without a name for its user it runs as well
+    with contextlib.suppress(OSError):  # if the user cannot be mapped, the process runs as nobody, which does as well
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
@@ -144,7 +162,8 @@ def _new_users(flags: int) -> bool:
 
 
 def _mount_read_only() -> None:
-    """Every mounted file system, as this process sees it."""
+    """Make every mounted file system read-only, as this process sees it. Raises OSError."""
+    # Private first: otherwise the change would reach the mounts of the machine.
     checked(LIBC.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
     attributes = struct.pack("=QQQQ", _ATTR_READ_ONLY, 0, 0, 0)
     try:
@@ -155,7 +174,8 @@ def _mount_read_only() -> None:
 
 
 def remount_one_by_one() -> None:
-    """The same with the means of older kernels. What a mount was restricted to before must be said again."""
+    """Do the same with the means of older kernels. Raises OSError if a mount stays writable."""
+    # A remount sets all options, so those that a mount had before have to be named again.
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         words = line.split()
         point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), words[4])  # spaces are written in octal
@@ -163,6 +183,7 @@ def remount_one_by_one() -> None:
         for option in words[5].split(","):
             flags |= _MOUNT_OPTIONS.get(option, 0)
         path = point.encode(errors="surrogateescape")
+        # A mount point that does not exist here lies under another mount, and cannot be reached.
         if LIBC.mount(None, path, None, ctypes.c_ulong(flags), None) < 0 and os.path.exists(point):
             raise OSError(ctypes.get_errno(), f"{point} stays writable")
 
@@ -174,19 +195,19 @@ def _mount_folder(mib: int) -> None:
 
 
 def _drop_capabilities() -> None:
-    """Give up every right of root, also those that a program started as root would get anew."""
+    """Give up every right of root, also those that a program started as root would be given again."""
     try:
         _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
         for capability in range(64):
             _prctl(_PR_CAPBSET_DROP, capability)
-    except OSError:  # beyond the last one; or no right to drop, because there are none
+    except OSError:  # beyond the last capability; or there is no right to drop any, because there are none
         pass
-    header = struct.pack("=Ii", 0x20080522, 0)
+    header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process; no set has any bit
     checked(LIBC.capset(header, bytes(24)))
 
 
 def _limit(settings: WorkerSettings, wanted: Guard, *, root: bool, own_users: bool) -> Guard:
-    """Limits that this process cannot raise again. The kernel does not hold root to a number of threads."""
+    """Set limits that this process cannot raise again. Returns the guards that hold."""
     for name in (resource.RLIMIT_CORE, resource.RLIMIT_MSGQUEUE, resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO):
         resource.setrlimit(name, (0, 0))
     limits = [
@@ -204,11 +225,13 @@ def _limit(settings: WorkerSettings, wanted: Guard, *, root: bool, own_users: bo
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (value, value))
         held |= guard
-    return held & ~Guard.THREAD_LIMIT if root else held
+    return held & ~Guard.THREAD_LIMIT if root else held  # the kernel exempts root from it
 
 
 def thread_limit(settings: WorkerSettings, *, own_users: bool) -> int:
-    """The kernel counts all threads of a user: since 5.14 those of the user namespace, before that everywhere."""
+    """Return the value for RLIMIT_NPROC that lets this worker have its threads."""
+    # The kernel counts all threads of a user: since 5.14 those in the user namespace, before that all on the machine.
+    # So in the older case those that run now are added.
     allowed = THREADS_MAX + settings.threads
     version = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2] if part.isdigit())
     if own_users and version >= (5, 14):

@@ -1,4 +1,8 @@
-"""What a worker does behind its guards: wait for a request, run the app on the slot, answer. Edge code."""
+"""What a worker does behind its guards: wait for a request, run the app on the tile in the slot, answer. Edge code."""
+
+# The worker owns the slot from a request to its reply (payloads/worker/wire.py). The app sees the tile as a read-only
+# view of the slot, without a copy, so the view is valid during the call only. Answer and product are put into the slot
+# before the reply is sent: when the node reads the reply, they are there.
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from payloads.worker.wire import MESSAGE_OCTETS_MAX, Answer, Request, SlotShape,
 
 
 def serve(control: socket.socket, slot_fd: int, settings: WorkerSettings) -> int:
-    """Start the app and answer requests until the parent closes its end; the process's exit code."""
+    """Start the app and answer requests until the parent closes its end. Returns the process's exit code."""
     shape = settings.shape
     with mmap.mmap(slot_fd, shape.octets) as slot:
         started_ns = time.monotonic_ns()
@@ -34,7 +38,8 @@ def serve(control: socket.socket, slot_fd: int, settings: WorkerSettings) -> int
 
 
 def _begin_log() -> None:
-    """Let what is printed begin anew: the log is of fixed size, and it is this request's that would be asked for."""
+    """Have what is printed start at the beginning of the log again."""
+    # The log has a fixed size, and if this request fails, what it printed is what somebody will ask for.
     with contextlib.suppress(OSError, ValueError, AttributeError):  # the app filled it, closed it, or took it away
         sys.stdout.flush()
     with contextlib.suppress(OSError):
@@ -42,7 +47,7 @@ def _begin_log() -> None:
 
 
 def _answer(app: WorkerApp, settings: WorkerSettings, request: Request, slot: mmap.mmap, shape: SlotShape) -> Answer:
-    """Run the app on the slot's tile and put answer and product into the slot."""
+    """Run the app on the tile in the slot, and put answer and product into the slot."""
     count = request.bands * request.height * request.width
     tile = np.frombuffer(slot, dtype=np.uint16, count=count).reshape(request.bands, request.height, request.width)
     tile.flags.writeable = False

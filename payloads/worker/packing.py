@@ -1,6 +1,6 @@
-"""An app's result as the octets of its declared answer, and the product made of it; in the worker only.
+"""Turn an app's result into the octets of its declared answer, and those into a product. In the worker only.
 
-What does not fit the declaration raises BadOutput, which says what is wrong and what would be right.
+A result that does not fit the declaration raises BadOutput, which says what is wrong and what would be right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from payloads.worker.wire import Request
 
 
 def answer_octets(declared: AnyKind, result: Any, shape: tuple[int, int]) -> bytes:
-    """The octets of what an app returned for a tile of `shape` rows and columns; raises BadOutput."""
+    """Return the octets of what an app returned for a tile of `shape` rows and columns. Raises BadOutput."""
     match declared:
         case Mask():
             return _mask_octets(declared, result, shape)
@@ -32,7 +32,7 @@ def answer_octets(declared: AnyKind, result: Any, shape: tuple[int, int]) -> byt
 
 
 def product_of(declared: AnyKind, answer: bytes, tile: Samples, request: Request, app: str) -> bytes:
-    """The product of one tile's answer, which `answer_octets` made."""
+    """Return the product of one tile's answer, which `answer_octets` made."""
     if isinstance(declared, Mask):
         return encode_mask_product(
             tile, np.frombuffer(answer, dtype=np.uint8).reshape(tile.shape[1:]), tile=request.tile, job=request.job,
@@ -46,7 +46,7 @@ def product_of(declared: AnyKind, answer: bytes, tile: Samples, request: Request
 def _mask_octets(declared: Mask, result: Any, shape: tuple[int, int]) -> bytes:
     if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != shape:
         kind = f"{result.dtype} {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
-        raise BadOutput(f"app gave {kind}, should be uint8 {shape}")
+        raise BadOutput(f"app gave {kind}, should be uint8 {shape}")  # nothing is converted: it would hide a mistake
     if int(result.max()) >= len(declared.classes):
         raise BadOutput(f"app gave class {int(result.max())}, highest is {len(declared.classes) - 1}")
     return result.tobytes()
@@ -57,8 +57,8 @@ def _table_octets(declared: Table, result: Any) -> bytes:
         raise BadOutput(f"app gave {type(result).__name__}, should be rows of {_names(declared.fields)}")
     layout, rows = Layout(declared.fields), []
     for number, row in enumerate(result):
-        if number == declared.rows_max:
-            raise BadOutput(f"app gave more than {declared.rows_max} rows, which it declared as the most")
+        if number == declared.rows_max:  # stops here: a generator may go on for ever
+            raise BadOutput(f"app gave more rows than the {declared.rows_max} declared as rows_max")
         rows.append(layout.encode(_row(declared.fields, row, f"row {number}: ")))
     return b"".join(rows)
 
@@ -74,13 +74,13 @@ def _plain_octets(declared: Octets, result: Any) -> bytes:
         raise BadOutput(f"app gave {type(result).__name__}, should be bytes")
     octets = bytes(result)
     if len(octets) > declared.size_max:
-        raise BadOutput(f"app gave {len(octets)} octets, {declared.size_max} were declared as the most")
+        raise BadOutput(f"app gave {len(octets)} octets, more than the {declared.size_max} declared as size_max")
     return octets
 
 
 def _row(fields: Sequence[Field], row: Any, where: str = "") -> list[Value]:
-    """The values of one row, by name or in order, as their fields carry them."""
-    names = [one.name for one in fields]
+    """Return the values of one row, given by name or in order, as their fields carry them. Raises BadOutput."""
+    names = [field.name for field in fields]
     if isinstance(row, Mapping):
         if sorted(map(str, row)) != sorted(names):
             raise BadOutput(f"{where}app gave {', '.join(map(str, row)) or 'nothing'}, should be {', '.join(names)}")
@@ -92,15 +92,15 @@ def _row(fields: Sequence[Field], row: Any, where: str = "") -> list[Value]:
         if len(values) != len(names):
             raise BadOutput(f"{where}app gave {len(values)} values, should be {', '.join(names)}")
     try:
-        return [one.admit(_plain(value)) for one, value in zip(fields, values, strict=True)]
+        return [field.admit(_plain(value)) for field, value in zip(fields, values, strict=True)]
     except FieldError as error:
         raise BadOutput(f"{where}{error}") from None
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy's as one of Python's."""
+    """Return a number of numpy as one of Python."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _names(fields: Sequence[Field]) -> str:
-    return ", ".join(one.name for one in fields)
+    return ", ".join(field.name for field in fields)

@@ -1,19 +1,27 @@
 """One life of a worker process, as the node holds it: memory, socket, what it printed, and its end. Edge code.
 
-Everything that both sides can reach is of fixed size: slot and log are memory files sealed against shrinking and
-growing, so that a worker can neither take memory away under the node's hands nor fill more of it. The node does not
-even map the slot; it reads and writes it by descriptor, and gets an error where a mapping would get SIGBUS. A slot
-belongs to one process: one that was killed and lingers cannot write into the tile of the next.
-
 States, by what the node knows:
 
-    started    no word yet
-    isolated   it has said which guards hold: `guards`
-    ready      its app is up: `ready`, set by who reads the answers
-    silent     it closed its end, nothing more will be said: `silent`
-    exited     it has ended, and its process group is being killed: `exited`
-    gone       reaped, its control group empty and removed: `close` is true
+    started    it has said nothing yet
+    isolated   it has reported which guards hold: `guards` is set
+    ready      its app has started: `ready` is set by the reader of answers
+    silent     it has closed its end, and will say nothing more: `silent` is set
+    exited     it has ended, and its process group is being killed: `exited` says how
+    gone       it is reaped, and its control group empty and removed: `close` returns True
 """
+
+# Everything that both sides can reach has a fixed size. Slot and log are memory files that are sealed against shrinking
+# and growing, so that a worker can neither take memory away under the node's hands nor use more of it. The node does
+# not even map the slot: it reads and writes by descriptor, and gets an error if memory is missing. A mapping
+# would get SIGBUS instead. A slot belongs to one process, so that one which was killed, but lingers, cannot write into
+# the tile of the next.
+#
+# The order at the end. A process is looked at before it is reaped: until then its number, which is that of its process
+# group, belongs to nobody else, so killing the group cannot hit a stranger. Killing does not wait: a process may be
+# stuck in the kernel for as long as a driver keeps it there, and the flight loop must not stand still for that.
+#
+# A worker is started without any of the node's environment, descriptors, terminal, priority or processors. What the
+# kernel shows of it in /proc is compared with what it reports (`contradicted`).
 
 from __future__ import annotations
 
@@ -40,16 +48,16 @@ from payloads.worker.isolation import OOM_SCORE, THREADS_MAX
 from payloads.worker.settings import WorkerSettings
 from payloads.worker.wire import MESSAGE_OCTETS_MAX, Isolated
 
-LOG_OCTETS = 1 << 16  # of what one request, or the start, may print
+LOG_OCTETS = 1 << 16  # that one request, or the start, may print
 _LOG_TAIL_OCTETS = 600
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-_KEPT = ("LD_LIBRARY_PATH", "PYTHONHOME")  # where libraries lie is the machine's affair
+_KEPT = ("LD_LIBRARY_PATH", "PYTHONHOME")  # an interpreter that needs them does not start without them
 _GROUP_CHECK_S = 0.005
 _NUMBERS = count(1)
 
 
 def sealed_memory(name: str, octets: int) -> int:
-    """A descriptor of zeroed anonymous memory, the size of which nobody can change any more. Raises OSError."""
+    """Return a descriptor of zeroed anonymous memory whose size nobody can change any more. Raises OSError."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(descriptor, octets)
@@ -61,36 +69,37 @@ def sealed_memory(name: str, octets: int) -> int:
 
 
 def environment(passed: Sequence[str], inherited: Mapping[str, str]) -> dict[str, str]:
-    """All that a worker knows of the node's environment: nothing that is not named here or in `passed`."""
-    # Numerical libraries start a thread per core when imported; the app's own count is the one that holds.
-    made = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    made |= {
+    """Return the environment of a worker: of the node's own, only what is named here or in `passed`."""
+    # Numerical libraries start a thread per core when imported; the app's own setting is the one that counts.
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    variables |= {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(one) for one in sys.path),
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    return made | {name: inherited[name] for name in (*_KEPT, *passed) if name in inherited}
+    return variables | {name: inherited[name] for name in (*_KEPT, *passed) if name in inherited}
 
 
 class Process:
     """Process, socket, pidfd, slot, log and control group. Raises OSError if it cannot be started."""
 
     def __init__(self, settings: WorkerSettings, passed: Sequence[str], groups: Path | None, cpus: set[int]) -> None:
-        self.guards: Guard | None = None  # unknown until it said so
+        self.guards: Guard | None = None  # unknown until it has reported them
         self.ready = False
-        self.silent = False  # it closed its end: nothing more will be said, and its exit is near
+        self.silent = False  # it has closed its end: it will say nothing more, and its exit is near
         self._settings = settings
         self._group: ControlGroup | None = None
         with contextlib.ExitStack() as undo:
             self.channel, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(self.channel.close)
             self.channel.setblocking(False)
-            with child:  # else the end of the process would give no end of file
+            with child:  # if the node kept this end open, it would see no end of file when the process ends
                 self.slot_fd = sealed_memory("orbitnode-slot", settings.shape.octets)
                 undo.callback(os.close, self.slot_fd)
                 self.log_fd = sealed_memory("orbitnode-worker-log", LOG_OCTETS)
                 undo.callback(os.close, self.log_fd)
+                # -P: no module is to be found in the current folder, "/".
                 self.popen = subprocess.Popen(
                     [
                         sys.executable, "-P", "-m", "payloads.worker", str(child.fileno()), str(self.slot_fd),
@@ -107,21 +116,21 @@ class Process:
             self._enter_group(groups)
 
     def _enter_group(self, groups: Path) -> None:
-        made = ControlGroup.make(groups, next(_NUMBERS))
+        group = ControlGroup.make(groups, next(_NUMBERS))
         threads = THREADS_MAX + self._settings.threads
-        if made is None or made.take(self.popen.pid, threads=threads, memory_mib=self._settings.memory_mib):
-            self._group = made
+        if group is None or group.take(self.popen.pid, threads=threads, memory_mib=self._settings.memory_mib):
+            self._group = group
         else:
-            made.remove()
+            group.remove()
 
     def write_slot(self, octets: bytes) -> None:
-        """Put a tile in, which fits."""
+        """Put a tile into the slot, in which it must fit."""
         done = 0
         while done < len(octets):
             done += os.pwrite(self.slot_fd, memoryview(octets)[done:], done)
 
     def read_slot(self, at: int, octets: int) -> bytes:
-        """A copy of what lies there now, shorter if the slot ends."""
+        """Return a copy of what lies at `at` now, shorter if the slot ends."""
         parts = []
         while octets > 0 and (part := os.pread(self.slot_fd, octets, at)):
             parts.append(part)
@@ -129,51 +138,55 @@ class Process:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def receive(self) -> bytes | None:
-        """One message; empty if none will come any more, None if none is there. The guards are taken on the way.
+        """Return one message, empty octets if no more will come, or None if there is none now. Does not block.
 
-        Raises DecodeError if the first message does not say the guards.
+        The first message, which reports the guards, is kept here and not returned. Raises DecodeError if it does not.
         """
+        # At most three things to read: a reset, the guards, and one message for the caller.
         for _ in range(3):
             try:
                 raw = self.channel.recv(MESSAGE_OCTETS_MAX)
             except BlockingIOError:
                 return None
             except ConnectionResetError:
-                continue  # told once, ahead of messages that wait: it closed with our request unread
+                continue  # reported once, ahead of messages that wait: it closed with our request unread
             except OSError:
                 raw = b""
             if raw and self.guards is None:
-                self._take_guards(raw)
+                self._note_guards(raw)
                 continue
             self.silent = not raw
             return raw
         return None
 
-    def _take_guards(self, raw: bytes) -> None:
-        said = Guard(Isolated.decode(raw).guards & Guard.every())
+    def _note_guards(self, raw: bytes) -> None:
+        """Keep the guards that hold: those reported, and the group's, less those that the kernel contradicts."""
+        held = Guard(Isolated.decode(raw).guards & Guard.every())
         if self._group is not None:
-            said |= Guard.CGROUP
+            held |= Guard.CGROUP
             if self._group.counts_threads and "thread_limit" not in self._settings.guards_off:
-                said |= Guard.THREAD_LIMIT
-        self.guards = said & ~contradicted(self.popen.pid, self._settings)
+                held |= Guard.THREAD_LIMIT
+        self.guards = held & ~contradicted(self.popen.pid, self._settings)
 
     def wait_for_guards(self, limit_s: float) -> None:
-        """Wait until it has said them, has ended, or `limit_s` of wall time is over."""
+        """Wait until it has reported its guards, has ended, or `limit_s` of wall time has passed."""
         if self.guards is None and not self.silent:
             poller = select.poll()
             poller.register(self.channel.fileno(), select.POLLIN)
             if poller.poll(limit_s * 1000.0):
-                with contextlib.suppress(OSError, DecodeError):  # the next request finds out what it says instead
+                # Peeked at first, so that a message which is not the guards is still there for the next request, whose
+                # reply then says what was wrong.
+                with contextlib.suppress(OSError, DecodeError):
                     raw = self.channel.recv(MESSAGE_OCTETS_MAX, socket.MSG_PEEK)
                     if raw:
-                        self._take_guards(raw)
+                        self._note_guards(raw)
                         self.channel.recv(MESSAGE_OCTETS_MAX)
 
     def exited(self) -> str | None:
-        """How the process ended, None while it lives. What it left in its group is ended with it."""
+        """Return how the process ended, or None while it lives. What it left in its group is killed."""
         if self.popen.returncode is None:
-            # Looked at before it is reaped: until then its process group's number is nobody else's.
-            with contextlib.suppress(ChildProcessError):  # somebody else reaped it
+            # WNOWAIT looks without reaping: see the head of the file.
+            with contextlib.suppress(ChildProcessError):  # somebody else has reaped it
                 if os.waitid(os.P_PIDFD, self.pid_fd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                     return None
                 self._kill_group()
@@ -184,6 +197,7 @@ class Process:
 
     @property
     def reaped(self) -> bool:
+        """Whether the kernel has let the process go."""
         return self.popen.poll() is not None
 
     def end(self) -> None:
@@ -198,26 +212,28 @@ class Process:
             os.killpg(self.popen.pid, signal.SIGKILL)
 
     def log(self) -> str:
-        """The end of what it printed since its start or the last request: as far as the shared position says."""
+        """Return the end of what it printed since its start or the last request."""
+        # Both sides share the descriptor's position: it is where the worker's next output goes. The worker may set it
+        # to anything, so it is cut to the log's size.
         end = min(max(os.lseek(self.log_fd, 0, os.SEEK_CUR), 0), LOG_OCTETS)
         start = max(0, end - _LOG_TAIL_OCTETS)
         return os.pread(self.log_fd, end - start, start).replace(b"\0", b"").decode(errors="replace").strip()
 
     def wait(self, limit_s: float) -> None:
-        """Wait for its end and for that of its children; one that is stuck in the kernel goes when that lets it."""
+        """Wait for its end and for that of its children, for `limit_s` at most: one may be stuck in the kernel."""
         end_s = time.monotonic() + limit_s
         if self.exited() is None:
             poller = select.poll()
             poller.register(self.pid_fd, select.POLLIN)
             poller.poll(limit_s * 1000.0)
             self.exited()
-        # The kernel kills a group, and says that it is empty, in its own time.
+        # The kernel takes its time to kill a group, and to call it empty. It sends no event for that: ask again.
         while self._group is not None and not self._group.remove() and time.monotonic() < end_s:
             self._group.kill()
             time.sleep(_GROUP_CHECK_S)
 
     def close(self) -> bool:
-        """Give back descriptors, that of the process itself when it is reaped; True when its group is gone too."""
+        """Close descriptors, that of the process itself once it is reaped. Returns True when its group is gone too."""
         if self.channel.fileno() >= 0:
             self.channel.close()
             os.close(self.slot_fd)
@@ -232,16 +248,14 @@ class Process:
 
 
 def _schedule_normally(pid: int, cpus: set[int]) -> None:
-    """A process inherits real-time priority and processors, which are the flight loop's alone: a worker beside it
-    would take its time. One that has ended by now needs neither.
-    """
-    with contextlib.suppress(OSError):
+    """Take the flight loop's real-time priority and processors, which a process inherits, away from a worker."""
+    with contextlib.suppress(OSError):  # it may have ended by now
         os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
         os.sched_setaffinity(pid, cpus)
 
 
 def contradicted(pid: int, settings: WorkerSettings) -> Guard:
-    """The guards that, by what the kernel shows of the process, do not hold. What is not shown contradicts nothing."""
+    """Return the guards that do not hold by what the kernel shows of the process. What it does not show may hold."""
     found = Guard(0)
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -250,7 +264,7 @@ def contradicted(pid: int, settings: WorkerSettings) -> Guard:
         session = os.getsid(pid)
         memory = resource.prlimit(pid, resource.RLIMIT_AS)[1]
         files = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
-    except (OSError, ValueError):  # it has ended; how, is for whoever asks for its reply
+    except (OSError, ValueError):  # it has ended; whoever asks for its reply is told how
         return found
     shown = {
         Guard.NO_NEW_PRIVILEGES: status.get("NoNewPrivs") == "1",
@@ -261,7 +275,7 @@ def contradicted(pid: int, settings: WorkerSettings) -> Guard:
         Guard.MEMORY_LIMIT: 0 <= memory <= settings.memory_mib << 20,
         Guard.DESCRIPTOR_LIMIT: 0 <= files < 1 << 16,
     }
-    with contextlib.suppress(OSError):  # of the two walls against the network, one is enough
+    with contextlib.suppress(OSError):  # of the two ways to keep out the network, one is enough
         own = os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
         shown[Guard.NO_NETWORK] = own or shown[Guard.SYSTEM_CALLS]
     for guard, holds in shown.items():

@@ -1,7 +1,12 @@
-"""What the parent settles before a worker starts: its settings, and the app that it will run. Edge code.
+"""What the node settles before a worker starts: its settings, and the app that it will run. Edge code.
 
-The parent imports this and the worker does; nothing here brings numpy into the parent.
+Both the node's process and the worker import this; nothing here brings numpy into the node's process.
 """
+
+# The node imports the app's module to read its declaration and to let it check its settings, so some code of the app
+# runs in the node's process, at boot and nowhere else. It may raise anything: `guarded` turns that into a word about
+# the app, and `_inspected` into SetupError. `guarded` is the one place in payloads/ that catches everything; the
+# worker's call into the app goes through it as well.
 
 from __future__ import annotations
 
@@ -25,12 +30,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What the parent decides for the worker.
+    """What the node decides for the worker. Goes to it as JSON on its command line.
 
-    name: of the app, in its products. code: the app, "module:Class". model: "" for none. answer_octets: the most of an
-    answer. memory_mib: limit of its address space, 0 for none. scratch_mib: size of its folder, 0 for none. readable:
-    files and folders that the app may read besides those of Python, app and model. guards_off: labels of guards not to
-    put up.
+    name: of the app, in its products. code: the app, "module:Class". model: path, "" for none. answer_octets: the most
+    octets of an answer. memory_mib: limit of its address space, 0 for none. scratch_mib: size of its folder, 0 for
+    none. readable: files and folders that the app may read besides those of Python, app and model. guards_off: labels
+    of guards that are not to be put up.
     """
 
     name: str
@@ -49,10 +54,11 @@ class WorkerSettings:
 
     @property
     def shape(self) -> SlotShape:
+        """The slot's shape, the same on both sides."""
         return SlotShape(self.bands, self.height, self.width, self.answer_octets)
 
     def app_settings(self) -> AppSettings:
-        """What the app gets; raises SetupError if it has a model, and that or its statistics are missing."""
+        """Return what the app is given. Raises SetupError if it has a model, and that or its statistics are missing."""
         if not self.model:
             return AppSettings(None, "", self.threads)
         model = Path(self.model)
@@ -65,9 +71,10 @@ class WorkerSettings:
             raise SetupError(f"model statistics {statistics}: {error}; run `make setup`") from None
 
     def readable_paths(self) -> tuple[str, ...]:
-        """What the worker may read: where Python finds modules, the model and what lies beside it, and `readable`."""
+        """Return what the worker may read: Python and its modules, the model with its folder, and `readable`."""
         interpreter = Path(sys.executable)
-        modules = (path for path in sys.path if path and os.path.realpath(path) != "/")  # a service's folder may be "/"
+        # The current folder of a service may be "/", and with it on the path everything would be readable.
+        modules = (path for path in sys.path if path and os.path.realpath(path) != "/")
         return (
             *modules, sys.prefix, sys.base_prefix, str(interpreter), os.path.realpath(interpreter),
             *self._model_paths(), *self.readable,
@@ -77,19 +84,20 @@ class WorkerSettings:
         if not self.model:
             return ()
         model = Path(self.model)
+        # Links are allowed as well as what they lead to: a cache may link to files elsewhere.
         return str(model.parent), os.path.realpath(model), os.path.realpath(model.with_suffix(".json"))
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What an app's fault is in an answer."""
+    """A fault of the app, as an answer reports it."""
 
     status: Status
     detail: str
 
 
 def guarded(code: str, call: Callable[[], T]) -> T | Failed:
-    """The one place where a fault of the app `code`, of whatever kind, becomes a word about it."""
+    """Make a call into the app `code`. Returns its result, or Failed for whatever it raises."""
     try:
         return call()
     except BadOutput as error:
@@ -101,7 +109,8 @@ def guarded(code: str, call: Callable[[], T]) -> T | Failed:
 
 
 def _place(code: str, error: BaseException) -> str:
-    """`FILE:LINE: `, by the last line of the app's own module on the way to the fault; "" if there is none."""
+    """Return `FILE:LINE: ` of the last line of the app's own module on the way to the fault, "" if there is none."""
+    # Its own module, not the innermost frame: an author looks for the line of theirs that called numpy, not numpy's.
     module = code.partition(":")[0]
     places = [
         f"{os.path.basename(frame.f_code.co_filename)}:{line}: "
@@ -112,12 +121,12 @@ def _place(code: str, error: BaseException) -> str:
 
 
 def check_app(settings: WorkerSettings) -> None:
-    """Import the app in this process and let it look at its settings; raises SetupError, whatever the app raises."""
-    _looked_at(settings.code, lambda: find_app(settings.code).check(settings.app_settings()))
+    """Import the app in this process and let it check its settings. Raises SetupError, whatever the app raises."""
+    _inspected(settings.code, lambda: find_app(settings.code).check(settings.app_settings()))
 
 
 def declared_answer(code: str) -> AnyKind:
-    """What the app's answers are; imports it in this process. Raises SetupError, whatever the app raises."""
+    """Import the app in this process and return its ANSWER, checked. Raises SetupError, whatever the app raises."""
 
     def look() -> AnyKind:
         answer = find_app(code).ANSWER
@@ -127,12 +136,13 @@ def declared_answer(code: str) -> AnyKind:
             raise SetupError(f"worker app {code!r}: its ANSWER {error}") from None
         return answer
 
-    return _looked_at(code, look)
+    return _inspected(code, look)
 
 
-def _looked_at(code: str, look: Callable[[], T]) -> T:
-    """What `look` finds; raises SetupError, whatever the app raises."""
+def _inspected(code: str, look: Callable[[], T]) -> T:
+    """Return what `look` finds. Raises SetupError, whatever the app raises."""
 
+    # A SetupError says itself what is wrong, so it is carried past `guarded` as a value.
     def settled() -> T | SetupError:
         try:
             return look()
@@ -148,7 +158,7 @@ def _looked_at(code: str, look: Callable[[], T]) -> T:
 
 
 def find_app(code: str) -> type[WorkerApp]:
-    """The class behind "module:Class"; raises SetupError if it is not a worker app."""
+    """Import the class behind "module:Class". Raises SetupError if it is not a worker app."""
     module, _, attribute = code.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -168,7 +178,7 @@ def find_app(code: str) -> type[WorkerApp]:
     if isinstance(answer, AnyKind) and type(answer) not in get_args(AnyKind):
         # Its methods would be the app's own code in the flight loop.
         name = type(answer).__name__
-        raise SetupError(f"worker app {code!r}: its ANSWER is {name}, should be no subclass of the four kinds")
+        raise SetupError(f"worker app {code!r}: its ANSWER is {name}, should be one of the four kinds, not a subclass")
     if not isinstance(answer, AnyKind):
         raise SetupError(
             f"worker app {code!r} has no ANSWER, which should be a Mask, Table, Scalars or Octets of"

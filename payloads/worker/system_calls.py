@@ -1,15 +1,23 @@
 """What the kernel refuses a worker: system calls (seccomp) and files (Landlock). Edge code of the worker alone.
 
-Both are laid by the process upon itself, need no right of root, and can be taken off by nobody, also not by a program
-that the process turns into. A worker has threads but no children: a child is what would outlive it, hold its
-descriptors, and be left when the node is killed. So what makes a process is refused, and with it everything that
-reaches another process (signals, tracing, priorities, limits), the network, or objects that outlive their maker
-(System V memory, message queues, keys).
-
-Nothing is refused by killing: the call fails with EPERM, which Python raises as PermissionError, so that the app's
-author reads what was wrong. `clone3` gives ENOSYS, because its flags lie in memory where a filter cannot look; the C
-library then takes `clone`, whose flags it can see.
+The process puts both upon itself, without any right of root. Nobody can take them off again, not even a program that
+the process turns into. A refused call fails with EPERM, which Python raises as PermissionError.
 """
+
+# A worker may have threads but no children: a child could outlive it, hold its descriptors, and remain when the node is
+# killed. So every call that makes a process is refused, and with it every call that reaches another process (signals,
+# tracing, priorities, limits), the network, or objects that outlive their maker (System V memory, message queues,
+# keys).
+#
+# A refusal fails and does not kill, so that the app's author reads what was wrong. `clone3` gives ENOSYS instead of
+# EPERM: its flags lie in memory, out of a filter's sight, and for ENOSYS the C library falls back to `clone`, whose
+# flags the filter can see.
+#
+# The filter refuses what is listed and allows the rest. A list of what is allowed would be safer in principle, but the
+# calls that numpy, onnxruntime and the C library make differ by version and processor, and a call that is missing from
+# the list would show itself in orbit.
+#
+# Numbers of calls are stated for x86-64 and aarch64. Another processor flies without this guard, and says so.
 
 from __future__ import annotations
 
@@ -32,7 +40,11 @@ _FIOSETOWN, _SIOCSPGRP, _FIOASYNC, _TIOCSTI = 0x8901, 0x8902, 0x5452, 0x5412
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A processor's number for audit, its numbers of the calls here, and where a foreign way of calling begins."""
+    """A kind of processor.
+
+    audit: its number for audit (linux/audit.h). seccomp: its number of that call. column: of the numbers below.
+    calls_end: numbers from here on are calls of another ABI.
+    """
 
     audit: int
     seccomp: int
@@ -41,7 +53,7 @@ class Machine:
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, 317, 0, 0x40000000),  # from there on the x32 calls
+    "x86_64": Machine(0xC000003E, 317, 0, 0x40000000),  # those of x32 begin there
     "aarch64": Machine(0xC00000B7, 277, 1, 0x40000000),
 }
 
@@ -69,7 +81,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "ioprio_set": (251, 30),
     "migrate_pages": (256, 238), "move_pages": (279, 239),
 }  # fmt: skip
-# What Landlock leaves open: the attributes of files. Refused to a process that has no folder to write in.
+# What Landlock does not cover: the attributes of files. Refused to a process that has no folder to write in.
 ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
@@ -79,7 +91,7 @@ ATTRIBUTES: dict[str, tuple[int | None, int | None]] = {
     "file_setattr": (469, 469),
 }  # fmt: skip
 CLONE, CLONE3 = (56, 220), (435, 435)
-# Calls that name a process: allowed upon itself alone.
+# Calls that name a process: it may name itself alone.
 OWN_PROCESS_ONLY = ((62, 129), (234, 131), (129, 138), (297, 240))  # kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo
 PRLIMIT = (302, 261)
 # Calls of many uses: which argument chooses, and which choices are refused. A descriptor's owner is sent signals.
@@ -98,13 +110,15 @@ Instruction = tuple[int, int, int, int]  # code, steps if true, steps if false, 
 
 
 def machine() -> Machine | None:
-    """The numbers of this processor; None if they are not known, also for a 32-bit program on a 64-bit kernel."""
+    """Return the numbers of this processor, None if they are not known or this is a 32-bit program."""
     return MACHINES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
 
 
 def program(kind: Machine, own_pid: int, *, network: bool = False, attributes: bool = True) -> list[Instruction]:
-    """The filter: what is not refused here is allowed, such as sockets and changes of files' attributes if so asked."""
+    """Return the filter. `network` allows sockets, `attributes` changes of files' attributes."""
     column = kind.column
+    # Offsets into struct seccomp_data: 0 is the number of the call, 4 the architecture, 16 the first argument. First,
+    # calls of another architecture or ABI are refused: their numbers mean other calls.
     code: list[Instruction] = [
         (_LOAD, 0, 0, 4), (_EQUAL, 1, 0, kind.audit), (_RETURN, 0, 0, _ABSENT),
         (_LOAD, 0, 0, 0), (_NOT_BELOW, 0, 1, kind.calls_end), (_RETURN, 0, 0, _ABSENT),
@@ -128,7 +142,7 @@ def program(kind: Machine, own_pid: int, *, network: bool = False, attributes: b
 
 
 def _rule(number: int, argument: int, tests: list[Instruction]) -> list[Instruction]:
-    """`tests` over the low word of an argument, for one call; each of their ways returns."""
+    """Return `tests` over the low word of an argument of one call. Each way through them must return."""
     return [(_EQUAL, 0, len(tests) + 1, number), (_LOAD, 0, 0, 16 + 8 * argument), *tests]
 
 
@@ -141,7 +155,7 @@ class _Program(ctypes.Structure):
 
 
 def refuse_calls(*, network: bool, attributes: bool) -> None:
-    """Lay the filter upon this process, which must have set no-new-privileges. Raises OSError."""
+    """Put the filter upon this process, which must have set no-new-privileges. Raises OSError."""
     kind = machine()
     if kind is None:
         raise OSError(errno.ENOSYS, f"numbers of the system calls of {os.uname().machine} are not known")
@@ -154,7 +168,7 @@ def refuse_calls(*, network: bool, attributes: bool) -> None:
 
 
 def checked(result: int) -> int:
-    """The result of a call into the C library; raises OSError if that failed."""
+    """Return the result of a call into the C library. Raises OSError if that failed."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -170,7 +184,7 @@ _RIGHTS_BY_VERSION = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (
 _RIGHTS_NEWEST = (1 << 16) - 1
 _SCOPE_SOCKETS_AND_SIGNALS = 0b11  # since version 6: none to a process outside
 
-# What any program reads: programs, libraries, their settings, and what the kernel says of itself.
+# What any program reads: programs, libraries, their settings, and what the kernel says about itself.
 _SYSTEM = (
     "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/opt", "/proc", "/sys", "/etc/ld.so.cache",
     "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/passwd", "/etc/nsswitch.conf", "/etc/OpenCL",
@@ -182,6 +196,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "nv*", "dri", "kfd")  #
 def hide_files(readable: Iterable[str], folder: str | None) -> None:
     """Leave only `readable`, the system's programs and `folder` (to write) open to this process. Raises OSError."""
     version = checked(LIBC.syscall(_CREATE, None, ctypes.c_size_t(0), 1))
+    # Only rights that this version knows: it would refuse all of it for one that it does not.
     handled = _RIGHTS_BY_VERSION.get(version, _RIGHTS_NEWEST)
     attributes = struct.pack("=QQQ", handled, 0, _SCOPE_SOCKETS_AND_SIGNALS if version >= 6 else 0)
     size = 24 if version >= 6 else 8
@@ -211,7 +226,7 @@ def _open_to(ruleset: int, path: str, rights: int) -> None:
         return
     try:
         if not os.path.isdir(path):
-            rights &= _OF_FILES
+            rights &= _OF_FILES  # the kernel refuses rights of folders for a file
         checked(LIBC.syscall(_ADD, ruleset, 1, struct.pack("=Qi", rights, descriptor), 0))
     finally:
         os.close(descriptor)

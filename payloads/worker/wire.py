@@ -1,18 +1,24 @@
-"""What pool and worker say to each other: small messages over a local socket that keeps their bounds.
+"""What pool and worker say to each other: small messages over a local socket that keeps them apart.
 
-The worker says first which guards it put up (Isolated, before the app is imported), then READY or NOT_READY, and one
-Answer for each Request after that. Anything else is nonsense, and ends it.
+The worker first reports which guards it has put up (Isolated, before the app is imported), then READY or NOT_READY, and
+after that one Answer per Request. The pool ends a worker that says anything else.
 
-Pixels, answer and product lie in the slot, a stretch of shared memory of fixed size that is made anew for every
-process:
+Pixels, answer and product lie in the slot, shared memory of fixed size, a new one per process:
 
-    input      uint16 [band, row, column]     written by the parent before the request
+    input      uint16 [band, row, column]     written by the node before the request
     answer     octets                         written by the worker before the reply; payloads/product/answers.py
     product    octets                         as above; payloads/product
-
-Whoever has the last word owns the slot: the worker from request to reply, the parent otherwise. A worker may break
-that, so the parent copies what lies there once and judges the copy.
 """
+
+# Whoever was spoken to last owns the slot: the worker from request to reply, the node otherwise. A worker may break
+# that rule and write at any time, so the node copies what lies there once, and judges the copy.
+#
+# Messages carry a magic and have a fixed size but for a text at the end. The socket is SOCK_SEQPACKET: it never splits
+# or joins messages, so no length or marker is needed. `sequence` ties an answer to its request, so that
+# an answer to an earlier one is seen to be false.
+#
+# The slot is as large as the largest product can become, so that a worker never has to say that its product does not
+# fit.
 
 from __future__ import annotations
 
@@ -29,7 +35,7 @@ _PRODUCT_HEAD_MAX = 1 << 17  # with the longest declaration
 
 
 class Status(IntEnum):
-    """What a reply says. READY and NOT_READY come once, after start-up; one of the others for each request."""
+    """What a reply says. READY or NOT_READY comes once, after start-up; one of the others comes per request."""
 
     READY = 0
     NOT_READY = 1
@@ -49,24 +55,29 @@ class SlotShape:
 
     @property
     def input_octets(self) -> int:
+        """The octets of the largest tile."""
         return 2 * self.bands * self.height * self.width
 
     @property
     def product_octets(self) -> int:
-        """More than a product of incompressible samples and answer takes: zlib adds under 0.1 % and a few octets."""
+        """More than the octets of a product of incompressible samples and answer."""
+        # zlib adds less than 0.1 % and a few octets; 1/64 is granted.
         packed = self.input_octets + self.answer_octets
         return packed + packed // 64 + _PRODUCT_HEAD_MAX
 
     @property
     def answer_at(self) -> int:
+        """Where the answer begins, in octets."""
         return self.input_octets
 
     @property
     def product_at(self) -> int:
+        """Where the product begins, in octets."""
         return self.input_octets + self.answer_octets
 
     @property
     def octets(self) -> int:
+        """The size of the slot, in octets."""
         return self.product_at + self.product_octets
 
 
@@ -79,11 +90,12 @@ class Isolated:
     MAGIC: ClassVar[bytes] = b"OBIS"
 
     def encode(self) -> bytes:
+        """Return the message."""
         return self._STRUCT.pack(self.MAGIC, self.guards)
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Raises DecodeError."""
+        """Read the message. Raises DecodeError."""
         if len(raw) != cls._STRUCT.size or raw[:4] != cls.MAGIC:
             raise DecodeError(f"first message of {len(raw)} octets beginning {raw[:4].hex()}, should be the guards")
         return cls(cls._STRUCT.unpack(raw)[1])
@@ -91,7 +103,10 @@ class Isolated:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Run the app on the tile in the slot. time_ns: capture, TAI; cloudy_frac: above it a mask goes without pixels."""
+    """Run the app on the tile in the slot.
+
+    time_ns: its capture, TAI. cloudy_frac: share of class 1 above which a mask's product carries no pixels.
+    """
 
     sequence: int
     tile: int
@@ -105,6 +120,7 @@ class Request:
     MAGIC: ClassVar[bytes] = b"OBRQ"
 
     def encode(self) -> bytes:
+        """Return the message."""
         return self._STRUCT.pack(
             self.MAGIC, self.sequence, self.tile, self.job, self.time_ns, self.bands, self.height, self.width,
             self.cloudy_frac,
@@ -112,6 +128,7 @@ class Request:
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
+        """Read the message. Raises DecodeError."""
         if len(raw) != cls._STRUCT.size or raw[:4] != cls.MAGIC:
             raise DecodeError(f"request of {len(raw)} octets beginning {raw[:4].hex()}, should be {cls._STRUCT.size}")
         return cls(*cls._STRUCT.unpack(raw)[1:])
@@ -119,7 +136,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The worker's word on `sequence`. infer_ns and pack_ns are wall time: for the summary, never for a decision."""
+    """The worker's answer to request `sequence`. infer_ns, pack_ns: wall time for the summary, never for a decision."""
 
     status: Status
     sequence: int
@@ -133,6 +150,7 @@ class Answer:
     MAGIC: ClassVar[bytes] = b"OBAN"
 
     def encode(self) -> bytes:
+        """Return the message, its text cut to DETAIL_OCTETS_MAX."""
         head = self._STRUCT.pack(
             self.MAGIC, self.status, self.sequence, self.pid, self.infer_ns, self.pack_ns, self.answer_octets,
             self.product_octets,
@@ -141,7 +159,7 @@ class Answer:
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
-        """Raises DecodeError: a worker whose memory went bad says anything."""
+        """Read the message. Raises DecodeError: a worker whose memory is damaged may say anything."""
         if not cls._STRUCT.size <= len(raw) <= cls._STRUCT.size + DETAIL_OCTETS_MAX or raw[:4] != cls.MAGIC:
             raise DecodeError(f"answer of {len(raw)} octets beginning {raw[:4].hex()}")
         _, status, sequence, pid, infer_ns, pack_ns, answer_octets, product_octets = cls._STRUCT.unpack_from(raw)

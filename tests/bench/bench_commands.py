@@ -18,7 +18,7 @@ from ground.cli.client import GroundClient
 from sim_hw.bench.bench_command import Row, Survey, at_most, quantile
 from tests.bench.flight_node import FlightNode
 
-GAP_S = 0.02  # between two commands: their frames are no load for the link
+GAP_S = 0.02  # between two commands, so that their frames do not load the link
 RECORD_OCTETS = 200  # about what a durable command writes
 DURABLE = ("set_parameters", ((1, 0.6),))  # the value that it has
 _READY_S = 30.0
@@ -39,7 +39,7 @@ class Latencies:
 
 
 def latencies(folder: Path, count: int) -> Latencies:
-    """`count` commands of each kind to a node whose files are in `folder`. Raises SetupError where it does not run."""
+    """Send `count` commands of each kind to a node with its files in `folder`. Raises SetupError if it does not run."""
     with FlightNode(folder) as node:
         volatile_s, durable_s, disk_s = [], [], []
         with (folder / "beside").open("wb", buffering=0) as beside:

@@ -82,11 +82,7 @@ def load(brief: bool) -> list[Row]:
     unit = "% of a core"
     return [
         at_most("dispatch-50x10hz", together, CPU_LIMIT_PERCENT, "limit", unit, note=f"{note}, started together"),
-        shown(
-            at_most(
-                "dispatch-50x10hz-apart", apart, CPU_LIMIT_PERCENT, "limit", unit, note=f"{note}, 500 instants a second"
-            )
-        ),
+        shown(at_most("dispatch-50x10hz-apart", apart, CPU_LIMIT_PERCENT, "limit", unit, note=f"{note}, 500 starts/s")),
     ]
 
 

@@ -46,7 +46,7 @@ imager = ""
 
 @contextmanager
 def process(what: str, log: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`orbitnode` with these arguments, ended on the way out. Raises BenchError where it ended by itself."""
+    """Run `orbitnode` with these arguments, and end it on the way out. Raises BenchError if it ended by itself."""
     with log.open("wb") as out:
         started = subprocess.Popen(
             [sys.executable, "-m", "flight.cli", *map(str, arguments)], cwd=ROOT, stdout=out, stderr=out

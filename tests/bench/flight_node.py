@@ -136,8 +136,9 @@ class FlightNode:
         self.up.sendto(cltu, (HOST, self.up_port))
 
     def complete(self, name: str, *values: Value, timeout_s: float = GIVE_UP_S) -> float:
-        """Send a command; seconds until the frame with its report of completion is here. Raises SetupError where it
-        does not come in time.
+        """Send a command. Returns the seconds until the frame with its report of completion is here.
+
+        Raises SetupError if it does not come in time.
         """
         cltu, request = self.encode(name, *values)
         self.packets.clear()
@@ -181,7 +182,7 @@ class FlightNode:
             pass
 
     def structure(self, name: str, timeout_s: float = GIVE_UP_S) -> dict[str, Value]:
-        """The next report of the housekeeping structure `name`, fields by name. Raises SetupError where none comes."""
+        """Return the next report of the structure `name`, its fields by name. Raises SetupError if none comes."""
         structure = next(s for s in self.dictionary.structures if s.name == name)
         limit_s = time.monotonic() + timeout_s
         self.packets.clear()

@@ -30,7 +30,7 @@ static void make_table(void)
             table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 0xFF];
 }
 
-/* Eight octets a step, as zlib does it. */
+/* Eight octets per step, as zlib does it. */
 static uint32_t crc32(uint32_t crc, const uint8_t *data, size_t octets)
 {
     crc = ~crc;

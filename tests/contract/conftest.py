@@ -49,7 +49,7 @@ class Bench(Protocol):
     def platform(self) -> Platform: ...
 
     def until(self, done: Callable[[], bool], timeout_s: float = GIVE_UP_S) -> bool:
-        """Run the loop until `done()`; False where that took longer than `timeout_s` of the platform's time."""
+        """Run the loop until `done()`. Returns False if that took longer than `timeout_s` of the platform's time."""
 
     def reboot(self) -> None:
         """End the process as SIGKILL would and start again on the same storage: `platform` is a new one."""

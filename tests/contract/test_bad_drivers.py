@@ -304,7 +304,7 @@ def test_a_coroutine_is_no_answer(bench: Bench, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_factory_may_raise_or_block(bench: Bench, kind: str) -> None:
-    """What is no HalError is no fault of the configuration: the node starts, and the driver is opened later."""
+    """Anything but HalError is not a fault of the configuration: the node starts, and the driver is opened later."""
     call, (arguments, _, _) = next(iter(KINDS[kind].calls.items()))
 
     def fail(_host: Host) -> None:

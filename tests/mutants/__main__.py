@@ -4,7 +4,7 @@
 
 Measures first which tests run which line (once, until a source changes), then gives each mutant to those tests, the
 quickest first, up to a budget of measured time. What was found is kept in build/mutants/results.jsonl as it comes: a
-run that was broken off goes on where it stopped. Survivors that tests/mutants/accepted.toml explains do not count.
+run that was broken off goes on from there. Survivors that tests/mutants/accepted.toml explains do not count.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ _CHECKSUMS = ("crc", "checksum")
 @dataclass(frozen=True)
 class Mutant:
     """`new` in place of the octets `start` .. `end` of the file. Lines count from 1. `scope`: the function it is in,
-    as its code object calls it, empty at import; `scope_line`: where that begins. `names`: constants of the module
-    that its statement assigns.
+    as its code object calls it, empty at import; `scope_line`: its first line. `names`: constants of the module that
+    its statement assigns.
     """
 
     file: str

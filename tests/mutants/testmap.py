@@ -41,8 +41,10 @@ class LineMap:
         return sorted(share, key=lambda test: (max(self.seconds[test], _BUDGET_MIN_S) / max(share[test], 1), test))
 
     def covering(self, file: str, first: int, last: int, names: frozenset[str], *, at_import: bool) -> list[int]:
-        """Tests for a mutant on these lines. What runs at import alone has `names`, and counts where they are used;
-        failing that the whole file does. Declarations are held to the documentation, which comes first then.
+        """Return the tests for a mutant on these lines.
+
+        What runs at import alone has `names`: the lines that use them count, or the whole file if there are none.
+        Declarations are held to the documentation, which comes first then.
         """
         chosen = self.of_lines(file, range(first, last + 1))
         if names:

@@ -78,7 +78,7 @@ def test_rows_may_be_named_and_numbers_numpys() -> None:
     [
         (TABLE, 5, "app gave int, should be rows of row, score, kind"),
         (TABLE, {"row": 1}, "app gave dict, should be rows of row, score, kind"),
-        (TABLE, [(1, 2.0, 0)] * 6, "app gave more than 5 rows, which it declared as the most"),
+        (TABLE, [(1, 2.0, 0)] * 6, "app gave more rows than the 5 declared as rows_max"),
         (TABLE, [(1, 2.0, 0), (1, 2.0)], "row 1: app gave 2 values, should be row, score, kind"),
         (TABLE, [7], "row 0: app gave int, should be row, score, kind"),
         (TABLE, [(70_000, 2.0, 0)], "row 0: row: 70000 is outside 0 .. 65535 px"),
@@ -91,7 +91,7 @@ def test_rows_may_be_named_and_numbers_numpys() -> None:
         (SCALARS, {"mean": None, "count": 1}, "mean: None is not a number"),
         (SCALARS, {"mean": 1.0, "count": 1.5}, "count: 1.5 is not a whole number"),
         (Octets(3), "abc", "app gave str, should be bytes"),
-        (Octets(3), b"abcd", "app gave 4 octets, 3 were declared as the most"),
+        (Octets(3), b"abcd", "app gave 4 octets, more than the 3 declared as size_max"),
         (Mask(("land", "water")), np.full(SHAPE, 2, np.uint8), "app gave class 2, highest is 1"),
         (Mask(("land", "water")), [[0]], "app gave list, should be uint8 (4, 4)"),
     ],

@@ -86,7 +86,7 @@ def test_bomb_is_refused_without_being_blown_up() -> None:
     header = MaskHeader(1, 1, 1, 4, 4, 4, 0.0, 0.0, 0, len(mask), len(bomb))
     raw = seal(header.encode() + mask + bomb)
     tracemalloc.start()
-    with pytest.raises(DecodeError, match="exactly the 128"):
+    with pytest.raises(DecodeError, match="exactly 128 octets"):
         decode_mask_product(raw)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

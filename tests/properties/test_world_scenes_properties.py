@@ -36,7 +36,7 @@ damage = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 255)), min_size=
 
 
 def damaged(good: bytes, changes: list[tuple[float, int]], keep: float, head: bool) -> bytes:
-    """Some octets changed, near the head where the layout stands if `head`, and the end cut off."""
+    """Change some octets, only those near the layout at the head if `head`, and cut off the end."""
     made = bytearray(good)
     for where, value in changes:
         made[int(where * (min(600, len(made)) - 1 if head else len(made) - 1))] = value

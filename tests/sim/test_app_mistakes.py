@@ -157,7 +157,7 @@ AT_BOOT: dict[str, tuple[dict[str, Any], str]] = {
     "too short a row": (sample(rows=((1,),)), OF_PROBE + "rows[0]: 1 value, should be 2: a, b"),
     "a wrong value in a row": (sample(rows=((1, "y"), ("x", "y"))), OF_PROBE + "rows[1]: a: 'x' is not a whole number"),
     "two wrong values": (sample(count="7", note=5), OF_PROBE + "count: '7' is not a whole number of type int; note: 5"),
-    "a task that is no function": ({"TASK": "work"}, "app wolf: body of task wolf.work is str, should be a function"),
+    "a task that is a text": ({"TASK": "work"}, "app wolf: body of task wolf.work is str, should be a function"),
     "a task that yields": ({"TASK": _body_with_yield}, "body of task wolf.work has a yield, should be an `async def`"),
     "a task without its argument": ({"TASK": _body_without_task},
                                     "body of task wolf.work takes (), it is called with task"),
@@ -186,7 +186,7 @@ AT_BOOT: dict[str, tuple[dict[str, Any], str]] = {
     "a name as octets": ({"STARTS": lambda context: context.outbox.put(b"a", b"")}, "puts file b'a', its name should"),
     "a row as a text": ({"STARTS": lambda context: context.vault.stage({"a": "text"})},
                         "stores 'a': str, should be a text, and octets or None"),
-    "a key that is no text": ({"STARTS": lambda context: context.vault.stage({"\udc80": b""})},
+    "a key that is not text": ({"STARTS": lambda context: context.vault.stage({"\udc80": b""})},
                               "stores a row whose key '\\udc80' is not Unicode text"),
     "too long a key": ({"STARTS": lambda context: context.vault.commit({"a" * 251: b""})}, "key has 256 octets, 255"),
 }  # fmt: skip
@@ -203,7 +203,7 @@ def test_a_mistake_that_the_boot_can_see_ends_it_with_a_line(fly: Callable[..., 
 
 
 def test_a_sound_app_boots(fly: Callable[..., Rig]) -> None:
-    """A count that goes round is no mistake, and neither is a handler that takes whatever comes, or a partial."""
+    """A count that goes round is not a mistake, and neither is a handler that takes whatever comes, or a partial."""
     rig = fly(HANDLER=lambda *_values: None, CHECK=functools.partial(lambda _x, _depth, _fast: None, 1))
     rig.until(5)
     rig.node.apps["wolf"].app.context.events.emit("probed", *VALUES)  # type: ignore[attr-defined] # Probe's
@@ -286,7 +286,7 @@ KEPT: dict[str, tuple[Any, list[int], tuple[str, str]]] = {
                              ("command.keep_now", "its then raises RuntimeError: of the app")),
     "an `undo` that raises": (lambda: Durable({"a": b"1" * (1 << 24)}, undo=_raises), [2],
                               ("command.keep_now", "its undo raises RuntimeError: of the app")),
-    "a key that is no text": (lambda: Durable({"\udc80": b"1"}), [1, 3, 8],
+    "a key that is not text": (lambda: Durable({"\udc80": b"1"}), [1, 3, 8],
                               ("commands", "stores a row whose key '\\udc80' is not Unicode text")),
 }  # fmt: skip
 

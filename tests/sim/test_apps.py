@@ -301,7 +301,7 @@ class FailsToStart(Bad):
 
 class Withdraws(Bad):
     def start(self) -> None:
-        raise asyncio.CancelledError("by a library")  # which is no Exception
+        raise asyncio.CancelledError("by a library")  # not an Exception
 
 
 class Leaves(Bad):
@@ -385,7 +385,7 @@ class FailsToClose(Bad):
 
 
 class Careless(Sheep):
-    """Raises what is no Exception in a task and in each way of serving a command, at its first try."""
+    """Raises a BaseException in a task and in each way of serving a command, at its first try."""
 
     def start(self) -> None:
         self.failing = {"task", "count", "wait", "slice"}

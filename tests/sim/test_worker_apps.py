@@ -249,7 +249,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], A
         ("Strange", "worker app 'broken_apps:Strange' has no ANSWER, which should be a Mask, Table"),
         ("Empty", "worker app 'broken_apps:Empty': its ANSWER has 0 fields, should have 1 .. 32"),
         ("Huge", "worker app 'broken_apps:Huge': its ANSWER rows_max is 1099511627776, should be in 1 .. "),
-        ("Raising", "worker app 'broken_apps:Raising': its ANSWER is Answers, should be no subclass of the four"),
+        ("Raising", "worker app 'broken_apps:Raising': its ANSWER is Answers, should be one of the four kinds, not"),
         ("Absent", "worker app 'broken_apps:Absent': module 'broken_apps' has no attribute 'Absent'; should be like"),
         ("PayloadApp", "worker app 'broken_apps:PayloadApp' has no check or run: it is a payload app, which [[app]] "),
     ],

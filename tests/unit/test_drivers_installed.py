@@ -197,7 +197,7 @@ def test_the_ground_needs_no_driver_of_the_node(mission: Any, orbitnode: Any) ->
 BROKEN = {
     "raises": ("raise RuntimeError('no chip')", "importing broken raised RuntimeError: no chip (broken.py:1)"),
     "ends": ("import sys\nsys.exit('a vendor ends the program')", "importing broken raised SystemExit: a vendor ends"),
-    "is no Exception": ("class Sulk(BaseException): ...\nraise Sulk('enough')", "importing broken raised Sulk: enough"),
+    "raises another": ("class Sulk(BaseException): ...\nraise Sulk('enough')", "importing broken raised Sulk: enough"),
     "is torn": ("def open_it(", "importing broken raised SyntaxError: '(' was never closed (broken.py, line 1)"),
     "is another version": ("from hal.base import Lidar", "importing broken raised ImportError: cannot import name"),
     "lacks a library": ("import no_such_chip.bus", "needs the Python module 'no_such_chip': pip install no_such_chip"),
@@ -240,7 +240,7 @@ def test_all_that_cannot_be_imported_are_told_at_once_before_anything_is_stored(
 def test_a_module_whose_import_hangs_is_left_to_the_guard(
     site: Path, host: LinuxPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slow for once is no fault of the configuration: the node starts without it, and it is tried again."""
+    """Slow this once is not a fault of the configuration: the node starts without it, and it is tried again."""
     for name in ("OPEN_LIMIT_S", "REOPEN_LIMIT_S"):
         monkeypatch.setattr(guard, name, 0.05)
     monkeypatch.setattr(guard, "PAUSE_MIN_NS", 20_000_000)

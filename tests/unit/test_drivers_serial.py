@@ -225,7 +225,7 @@ def test_unplugged_and_plugged_in_again(impatient: Callable[[bool], None], host:
 
 
 class Refuser(LinuxPlatform):
-    """A platform that refuses boards as many times as it is told, as the kernel does where its limits are."""
+    """A platform that refuses boards as many times as it is told, as the kernel does at its limits."""
 
     refusals = 0
 

@@ -102,7 +102,7 @@ def test_nothing_is_lost_on_an_absent_ground(
 
     monkeypatch.setattr(radio, "_refused", refuse)
     assert run_until(host, two_probes)
-    assert not any(states), "a probe that is refused is no carrier"
+    assert not any(states), "a probe that is refused does not make a carrier"
     monkeypatch.setattr("hal.udp_radio.PROBE_NS", 50 * MS)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
         back.bind(("127.0.0.1", down))

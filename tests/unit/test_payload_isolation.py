@@ -112,7 +112,7 @@ def test_an_app_may_print_for_ever_and_only_the_last_request_is_kept(folder: Pat
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1, "product of tile 9, job 0; asked was tile 5"), (2, "mask with class 7, highest is 2")]
+    ("value", "text"), [(1, "product of tile 9, job 0, should be of tile 5"), (2, "mask with class 7, highest is 2")]
 )
 def test_what_the_slot_holds_must_be_what_was_asked_for(folder: Path, value: int, text: str) -> None:
     with pool_of(folder, "Forges") as pool:
@@ -139,7 +139,7 @@ def test_a_slot_belongs_to_one_process(folder: Path) -> None:
 
 def test_a_worker_that_says_too_much_is_replaced(folder: Path) -> None:
     with pool_of(folder, "SaysReady") as pool:
-        assert ask(pool) == WorkerFailure("bad output", "said twice that it is ready")
+        assert ask(pool) == WorkerFailure("bad output", "reported twice that it is ready")
 
 
 def test_a_worker_that_reads_nothing_blocks_nobody(folder: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_worker_that_reads_nothing_blocks_nobody(folder: Path) -> None:
                 break
         assert isinstance(reply, WorkerFailure) and reply.detail in (
             "requests are not read",
-            "answer to 1, asked was 2",
+            "answer to request 1, should be to 2",
         )
 
 

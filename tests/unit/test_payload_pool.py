@@ -143,7 +143,7 @@ def pool_of(folder: Path, app: str = "", kind: str = "good", **options: Any) -> 
     name = f"strange_apps:{app}" if app else "payloads.apps.screen:Screen"
     sys.path.insert(0, str(folder))
     try:
-        limits = {"hang_s": GIVE_UP_RUN_S} | options  # a busy machine is no hang
+        limits = {"hang_s": GIVE_UP_RUN_S} | options  # a busy machine does not hang
         pool = WorkerPool(PoolConfig(folder / f"{kind}.onnx", name, height=SIDE, width=SIDE, **limits))
         pool.start()
         yield pool
@@ -324,7 +324,7 @@ def test_failures_have_a_reason(folder: Path, app: str, kind: str, reason: str, 
 def test_an_app_that_cannot_be_used_is_said_before_any_worker_starts(folder: Path) -> None:
     for app, text in (
         ("Unchecked", "cannot be used: strange_apps.py:65: Unspeakable$"),
-        ("Subclassed", "its ANSWER is Wide, should be no subclass"),
+        ("Subclassed", "its ANSWER is Wide, should be one of the four kinds, not a subclass"),
     ):
         with pytest.raises(SetupError, match=text), pool_of(folder, app):
             pass
@@ -463,7 +463,10 @@ class AnswersOwnKind:
 
 
 def test_an_answer_of_a_kind_of_its_own_is_refused_before_its_code_is_called() -> None:
-    says = f"worker app '{__name__}:AnswersOwnKind': its ANSWER is OwnKind, should be no subclass of the four kinds"
+    says = (
+        f"worker app '{__name__}:AnswersOwnKind': its ANSWER is OwnKind, "
+        "should be one of the four kinds, not a subclass"
+    )
     for look in (find_app, declared_answer):
         with pytest.raises(SetupError) as refused:
             look(f"{__name__}:AnswersOwnKind")
