@@ -46,7 +46,7 @@ class CallLimit(Protocol):
 
 
 class Timeline(Protocol):
-    """The one clock, and calls to be made at a time of it: all that the scheduler stands on."""
+    """The one clock, and calls to be made at a given time: all that the scheduler needs."""
 
     def now_ns(self) -> int:
         """Return the platform's monotonic time, in nanoseconds. Under the simulator it is virtual."""
@@ -139,7 +139,7 @@ class Radio(Protocol):
     def receive(self) -> bytes | None:
         """Return the oldest received unit or stretch of octets, or None if there is none.
 
-        Empty octets stand for something that was received and of no use.
+        Empty octets mean that something was received which is of no use.
         """
 
     def dropped(self) -> int:

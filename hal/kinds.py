@@ -129,7 +129,7 @@ class GuardedRadio(_Guarded):
     """
 
     def __init__(self, name: str, host: Host, make: Make) -> None:
-        self._call: Callable[[], None] = lambda: None
+        self._node_call: Callable[[], None] = lambda: None
 
         def make_and_listen(host: Host) -> Any:
             driver = make(host)
@@ -162,11 +162,11 @@ class GuardedRadio(_Guarded):
 
     def on_event(self, call: Callable[[], None]) -> None:
         """Have `call` called on anything new. Never reaches the driver, so it cannot fail."""
-        self._call = call
+        self._node_call = call
 
     def _notify(self) -> None:
         # Looked up at each notice: the driver was given this method once, the node may set its call later.
-        self._call()
+        self._node_call()
 
     def _check_free_ns(self, answer: object) -> int:
         return answers.free_ns(answer, self.guard.host.now_ns())

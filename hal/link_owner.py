@@ -13,7 +13,7 @@ from hal.base import HalError
 
 def check_link_owner(path: str) -> None:
     """Raise HalError if `path` is a link that belongs neither to this user nor to root."""
-    # lstat looks at the link itself, not at what is behind it. A missing path passes: opening it says so, and better.
+    # lstat looks at the link itself, not at what is behind it. A missing path passes: opening it reports that better.
     try:
         found = os.lstat(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The number of nanoseconds in a second, for drivers: hal imports nothing else of ours, so it has a copy of its own."""
+"""The number of nanoseconds in a second, for drivers: hal imports no other package of ours, so it has its own copy."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ longer once the board is back.
 """
 
 # Orders (switches, heaters, the payload's limit) go out before the next status. For each target only the newest order
-# is kept, and it is repeated until the board confirms it, three times at most: an older one is nobody's wish any more.
+# is kept, and it is repeated until the board confirms it, three times at most: a newer order overrules an older one.
 # Orders return at once, so a refusal or a missing confirmation is kept as a fault, by target, and the next call for
 # that kind of device raises it, once.
 #
@@ -209,6 +209,7 @@ class SerialBoard:
     def _open_port(self) -> None:
         check_link_owner(self.path)
         try:
+            # Exclusive: two nodes on one line would take each other's answers.
             port = serial.Serial(self.path, self.baud, timeout=0, exclusive=True)
         except (serial.SerialException, OSError, ValueError) as error:
             raise HalError(f"board {self.path}: {_reason(self.path, error)}") from None
@@ -249,7 +250,7 @@ class SerialBoard:
         if self.closed:
             return
         now = self._host.now_ns()
-        self._next_ns = max(self._next_ns + POLL_NS, now)
+        self._next_ns = max(self._next_ns + POLL_NS, now)  # polls that were missed are not made up for
         self._timer = self._host.call_at(self._next_ns, self._tick)
         if self._line.port is None:
             if now < self._reopen_ns:
@@ -263,7 +264,7 @@ class SerialBoard:
         request = self._request
         if request is not None:
             if now - request.sent_ns < ANSWER_NS:
-                return
+                return  # one request at a time: its answer sends the next
             self.counters.timeouts += 1
             self._request = None
             if request.order is not None and request.order.tries >= TRIES_MAX:
@@ -416,7 +417,7 @@ class SerialEps:
         return self.board.status().power
 
     def set_switch(self, name: str, on: bool) -> None:
-        """Have the load switched. Raises HalError; what becomes of the order, `read` says."""
+        """Have the load switched. Raises HalError. `read` raises later if the board refuses the order."""
         self.board.order(Kind.SWITCH, name, bytes((on,)))
 
 

@@ -50,6 +50,7 @@ _DROPS = struct.Struct("=I")
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h; the last is SK_MEMINFO_DROPS
 _ANCILLARY_OCTETS = socket.CMSG_SPACE(_DROPS.size)
 
+# What says that nobody takes datagrams there: no port, no route, no link, or a firewall here (EPERM).
 _REFUSALS = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM)
 
 
@@ -86,7 +87,7 @@ class UdpRadio:
         self._notify: Callable[[], None] = lambda: None
         self._up_socket = _bind(listen)
         self._up_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
-        self._up_socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+        self._up_socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)  # count what finds no room
         self._listening = False
         self._notified = False  # the node knows of something to receive, and has not emptied the buffer yet
         self._sender_waits = False  # a unit was refused, and the node wants to hear of room
@@ -182,7 +183,7 @@ class UdpRadio:
             self._probing = False
             self._last = None
             self._set_up(True)
-        self._free_ns = max(self._free_ns, now - SLACK_NS)
+        self._free_ns = max(self._free_ns, now - SLACK_NS)  # after idle time no burst: see the head of the file
         while self._waiting and self._free_ns <= now:
             if not self._send_oldest(now):
                 return
@@ -201,7 +202,7 @@ class UdpRadio:
             if error.errno in _REFUSALS:  # the kernel reports the refusal of the unit before with this call
                 self._refused(now)
             else:
-                self.counters.errors += not isinstance(error, BlockingIOError)
+                self.counters.errors += not isinstance(error, BlockingIOError)  # a full buffer is not an error
                 self._arm(now + BUSY_NS)
             return False
         self.counters.sent += 1
@@ -270,7 +271,7 @@ class UdpRadio:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._up = True
+        self._up = True  # the caller notifies the node, or was called by it
         if self._waiting:
             self._arm()
 

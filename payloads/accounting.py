@@ -6,10 +6,10 @@ requested = requested_done + requested_dropped + open.
 
 # Energy is a budget by the mission's mode table, not a measurement (ADR 0008): the power that the mode grants times the
 # time on the node's timeline. So it is the same in every run of one seed. What the payload draws is shared in equal
-# parts among the jobs that run, since a board measures one rail and not one process.
+# parts among the jobs that run: nothing tells which of them takes more.
 #
-# Each joule stands in exactly one place: `energy_j` counts all of them as they are drawn; `energy_lost_j` those of
-# attempts that ended without a product; `running_j` those of attempts that have not ended. What remains was spent on
+# `energy_j` counts all joules as they are drawn. Each of them is in exactly one of three: `energy_lost_j` has those of
+# attempts that ended without a product; `running_j` those of attempts that have not ended; the rest was spent on
 # products, and `tile_energy_j` is its mean. A job keeps its joules over attempts, so an attempt's own share is the
 # difference to what the job had at its beginning (`_begun_j`).
 #

@@ -12,7 +12,7 @@
 # state.
 #
 # Energy rules come by ascending priority number, from the most urgent: the first rule that covers a job decides. Rules
-# for less urgent jobs stop at a higher charge, so that what is left is kept for the urgent ones.
+# for less urgent jobs should stop at a higher charge, so that the remaining charge is kept for the urgent ones.
 
 from __future__ import annotations
 

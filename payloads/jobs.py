@@ -84,7 +84,7 @@ class JobQueue:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:
-        """In order of rank. Over a copy, so that jobs may be removed meanwhile."""
+        """Iterate in order of rank, over a copy, so that jobs may be removed at the same time."""
         return iter(tuple(self._jobs))
 
     def put(self, job: Job, taken: int = 0) -> Job | None:

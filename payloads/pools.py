@@ -2,8 +2,8 @@
 
 # Why each app has processes of its own (ADR 0030): an app whose workers die too often is given up alone, while jobs of
 # the others go on; and no model is loaded again because another app's job was in its place. Idle processes cost memory
-# only. At most `workers` jobs run at a time over all apps, which the manager sees to; so a pool of that size never is
-# the reason that a job waits.
+# only. At most `workers` jobs run at a time over all apps, which the manager sees to; so a job never waits
+# because its own pool is too small.
 #
 # A mission is looked at twice. `worker_faults` collects what is wrong, by key, for the list of a mission's faults;
 # `AppPools.of` raises at the first fault, when the node is built.
@@ -56,20 +56,20 @@ def worker_faults(config: PayloadConfig) -> list[tuple[tuple[str | int, ...], st
     """Return the key and the fault of each worker app whose code or model cannot be used."""
     found: list[tuple[tuple[str | int, ...], str]] = []
     for place, app in enumerate(config.worker_app):
-        looks: dict[str, Callable[[], object]] = {
+        checks: dict[str, Callable[[], object]] = {
             "code": partial(declared_answer, app.code),
-            "model": partial(_looked_up, app.model),
+            "model": partial(_find_model, app.model),
         }
-        for key, look in looks.items():
+        for key, check in checks.items():
             try:
-                look()
+                check()
             except SetupError as error:
                 found.append((("worker_app", place, key), str(error)))
     return found
 
 
-def _looked_up(model: str) -> None:
-    if model:
+def _find_model(model: str) -> None:
+    if model:  # an app may do without one
         resolve_model(model)
 
 

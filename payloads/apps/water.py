@@ -28,7 +28,7 @@ GREEN, NEAR_INFRARED = 1, 3  # of the bands blue, green, red, near infrared
 WATER_NDWI = 0.2  # more is water
 PIXELS_MIN = 16  # smaller bodies are not reported
 
-Run = tuple[int, int, int]  # row, first column, column behind the last
+Run = tuple[int, int, int]  # row, first column, column after the last
 
 
 class Water:

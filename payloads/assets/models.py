@@ -1,8 +1,8 @@
 """Which model flies, and proof that it is the one meant. Edge code."""
 
 # The model `ukis-csmask` is pinned: its SHA-256 is compared each time before it is loaded (payloads/assets/cache.py),
-# and that of its statistics, without which its input would be scaled wrongly. A model of somebody else is named by its
-# path. Nothing is known of it but that it is there, with its statistics beside it; whoever flies it answers for it.
+# and that of its statistics, without which its input would be scaled wrongly. Any other model is named by its
+# path, and only checked to be there with its statistics beside it.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode a product's file of either format, which its first octets tell."""
+"""Decode the file of a product of any kind: its first octets tell the format."""
 
 from __future__ import annotations
 

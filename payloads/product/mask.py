@@ -111,7 +111,8 @@ def decode_mask_product(raw: bytes | memoryview) -> MaskProduct:
         raise DecodeError(f"mask has class {int(mask.max())}, highest is {len(header.classes) - 1}")
     # Compared as octets: a NaN in the header would equal nothing, not even itself.
     if struct.pack(">ff", header.cloud_frac, header.shadow_frac) != struct.pack(">ff", *fractions(mask)):
-        raise DecodeError(f"header says {header.cloud_frac:g} cloud, the mask {fractions(mask)[0]:g}")
+        found = " and ".join(f"{share:g}" for share in fractions(mask))
+        raise DecodeError(f"header has shares {header.cloud_frac:g} and {header.shadow_frac:g}, the mask has {found}")
     if header.clear_octets is None:
         return MaskProduct(header, mask, None)
     count = int(np.count_nonzero(mask == CLEAR))

@@ -1,7 +1,7 @@
 """Judge an answer: compare the copies that the node made of the slot with what it had asked for."""
 
-# A worker runs an app that nobody trusts, and both share one process, so everything from there may be false. What is
-# checked is what could harm the node or mislead the ground: that product and answer have the sizes stated, belong to
+# A worker shares its process with an app that is not trusted, so everything from there may be false. What
+# is checked is what could harm the node or mislead the ground: that product and answer have the sizes stated, belong to
 # this tile and job, and are of the declared kind. A product of another tile must never be sent under this one's name.
 #
 # What is not checked: the product's SHA-256, which takes longer than a step may, and which a worker that wanted to fake

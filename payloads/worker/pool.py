@@ -315,7 +315,7 @@ class _Worker:
             return self.fail("bad output", answer.detail)
         shape, asked = self._shape, self._request
         assert asked is not None, "an answer is taken for a request"
-        # No more than fits, whatever sizes it states; a size that is too large is then found out as a fault.
+        # No more than fits, whatever sizes it states: `fault_of` then finds a size that is too large.
         product = process.read_slot(shape.product_at, min(answer.product_octets, shape.product_octets))
         octets = process.read_slot(shape.answer_at, min(answer.answer_octets, shape.answer_octets))
         fault = fault_of(self._declared, product, octets, asked, answer)

@@ -264,7 +264,7 @@ def contradicted(pid: int, settings: WorkerSettings) -> Guard:
         session = os.getsid(pid)
         memory = resource.prlimit(pid, resource.RLIMIT_AS)[1]
         files = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
-    except (OSError, ValueError):  # it has ended; whoever asks for its reply is told how
+    except (OSError, ValueError):  # it has ended; its reply says how
         return found
     shown = {
         Guard.NO_NEW_PRIVILEGES: status.get("NoNewPrivs") == "1",

@@ -142,7 +142,7 @@ def declared_answer(code: str) -> AnyKind:
 def _inspected(code: str, look: Callable[[], T]) -> T:
     """Return what `look` finds. Raises SetupError, whatever the app raises."""
 
-    # A SetupError says itself what is wrong, so it is carried past `guarded` as a value.
+    # A SetupError already says what is wrong, so it is returned as a value, which `guarded` passes on unchanged.
     def settled() -> T | SetupError:
         try:
             return look()
@@ -170,8 +170,8 @@ def find_app(code: str) -> type[WorkerApp]:
             else "should be like 'payloads.apps.screen:Screen'"
         )
         raise SetupError(f"worker app {code!r}: {error}; {hint}") from None
-    if not all(callable(getattr(found, need, None)) for need in ("check", "run")):
-        is_payload_app = all(hasattr(found, need) for need in ("declare", "start"))
+    if not all(callable(getattr(found, method, None)) for method in ("check", "run")):
+        is_payload_app = all(hasattr(found, method) for method in ("declare", "start"))
         hint = "it is a payload app, which [[app]] names" if is_payload_app else "see payloads/apps/base.py, WorkerApp"
         raise SetupError(f"worker app {code!r} has no check or run: {hint}")
     answer = getattr(found, "ANSWER", None)

@@ -102,8 +102,8 @@ def test_bomb_is_refused_without_being_blown_up() -> None:
         ({"bands": 16, "height": 1024, "width": 1024}, "16777216 samples"),
         ({"band_differences": 1}, "bit 0"),
         ({"band_differences": 4}, "band differences"),
-        ({"cloud_frac": 0.5}, "header says 0.5 cloud"),
-        ({"cloud_frac": float("nan")}, "header says nan cloud"),
+        ({"cloud_frac": 0.5}, "header has shares 0.5 and "),
+        ({"cloud_frac": float("nan")}, "header has shares nan and "),
     ],
 )
 def test_header_is_checked(changes: dict[str, int], text: str) -> None:
