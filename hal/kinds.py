@@ -10,7 +10,7 @@ that flight/roster.py hands it to.
 """
 
 # The rows name modules as text and import none. A board imports only the drivers that its mission asks for: the serial
-# ones need pyserial, the simulated ones all of sim_hw, which is not installed in flight.
+# ones need pyserial, the simulated ones all of sim_hw and its libraries.
 #
 # Each proxy is written out, method by method, instead of being made by `__getattr__`: mypy then checks it against the
 # Protocol, and each method names the check of its answer (hal/answers.py).

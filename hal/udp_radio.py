@@ -8,9 +8,9 @@ ground's port accepts datagrams:
           or as soon as anything is received.
 """
 
-# What may be lost, and what not. On one machine a refusal comes back with the next call on the socket, before another
-# unit goes out, so no unit is lost on an absent ground: the one on its way (`_last`) is put back as the oldest. Over a
-# network, units that are under way when the ground goes away are lost.
+# What may be lost, and what not. On one machine a refusal is there when the sending call returns, and the next call on
+# the socket reports it before another unit goes out. So no unit is lost on an absent ground: the one on its way
+# (`_last`) is put back as the oldest. Over a network, units that are under way when the ground goes away are lost.
 #
 # The pace. `_free_ns` is when the link will have sent all units taken so far, computed from their lengths and the rate.
 # It may lag behind the clock by SLACK_NS: timers are late by milliseconds, and the time lost is made up for; more than

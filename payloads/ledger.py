@@ -2,9 +2,8 @@
 
 # Rows of the app's part of the vault (flight/store/vault.py):
 #
-#     job.NNNNNNNNNN   one open request: priority (u8), deadline (u64, TAI in ns), and the app's name in ASCII, empty
-#     for
-#                      the mission's first one
+#     job.NNNNNNNNNN   one open request: priority (u8), deadline (u64, TAI in ns), and the app's name in ASCII, which is
+#                      empty for the mission's first one
 #     next             u32: the first number that was not set aside
 #
 # A number must never be used twice, also over boots: products, reports and the ground's archive know a job by it.

@@ -1,8 +1,8 @@
 """Which job a free worker takes next: the best one in the queue that admission lets start (payloads/admission.py)."""
 
-# A look goes through the whole queue and not just to the first job that may start: every job behind it is either too
-# late (and is dropped), or delayed (and its reason is recorded), which reports show. At most DROPPED_IN_A_STEP jobs are
-# dropped per look, since each costs an event and a row of the vault; the next look goes on (ADR 0022).
+# A look goes through the whole queue and not just to the first job that may start: jobs behind it may be too late, and
+# are dropped, or delayed, and their reason is recorded for reports. At most DROPPED_IN_A_STEP jobs are dropped per
+# look, since each costs an event and a row of the vault; the next look goes on (ADR 0022).
 #
 # The node's state is looked at first. Gates that shut or open are reported, once per change. If the payload was
 # switched off and on, workers that were given up get another chance: a power cycle is what the operator can do about a

@@ -12,16 +12,16 @@ States, by what the node knows:
 
 # Everything that both sides can reach has a fixed size. Slot and log are memory files that are sealed against shrinking
 # and growing, so that a worker can neither take memory away under the node's hands nor use more of it. The node does
-# not even map the slot: it reads and writes by descriptor, and gets an error if memory is missing. A mapping
-# would get SIGBUS instead. A slot belongs to one process, so that one which was killed, but lingers, cannot write into
-# the tile of the next.
+# not even map the slot: it reads and writes by descriptor, and gets an error if memory is missing. A mapping would get
+# SIGBUS instead. A slot belongs to one process, so that one which was killed, but lingers, cannot write into the tile
+# of the next.
 #
 # The order at the end. A process is looked at before it is reaped: until then its number, which is that of its process
 # group, belongs to nobody else, so killing the group cannot hit a stranger. Killing does not wait: a process may be
 # stuck in the kernel for as long as a driver keeps it there, and the flight loop must not stand still for that.
 #
-# A worker is started without any of the node's environment, descriptors, terminal, priority or processors. What the
-# kernel shows of it in /proc is compared with what it reports (`contradicted`).
+# A worker inherits none of the node's descriptors, terminal, priority and processors, and of its environment only what
+# is named. What the kernel shows of it in /proc is compared with what it reports (`contradicted`).
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
 Both the node's process and the worker import this; nothing here brings numpy into the node's process.
 """
 
-# The node imports the app's module to read its declaration and to let it check its settings, so some code of the app
-# runs in the node's process, at boot and nowhere else. It may raise anything: `guarded` turns that into a word about
-# the app, and `_inspected` into SetupError. `guarded` is the one place in payloads/ that catches everything; the
-# worker's call into the app goes through it as well.
+# The node imports the app's module to read its declaration and to let it check its settings. So some code of the app
+# runs in the node's process, before it flies and never after. It may raise anything: `guarded` turns that into a text
+# about the app, and `_inspected` into SetupError. `guarded` is the one place in payloads/ that catches everything; the
+# worker's calls into the app go through it as well.
 
 from __future__ import annotations
 

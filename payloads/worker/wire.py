@@ -14,8 +14,8 @@ Pixels, answer and product lie in the slot, shared memory of fixed size, a new o
 # that rule and write at any time, so the node copies what lies there once, and judges the copy.
 #
 # Messages carry a magic and have a fixed size but for a text at the end. The socket is SOCK_SEQPACKET: it never splits
-# or joins messages, so no length or marker is needed. `sequence` ties an answer to its request, so that
-# an answer to an earlier one is seen to be false.
+# or joins messages, so no length or marker is needed. `sequence` ties an answer to its request, so that an answer to an
+# earlier one is found out.
 #
 # The slot is as large as the largest product can become, so that a worker never has to say that its product does not
 # fit.
