@@ -20,10 +20,11 @@ KERNEL_SOURCES := $(filter %.c,$(KERNELS))
 SANITIZED := build/sanitize/kernels_test
 FUZZERS := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 RUNS ?= 200000
+SPHINX := $(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs -d build/doctrees
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout figures bench wheel clean
+.PHONY: help setup run test test-busy coverage mutants damage power-cut loop soak check lint types sanitize fuzz check-aarch64 curves layout figures bench docs docs-links wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +94,14 @@ figures: $(VENV)/.dev ## how full the rooms are, what runs up or round, lengths,
 bench: setup $(VENV)/.dev ## our figures beside those of others, 10 min; ARGS="--brief", ARGS="--json crc16"
 	@$(BIN)/orbitnode bench $(ARGS)
 
+docs: $(VENV)/.docs ## generated pages of docs/, then the site in build/docs; a warning is an error
+	@$(BIN)/python -m docs.tools
+	@$(SPHINX) -b html . build/docs
+	@echo "docs: build/docs/index.html"
+
+docs-links: $(VENV)/.docs ## ask the network whether links to other sites still lead somewhere
+	@$(SPHINX) -b linkcheck . build/links
+
 wheel: $(VENV)/.installed ## dist/orbitnode-*-abi3-*.whl
 	@$(PIP) wheel --quiet --no-deps --wheel-dir dist . >>$(LOG) 2>&1 || { $(call pip_failed); }
 	@ls dist/*.whl
@@ -100,7 +109,7 @@ wheel: $(VENV)/.installed ## dist/orbitnode-*-abi3-*.whl
 clean: ## remove all that make makes in this folder
 	rm -rf $(VENV) .cache build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks .coverage .coverage.*
 	rm -f flight/kernels/*.so flight/kernels/_kernels.c $(TABLES) flight/kernels/*.o
-	find flight hal payloads ground sim_hw tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find flight hal payloads ground sim_hw tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "kept for the next set-up: model and scene in $${ORBITNODE_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/orbitnode}"
 
 # --- set-up, stamp by stamp: what is there is not done again, so a second run needs no network ---
@@ -135,6 +144,13 @@ $(VENV)/.assets: $(VENV)/.installed $(wildcard payloads/assets/*.py)
 $(VENV)/.dev: $(VENV)/.installed
 	@echo "set-up: installing what tests, checks and benchmarks need"
 	@$(PIP) install -c constraints.txt 'orbitnode[dev]' >$(LOG) 2>&1 || { $(call pip_failed); }
+	@touch $@
+
+# What was read by another configuration is read anew.
+$(VENV)/.docs: $(VENV)/.installed docs/conf.py docs/tools/docstrings.py
+	@echo "set-up: installing what builds the documentation"
+	@$(PIP) install -c constraints.txt 'orbitnode[docs]' >$(LOG) 2>&1 || { $(call pip_failed); }
+	@rm -rf build/doctrees
 	@touch $@
 
 $(TABLES): flight/kernels/tables.py

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -201,6 +202,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = {slug(line.lstrip("#")) for line in prose(aim).splitlines() if line.startswith("#")}
             assert anchor in headings, f"{page.name}: no heading for {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_to_other_sites_are_well_formed(page: Path) -> None:
+    """Whether they still lead somewhere is for `make docs-links`: tests ask no network."""
+    for target in re.findall(r"\]\(([a-z]+:[^)\s]+)\)", prose(page)):
+        parts = urlsplit(target)
+        assert parts.scheme == "https" and re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc), target
 
 
 def test_decisions_are_listed_and_complete() -> None:

@@ -116,7 +116,7 @@ def test_clean_leaves_the_sources(checkout: Path) -> None:
         path = checkout / made
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    for folder in ("hal", "payloads", "ground", "sim_hw", "tests/__pycache__"):
+    for folder in ("hal", "payloads", "ground", "sim_hw", "tests/__pycache__", "docs"):
         (checkout / folder).mkdir(parents=True)
     code, lines = make(checkout, "clean")
     assert (code, lines) == (0, [])

@@ -1,0 +1,134 @@
+"""The documentation as a site: `make docs` builds it into build/docs, with warnings as errors.
+
+The source folder is the project itself, so that the pages are laid out as they are in the repository: links between
+them, to the README and to files of the project are the same here and on a code host.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
+_ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(_ROOT))
+
+from docs.tools.docstrings import restructured  # noqa: E402 - the path has to be there first
+from flight import __version__  # noqa: E402
+
+project = "orbitnode"
+release = version = __version__
+project_copyright = "the authors of orbitnode, Apache-2.0"
+language = "en"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+root_doc = "docs/index"
+include_patterns = ["*.md", "docs/*.md", "docs/adr/*.md", "docs/guides/*.md", "docs/reference/**"]
+# What is not walked at all; the walk is over the whole project.
+exclude_patterns = [".*", "build", "dist", "out", "tests", "flight", "ground", "hal", "payloads", "sim_hw"]
+
+# The side bar: captions, and pages in this order. A pattern takes what no line has taken before it, so that a new guide
+# is there without a line of its own.
+_NAVIGATION = {
+    "orbitnode": ["README.md"],
+    "Guides": [
+        "docs/guides/app.md",
+        "docs/guides/driver.md",
+        "docs/guides/mission.md",
+        "docs/guides/bench.md",
+        "docs/guides/procedure.md",
+        "docs/guides/recording.md",
+        "docs/guides/link.md",
+        "docs/guides/dictionary.md",
+        "docs/guides/*.md",
+    ],
+    "Reference": [
+        "docs/reference/command-line.md",
+        "docs/reference/commands.md",
+        "docs/reference/telemetry.md",
+        "docs/reference/events.md",
+        "docs/reference/parameters.md",
+        "docs/reference/failure-codes.md",
+        "docs/reference/*.md",
+        "docs/summary.md",
+    ],
+    "Python interfaces": ["docs/reference/api/payload.md", "docs/reference/api/driver.md", "docs/reference/api/*.md"],
+    "Project": ["CONTRIBUTING.md", "docs/adr/README.md", "docs/*.md", "CHANGELOG.md", "*.md"],
+}
+
+html_theme = "furo"
+html_title = "orbitnode"
+html_static_path = ["static/wide.css"]
+html_css_files = ["wide.css"]
+html_extra_path = ["static/index.html"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+
+myst_heading_anchors = 4
+suppress_warnings = ["misc.highlighting_failure"]  # shortened examples: "..." is no TOML
+default_role = "code"
+
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+add_module_names = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
+
+
+def _navigation() -> dict[str, list[str]]:
+    """The pages under each caption."""
+    taken = {f"{root_doc}.md"}
+    found: dict[str, list[str]] = {}
+    for caption, patterns in _NAVIGATION.items():
+        for pattern in patterns:
+            pages = sorted({path.relative_to(_ROOT).as_posix() for path in _ROOT.glob(pattern)} - taken)
+            found.setdefault(caption, []).extend(pages)
+            taken.update(pages)
+    return found
+
+
+def _toctree(pages: Iterable[str], caption: str = "") -> str:
+    lines = [":hidden:", *([f":caption: {caption}"] if caption else []), "", *(f"/{page}" for page in pages)]
+    return "\n".join(["", "```{toctree}", *lines, "```", ""])
+
+
+def _with_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
+    """The side bar stands here, and not in pages that are read on a code host as well."""
+    if page == root_doc:
+        source[0] += "".join(_toctree(pages, caption) for caption, pages in _navigation().items())
+    elif page == "docs/adr/README":
+        decisions = sorted((_ROOT / "docs" / "adr").glob("0*.md"))
+        source[0] += _toctree(path.relative_to(_ROOT).as_posix() for path in decisions)
+
+
+def _outdated(_app: Sphinx, _env: object, added: set[str], _changed: set[str], removed: set[str]) -> list[str]:
+    """The side bar is read anew when there are other pages."""
+    return [root_doc, "docs/adr/README"] if added or removed else []
+
+
+def _docstring(_app: Sphinx, _what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    lines[:] = restructured(lines)
+
+
+def _signature(
+    _app: Sphinx, _what: str, _name: str, thing: object, _options: object, arguments: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A Protocol is not called: its arguments would be those of typing's own constructor."""
+    return ("", returns) if getattr(thing, "_is_protocol", False) else (arguments, returns)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_lexer("csv", TextLexer)
+    app.connect("source-read", _with_navigation)
+    app.connect("env-get-outdated", _outdated)
+    app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
