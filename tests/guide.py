@@ -1,87 +1,127 @@
-"""Run the commands of a guide, and compare what they say with what stands under them.
+"""The blocks of code of the documentation: what they are, how their commands are run, and what their output must be.
 
-```python make.py       a file of this name
-```console              commands, each behind "$ ", and what they print
-```console FOLDER       the same, with the files of that folder of ../shared/vectors in place; left out without it
+A block is told by the words behind its fence. Code hosts look at the first one alone.
 
-python -m tests.guide docs/guides/recording.md      puts what they print now under them
+    ```toml file=a.toml          a file of this name, in the folder in which the page's commands run; with session=NAME
+                                 a mission whose programs meet where that session does
+    ```console                   commands, each behind "$ ", and what they print, to the letter
+    ```console varies            the same, with other numbers: times, sizes, counts, ids
+    ```console session=bench background   programs that go on, each in a terminal of its own, and what they print first
+    ```console session=bench     commands while these are running; their output varies. All pages share one session of a
+                                 name; `bench` has board, ground and node if no page has started them before
+    ```console after=run         commands about what `orbitnode run` left in out/
+    ```console vectors=FOLDER    with the files of that folder of ../shared/vectors in place; left out without it
+    ```console made-by=FILE ...  not run here: the file, a test or what CI runs, does what they do
+
+What stands under no command is not compared, but the command must succeed. "..." stands for anything in a line, and for
+any lines if it is one.
+
+`python -m tests.guide_run PAGE` puts under the commands of a page what they print now.
 """
+
+# Why so: the pages are read on code hosts, where a block must look like a terminal and nothing else. So what the test
+# has to know stands where no reader sees it, and the rules are few. Numbers that vary are one number (`alike`): whoever
+# changes what a command prints changes its words or its columns, and that is found.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from tests.waiting import GIVE_UP_RUN_S
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT.parent / "shared" / "vectors"
-_BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What makes a line of a block a command, if it should have been behind "$ ".
+COMMAND = re.compile(r"(\$ |((\w+=\S*|\S*/)?\s*)?(orbitnode|make|python3?|pip|pytest|git|source|cd|cp) )")
+_NUMBER = re.compile(r"\b[0-9a-f]{8}\b|[-+]?\d[\d,]*(\.\d+)?([-:T]\d+[\d:.]*Z?)*")
+_UNIT_OF_TIME = re.compile(r"\b0 (us|ms|s)\b")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of code: its language, what follows it on the line, and its text."""
+    """One block of code: its language, what follows it on the line, its text, and the line on which it begins."""
 
     language: str
     word: str
     text: str
+    line: int = 0
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The words behind the language: what stands after their "=", empty for none."""
+        return {name: value for name, _, value in (word.partition("=") for word in self.word.split())}
+
+    @property
+    def file(self) -> str:
+        """The name of the file that the block is, empty if it is none."""
+        return self.words.get("file", "")
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """The files that do what the block's commands do, if they are not run here."""
+        return self.words["made-by"].split(",") if "made-by" in self.words else []
+
+    @property
+    def varies(self) -> bool:
+        """Whether numbers may be others than those that are shown."""
+        return bool({"varies", "session"} & set(self.words))
+
+    @property
+    def steps(self) -> list[Step]:
+        """The commands of the block, in order."""
+        steps: list[Step] = []
+        for line in self.text.splitlines():
+            if line.startswith("$ "):
+                steps.append(Step(line[2:], ()))
+            elif steps and steps[-1].command.endswith("\\"):
+                steps[-1] = Step(f"{steps[-1].command[:-1]} {line.strip()}", ())
+            elif steps:
+                steps[-1] = Step(steps[-1].command, (*steps[-1].output, line))
+        return steps
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and the lines that stand under it."""
+
+    command: str
+    output: tuple[str, ...]
 
 
 def blocks_of(page: str) -> Iterator[Block]:
-    for found in _BLOCK.finditer(page):
-        yield Block(found[1], found[2].strip(), found[3])
+    """Every fenced block of a page."""
+    yield from map(block_of, BLOCK.finditer(page))
+
+
+def block_of(found: re.Match[str]) -> Block:
+    """The block that a match of BLOCK is."""
+    return Block(found[1], found[2].strip(), found[3], found.string.count("\n", 0, found.start()) + 1)
 
 
 def is_run(block: Block) -> bool:
-    return block.language == "console" and (not block.word or (VECTORS / block.word).is_dir())
+    """Whether its commands are run here and now."""
+    vectors = block.words.get("vectors")
+    return block.language == "console" and not block.elsewhere and (not vectors or (VECTORS / vectors).is_dir())
 
 
-def ran(block: Block, folder: Path) -> str:
-    """The block as it would be printed now."""
-    if block.word:
-        for path in (VECTORS / block.word).iterdir():
-            if not (folder / path.name).exists():
-                (folder / path.name).symlink_to(path)
-    out = []
-    for line in block.text.splitlines():
-        if line.startswith("$ "):
-            out += [line, *said(line[2:], folder)]
-    return "\n".join(out) + "\n"
+def alike(line: str) -> str:
+    """The line with every number as 0 and every stretch of blanks as one."""
+    return " ".join(_UNIT_OF_TIME.sub("0 s", _NUMBER.sub("0", line)).split())
 
 
-def said(command: str, folder: Path) -> list[str]:
-    """What a command prints, without blanks at the ends of lines."""
-    binaries = str(Path(sys.executable).parent)
-    env = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
-    made = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=GIVE_UP_RUN_S, check=False,
-    )  # fmt: skip
-    return [line.rstrip() for line in made.stdout.splitlines()]
+def fits(shown: Sequence[str], printed: Sequence[str], varies: bool) -> bool:
+    """Whether what is printed is what is shown."""
+    lines = [(alike(line) if varies else line.rstrip()) for line in printed]
+    pattern = "".join(
+        _pattern(alike(line) if varies else line.rstrip()) for line in shown if line.strip() or not varies
+    )
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in lines if line or not varies)) is not None
 
 
-def put_down(page: str, folder: Path) -> str:
-    """The page with what its commands print now."""
-
-    def renewed(found: re.Match[str]) -> str:
-        block = Block(found[1], found[2].strip(), found[3])
-        if block.language != "console" and block.word:
-            (folder / block.word).write_text(block.text, encoding="utf-8")
-        if not is_run(block):
-            return found[0]
-        return f"```{found[1]}{found[2]}\n{ran(block, folder)}```"
-
-    return _BLOCK.sub(renewed, page)
-
-
-if __name__ == "__main__":
-    with TemporaryDirectory() as made:
-        path = Path(sys.argv[1])
-        path.write_text(put_down(path.read_text(encoding="utf-8"), Path(made)), encoding="utf-8")
+def _pattern(line: str) -> str:
+    if line == "...":
+        return r"(?:.*\n)*?"
+    return ".*".join(re.escape(part) for part in line.split("...")) + r"\n"

@@ -1,4 +1,4 @@
-"""`python -m docs.tools`: write the generated pages anew, and name those that changed."""
+"""`python -m docs.tools`: write the generated pages, and name those that changed."""
 
 from __future__ import annotations
 

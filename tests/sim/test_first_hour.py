@@ -46,7 +46,7 @@ tile_s = 5.0
 
 def guide_app() -> str:
     """`beacon.py` as it stands in the guide."""
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python[^\n]*\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
     (found,) = [block for block in blocks if "class Beacon:" in block]
     return str(found)
 

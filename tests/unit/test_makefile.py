@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -108,6 +109,25 @@ def test_help_lists_the_targets(checkout: Path) -> None:
     done = subprocess.run(["make", "help"], cwd=checkout, capture_output=True, text=True, timeout=GIVE_UP_S, check=True)
     for target in ("setup", "run", "test", "check", "bench", "wheel", "clean"):
         assert f"make {target} " in done.stdout
+
+
+def test_run_flies_one_orbit_and_passes_on_what_is_asked_for(checkout: Path) -> None:
+    """As README and tutorial have it. That all of it works from nothing is seen by CI, which begins with it."""
+    script(checkout / ".venv" / "bin" / "orbitnode", 'echo "$@"')
+    for stamp in (".created", ".installed", ".assets"):
+        (checkout / ".venv" / stamp).touch()
+    command = ["make", "run", "ARGS=--seed 12"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=GIVE_UP_S, check=True)
+    assert done.stdout == "run --orbits 1 --seed 12\n"
+
+
+def test_installation_by_hand_is_what_set_up_does() -> None:
+    """The README has the commands; those of the Makefile are run by whoever runs these tests."""
+    readme, makefile = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Makefile"))
+    commands = re.findall(r"^\$ (?:\S*/)?(?:pip|python3?)( .*)", readme, re.MULTILINE)
+    assert len(commands) == 3
+    for command in (command.replace(".venv", "$(VENV)") for command in commands):
+        assert command in makefile, command
 
 
 def test_clean_leaves_the_sources(checkout: Path) -> None:
