@@ -80,7 +80,7 @@ class Listeners:
         """Stop calling this listener. It may be removed from within a change."""
         self._listeners.remove(listener)
 
-    def tell(self, change: Change, what: object) -> None:
+    def announce(self, change: Change, what: object) -> None:
         """Call everybody who listens at this moment."""
         for listener in list(self._listeners):  # a copy: listeners may come and go while they are called
             listener(change, what)

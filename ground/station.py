@@ -265,7 +265,7 @@ class GroundStation:
         if isinstance(action, Acknowledged):
             upload = self.uploads.acknowledged(action.tag, now_ns)
             if upload is not None:
-                self._listeners.tell(Change.UPLOAD, upload)
+                self._listeners.announce(Change.UPLOAD, upload)
             return []
         upload = self.uploads.fail(action.tag, action.reason, now_ns)
         return [] if upload is None else self._end_upload(upload, now_ns)
@@ -275,7 +275,7 @@ class GroundStation:
         cltus: list[bytes] = []
         for tag in sorted(upload.open_tags, key=lambda tag: tag.index):  # a set has no order, and runs must be alike
             cltus += self._perform(self.session.drop(tag, upload.failure), now_ns)
-        self._listeners.tell(Change.UPLOAD, upload)
+        self._listeners.announce(Change.UPLOAD, upload)
         return cltus
 
     # Actions of the links
@@ -304,7 +304,7 @@ class GroundStation:
                 case Alert(reason):
                     if self.session.service is Service.IDLE:
                         self._retry_at_ns = now_ns + _RETRY_NS
-                    self._listeners.tell(Change.NOTE, reason)
+                    self._listeners.announce(Change.NOTE, reason)
                 case _:
                     pass  # the session counts gaps and what was rejected
         return cltus
@@ -313,7 +313,7 @@ class GroundStation:
         if reception is self._own:
             self.correlator.restart()
         link = f"link {reception.name}: " if reception.name else ""
-        self._listeners.tell(Change.NOTE, f"{link}the node was restarted: its frame counts began again")
+        self._listeners.announce(Change.NOTE, f"{link}the node was restarted: its frame counts began again")
 
     def _on_frame(self, received: FrameReceived, now_ns: int, reception: Reception) -> list[bytes]:
         if reception is self._own:
@@ -321,7 +321,7 @@ class GroundStation:
             if received.realtime_count is not None:
                 left_ns = now_ns - self._waited_ns - self._path_delay_ns(now_ns)  # its first bit, from the node
                 self.correlator.on_frame(received.realtime_count, self.tai_ns(left_ns))
-            self._listeners.tell(Change.FRAME, received)
+            self._listeners.announce(Change.FRAME, received)
         if not reception.heard(now_ns):
             return []
         self._tell_contact(reception)
@@ -330,10 +330,10 @@ class GroundStation:
     def _tell_contact(self, reception: Reception) -> None:
         if reception is self._own:
             self.station_counters.contacts = reception.contacts
-            self._listeners.tell(Change.CONTACT, reception.in_contact)
+            self._listeners.announce(Change.CONTACT, reception.in_contact)
         else:
             state = "contact" if reception.in_contact else "contact lost"
-            self._listeners.tell(Change.NOTE, f"link {reception.name}: {state}")
+            self._listeners.announce(Change.NOTE, f"link {reception.name}: {state}")
 
     # Counters
 

@@ -126,7 +126,7 @@ class CommandDesk:
         if number is not None:
             self._insertion_ended(record, number)
         self._writer.write(lambda a: a.put_command(record, self._epoch_tai_ns))
-        self._listeners.tell(Change.COMMAND, record)
+        self._listeners.announce(Change.COMMAND, record)
 
     def _insertion_ended(self, insertion: CommandRecord, number: int) -> None:
         """Take from the outcome of an insertion what it says of the scheduled command; a lost one says nothing."""

@@ -82,4 +82,4 @@ class ArchiveWriter:
     def fault(self, error: OrbitnodeError) -> None:
         """Count and announce that something could not be stored."""
         self._counters.storage_faults += 1
-        self._listeners.tell(Change.NOTE, str(error))
+        self._listeners.announce(Change.NOTE, str(error))

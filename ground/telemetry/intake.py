@@ -120,13 +120,13 @@ class TelemetryIntake:
         else:
             self._refused.add(f"{packet.name} on VC{vcid}")
         if fault:
-            self._listeners.tell(Change.PACKET, Packet(vcid, octets, None))
-            self._listeners.tell(Change.NOTE, f"packet on VC{vcid} does not decode: {fault}")
+            self._listeners.announce(Change.PACKET, Packet(vcid, octets, None))
+            self._listeners.announce(Change.NOTE, f"packet on VC{vcid} does not decode: {fault}")
             self._undecoded.add(f"{packet.name} on VC{vcid}: {fault}")
             self._tell_undecoded(now_ns)
             return
         self._use(packet, now_ns, received_ns, live=live, correlated=correlated)
-        self._listeners.tell(Change.PACKET, Packet(vcid, octets, packet))
+        self._listeners.announce(Change.PACKET, Packet(vcid, octets, packet))
 
     def _use_late(self, row: UndecodedRow, packet: DecodedPacket, now_ns: int) -> None:
         """Use a packet that has its meaning only now. It is not announced: whoever waits wants a new packet."""
@@ -175,7 +175,7 @@ class TelemetryIntake:
         if not self.late.is_due and self.late.decoded:
             decoded, waiting = self.late.decoded, self.late.waiting
             text = f"{_counted(decoded, 'packet')} decoded late, {waiting} still {'wait' if waiting != 1 else 'waits'}"
-            self._listeners.tell(Change.NOTE, text)
+            self._listeners.announce(Change.NOTE, text)
 
     def _tell_undecoded(self, now_ns: int) -> None:
         """Remark on packets that did not decode: at once, and then once a minute."""
@@ -195,7 +195,7 @@ class TelemetryIntake:
         for alarm in self.limits.check(packet, live=live):
             self._counters.alarms += 1
             self._writer.write(lambda a, alarm=alarm: a.add_alarm(alarm))  # type: ignore[misc]
-            self._listeners.tell(Change.ALARM, alarm)
+            self._listeners.announce(Change.ALARM, alarm)
         for key, field in packet.fields.items():
             name = f"{packet.name}.{key}"
             self.newest.keep(name, packet.time_ns, packet.raw[key], field, live=live, state=self.limits.state(name))
@@ -205,7 +205,7 @@ class TelemetryIntake:
         self.events.append(EventRow(at_ns, received_ns, packet.apid, packet.name, packet.severity, packet.text))
         upload = self._uploads.on_event(packet.name, packet.raw)
         if upload is not None:
-            self._listeners.tell(Change.UPLOAD, upload)
+            self._listeners.announce(Change.UPLOAD, upload)
 
     def _on_report(self, packet: DecodedPacket, now_ns: int, *, live: bool) -> None:
         """Hand verification reports to their command, and parameter values to the samples."""
@@ -276,7 +276,7 @@ class TelemetryIntake:
                 continue
             self._writer.write(lambda a, row=row: a.add_product(row))  # type: ignore[misc]
             self._keep_scalars(row)
-            self._listeners.tell(Change.PRODUCT, row)
+            self._listeners.announce(Change.PRODUCT, row)
 
     def _keep_scalars(self, row: ProductRow) -> None:
         """Keep the numbers of a scalar answer as samples of `answer.APP.NAME`, at the time of its picture."""
@@ -288,7 +288,7 @@ class TelemetryIntake:
         # All or none: some of an answer's numbers without the others would mislead whoever plots them.
         if len(self._answers) + len(new) > ANSWERS_MAX:
             text = f"{row.name}: not kept as samples, {ANSWERS_MAX} series of answers are there already"
-            self._listeners.tell(Change.NOTE, text)
+            self._listeners.announce(Change.NOTE, text)
             return
         self._answers |= new
         self._writer.write(lambda a: a.add_samples(samples, time_ns))
@@ -312,7 +312,7 @@ class TelemetryIntake:
         row = EventRow(at_ns, at_ns, apid, name, severity, f"ground: {text}")
         self.events.append(row)
         self._writer.write(lambda a: a.add_event(row))
-        self._listeners.tell(Change.NOTE, text)
+        self._listeners.announce(Change.NOTE, text)
 
 
 def _counted(number: int, what: str) -> str:

@@ -450,7 +450,7 @@ def test_whoever_leaves_all_unread_is_given_up(served: Served, monkeypatch: pyte
 
     def flood() -> None:
         for _ in range(5000):  # more than the buffers of the machine take
-            served.station._listeners.tell(Change.PACKET, report)
+            served.station._listeners.announce(Change.PACKET, report)
 
     following = served.client({"do": "follow"})
     wait_until(lambda: served.places == 1 and served.station._listeners._listeners, "it follows")

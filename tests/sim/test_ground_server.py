@@ -223,7 +223,7 @@ def test_a_client_that_waits_for_a_command_and_does_not_read_loses_lines() -> No
             serving = asyncio.create_task(ClientSession(services, Connection(reader, writer, counters)).serve())
             await sent.wait()
             for _ in range(5000):  # more than the buffers of the machine take
-                station._listeners.tell(Change.PACKET, report)
+                station._listeners.announce(Change.PACKET, report)
             backlogs.append(writer.transport.get_write_buffer_size())
             serving.cancel()
             writer.transport.abort()
