@@ -1,5 +1,13 @@
 """Errors that cross a boundary: to the ground, to the operator, to the person at the terminal."""
 
+# Three families, and who catches them:
+#
+# - OrbitnodeError and what derives from it has a message for a person. The command line prints it as one line and
+#   exits with 1, or with 2 for UsageError. Code that can go on without what failed catches the kind it expects.
+# - Anything else is a mistake of a program. It ends the task or the call that made it, and the scheduler, the guard of
+#   drivers or the guard of apps reports it.
+# - PASSES_THROUGH is caught by nobody on board: a person has asked for the end, or the machine is gone.
+
 from __future__ import annotations
 
 
@@ -12,7 +20,7 @@ class UsageError(OrbitnodeError):
 
 
 class DecodeError(OrbitnodeError, ValueError):
-    """Octets from outside that do not form the thing asked for. Never raised for our own mistakes."""
+    """Octets from outside that do not form what was asked for. Never raised for our own mistakes."""
 
 
 class StorageError(OrbitnodeError):
@@ -24,8 +32,9 @@ class SetupError(OrbitnodeError):
 
 
 class MisuseError(SetupError):
-    """Code that the node runs for others, such as an app's, asks for what cannot be: what it asked, and what would be
-    right.
+    """Code that the node runs for others, such as an app's, has asked for something impossible.
+
+    The message says what it asked for, and what would be right.
     """
 
 
@@ -34,9 +43,9 @@ class PowerLost(BaseException):
 
 
 PASSES_THROUGH = (KeyboardInterrupt, PowerLost)
-"""Whoever calls other people's code lets these through and catches everything else: they are not that code's doing."""
+"""Whoever calls other people's code lets these through and catches everything else: that code did not cause them."""
 
 
 def reason_of(error: Exception) -> str:
-    """The system's own words for a failed call (`No space left on device`), else the text of the error."""
+    """Return the system's own words for a failed call (`No space left on device`), or else the text of the error."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

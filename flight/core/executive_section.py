@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from flight.core.config import key
 
 CPUS_MAX = 1024
-# A call of a driver may take 2 s, and its opening at boot 15 s, before it is cut off (hal/guard.py): the watchdog,
-# which waits six times as long at boot, must not be quicker than that.
+# A call of a driver may take 2 s, and its opening at boot 15 s, before it is cut off (hal/guard.py). The watchdog must
+# not be quicker than that; at boot it waits six times as long.
 WATCHDOG_LEAST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutiveConfig:
-    """The scheduler's limits, and what the node asks of the kernel at boot (flight/linux/realtime.py). What it does not
-    get there, it goes on without.
+    """The scheduler's limits, and what the node asks of the kernel at boot (flight/linux/realtime.py).
+
+    The node goes on without what the kernel refuses.
     """
 
     fifo_priority: int = key(0, minimum=0, maximum=99, text="SCHED_FIFO priority, 0 for the usual scheduling")
@@ -28,12 +29,13 @@ class ExecutiveConfig:
     watchdog_s: float = key(10.0, minimum=0.0, maximum=3600.0, text="a node that hangs for so long is ended; 0: never")
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return what contradicts itself: a processor named twice, a watchdog quicker than what it watches."""
         found = []
         if len(set(self.cpus)) < len(self.cpus):
             found.append(("cpus", f"is {list(self.cpus)}, should name each processor once"))
+        # Twice: a critical task that waits for as long as it may must not look like a node that hangs.
         least_s = max(2 * self.critical_starve_s, WATCHDOG_LEAST_S)
         if 0.0 < self.watchdog_s < least_s:
-            text = f"is {self.watchdog_s:g}, should be 0 or at least {WATCHDOG_LEAST_S:g} and twice critical_starve_s"
-            text += f", {least_s:g}"
-            found.append(("watchdog_s", text))
+            text = f"is {self.watchdog_s:g}, should be 0 or at least {least_s:g}: "
+            found.append(("watchdog_s", f"{text}twice critical_starve_s, and no less than {WATCHDOG_LEAST_S:g}"))
         return found

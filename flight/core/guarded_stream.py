@@ -1,4 +1,9 @@
-"""A text stream that never raises, for those whose work does not hang on whether their words are read."""
+"""A text stream that never raises, for those whose work does not depend on whether their words are read."""
+
+# Used for stderr and for a simulated node's log. A disk that is full, a reader that left, a closed stream or a
+# character that the encoding lacks must change neither the result of a command nor its exit code (ADR 0020). The stream
+# counts what it could not write, so that the owner can say so elsewhere. It may wait for its reader: a loop, which may
+# not, uses a LogSink (flight/linux/log_sink.py).
 
 from __future__ import annotations
 
@@ -11,17 +16,20 @@ from flight.core.errors import reason_of
 class LineStream(Protocol):
     """What a log needs of a text stream."""
 
-    def write(self, text: str, /) -> object: ...
+    def write(self, text: str, /) -> object:
+        """Write `text`."""
 
-    def flush(self) -> object: ...
+    def flush(self) -> object:
+        """Hand on what the stream still holds."""
 
-    def isatty(self) -> bool: ...
+    def isatty(self) -> bool:
+        """Return whether a person reads this on a terminal."""
 
 
 class GuardedStream:
-    """A text stream whose faults end here: `faults` counts writes that it did not take, `fault` is the last reason.
+    """A text stream whose faults end here: `faults` counts the writes that failed, `fault` is the last reason.
 
-    What its encoding lacks is written as escapes. A stream that is not there (None) takes nothing. Writing may wait.
+    What its encoding lacks is written as escapes. Without a stream (None) everything is dropped. Writing may wait.
     """
 
     errors = "backslashreplace"
@@ -33,8 +41,9 @@ class GuardedStream:
         self._stream = stream
 
     def write(self, text: str, /) -> int:
+        """Write `text`, and return its length whether or not the stream took it."""
         if self._stream is not None:
-            # The characters that it can encode, so that none is refused.
+            # There and back: what the encoding lacks comes out as escapes, so that the stream refuses no character.
             known = text.encode(self.encoding, self.errors).decode(self.encoding)
             try:
                 self._stream.write(known)
@@ -43,6 +52,7 @@ class GuardedStream:
         return len(text)
 
     def flush(self) -> None:
+        """Hand on what the stream still holds; a fault is counted."""
         if self._stream is not None:
             try:
                 self._stream.flush()
@@ -50,7 +60,7 @@ class GuardedStream:
                 self._count(error)
 
     def close(self) -> None:
-        """Close the stream behind, which a log does not need but its file does."""
+        """Close the stream behind this one: a log does not need that, but its file does."""
         if isinstance(self._stream, io.IOBase):
             try:
                 self._stream.close()
@@ -58,13 +68,14 @@ class GuardedStream:
                 self._count(error)
 
     def isatty(self) -> bool:
+        """Return whether a person reads this on a terminal."""
         try:
             return self._stream is not None and self._stream.isatty()
-        except ValueError:
+        except ValueError:  # it was closed
             return False
 
     def fileno(self) -> int:
-        """Raises OSError for a stream without a descriptor."""
+        """Return the descriptor of the stream behind this one. Raises OSError if it has none."""
         if isinstance(self._stream, io.IOBase):
             return self._stream.fileno()
         raise OSError("the stream behind this one has no descriptor")

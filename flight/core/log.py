@@ -1,8 +1,14 @@
 """The log of one node: structlog without global set-up, every line stamped by the node's own clock.
 
-To log never raises, whatever the stream does. That it never waits either takes a stream that does not
-(flight/linux/log_sink.py). For people, texts are made plain (flight/text/plain_text.py): they may be an app's.
+Logging never raises, whatever the stream does. It waits only if the stream does: a loop gives it one that never waits
+(flight/linux/log_sink.py).
 """
+
+# Several nodes live in one process, each with its own clock, so nothing here is global: each node binds its own logger.
+# Lines are stamped with the node's time, since in virtual time the machine's clock says nothing.
+#
+# Texts may come from an app, a file or a board. In the form for people they are made plain (flight/text/plain_text.py),
+# so that no text can clear a terminal or forge a line of the log. In JSON they stay as they are, escaped by the format.
 
 from __future__ import annotations
 
@@ -32,10 +38,10 @@ def node_log(
     form: str = "console",
     level: str = "info",
 ) -> FilteringBoundLogger:
-    """A logger bound to node `name`, writing lines to `stream` (None: stderr).
+    """Make a logger bound to node `name` that writes lines to `stream` (None: stderr).
 
     tai_ns: the node's clock, nanoseconds of TAI since 1958 (`Platform.tai_ns`); lines show it as UTC.
-    form: "console" for people, "json" one object a line. Raises OrbitnodeError for an unknown form or level.
+    form: "console" for people, "json" for one object per line. Raises OrbitnodeError for an unknown form or level.
     """
     if form not in FORMS:
         raise OrbitnodeError(f"log form {form!r}, should be one of {', '.join(FORMS)}")
@@ -60,17 +66,17 @@ def node_log(
                 colors=guarded.isatty(), timestamp_key="time", exception_formatter=_write_traceback
             ),
         ]
-    made = structlog.wrap_logger(
-        structlog.WriteLogger(cast("TextIO", guarded)),  # one call per line, its end included
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(cast("TextIO", guarded)),  # one call per line with its end: lines never interleave
         processors=[structlog.processors.add_log_level, stamp, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         context_class=dict,
     )
-    return cast("FilteringBoundLogger", made.bind(node=name))
+    return cast("FilteringBoundLogger", logger.bind(node=name))
 
 
 def _make_plain(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Texts may be those of an app, of a file or of a board. The renderer itself escapes whatever is no text."""
+    """Make every text of the line plain. Whatever is not a text the renderer escapes itself."""
     for name, value in event.items():
         if isinstance(value, str):
             event[name] = plain(value)
@@ -78,22 +84,24 @@ def _make_plain(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
 
 
 def _write_traceback(stream: TextIO, error: structlog.typing.ExcInfo) -> None:
-    """A traceback, indented: no line of it can be taken for one of the log."""
+    """Write a traceback, indented, so that no line of it can be taken for one of the log."""
     text = io.StringIO()
     structlog.dev.plain_traceback(text, error)
     stream.write("".join(f"\n{INDENT}{plain(line)}" for line in text.getvalue().strip("\n").split("\n")))
 
 
 def gap_line(name: str, tai_ns: Callable[[], int], *, form: str = "console") -> Callable[[int, float, str], str]:
-    """What makes the line that stands in a gap of the log of node `name`: from how many lines were lost, in how many
-    seconds until now, and why.
+    """Return a function that writes the line for a gap in the log of node `name`.
+
+    It is given how many lines were lost, in how many seconds until now, and why.
     """
 
     def describe(lines: int, over_s: float, reason: str) -> str:
         text = io.StringIO()
         since = utc_text(tai_ns() - ns(over_s))
+        missing = "1 line of this log is" if lines == 1 else f"{lines} lines of this log are"
         node_log(name, tai_ns, text, form=form).warning(
-            f"{lines} lines of this log are missing here: {reason}", lines_lost=lines, since=since
+            f"{missing} missing here: {reason}", lines_lost=lines, since=since
         )
         return text.getvalue()
 

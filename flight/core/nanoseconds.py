@@ -5,16 +5,25 @@ whole seconds, by one more after each leap second:
 
     2017-01-01 and after    37 s    IERS Bulletin C 52; no bulletin since has announced another one
 
-Times before that day are not told rightly here, and none is asked for. Node, ground and simulator convert between TAI
-and UTC by this file alone. Once a leap second is announced it is entered here: the difference becomes a table of such
-rows, which `tai_from_unix` and `utc_from_tai` look up.
+UTC times before that day come out wrong, and nothing asks for one. Node, ground and simulator convert between TAI and
+UTC by this file alone.
 """
+
+# Why integers: a float of seconds since 1958 resolves 0.5 us, and sums of floats depend on their order. A run must give
+# the same digest each time (ADR 0001), so a time is an int everywhere and becomes a float only where people read it.
+#
+# Why TAI: packet times and schedules must not repeat or jump when a leap second is inserted. UTC appears in texts
+# alone.
+#
+# Why the difference is not configurable (ADR 0029): a node that was told another difference than its ground would be
+# off by a second, and nobody would notice. Once a leap second is announced, the difference becomes a table of rows as
+# above, which `tai_from_unix` and `utc_from_tai` look up.
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-NS = 1_000_000_000  # in a second; and so many parts per billion are nanoseconds per second
+NS = 1_000_000_000  # nanoseconds per second; a clock that is off by 1 part per billion gains 1 ns per second
 
 TAI_MINUS_UTC_S = 37
 TAI_MINUS_UTC_SINCE = datetime(2017, 1, 1, tzinfo=UTC)
@@ -46,5 +55,5 @@ def utc_from_tai(tai_ns: int) -> datetime:
 
 
 def utc_text(tai_ns: int) -> str:
-    """TAI since 1958 as UTC with milliseconds, rounded down: 2026-03-20T09:35:00.000Z."""
+    """Write ns of TAI since 1958 as UTC with milliseconds, rounded down: 2026-03-20T09:35:00.000Z."""
     return f"{utc_from_tai(tai_ns):%Y-%m-%dT%H:%M:%S}.{tai_ns // 1_000_000 % 1000:03d}Z"

@@ -1,17 +1,21 @@
 """The calls of the host that a scheduler waits for. Nothing that is due is ever forgotten.
 
 A scheduler runs only when its host calls it, and asks for two kinds of call: a turn, when a task has become ready; an
-alarm, at the earliest time that a task waits for. Whether one is pending is written in one place each, and only the
-call itself takes it back, or the one that takes its place:
+alarm, at the earliest time that a task waits for. At most one of each is pending:
 
     turn    none --ask_turn--> asked                    --the call--> none
     alarm   none --arm-------> armed for a time --arm for an earlier one--> armed for that
                                                         --the call, or disarm--> none
-
-Each call carries a number, so one that comes after it was cancelled, or comes twice, takes back nothing that is not
-its own; it gives the scheduler its turn all the same. What the clock says decides nothing about that: a call may come
-early or late, and the processor may be taken away between any two lines.
 """
+
+# A scheduler that believes a call to be pending which is not sleeps for ever, with tasks due. So whether a call is
+# pending is written in one place per kind, and only that very call, or the one that replaces it, takes it back.
+#
+# Each call carries a number. A call that comes although it was cancelled, or that comes twice, takes back nothing that
+# is not its own; it still gives the scheduler a turn, which is harmless.
+#
+# The clock decides nothing here: a call may come early or late by it, and the processor may be taken away between any
+# two lines. So which call has come is told by its number, never by comparing times.
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from hal.base import Timeline, Timer
 
 
 class PendingCalls:
-    """What one scheduler has asked its host for. `on_turn` is called by every call of the host, whichever it is."""
+    """What one scheduler has asked its host for. Every call of the host, of either kind, calls `on_turn`."""
 
     __slots__ = ("_alarm", "_alarm_ns", "_alarm_number", "_host", "_number", "_on_turn", "_turn_number")
 
@@ -30,7 +34,7 @@ class PendingCalls:
         self._host = host
         self._on_turn = on_turn
         self._number = 0  # of the newest call
-        self._turn_number = 0  # of the turn that is asked for, 0 for none
+        self._turn_number = 0  # of the turn that is pending, 0 for none
         self._alarm: Timer | None = None
         self._alarm_ns = 0
         self._alarm_number = 0
@@ -46,7 +50,7 @@ class PendingCalls:
         return self._alarm is not None
 
     def ask_turn(self, t_ns: int) -> None:
-        """Have the host call at `t_ns`, unless a turn is asked for already."""
+        """Have the host call at `t_ns`, unless a turn is pending already."""
         if not self._turn_number:
             self._number = self._turn_number = number = self._number + 1
             self._host.call_at(t_ns, partial(self._take_turn, number))
@@ -55,7 +59,7 @@ class PendingCalls:
         """Have the host call at `t_ns`, or before it if an earlier alarm is pending."""
         if self._alarm is not None:
             if self._alarm_ns <= t_ns:
-                return
+                return  # an early call is harmless: that turn finds nothing due, and arms again
             self._alarm.cancel()
         self._number = number = self._number + 1
         self._alarm_ns, self._alarm_number = t_ns, number

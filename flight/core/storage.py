@@ -1,17 +1,20 @@
-"""What every Storage has in common: the names it takes, how it refuses, counters and the wear they tell.
+"""What every Storage has in common: which names it takes, how it refuses, what it counts, and how wear is estimated.
 
-Wear is counted by a model of a page-oriented medium (eMMC, SD card, SSD) under a file system, the same for every
-Storage, because the medium itself does not tell. A commit writes, in pages of PAGE_OCTETS:
+Wear is estimated by a model of a page-oriented medium (eMMC, SD card, SSD) under a file system. The model is the same
+for every Storage. A commit writes, in pages of PAGE_OCTETS:
 
 - the pages of each dirty file that hold octets written since the commit before, each page once, however many
   appends went into it;
 - one page for the inode of each dirty file;
-- one page for each rename and each deletion, and one for the folder where names came, changed or went.
+- one page for each rename and each deletion, and one for the folder if names came, changed or went.
 
 What was replaced or deleted again before its commit is never written. Write amplification is flash_octets / octets:
-about 80 for a commit of one 100-octet record, close to 1 where large appends share a commit. Erase blocks and the
-medium's own garbage collection come on top, by a factor that only its maker knows.
+about 80 for a commit of one record of 100 octets, close to 1 if large appends share a commit.
 """
+
+# Why a model (ADR 0011): a medium does not tell how much it writes for what it is asked, and the figure must be the
+# same on the simulated disk and on a board, so that wear can be compared before launch. Erase blocks and the medium's
+# own garbage collection are not in it: they multiply the real wear by a factor that only its maker knows.
 
 from __future__ import annotations
 
@@ -25,11 +28,12 @@ PAGE_OCTETS = 4096
 NO_SPACE = "disk full, no space left"
 READ_ONLY = "the file system is read-only"
 INPUT_OUTPUT_ERROR = "the disk reports an input/output error"
+# Lower case alone, since a file system may not tell cases apart. Upper case and "~" are left for a storage's own files.
 _NAME = re.compile(r"[a-z0-9_.-]{1,100}")
 
 
 class StorageFull(StorageError):
-    """The medium has no room for what was to be written; nothing of it was. Deleting something makes room."""
+    """The medium has no room for what was to be written, and nothing of it was written. Deleting makes room."""
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class StorageCounters:
 
     @property
     def write_amplification(self) -> float:
-        """Octets written by the medium per octet asked for; 0 where none was asked for."""
+        """Octets written by the medium per octet asked for; 0 if none was asked for."""
         return self.flash_octets / self.octets if self.octets else 0.0
 
     def enter_commit(self, flash_octets: int, duration_ns: int) -> None:
@@ -65,26 +69,26 @@ class StorageCounters:
 
 
 def flash_octets(dirty: Iterable[tuple[int, int]], changes: int, folder: bool) -> int:
-    """What one commit makes the medium write.
+    """Return the octets that one commit makes the medium write, by the model at the head of this file.
 
-    `dirty` has for each dirty file the first octet not yet committed and the file's length, `changes` counts
-    renames and deletions, `folder` tells whether names came, changed or went.
+    `dirty` holds, per dirty file, the first octet not yet committed and the file's length. `changes` counts renames
+    and deletions. `folder` says whether names came, changed or went.
     """
     pages = changes + folder
     for start, end in dirty:
-        pages += 1
+        pages += 1  # the inode
         if end > start:
             pages += (end - 1) // PAGE_OCTETS - start // PAGE_OCTETS + 1
     return pages * PAGE_OCTETS
 
 
 def is_name(name: str) -> bool:
-    """Whether a Storage may hold `name`."""
+    """Return whether a Storage may hold `name`."""
     return _NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
 def checked_name(name: str) -> str:
-    """`name`, where a Storage may hold it; raises StorageError."""
+    """Return `name` if a Storage may hold it. Raises StorageError if not."""
     if not is_name(name):
-        raise StorageError(f"storage name {name!r}, must be 1 to 100 of a-z 0-9 _ . -")
+        raise StorageError(f"storage name {name!r} should be 1 to 100 characters of a-z 0-9 _ . -")
     return name

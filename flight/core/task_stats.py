@@ -1,22 +1,28 @@
 """What is counted about a task, and what telemetry says of it: counters, histograms, a frozen report."""
 
+# Durations are kept as histograms over powers of two. A step costs one `bit_length` and one addition that way, a
+# histogram has a fixed size in telemetry, and histograms of several tasks can be added up. The price is that a quantile
+# is good to a factor of two; the worst cases are kept exactly beside it.
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-BUCKETS = 20  # bucket i counts durations in [2^(i-1), 2^i) us, bucket 0 those below 1 us; the last one all above
+# Bucket i counts durations in [2^(i-1), 2^i) us, bucket 0 those below 1 us, the last one all from 0.26 s on.
+BUCKETS = 20
 
 
 def bucket_bounds_us(bucket: int) -> tuple[int, int]:
-    """[low, high) of a bucket; the last one has no end, and names its double."""
-    return (1 << bucket) >> 1, 1 << bucket
+    """Return [low, high) of a bucket. The last bucket has no upper end; its `high` is twice its `low`."""
+    return (1 << bucket) >> 1, 1 << bucket  # shifted back, so that bucket 0 begins at 0
 
 
 def quantile_us(histogram: Sequence[int], q: float) -> int:
-    """The upper edge of the bucket in which the share `q` (0 .. 1) of all that was counted is reached; 0 where
-    nothing was counted. Good to a factor of two, as the buckets are.
+    """Return the upper edge in us of the bucket in which the share `q` (0 .. 1) of all that was counted is reached.
+
+    Returns 0 if nothing was counted. Good to a factor of two, as the buckets are.
     """
     assert 0.0 <= q <= 1.0, q
     wanted, seen = q * sum(histogram), 0
@@ -36,8 +42,8 @@ class TaskStats:
     """Counters of one task since it was spawned.
 
     late: ticks finished after their deadline. skipped: ticks given up. overruns: steps over the budget. starved:
-    steps that waited `starve_s` or longer for their turn. worst_ns: the longest step; cpu_ns: all of them.
-    worst_latency_ns, latency: from being ready, or due, to the step. step: the lengths of steps.
+    steps that waited `starve_s` or longer for their turn. worst_ns: the longest step; cpu_ns: all steps together.
+    worst_latency_ns, latency: waits from being ready, or due, to the step. step: the lengths of steps.
     """
 
     ticks: int = 0
@@ -55,22 +61,24 @@ class TaskStats:
 
     @property
     def steps(self) -> int:
-        """Every step is in the histogram."""
+        """How many steps there were: each is in the histogram."""
         return sum(self.step)
 
     def count_step(self, took_ns: int) -> None:
+        """Count a step that took so long."""
         bucket = (took_ns // 1000).bit_length()
         self.step[bucket if bucket < BUCKETS else -1] += 1
         self.cpu_ns += took_ns
         self.worst_ns = max(self.worst_ns, took_ns)
 
     def count_wait(self, waited_ns: int) -> None:
+        """Count a wait of so long, from being ready or due to the step."""
         bucket = (waited_ns // 1000).bit_length()
         self.latency[bucket if bucket < BUCKETS else -1] += 1
         self.worst_latency_ns = max(self.worst_latency_ns, waited_ns)
 
     def add(self, other: TaskStats) -> None:
-        """Count `other` in: sums of counters, the worse of both worst cases."""
+        """Add the counters of `other`, and keep the worse of both worst cases."""
         self.ticks += other.ticks
         self.late += other.late
         self.skipped += other.skipped
@@ -138,7 +146,7 @@ class TaskReport:
         deadline_ns: int,
         budget_ns: int,
     ) -> Self:
-        """A task's report from its counters; `up_ns` after the scheduler's start, above 0, by the clock of steps."""
+        """Make a task's report from its counters, `up_ns` (above 0) after the start, by the clock of steps."""
         return cls(
             name=name,
             state=state,

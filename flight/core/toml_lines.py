@@ -1,5 +1,12 @@
 """Where a key stands in a TOML text: the parser that reads the values does not say."""
 
+# A fault in a mission is worth little without its line, and tomllib keeps none. So the text is walked a second time, by
+# a scanner that knows only as much of TOML as is needed to find where keys and values begin. tomllib has read the text
+# before, so it is valid TOML: the scanner has no error of its own, and asserts what it relies on.
+#
+# A path is a tuple of keys and indices: ("link", 0, "rate_bps"). An array of tables is counted by its headers, an array
+# in one value by its elements. What has no place of its own is found at the nearest table around it.
+
 from __future__ import annotations
 
 import re
@@ -7,7 +14,7 @@ import re
 Path = tuple[str | int, ...]
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SCALAR = re.compile(r"[^\s,\]}#]+(?: [0-9][^\s,\]}#]*)?")  # a date and its time may be parted by one blank
+_SCALAR = re.compile(r"[^\s,\]}#]+(?: [0-9][^\s,\]}#]*)?")  # one blank may stand between a date and its time
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))", re.DOTALL)
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
@@ -16,8 +23,8 @@ _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 class TomlLines:
     """Lines of every table, key and array element of one TOML text, counted from 1.
 
-    The text has been read by tomllib already: what is not TOML is not looked for. A table that is only named on
-    the way to another (`[a.b]`, `a.b = 1`) stands where it is first named.
+    tomllib must have read the text before: invalid TOML is not detected. A table that is only named on the way to
+    another (`[a.b]`, `a.b = 1`) stands where it is first named.
     """
 
     def __init__(self, text: str) -> None:
@@ -25,7 +32,7 @@ class TomlLines:
         self._at = 0
         self._line = 1
         self._lines: dict[Path, int] = {}
-        self._counts: dict[Path, int] = {}  # newest element of each array of tables
+        self._counts: dict[Path, int] = {}  # index of the newest element of each array of tables
         table: Path = ()
         self._skip()
         while self._at < len(text):
@@ -36,7 +43,7 @@ class TomlLines:
             self._skip()
 
     def find(self, path: Path) -> int | None:
-        """The line of `path`, or of the nearest table around it that has one."""
+        """Return the line of `path`, or of the nearest table around it that has one; None if there is none."""
         while path:
             if path in self._lines:
                 return self._lines[path]
@@ -44,10 +51,11 @@ class TomlLines:
         return None
 
     def has(self, path: Path) -> bool:
+        """Return whether `path` itself stands in the text."""
         return path in self._lines
 
     def _header(self) -> Path:
-        """`[a.b]` or `[[a.b]]`: the path it opens; under an array of tables it means the newest element."""
+        """Read `[a.b]` or `[[a.b]]`; return the path that it opens, for an array of tables its newest element."""
         array = self._text.startswith("[[", self._at)
         self._at += 1 + array
         line = self._line
@@ -58,11 +66,11 @@ class TomlLines:
             path = (*path, part)
             self._lines.setdefault(path, line)
             if path in self._counts and i < len(parts) - 1:
-                path = (*path, self._counts[path])
+                path = (*path, self._counts[path])  # [a.b] behind [[a]] belongs to the newest a
         if array:
             self._counts[path] = self._counts.get(path, -1) + 1
             path = (*path, self._counts[path])
-        self._lines[path] = line  # where the table's own header stands, if `[path.more]` came before it
+        self._lines[path] = line  # its own header counts, also if `[path.more]` came first and entered a line
         return path
 
     def _key_value(self, table: Path) -> None:
@@ -77,7 +85,7 @@ class TomlLines:
         self._value(path)
 
     def _value(self, path: Path) -> None:
-        """Step over a value, noting what stands in it."""
+        """Step over a value, and enter what stands in it."""
         char = self._text[self._at]
         if char in "\"'":
             self._string()
@@ -89,7 +97,7 @@ class TomlLines:
             self._at = found.end()
 
     def _enclosed(self, path: Path, end: str) -> None:
-        """An array, whose elements are numbered, or an inline table, whose keys are named."""
+        """Step over an array, whose elements are numbered, or an inline table, whose keys are named."""
         self._at += 1
         index = 0
         self._skip()
@@ -106,7 +114,7 @@ class TomlLines:
         self._at += 1
 
     def _dotted(self) -> list[str]:
-        """A key, `a."b c".d`, up to what follows it."""
+        """Read a key such as `a."b c".d`, up to what follows it; return its parts."""
         parts = []
         while True:
             self._skip()
@@ -122,12 +130,12 @@ class TomlLines:
             self._at += 1
 
     def _string(self) -> str:
-        """Step over a string of any of the four kinds. The content is exact for those that may be keys."""
+        """Step over a string of any of the four kinds; return its content, exact for the kinds that may be keys."""
         text, start = self._text, self._at
         mark = text[start] * 3 if text.startswith(text[start] * 3, start) else text[start]
         at = start + len(mark)
         while not text.startswith(mark, at):
-            at += 2 if text[at] == "\\" and mark[0] == '"' else 1
+            at += 2 if text[at] == "\\" and mark[0] == '"' else 1  # an escaped quote does not end the string
         content = text[start + len(mark) : at]
         at += len(mark)
         while len(mark) == 3 and text.startswith(mark[0], at):  # one or two quotes may precede the closing three
@@ -139,7 +147,7 @@ class TomlLines:
     def _skip(self) -> None:
         """Step over blanks, line ends and comments."""
         found = _BLANK.match(self._text, self._at)
-        assert found is not None, "it matches nothing, too"
+        assert found is not None, "the pattern matches an empty text as well"
         self._line += self._text.count("\n", self._at, found.end())
         self._at = found.end()
 

@@ -380,8 +380,8 @@ def test_a_body_that_is_not_async_is_told(fly: Callable[..., Rig], monkeypatch: 
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
-        (lambda task: task.every(0.0), "task wolf.work: every 0 s, should be more than 0"),
-        (lambda task: task.first(()), "task wolf.work: waits for the first of no futures, should be one at least"),
+        (lambda task: task.every(0.0), "task wolf.work: period of 0 s, should be more than 0"),
+        (lambda task: task.first(()), "task wolf.work: waits for the first of 0 futures, should be 1 at least"),
     ],
 )
 def test_what_a_task_asks_of_time_that_cannot_be(
@@ -414,5 +414,5 @@ def test_a_sampler_that_goes_wrong_later_is_set_aside_with_its_reason(
 def test_a_task_started_as_the_node_goes_down_is_refused_in_words(fly: Callable[..., Rig]) -> None:
     rig = fly()
     rig.node.scheduler.close()
-    with pytest.raises(SetupError, match=r"task wolf.late not started: the scheduler is closed, the node goes down"):
+    with pytest.raises(SetupError, match=r"task wolf.late not started: the scheduler is closed, the node is going down"):
         rig.node.apps["wolf"].app.context.scheduler.spawn("wolf.late", _emits_nothing_known)  # type: ignore[attr-defined]

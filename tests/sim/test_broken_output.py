@@ -33,7 +33,7 @@ from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 NOISY = '{name = "noisy", app = "tests.noisy_app:NoisyApp", apid = 2}'
-GAP = re.compile(r"(\d+) lines of this log are missing here: " + SLOW)
+GAP = re.compile(r"(\d+) lines? of this log (?:is|are) missing here: " + SLOW)
 
 
 class Stuck:

@@ -106,11 +106,11 @@ def test_faults_within_arrays_and_tables_say_where() -> None:
     assert made is None
     assert faults == {
         ("s", "count"): "is 9, should be in 1 .. 5",
-        ("s", "numbers", 1): "is -2, should be in 0 .. ",
+        ("s", "numbers", 1): "is -2, should be at least 0",
         ("s", "numbers", 2): "is 'x', should be a number",
-        ("s", "inner", "low"): "is -1, should be in 0 .. ",
+        ("s", "inner", "low"): "is -1, should be at least 0",
         ("s", "inner", "hihg"): "unknown key, did you mean high?",
-        ("s", "period_s", "a"): "is -1, should be in 0 .. ",
+        ("s", "period_s", "a"): "is -1, should be at least 0",
         ("s", "period_s", "b"): "is 'x', should be a number",
         ("s", "row", 1, "name"): "is missing: the row's name",
         ("s", "row", 1, "weight"): "is 11, should be in 0 .. 10",
@@ -123,7 +123,7 @@ def test_a_contradiction_of_a_nested_table_stands_beside_other_faults() -> None:
     assert made is None
     assert faults == {
         ("s", "count"): "is 0, should be in 1 .. 5",
-        ("s", "inner", "high"): "is 7, should be above low 7",
+        ("s", "inner", "high"): "is 7, should be above low, which is 7",
     }
     made, faults = read("count = 0\ninner = {low = 7, high = 13}")
     assert made is None

@@ -207,8 +207,8 @@ ground_entity = 4
         (13, "drivers.board_thermometer", "is missing"),
         (13, "drivers.radiator_thermometer", "is missing"),
         (1, "power", "section [power] is missing"),
-        (18, "thermal.heater_off_c", "is 8, should be above heater_on_c 9"),
-        (16, "thermal.board_hot_c", "is 65, should be above board_warm_c 80"),
+        (18, "thermal.heater_off_c", "is 8, should be above heater_on_c, which is 9"),
+        (16, "thermal.board_hot_c", "is 65, should be above board_warm_c, which is 80"),
         (21, "recorder.sync_period_s", "is 0, should be in 0.1"),
         (24, "outbox.ground_entity", "is 4 like entity"),
         (5, "link[0].name", "is missing"),
@@ -233,7 +233,7 @@ def test_sections_of_others_are_read_where_their_owner_asks(write: Write) -> Non
 
     path = write(GOOD + "[sim]\nspeed = 0\n[ground]\nfree = true\n")
     assert load(path).sections == {}
-    assert faults_of(path, {"sim": Sim}) == ["mission.toml:14: sim.speed: is 0, should be in 1 .. "]
+    assert faults_of(path, {"sim": Sim}) == ["mission.toml:14: sim.speed: is 0, should be at least 1"]
     assert load(write(GOOD), {"sim": Sim}).sections == {"sim": Sim()}
 
 
@@ -441,6 +441,6 @@ def test_a_key_of_a_type_that_no_table_has_is_said_in_words(write: Write) -> Non
         speeds: list[int] = dataclass_field(default_factory=list)
 
     with pytest.raises(
-        OrbitnodeError, match=r"key speeds is declared as list\[int\], should be of a type that a table"
+        OrbitnodeError, match=r"key speeds is declared as list\[int\], should be of a type that a TOML table"
     ):
         load(write(GOOD + "[sim]\nspeeds = [1]\n"), {"sim": Sim})

@@ -52,7 +52,7 @@ def test_file_and_command_admit_the_same(low: float) -> None:
 
 
 def test_what_the_file_s_reader_says() -> None:
-    assert faults_of({"low_c": 7.0, "high_c": 7.0}) == {"high_c": "is 7, should be above low_c 7"}
+    assert faults_of({"low_c": 7.0, "high_c": 7.0}) == {"high_c": "is 7, should be above low_c, which is 7"}
     assert faults_of({"low_c": -6.0, "high_c": 7.0}) == {"low_c": "is -6, should be in -5 .. 40"}
 
 

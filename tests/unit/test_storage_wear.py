@@ -52,5 +52,5 @@ def test_names_that_a_storage_takes(name: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "x" * 101, "a\n", "a/b", "A", "é", "a b"])
 def test_names_that_a_storage_refuses(name: str) -> None:
     assert not is_name(name)
-    with pytest.raises(StorageError, match=r"must be 1 to 100 of a-z 0-9 _ \. -"):
+    with pytest.raises(StorageError, match=r"should be 1 to 100 characters of a-z 0-9 _ \. -"):
         checked_name(name)
