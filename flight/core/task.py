@@ -283,7 +283,8 @@ class Task:
 
     def _restart(self) -> None:
         self.stats.restarts += 1
-        self._thrown = None  # what was to be thrown was meant for the coroutine that has ended
+        # What was to be thrown was meant for the coroutine that has ended.
+        self._thrown = None
         self._coroutine = self._body(self)
         self._dispatcher.make_ready(self)
 

@@ -1,8 +1,11 @@
-"""A text stream for what other people's code prints, such as a procedure of an operator's.
+"""A text stream for what other people's code prints, such as an operator's procedure.
 
-Such code prints values out of telemetry as they come to it. Its lines stay lines and its tabs tabs; whatever else is
-not to be seen is shown by its number. It says that it is no terminal, so that nobody colours what would not be shown.
+Its lines stay lines and its tabs tabs. Every other character that cannot be seen is shown by its number.
 """
+
+# Such code prints values out of telemetry as they come to it, so its output may hold anything that a plain text must
+# not (flight/text/plain_text.py). The stream denies being a terminal: a library that colours its output would print
+# escape sequences, which come out as numbers here.
 
 from __future__ import annotations
 
@@ -21,15 +24,16 @@ class PlainStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Returns the characters taken, all."""
+        """Write `text`, made plain, and return the number of characters taken, which is all of them."""
         lines = text.split("\n")
         self._stream.write("\n".join("\t".join(map(plain, line.split("\t"))) for line in lines))
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
-        """The same for each of them."""
+        """Write each of `lines`, made plain."""
         for line in lines:
             self.write(line)
 
     def isatty(self) -> bool:
+        """Return False, so that nobody colours the text."""
         return False

@@ -364,7 +364,7 @@ NOT_STARTED: dict[type[Bad], list[str]] = {
     ServesAnothers: ["app wolf: serves command 'count_sheep', which it has not declared, did you mean count_bad?"],
     SamplesTheNode: ["app wolf: samples structure 'power', which it has not declared, known: bads"],
     SamplesWrong: ["app wolf: housekeeping structure bads: its sample has no field for counts"],
-    Rival: ["app wolf: jobs of kind 'count' have an executor already, there can be one alone"],
+    Rival: ["app wolf: jobs of kind 'count' have an executor already, there can be only one"],
 }
 
 
