@@ -1,18 +1,23 @@
 """A small record that survives power loss at any instant: two generations, each with version and CRC.
 
-The newer valid generation is the truth; a write goes over the older one, so whatever a power cut does to it, the
-other stands. Versions rise by one: an odd one is stored as `name.b`, an even one as `name.a`. So the two know each
-other, and what is found tells what has become of the record:
+What is found at boot tells what has become of the record:
 
     NOTHING    no name is there: nothing was ever stored, or it was deleted as a whole
-    WHOLE      both, of versions that follow each other, or the very first one alone
-    ONE_LOST   one is damaged, unreadable, gone, misplaced or put back from earlier: the other stands, and if the
-               lost one was the newer it is one write behind
-    LOST       there is something, and none of it can be read: what was stored was and is gone
-
-After LOST the first write goes to both names, with a version above what the damaged ones seem to have: nothing old can
-come back as the newest when the medium thinks better of it.
+    WHOLE      both generations, of versions that follow each other, or the very first one alone
+    ONE_LOST   one is damaged, unreadable, gone, misplaced or put back from earlier; the other stands, and if the lost
+               one was the newer, it is one write behind
+    LOST       there is something, and none of it can be read: what was stored is gone
 """
+
+# The newer sound generation is the truth. A write goes over the older one, so that whatever a power cut does to it, the
+# other one stands. Versions rise by one: an odd version is stored as `name.b`, an even one as `name.a`. So each says
+# which one the other must be, and a generation that is missing or was put back from a backup is noticed.
+#
+# After LOST the first write goes to both names, with versions above what the damaged ones seem to have. A medium may
+# give back later what it could not read at boot; nothing old can then count as the newest. A version that a damaged
+# head seems to have is believed only up to _SEEMING_MAX: a wild one would leave no versions above it.
+#
+# Format, big-endian: version u32, length u32, CRC-32 over both and the content, content (ADR 0007).
 
 from __future__ import annotations
 
@@ -24,8 +29,8 @@ from flight.core.errors import StorageError
 from flight.core.future import Future
 from flight.core.platform import Storage
 
-_HEAD = struct.Struct(">III")  # version, length, CRC-32 of both and the content
-# What a damaged head says is believed up to here: it leaves more versions above it than a medium takes writes.
+_HEAD = struct.Struct(">III")
+# A damaged head is believed up to here, which leaves more versions above it than a medium survives writes.
 _SEEMING_MAX = 0x7FFFFFFF
 
 
@@ -41,8 +46,8 @@ class Presence(Enum):
 class Generations:
     """One record called `name`, stored as `name.a` and `name.b`.
 
-    `found`, after a load: what has become of it. `fault` says so in words, empty if nothing is wrong. `damaged`:
-    generations that are there and cannot be used.
+    After a load `found` is what has become of it, `fault` says so in words, empty if nothing is wrong, and `damaged`
+    counts the generations that are there and cannot be used.
     """
 
     def __init__(self, storage: Storage, name: str) -> None:
@@ -52,14 +57,14 @@ class Generations:
         self._storage = storage
         self._names = (f"{name}.a", f"{name}.b")
         self._version = 0
-        self._afresh = False  # nothing that stands is sound
+        self._afresh = False  # nothing sound stands: the next write goes to both names
 
     def load(self) -> bytes | None:
-        """The newest valid content, None if there is none."""
+        """Return the newest sound content, None if there is none."""
         return next(iter(self.load_all()), None)
 
     def load_all(self) -> list[bytes]:
-        """Every valid content, the newest first."""
+        """Return every sound content, the newest first."""
         sound: list[tuple[int, bytes]] = []
         faults: list[str] = []
         seeming = 0
@@ -94,22 +99,23 @@ class Generations:
         return [content for _, content in sound]
 
     def _judge(self, faults: list[str], versions: list[int]) -> None:
-        """What has become of the record of which at least one generation is sound."""
+        """Say what has become of a record of which at least one generation is sound."""
         if len(versions) == 2 and versions[0] - versions[1] != 1:
-            faults = ["of an earlier time"]
+            faults = ["of an earlier time"]  # two sound ones that never stood side by side
         elif len(versions) == 1 and not faults and versions[0] > 1:
-            faults = ["gone"]
+            faults = ["gone"]  # only the very first version has no other beside it
         self.found = Presence.ONE_LOST if faults else Presence.WHOLE
         self.fault = f"one generation is {faults[0]}, {Presence.ONE_LOST.value}" if faults else ""
 
     def save(self, content: bytes) -> Future[None]:
-        """Write the next generation; the future is done when it is durable. Raises StorageError."""
+        """Write the next generation; return a future that is done when it is durable. Raises StorageError."""
         self.stage(content)
         return self._storage.sync()
 
     def stage(self, content: bytes) -> None:
-        """Write the next generation, durable with the next sync, and never before what was written ahead of it.
-        Raises StorageError.
+        """Write the next generation, durable with the next sync and never before what was written ahead of it.
+
+        Raises StorageError; the generations are then as they were.
         """
         self._write(content)
         if self._afresh:
@@ -119,7 +125,8 @@ class Generations:
     def _write(self, content: bytes) -> None:
         version = self._version + 1
         self._storage.replace(self._names[version % 2], _build(version, content))
-        self._version = version  # not before: after a refused write the next save must go over the older one still
+        # Only now: after a refused write the next one must still go over the older generation.
+        self._version = version
 
 
 def _build(version: int, content: bytes) -> bytes:
@@ -128,11 +135,11 @@ def _build(version: int, content: bytes) -> bytes:
 
 
 def _parse(raw: bytes) -> tuple[int, bytes | None]:
-    """Version and content; no content, and what seems to be its version, if it is not sound."""
+    """Return version and content; if they are not sound, what seems to be the version, and None."""
     if len(raw) < _HEAD.size:
         return 0, None
     version, _, _ = _HEAD.unpack_from(raw)
     content = raw[_HEAD.size :]
-    if version and _build(version, content) == raw:
+    if version and _build(version, content) == raw:  # checks length and CRC at once
         return version, content
     return version if version <= _SEEMING_MAX else 0, None

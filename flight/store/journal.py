@@ -1,19 +1,34 @@
-"""An append log that survives power loss and what else happens to its files: numbered records in segments.
+"""An append log that survives power loss, and damage to its files: numbered records in segments.
 
-What a segment looks like, and which of the names found make up the journal, is told in flight/store/segments.py; what
-is known at boot of those that are damaged or gone, in flight/store/journal_recovery.py; the mark that each new segment
-enters, in flight/store/high_water.py.
+A record that was appended is durable once a later `sync` is done. A number is given to one record only, also after
+damage. Damage costs the records that it is in, never those behind it. Records are given up by whole segments, the
+oldest first.
 
 Records go to the last segment, which is in one of three states:
 
     open     takes records until one does not fit --> a new segment, open
     torn     ends in a write that a power cut left --first append: that is cut off--> open
     closed   its tail is damaged, or numbers behind it were passed over --first append--> a new segment, open
-
-Damage costs the records it is in, and the rest of the segment if it takes many in a row: reading goes on with the next
-sound record, or the next segment. A segment that does not belong where it stands is left alone, reported by its kind,
-and costs its own records; what is damaged stays as it is. Records are given up by whole segments, the oldest first.
 """
+
+# Four files make up the journal (ADR 0007): what a segment looks like, and which of the names found belong to it, is in
+# flight/store/segments.py; what a boot concludes about damaged and missing ones, in flight/store/journal_recovery.py;
+# the mark that each new segment enters, in flight/store/high_water.py; appending, reading and giving up are here.
+#
+# What a power cut leaves, by the instant at which it comes:
+#
+#     an append, not synced       all of the record, a beginning of it, or nothing. A beginning is cut off with the next
+#                                 append, as one replacement of the segment, so that a second cut finds old or new
+#     a new segment, not synced   its name may be missing while a later segment's is there, since files of one commit
+#                                 reach the medium apart from each other. Then heads are mended (`_join`), and nothing
+#                                 durable was lost
+#     after a completed sync      everything; what is missing then was damaged or taken away, and is reported
+#     giving up the last segment  the mark says first that none is held, so nobody takes it for lost
+#
+# What must never happen: a number given to two records, a foreign segment read as ours, or damaged octets overwritten.
+# A damaged tail is not cut off like a torn one, because nobody knows what it held: it stays for a person to look at,
+# and a new segment is begun behind it. If damage takes many records in a row, the rest of that segment is lost too,
+# since the search for the next sound record is bounded.
 
 from __future__ import annotations
 
@@ -39,13 +54,16 @@ from flight.store.segments import (
     segment_name,
 )
 
-_DROPPED = 2  # segments that a circular journal gives up for a new one, at most
+# Segments that a circular journal gives up for a new one, at most: one step must not delete many (ADR 0022). Two, so
+# that a journal whose `segments_max` was lowered shrinks by one per new segment.
+_DROPPED = 2
 
 
 class Journal:
-    """The log called `name`. Bounded: at most `segments_max` segments; when full, a circular journal gives up
-    its oldest segment, any other refuses. `epoch`: a random number for a journal that is new; one that is there keeps
-    the one that it has.
+    """The log called `name`, of at most `segments_max` segments of `segment_octets`.
+
+    When full, a circular journal gives up its oldest segment, any other refuses. `epoch`: a random number for a new
+    journal; one that is found keeps its own.
     """
 
     def __init__(
@@ -58,8 +76,8 @@ class Journal:
         circular: bool = False,
         epoch: int = 0,
     ) -> None:
-        """Finds the segments by their heads and reads the last one, and those ahead of a gap."""
-        assert segments_max >= 2, segments_max
+        """Find the segments by their heads, and read the last one and those ahead of a gap. Writes nothing."""
+        assert segments_max >= 2, segments_max  # with one alone, giving up the oldest would give up everything
         self.segments_max = segments_max
         self._segment_octets = segment_octets
         self._circular = circular
@@ -75,17 +93,17 @@ class Journal:
         self.found_nothing = found.found_nothing
         self._end = found.end
         self._next_index = found.next_index
-        self._open = found.is_open  # the last segment takes more
-        # What is left to be mended: what stands of the last segment if its tail is torn, segments whose head names
-        # another one than is ahead of them, and whether the mark does not know the last segment.
+        self._open = found.is_open  # the last segment takes more records
+        # What the first append has to mend: the sound part of the last segment if its tail is torn, segments whose head
+        # names another one than is ahead of them, and whether the mark does not know the last segment.
         self._torn, self._parted, self._unmarked = found.torn, found.parted, found.unmarked
         self._closed_octets = sum(segment.octets for segment in self.segments[:-1])
-        self._open_name = ""  # of the segment that the next record goes to, while `_room_octets` says that it fits
+        self._open_name = ""  # of the segment that the next record goes to, if `_room_octets` says that it fits
         self._room_octets = 0
 
     @property
     def first(self) -> int:
-        """Number of the oldest record held; `end` where there is none."""
+        """Number of the oldest record held; `end` if there is none."""
         return self.segments[0].first if self.segments else self.end
 
     @property
@@ -95,10 +113,11 @@ class Journal:
 
     @property
     def octets(self) -> int:
+        """Octets of all segments, heads included."""
         return self._closed_octets + (self.segments[-1].octets if self.segments else 0)
 
     def damage(self) -> list[str]:
-        """What was found that is not as it was written, in words; empty if all is."""
+        """Say in words what was found that is not as it was written; empty if all is as it was."""
         stats, out = self.stats, list[str]()
         if self.cut:
             behind = self.segments[-1].end if self.segments else 0
@@ -116,22 +135,23 @@ class Journal:
         return out
 
     def begin(self) -> None:
-        """Let a journal that never was leave its mark, durable with the next sync, before there is a record."""
+        """Enter the mark of a journal that is new, durable with the next sync, before there is a record."""
         if self.found_nothing:
             self._enter_mark(NO_INDEX, False, self._end)
 
     def skip_to(self, number: int) -> None:
-        """Let the next record have at least this number: another store knows that lower ones were given out."""
+        """Give the next record at least this number: another store knows that lower ones were given out."""
         if number > self._end:
             self._end = number
+            # A record's number is its place behind the head's, so passing numbers over takes a new segment.
             self._open, self._room_octets = False, 0
 
     def append(self, content: bytes) -> bool:
-        """Add a record, numbered `end`; durable when a later `sync` is done. False where the journal is full.
+        """Add a record, numbered `end`, durable when a later `sync` is done. Returns False if the journal is full.
 
-        Raises StorageError where the storage does not take it; the journal is then as before.
+        Raises StorageError if the storage does not take it; the journal is then as it was.
         """
-        # The busiest path of the storage: everything that does not change from record to record is looked up before.
+        # The busiest path of the storage: what does not change from record to record, `_make_room` has looked up.
         length, number = len(content), self._end
         octets = RECORD_OCTETS + length
         if octets > self._room_octets and not self._make_room(octets):
@@ -147,14 +167,15 @@ class Journal:
         return True
 
     def sync(self) -> Future[None]:
+        """Return a future that is done when every record appended so far is durable."""
         return self._storage.sync()
 
     def read(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
-        """(number, content) of every readable record from `first` on, in order.
+        """Yield (number, content) of every readable record from `first` on, in order.
 
-        A segment is read as a whole when its turn comes. What is damaged is passed over and counted, once.
+        A segment is read as a whole when its turn comes. What is damaged is passed over, and counted once.
         """
-        for segment in tuple(self.segments):
+        for segment in tuple(self.segments):  # a copy: the caller may drop segments meanwhile
             if segment.end <= first:
                 continue
             for number, content in self.read_segment(segment):
@@ -162,9 +183,12 @@ class Journal:
                     yield number, content
 
     def read_segment(self, segment: Segment, octets_max: int | None = None) -> list[tuple[int, bytes]]:
-        """(number, content) of every readable record of one of `segments`, in order, and of no other: one read, of
-        `octets_max` octets at most. What is damaged is passed over, and counted once, however often it is read.
+        """Return (number, content) of every readable record of one of `segments`, in order.
+
+        That is one read of `octets_max` octets at most. What is damaged is passed over, and counted once, however often
+        it is read.
         """
+        # The torn tail still stands on storage; a record that begins in it must not be read.
         if self._torn is not None and segment is self.segments[-1]:
             raw = self._torn
         else:
@@ -179,12 +203,12 @@ class Journal:
         return found
 
     def drop_before(self, number: int) -> None:
-        """Give up whole segments whose records are all below `number`; durable after the next sync."""
+        """Give up the segments whose records are all below `number`; durable after the next sync."""
         while self.segments and self.segments[0].end <= number:
             self._drop_oldest()
 
     def drop_oldest(self) -> int:
-        """Give up the oldest segment; octets gained, 0 where there is none."""
+        """Give up the oldest segment; return the octets gained, 0 if there is none."""
         return self._drop_oldest() if self.segments else 0
 
     def clear(self) -> None:
@@ -194,7 +218,8 @@ class Journal:
 
     def _drop_oldest(self) -> int:
         segment = self.segments[0]
-        if len(self.segments) == 1:  # first, so that nobody takes what was given up for lost
+        # The mark first: a boot after a cut in between finds a segment too many, and not one that is missing.
+        if len(self.segments) == 1:
             self._high_water.stage(self.epoch, segment.index, False, self._end)
         self._storage.delete(self._segment_name(segment.index))
         del self.segments[0]
@@ -205,8 +230,9 @@ class Journal:
         return segment.octets
 
     def _make_room(self, octets: int) -> bool:
-        """Have an open segment for a record of `octets`, a new one where it does not fit; False where that is one
-        too many. A record longer than a segment gets one of its own.
+        """Have an open segment for a record of `octets`, a new one if need be; return False if the journal is full.
+
+        A record longer than a segment gets a segment of its own.
         """
         if self._torn is not None:
             self._cut_tail(self._torn)
@@ -222,10 +248,7 @@ class Journal:
         return True
 
     def _start(self) -> bool:
-        """Open a new segment, under a name that nothing has; False if that would be one too many. A circular
-        journal that has more than it may, having been made smaller, shrinks by one for each new one: a step deletes a
-        few, however many they are.
-        """
+        """Open a new segment under a free name; return False if the journal is full."""
         for _ in range(_DROPPED):
             if len(self.segments) < self.segments_max:
                 break
@@ -233,6 +256,7 @@ class Journal:
                 return False
             self._drop_oldest()
             self.stats.dropped += 1
+        # Something foreign may have the next name. It is left alone, whatever it is.
         while self._storage.size(self._segment_name(self._next_index)) is not None:
             self._next_index += 1
         index, last = self._next_index, self.segments[-1] if self.segments else None
@@ -247,8 +271,9 @@ class Journal:
         return True
 
     def _enter_mark(self, index: int, held: bool, number: int) -> None:
-        """The first one twice. Storage that refuses it keeps nobody from writing."""
+        """Enter the mark, the very first one twice. Storage that refuses it keeps nobody from writing records."""
         try:
+            # Twice, so that both generations agree on the journal's life from the beginning.
             for _ in range(2 if self.found_nothing else 1):
                 self._high_water.stage(self.epoch, index, held, number)
             self.found_nothing = self._unmarked = False
@@ -256,12 +281,12 @@ class Journal:
             self.stats.unmarked += 1  # tried again with the next segment
 
     def _cut_tail(self, whole: bytes) -> None:
-        """Put what stands of the last segment in its place, at once and as a whole."""
+        """Replace the last segment by its sound part, as a whole: a cut meanwhile leaves the old one or the new one."""
         self._storage.replace(self._segment_name(self.segments[-1].index), whole)
         self._torn = None
 
     def _join(self) -> None:
-        """Have the heads behind a gap that a power cut left name the segment that is ahead of them."""
+        """Rewrite the heads behind a gap that a power cut left, so that they name the segment that is ahead of them."""
         for at, segment in enumerate(self.segments):
             if segment in self._parted and at:
                 last = self.segments[at - 1]

@@ -9,12 +9,14 @@ from flight.store.segments import HEAD_OCTETS
 
 @dataclass(slots=True)
 class JournalStats:
-    """`refused`: appends to a full bounded journal. `dropped`: segments overwritten by a circular one. `damaged`:
-    segments with unreadable octets, as far as they were read. `missing`: records lost with them, which count when
-    they are read, and between and behind segments, which count at once. `spoilt`: the last segment ends in octets
-    that are no write cut short. Names of segments that are left as they are: `foreign`, `misplaced`, `unreadable`, see
-    flight/store/segments.py. `gone`: segments that were, and that no name holds any more. `unmarked`: segments begun
-    without the mark, storage having refused it.
+    """What a journal has counted since the boot.
+
+    `refused`: appends to a full journal that is not circular. `dropped`: segments that a circular one gave up for new
+    ones. `damaged`: segments with unreadable octets, as far as they were read. `missing`: records that were lost, in
+    damaged segments (counted when they are read) and between and behind segments (counted at boot). `spoilt`: the last
+    segment ends in octets that no interrupted write can have left. `foreign`, `misplaced`, `unreadable`: names of
+    segments that are left as they are, see flight/store/segments.py. `gone`: segments that were there and that no name
+    holds any more. `unmarked`: segments begun without the mark, since storage refused it.
     """
 
     appended: int = 0
@@ -32,8 +34,9 @@ class JournalStats:
 
 @dataclass(slots=True)
 class Segment:
-    """Records `first` up to but not including `end`; `octets` is its length, of which the head takes `body`. `lost`:
-    records of it that were found unreadable.
+    """One segment: records `first` up to but not including `end`.
+
+    `octets` is its length, of which the head takes `body`. `lost`: records of it that were found unreadable.
     """
 
     index: int

@@ -4,26 +4,35 @@ A segment of the journal NAME is stored as `NAME.%08d`: a head and records. The 
 is sealed by a CRC-32 over itself and says:
 
     magic, format     what this is
-    owner, epoch      whose it is: a CRC-16 of the journal's name, and the number drawn when the journal began its life
+    owner, epoch      whose it is: 16 bits made of the journal's name, and the number drawn when the journal was begun
     index             under which name it belongs, so that a copy under another name is known as one
-    before            the index of the segment ahead of it: one that was taken out between two is noticed
+    before            the index of the segment ahead of it, so that one taken out between two is noticed
     first, skipped    the number of its first record, and how many numbers just below it were never given to a record
 
-Format 1 (20 octets: magic, format, owner, CRC-32, first) is read and no longer written: storage that has flown holds
-it. Such a head knows nothing of its place, only that numbers rise from one segment to the next.
+A record is length (u32), CRC-32 over length, number and content, content.
 
-A record is length (u32), CRC-32 over length, number and content, content. Its number is not stored: it is the first
-one's plus its place, and the CRC holds it, so that a record is never taken for another one.
+A name that could be a segment's and is not part of the journal is one of these:
 
-The journal's life is the epoch on which both generations of its high-water mark agree; without two, the one that most
-heads and marks bear. Its chain is then decided over all heads at once: those that stand where they say, their numbers
-rising, as many as possible. What is left over costs the chain nothing:
-
-    foreign     of another journal, another life of this one, another format, or no segment at all
+    foreign     of another journal, another life of this one, another format, or not a segment at all
     misplaced   of this journal, under a name that is not its own, or out of order
     unreadable  the head is damaged, or the medium does not give it back
     torn        begun as the power failed: shorter than a head, and beginning like one
 """
+
+# A record's number is not stored. It is the first record's plus its place, and the CRC covers it, so that a record is
+# never taken for another one: not after a stretch of damage, and not in a segment that was copied over another.
+#
+# Which segments make up the journal is decided over all heads at once (ADR 0007), never from one to the next: a walk
+# along the chain would end at the first damaged head and lose everything behind it. First the journal's life is found:
+# the epoch on which both generations of its high-water mark agree, or, without two that agree, the epoch that most
+# heads and marks bear. Of the segments of that life, those count that stand under the name that they say, their numbers
+# rising, as many of them as possible. What is left over costs the chain nothing and stays as it is.
+#
+# Format 1 (20 octets: magic, format, owner, CRC-32, first) is read and no longer written, since storage that has flown
+# holds it. Such a head does not know its place, only that numbers rise from one segment to the next.
+#
+# Behind damage a segment is searched for the next sound record: a length and a CRC that fit one of the next _SEARCHED
+# numbers. The search is bounded by the octets that it checks, since damage could otherwise make a boot take minutes.
 
 from __future__ import annotations
 
@@ -40,13 +49,13 @@ from flight.core.errors import StorageError
 from flight.core.platform import Storage
 
 _MAGIC = b"ONJL"
-_HEAD_1 = struct.Struct(">4sBxHIQ")  # magic, format, owner, CRC-32 of magic, owner and first, first
+_HEAD_1 = struct.Struct(">4sBxHIQ")  # magic, format, owner, CRC-32 of (magic, owner, first), first
 _HEAD_2 = struct.Struct(">4sBxHIQQQII")  # magic, format, owner, CRC-32, first, skipped, epoch, index, before
 _RECORD = struct.Struct(">II")  # length of the content, CRC-32
-_NUMBERED = struct.Struct(">IQ")
-_SEARCHED = 8  # records in a row that damage may take, and those behind it are still found
-# A search costs the octets of each checksum that it tries, and so many for trying it. When it has cost so many times
-# the segment, some milliseconds for 16 KiB, it is given up, and with it the rest of the segment.
+_NUMBERED = struct.Struct(">IQ")  # what the CRC covers ahead of the content: length, number
+_SEARCHED = 8  # so many records in a row may be damaged, and those behind them are still found
+# A search costs the octets of each checksum that it tries, and _EFFORT octets per try. When it has cost _EFFORT_MAX
+# times the segment (some milliseconds for 16 KiB), it is given up, and with it the rest of the segment.
 _EFFORT = 1024
 _EFFORT_MAX = 512
 _NOT_ZERO = re.compile(rb"[^\0]")
@@ -57,17 +66,17 @@ pack_record_head, pack_numbered = _RECORD.pack, _NUMBERED.pack
 
 
 def owner_of(name: str) -> int:
-    """How heads and marks name the journal called `name`."""
+    """Return the 16 bits by which heads and marks name the journal called `name`."""
     return crc32(name.encode()) & 0xFFFF
 
 
 def segment_name(name: str, index: int) -> str:
-    """Under which name a segment of the journal called `name` is stored."""
+    """Return the name under which a segment of the journal called `name` is stored."""
     return f"{name}.{index:08d}"
 
 
 def segment_indices(names: Iterable[str], name: str) -> list[int]:
-    """Indices of those among the stored `names` that could be a segment of the journal called `name`, in order."""
+    """Return the indices of those stored `names` that could be segments of the journal called `name`, in order."""
     prefix = f"{name}."
     tails = (stored.removeprefix(prefix) for stored in names if stored.startswith(prefix))
     numbers = ((tail, int(tail)) for tail in tails if tail.isdecimal())
@@ -75,7 +84,7 @@ def segment_indices(names: Iterable[str], name: str) -> list[int]:
 
 
 def read_octets(storage: Storage, name: str, octets_max: int | None = None) -> bytes:
-    """What stands under `name`, the first `octets_max` octets of it; nothing if the medium does not give it back."""
+    """Read what stands under `name`, at most `octets_max` octets; return b"" if the medium does not give it back."""
     try:
         return storage.read(name, 0, octets_max) or b""
     except StorageError:
@@ -104,20 +113,21 @@ class Head:
 
     @property
     def octets(self) -> int:
-        """How long it is: where the first record begins."""
+        """How long the head is: the octet at which the first record begins."""
         return _HEAD_1.size if self.epoch is None else _HEAD_2.size
 
     def encode(self) -> bytes:
+        """Return the octets of the head, in format 1 if it has no epoch."""
         if self.epoch is None:
             crc = crc32(_MAGIC + _NUMBERED.pack(self.owner, self.first))
             return _HEAD_1.pack(_MAGIC, 1, self.owner, crc, self.first)
-        rest = (self.first, self.skipped, self.epoch, self.index, self.before)
-        crc = crc32(_HEAD_2.pack(_MAGIC, 2, self.owner, 0, *rest))
-        return _HEAD_2.pack(_MAGIC, 2, self.owner, crc, *rest)
+        place = (self.first, self.skipped, self.epoch, self.index, self.before)
+        crc = crc32(_HEAD_2.pack(_MAGIC, 2, self.owner, 0, *place))
+        return _HEAD_2.pack(_MAGIC, 2, self.owner, crc, *place)
 
     @classmethod
     def read(cls, raw: bytes) -> Head | Kind:
-        """The head at the beginning of `raw`, or what stands there instead."""
+        """Read the head at the beginning of `raw`, or say what stands there in its place."""
         magic = raw[: len(_MAGIC)]
         if len(raw) < _HEAD_1.size:
             return Kind.TORN if _MAGIC.startswith(magic) else Kind.FOREIGN
@@ -134,6 +144,7 @@ class Head:
             head = cls(owner, first, skipped, epoch, index, before)
         else:
             return Kind.FOREIGN
+        # Encoding it again checks the CRC, and that the octets that nobody reads are what they should be.
         return head if raw[: head.octets] == head.encode() and head.skipped <= head.first else Kind.UNREADABLE
 
 
@@ -155,50 +166,58 @@ class Chain:
 
 
 def life_of(found: Sequence[Found], owner: int, marked: Sequence[int], fresh: int) -> int:
-    """The epoch of the journal: `marked` are those of its marks, the newest first, `fresh` that of a new journal."""
+    """Return the epoch of the journal.
+
+    `marked` are the epochs of its marks, the newest first; `fresh` is that of a new journal.
+    """
     if len(marked) > 1 and marked[0] == marked[1]:
         return marked[0]
     votes = Counter(marked)
-    for one in found:
-        if isinstance(one.head, Head) and one.head.owner == owner and one.head.epoch is not None:
-            votes[one.head.epoch] += 1
+    for segment in found:
+        if isinstance(segment.head, Head) and segment.head.owner == owner and segment.head.epoch is not None:
+            votes[segment.head.epoch] += 1
+    # Of equal votes an epoch that is marked wins, then the larger one, so that the choice never depends on order.
     return max(votes, key=lambda epoch: (votes[epoch], epoch in marked, epoch), default=fresh)
 
 
 def chain_of(found: Sequence[Found], owner: int, epoch: int) -> Chain:
-    """The chain among what was `found`, in order of indices."""
+    """Return the chain among the segments `found`, which are in order of their indices."""
     chain = Chain()
     placed: list[tuple[Found, Head]] = []
     unplaced: list[tuple[Found, Head]] = []  # of format 1
-    for one in found:
-        head = one.head
+    for segment in found:
+        head = segment.head
         if isinstance(head, Kind):
-            chain.others.append((one, head))
+            chain.others.append((segment, head))
         elif head.owner != owner or head.epoch not in (epoch, None):
-            chain.others.append((one, Kind.FOREIGN))
+            chain.others.append((segment, Kind.FOREIGN))
         elif head.epoch is None:
-            unplaced.append((one, head))
-        elif head.index == one.index:
-            placed.append((one, head))
+            unplaced.append((segment, head))
+        elif head.index == segment.index:
+            placed.append((segment, head))
         else:
-            chain.others.append((one, Kind.MISPLACED))
+            chain.others.append((segment, Kind.MISPLACED))
     chain.links = _rising(placed)
     if chain.links:  # format 1 is older than all of format 2
         oldest, head = chain.links[0]
-        early = [(one, h) for one, h in unplaced if one.index < oldest.index and h.first <= head.first]
+        early = [(segment, h) for segment, h in unplaced if segment.index < oldest.index and h.first <= head.first]
     else:
         early = unplaced
     chain.links = _rising(early) + chain.links
-    taken = {one.index for one, _ in chain.links}
-    chain.others += [(one, Kind.MISPLACED) for one, _ in (*placed, *unplaced) if one.index not in taken]
+    taken = {segment.index for segment, _ in chain.links}
+    unused = (segment for segment, _ in (*placed, *unplaced) if segment.index not in taken)
+    chain.others += [(segment, Kind.MISPLACED) for segment in unused]
     return chain
 
 
 def _rising(candidates: list[tuple[Found, Head]]) -> list[tuple[Found, Head]]:
-    """As many of them as can be kept in order so that their numbers never fall."""
-    lowest: list[int] = []  # first number of the last one, of the best sequence of each length
-    ends: list[int] = []  # and which one that is
-    before: list[int] = []  # for each candidate the one ahead of it, -1: none
+    """Keep as many candidates as possible, in order, so that their numbers never fall.
+
+    That is the longest non-decreasing subsequence, found in O(n log n) by patience sorting (Fredman, 1975).
+    """
+    lowest: list[int] = []  # per length of a subsequence: the lowest number that one of that length can end with
+    ends: list[int] = []  # per length: the candidate that it ends with
+    before: list[int] = []  # per candidate: the one ahead of it, -1 for none
     for i, (_, head) in enumerate(candidates):
         at = bisect_right(lowest, head.first)
         before.append(ends[at - 1] if at else -1)
@@ -213,8 +232,9 @@ def _rising(candidates: list[tuple[Found, Head]]) -> list[tuple[Found, Head]]:
 
 
 def records(raw: bytes, at: int, number: int) -> Iterator[tuple[int, int, bytes]]:
-    """(number, end, content) of a segment's sound records, `end` where it ends in `raw`. The first begins at octet
-    `at` and is `number`.
+    """Yield (number, end, content) of a segment's sound records, `end` being the octet of `raw` behind the record.
+
+    The first record begins at octet `at` and has the number `number`.
     """
     effort = _EFFORT_MAX * len(raw)
     while at + RECORD_OCTETS <= len(raw):
@@ -230,7 +250,7 @@ def records(raw: bytes, at: int, number: int) -> Iterator[tuple[int, int, bytes]
 
 
 def _end_of_sound(raw: bytes, at: int, number: int) -> int | None:
-    """Where the record at `at` ends, None if no record of that number stands there whole."""
+    """Return the octet at which the record at `at` ends, None if no sound record of that number stands there."""
     length, crc = _RECORD.unpack_from(raw, at)
     end: int = at + RECORD_OCTETS + length
     if end > len(raw):
@@ -240,19 +260,22 @@ def _end_of_sound(raw: bytes, at: int, number: int) -> int | None:
 
 
 def _next_sound(raw: bytes, at: int, number: int, effort: int) -> tuple[tuple[int, int] | None, int]:
-    """Place and number of the first sound record from `at` on: one of the next few numbers, wherever it stands; and
-    what is left of `effort`, with which the search ends.
+    """Search for the first sound record from `at` on, with one of the _SEARCHED numbers from `number` on.
+
+    Returns its place and number, None if there is none, and what remains of `effort`, at 0 of which the search ends.
     """
     numbers = range(number, number + _SEARCHED)
-    empty = {crc32(_NUMBERED.pack(0, one)): one for one in numbers}  # what a record without content begins with
-    lead = b"\0\0" if len(raw) <= 0xFFFF else b"\0"  # of the length of every record that fits in
+    # A record without content is known by its CRC alone, which costs no checksum per place.
+    empty = {crc32(_NUMBERED.pack(0, candidate)): candidate for candidate in numbers}
+    # A length is a u32, and no record is longer than the segment: so every record begins with zeros.
+    lead = b"\0\0" if len(raw) <= 0xFFFF else b"\0"
     place = raw.find(lead, at)
     while 0 <= place <= len(raw) - RECORD_OCTETS and effort > 0:
         length, crc = _RECORD.unpack_from(raw, place)
         if length == 0 and crc in empty:
             return (place, empty[crc]), effort
         if length == crc == 0:
-            # A hole: nothing can begin in it but right at its end.
+            # A hole of zeros, as a file system leaves: a record can begin only right at its end.
             end = _NOT_ZERO.search(raw, place + RECORD_OCTETS)
             if end is None:
                 break
@@ -267,10 +290,12 @@ def _next_sound(raw: bytes, at: int, number: int, effort: int) -> tuple[tuple[in
 
 
 def is_write_cut_short(raw: bytes, at: int, octets_max: int) -> bool:
-    """Whether the octets from `at` on can be the beginning of a record that the power cut off: fewer than it says,
-    and it says no more than fits a segment of `octets_max`. A longer one stands alone behind the head.
+    """Return whether the octets from `at` on can be the beginning of a record that a power cut interrupted.
+
+    They can if the record says that it is longer than they are, but no longer than a segment of `octets_max` holds. A
+    longer record stands alone behind the head.
     """
-    if at + RECORD_OCTETS > len(raw):
+    if at + RECORD_OCTETS > len(raw):  # too few even for the length: nothing speaks against it
         return True
     end = at + RECORD_OCTETS + _RECORD.unpack_from(raw, at)[0]
     return end > len(raw) and (end <= octets_max or at <= HEAD_OCTETS)

@@ -3,18 +3,30 @@
     commit(changes) --> one record in a journal --sync--> done: survives power loss at any instant
     every so often  --> the whole map as a checkpoint of two generations; the journal before the older one goes
 
-A checkpoint holds the map as it was when it was begun. It is encoded a slice with each transaction, so that none takes
-long, and written as a whole once it is there.
-
-The map is held in memory and small: accepted commands, the schedule, parameters, read pointers. At boot it is the
-newest sound checkpoint with the journal's later transactions laid over it in order. Where the newest checkpoint is
-damaged the older one still finds everything since in the journal. A damaged stretch of journal costs its own
-transactions, later ones still count: whoever is asked by key gets the last value that was read.
-
-If transactions are gone, rows from before them may be of the past: what was lost may have changed or
-deleted them. Such rows are held and given all the same, being the best there is, and known as stale until they are
-written again. Who acts on a row as if it were still so asks `is_stale` first.
+The map is held in memory and is small: accepted commands, the schedule, parameters, read pointers. If transactions were
+lost, rows older than they may be out of date, since what was lost may have changed or deleted them. Such rows are kept
+and given all the same, being the best there is, and are known as stale until they are written again. Whoever acts on a
+row as if it still held asks `is_stale` first.
 """
+
+# Why one map (ADR 0012): a command's outcome and what it changed must be stored together or not at all. With a file per
+# service these would be several writes, and a power cut could part them. A transaction is one journal record, so it is
+# there whole or not at all.
+#
+# What a power cut leaves, by the instant at which it comes:
+#
+#     before `commit` is done     the transaction or nothing of it, and no part of it
+#     after `commit` is done      the transaction
+#     as a checkpoint is written  the generation before it, and the journal from that one on: everything is still there
+#     before the journal is cut   journal that the checkpoint already holds; it is laid over it again, which is harmless
+#
+# At boot the map is the newest sound checkpoint with the later transactions of the journal laid over it in order. The
+# journal is kept from the older checkpoint on, so that one damaged checkpoint costs nothing. A damaged stretch of the
+# journal costs its own transactions; later ones still count.
+#
+# A checkpoint holds the map as it was when it was begun. It is encoded a slice with each transaction, so that no step
+# takes long (ADR 0022), and written as one replacement once it is whole. If the journal is full before that, the whole
+# map is written at once: then there is nothing else that could be done.
 
 from __future__ import annotations
 
@@ -32,12 +44,12 @@ from flight.store.journal_state import JournalStats
 
 _NUMBER = struct.Struct(">Q")
 _LENGTH = struct.Struct(">I")
-_DELETED = 0xFFFFFFFF
-KEY_OCTETS_MAX = 255
+_DELETED = 0xFFFFFFFF  # in place of a length
+KEY_OCTETS_MAX = 255  # its length is one octet of a record
 _SEGMENT_OCTETS = 65536
 _SEGMENTS_MAX = 32
-# Of a checkpoint, encoded with a transaction: so many octets, and so many times those of the transaction, so that it is
-# done long before the journal is full.
+# How much of a checkpoint is encoded with each transaction: _SLICE_OCTETS, and _SLICE_TIMES as many octets as the
+# transaction has, so that large transactions cannot fill the journal before the checkpoint is done.
 _SLICE_OCTETS = 32_768
 _SLICE_TIMES = 8
 _SLICE_ROWS = 64
@@ -48,9 +60,9 @@ Changes = Mapping[str, bytes | None]
 class Vault:
     """The map called `name` on `storage`. Keys are at most 255 octets of UTF-8; None as a value deletes.
 
-    octets_max: keys and values held at most. checkpoint_octets: journal written between two checkpoints. epoch: a
-    random number, for a vault that is new. `damage` says in words what was not sound at boot, empty if everything
-    was. `found_nothing`: storage held nothing of it at all.
+    octets_max: octets of keys and values held at most. checkpoint_octets: octets of journal written between two
+    checkpoints. epoch: a random number for a new vault. `damage` says in words what was not sound at boot, empty if
+    everything was. `found_nothing`: storage held nothing of this vault at all.
     """
 
     def __init__(
@@ -69,7 +81,7 @@ class Vault:
         self.damage: list[str] = []
         self._rows: dict[str, bytes] = {}
         self._stale: set[str] = set()
-        self._keys: list[str] = []  # of `_rows`, sorted
+        self._keys: list[str] = []  # those of `_rows`, sorted, so that `rows` need not look at all of them
         self._begun: _Checkpoint | None = None
         self._octets_max = octets_max
         self._checkpoint_octets = checkpoint_octets
@@ -93,21 +105,22 @@ class Vault:
 
     @property
     def stats(self) -> JournalStats:
-        """Of the journal."""
+        """What the journal has counted."""
         return self._journal.stats
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
 
     def get(self, key: str) -> bytes | None:
+        """Return the value of the row, None if there is no such row."""
         return self._rows.get(key)
 
     def is_stale(self, key: str) -> bool:
-        """Whether a transaction that is gone may have changed or deleted the row, and nothing has written it since."""
+        """Return whether a lost transaction may have changed or deleted the row, and nothing has written it since."""
         return key in self._stale
 
     def rows(self, prefix: str) -> list[tuple[str, bytes]]:
-        """Every key that starts with `prefix`, the prefix taken off, with its value; in order of keys."""
+        """Return every key that starts with `prefix`, without the prefix, with its value; in order of keys."""
         cut, found = len(prefix), list[tuple[str, bytes]]()
         for at in range(bisect_left(self._keys, prefix), len(self._keys)):
             key = self._keys[at]
@@ -117,16 +130,19 @@ class Vault:
         return found
 
     def stage(self, changes: Changes) -> None:
-        """Make `changes`, durable together with whatever is synced next. Raises StorageError, with nothing changed,
-        where the map or the storage is full or the storage does not write.
+        """Make `changes`, durable together with whatever is synced next.
+
+        Raises StorageError, with nothing changed, if the map or the storage is full or the storage does not write.
         """
         grown = sum(self._grown(key, value) for key, value in changes.items())
+        # A change that shrinks the map is always taken: it is the way out of a full one.
         if grown > 0 and self.octets + grown > self._octets_max:
-            raise StorageError(f"{grown} octets more to remember, {self._octets_max - self.octets} are free")
+            free = self._octets_max - self.octets
+            raise StorageError(f"the vault is full, octets needed: {grown}, free: {free}")
         record = encode_changes(changes)
         if not self._journal.append(record):
             self._crowded = True
-            self._checkpoint()  # the medium may take it by now; then there is room again
+            self._checkpoint()  # the medium may take it by now, and then the next transaction finds room
             raise StorageError("the journal is full: no checkpoint could be written")
         self._since_octets += len(record)
         for key, value in changes.items():
@@ -137,10 +153,10 @@ class Vault:
             self._store_checkpoint(self._begun)
 
     def commit(self, changes: Changes) -> Future[None]:
-        """Make `changes`; the future is done when they are durable, all of them. Raises as `stage` does."""
+        """Make `changes`; return a future that is done when all of them are durable. Raises as `stage` does."""
         self.stage(changes)
         self.commits += 1
-        return self._storage.sync(self._prefix)
+        return self._storage.sync(self._prefix)  # its own names alone: a command does not wait for the recorder's data
 
     def _grown(self, key: str, value: bytes | None) -> int:
         before = self._rows.get(key)
@@ -160,7 +176,7 @@ class Vault:
 
     def _begin_checkpoint(self) -> None:
         self._since_octets = 0
-        self._begun = _Checkpoint(self._journal.end, self._rows)
+        self._begun = _Checkpoint(self._journal.end, self._rows)  # another one that was under way is dropped
 
     def _checkpoint(self) -> None:
         """Store the whole map in one step: the journal takes nothing more before that is done."""
@@ -169,26 +185,28 @@ class Vault:
         self._begun.encode(None)
         self._store_checkpoint(self._begun)
 
-    def _store_checkpoint(self, made: _Checkpoint) -> None:
-        """Store what was encoded, and then give up the journal that the checkpoint before this one holds."""
+    def _store_checkpoint(self, checkpoint: _Checkpoint) -> None:
+        """Store what was encoded; once that is durable, give up the journal that the checkpoint before it holds."""
         self._begun = None
-        covered, before = made.covered, self._covered
+        covered, before = checkpoint.covered, self._covered
 
-        def stored(done: Future[None]) -> None:
+        def stored(synced: Future[None]) -> None:
             try:
-                done.result()
+                synced.result()
+                # Up to the older checkpoint alone: if the new one is damaged, the older one needs what follows it.
                 self._journal.drop_before(before)
             except StorageError:
                 self.checkpoint_faults += 1
                 return
             self.checkpoints += 1
             self._covered = covered
+            # One checkpoint frees the journal up to the one before it. A second one in a row frees the rest.
             self._crowded = self._crowded and before < covered
             if self._crowded:
                 self._checkpoint()
 
         try:
-            self._generations.save(_NUMBER.pack(covered) + made.content()).add_callback(stored)
+            self._generations.save(_NUMBER.pack(covered) + checkpoint.content()).add_callback(stored)
         except StorageError:
             self.checkpoint_faults += 1
 
@@ -206,13 +224,14 @@ class Vault:
         if self._generations.fault:
             self.damage.append(f"checkpoint: {self._generations.fault}")
         self._replay()
+        # If the journal has lost its end, it must not give out numbers again that the checkpoint already covers.
         self._journal.skip_to(self._covered)
 
     def _replay(self) -> None:
-        """Lay the journal's transactions over the checkpoint; what is missing of them, and makes the rows stale."""
+        """Lay the journal's transactions over the checkpoint, and note which of them are missing."""
         journal, expected = self._journal, self._covered
         for number, record in journal.read(expected):
-            if number > expected:
+            if number > expected:  # a transaction ahead of this one is gone: all rows so far may be out of date
                 self._stale.update(self._rows)
             expected = number + 1
             self._since_octets += len(record)
@@ -230,26 +249,27 @@ class Vault:
         self.damage += [f"journal: {damage}" for damage in journal.damage()]
         if expected < journal.end:
             self._stale.update(self._rows)
-        if self._stale and (missing or stats.spoilt or journal.cut):  # else a boot before this one has told of them
+        # Without a loss found by this boot, an earlier boot has reported these rows.
+        if self._stale and (missing or stats.spoilt or journal.cut):
             self.damage.append(
-                f"rows from before what is gone, which may have changed or deleted them: {len(self._stale)}"
+                f"rows older than the lost transactions, which may have changed or deleted them: {len(self._stale)}"
             )
 
     def _take(self, record: bytes) -> None:
-        for key, value in list(decode_changes(record)):
+        for key, value in list(decode_changes(record)):  # all of it first: a record is laid over whole or not at all
             self._apply(key, value)
 
 
 class _Checkpoint:
-    """The map of one instant on its way to the disk. `covered`: number of the first record that it does not hold."""
+    """The map of one instant, on its way to the disk. `covered`: number of the first record that it does not hold."""
 
     def __init__(self, covered: int, rows: dict[str, bytes]) -> None:
         self.covered = covered
-        self._rows = iter(tuple(rows.items()))
+        self._rows = iter(tuple(rows.items()))  # a copy of references: values are octets, which nobody changes
         self._parts: list[bytes] = []
 
     def encode(self, octets: int | None) -> bool:
-        """Encode rows of about that many octets, all if it is None; True when all are encoded."""
+        """Encode rows of about that many octets, all rows if it is None; return True when all are encoded."""
         while octets is None or octets > 0:
             part = dict(islice(self._rows, _SLICE_ROWS))
             if not part:
@@ -260,23 +280,24 @@ class _Checkpoint:
         return False
 
     def content(self) -> bytes:
+        """Return all that was encoded."""
         return b"".join(self._parts)
 
 
 def encode_changes(changes: Changes) -> bytes:
-    """The record of a transaction."""
+    """Return the record of a transaction. Raises MisuseError for a key of more than KEY_OCTETS_MAX octets."""
     parts: list[bytes] = []
     for key, value in changes.items():
         name = key.encode()
         if len(name) > KEY_OCTETS_MAX:
-            raise MisuseError(f"row of a vault whose key has {len(name)} octets, {KEY_OCTETS_MAX} at most")
+            raise MisuseError(f"vault key of {len(name)} octets, {KEY_OCTETS_MAX} at most")
         length = _DELETED if value is None else len(value)
         parts += (bytes((len(name),)), name, _LENGTH.pack(length), value or b"")
     return b"".join(parts)
 
 
 def decode_changes(record: bytes) -> Iterator[tuple[str, bytes | None]]:
-    """The changes of a transaction; raises DecodeError where it is not one."""
+    """Yield the changes of a transaction. Raises DecodeError if `record` is not one."""
     at = 0
     while at < len(record):
         end = at + 1 + record[at]
@@ -290,6 +311,6 @@ def decode_changes(record: bytes) -> Iterator[tuple[str, bytes | None]]:
         try:
             key = record[at + 1 : end].decode()
         except UnicodeDecodeError:
-            raise DecodeError(f"transaction with a key that is no text at octet {at}") from None
+            raise DecodeError(f"transaction with a key that is not UTF-8 at octet {at}") from None
         yield key, None if length == _DELETED else record[start : start + octets]
         at = start + octets

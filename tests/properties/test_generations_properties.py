@@ -87,7 +87,7 @@ def test_what_is_found_of_two_generations_and_what_the_next_write_leaves(
     assert done.result() is None
     written = [newest + 1] if sound else [seeming + 1, seeming + 2] if faults else [1]
     expected = before | {NAMES[version % 2]: stored(version, b"new") for version in written}
-    assert disk.durable == expected, "over the older one; both where nothing that stands is sound"
+    assert disk.durable == expected, "over the older one; both if nothing that stands is sound"
     record.save(b"newer")
     loop.run_until(loop.now_ns() + ns(1))
     assert disk.durable == expected | {NAMES[(written[-1] + 1) % 2]: stored(written[-1] + 1, b"newer")}

@@ -185,7 +185,7 @@ AT_BOOT: dict[str, tuple[dict[str, Any], str]] = {
                         "its name should be a text of 1 .. 255 octets"),
     "a name as octets": ({"STARTS": lambda context: context.outbox.put(b"a", b"")}, "puts file b'a', its name should"),
     "a row as a text": ({"STARTS": lambda context: context.vault.stage({"a": "text"})},
-                        "stores 'a': str, should be a text, and octets or None"),
+                        "stores 'a' as str, should be a text key, and octets or None"),
     "a key that is not text": ({"STARTS": lambda context: context.vault.stage({"\udc80": b""})},
                               "stores a row whose key '\\udc80' is not Unicode text"),
     "too long a key": ({"STARTS": lambda context: context.vault.commit({"a" * 251: b""})}, "key has 256 octets, 255"),

@@ -53,7 +53,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def words(name: str, place: Path) -> tuple[list[str], int]:
-    """What the subcommand is given, and its exit code where nothing is in the way. Loops are given what keeps them from
+    """What the subcommand is given, and its exit code if nothing is in the way. Loops are given what keeps them from
     looping: how they fare with an output that nobody takes stands in tests/sim/test_broken_output.py.
     """
     port = ["--port", str(free_port(socket.SOCK_STREAM))]  # nobody listens there

@@ -385,7 +385,7 @@ def test_a_torn_tail_that_storage_does_not_let_cut_off_takes_nothing_until_it_do
 
 @pytest.mark.parametrize("octets", [1, 7, 8, 15, 16, 40])
 def test_behind_rubbish_at_the_end_no_number_is_given_that_it_can_have_held(octets: int) -> None:
-    """What seems to be no write cut short may have been records, of 8 octets each at least."""
+    """What does not look like an interrupted write may have been records, of 8 octets each at least."""
     bench = Bench(1)
     before = bench.disk.durable[name(0)] + bytes(octets)
     bench.disk.durable[name(0)] = before
@@ -405,7 +405,7 @@ def test_behind_rubbish_at_the_end_no_number_is_given_that_it_can_have_held(octe
 
 
 class BadSector:
-    """A storage that gives back the beginning of one name, and fails where more of it is read."""
+    """A storage that gives back the beginning of one name, and fails if more of it is read."""
 
     def __init__(self, storage: Any, name: str) -> None:
         self.storage, self.name = storage, name

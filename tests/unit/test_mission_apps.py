@@ -160,7 +160,7 @@ class Exits(PlainApp):
 class Withdraws(PlainApp):
     @staticmethod
     def declare(_apid: int, _config: Any) -> Declarations:
-        raise asyncio.CancelledError("by a library")  # which is no Exception
+        raise asyncio.CancelledError("by a library")  # not an Exception
 
 
 class GivesNone(PlainApp):
@@ -306,7 +306,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "an empty name": (app_text("", "PlainApp"), [":14: app[0].name: is '', should be a small letter, then small"]),
     "a long name": (app_text("a" * 33, "PlainApp"), [":14: app[0].name: is 'aaa"]),
     "section of nobody": (app_text("a", "PlainApp") + "[aa]\nlines = 1\n", [":17: aa: unknown section, did you"]),
-    "a section is no table": ("", ["mission.toml:1: a: is 3, should be a table"]),
+    "a section is not a table": ("", ["mission.toml:1: a: is 3, should be a table"]),
     "faults in sections": (app_text("a", "PlainApp") + app_text("b", "OtherApp", 4) + "[a]\nlines=0\n[b]\nline=1\n", [
         ":22: a.lines: is 0, should be in 1", ":24: b.line: unknown key, did you mean lines?",
     ]),
@@ -340,7 +340,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":15: app[0].app: its section [a] cannot be read with CONFIG: KeyError: 'never'",
     ]),
     "declare raises": (app_text("a", "Raises"), [":15: app[0].app: its declare raises ZeroDivisionError: APID 2 and"]),
-    "declare raises what is no Exception": (app_text("a", "Withdraws"), [
+    "declare raises what is not an Exception": (app_text("a", "Withdraws"), [
         ":15: app[0].app: its declare raises CancelledError: by a library",
     ]),
     "declare exits": (app_text("a", "Exits"), [":15: app[0].app: its declare raises SystemExit: bye"]),
@@ -408,7 +408,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
 INSTEAD = {
     "a number": "app = 3\n" + GOOD,
     "not a table": "app = [3]\n" + GOOD,
-    "a section is no table": "a = 3\n" + GOOD + app_text("a", "PlainApp"),
+    "a section is not a table": "a = 3\n" + GOOD + app_text("a", "PlainApp"),
 }
 
 
@@ -519,7 +519,7 @@ def test_a_part_of_the_node_is_never_dropped_as_the_section_of_an_app(mission: M
 
 def test_no_app_can_have_the_name_of_a_services_rows() -> None:
     """Keys of the vault are constants of a service: what stands before their dot is in its row of the roster, and so it
-    is no name for an app.
+    cannot be an app's name.
     """
     words = {word for row in ROSTER for word in row.vault_rows}
     found = {

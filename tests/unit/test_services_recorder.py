@@ -614,7 +614,7 @@ def test_a_pointer_that_the_vault_did_not_take_is_handed_to_it_again(make: Make)
     bench.run(6)
     bench.play(4)
     bench.run(6)
-    assert bench.recorder.storage_faults > 0 and "octets more to remember, 0 are free" in bench.recorder.fault
+    assert bench.recorder.storage_faults > 0 and "the vault is full, octets needed: " in bench.recorder.fault
     faults = bench.recorder.storage_faults
     bench.vault.commit({"filler": None})
     bench.run(6)

@@ -165,7 +165,7 @@ def test_configuration() -> None:
         "storage.reserve_octets",
     ]
     assert StorageConfig(capacity_octets=5, reserve_octets=5).faults()
-    with pytest.raises(SetupError, match=r"storage\.priority\.recrder: no such user of storage, did you mean recorder"):
+    with pytest.raises(SetupError, match=r"storage\.priority\.recrder: unknown storage user, did you mean recorder"):
         shared_on(Disk(Random(1)), StorageConfig(priority={"recrder": 1}))
     with pytest.raises(SetupError, match=r"^storage\.quota\.x: .*\nstorage\.priority\.y: "):
         shared_on(Disk(Random(1)), StorageConfig(quota={"x": 1}, priority={"y": 1}))
@@ -193,7 +193,8 @@ def test_the_bounds_are_those_of_the_guide(one: str, low: int, high: int) -> Non
     assert StorageConfig(10, 9).faults() == StorageConfig(0, 9).faults() == StorageConfig(0, 0).faults() == []
     for capacity in (9, 8):
         ((key, fault),) = StorageConfig(capacity, 9).faults()
-        assert (key, fault) == ("reserve_octets", "is 9, should be less than the capacity")
+        should = f"should be less than capacity_octets, which is {capacity}"
+        assert (key, fault) == ("reserve_octets", f"is 9, {should}")
 
 
 def test_one_reserve_is_kept_for_each_priority_that_somebody_has() -> None:
@@ -529,7 +530,7 @@ class SharedMachine(RuleBasedStateMachine):
 
     @rule(capacity=st.integers(0, 1500))
     def change_the_medium(self, capacity: int) -> None:
-        """Only noticed where it is asked: the model asks always, so a boot goes with it."""
+        """Noticed only when it is asked: the model asks always, so a boot goes with it."""
         self.disk.capacity_octets = capacity
         self.boot()
 

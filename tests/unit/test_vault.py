@@ -156,7 +156,7 @@ def test_a_damaged_transaction_is_told_and_later_ones_count() -> None:
 def test_the_map_is_bounded_and_deleting_makes_room() -> None:
     vault = Vault(Disk(Random(1)).boot(VirtualLoop()), octets_max=100)
     vault.stage({"a": bytes(80)})
-    with pytest.raises(StorageError, match="are free"):
+    with pytest.raises(StorageError, match="the vault is full"):
         vault.stage({"b": bytes(30)})
     assert vault.get("b") is None
     vault.stage({"a": None, "b": bytes(90)})
@@ -257,7 +257,7 @@ def test_a_bit_flipped_in_the_newest_transaction_is_told() -> None:
     assert len(again.rows("")) == 4
     assert again.damage == [
         "the newest transactions of the journal were unreadable",
-        "rows from before what is gone, which may have changed or deleted them: 4",
+        "rows older than the lost transactions, which may have changed or deleted them: 4",
     ]
 
 
@@ -342,7 +342,7 @@ def test_a_lost_newest_segment_is_told_with_what_it_covers() -> None:
     again = Vault(disk.boot(loop))
     assert again.get("row0") == bytes(20) and again.is_stale("row0")
     assert any("its newest records, from number" in damage and "are gone" in damage for damage in again.damage)
-    assert any("rows from before what is gone" in damage for damage in again.damage)
+    assert any("rows older than the lost transactions" in damage for damage in again.damage)
     assert Vault(disk.boot(loop)).damage == again.damage
     again = Vault(disk.boot(loop))
     again.commit({"row0": b"new"})
@@ -416,18 +416,18 @@ def test_the_map_takes_as_many_octets_as_it_may_and_tells_how_many_are_free() ->
     vault = vault_on(disk, loop, octets_max=100)
     vault.stage({"a": bytes(99)})
     for more in ({"b": b""}, {"a": bytes(100)}):
-        with pytest.raises(StorageError, match=r"^1 octets more to remember, 0 are free$"):
+        with pytest.raises(StorageError, match=r"^the vault is full, octets needed: 1, free: 0$"):
             vault.stage(more)
     vault.commit({"a": bytes(99), "c": None})
     vault.commit({"b": bytes(9), "a": bytes(89)})
-    with pytest.raises(StorageError, match=r"^13 octets more to remember, 0 are free$"):
+    with pytest.raises(StorageError, match=r"^the vault is full, octets needed: 13, free: 0$"):
         vault.stage({"key": bytes(10)})
     run(loop)
     smaller = vault_on(disk, loop, octets_max=50)
     assert smaller.octets == 100 and smaller.damage == []
     smaller.stage({"a": bytes(88)})
     smaller.stage({"a": bytes(88)})
-    with pytest.raises(StorageError, match=r"^1 octets more to remember, -49 are free$"):
+    with pytest.raises(StorageError, match=r"^the vault is full, octets needed: 1, free: -49$"):
         smaller.stage({"a": bytes(89)})
 
 
@@ -568,7 +568,7 @@ def test_a_journal_alone_is_something_that_was_found() -> None:
     [
         (b"\3ab", "transaction of 3 octets ends in a key at octet 0"),
         (b"\1a\0\0\0\2x", "transaction of 7 octets ends in a value at octet 6"),
-        (b"\1a\0\0\0\0\1\xff\0\0\0\0", "transaction with a key that is no text at octet 6"),
+        (b"\1a\0\0\0\0\1\xff\0\0\0\0", "transaction with a key that is not UTF-8 at octet 6"),
     ],
 )
 def test_a_transaction_of_another_format_is_told_and_all_before_it_is_stale(record: bytes, told: str) -> None:
@@ -618,7 +618,7 @@ def test_a_key_may_have_255_octets() -> None:
     vault = vault_on(disk, loop)
     key = "é" * 127 + "x"
     vault.commit({key: b"1"})
-    with pytest.raises(MisuseError, match="key has 256 octets, 255 at most"):
+    with pytest.raises(MisuseError, match="key of 256 octets, 255 at most"):
         vault.commit({key + "y": b"1"})
     run(loop)
     assert vault_on(disk, loop).rows("") == [(key, b"1")]
@@ -634,7 +634,7 @@ def test_one_transaction_that_is_unreadable_makes_the_rows_before_it_stale_and_n
     assert [key for key, _ in vault.rows("") if vault.is_stale(key)] == ["row0", "row1"]
     assert vault.damage == [
         "transactions of the journal that are missing or unreadable: 1",
-        "rows from before what is gone, which may have changed or deleted them: 2",
+        "rows older than the lost transactions, which may have changed or deleted them: 2",
     ]
 
 
@@ -661,7 +661,7 @@ def test_everything_that_is_gone_is_told_in_order_and_by_number() -> None:
         "checkpoint: one generation is gone, the other generation stands",
         f"journal: its newest records, from number {heads[4]} on, were stored and are gone",
         "journal: segments that are gone: 1",
-        f"rows from before what is gone, which may have changed or deleted them: {heads[4]}",
+        f"rows older than the lost transactions, which may have changed or deleted them: {heads[4]}",
     ]
     assert len(again.rows("")) == heads[4] and all(again.is_stale(key) for key, _ in again.rows(""))
     # The segment between the older checkpoint and the rest.
@@ -673,7 +673,7 @@ def test_everything_that_is_gone_is_told_in_order_and_by_number() -> None:
     assert again.damage == [
         "checkpoint: one generation is gone, the other generation stands",
         f"transactions of the journal that are missing or unreadable: {heads[3] - older}",
-        f"rows from before what is gone, which may have changed or deleted them: {older}",
+        f"rows older than the lost transactions, which may have changed or deleted them: {older}",
     ]
     assert [key for key, _ in again.rows("") if again.is_stale(key)] == sorted(f"row{n}" for n in range(older))
     # Nothing that is needed.

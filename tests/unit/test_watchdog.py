@@ -189,7 +189,7 @@ def test_room_for_the_words_is_set_aside_at_boot(tmp_path: Path) -> None:
     wait_until(lambda: report.exists() and report.stat().st_blocks * 512 >= 65_536, "the room is set aside")
     process.kill()
     process.communicate()
-    assert boot(tmp_path) == "", "the power went: that is no word"
+    assert boot(tmp_path) == "", "the power went, so there are no last words"
     assert not (tmp_path / "STALL").exists()
 
 
