@@ -1,8 +1,16 @@
-"""The helper thread that makes commits. It knows its commit and the folder, nothing else, and one commit at a time.
+"""The helper thread that makes commits, one at a time.
 
-A commit is: fdatasync of every file written since the last one, the renames and deletions in the order they were asked
-for, fsync of the folder. So a rename never becomes durable before data that was written ahead of it.
+A commit is fdatasync of every file written since the last one, then the renames and deletions in the order in which
+they were asked for, then fsync of the folder.
 """
+
+# Why a thread: fdatasync takes milliseconds on a good medium and seconds on a bad one, and the loop may wait for
+# neither. The thread knows its commit and the folder and nothing else, so there is no state to lock: a commit is handed
+# over as a frozen object by one queue, and comes back with its result by another. An eventfd tells the loop's epoll.
+#
+# Why in this order: what a journal's mark or a checkpoint promises must hold after a power cut at any instant. A name
+# is put in place only after its octets are durable, so it never shows a file that is not whole; and a rename never
+# becomes durable before data that was written ahead of it.
 
 from __future__ import annotations
 
@@ -21,7 +29,7 @@ Result = tuple[Commit, StorageError | None, int]  # what was done, its fault, na
 
 
 class CommitThread:
-    """Makes commits in `folder`. `on_done` is called in the loop's thread when one is done, or was taken meanwhile."""
+    """Makes commits in `folder`. `on_done` is called in the loop's thread after each, also if `take` has its result."""
 
     def __init__(self, host: Host, folder: StorageFolder, on_done: Callable[[], None]) -> None:
         self._host = host
@@ -35,15 +43,15 @@ class CommitThread:
         self._thread.start()
 
     def begin(self, commit: Commit) -> None:
-        """Have `commit` made. The one before has to be done."""
+        """Begin `commit`. The one before it must have been taken."""
         self._work.put(commit)
 
     def take(self) -> Result:
-        """Wait for the result of the commit that was begun."""
+        """Wait for the commit that was begun; return its result."""
         return self._done.get()
 
     def close(self) -> None:
-        """End the thread, with every result taken."""
+        """End the thread. Every result must have been taken."""
         self._work.put(None)
         self._thread.join()
         self._host.unwatch(self._wake)
@@ -58,7 +66,7 @@ class CommitThread:
             start_ns = self._host.now_ns()
             error = self._make(commit)
             for fileno in commit.retired:
-                with contextlib.suppress(OSError):  # its content is out of reach already: nothing is lost with it
+                with contextlib.suppress(OSError):  # nobody can reach its content any more, so nothing is lost
                     os.close(fileno)
             self._done.put((commit, error, self._host.now_ns() - start_ns))
             os.eventfd_write(self._wake, 1)

@@ -1,23 +1,25 @@
-"""Which signals end a loop in order: Ctrl-C, a supervisor's SIGTERM, a terminal that hangs up. Edge code.
+"""Which signals end a program in order: Ctrl-C, a supervisor's SIGTERM, a terminal that hangs up. Edge code.
 
 Two ways to take them, beside that of a loop (flight/linux/platform.py):
 
     interrupted_by_ending_signals    each raises KeyboardInterrupt, wherever the program is
-    ending_asked                     the first one asks, and work that comes in steps ends between two of them; the
-                                     second one raises KeyboardInterrupt. Within `deaf` none does: what must not be cut
-
-Python's handler of a signal runs in the main thread, between two of its instructions. A signal may come just before the
-main thread enters a system call, be given to a thread of a library in C, or come while the one before it is dealt with:
-then the handler waits until that call returns, which may take an hour. So both ways keep a thread that every signal
-wakes. It nudges the main thread with SIGURG, which cuts the call short, and Python runs what waits.
-
-One request may come as several signals: of a terminal that hangs up the kernel and the shell tell the same process, and
-`timeout` tells the process and its group. So one that comes again within REPEAT_S is the same request, and cuts no
-clean-up short; Ctrl-C is a person's, and counts each time.
-
-An exception may also fall where it is lost: into a finalizer, or into a call of a driver, whose faults end where they
-arise. So whoever has asked twice gets the exception again with each nudge, until it is out.
+    ending_asked                     the first one asks for the end, and work that comes in steps ends between two of
+                                     them; the second one raises KeyboardInterrupt. Within `deaf` none raises: that is
+                                     for what must not be cut short
 """
+
+# Why a thread. Python runs the handler of a signal in the main thread, between two instructions. A signal may come just
+# before the main thread enters a system call, be delivered to a thread of a library in C, or come while the one before
+# it is dealt with: then the handler waits until that call returns, which may take an hour. So both ways keep a thread
+# that every signal wakes by the wakeup descriptor. It nudges the main thread with SIGURG, which cuts the system call
+# short, and Python runs the handlers that wait. A loop needs no such thread: its epoll watches the wakeup descriptor.
+#
+# One request may come as several signals: of a terminal that hangs up, the kernel and the shell tell the same process,
+# and `timeout` signals the process and its group. So a signal that comes again within REPEAT_S is the same request, and
+# cuts no clean-up short. Ctrl-C comes from a person, and counts each time.
+#
+# An exception may also be raised at a place that loses it: in a finalizer, or in a call of a driver, whose faults end
+# there. So whoever has asked twice gets the exception again with each nudge, until it has got out of the block.
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-NUDGES = 10  # a call that begins later than this after its signal lets Python run the handler first
+NUDGES = 10  # one second of them: a call that begins later lets Python run the handler first
 REPEAT_S = 1.0
 _NUDGE_S = 0.1
 
@@ -38,19 +40,19 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:
-    """SIGINT, SIGTERM, and SIGHUP unless whoever started the process had it ignored, as nohup does."""
+    """Return SIGINT, SIGTERM, and SIGHUP unless whoever started the process had it ignored, as nohup does."""
     always = (signal.SIGINT, signal.SIGTERM)
     return always if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (*always, signal.SIGHUP)
 
 
 class _Repeats:
-    """Tells a second signal from one that is told twice."""
+    """Tells a second request from one that is signalled twice."""
 
     def __init__(self) -> None:
         self._first_s: dict[int, float] = {}
 
     def has(self, number: int) -> bool:
-        """Whether this signal, which has come, only repeats one."""
+        """Return whether this signal, which has come, only repeats an earlier one."""
         now_s = time.monotonic()
         first_s = self._first_s.get(number)
         if number != signal.SIGINT and first_s is not None and now_s - first_s < REPEAT_S:
@@ -60,14 +62,15 @@ class _Repeats:
 
 
 class _Nudge:
-    """Within this block handlers are in place, and each signal makes the main thread look NUDGES times, or for as long
-    as `lasts()`. Outside the main thread, which alone can have handlers, the block changes nothing.
+    """A block with handlers in place, in which each signal nudges the main thread, NUDGES times or while `lasts()`.
 
-    A handler may raise, which would leave the block half begun or half ended. So signals that come meanwhile are noted,
-    and dealt with once everything is in place, or given back: what they raise comes out of the block, and not later.
-
-    Gives a function that says whether a signal has come, for what a handler raised may have been caught.
+    Outside the main thread, which alone can have handlers, the block changes nothing. It gives a function that says
+    whether a signal has come, since what a handler raised may have been caught.
     """
+
+    # A handler may raise, which would leave the block half begun or half ended. So signals that come meanwhile are
+    # noted, and dealt with once everything is in place, or given back: what they raise comes out of the block, and not
+    # later.
 
     def __init__(self, handlers: Mapping[signal.Signals, Handler], lasts: Callable[[], bool] = lambda: False) -> None:
         self._handlers = handlers
@@ -76,7 +79,7 @@ class _Nudge:
         self._woken = self._wake = self._earlier_fd = -1
         self._earlier: dict[signal.Signals, Any] = {}
         self._thread: threading.Thread | None = None
-        self._is_busy = True  # beginning or ending
+        self._is_busy = True  # the block is beginning or ending
         self._noted: list[int] = []
         self._has_come = False
 
@@ -118,10 +121,10 @@ class _Nudge:
             with suppress(BlockingIOError):
                 os.write(self._wake, b"\0")
             self._thread.join()
-        for one in (self._woken, self._wake):
-            if one >= 0:
-                os.close(one)
-        # What was there before may raise as well: it hears of what comes from here on when all of it is there again.
+        for fileno in (self._woken, self._wake):
+            if fileno >= 0:
+                os.close(fileno)
+        # The earlier handlers may raise as well. Blocked signals reach them only when all of them are in place again.
         masked = signal.pthread_sigmask(signal.SIG_BLOCK, self._earlier)
         try:
             for number, handler in self._earlier.items():
@@ -131,7 +134,7 @@ class _Nudge:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._has_come |= number != signal.SIGURG
-        # The last look before `__exit__` has done anything is within its frame.
+        # Python looks for signals once more as `__exit__` begins, before its first line has set `_is_busy`.
         if self._is_busy or (frame is not None and frame.f_code is _Nudge.__exit__.__code__):
             self._noted.append(number)
         else:
@@ -147,7 +150,7 @@ class _Nudge:
         main = threading.main_thread().ident
         assert main is not None
         while not self._over.is_set():
-            if not set(os.read(self._woken, 256)) - {signal.SIGURG}:  # the nudges come by here as well
+            if not set(os.read(self._woken, 256)) - {signal.SIGURG}:  # a nudge is a signal too, and wakes this thread
                 continue
             nudged = 0
             while (nudged < NUDGES or self._lasts()) and not self._over.wait(_NUDGE_S):
@@ -156,8 +159,9 @@ class _Nudge:
 
 
 def interrupted_by_ending_signals() -> AbstractContextManager[Callable[[], bool]]:
-    """Have each of them raise KeyboardInterrupt within this block, as Ctrl-C does, for what has no loop to end. Gives
-    a function that says whether one has.
+    """Let each of them raise KeyboardInterrupt within this block, as Ctrl-C does. For programs without a loop to end.
+
+    Gives a function that says whether a signal has come.
     """
     repeats = _Repeats()
 
@@ -169,7 +173,7 @@ def interrupted_by_ending_signals() -> AbstractContextManager[Callable[[], bool]
 
 
 class EndingAsked:
-    """Whether somebody has asked for the end, by a signal; `ending_asked` gives one."""
+    """Whether somebody has asked for the end, by a signal. `ending_asked` gives one of these."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -184,7 +188,7 @@ class EndingAsked:
 
     @contextmanager
     def deaf(self) -> Iterator[None]:
-        """Nothing within this block is cut short."""
+        """Let no signal cut this block short; one that comes only sets `asked`."""
         self._is_deaf = True
         try:
             yield
@@ -193,13 +197,13 @@ class EndingAsked:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """The signals come here within this block."""
+        """Take the signals within this block."""
         handlers = dict.fromkeys(ending_signals(), self._on_signal) | {signal.SIGURG: self._on_nudge}
         with _Nudge(handlers, lasts=lambda: self._twice):
             try:
                 yield
             finally:
-                self._is_deaf = True  # it has got out
+                self._is_deaf = True  # the exception has got out: further nudges must not raise it again
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._is_deaf:
@@ -220,7 +224,7 @@ class EndingAsked:
 
 @contextmanager
 def ending_asked() -> Iterator[EndingAsked]:
-    """Take the ending signals within this block; see the head of the file. Only the main thread can."""
+    """Take the ending signals within this block; see the head of the file. Only the main thread can take any."""
     ending = EndingAsked()
     with ending.taken():
         yield ending

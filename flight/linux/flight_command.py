@@ -1,4 +1,12 @@
-"""`orbitnode flight`: one node on this board, in real time, until SIGINT or SIGTERM. Edge code."""
+"""`orbitnode flight`: one node on this board, in real time, until SIGINT, SIGTERM or SIGHUP. Edge code."""
+
+# The order in which things begin, each for the sake of what comes after it: the output is diverted first, so that even
+# a fault in the mission cannot block on a reader. Then the mission is read, the storage is opened and locked, and the
+# watchdog starts: from here on a boot that hangs in storage or a driver is ended. Then the node is built, real-time
+# priority is asked for last, since helper threads must not inherit it, and the loop runs.
+#
+# It ends in the opposite order. Exit codes: 0 if a signal asked for the end; 1 if the node ended itself, so that a
+# supervisor starts it again; 70 from the watchdog; 128 + number if a second signal cut the loop short.
 
 from __future__ import annotations
 
@@ -28,18 +36,20 @@ LAST_WORDS_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--mission", type=Path, default=MISSIONS / "bench.toml", metavar="FILE",
                         help="mission file (default: the bench mission, flown against `orbitnode sim`)")  # fmt: skip
     parser.add_argument("--storage", type=Path, metavar="DIR",
-                        help="folder of what the node keeps (default: out/flight/NAME of the node)")  # fmt: skip
+                        help="folder that the node stores its data in (default: out/flight/NODE_NAME)")  # fmt: skip
     parser.add_argument("--seed", type=int, help="seed of the node's randomness (default: from the system)")
-    parser.add_argument("--log", choices=FORMS, default="console", help="form of the log (default %(default)s)")
-    parser.add_argument("--log-level", choices=LEVELS, default="info", help="least level shown (default %(default)s)")
+    parser.add_argument("--log", choices=FORMS, default="console", help="format of the log (default %(default)s)")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="lowest level shown (default %(default)s)")
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 after SIGINT, SIGTERM or SIGHUP. Raises OrbitnodeError or HalError, whose message is one line, for whatever
-    keeps the node from flying.
+    """Fly until a signal, and return 0.
+
+    Raises OrbitnodeError or HalError for whatever keeps the node from flying.
     """
     status = 1
     try:
@@ -48,11 +58,11 @@ def execute(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         status = 128 + SIGINT
         raise
-    except SystemExit as ended:  # by a second signal
-        status = ended.code if isinstance(ended.code, int) else 1
+    except SystemExit as ending:  # by a second signal
+        status = ending.code if isinstance(ending.code, int) else 1
         raise
     finally:
-        end_within(status)  # also if a driver has left a thread behind that does not end
+        end_within(status)  # a driver may have left a thread behind that does not end
     return status
 
 
@@ -75,7 +85,7 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
         try:
             for missing in apply(mission.section(ExecutiveConfig)):
                 node.part(Events).emit("realtime_degraded", missing)
-            # Said by the loop itself: from its first turn on it is true that signals end it in order.
+            # The loop says it itself, since only from its first turn on do signals end it in order.
             platform.call_at(platform.now_ns(), partial(_say_that_it_flies, mission, node, storage))
             ended_by = platform.run()
             if ended_by is not None:
@@ -84,28 +94,28 @@ def _fly(args: argparse.Namespace, sink: LogSink) -> int:
             node.close()
     finally:
         platform.close()
-    if ended_by is None:  # nobody asked for it: exit code 1, so that a supervisor starts the node anew
-        raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it anew")
+    if ended_by is None:  # nobody asked for it: exit code 1, so that a supervisor starts the node again
+        raise OrbitnodeError(f"{name} ended itself, storage is safe: task {node.given_up} kept failing; start it again")
     print(plain(f"{name}: stopped, storage is safe"), file=sys.stderr)
     return 0
 
 
 def _say_that_it_flies(mission: Mission, node: Node, storage: Path) -> None:
     links = ", ".join(f"{link.name} {link.driver}" for link in mission.links)
-    said = (
+    line = (
         f"{mission.node.name}: boot {node.part(BootRecord).count}, EPS {mission.drivers.eps}, link {links}, "
         f"storage {storage}; Ctrl-C ends it"
     )
-    print(plain(said), file=sys.stderr, flush=True)
+    print(plain(line), file=sys.stderr, flush=True)
 
 
 def _doing(node: Node) -> str:
-    """What the node is at, for a thread beside the loop."""
+    """Return what the node is doing. Called by the watchdog's thread, beside the loop."""
     running = node.scheduler.running
     return "no task" if running is None else f"task {running.name}"
 
 
 def _log_last_words(sink: LogSink, text: str) -> None:
-    """Past everything that waits in the process that is being ended, and no longer than its log may take."""
+    """Write the watchdog's last words to the log, and wait for them no longer than LAST_WORDS_S."""
     sink.write(text)
     sink.drain(LAST_WORDS_S)

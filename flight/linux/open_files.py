@@ -1,9 +1,9 @@
-"""The files of a storage folder and their descriptors, of which a process has 1,024 by default.
+"""The files of a storage folder and their descriptors, of which a process has 1,024 by default."""
 
-A file stays open from its first use on, for another open(2) costs more than the write. Past OPEN_FILES_MAX the least
-lately opened ones are closed; one that has octets which no commit has covered is kept open, as its descriptor is what
-the commit makes durable.
-"""
+# A file stays open from its first use on, because opening it again costs more than the write. Beyond OPEN_FILES_MAX
+# those that were opened longest ago are closed. A file with octets that no commit has covered stays open, since the
+# commit makes them durable through that very descriptor: an error of write-back is reported once, and to a descriptor
+# that was opened later perhaps not at all (fsync(2)).
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 
 OPEN_FILES_MAX = 64
-READ_OCTETS = 1 << 20  # of one system call
+READ_OCTETS = 1 << 20  # per system call, so that one read cannot hold the loop for long at a time
 
 
 class File:
@@ -24,8 +24,9 @@ class File:
         self.path, self.fileno, self.octets = path, fileno, octets
 
     def write_rest(self, octets: bytes, written: int) -> None:
-        """Write at the end what is left of `octets` after the first `written`. Takes all of it back if that fails, and
-        raises OSError.
+        """Write at the end what remains of `octets` after the first `written`.
+
+        If that fails, takes all of it back and raises OSError.
         """
         assert self.fileno is not None
         view = memoryview(octets)
@@ -39,7 +40,7 @@ class File:
 
 
 def create_file(path: str) -> File:
-    """Make an empty file that was not there, open. Raises OSError."""
+    """Make an empty file, and open it. Raises OSError, also if `path` exists."""
     return File(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), 0)
 
 
@@ -53,14 +54,14 @@ def read_part(fileno: int, at: int, end: int) -> bytes:
 
 
 class OpenFiles:
-    """Files by descriptor, the least lately opened first. `in_use` says of a file that it must stay open."""
+    """Open files by descriptor, the one that was opened longest ago first. `in_use` says which must stay open."""
 
     def __init__(self, in_use: Callable[[File], bool]) -> None:
         self._in_use = in_use
         self._files: dict[int, File] = {}
 
     def descriptor(self, file: File) -> int:
-        """The open descriptor of `file`, opened if need be. Raises OSError."""
+        """Return the descriptor of `file`, opened if need be. Raises OSError."""
         if file.fileno is None:
             file.fileno = os.open(file.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             self.add(file)
@@ -73,18 +74,18 @@ class OpenFiles:
         files[file.fileno] = file
         excess = len(files) - OPEN_FILES_MAX
         if excess > 0:
-            clean = (fileno for fileno, one in files.items() if one is not file and not self._in_use(one))
+            clean = (fileno for fileno, other in files.items() if other is not file and not self._in_use(other))
             for fileno in list(islice(clean, excess)):
                 os.close(fileno)
                 files.pop(fileno).fileno = None
 
     def remove(self, file: File) -> None:
-        """Leave the descriptor of `file` to the caller."""
+        """Hand the descriptor of `file` over to the caller."""
         if file.fileno is not None:
             del self._files[file.fileno]
 
     def close(self) -> None:
-        """Close all. Files are without descriptor then, so that use after this is noticed."""
+        """Close all files. They have no descriptor then, so that a use after this is noticed."""
         for fileno, file in self._files.items():
             file.fileno = None
             os.close(fileno)

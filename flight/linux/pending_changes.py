@@ -1,8 +1,11 @@
-"""What waits for the next commit: written octets, renames and deletions in the order they were asked for.
+"""What waits for the next commit: written octets, and renames and deletions in the order they were asked for."""
 
-A commit takes either everything, or, if no names have come, changed or gone, only the files that those who wait asked
-for: an urgent record does not wait for a recorder's megabytes. Everything else stays for a later one.
-"""
+# A commit takes everything, or only the files that those who wait asked for: an urgent record does not wait for a
+# recorder's megabytes. The second form is allowed only if no name has come, changed or gone. With names the order
+# counts: a replacement must never be durable before what was written ahead of it, so the commit takes all of that too.
+#
+# What was replaced or deleted again before its commit never reaches the disk: an earlier temporary content of the same
+# name is removed when a later one takes its place.
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from flight.linux.open_files import File
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What one commit does, in this order."""
+    """What one commit does, in the order of these fields."""
 
-    dirty: tuple[int, ...]
+    dirty: tuple[int, ...]  # descriptors to make durable
     changes: tuple[tuple[str, str | None], ...]  # (path, new path), None deletes
     folder: bool  # names were added, renamed or deleted
     retired: tuple[int, ...]  # descriptors to close afterwards
@@ -30,10 +33,10 @@ class Commit:
 
 
 class PendingChanges:
-    """Changes that are visible to readers already, and not durable."""
+    """Changes that readers see already, and that are not durable."""
 
     def __init__(self) -> None:
-        self.dirty: dict[File, int] = {}  # the first octet that no commit has covered
+        self.dirty: dict[File, int] = {}  # per file, the first octet that no commit has covered
         self.changes: list[tuple[str, str | None]] = []
         self.folder_changed = False  # by a new file
         self.leaving_octets = 0
@@ -45,15 +48,15 @@ class PendingChanges:
         return bool(self.changes or self.folder_changed)
 
     def dirty_under(self, prefixes: tuple[str, ...]) -> dict[File, int]:
-        """Files that begin so and are not committed, each with its first such octet."""
+        """Return the files whose names begin so and that are not committed, each with its first uncommitted octet."""
         return {file: start for file, start in self.dirty.items() if os.path.basename(file.path).startswith(prefixes)}
 
     def change(self, path: str, new_path: str | None) -> None:
-        """Enter a rename or deletion. A replaced content that was itself never committed is dropped."""
+        """Enter a rename, or a deletion if `new_path` is None. A content that it replaces uncommitted is dropped."""
         target = new_path or path
         for earlier, earlier_target in tuple(self.changes):
             if earlier_target == target:
-                with contextlib.suppress(OSError):  # one that stays is removed at the next start
+                with contextlib.suppress(OSError):  # a temporary file that stays is removed at the next start
                     os.unlink(earlier)
                 self.changes.remove((earlier, earlier_target))
         if new_path is None and (path, None) in self.changes:
@@ -61,7 +64,7 @@ class PendingChanges:
         self.changes.append((path, new_path))
 
     def retire(self, file: File) -> None:
-        """Have the descriptor of a content that nobody can reach any more closed, once no commit uses it."""
+        """Close the descriptor of a content that nobody can reach any more, once no commit uses it."""
         self.leaving_octets += file.octets
         if file.fileno is not None:
             self.dirty.pop(file, None)
@@ -69,7 +72,10 @@ class PendingChanges:
             file.fileno = None
 
     def take(self, waiting: Sequence[tuple[str, Future[None]]]) -> Commit:
-        """Take out what those who wait have asked for, by prefix; everything if names have changed, or nobody waits."""
+        """Take out what those who wait have asked for, or everything if names have changed or nobody waits.
+
+        `waiting` has the prefix of names that each asked for, and the future to resolve.
+        """
         folder = self.renaming
         scope = ("",) if folder or not waiting else tuple({prefix for prefix, _ in waiting})
         dirty = self.dirty_under(scope)
@@ -79,7 +85,7 @@ class PendingChanges:
             tuple(self._retired), tuple(future for _, future in waiting),
             flash_octets(extents, len(self.changes), folder), self.leaving_octets,
         )  # fmt: skip
-        # From here on a file whose rename is on its way is reachable under both names; the open descriptor is used.
+        # From here on a file whose rename is on its way may be under either name: only its descriptor is used.
         self.dirty = {file: start for file, start in self.dirty.items() if file not in dirty}
         self.changes, self._retired = [], []
         self.folder_changed, self.leaving_octets = False, 0

@@ -1,14 +1,28 @@
 """The Platform of a Linux board: timerfd and epoll loop, group-committed files, real clocks. Edge code.
 
-One thread runs the loop. Calls wait in a heap of (t_ns, order given, call); one timerfd stands at the earliest
-of them; descriptors are watched by the same epoll, so that the loop sleeps in exactly one place. A round makes
-a bounded number of due calls and then looks at the descriptors, so that neither starves the other.
-
-SIGINT, SIGTERM and SIGHUP end the loop after the calls that are due, and `run` says which it was. A second signal
-cuts a loop short that is stuck in a call: SIGINT raises KeyboardInterrupt there, SIGTERM raises SystemExit. SIGHUP
-never does: of a terminal that hangs up the kernel and the shell tell the same process. So from the first ending signal
-on, it no longer ends the process either, which has an orderly end before it.
+One thread, the main one, runs the loop and all flight code. SIGINT, SIGTERM and SIGHUP end the loop after the calls
+that are due, and `run` says which signal it was. A second signal cuts a loop short that is stuck in a call: SIGINT
+raises KeyboardInterrupt there, SIGTERM raises SystemExit.
 """
+
+# The loop. Calls wait in a heap of (t_ns, order given, call). One timerfd is set to the earliest of them, and the same
+# epoll watches it and all descriptors, so that the loop sleeps in exactly one place. A round makes a bounded number of
+# due calls and then looks at the descriptors, so that neither starves the other.
+#
+# Helper threads, each for something that can block for longer than the loop may wait. No task ever runs in them:
+#
+#     storage-commit    fdatasync of what was written (flight/linux/commit_thread.py)
+#     log-sink          writes the log to a reader that may pause (flight/linux/log_sink.py); one or two of them
+#     watchdog          ends the process if the loop stands still (flight/linux/watchdog.py); C code has its own timer
+#     end               ends the process if something keeps it from ending in order (watchdog.end_within)
+#
+# Signals. Python runs a handler in the main thread between two instructions. The handler writes nothing and touches no
+# state of the node: it notes the number and asks the loop to stop. set_wakeup_fd wakes the epoll, which a handler alone
+# would not do if the signal came just before the loop went to sleep.
+#
+# SIGHUP never cuts a call short: of a terminal that hangs up, the kernel and the shell tell the same process, so two of
+# them are one request. For the same reason SIGHUP no longer ends the process after the first ending signal: what is
+# still to come is the orderly end. SIGALRM belongs to the time limit of drivers (flight/linux/call_limit.py).
 
 from __future__ import annotations
 
@@ -45,13 +59,13 @@ T = TypeVar("T")
 CALLS_PER_ROUND = 64
 READY_PER_ROUND = 64
 CANCELLED_KEPT = 256
-DESCRIPTORS = OPEN_FILES_MAX + CHANGES_MAX + 64  # of storage at its most, and of loop, drivers and workers
+DESCRIPTORS = OPEN_FILES_MAX + CHANGES_MAX + 64  # storage at its most; then loop, drivers and workers
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
 class LoopCounters:
-    """What the loop did. `expiries` are those of the timer, `late_max_ns` the latest call after its time."""
+    """What the loop has done. `expiries` are those of the timer; `late_max_ns` is how late the latest call was."""
 
     rounds: int = 0
     calls: int = 0
@@ -61,25 +75,27 @@ class LoopCounters:
 
 
 class _Call:
-    """One entry of the heap; a cancelled one stays there, without its call, until its time."""
+    """One entry of the heap. A cancelled one stays there, without its call, until its time."""
 
     __slots__ = ("call", "loop")
 
-    # Set by `call_at`: an __init__ would take longer than all the rest of it.
+    # `call_at` sets both: an __init__ would take longer than everything else that it does.
     call: Callable[[], None] | None
     loop: LinuxPlatform
 
     def cancel(self) -> None:
+        """Take the call back. Nothing happens if it has been made."""
         if self.call is not None:
             self.call = None
             self.loop.on_cancel()
 
 
 class _Family:
-    """Processes that are forked off this one, by a library or a driver: they end with it.
+    """Processes that a library or a driver forks off this one: they end with it.
 
-    They hold everything that it has open: the lock of its storage, its sockets. One that outlived a node that was
-    killed would keep the next one from starting. What is started as a program of its own holds nothing, and goes on.
+    A forked process holds everything that this one has open: the lock of its storage, its sockets. If it outlived a
+    node that was killed, the next node could not start. What is started as a program of its own holds nothing, and goes
+    on.
     """
 
     def __init__(self) -> None:
@@ -87,14 +103,14 @@ class _Family:
         self._libc = ctypes.CDLL(None)
 
     def join(self) -> None:
-        """This process has something to hold."""
-        if not self._parent:
+        """End every process with this one that is forked off from now on."""
+        if not self._parent:  # a hook cannot be taken back, so it is set once per process
             os.register_at_fork(after_in_child=self._on_fork)
         self._parent = os.getpid()
 
     def _on_fork(self) -> None:
         self._libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != self._parent:  # it ended in between
+        if os.getppid() != self._parent:  # the parent ended before the call: its death signal never comes
             os._exit(1)
 
 
@@ -102,10 +118,10 @@ _FAMILY = _Family()
 
 
 class LinuxPlatform:
-    """This computer. `storage_dir` is made where it is missing; `name` is the node's, for messages.
+    """This computer. `storage_dir` is made if it is missing; `name` is the node's, for messages.
 
-    seed: None takes the system's entropy. Raises StorageError where the folder cannot be used, SetupError if this
-    process may not open as many files as a node has at its most.
+    seed: None takes the system's entropy. Raises StorageError if the folder cannot be used, SetupError if this process
+    may not open as many files as a node has open at its most.
     """
 
     def __init__(self, storage_dir: str | Path, name: str, seed: int | None = None) -> None:
@@ -131,7 +147,7 @@ class LinuxPlatform:
         self._timer = TimerFd()
         self._epoll = select.epoll()
         try:
-            # Told once an expiry, so that a wake-up costs no system call for making the timer unready again.
+            # Edge-triggered: one event per expiry, and no system call to make the timer unready again.
             self._epoll.register(self._timer.fileno, select.EPOLLIN | select.EPOLLET)
             self._watched[self._timer.fileno] = self._on_timer
             self._storage = LinuxStorage(storage_dir, self)
@@ -145,13 +161,16 @@ class LinuxPlatform:
     # time
 
     def tai_ns(self) -> int:
+        """Return nanoseconds of TAI since 1958, by the system's clock."""
         # Not CLOCK_TAI: it equals CLOCK_REALTIME until a time daemon has told the kernel the offset.
         return tai_from_unix(time.time_ns())
 
     def step_cost_ns(self, _task: str) -> int:
+        """Return 0: a step takes what it takes."""
         return 0
 
     def call_at(self, t_ns: int, call: Callable[[], None]) -> _Call:
+        """Make `call` at `t_ns` of `now_ns`, or as soon as possible after it, in the order given if times are equal."""
         entry = _Call()
         entry.call, entry.loop = call, self
         self._order += 1
@@ -159,9 +178,8 @@ class LinuxPlatform:
         return entry
 
     def on_cancel(self) -> None:
-        """Count a cancelled call. Time-outs cancelled a hundred times a second would pile up until their time, so they
-        are swept out.
-        """
+        """Count a cancelled call, and sweep cancelled ones out when they are most of the heap."""
+        # Time-outs that are cancelled a hundred times per second would pile up until their time.
         self._cancelled += 1
         if self._cancelled > CANCELLED_KEPT and 2 * self._cancelled > len(self._heap):
             self._heap[:] = [item for item in self._heap if item[2].call is not None]
@@ -181,26 +199,28 @@ class LinuxPlatform:
         self._watched[fileno] = on_ready
 
     def unwatch(self, fileno: int) -> None:
-        """Forget the descriptor; harmless where it is not watched or already closed."""
+        """Forget the descriptor. Harmless if it is not watched, or closed already."""
         if self._watched.pop(fileno, None) is None or self._closed:
             return
         try:
             self._epoll.unregister(fileno)
         except OSError:
-            pass  # closed before: the kernel has forgotten it
+            pass  # closed before, so the kernel has forgotten it
 
     # everything else of the Platform
 
     @property
     def storage(self) -> LinuxStorage:
+        """The files of the storage folder."""
         return self._storage
 
     @property
     def random(self) -> Random:
+        """The node's randomness, by the seed or by the system's entropy."""
         return self._random
 
     def complete(self, work: External[T], _duration_s: float) -> Future[T]:
-        """Resolves as soon as the reply is there; the duration is for virtual time and is not looked at."""
+        """Return a future that is done as soon as the reply is there. The duration is for virtual time, and unused."""
         future: Future[T] = Future()
         filenos = tuple(work.filenos())
 
@@ -211,8 +231,7 @@ class LinuxPlatform:
                 future.set_error(error)
             else:
                 if reply is None:
-                    # It may name fewer by now, such as no socket that was closed at the other end: that one
-                    # would be ready for ever.
+                    # It may name fewer by now: a socket that was closed at the other end would be ready for ever.
                     for fileno in set(filenos).difference(work.filenos()):
                         self._forget_work(fileno, look)
                     return
@@ -222,7 +241,7 @@ class LinuxPlatform:
                 self._forget_work(fileno, look)
 
         for fileno in filenos:
-            # Several works may share a descriptor (one worker's pipe): each of them looks.
+            # Several works may share a descriptor (one worker's pipe), and each of them looks.
             waiting = self._works.setdefault(fileno, [])
             waiting.append(look)
             self.watch(fileno, partial(self._on_work, fileno))
@@ -231,7 +250,7 @@ class LinuxPlatform:
 
     def _on_work(self, fileno: int) -> None:
         for look in tuple(self._works.get(fileno, ())):
-            if look in self._works.get(fileno, ()):
+            if look in self._works.get(fileno, ()):  # an earlier one may have ended this one's wait
                 look()
 
     def _forget_work(self, fileno: int, look: Callable[[], None]) -> None:
@@ -244,32 +263,35 @@ class LinuxPlatform:
             self.unwatch(fileno)
 
     def note(self, channel: str, octets: bytes) -> None:
-        """Real time keeps no record of decisions."""
+        """Do nothing: real time keeps no record of decisions."""
 
     def start_watchdog(self, limit_s: float, log: Callable[[str], None]) -> Watchdog:
-        """Have the process ended if `stroke` is not called for so long; until `close`. See flight/linux/watchdog.py."""
+        """End the process if `stroke` is not called for so long, until `close`. See flight/linux/watchdog.py."""
         assert self._watchdog is None, "one process has one watchdog"
         self._watchdog = Watchdog(limit_s, self._storage.directory, log=log, cuts=lambda: self.limit.cut)
         return self._watchdog
 
     def stroke(self) -> None:
+        """Tell the watchdog, if there is one, that the node is well."""
         if self._watchdog is not None:
             self._watchdog.stroke()
 
     def take_last_words(self) -> str:
+        """Return why the process before this one ended, as its watchdog has written; empty from the second call on."""
         words, self._last_words = self._last_words, ""
         return words
 
     def stop(self) -> None:
+        """End `run` after the calls that are due."""
         self._stopping = True
 
     # the loop
 
     def run(self) -> int | None:
-        """Run until `stop` or a signal, and return the signal's number, None where there was none.
+        """Run until `stop` or a signal; return the signal's number, None if there was none.
 
-        May be called again. Signals are taken only in the main thread. A `stop` from before this call ends it at
-        once, after the calls that are due.
+        May be called again. Signals are taken only in the main thread. A `stop` from before this call ends it after the
+        calls that are due.
         """
         self._signal = None
         restore = self._take_signals() if threading.current_thread() is threading.main_thread() else None
@@ -298,7 +320,7 @@ class LinuxPlatform:
                 self._armed_ns = heap[0][0]
                 self._timer.set(self._armed_ns)
             else:
-                timeout_s = 0  # it is due by now: a look at the descriptors, and no timer
+                timeout_s = 0  # due by now: look at the descriptors without sleeping
         for fileno, _ in self._epoll.poll(timeout_s, READY_PER_ROUND):
             on_ready = self._watched.get(fileno)  # an earlier one of this round may have unwatched it
             if on_ready is not None:
@@ -320,17 +342,17 @@ class LinuxPlatform:
                 call()
 
     def _on_timer(self) -> None:
-        # The timer is one-shot: an event is one expiry, and there is no count to be read that could say more.
-        # Ticks that were missed are counted by the scheduler, from absolute indices.
+        # The timer is one-shot, so an event is one expiry and there is no count to read. The scheduler counts missed
+        # ticks by their absolute indices.
         self.counters.expiries += 1
         self._armed_ns = None
 
     def _take_signals(self) -> Callable[[], None]:
-        """Let the signals that end a process end the loop; returns what puts the earlier handlers back."""
+        """Let the signals that end a process end the loop; return a function that puts the earlier handlers back."""
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
-            # The byte in the pipe wakes the loop. Only a loop that does not come back is cut short.
+            # The byte in the pipe wakes the loop. Only a loop that does not come back by itself is cut short.
             if self._signal is not None:
                 if number == signal.SIGHUP:
                     return
@@ -339,7 +361,7 @@ class LinuxPlatform:
             self.stop()
 
         def on_wake() -> None:
-            os.read(reader, 64)  # written for every signal with a handler in Python, also those of others
+            os.read(reader, 64)  # one byte per signal that has a handler in Python, also those of others
 
         try:
             self.watch(reader, on_wake)
@@ -364,7 +386,7 @@ class LinuxPlatform:
         return restore
 
     def close(self) -> None:
-        """Make what was written durable, forget calls and descriptors. Raises StorageError where that fails."""
+        """Make what was written durable, forget calls and descriptors. Raises StorageError if that fails."""
         if self._closed:
             return
         try:
@@ -378,4 +400,4 @@ class LinuxPlatform:
             self._timer.close()
             self.limit.close()
             if self._watchdog is not None:
-                self._watchdog.close()  # last: what hangs on the way here is noticed as well
+                self._watchdog.close()  # last, so that whatever hangs on the way here is noticed as well

@@ -1,8 +1,9 @@
-"""What a node asks of the kernel at boot, so that its deadlines hold: real-time priority, processors, resident
-memory. Edge code.
+"""What a node asks of the kernel at boot for its deadlines: priority, processors, resident memory. Edge code."""
 
-Timer slack is left alone: it delays sleeps and time-outs, not the timerfd that the loop sleeps on.
-"""
+# Everything here is asked for and not required: a node that is refused flies on without it, and says so by an event
+# (`realtime_degraded`). Whether a board grants it depends on capabilities and limits that an operator may not control.
+#
+# Timer slack is left alone: it delays sleeps and time-outs, not the timerfd that the loop sleeps on.
 
 from __future__ import annotations
 
@@ -16,13 +17,13 @@ _MCL_CURRENT, _MCL_FUTURE = 1, 2
 
 
 def apply(config: ExecutiveConfig) -> list[str]:
-    """Set this process, its main thread above all, as `config` asks; call it once, when the node is built.
+    """Set this process, its main thread above all, as `config` asks. Called once, when the node is built.
 
-    One line for each thing that this computer does not give, and why: the node goes on without it. Threads that are
-    started later inherit priority and processors, and so do processes that nobody sets back.
+    Returns one line per thing that this computer does not give, with the reason. Threads and processes that are started
+    later inherit priority and processors, unless somebody sets them back.
     """
     refusals: list[str] = []
-    # What has been built by now stays: the collector need not look at it again at every full collection.
+    # What has been built by now stays: a full collection need not look at it again, which would be a long step.
     gc.collect()
     gc.freeze()
     if config.cpus:
@@ -38,7 +39,7 @@ def _set_cpus(cpus: tuple[int, ...], refusals: list[str]) -> None:
     try:
         os.sched_setaffinity(0, cpus)
     except (OSError, ValueError, AttributeError) as error:
-        refusals.append(f"processors {', '.join(map(str, cpus))}: {_reason(error)}, {os.cpu_count()} are there")
+        refusals.append(f"processors {', '.join(map(str, cpus))}: {_reason(error)}, this computer has {os.cpu_count()}")
 
 
 def _lock_memory(refusals: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Storage on a Linux file system: one file per name, changes committed in groups by a helper thread. Edge code.
 
-Appends go straight into the page cache. A replaced content is written to a temporary file, read from there at
-once, and takes its name only in a commit (flight/linux/commit_thread.py).
+Appends go straight into the page cache. A replaced content is written to a temporary file, is read from there at once,
+and takes its name only in a commit (flight/linux/commit_thread.py).
 
 States of a commit:
 
@@ -11,17 +11,25 @@ States of a commit:
     running       --done, nobody waits--------------> none wanted
     running       --done, others wait meanwhile-----> wanted
     running       --failed--------------------------> failed     for good
-
-An append or replacement that finds the disk full is taken back whole, and works again once there is room: a file
-system sets the room for a write aside when write(2) accepts it. A failed commit is final, also one for want of
-room (thin volumes, network and quota file systems notice it that late): after any failed write-back the kernel
-marks the pages clean or drops them and tells it once (fsync(2), errors), so a second fdatasync would report
-success for octets that are nowhere. Every later write and sync fails with the same reason until the node starts
-again on what is really there.
-
-A disk that hangs holds the helper thread, not the loop: reads, names and changes go on in memory, changes up to
-CHANGES_MAX. The kernel itself makes a writer wait once its unwritten pages pass vm.dirty_ratio.
 """
+
+# What a power cut leaves, by the instant at which it comes:
+#
+#     after an append, before its commit        any beginning of the appended octets, also none
+#     after a replacement, before its commit    the old content; the temporary file is removed at the next start
+#     within a commit                           per name the old or the new content, earlier changes before later ones
+#     after a commit                            all that was asked for before its `sync`
+#
+# A full disk. An append or replacement that finds no room is taken back whole, and works again once there is room: a
+# file system sets the room for a write aside when write(2) accepts it.
+#
+# A failed commit is final (ADR 0011), also one for lack of room, which thin volumes, network and quota file systems
+# notice that late. After any failed write-back the kernel marks the pages clean or drops them, and reports the error
+# once (fsync(2), errors): a second fdatasync would report success for octets that are nowhere. So every later write and
+# sync fails with the same reason, until the node starts again on what is really there.
+#
+# A disk that hangs holds the helper thread and not the loop: reads, names and changes go on in memory, up to
+# CHANGES_MAX changes. The kernel itself makes a writer wait once its unwritten pages pass vm.dirty_ratio.
 
 from __future__ import annotations
 
@@ -38,7 +46,7 @@ from flight.linux.pending_changes import Commit, PendingChanges
 from flight.linux.storage_folder import StorageFolder, reason_of
 from hal.base import Host
 
-CHANGES_MAX = 256  # each holds a descriptor, of which a process has 1,024 by default
+CHANGES_MAX = 256  # each may hold a descriptor, of which a process has 1,024 by default
 
 
 class LinuxStorage:
@@ -56,6 +64,7 @@ class LinuxStorage:
         self._open = OpenFiles(self._is_in_use)
         self._pending = PendingChanges()
         self._temporary = self._folder.temporary  # number of the newest temporary file
+        # (prefix, future) of everybody whose sync the next commit answers
         self._waiting: list[tuple[str, Future[None]]] = []
         self._wanted = False
         self._running: Commit | None = None
@@ -71,18 +80,21 @@ class LinuxStorage:
     # The Storage Protocol (flight.core.platform)
 
     def names(self) -> list[str]:
-        """Every name that has a content, in order; also one whose content is not a file, and cannot be read."""
+        """Return every name that has a content, sorted, also one whose content is not a file and cannot be read."""
         return sorted((*self._files, *self._odd))
 
     def size(self, name: str) -> int | None:
-        """Octets of `name`, None without it."""
+        """Return how many octets are stored under `name`, None if there is no such name."""
         file = self._files.get(checked_name(name))
         if file is None:
             return 0 if name in self._odd else None
         return file.octets
 
     def read(self, name: str, at: int = 0, octets: int | None = None) -> bytes | None:
-        """Octets of `name` from `at` on, None without it. Raises StorageError."""
+        """Return the content of `name` from octet `at` on, at most `octets` of it; None if there is no such name.
+
+        Raises StorageError.
+        """
         assert at >= 0 and (octets is None or octets >= 0), (at, octets)
         file = self._files.get(checked_name(name))
         if file is None:
@@ -101,14 +113,16 @@ class LinuxStorage:
         except OSError as error:
             if file.fileno is not None or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise
-        fileno = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # one to write with cannot be had
+        # Files are opened for writing as well. On a read-only medium that fails, and reading must go on all the same.
+        fileno = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             return read_part(fileno, at, end)
         finally:
             os.close(fileno)
 
     def append(self, name: str, octets: bytes) -> None:
-        """Write at the end of `name`, made if need be. Raises StorageError, with nothing of it written."""
+        """Add `octets` to the end of `name`, which is made if need be. Raises StorageError, with nothing written."""
+        # The quick way for a file that is open; everything else, and every check, is in `_open_to_append`.
         known = file = self._files.get(name)
         if file is None or file.fileno is None or self._failed is not None:
             file = self._open_to_append(name)
@@ -119,7 +133,7 @@ class LinuxStorage:
             if written != len(octets):
                 file.write_rest(octets, written)
         except OSError as error:
-            if known is None:
+            if known is None:  # the name was made for this append, which has written nothing
                 self._forget(name, file)
             raise self._refusal("append to", name, error) from None
         file.octets = before + len(octets)
@@ -149,7 +163,7 @@ class LinuxStorage:
         self.counters.octets += len(octets)
 
     def delete(self, name: str) -> None:
-        """Take `name` away, if it is there. Raises StorageError."""
+        """Forget `name`. Nothing happens if it is unknown. Raises StorageError."""
         file = self._files.get(checked_name(name))
         if file is None and name not in self._odd:
             return
@@ -160,10 +174,10 @@ class LinuxStorage:
             self._forget(name, file)
 
     def sync(self, prefix: str = "") -> Future[None]:
-        """A future that is done when what begins with `prefix` is durable; it fails with StorageError if the commit
-        does.
+        """Return a future that is done when what was written under names that begin with `prefix` is durable.
 
-        If names have come, changed or gone the commit takes everything, for the sake of the order.
+        It fails with StorageError if the commit does. If names have come, changed or gone the commit takes everything,
+        because their order counts.
         """
         future: Future[None] = Future()
         self.counters.syncs += 1
@@ -177,14 +191,14 @@ class LinuxStorage:
         return future
 
     def free_octets(self) -> int:
-        """Room for further octets, with what is on its way out. Raises StorageError."""
+        """Return the room for further octets, with that of contents on their way out. Raises StorageError."""
         running = self._running.leaving_octets if self._running is not None else 0
         return self._folder.free_octets() + self._pending.leaving_octets + running
 
     def close(self) -> None:
-        """Commit what is left, give back the folder. Raises StorageError if that fails. Loop's thread only.
+        """Commit what remains, and give back the folder. Raises StorageError if that fails. Loop's thread only.
 
-        Nobody hears of it: futures that are not done stay so, as those who wait for them are gone.
+        Futures that are not done stay so: those who wait for them are gone.
         """
         if self._closed:
             return
@@ -211,19 +225,19 @@ class LinuxStorage:
             self.counters.refused += 1
             raise StorageError(self._failed)
         if len(self._pending.changes) >= CHANGES_MAX:
-            # Only a caller that never syncs, or a disk that hangs, comes here.
+            # Only a caller that never syncs, or a disk that hangs, gets here.
             self._want_commit()
             self.counters.refused += 1
             raise StorageError(f"cannot change {self._folder.path(name)}: {CHANGES_MAX} changes wait for the disk")
 
     def _refusal(self, act: str, name: str, error: OSError) -> StorageError:
-        """What to raise for a write that changed nothing."""
+        """Return the error to raise for a write that changed nothing, and count it."""
         self.counters.refused += 1
         kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
         return kind(f"cannot {act} {self._folder.path(name)}: {reason_of(error)}")
 
     def _set_aside(self, act: str, name: str) -> None:
-        """Make the name free for a file, if what stands there is not one. Raises StorageError."""
+        """Free the name for a file, if what stands there is not one. Raises StorageError."""
         if name in self._odd:
             try:
                 self._folder.set_aside(name)
@@ -232,14 +246,13 @@ class LinuxStorage:
                 raise self._refusal(act, name, error) from None
 
     def _is_in_use(self, file: File) -> bool:
-        """Whether the descriptor of `file` is needed: by a commit, or after a failure, when a content may be under
-        either of its names.
-        """
+        """Return whether the descriptor of `file` must stay open."""
+        # A commit may need it. After a failure nobody knows under which of its two names a content is to be found.
         running = self._running.dirty if self._running is not None else ()
         return self._failed is not None or file in self._pending.dirty or file.fileno in running
 
     def _open_to_append(self, name: str) -> File:
-        """The file of `name` with an open descriptor, made if it is not there."""
+        """Return the file of `name` with an open descriptor, made if it is not there. Raises StorageError."""
         self._refuse_if_failed(name)
         checked_name(name)
         self._set_aside("append to", name)
@@ -251,7 +264,8 @@ class LinuxStorage:
         return file
 
     def _create(self, name: str) -> File:
-        """An empty file for an unknown name; under a temporary one while a deletion of that name waits."""
+        """Make an empty file for an unknown name."""
+        # If a deletion of that name still waits, the new file must not be what it deletes: it gets a temporary name.
         path = self._folder.path(name)
         running = self._running.changes if self._running is not None else ()
         if any(path in change for change in (*running, *self._pending.changes)):
@@ -268,7 +282,7 @@ class LinuxStorage:
         return create_file(self._folder.temporary_path(self._temporary))
 
     def _enter_temporary(self, name: str, file: File) -> None:
-        """Make `file` the content of `name`, at once for readers and in the next commit for the disk."""
+        """Make `file` the content of `name`: at once for readers, in the next commit for the disk."""
         earlier = self._files.get(name)
         if earlier is not None:
             self._retire(earlier)
@@ -308,7 +322,7 @@ class LinuxStorage:
             self._want_commit()
 
     def _finish(self, commit: Commit, error: StorageError | None, duration_ns: int) -> None:
-        """Take the result of a commit and tell those who wait for it."""
+        """Take the result of a commit, and resolve the futures of those who wait for it."""
         self._enter(commit, error, duration_ns)
         waiting = commit.waiting
         if self._failed is not None:

@@ -1,13 +1,15 @@
-"""The folder of a storage: made if it is not there, locked for one process, cleared of what was never committed.
+"""The folder of a storage: made if it is not there, locked for one process, cleared of what was never committed."""
 
-The lock is a flock(2), which goes with the process however that ends. It is on the folder itself, which takes no room:
-a node boots from a disk that is full or read-only, and from a folder whose LOCK is not a file. The file LOCK tells who
-holds the folder, and carries the lock on file systems that have none for folders (NFS).
-
-Under a stored name there may be what is not a file: a folder, a link, a FIFO, by the hand of a person or by damage of
-the file system. Nothing is read or written through it. It stands in `odd`, its content is unreadable, all other names
-are as good as ever; once the name is to be written or deleted it is set aside as NAME~1, for a person to look at.
-"""
+# The lock is a flock(2), which the kernel releases with the process however that ends. It is on the folder itself,
+# which takes no room: a node boots from a disk that is full or read-only, and from a folder whose LOCK is not a file.
+# The file LOCK says who holds the folder, and carries the lock on file systems that cannot lock folders (NFS).
+#
+# Under a stored name there may be something that is not a file: a folder, a link, a FIFO, put there by a person or left
+# by damage to the file system. Nothing is read or written through it, since a link may lead anywhere and a FIFO blocks.
+# It is entered in `odd` and its content is unreadable; all other names work as ever. When the name is to be written or
+# deleted, what stands there is set aside as NAME~1, for a person to look at.
+#
+# Temporary files are removed at the start: what was never renamed was never durable, and nobody was told that it was.
 
 from __future__ import annotations
 
@@ -25,22 +27,22 @@ from flight.linux.open_files import File
 LOCK_NAME = "LOCK"  # upper case and "~": outside the names that may be stored
 ASIDE_MAX = 100
 _TEMPORARY = re.compile(r"~([0-9]{1,9})")
-# A LOCK that cannot be made or written for one of these is done without: the folder has no room for it.
+# A node does without LOCK if it cannot be made or written for one of these reasons: there is no room for it.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-# What flock(2) says of a folder on a file system that locks only what is open to be written.
+# What flock(2) says of a folder on a file system that locks only what is open for writing.
 _NO_FOLDER_LOCK = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class StorageFolder:
     """`directory`, open and held by a lock for this process alone.
 
-    `found` has the files in it by name, `odd` what stands under a storage's name and is not a file, such as "a folder".
-    `temporary` is the highest number under which something stands that is not to be removed.
-    Raises StorageError, with path and reason, if the folder cannot be made, read or locked.
+    `found` has the files in it by name, `odd` what stands under a storable name and is not a file, such as "a folder".
+    `temporary` is the highest number of a temporary name that could not be removed. Raises StorageError, with path and
+    reason, if the folder cannot be made, read or locked.
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self.directory = os.path.abspath(directory)  # whoever changes the current folder does not take it along
+        self.directory = os.path.abspath(directory)  # it stays the same if somebody changes the current folder
         self.odd: dict[str, str] = {}
         self.temporary = 0
         self.fileno = self._open()
@@ -53,15 +55,15 @@ class StorageFolder:
             raise
 
     def path(self, name: str) -> str:
-        """Where the content of `name` belongs."""
+        """Return the path at which the content of `name` belongs."""
         return os.path.join(self.directory, name)
 
     def temporary_path(self, number: int) -> str:
-        """A path outside the names that may be stored; what is there at the next start is removed."""
+        """Return a path outside the names that may be stored. What is there at the next start is removed."""
         return self.path(f"~{number}")
 
     def free_octets(self) -> int:
-        """Room by statvfs(3), for users other than root. Raises StorageError."""
+        """Return the room by statvfs(3), for users other than root. Raises StorageError."""
         try:
             found = os.fstatvfs(self.fileno)
         except OSError as error:
@@ -75,14 +77,14 @@ class StorageFolder:
             os.close(self._lock)
 
     def set_aside(self, name: str) -> None:
-        """Take what is not a file away from under `name`, as it is. Raises OSError."""
+        """Rename what is not a file away from `name`, as it is. Raises OSError."""
         for number in range(1, ASIDE_MAX + 1):
             aside = self.path(f"{name}~{number}")
             if not os.path.lexists(aside):
                 os.rename(self.path(name), aside)
                 del self.odd[name]
                 return
-        raise OSError(errno.EEXIST, f"{ASIDE_MAX} of its kind stand beside it already, remove them")
+        raise OSError(errno.EEXIST, f"{ASIDE_MAX} of its kind ({name}~1 ..) were set aside already, remove them")
 
     def _fault(self, reason: str) -> StorageError:
         return StorageError(f"storage folder {self.directory}: {reason}")
@@ -98,7 +100,7 @@ class StorageFolder:
             raise self._fault("is not a folder" if occupied else reason_of(error)) from None
 
     def _take_lock(self) -> None:
-        """Lock the folder, and LOCK in it as far as there is one."""
+        """Lock the folder, and the file LOCK in it if it can be had."""
         holds = self._lock_descriptor(self.fileno)
         try:
             self._lock = _open_lock(self.path(LOCK_NAME))
@@ -116,11 +118,11 @@ class StorageFolder:
                 raise self._fault(f"{LOCK_NAME}: {reason_of(error)}") from None
 
     def _lock_descriptor(self, fileno: int) -> bool:
-        """Lock it for this process; False if its file system cannot."""
+        """Lock a descriptor for this process; return False if its file system cannot. Raises StorageError."""
         try:
             fcntl.flock(fileno, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise self._fault(f"held by another process ({self._holder()}): end it, or choose another folder") from None
+            raise self._fault(f"held by another process ({self._holder()}); end it, or choose another folder") from None
         except OSError as error:
             if error.errno in _NO_FOLDER_LOCK:
                 return False
@@ -128,7 +130,7 @@ class StorageFolder:
         return True
 
     def _holder(self) -> str:
-        """The process that holds the folder, as LOCK says."""
+        """Return the id of the process that holds the folder, as LOCK says, or "unknown"."""
         try:
             fileno = os.open(self.path(LOCK_NAME), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -141,18 +143,18 @@ class StorageFolder:
             os.close(fileno)
 
     def _scan(self) -> dict[str, File]:
-        """The files by name. A replacement that was never committed is removed."""
+        """Return the files by name. A replacement that was never committed is removed."""
         found: dict[str, File] = {}
         try:
             with os.scandir(self.directory) as entries:
                 for entry in entries:
-                    if (left := _TEMPORARY.fullmatch(entry.name)) is not None:
+                    if (temporary := _TEMPORARY.fullmatch(entry.name)) is not None:
                         if not _remove(entry.path):
-                            self.temporary = max(self.temporary, int(left[1]))
+                            self.temporary = max(self.temporary, int(temporary[1]))
                     elif is_name(entry.name):
                         seen = entry.stat(follow_symlinks=False)
                         if stat.S_ISREG(seen.st_mode):
-                            # Unreadable for its medium's sake it would be given up, and written over.
+                            # Otherwise it would look like one that the medium does not give back, and be given up.
                             if not os.access(entry.path, os.R_OK):
                                 raise self._fault(f"{entry.name} may not be read by this user")
                             found[entry.name] = File(entry.path, None, seen.st_size)
@@ -164,12 +166,12 @@ class StorageFolder:
 
 
 def reason_of(error: OSError) -> str:
-    """Why the system refused, in words for an operator."""
+    """Say why the system refused, in words for an operator."""
     return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
 
 
 def _open_lock(path: str) -> int:
-    """The file at `path` to be locked, made if it is not there. Raises OSError, also for what is not a file."""
+    """Open the file at `path` to lock it, made if it is not there. Raises OSError, also for what is not a file."""
     fileno = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     if not stat.S_ISREG(os.fstat(fileno).st_mode):
         os.close(fileno)
@@ -178,7 +180,7 @@ def _open_lock(path: str) -> int:
 
 
 def _remove(path: str) -> bool:
-    """Delete a temporary file; on a read-only file system it stays, and so does what is not a file."""
+    """Delete a temporary file; return False if it stays, being on a read-only file system or not a file."""
     try:
         os.unlink(path)
     except OSError as error:

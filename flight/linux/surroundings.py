@@ -1,14 +1,16 @@
-"""What the system refused a program: the file or the thing, why, and what to do about it, in one line. Edge code.
+"""What the system refused a program, in one line: which file, why, and what to do about it. Edge code."""
 
-A disk that is full, a folder that may not be written, a limit that was reached are no faults of the program. Where a
-command knows what it was about, it says so itself. What none of them foresaw is said here, and is no crash.
-"""
+# A disk that is full, a folder that may not be written and a limit that was reached are not faults of the program, so a
+# traceback helps nobody. If a command knows what it was doing, it says so itself. This file has the words for refusals
+# that no command foresaw: one line and exit code 1, not a crash report (flight/cli.py).
 
 from __future__ import annotations
 
 import errno
 import os
 
+# What to do, by the system's reason. A reason that is missing here is one that a mistake of ours may have caused, such
+# as EBADF: that is a crash and gets a report.
 _NO_ROOM, _NO_RIGHT, _OTHER = "make room", "let this user do that, or name another", "remove it, or name another"
 _REMEDIES = {
     errno.ENOSPC: _NO_ROOM,
@@ -35,7 +37,7 @@ _REMEDIES = {
 
 
 def refusal_text(error: BaseException) -> str | None:
-    """The line for what the system refused; None for an error of another kind."""
+    """Return the line for what the system refused, None for an error of another kind."""
     if isinstance(error, MemoryError):
         return "out of memory; end something else on this machine, or do less at once"
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":

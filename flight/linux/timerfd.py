@@ -1,9 +1,10 @@
 """The kernel's absolute timer as a descriptor: timerfd on CLOCK_MONOTONIC, nanosecond deadlines.
 
-Python offers timerfd from 3.13 on; this goes through libc so that 3.11 and 3.12 have it as well.
-A timerfd is used rather than the timeout of epoll because that one counts whole milliseconds and adds the
-process' timer slack (50 us by default).
+Python offers timerfd from 3.13 on. This goes through libc, so that 3.11 and 3.12 have it as well.
 """
+
+# Why not the timeout of epoll: it counts whole milliseconds, and the kernel adds the process's timer slack to it (50 us
+# by default). A timerfd has neither, and being a descriptor it wakes the same epoll as everything else.
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ import os
 
 from flight.core.nanoseconds import NS
 
-_CLOCK_MONOTONIC = 1
-_TFD_TIMER_ABSTIME = 1
+_CLOCK_MONOTONIC = 1  # linux/time.h
+_TFD_TIMER_ABSTIME = 1  # linux/timerfd.h
 
 
 class _Timespec(ctypes.Structure):
@@ -25,7 +26,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerFd:
-    """One timer. `set` arms it for an absolute time, at which its descriptor becomes readable until the next `set`."""
+    """One timer. At the time that `set` was given its descriptor becomes readable, until the next `set`."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -36,12 +37,13 @@ class TimerFd:
         self._pointer = ctypes.byref(self._spec)
 
     def set(self, t_ns: int | None) -> None:
-        """Expire once at `t_ns` (CLOCK_MONOTONIC), at once where that is past; None disarms."""
-        # A value of zero would disarm, so that the past is 1 ns.
-        seconds, rest = divmod(max(t_ns, 1), NS) if t_ns is not None else (0, 0)
-        self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = seconds, rest
+        """Expire once at `t_ns` (CLOCK_MONOTONIC), at once if that is past. None disarms. Raises OSError."""
+        # A value of 0 would disarm the timer, so the past is 1 ns.
+        seconds, nanoseconds = divmod(max(t_ns, 1), NS) if t_ns is not None else (0, 0)
+        self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = seconds, nanoseconds
         if self._libc.timerfd_settime(self.fileno, _TFD_TIMER_ABSTIME, self._pointer, None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
 
     def close(self) -> None:
+        """Give the descriptor back."""
         os.close(self.fileno)

@@ -1,32 +1,34 @@
-"""The watchdog of the flight loop: ends a process whose node stands still, so that a supervisor starts it anew.
-Edge code.
+"""The watchdog of the flight loop: ends a process whose node stands still, so that a supervisor starts it again.
 
-The node strokes it while all is well (flight/services/health/watchdog.py). A thread of its own looks eight times in
-`limit_s` whether a stroke has come:
+Edge code. The node strokes it while all is well (flight/services/health/watchdog.py). A thread of its own looks eight
+times in `limit_s` whether a stroke has come:
 
     FED      a stroke came since the look before
     HUNGRY   none came; eight looks in a row without one lead to ENDED (at boot, before the first stroke, six times
-             as many: storage may have much to recover)
-    ENDED    it writes where the process stands, all stacks, to the file STALL in the node's storage folder and to the
-             log, and ends the process at once with status 70
-
-A call of a driver that was cut off (flight/linux/call_limit.py) is a sign of life as well, though no stroke: the limits
-of several drivers that block, one behind the other, may be longer than that of the loop, above all at boot. How often
-that may be is bounded, since each of them is set aside for longer and longer.
-
-Looks are counted, not seconds. A process that was stopped, or a machine that is so busy that the loop gets no turn,
-keeps this thread waiting as well: each look that comes late counts once, and a good loop strokes in between.
-
-Two things could hold the thread up. If native code holds the interpreter's lock, no Python thread runs: for that case
-`faulthandler` has a timer of its own, in C, set anew at every look; it goes off three limits later than the thread
-would, writes the stacks as well and ends the process with status 1. It does count seconds, so a process that was
-stopped for longer than that is ended when it goes on. If the disk or the reader of the log is what hangs, writing
-would hang with it: the words are written by a helper thread that is waited for only so long.
-
-The file has room set aside at boot, so that a full disk does not silence it. What native code does wrong (a
-segmentation fault, a bus error) is written there too, by `faulthandler` as the signal comes. The next boot finds the
-file, says its first line as the cause of the boot, and keeps it as STALL.last for a person to read.
+             as many, because storage may have much to recover)
+    ENDED    it writes the stacks of all threads to the file STALL in the node's storage folder and to the log, and ends
+             the process at once with status 70
 """
+
+# Looks are counted, not seconds (ADR 0017). A process that was stopped, or a machine so busy that the loop gets no
+# turn, keeps this thread waiting as well: a look that comes late counts once, and a good loop strokes in between.
+#
+# A call of a driver that was cut off (flight/linux/call_limit.py) is a sign of life too, though not a stroke: the
+# limits of several drivers that block one behind the other may be longer together than that of the loop, above all at
+# boot. That cannot go on for ever, since each of these drivers is set aside for longer each time.
+#
+# Two things could hold the thread up:
+#
+# - Native code that holds the interpreter's lock: then no Python thread runs. For this case `faulthandler` has a timer
+#   in C, which is set again at every look. It goes off three limits later than the thread would, writes the stacks as
+#   well, and ends the process with status 1. It does count seconds, so a process that was stopped for longer than that
+#   is ended when it goes on.
+# - The disk, or the reader of the log, may be what hangs, and writing would hang with it. So a helper thread writes the
+#   last words, and is waited for only WRITE_S.
+#
+# The file has room set aside at boot, so that a full disk does not silence it. If native code crashes (a segmentation
+# fault, a bus error), `faulthandler` writes that there too, as the signal comes. The next boot finds the file, reports
+# its first line as the cause of the boot, and keeps it as STALL.last for a person to read.
 
 from __future__ import annotations
 
@@ -44,11 +46,11 @@ from io import TextIOWrapper
 from types import FrameType
 
 STALLED = 70  # exit status
-LOOKS = 8
+LOOKS = 8  # per limit
 BOOT_FACTOR = 6
-WRITE_S = 2.0  # what the last words may take
-END_S = 5.0  # what the interpreter may take to end
-CAUSE_OCTETS_MAX = 180  # with the boot record's own words a cause fits into an event
+WRITE_S = 2.0  # how long writing the last words may take
+END_S = 5.0  # how long the interpreter may take to end
+CAUSE_OCTETS_MAX = 180  # with the boot record's own words a cause of this length fits into an event
 _ROOM_OCTETS = 65_536
 _STDERR = 2
 _NAME, _KEPT_NAME = "STALL", "STALL.last"  # upper case: outside the names that storage holds
@@ -58,8 +60,8 @@ _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function
 class Watchdog:
     """Watches over this process from now on; see the head of the file.
 
-    folder: the node's storage folder. where: what the node was doing, in a few words, asked by another thread.
-    log: writes lines to the log; may block. cuts: counts calls of drivers that were cut off.
+    folder: the node's storage folder. where: says in a few words what the node is doing, called by another thread.
+    log: writes lines to the log, and may block. cuts: counts calls of drivers that were cut off.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class Watchdog:
         self._log = log
         self._strokes = 0
         self._main_thread = threading.main_thread().ident
-        self._memory = os.memfd_create("stacks")  # now: a node that stands may have no descriptors left
+        self._memory = os.memfd_create("stacks")  # opened now: a node that stands still may have no descriptors left
         self._file = _open_report(os.path.join(folder, _NAME))
         if self._file is not None:
             faulthandler.enable(self._file, all_threads=True)
@@ -85,11 +87,11 @@ class Watchdog:
         self._thread.start()
 
     def stroke(self) -> None:
-        """All is well."""
+        """Say that all is well: the limit begins again."""
         self._strokes += 1
 
     def close(self) -> None:
-        """The process ends in order: nothing to be told to the next boot."""
+        """Stop watching. The process ends in order, and there is nothing to tell the next boot."""
         self._ended.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
@@ -112,19 +114,19 @@ class Watchdog:
             looks = LOOKS if strokes else LOOKS * BOOT_FACTOR
             if hungry >= looks:
                 self._end_process(looks * slice_s)
-            left_s = (looks - hungry + 3 * LOOKS) * slice_s
-            faulthandler.dump_traceback_later(left_s, exit=True, file=self._file or _STDERR)
+            native_s = (looks - hungry + 3 * LOOKS) * slice_s
+            faulthandler.dump_traceback_later(native_s, exit=True, file=self._file or _STDERR)
 
     def _end_process(self, stood_s: float) -> None:
         frame = sys._current_frames().get(self._main_thread or 0)  # noqa: SLF001 - the only way to another thread's stack
-        faulthandler.dump_traceback_later(2 * WRITE_S, exit=True, file=_STDERR)  # whatever happens from here on
+        faulthandler.dump_traceback_later(2 * WRITE_S, exit=True, file=_STDERR)  # if even this thread gets stuck
         try:
             line = f"watchdog: no turn for {stood_s:g} s in {self.where()}, at {_place(frame)}"
             writer = threading.Thread(target=self._write, args=(line[:CAUSE_OCTETS_MAX],), daemon=True)
             writer.start()
             writer.join(WRITE_S)
-        finally:  # also when no thread can be had for the words
-            os._exit(STALLED)
+        finally:  # also if no thread can be had for the words
+            os._exit(STALLED)  # no clean-up: it would wait for whatever stands still
 
     def _write(self, line: str) -> None:
         text = f"{line}\n{self._stacks()}"
@@ -135,14 +137,15 @@ class Watchdog:
         self._log(text)
 
     def _stacks(self) -> str:
-        """Where every thread stands, by way of memory: a file or a pipe might hold this thread up."""
+        """Return the stacks of all threads, by way of memory: a file or a pipe might hold this thread up."""
         faulthandler.dump_traceback(self._memory, all_threads=True)
         return os.pread(self._memory, _ROOM_OCTETS // 2, 0).decode(errors="replace")
 
 
 def take_report(folder: str) -> str:
-    """Why the process before this one ended, in one line of at most CAUSE_OCTETS_MAX octets; empty if it left no
-    word. It is told once.
+    """Return why the process before this one ended, in one line of at most CAUSE_OCTETS_MAX octets.
+
+    Empty if it left no report, or if the report was taken before: it is renamed to STALL.last.
     """
     path = os.path.join(folder, _NAME)
     try:
@@ -156,7 +159,7 @@ def take_report(folder: str) -> str:
 
 
 def _open_file(path: str, flags: int) -> int:
-    """Opens a file and nothing else: no FIFO, which would wait for a writer, and no link to somewhere else."""
+    """Open a file and nothing else: no FIFO, which would wait for a writer, and no link to another place."""
     fileno = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(fileno).st_mode):
         os.close(fileno)
@@ -186,36 +189,35 @@ def _summary(text: str) -> str:
 
 
 def end_within(status: int) -> None:
-    """Have this process end with `status` END_S after its main thread, even if something in it does not.
-
-    Python waits without limit for threads that are no daemons and for handlers of atexit. A driver, or a library that
-    it uses, may leave such a thing behind, and a node that has ended itself would never be started anew.
-    """
+    """End this process with `status` END_S after its main thread, even if something in it does not end."""
+    # Python waits without limit for threads that are not daemons and for handlers of atexit. A driver, or a library
+    # that it uses, may leave such a thread behind, and a node that has ended itself would never be started again.
 
     def wait() -> None:
         threading.main_thread().join()
         time.sleep(END_S)
         os._exit(status)
 
-    with contextlib.suppress(RuntimeError):  # no more threads in this process
+    with contextlib.suppress(RuntimeError):  # this process may have no more threads
         threading.Thread(target=wait, name="end", daemon=True).start()
 
 
 def _open_report(path: str) -> TextIOWrapper | None:
-    """The file for the last words, with its room set aside; None if this folder takes none."""
+    """Open the file for the last words, with its room set aside; return None if this folder takes none."""
     with contextlib.suppress(OSError):
-        os.unlink(path)  # it has been read, or is no file: nothing is written through a link, nor into a FIFO
+        os.unlink(path)  # it was read already, or is not a file: nothing is written through a link or into a FIFO
     try:
         file = open(path, "x", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the process lives
     except OSError:
         return None
-    with contextlib.suppress(OSError):  # a file system that cannot say: then it is tried as it comes
+    with contextlib.suppress(OSError):  # some file systems cannot set room aside: then there may be room when needed
         os.posix_fallocate(file.fileno(), 0, _ROOM_OCTETS)
     return file
 
 
 def _run_above_the_loop() -> None:
-    """A loop with real-time priority that spins would never let this thread in: give it the next higher one."""
+    """Give this thread the next higher priority, if the loop has a real-time one."""
+    # Otherwise a loop that spins would never let this thread run.
     with contextlib.suppress(OSError, ValueError):
         loop = os.getpid()  # as a thread's number: the main thread's
         if os.sched_getscheduler(loop) == os.SCHED_FIFO:

@@ -414,5 +414,5 @@ def test_a_sampler_that_goes_wrong_later_is_set_aside_with_its_reason(
 def test_a_task_started_as_the_node_goes_down_is_refused_in_words(fly: Callable[..., Rig]) -> None:
     rig = fly()
     rig.node.scheduler.close()
-    with pytest.raises(SetupError, match=r"task wolf.late not started: the scheduler is closed, the node is going down"):
+    with pytest.raises(SetupError, match=r"task wolf.late not started: the scheduler is closed, the node is going"):
         rig.node.apps["wolf"].app.context.scheduler.spawn("wolf.late", _emits_nothing_known)  # type: ignore[attr-defined]

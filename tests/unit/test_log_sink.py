@@ -28,7 +28,7 @@ from tests.waiting import GIVE_UP_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPE_OCTETS = 4096
-GAP = re.compile(r"orbitnode: (\d+) lines are missing here, lost in [\d.]+ s: (.+)")
+GAP = re.compile(r"orbitnode: (\d+) lines? (?:is|are) missing here, lost in [\d.]+ s: (.+)")
 
 
 class Pipe:

@@ -63,7 +63,7 @@ def test_without_rights_each_refusal_is_a_line_and_the_process_goes_on() -> None
 def test_processors_that_are_not_there() -> None:
     for cpus in ([1000], [1023]):
         refusals, _, have, _ = applied(plain=False, cpus=cpus)
-        assert refusals == [f"processors {cpus[0]}: invalid argument, {os.cpu_count()} are there"]
+        assert refusals == [f"processors {cpus[0]}: invalid argument, this computer has {os.cpu_count()}"]
         assert have == sorted(os.sched_getaffinity(0))
 
 
