@@ -1,8 +1,12 @@
-"""The payload apps of a mission: `[[app]]` and the section of each, read into classes, configs and declarations.
+"""The payload apps of a mission: `[[app]]` and the section of each, read into classes, configs and declarations."""
 
-The code of an app is foreign: it may lack what the node asks of an app, and raise anything, from its import on. All of
-that becomes a fault of the mission, a line each, and the mission's other faults are found all the same.
-"""
+# The code of an app is foreign. It may lack what the node asks of an app, and raise anything from its import on, also
+# what is not an Exception. `guarded` is the one place that catches it, and it becomes a fault of the mission, one line
+# per fault, beside the mission's other faults.
+#
+# An app is asked step by step, and only as far as it can be: name and APID are its own, the class can be imported and
+# has the parts of an app, its section can be read, its declarations are well-formed. If a step fails, the app is left
+# out of what is returned, since nobody can know what it would have declared.
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ from flight.core.task import text_of
 T = TypeVar("T")
 _Path = tuple[str | int, ...]
 
-_PARTS = ("CONFIG", "declare", "start", "close")
+_PARTS = ("CONFIG", "declare", "start", "close")  # flight.contract.app.App
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,108 +52,112 @@ class Raised:
 
     @property
     def text(self) -> str:
-        """Kind and words, in one line."""
+        """Kind and text of the error, in one line."""
         return " ".join(text_of(self.error).split())
 
 
 def guarded(call: Callable[[], T]) -> T | Raised:
-    """What `call`, the code of an app, gives. The one place where whatever it raises becomes a word about it."""
+    """Return what `call`, the code of an app, returns, or a `Raised` with what it raised."""
     try:
         return call()
     except PASSES_THROUGH:
         raise
-    except BaseException as error:  # noqa: BLE001 - an app may raise anything; who asked says what becomes of it
+    except BaseException as error:  # noqa: BLE001 - an app may raise anything; the caller says what becomes of it
         return Raised(error)
 
 
 def named_in(table: Mapping[str, Any]) -> dict[str, object]:
-    """The apps that the mission file `table` lists: their names and what each is, as far as they can be told."""
-    return {name: one.get("app") for one in _tables(table) if isinstance(name := one.get("name"), str)}
+    """Return the apps that the mission file `table` lists: what each is by its name, as far as that can be read."""
+    return {name: listed.get("app") for listed in _tables(table) if isinstance(name := listed.get("name"), str)}
 
 
 def _tables(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Each element of the mission file's `[[app]]`, an empty one for what is not a table."""
+    """Return each element of the mission file's `[[app]]`, with an empty table for what is not a table."""
     listed = table.get("app", [])
-    return [one if isinstance(one, Mapping) else {} for one in listed] if isinstance(listed, list) else []
+    return [item if isinstance(item, Mapping) else {} for item in listed] if isinstance(listed, list) else []
 
 
 def read_apps(
     table: Mapping[str, Any], node: NodeConfig | None, taken: Collection[str], faults: list[Fault]
 ) -> tuple[MissionApp, ...]:
-    """The apps of the mission file `table`, without those of which it cannot be said what they declare. `faults` is
-    told of these, and of faulty sections.
+    """Read the apps of the mission file `table`, without those whose declarations cannot be known.
 
-    `taken` are names that the node uses itself: no app can have one.
+    `faults` gets a line for each of these, and for faulty sections. `taken` are names that the node uses itself: an app
+    cannot have one.
     """
     listed = table.get("app", [])
     if not isinstance(listed, list):
         faults.append(Fault(("app",), "should be [[app]], a list of tables"))
         return ()
-    sections = [read_table(AppSection, one, ("app", i), faults) for i, one in enumerate(listed)]
+    sections = [read_table(AppSection, item, ("app", i), faults) for i, item in enumerate(listed)]
     tables = _tables(table)
     unclear, taken_apids = _check_names(tables, taken, faults), _check_apids(tables, node, faults)
     found = []
-    for i, (one, section) in enumerate(zip(tables, sections, strict=True)):
+    for i, (app_table, section) in enumerate(zip(tables, sections, strict=True)):
         where = ("app", i, "app")
-        kind, name = _class_of(one.get("app"), where, faults), one.get("name")
+        kind, name = _class_of(app_table.get("app"), where, faults), app_table.get("name")
         if kind is None or not isinstance(name, str) or i in unclear:
             continue
         before = len(faults)
         config = _config_of(kind, table.get(name, {}), name, where, faults)
         if section is None or config is None or i in taken_apids:
             continue  # what it declares depends on its APID and its section
-        # Of a section that is out of bounds nobody asks for sound declarations, but those that come are looked at.
-        told = faults if len(faults) == before else []
-        declared = _declarations_of(kind, section.apid, config, where, told)
+        # With values out of bounds an app need not declare anything sound. Faults of that are dropped, since the values
+        # are what is to be mended; sound declarations are used all the same.
+        reported = faults if len(faults) == before else []
+        declared = _declarations_of(kind, section.apid, config, where, reported)
         if declared is not None:
             found.append(MissionApp(name, section.apid, kind, config, declared))
     return tuple(found)
 
 
 def boot_faults(apps: Iterable[MissionApp]) -> list[Fault]:
-    """What of the apps' sections cannot be on this machine, such as a model that is not there, as the apps themselves
-    say it: a class that has `section_faults(config)` is asked, before it is made.
+    """Return what the apps' sections name and this machine does not have, such as a model that is not there.
+
+    The apps say it themselves: `section_faults(config)` of a class that has it is called, before the app is made.
     """
     found: list[Fault] = []
     for app in apps:
-        ask = getattr(app.kind, "section_faults", None)
-        if ask is None:
+        section_faults = getattr(app.kind, "section_faults", None)
+        if section_faults is None:
             continue
-        given = guarded(functools.partial(_told_faults, ask, app))
-        found += [Fault((app.name,), f"its section_faults raises {given.text}")] if isinstance(given, Raised) else given
+        answer = guarded(functools.partial(_faults_of_app, section_faults, app))
+        if isinstance(answer, Raised):
+            answer = [Fault((app.name,), f"its section_faults raises {answer.text}")]
+        found += answer
     return found
 
 
-def _told_faults(ask: Callable[[Any], Any], app: MissionApp) -> list[Fault]:
+def _faults_of_app(section_faults: Callable[[Any], Any], app: MissionApp) -> list[Fault]:
     return [
         Fault((app.name, *((name,) if isinstance(name, str) else tuple(name))), str(text))
-        for name, text in ask(app.config)
+        for name, text in section_faults(app.config)
     ]
 
 
 def clash_faults(table: Mapping[str, Any], parts: Iterable[Owned]) -> list[Fault]:
-    """A fault for everything that an app of the mission file `table` declares and another, or the node, does as well.
+    """Return a fault for everything that an app of the mission file `table` declares and another app, or the node, too.
 
-    What the node alone declares twice is not the mission's fault.
+    What the node itself declares twice is not a fault of the mission.
     """
-    places = {app_owner(one["name"]): i for i, one in enumerate(_tables(table)) if "name" in one}
+    places = {app_owner(listed["name"]): i for i, listed in enumerate(_tables(table)) if "name" in listed}
     return [Fault(("app", places[clash.owner], "app"), str(clash)) for clash in clashes(parts) if clash.owner in places]
 
 
 def app_owner(name: str) -> str:
-    """The owner of an app's declarations (flight.contract.collect.Owned)."""
+    """Return what the owner of an app's declarations is called (flight.contract.collect.Owned)."""
     return f"app {name}"
 
 
 def _check_names(tables: list[Mapping[str, Any]], taken: Collection[str], faults: list[Fault]) -> set[int]:
-    """The apps whose name is that of another thing, so that nobody can say which section is theirs."""
-    names = [one.get("name") for one in tables]
+    """Find the apps, by their places, whose name another app or the node has, so that their section is not clear."""
+    names = [listed.get("name") for listed in tables]
     unclear = set()
     for i, name in enumerate(names):
         if not isinstance(name, str):
             continue
-        if name in names[:i]:
-            text = f"is {name!r} again, every app needs a name of its own"
+        if (first := names.index(name)) < i:
+            text = f"is {name!r}, as app[{first}].name is; every app needs a name of its own"
         elif name in taken:
             text = f"is {name!r}, which names a part of the node itself, should be another"
         else:
@@ -160,24 +168,25 @@ def _check_names(tables: list[Mapping[str, Any]], taken: Collection[str], faults
 
 
 def _check_apids(tables: list[Mapping[str, Any]], node: NodeConfig | None, faults: list[Fault]) -> set[int]:
-    """The apps whose APID is that of another thing."""
+    """Find the apps, by their places, whose APID the node or another app has."""
     used: dict[object, str] = {} if node is None else {node.node_apid: "node_apid", node.file_apid: "file_apid"}
     taken = set()
-    for i, one in enumerate(tables):
-        apid = one.get("apid")
+    for i, listed in enumerate(tables):
+        apid = listed.get("apid")
         if not isinstance(apid, int):
             continue
         if apid in used:
             taken.add(i)
-            faults.append(Fault(("app", i, "apid"), f"is {apid} like {used[apid]}, every app needs an APID of its own"))
+            text = f"is {apid}, as {used[apid]} is; every app needs an APID of its own"
+            faults.append(Fault(("app", i, "apid"), text))
         used.setdefault(apid, f"app[{i}].apid")
     return taken
 
 
 def _class_of(wanted: object, where: _Path, faults: list[Fault]) -> type[App] | None:
-    """The class `module:class`; None, with `faults` extended, if it cannot be loaded or is not an app."""
+    """Import the class `module:class`; return None, with `faults` extended, if it cannot be had or is not an app."""
     if not isinstance(wanted, str):
-        return None  # missing or of the wrong type: that has been said
+        return None  # missing or of the wrong type, which is reported already
     module, _, name = wanted.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
         faults.append(Fault(where, f"{wanted!r} cannot be loaded, should be module:class"))
@@ -200,20 +209,21 @@ def _class_of(wanted: object, where: _Path, faults: list[Fault]) -> type[App] | 
 
 
 def _why_not_loaded(raised: Raised, module: str) -> str:
-    """In one line, which not every module keeps to."""
+    """Say in one line why a module could not be imported."""
     error = raised.error
     if not isinstance(error, ImportError):
         return f"its module raises {raised.text}"
-    text = " ".join(str(error).split()) or raised.text
-    if error.name not in {None, module, module.partition(".")[0]}:
+    text = " ".join(str(error).split()) or raised.text  # the text of a foreign module may have several lines
+    if error.name not in {None, module, module.partition(".")[0]}:  # it is there, and something that it imports is not
         return f"{text}; is an extra such as [payload] missing?"
     not_found = isinstance(error, ModuleNotFoundError) and error.name is not None
     return f"{text}{'; is it installed, or its folder on PYTHONPATH?' if not_found else ''}"
 
 
 def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: list[Fault]) -> Any:
-    """What the app's section says, read with the app's own dataclass, out of its bounds as it may be; None, with
-    `faults` extended, if it cannot be read.
+    """Read the app's section with the app's own dataclass, even if values are out of bounds.
+
+    Returns None, with `faults` extended, if it cannot be read.
     """
     config = guarded(lambda: kind.CONFIG)
     if isinstance(config, Raised):
@@ -232,7 +242,7 @@ def _config_of(kind: type[App], table: object, name: str, where: _Path, faults: 
 def _declarations_of(
     kind: type[App], apid: int, config: object, where: _Path, faults: list[Fault]
 ) -> Declarations | None:
-    """What the app declares; None, with `faults` extended, if that cannot be a part of any dictionary."""
+    """Ask the app what it declares; return None, with `faults` extended, if that cannot be part of any dictionary."""
     declared: object = guarded(lambda: kind.declare(apid, config))
     if isinstance(declared, Raised):
         faults.append(Fault(where, f"its declare raises {declared.text}"))
@@ -242,23 +252,24 @@ def _declarations_of(
         return None
     unfit = guarded(lambda: _unfit(declared, apid))
     if isinstance(unfit, Raised):
-        unfit = [f"what cannot be used: {unfit.text}"]
+        unfit = [f"what cannot be used: {unfit.text}"]  # parts of its own that raise when they are looked at
     faults.extend(Fault(where, f"declares {text}") for text in unfit)
     return None if unfit else declared
 
 
 def _unfit(declared: Declarations, apid: int) -> list[str]:
-    """What is wrong with the declarations of one app, whatever others declare. Raises anything for what is not made of
-    the parts that declarations are made of.
+    """Return what is wrong with the declarations of one app, whatever others declare.
+
+    May raise anything if it is not made of the classes that declarations are made of.
     """
     if found := shape_faults(declared):
         return found
     parts: list[Any] = [*declared.structures, *declared.events, *declared.reports, *declared.commands]
-    found = [f"{one.name} under APID {one.apid}, should be {apid}, its own" for one in parts if one.apid != apid]
+    found = [f"{part.name} under APID {part.apid}, should be {apid}, its own" for part in parts if part.apid != apid]
     found += excesses(declared)
     if found:
         return found
-    # Ground reads the dictionary as a document: what is not whole in that form is not whole.
+    # Ground reads the dictionary as a document, so what does not survive that form is of no use.
     alone = Dictionary(
         mission="",
         spacecraft_id=0,
@@ -269,7 +280,7 @@ def _unfit(declared: Declarations, apid: int) -> list[str]:
     )
     document = alone.document()
     try:
-        # No form of JSON that others do not read: no number that is not finite, no text that is not UTF-8.
+        # Only JSON that every reader takes: no number that is not finite, no text that is not UTF-8.
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
         Dictionary.from_document(document)
     except OrbitnodeError as error:

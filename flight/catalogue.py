@@ -1,8 +1,10 @@
-"""What a mission says to both ends: the dictionary of its node, what in the mission does not fit that, and the CFDP
-entities of both.
+"""What node and ground both take from a mission: the dictionary, faults of names in it, and the CFDP entities."""
 
-Node and ground read the same mission, and each works this out for itself; nothing is built and nothing is opened here.
-"""
+# Both ends read the same mission, and each works this out for itself: nothing is built and nothing is opened here. That
+# is why the ground may import this file and not flight.node (ADR 0027), and why declarations are made without a node.
+#
+# The order of what is declared does not matter: flight.contract.collect sorts it. But what housekeeping declares is
+# about the structures of all others, so it comes last.
 
 from __future__ import annotations
 
@@ -26,18 +28,19 @@ from flight.services.reporting.housekeeping import HousekeepingConfig, period_fa
 from flight.services.time import clock
 from flight.store.quota import StorageConfig, share_faults
 
-OWN_APIDS = ("time", "node", "files")  # by their names in the dictionary, where those of apps stand as well
+OWN_APIDS = ("time", "node", "files")  # names in the dictionary, which has those of apps as well
 _NODE = "the node"
 
 
 def dictionary_of(mission: MissionView, *, faulty: bool = False) -> Dictionary:
-    """Everything a node with this mission can say and be told. faulty: the mission is known to have faults, and its
-    dictionary is wanted as far as that goes.
+    """Return the dictionary of a node with this mission: all that it can say, and all that it can be told.
+
+    faulty: the mission is known to have faults; the dictionary is made as far as possible, for finding further ones.
     """
     node = mission.node
     own = dict(zip(OWN_APIDS, (clock.TIME_APID, node.node_apid, node.file_apid), strict=True))
     return (joined if faulty else collect)(
-        [one.part for one in parts_of(mission)],
+        [owned.part for owned in parts_of(mission)],
         mission=node.name,
         spacecraft_id=node.spacecraft_id,
         version=flight.__version__,
@@ -47,17 +50,18 @@ def dictionary_of(mission: MissionView, *, faulty: bool = False) -> Dictionary:
 
 
 def parts_of(mission: MissionView) -> list[Owned]:
-    """What the node declares, and then its apps."""
+    """Return what the node declares, and then what its apps do."""
     own = [part for row in ROSTER for part in row.declare(mission)]
     apps = declared_by(mission.apps)
-    # The commands of housekeeping are about the structures of all others.
-    structures = [structure for part in (*own, *(one.part for one in apps)) for structure in part.structures]
-    own.append(housekeeping.declare(mission.node.node_apid, tuple(sorted(structures, key=lambda one: one.sid))))
+    # The commands of housekeeping are about the structures of all others. By id, so that the texts of those commands do
+    # not depend on the order of the rows.
+    structures = [structure for part in (*own, *(app.part for app in apps)) for structure in part.structures]
+    own.append(housekeeping.declare(mission.node.node_apid, tuple(sorted(structures, key=lambda s: s.sid))))
     return [*(Owned(_NODE, part) for part in own), *apps]
 
 
 def declared_by(apps: Iterable[MissionApp]) -> list[Owned]:
-    """What `apps` declare, and what the node declares for each of them."""
+    """Return what `apps` declare, and what the node declares for each of them."""
     return [
         Owned(app_owner(app.name), part)
         for app in apps
@@ -66,23 +70,23 @@ def declared_by(apps: Iterable[MissionApp]) -> list[Owned]:
 
 
 def switch_prefix(app: str) -> str:
-    """What the names of commands begin with that the node serves for `app`, and has for itself as well."""
+    """Return the beginning of the names of commands that the node serves for `app`, and has for itself as well."""
     return f"{app}_"
 
 
 def dictionary_faults(mission: MissionView, dictionary: Dictionary) -> list[Fault]:
-    """What the mission's sections say of commands, events, structures and users of storage that there are not."""
+    """Return a fault for each unknown command, event, structure, mode or storage user that the mission names."""
     modes = [mode.name for mode in mission.section(PowerConfig).mode]
     declared = {command.name: command for command in dictionary.commands}
     return [
         *share_faults(storage.shares(0), mission.section(StorageConfig)),
         *mode_faults(mission.section(CommandsConfig).refused_in, declared, modes),
-        *period_faults(mission.section(HousekeepingConfig), {one.name for one in dictionary.structures}),
+        *period_faults(mission.section(HousekeepingConfig), {structure.name for structure in dictionary.structures}),
         *sequence_faults(dictionary, mission.tables(SequenceConfig)),
     ]
 
 
 def file_entities(mission: MissionView) -> tuple[int, int]:
-    """The CFDP entities of node and ground."""
+    """Return the CFDP entities of node and ground."""
     config = mission.section(OutboxConfig)
     return config.entity, config.ground_entity

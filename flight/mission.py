@@ -1,9 +1,21 @@
-"""mission.toml into frozen dataclasses; every fault in the file reported at once, with its line.
+"""mission.toml into frozen dataclasses; every fault in the file is reported at once, with its line.
 
-A mission may start from another (`extends = "orbit.toml"`, beside it): tables are merged key by key, anything
-else is replaced; the section of an app that is another one now, or is there no more, is not taken over. Sections of
-apps, the simulator and the ground are read with dataclasses their owners give.
+A mission may start from another file (`extends = "orbit.toml"`, beside it): tables are merged key by key, anything else
+is replaced. Sections of apps, of the simulator and of the ground are read with dataclasses that their owners give.
 """
+
+# How a file is read: it and those that it extends are merged into one table, nearest last, and each text is kept for
+# the lines. Then every section is read for what it says, out of bounds or not (flight/core/config.py). Then links, apps
+# and drivers, whose keys depend on one another. Then everything that follows from the whole: what apps and node declare
+# twice, and commands, events and structures that the mission names and its dictionary does not have. Nothing of this
+# stops at the first fault.
+#
+# A fault must not cause others: of a section that could not be read nothing more is said, and an app that cannot be
+# asked leaves out the faults of names that it may have declared. If a mission has faults already, an error in working
+# out the rest is taken for their consequence; without faults it is our own mistake and raised.
+#
+# When an app is replaced by another one of the same name, or is not there any more, its section in the extended file is
+# not taken over: its keys would be unknown to the new app.
 
 from __future__ import annotations
 
@@ -30,11 +42,11 @@ from hal.kinds import DeviceKind
 T = TypeVar("T")
 
 MISSIONS = Path(__file__).parent / "missions"
-_EXTENDS_MAX = 4
+_EXTENDS_MAX = 4  # files in all; more are most likely a circle
 
 
 class MissionError(OrbitnodeError):
-    """A mission file that cannot be flown; `faults` has a line each: file:line: key: what is wrong."""
+    """A mission file that cannot be flown. `faults` has one line per fault: `file:line: key: what is wrong`."""
 
     def __init__(self, path: Path, faults: list[str]) -> None:
         count = f"{len(faults)} fault{'s' * (len(faults) != 1)}"
@@ -58,33 +70,33 @@ class Mission:
     sections: Mapping[str, Any]
 
     def section(self, kind: type[T]) -> T:
-        """The section that `kind` reads, such as `section(RecorderConfig)`."""
+        """Return the section that `kind` reads, such as `section(RecorderConfig)`."""
         found = self.owned[kind]
         assert isinstance(found, kind), kind
         return found
 
     def tables(self, kind: type[T]) -> tuple[T, ...]:
-        """The tables of the list that `kind` reads, such as `tables(SequenceConfig)`; empty if there are none."""
+        """Return the tables of the list that `kind` reads, such as `tables(SequenceConfig)`; () if there are none."""
         found: tuple[T, ...] = self.owned[kind]
         return found
 
     def app(self, kind: type[Any]) -> MissionApp | None:
-        """The app of the class `kind`, the first one if there are several; None if there is none."""
+        """Return the app of the class `kind`, the first one if there are several, None if there is none."""
         return next((app for app in self.apps if issubclass(app.kind, kind)), None)
 
     def device_keys(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        """The keys that name a device, each with its URL."""
+        """Yield the keys that name a device, each with its URL."""
         tables: list[tuple[Any, tuple[str | int, ...]]] = [(self.drivers, ("drivers",))]
         tables += [(link, ("link", i)) for i, link in enumerate(self.links)]
         for section, path in tables:
-            if section is None:  # it could not be read
+            if section is None:  # this section could not be read
                 continue
             for name, _, _ in _device_keys(type(section)):
                 if url := getattr(section, name):
                     yield (*path, name), url
 
     def devices(self) -> list[tuple[DeviceKind[Any], str]]:
-        """Kind and URL of every device that the node opens; the camera is the apps'."""
+        """Return kind and URL of every device that the node opens. The camera is opened only if there are apps."""
         urls = [
             (kind, getattr(section, name))
             for section in (self.drivers, *self.links)
@@ -103,7 +115,7 @@ _SECTIONS = (
 )
 _FOREIGN = ("sim", "ground")
 _NAMES = {*(section.name for section in _SECTIONS), *_FOREIGN, "link", "app"}
-# What no app can be called: a section, an entry in the dictionary's APIDs, the owner of rows in the vault.
+# What an app cannot be called: a section, an entry in the dictionary's APIDs, the owner of rows in the vault.
 _TAKEN = {*_NAMES, "extends", *OWN_APIDS, *(owner for row in ROSTER for owner in row.vault_rows)}
 
 
@@ -111,11 +123,11 @@ def load(
     path: Path | str, extra: Mapping[str, type[Any]] | None = None, *, opens_devices: bool = True,
     check: Callable[[Mission], Iterable[Fault]] = lambda _: (),
 ) -> Mission:  # fmt: skip
-    """The mission in the file `path`; `extra` names further sections and the dataclasses to read them with.
+    """Read the mission in the file `path`. `extra` names further sections and the dataclasses to read them with.
 
-    opens_devices: False for whoever opens none, such as the ground, which need not have the drivers installed.
-    check: what else cannot be, in the eyes of who is going to use the mission, such as a file that is not there. It is
-    asked also of a mission with other faults: a section that cannot be read is None.
+    opens_devices: False for a caller that opens none, such as the ground, which need not have the drivers installed.
+    check: further faults in the eyes of whoever is going to use the mission, such as a file that is not there. It is
+    called for a mission with other faults as well, in which a section that cannot be read is None.
     Raises MissionError with all faults, OrbitnodeError if the file cannot be read at all.
     """
     path = Path(path)
@@ -146,12 +158,9 @@ def load(
 
 
 def _dictionary_faults(mission: Mission, table: Mapping[str, Any], faulty: bool) -> list[Fault]:
-    """What apps and node declare twice, and what the mission says of things that its dictionary does not have.
-
-    What the node declares follows from the mission. If that is faulty, there may be no telling: then the apps are held
-    against one another alone.
-    """
+    """Return what apps and node declare twice, and what the mission names that its dictionary does not have."""
     apps = declared_by(mission.apps)
+    # What the node declares follows from its sections. If one cannot be read, apps are compared only with each other.
     if any(map(_is_unread, (mission.node, *mission.owned.values()))):
         return clash_faults(table, apps)
     try:
@@ -159,11 +168,10 @@ def _dictionary_faults(mission: Mission, table: Mapping[str, Any], faulty: bool)
         listed = table.get("app", [])
         if clashing:
             return clashing
-        # What an app that cannot be asked would have declared, nobody can say to be missing.
+        # A name may be unknown because the app that declares it could not be asked.
         whole = isinstance(listed, list) and len(mission.apps) == len(listed)
-        return [
-            one for one in dictionary_faults(mission, dictionary_of(mission, faulty=faulty)) if whole or not one.unknown
-        ]
+        found = dictionary_faults(mission, dictionary_of(mission, faulty=faulty))
+        return [fault for fault in found if whole or not fault.unknown]
     except (ArithmeticError, LookupError, TypeError, ValueError, OrbitnodeError):
         if not faulty:
             raise
@@ -175,8 +183,9 @@ def _is_unread(section: object) -> bool:
 
 
 def _read_section(section: Section, table: Mapping[str, Any], faults: list[Fault]) -> Any:
-    """What the section says, out of its bounds as it may be: an instance of its dataclass, a tuple of them for a list,
-    None if it cannot be read.
+    """Read a section, even if its values are out of bounds.
+
+    Returns an instance of its dataclass, a tuple of instances for a list, None if it cannot be read.
     """
     if section.required and section.name not in table:
         faults.append(Fault((section.name,), f"section [{section.name}] is missing"))
@@ -187,15 +196,15 @@ def _read_section(section: Section, table: Mapping[str, Any], faults: list[Fault
     if not isinstance(found, list):
         faults.append(Fault((section.name,), f"should be [[{section.name}]], a list of tables"))
         return None
-    return tuple(read_as_it_is(section.kind, one, (section.name, i), faults) for i, one in enumerate(found))
+    return tuple(read_as_it_is(section.kind, item, (section.name, i), faults) for i, item in enumerate(found))
 
 
 def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
-    """The file's table over those it extends, and the sources, nearest first."""
+    """Return the file's table over those that it extends, and the sources, the file itself first."""
     tables: list[dict[str, Any]] = []
     sources: list[tuple[Path, TomlLines]] = []
     at: Path | None = path
-    named = ""  # where a file that is extended was asked for
+    named = ""  # file and line that ask for the file at `at`
     while at is not None:
         try:
             text = at.read_text(encoding="utf-8")
@@ -218,7 +227,7 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
             raise MissionError(path, [f"{named}: extends: should be a file name"])
         tables.append(table)
         if base is not None and len(tables) == _EXTENDS_MAX:
-            deep = f"{base!r} is more than {_EXTENDS_MAX - 1} files deep, is there a circle?"
+            deep = f"{base!r} is more than {_EXTENDS_MAX - 1} files away, do they extend each other in a circle?"
             raise MissionError(path, [f"{named}: extends: {deep}"])
         at = at.parent / base if base is not None else None
     merged: dict[str, Any] = {}
@@ -233,6 +242,7 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
 
 
 def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Merge two tables key by key: subtables are merged as well, any other value of `over` replaces that of `under`."""
     out = dict(under)
     for name, value in over.items():
         both = isinstance(value, dict) and isinstance(out.get(name), dict)
@@ -244,31 +254,32 @@ def _read_links(value: object, node: NodeConfig | None, faults: list[Fault]) -> 
     if not isinstance(value, list) or not value:
         faults.append(Fault(("link",), "at least one [[link]] is needed, a list of tables"))
         return ()
-    read = [_read_link(one, ("link", i), node, faults) for i, one in enumerate(value)]
-    tables = [one if isinstance(one, Mapping) else {} for one in value]
+    read = [_read_link(item, ("link", i), node, faults) for i, item in enumerate(value)]
+    tables = [item if isinstance(item, Mapping) else {} for item in value]
     for name, remedy in (("name", "every link needs a name of its own"), ("driver", "every link needs its own modem")):
-        values = [one.get(name) for one in tables]
+        values = [table.get(name) for table in tables]
         for i, text in enumerate(values):
-            if isinstance(text, str) and text in values[:i]:
-                faults.append(Fault(("link", i, name), f"is {text!r} again, {remedy}"))
+            if isinstance(text, str) and (first := values.index(text)) < i:
+                faults.append(Fault(("link", i, name), f"is {text!r}, as link[{first}].{name} is; {remedy}"))
     whole = tuple(link for link in read if link is not None)
-    return whole if len(whole) == len(read) else ()  # the place of each is what faults are told by
+    return whole if len(whole) == len(read) else ()  # all or none: later faults name a link by its place in the list
 
 
 def _read_link(
     table: object, path: tuple[str | int, ...], node: NodeConfig | None, faults: list[Fault]
 ) -> LinkSection | None:
-    """One `[[link]]`, whose keys are the modem's and those of its kind; None, with `faults` extended, if it is none."""
+    """Read one `[[link]]`, which has the modem's keys and those of its kind; None, with `faults` extended, if wrong."""
     if not isinstance(table, Mapping):
         return read_table(LinkSection, table, path, faults)
     section_keys = key_names(LinkSection, ("config",))
     own = {name: value for name, value in table.items() if name in section_keys}
-    rest = {name: value for name, value in table.items() if name not in section_keys}
+    of_kind = {name: value for name, value in table.items() if name not in section_keys}
     kind = table.get("kind", LinkConfig.kind)
     if not isinstance(kind, str) or kind not in LINK_KINDS:
-        return read_table(LinkSection, own, path, faults, {"config": None})  # what the rest should be, nobody can say
+        # Which further keys there may be depends on the kind, so nothing is said of them.
+        return read_table(LinkSection, own, path, faults, {"config": None})
     known = key_names(LINK_KINDS[kind].config, NODE_KEYS)
-    for name in [name for name in rest if name not in known]:
+    for name in [name for name in of_kind if name not in known]:
         owners = [other for other, row in LINK_KINDS.items() if name in key_names(row.config, NODE_KEYS)]
         if name in NODE_KEYS:
             text = "is a key of [node], not of a link"
@@ -277,22 +288,22 @@ def _read_link(
         else:
             text = f"unknown key, {suggestion(name, [*section_keys, *known])}"
         faults.append(Fault((*path, name), text))
-        del rest[name]
+        del of_kind[name]  # reported: it must not be an unknown key once more
     given = {name: None if node is None else getattr(node, name) for name in NODE_KEYS}
-    config = read_table(LINK_KINDS[kind].config, rest, path, faults, given)
+    config = read_table(LINK_KINDS[kind].config, of_kind, path, faults, given)
     return read_table(LinkSection, own, path, faults, {"config": config})
 
 
 def _device_keys(section: type[Any]) -> Iterator[tuple[str, DeviceKind[Any], bool]]:
-    """The keys of a section that name a driver: the key, the kind of device, and whether there may be none."""
-    for one in fields(section):
-        kind = one.metadata.get("device")
+    """Yield the keys of a section that name a driver: the key, the kind of device, and whether it may be empty."""
+    for declared in fields(section):
+        kind = declared.metadata.get("device")
         if isinstance(kind, DeviceKind):
-            yield one.name, kind, one.default == ""
+            yield declared.name, kind, declared.default == ""
 
 
 def _check_drivers(drivers: object, links: object, opens_devices: bool, faults: list[Fault]) -> None:
-    """Every scheme must be one that a driver serves, if it is to be opened; if the device is there shows at boot."""
+    """Check that a driver serves every scheme. Whether the device is there shows only at boot."""
     tables: list[tuple[type[Any], object, tuple[str | int, ...]]] = [(DriverConfig, drivers, ("drivers",))]
     tables += [(LinkSection, link, ("link", i)) for i, link in enumerate(links if isinstance(links, list) else ())]
     for section, table, path in tables:
@@ -300,25 +311,26 @@ def _check_drivers(drivers: object, links: object, opens_devices: bool, faults: 
             for name, kind, optional in _device_keys(section):
                 url = table.get(name)
                 if not isinstance(url, str) or (optional and not url):
-                    continue  # missing or of the wrong type: that has been said
+                    continue  # missing or of the wrong type, which is reported already
                 if text := _fault_of_url(kind, url, opens_devices):
                     faults.append(Fault((*path, name), text))
 
 
 def _fault_of_url(kind: DeviceKind[Any], url: str, opens_devices: bool) -> str:
-    """What is wrong with the address of a device, "" if nothing is."""
+    """Say what is wrong with the address of a device, "" if nothing is."""
+    # Whoever opens no devices cannot know which drivers are installed elsewhere: any scheme will do.
     if url and (registry.serves(kind, url) if opens_devices else ":" in url):
         return ""
     known = ", ".join(f"{name}:..." for name in registry.schemes(kind))
     if not url:
         return f"is empty, should be one of {known}"
-    return f"unknown {kind.name} driver {url.partition(':')[0]!r} in {url!r}, have {known}"
+    return f"unknown {kind.name} driver {url.partition(':')[0]!r} in {url!r}, known: {known}"
 
 
 def _located(fault: Fault, sources: list[tuple[Path, TomlLines]]) -> str:
-    """`file:line: section.key: text`, in the file nearest to the mission that has the key."""
+    """Write a fault as `file:line: section.key: text`, with the file nearest to the mission that has the key."""
     where, line = sources[0][0], None
-    # An array replaces that of the file below as a whole: whoever has it has all that stands in it.
+    # An array replaces that of an extended file as a whole, so its elements are looked for in the nearest file alone.
     array = next((fault.path[:i] for i, part in enumerate(fault.path) if isinstance(part, int)), ())
     owners = [(path, lines) for path, lines in sources if lines.has(array)][:1] or sources
     for path, lines in owners:

@@ -1,10 +1,20 @@
 """What the node offers a payload app, and what it asks of one.
 
 mission.toml lists the apps, each with a name and a class (`app = "payloads.manager:InferenceManager"`). The class is
-imported, its section read with its own config dataclass, and the node hands it an AppContext. The app touches nothing
-else. What several apps share goes by their names: rows of the vault, files for the ground and tasks of an app are
-called by its name, a dot and what the app calls them.
+imported, its section is read with its own config dataclass, and the node hands it an AppContext. The app touches
+nothing else.
 """
+
+# The life of an app, in the order of the node's boot: `CONFIG` reads its section, `declare` says what it adds to the
+# dictionary, `section_faults` what this machine lacks, the class is made with its context, `start` spawns tasks, and at
+# the end `close` gives back processes. The first three run wherever a mission is read, also on the ground.
+#
+# Several apps share one node and know nothing of each other (ADR 0031). What they share goes by their names: rows of
+# the vault, files for the ground and tasks of an app are called by its name, a dot, and what the app calls them. So no
+# app can reach another one's rows, whatever key it uses.
+#
+# The classes here are Protocols, since an app is given thin wrappers (flight/app_host.py) and not the node's services:
+# they check what an app hands over, and know whose it is.
 
 from __future__ import annotations
 
@@ -23,7 +33,7 @@ from hal.base import Imager
 
 
 class CommandRefused(Exception):
-    """A command handler's no: `code` is one of those that its owner declares, the message its detail."""
+    """Raised by a handler to refuse a command: `code` is one that its owner declares, the message is its detail."""
 
     def __init__(self, code: FailureCode, detail: str) -> None:
         if not isinstance(code, FailureCode):
@@ -34,10 +44,12 @@ class CommandRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """What the handler of a durable command leaves to be done: `changes` of its owner's rows in the vault, stored in
-    one transaction with the command's own outcome, and `then`, called once that is durable and its reports have left.
-    Where it was not stored, or nobody can know, `undo` is called instead: what is not kept must not be done. Neither
-    can fail the command any more: what an app's raises is told by an event.
+    """What the handler of a durable command returns: it changes nothing itself (ADR 0012).
+
+    `changes` of its owner's rows in the vault are stored in one transaction with the command's own outcome. `then` is
+    called once that is durable and its reports have left. If it was not stored, or nobody can know, `undo` is called in
+    its place: what is not kept must not be done. Neither can fail the command any more; what an app's raises is
+    reported by an event.
     """
 
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -50,27 +62,35 @@ Handler = Callable[..., Awaitable[Durable | None] | Slices | Durable | None]
 
 
 class EventSink(Protocol):
+    """Where events go."""
+
     def emit(self, name: str, *values: Value) -> None:
-        """Report the app's event `name`; values in the order of its fields."""
+        """Report the app's event `name`, with values in the order of its fields."""
 
 
 class CommandTable(Protocol):
-    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
-        """Serve the command `name`: both are called with one value an argument.
+    """Where commands get their handlers."""
 
-        `check` runs before acceptance, `execute` after; either may raise CommandRefused. An `execute` that returns
-        an awaitable is completed when it is; what a durable command wants kept it returns as Durable. One with more
-        to do than a step holds (flight.core.step_budget) is a generator: at each `yield` others have their turn.
+    def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
+        """Serve the command `name`: `check` and `execute` are called with one value per argument.
+
+        `check` runs before acceptance, `execute` after it; either may raise CommandRefused. If `execute` returns an
+        awaitable, the command is completed when that is. What a durable command wants kept it returns as Durable. An
+        `execute` with more to do than a step holds (flight.core.step_budget) is a generator: at each `yield` others
+        have their turn.
         """
 
 
 class TaskTable(Protocol):
+    """Where tasks are started."""
+
     def spawn(
         self, name: str, body: Body, *, deadline_s: float = 1.0, budget_s: float = 0.05, critical: bool = False,
         starve_s: float | None = None,
     ) -> Task:  # fmt: skip
-        """Start `body`, an `async def` of one argument, as flight.core.scheduler.Scheduler does. `name` begins with
-        the app's name and a dot. A body that returns without having waited is told of by an event.
+        """Start `body`, an `async def` of one argument, as flight.core.scheduler.Scheduler does.
+
+        `name` begins with the app's name and a dot. If a body returns without ever having waited, an event says so.
         """
 
 
@@ -79,6 +99,8 @@ Sample = Mapping[str, Value]
 
 
 class HousekeepingTable(Protocol):
+    """Where housekeeping structures get their values."""
+
     def provide(self, structure: str, sample: Callable[[], Sample]) -> None:
         """Call `sample` whenever a report of `structure` is due.
 
@@ -88,6 +110,8 @@ class HousekeepingTable(Protocol):
 
 
 class ReportSink(Protocol):
+    """Where reports go."""
+
     def send(self, name: str, *values: Value) -> None:
         """Send the app's report `name` (Declarations.reports)."""
 
@@ -100,17 +124,18 @@ class FileOutbox(Protocol):
         """File octets waiting or in transfer."""
 
     @property
-    def room_octets(self) -> int: ...
+    def room_octets(self) -> int:
+        """File octets for which there is still room."""
 
     def put(self, name: str, octets: bytes) -> bool:
-        """Queue a file for downlink; False where the outbox is full. The ground gets that of an app as `app.name`."""
+        """Queue a file for downlink; return False if the outbox is full. An app's file reaches ground as `app.name`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PowerMode:
-    """One row of mission.toml's mode table: what the node may draw for the payload, and how fast it is then.
+    """One row of mission.toml's mode table: what power the payload may draw, and how fast it then is.
 
-    `tile_s` is the tabled duration of one inference, `payload_w` what the payload draws meanwhile.
+    `tile_s` is the duration of one inference by the table, `payload_w` what the payload draws meanwhile.
     """
 
     name: str
@@ -130,7 +155,7 @@ class NodeState:
     payload_on: bool
     in_contact: bool
     payload_cycles: int = 0
-    """How often the payload was switched on since boot, so that off and on between two looks is seen."""
+    """How often the payload was switched on since boot, so that nobody misses it going off and on between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +179,22 @@ class AppContext:
     imager: Imager | None
     state: Callable[[], NodeState | None]
     set_load: Callable[[bool], None]
-    """Tell the power service that this app is working (the payload draws its mode's `payload_w`) or idle."""
+    """Says whether this app is working, so that the payload draws its mode's `payload_w`, or idle."""
 
 
 class App(Protocol):
-    """A payload app. The class also offers `CONFIG` (a config dataclass) and `declare`, which says what the app
-    says and can be told, given its APID and its section of the mission. It may offer `section_faults(config)`: (key,
-    what is wrong and what would be right) for what its section names and this machine does not have, asked before a
-    node boots, so that it is said with the mission's other faults.
+    """A payload app. `CONFIG` is the dataclass that reads its section of the mission.
+
+    The class may also offer `section_faults(config)`: pairs of a key, and what is wrong and what would be right, for
+    what its section names and this machine does not have. It is called before a node boots, so that this is reported
+    with the mission's other faults.
     """
 
     CONFIG: type[Any]
 
     @staticmethod
-    def declare(apid: int, config: Any) -> Declarations: ...
+    def declare(apid: int, config: Any) -> Declarations:
+        """Return what the app adds to the dictionary, given its APID and its section of the mission."""
 
     def __init__(self, context: AppContext) -> None: ...
 

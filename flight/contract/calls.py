@@ -1,7 +1,8 @@
-"""Whether what an app hands over can be called as the node will call it.
+"""Whether what an app hands over can be called as the node will call it."""
 
-Found as it is handed over, at boot, and not when it is called for the first time, which may be days later.
-"""
+# It is asked when the app hands it over, at boot, and not left to the first call, which may come days later and then
+# fails a command or a report. Signatures decide: what is async, or takes other arguments, is refused by a line that
+# says what it takes and what it is called with.
 
 from __future__ import annotations
 
@@ -11,31 +12,33 @@ from collections.abc import Sequence
 
 
 def call_fault(what: object, arguments: Sequence[str]) -> str:
-    """Why `what` cannot be called with one value for each of `arguments`, in order; "" if it can, or if nobody can
-    tell.
+    """Say why `what` cannot be called with one value for each of `arguments`, in order.
+
+    Returns "" if it can, or if that cannot be known.
     """
     if not callable(what):
         return f"is {type(what).__name__}, should be a function"
     try:
         signature = inspect.signature(what)
-    except (TypeError, ValueError):  # one of C may not say
+    except (TypeError, ValueError):  # a function in C may have no signature: then the first call must show
         return ""
     try:
         signature.bind(*arguments)
     except TypeError:
         given = ", ".join(arguments) or "nothing"
-        plain = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+        # Without annotations, whose texts may be long and are not what is wrong.
+        plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
         return f"takes {inspect.Signature(plain)}, it is called with {given}"
     return ""
 
 
 def is_async(what: object) -> bool:
-    """Whether a call of it gives a coroutine, or what is to be gone through by `async for`."""
+    """Return whether a call of it gives a coroutine or an asynchronous generator."""
     return inspect.iscoroutinefunction(what) or is_async_generator(what)
 
 
 def is_async_generator(what: object) -> bool:
-    """Whether it is an `async def` with `yield` in it."""
+    """Return whether it is an `async def` with a `yield` in it, also within a `partial`."""
     while isinstance(what, functools.partial):
         what = what.func
     return inspect.isasyncgenfunction(what)

@@ -1,8 +1,13 @@
-"""Many declarations into one dictionary: what they cannot declare twice, what it cannot hold, and the dictionary.
+"""Many declarations into one dictionary: what cannot be declared twice, what is too much, and the dictionary itself."""
 
-A clash of the node's own parts is our own mistake. Those of payload apps come from outside: a mission whose apps do not
-fit together, or not with the node, is refused as it is read (flight/mission.py), by lines that say whose they are.
-"""
+# Three questions, asked in this order, and each only if the one before found nothing: is every part well-formed
+# (flight/contract/shapes.py), does a number or a name stand twice (`clashes`), is anything more than a dictionary or a
+# packet about it can hold (`excesses`).
+#
+# A clash of the node's own parts is our own mistake, and `collect` raises. Parts of payload apps come from outside: a
+# mission whose apps do not fit together, or do not fit the node, is refused as it is read (flight/mission.py), by lines
+# that say whose parts clash. Parts are joined in a stable order, so that the document and its checksum depend on what
+# is declared and not on who is asked first.
 
 from __future__ import annotations
 
@@ -29,8 +34,9 @@ from flight.contract.names import LABEL_RULE, is_label, is_name, name_rule
 from flight.core.errors import SetupError
 
 _HOUSEKEEPING = (3, 25)  # service and subtype of a structure's report
-_EXAMPLES: Mapping[str, Value] = {"f32": 0.0, "f64": 0.0, "str": "", "packet": b"", "rows": ()}  # of others, 0
-_EVENTS = 5  # service of event reports, a subtype per severity
+# A value per type, to try an event's text with; 0 for all other types.
+_EXAMPLES: Mapping[str, Value] = {"f32": 0.0, "f64": 0.0, "str": "", "packet": b"", "rows": ()}
+_EVENTS = 5  # service of event reports, with a subtype per severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A number or name that a dictionary has once. Claims of one `key` exclude one another, unless all are `shared`."""
+    """A number or name that a dictionary has once. Claims of one `key` exclude each other unless all are `shared`."""
 
     key: tuple[str | int, ...]
     what: str
@@ -52,8 +58,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """What `owner` cannot declare, since `other` does; the two may be one. again: what `other` declares, if that is
-    another kind of thing.
+    """What `owner` cannot declare, because `other` does; the two may be the same owner.
+
+    again: what `other` declares, if that is another kind of part.
     """
 
     owner: str
@@ -69,23 +76,24 @@ class Clash:
 
 
 def clashes(parts: Iterable[Owned]) -> list[Clash]:
-    """A row for each number and name that is declared more than once, in the order of `parts`."""
+    """Return a clash for each number and name that is declared more than once, in the order of `parts`."""
     known: dict[tuple[str | int, ...], tuple[str, Claim]] = {}
     found = []
-    for one in parts:
-        for claim in _claims(one.part):
+    for owned in parts:
+        for claim in _claims(owned.part):
             if claim.key not in known:
-                known[claim.key] = one.owner, claim
+                known[claim.key] = owned.owner, claim
                 continue
             other, before = known[claim.key]
             if not (claim.shared and before.shared):
                 again = "" if before.what == claim.what else before.what
-                found.append(Clash(one.owner, other, claim.what, again))
+                found.append(Clash(owned.owner, other, claim.what, again))
     return found
 
 
 def _claims(part: Declarations) -> Iterator[Claim]:
-    """All that a dictionary has once. Archive and XTCE find a packet by its name, whatever its kind and APID."""
+    """Yield everything in `part` that a dictionary has only once."""
+    # The archive and XTCE find a packet by its name, whatever its kind and APID: so all packets share one set of names.
     for structure in part.structures:
         yield Claim(("packet", structure.name), f"structure {structure.name}")
         # The commands of ST[03] name a structure by this alone.
@@ -101,7 +109,8 @@ def _claims(part: Declarations) -> Iterator[Claim]:
         yield Claim(("command", command.name), f"command {command.name}")
         key = ("tc", command.apid, command.service, command.subtype)
         what = f"command TC[{command.service},{command.subtype}]"
-        # Without a function it would take the number of one that has one for its first argument.
+        # Several functions share service and subtype (ST[08]). A command without a function may not be among them: it
+        # would take another one's function number for its first argument.
         yield Claim(key, f"{what} of APID {command.apid}", shared=command.function is not None)
         if command.function is not None:
             yield Claim((*key, command.function), f"{what} function {command.function} of APID {command.apid}")
@@ -113,12 +122,12 @@ def _claims(part: Declarations) -> Iterator[Claim]:
 
 
 def excesses(part: Declarations) -> list[str]:
-    """A line for each thing that is more than a dictionary, or a packet about it, can hold, or is not the part's."""
+    """Return a line for everything that a dictionary or packet cannot hold, or that this owner may not declare."""
     found = []
     for structure in part.structures:
         if structure.sid >= STRUCTURES_END:
             found.append(
-                f"structure {structure.name} with id {structure.sid}, from {STRUCTURES_END} on they are the ground's"
+                f"structure {structure.name} with id {structure.sid}, ids from {STRUCTURES_END} on are the ground's"
             )
         if len(structure.fields) >= FIELDS_MAX:
             found.append(f"structure {structure.name} with {len(structure.fields)} fields, {FIELDS_MAX - 1} at most")
@@ -131,38 +140,40 @@ def excesses(part: Declarations) -> list[str]:
         numbers = report.service, report.subtype
         if numbers == _HOUSEKEEPING or (report.service == _EVENTS and report.subtype <= len(SEVERITIES)):
             found.append(
-                f"report {report.name} as TM[{report.service},{report.subtype}], which is of structures and events"
+                f"report {report.name} as TM[{report.service},{report.subtype}], which is for structures and events"
             )
     for code in part.failures:
         least = 1 if isinstance(code, Failure) else APP_CODES_FROM
         if not least <= code <= CODE_MAX:
             found.append(f"failure code {int(code)} ({code.text}), should be in {least} .. {CODE_MAX}")
-    found += [f"event {one.name}, its text {text}" for one in part.events if (text := _text_fault(one))]
+    found += [f"event {event.name}, its text {text}" for event in part.events if (text := _text_fault(event))]
     return [*_name_faults(part), *found, *_setting_faults(part.settings)]
 
 
 def _name_faults(part: Declarations) -> Iterator[str]:
-    """A line for each name that people could not write, or that could be taken for two: parameters are called
-    PACKET.FIELD. And for each label, unit and meaning that could not be shown in a line.
+    """Yield a line for each name against the rule (flight/contract/names.py), and each text that cannot be shown.
+
+    A name with a dot could be taken for two: parameters are called PACKET.FIELD.
     """
-    named: list[tuple[str, str]] = [("parameter", one.name) for one in part.settings]
+    named: list[tuple[str, str]] = [("parameter", setting.name) for setting in part.settings]
     fields: list[tuple[str, Field]] = []
     for kind, packets in (("structure", part.structures), ("event", part.events), ("report", part.reports)):
-        named += [(kind, one.name) for one in packets]
-        fields += [(f"field of {kind} {one.name!r}", field) for one in packets for field in _every(one.fields)]
-    named += [("command", one.name) for one in part.commands]
-    fields += [(f"argument of {one.name!r}", field) for one in part.commands for field in _every(one.arguments)]
+        named += [(kind, packet.name) for packet in packets]
+        fields += [(f"field of {kind} {packet.name!r}", field) for packet in packets for field in _every(packet.fields)]
+    for command in part.commands:
+        named.append(("command", command.name))
+        fields += [(f"argument of {command.name!r}", field) for field in _every(command.arguments)]
     named += [(what, field.name) for what, field in fields]
     for what, name in named:
         if not is_name(name):
             yield f"{what} {name!r}, should be {name_rule()}"
     for what, field in fields:
-        for key, text in (("label", one) for one in field.labels):
-            if not is_label(text):
-                yield f"{what} {field.name!r} with {key} {text!r}, should be {LABEL_RULE}"
+        for label in field.labels:
+            if not is_label(label):
+                yield f"{what} {field.name!r} with label {label!r}, should be {LABEL_RULE}"
         yield from _shown_faults(f"{what} {field.name!r}", unit=field.unit, text=field.text)
-    for one in part.events:
-        yield from _shown_faults(f"event {one.name!r}", text=one.text)
+    for event in part.events:
+        yield from _shown_faults(f"event {event.name!r}", text=event.text)
     for command in part.commands:
         yield from _shown_faults(f"command {command.name!r}", text=command.text)
     for setting in part.settings:
@@ -172,7 +183,8 @@ def _name_faults(part: Declarations) -> Iterator[str]:
 
 
 def _shown_faults(what: str, *, text: str, unit: str = "") -> Iterator[str]:
-    """A text may be of any length; what cannot be printed is refused in XML, and breaks lines of tables and logs."""
+    """Yield what is wrong with a unit and a meaning. A meaning may be of any length."""
+    # What cannot be printed is refused in XML, and breaks lines of tables and logs.
     if unit and not is_label(unit):
         yield f"{what} with unit {unit!r}, should be {LABEL_RULE}"
     if not text.isprintable():
@@ -180,14 +192,15 @@ def _shown_faults(what: str, *, text: str, unit: str = "") -> Iterator[str]:
 
 
 def _every(fields: Iterable[Field]) -> Iterator[Field]:
-    for one in fields:
-        yield one
-        yield from _every(one.fields)
+    """Yield `fields`, and those of their rows."""
+    for field in fields:
+        yield field
+        yield from _every(field.fields)
 
 
 def _text_fault(event: EventDefinition) -> str:
-    """Why the event's text cannot be made of its fields, "" if it can."""
-    examples = {one.name: one.label(_EXAMPLES.get(one.type, 0)) for one in event.fields}
+    """Say why the event's text cannot be made of its fields, "" if it can."""
+    examples = {field.name: field.label(_EXAMPLES.get(field.type, 0)) for field in event.fields}
     try:
         event.text.format(**examples)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
@@ -196,15 +209,17 @@ def _text_fault(event: EventDefinition) -> str:
 
 
 def _setting_faults(settings: Iterable[Setting]) -> list[str]:
-    """A line for each default that could not be set by command."""
-    found, defaults = [], {one.name: one.default for one in settings}
-    for one in settings:
+    """Return a line for each default that could not be set by command."""
+    found, defaults = [], {setting.name: setting.default for setting in settings}
+    for setting in settings:
+        low, high = setting.minimum, setting.maximum
         try:
-            Field(one.name, one.type, one.unit, minimum=one.minimum, maximum=one.maximum).admit(one.default)
+            Field(setting.name, setting.type, setting.unit, minimum=low, maximum=high).admit(setting.default)
         except FieldError as error:
             found.append(f"parameter {error}")
-        if one.below and not one.default < defaults.get(one.below, -math.inf):
-            found.append(f"parameter {one.name}, which should be below {one.below}, a parameter of the same owner")
+        if setting.below and not setting.default < defaults.get(setting.below, -math.inf):
+            should = f"should be below {setting.below}, a parameter of the same owner"
+            found.append(f"parameter {setting.name}, which {should}")
     return found
 
 
@@ -212,8 +227,10 @@ def collect(
     parts: Iterable[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
     frame_octets: int = 1115,
 ) -> Dictionary:  # fmt: skip
-    """One dictionary out of all parts, in a stable order. Raises SetupError for a number or name that is declared
-    twice, and for what it cannot hold: flight/mission.py looks before, and says it by the mission's lines.
+    """Make one dictionary of all parts, in a stable order.
+
+    Raises SetupError for a number or name that is declared twice, and for what a dictionary cannot hold. A mission's
+    apps are checked before that, with the mission's own lines (flight/mission.py).
     """
     parts = list(parts)
     if strange := [line for part in parts for line in shape_faults(part)]:
@@ -231,7 +248,7 @@ def joined(
     parts: Sequence[Declarations], *, mission: str, spacecraft_id: int, version: str, apids: Mapping[str, int],
     frame_octets: int,
 ) -> Dictionary:  # fmt: skip
-    """As `collect`, of whatever the parts are: for who looks for further faults in a mission that has some."""
+    """Make a dictionary as `collect` does, but check nothing. For finding further faults in a mission that has some."""
     return Dictionary(
         mission=mission,
         spacecraft_id=spacecraft_id,

@@ -1,9 +1,19 @@
-"""The dictionary: telemetry, commands, events and settings of a node and its app, as one hashed document.
+"""The dictionary: telemetry, commands, events and settings of a node and its apps, as one hashed document.
 
-Each owner declares its part beside its code, as `Declarations`; flight/contract/collect.py joins them.
-Ground decodes from the document alone (`Dictionary.from_document`), also one of another version than the
-installed code: nothing on ground looks at the declarations themselves.
+Each owner declares its part beside its code, as `Declarations`; flight/contract/collect.py joins them. Ground decodes
+with the document alone (`Dictionary.from_document`), also if it is of another version than the installed code.
 """
+
+# Why a document (ADR 0005): node and ground are not updated together, and a ground that decoded with its own installed
+# declarations would read another version's packets wrongly without a sign. So nothing on ground looks at declarations,
+# and what the ground is to know must be in the document.
+#
+# The SHA-256 is over everything else in canonical form: keys sorted, no blanks. The event `boot` carries its first
+# 8 digits, so that the ground notices that a node has another dictionary. Every text in here is part of it: whoever
+# changes a meaning or a unit changes the checksum, the boot event, and the digest of every run.
+#
+# A document comes from outside. It is checked for all that decoding relies on, so that no packet can make a decoder
+# fail later by anything but DecodeError. Keys that this version does not know are ignored, but are under the checksum.
 
 from __future__ import annotations
 
@@ -20,15 +30,16 @@ from flight.core.errors import OrbitnodeError
 
 FORMAT = "orbitnode-dictionary/1"
 SEVERITIES = EVENT_SEVERITIES  # ST[05] subtypes 1..4
-STRUCTURES_END = 256  # structure ids from here on are for those defined from ground
-FIELDS_MAX = 256  # a structure has fewer
+STRUCTURES_END = 256  # structure ids from here on are for structures defined from ground
+FIELDS_MAX = 256  # a structure has fewer: its id and a field's index share a u16 as the number of a parameter
 PERIOD_MIN_S = 0.1
 PERIOD_MAX_S = 3600.0
 
 
 def is_period(period_s: float) -> bool:
-    """Whether a structure may be reported so often, by declaration, mission file, command or what is stored; 0 is on
-    request.
+    """Return whether a structure may be reported so often; 0 means on request.
+
+    The rule for declarations, mission files, commands and what is stored alike.
     """
     return period_s == 0 or PERIOD_MIN_S <= period_s <= PERIOD_MAX_S
 
@@ -45,16 +56,17 @@ class Structure:
 
     @property
     def layout(self) -> Layout:
+        """Codec of the fields, without `sid`."""
         return Layout(self.fields)
 
 
 def hk_parameters(structures: Iterable[Structure]) -> dict[int, Field]:
-    """Every field of `structures` by its number in ST[03], structure id * 256 + index, named `structure.field`."""
+    """Return every field of `structures`, named `structure.field`, by its number in ST[03]: id * 256 + index."""
     return {
-        s.sid * FIELDS_MAX + index: replace(one, name=f"{s.name}.{one.name}")
+        s.sid * FIELDS_MAX + index: replace(field, name=f"{s.name}.{field.name}")
         for s in structures
         if s.sid < STRUCTURES_END
-        for index, one in enumerate(s.fields[:FIELDS_MAX])
+        for index, field in enumerate(s.fields[:FIELDS_MAX])
     }
 
 
@@ -71,10 +83,12 @@ class EventDefinition:
 
     @property
     def layout(self) -> Layout:
+        """Codec of the fields, without `number`."""
         return Layout(self.fields)
 
     @property
     def subtype(self) -> int:
+        """The subtype of its report, by its severity."""
         return 1 + SEVERITIES.index(self.severity)
 
 
@@ -90,6 +104,7 @@ class Report:
 
     @property
     def layout(self) -> Layout:
+        """Codec of the fields."""
         return Layout(self.fields)
 
 
@@ -97,8 +112,8 @@ class Report:
 class Command:
     """A telecommand. With `function` (ST[08]) that number goes before the arguments.
 
-    A durable one is in the node's store before it is reported accepted, and has one terminal report whatever
-    happens; any other is lost with the power. An urgent one finds room where others are refused.
+    A durable command is in the node's store before it is reported accepted, and has one terminal report whatever
+    happens; any other is lost with the power. An urgent command finds room when others are refused.
     """
 
     name: str
@@ -113,13 +128,16 @@ class Command:
 
     @property
     def layout(self) -> Layout:
+        """Codec of the arguments, without `function`."""
         return Layout(self.arguments)
 
     def encode(self, values: Sequence[Value]) -> bytes:
-        """The data of its telecommand, behind the header: `values` as their arguments admit them. Raises FieldError for
-        more than a packet holds.
+        """Return the data of its telecommand, behind the header, from `values` as their arguments have admitted them.
+
+        Raises FieldError for more than a packet holds.
         """
-        from flight.link.pus import TC_DATA_OCTETS_MAX  # with its checksum: who only reads names goes without
+        # Here, since it brings the checksum's kernel: whoever only reads names does without.
+        from flight.link.pus import TC_DATA_OCTETS_MAX
 
         data = b"" if self.function is None else self.function.to_bytes(2, "big")
         data += self.layout.encode(values)
@@ -132,8 +150,8 @@ class Command:
 class Setting:
     """An on-board parameter that ground reads and writes, ST[20]. Travels as f64 whatever its type.
 
-    type: a number type of `flight.contract.fields`; a whole one admits whole numbers alone. below: the setting that
-    this one must stay below, empty for none.
+    type: a number type of `flight.contract.fields`; one of whole numbers admits no others. below: the setting that this
+    one must stay below, empty for none.
     """
 
     number: int
@@ -149,7 +167,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """What one owner brings to the dictionary. `failures` are the members of its enum of failure codes."""
+    """What one owner adds to the dictionary. `failures` are the members of its enum of failure codes."""
 
     structures: tuple[Structure, ...] = ()
     events: tuple[EventDefinition, ...] = ()
@@ -171,20 +189,20 @@ def _check_numbers(most: int, *values: object) -> None:
             raise ValueError(f"{value!r} should be a number in 0 .. {most}")
 
 
-# The things of a dictionary by their key in Declarations, and in Dictionary.
-_THINGS: Mapping[str, type[Any]] = {
+# The classes of a dictionary's parts by their key in Declarations, and in Dictionary.
+_PART_CLASSES: Mapping[str, type[Any]] = {
     "structures": Structure, "events": EventDefinition, "reports": Report, "commands": Command, "settings": Setting,
 }  # fmt: skip
 
 
 def shape_faults(part: Declarations) -> list[str]:
-    """A line for each thing of `part` that is not what it should be made of. What has one can be asked nothing else."""
-    return misshapen(part, {**_THINGS, "failures": FailureCode})
+    """Return a line for each thing in `part` that is not well-formed. If there is one, nothing else may be asked."""
+    return misshapen(part, {**_PART_CLASSES, "failures": FailureCode})
 
 
 @dataclass(frozen=True, slots=True)
 class Dictionary:
-    """The collected document. Lookups are built once and shared by everybody who decodes."""
+    """All declarations of one mission, as its document has them."""
 
     mission: str
     spacecraft_id: int
@@ -199,7 +217,7 @@ class Dictionary:
     frame_octets: int = 1115
 
     def document(self) -> dict[str, Any]:
-        """As JSON-ready data, with `sha256` over the rest in canonical form."""
+        """Return it as data for JSON, with `sha256` over everything else in canonical form."""
         body: dict[str, Any] = {
             "format": FORMAT,
             "mission": self.mission,
@@ -239,14 +257,14 @@ class Dictionary:
 
     @classmethod
     def from_document(cls, document: object) -> Self:
-        """The inverse of `document`; raises OrbitnodeError where the document is not one of ours or was altered."""
+        """Read what `document` writes. Raises OrbitnodeError if the document is not of this format or was altered."""
         if not isinstance(document, Mapping) or document.get("format") != FORMAT:
             raise OrbitnodeError(f"not a dictionary document: its format is not {FORMAT!r}")
         try:
             # Over the document itself: another version may have keys that this one does not know.
             if _sha256({key: value for key, value in document.items() if key != "sha256"}) != document.get("sha256"):
                 raise OrbitnodeError("dictionary document does not match its sha256: it was altered or cut")
-            made = cls(
+            dictionary = cls(
                 mission=document["mission"],
                 spacecraft_id=document["spacecraft_id"],
                 version=document["version"],
@@ -272,33 +290,33 @@ class Dictionary:
                 failures={int(code): text for code, text in document["failures"].items()},
                 frame_octets=document["frame_octets"],
             )  # fmt: skip
-            made._check()
+            dictionary._check()
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise OrbitnodeError(f"dictionary document is malformed: {type(error).__name__}: {error}") from None
-        return made
+        return dictionary
 
     def _check(self) -> None:
-        """What decoding relies on; raises ValueError or TypeError."""
+        """Check what decoding relies on. Raises ValueError or TypeError."""
         _check_texts(self.mission, self.version, *self.apids, *self.failures.values())
         _check_numbers(0x3FF, self.spacecraft_id)
         _check_numbers(0x7FF, *self.apids.values())
         _check_numbers(0xFFFF, self.frame_octets, *self.failures)
-        if faults := misshapen(self, _THINGS):
+        if faults := misshapen(self, _PART_CLASSES):
             raise ValueError("; ".join(faults))
 
     def command(self, name: str) -> Command:
-        """The command called `name`; raises OrbitnodeError naming those there are."""
-        for one in self.commands:
-            if one.name == name:
-                return one
-        raise OrbitnodeError(f"unknown command {name!r}, have {', '.join(sorted(c.name for c in self.commands))}")
+        """Return the command called `name`. Raises OrbitnodeError with all names if there is none."""
+        for command in self.commands:
+            if command.name == name:
+                return command
+        raise OrbitnodeError(f"unknown command {name!r}, known: {', '.join(sorted(c.name for c in self.commands))}")
 
     def setting(self, name: str) -> Setting:
-        """The setting called `name`; raises OrbitnodeError naming those there are."""
-        for one in self.settings:
-            if one.name == name:
-                return one
-        raise OrbitnodeError(f"unknown parameter {name!r}, have {', '.join(sorted(s.name for s in self.settings))}")
+        """Return the setting called `name`. Raises OrbitnodeError with all names if there is none."""
+        for setting in self.settings:
+            if setting.name == name:
+                return setting
+        raise OrbitnodeError(f"unknown parameter {name!r}, known: {', '.join(sorted(s.name for s in self.settings))}")
 
 
 def _sha256(body: Mapping[str, Any]) -> str:
@@ -307,8 +325,8 @@ def _sha256(body: Mapping[str, Any]) -> str:
 
 
 def _fields(fields: Iterable[Field]) -> list[dict[str, Any]]:
-    return [one.document() for one in fields]
+    return [field.document() for field in fields]
 
 
 def _read(fields: Iterable[Mapping[str, Any]]) -> tuple[Field, ...]:
-    return tuple(Field.from_document(one) for one in fields)
+    return tuple(Field.from_document(field) for field in fields)

@@ -3,9 +3,12 @@
     1 .. 99         the node's own, `Failure`
     100 .. 65535    an app's own, an enum of its own over `FailureCode`
 
-Each owner declares its enum to the dictionary (`Declarations.failures`), by which ground has the text of each code; a
-code that two owners declare is found there. Numbers are for good: they stand in recorded reports.
+Each owner declares its enum to the dictionary (`Declarations.failures`), which gives ground the text of each code.
 """
+
+# Codes are for good: they stand in recorded reports, so a number is never given another meaning and never used again.
+# The texts are part of the dictionary's document and of its checksum. That two owners declare one code is found as the
+# dictionary is made (flight/contract/collect.py).
 
 from __future__ import annotations
 
@@ -22,10 +25,11 @@ class FailureCode(IntEnum):
     text: str
 
     def __new__(cls, code: int, text: str) -> Self:
-        made = int.__new__(cls, code)
-        made._value_ = code
-        made.text = text
-        return made
+        """Make the member with this code and text."""
+        member = int.__new__(cls, code)
+        member._value_ = code  # the code alone: IntEnum would make a value of code and text
+        member.text = text
+        return member
 
 
 @unique

@@ -1,22 +1,41 @@
 """Fields of packets: typed, named, laid out one after the other, big-endian (ECSS-E-ST-70-41C, 7.3).
 
-Types: `u8 u16 u32 u64 i8 i16 i32 i64 f32 f64`, and of varying length
+Types are `u8 u16 u32 u64 i8 i16 i32 i64 f32 f64`, and these:
+
     str     one octet of length, then UTF-8
-    time    CUC of 4 + 2 octets (301.0-B-4), a value is whole nanoseconds of TAI since 1958
+    time    CUC of 4 + 2 octets (CCSDS 301.0-B-4); a value is whole nanoseconds of TAI since 1958
     packet  one whole space packet, which says its own length
-    rows    one octet that counts, then so many rows of `fields`; a value is a tuple of rows
-An enumerated field travels as its number and is shown by its label. A field may be the number of something else in the
-dictionary, or say more of such a one: that is declared (`Refers`), and not to be read out of its name.
+    rows    one octet that counts, then as many rows of `fields`; a value is a tuple of rows
+
+An enumerated field travels as its number and is shown by its label.
 """
+
+# One codec for node and ground, made of the declaration: `Layout` splits a row of fields into stretches of plain
+# numbers, each packed by one struct, and a codec per field of varying length. Decoding gives values or DecodeError for
+# any octets.
+#
+# Three ways to look at a value, and they differ on purpose:
+#
+# - `Field.admit` is for a command's arguments, which a person or a script wrote: labels become numbers, `minimum` and
+#   `maximum` count, NaN and infinity are refused.
+# - `misfit` is for telemetry of an app: it says what could not travel at all. Bounds of arguments do not count, a text
+#   that is too long is cut, a count goes round.
+# - `Layout.encode` trusts the node's own code. An unsigned count that its field cannot hold travels modulo 2^bits, so
+#   that whoever counts need not know how wide the field is. Anything else that does not fit is our own mistake and
+#   raises.
+#
+# That a field is the number of something else in the dictionary (an event, a parameter) is declared by `refers`, and is
+# never read out of the field's name (ADR 0029).
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import struct
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol, Self, SupportsFloat, SupportsIndex
 
@@ -37,13 +56,14 @@ _CODES = {
 TYPES = (*_CODES, "str", "time", "packet", "rows")
 ROWS_MAX = 255
 STRING_OCTETS_MAX = 255
-_SHOWN_MAX = 60  # characters of a value in a message
+_SHOWN_MAX = 60  # characters of a value in a message: the message must fit into a report
 _FLOAT_MAX = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}
 
 
 class Refers(StrEnum):
-    """What a field's number is the number of. A document of other software may say what is not listed here, which
-    then means nothing.
+    """What a field's number is the number of.
+
+    A document of other software may say something that is not listed here. It is ignored.
     """
 
     STRUCTURE = "structure"  # of housekeeping, by its id
@@ -55,14 +75,15 @@ class Refers(StrEnum):
 
 
 class FieldError(ValueError):
-    """A value that its field does not admit, or a field that cannot be; the message names field, value and what would
-    be right.
+    """A value that its field does not admit, or a field that is declared wrongly.
+
+    The message names the field, the value, and what would be right.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Yellow: outside is a warning. Red: outside is an alarm. Each a closed interval in the field's unit."""
+    """Intervals in the field's unit, ends included. Outside yellow is a warning, outside red an alarm."""
 
     yellow: tuple[float, float] | None = None
     red: tuple[float, float] | None = None
@@ -72,8 +93,8 @@ class Limits:
 class Field:
     """One named value in a packet.
 
-    `minimum` and `maximum` bound what a command argument may be; `limits` say when telemetry alarms; `refers` is one
-    of `Refers`, empty for a value that stands for itself.
+    `minimum` and `maximum` bound what a command argument may be. `limits` say when telemetry alarms. `refers` is one of
+    `Refers`, empty for a value that stands for itself. Raises FieldError for a declaration that contradicts itself.
     """
 
     name: str
@@ -94,19 +115,20 @@ class Field:
         if self.labels and not self.is_number:
             raise FieldError(f"field {self.name} is of type {self.type} and has labels, which are for numbers")
         if self.refers and (self.labels or not self.is_number):
-            raise FieldError(f"field {self.name} refers to {self.refers}, which plain numbers alone do")
+            raise FieldError(f"field {self.name} refers to {self.refers}, which only plain numbers may")
         if bool(self.fields) != (self.type == "rows"):
             should = "should have" if self.type == "rows" else "only rows have"
             raise FieldError(f"field {self.name} of type {self.type}: {should} fields of its own")
-        if any(getattr(one, "type", "") == "rows" for one in self.fields):
+        if any(getattr(field, "type", "") == "rows" for field in self.fields):
             raise FieldError(f"field {self.name} has rows in its rows, should be numbers, texts, times and packets")
 
     @property
     def is_number(self) -> bool:
+        """Whether it is a plain number, of fixed length."""
         return self.type in _CODES
 
     def admit(self, value: object) -> Value:
-        """`value` as this field carries it (labels become numbers); raises FieldError."""
+        """Return `value` as this field carries it (labels become numbers). Raises FieldError if it may not be that."""
         if self.type == "str":
             if not isinstance(value, str) or not _fits(value):
                 raise FieldError(f"{self.name}: {value!r} is not a text of at most {STRING_OCTETS_MAX} octets")
@@ -119,7 +141,7 @@ class Field:
             return value
         if self.labels and isinstance(value, str):
             if value not in self.labels:
-                raise FieldError(f"{self.name}: {value!r} is none of {', '.join(self.labels)}")
+                raise FieldError(f"{self.name}: {value!r} is not one of {', '.join(self.labels)}")
             return self.labels.index(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise FieldError(f"{self.name}: {value!r} is not a number")
@@ -127,13 +149,14 @@ class Field:
             raise FieldError(f"{self.name}: {value!r} is not a whole number")
         low, high = self.bounds
         if not low <= value <= high:
+            # An int beyond the largest float cannot be formatted as one.
             shown = f"{value:.15g}" if abs(value) <= _FLOAT_MAX["f64"] or isinstance(value, float) else "a huge number"
             bounds = f"{low:.15g} .. {high:.15g}{' ' * bool(self.unit)}{self.unit}"
             raise FieldError(f"{self.name}: {shown} is outside {bounds}")
         return float(value) if self.type[0] == "f" else int(value)
 
     def _admit_rows(self, value: object) -> tuple[Row, ...]:
-        """Rows as sequences in the fields' order, or as mappings by name."""
+        """Admit rows given as sequences in the fields' order, or as mappings by name."""
         if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > ROWS_MAX:
             raise FieldError(f"{self.name}: {value!r} is not a list of at most {ROWS_MAX} rows")
         names = [f.name for f in self.fields]
@@ -154,7 +177,7 @@ class Field:
         return tuple(rows)
 
     def label(self, value: Value) -> Plain:
-        """The label of an enumerated value, octets as hexadecimal text, rows as text, other values as they are."""
+        """Return the label of an enumerated value, octets as hexadecimal, rows as JSON, other values as they are."""
         if self.labels and isinstance(value, int) and 0 <= value < len(self.labels):
             return self.labels[value]
         if isinstance(value, tuple):
@@ -163,7 +186,7 @@ class Field:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The least and the largest number that `admit` takes, of a number or a time."""
+        """The smallest and the largest value that `admit` takes, for a number or a time."""
         if self.labels:
             return 0, len(self.labels) - 1
         if self.type == "time":
@@ -178,7 +201,7 @@ class Field:
         )
 
     def document(self) -> dict[str, Any]:
-        """The field as it stands in the dictionary document; what is at its default is left out."""
+        """Return the field as it stands in the dictionary document. What is at its default is left out."""
         out: dict[str, Any] = {"name": self.name, "type": self.type}
         for key in ("unit", "text", "labels", "minimum", "maximum", "refers"):
             value = getattr(self, key)
@@ -187,7 +210,7 @@ class Field:
         if self.default is not None:
             out["default"] = list(map(list, self.default)) if isinstance(self.default, tuple) else self.default
         if self.fields:
-            out["fields"] = [one.document() for one in self.fields]
+            out["fields"] = [field.document() for field in self.fields]
         if self.limits is not None:
             out["limits"] = {
                 k: list(v) for k, v in (("yellow", self.limits.yellow), ("red", self.limits.red)) if v is not None
@@ -196,14 +219,15 @@ class Field:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """The inverse of `document`. Raises KeyError, TypeError or ValueError for anything else."""
+        """Read what `document` writes. Raises KeyError, TypeError or ValueError for anything else."""
         limits = document.get("limits")
         for key, kinds in _DOCUMENTED.items():
             value = document.get(key)
             if key in document and (isinstance(value, bool) or not isinstance(value, kinds)):
-                raise TypeError(f"{key} of a field is {value!r}")
+                should = " or ".join(kind.__name__ for kind in kinds)
+                raise TypeError(f"{key} of a field is {value!r}, should be {should}")
         if not all(isinstance(label, str) for label in document.get("labels", ())):
-            raise TypeError(f"labels of a field are {document['labels']!r}")
+            raise TypeError(f"labels of a field are {document['labels']!r}, should be texts")
         return cls(
             name=document["name"],
             type=document["type"],
@@ -214,12 +238,12 @@ class Field:
             maximum=document.get("maximum"),
             default=_default(document.get("default")),
             limits=None if limits is None else Limits(**{k: _interval(v) for k, v in limits.items()}),
-            fields=tuple(cls.from_document(one) for one in document.get("fields", ())),
+            fields=tuple(cls.from_document(field) for field in document.get("fields", ())),
             refers=document.get("refers", ""),
         )
 
 
-# What the keys of a field's document may be.
+# The types that the keys of a field's document may have.
 _DOCUMENTED: Mapping[str, tuple[type, ...]] = {
     "name": (str,), "type": (str,), "unit": (str,), "text": (str,), "labels": (list, tuple),
     "minimum": (int, float), "maximum": (int, float), "default": (int, float, str, list),
@@ -237,72 +261,73 @@ def _interval(value: Sequence[Any]) -> tuple[float, float]:
 
 
 def _scalar(value: Value) -> Scalar:
-    """A value in a row. Raises FieldError for rows, which a field of rows has none of."""
+    """Return a value of a row as it is. Raises FieldError for rows, which cannot be nested."""
     if isinstance(value, tuple):
         raise FieldError("rows hold no rows")
     return value
 
 
 def misfit(fields: Sequence[Field], values: Sequence[object]) -> str:
-    """Why `values`, one per field and in order, cannot travel in `fields`: each field that is wrong, with its value and
-    what would be right; "" if they can. Bounds of arguments do not count here, a text that is too long is cut, and a
-    count that is too large goes round (`Layout`).
+    """Say why `values`, one per field and in order, cannot travel in `fields`; "" if they can.
+
+    Names each field that is wrong, with its value and what would be right. Bounds of arguments do not count here, a
+    text that is too long is cut, and a count that is too large goes round (`Layout`).
     """
     if len(values) != len(fields):
         return _count_text(fields, len(values))
-    return "; ".join(text for one, value in zip(fields, values, strict=True) if (text := _misfit(one, value)))
+    return "; ".join(text for field, value in zip(fields, values, strict=True) if (text := _misfit(field, value)))
 
 
-def _misfit(one: Field, value: object) -> str:
-    if one.type == "str":
-        return "" if isinstance(value, str) else f"{one.name}: {_short(value)} is not a text"
-    if one.type == "rows":
+def _misfit(field: Field, value: object) -> str:
+    if field.type == "str":
+        return "" if isinstance(value, str) else f"{field.name}: {_short(value)} is not a text"
+    if field.type == "rows":
         if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > ROWS_MAX:
-            return f"{one.name}: {_short(value)} is not a tuple of at most {ROWS_MAX} rows"
+            return f"{field.name}: {_short(value)} is not a tuple of at most {ROWS_MAX} rows"
         for i, row in enumerate(value):
             if not isinstance(row, Sequence) or isinstance(row, str | bytes):
-                names = ", ".join(f.name for f in one.fields)
-                return f"{one.name}[{i}]: {_short(row)} is not a row of {names}"
-            if text := misfit(one.fields, row):
-                return f"{one.name}[{i}]: {text}"
+                names = ", ".join(f.name for f in field.fields)
+                return f"{field.name}[{i}]: {_short(row)} is not a row of {names}"
+            if text := misfit(field.fields, row):
+                return f"{field.name}[{i}]: {text}"
         return ""
-    if one.is_number:
-        return _misfit_number(one, value)
+    if field.is_number:
+        return _misfit_number(field, value)
     try:
-        one.admit(value)
+        field.admit(value)
     except FieldError as error:
         return str(error)
     return ""
 
 
-def _misfit_number(one: Field, value: object) -> str:
-    """As it is packed: not what `admit` makes of it. Numbers of numpy and the like are numbers."""
-    if one.labels and isinstance(value, str):
-        should = f"should be its number, {one.labels.index(value)}" if value in one.labels else "should be a number"
-        return f"{one.name}: {_short(value)} is a text, {should}"
-    if one.type[0] == "f":
+def _misfit_number(field: Field, value: object) -> str:
+    """Judge a number as struct packs it, not as `admit` takes it. Numbers of numpy and the like are numbers."""
+    if field.labels and isinstance(value, str):
+        should = f"should be its number, {field.labels.index(value)}" if value in field.labels else "should be a number"
+        return f"{field.name}: {_short(value)} is a text, {should}"
+    if field.type[0] == "f":
         if not isinstance(value, SupportsFloat) or isinstance(value, str | bytes):
-            return f"{one.name}: {_short(value)} is not a number"
-        number, largest = float(value), _FLOAT_MAX[one.type]
-        # One that is not finite travels as it is: telemetry says so, and the ground shows it.
+            return f"{field.name}: {_short(value)} is not a number"
+        number, largest = float(value), _FLOAT_MAX[field.type]
+        # A number that is not finite travels as it is: telemetry says so, and the ground shows it.
         held = not math.isfinite(number) or -largest <= number <= largest
-        return "" if held else f"{one.name}: {number:g} is outside {-largest:.15g} .. {largest:.15g}"
+        return "" if held else f"{field.name}: {number:g} is outside {-largest:.15g} .. {largest:.15g}"
     if not isinstance(value, SupportsIndex):
-        return f"{one.name}: {_short(value)} is not a whole number of type int"
+        return f"{field.name}: {_short(value)} is not a whole number of type int"
     number = value.__index__()
-    low, high = replace(one, minimum=None, maximum=None).bounds  # of the type alone
-    if low <= number <= high or _gone_round(one, number) != number:
+    low, high = replace(field, minimum=None, maximum=None).bounds  # those of the type alone
+    if low <= number <= high or _gone_round(field, number) != number:
         return ""
-    return f"{one.name}: {_short(number)} is outside {low:.15g} .. {high:.15g}"
+    return f"{field.name}: {_short(number)} is outside {low:.15g} .. {high:.15g}"
 
 
 def _count_text(fields: Sequence[Field], count: int) -> str:
-    values, names = f"{count} value{'s' * (count != 1)}", ", ".join(one.name for one in fields)
-    return f"{values}, should be {len(fields)}: {names}" if names else f"{values}, it has none"
+    values, names = f"{count} value{'s' * (count != 1)}", ", ".join(field.name for field in fields)
+    return f"{values}, should be {len(fields)}: {names}" if names else f"{values}, should be none"
 
 
 def _short(value: object) -> str:
-    """A value in a message: no line of its own, and no page."""
+    """Write a value for a message, without line ends and cut to a length."""
     text = ascii(value)
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
 
@@ -314,15 +339,16 @@ def _fits(text: str) -> bool:
         return False
 
 
-def _gone_round(one: Field, value: Value) -> Value:
-    """A count modulo what its field holds; any other value as it is."""
-    if one.type[0] != "u" or one.labels or not isinstance(value, int) or value < 0:
+def _gone_round(field: Field, value: Value) -> Value:
+    """Return a count modulo what its field holds, any other value as it is."""
+    if field.type[0] != "u" or field.labels or not isinstance(value, int) or value < 0:
         return value
-    return value % (1 << int(one.type[1:]))
+    return value % (1 << int(field.type[1:]))
 
 
 def _packet_octets(octets: bytes | memoryview, at: int) -> int:
-    """Length of the space packet that starts at `at`, by its own header; 0 where not even that is there."""
+    """Return the length of the space packet that starts at `at`, by its own header; 0 if that is not a whole header."""
+    # The first 3 bits are the packet version number, which is 0 (CCSDS 133.0-B-2, 4.1.3.2).
     if len(octets) - at < PACKET_OCTETS_MIN or octets[at] >> 5:
         return 0
     return (octets[at + 4] << 8 | octets[at + 5]) + PACKET_OCTETS_MIN
@@ -332,34 +358,36 @@ def _packet_octets(octets: bytes | memoryview, at: int) -> int:
 class Layout:
     """A row of fields and its codec. `encode` takes one value per field, in order.
 
-    An unsigned number that its field cannot hold is a count that has gone round, and travels modulo 2^bits: whoever
-    counts need not know how wide the field is. Any other number that does not fit is our own mistake.
+    An unsigned number that its field cannot hold is a count that has gone round, and travels modulo 2^bits. Any other
+    number that does not fit is our own mistake.
     """
 
     fields: tuple[Field, ...]
-    _runs: tuple[tuple[struct.Struct, int] | _Varying, ...] = field(init=False, repr=False, compare=False)
+    _runs: tuple[tuple[struct.Struct, int] | _Varying, ...] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_runs", tuple(self._split()))
 
     def _split(self) -> list[tuple[struct.Struct, int] | _Varying]:
-        """Stretches of numbers as one struct and its count, everything else as its own codec."""
+        """Return each stretch of numbers as one struct and its count, and every other field as its own codec."""
         runs: list[tuple[struct.Struct, int] | _Varying] = []
         codes = ""
-        for one in (*self.fields, None):
-            if one is not None and one.is_number:
-                codes += _CODES[one.type]
+        for each in (*self.fields, None):  # None ends the last stretch
+            if each is not None and each.is_number:
+                codes += _CODES[each.type]
                 continue
             if codes:
                 runs.append((struct.Struct(">" + codes), len(codes)))
                 codes = ""
-            if one is not None:
-                runs.append(_Rows(Layout(one.fields)) if one.type == "rows" else _VARYING[one.type])
+            if each is not None:
+                runs.append(_Rows(Layout(each.fields)) if each.type == "rows" else _VARYING[each.type])
         return runs
 
     def encode(self, values: Sequence[Value]) -> bytes:
-        """Octets of `values`. A text over 255 octets is cut, a count goes round; raises struct.error or OverflowError
-        for a signed, enumerated or real number that does not fit, FieldError for too few or too many values.
+        """Return the octets of `values`. A text over 255 octets is cut, a count goes round.
+
+        Raises struct.error or OverflowError for a signed, enumerated or real number that does not fit, FieldError for
+        too few or too many values.
         """
         if len(values) != len(self.fields):
             raise FieldError(_count_text(self.fields, len(values)))
@@ -370,7 +398,7 @@ class Layout:
                 numbers = values[at : at + count]
                 try:
                     out.append(packer.pack(*numbers))
-                except struct.error:
+                except struct.error:  # a count may have gone round: only then are all values looked at
                     out.append(packer.pack(*map(_gone_round, self.fields[at : at + count], numbers)))
                 at += count
             else:
@@ -379,14 +407,14 @@ class Layout:
         return b"".join(out)
 
     def decode(self, octets: bytes | memoryview) -> tuple[Value, ...]:
-        """One value a field; raises DecodeError where the octets are too few, too many or no UTF-8."""
+        """Return one value per field. Raises DecodeError if the octets are too few, too many or not UTF-8."""
         values, at = self.decode_from(octets, 0)
         if at != len(octets):
             raise DecodeError(f"{len(octets)} octets of data, fields end at {at}")
         return values
 
     def decode_from(self, octets: bytes | memoryview, at: int) -> tuple[tuple[Value, ...], int]:
-        """The values that start at octet `at`, and where they end; raises DecodeError."""
+        """Return the values that start at octet `at`, and the octet behind them. Raises DecodeError."""
         values: list[Value] = []
         for run in self._runs:
             if isinstance(run, tuple):
@@ -402,16 +430,19 @@ class Layout:
 
 
 class _Varying(Protocol):
-    """Codec of a field that is no plain number: `decode` gives the value and where it ends, or DecodeError."""
+    """Codec of a field that is not a plain number."""
 
-    def encode(self, value: Any) -> bytes: ...
+    def encode(self, value: Any) -> bytes:
+        """Return the octets of `value`."""
 
-    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]: ...
+    def decode(self, octets: bytes | memoryview, at: int) -> tuple[Value, int]:
+        """Return the value that starts at octet `at`, and the octet behind it. Raises DecodeError."""
 
 
 class _Text:
     def encode(self, value: Any) -> bytes:
-        # A lone surrogate (a file name that was no UTF-8, in an error's text) becomes a question mark.
+        # A lone surrogate (a file name that was not UTF-8, in an error's text) becomes a question mark. A character
+        # that the cut would halve is left out.
         text = str(value).encode(errors="replace")[:STRING_OCTETS_MAX].decode(errors="ignore").encode()
         return bytes((len(text),)) + text
 
@@ -444,7 +475,7 @@ class _Packet:
         count = _packet_octets(octets, at)
         if count == 0 or at + count > len(octets):
             raise DecodeError(
-                f"packet field at octet {at} is no whole space packet, {len(octets) - at} octets are left"
+                f"packet field at octet {at} is not a whole space packet, {len(octets) - at} octets remain"
             )
         return bytes(octets[at : at + count]), at + count
 

@@ -1,35 +1,35 @@
-"""What may be called how: the one rule for names of the dictionary, of apps, and of what they answer.
+"""The one rule for names in the dictionary, of apps, and of what they answer; and for labels and units."""
 
-A name is typed by people, is a part of others (`structure.field`, `answer.APP.NAME`, `APP_enable_events`), a column of
-a table, a name in XTCE, and the name of a file. So it has none of the characters that mean something in any of these. A
-text that people read, a label or a unit, may have whatever can be printed.
-"""
+# A name is typed by people, is a part of others (`structure.field`, `answer.APP.NAME`, `APP_enable_events`), a column
+# of a table, a name in XTCE, and the name of a file. So it has none of the characters that mean something in any of
+# these: small letters, digits and "_" remain. A text that people only read, a label or a unit, may have whatever can be
+# printed.
 
 from __future__ import annotations
 
 import re
 
 NAME_CHARACTERS_MAX = 64
-OWNER_CHARACTERS_MAX = 32  # of an app's name: others begin with it, and are names themselves
-TEXT_CHARACTERS_MAX = 64  # of a unit or label: each may stand in every row that ground shows
+OWNER_CHARACTERS_MAX = 32  # an app's name: other names begin with it, and must fit in as well
+TEXT_CHARACTERS_MAX = 64  # a unit or label: each may stand in every row that ground shows
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def is_name(text: object, characters_max: int = NAME_CHARACTERS_MAX) -> bool:
-    """Whether `text` may name something."""
+    """Return whether `text` may name something."""
     return isinstance(text, str) and len(text) <= characters_max and _NAME.fullmatch(text) is not None
 
 
 def name_rule(characters_max: int = NAME_CHARACTERS_MAX) -> str:
-    """What a name should be, in words."""
+    """Say what a name should be."""
     return f"a small letter, then small letters, digits and _, {characters_max} in all at most"
 
 
 def is_label(text: object) -> bool:
-    """Whether `text` may be a label or a unit: what cannot be printed moves a terminal's cursor, ends a line of a
-    table, and is refused in XML; a blank at either end nobody sees.
-    """
+    """Return whether `text` may be a label or a unit."""
+    # What cannot be printed moves a terminal's cursor, ends a line of a table, and is refused in XML. A blank at either
+    # end nobody sees, so that two labels could look the same.
     return (
         isinstance(text, str) and 0 < len(text) <= TEXT_CHARACTERS_MAX and text.isprintable() and text == text.strip()
     )

@@ -16,13 +16,17 @@ from flight.link.kinds import LINK_KINDS
 from flight.link.stack import LinkConfig
 from hal.kinds import EPS, GOVERNOR, HEATER, IMAGER, RADIO, THERMOMETER
 
-APID_MIN, APID_MAX = 1, 2039  # 0 is time; above stand the APIDs that CCSDS reserves, and idle packets
-NODE_NAME_OCTETS_MAX = 64
+# 0 is for time packets (PUS), 2040 to 2046 are reserved by CCSDS, 2047 is for idle packets (133.0-B-2, 4.1.3.3.4).
+APID_MIN, APID_MAX = 1, 2039
+NODE_NAME_OCTETS_MAX = 64  # names of files and folders are made of it
+# Missions from before there could be several apps have these keys in [node].
 _AS_A_LIST = "apps are listed as [[app]], each with name, app and apid"
 
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
+    """The section `[node]`: what the node is called, and the numbers by which its packets and frames are known."""
+
     ELSEWHERE: ClassVar[Mapping[str, str]] = {"app": _AS_A_LIST, "app_apid": _AS_A_LIST}
 
     name: str = key(text="the node's name, in every log line and file: letters, digits, - and _")
@@ -32,28 +36,30 @@ class NodeConfig:
     file_apid: int = key(3, minimum=APID_MIN, maximum=APID_MAX, text="APID of CFDP packets")
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return what is wrong with the name, and with APIDs that are the same."""
         found = []
         if not self.name.replace("-", "").replace("_", "").isalnum():
             found.append(("name", f"is {self.name!r}, should be letters, digits, - and _"))
         elif len(self.name.encode()) > NODE_NAME_OCTETS_MAX:
             octets = len(self.name.encode())
             found.append(
-                ("name", f"is of {octets} octets, should be {NODE_NAME_OCTETS_MAX} at most: files are called so")
+                ("name", f"has {octets} octets, should have {NODE_NAME_OCTETS_MAX} at most: it becomes a file name")
             )
         if self.node_apid == self.file_apid:
-            found.append(("file_apid", f"is {self.file_apid} like node_apid, the two should differ"))
+            found.append(("file_apid", f"is {self.file_apid}, as node_apid is; the two should differ"))
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class AppSection:
-    """One `[[app]]`: a payload app. Its own keys stand in the table named after it."""
+    """One `[[app]]`: a payload app. Its own keys stand in the section named after it."""
 
     name: str = key(text="the app's name, and that of its section")
     app: str = key(text='what it is, as "module:class"')
     apid: int = key(minimum=APID_MIN, maximum=APID_MAX, text="APID of its packets")
 
     def faults(self) -> list[tuple[str, str]]:
+        """Return a fault for a name that others could not begin with."""
         if not is_name(self.name, OWNER_CHARACTERS_MAX):
             return [("name", f"is {self.name!r}, should be {name_rule(OWNER_CHARACTERS_MAX)}")]
         return []
@@ -61,8 +67,10 @@ class AppSection:
 
 @dataclass(frozen=True, slots=True)
 class LinkSection:
-    """One `[[link]]`: the node's modem, and what the two ends agree on. The keys of both stand in one table; which they
-    are, `kind` says (flight.link.kinds). Spacecraft and frame length are the node's.
+    """One `[[link]]`: the node's modem, and what the two ends of the link agree on.
+
+    The keys of both stand in one table. Which keys the ends have follows from `kind` (flight.link.kinds). Spacecraft id
+    and frame length are those of the node.
     """
 
     config: DownlinkConfig
@@ -77,7 +85,7 @@ class LinkSection:
     idle_s: float = key(0.0, minimum=0, maximum=10, text="without packets a frame that often; 0: fill the link")
 
 
-# Of a link's config, what [node] says.
+# What a link's config has from [node].
 NODE_KEYS = ("spacecraft_id", "frame_octets")
 
 

@@ -1,9 +1,12 @@
-"""What the node asks of a service: what it answers, shows and does, each as data.
+"""What the node asks of a service: the commands it answers, the structures it fills, the tasks it runs, each as data.
 
 A service is an object of its own file in a room of flight/services, and one row of flight/roster.py, which says what it
-declares, which sections of mission.toml are its own, and how it is built. The node goes through the rows: nobody else
-names a service to have it declared, served, sampled or run.
+declares, which sections of mission.toml are its own, and how it is built.
 """
+
+# Why data and not calls (ADR 0026): a service that registered itself would have to be named wherever that is done, in
+# an order that matters without saying so. So the three methods return rows, and the node goes through them: it alone
+# decides when commands are served, structures sampled and tasks started.
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from flight.core.task import Task
 
 @dataclass(frozen=True, slots=True)
 class CommandHandler:
-    """Who serves one declared command (flight.contract.app.CommandTable.handle)."""
+    """What serves one declared command (flight.contract.app.CommandTable.handle)."""
 
     name: str
     check: Callable[..., None] | None
@@ -26,7 +29,7 @@ class CommandHandler:
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Who gives values of one housekeeping structure, all of them or a part."""
+    """What gives values of one housekeeping structure, all of them or a part."""
 
     structure: str
     sample: Callable[[], Sample]
@@ -34,8 +37,9 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class ServiceTask:
-    """One task of a service, as the scheduler takes it: `deadline_s` after ready or due; a node that loses a critical
-    one is ended, to be started anew.
+    """One task of a service, as the scheduler takes it.
+
+    `deadline_s` counts from when it is ready or due. A node that loses a critical task ends, to be started again.
     """
 
     name: str
@@ -48,20 +52,20 @@ class Service:
     """One service of the node. What it does not override it does not have."""
 
     def handlers(self) -> Iterable[CommandHandler]:
-        """The commands it serves."""
+        """Return the commands that it serves."""
         return ()
 
     def samplers(self) -> Iterable[Sampler]:
-        """The housekeeping structures of which it has values."""
+        """Return the housekeeping structures of which it has values."""
         return ()
 
     def tasks(self) -> Iterable[ServiceTask]:
-        """The tasks that run while the node does, in the order in which they start."""
+        """Return the tasks that run while the node does, in the order in which they start."""
         return ()
 
 
 def hand_out(services: Iterable[Service], commands: CommandTable, structures: HousekeepingTable) -> None:
-    """Give the handlers and samplers of `services` to the tables that they are for."""
+    """Give the handlers of `services` to `commands`, and their samplers to `structures`."""
     for service in services:
         for handler in service.handlers():
             commands.handle(handler.name, handler.check, handler.execute)

@@ -1,9 +1,12 @@
-"""What declarations are made of: each thing of the right kind, its numbers such as a packet holds, its texts texts.
+"""Whether declarations are well-formed: parts of the right class, numbers that a packet can hold, texts that are texts.
 
-Apps and documents are both made by others. Whatever is wrong is a line that names the thing, what it has and what would
-be right. What follows from several things together, and what the node asks of an app besides, is in
-flight/contract/collect.py; it is asked only of what has the right shape.
+Each fault is a line that names the part, what it has, and what would be right.
 """
+
+# Apps and dictionary documents are both made by others, so nothing in them can be taken for granted, not even that a
+# name is a text. This file looks at each part by itself. What follows from several parts together, and what the node
+# asks of an app besides, is in flight/contract/collect.py; that is asked only of parts that have passed here, and so
+# may rely on their types.
 
 from __future__ import annotations
 
@@ -17,16 +20,14 @@ from typing import Any
 from flight.contract.fields import TYPES, Field, FieldError, Limits
 
 EVENT_SEVERITIES = ("info", "low", "medium", "high")
-_APID_MAX, _OCTET_MAX, _WORD_MAX = 0x7FF, 0xFF, 0xFFFF
+_APID_MAX, _OCTET_MAX, _WORD_MAX = 0x7FF, 0xFF, 0xFFFF  # 11 bits (CCSDS 133.0-B-2, 4.1.3.3.4), 8 and 16 bits
 _WIDTH_MAX = 64
-_NUMBER_TYPES = tuple(one for one in TYPES if one[0] in "uif")
+_NUMBER_TYPES = tuple(name for name in TYPES if name[0] in "uif")
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """One kind of thing: what it is called, the numbers that it has and their largest value, its texts, and which key
-    has its fields, if it has any.
-    """
+    """One kind of part: its title, its numbers with their largest values, its texts, and the key of its fields."""
 
     title: str
     numbers: Mapping[str, int]
@@ -46,68 +47,68 @@ _SHAPES = {
 }
 
 
-def misshapen(part: object, kinds: Mapping[str, type[Any]]) -> list[str]:
-    """A line for each thing of `part`, which is Declarations or a Dictionary, that is not of the kind it should be.
-    kinds: the class by its key there.
+def misshapen(declared: object, kinds: Mapping[str, type[Any]]) -> list[str]:
+    """Return a line for each part in `declared`, which is Declarations or a Dictionary, that is not well-formed.
+
+    kinds: the class that the parts under each key should have.
     """
     found: list[str] = []
     for key, kind in kinds.items():
-        things = getattr(part, key)
-        if not isinstance(things, tuple):
-            found.append(f"{key} as {type(things).__name__}, should be a tuple{_comma(things, kind)}")
+        parts = getattr(declared, key)
+        if not isinstance(parts, tuple):
+            found.append(f"{key} as {type(parts).__name__}, should be a tuple{_comma(parts, kind)}")
             continue
-        for i, one in enumerate(things):
-            if isinstance(one, kind):
-                found += _thing_faults(_SHAPES[key], one)
+        for i, part in enumerate(parts):
+            if isinstance(part, kind):
+                found += _part_faults(_SHAPES[key], part)
             else:
-                found.append(f"{key}[{i}] as {type(one).__name__}, should be a {kind.__name__}")
+                found.append(f"{key}[{i}] as {type(part).__name__}, should be a {kind.__name__}")
     return found
 
 
-def _thing_faults(shape: _Shape, thing: Any) -> Iterator[str]:
-    what = f"{shape.title} {getattr(thing, 'name', '')}"
+def _part_faults(shape: _Shape, part: Any) -> Iterator[str]:
+    what = f"{shape.title} {getattr(part, 'name', '')}"
     for key, most in shape.numbers.items():
-        value = getattr(thing, key)
+        value = getattr(part, key)
         if key == "function" and value is None:
             continue
         if not _is_whole(value) or not 0 <= value <= most:
             yield f"{what} with {key} {_short(value)}, should be a whole number in 0 .. {most}"
     for key in shape.texts:
-        yield from _text_faults(what, key, getattr(thing, key))
-    if shape is _SHAPES["structures"] and not _is_real(thing.period_s):
-        yield f"{what} with period_s {_short(thing.period_s)}, should be a number"
+        yield from _text_faults(what, key, getattr(part, key))
+    if shape is _SHAPES["structures"] and not _is_real(part.period_s):
+        yield f"{what} with period_s {_short(part.period_s)}, should be a number"
     if shape is _SHAPES["events"]:
-        yield from _event_faults(what, thing)
+        yield from _event_faults(what, part)
     if shape is _SHAPES["commands"]:
         for key in ("durable", "urgent"):
-            if not isinstance(getattr(thing, key), bool):
-                yield f"{what} with {key} {_short(getattr(thing, key))}, should be True or False"
+            if not isinstance(getattr(part, key), bool):
+                yield f"{what} with {key} {_short(getattr(part, key))}, should be True or False"
     if shape is _SHAPES["settings"]:
-        yield from _setting_faults(what, thing)
+        yield from _setting_faults(what, part)
     if shape.fields:
-        yield from _fields_faults(what, shape.fields, getattr(thing, shape.fields))
+        yield from _fields_faults(what, shape.fields, getattr(part, shape.fields))
 
 
-def _event_faults(what: str, one: Any) -> Iterator[str]:
-    """Of its text the forms of values: a width, or a count of digits, is memory that is taken at each such event, on
-    board and on the ground, and one that is itself a value may be any.
-    """
-    if one.severity not in EVENT_SEVERITIES:
-        yield f"{what} with severity {_short(one.severity)}, should be one of {', '.join(EVENT_SEVERITIES)}"
+def _event_faults(what: str, event: Any) -> Iterator[str]:
+    if event.severity not in EVENT_SEVERITIES:
+        yield f"{what} with severity {_short(event.severity)}, should be one of {', '.join(EVENT_SEVERITIES)}"
     try:
-        forms = [form for _, _, form, _ in Formatter().parse(one.text) if form] if isinstance(one.text, str) else []
+        forms = [form for _, _, form, _ in Formatter().parse(event.text) if form] if isinstance(event.text, str) else []
     except ValueError:
-        return  # no template at all: it is shown as it stands, and refused of an app
+        return  # not a template: the text is shown as it is, and refused if it is an app's (collect.py)
+    # A width, or a count of digits, is memory that is taken at each such event, on board and on the ground. One that is
+    # itself a value ("{x:{y}}") may be any number.
     for form in forms:
         if "{" in form or any(len(digits) > 4 or int(digits) > _WIDTH_MAX for digits in re.findall(r"\d+", form)):
             yield f"{what} with a value as {_short(form)} in its text, should be {_WIDTH_MAX} characters wide at most"
 
 
-def _setting_faults(what: str, one: Any) -> Iterator[str]:
-    if one.type not in _NUMBER_TYPES:
-        yield f"{what} with type {_short(one.type)}, should be one of {', '.join(_NUMBER_TYPES)}"
+def _setting_faults(what: str, setting: Any) -> Iterator[str]:
+    if setting.type not in _NUMBER_TYPES:
+        yield f"{what} with type {_short(setting.type)}, should be one of {', '.join(_NUMBER_TYPES)}"
     for key in ("default", "minimum", "maximum"):
-        value = getattr(one, key)
+        value = getattr(setting, key)
         if not _is_real(value) or not math.isfinite(value):
             yield f"{what} with {key} {_short(value)}, should be a finite number"
 
@@ -117,56 +118,57 @@ def _fields_faults(what: str, key: str, fields: object) -> Iterator[str]:
         yield f"{what} with {key} as {type(fields).__name__}, should be a tuple{_comma(fields, Field)}"
         return
     names: set[str] = set()
-    for i, one in enumerate(fields):
-        if not isinstance(one, Field):
-            yield f"{what} with {key}[{i}] as {type(one).__name__}, should be a Field"
+    for i, field in enumerate(fields):
+        if not isinstance(field, Field):
+            yield f"{what} with {key}[{i}] as {type(field).__name__}, should be a Field"
             continue
-        here, name = f"{what}, field {one.name!r}", ascii(one.name)
-        yield from _field_faults(here, one)
+        here, name = f"{what}, field {field.name!r}", ascii(field.name)  # ascii: a name may not even be hashable
+        yield from _field_faults(here, field)
         if name in names:
             yield f"{here} is there twice"
         names.add(name)
 
 
-def _field_faults(here: str, one: Any) -> Iterator[str]:
+def _field_faults(here: str, field: Any) -> Iterator[str]:
     for key in ("name", "unit", "text", "refers"):
-        yield from _text_faults(here, key, getattr(one, key))
-    if not isinstance(one.labels, tuple) or not all(isinstance(label, str) for label in one.labels):
-        yield f"{here} with labels {_short(one.labels)}, should be a tuple of texts"
-    elif one.labels and (one.type[0] not in "ui" or len(one.labels) > 2 ** (int(one.type[1:]) - (one.type[0] == "i"))):
-        yield f"{here} of type {one.type} with {len(one.labels)} labels, which it cannot count"
-    elif len(set(one.labels)) < len(one.labels):
-        yield f"{here} with labels {', '.join(one.labels)}, should all differ"
-    elif bounds := [*_bound_faults(here, one)]:
+        yield from _text_faults(here, key, getattr(field, key))
+    labels, kind = field.labels, field.type
+    if not isinstance(labels, tuple) or not all(isinstance(label, str) for label in labels):
+        yield f"{here} with labels {_short(labels)}, should be a tuple of texts"
+    elif labels and (kind[0] not in "ui" or len(labels) > 2 ** (int(kind[1:]) - (kind[0] == "i"))):
+        yield f"{here} of type {kind} with {len(labels)} labels, which it cannot count"
+    elif len(set(labels)) < len(labels):
+        yield f"{here} with labels {', '.join(labels)}, should all differ"
+    elif bounds := [*_bound_faults(here, field)]:
         yield from bounds
-    elif one.default is not None:
+    elif field.default is not None:
         try:
-            one.admit(one.default)
+            field.admit(field.default)
         except FieldError as error:
             yield f"{here} with a default that it does not admit: {error}"
-    if one.fields:
-        yield from _fields_faults(here, "fields", one.fields)
+    if field.fields:
+        yield from _fields_faults(here, "fields", field.fields)
 
 
-def _bound_faults(here: str, one: Any) -> Iterator[str]:
-    """What is wrong with the bounds of an argument, and with the limits of telemetry."""
-    bounds = [("minimum", one.minimum), ("maximum", one.maximum)]
+def _bound_faults(here: str, field: Any) -> Iterator[str]:
+    """Yield what is wrong with the bounds of an argument, and with the limits of telemetry."""
+    bounds = [("minimum", field.minimum), ("maximum", field.maximum)]
     given = [(key, value) for key, value in bounds if value is not None]
     for key, value in given:
         if not _is_real(value) or not math.isfinite(value):
             yield f"{here} with {key} {_short(value)}, should be a finite number"
             return
-    if given and one.type not in (*_NUMBER_TYPES, "time"):
-        yield f"{here} of type {one.type} with {given[0][0]}, which is for numbers"
+    if given and field.type not in (*_NUMBER_TYPES, "time"):
+        yield f"{here} of type {field.type} with {given[0][0]}, which is for numbers"
     elif len(given) == 2 and given[0][1] > given[1][1]:
         yield f"{here} with minimum {given[0][1]:g} above maximum {given[1][1]:g}"
-    if one.limits is None:
+    if field.limits is None:
         return
-    if not isinstance(one.limits, Limits):
-        yield f"{here} with limits as {type(one.limits).__name__}, should be Limits"
+    if not isinstance(field.limits, Limits):
+        yield f"{here} with limits as {type(field.limits).__name__}, should be Limits"
         return
     for key in ("yellow", "red"):
-        pair = getattr(one.limits, key)
+        pair = getattr(field.limits, key)
         if pair is None:
             continue
         whole = isinstance(pair, tuple) and len(pair) == 2 and all(_is_real(value) for value in pair)
@@ -189,7 +191,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_real(value: object) -> bool:
-    """Whether it is a number that can be compared: one of more than 64 bits is none."""
+    """Return whether it is a number that can be compared with floats: an int of more than 64 bits does not count."""
     return isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, float) or
                                                                                abs(value) < 1 << 64)  # fmt: skip
 
@@ -200,5 +202,5 @@ def _short(value: object) -> str:
 
 
 def _comma(given: object, kind: type[Any]) -> str:
-    """The usual reason why there is one thing in place of a tuple of it."""
+    """Say the usual reason why a part stands in place of a tuple of parts."""
     return ": a comma is missing behind the only one" if isinstance(given, kind) else f" of {kind.__name__}s"

@@ -195,7 +195,7 @@ def test_admitted(field: Field, value: Value, admitted: Value) -> None:
         (Field("f", "f32"), 1e39, "f: 1e+39 is outside -3.40282346638529e+38 .. 3.40282346638529e+38"),
         (Field("f", "f64"), 10**400, "f: a huge number is outside"),
         (Field("f", "i8", minimum=-5, maximum=5), 6, "outside -5 .. 5"),
-        (Field("f", "u8", labels=("off", "on")), "of", "f: 'of' is none of off, on"),
+        (Field("f", "u8", labels=("off", "on")), "of", "f: 'of' is not one of off, on"),
         (Field("f", "u8", labels=("off", "on")), 2, "outside 0 .. 1"),
         (Field("f", "str"), "é" * 128, "is not a text of at most 255 octets"),
         (Field("f", "str"), 5, "f: 5 is not a text"),

@@ -83,7 +83,7 @@ def test_rows_may_be_named_and_numbers_numpys() -> None:
         (TABLE, [7], "row 0: app gave int, should be row, score, kind"),
         (TABLE, [(70_000, 2.0, 0)], "row 0: row: 70000 is outside 0 .. 65535 px"),
         (TABLE, [(1, float("nan"), 0)], "row 0: score: nan is outside"),
-        (TABLE, [(1, 2.0, "boat")], "row 0: kind: 'boat' is none of ship, cloud"),
+        (TABLE, [(1, 2.0, "boat")], "row 0: kind: 'boat' is not one of ship, cloud"),
         (TABLE, [{"row": 1, "score": 1.0}], "row 0: app gave row, score, should be row, score, kind"),
         (SCALARS, [1.0, 2], "app gave list, should be a mapping of mean, count"),
         (SCALARS, {"mean": 1.0}, "app gave mean, should be mean, count"),

@@ -92,7 +92,7 @@ def test_the_default_script_fits_a_mission_with_an_app_and_modes_of_its_own(fold
         ("operator.send('ping')", "procedure.py: line 2: operator.send('ping') was never awaited"),
         (
             "await operator.send('set_power_mode', mode='eco')",
-            "procedure.py:2: set_power_mode: mode: 'eco' is none of asl",
+            "procedure.py:2: set_power_mode: mode: 'eco' is not one of asl",
         ),
     ],
 )

@@ -42,7 +42,7 @@ def test_set_refuse_report_reset(make_rig: MakeRig) -> None:
     against = rig.send("set_parameters", ((10, 1.0), (2, 0.65)))
     rig.until(IN_PASS_S + 5)
     assert [rig.stages(one) for one in (both, against)] == [[1, 3, 7], [1, 3, 8]]
-    assert detail(rig, 8) == "soc_safe_frac: 0.7 should stay below soc_resume_frac, 0.65"
+    assert detail(rig, 8) == "soc_safe_frac: 0.7 should stay below soc_resume_frac, which is 0.65"
     assert [rig.node.part(Parameters).get(n) for n in ("soc_safe_frac", "soc_resume_frac", "heater_on_c")] == [
         0.7,
         0.8,
@@ -84,7 +84,7 @@ def test_a_table_comes_up_takes_effect_whole_and_outlives_the_power(make_rig: Ma
     broken = rig.send("load_parameter_table", "v")
     rig.until(IN_PASS_S + 20)
     assert rig.stages(against) == [1, 3, 8]
-    assert detail(rig, 8) == "heater_on_c: 2 should stay below heater_off_c, 1"
+    assert detail(rig, 8) == "heater_on_c: 2 should stay below heater_off_c, which is 1"
     assert rig.stages(broken) == [2] and "parameter table of format version 32" in detail(rig, 2)
     rig.until(350)
     assert rig.craft.boots == 2

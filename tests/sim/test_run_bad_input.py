@@ -164,7 +164,7 @@ def test_missions_that_cannot_be_flown(tmp_path: Path) -> None:
                 "faulty.toml:3: node.nam: unknown key, did you mean name?\n",
                 "faulty.toml:5: sim.orbit_min: is 0, should be in 1 .. 1000\n",
                 "faulty.toml:9: payload.workers: is 0, should be in 1 .. 16\n",
-                "faulty.toml:7: drivers.eps: unknown eps driver 'can' in 'can:0', have serial:..., sim:...\n",
+                "faulty.toml:7: drivers.eps: unknown eps driver 'can' in 'can:0', known: serial:..., sim:...\n",
             ],
             lines=5,
             process=True,

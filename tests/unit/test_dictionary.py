@@ -154,9 +154,9 @@ def test_another_version_with_keys_of_its_own_is_understood() -> None:
 def test_names_that_are_not_there_say_what_is() -> None:
     assert ORBIT.command("ping").service == 17
     assert ORBIT.setting("heater_on_c").number == 10
-    with pytest.raises(OrbitnodeError, match=r"unknown command 'pong', have .*ping"):
+    with pytest.raises(OrbitnodeError, match=r"unknown command 'pong', known: .*ping"):
         ORBIT.command("pong")
-    with pytest.raises(OrbitnodeError, match=r"unknown parameter 'x', have .*heater_on_c"):
+    with pytest.raises(OrbitnodeError, match=r"unknown parameter 'x', known: .*heater_on_c"):
         ORBIT.setting("x")
 
 

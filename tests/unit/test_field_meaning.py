@@ -91,7 +91,7 @@ def test_settings_are_checked_together_and_shown_by_name_whatever_the_field_is_c
     encoder = CommandEncoder(foreign(renamed))
     shown = encoder.encode("set_parameters", {"a0": [[SOC_SAFE, 0.25]]}).arguments
     assert json.loads(str(shown["a0"])) == [{"a0_0": "soc_safe_frac", "a0_1": 0.25}]
-    with pytest.raises(OrbitnodeError, match=r"soc_safe_frac: 0.9 should stay below soc_resume_frac, 0.3"):
+    with pytest.raises(OrbitnodeError, match=r"soc_safe_frac: 0.9 should stay below soc_resume_frac, which is 0.3"):
         encoder.encode("set_parameters", {"a0": {"soc_safe_frac": 0.9, "soc_resume_frac": 0.3}})
 
 
@@ -142,7 +142,7 @@ def test_what_the_node_declares_is_known_and_none_of_the_like_lacks_it() -> None
 
 def test_a_text_or_an_enumerated_field_refers_to_nothing() -> None:
     for type, labels in (("str", ()), ("time", ()), ("packet", ()), ("u8", ("a", "b"))):
-        with pytest.raises(FieldError, match="field x refers to event, which plain numbers alone do"):
+        with pytest.raises(FieldError, match="field x refers to event, which only plain numbers may"):
             Field("x", type, labels=labels, refers=Refers.EVENT)
 
 

@@ -72,7 +72,7 @@ def test_commands_from_the_dictionary(name: str, arguments: Any, apid: int, type
         (
             "set_parameters",
             {"parameters": {"soc_min": 0.5, "soc_full": 0.4}},
-            "soc_min: 0.5 should stay below soc_full, 0.4",
+            "soc_min: 0.5 should stay below soc_full, which is 0.4",
         ),
         ("set_parameters", {"parameters": [["soc_min", 0.5], [7, 0.4]]}, "soc_min is given twice"),
         ("set_parameters", {"parameters": [["soc_min"]]}, r"parameters\[0\]: .* is not a row of parameter, value"),
@@ -376,7 +376,7 @@ def test_a_command_that_another_one_carries_is_typed_as_usual() -> None:
     assert inner.encode() in again
     for steps, says in (
         ('[[0, "pnig"]]', "did you mean 'ping'"),
-        ('[[0, "set_power_mode mode=turbo"]]', "'turbo' is none of safe"),
+        ('[[0, "set_power_mode mode=turbo"]]', "'turbo' is not one of safe"),
         ('[[0, ""]]', "'' is not a command such as"),
         ('[[0, "ping \'"]]', "is not a command such as"),
         ('[[0, "aabb"]]', "not one whole space packet"),

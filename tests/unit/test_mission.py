@@ -110,17 +110,17 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "section is not a table": ('[node]\nname = "n"', "node = 3", [":1: node: is 3, should be a table"]),
     "contradiction": ('start_mode = "safe"', 'start_mode = "fast"',
                       [":11: power.start_mode: is 'fast', should be one of safe"]),
-    "apids alike": ('"n"\n', '"n"\nfile_apid = 1\n', [":3: node.file_apid: is 1 like node_apid, the two should"]),
+    "apids alike": ('"n"\n', '"n"\nfile_apid = 1\n', [":3: node.file_apid: is 1, as node_apid is; the two should"]),
     "no power mode": ('mode = [{name = "safe", payload_w = 1, tile_s = 60}]', "mode = []",
                       [":12: power.mode: is empty, at least one [[power.mode]] is needed"]),
     "in an inline table": ("payload_w = 1", "payload_w = -1", [":12: power.mode[0].payload_w: is -1, should be in 0"]),
     "unknown scheme": ('"sim:eps"', '"can:eps"',
-                       [":7: drivers.eps: unknown eps driver 'can' in 'can:eps', have serial:..., sim:..."]),
-    "scheme alone": ('"sim:eps"', '"sim"', [":7: drivers.eps: unknown eps driver 'sim' in 'sim', have serial:..., s"]),
+                       [":7: drivers.eps: unknown eps driver 'can' in 'can:eps', known: serial:..., sim:..."]),
+    "scheme alone": ('"sim:eps"', '"sim"', [":7: drivers.eps: unknown eps driver 'sim' in 'sim', known: serial:..."]),
     "empty driver": ('"sim:eps"', '""', [":7: drivers.eps: is empty, should be one of serial:..., sim:..."]),
-    "unknown radio": ('"sim:l"', '"lora:1"', [":5: link[0].driver: unknown radio driver 'lora' in 'lora:1', have sim"]),
+    "unknown radio": ('"sim:l"', '"lora:1"', [":5: link[0].driver: unknown radio driver 'lora' in 'lora:1', known"]),
     "link twice": ("[drivers]", '[[link]]\nname = "l"\ndriver = "sim:m"\n[drivers]',
-                   [":7: link[1].name: is 'l' again, every link needs a name of its own"]),
+                   [":7: link[1].name: is 'l', as link[0].name is; every link needs a name of its own"]),
     "no link": ('[[link]]\nname = "l"\ndriver = "sim:l"\n', "", [":1: link: at least one [[link]] is needed, a list"]),
     "link is a table": ("[[link]]", "[link]", [":3: link: at least one [[link]] is needed, a list of tables"]),
     "link is a number": ('[[link]]\nname = "l"\ndriver = "sim:l"\n', "",
@@ -147,11 +147,11 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "a share of nothing": ("[drivers]", 'carries = ["realtime"]\nproducts_min_frac = 0.3\n[drivers]',
                            [":7: link[0].products_min_frac: is 0.3, should be 0 on a link that does not carry"]),
     "one modem twice": ("[drivers]", '[[link]]\nname = "m"\nkind = "aos"\ndriver = "sim:l"\n[drivers]',
-                        [":9: link[1].driver: is 'sim:l' again, every link needs its own modem"]),
+                        [":9: link[1].driver: is 'sim:l', as link[0].driver is; every link needs its own modem"]),
     "one link twice": ("[drivers]", '[[link]]\nname = "l"\ndriver = "sim:l"\nkind = "aos"\nt1_s = 1\n[drivers]',
                        [':10: link[1].t1_s: is a key of links of kind "tm-tc", this one is of kind "aos"',
-                        ":7: link[1].name: is 'l' again, every link needs a name of its own",
-                        ":8: link[1].driver: is 'sim:l' again, every link needs its own modem"]),
+                        ":7: link[1].name: is 'l', as link[0].name is; every link needs a name of its own",
+                        ":8: link[1].driver: is 'sim:l', as link[0].driver is; every link needs its own modem"]),
     "housekeeping too fast": ("[power]", "[housekeeping.period_s]\npower = 1e-12\n[power]",
                               [":11: housekeeping.period_s.power: is 1e-12, should be 0 for off, or 0.1 and more"]),
     "number too large": ('"n"\n', f'"n"\nframe_octets = {"9" * 400}\n', [":3: node.frame_octets: is a number of more"]),
@@ -251,7 +251,7 @@ def test_a_fault_is_placed_in_the_file_that_has_it(write: Write) -> None:
     assert faults_of(path) == [
         "mission.toml:3: node.nam: unknown key, did you mean name?",
         "mission.toml:5: power.start_mode: is 'none', should be one of safe",
-        "base.toml:7: drivers.eps: unknown eps driver 'can' in 'can:eps', have serial:..., sim:...",
+        "base.toml:7: drivers.eps: unknown eps driver 'can' in 'can:eps', known: serial:..., sim:...",
     ]
 
 
@@ -273,7 +273,7 @@ def test_what_an_array_lacks_is_missing_where_the_array_stands_not_in_the_one_it
         ('\nextends = "none.toml"\n', "mission.toml:2: extends: none.toml cannot be read: No such file or directory"),
         ('extends = ""\n', "mission.toml:1: extends: "),
         ('extends = "\\u0000"\n', "mission.toml:1: extends: "),
-        ('extends = "mission.toml"\n', "mission.toml:1: extends: 'mission.toml' is more than 3 files deep, is there"),
+        ('extends = "mission.toml"\n', "mission.toml:1: extends: 'mission.toml' is more than 3 files away, do they"),
     ],
 )  # fmt: skip
 def test_what_keeps_a_file_from_being_read_is_one_fault(write: Write, text: str, says: str) -> None:
@@ -284,7 +284,7 @@ def test_what_keeps_a_file_from_being_read_is_one_fault(write: Write, text: str,
 
 def test_a_circle_of_two(write: Write) -> None:
     write('extends = "mission.toml"\n', "other.toml")
-    assert "is there a circle?" in faults_of(write('extends = "other.toml"\n'))[0]
+    assert "do they extend each other in a circle?" in faults_of(write('extends = "other.toml"\n'))[0]
 
 
 def test_a_base_that_is_not_toml_is_named(write: Write) -> None:
@@ -388,7 +388,7 @@ def test_faults_of_every_kind_come_at_once_each_with_its_line(write: Write) -> N
         (15, "commands.refused_in.safe", "set_power_mode is urgent: it is admitted in every mode"),
         (18, "sequence[0].on_event", "no event 'nothing', "),
         (20, "sequence[0].steps[0].command", "unknown command 'pingg', did you mean ping?"),
-        (21, "sequence[0].steps[1].arguments.mode", "set_power_mode: mode: 'none' is none of safe"),
+        (21, "sequence[0].steps[1].arguments.mode", "set_power_mode: mode: 'none' is not one of safe"),
         (22, "sequence[0].steps[2].arguments.mod", "set_power_mode has no argument mod, have mode"),
         (22, "sequence[0].steps[2].arguments.mode", "set_power_mode: argument mode is missing"),
         (23, "sequence[0].steps[3].command", "insert_activities holds commands itself and cannot be a step"),

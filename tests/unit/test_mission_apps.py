@@ -283,14 +283,15 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "APID of the time": (app_text("a", "PlainApp", 0), [":16: app[0].apid: is 0, should be in 1 .. 2039"]),
     "APID of idle packets": (app_text("a", "PlainApp", 2047), [":16: app[0].apid: is 2047, should be in 1 .. 2039"]),
     "APID of the node": (app_text("a", "PlainApp", 1), [
-        ":16: app[0].apid: is 1 like node_apid, every app needs an APID of its own",
+        ":16: app[0].apid: is 1, as node_apid is; every app needs an APID of its own",
     ]),
-    "APID of files": (app_text("a", "PlainApp", 3), [":16: app[0].apid: is 3 like file_apid, every app needs an APID"]),
+    "APID of files": (app_text("a", "PlainApp", 3), [":16: app[0].apid: is 3, as file_apid is; every app needs"]),
     "one APID twice": (app_text("a", "PlainApp") + app_text("b", "OtherApp"), [
-        ":20: app[1].apid: is 2 like app[0].apid, every app needs an APID of its own",
+        ":20: app[1].apid: is 2, as app[0].apid is; every app needs an APID of its own",
     ]),
     "one name twice": (app_text("a", "PlainApp") + app_text("a", "OtherApp", 4) + "[a]\nlines = 0\n", [
-        ":18: app[1].name: is 'a' again, every app needs a name of its own", ":22: a.lines: is 0, should be in 1",
+        ":18: app[1].name: is 'a', as app[0].name is; every app needs a name of its own",
+        ":22: a.lines: is 0, should be in 1",
     ]),
     "name of a section": (app_text("power", "PlainApp"), [
         ":14: app[0].name: is 'power', which names a part of the node itself, should be another",

@@ -212,7 +212,7 @@ def test_while_protecting_only_the_safe_mode_may_be_commanded_and_then_it_stays(
 def test_thresholds_that_are_set_are_those_that_count(make: Callable[..., Bench]) -> None:
     bench = make()
     power = bench.power(Moody(SimEps(bench.platform), soc_frac=0.8))
-    with pytest.raises(CommandRefused, match=r"soc_safe_frac: 0.9 should stay below soc_resume_frac, 0.66"):
+    with pytest.raises(CommandRefused, match=r"soc_safe_frac: 0.9 should stay below soc_resume_frac, which is 0.66"):
         bench.parameters.set_rows(((1, 0.9),))
     bench.parameters.set_rows(((1, 0.9), (2, 0.95))).then()
     bench.run(60)
