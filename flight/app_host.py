@@ -1,13 +1,20 @@
-"""One payload app in a node: what the node serves it with, and how it is made, started and closed.
+"""One payload app in a node: what the node gives it to work with, and how it is made, started and closed.
 
 Apps share one node and know nothing of one another. Each has an event sink, reports, commands and structures of its own
-APID, rows of the vault and names of files of its own name.
-
-What it does wrong as it is made or started ends the boot with a line that names it: what it serves or samples that it
-has not declared, what it has declared and does not serve, what the node could not call, whatever it raises. What it
-does wrong later is raised where it does it (MisuseError), and so fails its task or its command, which the node counts
-and reports, the text with it.
+APID; rows of the vault and files bear its name.
 """
+
+# The node's services trust each other; an app is foreign code. So it never gets a service itself, but a wrapper that
+# knows whose call it is and checks what is handed over. A mistake is reported at the place where it is made, by a line
+# that names the app:
+#
+#     as the app is made or started   the boot ends with that line: it serves or samples something that it has not
+#                                     declared, has declared something that it does not serve, hands over something that
+#                                     cannot be called as the node calls it, or raises anything
+#     later                           the call raises MisuseError in the app, which fails the app's task or command; the
+#                                     node counts and reports that, with the text
+#     in the node's own step          a check, `then` or `undo` of an app is called with no task of the app round it
+#                                     that could fail: it is guarded, and an event says what it raised
 
 from __future__ import annotations
 
@@ -46,13 +53,15 @@ from hal.base import HalError, Imager
 from hal.kinds import IMAGER
 
 T = TypeVar("T")
-_FILE_NAME_MAX = 255  # octets of what CFDP calls a file by (727.0-B-5, 5.1.9)
+_FILE_NAME_MAX = 255  # octets: a file name of CFDP is an LV field (727.0-B-5, 5.1.9)
 
 
 def hosts(parts: Parts, swarm: Swarm, state: Callable[[], NodeState | None]) -> Iterator[AppHost]:
-    """The apps of the mission, each made when it is asked for, so that those before one that fails can be closed. The
-    camera is opened once, for all of them. Raises HalError if it cannot be, and as AppHost does.
+    """Yield the apps of the mission, each made when it is asked for. The camera is opened once, for all of them.
+
+    Raises HalError if the camera cannot be opened, SetupError if an app cannot be made.
     """
+    # A generator, so that the caller has the apps before one that fails, and can close them.
     mission = parts.mission
     wanted = mission.drivers.imager if mission.apps else ""
     imager = registry.open_device(IMAGER, wanted, parts.platform) if wanted else None
@@ -75,7 +84,7 @@ class AppHost:
         imager: Imager | None,
         state: Callable[[], NodeState | None],
     ) -> None:
-        """Make the app. Raises SetupError, naming it, for whatever keeps it from being made."""
+        """Make the app. Raises SetupError, with the app's name, for whatever keeps it from being made."""
         name, apid, telemetry = wanted.name, wanted.apid, parts.of(Telemetry)
         self.name = name
         self.events = Events(
@@ -105,41 +114,41 @@ class AppHost:
             commands=self._commands,
             housekeeping=_Structures(wanted, parts.of(Housekeeping)),
             reports=_Reports(wanted, telemetry),
+            # An app that flies alone needs no prefix to tell its files from those of others.
             outbox=_Files(name, f"{name}." if len(parts.mission.apps) > 1 else "", parts.of(Outbox)),
             swarm=swarm,
             imager=imager,
             state=state,
             set_load=partial(parts.of(Power).set_computing, name),
         )
-        self.app = self._ask("made", lambda: wanted.kind(context))
+        self.app = self._attempt("made", lambda: wanted.kind(context))
 
     def start(self) -> None:
-        """Start the app; raises SetupError for whatever it raises, and for commands that it has left unserved."""
-        self._ask("started", self.app.start)
+        """Start the app. Raises SetupError for whatever it raises, and for commands that it leaves unserved."""
+        self._attempt("started", self.app.start)
         if unserved := self._commands.unserved():
-            raise SetupError("\n".join(f"app {self.name}: nobody serves command {one}" for one in unserved))
+            raise SetupError("\n".join(f"app {self.name}: nobody serves command {command}" for command in unserved))
 
     def close(self) -> None:
-        """Close the app. What it raises goes to the log: the node goes down, and others are to be closed as well."""
+        """Close the app. What it raises goes to the log: the node is going down, and others must be closed as well."""
         closed = guarded(self.app.close)
         if isinstance(closed, Raised):
             self._log.error("app failed as it was closed", app=self.name, exc_info=closed.error)
 
-    def _ask(self, done: str, call: Callable[[], T]) -> T:
-        """What `call` gives; raises SetupError for whatever it raises, which is said in its own words if it is one of
-        ours.
-        """
-        given = guarded(call)
-        if not isinstance(given, Raised):
-            return given
-        ours = isinstance(given.error, OrbitnodeError | HalError)
-        text = str(given.error) if ours else f"cannot be {done}: {given.text}"
+    def _attempt(self, done: str, call: Callable[[], T]) -> T:
+        """Return what `call` returns. Raises SetupError for whatever it raises."""
+        answer = guarded(call)
+        if not isinstance(answer, Raised):
+            return answer
+        # An error of ours has a message for people, which is used as it is.
+        ours = isinstance(answer.error, OrbitnodeError | HalError)
+        text = str(answer.error) if ours else f"cannot be {done}: {answer.text}"
         whose = f"app {self.name}: "
-        raise SetupError(text if text.startswith(whose) else whose + text) from given.error
+        raise SetupError(text if text.startswith(whose) else whose + text) from answer.error
 
 
 class _Tasks:
-    """The scheduler as an app has it (flight.contract.app.TaskTable): tasks of its own name, whose bodies are such."""
+    """The scheduler as an app has it (flight.contract.app.TaskTable): for tasks that bear its name."""
 
     def __init__(self, app: str, scheduler: Scheduler, tell_returned: Callable[[str], None]) -> None:
         self._app = app
@@ -150,6 +159,7 @@ class _Tasks:
         self, name: str, body: Body, *, deadline_s: float = 1.0, budget_s: float = 0.05, critical: bool = False,
         starve_s: float | None = None,
     ) -> Task:  # fmt: skip
+        """Start a task as the scheduler does. Raises MisuseError for a wrong name or body."""
         if not str(name).startswith(f"{self._app}."):
             raise MisuseError(f"app {self._app}: names a task {name!r}, should begin with '{self._app}.'")
         fault = call_fault(body, ("task",))
@@ -163,30 +173,31 @@ class _Tasks:
         )  # fmt: skip
 
     def _watched(self, name: str, body: Body) -> Body:
-        """`body`, and a word if it has returned without ever having waited: mostly a loop or an `await` is missing."""
+        """Wrap `body`, so that an event says it if the body returns without ever having waited."""
+        # That is mostly a mistake: a loop or an `await` is missing.
 
         async def watched(task: Task) -> None:
             running: object = body(task)
             if not isinstance(running, Coroutine):
-                given = type(running).__name__
+                returned = type(running).__name__
                 raise MisuseError(
-                    f"body of task {name} gives {given}, should be an `async def` of one argument, the task"
+                    f"body of task {name} returns {returned}, should be an `async def` of one argument, the task"
                 )
             await running
-            if not task.stats.steps:
+            if not task.stats.steps:  # the step in which a body ends is counted after it
                 self._tell_returned(name)
 
         return watched
 
 
 class _Commands:
-    """The app's commands (flight.contract.app.CommandTable): its own alone, which change its own rows alone."""
+    """The app's commands (flight.contract.app.CommandTable): only its own, which change only its own rows."""
 
     def __init__(
         self, app: MissionApp, commands: Commands, rows: VaultView, log: FilteringBoundLogger,
         tell_failed: Callable[[str, str], None],
     ) -> None:  # fmt: skip
-        """`tell_failed(task, text)` tells the ground of what failed beside its command's reports."""
+        """`tell_failed(task, text)` reports to the ground what failed when its command had been reported already."""
         self._app = app.name
         self._declared = {command.name: command for command in app.declarations.commands}
         self._unserved = list(self._declared)
@@ -196,12 +207,13 @@ class _Commands:
         self._tell_failed = tell_failed
 
     def handle(self, name: str, check: Callable[..., None] | None, execute: Handler) -> None:
+        """Serve the command `name`. Raises MisuseError if it is not the app's, or cannot be served like that."""
         command = self._declared.get(name)
         if command is None:
             raise MisuseError(f"serves command {name!r}, {_undeclared(name, self._declared)}")
         if name not in self._unserved:
             raise MisuseError(f"serves command {name!r} twice")
-        arguments = [one.name for one in command.arguments]
+        arguments = [argument.name for argument in command.arguments]
         if check is not None:
             fault = call_fault(check, arguments)
             if not fault and (is_async(check) or inspect.isgeneratorfunction(check)):
@@ -218,49 +230,49 @@ class _Commands:
         self._commands.handle(name, check, execute, partial(self._own, name))
 
     def _own(self, name: str, kept: Durable) -> Durable:
-        """What a handler leaves: changes of the app's own rows alone, and calls whose every fault is told. They come
-        when the disk has answered, with no task round them that could fail.
-        """
+        """Restrict what a handler returned to the app's own rows, and guard its calls."""
 
+        # They are made when the disk has answered, with no task of the app round them that could fail.
         def safe(what: str, call: Callable[[], None]) -> None:
-            made = guarded(call)
-            if isinstance(made, Raised):
-                self._log.error(f"{what} of a command failed", app=self._app, command=name, exc_info=made.error)
-                self._tell_failed(f"command.{name}", f"its {what} raises {made.text}")
+            answer = guarded(call)
+            if isinstance(answer, Raised):
+                self._log.error(f"{what} of a command failed", app=self._app, command=name, exc_info=answer.error)
+                self._tell_failed(f"command.{name}", f"its {what} raises {answer.text}")
 
         changes = self._rows.in_vault(kept.changes)
         return Durable(changes, partial(safe, "then", kept.then), partial(safe, "undo", kept.undo))
 
     def _guarded(self, name: str, check: Callable[..., None]) -> Callable[..., None]:
-        """`check`, whose every fault is a refusal with the reason: it is called where packets are received, which must
-        go on.
-        """
+        """Wrap `check`, so that every fault of it becomes a refusal with the reason."""
 
+        # It is called in the step that receives packets, and that must go on.
         def guarded_check(*arguments: Value) -> None:
-            given: object = guarded(lambda: check(*arguments))
-            if isinstance(given, Raised):
-                if isinstance(given.error, CommandRefused):
-                    raise given.error
-                self._log.error("check of a command failed", app=self._app, command=name, exc_info=given.error)
-                raise CommandRefused(Failure.UNFINISHED, f"its check raises {given.text}")
-            if given is not None:
-                text = f"its check gives {type(given).__name__}, should give nothing or raise CommandRefused"
+            answer: object = guarded(lambda: check(*arguments))
+            if isinstance(answer, Raised):
+                if isinstance(answer.error, CommandRefused):
+                    raise answer.error
+                self._log.error("check of a command failed", app=self._app, command=name, exc_info=answer.error)
+                raise CommandRefused(Failure.UNFINISHED, f"its check raises {answer.text}")
+            if answer is not None:
+                text = f"its check returns {type(answer).__name__}, should return nothing or raise CommandRefused"
                 raise CommandRefused(Failure.UNFINISHED, text)
 
         return guarded_check
 
     def unserved(self) -> list[str]:
+        """Return the declared commands that have no handler yet."""
         return self._unserved
 
 
 class _Structures:
-    """The app's housekeeping structures (flight.contract.app.HousekeepingTable): its own alone."""
+    """The app's housekeeping structures (flight.contract.app.HousekeepingTable): only its own."""
 
     def __init__(self, app: MissionApp, housekeeping: Housekeeping) -> None:
         self._own = {structure.name for structure in app.declarations.structures}
         self._housekeeping = housekeeping
 
     def provide(self, structure: str, sample: Callable[[], Sample]) -> None:
+        """Call `sample` for each report of `structure`. Raises MisuseError if that is not the app's, or cannot be."""
         if structure not in self._own:
             raise MisuseError(f"samples structure {structure!r}, {_undeclared(structure, self._own)}")
         fault = call_fault(sample, ())
@@ -272,7 +284,7 @@ class _Structures:
 
 
 class _Sink:
-    """The app's own events (flight.contract.app.EventSink), with values that travel in their fields."""
+    """The app's own events (flight.contract.app.EventSink), with values that fit their fields."""
 
     def __init__(self, app: MissionApp, events: Events) -> None:
         self._app = app.name
@@ -280,6 +292,7 @@ class _Sink:
         self._events = events
 
     def emit(self, name: str, *values: Value) -> None:
+        """Report the event `name`. Raises MisuseError if it is not the app's, or its values do not fit."""
         if name not in self._fields:
             raise MisuseError(f"app {self._app}: emits event {name!r}, {_undeclared(name, self._fields)}")
         if fault := misfit(self._fields[name], values):
@@ -288,7 +301,7 @@ class _Sink:
 
 
 class _Reports:
-    """The app's own reports (flight.contract.app.ReportSink), with values that travel in their fields."""
+    """The app's own reports (flight.contract.app.ReportSink), with values that fit their fields."""
 
     def __init__(self, app: MissionApp, telemetry: Telemetry) -> None:
         self._app = app.name
@@ -297,6 +310,7 @@ class _Reports:
         self._telemetry = telemetry
 
     def send(self, name: str, *values: Value) -> None:
+        """Send the report `name`. Raises MisuseError if it is not the app's, or its values do not fit."""
         if name not in self._reports:
             raise MisuseError(f"app {self._app}: sends report {name!r}, {_undeclared(name, self._reports)}")
         report, layout = self._reports[name]
@@ -306,21 +320,19 @@ class _Reports:
 
 
 def _octets(text: object) -> int:
-    """The octets of a text, 0 for what is none."""
+    """Return the octets of a text, 0 for anything else."""
     return len(text.encode(errors="replace")) if isinstance(text, str) else 0
 
 
 def _undeclared(name: object, declared: Collection[str]) -> str:
-    """What to say of a name that the app has not declared."""
-    known = f", {suggestion(str(name), declared)}" if declared else ", as nothing of the kind"
+    """Say that the app has not declared `name`, and what it may have meant."""
+    known = f", {suggestion(str(name), declared)}" if declared else "; it has declared none"
     return f"which it has not declared{known}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The node's outbox (flight.contract.app.FileOutbox), in which the files of each app have names of their own; those
-    of an app that flies alone need no `prefix` to be told from others.
-    """
+    """The node's outbox (flight.contract.app.FileOutbox). Names of the app's files begin with `prefix`."""
 
     app: str
     prefix: str
@@ -328,13 +340,16 @@ class _Files:
 
     @property
     def backlog_octets(self) -> int:
+        """File octets of all apps that wait or are in transfer."""
         return self.outbox.backlog_octets
 
     @property
     def room_octets(self) -> int:
+        """File octets for which there is still room, for all apps together."""
         return self.outbox.room_octets
 
     def put(self, name: str, octets: bytes) -> bool:
+        """Queue a file; return False if the outbox is full. Raises MisuseError for a wrong name or content."""
         if not 1 <= _octets(name) <= _FILE_NAME_MAX - len(self.prefix):
             most = _FILE_NAME_MAX - len(self.prefix)
             raise MisuseError(f"app {self.app}: puts file {name!a}, its name should be a text of 1 .. {most} octets")

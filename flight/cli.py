@@ -1,14 +1,27 @@
-"""The command `orbitnode`: finds its subcommands by entry point, runs one, turns every end into an exit code.
+"""The command `orbitnode`: finds its subcommands by entry point, runs one, and turns every end into an exit code.
 
 A command is a module named in the entry-point group `orbitnode.commands`, also of another distribution. It offers
-`HELP` (one line, a plain string), `add_arguments(parser)` and `execute(args) -> int`. Only the chosen command is
-imported: help texts are read from the sources, so that the list is quick and complete on a board without extras.
-A module that runs a loop says `LOOP = True`: its output goes through sinks that never wait (flight/linux/log_sink.py).
+`HELP` (one line, a plain string), `add_arguments(parser)` and `execute(args) -> int`. A module that runs a loop says
+`LOOP = True`: its output goes through sinks that never wait (flight/linux/log_sink.py).
 
-Exit codes: 0 fine, 1 failed, 2 wrong use (the command line is wrong by itself, whatever files, node and ground say), 70
-ended by the watchdog (`flight`), 130 interrupted. What becomes of stderr changes none of them; a result that stdout
-does not take is a failure.
+Exit codes:
+
+    0      fine
+    1      failed
+    2      wrong use: the command line is wrong by itself, whatever files, node and ground say
+    70     ended by the watchdog (`flight`)
+    130    interrupted
 """
+
+# Only the chosen command is imported. Help texts are read from the sources, so that the list is quick, and complete on
+# a board without extras (ADR 0010). A package that the chosen command misses becomes one line that names the extra.
+#
+# What becomes of stderr changes no exit code, since progress and errors are not the result. A result that stdout does
+# not take is a failure. If the reader of a pipe has left (`| head`), that is one without a word about it.
+#
+# Where an error ends: OrbitnodeError and HalError have a message for people and become one line. What the system
+# refused (a full disk, a limit) becomes one line with a remedy (flight/linux/surroundings.py). Anything else is a
+# crash: one line for the person, and the traceback in a file for whoever mends it.
 
 from __future__ import annotations
 
@@ -39,7 +52,7 @@ from hal.base import HalError
 GROUP = "orbitnode.commands"
 FAILED, INTERRUPTED = 1, 130
 
-# Where the name one imports is not the name one installs.
+# Packages that are not installed under the name by which they are imported.
 _DISTRIBUTIONS = {"PIL": "pillow", "serial": "pyserial", "yaml": "pyyaml"}
 
 
@@ -50,9 +63,11 @@ class CommandModule(Protocol):
 
     # and, if it runs a loop: LOOP = True
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's options and arguments to `parser`."""
 
-    def execute(self, args: argparse.Namespace) -> int: ...
+    def execute(self, args: argparse.Namespace) -> int:
+        """Run the command, and return its exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +78,11 @@ class Command:
 
     @property
     def name(self) -> str:
+        """What the command is called on the command line."""
         return self.entry.name
 
     def help_text(self) -> str:
-        """The module's HELP, read from its source without running it; empty where it cannot be found."""
+        """Return the module's HELP, read from its source without running it; empty if it cannot be found."""
         try:
             spec = find_spec(self.entry.module)
             if spec is None or spec.origin is None:
@@ -85,7 +101,7 @@ class Command:
             raise self.lacks(missing) from missing
 
     def lacks(self, missing: ModuleNotFoundError) -> SetupError:
-        """What to say of a package that the command needs and does not find, as it is loaded or later."""
+        """Return the error for a package that the command needs and does not find, as it is loaded or later."""
         return SetupError(f"{self.name}: {self._remedy(missing.name or str(missing))}")
 
     def _remedy(self, module: str) -> str:
@@ -95,7 +111,7 @@ class Command:
         extras = extras_with(needed, requires(distribution) or [])
         if not extras:
             return f"the module {module!r} is not installed"
-        # Several extras may bring the package: the one named after the command's own folder fits best.
+        # Several extras may bring the package: the one that is named after the command's own folder fits best.
         own = self.entry.module.partition(".")[0].partition("_")[0].rstrip("s")
         extra = own if own in extras else extras[0]
         return f"{needed} is not installed; run: pip install '{distribution}[{extra}]'"
@@ -116,9 +132,9 @@ def _help_constant(node: ast.stmt) -> str | None:
 
 
 def extras_with(distribution: str, requirements: Sequence[str]) -> list[str]:
-    """The extras, in order of their names, whose requirements name `distribution`."""
+    """Return the extras, sorted, whose requirements name `distribution`."""
 
-    def plain(name: str) -> str:
+    def normal(name: str) -> str:  # PEP 503: names of distributions are equal in this form
         return re.sub(r"[-_.]+", "-", name).lower()
 
     found = set()
@@ -126,13 +142,13 @@ def extras_with(distribution: str, requirements: Sequence[str]) -> list[str]:
         name, _, marker = requirement.partition(";")
         project = re.match(r"\s*([A-Za-z0-9._-]+)", name)
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
-        if project and extra and plain(project[1]) == plain(distribution):
+        if project and extra and normal(project[1]) == normal(distribution):
             found.add(extra[1])
     return sorted(found)
 
 
 def installed_commands() -> dict[str, Command]:
-    """Every command by name, sorted; of two with one name the first found stays."""
+    """Return every command by name, sorted. Of two with one name the first one found counts."""
     commands: dict[str, Command] = {}
     for entry in entry_points(group=GROUP):
         commands.setdefault(entry.name, Command(entry))
@@ -140,9 +156,10 @@ def installed_commands() -> dict[str, Command]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells what is wrong without passing on what stands in the arguments, such as names of files."""
+    """A parser whose messages are plain text: an argument, such as the name of a file, may hold anything."""
 
     def error(self, message: str) -> NoReturn:
+        """Print usage and `message`, made plain, and exit with 2."""
         super().error(plain(message))
 
 
@@ -162,16 +179,16 @@ def _execute(argv: Sequence[str], streams: ExitStack) -> int:
     if chosen is None:
         parser = _front_parser(commands, with_help=True)
         parser.parse_args(argv)
-        # Only an empty command line comes back from there: everything else was help, the version, or wrong use.
+        # Only an empty command line gets here: everything else was help, the version or wrong use, and has exited.
         parser.print_usage(sys.stderr)
         sys.stderr.write("orbitnode: error: which command? `orbitnode --help` lists them\n")
         return 2
     module = chosen.load()
     if getattr(module, "LOOP", False):
-        streams.enter_context(diverted())  # until main has written its last line
+        streams.enter_context(diverted())  # it lasts until main has written its last line
     parser = Parser(prog=f"orbitnode {chosen.name}", description=module.HELP)
     module.add_arguments(parser)
-    # Intermixed: an option may stand between the words of `cmd NAME --raw key=value`.
+    # Intermixed, since an option may stand between the words of `cmd NAME --raw key=value`.
     given = parser.parse_intermixed_args(argv[1:])
     try:
         return module.execute(given)
@@ -182,7 +199,7 @@ def _execute(argv: Sequence[str], streams: ExitStack) -> int:
 
 
 def _report_crash(error: Exception) -> None:
-    """One line for the person, the whole traceback in a file for whoever mends it."""
+    """Print one line for the person, and write the whole traceback into a file for whoever mends it."""
     summary = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
     try:
         with tempfile.NamedTemporaryFile(
@@ -197,8 +214,9 @@ def _report_crash(error: Exception) -> None:
 
 
 class _Stdout:
-    """stdout, whose refusals are told from those of every other file: OrbitnodeError, or BrokenPipeError for a reader
-    that went away.
+    """Standard output, whose faults can be told from those of any other file.
+
+    They are raised as OrbitnodeError, or as BrokenPipeError if the reader of a pipe went away.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -208,6 +226,7 @@ class _Stdout:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        """Write `text`. Raises OrbitnodeError or BrokenPipeError if stdout does not take it."""
         try:
             return self._stream.write(text)
         except BrokenPipeError:
@@ -216,6 +235,7 @@ class _Stdout:
             raise OrbitnodeError(f"stdout takes no more: {error.strerror}") from error
 
     def flush(self) -> None:
+        """Write what is buffered. Raises as `write` does."""
         try:
             self._stream.flush()
         except BrokenPipeError:
@@ -225,18 +245,19 @@ class _Stdout:
 
 
 def _settle(stream: TextIO) -> None:
-    """Let go of what the stream does not take. Python would try once more at exit, and replace the exit code by 120."""
+    """Drop what the stream does not take. Python would try once more at exit, and replace the exit code by 120."""
     try:
         stream.flush()
     except OSError:
         try:
+            # What is buffered can only be written, not dropped: so it is written to where it vanishes.
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
             stream.flush()
-        except OSError:  # no descriptors left, or none behind the stream: exit code 120 it is
+        except OSError:  # no descriptor can be had, or none is behind the stream: then it is exit code 120
             pass
-    except ValueError:  # closed
+    except ValueError:  # the stream is closed
         pass
 
 
@@ -245,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_standard_descriptors()
     stdout, stderr = sys.stdout, sys.stderr
     if isinstance(stdout, io.TextIOWrapper):
-        stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is no reason to fail
+        stdout.reconfigure(errors="backslashreplace")  # a character that its encoding lacks must not fail a command
     sys.stdout, sys.stderr = cast("TextIO", _Stdout(stdout)), cast("TextIO", GuardedStream(stderr))
     try:
         with ExitStack() as streams:
@@ -255,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _settle(stdout)
         _settle(stderr)
         if argv is None:
-            gc.freeze()  # the process ends: looking through all of it for garbage once more would take 0.1 s
+            gc.freeze()  # the process ends, and a last search for garbage in all of it would take 0.1 s
 
 
 def _run(argv: Sequence[str], streams: ExitStack) -> int:
@@ -267,7 +288,7 @@ def _run(argv: Sequence[str], streams: ExitStack) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe (`| head`) went away: nothing to say about that
+    except BrokenPipeError:  # the reader of a pipe (`| head`) went away, and need not be told
         return FAILED
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command-line program
         refused = refusal_text(error)

@@ -1,11 +1,18 @@
 """The composition root: a mission and a platform in, a running node out.
 
-The services stand in flight/roster.py, in order. Here they are built, served, sampled and started, all in the same way,
-with the payload apps beside them (flight/app_host.py).
-
-There is no module state: a node that lost power is built again from the same mission and a new platform over the
-same storage, and several nodes live in one process.
+There is no module state: a node that lost power is built again from the same mission and a new platform over the same
+storage, and several nodes live in one process.
 """
+
+# The boot, in this order: the scheduler, storage and vault; the boot record, which reports the boot and what was found
+# of stored state; then every service, in the order of flight/roster.py; then the apps (flight/app_host.py). Handlers
+# and samplers are handed out before any task has its first step, so that no command finds a service half there. Last
+# comes the command log's recovery, which reports the commands that were open when the power went.
+#
+# A boot that fails closes what it has made, apps above all: their worker processes would outlive it.
+#
+# The end, in order (`end`): links and telemetry hand over to the recorder what may not have been heard, and the boot
+# record stores the cause for the next boot. `close` only stops: a node that has lost its power goes through it as well.
 
 from __future__ import annotations
 
@@ -66,22 +73,24 @@ class Node:
         log: FilteringBoundLogger | None = None,
         log_loss: LogLoss | None = None,
     ) -> None:
-        """Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used, SetupError
-        for an app that does not fit what it declares.
+        """Boot the node.
+
+        Raises HalError for a device that cannot be opened, StorageError for storage that cannot be used, SetupError
+        for an app that cannot be made or does not fit what it declares.
         """
         self.mission = mission
         self.dictionary = dictionary_of(mission)
         self.log = log or node_log(mission.node.name, platform.tai_ns, level="warning")
-        self.given_up = ""  # the critical task whose loss ended this node, for those who started it
+        self.given_up = ""  # the critical task whose loss ended this node, for whoever started it
         self._log_loss = log_loss
         self._platform = platform
         self.scheduler = self._make_scheduler()
         self.swarm = swarm or LocalSwarm()
         self.parts = Parts(mission, platform, self.dictionary, self.scheduler, self.log, log_loss)
         self.apps: dict[str, AppHost] = {}
-        self.part(BootRecord)  # tells of the boot, and of what was found, before anybody tells of anything
+        self.part(BootRecord)  # first: the event of the boot comes before every other one
         services = [service for row in ROSTER for service in self.parts.build(row)]
-        with ExitStack() as undo:  # a boot that fails, or loses its power, leaves no process behind
+        with ExitStack() as undo:  # a boot that fails, or loses its power, must leave no process behind
             undo.callback(self.close)
             for host in hosts(self.parts, self.swarm, self.state):
                 self.apps[host.name] = host
@@ -91,11 +100,11 @@ class Node:
             undo.pop_all()
 
     def part(self, kind: type[T]) -> T:
-        """The part of the node of this very class, such as `part(Power)`."""
+        """Return the part of the node of this very class, such as `part(Power)`."""
         return self.parts.of(kind)
 
     def app(self, kind: type[T]) -> T | None:
-        """The payload app of the class `kind`, the first one if there are several; None if there is none."""
+        """Return the payload app of the class `kind`, the first one if there are several, None if there is none."""
         return next((host.app for host in self.apps.values() if isinstance(host.app, kind)), None)
 
     def _make_scheduler(self) -> Scheduler:
@@ -122,7 +131,7 @@ class Node:
         )
 
     def _serve(self, services: Iterable[Service]) -> None:
-        """Hand out the commands and the housekeeping structures; what is left over is our own mistake, or the app's."""
+        """Give handlers to the commands, and samplers to the housekeeping structures."""
         structures = self.part(Housekeeping)
         hand_out(services, self.part(Commands), structures)
         structures.provide("node", self._sample_counts)
@@ -133,15 +142,16 @@ class Node:
                 self.scheduler.spawn(task.name, task.run, deadline_s=task.deadline_s, critical=task.critical)
         for host in self.apps.values():
             host.start()
+        # What has no handler or sampler by now never gets one: our own mistake, or an app's.
         self.part(Commands).assert_complete()
         self.part(Housekeeping).check_samples()
         self.part(CommandLog).recover()
 
     def state(self) -> NodeState | None:
-        """What admission decisions look at; None until power and temperature have been read once."""
+        """Return what admission decisions look at; None until power and temperature have been read once."""
         power, thermal = self.part(Power), self.part(Thermal)
         reading = power.reading
-        if reading is None or thermal.board_c != thermal.board_c:
+        if reading is None or thermal.board_c != thermal.board_c:  # NaN: not read yet
             return None
         return NodeState(
             soc_frac=reading.soc_frac,
@@ -154,24 +164,26 @@ class Node:
         )
 
     def event_counts(self) -> dict[str, int]:
-        """Events since boot by severity, node and apps together."""
+        """Return the number of events since boot by severity, node and apps together."""
         counts = Counter(self.part(Events).by_severity())
         for host in self.apps.values():
             counts.update(host.events.by_severity())
         return dict(counts)
 
-    def end(self, cause: str, then: Callable[[], None]) -> None:
-        """The node ends in order: the recorder gets what was made and may not have been heard, and the next boot tells
-        of `cause`. Durable when the platform is closed; `then` is called once the cause is.
+    def end(self, cause: str, when_stored: Callable[[], None]) -> None:
+        """End the node in order. The next boot reports `cause`.
+
+        The recorder gets the telemetry that may not have been heard, which is durable when the platform is closed.
+        `when_stored` is called once the cause is durable.
         """
         for link in self.part(RadioLinks):
             link.end()
         self.part(Telemetry).end()
-        self.part(BootRecord).end(cause, then)
+        self.part(BootRecord).end(cause, when_stored)
 
     def close(self) -> None:
         """End tasks and give back processes. Safe to call for a node that has lost its power."""
-        with ExitStack() as closing:  # closes every app, whatever happens meanwhile
+        with ExitStack() as closing:  # every app is closed, even if another one or the scheduler raises
             for host in reversed(self.apps.values()):
                 closing.callback(host.close)
             self.scheduler.close()
@@ -181,20 +193,20 @@ class Node:
         self.part(Events).emit("task_failed", task.name, text_of(error))
 
     def _task_given_up(self, task: Task) -> None:
-        """End a node that has lost a critical task, so that whoever started it starts it anew."""
-        action = "the node ends to be started anew" if task.critical else "the node goes on without it"
+        """Say that a task is given up, and end the node if it was critical, so that it is started again."""
+        action = "the node ends to be started again" if task.critical else "the node goes on without it"
         self.part(Events).emit("task_given_up", task.name, action)
         if task.critical:
             self.given_up = task.name
             self.end(f"failure of task {task.name}", self._platform.stop)
 
     def _sample_counts(self) -> Sample:
-        """What the structure "node" says of commands, telemetry, events and log."""
-        done, gate = self.part(Verification).counts, self.part(EventGate)
+        """Return what the structure "node" says of commands, telemetry, events and log."""
+        reports, gate = self.part(Verification).counts, self.part(EventGate)
         return {
-            "commands_accepted": done["acceptance_success"],
-            "commands_completed": done["completion_success"],
-            "commands_failed": done["acceptance_failure"] + done["start_failure"] + done["completion_failure"],
+            "commands_accepted": reports["acceptance_success"],
+            "commands_completed": reports["completion_success"],
+            "commands_failed": reports["acceptance_failure"] + reports["start_failure"] + reports["completion_failure"],
             "telemetry_packets": self.part(Telemetry).sent,
             **{f"events_{severity}": count for severity, count in self.event_counts().items()},
             "events_held_back": gate.held_back,
@@ -213,8 +225,8 @@ def build(
 ) -> Node:
     """Boot a node: recover what storage holds, open every device, start every task.
 
-    Raises HalError, StorageError or SetupError, each naming what is missing or wrong. Without `log` warnings and
-    worse go to stderr. `log_loss` says what became of the lines of `log`, for the ground to know.
+    Raises HalError, StorageError or SetupError, each naming what is missing or wrong. Without `log`, warnings and worse
+    go to stderr. `log_loss` counts the lines of `log` that were lost, so that the ground can be told.
     """
     assert_one_tree()
     registry.import_drivers(mission.devices(), platform)
@@ -222,7 +234,8 @@ def build(
 
 
 def assert_one_tree() -> None:
-    """`hal` and `ground` are common names: a foreign package of that name must not stand in for ours."""
+    """Check that all our packages come from one folder. Raises SetupError if they do not."""
+    # `hal` and `ground` are common names: a foreign package of that name must not stand in for ours.
     parents: dict[str, Path] = {}
     for name in _PACKAGES:
         try:

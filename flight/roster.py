@@ -1,15 +1,20 @@
-"""The services of a node, a row each: what it declares, its sections of mission.toml, and how it is built.
+"""The services of a node, one row each: what it declares, its sections of mission.toml, and how it is built.
 
-The order of the rows is that in which their tasks start: it decides between tasks that are due at the same instant, and
-is that of the report of tasks. Power and heat come first; commands come before the radio, since what a command reports
-shares a frame with what is reported of it. In which order services are built follows from what they need: whoever asks
-the `Parts` for an object has its row built first.
-
-A row's declarations are made without a node: the ground needs them as well.
-
-A new service is a file in its room, a row here, and its page in docs/guides/dictionary.md. All event numbers and
-structure ids of the node stand in the declarations of these rows; flight.contract.dictionary.collect finds a clash.
+A new service is a file in its room, a row here, and its page in docs/guides/dictionary.md.
 """
+
+# The order of the rows means one thing (ADR 0026): it is the order in which tasks start, so it decides between tasks
+# that are due at the same instant, and it is the order of the report of tasks. Power and heat come first. Commands come
+# before the radio, so that a command's own reports and the reports about it share a frame.
+#
+# In which order services are built follows from what they need: whoever asks the `Parts` for an object has its row
+# built first. A circle is found at once, by an assertion.
+#
+# A row's declarations are made without a node, because the ground needs them as well. All event numbers and structure
+# ids of the node are in the declarations of these rows; flight.contract.collect finds a clash.
+#
+# How a service is built stands here and not in its own file: a service is given what it needs, and does not know where
+# that comes from. So the rooms of the services need not import one another for the sake of wiring.
 
 from __future__ import annotations
 
@@ -77,31 +82,37 @@ from hal import registry
 from hal.kinds import EPS, GOVERNOR, HEATER, RADIO, THERMOMETER
 
 T = TypeVar("T")
-_BOOT_RECORD, _VAULT_RECORD = "boot", "vault"  # as the event `record_damaged` names them
+_BOOT_RECORD, _VAULT_RECORD = "boot", "vault"  # the names that the event `record_damaged` uses
 
 
 class MissionView(Protocol):
     """What services ask of a mission. A Protocol, since flight/mission.py itself goes through these rows."""
 
     @property
-    def node(self) -> NodeConfig: ...
+    def node(self) -> NodeConfig:
+        """The section [node]."""
 
     @property
-    def links(self) -> tuple[LinkSection, ...]: ...
+    def links(self) -> tuple[LinkSection, ...]:
+        """Every [[link]], in the order of the file."""
 
     @property
-    def drivers(self) -> DriverConfig: ...
+    def drivers(self) -> DriverConfig:
+        """The section [drivers]."""
 
     @property
-    def apps(self) -> tuple[MissionApp, ...]: ...
+    def apps(self) -> tuple[MissionApp, ...]:
+        """Every [[app]], in the order of the file."""
 
-    def section(self, kind: type[T]) -> T: ...
+    def section(self, kind: type[T]) -> T:
+        """Return the section that the dataclass `kind` reads."""
 
-    def tables(self, kind: type[T]) -> tuple[T, ...]: ...
+    def tables(self, kind: type[T]) -> tuple[T, ...]:
+        """Return the tables of the list that the dataclass `kind` reads."""
 
 
 class Parts:
-    """What a node is made of so far: its floor by name, and every object that a row has built by its class."""
+    """What a node is made of so far: its foundations by name, and every object that a row has built by its class."""
 
     def __init__(
         self,
@@ -122,7 +133,7 @@ class Parts:
         shares = storage.shares(mission.section(RecorderConfig).capacity_octets * 5 // 4)
         self.storage = SharedStorage(platform.storage, shares, mission.section(StorageConfig))
         self.vault = Vault(self.storage.user(storage.VAULT), epoch=platform.random.getrandbits(64))
-        self._made: dict[type[Any], object] = {}
+        self._objects: dict[type[Any], object] = {}
         self._built: dict[ServiceRow, tuple[object, ...]] = {}
         self._building: list[ServiceRow] = []
 
@@ -132,28 +143,30 @@ class Parts:
         return self.mission.node.node_apid
 
     def of(self, kind: type[T]) -> T:
-        """The object of this very class; its row builds it when it is first asked for."""
-        if kind not in self._made:
+        """Return the object of this very class. Its row builds it when it is first asked for."""
+        if kind not in self._objects:
             self.build(_row_of(kind))
-        found = self._made[kind]
+        found = self._objects[kind]
         assert isinstance(found, kind)
         return found
 
     def build(self, row: ServiceRow) -> list[Service]:
-        """The services of `row`, built now if nobody has asked for them yet."""
+        """Return the services of `row`, built now if nobody has asked for them yet."""
         if row not in self._built:
             assert row not in self._building, f"{row.gives} are needed to build themselves"
             self._building.append(row)
             self._built[row] = tuple(row.build(self))
             self._building.remove(row)
-            self._made |= {type(one): one for one in self._built[row]}
-        return [one for one in self._built[row] if isinstance(one, Service)]
+            self._objects |= {type(part): part for part in self._built[row]}
+        return [part for part in self._built[row] if isinstance(part, Service)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServiceRow:
-    """One row of the roster. `build` makes the objects that the node has of it, one of each class in `gives`, which
-    others may ask for; a row that gives none may be without any. `vault_rows`: the first words of its vault keys.
+    """One row of the roster.
+
+    `build` makes the objects of the row, one of each class in `gives`, which others may ask for; a row that gives none
+    may make none. `vault_rows`: the first words of its vault keys.
     """
 
     build: Callable[[Parts], Iterable[object]]
@@ -164,8 +177,8 @@ class ServiceRow:
 
 
 def _own(*declare: Callable[[int], Declarations]) -> Callable[[MissionView], Sequence[Declarations]]:
-    """Declarations under the node's own APID that no section of the mission changes."""
-    return lambda mission: [one(mission.node.node_apid) for one in declare]
+    """Declare under the node's own APID, whatever the mission's sections say."""
+    return lambda mission: [declare_part(mission.node.node_apid) for declare_part in declare]
 
 
 # Time, storage of telemetry, events
@@ -197,8 +210,10 @@ def _build_events(parts: Parts) -> Iterable[object]:
 
 def _build_command_log(parts: Parts) -> Iterable[object]:
     def drained() -> bool:
-        """Whether everything handed to the links has left, or was recorded as the contact ended, and what was
-        recorded stands on storage.
+        """Return whether all reports are safe.
+
+        They are if everything handed to the links has left, or was recorded as the contact ended, and what was recorded
+        stands on storage.
         """
         return parts.of(RadioLinks).drained and not parts.of(Recorder).in_memory
 
@@ -244,19 +259,19 @@ def _build_boot(parts: Parts) -> Iterable[object]:
 
 
 def _tell_what_was_found(parts: Parts, boot: BootRecord, generations: Generations) -> None:
-    """The boot, and what of the stored state was not sound."""
+    """Report the boot, and what of the stored state was not sound."""
     vault, emit = parts.vault, parts.of(Events).emit
     sha256 = str(parts.dictionary.document()["sha256"])
     emit("boot", boot.count, boot.cause, sha256[:8], boot.epoch)
-    told = [(_BOOT_RECORD, generations.fault)] + [(_VAULT_RECORD, damage) for damage in vault.damage]
-    # The two were begun together: of one alone the other is gone.
+    damages = [(_BOOT_RECORD, generations.fault)] + [(_VAULT_RECORD, damage) for damage in vault.damage]
+    # The two are begun together (ADR 0012): if only one is found, the other was lost.
     if generations.found is Presence.NOTHING and vault.octets:
-        told.append((_BOOT_RECORD, "nothing is left of it, and this storage was in use: the count begins anew"))
+        damages.append((_BOOT_RECORD, "nothing is left of it, and this storage was in use: the count begins again"))
     if vault.found_nothing and boot.count > 1:
-        told.append((_VAULT_RECORD, "nothing is left of it, and this storage was booted before"))
-    told += [("command log", damage) for damage in parts.of(CommandLog).damage]
-    told.append(("time", parts.of(Clock).damage))
-    for record, damage in told:
+        damages.append((_VAULT_RECORD, "nothing is left of it, and this storage was booted before"))
+    damages += [("command log", damage) for damage in parts.of(CommandLog).damage]
+    damages.append(("time", parts.of(Clock).damage))
+    for record, damage in damages:
         if damage:
             emit("record_damaged", record, damage)
     for dropped in parts.of(EventGate).dropped:
@@ -328,7 +343,7 @@ def _build_thermal(parts: Parts) -> Iterable[object]:
 
 def _build_links(parts: Parts) -> Iterable[object]:
     def route(raw: bytes) -> None:
-        """A packet from the uplink: a part of a file, or a telecommand."""
+        """Hand on a packet from the uplink: a part of a file, or else a telecommand."""
         if not parts.of(Uploads).on_packet(raw):
             parts.of(Commands).on_packet(raw)
 
@@ -369,11 +384,11 @@ def _build_sequences(parts: Parts) -> Iterable[object]:
 def _build_actions(parts: Parts) -> Iterable[object]:
     declared, sequences = parts.dictionary.events, parts.of(Sequences)
     actions = EventActions(parts.apid, parts.mission.section(EventActionConfig), declared, _holder_parts(parts))
-    for one in parts.mission.tables(SequenceConfig):
-        if one.on_event:
-            actions.bind(one.on_event, one.name, functools.partial(sequences.start, one.name))
+    for sequence in parts.mission.tables(SequenceConfig):
+        if sequence.on_event:
+            actions.bind(sequence.on_event, sequence.name, functools.partial(sequences.start, sequence.name))
     parts.of(Events).listen(actions.on_event)
-    # The boot itself was told before there was anybody to listen.
+    # The boot was reported before anybody could listen, so it is handed on here.
     actions.on_event(next(e for e in declared if (e.apid, e.name) == (parts.apid, BOOT)))
     yield actions
 
@@ -441,7 +456,7 @@ ROSTER: tuple[ServiceRow, ...] = (
         sections=(Section("events", EventsConfig),),
         vault_rows=("events",),
     ),
-    # What it declares depends on all others: see flight.catalogue.
+    # What it declares depends on all other rows: see flight.catalogue.
     ServiceRow(
         _build_housekeeping,
         gives=(Housekeeping,),
@@ -485,7 +500,7 @@ ROSTER: tuple[ServiceRow, ...] = (
     ServiceRow(_build_log_watch, declare=_own(log_watch.declare)),
     ServiceRow(_build_links, gives=(RadioLinks,), declare=_own(radio.declare)),
     ServiceRow(_build_watchdog),
-    # Without tasks.
+    # Rows from here on have no tasks, so their order means nothing.
     ServiceRow(_build_clock, gives=(Clock,)),
     ServiceRow(
         _build_time,

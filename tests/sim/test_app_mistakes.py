@@ -316,7 +316,7 @@ def test_what_a_durable_command_leaves_fails_nobody_else(
 
 
 CHECKS: dict[str, tuple[Any, str]] = {
-    "gives False": (lambda _depth, _fast: False, "its check gives bool, should give nothing or raise CommandRefused"),
+    "gives False": (lambda _depth, _fast: False, "its check returns bool, should return nothing or raise CommandRefused"),
     "raises": (lambda _depth, _fast: 1 // 0, "its check raises ZeroDivisionError: integer division or modulo by zero"),
 }
 
@@ -373,7 +373,7 @@ def test_a_body_that_is_not_async_is_told(fly: Callable[..., Rig], monkeypatch: 
     rig = fly(TASK=lambda _task: None)
     heard = told(rig, monkeypatch)
     rig.until(3)
-    says = "MisuseError: body of task wolf.work gives NoneType, should be an `async def` of one argument, the task"
+    says = "MisuseError: body of task wolf.work returns NoneType, should be an `async def` of one argument, the task"
     assert ("task_failed", "wolf.work", says) in heard
 
 
