@@ -1,12 +1,17 @@
-"""`orbitnode decode`: recorded data of any mission into packets, tables and an account of every octet.
+"""`orbitnode decode`: turns recorded data of any mission into packets, tables and an account of every octet.
 
-What the files hold is found from the data, unless options or a mission file say it. Packets are counted per APID; files
-of definitions decode them. Without any, and without a mission, the default mission's dictionary is tried, and taken if
-its own checks support it.
+What the files hold is detected from the data, unless options or a mission file say it. Packets are counted per APID,
+and decoded if there are definitions. Without definitions and without a mission, the default mission's dictionary is
+tried, and used if its own checks support it.
 
-Exit status: 0 if every octet was used and supported; 1 if anything was lost, damaged, not used, or if nothing could be
-told; 2 for wrong use.
+Exit status: 0 if every octet was used and every packet understood; 1 if anything was lost, damaged or not used, or if
+the data were not recognised; 2 for wrong use.
 """
+
+# What is on disk after an interruption. Tables grow in a working folder inside --out, packets in a temporary file
+# beside --packets (`ground.whole_file`). Both take their place only after the recording was read to its end. An ending
+# signal raises in the main thread, the contexts unwind and remove what is not whole, and whatever stood there before is
+# untouched. Only a kill leaves unfinished files behind, under names of their own.
 
 from __future__ import annotations
 
@@ -32,31 +37,32 @@ _FORMS = ("npz", "csv", "parquet", "arrow")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `orbitnode decode`."""
     parser.add_argument(
         "files", type=Path, nargs="+", metavar="FILE",
-        help='what was recorded, such as out/downlink.tm; several are read as one, "-" is the standard input',
+        help='recorded data, such as out/downlink.tm; several files are read as one, "-" is the standard input',
     )  # fmt: skip
-    parser.add_argument("--out", "-o", type=Path, metavar="FOLDER", help="write every table there, a file each")
-    parser.add_argument("--to", choices=_FORMS, help="which files of tables (default: npz)")
+    parser.add_argument("--out", "-o", type=Path, metavar="FOLDER", help="write every table to a file of its own there")
+    parser.add_argument("--to", choices=_FORMS, help="file format of the tables (default: npz)")
     parser.add_argument("--csv", action="store_true", help="short for --to csv")
     parser.add_argument("--packets", type=Path, metavar="FILE", help="write the packets there, one after the other")
-    parser.add_argument("--json", action="store_true", help="the account as one JSON object")
-    group = parser.add_argument_group("what its packets mean")
+    parser.add_argument("--json", action="store_true", help="print the account as one JSON object")
+    group = parser.add_argument_group("what the packets mean")
     group.add_argument(
         "--definition", action="append", default=[], metavar="[APID=]FILE",
-        help="XTCE, a CSV table of fields (with its APID, if it does not say it), or a dictionary; repeatable",
+        help="XTCE, a CSV table of fields (APID=FILE if it is of one APID), or a dictionary; repeatable",
     )  # fmt: skip
-    group.add_argument("--root-container", metavar="NAME", help="of XTCE: where to begin")
+    group.add_argument("--root-container", metavar="NAME", help="of XTCE: the container that every packet is")
     group.add_argument(
         "--byte-order", default="big", metavar="ORDER",
-        help="of fields of CSV: big, little, or the octets in digits as ccsdspy has them (default: big)",
+        help="of CSV fields: big, little, or the order of octets in digits as in ccsdspy (default: big)",
     )  # fmt: skip
     group.add_argument(
-        "--starts-at-data", action="store_true", help="definitions count from the end of the primary header"
+        "--starts-at-data", action="store_true", help="definitions count bits from the end of the primary header"
     )
-    group.add_argument("--no-definition", action="store_true", help="packets only: try no dictionary")
+    group.add_argument("--no-definition", action="store_true", help="packets only: do not try any dictionary")
     group.add_argument(
-        "--mission", type=Path, metavar="FILE", help="mission file: how its link is coded, and its dictionary"
+        "--mission", type=Path, metavar="FILE", help="mission file: how its link is coded, and what its packets mean"
     )
     group.add_argument("--link", default="", metavar="NAME", help="which [[link]] of the mission (default: the first)")
     group.add_argument("--dictionary", type=Path, metavar="FILE",
@@ -66,15 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """0 if every octet was used and supported, 1 if not."""
+    """Decode the files and print the account. Returns 0 if every octet was used and supported, 1 if not."""
     from ground.cli.decoding.account_shown import show
     from ground.recording.recording import open_recording
 
     _check(args)
     link = link_options(args)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a file is open per table
-    with interrupted_by_ending_signals(), _progress(args) as told:  # what is half written goes, whoever ends it
+    # One file is open per table, and a mission may have thousands: take all that this user is allowed.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with interrupted_by_ending_signals(), _progress(args) as on_progress:  # half-written files go, whoever ends it
         recording = open_recording(
             args.files,
             link=link,
@@ -87,7 +94,7 @@ def execute(args: argparse.Namespace) -> int:
             dictionary=args.dictionary,
             tries_default=not args.no_definition,
         )
-        recording.told = told
+        recording.on_progress = on_progress
         written = _write(args, recording)
     account = recording.account
     account["written"] = [str(path) for path in written]
@@ -99,28 +106,29 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    """End the command with status 2 if the options contradict one another."""
     error = args.parser.error
     if args.csv and args.to not in (None, "csv"):
-        error(f"--csv and --to {args.to}: one of them")
+        error(f"--csv and --to {args.to} contradict each other; give one of them")
     if (args.csv or args.to) and args.out is None:
-        error(f"{'--csv' if args.csv else '--to'} says how tables are written; name their folder with --out")
+        error(f"{'--csv' if args.csv else '--to'} needs --out, the folder to write tables to")
     if args.no_definition and (args.definition or args.dictionary is not None):
-        error("--no-definition beside a definition")
+        error("--no-definition contradicts --definition and --dictionary")
     if args.root_container is not None and not args.definition:
-        error("--root-container is of XTCE; name its file with --definition")
-    if args.packets is not None and any(_is_same(args.packets, one) for one in args.files):
-        error(f"--packets {args.packets} is what is read")
+        error("--root-container needs --definition, the XTCE file that has the container")
+    if args.packets is not None and any(_is_same(args.packets, file) for file in args.files):
+        error(f"--packets {args.packets} is one of the files to read")
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _is_same(path: Path, other: Path) -> bool:
     try:
-        return one.samefile(other)
-    except OSError:  # one of them is not there
+        return path.samefile(other)
+    except OSError:  # one of them does not exist
         return False
 
 
 def _write(args: argparse.Namespace, recording: Recording) -> list[Path]:
-    """Take the recording through to its end; give the files that were written."""
+    """Read the recording to its end and write what was asked for. Returns the files that were written."""
     from ground.recording.packet_file import write_packets
     from ground.recording.tables.table_folder import TableFolder
 
@@ -133,13 +141,14 @@ def _write(args: argparse.Namespace, recording: Recording) -> list[Path]:
                 folder.add(batch.tables)
             if packets is not None:
                 write_packets(packets, batch.packets)
-        written = [] if folder is None else [one.path for one in folder.finish()]
+        # Tables first: the file of packets takes its place when the stack unwinds, right after.
+        written = [] if folder is None else [table.path for table in folder.finish()]
     return written if packets is None else [*written, args.packets]
 
 
 @contextmanager
 def _progress(args: argparse.Namespace) -> Iterator[Callable[[int], None] | None]:
-    """Shows how far it is, on a terminal only."""
+    """Show progress while inside the context; yields what to call with the octets read, or None without a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -3,9 +3,12 @@
     from ground.recording import decode
     result = decode("pass.cadu", definition="mission.xml")
 
-`ground.recording.recording` has the rest. The names are loaded when they are first used, since the rooms below stand on
-this one.
+`ground.recording.recording` describes the rest. Importing this package alone loads none of its modules: the public
+names are imported at their first use.
 """
+
+# Why lazily: whoever imports a module of a sub-package imports this package first. Eager imports here would load the
+# whole decoder for it, and would close a circle: `ground.recording.recording` imports those sub-packages itself.
 
 from __future__ import annotations
 

@@ -1,8 +1,13 @@
-"""What can be told of packets whose definition nobody has: a count per APID, from their primary headers alone.
+"""Counts per APID: what the primary headers alone tell of packets, also of those that no definition describes.
 
-Whether packets are missing between them is not seen here, where segments are put together already, but in the account
-of the stream that they came in.
+Gaps in sequence counts are not found here. By this point segments have been joined, so counts no longer step by one;
+`ground.recording.streams.sequences` looks for gaps before that.
 """
+
+# A packet is counted once under its (virtual channel, APID), and once per table that it has rows in. Times come from
+# the best source at hand: a time column of a table that a definition made, or else a guess at the secondary header
+# (`packet_times`). The guess needs every packet of the APID, so it is collected from the first batch on, and is used at
+# the end only if no definition ever told a time.
 
 from __future__ import annotations
 
@@ -26,10 +31,12 @@ _TELECOMMAND = 8
 class ApidCount:
     """Packets of one APID on one virtual channel.
 
-    segments: packets that are a part of one, by their sequence flags, or were put together from such.
+    octets: of whole packets, headers included.
+    segments: packets whose sequence flags say that they are part of a larger one.
     unknown: packets that no definition knows; None if there are no definitions.
-    tables: packets by the table that they came into.
-    first_ns, last_ns: earliest and latest time, POSIX; None if no time is known. time_from says how it was read.
+    tables: packets per table that they have rows in.
+    first_ns, last_ns: earliest and latest time, ns of POSIX time; None if no time is known.
+    time_from: the column or the guess that the times were read from; empty if no time is known.
     """
 
     apid: int
@@ -45,14 +52,18 @@ class ApidCount:
     time_from: str = ""
 
     def take_time(self, first_ns: int, last_ns: int, source: str) -> None:
-        """Widen the span of its times."""
+        """Widen the span of times to include `first_ns` and `last_ns` (ns of POSIX time), read from `source`."""
         self.first_ns = first_ns if self.first_ns is None else min(first_ns, self.first_ns)
         self.last_ns = last_ns if self.last_ns is None else max(last_ns, self.last_ns)
         self.time_from = source
 
 
 def times_of(table: Table) -> tuple[str, NDArray[np.int64]] | None:
-    """The first column of a table that tells a time: when its packets were made, most likely."""
+    """Return name and instants (ns of POSIX time, NO_INSTANT for none) of a table's first time column, or None.
+
+    The first one most likely says when the packet was made: definitions list fields in the order of the packet, and the
+    time code leads the secondary header.
+    """
     for name, column in table.columns.items():
         if column.time is not None and column.starts is None:
             instants = instants_of(native(column.values), column.time)
@@ -61,63 +72,67 @@ def times_of(table: Table) -> tuple[str, NDArray[np.int64]] | None:
 
 
 class ApidCounts:
-    """Counts every packet of a recording; memory is that of its APIDs, 2,048 per virtual channel at most."""
+    """Counts every packet of a recording. Memory grows with the number of APIDs: at most 2,048 per virtual channel."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[int, int], ApidCount] = {}
         self._looks: dict[tuple[int, int], TimeLooks] = {}
 
     def __iter__(self) -> Iterator[ApidCount]:
-        """By channel and APID."""
+        """Iterate over the counts in the order of (virtual channel, APID)."""
         return iter([self._counts[key] for key in sorted(self._counts)])
 
     def take(self, batch: PacketBatch, unknown: NDArray[np.bool_] | None, tables: Iterable[Table]) -> None:
-        """Count a batch, and what definitions made of it. unknown: None if there is no definition at all."""
+        """Count a batch of n packets and the tables that definitions made of it.
+
+        unknown: n booleans, whether no definition knows the packet; None if there is no definition at all.
+        """
         for key, rows in _by_channel_and_apid(batch):
-            one = self._counts.get(key)
-            if one is None:
+            count = self._counts.get(key)
+            if count is None:
                 vcid, apid = key
-                one = self._counts[key] = ApidCount(apid, None if vcid == NO_CHANNEL else vcid)
+                count = self._counts[key] = ApidCount(apid, None if vcid == NO_CHANNEL else vcid)
                 self._looks[key] = TimeLooks()
-            self._count(one, batch, rows)
+            self._count(count, batch, rows)
             if unknown is not None:
-                one.unknown = (one.unknown or 0) + int(np.count_nonzero(unknown[rows]))
-            if not one.time_from:
+                count.unknown = (count.unknown or 0) + int(np.count_nonzero(unknown[rows]))
+            if not count.time_from:  # a told time makes the guess pointless
                 self._looks[key].take(batch, rows)
         for table in tables:
             self._take_table(batch, table)
 
     def finish(self) -> None:
-        """Where no definition told a time, take the one that the secondary header looks to have."""
-        for key, one in self._counts.items():
-            if not one.time_from and (span := self._looks[key].span()) is not None:
-                one.take_time(span.first_ns, span.last_ns, span.source)
+        """Fall back to the guessed times for every APID whose times no definition told."""
+        for key, count in self._counts.items():
+            if not count.time_from and (span := self._looks[key].span()) is not None:
+                count.take_time(span.first_ns, span.last_ns, span.source)
 
     @staticmethod
-    def _count(one: ApidCount, batch: PacketBatch, rows: NDArray[np.intp]) -> None:
+    def _count(count: ApidCount, batch: PacketBatch, rows: NDArray[np.intp]) -> None:
         flags = batch.flags[rows]
-        one.packets += len(rows)
-        one.octets += int(batch.length[rows].sum(dtype=np.uint64))
-        one.segments += int(np.count_nonzero(flags & _SEQUENCE_FLAGS != _UNSEGMENTED))
-        one.telecommands += int(np.count_nonzero(flags & _TELECOMMAND))
+        count.packets += len(rows)
+        count.octets += int(batch.length[rows].sum(dtype=np.uint64))
+        count.segments += int(np.count_nonzero(flags & _SEQUENCE_FLAGS != _UNSEGMENTED))
+        count.telecommands += int(np.count_nonzero(flags & _TELECOMMAND))
 
     def _take_table(self, batch: PacketBatch, table: Table) -> None:
-        told = times_of(table)
-        part = batch.rows(table.rows)  # a packet as often as it has rows
+        times = times_of(table)
+        part = batch.rows(table.rows)  # a packet appears once per row that it has in the table
         for key, rows in _by_channel_and_apid(part):
-            one = self._counts[key]
-            one.tables[table.name] = one.tables.get(table.name, 0) + len(np.unique(table.rows[rows]))
-            if told is not None:
-                name, instants = told
+            count = self._counts[key]
+            count.tables[table.name] = count.tables.get(table.name, 0) + len(np.unique(table.rows[rows]))
+            if times is not None:
+                name, instants = times
                 known = instants[rows][instants[rows] != NO_INSTANT]
                 if len(known):
-                    one.take_time(int(known.min()), int(known.max()), name)
+                    count.take_time(int(known.min()), int(known.max()), name)
 
 
 def _by_channel_and_apid(batch: PacketBatch) -> Iterator[tuple[tuple[int, int], NDArray[np.intp]]]:
-    """(vcid, apid), and which packets of the batch are theirs, in order."""
+    """Yield each (vcid, apid) of the batch with the indices of its packets, ascending."""
     if not len(batch):
         return
+    # One stable sort groups all APIDs at once: a mask per APID would cost a pass over the batch for each.
     key = (batch.vcid.astype(np.uint32) << 11) | batch.apid
     order = np.argsort(key, kind="stable")
     ends = np.flatnonzero(np.diff(key[order])) + 1

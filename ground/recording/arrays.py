@@ -1,8 +1,8 @@
-"""A column as one NumPy array with an entry per packet, as a notebook wants it.
+"""Columns as NumPy arrays with one entry per packet, for interactive use.
 
-    number          an array of its own type; a masked array if a packet has no value
-    time            datetime64[ns], UTC; NaT for no value, and for what it cannot hold
-    text, binary    an array of str, of bytes; None for no value
+    number          an array of its own type; a masked array if any packet has no value
+    time            datetime64[ns], UTC; NaT for no value, and for instants outside 1677..2262
+    text, binary    an array of str or of bytes; None for no value
     array           an array of arrays, one per packet; None for no value
 
 Labels of enumerations are in `Column.labels`; the array has the numbers.
@@ -23,13 +23,14 @@ Array = NDArray[Any]
 
 
 def array_of(column: Column) -> Array:
-    """n entries, see above."""
+    """Return the column as an array of n entries, one per packet, in the form that the module docstring lists."""
     if column.kind is ColumnKind.TEXT:
         return _objects(texts_of(column), column)
     if column.kind is ColumnKind.BINARY:
         return _objects(pieces_of(column), column)
     if column.starts is None:
         return _numbers(column, column.present)
+    # Only the values that the rows use: a column may be a window of a larger batch.
     part = rows_together(column)
     assert part.starts is not None
     return _objects(np.split(_numbers(part, None), part.starts[1:-1]) if len(part) else [], column)
@@ -48,9 +49,10 @@ def _numbers(column: Column, present: NDArray[np.bool_] | None) -> Array:
 
 
 def _objects(rows: Sequence[object], column: Column) -> Array:
-    made = np.empty(len(rows), object)
-    made[:] = [None] * len(rows)  # whatever a row is, it is one entry
+    entries = np.empty(len(rows), object)
+    # Filled one by one: np.array(rows, object) would turn arrays of equal length into a matrix.
+    entries[:] = [None] * len(rows)
     for index, row in enumerate(rows):
         if column.present is None or column.present[index]:
-            made[index] = row
-    return made
+            entries[index] = row
+    return entries

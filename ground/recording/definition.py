@@ -1,4 +1,4 @@
-"""What a file of definitions says of packets, whatever form it has: our dictionary, XTCE 1.2, or CSV of ccsdspy."""
+"""What every form of packet definition offers: our own dictionary, XTCE 1.2, or the CSV tables of ccsdspy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from ground.recording.table import Table
 
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
-    """What a definition made of a batch of n packets: a table for each kind of packet in it, and which packets it does
-    not know (n booleans). A packet that is known but damaged is in no table and is not `unknown`.
+    """What a definition made of a batch of n packets.
+
+    tables: one for each kind of packet in the batch.
+    unknown: n booleans, whether the definition does not know the packet. A packet that is known but damaged has no row
+        in any table and is not `unknown`: its table counts it as damaged.
     """
 
     tables: list[Table]
@@ -23,13 +26,16 @@ class DecodedBatch:
 
 
 class PacketDefinition(Protocol):
-    """A set of packets' definitions, read once and then used for every batch.
+    """The definitions of a file, read once and then used for every batch."""
 
-    unsupported: what the file says that is passed over, a line each, for people: element, name, what it means for the
-        result. What would make values wrong is refused when the file is read (OrbitnodeError), not listed here.
-    """
+    # The split between refusing and listing is ADR 0034's: a definition that would give wrong values is refused with
+    # OrbitnodeError while it is read. What merely leaves something out of the result is listed in `unsupported`.
 
     @property
-    def unsupported(self) -> tuple[str, ...]: ...
+    def unsupported(self) -> tuple[str, ...]:
+        """What the file says and this reader passes over, one line each: element, name, effect on the result."""
+        ...
 
-    def decode(self, batch: PacketBatch) -> DecodedBatch: ...
+    def decode(self, batch: PacketBatch) -> DecodedBatch:
+        """Make tables of the packets of a batch. Does not raise: a damaged packet is counted in its table."""
+        ...

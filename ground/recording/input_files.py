@@ -1,8 +1,11 @@
-"""The octets of a recording, in stretches: files one after the other, or what comes in at a pipe. Edge code.
+"""The octets of a recording in stretches of fixed size: files one after the other, or a pipe. Edge code.
 
-A pipe may be silent for hours. A signal that arrives just before a read that waits is noticed by that read's end alone,
-so nothing waits in a read: it is asked first whether there is something, for a moment at a time.
+Stretches do not depend on where one file ends and the next begins, so a recording in several files decodes like one.
 """
+
+# Why poll before every read: a pipe may be silent for hours. Python runs signal handlers between bytecodes only, and a
+# signal that arrives just before a blocking read() starts would not be seen until that read ends. poll() with a timeout
+# returns at least twice a second, and Ctrl-C is handled then.
 
 from __future__ import annotations
 
@@ -13,56 +16,57 @@ from pathlib import Path
 
 from flight.core.errors import OrbitnodeError, reason_of
 
-STRETCH_OCTETS = 4 << 20
+STRETCH_OCTETS = 4 << 20  # as much as detection looks at, and little beside the memory of any machine
 STDIN = Path("-")
 
 _MOMENT_MS = 500
 
 
-def stretches(paths: Sequence[Path], told: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    """The octets of the files in their order, as if they were one; "-" is the standard input.
+def stretches(paths: Sequence[Path], on_progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """Yield the octets of the files in their order, as if they were one file; "-" is the standard input.
 
-    told: called with the octets read so far. Raises OrbitnodeError if a file cannot be read.
+    on_progress: called with the number of octets read so far. Raises OrbitnodeError if a file cannot be read.
     """
     done = 0
-    held = bytearray()
+    stretch = bytearray()
     for path in paths:
         try:
             with _opened(path) as file:
-                while octets := _read(file, STRETCH_OCTETS - len(held)):
-                    held += octets
-                    if len(held) == STRETCH_OCTETS:
-                        yield bytes(held)
-                        done += len(held)
-                        held.clear()
-                        if told is not None:
-                            told(done)
+                while octets := _read(file, STRETCH_OCTETS - len(stretch)):
+                    stretch += octets
+                    if len(stretch) == STRETCH_OCTETS:
+                        yield bytes(stretch)
+                        done += len(stretch)
+                        stretch.clear()
+                        if on_progress is not None:
+                            on_progress(done)
         except OSError as error:
             raise OrbitnodeError(f"{name_of(path)} cannot be read: {reason_of(error)}") from None
-    if held:
-        yield bytes(held)
+    if stretch:
+        yield bytes(stretch)
 
 
 def _opened(path: Path) -> FileIO:
+    # FileIO, not open(): no buffer of its own, so that poll() tells of everything that is still to be read.
     return FileIO(0, closefd=False) if path == STDIN else FileIO(str(path))
 
 
 def _read(file: FileIO, octets: int) -> bytes:
-    """What is there, `octets` at most; nothing at the end alone."""
+    """Return what is there, at most `octets`; empty only at the end of the file."""
     poll = select.poll()
     poll.register(file, select.POLLIN)
     while not poll.poll(_MOMENT_MS):
-        pass  # signals are looked at here
+        pass  # signal handlers run here
     return file.read(octets)
 
 
 def name_of(path: Path) -> str:
-    """How the input is called in what is said to people."""
+    """Return the name of an input in messages."""
     return "standard input" if path == STDIN else str(path)
 
 
 def total_octets(paths: Sequence[Path]) -> int | None:
-    """How much there is to read; None if a pipe is among the files, or one is not there."""
+    """Return the size of all files in octets; None if one of them is a pipe or is missing."""
     try:
         if any(path == STDIN or not path.is_file() for path in paths):
             return None

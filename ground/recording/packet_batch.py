@@ -1,4 +1,4 @@
-"""Many packets at once, as what all rooms of a recording hand to one another."""
+"""Many packets at once: what streams hand to definitions and counts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from numpy.typing import NDArray
 
 from flight.kernels import ReadBuffer
 
-NO_CHANNEL = 255  # `vcid` of packets that did not come in frames
+# The layout is that of a table: one array per header field, and the octets in one piece. An object per packet would
+# cost microseconds, thousands of times per batch; with columns, NumPy and the kernels do the work per packet.
+
+NO_CHANNEL = 255  # `vcid` of packets that did not come in frames; virtual channels end at 63
 
 
 @dataclass(frozen=True, slots=True)
 class PacketBatch:
-    """n space packets as they lie in `octets`, and their primary headers (CCSDS 133.0-B-2, 4.1.3), arrays of n numbers.
+    """n space packets as they lie in `octets`, with their primary headers (CCSDS 133.0-B-2, 4.1.3) as arrays of n.
 
-    offset: where the packet starts in `octets`.
-    length: of the whole packet, primary header included, octets, 7..65542.
+    offset: index in `octets` at which the packet starts.
+    length: octets of the whole packet, primary header included, 7..65542.
     apid: 0..2047.
     seq: sequence count 0..16383.
     flags: bit 3 telecommand, bit 2 secondary header present, bits 1-0 sequence flags (3 is unsegmented).
     vcid: virtual channel, NO_CHANNEL if there were no frames.
 
-    Packets that were put together from segments carry the header of their first segment, with the length of the whole
-    in `length` alone, which then may be more than 65542.
+    A packet that was joined from segments carries the header of its first segment. Its full length stands in `length`
+    alone, not in its header, and may be more than 65542.
     """
 
     octets: ReadBuffer
@@ -39,7 +42,7 @@ class PacketBatch:
         return len(self.flags)
 
     def rows(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> PacketBatch:
-        """The batch of these packets only, in this order; their octets are not copied."""
+        """Return the batch of the chosen packets only, in this order. Their octets are not copied."""
         return PacketBatch(
             self.octets,
             self.offset[chosen],

@@ -1,4 +1,4 @@
-"""The packets of a recording as a file of packets: one after the other, without what they came in."""
+"""Writes the packets of a recording one after the other, without the frames or units that they came in."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from ground.recording.packet_batch import PacketBatch
 
 
 def write_packets(stream: BinaryIO, batch: PacketBatch) -> None:
-    """The packets of a batch as they came: none may be put together from segments. Raises OSError."""
+    """Write the packets of a batch as they came. Raises OSError.
+
+    None may be joined from segments: its header would not say its length, and the file could not be read back.
+    """
     if not len(batch):
         return
     octets = memoryview(batch.octets)
     starts = batch.offset.astype(np.int64)
     ends = starts + batch.length
-    # Those that lie next to one another are written at once.
+    # Packets that lie side by side are written as one piece: in a file of packets nearly all of them do.
     breaks = np.flatnonzero(starts[1:] != ends[:-1]) + 1
     firsts, lasts = np.concatenate([[0], breaks]), np.concatenate([breaks, [len(batch)]]) - 1
     stream.writelines(

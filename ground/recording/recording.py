@@ -1,21 +1,33 @@
-"""A recording from octets to tables: what it holds is found, its packets are counted, and definitions decode them.
+"""Decodes a recording from octets to tables: finds out what it holds, counts its packets, and applies definitions.
 
     octets --streams--> packets --definitions--> tables        and an account of all that was not used
 
     from ground.recording import decode
     result = decode("pass.cadu", definition="mission.xml")
     result.tables["power"]["voltage"]       # a NumPy array
-    result.account["losses"]                # what was lost, damaged or not used, a line each
+    result.account["losses"]                # what was lost, damaged or not used, one line each
 
-`decode` holds all tables at once. What is larger than memory goes through `open_recording`, batch by batch:
+`decode` holds all tables in memory at once. Larger recordings go through `open_recording`, batch by batch:
 
     recording = open_recording(["monday.raw", "tuesday.raw"], definition="mission.xml")
     for batch in recording:
         for table in batch.tables: ...
     recording.account
 
-Batches come in the order of the octets; memory is that of a stretch of a few megabytes and its tables.
+Batches come in the order of the octets. Memory is that of a stretch of a few megabytes and its tables.
 """
+
+# How a recording goes through (ADR 0034):
+#
+#   finding     each of the first _TRIES stretches is handed to detection until one tells what it is. Stretches before
+#               that count as skipped: a recorder may begin with hours of fill. If detection finds nothing in what the
+#               user said, the default mission's link is tried as a fallback, but only as a hint: its checks must agree.
+#   reading     all later stretches go through one PacketSource. The reading is never revised: packets that were given
+#               cannot be taken back, and the account must add up.
+#   nothing     no stretch told what it is. Everything counts as skipped, and the losses say "no packets".
+#
+# If the user named the form and all that reading it needs, that is done even though no check supports it: whoever knows
+# the data may be right where statistics are not.
 
 from __future__ import annotations
 
@@ -54,23 +66,24 @@ from ground.recording.tables.cells import joined
 
 File = str | Path
 
-_TRIES = 16  # stretches in which it is tried to find out what they are
+_TRIES = 16  # stretches, 64 MiB, after which detection is no longer tried
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a stretch of octets completed: packets, and the tables of those that definitions know."""
+    """The packets that a stretch of octets completed, and the tables of those that definitions know."""
 
     packets: PacketBatch
     tables: list[Table]
 
 
 class Recording:
-    """One recording on its way through; iterate over it once, to its end. Raises OrbitnodeError if a file cannot be
-    read, or if nothing tells what it holds.
+    """One recording as it is decoded. Iterate over it once, to its end; then `account` is complete.
 
-    finding: how the octets are read, and what says so; None until iteration begins.
-    told: called with the octets read so far, if it is set.
+    finding: how the octets are read, and on what evidence; None until iteration begins.
+    on_progress: if set, called with the number of octets read so far.
+
+    Iteration raises OrbitnodeError if a file cannot be read, or if the options contradict one another.
     """
 
     def __init__(
@@ -81,20 +94,20 @@ class Recording:
         *,
         fallback: LinkOptions | None = None,
     ) -> None:
-        """fallback: how to read it if nothing is found."""
+        """Read `files` as `link` says; fallback: a further hint for detection if it finds nothing with `link`."""
         self.finding: Finding | None = None
-        self.told: Callable[[int], None] | None = None
+        self.on_progress: Callable[[int], None] | None = None
         self._files = files
         self._link = link
         self._fallback = fallback
         self._definitions = definitions
         self._source: PacketSource | None = None
-        self._passed_over = 0  # octets before it was known what they are
+        self._passed_over = 0  # octets read before detection knew what they are
         self._counts = ApidCounts()
         self._spans = TableSpans()
 
     def __iter__(self) -> Iterator[Decoded]:
-        octets = stretches(self._files, self.told)
+        octets = stretches(self._files, self.on_progress)
         for tries, stretch in enumerate(octets):
             if self._source is None and tries < _TRIES:
                 self._find(stretch)
@@ -102,14 +115,14 @@ class Recording:
                 self._passed_over += len(stretch)
             else:
                 yield self._decoded(self._source.feed(stretch))
-        if self.finding is None:
+        if self.finding is None:  # the input is empty
             self._find(b"")
         if self._source is not None:
             yield self._decoded(self._source.finish())
         self._counts.finish()
 
     def _find(self, stretch: bytes) -> None:
-        """Begin to read, if this stretch tells how."""
+        """Set `finding`, and the source if this stretch tells how to read the recording."""
         self.finding = find(stretch, self._link)
         if not self.finding.is_known and self._fallback is not None:
             other = find(stretch, self._fallback)
@@ -117,7 +130,7 @@ class Recording:
         if self.finding.is_known:
             self._source = PacketSource(self.finding.options)
         elif stretch and self._link.form is not None and not self._link.missing():
-            self._source = PacketSource(self._link)  # nothing supports what was said, but all that is needed was
+            self._source = PacketSource(self._link)  # no evidence, but the user said all that reading needs
 
     def _decoded(self, batch: PacketBatch) -> Decoded:
         tables, unknown = self._definitions.decode(batch)
@@ -132,7 +145,8 @@ class Recording:
 
     @property
     def account(self) -> dict[str, Any]:
-        """What became of every octet so far, JSON-ready; `ground.recording.summary` says what is in it."""
+        """What became of every octet so far, JSON-ready; `ground.recording.summary` lists its keys."""
+        # A copy: what was passed over is added to it, each time that somebody asks.
         stream = Account() if self._source is None else replace(self._source.account)
         stream.octets += self._passed_over
         stream.skipped_octets += self._passed_over
@@ -155,8 +169,9 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class DecodedTable(Mapping[str, Array]):
-    """All packets of one definition: NumPy arrays by parameter (see ground.recording.arrays), and the `columns` that
-    they are made of, with units and labels.
+    """All packets of one definition, as NumPy arrays by parameter (see ground.recording.arrays).
+
+    columns: what the arrays are made of, with units and labels.
     """
 
     columns: Mapping[str, Column]
@@ -171,14 +186,14 @@ class DecodedTable(Mapping[str, Array]):
         return len(self.columns)
 
     def labels(self, name: str) -> Array:
-        """The labels of an enumeration, one per packet; empty text for a number without label."""
+        """Return the labels of an enumeration, one per packet; empty text for a number without a label."""
         column = self.columns[name]
         return np.array([column.labels.get(number, "") for number in column.values.tolist()], object)
 
 
 @dataclass(frozen=True, slots=True)
 class WholeRecording:
-    """A recording in memory: tables by name, the account, and packets by virtual channel and APID."""
+    """A recording in memory: tables by name, the account, and packet counts by virtual channel and APID."""
 
     tables: dict[str, DecodedTable]
     account: dict[str, Any]
@@ -198,59 +213,60 @@ def open_recording(
     dictionary: File | None = None,
     tries_default: bool = False,
 ) -> Recording:
-    """A recording to iterate over.
+    """Open a recording to iterate over.
 
-    files: one after the other, as if they were one.
-    definition: XTCE, CSV tables of fields ("APID=FILE" if the file does not say the APID), or dictionaries.
-    root_container: of XTCE, where to begin. byte_order: of a CSV file's fields without their own. starts_at_data: root
-        container, or bit offsets of a CSV file, count from the end of the primary header.
-    link: what is known of the recording; the rest is found.
-    mission, link_name: a mission file says how its link is coded, and what its packets mean.
-    dictionary: of the node that sent it, instead of the mission's.
-    tries_default: without any definition or mission, try the default mission's dictionary.
+    files: read one after the other, as if they were one file.
+    definition: XTCE files, CSV tables of fields ("APID=FILE" if the file does not say the APID), or dictionaries.
+    root_container: of XTCE, the container that every packet is.
+    byte_order: of CSV fields that do not state their own.
+    starts_at_data: the root container, or the bit offsets of a CSV file, count from the end of the primary header.
+    link: what is known of the recording; the rest is detected.
+    mission, link_name: a mission file that says how the link is coded and what the packets mean.
+    dictionary: of the node that sent the packets, instead of the mission's.
+    tries_default: try the default mission's dictionary if no definition and no mission is given.
 
     Raises OrbitnodeError if a definition cannot be used, or contradicts another option.
     """
-    said = link or LinkOptions()
-    if faults := said.faults():
+    stated = link or LinkOptions()
+    if faults := stated.faults():
         raise OrbitnodeError("; ".join(faults))
     how = {"root_container": root_container, "byte_order": byte_order, "starts_at_data": starts_at_data}
     given = _definitions(_paths(definition), how)
     fallback = on_trial = None
     if mission is not None or (tries_default and not given and dictionary is None):
-        # All that flies comes with a mission, which takes longer than a short recording; other definitions need none.
+        # Imported only here: loading a mission loads all flight code, which takes longer than decoding a short file.
         from flight.catalogue import dictionary_of
         from flight.mission import MISSIONS, load
         from ground.link.mission_link import chosen_link
 
         own = MISSIONS / "orbit.toml" if mission is None else Path(mission)
         loaded = load(own, opens_devices=False)
-        of_mission = _over(LinkOptions.from_config(chosen_link(loaded, link_name).config), said)
+        of_mission = _over(LinkOptions.from_config(chosen_link(loaded, link_name).config), stated)
         if dictionary is None:
-            one = NamedDefinition(own.name, dictionary_definition(dictionary_of(loaded)))
+            definition_of_mission = NamedDefinition(own.name, dictionary_definition(dictionary_of(loaded)))
             if mission is None:
-                on_trial = one
+                on_trial = definition_of_mission
             else:
-                given.append(one)
+                given.append(definition_of_mission)
         if mission is None:
             fallback = of_mission
         else:
-            said = of_mission
+            stated = of_mission
     if dictionary is not None:
         given.append(NamedDefinition(str(dictionary), read_definition(Path(dictionary))))
-    return Recording(_paths(files), said, DefinitionSet(given, on_trial), fallback=fallback)
+    return Recording(_paths(files), stated, DefinitionSet(given, on_trial), fallback=fallback)
 
 
 def _paths(files: File | Sequence[File]) -> list[Path]:
-    return [Path(files)] if isinstance(files, File) else [Path(one) for one in files]
+    return [Path(files)] if isinstance(files, File) else [Path(file) for file in files]
 
 
 def _definitions(files: Sequence[File], how: Mapping[str, Any]) -> list[NamedDefinition]:
-    """Those of files, in their order, and behind them those of "APID=FILE" as one."""
+    """Read definition files: those without an APID in their order, then all "APID=FILE" together as one."""
     out: list[NamedDefinition] = []
     by_apid: dict[int, PacketDefinition] = {}
     names: list[str] = []
-    read: dict[str, PacketDefinition] = {}  # one for several APIDs makes one table
+    read: dict[str, PacketDefinition] = {}  # by path: a file that is named for several APIDs makes one table
     for file in map(str, files):
         apid, equals, path = file.partition("=")
         if not equals or not apid.strip().isdecimal():
@@ -265,22 +281,22 @@ def _definitions(files: Sequence[File], how: Mapping[str, Any]) -> list[NamedDef
     return out
 
 
-def _over(base: LinkOptions, said: LinkOptions) -> LinkOptions:
-    """What a mission's file says of its link, but for what was said beside it."""
+def _over(base: LinkOptions, stated: LinkOptions) -> LinkOptions:
+    """Return the options of a mission's link, with every option that was set explicitly in its place."""
     default = LinkOptions()
-    changed = {one.name: getattr(said, one.name) for one in fields(said)}
+    changed = {option.name: getattr(stated, option.name) for option in fields(stated)}
     return replace(base, **{name: value for name, value in changed.items() if value != getattr(default, name)})
 
 
 def decode(files: File | Sequence[File], **options: Any) -> WholeRecording:
-    """The whole recording at once; `options` as of `open_recording`. Memory is that of all tables."""
+    """Decode a whole recording; `options` as for `open_recording`. All tables are held in memory."""
     recording = open_recording(files, **options)
     parts: dict[str, list[Table]] = {}
     for batch in recording:
         for table in batch.tables:
             parts.setdefault(table.name, []).append(table)
     tables = {
-        name: DecodedTable({column: joined([one.columns[column] for one in some]) for column in some[0].columns})
-        for name, some in parts.items()
+        name: DecodedTable({column: joined([part.columns[column] for part in pieces]) for column in pieces[0].columns})
+        for name, pieces in parts.items()
     }
     return WholeRecording(tables, recording.account, recording.apids)

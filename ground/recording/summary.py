@@ -1,13 +1,15 @@
-"""The account of a whole recording as one document, JSON-ready: for `--json`, for what is shown, and for Python.
+"""The account of a whole recording as one JSON-ready document: for `--json`, for the printed account, and for Python.
 
 files, octets           what was read
-form, link, found       how it was read, and what said so, a line each
-classes, refused        octets by what became of them (see ground.recording.streams.account), and those refused by
+form, link, found       how it was read, and the evidence for it, one line each
+classes, refused        octets by what became of them (see ground.recording.streams.account), and the refused ones by
                         reason
 encapsulated            encapsulation packets by protocol; they are passed over
 coding, frames, channels, apids, definitions, tables
-losses                  what was lost, damaged, not used or not supported, a line each
+losses                  what was lost, damaged, not used or not supported, one line each
 complete                whether there were packets and no losses
+
+The keys are a file format that scripts read: they change only with an entry in the change log.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from ground.recording.apids import ApidCount, times_of
 from ground.recording.definition_set import DefinitionSet
 from ground.recording.detection.finding import CERTAIN, LIKELY, Finding
 from ground.recording.packet_batch import NO_CHANNEL
-from ground.recording.streams.account import Account, ApidAccount
+from ground.recording.streams.account import Account, ApidAccount, counted
 from ground.recording.streams.encapsulation import PROTOCOLS
 from ground.recording.table import Table
 from ground.recording.tables.cells import NO_INSTANT
@@ -30,13 +32,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TableSpans:
-    """Earliest and latest time of every table, ns of POSIX time."""
+    """Keeps the earliest and latest time of every table, ns of POSIX time."""
 
     def __init__(self) -> None:
         self._spans: dict[str, tuple[int, int]] = {}
 
     def take(self, tables: Iterable[Table]) -> None:
-        """Widen them by the rows of a batch."""
+        """Widen the spans by the rows of a batch."""
         for table in tables:
             found = times_of(table)
             if found is None:
@@ -48,29 +50,30 @@ class TableSpans:
                 self._spans[table.name] = min(first, before[0]), max(last, before[1])
 
     def of(self, name: str) -> dict[str, str | None]:
-        """Of one table, as UTC."""
+        """Return `first` and `last` of one table as UTC; None if it has no times."""
         first, last = self._spans.get(name, (None, None))
         return {"first": utc(first), "last": utc(last)}
 
 
 def utc(posix_ns: int | None) -> str | None:
-    """2026-03-20T09:35:00.000Z, rounded down."""
+    """Format ns of POSIX time as 2026-03-20T09:35:00.000Z, rounded down; None stays None."""
     if posix_ns is None:
         return None
+    # Whole microseconds as an integer: a float of seconds would be off by some hundred ns by now.
     time = _EPOCH + timedelta(microseconds=posix_ns // 1000)
     return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
 
 
 def found_lines(finding: Finding) -> list[str]:
-    """How a recording is read, how sure that is, and on what grounds."""
+    """Say how a recording is read, how sure that is, and on what evidence, one line each."""
     if not finding.is_known:
-        return [f"nothing tells what it is: {line}" for line in finding.evidence]
+        return [f"not recognised: {line}" for line in finding.evidence]
     sure = "certain" if finding.confidence >= CERTAIN else "likely" if finding.confidence >= LIKELY else "a guess"
     return [f"{finding.options.form}, {sure}", *finding.evidence]
 
 
 def stream_document(account: Account) -> dict[str, Any]:
-    """What became of the octets on their way to packets."""
+    """Return what became of the octets on their way to packets."""
     document: dict[str, Any] = {
         "octets": account.octets,
         "packets": account.packets,
@@ -85,7 +88,7 @@ def stream_document(account: Account) -> dict[str, Any]:
             "left": account.left_octets,
         },
         "refused": {reason: octets for reason, octets in sorted(account.refused.items()) if octets},
-        "encapsulated": {PROTOCOLS.get(one, str(one)): n for one, n in sorted(account.encapsulated.items())},
+        "encapsulated": {PROTOCOLS.get(number, str(number)): n for number, n in sorted(account.encapsulated.items())},
         "segments": account.segments,
         "unassembled": account.unassembled,
         "resyncs": account.resyncs,
@@ -94,37 +97,38 @@ def stream_document(account: Account) -> dict[str, Any]:
         document["coding"] = asdict(account.coding)
     if account.channels or account.frames_refused:
         document["frames"] = {"good": account.frames, **dict(sorted(account.frames_refused.items()))}
-        document["channels"] = {str(vcid): asdict(one) for vcid, one in sorted(account.channels.items())}
+        document["channels"] = {str(vcid): asdict(channel) for vcid, channel in sorted(account.channels.items())}
     return document
 
 
 def apid_documents(counts: Iterable[ApidCount], streams: Mapping[tuple[int, int], ApidAccount]) -> list[dict[str, Any]]:
-    """Packets by channel and APID, with what the stream's account says of their sequence counts."""
+    """Return packets by channel and APID, with what the stream's account says of their sequence counts."""
     out = []
-    for one in counts:
-        counted = streams.get((NO_CHANNEL if one.vcid is None else one.vcid, one.apid), ApidAccount())
+    for count in counts:
+        stream = streams.get((NO_CHANNEL if count.vcid is None else count.vcid, count.apid), ApidAccount())
         out.append(
             {
-                "vcid": one.vcid,
-                "apid": one.apid,
-                "packets": one.packets,
-                "octets": one.octets,
-                "missing": counted.missing if counted.counts else None,
-                "gaps": counted.gaps if counted.counts else None,
-                "segments": one.segments,
-                "telecommands": one.telecommands,
-                "unknown": one.unknown,
-                "tables": dict(one.tables),
-                "first": utc(one.first_ns),
-                "last": utc(one.last_ns),
-                "time_from": one.time_from,
+                "vcid": count.vcid,
+                "apid": count.apid,
+                "packets": count.packets,
+                "octets": count.octets,
+                # None, not 0, if the APID does not count: nothing is known then.
+                "missing": stream.missing if stream.counts else None,
+                "gaps": stream.gaps if stream.counts else None,
+                "segments": count.segments,
+                "telecommands": count.telecommands,
+                "unknown": count.unknown,
+                "tables": dict(count.tables),
+                "first": utc(count.first_ns),
+                "last": utc(count.last_ns),
+                "time_from": count.time_from,
             }
         )
     return out
 
 
 def table_documents(definitions: DefinitionSet, spans: TableSpans) -> list[dict[str, Any]]:
-    """Tables with their rows, and the packets that were refused instead of becoming rows."""
+    """Return the tables with their rows, and the packets that were refused instead of becoming rows."""
     return [
         {
             "name": name,
@@ -138,23 +142,24 @@ def table_documents(definitions: DefinitionSet, spans: TableSpans) -> list[dict[
 
 
 def losses(account: Account, apids: Iterable[ApidCount], definitions: DefinitionSet) -> list[str]:
-    """What was lost, damaged, not used or not supported, a line each; empty if nothing was."""
+    """List what was lost, damaged, not used or not supported, one line each; empty if nothing was."""
     out = [] if account.packets or account.encapsulated else ["no packets"]
     out += account.losses()
     unknown: dict[int, int] = {}
-    for one in apids:
-        if one.unknown:
-            unknown[one.apid] = unknown.get(one.apid, 0) + one.unknown
-    out += [f"{n:,} packets of APID {apid} that no definition knows" for apid, n in sorted(unknown.items())]
+    for count in apids:
+        if count.unknown:
+            unknown[count.apid] = unknown.get(count.apid, 0) + count.unknown
+    out += [f"{counted(n, 'packet')} of APID {apid} that no definition knows" for apid, n in sorted(unknown.items())]
     for name, reasons in definitions.damaged.items():
         if definitions.longer[name]:
-            out.append(f"{definitions.longer[name]:,} packets of {name} have octets behind their last field")
-        out += [f"{n:,} packets of {name} damaged: {reason}" for reason, n in sorted(reasons.items()) if n]
-    for used in definitions.used:
-        out += [f"not supported, {used.name}: {line}" for line in used.definition.unsupported]
+            longer = counted(definitions.longer[name], "packet")
+            out.append(f"{longer} of {name} with octets behind the last field")
+        out += [f"{counted(n, 'packet')} of {name} damaged: {reason}" for reason, n in sorted(reasons.items()) if n]
+    for named in definitions.used:
+        out += [f"not supported, {named.name}: {line}" for line in named.definition.unsupported]
     return out
 
 
 def definition_documents(definitions: DefinitionSet) -> Sequence[dict[str, Any]]:
-    """The definitions that were used, and what of them is passed over."""
-    return [{"name": one.name, "unsupported": list(one.definition.unsupported)} for one in definitions.used]
+    """Return the definitions that were used, and what of each is passed over."""
+    return [{"name": named.name, "unsupported": list(named.definition.unsupported)} for named in definitions.used]

@@ -1,9 +1,14 @@
-"""Fields of many packets as a table of columns: what definitions make of a batch, and what writers put into files.
+"""Fields of many packets as a table of columns: what definitions make of a batch, and what writers put into files."""
 
-The layout of a column is Arrow's, so that a file of any kind is written without a value being touched one by one: fixed
-values lie in one array; values of varying length lie one after the other, and `starts` says where each row begins; rows
-without a value are marked in `present`, and have any value there.
-"""
+# The layout of a column is Arrow's, so that every kind of file is written without touching values one by one:
+#
+#   fixed values            lie in one array, one per row
+#   values of any length    lie one after the other in one array, and `starts` says where each row begins
+#   rows without a value    are marked in `present`; what stands in `values` there means nothing
+#
+# Two invariants that writers rely on: a table has the same columns with the same kinds and types in every batch, and a
+# raw number stays the value of an enumeration or a time. Labels and instants are derived from it by whoever needs them,
+# so nothing is lost to a label that two numbers share, or to a time that int64 nanoseconds cannot hold.
 
 from __future__ import annotations
 
@@ -27,10 +32,13 @@ class ColumnKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimeScale:
-    """How a whole number tells a time: `tick_s` seconds per tick, and where tick 0 is in POSIX time, ns.
+    """How a whole number tells a time: `tick_s` seconds per tick, tick 0 at `zero_posix_ns` ns of POSIX time.
 
-    POSIX time is UTC without leap seconds; an epoch of TAI is written with the leap seconds of the mission's time.
+    POSIX time is UTC without leap seconds. A TAI epoch is therefore shifted by today's TAI - UTC, 37 s: right for times
+    since 2017.
     """
+
+    # tick_s is a fraction because ticks such as 2**-16 s, times ns, are not whole numbers, and floats lose nanoseconds.
 
     tick_s: Fraction
     zero_posix_ns: int
@@ -43,10 +51,10 @@ class Column:
     values: n numbers of the parameter's own type; or, with `starts`, the values of all rows one after the other:
         numbers of an array, octets (uint8) of a text or of binary data.
     starts: n + 1 indices into `values`, int64: row i is values[starts[i] : starts[i + 1]]. None for one value per row.
-    present: n times whether the row has a value; None if every row has.
+    present: n booleans, whether the row has a value; None if every row has one.
     labels: of an enumeration, by number. The number stays the value.
-    time: for numbers that tell a time.
-    unit: as the definition has it, for people.
+    time: the scale of numbers that tell a time; None for all others.
+    unit: as the definition writes it, for people.
     """
 
     values: NDArray[np.generic]
@@ -65,11 +73,11 @@ class Column:
 class Table:
     """The packets of one definition in a batch, in their order.
 
-    name: of the structure or container; the same in every batch, and one table per name and batch.
-    columns: by parameter. The same names, kinds and types in every batch.
-    rows: which packets of the batch they are, indices that ascend.
-    damaged: how many packets were left out of it, by reason ("length", "error control", ...).
-    longer: how many of its packets have octets behind their last field, which nothing is said of.
+    name: of the structure or container; the same in every batch, and unique within a batch.
+    columns: by parameter; the same names, kinds and types in every batch.
+    rows: the index in the batch of the packet of each row, ascending.
+    damaged: how many packets were left out, by reason ("length", "error control", ...).
+    longer: how many packets have octets behind their last field, which the definition says nothing of.
     """
 
     name: str

@@ -79,7 +79,7 @@ def run(*arguments: str | Path | bytes, **options: object) -> subprocess.Complet
 
 
 def here(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[object, str, str]:
-    """Exit status, stdout and stderr of the command within this process, which need not start anew each time."""
+    """Exit status, stdout and stderr of the command within this process, which need not start again each time."""
     ended: object
     try:
         ended = main(["decode", *map(str, arguments)])
@@ -107,14 +107,14 @@ def test_0_is_only_for_a_recording_of_which_everything_was_used(
 ) -> None:
     status, shown, _ = here(capsys, recorded)
     assert status == 0, shown
-    assert "not everything was used" not in shown
+    assert "lost or not used:" not in shown
 
 
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda raw: raw[:-50], "left at the end"),
-        (lambda raw: raw[: 3 * 1279] + raw[4 * 1279 :], "missed by count"),
+        (lambda raw: raw[: 3 * 1279] + raw[4 * 1279 :], "missing by frame count"),
         (lambda raw: raw[:4000] + bytes(1279) + raw[5279:], "refused"),
         (lambda raw: b"what is this: " * 4 + raw, "skipped"),
         (lambda raw: raw[:1], "no packets"),
@@ -128,7 +128,7 @@ def test_1_is_for_whatever_was_lost_or_not_used(
     recorded.write_bytes(spoil(recorded.read_bytes()))
     status, shown, _ = here(capsys, recorded)
     assert status == 1
-    assert "not everything was used" in shown
+    assert "lost or not used:" in shown
     assert said in shown
     status, shown, _ = here(capsys, recorded, "--json")
     found = json.loads(shown)
@@ -153,23 +153,23 @@ def test_1_is_for_damaged_packets(foreign: Path, capsys: pytest.CaptureFixture[s
         file.write(SpacePacket(100, 500, b"da").encode())
     status, shown, _ = here(capsys, foreign, "--definition", f"100={foreign.parent / 'fields.csv'}")
     assert status == 1
-    assert "1 packets of" in shown
+    assert "1 packet of" in shown
     assert "damaged: " in shown
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--csv"], "name their folder with --out"),
-        (["--to", "parquet"], "name their folder with --out"),
+        (["--csv"], "needs --out, the folder to write tables to"),
+        (["--to", "parquet"], "needs --out, the folder to write tables to"),
         (["--csv", "--to", "npz", "-o", "x"], "--csv and --to npz"),
-        (["--no-definition", "--definition", "x"], "--no-definition beside a definition"),
-        (["--root-container", "x"], "name its file with --definition"),
+        (["--no-definition", "--definition", "x"], "--no-definition contradicts --definition"),
+        (["--root-container", "x"], "--root-container needs --definition"),
         (["--frame-octets", "3"], "frame_octets is 3, should be"),
         (["--spacecraft", "5000"], "spacecraft_id is 5000, should be"),
         (["--vcid", "64"], "virtual channels are [64], should be"),
         (["--interleave", "6"], "interleave is 6, should be"),
-        (["--packets", "FILE"], "is what is read"),
+        (["--packets", "FILE"], "is one of the files to read"),
         (["--packets", "x", "--segments", "join"], "as they came"),
         (["--as", "words"], "invalid choice"),
     ],

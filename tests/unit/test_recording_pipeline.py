@@ -105,7 +105,7 @@ def test_wrong_symbols_are_corrected_and_what_is_lost_is_told(tmp_path: Path, di
     assert account["frames"]["uncorrectable"] == 1
     assert account["channels"]["0"]["missed"] == 2
     assert not account["complete"]
-    assert "2 frames missed by count" in account["losses"]
+    assert "2 frames missing by frame count" in account["losses"]
     assert len(packets) - 80 < account["packets"] < len(packets)
 
 

@@ -220,7 +220,7 @@ def test_a_gap_of_dariol83(command: Command, vectors: Path) -> None:
     assert {vcid: (one["frames"], one["missed"]) for vcid, one in account["channels"].items()} == {
         "0": (len(frames), 4)
     }  # fmt: skip
-    assert "4 frames missed by count" in account["losses"]
+    assert "4 frames missing by frame count" in account["losses"]
 
 
 def test_user_data_of_dariol83(command: Command, vectors: Path) -> None:

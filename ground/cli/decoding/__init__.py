@@ -1,1 +1,1 @@
-"""Parts of `orbitnode decode`: what it is told of a recording, and how it shows its account."""
+"""Parts of `orbitnode decode`: the options that describe a recording, and the printed account."""

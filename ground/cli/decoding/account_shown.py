@@ -1,4 +1,7 @@
-"""How `orbitnode decode` shows its account to people."""
+"""Prints the account of `orbitnode decode` for people.
+
+It shows the same document that `--json` prints (`ground.recording.summary`), shortened where a list may have no end.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from rich.table import Table
 
 from flight.text.plain_text import plain
 from ground.cli.client import output
+from ground.recording.streams.account import counted
 
-_LOSSES = 20  # lines; --json has all of them
-_NAMES = 6  # of files; more are counted
+_LOSSES = 20  # lines shown; --json has all of them
+_NAMES = 6  # names of files shown; more are only counted
 _CODING = ("units", "codewords", "codewords_uncorrectable", "symbols_corrected", "marker_bit_errors", "slips",
            "inverted_units", "channel_symbol_errors")  # fmt: skip
 
@@ -20,8 +24,9 @@ Account = Mapping[str, Any]
 
 
 def show(account: Account) -> None:
-    """On the standard output."""
-    _line(f"{', '.join(account['files'])}: {account['octets']:,} octets, {account['packets']:,} packets")
+    """Print the account to the standard output."""
+    octets, packets = counted(account["octets"], "octet"), counted(account["packets"], "packet")
+    _line(f"{', '.join(account['files'])}: {octets}, {packets}")
     for text in account["found"]:
         _line(f"  {text}")
     _show_stream(account)
@@ -31,22 +36,23 @@ def show(account: Account) -> None:
     _show_written(account["written"])
     losses = account["losses"]
     if losses:
-        _line("not everything was used:")
+        _line("lost or not used:")
     for text in losses[:_LOSSES]:
         _line(f"  {text}")
     if len(losses) > _LOSSES:
-        _line(f"  and {len(losses) - _LOSSES:,} lines more, which --json shows")
+        _line(f"  and {len(losses) - _LOSSES:,} more, which --json shows")
 
 
 def _show_stream(account: Account) -> None:
     coding = account.get("coding", {})
     if coding:
+        # Counters that are 0 are left out: most of them are errors that a good recording does not have.
         _line("coding: " + ", ".join(f"{_words(name)} {coding[name]:,}" for name in _CODING if coding[name]))
     if "frames" in account:
         _line("frames: " + ", ".join(f"{_words(name)} {n:,}" for name, n in account["frames"].items()))
         channels = account["channels"]
         heads = ["channel", *map(_words, next(iter(channels.values()), {}))]
-        _table(heads, [(vcid, *one.values()) for vcid, one in channels.items()], texts=0)
+        _table(heads, [(vcid, *counts.values()) for vcid, counts in channels.items()], texts=0)
     passed = account["encapsulated"]
     if passed:
         _line("encapsulation packets, passed over: " + ", ".join(f"{name} {n:,}" for name, n in passed.items()))
@@ -57,24 +63,27 @@ def _show_apids(apids: Sequence[Account]) -> None:
     numbers = ("packets", "octets", "missing", "segments", "unknown")
     heads = ("channel", "APID", *numbers, "first", "last", "time from")
     rows = [
-        # The APID is a name, not an amount.
-        (one["vcid"], str(one["apid"]), *(one[key] for key in numbers), one["first"], one["last"], one["time_from"])
-        for one in apids
+        # str: an APID is a name, not an amount, so it has no thousands separator.
+        (row["vcid"], str(row["apid"]), *(row[key] for key in numbers), row["first"], row["last"], row["time_from"])
+        for row in apids
     ]
     _table(heads, rows, texts=3)
 
 
 def _show_tables(tables: Sequence[Account]) -> None:
-    rows = [(one["rows"], sum(one["damaged"].values()), one["first"], one["last"], one["name"]) for one in tables]
+    rows = [
+        (entry["rows"], sum(entry["damaged"].values()), entry["first"], entry["last"], entry["name"])
+        for entry in tables
+    ]
     _table(("rows", "damaged", "first", "last", "table"), rows, texts=3)
 
 
 def _show_definitions(account: Account) -> None:
-    names = [one["name"] for one in account["definitions"]]
+    names = [definition["name"] for definition in account["definitions"]]
     if names:
         _line(f"definitions: {', '.join(names)}")
     elif account["packets"]:
-        _line("no definition: name one with --definition")
+        _line("no definition given: name one with --definition")
 
 
 def _show_written(paths: Sequence[str]) -> None:
@@ -90,14 +99,16 @@ def _line(text: str) -> None:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]], texts: int) -> None:
-    """`texts`: how many of the last columns are text, and stand at the left."""
+    """Print a table; nothing if it has no rows. texts: how many of the last columns hold text and are left-aligned."""
     if not rows:
         return
+    # fold, not cut: long names of containers and files must stay readable in a narrow terminal.
     shown = Table(box=None)
     for place, head in enumerate(heads):
         shown.add_column(head, justify="left" if place >= len(heads) - texts else "right", overflow="fold")
     for row in rows:
-        shown.add_row(*(plain(_cell(one)) for one in row))
+        # plain(): names come from files that anybody wrote, and may hold control sequences.
+        shown.add_row(*(plain(_cell(value)) for value in row))
     output().print(shown)
 
 

@@ -1,4 +1,4 @@
-"""What `orbitnode decode` is told of a recording: arguments of the command to the options of a link."""
+"""The options by which `orbitnode decode` is told what a recording holds, and their translation to LinkOptions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _CODINGS = {"none": "none", "rs223": "rs(255,223)", "rs239": "rs(255,239)"}
 
 
 def add_link_arguments(parser: argparse.ArgumentParser) -> None:
-    """What lies in the file. Whatever is not said is found from the data, and how is told."""
+    """Declare the options that describe a recording. None of them is needed: what is not given is detected."""
     group = parser.add_argument_group(
-        "what the recording holds", "found from the data, as far as it is not said; a mission file says all of it"
+        "what the recording holds", "detected from the data unless given here; a mission file says all of it"
     )
     group.add_argument(
         "--as", dest="form", choices=_FORMS, default="auto",
@@ -24,7 +24,7 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--encapsulation", dest="form", action="store_const", const="encapsulation", help="short for --as encapsulation"
     )
-    group.add_argument("--service", choices=("tm", "aos"), help="which transfer frames: TM (132.0-B) or AOS (732.0-B)")
+    group.add_argument("--service", choices=("tm", "aos"), help="kind of transfer frame: TM (132.0-B) or AOS (732.0-B)")
     group.add_argument("--frame-octets", type=int, metavar="N", help="length of a transfer frame")
     yes_no = argparse.BooleanOptionalAction
     group.add_argument("--fecf", action=yes_no, default=None, help="frames end with error control (CRC-16)")
@@ -39,23 +39,29 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="take frames of this virtual channel only; repeatable",
     )
-    group.add_argument("--coding", choices=tuple(_CODINGS), help="Reed-Solomon code (255,223) or (255,239) of units")
+    group.add_argument("--coding", choices=tuple(_CODINGS), help="Reed-Solomon code of units: (255,223) or (255,239)")
     group.add_argument("--interleave", type=int, metavar="N", help="codewords per unit")
     group.add_argument(
         "--randomizer", choices=("none", "short", "long"), help="sequence of 255 bits, or of 131,071 bits (131.0-B-5)"
     )
-    group.add_argument("--convolutional", action=yes_no, default=None, help="inner code of rate 1/2 over it")
-    group.add_argument("--security-header", type=int, default=0, metavar="OCTETS", help="of 355.0-B, passed over")
-    group.add_argument("--security-trailer", type=int, default=0, metavar="OCTETS", help="of 355.0-B, passed over")
+    group.add_argument(
+        "--convolutional", action=yes_no, default=None, help="the inner code of rate 1/2 lies over it"
+    )
+    group.add_argument(
+        "--security-header", type=int, default=0, metavar="OCTETS", help="length of the one to pass over (355.0-B)"
+    )
+    group.add_argument(
+        "--security-trailer", type=int, default=0, metavar="OCTETS", help="length of the one to pass over (355.0-B)"
+    )
     group.add_argument("--skip", type=int, metavar="N", help="octets in front of every packet of a file of packets")
     group.add_argument("--any-version", action="store_true", help="take packets of any version number")
     group.add_argument(
-        "--segments", choices=("join", "keep"), help="put packets of segments together, or keep them apart"
+        "--segments", choices=("join", "keep"), help="join segments to whole packets, or keep them as they are"
     )
 
 
 def link_options(args: argparse.Namespace) -> LinkOptions:
-    """What was said. Ends the command with status 2 if that contradicts itself."""
+    """Return the options that were given. Ends the command with status 2 if they contradict one another."""
     from ground.recording.streams.link_options import Form, LinkOptions, Service
 
     options = LinkOptions(
@@ -74,19 +80,19 @@ def link_options(args: argparse.Namespace) -> LinkOptions:
         convolutional=args.convolutional,
         skip_octets=args.skip,
         any_version=args.any_version,
-        # A file of packets has them as they came.
+        # --packets writes octets as they came; a joined packet has a header that does not say its length.
         joins_segments=False if args.packets is not None else {"join": True, "keep": False}.get(args.segments),
         security_header_octets=args.security_header,
         security_trailer_octets=args.security_trailer,
     )
     faults = options.faults()
     if args.segments == "join" and args.packets is not None:
-        faults.append("--packets writes packets as they came, so --segments join has no meaning beside it")
+        faults.append("--segments join contradicts --packets, which writes packets as they came")
     if faults:
         args.parser.error("; ".join(faults))
     return options
 
 
 def _number(text: str) -> int:
-    """Decimal, or 0x and hexadecimal, as spacecraft identifiers are written."""
+    """Read a decimal number, or 0x and hexadecimal digits, as spacecraft ids are often written."""
     return int(text, 0)

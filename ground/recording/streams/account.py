@@ -2,33 +2,43 @@
 
 Each octet that was read is in exactly one class:
 
-    packets    of packets that were given, without what stands in front of each
-    overhead   of good units and frames: marker, check symbols, headers, control fields, error control; of a file of
-               packets, what stands in front of each
-    idle       idle packets, and the data of idle frames
-    fill       runs of one octet outside everything: a recorder's empty blocks, a carrier without modulation
-    refused    units, frames or packets that were there and could not be used, by reason
-    skipped    outside everything, and nothing that we know
-    encapsulated   of encapsulation packets other than idle ones: passed over
-    left       at the end: the beginning of something that did not come to its end
-
-`is_whole` says that nothing is known to be missing. Octets that stand for something lost make it False (`refused`,
-`skipped`, `left`), and so do gaps: in the counts of frames, or of packets if there are no frames.
+    packets        packets that were given, without what stands in front of each
+    overhead       of good units and frames: marker, check symbols, headers, control fields, error control; of a file
+                   of packets, what stands in front of each
+    idle           idle packets, and the data of idle frames
+    fill           runs of one octet outside everything: a recorder's empty blocks, a carrier without modulation
+    encapsulated   encapsulation packets other than idle ones: passed over
+    refused        units, frames or packets that were there and could not be used, by reason
+    skipped        outside everything, and nothing that is known
+    left           at the end of the recording: the beginning of something that does not end
 """
+
+# The invariant: once a recording is at its end, `classed_octets == octets`. Whatever a reader passes over, it must put
+# into one class at that moment; nothing is inferred later by subtraction, except for units (see `unit_stream`), whose
+# synchronizer tells only what it found. Tests feed damaged recordings of every form and check the sum.
+#
+# What counts as a loss: octets that stand for something that was there (`refused`, `skipped`, `left`), and gaps in
+# counts. Gaps are taken from one layer only, so that nothing is reported twice: from frame counts if there are frames,
+# since a lost frame takes its packets with it, and from sequence counts of packets only if there are none. What was
+# left out because the user asked for other spacecraft or channels (AS_ASKED) does not count as a loss.
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-_ODD_FRAC = 0.05
-AS_ASKED = frozenset({"spacecraft", "vcid"})  # reasons of what is left out because others were asked for
+_ODD_FRAC = 0.05  # of an APID's packets: what so few have in their header is damage, not the habit of the sender
+AS_ASKED = frozenset({"spacecraft", "vcid"})  # reasons for refusing what the user did not ask for
 
 
 @dataclass(slots=True)
 class ChannelAccount:
-    """One virtual channel: good frames, frames missed by its count, packets given, idle packets left out, packets of
-    which only a part arrived (`broken`), frames whose pointer or packet headers contradict each other.
+    """One virtual channel.
+
+    frames: good frames. missed: frames missing by the channel's count.
+    packets: packets given. idle_packets: packets left out because they are idle.
+    broken: packets of which only a part arrived.
+    inconsistent: frames whose pointer and packet headers contradict each other, or whose count is out of line.
     """
 
     frames: int = 0
@@ -41,10 +51,12 @@ class ChannelAccount:
 
 @dataclass(slots=True)
 class ApidAccount:
-    """One APID: packets given, how many are missing by the sequence count (modulo 16384), and how often it jumped.
+    """One APID of one virtual channel.
 
+    packets: packets given. missing: packets missing by the sequence count, which wraps at 16384. gaps: how often the
+        count jumped.
+    counts: False if the sequence count mostly does not step by one, so that gaps in it mean nothing.
     heads: packets by type and secondary header flag (bits 1 and 0).
-    counts: False if the sequence count does not step by one on the whole, so that gaps in it mean nothing.
     """
 
     packets: int = 0
@@ -61,7 +73,7 @@ class ApidAccount:
 
 @dataclass(slots=True)
 class CodingAccount:
-    """Units and what decoding them needed; the last two are of the inner code."""
+    """Units, and what decoding them took; the channel symbols are of the inner code."""
 
     units: int = 0
     inverted_units: int = 0
@@ -77,13 +89,15 @@ class CodingAccount:
 
 @dataclass(slots=True)
 class Account:
-    """Octets by class (see above), and what was counted.
+    """Octets by class (see the module docstring), and what was counted on the way.
 
-    refused: octets by reason. frames_refused: frames by reason; `packets_refused`: packets of a file of packets.
+    refused: octets by reason. frames_refused: frames by reason.
+    packets_refused: packets of a file of packets by reason.
     encapsulated: encapsulation packets by protocol id.
-    resyncs: how often the place where the next frame or packet starts had to be searched for.
-    unassembled: segments that found no whole group; their octets stay in the class of packets.
-    apids: by (virtual channel, APID); the channel is NO_CHANNEL in a file of packets.
+    segments, unassembled: segments given, and those whose group was incomplete; their octets stay in the class packets.
+    resyncs: how often the start of the next frame or packet had to be searched for.
+    channels: by virtual channel. apids: by (virtual channel, APID); the channel is NO_CHANNEL in a file of packets.
+    coding: only of units.
     """
 
     octets: int = 0
@@ -110,12 +124,12 @@ class Account:
 
     @property
     def refused_octets(self) -> int:
-        """Over all reasons."""
+        """Octets refused for any reason."""
         return sum(self.refused.values())
 
     @property
     def classed_octets(self) -> int:
-        """Over all classes: `octets`, once the recording is at its end."""
+        """Octets of all classes: equal to `octets` once the recording is at its end."""
         return (
             self.packet_octets
             + self.overhead_octets
@@ -129,23 +143,23 @@ class Account:
 
     @property
     def missed_frames(self) -> int:
-        """By the counts of all channels."""
-        return sum(one.missed for one in self.channels.values())
+        """Frames missing by the counts of all channels."""
+        return sum(channel.missed for channel in self.channels.values())
 
     @property
     def broken(self) -> int:
         """Packets of which only a part arrived."""
-        return sum(one.broken for one in self.channels.values())
+        return sum(channel.broken for channel in self.channels.values())
 
     @property
     def inconsistent(self) -> int:
         """Frames whose pointer or packet headers contradict each other."""
-        return sum(one.inconsistent for one in self.channels.values())
+        return sum(channel.inconsistent for channel in self.channels.values())
 
     @property
     def missing_packets(self) -> int:
-        """By the sequence counts of the APIDs that count."""
-        return sum(one.missing for one in self.apids.values() if one.counts)
+        """Packets missing by the sequence counts of the APIDs that count."""
+        return sum(apid.missing for apid in self.apids.values() if apid.counts)
 
     @property
     def is_whole(self) -> bool:
@@ -153,31 +167,43 @@ class Account:
         return (self.packets > 0 or bool(self.encapsulated)) and not self.losses()
 
     def losses(self) -> list[str]:
-        """What is known to be missing or could not be used, a line each; empty if nothing is."""
+        """List what is known to be missing or could not be used, one line each; empty if nothing is."""
         out = [
             *_lines(
-                (self.missed_frames, "frames missed by count"),
-                (self.broken, "packets broken"),
-                (self.inconsistent, "frames inconsistent"),
+                (self.missed_frames, "frame", "missing by frame count"),
+                (self.broken, "broken packet", ""),
+                (self.inconsistent, "inconsistent frame", ""),
             ),
             *(self.sequence_gaps() if not self.channels else ()),
             *_lines(
-                (sum(one.odd_headers for one in self.apids.values()), "headers unlike the others of their APID"),
-                (self.unassembled, "segments without the rest of their group"),
-                (self.skipped_octets, "octets skipped"),
-                (self.left_octets, "octets left at the end"),
+                (sum(apid.odd_headers for apid in self.apids.values()), "header", "unlike the others of its APID"),
+                (self.unassembled, "segment", "of an incomplete group"),
+                (self.skipped_octets, "octet", "skipped"),
+                (self.left_octets, "octet", "left at the end"),
             ),
         ]
-        refused = ((n, f"octets refused: {reason}") for reason, n in sorted(self.refused.items()))
-        return out + _lines(*(one for one in refused if one[1].rpartition(": ")[2] not in AS_ASKED))
+        refused = [
+            (n, "octet", f"refused: {reason}") for reason, n in sorted(self.refused.items()) if reason not in AS_ASKED
+        ]
+        return out + _lines(*refused)
 
     def sequence_gaps(self) -> list[str]:
-        """What sequence counts say, a line each. In a file of packets nothing else tells of those that are missing. Of
-        frames, their own counts do, and packets that are missing while no frame is were never sent.
+        """List the losses that sequence counts tell of, one line each.
+
+        In a file of packets nothing else tells of missing packets. If there are frames, their own counts do; packets
+        that are missing while no frame is were never sent.
         """
-        jumps = sum(one.gaps for one in self.apids.values() if one.counts)
-        return _lines((self.missing_packets, "packets missing by sequence count"), (jumps, "jumps of sequence counts"))
+        jumps = sum(apid.gaps for apid in self.apids.values() if apid.counts)
+        return _lines(
+            (self.missing_packets, "packet", "missing by sequence count"), (jumps, "jump", "of sequence counts")
+        )
 
 
-def _lines(*counts: tuple[int, str]) -> list[str]:
-    return [f"{n:,} {what}" for n, what in counts if n]
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which agrees with it: `1 packet`, `2,000 packets`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _lines(*counts: tuple[int, str, str]) -> list[str]:
+    """One line for each (number, noun, what of it) whose number is not 0."""
+    return [f"{counted(number, noun)} {what}".rstrip() for number, noun, what in counts if number]

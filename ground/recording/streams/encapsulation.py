@@ -1,11 +1,15 @@
-"""Encapsulation packets (CCSDS 133.1-B-3): how long each is, and what passed by in them.
+"""Encapsulation packets (CCSDS 133.1-B-3): measures, counts and passes over them.
 
     first octet     version number 7 (3 bits), protocol id (3 bits), length of the length field (2 bits)
     header          1, 2, 4 or 8 octets, for a length field of 0, 1, 2 or 4 octets
-    length field    of the whole packet, header included, at the end of the header; without one the packet is one octet
+    length field    octets of the whole packet, header included; it ends the header. Without it the packet is one octet
 
-What is in them is no space packet, so they are counted by protocol and passed over; protocol 0 is idle.
+What they hold are not space packets, so they are counted by protocol and passed over; protocol 0 is idle.
 """
+
+# Resynchronising. Three bits (version 7) begin an encapsulation packet, so one octet in eight of anything looks like
+# one. After damage, a place counts as a packet only if its length leads to another one, or to the end of what is there:
+# a single header proves nothing. What lies between is skipped, and counted as such.
 
 from __future__ import annotations
 
@@ -24,8 +28,9 @@ Octets = NDArray[np.uint8]
 
 
 def packet_octets(octets: Octets, at: int) -> int | None:
-    """The length of the encapsulation packet whose header begins at an octet; 0 if none does, None if the octets end
-    within its header.
+    """Return the length of the encapsulation packet that begins at octet `at`.
+
+    Returns 0 if none begins there, and None if the octets end within its header.
     """
     first = int(octets[at])
     if first >> 5 != VERSION:
@@ -35,6 +40,7 @@ def packet_octets(octets: Octets, at: int) -> int | None:
         return 1 if first >> 2 & 7 == IDLE else 0  # only an idle packet may be without length
     if at + header > len(octets):
         return None
+    # The length field is the second half of the header: 1 octet of 2, 2 of 4, 4 of 8.
     size = 0
     for octet in octets[at + header // 2 if header > 2 else at + 1 : at + header].tolist():
         size = size << 8 | octet
@@ -42,7 +48,7 @@ def packet_octets(octets: Octets, at: int) -> int | None:
 
 
 def next_packet(octets: Octets, start: int) -> int:
-    """The next octet from `start` on at which a packet begins that leads to another, or the end."""
+    """Return the next octet from `start` on at which a packet begins that leads to another, or the end."""
     for place in (np.flatnonzero(octets[start:] >> 5 == VERSION) + start).tolist():
         size = packet_octets(octets, place)
         if size is None or (size > 1 and (place + size >= len(octets) or packet_octets(octets, place + size) != 0)):
@@ -51,15 +57,16 @@ def next_packet(octets: Octets, start: int) -> int:
 
 
 class EncapsulationStream:
-    """`take` a recording of encapsulation packets block by block; what a block leaves begins the next. They are
-    counted, and none is given as a space packet.
+    """Counts the packets of a recording of encapsulation packets; none is given as a space packet.
+
+    Call `take` with one block after the other; the octets that a block leaves must begin the next one.
     """
 
     def __init__(self, account: Account) -> None:
         self._account = account
 
     def take(self, block: bytes, *, last: bool) -> int:
-        """How many octets are done with."""
+        """Count the packets of a block. Returns how many octets are done with; `last` says that nothing follows."""
         octets = np.frombuffer(block, np.uint8)
         at = 0
         while at < len(octets):
@@ -79,7 +86,7 @@ class EncapsulationStream:
         return at
 
     def note(self, protocol: int, size: int) -> None:
-        """One of them passed by."""
+        """Count one packet of `size` octets that was passed over."""
         if protocol == IDLE:
             self._account.idle_octets += size
         else:

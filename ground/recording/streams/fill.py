@@ -1,26 +1,30 @@
-"""Runs of one octet between things: a recorder's empty blocks, a carrier without modulation. Nothing is lost there."""
+"""Finds fill: runs of one octet between units, frames or packets. Nothing is lost there.
+
+Recorders write empty blocks, and a carrier without modulation gives symbols that do not change.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-FILL_OCTETS_MIN = 8  # a run; random octets have one of eight in 1 of 10^17 places
+FILL_OCTETS_MIN = 8  # of a run; in random octets one of that length begins at 1 of 10^17 places
 
 
 def fill_octets(octets: NDArray[np.uint8]) -> int:
-    """How many of these octets stand in runs of FILL_OCTETS_MIN or more of one value."""
+    """Return how many of these octets stand in runs of one value, FILL_OCTETS_MIN or longer."""
     if len(octets) < FILL_OCTETS_MIN:
         return 0
-    same = np.zeros(len(octets) + 1, np.bool_)  # as the octet before
+    # Padded with False at both ends, so that every run of equal octets has an edge where it begins and where it ends.
+    same = np.zeros(len(octets) + 1, np.bool_)
     np.equal(octets[1:], octets[:-1], out=same[1:-1])
-    edges = np.flatnonzero(same[1:] != same[:-1])  # few, in noise and in fill
+    edges = np.flatnonzero(same[1:] != same[:-1])  # few, both in noise and in fill
     runs = edges[1::2] - edges[::2] + 1
     return int(runs[runs >= FILL_OCTETS_MIN].sum())
 
 
 def leading_fill(octets: NDArray[np.uint8]) -> int:
-    """The length of the run of one value that these octets begin with, 0 if it is shorter than FILL_OCTETS_MIN."""
+    """Return the length of the run of one value at the start; 0 if it is shorter than FILL_OCTETS_MIN."""
     if len(octets) < FILL_OCTETS_MIN:
         return 0
     other = octets != octets[0]

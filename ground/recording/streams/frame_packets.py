@@ -1,9 +1,14 @@
-"""Aligned frames to packets, and the account of both: what units and bare frames have in common.
+"""Turns aligned frames into packets, and keeps the account of both: what units and bare frames have in common."""
 
-Missed frames are told by the counts of those that came. A count that is damaged tells of a gap there and of one back,
-by all counts there are together. If neither error control nor a code guards frames, such a pair is one frame whose
-count contradicts its neighbours', and no frame is missing.
-"""
+# Octets of good frames are classed by the kernel, which takes them apart; octets of refused frames are classed here, by
+# the verdict. A unit is longer than its frame by marker and check symbols: that difference is overhead of a good frame,
+# and refused with a bad one. The kernel's counters are running totals, so `settle` assigns the account's fields from
+# them and adds nothing up.
+#
+# Missed frames follow from the counts of the frames that came. If a frame's count is damaged, the counts show a gap
+# before it and one back behind it, and both together are a whole turn of the counter. If error control or a code
+# guards frames, a damaged count cannot get through, and two such gaps are real. If nothing guards them, the pair means
+# one frame whose count contradicts its neighbours (`inconsistent`), and no frame is missing.
 
 from __future__ import annotations
 
@@ -16,12 +21,13 @@ from ground.recording.packet_batch import PacketBatch
 from ground.recording.streams.account import Account, ChannelAccount
 from ground.recording.streams.link_options import LinkOptions, Service
 
-_MODULI = (1 << 8, 1 << 24, 1 << 28)  # of channel counts: TM, AOS, AOS with its cycle
+_MODULI = (1 << 8, 1 << 24, 1 << 28)  # of virtual channel counts: TM, AOS, AOS with its frame count cycle
+# A frame that the decoder marked is one whose codewords could not be corrected.
 _NAMES = {verdict: verdict.name.lower() for verdict in Verdict} | {Verdict.MARKED: "uncorrectable"}
 
 
 def kernel_link(options: LinkOptions) -> TmLink | AosLink:
-    """What the kernel must know of the frames."""
+    """Return what the frame kernel must know of a link. Raises ValueError for a link that makes no sense."""
     assert options.frame_octets is not None
     security = (options.security_header_octets, options.security_trailer_octets)
     if options.service is Service.AOS:
@@ -49,24 +55,25 @@ def kernel_link(options: LinkOptions) -> TmLink | AosLink:
 
 
 class FramePackets:
-    """Frames in, packets out; `settle` writes what became of the frames into the account.
-
-    unit_octets: what one frame takes of the recording. Octets of good frames are classed by the kernel; what a unit
-    has beyond its frame is overhead.
-    """
+    """Takes frames and returns packets; `settle` writes what became of the frames into the account."""
 
     def __init__(self, options: LinkOptions, account: Account, unit_octets: int) -> None:
+        """unit_octets: octets of the recording that one frame takes, marker and check symbols included."""
         self._extractor = BatchExtractor(kernel_link(options))
         self._account = account
         self._frame_octets = options.frame_octets or 0
         self._unit_octets = unit_octets
         self._guarded = bool(options.has_fecf) or options.coding not in (None, "none")
-        self._gaps: dict[int, int] = {}  # before the newest frame of a channel
-        self._odd_counts = Counter[int]()  # frames by channel, and
-        self._not_missed = Counter[int]()  # frames that they made seem missing
+        self._gaps: dict[int, int] = {}  # by channel: frames missing right before its newest frame
+        self._odd_counts = Counter[int]()  # by channel: frames with a damaged count
+        self._not_missed = Counter[int]()  # by channel: frames that those made seem missing
 
     def extract(self, frames: ReadBuffer, *, stride: int | None = None, marks: ReadBuffer | None = None) -> PacketBatch:
-        """The packets that these frames completed."""
+        """Return the packets that these frames completed.
+
+        stride: octets from one frame to the next if they do not lie side by side. marks: one octet per frame, not 0 if
+        the frame could not be decoded.
+        """
         columns, packets = self._extractor.extract(frames, stride=stride, marks=marks)
         if not self._guarded:
             self._note_odd_counts(columns)
@@ -81,23 +88,26 @@ class FramePackets:
         )
 
     def _note_odd_counts(self, columns: FrameColumns) -> None:
+        """Find frames whose count is damaged: two gaps in a row that add up to a whole turn of the counter."""
         missed, vcid = np.asarray(columns.missed).astype(np.int64), np.asarray(columns.vcid)
         is_good = np.asarray(columns.verdict) == Verdict.GOOD
         if not missed.any() and not any(self._gaps.values()):
             return
         for channel in np.unique(vcid[is_good]).tolist():
+            # The last gap of the batch before comes first: a pair may lie across the two batches.
             gaps = np.append(self._gaps.get(channel, 0), missed[is_good & (vcid == channel)])
             there_and_back = (gaps[:-1] > 0) & (gaps[1:] > 0) & np.isin(gaps[:-1] + gaps[1:], _MODULI)
             self._odd_counts[channel] += int(np.count_nonzero(there_and_back))
             self._not_missed[channel] += int((gaps[:-1] + gaps[1:])[there_and_back].sum())
+            # A gap that is half of a pair must not be paired again.
             self._gaps[channel] = 0 if len(there_and_back) and there_and_back[-1] else int(gaps[-1])
 
     def settle(self, refused: Counter[str], *, last: bool) -> None:
-        """Bring the account up to date. `refused`: octets of the recording that the caller refused itself."""
+        """Bring the account up to date. refused: octets by reason that the caller refused itself."""
         account, extractor = self._account, self._extractor
         channels = extractor.channels
         verdicts = extractor.verdicts
-        account.frames = sum(one.frames for one in channels.values())
+        account.frames = sum(channel.frames for channel in channels.values())
         account.frames_refused = Counter(
             {_NAMES[verdict]: n for verdict, n in verdicts.items() if n and verdict is not Verdict.GOOD}
         )
@@ -108,18 +118,18 @@ class FramePackets:
             )
             for vcid, c in channels.items()
         }  # fmt: skip
-        account.packet_octets = sum(one.packet_octets for one in channels.values())
-        account.idle_octets = sum(one.idle_octets for one in channels.values())
-        account.encapsulated_octets = sum(one.encapsulated_octets for one in channels.values())
+        account.packet_octets = sum(channel.packet_octets for channel in channels.values())
+        account.idle_octets = sum(channel.idle_octets for channel in channels.values())
+        account.encapsulated_octets = sum(channel.encapsulated_octets for channel in channels.values())
         account.encapsulated = Counter()
-        for one in channels.values():
-            account.encapsulated.update(one.encapsulated)
+        for channel in channels.values():
+            account.encapsulated.update(channel.encapsulated)
         coding_octets = (self._unit_octets - self._frame_octets) * account.frames
-        account.overhead_octets = coding_octets + sum(one.overhead_octets for one in channels.values())
+        account.overhead_octets = coding_octets + sum(channel.overhead_octets for channel in channels.values())
         account.refused = Counter({name: n * self._unit_octets for name, n in account.frames_refused.items()})
-        lost = sum(one.lost_octets for one in channels.values())
+        lost = sum(channel.lost_octets for channel in channels.values())
         if lost:
             account.refused["broken packets"] = lost
         account.refused.update(refused)
-        if last:
-            account.left_octets += sum(one.hand_octets for one in channels.values())
+        if last:  # packets that began and did not end
+            account.left_octets += sum(channel.hand_octets for channel in channels.values())

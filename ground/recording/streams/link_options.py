@@ -1,4 +1,7 @@
-"""What a recording is made of, as the user says it, a mission file has it, or detection found it."""
+"""What a recording is made of: as the user states it, a mission file describes it, or detection found it.
+
+One type serves all three. A field that is None is not known; detection fills in what is None and keeps what is not.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from flight.link.coding.tm_coding import RANDOMIZERS, TmCoding
 from flight.link.downlink_config import DownlinkConfig
 from flight.link.tm.aos_frame import VC_IDLE
 
-SKIP_OCTETS_MAX = 64
+SKIP_OCTETS_MAX = 64  # in front of a packet: station headers are shorter
 FRAME_OCTETS_MAX = 65_536
-FIELD_OCTETS_MAX = 256  # of an insert zone, a security header or a security trailer
+FIELD_OCTETS_MAX = 256  # of an insert zone, a security header or a security trailer; more than any mission uses
 
 CODINGS = ("none", "rs(255,223)", "rs(255,239)")
 # Check symbols per codeword.
@@ -22,7 +25,7 @@ PARITY = {"none": 0, "rs(255,223)": 32, "rs(255,239)": 16}
 
 
 class Form(StrEnum):
-    """What follows one another in the file."""
+    """What the file consists of, one after the other."""
 
     UNITS = "units"  # attached sync marker and codeblock or frame, CCSDS 131.0-B-5
     FRAMES = "frames"  # transfer frames alone, TM or AOS
@@ -31,7 +34,7 @@ class Form(StrEnum):
 
 
 class Service(StrEnum):
-    """Which transfer frames: CCSDS 132.0-B-3 or 732.0-B-4."""
+    """The kind of transfer frames: CCSDS 132.0-B-3 or 732.0-B-4."""
 
     TM = "tm"
     AOS = "aos"
@@ -39,20 +42,20 @@ class Service(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
-    """How to read a recording. None is found from the data; `spacecraft_id` and `vcids` None take any.
+    """How to read a recording. What is None is detected from the data; `spacecraft_id` and `vcids` None take any.
 
-    form: what follows one another in the file.
-    service, frame_octets, has_fecf: of transfer frames: kind, length, and whether they end with error control.
+    form: what the file consists of.
+    service, frame_octets, has_fecf: kind and length of transfer frames, and whether they end with error control.
     has_ocf: AOS: each frame has an operational control field. TM frames say so themselves.
-    insert_octets, has_header_control: AOS: of the insert zone, and whether there is frame header error control.
+    insert_octets, has_header_control: AOS: length of the insert zone, and whether there is header error control.
     spacecraft_id, vcids: frames of others are counted and left out.
-    coding, interleave: one of CODINGS and, of a Reed-Solomon code, how many codewords a unit has.
-    randomizer: "none", "short" (255 bit) or "long" (131,071 bit).
-    convolutional: the inner code of rate 1/2 lies over it.
+    coding, interleave: one of CODINGS and, for a Reed-Solomon code, the number of codewords per unit.
+    randomizer: "none", "short" (255 bits) or "long" (131,071 bits).
+    convolutional: whether the inner code of rate 1/2 lies over the units.
     skip_octets: octets in front of every packet of a file of packets, passed over.
-    any_version: packets of another version number than 0 are given as well, read like those of version 0.
-    joins_segments: segments are put together to the packets that they are of.
-    security_header_octets, security_trailer_octets: of CCSDS 355.0-B-2 in every frame, passed over.
+    any_version: give packets of any version number, read like those of version 0.
+    joins_segments: join segments to the packets that they are parts of.
+    security_header_octets, security_trailer_octets: lengths in every frame (CCSDS 355.0-B-2); passed over, not checked.
     """
 
     form: Form | None = None
@@ -76,7 +79,7 @@ class LinkOptions:
 
     @classmethod
     def from_config(cls, config: DownlinkConfig, form: Form | None = None) -> Self:
-        """What a mission says of a link; `form` stays to be found if it is not given."""
+        """Return what a mission says of a link; `form` is left to detection if it is not given."""
         is_aos = isinstance(config, AosConfig)
         coding = config.tm_coding
         return cls(
@@ -96,12 +99,12 @@ class LinkOptions:
 
     @property
     def is_framed(self) -> bool:
-        """Whether packets come out of frames."""
+        """Whether packets come in frames."""
         return self.form in (Form.UNITS, Form.FRAMES)
 
     @property
     def tm_coding(self) -> TmCoding:
-        """How the frames of units are coded; the options that it needs must be known."""
+        """How the frames of units are coded. The options that `missing` asks for must be known."""
         assert self.frame_octets is not None
         return TmCoding(
             self.frame_octets,
@@ -112,7 +115,7 @@ class LinkOptions:
         )
 
     def missing(self) -> list[str]:
-        """The options that must be known before a recording can be read, and are None."""
+        """Return the names of options that must be known before a recording can be read, and are None."""
         needed = {
             None: ("form",),
             Form.PACKETS: (),
@@ -123,7 +126,7 @@ class LinkOptions:
         return [name for name in needed if getattr(self, name) is None]
 
     def faults(self) -> list[str]:
-        """What is wrong with options by themselves or beside one another, a line each that says what would be right."""
+        """List what is wrong with the options, alone or in combination; each line says what would be right."""
         out = [
             f"{name} is {value}, should be {least} .. {most}"
             for name, least, most in (
@@ -145,6 +148,7 @@ class LinkOptions:
             out.append(f"randomizer is {self.randomizer!r}, should be one of {', '.join(RANDOMIZERS)}")
         if self.interleave is not None and self.interleave not in INTERLEAVES:
             out.append(f"interleave is {self.interleave}, should be one of {', '.join(map(str, INTERLEAVES))}")
+        # Combinations are checked only if every value is in range by itself: one mistake, one message.
         if not out and self.is_framed and self.frame_octets is not None and self.frame_octets < self._frame_octets_min:
             out.append(
                 f"frame_octets is {self.frame_octets}, should be {self._frame_octets_min} or more with these fields"
@@ -155,7 +159,7 @@ class LinkOptions:
 
     @property
     def _frame_octets_min(self) -> int:
-        """Of a frame with an octet of data."""
+        """Length of the shortest frame: all its fields and one octet of data."""
         security = self.security_header_octets + self.security_trailer_octets
         if self.service is not Service.AOS:
             return 13 + security  # header, control field, error control
@@ -163,8 +167,10 @@ class LinkOptions:
         return 6 + fields + security + 2 + 1 + 2 * bool(self.has_fecf)
 
     def stated(self) -> dict[str, object]:
-        """The options that differ from their defaults, by name: what is known of the recording."""
+        """Return the options that differ from their defaults, by name: what is known of the recording."""
         default = LinkOptions()
         return {
-            one.name: value for one in fields(self) if (value := getattr(self, one.name)) != getattr(default, one.name)
+            option.name: value
+            for option in fields(self)
+            if (value := getattr(self, option.name)) != getattr(default, option.name)
         }
