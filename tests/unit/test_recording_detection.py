@@ -253,7 +253,7 @@ def test_the_kind_of_a_file_that_is_known_otherwise_is_said() -> None:
     assert find(NOTHING["gzip"]()).evidence == ("it begins like a gzip file",)
     assert find(text()).evidence == ("it begins like text",)
     assert find(b"\x89PNG\r\n\x1a\n" + Random(1).randbytes(9000)).evidence == ("it begins like a PNG image",)
-    assert find(bytes(99)).evidence == ("all octets looked at are 0x00",)
+    assert find(bytes(99)).evidence == ("all octets examined are 0x00",)
 
 
 def test_units_far_behind_noise_are_found() -> None:
@@ -290,7 +290,7 @@ def test_a_hint_is_kept_and_what_contradicts_it_is_an_alternative() -> None:
     recording = of_units(pus_packets(100, Random(4)), LinkConfig(coding="rs(255,223)"))
     other = find(recording.octets, LinkOptions(form=Form.UNITS, spacecraft_id=5))
     assert other.confidence < CERTAIN
-    assert "0 of 19 headers are TM of spacecraft 0x5" in other.evidence
+    assert "0 of 19 headers are TM, spacecraft 0x5" in other.evidence
     wrong = find(recording.octets, LinkOptions(form=Form.FRAMES, frame_octets=512))
     assert not wrong.is_known
     assert wrong.alternatives[0].options.form is Form.UNITS

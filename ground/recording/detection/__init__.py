@@ -1,1 +1,1 @@
-"""What a recording is, found from its octets: the evidence for every form, weighed."""
+"""Finds out what a recording is from its octets alone: collects the evidence for every form and weighs it."""

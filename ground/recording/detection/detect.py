@@ -1,12 +1,25 @@
-"""What a recording is, by its beginning: every form is tried, and the one that explains the most is taken.
+"""Finds out what a recording is from its beginning: tries every form, and takes the one that explains the most."""
 
-Each form brings its evidence: units their markers and codewords, frames their error control and counts, packets the
-chains of their headers. Nothing is taken for known that no check supports: runs of one octet, text and noise have
-markers, headers and lengths too, by chance or by being zero.
-
-Bounds: WINDOWS stretches of WINDOW_OCTETS within what is given, the first behind whatever run of one octet it begins
-with, the others spread over the rest until something is found; markers are sought in SEARCHED_OCTETS from there on.
-"""
+# Evidence. Each form brings its own: units their markers and codewords, frames their error control and counts, packets
+# the chains of their headers. A reading that no check supports is not offered at all: runs of one octet, text and noise
+# have markers, headers and lengths too, by chance or because zeros read as anything.
+#
+# Order of trials:
+#   1. Windows of the recording, one after the other, until one gives a reading. The first begins behind a leading run
+#   of
+#      one octet, the others are spread over the rest: the beginning may be noise of the acquisition.
+#   2. In a window, all forms that the hint allows: units, frames, packets, encapsulation packets. They do not exclude
+#   one
+#      another, so all are tried and ranked (`Finding.rank`). Costly trials (inner code, frames that begin anywhere,
+#      octets in front of packets) are made in the first window only.
+#   3. What is certain: error control that fits, codewords that check and hold sound frames, or counts that step. See
+#      `finding` for the scale. A reading is named only if confidence times coverage reaches _GUESS.
+#   4. If nothing fits the hint, everything is tried without it, only to tell the user what would fit.
+#
+# A hint is never overruled: options that it states are taken for granted, the rest is found around them. A reading that
+# needs what was not asked for (packets of other versions) is offered only as an alternative.
+#
+# Bounds: WINDOWS windows of WINDOW_OCTETS; markers, which may be far apart, are looked for in SEARCHED_OCTETS.
 
 from __future__ import annotations
 
@@ -21,6 +34,7 @@ from ground.recording.detection.frame_evidence import find_frames
 from ground.recording.detection.magic import known_file
 from ground.recording.detection.packet_evidence import find_encapsulation, find_packets
 from ground.recording.detection.unit_evidence import find_units
+from ground.recording.streams.account import counted
 from ground.recording.streams.fill import leading_fill
 from ground.recording.streams.link_options import Form, LinkOptions
 from ground.recording.streams.source import PacketSource
@@ -31,14 +45,16 @@ WINDOW_OCTETS = 1 << 18
 SEARCHED_OCTETS = 1 << 22
 WINDOWS = 6
 _ALTERNATIVES_MAX = 3
-_GUESS = 0.3  # of confidence times coverage: what has less is not said to be anything
+_GUESS = 0.3  # least confidence times coverage of a reading that is worth naming
 
 
 def find(first_octets: bytes, hint: LinkOptions | None = None) -> Finding:
-    """What a recording is that begins with these octets (the more of it the better, 4 MiB are enough).
+    """Find out what a recording is that begins with these octets; 4 MiB are enough.
 
-    hint: options that are known already: they are kept, and those that are None are found. If nothing fits them, what
-    would fit without them is among the alternatives.
+    hint: options that are known already. They are kept, and those that are None are found. If nothing fits them, what
+        would fit without them is among the alternatives.
+
+    Returns a Finding in any case; `is_known` is False if nothing was recognised.
     """
     hint = hint or LinkOptions()
     octets = np.frombuffer(first_octets, np.uint8)
@@ -53,29 +69,33 @@ def find(first_octets: bytes, hint: LinkOptions | None = None) -> Finding:
 
 
 def _ranked(octets: Octets, hint: LinkOptions) -> tuple[list[Finding], list[Finding]]:
-    """Readings worth naming, the best first; and those that need what must be asked for."""
+    """Return the readings worth naming, the best first, and those that need an option that was not asked for."""
     unasked: list[Finding] = []
     for number, (window, more) in enumerate(_windows(octets)):
         readings = _readings(window, more, hint, is_first=number == 0, is_all=len(window) == len(octets))
-        found = [one for one in readings if one.confidence * one.coverage >= _GUESS and _keeps(one.options, hint)]
-        found.sort(key=lambda one: -one.rank)
-        asked = [one for one in found if one.options.any_version == hint.any_version]
-        unasked += [one for one in found if one not in asked]
+        found = [
+            reading
+            for reading in readings
+            if reading.confidence * reading.coverage >= _GUESS and _keeps(reading.options, hint)
+        ]
+        found.sort(key=lambda reading: -reading.rank)
+        asked = [reading for reading in found if reading.options.any_version == hint.any_version]
+        unasked += [reading for reading in found if reading not in asked]
         if asked:
             return asked, unasked
     return [], unasked
 
 
 def _keeps(found: LinkOptions, hint: LinkOptions) -> bool:
-    """Whether the frames of a reading are those that were said, if it has frames."""
+    """Whether the frames of a reading, if it has any, are those of the hint."""
     return not found.is_framed or all(
-        said is None or said == read
-        for said, read in ((hint.service, found.service), (hint.frame_octets, found.frame_octets))
+        stated is None or stated == found_value
+        for stated, found_value in ((hint.service, found.service), (hint.frame_octets, found.frame_octets))
     )
 
 
 def _windows(octets: Octets) -> Iterator[tuple[Octets, Octets]]:
-    """(a window, what markers are sought in), from behind a run of one octet on."""
+    """Yield pairs (window, stretch in which markers are looked for), the first behind a leading run of one octet."""
     start = leading_fill(octets)
     if start >= len(octets):
         return
@@ -95,7 +115,7 @@ def _readings(window: Octets, more: Octets, hint: LinkOptions, *, is_first: bool
     forms = Form if hint.form is None else (hint.form,)
     if Form.UNITS in forms:
         units = list(find_units(window, hint, tries_inner=is_first))
-        if not units and len(more) > len(window):
+        if not units and len(more) > len(window):  # units may be so long that a window holds few markers
             units = list(find_units(more, hint, tries_inner=False))
         yield from units
     if Form.FRAMES in forms:
@@ -106,32 +126,34 @@ def _readings(window: Octets, more: Octets, hint: LinkOptions, *, is_first: bool
         yield from find_encapsulation(window, hint, is_all=is_all)
 
 
-def _completed(one: Finding, octets: Octets) -> Finding:
-    """Whether segments are put together, which packets themselves must show."""
-    options = one.options
+def _completed(finding: Finding, octets: Octets) -> Finding:
+    """Fill in whether segments are joined, which only the packets themselves can show."""
+    options = finding.options
     if options.joins_segments is not None:
-        return one
+        return finding
     source = PacketSource(replace(options, joins_segments=False))
     kinds = np.zeros(4, np.int64)
     for batch in (source.feed(octets[:SEARCHED_OCTETS].tobytes()), source.finish()):
         kinds += np.bincount(batch.flags & 3, minlength=4)
     segments = int(kinds[:3].sum())
-    # Groups have a first and a last one. Flags that never say so are not meant.
+    # A group has a first and a last segment, so there are about as many of both. Some missions leave the flags at 0 or
+    # fill them with anything: such packets are not segments, and joining them would lose them all.
     joins = not segments or bool(2 * kinds[1] >= kinds[2] > 0 and 2 * kinds[2] >= kinds[1])
-    means = "put together" if joins else "given as they are, for their flags make no groups"
-    lines = (f"{segments:,} packets are segments: they are {means}",) if segments else ()
-    return replace(one, options=replace(options, joins_segments=joins), evidence=one.evidence + lines)
+    fate = "joined" if joins else "kept as they are, since their flags form no groups"
+    lines = (f"{counted(segments, 'segment')} {fate}",) if segments else ()
+    return replace(finding, options=replace(options, joins_segments=joins), evidence=finding.evidence + lines)
 
 
 def _why_unknown(octets: Octets, others: list[Finding]) -> tuple[str, ...]:
+    """Say why nothing was recognised, and what would fit without the hint."""
     if not len(octets):
-        return ("there are no octets",)
+        return ("the input is empty",)
     if leading_fill(octets) == len(octets) or not (octets != octets[0]).any():
-        return (f"all octets looked at are {int(octets[0]):#04x}",)
+        return (f"all octets examined are {int(octets[0]):#04x}",)
     lines = []
     kind = known_file(octets[:512].tobytes())
     if kind:
         lines.append(f"it begins like {kind}")
     if others:
-        lines.append("nothing fits that was asked for; what does: " + "; ".join(others[0].evidence))
-    return tuple(lines) or ("no markers, frames or packets that any check supports",)
+        lines.append("nothing fits the options given; without them this would: " + "; ".join(others[0].evidence))
+    return tuple(lines) or ("no check confirms any markers, frames or packets",)

@@ -1,4 +1,10 @@
-"""What detection says of a recording: how to read it, on what grounds, and how sure that is."""
+"""The result of detection: how to read a recording, on what evidence, and how sure that is."""
+
+# The scale of confidence, so that all kinds of evidence can be compared:
+#
+#   0.9 and more (CERTAIN)   error control or counts say so, in more places than chance could
+#   0.5 and more (LIKELY)    structure alone: lengths that lead to one another, headers that persist
+#   below                    a guess: shown as such, taken only if nothing better is there
 
 from __future__ import annotations
 
@@ -11,11 +17,11 @@ from ground.recording.streams.link_options import Form, LinkOptions
 class Finding:
     """One reading of a recording.
 
-    options: how to read it; `form` None if it is nothing that we know. What was given as a hint is as it was given.
-    evidence: the grounds, a line each, for people.
-    confidence: 0..1; from CERTAIN on error control or counts say so, below LIKELY it is a guess.
-    coverage: the share of the octets looked at that this reading explains, 0..1.
-    alternatives: other readings that have something for them, the best first.
+    options: how to read it; `form` is None if nothing is recognised. Options that were given as a hint are unchanged.
+    evidence: what speaks for it, one line each, for people.
+    confidence: 0..1, see CERTAIN and LIKELY.
+    coverage: the share of the examined octets that this reading explains, 0..1.
+    alternatives: other readings worth naming, the best first.
     """
 
     options: LinkOptions
@@ -31,15 +37,18 @@ class Finding:
 
     @property
     def rank(self) -> float:
-        """What a reading is worth beside others: how sure it is, and how much it explains. If that is much the same,
-        the outer form counts: units have frames in them, and frames have packets.
+        """The worth of a reading among others: how sure it is, times how much it explains.
+
+        If that is much the same, the outer form wins: units hold frames, and frames hold packets, so all three readings
+        may be true of the same octets, but only the outer one explains all of them.
         """
         return self.confidence * self.coverage + _OUTER[self.options.form]
 
     def beside(self, others: list[Finding]) -> Finding:
-        """This one, with the others as alternatives."""
+        """Return this finding with the others as its alternatives."""
         return replace(self, alternatives=tuple(others))
 
 
 CERTAIN, LIKELY = 0.9, 0.5
+# Added to the rank: little enough that clear evidence for an inner form still wins.
 _OUTER = {Form.UNITS: 0.2, Form.FRAMES: 0.15, Form.PACKETS: 0.0, Form.ENCAPSULATION: 0.0, None: -1.0}

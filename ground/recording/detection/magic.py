@@ -1,4 +1,7 @@
-"""Files of other kinds, by what they begin with, so that people hear what they have given."""
+"""Recognises files of other kinds by their first octets.
+
+If nothing else is found in a file, the user learns what it is: most often it is compressed, or of another tool.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ _BEGINNINGS = (
     (b"ARROW1", "an Arrow file"),
     (b"\x93NUMPY", "a NumPy array"),
 )
-_TEXT_FRAC = 0.95
+_TEXT_FRAC = 0.95  # of printable ASCII; the rest may be letters of other scripts in UTF-8
 
 
 def known_file(beginning: bytes) -> str:
-    """What a file that begins like this most likely is; empty if that cannot be told."""
+    """Return what a file that begins like this most likely is; empty if that cannot be told."""
     for magic, kind in _BEGINNINGS:
         if beginning.startswith(magic):
             return kind

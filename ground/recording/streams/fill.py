@@ -15,7 +15,7 @@ def fill_octets(octets: NDArray[np.uint8]) -> int:
     """Return how many of these octets stand in runs of one value, FILL_OCTETS_MIN or longer."""
     if len(octets) < FILL_OCTETS_MIN:
         return 0
-    # Padded with False at both ends, so that every run of equal octets has an edge where it begins and where it ends.
+    # Padded with False at both ends, so that every run of equal octets has an edge at its start and at its end.
     same = np.zeros(len(octets) + 1, np.bool_)
     np.equal(octets[1:], octets[:-1], out=same[1:-1])
     edges = np.flatnonzero(same[1:] != same[:-1])  # few, both in noise and in fill

@@ -1,4 +1,4 @@
-"""Turns a recording of bare frames into packets. Nothing marks where a frame begins, so it is found by what fits.
+"""Turns a recording of bare frames into packets. Nothing marks the start of a frame: it is found by what fits.
 
 ALIGNED --a frame does not fit, nor does the next--> SEARCHING --a place is found at which one fits--> ALIGNED
 """
@@ -7,7 +7,7 @@ ALIGNED --a frame does not fit, nor does the next--> SEARCHING --a place is foun
 # the frame behind must fit too.
 #
 # What happens to what does not fit:
-#   - One frame between two that fit is damaged where it lies. It goes on as a frame, so that the kernel refuses it with
+#   - One frame between two that fit is damaged in its place. It goes on as a frame, so that the kernel refuses it with
 #     its reason.
 #   - Two in a row raise the suspicion that octets are missing or too many. The next place is searched for, octet by
 #     octet. If it is a whole number of frames away, nothing is missing: the frames between are damaged. If not, what
@@ -141,7 +141,7 @@ class FrameStream:
             at = self._done = place
 
     def _final(self, octets: Octets, end: int) -> int | None:
-        """Return where the last frame begins if the frames end at `end`, but the recording goes on for less than one.
+        """Return the octet at which the last frame begins; frames end at `end`, and less than one more follows.
 
         A last frame that ends with the recording begins a frame's length before it. If so few octets remain that the
         last frame itself may be longer by them, nobody can tell where it begins: the end of the octets is returned.
@@ -208,7 +208,7 @@ class FrameStream:
         doubt = ~fits
         doubt[:-1] &= ~fits[1:]
         if last and whole and doubt[-1] and (whole == 1 or fits[-2]) and at + whole * self._size == len(octets):
-            doubt[-1] = False  # nothing follows, and it ends where the recording does: damaged where it lies
+            doubt[-1] = False  # nothing follows, and it ends with the recording: damaged in its place
         found = int(doubt.argmax()) if whole else 0
         return found if whole and doubt[found] else whole
 
@@ -284,7 +284,7 @@ class FrameStream:
         return self._heads_of(names[counts > _HABIT_FRAC * whole].tolist())
 
     def _note_heads(self, octets: Octets, start: int, stop: int) -> None:
-        """Learn whose frames a run holds, from some 16 of them."""
+        """Learn from some 16 frames of a run which spacecraft they are of."""
         assert self._heads is not None
         if stop - start < 2 * self._size and not self._seen.any():
             return  # a single frame may fit by chance

@@ -1,4 +1,16 @@
-"""What a recording of packets has shown so far: its APIDs, where their sequence counts are, which lengths they use."""
+"""What a recording of packets has shown so far: its APIDs, their next sequence counts, and the lengths they use."""
+
+# Habits are the only evidence that a place in a file of packets is a header (see `packet_stream`). Everything is
+# indexed by the "word": the first two octets of a header, that is version, type, secondary header flag and APID. Plain
+# arrays of 65,536 entries answer for thousands of headers at once.
+#
+# How something becomes a habit, and when it stops:
+#   known      a word that the survey of the first octets found, or that occurred _KNOWN_PACKETS times with counts
+#   mostly
+#              in line, or _SILENT_PACKETS times, each time leading to a known header. Once known, always known.
+#   counting   until most steps of a word's counts are odd. Its counts then prove nothing, in either direction.
+#   usual      a length that was seen; a word with more than _LENGTHS_MAX lengths has no usual ones.
+#   guarded    the CRC-16 at the end fitted in all of the first _GUARDED_PACKETS packets but one, which may be damaged.
 
 from __future__ import annotations
 
@@ -14,26 +26,29 @@ from ground.recording.streams.packet_headers import WORDS_COUNT, Octets
 from ground.recording.streams.packet_survey import IDLE_WORDS, survey
 
 SEQUENCE_COUNTS = 1 << 14
-SURVEY_OCTETS = 1 << 18
-_KNOWN_PACKETS = 3  # of one APID, half of them in line
-_SILENT_PACKETS = 4  # of one APID that does not count
-_LENGTHS_MAX = 8  # an APID with more has lengths of any kind
-_SAMPLE_PACKETS = 256  # whose lengths are looked at, per look
-_GUARDED_PACKETS = 4  # whose error control fits, until that is taken for a habit
-NEAR = 1024  # counts ahead of what is due that pass for a gap
+SURVEY_OCTETS = 1 << 18  # as many as detection looked at: both see the same packets
+_KNOWN_PACKETS = 3  # of one word, at least half of their counts in line
+_SILENT_PACKETS = 4  # of one word whose counts do not step
+_LENGTHS_MAX = 8  # a word with more different lengths may have any
+_SAMPLE_PACKETS = 256  # per look, whose lengths are noted: enough to know them, and cheap
+_GUARDED_PACKETS = 4  # checked for error control before that is taken for a habit
+NEAR = 1024  # counts ahead of what is due that pass for a gap, of 16,384: chance passes once in 16
 
 
 @dataclass(slots=True)
 class _Guard:
-    """Whether the packets of an APID end with a CRC-16 that fits: seen so far, and how many did."""
+    """Whether the packets of a word end with a CRC-16 that fits: how many were checked, and how many fitted."""
 
     seen: int = 0
     fit: int = 0
 
 
 class PacketHabits:
-    """known: by first word of a header, whether packets begin with it. due: the sequence count that is next, -1 if none
-    has been seen. counting: whether the count steps by one. Words are the first two octets of headers.
+    """The habits of a recording, by word (the first two octets of a header).
+
+    known: whether packets begin with the word.
+    due: the sequence count that is next; -1 if none has been seen.
+    counting: whether the sequence count steps by one.
     """
 
     def __init__(self) -> None:
@@ -48,7 +63,7 @@ class PacketHabits:
         return bool(self.known.any())
 
     def survey(self, octets: Octets, lead: int, *, any_version: bool) -> None:
-        """Learn which APIDs there are from the beginning of a recording, over whatever damage is in it."""
+        """Learn the words from the beginning of a recording, whatever damage is in it."""
         found = survey(octets[:SURVEY_OCTETS], lead, any_version=any_version)
         if not found.words.any():
             return
@@ -56,13 +71,14 @@ class PacketHabits:
         self.counting[found.words] = found.counting
         self.known[IDLE_WORDS] = True
         self.counting[IDLE_WORDS] = False
-        # A length is usual that leads from a known header to a known one, and not just once.
+        # Usual lengths lead from a known header to a known one, more than once: a single one may be a damaged length.
         pairs, seen = np.unique(_pairs(found.word, found.length), return_counts=True)
         self._note_lengths(pairs[seen > 1])
 
     def learn(self, words: NDArray[np.uint16], counts: NDArray[np.uint16], known: NDArray[np.bool_]) -> None:
-        """Take more words for known: of those that are not among these headers, which lie one after the other, the ones
-        that occur often enough, in line, or each time in front of a known one.
+        """Make more words known, from n headers that lie one after the other; known: whether each header's word is.
+
+        A word becomes known if it occurs often enough with counts in line, or each time in front of a known header.
         """
         leads = np.append(known[1:], False)
         for word in np.unique(words[~known]).tolist():
@@ -75,11 +91,12 @@ class PacketHabits:
                 self.counting[word] = is_steady
 
     def in_line(self, words: NDArray[np.uint16], counts: NDArray[np.uint16]) -> NDArray[np.bool_]:
-        """Whether each header has the count that was due. Of an APID that does not count, or is new, any is."""
+        """Return whether each header has the count that was due; always True for words that do not count or are new."""
         if not len(words):
             return np.ones(0, np.bool_)
-        if not (words != words[0]).any():
+        if not (words != words[0]).any():  # one word: the usual case, and no sorting
             return self._follows(int(words[0]), counts)
+        # Grouped by word in the order of the packets; each count is due after the one before it in its group.
         order = np.argsort(words, kind="stable")
         by_word, by_count = words[order], counts[order].astype(np.int32)
         due = np.empty(len(words), np.int32)
@@ -101,14 +118,14 @@ class PacketHabits:
 
     def note(self, octets: Octets, offsets: NDArray[np.int64], words: NDArray[np.uint16],
              counts: NDArray[np.uint16], lengths: NDArray[np.uint32], fits: NDArray[np.bool_]) -> None:  # fmt: skip
-        """These packets are fine: what comes next, and what lengths they have."""
+        """Learn from packets that are fine: which counts come next, and which lengths they have."""
         if not len(words):
             return
         self.due[words] = (counts.astype(np.int32) + 1) % SEQUENCE_COUNTS
         self._note_lengths(np.unique(_pairs(words[:_SAMPLE_PACKETS], lengths[:_SAMPLE_PACKETS])))
         if not fits.all():
             self._note_steps(words, fits)
-        for i in range(min(len(words), 64)):
+        for i in range(min(len(words), 64)):  # a loop in Python: a few packets per look will do
             guard = self._guards.setdefault(int(words[i]), _Guard())
             if guard.seen < _GUARDED_PACKETS:
                 start = int(offsets[i])
@@ -122,7 +139,10 @@ class PacketHabits:
                 kept.add(pair & 0xFFFFFFFF)
 
     def _note_steps(self, words: NDArray[np.uint16], fits: NDArray[np.bool_]) -> None:
-        """An APID whose counts are mostly out of line does not count: asking why would cost as much each time."""
+        """Stop expecting counts of a word that are mostly out of line.
+
+        Each count out of line starts a search for what is missing, which such a word would start every time.
+        """
         np.add.at(self._steps[0], words, 1)
         np.add.at(self._steps[1], words[~fits], 1)
         for word in np.unique(words[~fits]).tolist():
@@ -132,7 +152,7 @@ class PacketHabits:
 
     @contextmanager
     def after(self, words: NDArray[np.uint16], counts: NDArray[np.uint16]) -> Iterator[None]:
-        """For as long as it is entered, what is due is what will be after these packets."""
+        """While entered, `due` is what it will be after these packets: for judging places behind them."""
         before = self.due[words]
         self.due[words] = (counts.astype(np.int32) + 1) % SEQUENCE_COUNTS
         try:
@@ -141,20 +161,21 @@ class PacketHabits:
             self.due[words] = before
 
     def is_near(self, word: int, count: int, ahead: int = NEAR) -> bool:
-        """Whether a count is what is due for a word, or not far ahead of it."""
+        """Whether a count is the one due for a word, or less than `ahead` further on."""
         due = int(self.due[word])
         return due < 0 or not self.counting[word] or (count - due) % SEQUENCE_COUNTS < ahead
 
     def is_usual(self, word: int, length: int) -> bool | None:
-        """Whether packets of this word have this length; None if they have any."""
+        """Whether packets of this word usually have this length; None if they may have any."""
         kept = self._lengths.get(word, set())
         return None if len(kept) > _LENGTHS_MAX else length in kept
 
     def is_guarded(self, word: int) -> bool:
-        """Whether packets of this word end with a CRC-16 that fits."""
+        """Whether packets of this word end with a CRC-16."""
         guard = self._guards.get(word)
         return guard is not None and guard.seen >= _GUARDED_PACKETS and guard.fit >= guard.seen - 1
 
 
 def _pairs(words: NDArray[np.uint16], lengths: NDArray[np.uint32] | NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Join word and length to one number each, so that np.unique counts the pairs."""
     return np.asarray(words.astype(np.uint64) << 32 | lengths.astype(np.uint64), np.uint64)

@@ -1,4 +1,12 @@
-"""The next place in damaged data at which packets go on."""
+"""Finds the next place in damaged data at which packets go on."""
+
+# A place is accepted if a known header stands there, leads to known headers twice in a row, and one of them has a count
+# near what was due, or the second count of a word follows its first. Near the end of the recording less will do: a
+# chain that ends exactly with it needs no third header, but its count must be closer. After a long gap no count is near
+# anything; then a chain of _FAR_LINKS known headers is enough.
+#
+# Cost: all headers of a look are tested at once, and only those that lead to a known header are followed one by one.
+# Looks grow from 1 KiB to 1 MiB: most gaps are short, and long ones should not cost many small looks.
 
 from __future__ import annotations
 
@@ -9,13 +17,15 @@ from ground.recording.streams.packet_habits import PacketHabits
 from ground.recording.streams.packet_headers import HEADER_OCTETS, Octets, header_at, headers_at_all, words_of
 
 _LOOK, _LOOK_MAX = 1 << 10, 1 << 20
-_FAR_LINKS = 6  # known headers in a row, where no count is near what was due
-_LAST_AHEAD = 16  # counts ahead of what is due, for the last packets of a recording
+_FAR_LINKS = 6  # known headers in a row, if no count is near what was due
+_LAST_AHEAD = 16  # counts ahead of what is due that pass for the last packet of a recording
 
 
 def next_chain(octets: Octets, start: int, end: int, habits: PacketHabits, lead: int, *, last: bool) -> int | None:
-    """The first octet from `start` on, before `end`, at which a known header stands (behind `lead` octets) that leads
-    to others; None if there is none, or if the data end too soon to tell. Costs what it passes over.
+    """Return the first place in start..end at which a chain of known headers begins, or None.
+
+    A place is where the `lead` octets in front of a packet begin. None also if the data end too soon to tell; `last`
+    says that nothing follows them. The cost is proportional to what is passed over.
     """
     look = _LOOK
     while start < end:
@@ -35,7 +45,7 @@ def next_chain(octets: Octets, start: int, end: int, habits: PacketHabits, lead:
 def _may_follow(
     octets: Octets, behind: NDArray[np.int64], habits: PacketHabits, lead: int, *, last: bool
 ) -> NDArray[np.bool_]:
-    """Whether a known header stands at each of these octets, or the data end before it could be seen."""
+    """Return whether a known header stands at each of these places, or may, since the data end before it."""
     seen = behind + lead + 2 <= len(octets)
     at = np.where(seen, behind + lead, 0)
     words = words_of(octets[at], octets[np.minimum(at + 1, len(octets) - 1)])
@@ -43,9 +53,9 @@ def _may_follow(
 
 
 def _goes_on(octets: Octets, place: int, habits: PacketHabits, lead: int, *, last: bool) -> bool:
-    """Whether the known header at `place` leads to two more of which one is near its line, or to the end of all."""
+    """Whether the known header at `place` leads on: to two more, one of them near its line, or to the end of all."""
     near = False
-    stepped: dict[int, int] = {}
+    stepped: dict[int, int] = {}  # by word: the count that would follow the one seen in this chain
     for link in range(_FAR_LINKS):
         at = place + lead
         if place == len(octets) and last:
@@ -57,7 +67,7 @@ def _goes_on(octets: Octets, place: int, habits: PacketHabits, lead: int, *, las
             return False
         is_last = last and at + length >= len(octets)
         if not link and at + length > len(octets) and not habits.counting[word]:
-            return False  # it claims more than there is, and no count speaks for it
+            return False  # it claims more octets than there are, and no count speaks for it
         near |= habits.is_near(word, count, _LAST_AHEAD if is_last and not link else 1024)
         has_stepped = stepped.get(word) == count
         near |= has_stepped

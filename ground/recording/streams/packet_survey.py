@@ -1,8 +1,16 @@
-"""Which packets a stretch of octets holds, whatever damage is in it: found at all octets at once, by counts that step.
+"""Finds the packets of a stretch of octets, whatever damage is in it, by sequence counts that step."""
 
-From any octet the header that would stand there leads to another one. If that one, or one a few headers on, is of the
-same APID and has the next sequence count, both are headers: in random octets that happens once in 2^30 places.
-"""
+# From any octet, the header that would stand there leads to another place. If the header there, or one a few headers
+# on, has the same word and the next sequence count, both are headers: in random octets that happens once in 2^30
+# places. So no start need be known, and damage costs only the packets that it hits.
+#
+# Order of trials, from the cheapest that proves the most:
+#   1. pairs within _HOPS headers, at all octets at once. Enough if they explain most of the stretch.
+#   2. a plain walk from the first octet, if so many APIDs take turns that few come again within 8 headers. It needs a
+#      stretch without damage.
+#   3. pairs within _FURTHER_HOPS headers: the same as 1 for many APIDs among damage, at several times the cost.
+# If no count steps at all, packets are accepted only as an unbroken walk of few words (`_silent`), since then lengths
+# alone speak for them.
 
 from __future__ import annotations
 
@@ -22,27 +30,27 @@ from ground.recording.streams.packet_headers import (
     words_of,
 )
 
-_HOPS = 8  # headers on, within which the next of the same APID is looked for
-_FURTHER_HOPS = 64  # if that explains little
-_EXPLAINED_FRAC = 0.7
-_STEPS_MIN = 2  # of an APID, until it is taken for one; 1 in a short stretch
+_HOPS = 8  # headers within which the next one of the same word is looked for
+_FURTHER_HOPS = 64  # the same, if _HOPS explain too little
+_EXPLAINED_FRAC = 0.7  # of the octets: more is hardly there, with damage or a cut packet at both ends
+_STEPS_MIN = 2  # of a word before it counts as one; 1 in a short stretch, which has no room for more
 _SHORT_OCTETS = 4096
-_WORDS_TRIED = 256
-IDLE_WORDS = np.array((0x07FF, 0x0FFF))  # idle packets: nobody keeps their count
-_ALONE_FRAC = 0.8  # of a word's octets, which no other word has
-_WALKED_STEPS = 8
-_SILENT_PACKETS = 8  # that lead from the first octet on, if no count steps
+_WORDS_TRIED = 256  # missions use fewer APIDs at a time, and each costs a pass over the stretch
+IDLE_WORDS = np.array((0x07FF, 0x0FFF))  # idle packets, with and without secondary header: their count means nothing
+_ALONE_FRAC = 0.8  # of the octets of a word's packets must not lie under those of another word
+_WALKED_STEPS = 8  # of counts by one, before a walk is believed
+_SILENT_PACKETS = 8  # in an unbroken walk, if no count steps
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found.
+    """The packets that a survey found.
 
-    words: by the first two octets of a header, whether packets begin with them.
+    words: 65,536 booleans by word (the first two octets of a header), whether packets begin with it.
     counting: False if no sequence count steps.
-    word, length: of the n packets of these that lead to one another.
+    word, length: of the n packets, in order; lengths in octets.
     steps: how often a count stepped by one.
-    octets: how many octets these packets take, with what stands in front of them.
+    octets: octets of these packets together, with what stands in front of each.
     """
 
     words: NDArray[np.bool_]
@@ -58,7 +66,7 @@ def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
     found = _found(octets, lead, _HOPS, any_version=any_version)
     if found.octets >= _EXPLAINED_FRAC * len(octets):
         return found
-    # So many APIDs may take turns that few of them come again so soon.
+    # So many APIDs may take turns that few of them come again within _HOPS headers.
     walked = _walked(octets, lead, any_version=any_version)
     if walked is not None or lead:
         return walked or found
@@ -67,8 +75,9 @@ def survey(octets: Octets, lead: int, *, any_version: bool) -> Survey:
 
 
 def _walked(octets: Octets, lead: int, *, any_version: bool) -> Survey | None:
-    """A stretch without damage, of however many APIDs: headers lead from its first octet to its end, and most of their
-    counts step. None if it is not one.
+    """Survey a stretch without damage: headers lead from its first octet to its end, and most of their counts step.
+
+    Returns None if the stretch is not like that.
     """
     columns = split_packets(octets.data, lead_octets=lead, any_version=any_version)
     if columns.stop is Stop.VERSION or len(octets) - columns.consumed > PACKET_OCTETS_MAX or not len(columns):
@@ -81,7 +90,7 @@ def _walked(octets: Octets, lead: int, *, any_version: bool) -> Survey | None:
     steps = int(np.count_nonzero(stepped))
     if steps < _WALKED_STEPS or 2 * steps < np.count_nonzero(is_same):
         return None
-    # What stands alone may be what a spoilt length led to.
+    # Only packets that another one follows by count: one that stands alone may be data that a damaged length led to.
     in_line = np.zeros(len(word), np.bool_)
     in_line[order[:-1][stepped]] = True
     words = np.zeros(WORDS_COUNT, np.bool_)
@@ -90,11 +99,11 @@ def _walked(octets: Octets, lead: int, *, any_version: bool) -> Survey | None:
 
 
 def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey:
-    """What lies among damage: pairs of headers whose counts step, wherever they are."""
+    """Survey a stretch with damage: pairs of headers whose counts step, wherever they stand."""
     headers = headers_at_all(octets[lead:])
     count = len(headers)
     behind = np.arange(count, dtype=np.int64) + lead + headers.length
-    is_header = (headers.word != 0) | (headers.length > PACKET_OCTETS_MIN)  # zeros are no packets
+    is_header = (headers.word != 0) | (headers.length > PACKET_OCTETS_MIN)  # zeros would be packets of 7 octets
     if not any_version:
         is_header &= headers.word < 0x2000
     stepped = _stepped(headers, behind, is_header, hops)
@@ -106,14 +115,17 @@ def _found(octets: Octets, lead: int, hops: int, *, any_version: bool) -> Survey
         stepped |= _idle(octets, headers, behind + lead, words)
     at = np.flatnonzero(words[headers.word] & (stepped if counting else is_header))
     at = at[behind[at] <= len(octets)]
+    # Of packets that would overlap, the one that begins first stays.
     at = at[at >= np.maximum.accumulate(np.append(0, behind[at]))[:-1]]
     taken = int(headers.length[at].sum()) + lead * len(at)
     return Survey(words, counting, headers.word[at], headers.length[at], int(stepped[at].sum()), taken)
 
 
 def _stepped(headers: Headers, behind: NDArray[np.int64], is_header: NDArray[np.bool_], hops: int) -> NDArray[np.bool_]:
-    """Where a header stands to which one of the next few is the next of its APID. Most octets lead out of the stretch
-    or to no header after a hop or two: they are not followed any more.
+    """Return at which octets a header stands that one of the next `hops` headers follows by word and count.
+
+    All octets are followed together, a hop at a time. Most lead out of the stretch, or to something that is not a
+    header, after a hop or two, and are dropped then.
     """
     count = len(headers)
     step = np.where(is_header & (behind < count), behind, count)
@@ -132,8 +144,9 @@ def _stepped(headers: Headers, behind: NDArray[np.int64], is_header: NDArray[np.
 
 
 def _idle(octets: Octets, headers: Headers, after: NDArray[np.int64], words: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where idle packets stand, whose count nobody keeps: they lead to one of the others, or to one more. Their words
-    become known.
+    """Return at which octets idle packets stand: those that lead to a known word, idle ones included.
+
+    Nobody keeps the count of idle packets, so steps cannot find them. Their words are added to `words`.
     """
     words[IDLE_WORDS] = True
     idle = np.isin(headers.word, IDLE_WORDS)
@@ -144,14 +157,17 @@ def _idle(octets: Octets, headers: Headers, after: NDArray[np.int64], words: NDA
 
 
 def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.bool_], octets: int) -> NDArray[np.bool_]:
-    """The words whose packets lie side by side. Data that count have headers in them too, by chance and over one
-    another: so words are taken one by one, those first that cover the most and lead to others, and those left out that
-    would lie over what is covered already.
+    """Return the words whose packets lie side by side.
+
+    Data that count, such as a table of numbers, look like headers too, but those overlap one another and the real ones.
+    So words are accepted one by one, those first that cover the most octets and lead to others, and a word is left out
+    if its packets would lie over what is covered already.
     """
     words = np.zeros(WORDS_COUNT, np.bool_)
     at = np.flatnonzero(stepped)
     leads = np.append(stepped, True)[np.minimum(behind[at], len(stepped))]
     numbers = np.bincount(headers.word[at], minlength=WORDS_COUNT)
+    # A packet that leads to another weighs eleven times one that does not.
     weights = np.bincount(headers.word[at], weights=headers.length[at] * (0.1 + leads), minlength=WORDS_COUNT)
     weights[numbers < (_STEPS_MIN if len(headers) > _SHORT_OCTETS else 1)] = 0
     covered = np.zeros(octets + 1, np.bool_)
@@ -159,6 +175,7 @@ def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.boo
         if not weights[word]:
             break
         own = at[headers.word[at] == word]
+        # Count how many of the word's packets lie over each octet: +1 at its start, -1 behind its end, summed up.
         edges = np.zeros(octets + 1, np.int32)
         np.add.at(edges, own, 1)
         np.add.at(edges, np.minimum(behind[own], octets), -1)
@@ -172,8 +189,10 @@ def _tiling(headers: Headers, behind: NDArray[np.int64], stepped: NDArray[np.boo
 
 
 def _silent(octets: Octets, lead: int, *, any_version: bool) -> NDArray[np.bool_]:
-    """The words of packets whose counts do not step: they lead from the first octet on without a break, and are not of
-    data that happen to: few APIDs, each with its own sequence flags.
+    """Return the words of packets whose counts do not step.
+
+    They must lead from the first octet to the end without a break, and must not be data that happen to: they are of few
+    APIDs, each of which always has the same sequence flags.
     """
     words = np.zeros(WORDS_COUNT, np.bool_)
     columns = split_packets(octets.data, lead_octets=lead, any_version=any_version)

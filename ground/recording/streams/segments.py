@@ -1,13 +1,16 @@
-"""Packets that are segments of a larger one, put together (CCSDS 133.0-B-2, 4.1.3.4.2).
+"""Joins segments to the packets that they are parts of (CCSDS 133.0-B-2, 4.1.3.4.2).
 
     first (1) -> continuation (0) ... -> last (2), of one APID and virtual channel, counts one after the other
 
-Whatever breaks the row (a count that does not follow, a first one before the last, a continuation or a last one without
-a first) drops the group, and its segments are counted. What comes out has the header of the first segment, without its
-data being looked at: each segment's data follow one another as they came.
-
-Bounds: GROUP_OCTETS_MAX per group, GROUPS_MAX groups that are not complete; beyond that the oldest is dropped.
+The joined packet has the header of its first segment and the data of all segments in order. The data are not looked at.
 """
+
+# A group is dropped, and its segments counted as `unassembled`, if anything breaks the row: a count that does not
+# follow, a first segment before the last one, a continuation or last segment without a first one, or the end of the
+# recording. The octets of such segments stay in the class of packets: they were given by the stream, in good order.
+#
+# Bounds: GROUP_OCTETS_MAX per group, and GROUPS_MAX incomplete groups, beyond which the oldest is dropped. Without
+# them, a recording of first segments alone would fill the memory.
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ from ground.recording.streams.account import Account
 GROUP_OCTETS_MAX = 16 << 20
 GROUPS_MAX = 256
 HEADER_OCTETS = 6
-_CONTINUATION, _FIRST, _LAST, _WHOLE = 0, 1, 2, 3
+_CONTINUATION, _FIRST, _LAST, _WHOLE = 0, 1, 2, 3  # sequence flags
 
 Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(slots=True)
 class _Group:
-    """Segments so far, and the count that the next must have."""
+    """The segments of one packet so far. due: the sequence count that the next one must have."""
 
     due: int
     apid: int
@@ -39,11 +42,11 @@ class _Group:
     vcid: int
     parts: list[bytes] = field(default_factory=list)
     octets: int = 0
-    taken: int = 0  # with the headers of all segments
+    taken: int = 0  # octets with the headers of all segments
 
 
 class SegmentJoiner:
-    """`join` every batch in order, then `finish`."""
+    """Joins segments across batches: call `join` with every batch in order, then `finish`."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -51,7 +54,7 @@ class SegmentJoiner:
         self._lost_octets = 0
 
     def join(self, batch: PacketBatch) -> PacketBatch:
-        """The batch with whole groups in the places of their last segments, and no segments."""
+        """Return the batch without segments, with each joined packet in the place of its last segment."""
         kinds = batch.flags & 3
         segments = np.flatnonzero(kinds != _WHOLE)
         if not len(segments):
@@ -66,13 +69,15 @@ class SegmentJoiner:
         return _with_groups(batch, np.flatnonzero(kinds == _WHOLE), whole)
 
     def finish(self) -> None:
-        """Nothing follows: groups that are not complete are lost."""
+        """Give up all incomplete groups: nothing follows."""
         for key in list(self._groups):
             self._drop(key)
 
     def _take(self, batch: PacketBatch, row: int, view: memoryview) -> _Group | None:
-        flags, seq, apid, vcid = (int(one[row]) for one in (batch.flags, batch.seq, batch.apid, batch.vcid))
+        """Add the segment of a row to its group. Returns the group if this completes it."""
+        flags, seq, apid, vcid = (int(column[row]) for column in (batch.flags, batch.seq, batch.apid, batch.vcid))
         start, length = int(batch.offset[row]), int(batch.length[row])
+        # Telecommands and telemetry of one APID are different packets, and count apart.
         key, kind = vcid << 16 | (flags >> 3 & 1) << 11 | apid, flags & 3
         group = self._groups.get(key)
         if group is not None and (kind == _FIRST or group.due != seq or group.octets > GROUP_OCTETS_MAX):
@@ -80,12 +85,13 @@ class SegmentJoiner:
             group = None
         if kind == _FIRST:
             if len(self._groups) >= GROUPS_MAX:
-                self._drop(next(iter(self._groups)))
+                self._drop(next(iter(self._groups)))  # the oldest: dicts keep the order of entry
             group = self._groups[key] = _Group(seq, apid, seq, flags, vcid)
         elif group is None:
             self._lose(1, length)
             return None
-        skipped = 0 if kind == _FIRST else HEADER_OCTETS
+        skipped = 0 if kind == _FIRST else HEADER_OCTETS  # only the first header stays
+        # Copied: the group may outlive its batch by far.
         group.parts.append(bytes(view[start + skipped : start + length]))
         group.octets += length - skipped
         group.taken += length
@@ -102,8 +108,10 @@ class SegmentJoiner:
 
 
 def _with_groups(batch: PacketBatch, others: NDArray[np.intp], whole: list[tuple[int, _Group]]) -> PacketBatch:
+    """Return the packets `others` of a batch, and between them the groups that were completed at the given rows."""
     if not whole:
         return batch.rows(others)
+    # The joined packets are laid behind the octets of the batch, so that nothing else has to move.
     size = len(batch.octets)
     offsets, lengths, pieces = [], [], [bytes(batch.octets)]
     for _, group in whole:
@@ -122,8 +130,8 @@ def _with_groups(batch: PacketBatch, others: NDArray[np.intp], whole: list[tuple
         b"".join(pieces),
         column(batch.offset, offsets),
         column(batch.length, lengths),
-        column(batch.apid, [one.apid for one in groups]),
-        column(batch.seq, [one.seq for one in groups]),
-        column(batch.flags, [one.flags | _WHOLE for one in groups]),
-        column(batch.vcid, [one.vcid for one in groups]),
+        column(batch.apid, [group.apid for group in groups]),
+        column(batch.seq, [group.seq for group in groups]),
+        column(batch.flags, [group.flags | _WHOLE for group in groups]),
+        column(batch.vcid, [group.vcid for group in groups]),
     )

@@ -1,10 +1,14 @@
-"""Sequence counts of packets, per virtual channel and APID: what is missing (CCSDS 133.0-B-2, 4.1.3.4.3).
+"""Finds missing packets by their sequence counts, per virtual channel and APID (CCSDS 133.0-B-2, 4.1.3.4.3)."""
 
-A count that stands out of line alone, while those around it step on, is of a spoilt header: a jump, nothing missing.
-One that goes back, or does not move, is a jump as well: a node that began anew, or packets sent twice. An APID of
-which hardly any count steps by one does not count at all, or the recording has not all of its packets: its gaps say
-nothing.
-"""
+# How the step from one count to the next is read (modulo 16,384):
+#
+#   1                        nothing missing 2 .. 8,191               so many less one are missing; one gap 0, or 8,192
+#   and more     a step back: a node that restarted, or packets sent twice. One gap, nothing missing two odd steps that
+#   add   one count stands out of line alone: its header is damaged, or it is a packet of another APID. up to 1 or 2
+#   One gap, nothing missing
+#
+# An APID of which hardly any count steps by one does not count at all, or the recording holds only a selection of its
+# packets. Its gaps then say nothing (`ApidAccount.counts` is False), and are not reported.
 
 from __future__ import annotations
 
@@ -18,15 +22,15 @@ from ground.recording.packet_batch import PacketBatch
 from ground.recording.streams.account import Account, ApidAccount
 
 SEQUENCE_COUNTS = 1 << 14
-_BACK = SEQUENCE_COUNTS // 2  # a step from here on is one back
-_COUNTING_FRAC = 0.5  # of the steps are by one, if an APID counts
-_TELLING_STEPS = 8  # from so many on it is asked whether it counts
+_BACK = SEQUENCE_COUNTS // 2  # steps of so many or more lead back
+_COUNTING_FRAC = 0.5  # of the steps of an APID that counts are by one, at least
+_TELLING_STEPS = 8  # with fewer, a single step by one is enough
 _IDLE_APID = 0x7FF
 
 
 @dataclass(slots=True)
 class _Line:
-    """The last count of an APID, and of its steps so far: how many there were and how many were by one."""
+    """The last count of an APID, and how many steps it made so far, of them how many by one."""
 
     last: int
     steps: int = 0
@@ -34,7 +38,7 @@ class _Line:
 
 
 class SequenceCounts:
-    """`note` every batch, in order."""
+    """Follows the counts of every APID: call `note` with every batch, in order."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -69,7 +73,7 @@ class SequenceCounts:
         for head, n in enumerate(np.bincount(flags >> 2, minlength=4).tolist()):
             if n:
                 account.heads[head] += n
-        if key[1] == _IDLE_APID:  # idle packets have no count that anyone keeps
+        if key[1] == _IDLE_APID:  # nobody keeps the count of idle packets
             account.counts = False
             return
         line = self._lines.get(key)
@@ -87,14 +91,16 @@ class SequenceCounts:
             self._note_gaps(account, steps, odd)
         if line.steps >= _TELLING_STEPS:
             account.counts = line.ones >= _COUNTING_FRAC * line.steps
-        else:  # a few that have nothing to do with one another are of spoilt headers
+        else:  # a few packets without any step by one are of damaged headers
             account.counts = line.ones > 0 or not line.steps
 
     @staticmethod
     def _note_gaps(account: ApidAccount, steps: NDArray[np.int32], odd: NDArray[np.intp]) -> None:
-        # There and back again in two steps: one count was spoilt, or the APID, so that it is another line's packet.
+        """Count gaps and missing packets; odd: indices of the steps that are not 1."""
+        # There and back again in two steps: one count is damaged, or the APID is, so that it is another APID's packet.
         back = (steps[odd[:-1]] + steps[odd[1:]]) % SEQUENCE_COUNTS
         pairs = odd[:-1][(np.diff(odd) == 1) & ((back == 1) | (back == 2))]
+        # Each pair counts as one gap, and its two steps are not looked at again.
         spoilt = np.zeros(len(steps), np.bool_)
         spoilt[pairs] = spoilt[pairs + 1] = True
         account.gaps += len(pairs)

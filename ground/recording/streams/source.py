@@ -1,12 +1,19 @@
-"""A recording of any form to whole packets and the account of every octet.
+"""Turns a recording of any form into whole packets and the account of every octet.
 
-    octets -> units (markers, inner code, randomizer, Reed-Solomon) -> frames -> packets -> segments put together
-    octets -> frames, aligned by what fits                          -> packets -> segments put together
-    octets -> packets, by their lengths and what they are wont to be           -> segments put together
+    octets -> units (markers, inner code, randomizer, Reed-Solomon) -> frames -> packets -> segments joined
+    octets -> frames, aligned by what fits                          -> packets -> segments joined
+    octets -> packets, by their lengths and their habits                       -> segments joined
 
-Bare frames and packets are taken in blocks that begin where the one before was done with and end at fixed places of the
-recording, so that however a recording is cut into calls, the same packets come of it. Memory is flat in its length.
+The same packets result however a recording is cut into calls. Memory does not grow with its length.
 """
+
+# Why blocks at fixed places: readers that resynchronise judge a place by what stands behind it, as far as their octets
+# reach. If blocks ended wherever a caller's stretch ends, the result would depend on the caller. So blocks of bare
+# frames and packets end at multiples of BLOCK_OCTETS of the recording, and begin where the reader was done with the
+# block before. Units need none of that: their synchronizer is fed bit by bit, and keeps its own state.
+#
+# Order behind the reader: sequence counts are checked on packets as they came, segments are joined after that. The
+# other way round, every joined packet would look like a gap.
 
 from __future__ import annotations
 
@@ -27,19 +34,19 @@ from ground.recording.streams.segments import SegmentJoiner
 from ground.recording.streams.sequences import SequenceCounts
 from ground.recording.streams.unit_stream import UnitStream
 
-BLOCK_OCTETS = 16 << 20
+BLOCK_OCTETS = 16 << 20  # many of the longest packets, so that few of them lie across two blocks
 
 Number = TypeVar("Number", bound=np.generic)
 
 
 class PacketSource:
-    """One recording as it is read: `feed` it in stretches of any size, in order, then `finish` it once.
+    """One recording as it is read: call `feed` with stretches of any size, in order, then `finish` once.
 
-    `account` says what became of the octets so far; with `finish` it is complete.
+    account: what became of the octets so far; complete after `finish`.
     """
 
     def __init__(self, options: LinkOptions) -> None:
-        """Raises OrbitnodeError for options that contradict one another, or that are not known yet (see `find`)."""
+        """Set up the readers. Raises OrbitnodeError if options contradict one another or are missing."""
         faults = options.faults() + [f"{name} is not known" for name in options.missing()]
         if faults:
             raise OrbitnodeError("; ".join(faults))
@@ -47,7 +54,7 @@ class PacketSource:
         self.account = Account()
         self._sequences = SequenceCounts(self.account)
         self._joiner = SegmentJoiner(self.account) if options.joins_segments else None
-        self._pending: list[bytes] = []  # of the block that is not complete
+        self._pending: list[bytes] = []  # parts of the block that is not complete
         self._units: UnitStream | None = None
         self._blocks: FrameStream | PacketStream | EncapsulationStream | None = None
         try:
@@ -59,11 +66,11 @@ class PacketSource:
                 self._blocks = PacketStream(options, self.account)
             else:
                 self._blocks = EncapsulationStream(self.account)
-        except ValueError as error:  # of the kernels: a link without meaning
+        except ValueError as error:  # the kernels refuse a link that makes no sense
             raise OrbitnodeError(str(error)) from None
 
     def feed(self, octets: ReadBuffer) -> PacketBatch:
-        """The packets that these octets, the next of the recording, made certain."""
+        """Take the next octets of the recording. Returns the packets that are certain now."""
         if self._units is not None:
             return self._given(self._units.feed(octets))
         self.account.octets += len(octets)
@@ -71,6 +78,7 @@ class PacketSource:
         view = memoryview(octets)
         while len(view) > 0:
             room = BLOCK_OCTETS - (self.account.octets - len(view)) % BLOCK_OCTETS
+            # bytes that fit into the block are kept without a copy; anything else may change after this call.
             whole = type(octets) is bytes and len(view) == len(octets) <= room
             self._pending.append(octets if whole else bytes(view[:room]))  # type: ignore[arg-type]
             view = view[room:]
@@ -79,7 +87,7 @@ class PacketSource:
         return self._given(_joined(batches))
 
     def finish(self) -> PacketBatch:
-        """The packets that only waited for what might have followed."""
+        """End the recording. Returns the packets that only waited for what might have followed."""
         batch = self._units.finish() if self._units is not None else self._take(last=True)
         batch = self._given(batch)
         if self._joiner is not None:
@@ -87,6 +95,7 @@ class PacketSource:
         return batch
 
     def _take(self, *, last: bool) -> PacketBatch:
+        """Hand the block to its reader, and keep what that leaves."""
         block = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         assert self._blocks is not None
         if isinstance(self._blocks, EncapsulationStream):
@@ -105,19 +114,20 @@ class PacketSource:
 
 
 def _joined(batches: list[PacketBatch]) -> PacketBatch:
-    """Several batches as one."""
-    batches = [one for one in batches if len(one)] or batches[:1]
+    """Return several batches as one."""
+    # A single batch is passed on as it is: joining copies all octets.
+    batches = [batch for batch in batches if len(batch)] or batches[:1]
     if len(batches) == 1:
         return batches[0]
-    starts = np.cumsum([0] + [len(one.octets) for one in batches])[:-1]
+    starts = np.cumsum([0] + [len(batch.octets) for batch in batches])[:-1]
 
     def column(name: str, kind: type[Number]) -> NDArray[Number]:
-        return np.concatenate([getattr(one, name) for one in batches] or [np.zeros(0, kind)])
+        return np.concatenate([getattr(batch, name) for batch in batches] or [np.zeros(0, kind)])
 
     return PacketBatch(
-        b"".join(one.octets for one in batches),
+        b"".join(batch.octets for batch in batches),
         np.concatenate(
-            [one.offset + np.uint64(start) for one, start in zip(batches, starts, strict=True)]
+            [batch.offset + np.uint64(start) for batch, start in zip(batches, starts, strict=True)]
             or [np.zeros(0, np.uint64)]
         ),
         column("length", np.uint32),

@@ -1,8 +1,12 @@
-"""A recording of coded units to packets: markers, inner code, randomizer, Reed-Solomon code, frames.
+"""Turns a recording of coded units into packets: markers, inner code, randomizer, Reed-Solomon code, frames."""
 
-Octets outside units are what the synchronizer skipped; their content is looked at for fill, but under the inner code,
-under which they are symbols and not octets. Units may overlap if octets are missing: what they overlap by counts once.
-"""
+# The account of units. The synchronizer tells where units are, not what it skipped, so `skipped` is computed at the
+# end: all octets less those of every other class. Fill between units is counted as they pass, unless there is an inner
+# code: then the recording consists of symbols, and gaps cannot be seen in it.
+#
+# The sum can come out too large. If octets are missing inside a unit, the synchronizer still takes a whole unit's
+# length from its marker on, and the next marker stands inside it: the two overlap, and together have more octets than
+# there are. Such a unit fails its check, so the excess is taken off what was refused, and the account adds up again.
 
 from __future__ import annotations
 
@@ -18,11 +22,11 @@ from ground.recording.streams.fill import fill_octets, leading_fill
 from ground.recording.streams.frame_packets import FramePackets
 from ground.recording.streams.link_options import LinkOptions
 
-_SPARED_OCTETS = 2
+_SPARED_OCTETS = 2  # of a leading run are kept: its last symbols may be the first of the signal
 
 
 class UnitStream:
-    """`feed` the recording in stretches of any size, then `finish` it."""
+    """Decodes units: call `feed` with stretches of any size, in order, then `finish` once."""
 
     def __init__(self, options: LinkOptions, account: Account) -> None:
         coding = options.tm_coding
@@ -32,22 +36,24 @@ class UnitStream:
         self._unit_octets = coding.unit_octets
         self._codeblock_octets = coding.codeblock_octets
         self._sees_octets = not coding.convolutional
-        self._has_begun = self._sees_octets
+        self._has_begun = self._sees_octets  # False while only symbols that never change have come
         self._spared = 0
-        self._recent = b""  # from the end of the last unit, or as far back as the synchronizer may hold
-        self._recent_start = 0  # where it begins in the recording, octets
-        self._explained = 0  # up to where units and gaps are classed, octets
+        self._recent = b""  # what may still turn out to be a gap: from the last unit on, or what the synchronizer holds
+        self._recent_start = 0  # octet of the recording at which `_recent` begins
+        self._explained = 0  # octets of the recording up to which units and gaps are classed
 
     def feed(self, octets: ReadBuffer) -> PacketBatch:
-        """The packets that these octets completed."""
+        """Take the next octets of the recording. Returns the packets that they completed."""
         self._account.octets += len(octets)
         if not self._has_begun:
             octets = self._begun(octets)
         return self._take(octets, self._decoder.feed(octets), last=False)
 
     def _begun(self, octets: ReadBuffer) -> ReadBuffer:
-        """Without what no encoder sends: symbols that never change would lead the inner decoder to pair those that
-        follow at random, until it has seen enough of them. The last of the run may be the first of the signal.
+        """Return the octets without a leading run of one value, which no encoder sends.
+
+        Symbols that never change fit any phase of the inner code. The inner decoder would pair the symbols that follow
+        in a random phase, until it has seen enough of them to correct itself.
         """
         run = leading_fill(np.frombuffer(octets, np.uint8)) - _SPARED_OCTETS
         self._has_begun = run < len(octets) - _SPARED_OCTETS
@@ -58,7 +64,7 @@ class UnitStream:
         return memoryview(octets)[run:]
 
     def finish(self) -> PacketBatch:
-        """The packets that only waited for what might have followed."""
+        """End the recording. Returns the packets that only waited for what might have followed."""
         return self._take(b"", self._decoder.finish(), last=True)
 
     def _take(self, octets: ReadBuffer, blocks: CodeblockBatch, *, last: bool) -> PacketBatch:
@@ -71,9 +77,10 @@ class UnitStream:
 
     def _look_at_gaps(self, octets: ReadBuffer, offset_bits: np.ndarray[tuple[int], np.dtype[np.uint64]], *,
                       last: bool) -> None:  # fmt: skip
-        """Count the fill between units, as far as it is certain that no unit begins in it."""
+        """Count the fill between units, as far as no unit can still begin in it."""
         begins = offset_bits.astype(np.int64) // 8 - MARKER_OCTETS
         ends = begins + MARKER_OCTETS + self._codeblock_octets
+        # What the synchronizer holds back may still become a unit.
         done = self._account.octets - (0 if last else self._decoder.synchronizer.held_octets)
         starts = np.concatenate(([self._explained], ends))
         stops = np.concatenate((begins, [max(done, int(starts[-1]))]))
@@ -89,6 +96,7 @@ class UnitStream:
         self._recent_start += kept
 
     def _settle(self, *, last: bool) -> None:
+        """Bring the account of the coding up to date; at the end, make the classes add up to all octets."""
         account, counters, sync = self._account, self._decoder.counters, self._decoder.synchronizer.counters
         account.coding = CodingAccount(
             units=sync.units,
@@ -105,12 +113,11 @@ class UnitStream:
         account.resyncs = max(sync.locks - 1, 0)
         if not last:
             return
-        # What is in no unit was skipped. Units that overlap, because octets are missing, together have more octets
-        # than there are: a unit that was refused has that many fewer.
+        # At the end, what is in no other class was skipped (see the head of this file).
         account.skipped_octets = 0
         skipped = account.octets - account.classed_octets
         if skipped >= 0:
-            spared = min(skipped, self._spared)  # of the run in front
+            spared = min(skipped, self._spared)  # the kept end of the leading run is fill after all
             account.fill_octets += spared
             skipped -= spared
             account.skipped_octets = skipped
@@ -119,5 +126,5 @@ class UnitStream:
             taken = min(account.refused[reason], -skipped)
             account.refused[reason] -= taken
             skipped += taken
-        account.refused = +account.refused
+        account.refused = +account.refused  # without reasons that have come down to 0
         account.overhead_octets += skipped
