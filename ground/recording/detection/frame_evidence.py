@@ -270,7 +270,7 @@ def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Findin
 
 
 def _taken(octets: Octets, size: int) -> Frames:
-    """Return the first frames of a stretch that begins with one, even if octets between them are missing or too many."""
+    """Return the first frames of a stretch that begins with one, even if octets are missing between them."""
     octets = octets[: (_FRAMES_MAX + _SOUGHT) * size]
     pairs = words_of(octets[:-1], octets[1:])
     version = int(pairs[0]) >> 14

@@ -1,1 +1,1 @@
-"""Tables into files: .npz, .csv, Parquet and Arrow, of any length in memory that does not grow."""
+"""Writes tables of any length to files, .npz, .csv, Parquet or Arrow, in memory that does not grow."""

@@ -1,15 +1,20 @@
-"""A table as Parquet or as an Arrow file (IPC), by pyarrow, which is an extra of its own.
+"""Writes a table as a Parquet or an Arrow (IPC) file with pyarrow, which the extra `recording` installs.
 
     number          its own type
     enumeration     the number, and its label in a column NAME.label: text, dictionary-encoded, null for a number
                     without label
-    time            timestamp[ns, UTC], null for what it cannot hold
+    time            timestamp[ns, UTC]; null for instants outside 1677..2262
     array           list
-    text, binary    string, and binary; octets that are not UTF-8 as U+FFFD
+    text, binary    string and binary; octets that are not UTF-8 as U+FFFD
     no value        null
 
-The unit of a parameter is in its field's metadata. Each call is a row group of the Parquet file, or a record batch.
+The unit of a parameter is in its field's metadata. Each call of `append` makes a row group or a record batch.
 """
+
+# Columns have Arrow's layout already (`ground.recording.table`), so arrays are handed over without copying numbers.
+# Offsets become int32, Arrow's usual kind, which bounds a piece at 2 GiB; TableFolder writes pieces of some 8 MiB.
+#
+# pyarrow is imported inside the functions: it takes long to load, and most runs of the command do not need it.
 
 from __future__ import annotations
 
@@ -29,10 +34,10 @@ from ground.recording.tables.file_names import DistinctNames
 
 
 class ArrowFile:
-    """See ground.recording.tables.table_file. The file is open from the first rows on."""
+    """A TableFile of Parquet or Arrow. The file stays open from the first rows on: both formats end with a footer."""
 
     def __init__(self, path: Path, *, parquet: bool) -> None:
-        """Raises SetupError if pyarrow is not installed."""
+        """Prepare to write `path`. Raises SetupError if pyarrow is not installed."""
         require_arrow()
         self._path = path
         self._parquet = parquet
@@ -40,6 +45,7 @@ class ArrowFile:
         self._writer: Any = None
 
     def append(self, columns: Mapping[str, Column]) -> None:
+        """Write more rows; the first call, which may have none, sets the schema. Raises OSError."""
         batch = record_batch(columns)
         if self._writer is None:
             self._writer = self._opened(batch.schema)
@@ -47,7 +53,9 @@ class ArrowFile:
             self._writer.write_batch(batch)
 
     def _opened(self, schema: Any) -> Any:
-        # A file of Python's own, whose refusals say the system's words.
+        """Open the file and return pyarrow's writer for it."""
+        # Opened by Python: its OSError carries errno, so the message says "No space left on device". pyarrow's does
+        # not.
         self._sink = self._path.open("wb")
         if self._parquet:
             from pyarrow.parquet import ParquetWriter
@@ -58,14 +66,16 @@ class ArrowFile:
         return new_file(self._sink, schema)
 
     def finish(self) -> None:
+        """Write the footer and close the file. Raises OSError."""
         if self._writer is not None:
+            # Forgotten first: if close() fails, the next call must not try to write the footer again.
             writer, self._writer = self._writer, None
             writer.close()
         if self._sink is not None:
             self._sink.close()
 
     def close(self) -> None:
-        """What is not whole yet is removed by others, so no refusal matters here."""
+        """Let go of the file. Errors are ignored: if it is not whole, the caller removes it and has reported why."""
         with suppress(OSError):
             self.finish()
         with suppress(OSError):
@@ -74,18 +84,18 @@ class ArrowFile:
 
 
 def require_arrow() -> None:
-    """Raises SetupError, which says what to install, if pyarrow is not there."""
+    """Raise SetupError, which says what to install, if pyarrow is not there."""
     try:
         import pyarrow as pa  # noqa: F401
     except ModuleNotFoundError as missing:
         raise SetupError(
-            f"{missing.name} is not installed, which writes Parquet and Arrow files; "
-            "run: pip install 'orbitnode[recording]'"
+            f"{missing.name} is not installed; it writes Parquet and Arrow files. "
+            "Run: pip install 'orbitnode[recording]'"
         ) from None
 
 
 def record_batch(columns: Mapping[str, Column]) -> Any:
-    """The columns as a pyarrow.RecordBatch. Numbers are not copied."""
+    """Return the columns as a pyarrow.RecordBatch. Numbers are not copied."""
     import pyarrow as pa
 
     names = DistinctNames()
@@ -96,12 +106,12 @@ def record_batch(columns: Mapping[str, Column]) -> Any:
         for suffix, array in _arrays(column):
             fields.append(pa.field(names.give(name + suffix) if suffix else name, array.type, metadata=metadata))
             arrays.append(array)
-            metadata = None
+            metadata = None  # the unit belongs to the value, not to its label
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _arrays(column: Column) -> Iterator[tuple[str, Any]]:
-    """The arrays that a column becomes, each with what follows the column's name."""
+    """Yield the arrays that a column becomes, each with the suffix of its name."""
     import pyarrow as pa
 
     if column.kind is not ColumnKind.NUMBER:
@@ -124,6 +134,7 @@ def _flat(
     values: NDArray[np.generic], without: NDArray[np.bool_] | None, part: Column, absent: NDArray[np.bool_] | None,
     kind: Any,
 ) -> Any:  # fmt: skip
+    """Make one array of all values; without: which have none by themselves. Rows of lists are masked later."""
     import pyarrow as pa
 
     if part.starts is None and absent is not None:
@@ -132,7 +143,7 @@ def _flat(
 
 
 def _in_rows(flat: Any, part: Column, absent: NDArray[np.bool_] | None) -> Any:
-    """Values of all rows one after the other as lists, one per row; values of one per row as they are."""
+    """Group the values of an array column into lists, one per row; any other column stays as it is."""
     import pyarrow as pa
 
     if part.starts is None:
@@ -142,24 +153,26 @@ def _in_rows(flat: Any, part: Column, absent: NDArray[np.bool_] | None) -> Any:
 
 
 def _labels(part: Column, values: NDArray[np.generic], absent: NDArray[np.bool_] | None) -> Any:
+    """Make the labels of an enumeration, dictionary-encoded: each text is stored once."""
     import pyarrow as pa
 
     texts = sorted(set(part.labels.values()))
     place = {text: index for index, text in enumerate(texts)}
     distinct, which = np.unique(values, return_inverse=True)
     codes = np.array([place.get(part.labels.get(number, ""), -1) for number in distinct.tolist()], np.int32)
-    # An empty label is one as well, but a number without label has none.
+    # "" is a label like any other, so a missing one is told by the number, not by the text.
     known = np.array([number in part.labels for number in distinct.tolist()], bool)
     without = ~known[which] if len(distinct) else np.zeros(0, bool)
     if part.starts is None and absent is not None:
         without = without | absent
     indices = pa.array(codes[which] if len(distinct) else codes, mask=without)
     encoded = pa.DictionaryArray.from_arrays(indices, pa.array(texts, pa.string()))
-    # In lists as plain text: readers of Parquet do not give dictionaries back inside them.
+    # In lists as plain text: readers of Parquet do not restore dictionaries inside lists.
     return encoded if part.starts is None else encoded.cast(pa.string())
 
 
 def _octets(column: Column) -> Any:
+    """Make an array of texts or of binary data straight from the octets of the column."""
     import pyarrow as pa
 
     part = rows_together(column)
@@ -174,6 +187,7 @@ def _octets(column: Column) -> Any:
         kind, len(part), [valid, pa.py_buffer(part.starts.astype(np.int32).tobytes()), octets]
     )
     if is_text:
+        # Texts go in as octets; only if they are not UTF-8 after all, each is decoded with replacements.
         try:
             array.validate(full=True)
         except pa.ArrowInvalid:

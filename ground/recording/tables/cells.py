@@ -1,8 +1,13 @@
-"""Values of a column as other forms than their own: instants, rows put together, labels, text.
+"""Converts the values of a column: to instants, to rows without gaps, to text; joins columns of several batches.
 
-An instant is whole nanoseconds of POSIX time in an int64, as NumPy and Arrow have it: 1677 to 2262. A number that tells
-a time outside that range has no instant, and is absent from then on.
+An instant is a whole number of nanoseconds of POSIX time in an int64, as NumPy and Arrow have it: 1677 to 2262. A
+number that tells a time outside that range has no instant, and its row has no value from then on.
 """
+
+# How instants stay exact. A first estimate in float64 tells which values fit into int64 at all; the rest becomes
+# NO_INSTANT. Whole numbers are then converted in integers: value = tick * up // down + zero, with tick_ns = up / down
+# in lowest terms. The product may outgrow 64 bits, so the tick is split into whole multiples of `down` and a remainder;
+# their products stay small enough if up * down < 2**62. For scales beyond that Python's integers do the work, slowly.
 
 from __future__ import annotations
 
@@ -19,11 +24,11 @@ from ground.recording.table import Column, ColumnKind, TimeScale
 
 NO_INSTANT = np.iinfo(np.int64).min  # NumPy's "not a time"
 
-_FURTHEST = 2.0**63 - 2.0**12  # the last instant but a few, where a float's own rounding cannot go beyond
+_FURTHEST = 2.0**63 - 2.0**12  # just below the last instant: floats near 2**63 are 1024 apart, so rounding stays below
 
 
 def instants_of(values: NDArray[np.generic], scale: TimeScale) -> NDArray[np.int64]:
-    """Numbers that tell a time as ns of POSIX time, rounded down; NO_INSTANT if they are outside what int64 holds.
+    """Convert numbers that tell a time to ns of POSIX time, rounded down; NO_INSTANT for what int64 cannot hold.
 
     Whole numbers are converted without a rounding error, whatever their size.
     """
@@ -40,43 +45,43 @@ def instants_of(values: NDArray[np.generic], scale: TimeScale) -> NDArray[np.int
 
 
 def _whole_instants(ticks: NDArray[np.generic], tick_ns: Fraction, zero_posix_ns: int) -> NDArray[np.int64]:
-    """Ticks whose instants are known to fit into int64."""
+    """Convert whole ticks whose instants are known to fit into int64."""
     up, down = tick_ns.numerator, tick_ns.denominator
     if up * down >= 1 << 62 or abs(zero_posix_ns) >= 1 << 63:
         return np.array([tick * up // down + zero_posix_ns for tick in ticks.tolist()], np.int64)
-    # Whole parts and rest apart, so that no product outgrows 64 bits; a sum that wraps on its way wraps back.
+    # A sum that wraps around on its way wraps back: the result is known to fit.
     wide = ticks.astype(np.uint64 if ticks.dtype.kind == "u" else np.int64)
-    whole, rest = (one.astype(np.int64) for one in np.divmod(wide, wide.dtype.type(down)))
-    return whole * np.int64(up) + rest * np.int64(up) // np.int64(down) + np.int64(zero_posix_ns)
+    whole, remainder = (part.astype(np.int64) for part in np.divmod(wide, wide.dtype.type(down)))
+    return whole * np.int64(up) + remainder * np.int64(up) // np.int64(down) + np.int64(zero_posix_ns)
 
 
 def has_value(column: Column) -> NDArray[np.bool_]:
-    """n times whether the row has a value."""
+    """Return n booleans, whether each row has a value."""
     return np.ones(len(column), bool) if column.present is None else column.present
 
 
 def rows_together(column: Column) -> Column:
-    """A column of varying length whose `starts` begin with 0 and whose values hold nothing else."""
+    """Return the same rows with `starts` from 0 on and without values that no row uses."""
     assert column.starts is not None
     first, end = int(column.starts[0]), int(column.starts[-1])
     return replace(column, values=column.values[first:end], starts=column.starts - first)
 
 
 def joined(parts: Sequence[Column]) -> Column:
-    """The rows of several batches as one column; it holds no part of theirs."""
-    values = np.concatenate([one.values for one in map(_trimmed, parts)])
+    """Return the rows of several batches as one column, which shares no memory with theirs."""
+    values = np.concatenate([part.values for part in map(_trimmed, parts)])
     starts = None
     if parts[0].starts is not None:
-        ends = np.cumsum(np.concatenate([np.diff(one.starts) for one in parts if one.starts is not None]))
+        ends = np.cumsum(np.concatenate([np.diff(part.starts) for part in parts if part.starts is not None]))
         starts = np.concatenate([np.zeros(1, np.int64), ends.astype(np.int64)])
     present = None
-    if any(one.present is not None for one in parts):
-        present = np.concatenate([has_value(one) for one in parts])
+    if any(part.present is not None for part in parts):
+        present = np.concatenate([has_value(part) for part in parts])
     return replace(parts[0], values=values, starts=starts, present=present)
 
 
 def copied(column: Column) -> Column:
-    """The column with values of its own, so that the batch that they lie in need not be kept."""
+    """Return the column with values of its own, so that the batch that they lie in can be freed."""
     return joined([column])
 
 
@@ -85,19 +90,19 @@ def _trimmed(column: Column) -> Column:
 
 
 def octets_of(column: Column) -> int:
-    """How much memory its rows take."""
+    """Return the memory that the rows of a column take, octets."""
     arrays = (column.values, column.starts, column.present)
-    return sum(0 if one is None else one.nbytes for one in arrays)
+    return sum(0 if array is None else array.nbytes for array in arrays)
 
 
 def texts_of(column: Column) -> list[str]:
-    """The rows of a TEXT column; octets that are not UTF-8 become U+FFFD."""
+    """Return the rows of a TEXT column; octets that are not UTF-8 become U+FFFD."""
     assert column.kind is ColumnKind.TEXT
     return [row.decode(errors="replace") for row in pieces_of(column)]
 
 
 def pieces_of(column: Column) -> list[bytes]:
-    """The rows of a TEXT or BINARY column as octets."""
+    """Return the rows of a TEXT or BINARY column as octets."""
     assert column.starts is not None
     octets = np.ascontiguousarray(column.values).tobytes()
     starts = column.starts.tolist()
@@ -105,5 +110,5 @@ def pieces_of(column: Column) -> list[bytes]:
 
 
 def native(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The numbers in this machine's byte order, one after the other in memory."""
+    """Return the numbers in this machine's byte order, one after the other in memory."""
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))

@@ -1,16 +1,19 @@
-"""A table as CSV (RFC 4180, with line feeds): for people, spreadsheets and whatever reads nothing else.
+"""Writes a table as CSV (RFC 4180, with line feeds): for people, spreadsheets and tools that read nothing else.
 
-    number          as Python writes it, a float32 with as many digits as tell it apart; nan, inf
-    enumeration     the number, and its label in a column NAME.label behind it, empty for a number without label
+    number          as Python writes it; a float32 with as many digits as tell it apart; nan, inf
+    enumeration     the number, and its label in a column NAME.label behind it; empty for a number without label
     time            UTC, 2026-03-20T09:35:00.000000Z; with nanoseconds if a tick is shorter than a microsecond
     array           its numbers with a space between, its labels with a "|"
     text            as it is, in quotes if need be; octets that are not UTF-8 as U+FFFD
     binary          hexadecimal
     no value        an empty cell
 
-Text that a spreadsheet would take for a formula has a quote before it. A column is turned into text as a whole, and
-the rows are put together at the end: a Python loop per row of a few calls, none per value.
+Text that a spreadsheet would take for a formula has a quote before it: names and texts come from other people's files,
+and a formula may run commands.
 """
+
+# Speed: a column is turned into text as a whole, and rows are assembled from the columns' texts at the end. That is a
+# Python loop of a few calls per row, and none per value. Small integers are looked up in a table of all their texts.
 
 from __future__ import annotations
 
@@ -29,35 +32,37 @@ from ground.recording.tables.cells import NO_INSTANT, instants_of, native, piece
 from ground.recording.tables.file_names import DistinctNames
 from ground.spreadsheet import guarded
 
-_ROWS = 1 << 14  # put together at a time: the text of a value takes some ten times its number's room
+_ROWS = 1 << 14  # turned into text at a time, which takes some ten times the memory of the numbers
 _QUOTED = (",", '"', "\n", "\r")
-_SHORT_TICK_S = Fraction(1, 1_000_000)
+_SHORT_TICK_S = Fraction(1, 1_000_000)  # times with shorter ticks are shown with nanoseconds
 
 
 class CsvFile:
-    """See ground.recording.tables.table_file. Between two calls no file is open."""
+    """A TableFile of CSV. No file is open between two calls, so any number of tables may grow at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._has_head = False
 
     def append(self, columns: Mapping[str, Column]) -> None:
+        """Append rows; the first call, which may have none, writes the head. Raises OSError."""
         with self._path.open("a", encoding="utf-8", newline="") as file:
             if not self._has_head:
                 file.write(",".join(_quoted(map(plain, _head(columns)))) + "\n")
                 self._has_head = True
             n = len(next(iter(columns.values()))) if columns else 0
             for start in range(0, n, _ROWS):
-                file.writelines(_lines([_rows(one, start, start + _ROWS) for one in columns.values()]))
+                file.writelines(_lines([_rows(column, start, start + _ROWS) for column in columns.values()]))
 
     def finish(self) -> None:
-        """Every row is in the file already."""
+        """Do nothing: every row is in the file already."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 def _head(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Yield the names of all columns. Parameters keep theirs; a label's name gives way if it is taken."""
     names = DistinctNames()
     own = [names.give(name) for name in columns]
     for name, column in zip(own, columns.values(), strict=True):
@@ -67,6 +72,7 @@ def _head(columns: Mapping[str, Column]) -> Iterator[str]:
 
 
 def _rows(column: Column, start: int, end: int) -> Column:
+    """Return the rows start..end of a column."""
     present = None if column.present is None else column.present[start:end]
     starts = None if column.starts is None else column.starts[start : end + 1]
     values = column.values[start:end] if starts is None else column.values
@@ -76,13 +82,13 @@ def _rows(column: Column, start: int, end: int) -> Column:
 
 def _lines(columns: Sequence[Column]) -> Iterator[str]:
     cells = [cells for column in columns for cells in _cells_of(column)]
-    if len(cells) == 1:  # an empty line would be none
+    if len(cells) == 1:  # a row of one empty cell must not be an empty line, which readers skip
         return ((cell or '""') + "\n" for cell in cells[0])
     return (",".join(row) + "\n" for row in zip(*cells, strict=True))
 
 
 def _cells_of(column: Column) -> Iterator[Sequence[str]]:
-    """The texts of a column, and those of its labels."""
+    """Yield the cells of a column, and those of its labels if it has any."""
     if column.kind is ColumnKind.TEXT:
         yield _present_only(column, _quoted(texts_of(column)))
     elif column.kind is ColumnKind.BINARY:
@@ -96,7 +102,7 @@ def _cells_of(column: Column) -> Iterator[Sequence[str]]:
 
 
 def number_texts(column: Column) -> Sequence[str]:
-    """The numbers of a column as text, one by one, times as UTC."""
+    """Return the numbers of a column as text, one by one, and times as UTC."""
     if column.time is not None:
         return _utc_texts(column)
     values = native(column.values)
@@ -104,17 +110,18 @@ def number_texts(column: Column) -> Sequence[str]:
         least, texts = _all_texts(values.dtype.str)
         return list(texts[values.astype(np.int64) - least])
     if values.dtype.kind == "f" and values.dtype.itemsize < 8:
+        # NumPy writes the shortest digits that tell a float32 apart; repr() of the same value as float64 has 17.
         return list(values.astype("U32").tolist())
     if values.dtype.kind == "b":
-        return ["1" if one else "0" for one in values.tolist()]
-    return [repr(one) for one in values.tolist()]
+        return ["1" if value else "0" for value in values.tolist()]
+    return [repr(value) for value in values.tolist()]
 
 
 @cache
 def _all_texts(kind: str) -> tuple[int, NDArray[np.object_]]:
-    """The texts of all integers of a type, of which there are so few that each is written once, and the least one."""
+    """Return the least integer of a type of at most 16 bits, and the texts of all of them in order."""
     least, most = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
-    return least, np.array([str(one) for one in range(least, most + 1)], dtype=object)
+    return least, np.array([str(number) for number in range(least, most + 1)], dtype=object)
 
 
 def _utc_texts(column: Column) -> Sequence[str]:
@@ -126,7 +133,7 @@ def _utc_texts(column: Column) -> Sequence[str]:
 
 
 def _together(column: Column, texts: Sequence[str], between: str = " ") -> Sequence[str]:
-    """The texts of a row's numbers as one cell."""
+    """Join the texts of each row's numbers into one cell."""
     if column.starts is None:
         return texts
     starts = column.starts.tolist()
@@ -134,6 +141,7 @@ def _together(column: Column, texts: Sequence[str], between: str = " ") -> Seque
 
 
 def _present_only(column: Column, cells: Iterable[str]) -> Sequence[str]:
+    """Return the cells with an empty one for each row without a value."""
     if column.present is None:
         return list(cells)
     present: NDArray[np.bool_] = column.present
@@ -145,4 +153,4 @@ def _quoted(texts: Iterable[str]) -> list[str]:
 
 
 def _escaped(cells: Sequence[str]) -> list[str]:
-    return ['"' + cell.replace('"', '""') + '"' if any(one in cell for one in _QUOTED) else cell for cell in cells]
+    return ['"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in _QUOTED) else cell for cell in cells]

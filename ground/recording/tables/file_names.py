@@ -1,29 +1,31 @@
-"""Names of tables and columns as they may stand in a folder or a file: safe, and no two the same.
+"""Makes names of tables and columns safe for files, and distinct.
 
-A table's name comes from a file of definitions that anybody wrote, so it may hold a slash, a leading dot, or be longer
-than a file's name can be. Letters and digits of any script stay, and "._-"; the rest becomes "_". A name never begins
-with a dot, which is how the writers' own working names begin, nor with a dash, which a command would take for an
-option. Of two that are the same after that, or differ in capitals alone (file systems exist that do not tell those
-apart), the later one gets a number.
+Letters and digits of any script stay, and `._-`; everything else becomes `_`. If two names are the same after that, or
+differ in capitals alone, the later one gets a number.
 """
+
+# A table's name comes from a file of definitions that anybody may have written. It may hold a slash and lead out of the
+# folder, or be longer than a file's name can be. A leading dot is replaced because the writers' own working folders
+# begin with one; a leading dash, because a command would take the file's name for an option. Capitals do not count
+# because some file systems do not tell them apart: there, the second table would overwrite the first.
 
 from __future__ import annotations
 
 from unicodedata import normalize
 
-NAME_OCTETS_MAX = 180  # with a number and a suffix below the 255 that file systems take
+NAME_OCTETS_MAX = 180  # leaves room for a number and suffixes below the 255 octets that file systems take
 
 _KEPT = "._-"
 
 
 class DistinctNames:
-    """Gives names out, each only once."""
+    """Gives names out, each of them only once."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def give(self, wanted: str) -> str:
-        """`wanted`, or with "_2", "_3" ... behind it if that was given before."""
+        """Return `wanted`, with "_2", "_3" ... behind it if it was given before."""
         name, number = wanted, 1
         while name.casefold() in self._taken:
             number += 1
@@ -33,7 +35,8 @@ class DistinctNames:
 
 
 def table_file_name(name: str) -> str:
-    """The name of a file, without suffix, 1..NAME_OCTETS_MAX octets of UTF-8."""
-    kept = "".join(one if one.isalnum() or one in _KEPT else "_" for one in normalize("NFC", name))
+    """Return the name of a table's file without its suffix: 1..NAME_OCTETS_MAX octets of UTF-8."""
+    kept = "".join(letter if letter.isalnum() or letter in _KEPT else "_" for letter in normalize("NFC", name))
+    # Cut by octets; a character that the cut splits is dropped.
     short = kept.encode()[:NAME_OCTETS_MAX].decode(errors="ignore")
     return "_" + short[1:] if short.startswith((".", "-")) else short or "_"

@@ -1,16 +1,20 @@
-"""A table as .npz: NumPy's own archive, which numpy.load reads without more.
+"""Writes a table as .npz, NumPy's own archive, which numpy.load reads without any other package.
 
-    number          an array of its own type
-    enumeration     the number; NAME.label_numbers and NAME.labels say which label each number has
-    time            datetime64[ns], UTC; NaT for what it cannot hold
-    array, text,    all rows one after the other in NAME, numbers or octets (uint8); NAME.starts says where each row
-    and binary      begins: row i is NAME[NAME.starts[i] : NAME.starts[i + 1]]
-    no value        NAME.present is false there, and NAME holds any value
-
-An archive holds one array after the other, but rows come a batch at a time with a few values for each. So every array
-grows in a file of its own beside the archive, and the archive is put together from them at the end: memory is flat in
-the number of rows.
+number          an array of its own type
+enumeration     the number; NAME.label_numbers and NAME.labels say which label each number has
+time            datetime64[ns], UTC; NaT for instants outside 1677..2262
+array, text,    all rows one after the other in NAME, numbers or octets (uint8); NAME.starts says where each row
+and binary      begins: row i is NAME[NAME.starts[i] : NAME.starts[i + 1]]
+no value        NAME.present is false there, and what NAME holds means nothing
 """
+
+# An archive holds one array after the other, each with its length in front, but rows come a batch at a time with a few
+# values for each array. So every array grows in a file of its own beside the archive, and `finish` puts the archive
+# together from them. Memory does not grow with the number of rows; on disk, each array is deleted as soon as it is in
+# the archive, so at most one array takes its room twice.
+#
+# `NAME.present` and `NAME.starts` appear only if they say something. A table whose rows all had values may get one
+# without a value a million rows later: then `.present` is written with True for all rows so far.
 
 from __future__ import annotations
 
@@ -27,12 +31,12 @@ from ground.recording.table import Column
 from ground.recording.tables.cells import has_value, instants_of, native, rows_together
 from ground.recording.tables.file_names import DistinctNames
 
-_COPIED_OCTETS = 1 << 20
+_COPIED_OCTETS = 1 << 20  # moved into the archive at a time
 
 
 @dataclass(slots=True)
 class _Grown:
-    """One array in a file of its own."""
+    """One array that grows in a file of its own."""
 
     name: str
     path: Path
@@ -40,16 +44,14 @@ class _Grown:
     rows: int = 0
 
     def append(self, values: NDArray[np.generic]) -> None:
+        """Write more values to the end of the file. Raises OSError."""
         with self.path.open("ab") as file:
             file.write(values.astype(self.dtype, copy=False).tobytes())
         self.rows += len(values)
 
 
 class NpzFile:
-    """See ground.recording.tables.table_file. `path` ends in .npz; beside it lie files whose names begin with its own.
-
-    Between two calls no file is open.
-    """
+    """A TableFile of .npz. Beside `path` lie files whose names begin with its own; between two calls none is open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,8 +60,10 @@ class NpzFile:
         self._labels: dict[str, Mapping[int, str]] = {}
 
     def append(self, columns: Mapping[str, Column]) -> None:
+        """Append rows to the arrays' files. Raises OSError."""
         if not self._grown:
-            for name in columns:  # a parameter keeps its name, whatever is derived from another one's
+            # All parameters first, so that they keep their names: a name derived from one (NAME.starts) gives way.
+            for name in columns:
                 self._grow(name, "", np.dtype(np.uint8))
         for name, column in columns.items():
             self._append(name, column)
@@ -80,7 +84,7 @@ class NpzFile:
         self._labels[name] = part.labels
 
     def _append_present(self, name: str, part: Column) -> None:
-        """Whether rows have a value; from the first batch on in which one has none."""
+        """Append whether rows have a value, from the first batch on in which one has none."""
         known = self._grown.get((name, ".present"))
         if known is None:
             if part.present is None or bool(part.present.all()):
@@ -93,6 +97,7 @@ class NpzFile:
         known.append(has_value(part))
 
     def _array(self, name: str, suffix: str, dtype: np.dtype[np.generic]) -> _Grown:
+        """Return the array of a parameter with this suffix; its type is that of its first values."""
         grown = self._grown.get((name, suffix)) or self._grow(name, suffix, dtype)
         if not grown.rows:
             grown.dtype = dtype
@@ -104,6 +109,7 @@ class NpzFile:
         return grown
 
     def finish(self) -> None:
+        """Put the archive together from the arrays' files, which are deleted. Raises OSError."""
         with ZipFile(self._path, "w") as archive:
             for grown in self._grown.values():
                 _put(archive, grown)
@@ -114,17 +120,19 @@ class NpzFile:
                     _put_array(archive, self._names.give(f"{name}.labels"), np.array(list(labels.values())))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
 
 def _member(name: str) -> ZipInfo:
+    # A NUL ends the name of a member; ZipInfo's own date is fixed, so equal tables give equal files.
     return ZipInfo(f"{name.replace(chr(0), '_')}.npy")
 
 
 def _put(archive: ZipFile, grown: _Grown) -> None:
-    """Move an array into the archive: the room that it takes is not taken twice for longer than need be."""
+    """Move an array into the archive; its own file is deleted right after."""
     with archive.open(_member(grown.name), "w", force_zip64=True) as out:
         described = {"descr": npy.dtype_to_descr(grown.dtype), "fortran_order": False, "shape": (grown.rows,)}
+        # The header is NumPy's, the data are copied as they are: np.save would want the whole array in memory.
         npy.write_array_header_1_0(out, described)
         if grown.path.exists():
             with grown.path.open("rb") as file:

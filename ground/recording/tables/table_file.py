@@ -1,4 +1,4 @@
-"""What a file of one table is to those who fill it, whatever its form."""
+"""What TableFolder needs of a file of one table, whatever its format."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from ground.recording.table import Column
 
 
 class TableFile(Protocol):
-    """One table on its way into a file. OSError comes through as it is.
+    """One table on its way into a file: `append` any number of times, `finish` once, `close` in any case.
 
-    append: more rows; the columns have the same names, kinds and types each time, as the first call had them.
-    finish: write what is left; the file is whole then.
-    close: let go of what is open, whole or not. More than once does no harm.
+    OSError passes through as it is, so that the caller can name the folder in its message.
     """
 
-    def append(self, columns: Mapping[str, Column]) -> None: ...
+    def append(self, columns: Mapping[str, Column]) -> None:
+        """Write more rows. The columns must have the same names, kinds and types as in the first call."""
+        ...
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """Write what remains. The file is whole after this, and not before."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of what is open, whole or not. Calling it more than once does no harm."""
+        ...

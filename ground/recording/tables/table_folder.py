@@ -1,10 +1,20 @@
-"""Tables into a folder, a file each: any number of tables, of any number of rows, in a bounded memory.
+"""Writes tables into a folder, one file per table: any number of tables and rows in bounded memory."""
 
-Batches are small and files like large pieces, so rows are kept until a table has a fair piece of them, or all of them
-together take too much memory; then the largest are written. Files grow in a working folder inside the given one and are
-put in their place when all of them are whole: whoever looks sees the tables of before or those of now, and after a
-failure or an interruption the working folder goes. Its name begins with a dot, as no table's file does.
-"""
+# Memory. Batches are small, and file formats are best with large pieces: so rows are kept until a table has
+# PIECE_OCTETS, or until all tables together have KEPT_OCTETS; then the largest are written.
+#
+# What is on disk, and when (ADR 0034, 0037):
+#   while decoding        files grow in a working folder `.orbitnode-tables-N` inside the given one. It lies there, not
+#   in
+#                         /tmp, so that taking their place is a rename within one file system. No table's file has a
+#                         name that begins with a dot.
+#   when all are whole    each file is renamed into its place. A table of a former run under the same name is replaced,
+#                         other files in the folder are left alone.
+#   failure, Ctrl-C       the working folder goes, and the folder too if this run made it: what stood there before is
+#                         untouched.
+#   kill, power loss      the working folder stays. The next run takes another number, and after _WORKING_MAX of them
+#   asks
+#                         for help. A kill between two renames leaves some tables of this run and some of the last.
 
 from __future__ import annotations
 
@@ -31,14 +41,14 @@ FORMS: Mapping[str, Callable[[Path], TableFile]] = {
 }
 ARROW_FORMS = ("parquet", "arrow")
 
-PIECE_OCTETS = 8 << 20  # of one table, until it is written
-KEPT_OCTETS = 32 << 20  # of all tables
-_WORKING_MAX = 10_000
+PIECE_OCTETS = 8 << 20  # kept of one table before it is written
+KEPT_OCTETS = 32 << 20  # kept of all tables together
+_WORKING_MAX = 10_000  # working folders that killed runs left behind
 
 
 @dataclass(slots=True)
 class _Open:
-    """A table whose file is not whole yet."""
+    """A table whose file is not whole yet. path: its final place. working: its place in the working folder."""
 
     path: Path
     working: Path
@@ -49,19 +59,20 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The file that a table came to be in."""
+    """A table and the file that it was written to."""
 
     table: str
     path: Path
 
 
 class TableFolder:
-    """Use as a context: what is not finished when it ends leaves nothing behind. Raises OrbitnodeError if the folder
-    or a file cannot be written, SetupError for a form whose package is not installed.
+    """A folder of tables. Use it as a context: if it ends before `finish`, nothing is left behind.
+
+    Raises OrbitnodeError if the folder or a file cannot be written, SetupError if a package for the format is missing.
     """
 
     def __init__(self, folder: Path, form: str) -> None:
-        """form: one of FORMS."""
+        """Prepare to write to `folder`; form: one of FORMS."""
         if form in ARROW_FORMS:
             require_arrow()
         self._folder = folder
@@ -83,35 +94,36 @@ class TableFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for one in self._open.values():
-            one.file.close()
+        for table in self._open.values():
+            table.file.close()
         if self._working != self._folder:
             _remove(self._working)
         if self._is_new and not self._finished:
             _remove(self._folder)
 
     def add(self, tables: Sequence[Table]) -> None:
-        """Take the rows of a batch."""
+        """Take the rows of a batch, and write the largest tables if too many rows are kept."""
         try:
             for table in tables:
                 self._keep(self._opened(table.name), table.columns)
             while self._kept_octets > KEPT_OCTETS:
-                self._write(max(self._open.values(), key=lambda one: one.kept_octets))
+                self._write(max(self._open.values(), key=lambda table: table.kept_octets))
         except OSError as error:
             raise self._refused(error) from None
 
     def finish(self) -> list[Written]:
-        """Write what is left, and put every file in its place."""
+        """Write all rows that are kept, finish every file, and put all of them in their places."""
         try:
-            for one in self._open.values():
-                self._write(one)
-                one.file.finish()
-            for one in self._open.values():
-                one.working.replace(one.path)
+            for table in self._open.values():
+                self._write(table)
+                table.file.finish()
+            # Only after the last file is whole: a full disk shows by now.
+            for table in self._open.values():
+                table.working.replace(table.path)
         except OSError as error:
             raise self._refused(error) from None
         self._finished = True
-        return [Written(name, one.path) for name, one in self._open.items()]
+        return [Written(name, table.path) for name, table in self._open.items()]
 
     def _opened(self, name: str) -> _Open:
         known = self._open.get(name)
@@ -121,29 +133,29 @@ class TableFolder:
             known = self._open[name] = _Open(self._folder / file_name, working, FORMS[self._form](working))
         return known
 
-    def _keep(self, one: _Open, columns: Mapping[str, Column]) -> None:
-        # Copies: a few rows would otherwise keep the whole batch that they lie in.
+    def _keep(self, table: _Open, columns: Mapping[str, Column]) -> None:
+        # Copies: otherwise a few rows would keep the whole batch in memory that they are views of.
         own = {name: copied(column) for name, column in columns.items()}
         octets = sum(octets_of(column) for column in own.values())
-        one.kept.append(own)
-        one.kept_octets += octets
+        table.kept.append(own)
+        table.kept_octets += octets
         self._kept_octets += octets
-        if one.kept_octets >= PIECE_OCTETS:
-            self._write(one)
+        if table.kept_octets >= PIECE_OCTETS:
+            self._write(table)
 
-    def _write(self, one: _Open) -> None:
-        if one.kept:
-            pieces, one.kept = one.kept, []
-            self._kept_octets -= one.kept_octets
-            one.kept_octets = 0
-            one.file.append({name: joined([piece[name] for piece in pieces]) for name in pieces[0]})
+    def _write(self, table: _Open) -> None:
+        if table.kept:
+            pieces, table.kept = table.kept, []
+            self._kept_octets -= table.kept_octets
+            table.kept_octets = 0
+            table.file.append({name: joined([piece[name] for piece in pieces]) for name in pieces[0]})
 
     def _refused(self, error: OSError) -> OrbitnodeError:
         return OrbitnodeError(f"{self._folder}: tables cannot be written there: {reason_of(error)}")
 
 
 def _new_folder(parent: Path) -> Path:
-    """A folder that nobody else has, though several may write tables at once."""
+    """Make a working folder of our own; several processes may write tables to one folder at once."""
     for number in range(_WORKING_MAX):
         path = parent / f".orbitnode-tables-{number}"
         try:
@@ -160,4 +172,4 @@ def _remove(folder: Path) -> None:
             path.unlink(missing_ok=True)
         folder.rmdir()
     except OSError:
-        pass  # what cannot be removed could not be written either, and that was said
+        pass  # the disk that refuses to remove refused to write before, and that was reported
