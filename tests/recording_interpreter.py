@@ -161,7 +161,7 @@ class Reading:
         if isinstance(criterion, AnyOf):
             return any(self.met(one) for one in criterion.parts)
         if isinstance(criterion, CompareTwo):
-            left, right = self.asked(criterion.left), self.asked(criterion.right)
+            left, right = self.asked(criterion.first), self.asked(criterion.second)
         else:
             assert isinstance(criterion, Compare)
             left, right = self.asked(criterion.reference), float(criterion.value)

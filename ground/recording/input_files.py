@@ -1,6 +1,6 @@
 """The octets of a recording in stretches of fixed size: files one after the other, or a pipe. Edge code.
 
-Stretches do not depend on where one file ends and the next begins, so a recording in several files decodes like one.
+A stretch may hold the end of one file and the start of the next, so a recording in several files decodes like one.
 """
 
 # Why poll before every read: a pipe may be silent for hours. Python runs signal handlers between bytecodes only, and a

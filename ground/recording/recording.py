@@ -26,8 +26,8 @@ Batches come in the order of the octets. Memory is that of a stretch of a few me
 #               cannot be taken back, and the account must add up.
 #   nothing     no stretch told what it is. Everything counts as skipped, and the losses say "no packets".
 #
-# If the user named the form and all that reading it needs, that is done even though no check supports it: whoever knows
-# the data may be right where statistics are not.
+# If the user named the form and all that reading it needs, that is done even though no check supports it: the user may
+# know better than statistics.
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ def check_ragged(value: list[list[tuple[str, Any]]], table: Table, index: int) -
 
 
 HEADER = ((0, 3), (3, 1), (4, 1), (5, 11), (16, 2), (18, 14), (32, 16))
-REFUSED = re.compile(r"stands in a repeated entry|of which some repeat|repeats (0|-\d+) bits|begins at bit")
+REFUSED = re.compile(r"stands in a repeated entry|of which some repeat|repetition takes (0|-\d+) bits|begins at bit")
 
 
 def made(definition: Container) -> PacketTree | None:

@@ -293,7 +293,7 @@ def test_a_wrong_document_is_refused(tmp_path: Path) -> None:
     document = DICTIONARY.document()
     path = tmp_path / "dictionary.json"
     for text, said in (
-        ("{", "begins like JSON, and is not"),
+        ("{", "begins like JSON, but is not valid JSON"),
         ("{}", "not a dictionary document"),
         (json.dumps({**document, "mission": "another"}), "does not match its sha256"),
     ):

@@ -130,7 +130,7 @@ def test_reports_with_wrong_error_control_or_another_length_are_left_out(
     (table,) = (one for one in found.account["tables"] if one["name"] == "power")
     assert (table["rows"], sum(table["damaged"].values())) == (2, 3)
     assert len(found.tables["power"]["soc_frac"]) == 2
-    assert len([line for line in found.account["losses"] if "packets of power damaged" in line]) == 2
+    assert len([line for line in found.account["losses"] if " of power damaged" in line]) == 2
 
 
 def test_of_all_values_of_error_control_the_right_one_is_taken(tmp_path: Path, dictionary: Dictionary) -> None:

@@ -56,7 +56,7 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><SpaceSystem na
         ('<SpaceSystem name="A&#10;B"/>', r"name 'A\\nB' has a character that cannot be printed"),
         ("<SpaceSystem/>", ":1: SpaceSystem: has no attribute name"),
         ("hello", "not a file of definitions: neither XTCE"),
-        ("a,b\n1,2", ":1: not a file of fields: its first line names no column name, data_type, bit_length"),
+        ("a,b\n1,2", ":1: not a file of fields: its first line lacks name, data_type, bit_length"),
     ],
 )  # fmt: skip
 def test_what_is_no_definition(text: str, said: str) -> None:
@@ -79,7 +79,7 @@ def a_container(*listed: str) -> Callable[[], str]:
         (a_container(REF.format("<RepeatEntry/>")), "RepeatEntry: has no Count"),
         (
             a_container(REF.format("<IncludeCondition><CustomAlgorithm/></IncludeCondition>")),
-            "CustomAlgorithm is not supported, and without it nobody knows which packets are meant",
+            "CustomAlgorithm is not supported, and without it nothing tells which packets are meant",
         ),
         (
             a_container(REF.format('<LocationInContainerInBits referenceLocation="nextEntry"><FixedValue>1</FixedValue>'
@@ -88,20 +88,20 @@ def a_container(*listed: str) -> Callable[[], str]:
         ),
         (
             a_container(REF.format("<LocationInContainerInBits><FixedValue>-90</FixedValue></LocationInContainerInBits>")),
-            "begins at bit -42, a packet has 0..524336",
+            "begins at bit -42, outside 0..524336",
         ),
         (
             a_container("X", REF.format("<RepeatEntry><Count><FixedValue>100000</FixedValue></Count></RepeatEntry>")),
-            "100000 times 8 bits, a packet has 524336",
+            "100000 times 8 bits, should be 0..524336 in all",
         ),
         (
             a_container(REF.format(f"<IncludeCondition>{comparison('X', 1)}</IncludeCondition>")),
-            "X is asked for, and is not in the packet before this place",
+            "X is referred to, but does not stand before this place in the packet",
         ),
         (
             a_container("X", REF.format("<RepeatEntry><Count><FixedValue>2</FixedValue></Count></RepeatEntry>"),
                         REF.format(f"<IncludeCondition>{comparison('X', 1)}</IncludeCondition>")),
-            "X is asked for, and stands in a repeated entry",
+            "X is referred to, but stands in a repeated entry",
         ),
         (
             a_container("X", REF.format(f"<IncludeCondition>{comparison('X', 'ON')}</IncludeCondition>")),
@@ -111,12 +111,12 @@ def a_container(*listed: str) -> Callable[[], str]:
             a_container("X", REF.format(f"<IncludeCondition>{comparison('X', 1, '~')}</IncludeCondition>")),
             "compares by '~', should be one of ==, !=, <, <=, >, >=",
         ),
-        (a_container('<ContainerRefEntry containerRef="A"/>'), "is inside of itself"),
+        (a_container('<ContainerRefEntry containerRef="A"/>'), "is inside itself"),
         (lambda: one_container((number("X", 0),), "X"), "sizeInBits is 0, should be 1..524336"),
         (lambda: one_container((number("X", 16, byteOrder="middle"),), "X"), "byteOrder is 'middle', should be most"),
         (lambda: one_container(('<IntegerParameterType name="X_t"/>',), "X"), "has no IntegerDataEncoding or "),
         (lambda: one_container((string("X", ""),), "X"), "SizeInBits or Variable"),
-        (lambda: one_container((string("X", VARIABLE.format("", "")),), "X"), "nothing says how long"),
+        (lambda: one_container((string("X", VARIABLE.format("", "")),), "X"), "which say how long the text is"),
         (lambda: one_container((string("X", FIXED.format(8, ""), "KOI8"),), "X"), "is 'KOI8', should be one of"),
         (lambda: one_container((binary("X", "<FixedValue>x</FixedValue>"),), "X"), "is 'x', should be a whole"),
         (lambda: one_container((binary("X", DYNAMIC.format("Q", 0)),), "X"), "parameter 'Q', which is not"),
@@ -134,7 +134,7 @@ def a_container(*listed: str) -> Callable[[], str]:
         ),
         (
             lambda: document(X, [parameter("X")], [container(one, "X") for one in "RS"]).replace("CCSDSPacket", "T"),
-            "several containers may be what every packet is; name one as root container: T, R, S",
+            "several containers may be the root; name the one that every packet is as root container: T, R, S",
         ),
     ],
 )  # fmt: skip
@@ -158,7 +158,7 @@ def test_only_what_packets_reach_is_looked_at() -> None:
     strange = '<StrangeParameterType name="Y_t"/>'
     text = document([*X, strange], map(parameter, "XY"), [container("A", "X", base="CCSDSPacket"), container("B", "Y")])
     assert read(text).unsupported == ()
-    with pytest.raises(OrbitnodeError, match=r"StrangeParameterType.* is not a type of parameters that is supported"):
+    with pytest.raises(OrbitnodeError, match=r"StrangeParameterType.* is not a supported type of parameter"):
         read(text, root_container="B")
 
 
@@ -175,14 +175,14 @@ def test_the_root_container_by_name() -> None:
     found = read(text, root_container="B").decode(batch_of(octets))
     assert [(one.name, values(one.columns["F"])) for one in found.tables] == [("B", [1.0])]
     assert found.unknown.tolist() == [False, True]
-    with pytest.raises(OrbitnodeError, match="no container is called 'D'; there are CCSDSPacket, A, B, C"):
+    with pytest.raises(OrbitnodeError, match="no container is called 'D'; the file has CCSDSPacket, A, B, C"):
         read(text, root_container="D")
 
 
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ("", "no field, only a first line"),
+        ("", "has no fields, only a first line"),
         ("A,uint,8\nB,real,8", "fields.csv:3: field B is of data_type 'real', should be uint, int, float, str or fill"),
         ("A,uint,x", "fields.csv:2: field A: bit_length is 'x', should be a whole number"),
         ("A,uint,65", "fields.csv:2: field A: a uint of 65 bits, should be 1 to 64"),
@@ -197,8 +197,8 @@ def test_the_root_container_by_name() -> None:
         ("N,uint,8\nA,uint(expand),8\nB,uint(N),8", "field A takes what is left of the packet, but field B behind it"),
         ("A,uint(0),8", "an array of 0 values"),
         ('A,"uint(9999999,9999999)",8', "an array of 99999980000001 values"),
-        ('A,"uint(999999)",64', "999999 times 64 bits, a packet has 524336"),
-        ('"A,uint,8', "no field|of data_type|names no column"),
+        ('A,"uint(999999)",64', "999999 times 64 bits, should be 0..524336 in all"),
+        ('"A,uint,8', "no fields|of data_type|first line lacks"),
     ],
 )
 def test_wrong_fields(lines: str, said: str) -> None:
@@ -209,12 +209,12 @@ def test_wrong_fields(lines: str, said: str) -> None:
 
 def test_wrong_orders_and_places() -> None:
     for lines, said in (
-        ("byte_order\nA,uint,16,123", "of 16 bits has a byte order that is not for so many"),
-        ("byte_order\nA,uint,12,little", "of 12 bits has a byte order that is not for so many"),
+        ("byte_order\nA,uint,16,123", "its byte order does not fit 16 bits"),
+        ("byte_order\nA,uint,12,little", "its byte order does not fit 12 bits"),
         ("byte_order\nA,uint,16,11", "byte order '11', should be big, little, or digits"),
         ("bit_offset\nA,uint(expand),16,48", "is of varying length, and the file has a column bit_offset"),
         ("bit_offset\nA,uint,16,", "bit_offset is '', should be a whole number"),
-        ("bit_offset\nA,uint,64,524300", "ends at bit 524364, a packet has 524336"),
+        ("bit_offset\nA,uint,64,524300", "ends at bit 524364, beyond the 524336 bits"),
     ):
         with pytest.raises(OrbitnodeError, match=said):
             csv_definition(f"name,data_type,bit_length,{lines}", "fields.csv", "fields")
@@ -247,7 +247,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     large = tmp_path / "large.xml"
     with large.open("wb") as file:
         file.truncate(OCTETS_MAX + 1)
-    with pytest.raises(OrbitnodeError, match=r"large\.xml: a file of definitions has at most 64 MiB"):
+    with pytest.raises(OrbitnodeError, match=r"large\.xml: larger than 64 MiB"):
         read_definition(large)
 
 

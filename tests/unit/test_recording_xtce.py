@@ -356,7 +356,9 @@ def test_times() -> None:
     }  # fmt: skip
     assert (values(found["H"]), found["H"].unit) == ([15.0], "seconds")
     (note,) = read(one_container(types, "ABCDEFGH")).unsupported
-    assert "AbsoluteTimeParameterType[G_t]: time G is given as a number of seconds, its zero is not known" in note
+    assert (
+        "AbsoluteTimeParameterType[G_t]: time G is given as a number of seconds: the date that it counts from" in note
+    )
 
 
 def test_containers_extend_one_another(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_types_that_are_based_on_others() -> None:
     assert (values(made["A"]), made["A"].unit) == ([5], "V")
     assert dict(made["B"].labels) == {1: "ON"}
     circle = ['<IntegerParameterType name="A_t" baseType="B_t"/>', '<IntegerParameterType name="B_t" baseType="A_t"/>']
-    refused(one_container(circle, "A"), "is based on a type, and so on, more than 16 times")
+    refused(one_container(circle, "A"), "is based on more than 16 types, one on another")
 
 
 def test_a_container_inside_of_another_brings_what_it_extends() -> None:
@@ -134,7 +134,9 @@ def test_a_container_inside_of_another_brings_what_it_extends() -> None:
     types = [number("X", 8), number("Y", 8)]
     assert columns(document(types, map(parameter, "XY"), packets), b"\x01\x02") == {"X": [1], "Y": [2]}
     packets[2] = container("A", '<ContainerRefEntry containerRef="INNER"/>', base="CCSDSPacket")
-    refused(document(types, map(parameter, "XY"), packets), "INNER is abstract and extended by others; which of them")
+    refused(
+        document(types, map(parameter, "XY"), packets), "INNER is abstract and extended by others; nothing tells which"
+    )
 
 
 AGGREGATE = (
@@ -155,7 +157,7 @@ def test_arrays_of_aggregates_and_of_a_size_said_at_the_entry() -> None:
     ]  # fmt: skip
     entry = f'<ArrayParameterRefEntry parameterRef="A">{dimensions}</ArrayParameterRefEntry>'
     assert columns(one_container(types, "A", [entry]), b"\1\2\3\4") == {"A.x": [[1, 3]], "A.y": [[2, 4]]}
-    refused(one_container(types, "A", ["A"]), "is an array, and neither here nor in its type is a DimensionList")
+    refused(one_container(types, "A", ["A"]), "is an array, but neither the entry nor its type has a DimensionList")
     twice = f"<RepeatEntry><Count><FixedValue>2</FixedValue></Count></RepeatEntry>{dimensions}"
     nested = f'<ArrayParameterRefEntry parameterRef="A">{twice}</ArrayParameterRefEntry>'
     found = decode(one_container(types, "A", [nested]), bytes(range(8))).tables
@@ -236,10 +238,10 @@ def on(condition: str) -> Callable[[], str]:
     [
         (on('<Comparison parameterRef="X"/>'), "Comparison: has no attribute value"),
         (on('<Comparison value="1"/>'), "Comparison: has no attribute parameterRef"),
-        (on('<Comparison parameterRef="X" value="1" instance="-1"/>'), "another instance of the parameter"),
+        (on('<Comparison parameterRef="X" value="1" instance="-1"/>'), "instance of the parameter other than the newest"),
         (on('<Comparison parameterRef="X" value="1" instance="x"/>'), "attribute instance is 'x', should be a whole"),
         (on('<Comparison parameterRef="X" value="1" useCalibratedValue="no"/>'), "should be true or false"),
-        (on(comparison("S", "a", "<")), "S is not a number, it can be == or != alone"),
+        (on(comparison("S", "a", "<")), "S is not a number; only == and != can compare it"),
         (on(BOOLEAN.format("<ANDedConditions/>")), "ANDedConditions: holds no condition"),
         (on(BOOLEAN.format("<Not/>")), "should be a Condition, ANDedConditions or ORedConditions"),
         (on(BOOLEAN.format("<Condition/>")), "compares by ''"),
@@ -290,9 +292,9 @@ def test_what_may_not_be_asked_for() -> None:
     )
     types = [number("X", 8, sums), number("Y", 8, context), number("Z", 100), number("N", 8)]
     for name, said in (
-        ("X", "X cannot be asked for: MathOperationCalibrator is not supported"),
-        ("Y", "only its raw value can be asked for"),
-        ("Z", "Z cannot be asked for: IntegerDataEncoding: a number of 100 bits is not supported"),
+        ("X", "X cannot be referred to: MathOperationCalibrator is not supported"),
+        ("Y", "only its raw value can be referred to"),
+        ("Z", "Z cannot be referred to: IntegerDataEncoding: a number of 100 bits is not supported"),
     ):
         listed = ["X", "Y", "Z", INCLUDE.format("N", comparison(name, 1))]
         refused(one_container(types, "XYZN", listed), said)

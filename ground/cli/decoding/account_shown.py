@@ -1,6 +1,6 @@
 """Prints the account of `orbitnode decode` for people.
 
-It shows the same document that `--json` prints (`ground.recording.summary`), shortened where a list may have no end.
+It shows the same document that `--json` prints (`ground.recording.summary`), with long lists cut short.
 """
 
 from __future__ import annotations

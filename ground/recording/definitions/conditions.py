@@ -1,9 +1,13 @@
-"""Conditions and amounts, bound to where their parameters stand: asked for all packets of a state at once.
+"""Conditions and amounts, bound to the slots of their parameters and asked of all packets of a state at once."""
 
-A parameter that a packet does not have (its entry was not included, its calibrator has no value for it) meets no
-condition. What a value's text means is settled when the definitions are read: the label of an enumeration, a word of a
-boolean, a number in base 10 or with 0x, 0o or 0b, a text, or binary data in hexadecimal digits.
-"""
+# Rules:
+#   - A parameter that a packet does not have meets no condition, not even "!=": its entry was not included, or its
+#     calibrator has no value for it.
+#   - What the text of a value means is settled when definitions are read, by the parameter: the label of an
+#     enumeration, a word of a boolean, a number in base 10 or with 0x, 0o or 0b, a text, or binary data in hexadecimal
+#     digits. A text that means nothing is refused then, by its place in the file.
+#   - `equals` tells what a condition demands of whole numbers, so that a container with hundreds of extensions can be
+#     looked up instead of asked (`packet_tree`). It may leave demands out, but must never claim one.
 
 from __future__ import annotations
 
@@ -37,8 +41,8 @@ _COMPARE: Mapping[Operator, np.ufunc] = {
     Operator.GREATER: np.greater,
     Operator.GREATER_OR_EQUAL: np.greater_equal,
 }
-_AMOUNT_MAX = 1 << 40  # more than any packet has bits; a float beyond 2**63 has no whole number
-_SLOPE_MAX = 1 << 20
+_AMOUNT_MAX = 1 << 40  # more than any packet has bits; clipped there, since a float beyond 2**63 has no int64
+_SLOPE_MAX = 1 << 20  # times 32 bits stays within int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,14 @@ class _SlotTest:
 
     @property
     def slots(self) -> frozenset[int]:
+        """The number of the slot."""
         return frozenset((self.slot.number,))
 
 
 @dataclass(frozen=True, slots=True)
 class _NumberTest(_SlotTest):
+    """Compares a number with a constant."""
+
     is_calibrated: bool
     operator: Operator
     value: float
@@ -72,15 +79,15 @@ class _NumberTest(_SlotTest):
 
 @dataclass(frozen=True, slots=True)
 class _RangesTest(_SlotTest):
-    """Whether a raw number is in one of some ranges, as a label stands for."""
+    """Whether a raw number is in one of several ranges: those that a label stands for."""
 
     ranges: tuple[tuple[int, int], ...]
     is_negated: bool
 
     @property
     def equals(self) -> Mapping[int, int]:
-        one = len(self.ranges) == 1 and self.ranges[0][0] == self.ranges[0][1] and not self.is_negated
-        return {self.slot.number: self.ranges[0][0]} if one and _is_whole(self.slot) else {}
+        is_single = len(self.ranges) == 1 and self.ranges[0][0] == self.ranges[0][1] and not self.is_negated
+        return {self.slot.number: self.ranges[0][0]} if is_single and _is_whole(self.slot) else {}
 
     def met(self, state: State) -> Mask:
         raw = state.found(self.slot.number)
@@ -93,7 +100,7 @@ class _RangesTest(_SlotTest):
 
 @dataclass(frozen=True, slots=True)
 class _OctetsTest(_SlotTest):
-    """Whether a text, in UTF-8, or binary data are these octets."""
+    """Whether a text, in UTF-8, or binary data equal these octets."""
 
     value: bytes
     is_negated: bool
@@ -105,6 +112,7 @@ class _OctetsTest(_SlotTest):
     def met(self, state: State) -> Mask:
         raw = state.found(self.slot.number)
         assert raw.starts is not None
+        # Rows of the right length first, and only those octet by octet.
         found = np.asarray(np.diff(raw.starts) == len(self.value), np.bool_)
         candidates = np.flatnonzero(found)
         if len(candidates) and self.value:
@@ -116,22 +124,24 @@ class _OctetsTest(_SlotTest):
 
 @dataclass(frozen=True, slots=True)
 class _TwoTest:
-    left: tuple[Slot, bool]
+    """Compares two numbers; each is a slot, and whether its calibrated value is meant."""
+
+    first: tuple[Slot, bool]
     operator: Operator
-    right: tuple[Slot, bool]
+    second: tuple[Slot, bool]
 
     @property
     def slots(self) -> frozenset[int]:
-        return frozenset((self.left[0].number, self.right[0].number))
+        return frozenset((self.first[0].number, self.second[0].number))
 
     @property
     def equals(self) -> Mapping[int, int]:
         return {}
 
     def met(self, state: State) -> Mask:
-        (left, has_left), (right, has_right) = number(state, *self.left), number(state, *self.right)
-        found = np.asarray(_COMPARE[self.operator](left, right), np.bool_)
-        for present in (has_left, has_right):
+        (first, has_first), (second, has_second) = number(state, *self.first), number(state, *self.second)
+        found = np.asarray(_COMPARE[self.operator](first, second), np.bool_)
+        for present in (has_first, has_second):
             if present is not None:
                 found = found & present
         return found
@@ -139,6 +149,8 @@ class _TwoTest:
 
 @dataclass(frozen=True, slots=True)
 class _ManyTest:
+    """Joins tests: all of them must be met, or any."""
+
     parts: tuple[Test, ...]
     is_all: bool
 
@@ -161,13 +173,13 @@ class _ManyTest:
 
 
 def _is_whole(slot: Slot) -> bool:
-    """Whether its values are whole numbers as the kernel reads them."""
+    """Whether the values of a slot are whole numbers as the kernel reads them."""
     how = slot.parameter.encoding
     return isinstance(how, NumberEncoding) and how.kind != "float" and how.conversion is None
 
 
 def number(state: State, slot: Slot, is_calibrated: bool) -> tuple[Values, Mask | None]:
-    """A number of each packet, and which of them have one (None: all)."""
+    """Return the number of each packet, raw or calibrated, and which packets have one; None if all do."""
     raw = state.found(slot.number)
     calibrator = slot.parameter.calibrator
     if not is_calibrated or calibrator is None:
@@ -178,13 +190,17 @@ def number(state: State, slot: Slot, is_calibrated: bool) -> tuple[Values, Mask 
 
 
 def slot_of(reference: Reference, seen: Mapping[str, Slot]) -> Slot:
-    """Raises OrbitnodeError if the parameter does not come before, or not once."""
+    """Return the slot that a reference means. Raises OrbitnodeError if it is not before this place, or repeats."""
     slot = seen.get(reference.key)
     name = reference.key.rpartition("/")[2]
     if slot is None:
-        raise OrbitnodeError(f"{reference.where}: {name} is asked for, and is not in the packet before this place")
+        raise OrbitnodeError(
+            f"{reference.where}: {name} is referred to, but does not stand before this place in the packet"
+        )
     if slot.is_repeated:
-        raise OrbitnodeError(f"{reference.where}: {name} is asked for, and stands in a repeated entry")
+        raise OrbitnodeError(
+            f"{reference.where}: {name} is referred to, but stands in a repeated entry, which has several values"
+        )
     return slot
 
 
@@ -193,23 +209,25 @@ def _number_slot(reference: Reference, seen: Mapping[str, Slot]) -> Slot:
     if not isinstance(slot.parameter.encoding, NumberEncoding):
         raise OrbitnodeError(f"{reference.where}: {slot.parameter.name} is not a number")
     if reference.is_calibrated and slot.parameter.left_out and slot.parameter.name:
-        raise OrbitnodeError(f"{reference.where}: {slot.parameter.name} cannot be asked for: {slot.parameter.left_out}")
+        raise OrbitnodeError(
+            f"{reference.where}: {slot.parameter.name} cannot be referred to: {slot.parameter.left_out}"
+        )
     if reference.is_calibrated and slot.parameter.contexts:
         raise OrbitnodeError(
             f"{reference.where}: {slot.parameter.name} has calibrators that depend on a context; only its raw value "
-            'can be asked for (useCalibratedValue="false")'
+            'can be referred to (useCalibratedValue="false")'
         )
     return slot
 
 
 def bound(criterion: Criterion, seen: Mapping[str, Slot]) -> Test:
-    """`criterion` with the parameters that stand before it. Raises OrbitnodeError."""
+    """Bind a criterion to the slots `seen` before it. Raises OrbitnodeError, by the place in the file."""
     if isinstance(criterion, AllOf | AnyOf):
-        return _ManyTest(tuple(bound(one, seen) for one in criterion.parts), isinstance(criterion, AllOf))
+        return _ManyTest(tuple(bound(part, seen) for part in criterion.parts), isinstance(criterion, AllOf))
     if isinstance(criterion, CompareTwo):
-        left, right = (_number_slot(one, seen) for one in (criterion.left, criterion.right))
+        first, second = (_number_slot(reference, seen) for reference in (criterion.first, criterion.second))
         return _TwoTest(
-            (left, criterion.left.is_calibrated), criterion.operator, (right, criterion.right.is_calibrated)
+            (first, criterion.first.is_calibrated), criterion.operator, (second, criterion.second.is_calibrated)
         )
     return _bound_compare(criterion, slot_of(criterion.reference, seen), seen)
 
@@ -218,12 +236,12 @@ def _bound_compare(criterion: Compare, slot: Slot, seen: Mapping[str, Slot]) -> 
     parameter, reference, value = slot.parameter, criterion.reference, criterion.value
     is_negated = criterion.operator is Operator.UNEQUAL
     if isinstance(parameter.encoding, BlankEncoding):
-        raise OrbitnodeError(f"{reference.where}: {parameter.name} cannot be asked for: {parameter.left_out}")
+        raise OrbitnodeError(f"{reference.where}: {parameter.name} cannot be referred to: {parameter.left_out}")
     words = _words(parameter) if reference.is_calibrated else {}
     is_equality = criterion.operator in (Operator.EQUAL, Operator.UNEQUAL)
     if isinstance(parameter.encoding, OctetsEncoding):
         if not is_equality:
-            raise OrbitnodeError(f"{reference.where}: {parameter.name} is not a number, it can be == or != alone")
+            raise OrbitnodeError(f"{reference.where}: {parameter.name} is not a number; only == and != can compare it")
         return _OctetsTest(slot, _octets(parameter, value, reference.where), is_negated)
     if value in words and is_equality:
         return _RangesTest(slot, words[value], is_negated)
@@ -232,25 +250,26 @@ def _bound_compare(criterion: Compare, slot: Slot, seen: Mapping[str, Slot]) -> 
     if meant is None:
         raise OrbitnodeError(
             f"{reference.where}: {parameter.name} compared with {value!r}, which is "
-            + ("none of its labels, nor " if words else "not ")
+            + ("neither one of its labels nor " if words else "not ")
             + "a number"
         )
     return _NumberTest(slot, reference.is_calibrated, criterion.operator, meant)
 
 
 def _words(parameter: Parameter) -> dict[str, tuple[tuple[int, int], ...]]:
-    """What may stand in place of a number."""
+    """Return the words that may stand in place of a number: labels, or the words of a boolean, with their ranges."""
     words: dict[str, tuple[tuple[int, int], ...]] = {}
     for label, low, high in parameter.ranges:
         words[label] = (*words.get(label, ()), (low, high))
     if parameter.truth is not None:
         no, yes = parameter.truth
-        others = ((-(1 << 63), -1), (1, (1 << 64) - 1))
+        others = ((-(1 << 63), -1), (1, (1 << 64) - 1))  # any number but 0 is true
         words = {no: ((0, 0),), yes: others, "false": ((0, 0),), "true": others}
     return words
 
 
 def _number(text: str) -> int | float | None:
+    """Read a number; whole ones as int, however they are written."""
     text = text.strip()
     try:
         return int(text, 0 if text[:2].lower() in ("0x", "0o", "0b") else 10)
@@ -264,6 +283,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _octets(parameter: Parameter, value: str, where: str) -> bytes:
+    """Return the octets that a value means. Raises OrbitnodeError."""
     how = parameter.encoding
     assert isinstance(how, OctetsEncoding)
     if how.kind is ColumnKind.TEXT:
@@ -278,7 +298,7 @@ def _octets(parameter: Parameter, value: str, where: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class BoundAmount:
-    """An amount that depends on the packet: one of `reference` (with slope and intercept) and `rows`."""
+    """An amount that depends on the packet: from a `reference` with slope and intercept, or the first of `rows` met."""
 
     reference: tuple[Slot, bool] | None
     slope: float = 1.0
@@ -286,32 +306,32 @@ class BoundAmount:
     rows: tuple[tuple[Test, int], ...] = ()
 
     def of(self, state: State) -> Indices:
-        """Of each packet; 0 of one that is bad, and -1 if it cannot be told."""
+        """Return the amount of each packet: 0 for one that is bad, -1 if it cannot be told."""
         if self.reference is not None:
-            made = self._linear(state, self.reference)
+            amounts = self._linear(state, self.reference)
         else:
-            made = np.full(len(state), -1, np.int64)
-            for test, value in reversed(self.rows):
-                made[test.met(state)] = value
-        made[state.bad] = 0
-        return made
+            amounts = np.full(len(state), -1, np.int64)
+            for test, value in reversed(self.rows):  # the last assignment is the first row that is met
+                amounts[test.met(state)] = value
+        amounts[state.bad] = 0
+        return amounts
 
     def _linear(self, state: State, reference: tuple[Slot, bool]) -> Indices:
         values, present = number(state, *reference)
         is_whole = self.slope.is_integer() and self.intercept.is_integer() and abs(self.slope) <= _SLOPE_MAX
         if values.dtype.kind in "ui" and values.dtype.itemsize < 8 and is_whole:
-            made = values.astype(np.int64) * int(self.slope) + int(self.intercept)
+            amounts = values.astype(np.int64) * int(self.slope) + int(self.intercept)
         else:
             with np.errstate(all="ignore"):
                 real = values.astype(np.float64) * self.slope + self.intercept
-            made = np.clip(np.nan_to_num(real, nan=-1.0), -1, _AMOUNT_MAX).astype(np.int64)
+            amounts = np.clip(np.nan_to_num(real, nan=-1.0), -1, _AMOUNT_MAX).astype(np.int64)
         if present is not None:
-            made[~present] = -1
-        return made
+            amounts[~present] = -1
+        return amounts
 
 
 def bound_amount(amount: Linear | Lookup, seen: Mapping[str, Slot]) -> BoundAmount:
-    """Raises OrbitnodeError."""
+    """Bind an amount to the slots `seen` before it. Raises OrbitnodeError, by the place in the file."""
     if isinstance(amount, Lookup):
         return BoundAmount(None, rows=tuple((bound(criterion, seen), value) for criterion, value in amount.rows))
     slot = _number_slot(amount.reference, seen)

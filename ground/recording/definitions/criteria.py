@@ -1,6 +1,6 @@
-"""What definitions ask of parameters: conditions, and amounts that other parameters give. By name, as the file has it.
+"""What definitions ask of parameters: conditions, and amounts that parameters give; parameters by name, as in the file.
 
-`ground.recording.definitions.conditions` binds them to what stands in a packet before the place where they are asked.
+`ground.recording.definitions.conditions` binds them to the values that stand in a packet before the asking place.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from enum import StrEnum
 
 
 class Operator(StrEnum):
+    """How two values are compared; written as in XTCE."""
+
     EQUAL = "=="
     UNEQUAL = "!="
     LESS = "<"
@@ -20,7 +22,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A parameter by its key: its value as it is in the packet, or after calibration. `where`: place in the file."""
+    """A parameter by its key: its raw value, or the calibrated one. where: the place in the file that refers to it."""
 
     key: str
     is_calibrated: bool
@@ -29,7 +31,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`value` is the text of the file; what it means depends on the parameter."""
+    """A parameter compared with a constant. value: the text of the file; its meaning depends on the parameter."""
 
     reference: Reference
     operator: Operator
@@ -38,20 +40,24 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class CompareTwo:
-    """One parameter with another."""
+    """One parameter compared with another one."""
 
-    left: Reference
+    first: Reference
     operator: Operator
-    right: Reference
+    second: Reference
 
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
+    """Met if all parts are met."""
+
     parts: tuple[Criterion, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
+    """Met if any part is met."""
+
     parts: tuple[Criterion, ...]
 
 
@@ -60,14 +66,14 @@ Criterion = Compare | CompareTwo | AllOf | AnyOf
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """`value` of them, in every packet."""
+    """An amount that is the same in every packet."""
 
     value: int
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """slope * the parameter + intercept; what comes out is cut to a whole number."""
+    """slope * the parameter + intercept, cut to a whole number."""
 
     reference: Reference
     slope: float
@@ -83,7 +89,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What is left of the packet before its last `footer_bits`, in units of `unit_bits`. It must come out even."""
+    """What remains of the packet before its last `footer_bits`, in units of `unit_bits`. It must come out even."""
 
     footer_bits: int
     unit_bits: int = 1

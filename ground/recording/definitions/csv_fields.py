@@ -1,15 +1,17 @@
-"""Packets by the CSV form that ccsdspy 2 reads: a line per field, of one kind of packet or of all that a file holds.
+"""Reads packet definitions in the CSV form of ccsdspy 2: one line per field of one kind of packet.
 
     name, data_type, bit_length[, bit_offset]
 
-`data_type` is uint, int, float, str or fill; with (N), (N, M), ... it is an array, its values in order; `uint(expand)`
-takes what is left of the packet but for the fields behind it, `uint(FIELD)` as many values as an earlier field says.
-Fields follow one another from the end of the primary header on; with a column `bit_offset` each has its place, counted
-from the packet's first bit. Two things are ours: a column `byte_order` (big, little, or digits as ccsdspy's API has
-them: the place of each octet from the least significant on, 1 for the field's last place), and `starts_at_data`, for
-files whose bit offsets count from the end of the primary header. Other columns are passed over.
+data_type       uint, int, float, str or fill. With (N), (N, M), ... it is an array, its values in order. `uint(expand)`
+                takes what remains of the packet but for the fields behind it; `uint(FIELD)` has as many values as an
+                earlier field says
+bit_offset      the place of each field, from the packet's first bit. Without this column fields follow one another from
+                the end of the primary header on
+byte_order      an addition of ours: big, little, or digits as ccsdspy's API has them: the place of each octet from the
+                least significant on, 1 for the field's last place
 
-A str is shown without the zeros at its end; fill has no column.
+`starts_at_data` is for files whose bit offsets count from the end of the primary header. Other columns are passed over
+and listed as such. A str is shown without the zeros at its end; fill has no column.
 """
 
 from __future__ import annotations
@@ -43,20 +45,20 @@ HEADER = (
     ("CCSDS_VERSION_NUMBER", 3), ("CCSDS_PACKET_TYPE", 1), ("CCSDS_SECONDARY_FLAG", 1), ("CCSDS_APID", 11),
     ("CCSDS_SEQUENCE_FLAG", 2), ("CCSDS_SEQUENCE_COUNT", 14), ("CCSDS_PACKET_LENGTH", 16),
 )  # fmt: skip
-"""The fields of the primary header and their bits, called as ccsdspy calls them."""
+"""The fields of the primary header with their bits, under the names that ccsdspy gives them."""
 
 _HEADER_BITS = 48
 _TYPE = re.compile(r"\s*(uint|int|float|str|fill)\s*(?:\((.*)\))?\s*")
 _KNOWN = {*COLUMNS, "bit_offset", "byte_order"}
-_NUMBERS_MAX = 1 << 20  # in an array
-_LINES_MAX = 1 << 14
+_NUMBERS_MAX = 1 << 20  # in an array; more than a packet has bits
+_LINES_MAX = 1 << 14  # fields of a packet
 
 Order = Literal["big", "little"] | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A field as it stands in the file. shape: of an array, a number, `expand`, a field's name; empty for one value."""
+    """A field as it stands in the file. shape: of an array: numbers, `expand` or a field's name; else empty."""
 
     where: str
     name: str
@@ -71,15 +73,16 @@ def csv_definition(
     text: str, source: str, name: str, *, byte_order: str = "big", starts_at_data: bool = False,
     primary_header: bool = True,
 ) -> PacketTree:  # fmt: skip
-    """The packets of a CSV file.
+    """Read the packets that a CSV file defines. Raises OrbitnodeError, by line and field.
 
-    source: of the file, for messages. name: of the table. byte_order: of fields without their own. starts_at_data: bit
-    offsets count from the end of the primary header. primary_header: give its fields as columns too. Raises
-    OrbitnodeError.
+    source: name of the file, for messages. name: of the table.
+    byte_order: of fields that do not state their own.
+    starts_at_data: bit offsets count from the end of the primary header.
+    primary_header: give its fields as columns too.
     """
     order = _order(byte_order, source)
     lines, passed_over = _lines(text, source, order)
-    notes = [f"{source}: column {one!r} is passed over" for one in passed_over]
+    notes = [f"{source}: column {column!r} is passed over" for column in passed_over]
     has_offsets = any(line.offset is not None for line in lines)
     if has_offsets and not starts_at_data and any((line.offset or 0) < _HEADER_BITS for line in lines):
         notes.append(
@@ -87,6 +90,7 @@ def csv_definition(
             "primary header of 48 bits; if they count from the end of that header, say so"
         )
     entries = list(_header() if primary_header else ())
+    # An entry without bits moves the place behind the primary header, whether its fields are given or not.
     at = Parameter("start", "", BlankEncoding(Fixed(0)), left_out="no bits")
     entries.append(Entry(at, source, Location(From.START, _HEADER_BITS)))
     base = _HEADER_BITS if starts_at_data else 0
@@ -96,14 +100,15 @@ def csv_definition(
 
 
 def _lines(text: str, source: str, order: Order) -> tuple[list[_Line], list[str]]:
-    """The fields, and the columns that mean nothing here."""
+    """Return the fields, and the names of columns that mean nothing here."""
+    # Spreadsheets write a byte order mark in front of UTF-8.
     reader = csv.reader(StringIO(text.removeprefix("\ufeff")), skipinitialspace=True)
     try:
-        head = [one.strip() for one in next(reader, [])]
-        missing = [one for one in COLUMNS if one not in head]
+        head = [cell.strip() for cell in next(reader, [])]
+        missing = [column for column in COLUMNS if column not in head]
         if missing:
             raise OrbitnodeError(
-                f"{source}:1: not a file of fields: its first line names no column {', '.join(missing)}; "
+                f"{source}:1: not a file of fields: its first line lacks {', '.join(missing)}; "
                 f"should have {', '.join(COLUMNS)}, and may have bit_offset and byte_order"
             )
         lines = []
@@ -116,17 +121,18 @@ def _lines(text: str, source: str, order: Order) -> tuple[list[_Line], list[str]
     except csv.Error as error:
         raise OrbitnodeError(f"{source}:{reader.line_num}: not CSV: {error}") from None
     if not lines:
-        raise OrbitnodeError(f"{source}: no field, only a first line")
+        raise OrbitnodeError(f"{source}: has no fields, only a first line")
     seen: set[str] = {name for name, _ in HEADER}
     for line in lines:
         if line.name in seen and line.kind != "fill":
             what = "the primary header's" if line.name in {name for name, _ in HEADER} else "an earlier field's"
             raise OrbitnodeError(f"{line.where}: field {line.name!r} has {what} name")
         seen.add(line.name)
-    return lines, [one for one in head if one not in _KNOWN]
+    return lines, [column for column in head if column not in _KNOWN]
 
 
 def _line(cells: dict[str, str], where: str, order: Order, *, has_offset: bool) -> _Line:
+    """Read one line. Raises OrbitnodeError, by line and field."""
     name = cells.get("name", "")
     if not name or not name.isprintable():
         what = f"named {name!r}, with a character that cannot be printed" if name else "without a name"
@@ -144,20 +150,24 @@ def _line(cells: dict[str, str], where: str, order: Order, *, has_offset: bool) 
 
 
 def _whole(text: str, what: str) -> int:
+    """Read a number of bits. Raises OrbitnodeError, which begins with `what`."""
     if not re.fullmatch(r"[0-9]{1,7}", text) or int(text) > PACKET_BITS_MAX:
         raise OrbitnodeError(f"{what} is {text!r}, should be a whole number, at most {PACKET_BITS_MAX}")
     return int(text)
 
 
 def _order(text: str, where: str) -> Order:
+    """Read a byte order. Raises OrbitnodeError if it has none of the forms."""
     if text in ("big", "little"):
         return text  # type: ignore[return-value]
-    digits = [int(one) for one in text] if re.fullmatch("[1-8]{1,8}", text) else []
+    digits = [int(digit) for digit in text] if re.fullmatch("[1-8]{1,8}", text) else []
     if not digits or sorted(digits) != list(range(1, len(digits) + 1)):
         raise OrbitnodeError(
             f"{where}: byte order {text!r}, should be big, little, or digits: the place of each octet from the least "
             "significant on, 1 for the field's last place (4321 is little, of 32 bits)"
         )
+    # ccsdspy lists places from the least significant octet on; the kernel wants each place's significance, first to
+    # last.
     return tuple(digits.index(len(digits) - place) for place in range(len(digits)))
 
 
@@ -167,8 +177,10 @@ def _header() -> Iterator[Entry]:
 
 
 def _entry(line: _Line, before: Sequence[_Line], after: Sequence[_Line], base: int, *, has_offsets: bool) -> Entry:
+    """Make the entry of a field, which may depend on the fields before and after it. Raises OrbitnodeError."""
     location = None if line.offset is None else Location(From.START, line.offset + base)
     encoding = _encoding(line)
+    # Fill may have any name any number of times, so its key is its place in the file.
     left_out = "fill" if line.kind == "fill" else ""
     parameter = Parameter(line.name if not left_out else line.where, line.name, encoding, left_out=left_out)
     if not line.shape:
@@ -190,7 +202,7 @@ def _entry(line: _Line, before: Sequence[_Line], after: Sequence[_Line], base: i
 
 
 def _count(line: _Line, before: Sequence[_Line], after: Sequence[_Line]) -> Amount:
-    """How many values an array has."""
+    """Return how many values an array has. Raises OrbitnodeError."""
     if line.shape == "expand":
         if any(other.shape == "expand" for other in before):
             raise OrbitnodeError(f"{line.where}: field {line.name}: a second array that expands; one at most can")
@@ -218,14 +230,15 @@ def _count(line: _Line, before: Sequence[_Line], after: Sequence[_Line]) -> Amou
 
 
 def _dimensions(line: _Line) -> int | None:
-    """Values of an array of fixed size; None for any other field."""
-    parts = [one.strip() for one in line.shape.split(",")]
-    if not line.shape or not all(re.fullmatch("[0-9]{1,7}", one) for one in parts):
+    """Return the number of values of an array of fixed size; None for any other field."""
+    parts = [part.strip() for part in line.shape.split(",")]
+    if not line.shape or not all(re.fullmatch("[0-9]{1,7}", part) for part in parts):
         return None
-    return prod(int(one) for one in parts)
+    return prod(int(part) for part in parts)
 
 
 def _encoding(line: _Line) -> Encoding:
+    """Return how a field is encoded. Raises OrbitnodeError if its bits do not fit its type."""
     if line.kind == "fill":
         return BlankEncoding(Fixed(line.bits))
     if line.kind == "str":
@@ -238,13 +251,13 @@ def _encoding(line: _Line) -> Encoding:
         raise OrbitnodeError(f"{line.where}: field {line.name}: a {line.kind} of {line.bits} bits, should be {right}")
     order = line.order
     if order == "little" and line.bits == 8:
-        order = "big"
+        order = "big"  # one octet has no order, and files write little for all of their fields
     if order != "big" and (line.bits % 8 or (isinstance(order, tuple) and len(order) != line.bits // 8)):
         raise OrbitnodeError(
-            f"{line.where}: field {line.name} of {line.bits} bits has a byte order that is not for so many; "
-            "should be big, or of as many whole octets as the field has"
+            f"{line.where}: field {line.name}: its byte order does not fit {line.bits} bits; "
+            "should be big, or name as many whole octets as the field has"
         )
     if line.kind == "float" and line.bits == 16:
-        return NumberEncoding(16, "unsigned", order, half_float)
+        return NumberEncoding(16, "unsigned", order, half_float)  # the kernel reads floats of 32 and 64 bits only
     kinds: dict[str, Literal["unsigned", "signed", "float"]] = {"uint": "unsigned", "int": "signed", "float": "float"}
     return NumberEncoding(line.bits, kinds[line.kind], order)

@@ -1,6 +1,6 @@
-"""Packets as their definitions describe them: entries one behind the other, and containers that extend one another.
+"""Packets as definitions describe them: entries one behind the other, in containers that extend one another.
 
-All forms of definition files become this, and `ground.recording.definitions.program` makes a walk of it.
+All forms of definition files become this; `ground.recording.definitions.program` turns it into a walk.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from ground.recording.definitions.parameters import Parameter
 
 
 class From(StrEnum):
-    """What an entry's location counts from: the end of the entry before it, the start or the end of its container."""
+    """What an entry's location counts from; written as in XTCE."""
 
-    PREVIOUS = "previousEntry"
+    PREVIOUS = "previousEntry"  # the end of the entry before it
     START = "containerStart"
     END = "containerEnd"
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """bits: forward, from the end of the container backward."""
+    """Where an entry begins. bits: forward from the origin, but backward from the end of a container."""
 
     origin: From
     bits: int
@@ -30,7 +30,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Entries that are a container of their own inside of another."""
+    """Entries that form a container of their own inside another one."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -38,8 +38,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry. include: only packets that meet this have it. count: how often it repeats, `gap_bits` between; None
-    for once, without being an array. where: its place in the file, for messages.
+    """One entry of a container.
+
+    where: its place in the file, for messages.
+    location: its place in the container; None for right behind the entry before it.
+    include: only packets that meet this have the entry.
+    count: how often it repeats, with `gap_bits` between; None for a single value, which is not an array of one.
     """
 
     item: Parameter | Group
@@ -52,9 +56,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What packets may be. extensions: which containers go on where this one ends, and for which packets (None: any).
+    """A kind of packet, or what several kinds have in common.
 
-    starts_at: the bit of the packet at which it starts; of an extension that is where its base ends.
+    is_abstract: no packet is this container alone.
+    extensions: containers that go on at the end of this one, each with the criterion that packets must meet; None: any.
+    starts_at: the bit of the packet at which the container starts; ignored for an extension, which starts at the end of
+        its base.
     """
 
     name: str

@@ -1,8 +1,7 @@
-"""The parts of files that a node sends, as a table: what the header of each CFDP PDU says (CCSDS 727.0-B-5, 5.1).
+"""Parts of files that a node sends, as a table of what each CFDP PDU header says (CCSDS 727.0-B-5, 5.1).
 
-Putting the files together is for the ground's products; here they are told from packets that nobody knows. A PDU is
-damaged if its version is not 1, or if its header does not end it where its packet ends. The lengths of identifiers are
-the sender's choice, so PDUs are read in groups of one choice each.
+Joining the parts to files is the task of `ground.products`; here they are only kept from counting as unknown packets. A
+PDU is damaged if its version is not 1, or if it does not end with its packet.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from ground.recording.table import Column, Table
 
 FILE_PDU = "file_pdu"
 
-_START = 48  # of the PDU in its packet, bits
-_FIXED_OCTETS = 6 + 4  # the packet's header, and what every PDU begins with
+_START = 48  # bit of the packet at which the PDU begins: such packets have no secondary header
+_FIXED_OCTETS = 6 + 4  # the primary header of the packet, and the fixed part of the PDU header
 _FIXED = PacketLayout(
     (
         FieldSpec("version", _START, 3),
@@ -31,14 +30,14 @@ _VERSION = 1
 
 
 def file_pdus(batch: PacketBatch, rows: NDArray[np.intp], name: str) -> Table:
-    """The PDUs that these packets of the batch are.
+    """Make a table of the packets `rows` of a batch, which are PDUs.
 
     Columns: `is_file_data` (0 for a directive), `source`, `transaction` and `destination`, as the sender numbers them,
     and `octets` behind the header.
     """
     fixed = extract_fields(_FIXED, batch.octets, batch.offset[rows], batch.length[rows])
     version, octets, entity, number = (np.asarray(column).astype(np.int64) for column in fixed.columns.values())
-    # The fields hold one less than the octets of an identifier.
+    # Both length fields hold the number of octets less one.
     header = _FIXED_OCTETS + 2 * (entity + 1) + number + 1
     is_ours = version == _VERSION
     ends = (batch.length[rows] == header + octets) & (np.asarray(fixed.complete) == 1)
@@ -50,6 +49,7 @@ def file_pdus(batch: PacketBatch, rows: NDArray[np.intp], name: str) -> Table:
         "octets": octets[sound].astype(np.uint32),
     }
     lengths = (entity << 3 | number)[sound]
+    # The sender chooses the lengths of identifiers, so PDUs of one choice are read together.
     for choice in np.unique(lengths).tolist():
         these = np.flatnonzero(lengths == choice)
         some = chosen[these]
@@ -64,6 +64,7 @@ def file_pdus(batch: PacketBatch, rows: NDArray[np.intp], name: str) -> Table:
 
 
 def _layout(entity: int, number: int) -> PacketLayout:
+    """Return the layout of a header whose length fields hold `entity` and `number`."""
     entity_bits, number_bits, at = 8 * (entity + 1), 8 * (number + 1), 8 * _FIXED_OCTETS
     return PacketLayout(
         (

@@ -1,8 +1,16 @@
-"""The steps of a walk, each over all packets of a state: numbers, octets, entries on a condition, entries that repeat.
+"""The steps of a walk, each over all packets of a state: numbers, octets, conditional entries, entries that repeat."""
 
-What a packet does not reach is not read: each step that goes by a size or a count checks it against the packet's end,
-and marks the packet as bad. `finish` ends a walk: it gives values their meaning.
-"""
+# Rules for every step:
+#   - Nothing behind a packet's end is ever read. A step that goes by a size or a count checks it against the packet's
+#     end first, and marks the packet as bad if it does not fit. Sizes come from the packets, so they may be anything:
+#     negative, huge, or not a whole number of units.
+#   - A bad packet goes along with zeros until the walk ends. Leaving it out at once would mean new index arrays after
+#     every step, for the few packets that are damaged.
+#   - No loop over packets. The only loop that a packet's content drives is over repetitions of varying length
+#     (`Repeat._one_by_one`), each turn of which handles all packets together.
+#
+# `finish` ends a walk: it gives raw values their meaning, calibrators, labels, times. Until then all values are raw,
+# since conditions and sizes further on may ask for either.
 
 from __future__ import annotations
 
@@ -33,26 +41,31 @@ from ground.recording.table import Column, ColumnKind
 
 _WHOLE = (8, 16, 32, 64)
 _KINDS = {"unsigned": "u", "signed": "i", "float": "f"}
-_REPEATED_MAX = 1 << 16  # repetitions walked at a time: what that takes in memory does not grow with the batch
+_REPEATED_MAX = 1 << 16  # repetitions walked at a time, so that memory does not grow with what packets claim
 
 
 class Operation(Protocol):
-    def run(self, state: State) -> None: ...
+    """One step of a walk."""
+
+    def run(self, state: State) -> None:
+        """Take the step for all packets of `state`, which keeps what was read. Does not raise."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Numbers that lie together."""
+    """Reads numbers that lie together."""
 
     numbers: Run
 
     def run(self, state: State) -> None:
+        """Read them by as few calls of the kernel as can be."""
         state.read(self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a step begins, `at` bits from a base, and the base that its end makes; None if its size is fixed."""
+    """The place at which a step begins: `at` bits from a base. new_base: made by its end; None if its size is fixed."""
 
     base: int
     at: int
@@ -61,7 +74,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Bits or repetitions: a fixed number, what a parameter says, or the rest of the packet but for a footer."""
+    """An amount of bits or repetitions: fixed, given by a parameter, or what remains of the packet before a footer."""
 
     fixed: int | None = None
     amount: BoundAmount | None = None
@@ -69,26 +82,27 @@ class Size:
     unit_bits: int = 1
 
     def of(self, state: State, start: Indices) -> Indices:
-        """0 of a packet that is bad; -1 if it cannot be told or does not come out even."""
+        """Return the amount of each packet; 0 if it is bad, -1 if it cannot be told or does not come out even."""
         if self.fixed is not None:
-            made = np.full(len(state), self.fixed, np.int64)
+            amounts = np.full(len(state), self.fixed, np.int64)
         elif self.amount is not None:
             return self.amount.of(state)
         else:
-            left = state.bits - self.footer_bits - start
-            made = np.where(left % self.unit_bits == 0, left // self.unit_bits, -1)
-        made[state.bad] = 0
-        return made
+            remaining = state.bits - self.footer_bits - start
+            amounts = np.where(remaining % self.unit_bits == 0, remaining // self.unit_bits, -1)
+        amounts[state.bad] = 0
+        return amounts
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Bits that nobody reads."""
+    """Passes over bits that nobody reads."""
 
     place: Place
     size: Size
 
     def run(self, state: State) -> None:
+        """Check that the bits are there, and go on behind them."""
         start = state.position(self.place.base, self.place.at)
         size = self.size.of(state, start)
         state.bad |= (size < 0) | (start + size > state.bits)
@@ -99,22 +113,23 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class TakeOctets:
-    """A text or binary data. Without a size it goes on to its terminator, or as far as its leading bits say."""
+    """Reads texts or binary data. Without a size, they end at a terminator, or where their leading bits say."""
 
     slot: Slot
     place: Place
     size: Size | None
-    length: Run | None  # of a text whose length leads it, at base 0 of a part of its own
+    length: Run | None  # leading bits that tell the length, at base 0 of a part of its own
 
     def run(self, state: State) -> None:
+        """Find each text, check that it is inside its packet, and copy it; texts become UTF-8."""
         how = self.slot.parameter.encoding
         assert isinstance(how, OctetsEncoding)
         start = state.position(self.place.base, self.place.at)
         state.bad |= start < 0
         start[state.bad] = 0
-        left = np.maximum(state.bits - start, 0)
-        room = left if self.size is None else self.size.of(state, start)
-        state.bad |= (room < 0) | (room > left)
+        remaining = np.maximum(state.bits - start, 0)
+        room = remaining if self.size is None else self.size.of(state, start)
+        state.bad |= (room < 0) | (room > remaining)
         room[state.bad] = 0
         end = start + room
         if self.length is not None:
@@ -141,7 +156,7 @@ class TakeOctets:
             state.bases[self.place.new_base] = end
 
     def _led(self, state: State, start: Indices, room: Indices, leading_bits: int) -> tuple[Indices, Indices]:
-        """Where the text itself is, and how long."""
+        """Read the leading bits: return the start of each text itself, and its length in bits."""
         assert self.length is not None
         part = state.part(np.arange(len(state)), start)
         part.read(self.length)
@@ -151,13 +166,16 @@ class TakeOctets:
         length[state.bad] = 0
         return start + leading_bits, length
 
-    def _searched(self, state: State, start: Indices, left: Indices, mark: bytes) -> tuple[Indices, Indices]:
-        """Bits up to the terminator, and where it ends; a packet without it is bad, and one in which the text does not
-        begin with an octet.
+    def _searched(self, state: State, start: Indices, remaining: Indices, mark: bytes) -> tuple[Indices, Indices]:
+        """Find terminators: return the bits of each text before its own, and the bit behind that.
+
+        A packet without a terminator is bad, and so is one whose text does not begin at a whole octet.
         """
         octets = state.octets
         first = state.offset.astype(np.int64) + (start >> 3)
         found = np.full(len(state), -1, np.int64)
+        # A terminator of several octets counts only at a whole character, so places are searched apart by the remainder
+        # of their index; one binary search for each remainder serves all packets.
         places = _places(octets, mark)
         for residue in range(len(mark)):
             here = np.flatnonzero(first % len(mark) == residue)
@@ -166,13 +184,13 @@ class TakeOctets:
             is_there = index < len(marks)
             found[here[is_there]] = marks[index[is_there]]
         room = (found - first) << 3
-        state.bad |= (found < 0) | (start & 7 != 0) | (room + 8 * len(mark) > left)
+        state.bad |= (found < 0) | (start & 7 != 0) | (room + 8 * len(mark) > remaining)
         room[state.bad] = 0
         return room, start + room + 8 * len(mark)
 
 
 def _places(octets: Values, mark: bytes) -> Indices:
-    """Where `mark` begins, ascending."""
+    """Return the octets at which `mark` begins, ascending."""
     found = octets[: max(0, len(octets) - len(mark) + 1)] == mark[0]
     for k in range(1, len(mark)):
         found &= octets[k : len(found) + k] == mark[k]
@@ -180,18 +198,18 @@ def _places(octets: Values, mark: bytes) -> Indices:
 
 
 def _cut(values: Values, starts: Indices, mark: bytes) -> tuple[Values, Indices]:
-    """Each row up to the first `mark` in it that begins at a whole character; whole if there is none."""
+    """Cut each row at the first `mark` in it that begins at a whole character; without one it stays whole."""
     first, ends = starts[:-1], starts[1:].copy()
     places = _places(values, mark)
     row = np.searchsorted(starts, places, "right") - 1
     is_whole = ((places - starts[row]) % len(mark) == 0) & (places + len(mark) <= starts[row + 1])
     places, row = places[is_whole][::-1], row[is_whole][::-1]
-    ends[row] = places  # the last one that is written is the first in the row
+    ends[row] = places  # places descend, so the one written last is the first in its row
     return gather(values, first, ends - first)
 
 
 def _stripped(values: Values, starts: Indices) -> tuple[Values, Indices]:
-    """Each row without the zeros at its end."""
+    """Return each row without the zeros at its end."""
     used = np.flatnonzero(values != 0)
     last = np.searchsorted(used, starts[1:]) - 1  # the last octet that is not zero before the row's end
     ends = np.where(last >= 0, used[last] + 1, 0) if len(used) else np.zeros(len(starts) - 1, np.int64)
@@ -201,9 +219,10 @@ def _stripped(values: Values, starts: Indices) -> tuple[Values, Indices]:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A walk of a part: what stands in it, and where it ends.
+    """A walk of a part: a conditional or a repeated entry.
 
-    size: its bits if they are always the same. unread: how far it reaches without being read, (base, bits).
+    end: where it ends, (base, bits). size: its bits if they are always the same, else None.
+    unread: places that it reaches without reading them, (base, bits); they must be inside the packet all the same.
     """
 
     operations: tuple[Operation, ...]
@@ -213,6 +232,7 @@ class Program:
     unread: tuple[tuple[int, int], ...]
 
     def run(self, state: State) -> None:
+        """Take all steps for the packets of a part, and give what was read its meaning."""
         for operation in self.operations:
             operation.run(state)
         for base, at in self.unread:
@@ -222,7 +242,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """Entries that only the packets that meet a condition have. Those that do not go on from `before`."""
+    """Reads entries that only packets that meet a condition have. All others go on from `before`."""
 
     place: Place
     before: tuple[int, int]
@@ -230,6 +250,7 @@ class Include:
     program: Program
 
     def run(self, state: State) -> None:
+        """Walk the part for the packets that meet the condition, and put the values into their rows."""
         start = state.position(self.place.base, self.place.at)
         index = np.flatnonzero(self.test.met(state) & ~state.bad)
         part = state.part(index, start[index])
@@ -241,7 +262,7 @@ class Include:
                 state.raw[slot.number] = part.raw[slot.number].placed(index, len(state))
             if slot.number in part.columns:
                 state.columns[slot.number] = placed(part.columns[slot.number], index, len(state))
-        state.inner += [replace(one, index=index[one.index]) for one in part.inner]
+        state.inner += [replace(rows, index=index[rows.index]) for rows in part.inner]
         end = state.position(*self.before)
         end[index] = part.position(*self.program.end)
         assert self.place.new_base is not None
@@ -250,10 +271,12 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Entries that repeat, `gap_bits` between them. name: of the table that they make; empty if they make columns.
+    """Reads entries that repeat, with `gap_bits` between repetitions.
 
-    What a repetition holds becomes a ragged column, of all its repetitions in the packet; or, if a repetition has
-    octets, or does not always have what another has, a row of a table inside the packet.
+    Each number of a repetition becomes a ragged column with all its repetitions in the packet. If a repetition holds
+    octets, or does not always have the same entries, each becomes a row of a table inside the packet instead.
+
+    name: of that table; empty if the repetitions make columns. names: of the table's columns.
     """
 
     place: Place
@@ -264,6 +287,7 @@ class Repeat:
     names: Mapping[int, str]
 
     def run(self, state: State) -> None:
+        """Read all repetitions, by the fastest way that their form allows."""
         start = state.position(self.place.base, self.place.at)
         count = self.count.of(state, start)
         state.bad |= count < 0
@@ -288,7 +312,7 @@ class Repeat:
             state.columns[number_of] = replace(column, starts=starts_of(lengths), present=None)
 
     def _plain_slot(self) -> Slot | None:
-        """The one number that repeats, if its values lie as NumPy has them."""
+        """Return the one number that repeats if its values lie in the packet as in a NumPy array, else None."""
         slots = self.program.slots
         if len(slots) != 1 or self.gap_bits or self.name or slots[0].contexts:
             return None
@@ -302,7 +326,7 @@ class Repeat:
         return None
 
     def _octets(self, state: State, slot: Slot, start: Indices, count: Indices) -> Indices:
-        """All values of each packet as one stretch of octets; where they end."""
+        """Read all values of each packet as one stretch of octets. Returns the bit at which they end."""
         how = slot.parameter.encoding
         assert isinstance(how, NumberEncoding)
         self._bounded(state, start, count, how.bits)
@@ -316,11 +340,11 @@ class Repeat:
         return start + count * how.bits
 
     def _bounded(self, state: State, start: Indices, count: Indices, size: int) -> int:
-        """Mark packets that end before their repetitions do. Returns the bits from one to the next."""
+        """Mark packets that end before their repetitions do. Returns the bits from one repetition to the next."""
         stride = size + self.gap_bits
-        left = state.bits - start + self.gap_bits
-        # Not multiplied: what a packet says may be a huge number.
-        state.bad |= count > np.where(left > 0, left // max(stride, 1), 0)
+        remaining = state.bits - start + self.gap_bits
+        # Divided, not multiplied: a packet may claim a count whose product overflows.
+        state.bad |= count > np.where(remaining > 0, remaining // max(stride, 1), 0)
         state.bad |= start < 0
         count[state.bad] = 0
         return stride
@@ -328,7 +352,7 @@ class Repeat:
     def _at_once(
         self, state: State, start: Indices, count: Indices, size: int
     ) -> tuple[NDArray[np.intp], dict[int, Column], Indices]:
-        """Every repetition is as long as every other, so that it is known where each of them is."""
+        """Read repetitions of one length, whose places are known beforehand. Returns packets, columns and ends."""
         stride = self._bounded(state, start, count, size)
         starts = starts_of(count)
         kept: list[dict[int, Column]] = []
@@ -341,20 +365,21 @@ class Repeat:
             state.bad[index[part.bad]] = True
             state.damaged_texts[index[part.damaged_texts]] = True
             kept.append(part.columns)
-        columns = {one: joined([part[one] for part in kept]) for one in kept[0]}
+        columns = {slot: joined([part[slot] for part in kept]) for slot in kept[0]}
         index = np.repeat(np.arange(len(state)), count)
         return index, columns, start + count * stride - np.where(count > 0, self.gap_bits, 0)
 
     def _one_by_one(
         self, state: State, start: Indices, count: Indices
     ) -> tuple[NDArray[np.intp], dict[int, Column], Indices]:
-        """The first repetitions of all packets, then the second ones, and so on: each begins where the last ended."""
+        """Read the first repetitions of all packets, then the second ones: each begins at the end of the last."""
         end = start.copy()
         indices: list[NDArray[np.intp]] = []
         kept: list[dict[int, Column]] = []
         turn = 0
         while True:
             index = np.flatnonzero((count > turn) & ~state.bad)
+            # The first turn is taken even if no packet repeats: it tells the names and types of the columns.
             if not len(index) and turn:
                 break
             at = end[index] + (self.gap_bits if turn else 0)
@@ -369,12 +394,12 @@ class Repeat:
             turn += 1
         every = np.concatenate(indices)
         order = np.argsort(every, kind="stable")  # by packet; the repetitions of one are in order already
-        columns = {one: take(joined([part[one] for part in kept]), order) for one in kept[0]}
+        columns = {slot: take(joined([part[slot] for part in kept]), order) for slot in kept[0]}
         return every[order], columns, end
 
 
 def finish(state: State, slots: Sequence[Slot]) -> None:
-    """Give what a walk read its meaning: its columns, but for those that a repetition or a condition made."""
+    """Make columns of what a walk read, unless a repetition or a condition has made them already."""
     for slot in slots:
         if not slot.parameter.left_out and slot.number not in state.columns and slot.number in state.raw:
             state.columns[slot.number] = _column(state, slot)
@@ -393,7 +418,7 @@ def _column(state: State, slot: Slot) -> Column:
 def _number_column(
     slot: Slot, values: Values, present: NDArray[np.bool_] | None, *, is_calibrated: bool = False
 ) -> Column:
-    """Numbers with their meaning. is_calibrated: they are already."""
+    """Give numbers their meaning. is_calibrated: `values` are engineering values already."""
     parameter = slot.parameter
     if parameter.calibrator is not None and not is_calibrated:
         values = parameter.calibrator.apply(values)
@@ -407,14 +432,14 @@ def _number_column(
 
 
 def _in_context(state: State, slot: Slot) -> tuple[Values, NDArray[np.bool_]]:
-    """Numbers calibrated by the first context that is met, then by the default calibrator, else as they are."""
+    """Calibrate numbers by the first context that is met, else by the default calibrator if there is one."""
     parameter = slot.parameter
     raw = state.found(slot.number)
-    made = number(state, slot, True)[0].astype(np.float64)
+    values = number(state, slot, True)[0].astype(np.float64)
     open_rows = np.ones(len(state), bool)
     for test, (_, calibrator) in zip(slot.contexts, parameter.contexts, strict=True):
         rows = np.flatnonzero(open_rows & test.met(state))
-        made[rows] = calibrator.apply(raw.values[rows])
+        values[rows] = calibrator.apply(raw.values[rows])
         open_rows[rows] = False
-    sound = ~np.isnan(made)
-    return made, sound if raw.present is None else sound & raw.present
+    sound = ~np.isnan(values)
+    return values, sound if raw.present is None else sound & raw.present

@@ -1,13 +1,21 @@
-"""Packets of our own node, by its dictionary document: housekeeping, events and every other report as tables.
+"""Decodes packets of our own nodes by their dictionary document: housekeeping, events and all other reports as tables.
 
-A report's table has the time of the packet, `packet.time`, and then the fields of the report: times are whole units of
-2^-16 s of TAI since 1958-01-01, an enumerated field is its number with its labels. A field of rows becomes ragged
-columns `field.part`, one value per row of it; if a part is a text or a packet, it is a table `report.field` of its own.
+A report's table has the time of the packet, `packet.time`, and then the fields of the report. Times are whole units of
+2^-16 s of TAI since 1958-01-01; an enumerated field is its number with its labels. A field of rows becomes ragged
+columns `field.part`, one value per row of it; if a part is a text or a packet, it becomes a table `report.field`.
 
-What is damaged is counted by reason (`Damage`): only a segment of a packet, an error control that does not fit, another
-version of PUS, fields that do not end where the packet does, a text that is not UTF-8. A packet that the dictionary
-says nothing of is unknown; telecommands and idle packets are. Parts of files are a table of what their headers say.
+Packets that the dictionary does not describe are unknown, and so are telecommands and idle packets. Parts of files are
+a table of what their headers say.
 """
+
+# A report is told by its key: APID, service, subtype and, for housekeeping and events, the number that leads its source
+# data. All keys become one sorted array of integers, and a batch is matched against it by one binary search, so
+# hundreds of reports cost as much as one. Then each kind is decoded by the walk of its container (`program`).
+#
+# Damage is checked in this order, and each packet counts under the first reason that applies (`Damage`): a segment of a
+# packet, error control that does not match, another version of PUS; then, in the walk, fields that do not end with the
+# packet, and texts that are not UTF-8. Stricter than XTCE, which allows more octets behind the last field: our own node
+# never sends any (ECSS-E-ST-70-41C, 7.4.3), so they are damage.
 
 from __future__ import annotations
 
@@ -39,10 +47,10 @@ from ground.recording.table import ColumnKind, Table, TimeScale
 from ground.telemetry.columns import PACKET_TIME
 
 CUC = TimeScale(Fraction(1, 1 << 16), -tai_from_unix(0))
-"""Of all times of the node."""
+"""The scale of all times of the node: CUC of level 1, 4 + 2 octets."""
 
 _HOUSEKEEPING, _EVENT, _TIME_REPORT = (3, 25), 5, (9, 2)
-_NUMBER_BITS = 16  # of a structure or an event, which leads the source data
+_NUMBER_BITS = 16  # of the number of a structure or an event, which leads the source data
 _HEADER_BITS, _CRC_BITS = 48, 8 * CRC_OCTETS
 _TIME_AT = 8 * (TM_DATA_OFFSET - CUC_OCTETS)
 _HEAD = PacketLayout(
@@ -56,13 +64,15 @@ _HEAD = PacketLayout(
 _Kind = Structure | EventDefinition | Report
 _KINDS = {"u": "unsigned", "i": "signed", "f": "float"}
 _COMMAND, _SECONDARY, _UNSEGMENTED = 0b1000, 0b0100, 0b0011  # of a packet's flags
-_SOUND_MAX = 1 << 24  # octets laid side by side at a time for their error control
+_SOUND_MAX = 1 << 24  # octets copied side by side at a time to check their error control
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What a packet must be: `number` leads the source data of housekeeping and events; a time packet has no secondary
-    header.
+    """What tells a kind of packet.
+
+    number: leads the source data of housekeeping and events; None for other reports.
+    has_secondary: False for time packets alone, which then have no service either.
     """
 
     apid: int
@@ -73,14 +83,14 @@ class _Key:
 
     @property
     def code(self) -> int:
-        """All of it in one number."""
+        """The key as one number, for searching: APID, flag, service, subtype, number from bit 33 down."""
         if not self.has_secondary:
             return self.apid << 33
         return self.apid << 33 | 1 << 32 | self.service << 24 | self.subtype << 16 | (self.number or 0)
 
 
 class OwnDictionary:
-    """The packets of one dictionary document (ECSS-E-ST-70-41C, 7.4.3)."""
+    """The packet definition that a dictionary document makes (ECSS-E-ST-70-41C, 7.4.3)."""
 
     unsupported: tuple[str, ...] = ()
 
@@ -89,15 +99,15 @@ class OwnDictionary:
         kinds: dict[_Key, Container] = {}
         names: set[str] = set()
         every: list[_Kind] = [*dictionary.structures, *dictionary.events, *dictionary.reports]
-        for one in every:
-            key = _key(one, time_apid)
-            name = _distinct(one.name if one.name not in names else f"{one.name}.{one.apid}", names)
-            # As in the live decoder, the last one of a kind counts.
-            kinds[key] = _container(name, one.fields, key)
+        for kind in every:
+            key = _key(kind, time_apid)
+            name = _distinct(kind.name if kind.name not in names else f"{kind.name}.{kind.apid}", names)
+            # As in the live decoder, the last one of several with the same key counts.
+            kinds[key] = _container(name, kind.fields, key)
         self._files_apid = dictionary.apids.get("files")
         self._files_name = _distinct(FILE_PDU, names)
-        # One container that is none of them, so that names of slots and tables are in one place.
-        root = Container("packet", (), True, tuple((None, one) for one in kinds.values()))
+        # One abstract container above all of them, so that numbers of slots and names of tables are given once.
+        root = Container("packet", (), True, tuple((None, kind) for kind in kinds.values()))
         self._tree = PacketTree(root)
         self._nodes = {key: node for key, (_, node) in zip(kinds, self._tree.root.choices, strict=True)}
         codes = np.array([key.code for key in kinds], np.int64)
@@ -105,7 +115,7 @@ class OwnDictionary:
         self._codes = codes[self._order]
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
-        """A table of each kind of report that the batch has."""
+        """Make a table of each kind of report in the batch."""
         kind, version = self._kinds(batch)
         order = np.argsort(kind, kind="stable")
         ends = np.searchsorted(kind[order], np.arange(len(self._nodes) + 1))
@@ -122,12 +132,13 @@ class OwnDictionary:
         return DecodedBatch(tables, unknown)
 
     def _kinds(self, batch: PacketBatch) -> tuple[NDArray[np.uint16], NDArray[np.generic]]:
-        """Which kind of report each packet is, as many as there are for none of them; and its version of PUS."""
+        """Return the index of each packet's kind of report, the number of kinds for none, and its PUS version."""
         head = extract_fields(_HEAD, batch.octets, batch.offset, batch.length)
         version, service, subtype, number = (np.asarray(column) for column in head.columns.values())
         has_secondary = batch.flags & _SECONDARY != 0
         is_numbered = (service == _HOUSEKEEPING[0]) & (subtype == _HOUSEKEEPING[1])
         is_numbered |= (service == _EVENT) & (subtype >= 1) & (subtype <= len(SEVERITIES))
+        # A report too short to hold its number has no kind: what was read there means nothing.
         is_whole = ~is_numbered | (batch.length >= TM_DATA_OFFSET + _NUMBER_BITS // 8)
         code = batch.apid.astype(np.int64) << 33
         code[has_secondary] |= (
@@ -147,6 +158,7 @@ class OwnDictionary:
     def _tables(
         self, batch: PacketBatch, key: _Key, node: Node, rows: NDArray[np.intp], version: NDArray[np.generic]
     ) -> Iterator[Table]:
+        """Check the packets `rows`, all of one kind, and yield their tables."""
         is_whole = batch.flags[rows] & _UNSEGMENTED == _UNSEGMENTED
         damaged = {str(Damage.SEGMENT): int(np.count_nonzero(~is_whole))}
         rows = rows[is_whole]
@@ -167,8 +179,9 @@ class OwnDictionary:
 
 
 def _fits(batch: PacketBatch, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether the error control of each packet fits. Those of one length lie side by side, so that one call checks
-    them all.
+    """Return whether the error control of each packet matches.
+
+    Packets of one length are copied side by side, so that one call of the kernel checks them all.
     """
     octets = np.frombuffer(batch.octets, np.uint8)
     length = batch.length[rows]
@@ -185,7 +198,7 @@ def _fits(batch: PacketBatch, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
 
 
 def _distinct(name: str, taken: set[str]) -> str:
-    """The name, or one like it that nobody has."""
+    """Return the name, or the first of name.2, name.3 ... that is free, and mark it as taken."""
     free, again = name, 2
     while free in taken:
         free, again = f"{name}.{again}", again + 1
@@ -193,23 +206,25 @@ def _distinct(name: str, taken: set[str]) -> str:
     return free
 
 
-def _key(one: _Kind, time_apid: int | None) -> _Key:
-    if isinstance(one, Structure):
-        return _Key(one.apid, *_HOUSEKEEPING, one.sid)
-    if isinstance(one, EventDefinition):
-        return _Key(one.apid, _EVENT, 1 + SEVERITIES.index(one.severity), one.number)
-    is_time = one.apid == time_apid and (one.service, one.subtype) == _TIME_REPORT
-    return _Key(one.apid, one.service, one.subtype, None, has_secondary=not is_time)
+def _key(kind: _Kind, time_apid: int | None) -> _Key:
+    """Return what tells the packets of a structure, an event or a report."""
+    if isinstance(kind, Structure):
+        return _Key(kind.apid, *_HOUSEKEEPING, kind.sid)
+    if isinstance(kind, EventDefinition):
+        return _Key(kind.apid, _EVENT, 1 + SEVERITIES.index(kind.severity), kind.number)
+    is_time = kind.apid == time_apid and (kind.service, kind.subtype) == _TIME_REPORT
+    return _Key(kind.apid, kind.service, kind.subtype, None, has_secondary=not is_time)
 
 
 def _container(name: str, fields: Iterable[Field], key: _Key) -> Container:
+    """Describe a packet: its time, its fields, and the error control that ends it."""
     entries: list[Entry] = []
     at = _HEADER_BITS
     if key.has_secondary:
         time = Parameter(PACKET_TIME, PACKET_TIME, NumberEncoding(8 * CUC_OCTETS), time=CUC)
         entries.append(Entry(time, name, Location(From.START, _TIME_AT)))
         at = 8 * TM_DATA_OFFSET + (_NUMBER_BITS if key.number is not None else 0)
-    # Where the fields begin, though there may be none.
+    # Moves to the place at which the fields begin; there may be none.
     start = Parameter(f"{name} start", "", BlankEncoding(Fixed(0)), left_out="no bits")
     entries.append(Entry(start, name, Location(From.START, at)))
     entries += _entries(fields, "", name)
@@ -220,33 +235,36 @@ def _container(name: str, fields: Iterable[Field], key: _Key) -> Container:
 
 
 def _entries(fields: Iterable[Field], prefix: str, where: str) -> Iterator[Entry]:
-    for one in fields:
-        name = prefix + one.name
-        if one.is_number:
-            kind = _KINDS[one.type[0]]
-            encoding = NumberEncoding(int(one.type[1:]), kind)  # type: ignore[arg-type]
-            labels = MappingProxyType(dict(enumerate(one.labels)))
-            yield Entry(Parameter(name, name, encoding, labels=labels, unit=one.unit), where)
-        elif one.type == "time":
-            yield Entry(Parameter(name, name, NumberEncoding(8 * CUC_OCTETS), time=CUC, unit=one.unit), where)
-        elif one.type == "packet":
+    """Yield the entries of fields; texts and rows have a count of one octet in front."""
+    for field in fields:
+        name = prefix + field.name
+        if field.is_number:
+            kind = _KINDS[field.type[0]]
+            encoding = NumberEncoding(int(field.type[1:]), kind)  # type: ignore[arg-type]
+            labels = MappingProxyType(dict(enumerate(field.labels)))
+            yield Entry(Parameter(name, name, encoding, labels=labels, unit=field.unit), where)
+        elif field.type == "time":
+            yield Entry(Parameter(name, name, NumberEncoding(8 * CUC_OCTETS), time=CUC, unit=field.unit), where)
+        elif field.type == "packet":
             yield from _packet(name, where)
         else:
             count = Parameter(f"{name} count", "", NumberEncoding(8), left_out="the length of what follows")
             yield Entry(count, where)
-            if one.type == "str":
+            if field.type == "str":
                 size = Linear(Reference(count.key, False, where), 8.0, 0.0)
                 yield Entry(
-                    Parameter(name, name, OctetsEncoding(ColumnKind.TEXT, size, strict=True), unit=one.unit), where
+                    Parameter(name, name, OctetsEncoding(ColumnKind.TEXT, size, strict=True), unit=field.unit), where
                 )
             else:
-                rows = Group(name, tuple(_entries(one.fields, f"{name}.", where)))
+                rows = Group(name, tuple(_entries(field.fields, f"{name}.", where)))
                 yield Entry(rows, where, count=Linear(Reference(count.key, False, where), 1.0, 0.0))
 
 
 def _packet(name: str, where: str) -> Iterator[Entry]:
-    """A whole space packet inside of this one. Its own header says how long it is: 7 octets more than its last 16 bits
-    do (CCSDS 133.0-B-2, 4.1.3.5.3).
+    """Yield the entries of a whole space packet inside this one.
+
+    Its own header says how long it is: 7 octets more than the last 16 bits of the header (CCSDS 133.0-B-2, 4.1.3.5.3).
+    So its length is read first, 32 bits on, and then the packet from 48 bits back.
     """
     length = Parameter(f"{name} length", "", NumberEncoding(16), left_out="the length of what follows")
     yield Entry(length, where, Location(From.PREVIOUS, 32))
@@ -255,5 +273,5 @@ def _packet(name: str, where: str) -> Iterator[Entry]:
 
 
 def dictionary_definition(dictionary: Dictionary) -> OwnDictionary:
-    """The packets of the node that `dictionary` describes."""
+    """Return the definition of the packets of the node that `dictionary` describes."""
     return OwnDictionary(dictionary)

@@ -1,9 +1,19 @@
-"""Batches of packets through the containers of a definition: which container a packet is, and its fields as a table.
+"""Takes batches of packets through the containers of a definition: which container each is, and its fields as tables.
 
-A packet that meets the conditions of one extension is that; of none, it is the container itself unless that is
-abstract; of several, nobody knows, and it is `unknown` like one that ends before it can be told. What is longer than
-its container is taken (XTCE says nothing against it) and counted.
+A packet that meets the conditions of one extension is that extension. If it meets none, it is the container itself,
+unless that is abstract; then it is `unknown`. If it meets several, nobody can tell, and it is `unknown` as well. A
+packet that is longer than its container is decoded (XTCE says nothing against it) and counted.
 """
+
+# How a batch goes down the tree. All packets walk together (`state`). At a node its own steps are taken for all; then
+# its extensions are told apart, and each takes its share of the packets as a state of their own. Most trees have one
+# level with hundreds of extensions, so three things keep that cheap:
+#   - what the conditions ask is read first, alone (`Node.probe`): often just the APID, which the batch has already
+#   - with _SORT_FROM extensions or more, packets are sorted by the value that most conditions demand, and each
+#     extension is asked only about its candidates
+#   - a container's last numbers are not read before its extension is known: then one call reads both (`program`)
+#
+# What is read for the choice is forgotten after it: its numbers belong to the walk of every extension, too.
 
 from __future__ import annotations
 
@@ -24,23 +34,23 @@ from ground.recording.definitions.state import Damage, Slot, State
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import Column, Table
 
-_SORT_FROM = 4  # extensions: with fewer, each is asked of all packets
-_HEADER_BITS = 48
+_SORT_FROM = 4  # extensions; with fewer, asking each about all packets costs less than sorting
+_HEADER_BITS = 48  # of a primary header
 
 
 @dataclass(frozen=True, slots=True)
 class _Leaf:
-    """A container's columns. shared: those that a table inside it repeats, so that its rows can be told apart."""
+    """The columns of a container. shared: slots that a table inside it repeats, to tell whose rows they are."""
 
     names: Mapping[int, str]
     shared: tuple[int, ...]
 
 
 class PacketTree:
-    """A definition that is one container and what extends it."""
+    """A definition that consists of one container and everything that extends it."""
 
     def __init__(self, container: Container, unsupported: tuple[str, ...] = ()) -> None:
-        """Raises OrbitnodeError if a container refers to what is not there."""
+        """Build the walks. Raises OrbitnodeError if a container refers to what is not there."""
         self.unsupported = unsupported
         self.root = built(container)
         self._leaves: dict[int, _Leaf] = {}
@@ -52,7 +62,7 @@ class PacketTree:
             self._leaves[id(node)] = _Leaf(column_names(node.slots), shared)
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
-        """The packets' tables, in the order of the definition."""
+        """Make the tables of a batch, in the order of the definition."""
         state = State(
             batch.octets, np.arange(len(batch)), batch.offset, batch.length, np.zeros(len(batch), bool),
             np.zeros(len(batch), bool), batch=batch,
@@ -62,14 +72,14 @@ class PacketTree:
         return DecodedBatch(tables, unknown)
 
     def walked(self, node: Node, state: State, unknown: NDArray[np.bool_]) -> Iterator[Table]:
-        """The tables of these packets; those that are none of the node's become `unknown`."""
+        """Yield the tables of the packets of `state`; those that are not of this node are set in `unknown`."""
         for operation in node.operations:
             operation.run(state)
         if not node.choices:
             yield from self._unextended(node, state, unknown)
             return
         chosen, several = _choices(node, state)
-        if len(chosen) == 1 and chosen[0][1] is None:
+        if len(chosen) == 1 and chosen[0][1] is None:  # all of them: no copy of the state
             yield from self.walked(chosen[0][0], state, unknown)
             return
         unknown[state.rows[several]] = True
@@ -82,7 +92,7 @@ class PacketTree:
         yield from self._unextended(node, state.take(np.flatnonzero(~is_taken)), unknown)
 
     def _unextended(self, node: Node, state: State, unknown: NDArray[np.bool_]) -> Iterator[Table]:
-        """The tables of packets that are the container itself, if any can be."""
+        """Yield the tables of packets that meet no extension: they are the container itself, unless it is abstract."""
         if node.is_abstract:
             unknown[state.rows] = True
         elif len(state):
@@ -91,9 +101,9 @@ class PacketTree:
     def leaf(
         self, node: Node, state: State, extra: Mapping[str, int] | None = None, *, exact: bool = False
     ) -> Iterator[Table]:
-        """The tables of packets that are this container.
+        """Yield the tables of packets that are this container: its own, and those of rows inside it.
 
-        extra: other damage, counted already. exact: a packet that is longer is damaged.
+        extra: damage that was counted before, by reason. exact: a packet that is longer is damaged.
         """
         for operation in node.tail:
             operation.run(state)
@@ -106,6 +116,7 @@ class PacketTree:
         )
         lost = state.bad | state.damaged_texts
         if lost.any():
+            # Here at last damaged packets are left out; until now they went along with zeros.
             state = state.take(np.flatnonzero(~lost))
         finish(state, node.slots)
         damaged.update(extra or {})
@@ -125,7 +136,9 @@ class PacketTree:
         for rows in state.inner:
             taken[rows.name] += 1
             again = f".{taken[rows.name]}" if taken[rows.name] > 1 else ""
-            columns: dict[str, Column] = {leaf.names[one]: take(state.columns[one], rows.index) for one in leaf.shared}
+            columns: dict[str, Column] = {
+                leaf.names[slot]: take(state.columns[slot], rows.index) for slot in leaf.shared
+            }
             for number, column in rows.columns.items():
                 own = rows.names[number]
                 columns[own if own not in columns else f"{rows.name}.{own}"] = column
@@ -139,8 +152,9 @@ def _nodes(node: Node) -> Iterator[Node]:
 
 
 def _telling_apart(slots: Sequence[Slot]) -> list[Slot]:
-    """What is repeated with the rows of a table inside the packet: the packet's times; if it has none its primary
-    header, or whatever numbers stand there.
+    """Return the slots that tell apart the packets whose rows stand in a table inside them.
+
+    These are the packet's times; without any, its primary header, or whatever numbers stand in its first 48 bits.
     """
     single = [slot for slot in slots if not (slot.is_ragged or slot.is_optional or slot.parameter.left_out)]
     times = [slot for slot in single if slot.parameter.time is not None]
@@ -158,11 +172,12 @@ def _telling_apart(slots: Sequence[Slot]) -> list[Slot]:
 
 
 def _measured(node: Node, state: State, *, exact: bool) -> int:
-    """Mark the packets that end before their entries do, and, if the entries must end where the packet does, those of
-    another length. Returns how many have whole octets behind their entries.
+    """Mark packets that end before their entries do; exact: also those that are longer.
+
+    Returns how many have whole octets behind their entries. Less than an octet is padding, and does not count.
     """
     ends = [(base, at) for base, at in node.extent if base in state.bases]
-    if len(ends) == 1:  # of one length: octets are enough to compare
+    if len(ends) == 1:  # all packets of one length: comparing octets is enough
         needed = (ends[0][1] + 7) // 8
         is_short, is_longer = state.length < needed, state.length > needed
     else:
@@ -179,13 +194,14 @@ def _measured(node: Node, state: State, *, exact: bool) -> int:
 
 
 def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp] | None]], NDArray[np.bool_]]:
-    """Which packets are each extension, None for all of them; and of which packets nobody knows which of several."""
+    """Return each extension with its packets (None: all), and a mask of packets that several extensions claim."""
     if node.probe is not None and not state.read_header(node.probe):
         state.read(node.probe)
     met = np.zeros(len(state), np.uint8)
     found: list[tuple[Node, NDArray[np.intp]]] = []
     for (test, other), rows in zip(node.choices, _candidates(node, state), strict=True):
         if rows is not None and test is not None:
+            # The test runs on the candidates alone, as a part of the state.
             mine = rows[test.met(state.part(rows, np.zeros(len(rows), np.int64)))] if len(rows) else rows
         else:
             mask = np.ones(len(state), bool) if test is None else test.met(state)
@@ -194,7 +210,7 @@ def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp
                 return [(other, None)], met != 0
             mine = np.flatnonzero(mask)
         if len(mine):
-            met[mine] = np.minimum(met[mine], 1) + 1
+            met[mine] = np.minimum(met[mine], 1) + 1  # 1: one extension; 2: several; never more, which would wrap
             found.append((other, mine))
     several = (met > 1) & ~state.bad
     if several.any() or state.bad.any():
@@ -204,37 +220,38 @@ def _choices(node: Node, state: State) -> tuple[list[tuple[Node, NDArray[np.intp
 
 
 def _forget(node: Node, state: State) -> None:
-    """What was read to choose: an extension reads it again, with its own."""
+    """Drop what was read for the choice: an extension reads it again, together with its own numbers."""
     for slot, _ in () if node.probe is None else node.probe.fields:
         del state.raw[slot.number]
 
 
 def _candidates(node: Node, state: State) -> list[NDArray[np.intp] | None]:
-    """For each extension the packets that it may be, by a value that all extensions ask for; None for all packets.
+    """Return for each extension the packets that may be it, by a value that most extensions demand; None for all.
 
-    With many extensions it costs too much to ask each of all packets.
+    With many extensions, asking each about all packets would cost too much.
     """
     everything: list[NDArray[np.intp] | None] = [None] * len(node.choices)
     if len(node.choices) < _SORT_FROM:
         return everything
     equals = [{} if test is None else test.equals for test, _ in node.choices]
-    counts = Counter(slot for one in equals for slot in one)
+    counts = Counter(slot for demands in equals for slot in demands)
     if not counts:
         return everything
-    slot, _ = max(counts.items(), key=lambda item: (len({one.get(item[0]) for one in equals}), item[1]))
+    # The slot with the most different values tells extensions apart best; among equals, the one most often asked.
+    slot, _ = max(counts.items(), key=lambda item: (len({demands.get(item[0]) for demands in equals}), item[1]))
     values = state.found(slot).values
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    made: list[NDArray[np.intp] | None] = []
-    for one in equals:
-        wanted = one.get(slot)
+    candidates: list[NDArray[np.intp] | None] = []
+    for demands in equals:
+        wanted = demands.get(slot)
         if wanted is None:
-            made.append(None)
+            candidates.append(None)
             continue
         info = np.iinfo(ordered.dtype)
-        if not info.min <= wanted <= info.max:
-            made.append(np.zeros(0, np.intp))
+        if not info.min <= wanted <= info.max:  # a value that the field cannot hold is met by no packet
+            candidates.append(np.zeros(0, np.intp))
             continue
         value = ordered.dtype.type(wanted)
-        made.append(order[np.searchsorted(ordered, value, "left") : np.searchsorted(ordered, value, "right")])
-    return made
+        candidates.append(order[np.searchsorted(ordered, value, "left") : np.searchsorted(ordered, value, "right")])
+    return candidates

@@ -1,7 +1,7 @@
-"""What a parameter is: how it is encoded, and what its values mean. The forms of definition files all end here.
+"""Parameters: how they are encoded, and what their values mean. All forms of definition files lead here.
 
-An encoding is a number of at most 64 bits, which the kernel reads, or octets: a text or binary data. What the kernel
-does not know of numbers (sign and magnitude, BCD, MIL-STD-1750A) is made of the unsigned number that it reads.
+An encoding is a number of at most 64 bits, which the kernel reads, or octets: a text or binary data. Numbers in codes
+that the kernel does not know (sign and magnitude, BCD, MIL-STD-1750A) are read as unsigned and converted here.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ground.recording.table import ColumnKind, TimeScale
 BITS_MAX = 64
 
 Conversion = Callable[[Values, int], tuple[Values, NDArray[np.bool_] | None]]
-"""Of the unsigned numbers that were read, and their bits: the values, and which of them mean something."""
+"""Takes n unsigned numbers and their bits; returns n values, and which of them are valid (None: all)."""
 
 _SIGNED = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
 @dataclass(frozen=True, slots=True)
 class NumberEncoding:
-    """bits, kind, order: as `flight.kernels.FieldSpec` has them. conversion: what is made of it then."""
+    """A number. bits, kind, order: as in `flight.kernels.FieldSpec`. conversion: applied to what the kernel read."""
 
     bits: int
     kind: Literal["unsigned", "signed", "float"] = "unsigned"
@@ -41,11 +41,12 @@ class NumberEncoding:
 class OctetsEncoding:
     """A text or binary data.
 
-    size: bits that it takes in the packet; None if only `leading_bits` or `terminator` say it.
-    charset: of a text, as Python calls it.
-    terminator: the text ends before these octets, or with the room for it.
-    leading_bits: the text begins with so many bits that say its length, in bits.
-    strips: zeros at the end do not belong to the text.
+    size: bits that it takes in the packet; None if only `leading_bits` or `terminator` tell.
+    charset: of a text, by its Python name.
+    terminator: the text ends before these octets, or with the room that it has.
+    leading_bits: the text begins with so many bits that say its length in bits.
+    strips: zeros at the end are not part of the text.
+    strict: a text that is not UTF-8 is damage, instead of being shown with replacement characters.
     """
 
     kind: ColumnKind
@@ -54,7 +55,7 @@ class OctetsEncoding:
     terminator: bytes = b""
     leading_bits: int = 0
     strips: bool = False
-    strict: bool = False  # a text that is not UTF-8 is damage, not shown with replacement characters
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,14 @@ Encoding = NumberEncoding | OctetsEncoding | BlankEncoding
 class Parameter:
     """One value of a packet.
 
-    key: what others refer to it by; unique in the definitions.
+    key: how others refer to it; unique in the definitions.
     name: of its column.
-    ranges: of an enumeration, by label the raw numbers that it stands for, each (first, last).
-    truth: of a boolean, what 0 and what anything else is called.
-    calibrator, contexts: the first context that is met, or else the calibrator; with neither, the raw value stands.
-    left_out: it has no column, and why not; empty if it has one.
+    ranges: of an enumeration: (label, first, last) of the raw numbers that each label stands for.
+    truth: of a boolean: the words for 0 and for anything else.
+    calibrator, contexts: the calibrator of the first context that is met, or else `calibrator`; with neither, the raw
+        value stands.
+    left_out: why it has no column; empty if it has one.
+    labels: of an enumeration, by raw number.
     """
 
     key: str
@@ -93,52 +96,54 @@ class Parameter:
 
     @property
     def is_calibrated(self) -> bool:
+        """Whether its engineering value may differ from the raw one."""
         return self.calibrator is not None or bool(self.contexts)
 
 
 def sign_magnitude(values: Values, bits: int) -> tuple[Values, None]:
-    """The first bit is the sign."""
+    """Convert sign and magnitude: the first bit is the sign."""
     signed = _SIGNED[values.dtype.itemsize]
     magnitude = (values & values.dtype.type((1 << bits - 1) - 1)).astype(signed)
     return np.where(values >> (bits - 1) & 1, -magnitude, magnitude), None
 
 
 def ones_complement(values: Values, bits: int) -> tuple[Values, None]:
-    """A negative number has all bits of its magnitude the other way round."""
+    """Convert ones' complement: a negative number has all bits of its magnitude inverted."""
     signed = _SIGNED[values.dtype.itemsize]
     mask = values.dtype.type((1 << bits) - 1)
     return np.where(values >> (bits - 1) & 1, -((~values & mask).astype(signed)), values.astype(signed)), None
 
 
 def packed_bcd(values: Values, bits: int) -> tuple[Values, NDArray[np.bool_]]:
-    """A decimal digit in each four bits; what has no digit there has no value."""
-    made = np.zeros(len(values), np.uint64)
+    """Convert BCD: each four bits are a decimal digit; a number with anything else in them is not valid."""
+    value = np.zeros(len(values), np.uint64)
     sound = np.ones(len(values), bool)
     for place in reversed(range(0, bits, 4)):
         digit = values >> place & 0xF
         sound &= digit <= 9
-        made = made * np.uint64(10) + digit.astype(np.uint64)
-    return np.where(sound, made, 0).astype(values.dtype), sound
+        value = value * np.uint64(10) + digit.astype(np.uint64)
+    return np.where(sound, value, 0).astype(values.dtype), sound
 
 
 def reversed_bits(values: Values, bits: int) -> tuple[Values, None]:
-    """The first bit is the least significant."""
-    made = np.zeros_like(values)
+    """Reverse the bits: the first one is the least significant."""
+    reversed_values = np.zeros_like(values)
     for place in range(bits):
-        made |= (values >> place & 1) << (bits - 1 - place)
-    return made, None
+        reversed_values |= (values >> place & 1) << (bits - 1 - place)
+    return reversed_values, None
 
 
 def half_float(values: Values, bits: int) -> tuple[Values, None]:
-    """IEEE 754, 16 bit."""
+    """Convert IEEE 754 binary16, which the kernel reads as an unsigned number, to float32."""
     del bits
     return values.view(np.float16).astype(np.float32), None
 
 
 def mil_std_1750a(values: Values, bits: int) -> tuple[Values, None]:
-    """MIL-STD-1750A, 4.1.4: of 32 bit a mantissa of 24 and an exponent of 8; 48 bit add 16 to the mantissa's end."""
+    """Convert MIL-STD-1750A floats (4.1.4): 24 bits of mantissa, 8 of exponent, and of 48 bits 16 more of mantissa."""
     words = values.astype(np.int64)
     high = words >> (bits - 32)
+    # Both parts are two's complement: the casts and the shifts up and down extend their signs.
     exponent = (high & 0xFF).astype(np.uint8).astype(np.int8).astype(np.int32)
     mantissa, fraction = (high >> 8 << 40) >> 40, 23  # 24 bits with their sign
     if bits == 48:

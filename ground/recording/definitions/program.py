@@ -1,8 +1,20 @@
-"""From entries to a walk: numbers that lie together become one step, and a base begins where a place is not fixed.
+"""Compiles entries into a walk: a few steps, each of which handles all packets of a batch."""
 
-A container's last numbers stay open: an extension adds its own to them, so that the kernel reads all of them in one
-call. What must be known of them to tell the extensions apart is read before, alone.
-"""
+# How entries become steps:
+#   places    are (base, bits). Base 0 is the start of the packet. An entry whose size depends on the packet ends the
+#             current base and begins a new one; everything at one base is at the same distance in all packets.
+#   numbers   that lie at one base stay open (`_open`) until something else must be read; then they become one `Take`,
+#   one
+#             call of the kernel. A container's last numbers stay open at its end: an extension adds its own to them.
+#             What tells the extensions apart is read before that, alone (`probe`).
+#   parts     that repeat or depend on a condition have a Builder of their own, whose base 0 is their start.
+#
+# What is checked here, so that walks need not: every place is inside the longest packet there can be, sizes and counts
+# that are fixed fit into it, references lead to values that stand before. `extent` keeps how far entries reach at each
+# base: at the end of a walk, packets must be that long, also for bits that nobody reads.
+#
+# Bounds: _SLOTS_MAX entries and _DEPTH_MAX containers inside one another. XTCE containers that include each other twice
+# grow exponentially, from a file of a few lines.
 
 from __future__ import annotations
 
@@ -35,8 +47,12 @@ _DEPTH_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A container as a walk. operations: what it adds to its base's; probe: what must be read then to choose between
-    `choices`; tail: what is left to read if it is not extended. extent: how far its entries reach, (base, bits).
+    """A container as a walk.
+
+    operations: steps that it adds to those of its base.
+    probe: what must be read after them to choose between `choices`, the extensions with their tests.
+    tail: steps that remain if the packet is not an extension.
+    slots: of its base and itself. extent: how far its entries reach, as (base, bits).
     """
 
     name: str
@@ -50,12 +66,13 @@ class Node:
 
 
 class _Numbers:
-    """Numbers of slots, shared by everything that is built together."""
+    """Gives out the numbers of slots; shared by everything that is built together."""
 
     def __init__(self) -> None:
         self.used = 0
 
     def next(self, where: str) -> int:
+        """Return the next number. Raises OrbitnodeError if there are too many."""
         self.used += 1
         if self.used > _SLOTS_MAX:
             raise OrbitnodeError(
@@ -65,24 +82,24 @@ class _Numbers:
 
 
 class Builder:
-    """Takes entries in their order. A part that repeats or depends on a condition has a builder of its own."""
+    """Compiles entries in their order. A part that repeats or depends on a condition has a builder of its own."""
 
     def __init__(self, numbers: _Numbers, seen: Mapping[str, Slot], at: int = 0, *, is_part: bool = False) -> None:
         self._numbers = numbers
         self._seen = dict(seen)
         self._operations: list[Operation] = []
-        self._open: list[tuple[Slot, int]] = []
+        self._open: list[tuple[Slot, int]] = []  # numbers not yet made a step, with their places at `_open_base`
         self._open_base = 0
-        self._base, self._at = 0, at
-        self._bases = 1
+        self._base, self._at = 0, at  # the place behind the entry added last
+        self._bases = 1  # bases there are so far
         self._is_part = is_part
-        self._starts: list[tuple[int, int]] = [(0, at)]  # of the containers around this place
+        self._starts: list[tuple[int, int]] = [(0, at)]  # places at which the containers around this place begin
         self.slots: list[Slot] = []
         self.extent: dict[int, int] = {0: at}
-        self._read: dict[int, int] = {}  # how far each base's entries are read, or checked otherwise
+        self._read: dict[int, int] = {}  # by base: how far its entries are read, or checked otherwise
 
     def extended(self) -> Builder:
-        """A builder that goes on from here, for an extension; this one may go on as well."""
+        """Return a builder that goes on from here, for an extension; this one may go on as well."""
         other = Builder(self._numbers, self._seen)
         other._open, other._open_base = list(self._open), self._open_base
         other._base, other._at, other._bases = self._base, self._at, self._bases
@@ -91,14 +108,12 @@ class Builder:
         return other
 
     def node(self, container: Container, depth: int = 0) -> Node:
-        """The walk of a container that starts here, and of all its extensions."""
+        """Build the walk of a container that starts here, and of all its extensions. Raises OrbitnodeError."""
         if depth > _DEPTH_MAX:
-            raise OrbitnodeError(
-                f"{container.where}: extends another container, and so on, more than {_DEPTH_MAX} times"
-            )
+            raise OrbitnodeError(f"{container.where}: extends more than {_DEPTH_MAX} containers, one after another")
         for entry in container.entries:
             self.add(entry)
-        tests = [None if one is None else bound(one, self._seen) for one, _ in container.extensions]
+        tests = [None if criterion is None else bound(criterion, self._seen) for criterion, _ in container.extensions]
         asked = frozenset().union(*(test.slots for test in tests if test is not None))
         probed = [(slot, at) for slot, at in self._open if slot.number in asked]
         operations = tuple(self._operations)
@@ -114,18 +129,19 @@ class Builder:
         )  # fmt: skip
 
     def program(self) -> Program:
-        """The walk of a part; it asks nothing more after this."""
+        """Build the walk of a part. Nothing can be added after this."""
         self._close()
         size = self._at if self._base == 0 else None
         unread = tuple((base, at) for base, at in self.extent.items() if at > self._read.get(base, 0))
         return Program(tuple(self._operations), tuple(self.slots), (self._base, self._at), size, unread)
 
     def add(self, entry: Entry) -> None:
+        """Add the next entry. Raises OrbitnodeError, by its place in the file, if it cannot be decoded."""
         before, extent = (self._base, self._at), dict(self.extent)
         if entry.location is not None:
             self._move(entry.location, entry)
         if entry.include is not None:
-            self.extent = extent  # what is not there reaches nowhere
+            self.extent = extent  # a packet without the entry need not reach as far as its location
         if entry.include is not None:
             self._include(entry, before)
         elif entry.count is not None:
@@ -137,13 +153,16 @@ class Builder:
 
     def _group(self, group: Group, where: str) -> None:
         if len(self._starts) > _DEPTH_MAX:
-            raise OrbitnodeError(f"{where}: container {group.name} is inside of itself, or of more than {_DEPTH_MAX}")
+            raise OrbitnodeError(
+                f"{where}: container {group.name} is inside itself, or inside more than {_DEPTH_MAX} others"
+            )
         self._starts.append((self._base, self._at))
         for entry in group.entries:
             self.add(entry)
         self._starts.pop()
 
     def _move(self, location: Location, entry: Entry) -> None:
+        """Go to the location of an entry. Raises OrbitnodeError if no packet has such a place."""
         where = entry.where
         if location.origin is From.START:
             base, at = self._starts[-1]
@@ -152,26 +171,30 @@ class Builder:
             self._at += location.bits
         elif self._is_part or len(self._starts) > 1:
             raise OrbitnodeError(
-                f"{where}: a location from the end of a container that is inside of another is not supported; "
+                f"{where}: a location from the end of a container that is inside another one is not supported; "
                 "give it from containerStart or previousEntry"
             )
         else:
-            # From the container's end on it is the end of the entry that the location means.
+            # Counted from the container's end, a location means the end of the entry, so its own size comes off too.
             self._base, self._at = END, -location.bits - _fixed_bits(entry)
         if self._base == 0 and not 0 <= self._at <= PACKET_BITS_MAX and not self._is_part:
-            raise OrbitnodeError(f"{where}: begins at bit {self._at}, a packet has 0..{PACKET_BITS_MAX}")
+            raise OrbitnodeError(f"{where}: begins at bit {self._at}, outside 0..{PACKET_BITS_MAX}")
         self._advance(0, where)
 
     def _advance(self, bits: int, where: str) -> None:
+        """Go on by `bits`, and note how far entries reach. Raises OrbitnodeError if no packet is so long."""
         self._at += bits
+        # At other bases a run adds up to 7 bits to a place (`Run`), so some room is kept.
         if abs(self._at) > (PACKET_BITS_MAX if self._base == 0 else PACKET_BITS_MAX - 64):
-            raise OrbitnodeError(f"{where}: ends at bit {self._at}, a packet has {PACKET_BITS_MAX}")
+            raise OrbitnodeError(
+                f"{where}: ends at bit {self._at}, beyond the {PACKET_BITS_MAX} bits of the longest packet"
+            )
         self.extent[self._base] = max(self._at, self.extent.get(self._base, self._at))
 
     def _slot(self, parameter: Parameter, where: str, *, is_ragged: bool = False) -> Slot:
         slot = Slot(self._numbers.next(where), parameter, is_ragged)
         if parameter.contexts:
-            # A context may ask for the raw value that it is to calibrate.
+            # A context may refer to the raw value of the very parameter that it calibrates.
             raw = replace(slot, parameter=replace(parameter, calibrator=None, contexts=()))
             seen = {**self._seen, parameter.key: raw}
             slot = replace(slot, contexts=tuple(bound(criterion, seen) for criterion, _ in parameter.contexts))
@@ -185,7 +208,7 @@ class Builder:
             size, place = self._size(how.size, where)
             if place.new_base is not None:
                 self._operations.append(Skip(place, size))
-            self._seen[parameter.key] = Slot(-1, parameter)  # whoever asks for it is told why not
+            self._seen[parameter.key] = Slot(-1, parameter)  # never read: a reference to it is refused with the reason
         elif isinstance(how, OctetsEncoding):
             self._octets(parameter, how, where)
         else:
@@ -201,17 +224,17 @@ class Builder:
         self._read[self._base] = max(self._at, self._read.get(self._base, 0))
 
     def _check(self, how: NumberEncoding, where: str) -> None:
-        """That the kernel can read it."""
+        """Raise OrbitnodeError if the kernel cannot read such a number."""
         try:
             FieldSpec("", 0, how.bits, how.kind, how.order)
         except ValueError as error:
             raise OrbitnodeError(f"{where}:{str(error).removeprefix('field :')}") from None
 
     def _size(self, amount: Amount, where: str) -> tuple[Size, Place]:
-        """A size in bits, and the place of what has it; whatever follows goes on behind it."""
+        """Return a size in bits and the place of what has it, and go on behind that."""
         if isinstance(amount, Fixed):
             if not 0 <= amount.value <= PACKET_BITS_MAX:
-                raise OrbitnodeError(f"{where}: a size of {amount.value} bits, a packet has {PACKET_BITS_MAX}")
+                raise OrbitnodeError(f"{where}: a size of {amount.value} bits is outside 0..{PACKET_BITS_MAX}")
             place = Place(self._base, self._at, None)
             self._advance(amount.value, where)
             return Size(amount.value), place
@@ -219,6 +242,7 @@ class Builder:
         return self._bound(amount), self._new_base()
 
     def _bound(self, amount: Amount) -> Size:
+        """Bind an amount to the values that stand before this place. Raises OrbitnodeError."""
         if isinstance(amount, Fixed):
             return Size(amount.value)
         if isinstance(amount, Rest):
@@ -226,6 +250,7 @@ class Builder:
         return Size(amount=bound_amount(amount, self._seen))
 
     def _new_base(self) -> Place:
+        """Return the current place, and go on at a new base, which the step at that place will set."""
         place = Place(self._base, self._at, self._bases)
         self._base, self._at = self._bases, 0
         self._bases += 1
@@ -248,9 +273,10 @@ class Builder:
         self._is_read()
 
     def _part(self, entry: Entry) -> Builder:
+        """Return a builder that has the entry as a part of its own, which may refer to what stands before."""
         self._close()
         part = Builder(self._numbers, self._seen, is_part=True)
-        part._starts *= len(self._starts)  # as deep as this place
+        part._starts *= len(self._starts)  # so that the limit of depth counts the containers around the part
         part.add(entry)
         return part
 
@@ -273,9 +299,12 @@ class Builder:
         program = part.program()
         stride = None if program.size is None else program.size + entry.gap_bits
         if stride is not None and stride <= 0:
-            raise OrbitnodeError(f"{entry.where}: repeats {stride} bits")
-        if any(isinstance(one, Repeat) and one.name for one in program.operations):
-            raise OrbitnodeError(f"{entry.where}: repeats entries of which some repeat and hold texts or binary data")
+            raise OrbitnodeError(f"{entry.where}: each repetition takes {stride} bits, should be 1 or more")
+        if any(isinstance(step, Repeat) and step.name for step in program.operations):
+            raise OrbitnodeError(
+                f"{entry.where}: repeats entries of which some repeat themselves and hold texts or binary data, "
+                "which is not supported"
+            )
         is_table = any(slot.is_ragged or slot.is_optional for slot in part.slots)
         for slot in part.slots:
             repeated = replace(slot, is_ragged=True, is_repeated=True)
@@ -285,7 +314,7 @@ class Builder:
         if count.fixed is not None and stride is not None:
             if not 0 <= count.fixed * stride <= PACKET_BITS_MAX:
                 raise OrbitnodeError(
-                    f"{entry.where}: {count.fixed} times {stride} bits, a packet has {PACKET_BITS_MAX}"
+                    f"{entry.where}: {count.fixed} times {stride} bits, should be 0..{PACKET_BITS_MAX} in all"
                 )
             place = Place(self._base, self._at, None)
             self._advance(count.fixed * stride - (entry.gap_bits if count.fixed else 0), entry.where)
@@ -296,7 +325,7 @@ class Builder:
         self._operations.append(Repeat(place, count, entry.gap_bits, program, name, column_names(part.slots)))
 
     def _close(self) -> None:
-        """What is open becomes a step."""
+        """Make one step of the numbers that are open."""
         if self._open:
             run = Run(self._open_base, self._open)
             self._operations.append(Take(run))
@@ -304,6 +333,7 @@ class Builder:
 
 
 def _fixed_bits(entry: Entry) -> int:
+    """Return the bits of an entry of fixed size. Raises OrbitnodeError for any other."""
     how = entry.item.encoding if isinstance(entry.item, Parameter) else None
     times = 1 if entry.count is None else entry.count.value if isinstance(entry.count, Fixed) else None
     bits = None
@@ -312,18 +342,20 @@ def _fixed_bits(entry: Entry) -> int:
     elif isinstance(how, OctetsEncoding | BlankEncoding) and isinstance(how.size, Fixed):
         bits = how.size.value
     if bits is None or times is None:
-        raise OrbitnodeError(f"{entry.where}: is located from its container's end, and its own size is not fixed")
+        raise OrbitnodeError(f"{entry.where}: is located from its container's end, but its own size is not fixed")
     return bits * times + entry.gap_bits * max(times - 1, 0)
 
 
 def built(container: Container) -> Node:
-    """The walk of a container that nobody extends, and of all that extend it. Raises OrbitnodeError."""
+    """Build the walk of a container at the root, and of everything that extends it. Raises OrbitnodeError."""
     return Builder(_Numbers(), {}, container.starts_at).node(container)
 
 
 def column_names(slots: Iterable[Slot]) -> dict[int, str]:
-    """The column of each slot: its parameter's name; by its whole path if another parameter has that name; with a
-    number if the same one stands there again.
+    """Return the column name of each slot that has a column, by slot number.
+
+    It is the parameter's name; its whole path if another parameter has that name; with `.2`, `.3` ... if the same
+    parameter stands there again.
     """
     names: dict[int, str] = {}
     taken: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""Values of varying length as columns: gathered, chosen, joined and put in place without touching a row by itself.
+"""Gathers, selects, joins and places columns of varying length, without touching single rows.
 
-A ragged array is its values one after the other and `starts`, n + 1 indices into them (see `ground.recording.table`).
+A ragged array is its values one after the other, and `starts`, n + 1 indices into them (see `ground.recording.table`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ Indices = NDArray[np.int64]
 
 
 def starts_of(lengths: Indices) -> Indices:
-    """Where each row begins, and where the last one ends."""
+    """Return n + 1 indices from n lengths: the start of each row, and the end of the last one."""
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     return starts
 
 
 def spread(first: Indices, lengths: Indices, starts: Indices) -> Indices:
-    """The indices first[i], first[i] + 1, ... of each row, `lengths[i]` of them, one row behind the other."""
+    """Return the indices first[i], first[i] + 1, ..., `lengths[i]` of them for each row, one row behind the other."""
+    # Each row's offset repeated, plus a running count over all rows: no loop.
     index = np.repeat(first - starts[:-1], lengths)
     index += np.arange(starts[-1], dtype=np.int64)
     return index
 
 
 def stretches(starts: Indices, most: int) -> Iterator[slice]:
-    """The rows in turn, so many at a time that they have `most` values, or that a single one has more."""
+    """Yield slices of rows in order that have `most` values at the most; a single row may have more."""
     row, rows = 0, len(starts) - 1
     while row < rows:
         end = max(row + 1, int(np.searchsorted(starts, starts[row] + most, "right")) - 1)
@@ -43,21 +44,21 @@ def stretches(starts: Indices, most: int) -> Iterator[slice]:
 
 
 def gather(values: Values, first: Indices, lengths: Indices) -> tuple[Values, Indices]:
-    """Rows values[first[i] : first[i] + lengths[i]] as a ragged array; the indices must be inside `values`."""
+    """Return the rows values[first[i] : first[i] + lengths[i]] as a ragged array; they must be inside `values`."""
     size = values.dtype.itemsize
     octets, starts = gather_bits(values.view(np.uint8), first * (8 * size), lengths * size)
     return octets.view(values.dtype), starts // size
 
 
 def gather_bits(octets: NDArray[np.uint8], bit: Indices, lengths: Indices) -> tuple[Values, Indices]:
-    """`lengths[i]` octets from bit `bit[i]` of `octets` on, as a ragged array; they must be inside `octets`."""
+    """Return `lengths[i]` octets from bit `bit[i]` on as a ragged array; they must be inside `octets`."""
     starts = starts_of(lengths)
-    made = gather_octets(octets.data, bit.view(np.uint64), lengths.view(np.uint64), int(starts[-1]))
-    return np.frombuffer(made, np.uint8), starts
+    gathered = gather_octets(octets.data, bit.view(np.uint64), lengths.view(np.uint64), int(starts[-1]))
+    return np.frombuffer(gathered, np.uint8), starts
 
 
 def take(column: Column, index: NDArray[np.intp] | Indices) -> Column:
-    """The column of these rows only, in this order."""
+    """Return the column of these rows only, in this order."""
     present = None if column.present is None else column.present[index]
     if column.starts is None:
         return replace(column, values=column.values[index], present=present)
@@ -67,21 +68,21 @@ def take(column: Column, index: NDArray[np.intp] | Indices) -> Column:
 
 
 def joined(parts: Sequence[Column]) -> Column:
-    """The columns of one parameter, one behind the other; there is at least one."""
+    """Join the columns of one parameter, one behind the other; there must be at least one."""
     if len(parts) == 1:
         return parts[0]
     present = None
-    if any(one.present is not None for one in parts):
-        present = np.concatenate([np.ones(len(one), bool) if one.present is None else one.present for one in parts])
-    values = np.concatenate([one.values for one in parts])
+    if any(part.present is not None for part in parts):
+        present = np.concatenate([np.ones(len(part), bool) if part.present is None else part.present for part in parts])
+    values = np.concatenate([part.values for part in parts])
     if parts[0].starts is None:
         return replace(parts[0], values=values, present=present)
-    lengths = np.concatenate([np.diff(one.starts) for one in parts if one.starts is not None])
+    lengths = np.concatenate([np.diff(part.starts) for part in parts if part.starts is not None])
     return replace(parts[0], values=values, starts=starts_of(lengths), present=present)
 
 
 def placed(column: Column, index: NDArray[np.intp], rows: int) -> Column:
-    """A column of `rows` rows that has the values of `column` in those of `index`, and none in the others."""
+    """Return a column of `rows` rows with the values of `column` in the rows `index`, and none in the others."""
     present = np.zeros(rows, bool)
     present[index] = True if column.present is None else column.present
     if column.starts is None:

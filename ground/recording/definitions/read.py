@@ -1,4 +1,7 @@
-"""Files of packet definitions: which form one has, and what it defines."""
+"""Reads files of packet definitions: finds out which form one has, and what it defines.
+
+The form is told by the first character that is not space: `<` is XTCE, `{` our dictionary, anything else must be CSV.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from ground.recording.definitions.xtce.xml_tree import xml_tree
 from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import Table
 
-OCTETS_MAX = 64 << 20
+OCTETS_MAX = 64 << 20  # of a file, which is read whole: somebody may name a recording by mistake
 APID_MAX = 0x7FF
 
 
@@ -31,11 +34,12 @@ def read_definition(
     byte_order: str = "big",
     starts_at_data: bool = False,
 ) -> PacketDefinition:
-    """The packets that a file defines: XTCE, CSV as ccsdspy reads it, or our dictionary, as JSON or as XTCE.
+    """Read the packets that a file defines: XTCE, CSV as ccsdspy reads it, or our dictionary as JSON or XTCE.
 
-    root_container: of XTCE, what every packet is (see `xtce_definition`). name: of the table that a CSV file makes;
-    None for the file's. byte_order: of a CSV file's fields without their own (see `csv_fields`). starts_at_data: the
-    root container, or the bit offsets of a CSV file, count from the end of the primary header.
+    root_container: of XTCE, the container that every packet is (see `xtce_definition`).
+    name: of the table that a CSV file makes; None for the name of the file.
+    byte_order: of CSV fields that do not state their own (see `csv_fields`).
+    starts_at_data: the root container, or the bit offsets of a CSV file, count from the end of the primary header.
 
     Raises OrbitnodeError, which names file, line and element, for any other file.
     """
@@ -45,7 +49,9 @@ def read_definition(
     except (OSError, ValueError) as error:
         raise OrbitnodeError(f"{path} cannot be read: {reason_of(error)}") from None
     if len(octets) > OCTETS_MAX:
-        raise OrbitnodeError(f"{path}: a file of definitions has at most {OCTETS_MAX >> 20} MiB")
+        raise OrbitnodeError(
+            f"{path}: larger than {OCTETS_MAX >> 20} MiB, the most that a file of definitions may have"
+        )
     return definition_of(
         octets, str(path), path.stem if name is None else name, root_container=root_container, byte_order=byte_order,
         starts_at_data=starts_at_data,
@@ -56,7 +62,8 @@ def definition_of(
     octets: bytes, source: str, name: str, *, root_container: str | None = None, byte_order: str = "big",
     starts_at_data: bool = False,
 ) -> PacketDefinition:  # fmt: skip
-    """As `read_definition`, of a file's octets. source: of the file, for messages."""
+    """Read a definition from the octets of a file, as `read_definition` does. source: its name, for messages."""
+    # Byte order marks and the zeros of UTF-16 are passed over, so that XML in any encoding is told by its "<".
     start = octets.lstrip(b"\xef\xbb\xbf\xfe\xff\x00 \t\r\n")[:1]
     if start == b"<":
         return xtce_definition(xml_tree(octets, source), root_container=root_container, starts_at_data=starts_at_data)
@@ -75,11 +82,12 @@ def definition_of(
 
 
 def _json(text: str, source: str) -> PacketDefinition:
+    """Read a dictionary document. Raises OrbitnodeError."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         raise OrbitnodeError(
-            f"{source}: begins like JSON, and is not; `orbitnode dictionary --json` writes one"
+            f"{source}: begins like JSON, but is not valid JSON; `orbitnode dictionary --json` writes a valid file"
         ) from None
     try:
         return dictionary_definition(Dictionary.from_document(document))
@@ -88,22 +96,27 @@ def _json(text: str, source: str) -> PacketDefinition:
 
 
 class DefinitionsByApid:
-    """A definition for the packets of each APID, as files of fields have it. Packets of others are unknown."""
+    """Applies a definition of its own to the packets of each APID. Packets of other APIDs are unknown."""
 
     def __init__(self, definitions: Mapping[int, PacketDefinition]) -> None:
-        """Raises OrbitnodeError for what is not an APID."""
+        """Combine definitions, by APID. Raises OrbitnodeError for a number that is not an APID."""
         for apid in definitions:
             if not 0 <= apid <= APID_MAX:
                 raise OrbitnodeError(f"APID {apid} is outside 0..{APID_MAX}")
-        # One that several APIDs have is asked once, so that it makes one table.
-        self._definitions = list({id(one): one for one in definitions.values()}.values())
-        self._apids = [[apid for apid, other in definitions.items() if other is one] for one in self._definitions]
+        # A definition of several APIDs is applied once to all of their packets, so that it makes one table.
+        self._definitions = list({id(definition): definition for definition in definitions.values()}.values())
+        self._apids = [
+            [apid for apid, other in definitions.items() if other is definition] for definition in self._definitions
+        ]
         self._owners: dict[str, int] = {}
-        self.unsupported = tuple(dict.fromkeys(line for one in self._definitions for line in one.unsupported))
+        self.unsupported = tuple(
+            dict.fromkeys(line for definition in self._definitions for line in definition.unsupported)
+        )
 
     def decode(self, batch: PacketBatch) -> DecodedBatch:
-        """The tables of each APID's definition; if two definitions have a table of one name, the second one's is
-        called `name.apid`.
+        """Make the tables of each APID's definition.
+
+        If two definitions use one name, the table of the second is called `name.apid`, in this and all later batches.
         """
         unknown = np.ones(len(batch), bool)
         tables: list[Table] = []

@@ -1,14 +1,17 @@
-"""Where a walk over many packets stands: which packets, where in each of them, what was read, and which are damaged.
+"""The state of a walk over many packets: which packets, where in each of them, what was read, and which are damaged."""
 
-Every packet goes the same way at the same time. A position is a bit of the packet: a number of the definitions, `at`,
-from a base. Base 0 is where the walk began; each entry of varying length makes a new base, with a position of its own
-in each packet. Numbers at one base are read by one call of the kernel; if the base is not at the same bit of an octet
-in all packets, by one call for each of the eight bits that it may be at.
-
-A packet that ends too early is marked in `bad` and goes along with zeros, so that nothing has to be asked twice;
-whoever ends the walk leaves it out. Only part of a state's rows may meet a condition, and a row may repeat: such rows
-walk as a state of their own, which asks its `outer` one for what was read before.
-"""
+# All packets go the same way at the same time.
+#
+# Positions. A position is a bit of the packet: `at` bits, a number of the definition, from a base. Base 0 is the start
+# of the walk. Each entry of varying length makes a new base, which has a position of its own in each packet. Numbers at
+# one base are read by one call of the kernel. If the base is not at the same bit of an octet in all packets, it takes a
+# call for each of the up to eight bits there are, since the kernel's layouts are fixed to octets.
+#
+# Damage. A packet that ends too early is marked in `bad` and goes along with zeros; whoever ends the walk leaves it
+# out. So every array has one entry per packet at every step, and nothing is indexed twice.
+#
+# Parts. Only some rows may meet a condition, and a row may repeat. Such rows walk as a state of their own, which asks
+# its `outer` state for what was read before.
 
 from __future__ import annotations
 
@@ -28,45 +31,51 @@ from ground.recording.packet_batch import PacketBatch
 from ground.recording.table import Column
 
 END = -1
-"""The base that is the packet's end."""
+"""The number of the base that is the packet's end; `at` is negative there."""
 
 _PACKET_BITS_MAX = 8 * 65542
-_LAYOUT_FIELDS = 2048  # taken by one call; the kernel admits twice as many
+_LAYOUT_FIELDS = 2048  # read by one call; the kernel takes up to twice as many
 
 
 class Damage(StrEnum):
-    """Why a packet is not in its table."""
+    """Why a packet is not in its table. The values are keys of the account, and stay."""
 
-    LENGTH = "length"  # it ends before a field does, or not where its fields end
-    TEXT = "text"
-    SEGMENT = "segment"
-    ERROR_CONTROL = "error control"
-    VERSION = "version"
+    LENGTH = "length"  # it ends before its fields do, or must end with them and does not
+    TEXT = "text"  # a text that must be UTF-8 is not
+    SEGMENT = "segment"  # only a part of a packet
+    ERROR_CONTROL = "error control"  # its CRC-16 does not match
+    VERSION = "version"  # of PUS or CFDP, another one than ours
 
 
 Mask = NDArray[np.bool_]
 
 
 class Test(Protocol):
-    """A condition that can be asked of a state. slots: the numbers of those that it asks."""
+    """A condition that can be asked of a state."""
 
     @property
-    def slots(self) -> frozenset[int]: ...
+    def slots(self) -> frozenset[int]:
+        """The numbers of the slots that it asks."""
+        ...
 
     @property
     def equals(self) -> Mapping[int, int]:
-        """Raw values that must stand in slots of whole numbers for the condition to be met, whatever else must be."""
+        """Raw values, by slot of whole numbers, that the condition cannot be met without."""
         ...
 
-    def met(self, state: State) -> Mask: ...
+    def met(self, state: State) -> Mask:
+        """Return n booleans, whether each packet of the state meets the condition."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one parameter's values in a walk. The same parameter may stand at several.
+    """The place of one parameter's values in a walk. The same parameter may stand at several places.
 
-    is_ragged: a row has several values, or octets. is_optional: a row may have none. is_repeated: nobody can refer to
-    it from outside of its repetition. contexts: when each of the parameter's contexts is met, here.
+    is_ragged: a row has several values, or octets.
+    is_optional: a row may have none.
+    is_repeated: it is inside a repetition, and cannot be referred to from outside.
+    contexts: the tests of the parameter's contexts, bound to this place.
     """
 
     number: int
@@ -79,13 +88,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Values as they were read. `present` as in a column."""
+    """Values as they were read; `starts` and `present` as in a Column."""
 
     values: Values
     starts: Indices | None = None
     present: NDArray[np.bool_] | None = None
 
     def take(self, index: NDArray[np.intp]) -> Raw:
+        """Return the values of these rows only, in this order."""
         present = None if self.present is None else self.present[index]
         if self.starts is None:
             return Raw(self.values[index], None, present)
@@ -94,7 +104,7 @@ class Raw:
         return Raw(values, starts, present)
 
     def placed(self, index: NDArray[np.intp], rows: int) -> Raw:
-        """These values in rows `index` of `rows`, which have none otherwise."""
+        """Return `rows` rows that have these values in the rows `index`, and none in the others."""
         present = np.zeros(rows, bool)
         present[index] = True if self.present is None else self.present
         if self.starts is None:
@@ -107,22 +117,23 @@ class Raw:
 
 
 class Run:
-    """Numbers of one base that are read together: `fields` are their slots and where they begin, bits from the base."""
+    """Numbers at one base that are read together: `fields` are their slots, and their bits from the base."""
 
     def __init__(self, base: int, fields: Sequence[tuple[Slot, int]]) -> None:
         self.base = base
         self.fields = tuple(fields)
-        # From a whole octet on, before the base if need be.
+        # Numbers may lie before the base (a negative location), so the run begins at a whole octet before the first.
         self.start = min(0, *(at for _, at in self.fields)) >> 3 << 3
-        self.layouts = lru_cache(maxsize=8)(self._layouts)
+        self.layouts = lru_cache(maxsize=8)(self._layouts)  # one for each bit of an octet that the base may be at
 
     def _layouts(self, residue: int) -> list[PacketLayout]:
-        """The fields as they lie if the run starts `residue` bits after a whole octet."""
+        """Return the layouts of the fields if the run starts `residue` bits after a whole octet."""
         specs = []
         for slot, at in self.fields:
             how = slot.parameter.encoding
             assert isinstance(how, NumberEncoding), slot.parameter.key
-            # No packet is so long that a place beyond this one is inside it.
+            # The kernel refuses places beyond the longest packet. No packet reaches this place either, so it is as
+            # good.
             place = min(at - self.start + residue, _PACKET_BITS_MAX - how.bits)
             specs.append(FieldSpec(str(slot.number), place, how.bits, how.kind, how.order))
         return [PacketLayout(specs[i : i + _LAYOUT_FIELDS]) for i in range(0, len(specs), _LAYOUT_FIELDS)]
@@ -130,7 +141,7 @@ class Run:
 
 @dataclass(slots=True)
 class Rows:
-    """A table inside a packet. index: which row of the state each of its rows belongs to. names: of its columns."""
+    """A table inside packets. index: the row of the state that each row belongs to. names: of columns, by slot."""
 
     name: str
     names: Mapping[int, str]
@@ -138,14 +149,14 @@ class Rows:
     columns: Mapping[int, Column]
 
     def chosen(self, place: NDArray[np.intp]) -> Rows:
-        """Of those rows of the state that have a place, which is not -1."""
+        """Return the rows of packets that stay: place[i] is the new row of packet i, -1 if it goes."""
         kept = np.flatnonzero(place[self.index] >= 0)
-        columns = {number: take(one, kept) for number, one in self.columns.items()}
+        columns = {number: take(column, kept) for number, column in self.columns.items()}
         return Rows(self.name, self.names, place[self.index[kept]], columns)
 
 
-# The numbers of a primary header that a batch has: where they begin, and what they are. Not the sequence flags, which
-# are others for a packet that was put together from segments.
+# The numbers of a primary header that a batch has already, by first bit and encoding. The sequence flags are not among
+# them: for a packet that was joined from segments, the batch's differ from those in its header.
 _HEADER: Mapping[tuple[int, object], Callable[[PacketBatch], Values]] = {
     (3, NumberEncoding(1)): lambda batch: batch.flags >> 3 & 1,
     (4, NumberEncoding(1)): lambda batch: batch.flags >> 2 & 1,
@@ -156,7 +167,14 @@ _HEADER: Mapping[tuple[int, object], Callable[[PacketBatch], Values]] = {
 
 @dataclass(slots=True)
 class State:
-    """n packets. rows: which of the batch, or of `outer`. bases: position of each base, bits; None for 0 everywhere."""
+    """The packets of a walk, n of them.
+
+    source, offset, length: the octets, and where each packet lies in them.
+    rows: the index of each packet in the batch, or in `outer`.
+    bad: whether each packet ended too early. damaged_texts: whether it has a text that must be UTF-8 and is not.
+    bases: by base, its position in each packet, bits; None for 0 everywhere.
+    raw: values by slot. columns: by slot, of what has its meaning already. inner: tables inside the packets.
+    """
 
     source: ReadBuffer
     rows: NDArray[np.intp]
@@ -176,22 +194,23 @@ class State:
 
     @property
     def octets(self) -> NDArray[np.uint8]:
+        """The octets that all packets lie in."""
         return np.frombuffer(self.source, np.uint8)
 
     @property
     def bits(self) -> Indices:
-        """Of each packet."""
+        """The length of each packet, bits."""
         return self.length.astype(np.int64) << 3
 
     def position(self, base: int, at: int) -> Indices:
-        """The bit of each packet."""
+        """Return the bit of each packet that is `at` bits from a base."""
         if base == END:
             return self.bits + at
         start = self.bases[base]
         return np.full(len(self), at, np.int64) if start is None else start + at
 
     def take(self, index: NDArray[np.intp]) -> State:
-        """A state of these rows only, which ascend."""
+        """Return the state of these rows only, which must ascend."""
         place = np.full(len(self), -1, np.intp)
         place[index] = np.arange(len(index))
         return replace(
@@ -202,18 +221,18 @@ class State:
             bad=self.bad[index],
             damaged_texts=self.damaged_texts[index],
             bases={number: None if start is None else start[index] for number, start in self.bases.items()},
-            raw={number: one.take(index) for number, one in self.raw.items()},
-            columns={number: take(one, index) for number, one in self.columns.items()},
-            inner=[one.chosen(place) for one in self.inner],
+            raw={number: values.take(index) for number, values in self.raw.items()},
+            columns={number: take(column, index) for number, column in self.columns.items()},
+            inner=[rows.chosen(place) for rows in self.inner],
         )
 
     def part(self, index: NDArray[np.intp], start: Indices) -> State:
-        """A state of these rows, each as often as it is named, that walks from `start` on."""
+        """Return a state of these rows, each as often as it is named, that begins to walk at bit `start`."""
         offset, length, bad = self.offset[index], self.length[index], self.bad[index]
         return State(self.source, index, offset, length, bad, np.zeros(len(index), bool), {0: start}, outer=self)
 
     def found(self, slot: int) -> Raw:
-        """What was read there, by this state or by the one that it is a part of."""
+        """Return what was read at a slot, by this state or by the one that it is a part of."""
         own = self.raw.get(slot)
         if own is not None:
             return own
@@ -221,7 +240,7 @@ class State:
         return self.outer.found(slot).take(self.rows)
 
     def read(self, run: Run) -> None:
-        """The numbers of a run; packets that end before its end are marked."""
+        """Read the numbers of a run, and mark packets that end before it does."""
         start = None if run.base == END else self.bases[run.base]
         if start is None and run.base != END:
             self._read(run, 0, self.offset, self.length, None)
@@ -233,12 +252,12 @@ class State:
         offset = self.offset + octet.astype(np.uint64)
         length = np.maximum(self.length.astype(np.int64) - octet, 0).astype(np.uint32)
         met = np.unique(residue) if residue.any() else (0,)
-        for one in met:
-            index = None if len(met) == 1 else np.flatnonzero(residue == one)
-            self._read(run, int(one), offset, length, index)
+        for bit_of_octet in met:
+            index = None if len(met) == 1 else np.flatnonzero(residue == bit_of_octet)
+            self._read(run, int(bit_of_octet), offset, length, index)
 
     def read_header(self, run: Run) -> bool:
-        """Take the numbers of a run from what the batch has of the primary headers, if they are all there."""
+        """Take the numbers of a run from the headers that the batch has. Returns False if they are not all there."""
         if (
             self.batch is None
             or run.base != 0
@@ -254,7 +273,7 @@ class State:
         self, run: Run, residue: int, offset: NDArray[np.uint64], length: NDArray[np.uint32],
         index: NDArray[np.intp] | None,
     ) -> None:  # fmt: skip
-        """index: the rows that are at this residue; None for all."""
+        """Read the rows `index`, whose base is at this bit of an octet; None for all rows."""
         if index is not None:
             offset, length = offset[index], length[index]
         numbers = iter(run.fields)
@@ -268,6 +287,7 @@ class State:
                 self._keep(slot, np.asarray(column), index)
 
     def _keep(self, slot: Slot, values: Values, index: NDArray[np.intp] | None) -> None:
+        """Keep the values of the rows `index` (None: all), converted if the kernel does not know their encoding."""
         how = slot.parameter.encoding
         assert isinstance(how, NumberEncoding), slot.parameter.key
         present = None

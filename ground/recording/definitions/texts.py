@@ -1,4 +1,7 @@
-"""Texts in any of XTCE's character sets as UTF-8, many at once."""
+"""Converts texts in any of XTCE's character sets to UTF-8, many at once."""
+
+# Nearly all texts are ASCII, and stay as they are after one comparison. Sets of one octet per character are converted
+# by a table. Only what remains, UTF-16 and UTF-32, and UTF-8 with damage, is decoded text by text.
 
 from __future__ import annotations
 
@@ -9,14 +12,15 @@ from numpy.typing import NDArray
 
 from ground.recording.definitions.ragged import Indices, Values, gather, spread, starts_of
 
-SINGLE_OCTET = ("ascii", "latin-1", "cp1252")  # one octet per character; of these a table says everything
+SINGLE_OCTET = ("ascii", "latin-1", "cp1252")  # one octet per character, so that a table converts them
 
 _REPLACEMENT = "�".encode()
 
 
 def to_utf8(values: Values, starts: Indices, charset: str) -> tuple[Values, Indices, NDArray[np.bool_] | None]:
-    """The texts as UTF-8, and which of them are texts of `charset` (None: all). What is not a character becomes
-    U+FFFD.
+    """Return texts, a ragged array of octets, as UTF-8; and which of them are texts of `charset` (None: all).
+
+    What is not a character becomes U+FFFD.
     """
     if charset in SINGLE_OCTET:
         return _by_table(values, starts, charset)
@@ -26,7 +30,7 @@ def to_utf8(values: Values, starts: Indices, charset: str) -> tuple[Values, Indi
 
 
 def _is_utf8(values: Values, starts: Indices) -> bool:
-    """Whether each row is UTF-8: all of them in one are, and none begins inside a character."""
+    """Whether each row is UTF-8: all rows together are, and none begins inside a character."""
     if not len(values) or values.max() < 0x80:
         return True
     try:
@@ -39,7 +43,7 @@ def _is_utf8(values: Values, starts: Indices) -> bool:
 
 @cache
 def _table(charset: str) -> tuple[Values, Indices, NDArray[np.bool_]]:
-    """Of each octet its UTF-8, where that begins, and whether it is a character at all."""
+    """Return the UTF-8 of all 256 octets one after the other, its starts, and which octets are characters at all."""
     coded = []
     known = np.ones(256, bool)
     for octet in range(256):
@@ -48,7 +52,7 @@ def _table(charset: str) -> tuple[Values, Indices, NDArray[np.bool_]]:
         except UnicodeDecodeError:
             coded.append(_REPLACEMENT)
             known[octet] = False
-    lengths = np.array([len(one) for one in coded], np.int64)
+    lengths = np.array([len(character) for character in coded], np.int64)
     return np.frombuffer(b"".join(coded), np.uint8), starts_of(lengths), known
 
 
@@ -57,18 +61,19 @@ def _by_table(values: Values, starts: Indices, charset: str) -> tuple[Values, In
         return values, starts, None
     coded, places, known = _table(charset)
     lengths = np.diff(places)[values]
-    made, ends = gather(coded, places[values], lengths)
+    converted, ends = gather(coded, places[values], lengths)
     is_known = known[values]
     sound = None
     if not is_known.all():
         sound = np.ones(len(starts) - 1, bool)
         sound[np.searchsorted(starts, np.flatnonzero(~is_known), "right") - 1] = False
-    return made, ends[starts], sound
+    return converted, ends[starts], sound
 
 
 def _one_by_one(values: Values, starts: Indices, charset: str) -> tuple[Values, Indices, NDArray[np.bool_] | None]:
-    """A character set of several octets per character; or texts of UTF-8 of which some are damaged, of which only those
-    are looked at that are more than ASCII.
+    """Convert texts one by one: of a set with several octets per character, or UTF-8 of which some are damaged.
+
+    Of UTF-8, only texts that are more than ASCII are looked at.
     """
     lengths = np.diff(starts)
     if charset == "utf-8":
@@ -85,12 +90,12 @@ def _one_by_one(values: Values, starts: Indices, charset: str) -> tuple[Values, 
             sound[row] = False
             texts.append(raw.decode(charset, "replace").encode("utf-8", "replace"))
     plain = np.setdiff1d(np.arange(len(lengths)), rows, assume_unique=True)
-    lengths[rows] = [len(one) for one in texts]
+    lengths[rows] = [len(text) for text in texts]
     ends = starts_of(lengths)
-    made = np.empty(ends[-1], np.uint8)
+    joined = np.empty(ends[-1], np.uint8)
     for some, found in (
         (rows, np.frombuffer(b"".join(texts), np.uint8)),
         (plain, gather(values, starts[plain], lengths[plain])[0]),
     ):
-        made[spread(ends[some], lengths[some], starts_of(lengths[some]))] = found
-    return made, ends, None if sound.all() else sound
+        joined[spread(ends[some], lengths[some], starts_of(lengths[some]))] = found
+    return joined, ends, None if sound.all() else sound

@@ -1,5 +1,7 @@
-"""Data encodings and calibrators of XTCE. What is not supported leaves a parameter without its column, never with wrong
-values; where not even its size is known, the file is refused.
+"""Reads data encodings and calibrators of XTCE.
+
+What is not supported leaves a parameter without a column, never with wrong values; the bits are passed over. If not
+even the size is known, the file is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from ground.recording.table import ColumnKind
 
 ENCODINGS = ("IntegerDataEncoding", "FloatDataEncoding", "StringDataEncoding", "BinaryDataEncoding")
 
-_SIGNED = ("twosComplement", "twosCompliment", "signed")
+_SIGNED = ("twosComplement", "twosCompliment", "signed")  # all three spellings are in use
 _INTEGERS: dict[str, Conversion] = {
     "signMagnitude": sign_magnitude, "onesComplement": ones_complement, "packedBCD": packed_bcd
 }  # fmt: skip
@@ -41,15 +43,15 @@ _CHARSETS = {
     "UTF-16LE": "utf-16-le", "UTF-16BE": "utf-16-be", "UTF-32": "utf-32", "UTF-32LE": "utf-32-le",
     "UTF-32BE": "utf-32-be",
 }  # fmt: skip
-_EXPONENT_MAX = 64
-_POINTS_MAX = 1 << 16
+_EXPONENT_MAX = 64  # of a polynomial; more is a mistake, and would be slow
+_POINTS_MAX = 1 << 16  # of a spline
 
 Order = Literal["big", "little"] | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How a parameter is encoded. unsupported: why it has no column, empty if it has one; note: what is passed over."""
+    """How a parameter is encoded. unsupported: why it has no column, or empty. note: what is passed over, or empty."""
 
     encoding: Encoding
     calibrator: Calibrator | None = None
@@ -59,7 +61,7 @@ class Coding:
 
 
 def coding(element: Element, system: SpaceSystem) -> Coding:
-    """What one of ENCODINGS says. Raises OrbitnodeError."""
+    """Read an element of ENCODINGS. Raises OrbitnodeError."""
     note = ""
     if element.find("ErrorDetectCorrect") is not None:
         note = "ErrorDetectCorrect: what it protects is not checked"
@@ -72,20 +74,21 @@ def coding(element: Element, system: SpaceSystem) -> Coding:
         return Coding(number, unsupported=unsupported, note=note)
     calibrator, why = _calibrator(element.find("DefaultCalibrator"))
     contexts = []
-    for one in element.all("ContextCalibratorList"):
-        for context in one.all("ContextCalibrator"):
+    for contexts_listed in element.all("ContextCalibratorList"):
+        for context in contexts_listed.all("ContextCalibrator"):
             match, other = context.find("ContextMatch"), context.find("Calibrator")
             asked = None if match is None else criterion(match, system)
             if asked is None or other is None:
                 raise context.fault("should have a ContextMatch, with a condition, and a Calibrator")
-            made, other_why = _calibrator(other)
+            context_calibrator, other_why = _calibrator(other)
             why = why or other_why
-            if made is not None:
-                contexts.append((asked, made))
+            if context_calibrator is not None:
+                contexts.append((asked, context_calibrator))
     return Coding(number, calibrator, tuple(contexts), unsupported or why, note)
 
 
 def _bits(element: Element, default: int) -> int:
+    """Read sizeInBits. Raises OrbitnodeError if no packet can hold so many."""
     bits = element.whole("sizeInBits", default)
     if not 1 <= bits <= PACKET_BITS_MAX:
         raise element.fault(f"sizeInBits is {bits}, should be 1..{PACKET_BITS_MAX}")
@@ -93,10 +96,12 @@ def _bits(element: Element, default: int) -> int:
 
 
 def _blank(bits: int, element: Element, what: str) -> tuple[Encoding, str]:
+    """Return bits to pass over, and why they make no column."""
     return BlankEncoding(Fixed(bits)), f"{element.tag}: {what} is not supported"
 
 
 def _integer(element: Element) -> tuple[Encoding, str]:
+    """Read an IntegerDataEncoding: the encoding, and why it makes no column (empty if it does)."""
     bits = _bits(element, 8)
     encoding = element.get("encoding", "unsigned")
     if bits > BITS_MAX:
@@ -109,18 +114,21 @@ def _integer(element: Element) -> tuple[Encoding, str]:
     if element.get("bitOrder", "mostSignificantBitFirst") == "leastSignificantBitFirst":
         if bits > 8 or encoding != "unsigned":
             return _blank(bits, element, f"leastSignificantBitFirst of {bits} bits, {encoding}")
+        # Only up to 8 bits: beyond that, the orders of bits and of octets would mix.
         return NumberEncoding(bits, "unsigned", "big", reversed_bits), ""
     if encoding == "packedBCD" and bits % 4:
         return _blank(bits, element, f"packedBCD of {bits} bits")
     if encoding in _INTEGERS:
-        if bits == 1 and encoding != "packedBCD":
+        if bits == 1 and encoding != "packedBCD":  # a sign without a magnitude
             return _blank(bits, element, f"{encoding} of 1 bit")
         return NumberEncoding(bits, "unsigned", order, _INTEGERS[encoding]), ""
     return NumberEncoding(bits, "signed" if encoding in _SIGNED else "unsigned", order), ""
 
 
 def _float(element: Element) -> tuple[Encoding, str]:
+    """Read a FloatDataEncoding: the encoding, and why it makes no column (empty if it does)."""
     bits = _bits(element, 32)
+    # Spellings of the standard's names that other tools write are taken as well.
     encoding = (
         element.get("encoding", "IEEE754_1985").replace("IEEE-754", "IEEE754").replace("MIL-1750A", "MILSTD_1750A")
     )
@@ -132,16 +140,16 @@ def _float(element: Element) -> tuple[Encoding, str]:
         return _blank(bits, element, unsupported or "leastSignificantBitFirst")
     if encoding == "MILSTD_1750A":
         return NumberEncoding(bits, "unsigned", order, mil_std_1750a), ""
-    if bits == 16:
+    if bits == 16:  # the kernel reads floats of 32 and 64 bits only
         return NumberEncoding(bits, "unsigned", order, half_float), ""
     return NumberEncoding(bits, "float", order), ""
 
 
 def _order(element: Element, bits: int) -> tuple[Order | None, str]:
-    """The order of the octets; None, and what it is, if it is not one of whole octets."""
-    listed = element.find("ByteOrderList")  # version 1.1
+    """Return the order of the octets; or None and its description, if it is not an order of whole octets."""
+    listed = element.find("ByteOrderList")  # XTCE 1.1 lists the octets as elements
     if listed is not None:
-        significance = [str(one.whole("byteSignificance")) for one in listed.all("Byte")]
+        significance = [str(octet.whole("byteSignificance")) for octet in listed.all("Byte")]
         text = ",".join(significance)
     else:
         text = element.get("byteOrder", "mostSignificantByteFirst")
@@ -149,8 +157,8 @@ def _order(element: Element, bits: int) -> tuple[Order | None, str]:
         return "big", ""
     if text == "leastSignificantByteFirst":
         return ("little", "") if bits % 8 == 0 else (None, f"leastSignificantByteFirst of {bits} bits")
-    parts = [one.strip() for one in text.split(",")]
-    if not all(one.isdecimal() and len(one) < 3 for one in parts):
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 3 for part in parts):
         raise element.fault(
             f"byteOrder is {shown(text)}, should be mostSignificantByteFirst, leastSignificantByteFirst, "
             "or each octet's significance, as 1,0,3,2"
@@ -162,6 +170,7 @@ def _order(element: Element, bits: int) -> tuple[Order | None, str]:
 
 
 def _text(element: Element, system: SpaceSystem, note: str) -> Coding:
+    """Read a StringDataEncoding, whose length may be fixed, given by a parameter, led by itself, or terminated."""
     charset = element.get("encoding", "UTF-8")
     if charset not in _CHARSETS:
         raise element.fault(f"encoding is {shown(charset)}, should be one of {', '.join(_CHARSETS)}")
@@ -182,76 +191,78 @@ def _text(element: Element, system: SpaceSystem, note: str) -> Coding:
         raise leading.fault(f"sizeInBitsOfSizeTag is {leading_bits}, should be 1..{BITS_MAX}")
     terminator = b"" if end is None or leading is not None else _terminator(end)
     if size is None and not leading_bits and not terminator:
-        raise room.fault("nothing says how long the text is: a size, LeadingSize or TerminationChar should")
+        raise room.fault("should have a size, a LeadingSize or a TerminationChar, which say how long the text is")
     if isinstance(size, Fixed) and size.value % 8:
         return Coding(BlankEncoding(size), unsupported=f"a text of {size.value} bits is not supported", note=note)
-    made = OctetsEncoding(ColumnKind.TEXT, size, _CHARSETS[charset], terminator, leading_bits)
-    return Coding(made, note=note)
+    text = OctetsEncoding(ColumnKind.TEXT, size, _CHARSETS[charset], terminator, leading_bits)
+    return Coding(text, note=note)
 
 
 def _terminator(element: Element) -> bytes:
+    """Read a TerminationChar: one character of 1, 2 or 4 octets, in hexadecimal digits; 00 if it is empty."""
     try:
-        made = bytes.fromhex(element.text or "00")
+        octets = bytes.fromhex(element.text or "00")
     except ValueError:
-        made = b""
-    if len(made) not in (1, 2, 4):
+        octets = b""
+    if len(octets) not in (1, 2, 4):
         raise element.fault(f"is {shown(element.text)}, should be the character's octets as hexadecimal digits, as 00")
-    return made
+    return octets
 
 
 def _binary(element: Element, system: SpaceSystem, note: str) -> Coding:
+    """Read a BinaryDataEncoding."""
     size = element.find("SizeInBits")
     if size is None:
         raise element.fault("has no SizeInBits")
-    made: Amount = amount(size, system)
+    bits: Amount = amount(size, system)
     if element.find("FromBinaryTransformAlgorithm") is not None:
         note = "FromBinaryTransformAlgorithm is not supported: the octets are given as they are"
-    if isinstance(made, Fixed) and made.value % 8:
-        return Coding(BlankEncoding(made), unsupported=f"binary data of {made.value} bits is not supported", note=note)
-    return Coding(OctetsEncoding(ColumnKind.BINARY, made), note=note)
+    if isinstance(bits, Fixed) and bits.value % 8:
+        return Coding(BlankEncoding(bits), unsupported=f"binary data of {bits.value} bits is not supported", note=note)
+    return Coding(OctetsEncoding(ColumnKind.BINARY, bits), note=note)
 
 
 def _calibrator(element: Element | None) -> tuple[Calibrator | None, str]:
-    """A calibrator, or why there is none."""
+    """Read a calibrator. Returns None and the reason if it is not supported, None and '' if there is none."""
     if element is None:
         return None, ""
-    for one in element.children:
-        if one.tag == "PolynomialCalibrator":
-            return _polynomial(one), ""
-        if one.tag == "SplineCalibrator":
-            return _spline(one)
-        if one.tag.endswith("Calibrator"):
-            return None, f"{one.tag} is not supported"
+    for child in element.children:
+        if child.tag == "PolynomialCalibrator":
+            return _polynomial(child), ""
+        if child.tag == "SplineCalibrator":
+            return _spline(child)
+        if child.tag.endswith("Calibrator"):
+            return None, f"{child.tag} is not supported"
     return None, ""
 
 
 def _polynomial(element: Element) -> Calibrator:
-    terms = tuple((one.whole("exponent"), one.real("coefficient")) for one in element.all("Term"))
+    terms = tuple((term.whole("exponent"), term.real("coefficient")) for term in element.all("Term"))
     if not terms or not all(0 <= exponent <= _EXPONENT_MAX for exponent, _ in terms):
-        raise element.fault(f"should have terms, with exponents 0..{_EXPONENT_MAX}")
+        raise element.fault(f"should have at least one Term, with exponents 0..{_EXPONENT_MAX}")
     return Polynomial(terms)
 
 
 def _spline(element: Element) -> tuple[Calibrator | None, str]:
     points = list(element.all("SplinePoint"))
     order = element.whole("order", 1)
-    raw = tuple(one.real("raw") for one in points)
+    raw = tuple(point.real("raw") for point in points)
     if not 2 <= len(points) <= _POINTS_MAX or any(a >= b for a, b in pairwise(raw)):
-        raise element.fault("should have two points at least, their raw values ascending")
-    orders = tuple(one.whole("order", order) for one in points[:-1])
+        raise element.fault(f"should have 2 to {_POINTS_MAX} points, their raw values ascending")
+    orders = tuple(point.whole("order", order) for point in points[:-1])
     if not set(orders) <= {0, 1}:
         return None, f"SplineCalibrator of order {max(orders)} is not supported"
-    calibrated = tuple(one.real("calibrated") for one in points)
+    calibrated = tuple(point.real("calibrated") for point in points)
     return Spline(raw, calibrated, orders, element.flag("extrapolate", False)), ""
 
 
 def enumeration(element: Element) -> tuple[tuple[str, int, int], ...]:
-    """The labels of an EnumerationList, each with the first and the last number that it stands for."""
-    made = []
-    for one in element.all("Enumeration"):
-        first = one.whole("value")
-        last = one.whole("maxValue", first)
+    """Return the labels of an EnumerationList, each with the first and last number that it stands for."""
+    labels = []
+    for listed in element.all("Enumeration"):
+        first = listed.whole("value")
+        last = listed.whole("maxValue", first)
         if last < first:
-            raise one.fault(f"maxValue {last} is less than value {first}")
-        made.append((one.get("label"), first, last))
-    return tuple(made)
+            raise listed.fault(f"maxValue {last} is less than value {first}")
+        labels.append((listed.get("label"), first, last))
+    return tuple(labels)

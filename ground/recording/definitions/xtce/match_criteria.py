@@ -1,4 +1,4 @@
-"""Conditions and amounts of XTCE: MatchCriteria, IntegerValue and what they are made of."""
+"""Reads conditions and amounts of XTCE: MatchCriteriaType, IntegerValueType and what they are made of."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from ground.recording.definitions.criteria import (
 from ground.recording.definitions.xtce.space_system import SpaceSystem, member_referred
 from ground.recording.definitions.xtce.xml_tree import Element, shown, whole_number
 
-_WORDS = {"eq": "==", "neq": "!=", "lt": "<", "leq": "<=", "gt": ">", "geq": ">="}  # of other readers
+_WORDS = {"eq": "==", "neq": "!=", "lt": "<", "leq": "<=", "gt": ">", "geq": ">="}  # as some tools write them
 
 
 def reference(element: Element, system: SpaceSystem) -> Reference:
-    """The parameter that an element refers to, by its attribute parameterRef."""
+    """Return the parameter that an element refers to by its attribute parameterRef. Raises OrbitnodeError."""
     item, member = member_referred(element.need("parameterRef"), system, element)
     if element.whole("instance", 0) != 0:
-        raise element.fault("asks for another instance of the parameter than the newest, which is not supported")
+        raise element.fault("refers to an instance of the parameter other than the newest, which is not supported")
     key = f"{item.key}.{member}" if member else item.key
     return Reference(key, element.flag("useCalibratedValue", True), element.where)
 
 
 def criterion(element: Element, system: SpaceSystem) -> Criterion | None:
-    """What an element of MatchCriteriaType asks; None if it asks nothing. Raises OrbitnodeError."""
+    """Read an element of MatchCriteriaType; None if it asks nothing. Raises OrbitnodeError."""
+    # Several elements side by side must all be met.
     parts: list[Criterion] = []
-    for one in element.children:
-        if one.tag == "Comparison":
-            parts.append(_comparison(one, system))
-        elif one.tag == "ComparisonList":
-            parts += [_comparison(other, system) for other in one.all("Comparison")]
-        elif one.tag == "BooleanExpression":
-            parts += [_condition(other, system) for other in one.children]
-        elif one.tag in ("CustomAlgorithm", "NextContainer"):
-            raise one.fault(f"{one.tag} is not supported, and without it nobody knows which packets are meant")
+    for child in element.children:
+        if child.tag == "Comparison":
+            parts.append(_comparison(child, system))
+        elif child.tag == "ComparisonList":
+            parts += [_comparison(other, system) for other in child.all("Comparison")]
+        elif child.tag == "BooleanExpression":
+            parts += [_condition(other, system) for other in child.children]
+        elif child.tag in ("CustomAlgorithm", "NextContainer"):
+            raise child.fault(f"{child.tag} is not supported, and without it nothing tells which packets are meant")
     if not parts:
         return None
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
@@ -55,6 +56,7 @@ def _operator(text: str, element: Element) -> Operator:
 
 
 def _comparison(element: Element, system: SpaceSystem) -> Criterion:
+    """Read a Comparison. Raises OrbitnodeError."""
     if "value" not in element.attributes:
         raise element.fault("has no attribute value")
     operator = _operator(element.get("comparisonOperator", "=="), element)
@@ -62,29 +64,32 @@ def _comparison(element: Element, system: SpaceSystem) -> Criterion:
 
 
 def _condition(element: Element, system: SpaceSystem) -> Criterion:
+    """Read a Condition, or conditions that are joined by AND or OR. Raises OrbitnodeError."""
     if element.tag in ("ANDedConditions", "ORedConditions"):
-        parts = tuple(_condition(one, system) for one in element.children)
+        parts = tuple(_condition(child, system) for child in element.children)
         if not parts:
             raise element.fault("holds no condition")
         return AllOf(parts) if element.tag == "ANDedConditions" else AnyOf(parts)
     if element.tag != "Condition":
         raise element.fault("should be a Condition, ANDedConditions or ORedConditions")
-    sides = [reference(one, system) for one in element.all("ParameterInstanceRef")]
+    sides = [reference(child, system) for child in element.all("ParameterInstanceRef")]
     written = element.find("ComparisonOperator")
     operator = _operator("" if written is None else written.text, element)
     value = element.find("Value")
     if len(sides) == 1 and value is not None:
         return Compare(sides[0], operator, value.text)
     if len(sides) != 2 or value is not None:
-        raise element.fault("should have a ParameterInstanceRef, a ComparisonOperator, and then a Value or another one")
+        raise element.fault(
+            "should have a ParameterInstanceRef, a ComparisonOperator, and a Value or a second ParameterInstanceRef"
+        )
     return CompareTwo(sides[0], operator, sides[1])
 
 
 def amount(element: Element, system: SpaceSystem) -> Amount:
-    """What an element of IntegerValueType says. Raises OrbitnodeError."""
+    """Read an element of IntegerValueType. Raises OrbitnodeError."""
     fixed = element.find("FixedValue")
     if fixed is None and not element.children and element.text:
-        fixed = element  # as version 1.1 has it in places
+        fixed = element  # XTCE 1.1 has a plain number in some places
     if fixed is not None:
         return Fixed(whole_number(fixed.text, fixed, "its value"))
     dynamic = element.find("DynamicValue")
@@ -94,17 +99,18 @@ def amount(element: Element, system: SpaceSystem) -> Amount:
     if lookup is None:
         raise element.fault("should have a FixedValue, a DynamicValue or a DiscreteLookupList")
     rows = []
-    for one in lookup.all("DiscreteLookup"):
-        asked = criterion(one, system)
+    for row in lookup.all("DiscreteLookup"):
+        asked = criterion(row, system)
         if asked is None:
-            raise one.fault("has no condition")
-        rows.append((asked, one.whole("value")))
+            raise row.fault("has no condition")
+        rows.append((asked, row.whole("value")))
     if not rows:
         raise lookup.fault("has no DiscreteLookup")
     return Lookup(tuple(rows))
 
 
 def _dynamic(element: Element, system: SpaceSystem) -> Amount:
+    """Read a DynamicValue: a parameter, and the line that adjusts it. Raises OrbitnodeError."""
     instance = element.find("ParameterInstanceRef")
     if instance is None:
         raise element.fault("has no ParameterInstanceRef")

@@ -1,7 +1,7 @@
-"""The SpaceSystems of an XTCE file, one inside another, and what names in them refer to (XTCE 1.2, NameReferenceType).
+"""Resolves names in the nested SpaceSystems of an XTCE file (XTCE 1.2, NameReferenceType).
 
-A name alone is looked for in the SpaceSystem where it stands and then in those around it. A path goes by SpaceSystems:
-from the root with a slash in front, from where it stands without, `..` for the one around.
+A name alone is looked for in its own SpaceSystem, then in those around it. A path goes by SpaceSystems, `..` for the
+one around: from the root if it begins with a slash, else from its own SpaceSystem or one of those around it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SETS = {TYPE: "ParameterTypeSet", PARAMETER: "ParameterSet", CONTAINER: "Contai
 
 @dataclass(slots=True, eq=False)
 class SpaceSystem:
-    """items: by kind and name, the elements of its sets."""
+    """One SpaceSystem. items: by kind and name, the elements of its sets. inside: by name, the SpaceSystems in it."""
 
     name: str
     path: str
@@ -29,54 +29,58 @@ class SpaceSystem:
 
     @property
     def root(self) -> SpaceSystem:
+        """The outermost SpaceSystem."""
         return self if self.around is None else self.around.root
 
     def every(self) -> Iterator[SpaceSystem]:
-        """This one and all inside it."""
+        """Yield this SpaceSystem and all inside it."""
         yield self
-        for one in self.inside.values():
-            yield from one.every()
+        for system in self.inside.values():
+            yield from system.every()
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An element of a set, and the SpaceSystem whose names it uses."""
+    """An element of a set, and the SpaceSystem in which its references are resolved."""
 
     system: SpaceSystem
     element: Element
 
     @property
     def name(self) -> str:
+        """Its name inside its SpaceSystem."""
         return self.element.get("name")
 
     @property
     def key(self) -> str:
-        """Its path from the root: no other of its kind has it."""
+        """Its path from the root, which no other element of its kind has."""
         return f"{self.system.path}/{self.name}"
 
 
 def space_system(element: Element, around: SpaceSystem | None = None) -> SpaceSystem:
-    """The SpaceSystem of an element, with all inside it. Raises OrbitnodeError for a name that is there twice."""
+    """Read a SpaceSystem and all inside it. Raises OrbitnodeError if a name is there twice."""
     name = element.need_name()
     path = "" if around is None else f"{around.path}/{name}"
-    made = SpaceSystem(name, path, around, {kind: {} for kind in _SETS})
+    system = SpaceSystem(name, path, around, {kind: {} for kind in _SETS})
     for part in element.all("TelemetryMetaData", "CommandMetaData"):
         for kind, tag in _SETS.items():
+            # Telemetry may share types and parameters with commands, but containers of commands are not packets.
             if kind == CONTAINER and part.tag == "CommandMetaData":
                 continue
             for listed in part.all(tag):
-                for one in listed.children:
-                    _enter(made.items[kind], kind, one)
-    for one in element.all("SpaceSystem"):
-        inner = space_system(one, made)
-        if inner.name in made.inside:
-            raise one.fault(f"a second SpaceSystem {shown(inner.name)} in {name}")
-        made.inside[inner.name] = inner
-    return made
+                for child in listed.children:
+                    _enter(system.items[kind], kind, child)
+    for nested in element.all("SpaceSystem"):
+        inner = space_system(nested, system)
+        if inner.name in system.inside:
+            raise nested.fault(f"a second SpaceSystem {shown(inner.name)} in {name}")
+        system.inside[inner.name] = inner
+    return system
 
 
 def _enter(items: dict[str, Element], kind: str, element: Element) -> None:
-    if kind == PARAMETER and element.tag == "ParameterRef":  # of another set, and there already
+    """Add an element to its set. Raises OrbitnodeError if the name is taken."""
+    if kind == PARAMETER and element.tag == "ParameterRef":  # refers to a parameter of another set
         return
     name = element.need_name()
     if name in items:
@@ -85,7 +89,7 @@ def _enter(items: dict[str, Element], kind: str, element: Element) -> None:
 
 
 def referred(reference: str, kind: str, system: SpaceSystem, at: Element) -> Item:
-    """What a reference means; raises OrbitnodeError, at the element that refers, if nothing has that name."""
+    """Return what a reference means. Raises OrbitnodeError, at the element that refers, if nothing has that name."""
     found = _found(reference, kind, system)
     if found is None:
         raise at.fault(f"refers to {kind} {shown(reference)}, which is not in the file")
@@ -93,10 +97,11 @@ def referred(reference: str, kind: str, system: SpaceSystem, at: Element) -> Ite
 
 
 def member_referred(reference: str, system: SpaceSystem, at: Element) -> tuple[Item, str]:
-    """A parameter, and the path of a member in it (`P.member`), empty for the whole of it."""
+    """Return a parameter, and the path of a member in it, empty for all of it. Raises OrbitnodeError."""
     found = _found(reference, PARAMETER, system)
     if found is not None:
         return found, ""
+    # `P.member` and `P/member` are both in use. The longest beginning that is a parameter's name is the parameter.
     for mark in (".", "/"):
         for place, letter in reversed(list(enumerate(reference))):
             if letter == mark and place and (found := _found(reference[:place], PARAMETER, system)) is not None:
@@ -109,6 +114,7 @@ def _missing(reference: str, at: Element) -> OrbitnodeError:
 
 
 def _found(reference: str, kind: str, system: SpaceSystem) -> Item | None:
+    """Return what a reference means, or None."""
     *way, name = [part for part in reference.split("/") if part not in ("", ".")] or [""]
     if reference.startswith("/"):
         # The root's own name may lead, or be left out.
@@ -131,6 +137,7 @@ def _found(reference: str, kind: str, system: SpaceSystem) -> Item | None:
 
 
 def _walked(start: SpaceSystem, path: list[str]) -> SpaceSystem | None:
+    """Follow a path of SpaceSystems; None if it leads nowhere."""
     place: SpaceSystem | None = start
     for part in path:
         if place is None:

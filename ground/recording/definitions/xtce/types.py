@@ -1,9 +1,17 @@
-"""Parameter types of XTCE: what the values of a parameter mean, and of which parts it is made.
+"""Reads the parameter types of XTCE: what the values of a parameter mean, and of which parts it consists.
 
-A time of whole numbers stays that, and says on which scale it counts; any other number that has a calibrator becomes
-its engineering value. A parameter of an aggregate type is its members, called `parameter.member`; one of an array type
-repeats.
+A time of whole numbers keeps its numbers, with the scale on which they count. Any other number with a calibrator
+becomes its engineering value. A parameter of an aggregate type becomes its members, called `parameter.member`; one of
+an array type repeats.
 """
+
+# Times. XTCE counts a time in `units` from an epoch, after a line `scale * raw + offset`, which may be given as a
+# calibrator instead. If epoch, unit and line are known, the raw number stays the value and gets a TimeScale, exact to
+# the nanosecond; the line is kept as fractions, since a float would lose digits of 2**-16 or 10**-9. Otherwise the time
+# is given as a number in its units, and a note says so.
+#
+# Inheritance. A type may be based on another one (baseType), and takes from it what it does not say itself: encoding,
+# units, labels. Each is looked for along the chain, and read with the names of the SpaceSystem in which it was found.
 
 from __future__ import annotations
 
@@ -23,8 +31,8 @@ from ground.recording.definitions.xtce.space_system import TYPE, Item, referred
 from ground.recording.definitions.xtce.xml_tree import Element, shown
 from ground.recording.table import TimeScale
 
-_LABELS_MAX = 1 << 16  # of an enumeration; a range of more numbers is not written out
-_DEPTH_MAX = 16
+_LABELS_MAX = 1 << 16  # of an enumeration: labels of a range are written out, one for each number
+_DEPTH_MAX = 16  # types inside, or based on, one another
 _TIMES = ("AbsoluteTimeParameterType", "RelativeTimeParameterType")
 _PLAIN = (
     "IntegerParameterType", "FloatParameterType", "EnumeratedParameterType", "BooleanParameterType",
@@ -33,11 +41,11 @@ _PLAIN = (
 _DAY_S = 86_400
 _UNITS_S = {"seconds": Fraction(1), "picoSeconds": Fraction(1, 10**12), "days": Fraction(_DAY_S)}
 
-# From TAI to UTC: between the two epochs are whole days, and these seconds.
+# TAI - UTC today. The two epochs, 1958 of TAI and 1970 of UTC, are whole days and these seconds apart.
 _LEAP = timedelta(microseconds=tai_from_unix(0) % (_DAY_S * NS) // 1000)
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
-# Where these scales have their zero, as UTC of today's leap seconds (XTCE 1.2, EpochTimeEnumsType): GPS is 19 s behind
-# TAI; J2000 is noon of terrestrial time, which is 32.184 s ahead of it.
+# The zeros of these scales, as UTC with today's leap seconds (XTCE 1.2, EpochTimeEnumsType): GPS is 19 s behind TAI;
+# J2000 is noon of terrestrial time, which is 32.184 s ahead of TAI.
 _EPOCHS = {
     "UNIX": _UNIX,
     "POSIX": _UNIX,
@@ -49,32 +57,33 @@ _EPOCHS = {
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """An entry of an array: its elements, and how many."""
+    """An array: its element, and how many of it."""
 
     item: Parameter | Group
     count: Amount
 
 
 class ParameterReader:
-    """Reads parameters as they are met. notes: what is passed over, each once."""
+    """Reads parameters when they are first referred to. notes: what is passed over, each once, in order."""
 
     def __init__(self) -> None:
         self.notes: dict[str, None] = {}
-        self._made: dict[str, Parameter | Group | Repeated] = {}
+        self._parameters: dict[str, Parameter | Group | Repeated] = {}
 
     def read(self, item: Item) -> Parameter | Group | Repeated:
-        """The parameter of an item. Raises OrbitnodeError."""
-        made = self._made.get(item.key)
-        if made is None:
+        """Read a parameter. Raises OrbitnodeError, by file, line and element."""
+        parameter = self._parameters.get(item.key)
+        if parameter is None:
             reference = item.element.need("parameterTypeRef")
             found = referred(reference, TYPE, item.system, item.element)
-            made = self._made[item.key] = self._typed(found, item.key, item.name, 0)
-        return made
+            parameter = self._parameters[item.key] = self._typed(found, item.key, item.name, 0)
+        return parameter
 
     def _typed(self, item: Item, key: str, name: str, depth: int) -> Parameter | Group | Repeated:
+        """Read a parameter, or a part of one, of the type `item`. Raises OrbitnodeError."""
         element = item.element
         if depth > _DEPTH_MAX:
-            raise element.fault(f"is made of parts, and so on, more than {_DEPTH_MAX} times")
+            raise element.fault(f"has more than {_DEPTH_MAX} types inside one another")
         if element.tag == "AggregateParameterType":
             return self._aggregate(item, key, name, depth)
         if element.tag == "ArrayParameterType":
@@ -82,25 +91,27 @@ class ParameterReader:
                 referred(element.need("arrayTypeRef"), TYPE, item.system, element), key, name, depth + 1
             )
             if isinstance(inner, Repeated):
-                raise element.fault("is an array of arrays; an array of several dimensions is supported")
+                raise element.fault("is an array of arrays, which is not supported; an array of several dimensions is")
             dimensions = element.find("DimensionList")
             count = Fixed(-1) if dimensions is None else dimension_count(dimensions, item)
             return Repeated(inner, count)
         if element.tag not in _PLAIN:
-            raise element.fault("is not a type of parameters that is supported")
+            raise element.fault("is not a supported type of parameter")
         return self._plain(item, key, name)
 
     def _aggregate(self, item: Item, key: str, name: str, depth: int) -> Group:
+        """Read the members of an aggregate. Raises OrbitnodeError."""
         entries = []
         for listed in item.element.all("MemberList"):
             for member in listed.all("Member"):
                 own = member.need_name()
                 found = referred(member.need("typeRef"), TYPE, item.system, member)
-                made = self._typed(found, f"{key}.{own}", f"{name}.{own}", depth + 1)
-                entries.append(entry_of(made, member.where))
+                part = self._typed(found, f"{key}.{own}", f"{name}.{own}", depth + 1)
+                entries.append(entry_of(part, member.where))
         return Group(name, tuple(entries))
 
     def _plain(self, item: Item, key: str, name: str) -> Parameter:
+        """Read a parameter of a type that has no parts. Raises OrbitnodeError."""
         element = item.element
         how = _encoded(item)
         if element.tag in _TIMES:
@@ -110,35 +121,36 @@ class ParameterReader:
             coded = coding(inner, how.system)
         else:
             coded = coding(how.element, how.system)
-        made = Parameter(
+        parameter = Parameter(
             key, name, coded.encoding, calibrator=coded.calibrator, contexts=coded.contexts, unit=_unit(item),
             left_out=coded.unsupported,
         )  # fmt: skip
         if element.tag in _TIMES:
-            made = self._time(made, item, how.element)
+            parameter = self._time(parameter, item, how.element)
         elif element.tag == "EnumeratedParameterType":
-            made = self._enumerated(made, item)
+            parameter = self._enumerated(parameter, item)
         elif element.tag == "BooleanParameterType" and isinstance(coded.encoding, NumberEncoding):
             words = element.get("zeroStringValue", "False"), element.get("oneStringValue", "True")
-            made = replace(made, truth=words, labels=MappingProxyType(dict(enumerate(words))))
+            parameter = replace(parameter, truth=words, labels=MappingProxyType(dict(enumerate(words))))
         elif isinstance(coded.encoding, OctetsEncoding) and element.tag not in (
             "StringParameterType", "BinaryParameterType",
         ):  # fmt: skip
             self._note(element, f"{name} is not a number in the packet; its octets are given as they are")
         if coded.note:
             self._note(how.element, coded.note)
-        if made.left_out:
-            self._note(how.element, f"{made.left_out}: parameter {name} has no column")
-        return made
+        if parameter.left_out:
+            self._note(how.element, f"{parameter.left_out}: parameter {name} has no column")
+        return parameter
 
     def _note(self, element: Element, text: str) -> None:
         self.notes[f"{element.where}: {text}"] = None
 
-    def _enumerated(self, made: Parameter, item: Item) -> Parameter:
+    def _enumerated(self, parameter: Parameter, item: Item) -> Parameter:
+        """Return the parameter with its labels."""
         ranges = _enumeration(item)
-        if isinstance(made.encoding, OctetsEncoding):
-            self._note(item.element, f"labels of {made.name}, which is not a number in the packet")
-            return made
+        if isinstance(parameter.encoding, OctetsEncoding):
+            self._note(item.element, f"labels of {parameter.name}, which is not a number in the packet")
+            return parameter
         labels: dict[int, str] = {}
         for label, first, last in ranges:
             if last - first + len(labels) < _LABELS_MAX:
@@ -146,46 +158,51 @@ class ParameterReader:
                     labels.setdefault(value, label)
             else:
                 self._note(
-                    item.element, f"label {shown(label)} stands for {last - first + 1} numbers, and is not given"
+                    item.element,
+                    f"label {shown(label)} stands for {last - first + 1} numbers, too many, and is left out",
                 )
-        # A calibrator is not for the numbers that labels are found by (CCSDS 660.1-G-2, 4.3.2.4.3.6).
-        return replace(made, ranges=ranges, labels=MappingProxyType(labels), calibrator=None, contexts=())
+        # Labels belong to raw numbers, so a calibrator does not apply (CCSDS 660.1-G-2, 4.3.2.4.3.6).
+        return replace(parameter, ranges=ranges, labels=MappingProxyType(labels), calibrator=None, contexts=())
 
-    def _time(self, made: Parameter, item: Item, how: Element) -> Parameter:
+    def _time(self, parameter: Parameter, item: Item, how: Element) -> Parameter:
+        """Return the parameter with its time scale, or as a number in its units if that cannot be known."""
         units = how.get("units", "seconds")
         unit_s = _UNITS_S.get(units)
         scale, offset = _fraction(how, "scale", "1"), _fraction(how, "offset", "0")
         if scale == 0:
             raise how.fault("scale is 0")
         is_one = scale == 1 and offset == 0
-        is_plain = isinstance(made.encoding, NumberEncoding) and made.encoding.kind != "float"
-        if not isinstance(made.encoding, NumberEncoding):
-            if not isinstance(made.encoding, BlankEncoding):
-                self._note(how, f"time {made.name} is not a number in the packet; its octets are given as they are")
-            return made
-        line = made.calibrator.line if isinstance(made.calibrator, Polynomial) else (1.0, 0.0)
-        if made.contexts or (made.calibrator is not None and (line is None or not is_one)):
+        is_plain = isinstance(parameter.encoding, NumberEncoding) and parameter.encoding.kind != "float"
+        if not isinstance(parameter.encoding, NumberEncoding):
+            if not isinstance(parameter.encoding, BlankEncoding):
+                self._note(
+                    how, f"time {parameter.name} is not a number in the packet; its octets are given as they are"
+                )
+            return parameter
+        line = parameter.calibrator.line if isinstance(parameter.calibrator, Polynomial) else (1.0, 0.0)
+        if parameter.contexts or (parameter.calibrator is not None and (line is None or not is_one)):
             return replace(
-                made, left_out=f"{item.element.tag}: a calibrator that is not a line, or scale and offset too"
+                parameter, left_out=f"{item.element.tag}: a calibrator that is not a line, or scale and offset too"
             )
-        if made.calibrator is not None and line is not None:
+        if parameter.calibrator is not None and line is not None:
             scale, offset = Fraction(line[0]), Fraction(line[1])
         zero = self._zero(item)
         if item.element.tag == _TIMES[0] and zero is not None and unit_s is not None and is_plain and scale != 0:
             since = zero - _UNIX
             start_ns = (since.days * _DAY_S + since.seconds) * NS + since.microseconds * 1000
             time = TimeScale(scale * unit_s, start_ns + round(offset * unit_s * NS))
-            return replace(made, time=time, calibrator=None, unit="")
+            return replace(parameter, time=time, calibrator=None, unit="")
         if item.element.tag == _TIMES[0]:
             self._note(
-                item.element, f"time {made.name} is given as a number of {units}, its zero is not known as a date"
+                item.element,
+                f"time {parameter.name} is given as a number of {units}: the date that it counts from is not known",
             )
         if scale == 1 and offset == 0:
-            return replace(made, calibrator=None, unit=units)
-        return replace(made, calibrator=Polynomial(((1, float(scale)), (0, float(offset)))), unit=units)
+            return replace(parameter, calibrator=None, unit=units)
+        return replace(parameter, calibrator=Polynomial(((1, float(scale)), (0, float(offset)))), unit=units)
 
     def _zero(self, item: Item) -> datetime | None:
-        """Where a time counts from; None if that is another parameter, or is not said."""
+        """Return the date that a time counts from; None if that is another parameter, or is not stated."""
         epoch = item.element.find("ReferenceTime", "Epoch")
         if epoch is None:
             return None
@@ -193,38 +210,42 @@ class ParameterReader:
         if known is not None:
             return known
         try:
-            made = datetime.fromisoformat(epoch.text)
-            return made.replace(tzinfo=UTC) if made.tzinfo is None else made.astimezone(UTC)
+            date = datetime.fromisoformat(epoch.text)
+            return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
         except (ValueError, OverflowError):
             raise epoch.fault(
                 f"is {shown(epoch.text)}, should be {', '.join(_EPOCHS)}, a date or a date with its time"
             ) from None
 
 
-def entry_of(made: Parameter | Group | Repeated, where: str) -> Entry:
-    if isinstance(made, Repeated):
-        return Entry(made.item, where, count=made.count)
-    return Entry(made, where)
+def entry_of(read: Parameter | Group | Repeated, where: str) -> Entry:
+    """Return the entry that a parameter, or what it consists of, makes in a container."""
+    if isinstance(read, Repeated):
+        return Entry(read.item, where, count=read.count)
+    return Entry(read, where)
 
 
 def dimension_count(listed: Element, item: Item) -> Amount:
-    """The values of an array: of its dimensions all, of which one may depend on the packet. Raises OrbitnodeError."""
+    """Return how many values an array has in all its dimensions, of which one may depend on the packet.
+
+    Raises OrbitnodeError if more than one does, or if there are too many.
+    """
     fixed = 1
     dynamic: Linear | None = None
-    for one in listed.all("Dimension"):
-        start, end = one.find("StartingIndex"), one.find("EndingIndex")
+    for dimension in listed.all("Dimension"):
+        start, end = dimension.find("StartingIndex"), dimension.find("EndingIndex")
         if end is None:
-            raise one.fault("has no EndingIndex")
+            raise dimension.fault("has no EndingIndex")
         first = Fixed(0) if start is None else amount(start, item.system)
         last = amount(end, item.system)
         if not isinstance(first, Fixed):
-            raise one.fault("begins at an index that depends on the packet, which is not supported")
+            raise dimension.fault("begins at an index that depends on the packet, which is not supported")
         if isinstance(last, Fixed):
             fixed *= last.value + 1 - first.value
         elif isinstance(last, Linear) and dynamic is None:
             dynamic = replace(last, intercept=last.intercept + 1 - first.value)
         else:
-            raise one.fault("depends on the packet, as another dimension does, or by a lookup; which is not supported")
+            raise dimension.fault("depends on the packet by a lookup, or like another dimension; neither is supported")
     if not 0 <= fixed <= 1 << 20:
         raise listed.fault(f"is an array of {fixed} values")
     if dynamic is None:
@@ -233,7 +254,7 @@ def dimension_count(listed: Element, item: Item) -> Amount:
 
 
 def _inherited(item: Item, *tags: str) -> Item | None:
-    """The first element of these tags that a type has, or the type that it is based on."""
+    """Return the first element of these tags that a type has, or one of the types that it is based on; None if none."""
     for _ in range(_DEPTH_MAX):
         found = next(item.element.all(*tags), None)
         if found is not None:
@@ -242,21 +263,21 @@ def _inherited(item: Item, *tags: str) -> Item | None:
         if not base:
             return None
         item = referred(base, TYPE, item.system, item.element)
-    raise item.element.fault(f"is based on a type, and so on, more than {_DEPTH_MAX} times")
+    raise item.element.fault(f"is based on more than {_DEPTH_MAX} types, one on another")
 
 
 def _encoded(item: Item) -> Item:
-    """How values of a type lie in a packet."""
+    """Return the element that says how values of a type lie in a packet. Raises OrbitnodeError if there is none."""
     tags = ("Encoding",) if item.element.tag in _TIMES else ENCODINGS
     found = _inherited(item, *tags)
     if found is None:
-        raise item.element.fault(f"has no {' or '.join(tags)}, and nobody knows how long it is in a packet")
+        raise item.element.fault(f"has no {' or '.join(tags)}, so its length in a packet is not known")
     return found
 
 
 def _unit(item: Item) -> str:
     found = _inherited(item, "UnitSet")
-    return "" if found is None else " ".join(one.text for one in found.element.all("Unit") if one.text)
+    return "" if found is None else " ".join(unit.text for unit in found.element.all("Unit") if unit.text)
 
 
 def _enumeration(item: Item) -> tuple[tuple[str, int, int], ...]:
@@ -267,7 +288,7 @@ def _enumeration(item: Item) -> tuple[tuple[str, int, int], ...]:
 
 
 def _fraction(element: Element, name: str, default: str) -> Fraction:
-    """As it is written, which is more than a float may hold."""
+    """Read a number exactly as it is written; a float might lose digits."""
     value = element.real(name, float(default))
     text = element.get(name, default)
     if value == 0:

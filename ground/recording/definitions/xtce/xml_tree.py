@@ -1,9 +1,11 @@
-"""An XML file as a tree of elements that know their line, and nothing that XML can do besides.
+"""Reads an XML file as a tree of elements that know their line, for messages that name the place of a mistake."""
 
-Namespaces are cut off: XTCE files have them with a prefix, as default, of version 1.1 or 1.2, or not at all. A document
-type declaration is refused, and with it every entity: XTCE needs none, and it is what makes a small file grow without
-end or reach for other files. Size, depth and number of elements are bounded.
-"""
+# XML from anybody is hostile until read. A document type declaration is refused, and with it every entity: XTCE needs
+# none, and entities are what lets a small file grow without end or reach for other files. Depth and number of elements
+# are bounded here, the size of the file by `ground.recording.definitions.read`.
+#
+# Namespaces are cut off: XTCE files have that of version 1.1 or 1.2, with a prefix or as default, or none at all, and
+# no element's meaning depends on it.
 
 from __future__ import annotations
 
@@ -13,15 +15,17 @@ from xml.parsers import expat
 
 from flight.core.errors import OrbitnodeError
 
-_DEPTH_MAX = 200
+_DEPTH_MAX = 200  # elements inside one another; `Element.path` recurses as deep
 _ELEMENTS_MAX = 1 << 20
-_SHOWN_MAX = 60
+_SHOWN_MAX = 60  # characters of a text in a message
 
 
 @dataclass(slots=True)
 class Element:
-    """tag: without its namespace. text: what stands before its first child. source: of the file, for messages. around:
-    the element that this one is inside of.
+    """One element.
+
+    tag: without its namespace. line: at which it begins. source: name of the file, for messages.
+    around: the element that this one is inside of. parts: pieces of its text, as the parser gave them.
     """
 
     tag: str
@@ -34,59 +38,63 @@ class Element:
 
     @property
     def text(self) -> str:
+        """The text before its first child, without space around it."""
         return "".join(self.parts).strip()
 
     @property
     def path(self) -> str:
+        """The elements down to this one, with their names in brackets."""
         name = " ".join(self.attributes.get("name", "").split())[:_SHOWN_MAX]
         own = f"{self.tag}[{name}]" if name else self.tag
         return own if self.around is None else f"{self.around.path}/{own}"
 
     @property
     def where(self) -> str:
-        """File, line, and the elements down to this one, by name if they have one."""
+        """File, line and path of the element, as messages begin."""
         return f"{self.source}:{self.line}: {self.path}"
 
     def fault(self, what: str) -> OrbitnodeError:
+        """Return the error to raise for this element: its place, and what is wrong with it."""
         return OrbitnodeError(f"{self.where}: {what}")
 
     def all(self, *tags: str) -> Iterator[Element]:
-        """Its children of these tags."""
-        return (one for one in self.children if one.tag in tags)
+        """Return its children of these tags, in order."""
+        return (child for child in self.children if child.tag in tags)
 
     def find(self, *path: str) -> Element | None:
-        """The first child of the first tag, of that the first of the second, and so on."""
+        """Return the first child of the first tag, of that the first child of the second tag, and so on; or None."""
         found: Element | None = self
         for tag in path:
             found = None if found is None else next(found.all(tag), None)
         return found
 
     def get(self, name: str, default: str = "") -> str:
+        """Return an attribute without space around it, or `default`."""
         return self.attributes.get(name, default).strip()
 
     def need(self, name: str) -> str:
-        """Raises OrbitnodeError for an attribute that is not there."""
+        """Return an attribute. Raises OrbitnodeError if it is missing or empty."""
         value = self.get(name)
         if not value:
             raise self.fault(f"has no attribute {name}")
         return value
 
     def need_name(self) -> str:
-        """Its name; raises OrbitnodeError if it has none, or one that cannot be shown on a line."""
+        """Return its name. Raises OrbitnodeError if it has none, or one that cannot be printed on a line."""
         name = self.need("name")
         if not name.isprintable():
             raise self.fault(f"name {shown(name)} has a character that cannot be printed")
         return name
 
     def whole(self, name: str, default: int | None = None) -> int:
-        """A whole number; raises OrbitnodeError for anything else."""
+        """Return an attribute as a whole number, or `default`. Raises OrbitnodeError if it is anything else."""
         text = self.get(name)
         if not text and default is not None:
             return default
         return whole_number(text, self, f"attribute {name}")
 
     def real(self, name: str, default: float | None = None) -> float:
-        """A finite number; raises OrbitnodeError for anything else."""
+        """Return an attribute as a finite number, or `default`. Raises OrbitnodeError if it is anything else."""
         text = self.get(name)
         if not text and default is not None:
             return default
@@ -94,11 +102,12 @@ class Element:
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not -1e300 < value < 1e300:
+        if not -1e300 < value < 1e300:  # false for NaN as well
             raise self.fault(f"attribute {name} is {shown(text)}, should be a number")
         return value
 
     def flag(self, name: str, default: bool) -> bool:
+        """Return an attribute as a boolean, or `default`. Raises OrbitnodeError if it is anything else."""
         text = self.get(name).lower()
         if text not in ("", "true", "false", "1", "0"):
             raise self.fault(f"attribute {name} is {shown(text)}, should be true or false")
@@ -106,12 +115,12 @@ class Element:
 
 
 def shown(text: str) -> str:
-    """A text of the file, cut so that a message stays one line."""
+    """Quote a text of the file, cut so that a message stays one line."""
     return repr(text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "...")
 
 
 def whole_number(text: str, at: Element, what: str) -> int:
-    """Base 10, or after 0x, 0o, 0b; within 64 bits. Raises OrbitnodeError."""
+    """Read a whole number of 64 bits at most, in base 10 or after 0x, 0o or 0b. Raises OrbitnodeError."""
     cut = text.strip()
     try:
         value = int(cut, 0 if cut.lstrip("+-")[:2].lower() in ("0x", "0o", "0b") else 10) if len(cut) < 80 else None
@@ -123,12 +132,12 @@ def whole_number(text: str, at: Element, what: str) -> int:
 
 
 class _Tree:
-    """Takes what the parser meets."""
+    """Builds the tree from what the parser meets."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.buffer_text = True
+        self.parser.buffer_text = True  # one call for a text, not one for each of its lines
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text
@@ -139,19 +148,19 @@ class _Tree:
         self._elements = 0
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        own = tag.rpartition(" ")[2]
+        own = tag.rpartition(" ")[2]  # the parser puts namespace and space in front
         line = self.parser.CurrentLineNumber
         self._elements += 1
         if len(self._stack) >= _DEPTH_MAX or self._elements > _ELEMENTS_MAX:
             raise OrbitnodeError(
                 f"{self.source}:{line}: more than {_DEPTH_MAX} elements inside one another, or {_ELEMENTS_MAX} in all"
             )
-        made = Element(own, attributes, line, self.source, self._stack[-1] if self._stack else None)
+        element = Element(own, attributes, line, self.source, self._stack[-1] if self._stack else None)
         if self._stack:
-            self._stack[-1].children.append(made)
+            self._stack[-1].children.append(element)
         else:
-            self.root = made
-        self._stack.append(made)
+            self.root = element
+        self._stack.append(element)
 
     def _end(self, _tag: str) -> None:
         self._stack.pop()
@@ -168,13 +177,13 @@ class _Tree:
 
 
 def xml_tree(octets: bytes, source: str) -> Element:
-    """The root element; raises OrbitnodeError for what is not XML, or is more than a file of definitions may be."""
+    """Return the root element. Raises OrbitnodeError if the octets are not XML, or have too many elements."""
     tree = _Tree(source)
     try:
         tree.parser.Parse(octets, True)
     except expat.ExpatError as error:
         raise OrbitnodeError(f"{source}:{error.lineno}: not XML: {expat.errors.messages[error.code]}") from None
-    except (LookupError, ValueError) as error:  # an encoding that it names
+    except (LookupError, ValueError) as error:  # it names an encoding that is not known
         raise OrbitnodeError(f"{source}: not XML: {error}") from None
     assert tree.root is not None, source  # the parser takes no document without one
     return tree.root
