@@ -29,7 +29,7 @@ from ground.recording.table import ColumnKind
 
 
 class NotSound(Exception):
-    """The packet ends too early, or is no container of the definition."""
+    """The packet ends too early, or is not a container of the definition."""
 
 
 @dataclass

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HELP = "decode recorded data of any mission: packets, tables, and what was lost"
 
+# The keys of `tables.table_folder.FORMS`, written out: importing that loads NumPy, which `--help` can do without.
 _FORMS = ("npz", "csv", "parquet", "arrow")
 
 
@@ -96,6 +97,7 @@ def execute(args: argparse.Namespace) -> int:
         )
         recording.on_progress = on_progress
         written = _write(args, recording)
+    # After the contexts: the account is shown only if all files are in their places.
     account = recording.account
     account["written"] = [str(path) for path in written]
     if args.json:
@@ -116,6 +118,7 @@ def _check(args: argparse.Namespace) -> None:
         error("--no-definition contradicts --definition and --dictionary")
     if args.root_container is not None and not args.definition:
         error("--root-container needs --definition, the XTCE file that has the container")
+    # By the file, not by its name: a link to the recording would be overwritten as well.
     if args.packets is not None and any(_is_same(args.packets, file) for file in args.files):
         error(f"--packets {args.packets} is one of the files to read")
 
@@ -135,6 +138,7 @@ def _write(args: argparse.Namespace, recording: Recording) -> list[Path]:
     with ExitStack() as stack:
         form = args.to or ("csv" if args.csv else "npz")
         folder = None if args.out is None else stack.enter_context(TableFolder(args.out, form))
+        # Opened before the first octet is read: whatever cannot be written is refused before hours of decoding.
         packets = None if args.packets is None else stack.enter_context(whole_file(args.packets))
         for batch in recording:
             if folder is not None:
@@ -157,6 +161,7 @@ def _progress(args: argparse.Namespace) -> Iterator[Callable[[int], None] | None
     from ground.cli.console import PlainConsole
     from ground.recording.input_files import total_octets
 
+    # On the standard error and transient: what is printed stays clean for a pipe, and nothing remains of the bar.
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=PlainConsole(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total_octets(args.files))

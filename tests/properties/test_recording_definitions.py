@@ -1,7 +1,7 @@
 """Columns of many packets at once equal what an interpreter reads from one packet at a time, for any definition.
 
-The definitions are drawn: numbers of all sizes and orders at any bit, octets, entries that lie before or behind where
-they would, on a condition, or repeated, containers that extend one another.
+The definitions are drawn: numbers of all sizes and orders at any bit, octets, entries that lie before or behind their
+usual place, on a condition, or repeated, containers that extend one another.
 """
 
 from __future__ import annotations

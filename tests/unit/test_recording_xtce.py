@@ -1,4 +1,4 @@
-"""XTCE files: what each element means for the columns, beside space-packet-parser where it reads the element too."""
+"""XTCE files: what each element means for the columns, beside space-packet-parser if that reads the element too."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def on(condition: str) -> Callable[[], str]:
     [
         (on('<Comparison parameterRef="X"/>'), "Comparison: has no attribute value"),
         (on('<Comparison value="1"/>'), "Comparison: has no attribute parameterRef"),
-        (on('<Comparison parameterRef="X" value="1" instance="-1"/>'), "instance of the parameter other than the newest"),
+        (on('<Comparison parameterRef="X" value="1" instance="-1"/>'), "of the parameter other than the newest"),
         (on('<Comparison parameterRef="X" value="1" instance="x"/>'), "attribute instance is 'x', should be a whole"),
         (on('<Comparison parameterRef="X" value="1" useCalibratedValue="no"/>'), "should be true or false"),
         (on(comparison("S", "a", "<")), "S is not a number; only == and != can compare it"),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ground.recording.streams.link_options import LinkOptions
 
 _FORMS = ("auto", "units", "frames", "packets", "encapsulation")
+# On the command line without parentheses, which a shell would take for its own.
 _CODINGS = {"none": "none", "rs223": "rs(255,223)", "rs239": "rs(255,239)"}
 
 
@@ -26,7 +27,7 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--service", choices=("tm", "aos"), help="kind of transfer frame: TM (132.0-B) or AOS (732.0-B)")
     group.add_argument("--frame-octets", type=int, metavar="N", help="length of a transfer frame")
-    yes_no = argparse.BooleanOptionalAction
+    yes_no = argparse.BooleanOptionalAction  # three states: --fecf, --no-fecf, or None, which is detected
     group.add_argument("--fecf", action=yes_no, default=None, help="frames end with error control (CRC-16)")
     group.add_argument("--ocf", action=yes_no, default=None, help="AOS frames have an operational control field")
     group.add_argument("--insert-octets", type=int, metavar="N", help="length of the insert zone of AOS frames")
@@ -44,9 +45,7 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--randomizer", choices=("none", "short", "long"), help="sequence of 255 bits, or of 131,071 bits (131.0-B-5)"
     )
-    group.add_argument(
-        "--convolutional", action=yes_no, default=None, help="the inner code of rate 1/2 lies over it"
-    )
+    group.add_argument("--convolutional", action=yes_no, default=None, help="the inner code of rate 1/2 lies over it")
     group.add_argument(
         "--security-header", type=int, default=0, metavar="OCTETS", help="length of the one to pass over (355.0-B)"
     )
