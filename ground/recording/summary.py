@@ -144,7 +144,9 @@ def table_documents(definitions: DefinitionSet, spans: TableSpans) -> list[dict[
 def losses(account: Account, apids: Iterable[ApidCount], definitions: DefinitionSet) -> list[str]:
     """List what was lost, damaged, not used or not supported, one line each; empty if nothing was."""
     out = [] if account.packets or account.encapsulated else ["no packets"]
+    # From the octets upward: what was lost on the way explains what is missing further on.
     out += account.losses()
+    # By APID, over all virtual channels: the same definition is missing for all of them.
     unknown: dict[int, int] = {}
     for count in apids:
         if count.unknown:

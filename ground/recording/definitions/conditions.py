@@ -63,12 +63,13 @@ class _NumberTest(_SlotTest):
 
     is_calibrated: bool
     operator: Operator
-    value: float
+    value: float  # or int, which may be too large for a float
 
     @property
     def equals(self) -> Mapping[int, int]:
         if self.operator is not Operator.EQUAL or not isinstance(self.value, int) or not _is_whole(self.slot):
             return {}
+        # What a calibrator makes of a number says nothing about the raw one.
         return {} if self.is_calibrated and self.slot.parameter.is_calibrated else {self.slot.number: self.value}
 
     def met(self, state: State) -> Mask:
@@ -94,7 +95,7 @@ class _RangesTest(_SlotTest):
         found = np.zeros(len(raw.values), bool)
         for low, high in self.ranges:
             found |= (raw.values >= low) & (raw.values <= high)
-        found ^= self.is_negated
+        found ^= self.is_negated  # before absent values are left out, which do not meet a negation either
         return found if raw.present is None else found & raw.present
 
 
@@ -160,6 +161,7 @@ class _ManyTest:
 
     @property
     def equals(self) -> Mapping[int, int]:
+        # "Any of" demands nothing for certain. Of two demands on one slot either will do: no packet meets both.
         return {slot: value for part in self.parts for slot, value in part.equals.items()} if self.is_all else {}
 
     def met(self, state: State) -> Mask:
@@ -181,6 +183,7 @@ def _is_whole(slot: Slot) -> bool:
 def number(state: State, slot: Slot, is_calibrated: bool) -> tuple[Values, Mask | None]:
     """Return the number of each packet, raw or calibrated, and which packets have one; None if all do."""
     raw = state.found(slot.number)
+    # Contexts are left aside: `_number_slot` refuses references to calibrated values that depend on one.
     calibrator = slot.parameter.calibrator
     if not is_calibrated or calibrator is None:
         return raw.values, raw.present
@@ -205,6 +208,7 @@ def slot_of(reference: Reference, seen: Mapping[str, Slot]) -> Slot:
 
 
 def _number_slot(reference: Reference, seen: Mapping[str, Slot]) -> Slot:
+    """Return the slot of a reference that must be a number. Raises OrbitnodeError."""
     slot = slot_of(reference, seen)
     if not isinstance(slot.parameter.encoding, NumberEncoding):
         raise OrbitnodeError(f"{reference.where}: {slot.parameter.name} is not a number")
@@ -233,10 +237,12 @@ def bound(criterion: Criterion, seen: Mapping[str, Slot]) -> Test:
 
 
 def _bound_compare(criterion: Compare, slot: Slot, seen: Mapping[str, Slot]) -> Test:
+    """Settle what the text of a comparison means for its parameter. Raises OrbitnodeError if it means nothing."""
     parameter, reference, value = slot.parameter, criterion.reference, criterion.value
     is_negated = criterion.operator is Operator.UNEQUAL
     if isinstance(parameter.encoding, BlankEncoding):
         raise OrbitnodeError(f"{reference.where}: {parameter.name} cannot be referred to: {parameter.left_out}")
+    # Labels are values after calibration; whoever asks for the raw value means the number.
     words = _words(parameter) if reference.is_calibrated else {}
     is_equality = criterion.operator in (Operator.EQUAL, Operator.UNEQUAL)
     if isinstance(parameter.encoding, OctetsEncoding):
@@ -319,6 +325,7 @@ class BoundAmount:
     def _linear(self, state: State, reference: tuple[Slot, bool]) -> Indices:
         values, present = number(state, *reference)
         is_whole = self.slope.is_integer() and self.intercept.is_integer() and abs(self.slope) <= _SLOPE_MAX
+        # In whole numbers if it can be: a float of 64 bits loses those beyond 2**53.
         if values.dtype.kind in "ui" and values.dtype.itemsize < 8 and is_whole:
             amounts = values.astype(np.int64) * int(self.slope) + int(self.intercept)
         else:

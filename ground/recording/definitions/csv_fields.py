@@ -85,6 +85,7 @@ def csv_definition(
     notes = [f"{source}: column {column!r} is passed over" for column in passed_over]
     has_offsets = any(line.offset is not None for line in lines)
     if has_offsets and not starts_at_data and any((line.offset or 0) < _HEADER_BITS for line in lines):
+        # Both meanings are in use, and the wrong one gives wrong values without a word: so it is pointed out.
         notes.append(
             f"{source}: bit offsets count from the packet's first bit, as ccsdspy has it, and some are inside its "
             "primary header of 48 bits; if they count from the end of that header, say so"
@@ -122,6 +123,7 @@ def _lines(text: str, source: str, order: Order) -> tuple[list[_Line], list[str]
         raise OrbitnodeError(f"{source}:{reader.line_num}: not CSV: {error}") from None
     if not lines:
         raise OrbitnodeError(f"{source}: has no fields, only a first line")
+    # Names of columns must differ; fill has no column, and may share its name.
     seen: set[str] = {name for name, _ in HEADER}
     for line in lines:
         if line.name in seen and line.kind != "fill":
@@ -188,6 +190,7 @@ def _entry(line: _Line, before: Sequence[_Line], after: Sequence[_Line], base: i
     if line.bits == 0:
         raise OrbitnodeError(f"{line.where}: field {line.name}: an array of values of 0 bits")
     count = _count(line, before, after)
+    # Behind a field of varying length, a fixed offset would be wrong in most packets.
     if has_offsets and not isinstance(count, Fixed):
         raise OrbitnodeError(
             f"{line.where}: field {line.name} is of varying length, and the file has a column bit_offset; "

@@ -39,7 +39,7 @@ from ground.recording.definitions.state import Raw, Rows, Run, Slot, State, Test
 from ground.recording.definitions.texts import to_utf8
 from ground.recording.table import Column, ColumnKind
 
-_WHOLE = (8, 16, 32, 64)
+_WHOLE = (8, 16, 32, 64)  # bits of the numbers that NumPy has types for
 _KINDS = {"unsigned": "u", "signed": "i", "float": "f"}
 _REPEATED_MAX = 1 << 16  # repetitions walked at a time, so that memory does not grow with what packets claim
 
@@ -107,6 +107,7 @@ class Skip:
         size = self.size.of(state, start)
         state.bad |= (size < 0) | (start + size > state.bits)
         size[state.bad] = 0
+        # Also set for bad packets, to anything inside: later steps compute with every row.
         if self.place.new_base is not None:
             state.bases[self.place.new_base] = start + size
 
@@ -131,6 +132,8 @@ class TakeOctets:
         room = remaining if self.size is None else self.size.of(state, start)
         state.bad |= (room < 0) | (room > remaining)
         room[state.bad] = 0
+        # With a size, what follows goes on behind the room, however short the text in it is; without one, behind the
+        # text.
         end = start + room
         if self.length is not None:
             start, room = self._led(state, start, room, how.leading_bits)
@@ -138,7 +141,7 @@ class TakeOctets:
                 end = start + room
         if self.size is None and self.length is None:
             room, end = self._searched(state, start, room, how.terminator)
-        state.bad |= room & 7 != 0
+        state.bad |= room & 7 != 0  # texts are of whole octets, though they may begin at any bit
         room[state.bad] = 0
         first = start + (state.offset.astype(np.int64) << 3)
         values, starts = gather_bits(state.octets, first, room >> 3)
@@ -161,7 +164,7 @@ class TakeOctets:
         part = state.part(np.arange(len(state)), start)
         part.read(self.length)
         state.bad |= part.bad
-        length = part.found(self.slot.number).values.astype(np.int64)
+        length = part.found(self.slot.number).values.astype(np.int64)  # of 64 bits, it may come out negative
         state.bad |= (length < 0) | (length + leading_bits > room)
         length[state.bad] = 0
         return start + leading_bits, length
@@ -252,6 +255,7 @@ class Include:
     def run(self, state: State) -> None:
         """Walk the part for the packets that meet the condition, and put the values into their rows."""
         start = state.position(self.place.base, self.place.at)
+        # A bad packet reads as zeros, which may meet the condition without meaning it.
         index = np.flatnonzero(self.test.met(state) & ~state.bad)
         part = state.part(index, start[index])
         self.program.run(part)
@@ -307,6 +311,7 @@ class Repeat:
         if self.name:
             state.inner.append(Rows(self.name, self.names, index, columns))
             return
+        # Rows of one packet lie together in `index`, so the columns are ragged once their starts are known.
         lengths = np.bincount(index, minlength=len(state)).astype(np.int64)
         for number_of, column in columns.items():
             state.columns[number_of] = replace(column, starts=starts_of(lengths), present=None)
@@ -331,7 +336,7 @@ class Repeat:
         assert isinstance(how, NumberEncoding)
         self._bounded(state, start, count, how.bits)
         first = start + (state.offset.astype(np.int64) << 3)
-        first[count == 0] = 0
+        first[count == 0] = 0  # a start behind the octets would be refused, even if nothing is read there
         octets, starts = gather_bits(state.octets, first, count * (how.bits // 8))
         stored = np.dtype(f"{'<' if how.order == 'little' else '>'}{_KINDS[how.kind]}{how.bits // 8}")
         values = octets.view(stored).astype(stored.newbyteorder("="), copy=False)
@@ -366,6 +371,7 @@ class Repeat:
             state.damaged_texts[index[part.damaged_texts]] = True
             kept.append(part.columns)
         columns = {slot: joined([part[slot] for part in kept]) for slot in kept[0]}
+        # The gap stands between repetitions, so there is none behind the last one.
         index = np.repeat(np.arange(len(state)), count)
         return index, columns, start + count * stride - np.where(count > 0, self.gap_bits, 0)
 
@@ -422,6 +428,7 @@ def _number_column(
     parameter = slot.parameter
     if parameter.calibrator is not None and not is_calibrated:
         values = parameter.calibrator.apply(values)
+        # NaN is how a calibrator says that it has no value (`calibrators`).
         sound = ~np.isnan(values)
         present = sound if present is None else sound & present
     if parameter.truth is not None:

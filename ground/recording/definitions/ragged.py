@@ -45,6 +45,7 @@ def stretches(starts: Indices, most: int) -> Iterator[slice]:
 
 def gather(values: Values, first: Indices, lengths: Indices) -> tuple[Values, Indices]:
     """Return the rows values[first[i] : first[i] + lengths[i]] as a ragged array; they must be inside `values`."""
+    # The kernel copies octets, so values of any type are moved as such.
     size = values.dtype.itemsize
     octets, starts = gather_bits(values.view(np.uint8), first * (8 * size), lengths * size)
     return octets.view(values.dtype), starts // size

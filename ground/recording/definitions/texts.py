@@ -37,6 +37,7 @@ def _is_utf8(values: Values, starts: Indices) -> bool:
         values.tobytes().decode("utf-8")
     except UnicodeDecodeError:
         return False
+    # Octets 10xxxxxx continue a character: a row that begins with one shares it with the row before.
     first = starts[:-1][np.diff(starts) > 0]
     return not bool(np.any(values[first] & 0xC0 == 0x80))
 
@@ -60,6 +61,7 @@ def _by_table(values: Values, starts: Indices, charset: str) -> tuple[Values, In
     if not len(values) or values.max() < 0x80:
         return values, starts, None
     coded, places, known = _table(charset)
+    # Each octet picks its UTF-8 from the table, as if it were a row of one.
     lengths = np.diff(places)[values]
     converted, ends = gather(coded, places[values], lengths)
     is_known = known[values]
@@ -89,6 +91,7 @@ def _one_by_one(values: Values, starts: Indices, charset: str) -> tuple[Values, 
         except UnicodeError:
             sound[row] = False
             texts.append(raw.decode(charset, "replace").encode("utf-8", "replace"))
+    # The rows that stay as they are, to be laid between the converted ones.
     plain = np.setdiff1d(np.arange(len(lengths)), rows, assume_unique=True)
     lengths[rows] = [len(text) for text in texts]
     ends = starts_of(lengths)

@@ -84,7 +84,7 @@ class _Reader:
             raise item.element.fault(f"extends more than {_DEPTH_MAX} containers, one after another, or itself")
         extensions: list[tuple[Criterion | None, Container]] = []
         for extension in self.extensions.get(item.key, ()):
-            if only and extension.item.key != only[0]:
+            if only and extension.item.key != only[0]:  # not on the way to the container that was named
                 continue
             asked = extension.base.find("RestrictionCriteria")
             test = None if asked is None else criterion(asked, extension.item.system)
@@ -104,6 +104,7 @@ class _Reader:
         """Read the entries of a container itself. Raises OrbitnodeError."""
         encoding = item.element.find("BinaryEncoding")
         if encoding is not None:
+            # An order of bits or octets would move every field, so it cannot be passed over; the size changes nothing.
             if (
                 encoding.get("bitOrder", "mostSignificantBitFirst") != "mostSignificantBitFirst"
                 or encoding.get("byteOrder", "mostSignificantByteFirst") != "mostSignificantByteFirst"
@@ -186,7 +187,7 @@ class _Reader:
         if not isinstance(gap, Fixed):
             raise repeat.fault("its Offset depends on the packet, which is not supported")
         inner = entry.item
-        if entry.count is not None:  # an array that repeats
+        if entry.count is not None:  # an array that repeats: as a container of one entry
             inner = Group(element.get("parameterRef"), (entry,))
         return Entry(inner, entry.where, count=amount(count, item.system), gap_bits=gap.value)
 

@@ -81,7 +81,7 @@ def coding(element: Element, system: SpaceSystem) -> Coding:
             if asked is None or other is None:
                 raise context.fault("should have a ContextMatch, with a condition, and a Calibrator")
             context_calibrator, other_why = _calibrator(other)
-            why = why or other_why
+            why = why or other_why  # one context that is not supported would leave some rows wrong: no column at all
             if context_calibrator is not None:
                 contexts.append((asked, context_calibrator))
     return Coding(number, calibrator, tuple(contexts), unsupported or why, note)
@@ -153,7 +153,7 @@ def _order(element: Element, bits: int) -> tuple[Order | None, str]:
         text = ",".join(significance)
     else:
         text = element.get("byteOrder", "mostSignificantByteFirst")
-    if text == "mostSignificantByteFirst" or bits <= 8:
+    if text == "mostSignificantByteFirst" or bits <= 8:  # one octet has no order, whatever is stated
         return "big", ""
     if text == "leastSignificantByteFirst":
         return ("little", "") if bits % 8 == 0 else (None, f"leastSignificantByteFirst of {bits} bits")
@@ -176,7 +176,7 @@ def _text(element: Element, system: SpaceSystem, note: str) -> Coding:
         raise element.fault(f"encoding is {shown(charset)}, should be one of {', '.join(_CHARSETS)}")
     room, size = element.find("SizeInBits"), None
     if room is not None:
-        fixed = room.find("Fixed") or room
+        fixed = room.find("Fixed") or room  # some files have FixedValue right inside SizeInBits
         if fixed.find("FixedValue") is not None:
             size = amount(fixed, system)
     else:
@@ -189,6 +189,7 @@ def _text(element: Element, system: SpaceSystem, note: str) -> Coding:
     leading_bits = 0 if leading is None else leading.whole("sizeInBitsOfSizeTag", 16)
     if leading is not None and not 1 <= leading_bits <= BITS_MAX:
         raise leading.fault(f"sizeInBitsOfSizeTag is {leading_bits}, should be 1..{BITS_MAX}")
+    # If both are given, the leading size decides: it says the length for certain.
     terminator = b"" if end is None or leading is not None else _terminator(end)
     if size is None and not leading_bits and not terminator:
         raise room.fault("should have a size, a LeadingSize or a TerminationChar, which say how long the text is")

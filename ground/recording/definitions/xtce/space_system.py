@@ -126,6 +126,7 @@ def _found(reference: str, kind: str, system: SpaceSystem) -> Item | None:
         around: SpaceSystem | None = system
         while around is not None:
             starts.append((around, way))
+            # A path that begins with ".." counts from here alone.
             if way and way[0] == "..":
                 break
             around = around.around

@@ -93,6 +93,7 @@ class ParameterReader:
             if isinstance(inner, Repeated):
                 raise element.fault("is an array of arrays, which is not supported; an array of several dimensions is")
             dimensions = element.find("DimensionList")
+            # -1: not known yet; the entry that refers to the parameter may have the dimensions.
             count = Fixed(-1) if dimensions is None else dimension_count(dimensions, item)
             return Repeated(inner, count)
         if element.tag not in _PLAIN:
@@ -130,6 +131,7 @@ class ParameterReader:
         elif element.tag == "EnumeratedParameterType":
             parameter = self._enumerated(parameter, item)
         elif element.tag == "BooleanParameterType" and isinstance(coded.encoding, NumberEncoding):
+            # The number that is not 0 may be any, so the column becomes 0 and 1, each with its word.
             words = element.get("zeroStringValue", "False"), element.get("oneStringValue", "True")
             parameter = replace(parameter, truth=words, labels=MappingProxyType(dict(enumerate(words))))
         elif isinstance(coded.encoding, OctetsEncoding) and element.tag not in (
@@ -155,7 +157,7 @@ class ParameterReader:
         for label, first, last in ranges:
             if last - first + len(labels) < _LABELS_MAX:
                 for value in range(first, last + 1):
-                    labels.setdefault(value, label)
+                    labels.setdefault(value, label)  # of two labels for a number, the first
             else:
                 self._note(
                     item.element,
@@ -188,6 +190,7 @@ class ParameterReader:
             scale, offset = Fraction(line[0]), Fraction(line[1])
         zero = self._zero(item)
         if item.element.tag == _TIMES[0] and zero is not None and unit_s is not None and is_plain and scale != 0:
+            # In whole numbers: timedelta.total_seconds() is a float, and loses nanoseconds.
             since = zero - _UNIX
             start_ns = (since.days * _DAY_S + since.seconds) * NS + since.microseconds * 1000
             time = TimeScale(scale * unit_s, start_ns + round(offset * unit_s * NS))
@@ -293,6 +296,7 @@ def _fraction(element: Element, name: str, default: str) -> Fraction:
     text = element.get(name, default)
     if value == 0:
         return Fraction(0)
+    # A denominator of 10**300 would make every later computation slow.
     if abs(value) < 1e-300 or len(text) > 64:
         raise element.fault(f"attribute {name} is {shown(text)}, should be a number")
     return Fraction(text)
