@@ -168,8 +168,7 @@ def _order(text: str, where: str) -> Order:
             f"{where}: byte order {text!r}, should be big, little, or digits: the place of each octet from the least "
             "significant on, 1 for the field's last place (4321 is little, of 32 bits)"
         )
-    # ccsdspy lists places from the least significant octet on; the kernel wants each place's significance, first to
-    # last.
+    # ccsdspy lists places by significance; the kernel wants the significance of each place, first to last.
     return tuple(digits.index(len(digits) - place) for place in range(len(digits)))
 
 

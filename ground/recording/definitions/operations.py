@@ -132,8 +132,7 @@ class TakeOctets:
         room = remaining if self.size is None else self.size.of(state, start)
         state.bad |= (room < 0) | (room > remaining)
         room[state.bad] = 0
-        # With a size, what follows goes on behind the room, however short the text in it is; without one, behind the
-        # text.
+        # With a size, the next entry begins behind the room, however short the text; without one, behind the text.
         end = start + room
         if self.length is not None:
             start, room = self._led(state, start, room, how.leading_bits)

@@ -4,9 +4,8 @@
 #   places    are (base, bits). Base 0 is the start of the packet. An entry whose size depends on the packet ends the
 #             current base and begins a new one; everything at one base is at the same distance in all packets.
 #   numbers   that lie at one base stay open (`_open`) until something else must be read; then they become one `Take`,
-#   one
-#             call of the kernel. A container's last numbers stay open at its end: an extension adds its own to them.
-#             What tells the extensions apart is read before that, alone (`probe`).
+#             one call of the kernel. A container's last numbers stay open at its end: an extension adds its own to
+#             them. What tells the extensions apart is read before that, alone (`probe`).
 #   parts     that repeat or depend on a condition have a Builder of their own, whose base 0 is their start.
 #
 # What is checked here, so that walks need not: every place is inside the longest packet there can be, sizes and counts

@@ -132,8 +132,7 @@ class Run:
         for slot, at in self.fields:
             how = slot.parameter.encoding
             assert isinstance(how, NumberEncoding), slot.parameter.key
-            # The kernel refuses places beyond the longest packet. No packet reaches this place either, so it is as
-            # good.
+            # The kernel refuses places beyond the longest packet. No packet reaches the last one either.
             place = min(at - self.start + residue, _PACKET_BITS_MAX - how.bits)
             specs.append(FieldSpec(str(slot.number), place, how.bits, how.kind, how.order))
         return [PacketLayout(specs[i : i + _LAYOUT_FIELDS]) for i in range(0, len(specs), _LAYOUT_FIELDS)]

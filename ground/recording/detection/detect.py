@@ -6,11 +6,9 @@
 #
 # Order of trials:
 #   1. Windows of the recording, one after the other, until one gives a reading. The first begins behind a leading run
-#   of
-#      one octet, the others are spread over the rest: the beginning may be noise of the acquisition.
+#      of one octet, the others are spread over the rest: the beginning may be noise of the acquisition.
 #   2. In a window, all forms that the hint allows: units, frames, packets, encapsulation packets. They do not exclude
-#   one
-#      another, so all are tried and ranked (`Finding.rank`). Costly trials (inner code, frames that begin anywhere,
+#      one another, so all are tried and ranked (`Finding.rank`). Costly trials (inner code, frames that begin anywhere,
 #      octets in front of packets) are made in the first window only.
 #   3. What is certain: error control that fits, codewords that check and hold sound frames, or counts that step. See
 #      `finding` for the scale. A reading is named only if confidence times coverage reaches _GUESS.

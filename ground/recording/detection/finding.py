@@ -2,9 +2,10 @@
 
 # The scale of confidence, so that all kinds of evidence can be compared:
 #
-#   0.9 and more (CERTAIN)   error control or counts say so, in more places than chance could
+#   0.9 and more (CERTAIN)   error control, codewords, counts that step, or chains without a break say so, in more
+#                            places than chance could
 #   0.5 and more (LIKELY)    structure alone: lengths that lead to one another, headers that persist
-#   below                    a guess: shown as such, taken only if nothing better is there
+#   below                    a guess: shown as such, and taken only if nothing better is there
 
 from __future__ import annotations
 

@@ -258,8 +258,7 @@ def _reading(octets: Octets, start: int, size: int, hint: LinkOptions) -> Findin
     if not whole or size < FRAME_OCTETS_MIN:
         return None
     evidence = judge_frames(_taken(octets[start:], size), hint)
-    # Headers that count, and no packets that agree: records of any kind look like that, so only a hint makes them
-    # frames.
+    # Headers that count, and no packets that agree: any records look like that, so only a hint makes them frames.
     if evidence is None or evidence.score < _UNDECIDED or (evidence.score == _UNDECIDED and hint.form is None):
         return None
     options = replace(evidence.options, form=Form.FRAMES, coding="none", randomizer="none", convolutional=False)

@@ -174,8 +174,7 @@ def _reading(sample: bytes, size: int, coding: _Coding, hint: LinkOptions, *, is
         return None
     if sequence is not None:
         lines.append(f"removing the {coding.randomizer} randomizer yields frames")
-    # Codewords that check count like error control, but not fully: there may be few units, and see the head of this
-    # file.
+    # Codewords that check are nearly as good as error control: units may be few, and see the head of this file.
     confidence = 0.6 + 0.39 * evidence.score if parity else 0.9 * evidence.score + 0.05
     options = replace(
         evidence.options, form=Form.UNITS, coding=coding.name, interleave=coding.interleave,

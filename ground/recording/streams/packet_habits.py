@@ -6,8 +6,7 @@
 #
 # How something becomes a habit, and when it stops:
 #   known      a word that the survey of the first octets found, or that occurred _KNOWN_PACKETS times with counts
-#   mostly
-#              in line, or _SILENT_PACKETS times, each time leading to a known header. Once known, always known.
+#              mostly in line, or _SILENT_PACKETS times, each time leading to a known header. Once known, always known.
 #   counting   until most steps of a word's counts are odd. Its counts then prove nothing, in either direction.
 #   usual      a length that was seen; a word with more than _LENGTHS_MAX lengths has no usual ones.
 #   guarded    the CRC-16 at the end fitted in all of the first _GUARDED_PACKETS packets but one, which may be damaged.

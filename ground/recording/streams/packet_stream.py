@@ -8,9 +8,9 @@ Callers may rely on this: every octet ends up in exactly one class of the accoun
 # there are, which sequence count each has next, which lengths it uses. A header is known if its word is, and in line if
 # its count is the one due. Landings are judged by the batch, a "look" at a time:
 #
-#   known, in line          fine: the usual case known, out of line      a gap, unless the missing header is found
-#   inside a packet before it: then that one's length is
-#                           wrong
+#   known, in line          fine: the usual case
+#   known, out of line      a gap, unless the missing header is found inside a packet before it: then that one's length
+#                           is wrong
 #   not known               a new APID, if the packets behind it are known again, and no header that is due lies inside
 #   no header               damage (version number), or the end of the data
 #   the last ones           fine, unless a header that is due lies inside one: nothing behind them would miss it
@@ -20,8 +20,7 @@ Callers may rely on this: every octet ends up in exactly one class of the accoun
 # between is refused.
 #
 # What a wrong length can hide: if it leads exactly to the start of a later packet, and the packets between belong to
-# APIDs whose counts say nothing, they pass for its data. A packet whose APID alone is damaged passes for one of a new
-# APID.
+# APIDs whose counts say nothing, they pass for its data. A packet with a damaged APID passes for one of a new APID.
 #
 # Bounds: one block, and at most the two longest packets of the block before it, are held. A search costs what it passes
 # over. Damage at more than DAMAGES_MAX places and one in OCTETS_PER_DAMAGE octets is not searched but passed over in

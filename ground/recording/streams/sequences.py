@@ -2,10 +2,12 @@
 
 # How the step from one count to the next is read (modulo 16,384):
 #
-#   1                        nothing missing 2 .. 8,191               so many less one are missing; one gap 0, or 8,192
-#   and more     a step back: a node that restarted, or packets sent twice. One gap, nothing missing two odd steps that
-#   add   one count stands out of line alone: its header is damaged, or it is a packet of another APID. up to 1 or 2
-#   One gap, nothing missing
+#   1                      nothing is missing
+#   2 .. 8,191             so many less one are missing; one gap
+#   0, or 8,192 and more   a step back: a node that restarted, or packets sent twice. One gap, nothing missing
+#   two odd steps in a     one count stands out of line alone: its header is damaged, or it is a packet of another APID.
+#   row that add up to     One gap, nothing missing
+#   1 or 2
 #
 # An APID of which hardly any count steps by one does not count at all, or the recording holds only a selection of its
 # packets. Its gaps then say nothing (`ApidAccount.counts` is False), and are not reported.

@@ -54,8 +54,7 @@ class ArrowFile:
 
     def _opened(self, schema: Any) -> Any:
         """Open the file and return pyarrow's writer for it."""
-        # Opened by Python: its OSError carries errno, so the message says "No space left on device". pyarrow's does
-        # not.
+        # Opened by Python, whose OSError says why in the system's words, such as "No space left on device".
         self._sink = self._path.open("wb")
         if self._parquet:
             from pyarrow.parquet import ParquetWriter

@@ -4,17 +4,15 @@
 # PIECE_OCTETS, or until all tables together have KEPT_OCTETS; then the largest are written.
 #
 # What is on disk, and when (ADR 0034, 0037):
-#   while decoding        files grow in a working folder `.orbitnode-tables-N` inside the given one. It lies there, not
-#   in
-#                         /tmp, so that taking their place is a rename within one file system. No table's file has a
-#                         name that begins with a dot.
-#   when all are whole    each file is renamed into its place. A table of a former run under the same name is replaced,
-#                         other files in the folder are left alone.
-#   failure, Ctrl-C       the working folder goes, and the folder too if this run made it: what stood there before is
-#                         untouched.
-#   kill, power loss      the working folder stays. The next run takes another number, and after _WORKING_MAX of them
-#   asks
-#                         for help. A kill between two renames leaves some tables of this run and some of the last.
+#   while decoding      files grow in a working folder `.orbitnode-tables-N` inside the given one. It lies there, not in
+#                       /tmp, so that taking their place is a rename within one file system. No table's file has a name
+#                       that begins with a dot.
+#   when all are whole  each file is renamed into its place. A table of a former run under the same name is replaced,
+#                       other files in the folder are left alone.
+#   failure, Ctrl-C     the working folder goes, and the folder too if this run made it: what stood there before is
+#                       untouched.
+#   kill, power loss    the working folder stays. The next run takes another number, and after _WORKING_MAX of them it
+#                       asks for help. A kill between two renames leaves some tables of this run and some of the last.
 
 from __future__ import annotations
 
