@@ -51,7 +51,7 @@ from ground.recording.streams.packet_headers import (
 )
 from ground.recording.streams.packet_search import next_chain
 
-DAMAGES_MAX, OCTETS_PER_DAMAGE = 4096, 256  # places that are searched at least, and per octet beyond that
+DAMAGES_MAX, OCTETS_PER_DAMAGE = 4096, 256  # places searched: so many, and one more for so many octets
 _PASSED_OVER = 4096  # octets passed over in one step if there is more damage
 _FIRST_LOOK, _LOOK_MAX = 1 << 11, 1 << 22  # octets; small behind damage, since what is read past the next is in vain
 _LOOK_BACK = 64  # packets before a gap that are searched for the missing header
@@ -138,7 +138,7 @@ class PacketStream:
             look = self._look(octets, at, end)
             verdict = self._judge(octets, look, sees_all=end == len(octets), last=last)
             fine = self._before_doubt(look, verdict)
-            self._give(octets, look.first(fine), parts)
+            self._accept(octets, look.first(fine), parts)
             if fine:
                 at = look.consumed if fine == len(look) else int(look.offset[fine]) - self._lead
             extent = min(2 * extent, _LOOK_MAX) if end < len(octets) else extent
@@ -183,7 +183,7 @@ class PacketStream:
         fits = self._habits.in_line(word, seq)
         return _Look(offset, length, apid, seq, flags, word, fits, at + columns.consumed, columns.stop)
 
-    def _give(self, octets: Octets, look: _Look, parts: list[_Look]) -> None:
+    def _accept(self, octets: Octets, look: _Look, parts: list[_Look]) -> None:
         """Accept packets: learn from them, class their octets, and add them to `parts`."""
         if not len(look):
             return
@@ -348,7 +348,7 @@ class PacketStream:
         if start + HEADER_OCTETS <= size:
             behind = start + header_at(octets, start)[2]
             if behind <= end and self._is_believed(octets, start, end):
-                self._give(octets, self._look(octets, at, behind), parts)
+                self._accept(octets, self._look(octets, at, behind), parts)
                 at = behind
         if at < end:
             is_header = start + HEADER_OCTETS <= size and bool(self._habits.known[header_at(octets, start)[0]])
@@ -373,7 +373,7 @@ class PacketStream:
         if self._hides(octets, at + self._lead + 1, start, None):
             return 0  # damage that happens to look like one: taking it would swallow packets
         if first > at:
-            self._give(octets, self._look(octets, at, first), parts)
+            self._accept(octets, self._look(octets, at, first), parts)
         for protocol, size in sizes:
             self._encapsulation.note(protocol, size)
         return start

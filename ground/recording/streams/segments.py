@@ -63,7 +63,7 @@ class SegmentJoiner:
         view = memoryview(batch.octets)
         whole: list[tuple[int, _Group]] = []
         for row in segments.tolist():
-            group = self._take(batch, row, view)
+            group = self._add_segment(batch, row, view)
             if group is not None:
                 whole.append((row, group))
         return _with_groups(batch, np.flatnonzero(kinds == _WHOLE), whole)
@@ -73,7 +73,7 @@ class SegmentJoiner:
         for key in list(self._groups):
             self._drop(key)
 
-    def _take(self, batch: PacketBatch, row: int, view: memoryview) -> _Group | None:
+    def _add_segment(self, batch: PacketBatch, row: int, view: memoryview) -> _Group | None:
         """Add the segment of a row to its group. Returns the group if this completes it."""
         flags, seq, apid, vcid = (int(column[row]) for column in (batch.flags, batch.seq, batch.apid, batch.vcid))
         start, length = int(batch.offset[row]), int(batch.length[row])

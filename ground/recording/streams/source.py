@@ -72,7 +72,7 @@ class PacketSource:
     def feed(self, octets: ReadBuffer) -> PacketBatch:
         """Take the next octets of the recording. Returns the packets that are certain now."""
         if self._units is not None:
-            return self._given(self._units.feed(octets))
+            return self._delivered(self._units.feed(octets))
         self.account.octets += len(octets)
         batches: list[PacketBatch] = []
         view = memoryview(octets)
@@ -83,18 +83,18 @@ class PacketSource:
             self._pending.append(octets if whole else bytes(view[:room]))  # type: ignore[arg-type]
             view = view[room:]
             if len(self._pending[-1]) == room:
-                batches.append(self._take(last=False))
-        return self._given(_joined(batches))
+                batches.append(self._read_block(last=False))
+        return self._delivered(_joined(batches))
 
     def finish(self) -> PacketBatch:
         """End the recording. Returns the packets that only waited for what might have followed."""
-        batch = self._units.finish() if self._units is not None else self._take(last=True)
-        batch = self._given(batch)
+        batch = self._units.finish() if self._units is not None else self._read_block(last=True)
+        batch = self._delivered(batch)
         if self._joiner is not None:
             self._joiner.finish()
         return batch
 
-    def _take(self, *, last: bool) -> PacketBatch:
+    def _read_block(self, *, last: bool) -> PacketBatch:
         """Hand the block to its reader, and keep what that leaves."""
         block = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         assert self._blocks is not None
@@ -105,7 +105,8 @@ class PacketSource:
         self._pending = [block[done:]] if done < len(block) and not last else []
         return batch
 
-    def _given(self, batch: PacketBatch) -> PacketBatch:
+    def _delivered(self, batch: PacketBatch) -> PacketBatch:
+        """Count the packets of a batch, check their sequence counts, and join segments."""
         self._sequences.note(batch)
         if self._joiner is not None:
             batch = self._joiner.join(batch)

@@ -47,7 +47,7 @@ class UnitStream:
         self._account.octets += len(octets)
         if not self._has_begun:
             octets = self._begun(octets)
-        return self._take(octets, self._decoder.feed(octets), last=False)
+        return self._packets_of(octets, self._decoder.feed(octets), last=False)
 
     def _begun(self, octets: ReadBuffer) -> ReadBuffer:
         """Return the octets without a leading run of one value, which no encoder sends.
@@ -65,9 +65,10 @@ class UnitStream:
 
     def finish(self) -> PacketBatch:
         """End the recording. Returns the packets that only waited for what might have followed."""
-        return self._take(b"", self._decoder.finish(), last=True)
+        return self._packets_of(b"", self._decoder.finish(), last=True)
 
-    def _take(self, octets: ReadBuffer, blocks: CodeblockBatch, *, last: bool) -> PacketBatch:
+    def _packets_of(self, octets: ReadBuffer, blocks: CodeblockBatch, *, last: bool) -> PacketBatch:
+        """Return the packets of decoded blocks, and bring the account up to date with the octets they came in."""
         batch = self._packets.extract(blocks.octets, stride=blocks.stride, marks=blocks.unsound)
         if self._sees_octets:
             self._look_at_gaps(octets, np.asarray(blocks.offset_bits), last=last)

@@ -112,12 +112,12 @@ class NpzFile:
         """Put the archive together from the arrays' files, which are deleted. Raises OSError."""
         with ZipFile(self._path, "w") as archive:
             for grown in self._grown.values():
-                _put(archive, grown)
+                _move_into(archive, grown)
             for name, labels in self._labels.items():
                 if labels:
                     numbers = np.array(list(labels))
-                    _put_array(archive, self._names.give(f"{name}.label_numbers"), numbers)
-                    _put_array(archive, self._names.give(f"{name}.labels"), np.array(list(labels.values())))
+                    _write_array(archive, self._names.give(f"{name}.label_numbers"), numbers)
+                    _write_array(archive, self._names.give(f"{name}.labels"), np.array(list(labels.values())))
 
     def close(self) -> None:
         """Do nothing: no file is open."""
@@ -128,7 +128,7 @@ def _member(name: str) -> ZipInfo:
     return ZipInfo(f"{name.replace(chr(0), '_')}.npy")
 
 
-def _put(archive: ZipFile, grown: _Grown) -> None:
+def _move_into(archive: ZipFile, grown: _Grown) -> None:
     """Move an array into the archive; its own file is deleted right after."""
     with archive.open(_member(grown.name), "w", force_zip64=True) as out:
         described = {"descr": npy.dtype_to_descr(grown.dtype), "fortran_order": False, "shape": (grown.rows,)}
@@ -141,6 +141,6 @@ def _put(archive: ZipFile, grown: _Grown) -> None:
     grown.path.unlink(missing_ok=True)
 
 
-def _put_array(archive: ZipFile, name: str, array: NDArray[np.generic]) -> None:
+def _write_array(archive: ZipFile, name: str, array: NDArray[np.generic]) -> None:
     with archive.open(_member(name), "w") as out:
         npy.write_array(out, array, allow_pickle=False)
