@@ -316,7 +316,10 @@ def test_what_a_durable_command_leaves_fails_nobody_else(
 
 
 CHECKS: dict[str, tuple[Any, str]] = {
-    "gives False": (lambda _depth, _fast: False, "its check returns bool, should return nothing or raise CommandRefused"),
+    "gives False": (
+        lambda _depth, _fast: False,
+        "its check returns bool, should return nothing or raise CommandRefused",
+    ),
     "raises": (lambda _depth, _fast: 1 // 0, "its check raises ZeroDivisionError: integer division or modulo by zero"),
 }
 
