@@ -13,7 +13,7 @@ APID; rows of the vault and files bear its name.
 #                                     cannot be called as the node calls it, or raises anything
 #     later                           the call raises MisuseError in the app, which fails the app's task or command; the
 #                                     node counts and reports that, with the text
-#     in the node's own step          a check, `then` or `undo` of an app is called with no task of the app round it
+#     in the node's own step          a check, `apply` or `undo` of an app is called with no task of the app round it
 #                                     that could fail: it is guarded, and an event says what it raised
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class _Commands:
                 self._tell_failed(f"command.{name}", f"its {what} raises {answer.text}")
 
         changes = self._rows.in_vault(kept.changes)
-        return Durable(changes, partial(safe, "then", kept.then), partial(safe, "undo", kept.undo))
+        return Durable(changes, partial(safe, "apply", kept.apply), partial(safe, "undo", kept.undo))
 
     def _guarded(self, name: str, check: Callable[..., None]) -> Callable[..., None]:
         """Wrap `check`, so that every fault of it becomes a refusal with the reason."""

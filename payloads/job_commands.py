@@ -1,7 +1,7 @@
 """Jobs by command: submit, cancel, list; and requests that were open when power was lost."""
 
 # What is reported as done must survive a loss of power. A handler therefore returns Durable: the command service stores
-# the change together with the command's outcome, and calls `then` once that is durable, or `undo` if it was not stored.
+# the change together with the command's outcome and calls `apply` once that is durable, or `undo` if it was not stored.
 # So submitted jobs are entered first and withdrawn if they cannot be stored, while a cancelled job is dropped only once
 # its row is surely gone: otherwise a reboot would bring it back.
 #
@@ -83,7 +83,7 @@ class JobCommands:
             numbers.append(admission.job)
         return Durable(
             self._ledger.keep(Request(number, priority, deadline_tai_ns, stored) for number in numbers),
-            then=lambda: self._context.events.emit("jobs_submitted", numbers[0], numbers[-1], priority),
+            apply=lambda: self._context.events.emit("jobs_submitted", numbers[0], numbers[-1], priority),
             undo=lambda: self._withdraw(numbers),
         )
 
@@ -103,7 +103,7 @@ class JobCommands:
     def _cancel(self, number: int) -> Durable:
         """Drop the job, once that is durable."""
         self._check_cancel(number)  # it may have started or ended since acceptance
-        return Durable(self._ledger.drop(number), then=lambda: self._withdraw((number,)))
+        return Durable(self._ledger.drop(number), apply=lambda: self._withdraw((number,)))
 
     def _list(self) -> None:
         """Send one report per job: open ones, then those ended last."""

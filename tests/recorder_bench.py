@@ -106,9 +106,9 @@ class RecorderBench:
         assert self.failures == []
 
     def apply(self, durable: Durable) -> None:
-        """As the command service does: `then` when the changes are durable."""
+        """As the command service does: `apply` when the changes are durable."""
         done = self.vault.commit(durable.changes)
-        done.add_callback(lambda _: durable.then())
+        done.add_callback(lambda _: durable.apply())
         self.run(0.1)
         assert done.done
 

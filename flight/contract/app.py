@@ -46,14 +46,14 @@ class CommandRefused(Exception):
 class Durable:
     """What the handler of a durable command returns: it changes nothing itself (ADR 0012).
 
-    `changes` of its owner's rows in the vault are stored in one transaction with the command's own outcome. `then` is
+    `changes` of its owner's rows in the vault are stored in one transaction with the command's own outcome. `apply` is
     called once that is durable and its reports have left. If it was not stored, or nobody can know, `undo` is called in
     its place: what is not kept must not be done. Neither can fail the command any more; what an app's raises is
     reported by an event.
     """
 
     changes: Mapping[str, bytes | None] = field(default_factory=dict)
-    then: Callable[[], None] = lambda: None
+    apply: Callable[[], None] = lambda: None
     undo: Callable[[], None] = lambda: None
 
 

@@ -142,7 +142,7 @@ class ParametersOverPowerCuts(RuleBasedStateMachine):
 
     def stored(self, done: Any, durable: Durable, given: Change, wanted: Stored) -> None:
         done.result()
-        durable.then()
+        durable.apply()
         assert self.unsure.pop(0) is given
         self.acked = {k: v for k, v in (self.acked | given).items() if v is not None}
         self.force |= wanted

@@ -282,8 +282,8 @@ def _raises() -> None:
 
 # What a durable command's handler leaves, how the command fares, and what the node's event says.
 KEPT: dict[str, tuple[Any, list[int], tuple[str, str]]] = {
-    "a `then` that raises": (lambda: Durable({"a": b"1"}, then=_raises), [1, 3, 7],
-                             ("command.keep_now", "its then raises RuntimeError: of the app")),
+    "an `apply` that raises": (lambda: Durable({"a": b"1"}, apply=_raises), [1, 3, 7],
+                             ("command.keep_now", "its apply raises RuntimeError: of the app")),
     "an `undo` that raises": (lambda: Durable({"a": b"1" * (1 << 24)}, undo=_raises), [2],
                               ("command.keep_now", "its undo raises RuntimeError: of the app")),
     "a key that is not text": (lambda: Durable({"\udc80": b"1"}), [1, 3, 8],

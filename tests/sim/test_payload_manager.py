@@ -241,7 +241,7 @@ class Bench:
                 left = execute(*values)
                 if left is not None:
                     await self.rows.commit(left.changes)
-                    left.then()
+                    left.apply()
                 outcome.append("completed")
             except CommandRefused as refusal:
                 outcome.append(str(refusal))

@@ -82,7 +82,7 @@ class Bench:
     def do(self, outcome: Durable) -> None:
         """What becomes of a durable command whose disk answers at once."""
         self.vault.stage(outcome.changes)
-        outcome.then()
+        outcome.apply()
 
     def times(self, sid: int) -> list[float]:
         return [t for t, _, _, subtype, data in self.sent if subtype == 25 and data[:2] == sid.to_bytes(2, "big")]
@@ -259,7 +259,7 @@ def test_a_definition_on_its_way_to_the_disk_counts() -> None:
     bench.vault.stage(first.changes)
     with pytest.raises(CommandRefused, match="structures defined from ground: 1, at most 1"):
         execute(bench.hk, "create_hk", 301, 1.0, ((X,),), 0)
-    first.then()
+    first.apply()
     assert bench.hk._planned(300).parameters == (X,)  # noqa: SLF001 - seen nowhere else
 
 

@@ -63,7 +63,7 @@ class Board:
         return Parameters(1, settings, self.vault, sink, sink, no_upload), sink
 
     def change(self, durable: Any) -> None:
-        self.vault.commit(durable.changes).add_callback(lambda _: durable.then())
+        self.vault.commit(durable.changes).add_callback(lambda _: durable.apply())
         self.loop.run_until(self.loop.now_ns() + NS)
 
 

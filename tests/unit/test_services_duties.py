@@ -134,7 +134,7 @@ class Bench:
             try:
                 outcome: Durable = self.sink.commands[command][1](value)
                 await self.vault.commit(outcome.changes)
-                outcome.then()
+                outcome.apply()
             except CommandRefused as refusal:
                 refused.append(refusal)
 
@@ -214,7 +214,7 @@ def test_thresholds_that_are_set_are_those_that_count(make: Callable[..., Bench]
     power = bench.power(Moody(SimEps(bench.platform), soc_frac=0.8))
     with pytest.raises(CommandRefused, match=r"soc_safe_frac: 0.9 should stay below soc_resume_frac, which is 0.66"):
         bench.parameters.set_rows(((1, 0.9),))
-    bench.parameters.set_rows(((1, 0.9), (2, 0.95))).then()
+    bench.parameters.set_rows(((1, 0.9), (2, 0.95))).apply()
     bench.run(60)
     assert power.mode.name == "safe"
     assert len(bench.sink.named("battery_low")) == 1

@@ -61,8 +61,8 @@ def _unkept(command: Command, outcome: Any) -> str:
         if isinstance(key, str) and isinstance(value, bytes | None):
             continue
         return f"gives Durable with {key!a}: {type(value).__name__}, should be a text, and octets or None"
-    if not all(callable(callback) for callback in (outcome.then, outcome.undo)):
-        return "gives Durable with a `then` or `undo` that is not a function"
+    if not all(callable(callback) for callback in (outcome.apply, outcome.undo)):
+        return "gives Durable with a `apply` or `undo` that is not a function"
     return ""
 
 

@@ -19,7 +19,7 @@ flight/services/commanding/execution.py, which says here what came of them.
 # waits behind the report, for HOLD_S at most (reporting/telemetry.py). Nothing waits behind an urgent command, whose
 # handler has acted without the disk.
 #
-# `undo` is called whenever `then` is not: an app or a service that has prepared something must not go on with what is
+# `undo` is called whenever `apply` is not: an app or a service that has prepared something must not go on with what is
 # not stored. Neither can fail the command any more.
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Outcomes:
                 if not ending:
                     self.let_go(tc)  # a fault of ours: nobody lets go later, and all telemetry would stand still
             return
-        kept.then()
+        kept.apply()
         if code == NONE:
             self._verification.success(tc.request, COMPLETED)
         else:
@@ -199,7 +199,7 @@ class Outcomes:
                 self.leave_unknown(tc, str(error))
                 return
             self._report(tc, before, stage, code, report)
-            kept.then()
+            kept.apply()
             self._close(tc)
 
         self._vault.commit({**kept.changes, **self._log.done(tc.row, request, report)}).add_callback(stored)

@@ -285,6 +285,6 @@ def _together(changes: list[Durable]) -> Durable:
 
     def apply() -> None:
         for change in changes:
-            change.then()
+            change.apply()
 
     return Durable({key: value for change in changes for key, value in change.changes.items()}, apply)
