@@ -243,7 +243,7 @@ def test_what_differs_in_one_number_or_in_its_application_is_told_apart() -> Non
 
 @pytest.mark.parametrize(("service", "subtype"), [(3, 25), (5, 1), (5, 2), (5, 3), (5, 4)])
 def test_no_report_takes_the_numbers_of_structures_and_events(service: int, subtype: int) -> None:
-    said = rf"report r2 as TM\[{service},{subtype}\], which is of structures and events"
+    said = rf"report r2 as TM\[{service},{subtype}\], which is for structures and events"
     with pytest.raises(SetupError, match=said):
         gathered(_WHOLE, Declarations(reports=(Report(1, service, subtype, "r2"),)))
 

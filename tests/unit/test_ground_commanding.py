@@ -64,7 +64,7 @@ def test_commands_from_the_dictionary(name: str, arguments: Any, apid: int, type
         ("submit_job", {}, r"argument 'tiles' is missing, u16 1 .. 50"),
         ("submit_job", {"tiles": 51}, r"tiles: 51 is outside 1 .. 50"),
         ("submit_job", {"tiles": 1.5}, "not a whole number"),
-        ("set_power_mode", {"mode": "fast"}, "none of safe, idle, nominal"),
+        ("set_power_mode", {"mode": "fast"}, "not one of safe, idle, nominal"),
         ("set_power_mode", {"mode": 7}, "outside 0 .. 2"),
         ("set_parameters", {"parameters": {"soc_min": 2}}, r"soc_min: 2 is outside 0.1 .. 0.9 frac"),
         ("set_parameters", {"parameters": {"soc_mim": 0.5}}, "did you mean 'soc_min'"),

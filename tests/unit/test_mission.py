@@ -212,7 +212,7 @@ ground_entity = 4
         (21, "recorder.sync_period_s", "is 0, should be in 0.1"),
         (24, "outbox.ground_entity", "is 4 like entity"),
         (5, "link[0].name", "is missing"),
-        (11, "link[2].name", "is 'b' again"),
+        (11, "link[2].name", "is 'b', as link[1].name is"),
         (3, "app[0].name", "is missing"),
         (3, "app[0].apid", "is missing"),
         (4, "app[0].app", "'nothing:App' cannot be loaded"),

@@ -291,7 +291,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
     ]),
     "one name twice": (app_text("a", "PlainApp") + app_text("a", "OtherApp", 4) + "[a]\nlines = 0\n", [
         ":18: app[1].name: is 'a', as app[0].name is; every app needs a name of its own",
-        ":22: a.lines: is 0, should be in 1",
+        ":22: a.lines: is 0, should be at least 1",
     ]),
     "name of a section": (app_text("power", "PlainApp"), [
         ":14: app[0].name: is 'power', which names a part of the node itself, should be another",
@@ -309,10 +309,10 @@ BAD: dict[str, tuple[str, list[str]]] = {
     "section of nobody": (app_text("a", "PlainApp") + "[aa]\nlines = 1\n", [":17: aa: unknown section, did you"]),
     "a section is not a table": ("", ["mission.toml:1: a: is 3, should be a table"]),
     "faults in sections": (app_text("a", "PlainApp") + app_text("b", "OtherApp", 4) + "[a]\nlines=0\n[b]\nline=1\n", [
-        ":22: a.lines: is 0, should be in 1", ":24: b.line: unknown key, did you mean lines?",
+        ":22: a.lines: is 0, should be at least 1", ":24: b.line: unknown key, did you mean lines?",
     ]),
     "a section besides a bad APID": (app_text("a", "PlainApp", 0) + "[a]\nlines = 0\n", [
-        ":16: app[0].apid: is 0, should be in 1 .. 2039", ":18: a.lines: is 0, should be in 1",
+        ":16: app[0].apid: is 0, should be in 1 .. 2039", ":18: a.lines: is 0, should be at least 1",
     ]),
     "unknown module": (app_text("a", "payloads.nothing:App"), [
         ":15: app[0].app: 'payloads.nothing:App' cannot be loaded: No module named 'payloads.nothing'; is it installed",
@@ -360,7 +360,7 @@ BAD: dict[str, tuple[str, list[str]]] = {
         ":15: app[0].app: declares y under APID 9, should be 2, its own",
     ]),
     "declares too much": (app_text("a", "TooMuch"), [
-        ":15: app[0].app: declares structure far with id 256, from 256 on they are the ground's",
+        ":15: app[0].app: declares structure far with id 256, ids from 256 on are the ground's",
         ":15: app[0].app: declares structure wide with 256 fields, 255 at most",
         ":15: app[0].app: declares 256 events, 255 at most",
     ]),
