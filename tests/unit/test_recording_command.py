@@ -407,7 +407,7 @@ def test_without_pyarrow_it_says_what_to_install(recorded: Path) -> None:
     )
     made = in_one_process(each, [recorded, recorded.parent], start="sys.modules['pyarrow'] = None")
     said = (
-        "orbitnode: error: pyarrow is not installed, which writes Parquet and Arrow files; "
+        "orbitnode: error: Parquet and Arrow files need pyarrow, which is not installed; "
         "run: pip install 'orbitnode[recording]'"
     )
     assert made.stderr.splitlines() == [said] * 2

@@ -88,8 +88,8 @@ def require_arrow() -> None:
         import pyarrow as pa  # noqa: F401
     except ModuleNotFoundError as missing:
         raise SetupError(
-            f"{missing.name} is not installed; it writes Parquet and Arrow files. "
-            "Run: pip install 'orbitnode[recording]'"
+            f"Parquet and Arrow files need {missing.name}, which is not installed; "
+            "run: pip install 'orbitnode[recording]'"
         ) from None
 
 
