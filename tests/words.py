@@ -27,8 +27,8 @@ PACKAGES = ("flight", "hal", "payloads", "ground", "sim_hw")
 # These quote what is looked for.
 UNREAD = ("tests/words.py", "tests/unit/test_words.py", "docs/style.md")
 
-# Texts of the dictionary. The boot event carries the dictionary's hash, so each of them is in the digest of every run; they
-# change with the next change of the dictionary itself.
+# Texts of the dictionary. The boot event carries the dictionary's hash, so each of them is in the digest of every run.
+# They change with the next change of the dictionary itself.
 LEFT_FOR_THE_DICTIONARY = frozenset(
     {
         "0 where it waits for events",
