@@ -1,7 +1,7 @@
 """mission.toml into frozen dataclasses; every fault in the file is reported at once, with its line.
 
-A mission may start from another file (`extends = "orbit.toml"`, beside it): tables are merged key by key, anything else
-is replaced. Sections of apps, of the simulator and of the ground are read with dataclasses that their owners give.
+A mission may start from another file (`extends = "orbit.toml"`, beside it or one of ours): tables are merged key by key,
+anything else is replaced. Sections of apps, of the simulator and of the ground are read with dataclasses that their owners give.
 """
 
 # How a file is read: it and those that it extends are merged into one table, nearest last, and each text is kept for
@@ -229,7 +229,7 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
         if base is not None and len(tables) == _EXTENDS_MAX:
             deep = f"{base!r} is more than {_EXTENDS_MAX - 1} files away, do they extend each other in a circle?"
             raise MissionError(path, [f"{named}: extends: {deep}"])
-        at = at.parent / base if base is not None else None
+        at = _extended(at, base) if base is not None else None
     merged: dict[str, Any] = {}
     for table in reversed(tables):
         if "app" in table:
@@ -239,6 +239,15 @@ def _merged(path: Path) -> tuple[dict[str, Any], list[tuple[Path, TomlLines]]]:
                     merged.pop(name, None)  # the section belonged to another app
         merged = _overlay(merged, table)
     return merged, sources
+
+
+def _extended(at: Path, name: str) -> Path:
+    """Return the file that the one at `at` starts from: beside it, or else the mission of that name that comes with us.
+
+    So a mission of one's own needs no copy of ours, and who puts a copy beside it means that copy.
+    """
+    beside, ours = at.parent / name, MISSIONS / Path(name).name
+    return ours if Path(name).name == name and not beside.exists() and ours.is_file() else beside
 
 
 def _overlay(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

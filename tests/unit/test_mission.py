@@ -245,6 +245,14 @@ def test_a_base_mission_and_what_lies_over_it(write: Write) -> None:
     assert [link.name for link in mission.links] == ["other"]
 
 
+def test_a_mission_of_ours_needs_no_copy_and_a_copy_goes_before_it(write: Write) -> None:
+    path = write('extends = "bench.toml"\n[node]\nspacecraft_id = 7\n')
+    mission = load(path)
+    assert (mission.node.name, mission.node.spacecraft_id) == ("orbitnode-bench", 7)
+    write(GOOD, "bench.toml")
+    assert load(path).node.name == "n"
+
+
 def test_a_fault_is_placed_in_the_file_that_has_it(write: Write) -> None:
     write(GOOD.replace('"sim:eps"', '"can:eps"'), "base.toml")
     path = write('extends = "base.toml"\n[node]\nnam = 1\n[power]\nstart_mode = "none"\n')
@@ -273,6 +281,7 @@ def test_what_an_array_lacks_is_missing_where_the_array_stands_not_in_the_one_it
         ('\nextends = "none.toml"\n', "mission.toml:2: extends: none.toml cannot be read: No such file or directory"),
         ('extends = ""\n', "mission.toml:1: extends: "),
         ('extends = "\\u0000"\n', "mission.toml:1: extends: "),
+        ('extends = "./orbit.toml"\n', "mission.toml:1: extends: orbit.toml cannot be read: No such file or directory"),
         ('extends = "mission.toml"\n', "mission.toml:1: extends: 'mission.toml' is more than 3 files away, do they"),
     ],
 )  # fmt: skip
