@@ -95,9 +95,9 @@ class AppHost:
             parts.of(EventGate),
             switch_prefix(name),
         )
-        self.events.listen(parts.of(EventActions).on_event)
+        self.events.listen(parts.of(EventActions).on_event)  # actions may be bound to an app's events as well
         self._log = parts.log
-        vault = VaultView(parts.vault, name)
+        vault = VaultView(parts.vault, name)  # its own rows alone, whatever key it uses
         self._commands = _Commands(wanted, parts.of(Commands), vault, parts.log, partial(_tell_failed, parts))
 
         def tell_returned(task: str) -> None:

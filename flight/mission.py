@@ -4,11 +4,11 @@ A mission may start from another file (`extends = "orbit.toml"`, beside it or on
 anything else is replaced. Sections of apps, of the simulator and of the ground are read with dataclasses that their owners give.
 """
 
-# How a file is read: it and those that it extends are merged into one table, nearest last, and each text is kept for
-# the lines. Then every section is read for what it says, out of bounds or not (flight/core/config.py). Then links, apps
-# and drivers, whose keys depend on one another. Then everything that follows from the whole: what apps and node declare
-# twice, and commands, events and structures that the mission names and its dictionary does not have. Nothing of this
-# stops at the first fault.
+# How a file is read: it and those that it extends are merged into one table, the nearest one wins, and each text is
+# kept for the lines. Then every section is read for what it says, out of bounds or not (flight/core/config.py). Then
+# links, apps and drivers, whose keys depend on one another. Then everything that follows from the whole: what apps and
+# node declare twice, and commands, events and structures that the mission names and its dictionary does not have.
+# Nothing of this stops at the first fault.
 #
 # A fault must not cause others: of a section that could not be read nothing more is said, and an app that cannot be
 # asked leaves out the faults of names that it may have declared. If a mission has faults already, an error in working

@@ -197,6 +197,7 @@ def _build_recorder(parts: Parts) -> Iterable[object]:
 
 
 def _build_events(parts: Parts) -> Iterable[object]:
+    # The gate reports through the events that it gates, which are built after it: so they are asked for when called.
     def tell_throttled(event: EventDefinition, count: int) -> None:
         parts.of(Events).emit(THROTTLED, event.apid, event.number, event.name, count)
 
@@ -253,6 +254,7 @@ def _build_boot(parts: Parts) -> Iterable[object]:
 
     generations = Generations(parts.storage.user(storage.BOOT), storage.BOOT)
     boot = BootRecord(generations, tell_kept_in_memory, parts.platform.random)
+    # What the watchdog saw is nearer to the truth: the stored cause was written before the process stood still.
     boot.cause = parts.platform.take_last_words() or boot.cause
     _tell_what_was_found(parts, boot, generations)
     return boot, Status(boot.count, parts.scheduler, boot.epoch)
@@ -302,7 +304,7 @@ def _build_housekeeping(parts: Parts) -> Iterable[object]:
 def _build_files(parts: Parts) -> Iterable[object]:
     mission, boot, sink = parts.mission, parts.of(BootRecord), parts.of(Events)
     apid, config = mission.node.file_apid, mission.section(OutboxConfig)
-    octets = segment_octets(mission.node.frame_octets)
+    octets = segment_octets(mission.node.frame_octets)  # a part of a file with its headers fills one frame
     return (
         Uploads(mission.section(UploadsConfig), apid, config.entity, sink, parts.platform.now_ns),
         Outbox(config, apid, octets, boot.count, sink, boot.epoch),
@@ -364,6 +366,7 @@ def _build_links(parts: Parts) -> Iterable[object]:
                 now_ns=parts.platform.now_ns,
             )
         )
+    # Telemetry is built before the links, since they report events: until now packets went to the recorder alone.
     parts.of(Telemetry).use(links)
     yield links
 
@@ -418,12 +421,12 @@ def _build_storage_status(parts: Parts) -> Iterable[object]:
 
 
 def _build_log_watch(parts: Parts) -> Iterable[object]:
-    if parts.log_loss is not None:
+    if parts.log_loss is not None:  # a simulated node's log goes to a file, and loses no lines
         yield LogWatch(parts.log_loss, parts.of(Events))
 
 
 def _build_watchdog(parts: Parts) -> Iterable[object]:
-    if limit_s := parts.mission.section(ExecutiveConfig).watchdog_s:
+    if limit_s := parts.mission.section(ExecutiveConfig).watchdog_s:  # 0: no watchdog, and nobody to stroke
         yield WatchdogDuty(parts.scheduler, parts.platform.stroke, limit_s)
 
 

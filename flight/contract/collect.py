@@ -136,6 +136,7 @@ def excesses(part: Declarations) -> list[str]:
             found.append(f"structure {structure.name} with period {structure.period_s:g} s, should be {bounds}")
     if len(part.events) > ROWS_MAX:
         found.append(f"{len(part.events)} events, {ROWS_MAX} at most")
+    # Housekeeping and events have reports of their own: another one of the same numbers could not be told from them.
     for report in part.reports:
         numbers = report.service, report.subtype
         if numbers == _HOUSEKEEPING or (report.service == _EVENTS and report.subtype <= len(SEVERITIES)):
@@ -143,7 +144,7 @@ def excesses(part: Declarations) -> list[str]:
                 f"report {report.name} as TM[{report.service},{report.subtype}], which is for structures and events"
             )
     for code in part.failures:
-        least = 1 if isinstance(code, Failure) else APP_CODES_FROM
+        least = 1 if isinstance(code, Failure) else APP_CODES_FROM  # codes below that are the node's own
         if not least <= code <= CODE_MAX:
             found.append(f"failure code {int(code)} ({code.text}), should be in {least} .. {CODE_MAX}")
     found += [f"event {event.name}, its text {text}" for event in part.events if (text := _text_fault(event))]

@@ -20,12 +20,10 @@ An enumerated field travels as its number and is shown by its label.
 #   `maximum` count, NaN and infinity are refused.
 # - `misfit` is for telemetry of an app: it says what could not travel at all. Bounds of arguments do not count, a text
 #   that is too long is cut, a count goes round.
-# - `Layout.encode` trusts the node's own code. An unsigned count that its field cannot hold travels modulo 2^bits, so
-#   that whoever counts need not know how wide the field is. Anything else that does not fit is our own mistake and
-#   raises.
+# - `Layout.encode` trusts the node's own code. A count travels modulo 2^bits, so that whoever counts need not know how
+#   wide the field is. Anything else that does not fit is our own mistake and raises.
 #
-# That a field is the number of something else in the dictionary (an event, a parameter) is declared by `refers`, and is
-# never read out of the field's name (ADR 0029).
+# That a field is the number of an event, a parameter and the like is declared, never read out of its name (ADR 0029).
 
 from __future__ import annotations
 
@@ -61,10 +59,7 @@ _FLOAT_MAX = {"f32": (2 - 2**-23) * 2.0**127, "f64": sys.float_info.max}
 
 
 class Refers(StrEnum):
-    """What a field's number is the number of.
-
-    A document of other software may say something that is not listed here. It is ignored.
-    """
+    """What a field's number is the number of. Other values in a document of other software are ignored."""
 
     STRUCTURE = "structure"  # of housekeeping, by its id
     HK_PARAMETER = "housekeeping parameter"  # a field of a structure, structure id * 256 + index
@@ -143,6 +138,7 @@ class Field:
             if value not in self.labels:
                 raise FieldError(f"{self.name}: {value!r} is not one of {', '.join(self.labels)}")
             return self.labels.index(value)
+        # A bool is an int in Python, but nobody who writes True for a number means 1.
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise FieldError(f"{self.name}: {value!r} is not a number")
         if self.type[0] != "f" and not (isinstance(value, int) or value.is_integer()):

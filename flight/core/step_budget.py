@@ -35,7 +35,7 @@ READ_OCTETS_MAX = 65_536
 WRITTEN_OCTETS_MAX = 131_072
 PACKETS = 8  # that a report of many sends in one step
 
-# A budget is far below the bounds above, since one step may hold several: a handler's beside a hook's.
+# A budget is far below the bounds above: a step may hold several of them, and writes of its own beside them.
 _OPERATIONS = 8
 _OCTETS = 32_768  # two segments of a packet store
 _BOOT = 1 << 62

@@ -18,7 +18,7 @@ row as if it still held asks `is_stale` first.
 #     before `commit` is done     the transaction or nothing of it, and no part of it
 #     after `commit` is done      the transaction
 #     as a checkpoint is written  the generation before it, and the journal from that one on: everything is still there
-#     before the journal is cut   journal that the checkpoint already holds; it is laid over it again, which is harmless
+#     before the journal is cut   journal that the checkpoint already holds, and that the next boot passes over
 #
 # At boot the map is the newest sound checkpoint with the later transactions of the journal laid over it in order. The
 # journal is kept from the older checkpoint on, so that one damaged checkpoint costs nothing. A damaged stretch of the
