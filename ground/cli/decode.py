@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files", type=Path, nargs="+", metavar="FILE",
         help='recorded data, such as out/downlink.tm; several files are read as one, "-" is the standard input',
     )  # fmt: skip
-    parser.add_argument("--out", "-o", type=Path, metavar="FOLDER", help="write every table to a file of its own there")
+    parser.add_argument("--out", "-o", type=Path, metavar="FOLDER", help="write each table to a file in this folder")
     parser.add_argument("--to", choices=_FORMS, help="file format of the tables (default: npz)")
     parser.add_argument("--csv", action="store_true", help="short for --to csv")
-    parser.add_argument("--packets", type=Path, metavar="FILE", help="write the packets there, one after the other")
+    parser.add_argument("--packets", type=Path, metavar="FILE", help="write the packets to it, one after the other")
     parser.add_argument("--json", action="store_true", help="print the account as one JSON object")
     group = parser.add_argument_group("what the packets mean")
     group.add_argument(

@@ -45,13 +45,17 @@ def add_link_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--randomizer", choices=("none", "short", "long"), help="sequence of 255 bits, or of 131,071 bits (131.0-B-5)"
     )
-    group.add_argument("--convolutional", action=yes_no, default=None, help="the inner code of rate 1/2 lies over it")
     group.add_argument(
-        "--security-header", type=int, default=0, metavar="OCTETS", help="length of the one to pass over (355.0-B)"
+        "--convolutional", action=yes_no, default=None, help="units are convolutionally coded (rate 1/2)"
     )
     group.add_argument(
-        "--security-trailer", type=int, default=0, metavar="OCTETS", help="length of the one to pass over (355.0-B)"
-    )
+        "--security-header", type=int, default=0, metavar="OCTETS",
+        help="length of a security header in every frame, passed over (355.0-B)",
+    )  # fmt: skip
+    group.add_argument(
+        "--security-trailer", type=int, default=0, metavar="OCTETS",
+        help="length of a security trailer in every frame, passed over (355.0-B)",
+    )  # fmt: skip
     group.add_argument("--skip", type=int, metavar="N", help="octets in front of every packet of a file of packets")
     group.add_argument("--any-version", action="store_true", help="take packets of any version number")
     group.add_argument(
