@@ -44,6 +44,7 @@ class Life:
 
     payload: PayloadAccount
     scheduler: TaskStats
+    boot_ns: int
     up_ns: int
     tasks: dict[str, TaskStats]
     events: dict[str, int]
@@ -66,6 +67,7 @@ class Life:
         return cls(
             payload=payload,
             scheduler=node.scheduler.totals(),
+            boot_ns=node.scheduler.started_ns,
             up_ns=now_ns - node.scheduler.started_ns,
             tasks=task_totals(node.scheduler),
             events=node.event_counts(),

@@ -1,5 +1,10 @@
 """report.html: one run on one page, self-contained (inline SVG, CSS and pictures; nothing is loaded)."""
 
+# The page is for a person who asks what happened and when. Every time is shown as time since the start of the run and
+# as UTC, and every plot has the same axis, shading and marks, so that a fall of the charge can be held against an
+# eclipse or a boot by eye. Nothing in it grows with the length of the run: charts are thinned, tables and marks have a
+# limit, and say how much more there is.
+
 from __future__ import annotations
 
 import base64
@@ -7,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +21,28 @@ from PIL import Image as Picture
 
 from flight.core.errors import OrbitnodeError, reason_of
 from flight.core.nanoseconds import NS
-from ground.operator import ACCEPTED, ACKNOWLEDGED, COMPLETED, SENT, STARTED
 from ground.products.answers import mask_picture
 from ground.telemetry.archive_rows import CommandRow, EventRow
-from sim_hw.report.charts import Interval, Series, TimeAxis, area_chart, line_chart, timeline
+from sim_hw.report.app_telemetry import AppTelemetry, StructureTelemetry
+from sim_hw.report.charts import Series, area_chart, line_chart, timeline
 from sim_hw.report.style import STYLE
+from sim_hw.report.tables import (
+    Occurrence,
+    PassRow,
+    boxes,
+    command_table,
+    event_table,
+    facts,
+    grid,
+    occurrence_table,
+    pass_table,
+)
+from sim_hw.report.time_axis import BOOT, FAULT, MARKS_MAX, Clock, Interval, Mark, TimeAxis
 
 __all__ = ["Figure", "Interval", "ReportData", "Series", "Tile", "quicklook_png", "write_report"]
 
 THUMB_PX = 176
 TILES_MAX = 24
-EVENTS_MAX = 80
-_SEVERITIES = ("high", "medium", "low", "info")
-_STAGES = ((SENT, "sent"), (ACKNOWLEDGED, "link"), (ACCEPTED, "accepted"), (STARTED, "started"), (COMPLETED, "done"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +75,12 @@ class Tile:
 class ReportData:
     """Everything the page shows. Times are seconds since the start of the run, `start_tai_ns` is TAI then.
 
-    power in W, charge as fractions 0..1, temperatures in degC, rates in kbit/s, backlog in MB.
-    `charge_guides` and `temperature_guides` are limits to draw: (value, text). `tables` are further facts by heading,
-    `grids` whole tables: a row of column heads, then rows that begin with a name.
-    `events` and `commands` come from the archive. `footer` says where things come from: seed, digest, versions.
+    power in W, charge as fractions 0..1, temperatures in degC, rates in kbit/s, outbox in MB, drops as counts.
+    `charge_guides` and `temperature_guides` are limits to draw: (value, text). `mask_guides` are the lowest elevations
+    with contact, in degrees. `marks` are what every plot marks, `occurrences` the table of the same with what never
+    happened. `tables` are further facts by heading, `grids` whole tables: a row of column heads, then rows that begin
+    with a name. `events` and `commands` come from the archive. `footer` says where things come from: seed, digest,
+    versions.
     """
 
     title: str
@@ -72,12 +89,16 @@ class ReportData:
     duration_s: float
     figures: Sequence[Figure]
     eclipses: Sequence[Interval] = ()
-    passes: Sequence[Interval] = ()
+    passes: Sequence[PassRow] = ()
+    mask_guides: Sequence[tuple[float, str]] = ()
+    marks: Sequence[Mark] = ()
+    occurrences: Sequence[Occurrence] = ()
     power: Sequence[Series] = ()
     charge: Sequence[Series] = ()
     temperatures: Sequence[Series] = ()
     rates: Sequence[Series] = ()
-    backlog: Sequence[Series] = ()
+    outbox: Sequence[Series] = ()
+    drops: Sequence[Series] = ()
     charge_guides: Sequence[tuple[float, str]] = ()
     temperature_guides: Sequence[tuple[float, str]] = ()
     link: Mapping[str, str] = field(default_factory=dict)
@@ -87,6 +108,7 @@ class ReportData:
     events: Sequence[EventRow] = ()
     event_counts: Mapping[str, int] = field(default_factory=dict)  # on board
     events_archived: int = 0
+    apps: Sequence[AppTelemetry] = ()
     tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     grids: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     footer: Sequence[str] = ()
@@ -102,7 +124,7 @@ def quicklook_png(samples: NDArray[np.uint16]) -> bytes:
 
 
 def write_report(path: Path, data: ReportData) -> None:
-    """Write the page; raises OrbitnodeError where `path` cannot be written."""
+    """Write the page; raises OrbitnodeError if `path` cannot be written."""
     try:
         path.write_text(page(data), encoding="utf-8")
     except OSError as error:
@@ -110,30 +132,54 @@ def write_report(path: Path, data: ReportData) -> None:
 
 
 def page(data: ReportData) -> str:
-    """The page as text."""
-    axis = TimeAxis(data.duration_s, data.eclipses, data.passes)
+    """Return the page as text."""
+    clock = Clock(data.start_tai_ns, data.duration_s)
+    axis = TimeAxis(
+        clock, data.eclipses, [Interval(one.start_s, one.end_s, one.station) for one in data.passes], data.marks
+    )
     sections = [
         _figures(data.figures),
         _section("Orbit", _orbit(data, axis)),
+        _section("Passes", pass_table(data.passes, clock)),
+        _section("Boots and faults", occurrence_table(data.occurrences, clock)) if data.occurrences else "",
         _section("Link", _link(data, axis)),
         _section("Tiles", _tiles(data)) if data.tiles else "",
-        _section("Commands", _commands(data)) if data.commands else "",
-        _section("Events", _events(data)),
-        *(_section(title, _grid(rows)) for title, rows in data.grids.items()),
-        _tables(data.tables),
+        *(_section(f"App: {app.name}", _app(app, axis)) for app in data.apps),
+        _section("Commands", command_table(data.commands, clock)) if data.commands else "",
+        _section("Events", event_table(data.events, data.event_counts, data.events_archived, clock)),
+        *(_section(title, grid(rows)) for title, rows in data.grids.items()),
+        boxes(data.tables),
     ]
     footer = "".join(f"<p>{escape(line)}</p>" for line in data.footer)
+    span = f"{clock.utc(0.0):%Y-%m-%d %H:%M:%S} to {clock.utc(data.duration_s):%Y-%m-%d %H:%M:%S} UTC"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(data.title)}</title><style>{STYLE}</style></head><body><main>"
-        f"<header><h1>{escape(data.title)}</h1><p>{escape(data.subtitle)}</p></header>"
+        f"<header><h1>{escape(data.title)}</h1><p>{span}. {escape(data.subtitle)}</p></header>"
         f"{''.join(sections)}<footer>{footer}</footer></main></body></html>\n"
     )
 
 
 def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
+
+
+def _legend(axis: TimeAxis, *, events: bool = False) -> str:
+    """What shading and marks mean, of those that are there."""
+    kinds = {mark.kind for mark in axis.marks}
+    keys = {
+        "eclipse": "eclipse" if axis.eclipses else "",
+        "pass": "contact" if axis.passes else "",
+        "boot": "boot of the node" if BOOT in kinds else "",
+        "fault": "injected fault" if FAULT in kinds else "",
+        "mark": "event of high or medium severity" if events else "",
+    }
+    shown = "".join(f'<span class="key"><i class="{kind}"></i>{text}</span>' for kind, text in keys.items() if text)
+    more = len(axis.marks) - MARKS_MAX
+    if more > 0:
+        shown += f'<span class="key">{more:,} more boots and faults are not marked</span>'
+    return f'<div class="keys shade">{shown}</div>' if shown else ""
 
 
 def _figures(figures: Sequence[Figure]) -> str:
@@ -149,37 +195,62 @@ def _figures(figures: Sequence[Figure]) -> str:
 
 
 def _orbit(data: ReportData, axis: TimeAxis) -> str:
-    marks = [
+    grave = [
         ((e.time_ns - data.start_tai_ns) / NS, e.severity) for e in data.events if e.severity in ("high", "medium")
-    ]
-    key = (
-        '<div class="keys shade"><span class="key"><i class="eclipse"></i>eclipse</span>'
-        '<span class="key"><i class="pass"></i>contact</span>'
-        + ('<span class="key"><i class="mark"></i>event of high or medium severity</span>' if marks else "")
-        + "</div>"
-    )
+    ][-MARKS_MAX:]
     charge = [Series(s.name, [(t, 100.0 * v) for t, v in s.points]) for s in data.charge]
     guides = [(100.0 * v, text) for v, text in data.charge_guides]
-    lows = [v for s in charge for _, v in s.points] + [v for v, _ in guides]
     charts = [
+        _elevation(data, axis),
         line_chart(axis, data.power, "Power", "W"),
-        line_chart(axis, charge, "Charge", "%", high=100.0, low=min(lows, default=0.0), height=140, guides=guides),
-        line_chart(axis, data.temperatures, "Temperature", "°C", guides=data.temperature_guides, last=True),
+        line_chart(axis, charge, "Charge", "%", height=140, covers=(100.0,), guides=guides),
+        line_chart(axis, data.temperatures, "Temperature", "°C", guides=data.temperature_guides),
     ]
-    return key + f'<div class="scroll">{timeline(axis, marks)}</div>' + "".join(charts)
+    return _legend(axis, events=bool(grave)) + timeline(axis, grave) + "".join(charts)
+
+
+def _elevation(data: ReportData, axis: TimeAxis) -> str:
+    """A curve per station, one arc per pass, with its highest elevation in figures."""
+    if not data.passes:
+        return ""
+    arcs: dict[str, list[tuple[float, float]]] = {}
+    for one in data.passes:
+        points = arcs.setdefault(one.station, [])
+        # A break between two passes, else a line would cross the time below the horizon.
+        points += [*([(one.start_s, nan)] if points else []), *one.curve]
+    peaks = [(one.peak_s, one.peak_deg, f"{one.peak_deg:.0f}°") for one in data.passes]
+    series = [Series(station, points) for station, points in arcs.items()]
+    return line_chart(
+        axis, series, "Elevation", "°", ticks=(0.0, 30.0, 60.0, 90.0), height=120, guides=data.mask_guides, notes=peaks
+    )  # fmt: skip
 
 
 def _link(data: ReportData, axis: TimeAxis) -> str:
-    charts = area_chart(axis, data.rates, "Downlink by virtual channel", "kbit/s", last=not data.backlog)
-    if data.backlog:
-        charts += line_chart(axis, data.backlog, "Waiting on board", "MB", low=0.0, height=130, last=True)
-    return _facts(data.link) + charts
+    charts = area_chart(axis, data.rates, "Downlink by virtual channel", "kbit/s")
+    if data.outbox:
+        charts += line_chart(axis, data.outbox, "Outbox: waiting on board", "MB", covers=(0.0, 1.0), height=130)
+    if data.drops:
+        charts += line_chart(axis, data.drops, "Dropped", "since boot", covers=(0.0, 1.0), height=130)
+    return facts([(name, value, "") for name, value in data.link.items()]) + _legend(axis) + charts
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    """Pairs of label and value in columns."""
-    rows = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
-    return f'<dl class="facts">{rows}</dl>' if rows else ""
+def _app(app: AppTelemetry, axis: TimeAxis) -> str:
+    """Every structure of one app: plots of what changed, a table of what did not."""
+    small = axis.small()
+    return _legend(axis) + "".join(_structure(one, small) for one in app.structures)
+
+
+def _structure(structure: StructureTelemetry, axis: TimeAxis) -> str:
+    plots = "".join(
+        line_chart(axis, [plot.series], plot.series.name, plot.unit, height=96, note=plot.text)
+        for plot in structure.plots
+    )
+    unchanged = f'<p class="note">Unchanged:</p>{facts(structure.steady)}' if structure.steady else ""
+    more = f'<p class="note">{structure.left_out:,} more are in archive.db.</p>' if structure.left_out else ""
+    return (
+        f'<h3>{escape(structure.name)} <span class="unit">{escape(structure.text)}</span></h3>'
+        f'<div class="small-plots">{plots}</div>{unchanged}{more}'
+    )
 
 
 def _tiles(data: ReportData) -> str:
@@ -218,88 +289,3 @@ def _png(picture: Picture.Image) -> bytes:
     out = BytesIO()
     picture.save(out, "PNG", optimize=True)
     return out.getvalue()
-
-
-def _commands(data: ReportData) -> str:
-    rows = []
-    for one in data.commands:
-        reached = {name: at for name, at, _ in one.stages}
-        steps = "".join(
-            f'<span class="{"step on" if name in reached else "step"}" title="{_since(reached, name)}">{short}</span>'
-            for name, short in _STAGES
-        )
-        arguments = " ".join(f"{k}={v}" for k, v in one.arguments.items())
-        outcome = one.outcome or "open"
-        trip = "–" if one.round_trip_ns is None else f"{one.round_trip_ns / NS:,.2f} s"
-        reason = f'<div class="note">{escape(one.reason)}</div>' if one.reason else ""
-        rows.append(
-            f"<tr><td class=num>{_clock((one.sent_ns - data.start_tai_ns) / NS)}</td>"
-            f"<td><code>{escape(one.name)}</code> <span class=args>{escape(arguments)}</span>{reason}</td>"
-            f'<td class="steps">{steps}</td><td><span class="chip {escape(outcome)}">{escape(outcome)}</span></td>'
-            f"<td class=num>{trip}</td></tr>"
-        )
-    head = "<tr><th class=num>T+</th><th>Command</th><th>Stages</th><th>Outcome</th><th class=num>Round trip</th></tr>"
-    return f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>'
-
-
-def _since(reached: Mapping[str, int], name: str) -> str:
-    """How long after sending a stage was reached."""
-    if name not in reached or SENT not in reached:
-        return f"{name}: not reached"
-    return f"{name} after {(reached[name] - reached[SENT]) / NS:.3f} s"
-
-
-def _events(data: ReportData) -> str:
-    chips = "".join(
-        f'<span class="chip {s}">{s} {data.event_counts.get(s, 0):,}</span>' for s in _SEVERITIES
-    )  # fmt: skip
-    order = {severity: index for index, severity in enumerate(_SEVERITIES)}
-    # The grave ones always have a place; what is left goes to the newest of the others.
-    chosen = sorted(data.events, key=lambda e: (order.get(e.severity, 9), -e.time_ns))[:EVENTS_MAX]
-    rows = "".join(
-        f"<tr><td class=num>{_clock((e.time_ns - data.start_tai_ns) / NS)}</td>"
-        f'<td><span class="chip {escape(e.severity)}">{escape(e.severity)}</span></td>'
-        f"<td><code>{escape(e.name)}</code></td><td>{escape(e.text)}</td></tr>"
-        for e in sorted(chosen, key=lambda e: e.time_ns)
-    )
-    head = "<tr><th class=num>T+</th><th>Severity</th><th>Event</th><th>Text</th></tr>"
-    left = data.events_archived - len(chosen)
-    away = sum(data.event_counts.values()) - data.events_archived
-    notes = [f"{left:,} more, of lower severity or older, in the archive."] if left > 0 else []
-    if away > 0:
-        notes.append(f"{away:,} not received.")
-    note = f'<p class="note">{" ".join(notes)}</p>' if notes else ""
-    table = f'<div class="scroll events"><table>{head}{rows}</table></div>' if rows else "<p>None.</p>"
-    return f'<div class="chips">{chips}</div>{table}{note}'
-
-
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    """Names on the left, numbers on the right."""
-
-    def line(tag: str, cells: Sequence[str]) -> str:
-        first, *others = (escape(cell) for cell in cells)
-        return f"<tr><{tag}>{first}</{tag}>{''.join(f'<{tag} class=num>{cell}</{tag}>' for cell in others)}</tr>"
-
-    head, *body = rows
-    if not body:
-        return "<p>None.</p>"
-    return f'<div class="scroll"><table>{line("th", head)}{"".join(line("td", row) for row in body)}</table></div>'
-
-
-def _tables(tables: Mapping[str, Mapping[str, str]]) -> str:
-    boxes = "".join(
-        f"<section><h2>{escape(title)}</h2>{_pairs(rows) if rows else '<p>None.</p>'}</section>"
-        for title, rows in tables.items()
-    )
-    return f'<div class="columns">{boxes}</div>' if boxes else ""
-
-
-def _pairs(rows: Mapping[str, str]) -> str:
-    lines = "".join(f"<tr><td>{escape(k)}</td><td class=num>{escape(v)}</td></tr>" for k, v in rows.items())
-    return f"<table class=pairs>{lines}</table>"
-
-
-def _clock(t_s: float) -> str:
-    """Seconds since the start as h:mm:ss."""
-    sign, whole = ("-", round(-t_s)) if t_s < 0 else ("", round(t_s))
-    return f"{sign}{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"

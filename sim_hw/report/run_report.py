@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import nan
 from pathlib import Path
 from typing import Any
 
+from flight.contract.dictionary import Dictionary
 from flight.core.nanoseconds import NS
 from flight.link.link import Role
 from flight.services.board.power import PowerConfig
 from flight.services.board.thermal import ThermalConfig
 from ground.cli.tasks import duration
+from sim_hw.machine.faults import KINDS
+from sim_hw.report.app_telemetry import app_telemetry, series_of
 from sim_hw.report.frames import further_link_rows
 from sim_hw.report.report import Figure, Interval, ReportData, Series, write_report
+from sim_hw.report.tables import Occurrence, PassRow
+from sim_hw.report.time_axis import BOOT, FAULT, Mark
 from sim_hw.report.worker_apps import app_rows
 from sim_hw.spacecraft_run import SpacecraftRun
+from sim_hw.world.orbit import Pass
 
-_GAP_S = 90.0
+_ARC_POINTS = 40  # of elevation per pass, from rise to set
 _EVENTS = 5000
 _CHANNELS = {Role.REALTIME: "real time", Role.PLAYBACK: "playback", Role.PRODUCTS: "products", None: "idle"}
 
 
 def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
-    """Write report.html; raises OrbitnodeError where it cannot be written."""
+    """Write report.html; raises OrbitnodeError if it cannot be written."""
     power: PowerConfig = run.mission.section(PowerConfig)
     tiles, machine = summary["tiles"], summary["machine"]
     data = ReportData(
@@ -37,12 +42,16 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
         duration_s=run.end_ns / NS,
         figures=_figures(summary),
         eclipses=[Interval(e.start_ns / NS, e.end_ns / NS) for e in run.eclipses],
-        passes=[Interval(p.start_ns / NS, p.end_ns / NS, p.station.name) for p in run.passes],
+        passes=[_pass_row(run, one) for one in run.passes],
+        mask_guides=_mask_guides(run),
+        marks=_marks(run),
+        occurrences=_occurrences(run),
         power=[_series(run, "power.solar_w", "array"), _series(run, "power.load_w", "loads")],
         charge=[_series(run, "power.soc_frac", "state of charge")],
         temperatures=[_series(run, "thermal.board_c", "board"), _series(run, "thermal.radiator_c", "radiator")],
         rates=_rates(run),
-        backlog=[_series(run, "link.outbox_octets", "products", 1e-6)],
+        outbox=[_series(run, "link.outbox_octets", "products", 1e-6)],
+        drops=_drops(run),
         charge_guides=[(power.soc_safe_frac, "safe mode below")],
         temperature_guides=[(run.mission.section(ThermalConfig).board_warm_c, "board warm")],
         link=_link_facts(summary),
@@ -52,6 +61,9 @@ def report(run: SpacecraftRun, summary: Mapping[str, Any], path: Path) -> None:
         events=run.archive.events(limit=_EVENTS),
         event_counts=summary["events"],
         events_archived=sum(run.archive.event_counts().values()),
+        apps=app_telemetry(
+            run.archive, run.dictionary, {app.name: app.apid for app in run.mission.apps}, run.world.start_tai_ns
+        ),
         tables={
             "Tiles delayed, by reason": {k: f"{v}" for k, v in tiles["delayed_by_reason"].items()},
             "Tiles dropped, by reason": {k: f"{v}" for k, v in tiles["dropped_by_reason"].items()},
@@ -83,7 +95,7 @@ def _figures(summary: Mapping[str, Any]) -> list[Figure]:
         Figure("Product per raw octet", _percent(octets["product_per_raw"]), "%",
                f"{octets['raw'] / 1e6:.0f} MB in, {octets['product'] / 1e6:.0f} MB out"),
         Figure("Downlinked", f"{octets['downlinked'] / 1e6:.1f}", "MB", f"{summary['files']['received']} products"),
-        Figure("Energy a tile", "-" if energy["tile_j"] is None else f"{energy['tile_j']:.1f}", "J"),
+        Figure("Energy per tile", "-" if energy["tile_j"] is None else f"{energy['tile_j']:.1f}", "J"),
         Figure("Charge, lowest", f"{100 * soc['min']:.0f}", "%", f"{100 * soc['end']:.0f} % at end"),
         Figure("Board, hottest", f"{summary['temperature_c']['board_max']:.1f}", "°C"),
         Figure("Frames lost", f"{link['frames_lost']}", f"of {link['frames_sent']:,}", _loss_note(link)),
@@ -178,20 +190,80 @@ def store_rows(stores: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def _points(run: SpacecraftRun, parameter: str) -> list[tuple[float, float]]:
-    start_ns = run.world.start_tai_ns
-    series = run.archive.series(parameter)
-    return [((t - start_ns) / NS, float(value)) for t, value in series if isinstance(value, int | float)]
-
-
 def _series(run: SpacecraftRun, parameter: str, name: str, scale: float = 1.0) -> Series:
-    """One parameter over time; a break where telemetry is missing."""
-    points: list[tuple[float, float]] = []
-    for t_s, value in _points(run, parameter):
-        if points and t_s - points[-1][0] > _GAP_S:
-            points.append((t_s, nan))
-        points.append((t_s, value * scale))
-    return Series(name, points)
+    return series_of(run.archive, parameter, name, run.world.start_tai_ns, scale)
+
+
+def _drops(run: SpacecraftRun) -> list[Series]:
+    """What was dropped on board since each boot: of every counter of it that the node has and sent."""
+    found = [_series(run, parameter, name) for parameter, name in _drop_counters(run.dictionary).items()]
+    return [series for series in found if series.points]
+
+
+def _drop_counters(dictionary: Dictionary) -> dict[str, str]:
+    """Parameters that count drops, with the name of the curve; a packet store has its name in that of its counter."""
+    counters = {
+        "payload.dropped": "tiles",
+        "recorder.lost": "packets without room in memory",
+        "link.rx_dropped": "units of the uplink",
+    }
+    ending = "_overwritten"
+    counters |= {
+        f"recorder.{field.name}": f"{field.name.removesuffix(ending)} overwritten"
+        for structure in dictionary.structures
+        for field in structure.fields
+        if structure.name == "recorder" and field.name.endswith(ending)
+    }
+    return counters
+
+
+def _pass_row(run: SpacecraftRun, contact: Pass) -> PassRow:
+    """One pass with its elevation from rise to set, as the orbit model has it."""
+    span_ns = contact.end_ns - contact.start_ns
+    times = {contact.start_ns + span_ns * i // _ARC_POINTS for i in range(_ARC_POINTS + 1)} | {contact.peak_ns}
+    elevation_deg = run.world.orbit.elevation_deg
+    return PassRow(
+        contact.station.name,
+        contact.start_ns / NS,
+        contact.end_ns / NS,
+        contact.peak_ns / NS,
+        contact.peak_elevation_deg,
+        [(t_ns / NS, elevation_deg(contact.station, t_ns)) for t_ns in sorted(times)],
+    )
+
+
+def _mask_guides(run: SpacecraftRun) -> list[tuple[float, str]]:
+    """The lowest elevation with contact: stations with the same one share a line."""
+    stations: dict[float, list[str]] = {}
+    for station in run.config.world.stations:
+        stations.setdefault(station.mask_deg, []).append(station.name)
+    if len(stations) == 1:
+        return [(mask_deg, f"mask {mask_deg:g}°") for mask_deg in stations]
+    return [(mask_deg, f"mask {mask_deg:g}° {', '.join(names)}") for mask_deg, names in stations.items()]
+
+
+def _marks(run: SpacecraftRun) -> list[Mark]:
+    """Boots of the node and faults that happened, in order of time."""
+    boots = [Mark(life.boot_ns / NS, BOOT, f"boot {number}") for number, life in enumerate(run.lives, 1)]
+    happened = run.spacecraft.faults.happened_ns
+    faults = [Mark(t_ns / NS, FAULT, fault.kind) for fault, t_ns in happened.items()]
+    return sorted(boots + faults, key=lambda mark: mark.t_s)
+
+
+def _occurrences(run: SpacecraftRun) -> list[Occurrence]:
+    """Boots and planned faults for the table, those that never happened at its end."""
+    plan = run.spacecraft.faults
+    rows = [
+        Occurrence(f"boot {number}", life.boot_ns / NS, f"up for {life.up_ns / NS / 60:.1f} min")
+        for number, life in enumerate(run.lives, 1)
+    ]
+    for fault in plan.faults:
+        happened_ns = plan.happened_ns.get(fault)
+        remark = f"planned for {fault.at_s:g} s; {KINDS[fault.kind]}"
+        if happened_ns is None:
+            remark = f"did not happen; {remark}"
+        rows.append(Occurrence(fault.kind, None if happened_ns is None else happened_ns / NS, remark))
+    return sorted(rows, key=lambda row: (row.at_s is None, row.at_s or 0.0))
 
 
 def _rates(run: SpacecraftRun) -> list[Series]:

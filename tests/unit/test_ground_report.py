@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -14,12 +16,15 @@ import pytest
 from PIL import Image
 
 from flight.core.errors import OrbitnodeError
-from flight.core.nanoseconds import NS
+from flight.core.nanoseconds import NS, tai_from_utc
 from ground.products.answers import MASK_COLOURS, mask_picture
 from ground.products.names import safe_name
 from ground.telemetry.archive_rows import CommandRow, EventRow
-from sim_hw.report.charts import TimeAxis, area_chart, nice_ticks, thin
+from sim_hw.report.app_telemetry import AppTelemetry, Plot, StructureTelemetry
+from sim_hw.report.charts import area_chart, line_chart, nice_ticks, thin
 from sim_hw.report.report import Figure, Interval, ReportData, Series, Tile, page, quicklook_png, write_report
+from sim_hw.report.tables import Occurrence, PassRow
+from sim_hw.report.time_axis import BOOT, FAULT, Clock, Mark, TimeAxis
 
 
 def data() -> ReportData:
@@ -29,13 +34,18 @@ def data() -> ReportData:
     return ReportData(
         title=f"Run {evil}", subtitle=evil, start_tai_ns=0, duration_s=5700.0,
         figures=[Figure("Tiles", "300", evil, "note", "good")],
-        eclipses=[Interval(1000, 3000)], passes=[Interval(100, 600, evil), Interval(650, 700, "Troll")],
+        eclipses=[Interval(1000, 3000)],
+        passes=[PassRow(evil, 100, 600, 350, 42.0, [(100, 5), (600, 5)]), PassRow("Troll", 650, 700, 660, 9.0)],
+        mask_guides=[(5.0, evil)], marks=[Mark(0, BOOT, evil), Mark(50, FAULT, evil)],
+        occurrences=[Occurrence(evil, None, evil)],
         power=[Series("array", [(0, 40), (50, math.nan), (100, 41), (200, 42)])], charge=[Series("soc", [(0, 0.5)])],
         temperatures=[Series("board", [])], rates=[Series("VC0", [(0, 1.0), (10, 2.0)]), Series("VC1", [(5, 1.0)])],
-        backlog=[Series("products", [(0, 1.0), (10, 2.0)])], charge_guides=[(0.4, "safe")], link={evil: evil},
+        outbox=[Series("products", [(0, 1.0), (10, 2.0)])], charge_guides=[(0.4, "safe")], link={evil: evil},
         tiles=[Tile(evil, mask, 0.3, 0.97), Tile("b", mask, 0.3, note=evil)] * 15, tiles_note="simulated",
         commands=[CommandRow(1, 0, evil, {"a": evil}, "rejected", evil, 2, 2 * NS, stages)],
         events=[EventRow(i * NS, 0, 1, evil, s, evil) for i, s in enumerate(("info", "high") * 100)],
+        apps=[AppTelemetry(evil, [StructureTelemetry(
+            evil, evil, [Plot(Series(evil, [(0, 1), (5, 2)]), evil, evil)], [(evil, evil, evil)], 7)])],
         event_counts={"info": 100, "high": 100}, tables={evil: {evil: evil}}, footer=[evil],
     )  # fmt: skip
 
@@ -88,9 +98,80 @@ def test_thinning_keeps_peaks() -> None:
     assert kept == sorted(kept)
 
 
+def test_thinning_keeps_breaks_before_what_comes_behind_them() -> None:
+    points = [(float(i // 2), math.nan if i % 2 == 0 and i % 500 == 0 else float(i)) for i in range(9000)]
+    kept = thin(points)
+    assert len(kept) <= 700 and [t for t, _ in kept] == sorted(t for t, _ in kept)
+    assert sum(math.isnan(v) for _, v in kept) == 18
+    assert max(v for _, v in kept if not math.isnan(v)) == 8999.0
+
+
+def test_areas_of_a_long_run_are_bounded_and_of_one_set_of_instants() -> None:
+    flat = [Series(name, [(float(t), 1.0) for t in range(20_000)]) for name in "ab"]
+    svg, _, _ = area_chart(TimeAxis(Clock(0, 20_000.0)), flat, "t", "u").partition('<div class="narrow">')
+    assert len(svg) < 60_000
+    lower, _upper = re.findall(r'class="area c\d" d="M(.*?)Z"', svg)
+    assert len({point.split()[1] for point in lower.split("L")}) == 2, "no dent where the other has no value"
+
+
+@pytest.mark.parametrize("days", [0.1, 1, 12, 66])
+def test_a_time_axis_has_room_for_its_labels_and_says_the_date_when_it_changes(days: float) -> None:
+    clock = Clock(tai_from_utc(datetime(2026, 3, 20, 9, 35, tzinfo=UTC)), days * 86_400)
+    for axis in (TimeAxis(clock), TimeAxis(clock).small()):
+        ticks = axis.ticks()
+        assert 2 <= len(ticks) <= 14 and len({tick.since for tick in ticks}) == len(ticks)
+        for before, after in itertools.pairwise(ticks):
+            assert axis.x(after.t_s) - axis.x(before.t_s) >= max(len(before.utc), len(after.utc)) * 6.2
+            assert (":" in after.utc) and (
+                (" " in after.utc) == (clock.utc(before.t_s).date() != clock.utc(after.t_s).date())
+            )
+    assert (" " in clock.utc_text(0.0)) is (days >= 1)
+
+
+def test_marks_that_fall_together_share_a_label_and_none_stands_on_another() -> None:
+    marks = [
+        Mark(0, BOOT, "boot 1"),
+        Mark(600, FAULT, "power-cut"),
+        Mark(610, BOOT, "boot 2"),
+        Mark(640, FAULT, "late"),
+    ]
+    axis = TimeAxis(Clock(0, 5700.0), marks=marks).small()
+    svg = line_chart(axis, [Series("a", [(0, 1.0)])], "t", "u")
+    assert re.findall(r'class="(\w+)-text"[^>]*>([^<]*)<', svg) == [("fault", "power-cut, boot 2 +1")]
+    assert svg.count("-line") == 4, "a mark without a label has its line all the same"
+    many = [Mark(float(i), BOOT, f"boot {i}") for i in range(5000)]
+    svg = line_chart(replace(axis, marks=many), [], "t", "u")
+    assert svg.count("-line") == 200
+
+
+def test_a_long_run_makes_no_long_page() -> None:
+    """A thousand orbits with a boot, a fault and a break of telemetry in each."""
+    orbits = range(1000)
+    curve = [(t * 60.0, math.nan if t % 95 == 0 else float(t % 7)) for t in range(95_000)]
+    whole = ReportData(
+        "t", "s", 0, 5.7e6, [], eclipses=[Interval(5700 * i, 5700 * i + 2000) for i in orbits],
+        passes=[PassRow("a", 5700 * i, 5700 * i + 500, 5700 * i + 250, 40.0, [(5700 * i, 5.0)] * 41) for i in orbits],
+        marks=[Mark(5700.0 * i, BOOT, f"boot {i}") for i in orbits],
+        occurrences=[Occurrence("boot", 5700.0 * i) for i in orbits], power=[Series("a", curve)] * 2,
+        rates=[Series("a", curve)] * 4, outbox=[Series("a", curve)], drops=[Series("a", curve)],
+    )  # fmt: skip
+    text = page(whole)
+    assert len(text) < 1_000_000
+    assert "920 more; summary.json has them all." in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0"), (250_000.0, "250k"), (1.5e6, "1.5M"), (-2e10, "-20G"), (3e15, "3000T")]
+)
+def test_a_large_scale_has_short_numbers(value: float, shown: str) -> None:
+    low, high = min(value, -1e5), max(value, 0.0)
+    svg = line_chart(TimeAxis(Clock(0, 10.0)).small(), [], "t", "u", ticks=sorted({low, value, high}))
+    assert f">{shown}</text>" in svg
+
+
 def test_areas_of_different_times_are_stacked() -> None:
-    svg = area_chart(TimeAxis(10.0), [Series("a", [(0, 1), (10, 1)]), Series("b", [(5, 2)])], "t", "u")
-    assert svg.count('class="area') == 2
+    svg = area_chart(TimeAxis(Clock(0, 10.0)), [Series("a", [(0, 1), (10, 1)]), Series("b", [(5, 2)])], "t", "u")
+    assert svg.count('class="area') == 4, "two for a wide screen, two for a narrow one"
 
 
 def test_mask_has_the_palette() -> None:
